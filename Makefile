@@ -1,0 +1,36 @@
+# One line each; CI runs the same commands.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c infra/constraints.txt
+
+.PHONY: demo test check bench models clean
+
+demo: .venv/.run models
+	@$(BIN)/tidegate demo $(ARGS)
+
+test: .venv/.dev models
+	@infra/bin/test $(ARGS)
+
+check: .venv/.dev
+	@infra/bin/check
+
+bench: .venv/.dev models
+	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+models: .models/minilm/manifest.json
+
+.models/minilm/manifest.json: infra/models/embedding.py | .venv/.run
+	@$(BIN)/python infra/models/embedding.py --out .models/minilm
+
+.venv/bin/python:
+	@$(PYTHON) -m venv .venv
+
+.venv/.run: pyproject.toml infra/constraints.txt | .venv/bin/python
+	@echo "installing tidegate into .venv (about a minute, once)"
+	@$(PIP) -e ".[edge,gateway,build]" && touch $@
+
+.venv/.dev: .venv/.run
+	@$(PIP) -e ".[edge,gateway,build,dev]" && touch $@
+
+clean:
+	@rm -rf .venv .models .tidegate bench.json

@@ -1,0 +1,92 @@
+"""What a broker promises: deliveries with exactly one end, publishing once per id, and the core plane beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from schemas import Message
+
+if TYPE_CHECKING:
+    from brokers.stage import Stage
+
+
+class Unreachable(ConnectionError):
+    """Nobody answered on the other side: no responder, no link, or not in time."""
+
+
+class TopologyMissing(RuntimeError):
+    """A stream or consumer that this worker binds to was never declared."""
+
+
+class Delivery(Protocol):
+    """One message in the hands of one worker, until `ack` or `retry` (or until the broker buries it)."""
+
+    id: str
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    attempt: int
+    """1 on the first delivery."""
+    stored_at_s: float
+    """Unix time at which the stream stored it."""
+
+    async def ack(self) -> None:
+        """Say that everything that follows from it is stored."""
+
+    async def retry(self, after_s: float) -> None:
+        """Hand it back, to be delivered again to any worker after `after_s` seconds."""
+
+    async def keep_alive(self) -> None:
+        """Say that the work goes on, so that it is not delivered to a peer."""
+
+
+class Inbox(Protocol):
+    async def next(self, wait_s: float = 0.2) -> Delivery | None:
+        """The next delivery, or None when none came in time."""
+
+
+class Broker(Protocol):
+    """The durable plane of one domain: a site's, or the hub's."""
+
+    domain: str
+
+    async def publish(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
+        """Store the message once under its subject and return when it is stored.
+
+        The same `id` again, or a second message under a subject that holds one for ever, stores nothing and returns
+        False. Resends under the same id until it is stored; raises `TimeoutError` when that takes too long.
+        """
+
+    async def bury(self, delivery: Delivery, stage: str, error: BaseException) -> None:
+        """Keep the delivery's bytes as a dead letter that says who, where, why and at which attempt; then end it."""
+
+    def subscribe(self, stage: Stage) -> AbstractAsyncContextManager[Inbox]:
+        """The stage's deliveries; on leaving, what was not handed out goes back at once.
+
+        Raises `TopologyMissing` when the stage's consumers were never declared.
+        """
+
+
+class Wire(Protocol):
+    """The core plane and the reads: nothing here is stored, nothing is redelivered."""
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """Ask and wait for one answer. Raises `Unreachable`; at once when nobody listens."""
+
+    async def respond(self, subject: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """Answer requests on `subject` (wildcards allowed) concurrently, sharing them with peers, until closed."""
+
+    async def listen(self, subject: str, hear: Callable[[str, bytes], Awaitable[None]]) -> None:
+        """Call `hear(subject, data)` for every message on `subject`, in order, until closed."""
+
+    async def last(self, stream: str, subject: str) -> bytes | None:
+        """The newest stored message under exactly this subject, or None."""
+
+    async def pending(self, stage: Stage) -> int:
+        """How many messages wait for the stage."""
+
+
+class House(Broker, Wire, Protocol):
+    """Both planes of one domain; what a stage's `open` is given."""

@@ -1,0 +1,88 @@
+"""Settings: one frozen struct, read once from one TOML file plus the environment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from schemas.question import Name
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Nats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How this worker reaches its own domain's server."""
+
+    url: str = "nats://127.0.0.1:4222"
+    nkey_seed_file: str = ""
+    """Empty: the server admits local clients without one."""
+
+
+class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The HTTP door."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+    """0 lets the system choose; the chosen one is written to `<state_dir>/<site>/gateway.json`."""
+    max_body_bytes: Positive = 262_144
+    default_tenant: Name = "kiosk"
+
+
+class Prefilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    languages: tuple[str, ...] = ("en", "de", "fr", "es")
+    """ISO 639-1; a question in another language is withheld."""
+    phone_regions: tuple[str, ...] = ("GB", "DE", "FR", "ES", "US")
+    """ISO 3166-1 regions in which a number without a country code is a telephone number."""
+    unsafe_threshold: Share = 0.5
+    max_chars: Positive = 8000
+
+
+class Router(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    k: Positive = 8
+    k_under_load: Positive = 4
+    queue_depth_high: Positive = 64
+    ping_every_s: float = 2.0
+
+
+class Retriever(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    exact_below: Positive = 15_000
+    """Vectors per tenant up to which the scan is exact; hnswlib above."""
+
+
+class Drafter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    escalate_below: Share = 0.6
+    """Calibrated confidence under which the edge does not vouch for its answer."""
+
+
+class CloudVerifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    backend: str = "embedded"
+    """`embedded`: the hub's own larger corpus. `openai`: any OpenAI-compatible server."""
+    base_url: str = ""
+    model: str = ""
+    api_key_env: str = "OPENAI_API_KEY"
+    timeout_s: float = 20.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a worker may be told. Paths are relative to the working directory."""
+
+    site: Name = "site1"
+    tenants: tuple[Name, ...] = ("kiosk",)
+    state_dir: str = ".tidegate"
+    """Indices, vault, keys, server stores and logs of this machine live below it."""
+    models_dir: str = ".models"
+    pack_dir: str = "infra/packs/kiosk"
+    log_level: str = "info"
+    grace_s: float = 10.0
+    """How long a drain may take before work in flight is handed back."""
+    metrics_port: Port = 0
+    nats: Nats = Nats()
+    gateway: Gateway = Gateway()
+    prefilter: Prefilter = Prefilter()
+    router: Router = Router()
+    retriever: Retriever = Retriever()
+    drafter: Drafter = Drafter()
+    cloud_verifier: CloudVerifier = CloudVerifier()

@@ -1,0 +1,48 @@
+"""A stage as a value: what it reads, what it leaves behind, how often it tries."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from schemas import Later, Message, Reject, Unreadable
+
+Handler = Callable[[Any], Awaitable[Iterable[Message]]]
+Place = Literal["site", "hub"]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """When to try again. A value, so that a table of cases can test it.
+
+    Full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015): uniform in 0 … min(cap, base · 2^attempt).
+    """
+
+    attempts: int = 5
+    base_s: float = 0.2
+    cap_s: float = 30.0
+    jitter: Callable[[float, float], float] = random.uniform
+
+    def delay_s(self, error: BaseException, attempt: int) -> float | None:
+        """Seconds until the next try; None when there is none."""
+        if isinstance(error, (Reject, Unreadable)) or attempt >= self.attempts:
+            return None
+        if isinstance(error, Later):
+            return error.after_s
+        return self.jitter(0.0, min(self.cap_s, self.base_s * 2**attempt))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the pipeline's table. `open` is the dotted path `package:function` of its composition root."""
+
+    name: str
+    accepts: tuple[type[Message], ...]
+    emits: tuple[type[Message], ...]
+    open: str
+    where: Place = "site"
+    concurrency: int = 32
+    timeout_s: float = 10.0
+    retry: Retry = field(default_factory=Retry)

@@ -1,0 +1,65 @@
+"""What travels: frozen, tagged structs, and the one way to write and read them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=str.lower):
+    """Base of everything that is said on the wire; the type's name in lower case is its tag.
+
+    Unknown fields are ignored, so that a newer hub can speak to an older site; a new meaning is a new type.
+    """
+
+
+class Unreadable(ValueError):
+    """The bytes are not a message that the reader knows."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+
+
+M = TypeVar("M", bound=Message)
+_to_msgpack = msgspec.msgpack.Encoder()
+_to_json = msgspec.json.Encoder()
+_decoders: dict[tuple[str, tuple[type, ...]], Any] = {}
+
+
+def encode(message: Message) -> bytes:
+    """MessagePack: the form inside the house."""
+    return _to_msgpack.encode(message)
+
+
+def encode_json(message: Message) -> bytes:
+    """JSON: the form for people and for clients that asked in JSON."""
+    return _to_json.encode(message)
+
+
+def is_json(data: bytes) -> bool:
+    """Whether the bytes look like a JSON object; a MessagePack map never starts with `{` or white space."""
+    return data[:64].lstrip()[:1] == b"{"
+
+
+def decode(data: bytes, *types: type[M]) -> M:
+    """Read one of `types` from JSON or MessagePack, told apart by the first byte.
+
+    Raises `Unreadable` with the path of the first fault.
+    """
+    form = "json" if is_json(data) else "msgpack"
+    decoder = _decoders.get((form, types))
+    if decoder is None:
+        union: Any = types[0]
+        for other in types[1:]:
+            union = union | other
+        decoder = msgspec.json.Decoder(union) if form == "json" else msgspec.msgpack.Decoder(union)
+        _decoders[(form, types)] = decoder
+    try:
+        message: M = decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        expected = ", ".join(kind.__name__.lower() for kind in types)
+        raise Unreadable(str(error), f"expected {form} of type {expected}") from error
+    return message

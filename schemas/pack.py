@@ -1,0 +1,75 @@
+"""What a pack says: a site's documents, intents, policies, and the questions that it must be able to answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from schemas.question import Workload
+
+Kind = Literal[
+    "answerable", "paraphrased", "language", "hub", "out_of_scope", "personal", "unsafe", "unsupported_language"
+]
+Scope = Literal["site", "hub"]
+Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}$", description="ISO 639-1")]
+Key = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """One document. `version` is the first 12 hex digits of the sha256 of its text; `scope` says whose corpus has it."""
+
+    id: Key
+    title: str
+    language: Language
+    scope: Scope
+    text: str
+    version: str
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people may want, by example. `verdict` says what an utterance of this kind leads to."""
+
+    id: Key
+    utterances: tuple[str, ...]
+    verdict: Literal["serve", "unsafe", "out_of_scope"] = "serve"
+    workload: Workload = "assist"
+
+
+class LabelledQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A question with what a right answer must cite (any one of `documents`) and say (all of `facts`).
+
+    A fact is matched case-insensitively with white space folded; `a|b` means that either form will do. `personal` lists
+    the raw values in the text that must never be stored. Abstention, or being withheld, is right where `kind` says so.
+    """
+
+    id: Key
+    text: str
+    kind: Kind
+    language: Language = "en"
+    documents: tuple[Key, ...] = ()
+    facts: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
+    workload: Workload = "assist"
+    schema: str = ""
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A question used to calibrate the confidence, never to measure it; no documents: there is no answer."""
+
+    text: str
+    language: Language = "en"
+    documents: tuple[Key, ...] = ()
+
+
+class Pack(msgspec.Struct, frozen=True, kw_only=True):
+    """A pack as loaded. `version` is a digest over all of its files."""
+
+    name: str
+    version: str
+    path: str
+    documents: tuple[Document, ...]
+    intents: tuple[Intent, ...]
+    questions: tuple[LabelledQuestion, ...]
+    calibration: tuple[Calibration, ...]
+    policy_files: tuple[str, ...]

@@ -1,0 +1,113 @@
+"""The only place with subject strings: which fact lies in which stream, under which subject.
+
+ask                                        core    the door of a site: Asked in, Published or Refused out
+asks.<tenant>.<rid>                        ASKS    Asked, sealed
+pipe.<tenant>.<fact>.<rid>                 PIPE    the hops; Verified too, when it came by the fast lane
+escalations.<site>.<tenant>.<rid>          ESCALATIONS   at the site; sourced into the hub's
+verdicts.<site>.<tenant>.<rid>             VERDICTS      at the hub; mirrored to the site
+answers.<tenant>.<rid>                     ANSWERS one message per subject for ever; live copy on live.answers.>
+dead.<stage>.<rid>                         DEAD    original bytes with who, where, why; live copy on live.dead.>
+cloud.<site>.verify | cloud.<site>.ping    core    the fast lane over the leaf
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas import pipeline as facts
+from schemas.message import Message
+
+HUB = "hub"
+ASK = "ask"
+LIVE_ANSWERS = "live.answers.>"
+LIVE_DEAD = "live.dead.>"
+ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD = "ASKS", "PIPE", "ESCALATIONS", "VERDICTS", "ANSWERS", "DEAD"
+SITE_STREAMS = (ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD)
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where facts of one type are read: a stream and the filter on its subjects."""
+
+    stream: str
+    filter: str
+
+
+def word(kind: type[Message]) -> str:
+    """The one word of a fact: its type's name in lower case, its tag, its subject token."""
+    return kind.__name__.lower()
+
+
+def subject_of(message: Message, domain: str) -> str:
+    """The subject under which `message` is stored in `domain` (a site's name, or the hub)."""
+    match message:
+        case facts.Asked():
+            return f"asks.{message.tenant}.{message.rid}"
+        case facts.Escalated():
+            return f"escalations.{message.site}.{message.tenant}.{message.rid}"
+        case facts.Verified() if domain == HUB:
+            return f"verdicts.{message.site}.{message.tenant}.{message.rid}"
+        case facts.Published():
+            return f"answers.{message.tenant}.{message.rid}"
+        case facts.Fact():
+            return f"pipe.{message.tenant}.{word(type(message))}.{message.rid}"
+    raise ValueError(f"{type(message).__name__} has no subject")
+
+
+def stream_of(subject: str) -> str:
+    """The stream that stores `subject`; its first token, in capitals."""
+    return subject.split(".", 1)[0].upper()
+
+
+def sources_of(kind: type[Message], domain: str) -> tuple[Source, ...]:
+    """Where a worker of `domain` reads facts of type `kind`."""
+    if kind is facts.Asked:
+        return (Source(ASKS, "asks.>"),)
+    if kind is facts.Escalated:
+        return (Source(ESCALATIONS, "escalations.>"),)
+    if kind is facts.Published:
+        return (Source(ANSWERS, "answers.>"),)
+    here = Source(PIPE, f"pipe.*.{word(kind)}.*")
+    if kind is facts.Verified:
+        return (here, Source(VERDICTS, f"verdicts.{domain}.>"))
+    return (here,)
+
+
+def is_answered_once(subject: str) -> bool:
+    """Whether a second message under this subject must be refused by the stream."""
+    return subject.startswith("answers.")
+
+
+def history_of(rid: str, tenant: str, site: str) -> tuple[Source, ...]:
+    """Every place at a site that may hold a fact of the request, in the order of the pipeline."""
+    return (
+        Source(ASKS, f"asks.{tenant}.{rid}"),
+        Source(PIPE, f"pipe.{tenant}.*.{rid}"),
+        Source(ESCALATIONS, f"escalations.{site}.{tenant}.{rid}"),
+        Source(VERDICTS, f"verdicts.{site}.{tenant}.{rid}"),
+        Source(ANSWERS, f"answers.{tenant}.{rid}"),
+    )
+
+
+def live_answer(tenant: str, rid: str) -> str:
+    """The core subject on which the answer is heard the moment it is stored."""
+    return f"live.answers.{tenant}.{rid}"
+
+
+def rid_of(subject: str) -> str:
+    """The request id: the last token of every subject that holds one."""
+    return subject.rsplit(".", 1)[-1]
+
+
+def dead_letter(stage: str, rid: str) -> str:
+    """Where a message that `stage` could not settle is kept; `rid` is the last token of the subject it came under."""
+    return f"dead.{stage}.{rid}"
+
+
+def fast_lane(site: str) -> str:
+    """Where a site asks the hub for a verdict without waiting for the durable lane."""
+    return f"cloud.{site}.verify"
+
+
+def ping(site: str) -> str:
+    """Where a site measures the round trip to the hub."""
+    return f"cloud.{site}.ping"

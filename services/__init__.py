@@ -1,0 +1,1 @@
+"""What we decide: one package per stage; stages are strangers to each other."""

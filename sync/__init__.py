@@ -1,0 +1,1 @@
+"""What each site knows: snapshot and delta replicas. Empty until replication arrives; the floor is kept by the layer contract."""
