@@ -9,7 +9,14 @@ import msgspec
 from schemas.question import Workload
 
 Kind = Literal[
-    "answerable", "paraphrased", "language", "hub", "out_of_scope", "personal", "unsafe", "unsupported_language"
+    "answerable",
+    "paraphrased",
+    "language",
+    "hub",
+    "out_of_scope",
+    "personal",
+    "unsafe",
+    "unsupported_language",
 ]
 Scope = Literal["site", "hub"]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}$", description="ISO 639-1")]

@@ -64,8 +64,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of a document: characters `start` to `end` of the version `document_version`.
 
-    `score` is the fused rank score (reciprocal rank fusion); `bm25` and `similarity` (cosine) are the two scores it fuses,
-    0.0 where that leg did not find the passage.
+    `score` is the fused rank score (reciprocal rank fusion); `bm25` and `similarity` (cosine) are the two scores it
+    fuses, 0.0 where that leg did not find the passage.
     """
 
     document_id: str

@@ -1,1 +1,1 @@
-"""What each site knows: snapshot and delta replicas. Empty until replication arrives; the floor is kept by the layer contract."""
+"""What each site knows: snapshot and delta replicas. Empty until they arrive; the layer contract keeps its floor."""
