@@ -24,7 +24,7 @@ Key = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """One document. `version` is the first 12 hex digits of the sha256 of its text; `scope` says whose corpus has it."""
+    """`version` is the first 12 hex digits of the sha256 of `text`; `scope` says whose corpus holds the document."""
 
     id: Key
     title: str
