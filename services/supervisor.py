@@ -1,0 +1,150 @@
+"""Keeps child processes alive: starts them, waits until each is ready, restarts what dies, ends them all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+log = structlog.get_logger()
+
+STEADY_S = 10.0
+"""A child that lived this long starts afresh with its back-off."""
+
+
+class ChildFailed(RuntimeError):
+    """A child process ended before it was ready, again and again."""
+
+    def __init__(self, name: str, code: int, tail: str) -> None:
+        super().__init__(f"{name} ended with {code} before it was ready\n{tail}")
+        self.hint = f"the whole log of {name} is beside the last lines shown above"
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """One child: what to run, where its output goes, and the file that says it is ready."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    log: Path
+    ready: Path
+
+
+class Child:
+    """One program, kept alive."""
+
+    def __init__(self, program: Program, attempts: int = 3) -> None:
+        self.program = program
+        self.attempts = attempts
+        self.restarts = 0
+        self.ready_once = asyncio.Event()
+        self.process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process is not None else 0
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        self.program.ready.unlink(missing_ok=True)
+        self.program.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.program.log.open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *self.program.argv,
+                env={**os.environ, **self.program.env},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which then drains its children
+            )
+
+    async def _until_ready(self, process: asyncio.subprocess.Process) -> bool:
+        while process.returncode is None:
+            if self.program.ready.exists():
+                self.ready_once.set()
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
+    async def keep(self) -> None:
+        """Run the program until `stop`; raises `ChildFailed` when it never gets ready."""
+        failures = 0
+        while not self._stopping:
+            self.process = await self._spawn()
+            started = time.monotonic()
+            was_ready = await self._until_ready(self.process)
+            code = await self.process.wait()
+            if self._stopping:
+                return
+            failures = 0 if was_ready and time.monotonic() - started > STEADY_S else failures + 1
+            if not was_ready and failures >= self.attempts:
+                raise ChildFailed(self.program.name, code, tail_of(self.program.log))
+            self.restarts += 1
+            log.warning("child_restarted", child=self.program.name, code=code, restarts=self.restarts)
+            await asyncio.sleep(min(5.0, 0.05 * 2**failures))
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to end; after `grace_s` seconds, end it."""
+        self._stopping = True
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), grace_s)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+class Supervisor:
+    """All children of one machine. Use as `async with Supervisor(programs) as supervisor`."""
+
+    def __init__(
+        self, programs: Sequence[Program], *, grace_s: float, told: Callable[[str], None] | None = None
+    ) -> None:
+        self.children = {program.name: Child(program) for program in programs}
+        self._grace_s = grace_s
+        self._told = told or (lambda _: None)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Supervisor:
+        self._tasks = [asyncio.create_task(child.keep()) for child in self.children.values()]
+        try:
+            await asyncio.gather(*(self._first_ready(child) for child in self.children.values()))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _first_ready(self, child: Child) -> None:
+        task = self._tasks[list(self.children.values()).index(child)]
+        ready = asyncio.create_task(child.ready_once.wait())
+        done, _ = await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if task in done:
+            task.result()
+        self._told(child.program.name)
+
+    async def failed(self) -> None:
+        """Return never, but raise when a child cannot be kept alive."""
+        await asyncio.gather(*self._tasks)
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*(child.stop(self._grace_s) for child in self.children.values()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def tail_of(path: Path, lines: int = 15) -> str:
+    """The last lines of a log, for an error that a person reads."""
+    if not path.exists():
+        return ""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
