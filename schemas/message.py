@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import msgspec
 
@@ -26,7 +26,7 @@ class Unreadable(ValueError):
 M = TypeVar("M", bound=Message)
 _to_msgpack = msgspec.msgpack.Encoder()
 _to_json = msgspec.json.Encoder()
-_decoders: dict[tuple[str, tuple[type, ...]], Any] = {}
+_decoders: dict[tuple[str, tuple[type[Message], ...]], Any] = {}
 
 
 def encode(message: Message) -> bytes:
@@ -44,7 +44,11 @@ def is_json(data: bytes) -> bool:
     return data[:64].lstrip()[:1] == b"{"
 
 
-def decode(data: bytes, *types: type[M]) -> M:
+@overload
+def decode(data: bytes, only: type[M], /) -> M: ...
+@overload
+def decode(data: bytes, *types: type[Message]) -> Any: ...
+def decode(data: bytes, *types: type[Message]) -> Any:
     """Read one of `types` from JSON or MessagePack, told apart by the first byte.
 
     Raises `Unreadable` with the path of the first fault.
@@ -58,8 +62,7 @@ def decode(data: bytes, *types: type[M]) -> M:
         decoder = msgspec.json.Decoder(union) if form == "json" else msgspec.msgpack.Decoder(union)
         _decoders[(form, types)] = decoder
     try:
-        message: M = decoder.decode(data)
+        return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         expected = ", ".join(kind.__name__.lower() for kind in types)
         raise Unreadable(str(error), f"expected {form} of type {expected}") from error
-    return message

@@ -33,7 +33,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """The last line of `tidegate demo --json`. `lost` had no reply or no stored answer; `duplicates` had more than one."""
+    """The last line of `tidegate demo --json`; `lost` had no reply or no stored answer, `duplicates` more than one."""
 
     asked: int
     answered: int
