@@ -10,7 +10,6 @@ import click
 
 if TYPE_CHECKING:
     from brokers.config import Loaded
-
     from brokers.settings import Settings
 
 CONFIG = click.option(

@@ -1,0 +1,112 @@
+"""The white paper's edge runtime: the same handlers as the workers', in process, with no broker in between."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from brokers.base import House
+from brokers.memory import MemoryHouse
+from brokers.settings import Settings
+from brokers.stage import Handler, Stage
+from schemas import Asked, Escalated, Message, Published, Spent
+from services.pipeline import STAGES
+from services.places import Places
+from services.vault import Vault, asker_digest, site_key
+
+PIECES = re.compile(r"\S+\s*")
+
+
+class NoHub(RuntimeError):
+    """A stage escalated, but this runtime has no hub to ask; its router was told so and must not plan it."""
+
+
+def composition_root(stage: Stage) -> Any:
+    """The stage's `open`, imported only now."""
+    module, name = stage.open.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+class EdgeRuntime:
+    """A site in one object: `await EdgeRuntime.init(models, policies, indices)`, then `serve` requests, then `close`.
+
+    It has no link: what it cannot vouch for it abstains from. Vault tokens are restored for the asker, as at the door.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stack = AsyncExitStack()
+        self._handlers: dict[type[Message], tuple[Stage, Handler]] = {}
+
+    @classmethod
+    async def init(
+        cls, models: Path | str, policies: Path | str, indices: Path | str, settings: Settings | None = None
+    ) -> EdgeRuntime:
+        """Open every stage of a site: `models` directory, `policies` pack directory, `indices` state directory.
+
+        Raises what the stages raise when something that `tidegate up` prepares is missing.
+        """
+        chosen = msgspec.structs.replace(
+            settings or Settings(), models_dir=str(models), pack_dir=str(policies), state_dir=str(indices)
+        )
+        runtime = cls(chosen)
+        house: House = MemoryHouse(chosen.site)
+        try:
+            for stage in (stage for stage in STAGES if stage.where == "site"):
+                handler = await runtime._stack.enter_async_context(composition_root(stage)(chosen, house))
+                for kind in stage.accepts:
+                    runtime._handlers[kind] = (stage, handler)
+        except BaseException:
+            await runtime.close()
+            raise
+        return runtime
+
+    async def answer(self, request: Asked) -> Published:
+        """The published answer to one request, with its receipt and ledger; vault tokens still tokens."""
+        now_ms = int(time.time() * 1000)
+        rid = request.rid or uuid.uuid4().hex
+        key = site_key(Places(self.settings).key)
+        fact: Message = msgspec.structs.replace(
+            request,
+            rid=rid,
+            site=self.settings.site,
+            asker=asker_digest(key, request.tenant, request.asker, rid),
+            asked_at_ms=now_ms,
+            deadline_at_ms=now_ms + request.budget_ms,
+        )
+        while not isinstance(fact, Published):
+            if isinstance(fact, Escalated):
+                raise NoHub
+            stage, handler = self._handlers[type(fact)]
+            started = time.perf_counter()
+            outputs = await handler(fact)
+            fact = ledgered(outputs, fact, stage, (time.perf_counter() - started) * 1000)
+        return fact
+
+    async def serve(self, request: Asked) -> AsyncIterator[str]:
+        """The answer's text, piece by piece, with the asker's own values put back."""
+        published = await self.answer(request)
+        key = site_key(Places(self.settings).key)
+        vault = Vault.open(Places(self.settings).vault, key)
+        digest = asker_digest(key, request.tenant, request.asker, published.rid)
+        for piece in PIECES.findall(vault.restore(published.text, request.tenant, digest)):
+            yield piece
+
+    async def close(self) -> None:
+        """Close every stage, last opened first."""
+        await self._stack.aclose()
+
+
+def ledgered(outputs: Iterable[Message], cause: Any, stage: Stage, worked_ms: float) -> Message:
+    """The one fact that follows in process, with the stage's line in its ledger."""
+    [fact] = outputs
+    line = Spent(stage.name, 0.0, round(worked_ms, 3))
+    return msgspec.structs.replace(fact, ledger=(*cause.ledger, line))
