@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -11,6 +11,7 @@ from schemas.question import Name
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0.0)]
 
 
 class Nats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +45,7 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     k: Positive = 8
     k_under_load: Positive = 4
     queue_depth_high: Positive = 64
-    ping_every_s: float = 2.0
+    ping_every_s: Seconds = 2.0
 
 
 class Retriever(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,12 +59,12 @@ class Drafter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class CloudVerifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    backend: str = "embedded"
+    backend: Literal["embedded", "openai"] = "embedded"
     """`embedded`: the hub's own larger corpus. `openai`: any OpenAI-compatible server."""
     base_url: str = ""
     model: str = ""
     api_key_env: str = "OPENAI_API_KEY"
-    timeout_s: float = 20.0
+    timeout_s: Seconds = 20.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,10 +76,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Indices, vault, keys, server stores and logs of this machine live below it."""
     models_dir: str = ".models"
     pack_dir: str = "infra/packs/kiosk"
-    log_level: str = "info"
-    grace_s: float = 10.0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    grace_s: Seconds = 10.0
     """How long a drain may take before work in flight is handed back."""
+    metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0
+    """0: this process serves no metrics of its own."""
     nats: Nats = Nats()
     gateway: Gateway = Gateway()
     prefilter: Prefilter = Prefilter()

@@ -1,0 +1,134 @@
+"""Settings come from one file, the environment and arguments; what is wrong is named with key, value, type, origin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from brokers.config import BadSettings, Fault, explain, load
+from brokers.settings import Settings
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def faults_of(
+    path: Path | None = None, environ: dict[str, str] | None = None, **overrides: object
+) -> tuple[Fault, ...]:
+    with pytest.raises(BadSettings) as bad:
+        load(path, environ or {}, **overrides)
+    return bad.value.faults
+
+
+def test_nothing_said_gives_the_defaults() -> None:
+    loaded = load(None, {})
+    assert loaded.settings == Settings()
+    assert set(loaded.origins.values()) == {"default"}
+
+
+def test_the_last_one_said_holds_and_is_the_origin(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'site = "a"\ngrace_s = 3\n[nats]\nurl = "nats://file:1"\n[router]\nk = 6\n')
+    environ = {"TIDEGATE_NATS__URL": "nats://env:2", "TIDEGATE_ROUTER__K": "5", "HOME": "/elsewhere"}
+    loaded = load(path, environ, router__k=7, site=None)
+    settings = loaded.settings
+    assert (settings.site, settings.grace_s, settings.nats.url, settings.router.k) == ("a", 3.0, "nats://env:2", 7)
+    assert loaded.origins["site"] == str(path)
+    assert loaded.origins["nats.url"] == "TIDEGATE_NATS__URL"
+    assert loaded.origins["router.k"] == "argument"
+    assert loaded.origins["gateway.port"] == "default"
+
+
+def test_lists_in_variables_are_separated_by_commas() -> None:
+    loaded = load(None, {"TIDEGATE_TENANTS": "kiosk, bank_2", "TIDEGATE_PREFILTER__LANGUAGES": "en"})
+    assert loaded.settings.tenants == ("kiosk", "bank_2")
+    assert loaded.settings.prefilter.languages == ("en",)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        ("metrics_port = 70000", "metrics_port", "70000 is not a whole number, at least 0, at most 65535"),
+        ('metrics_port = "80"', "metrics_port", "'80' is not a whole number"),
+        ("site = 3", "site", "3 is not text, of the form"),
+        ('site = "A B"', "site", "'A B' is not text, of the form"),
+        ("grace_s = 0", "grace_s", "0 is not a finite number, above 0"),
+        ("grace_s = inf", "grace_s", "inf is not a finite number"),
+        ("grace_s = nan", "grace_s", "nan is not a finite number"),
+        ('tenants = ["ok", "no no"]', "tenants", "at [1]"),
+        ('tenants = "kiosk"', "tenants", "'kiosk' is not a list"),
+        ('log_level = "loud"', "log_level", "'loud' is not one of debug, info, warning, error"),
+        ("[prefilter]\nunsafe_threshold = 1.5", "prefilter.unsafe_threshold", "1.5 is not a finite number, at least 0"),
+        ("nats = 4", "nats", "is a section, not a value"),
+        ('sight = "x"', "sight", "did you mean site?"),
+        ('[nats]\nurll = "x"', "nats.urll", "did you mean nats.url?"),
+        ("[site]\nname = 3", "site.name", "is not a setting"),
+        ("[orbit]\nmoons = 3", "orbit.moons", "is not a setting"),
+    ],
+)
+def test_a_bad_value_in_the_file_names_key_value_type_and_file(tmp_path: Path, text: str, key: str, says: str) -> None:
+    path = toml(tmp_path, text)
+    [fault] = faults_of(path)
+    assert fault.key == key
+    assert fault.origin == str(path)
+    assert says in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("TIDEGATE_ROUTER__K", "many", "router.k: 'many' is not a whole number, at least 1 (from TIDEGATE_ROUTER__K)"),
+        ("TIDEGATE_ROUTER__K", "0", "'0' is not a whole number, at least 1"),
+        ("TIDEGATE_NATS_URL", "x", "did you mean TIDEGATE_NATS__URL?"),
+        ("TIDEGATE_URL", "x", "did you mean TIDEGATE_NATS__URL?"),
+        ("TIDEGATE_NATS", "x", "is not a setting"),
+    ],
+)
+def test_a_bad_variable_is_named_as_it_is_spelt(name: str, value: str, says: str) -> None:
+    [fault] = faults_of(None, {name: value})
+    assert fault.origin == name
+    assert says in str(fault)
+
+
+def test_an_unknown_argument_is_a_fault_with_a_hint() -> None:
+    [fault] = faults_of(router__kk=3)
+    assert fault.hint == "did you mean router__k?"
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'sight = "x"\nmetrics_port = -1\n')
+    faults = faults_of(path, {"TIDEGATE_ROUTER__K": "0"})
+    assert [fault.key for fault in faults] == ["sight", "metrics_port", "router.k"]
+
+
+def test_a_file_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
+    assert "cannot be read" in str(faults_of(tmp_path / "none.toml")[0])
+    [fault] = faults_of(toml(tmp_path, "site = \n"))
+    assert "not TOML" in fault.reason
+    assert "line 1" in fault.reason
+
+
+def test_explain_shows_every_key_once_and_masks_passwords(tmp_path: Path) -> None:
+    path = toml(tmp_path, '[nats]\nurl = "nats://me:hunter2@host:4222"\n')
+    rows = {row.key: row for row in explain(load(path, {}))}
+    assert rows["nats.url"].value == "'nats://***@host:4222'"
+    assert rows["nats.url"].origin == str(path)
+    assert rows["cloud_verifier.api_key_env"].value == "'OPENAI_API_KEY'"
+    assert rows["tenants"].value == "['kiosk']"
+    assert set(rows) == set(flat(msgspec.to_builtins(Settings())))
+
+
+def test_a_fault_never_repeats_a_password() -> None:
+    [fault] = faults_of(None, {"TIDEGATE_METRICS_PORT": "nats://me:hunter2@host"})
+    assert "hunter2" not in str(fault)
+
+
+def flat(tree: dict[str, object], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key, value in tree.items():
+        keys += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
+    return keys
