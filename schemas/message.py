@@ -63,6 +63,6 @@ def decode(data: bytes, *types: type[Message]) -> Any:
         _decoders[(form, types)] = decoder
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         expected = ", ".join(kind.__name__.lower() for kind in types)
         raise Unreadable(str(error), f"expected {form} of type {expected}") from error
