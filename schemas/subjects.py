@@ -8,6 +8,7 @@ verdicts.<site>.<tenant>.<rid>             VERDICTS      at the hub; mirrored to
 answers.<tenant>.<rid>                     ANSWERS one message per subject for ever; live copy on live.answers.>
 dead.<stage>.<rid>                         DEAD    original bytes with who, where, why; live copy on live.dead.>
 cloud.<site>.verify | cloud.<site>.ping    core    the fast lane over the leaf
+sync.<site>.<up|down>.<stream>             core    a stream on its way over the leaf
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ LIVE_ANSWERS = "live.answers.>"
 LIVE_DEAD = "live.dead.>"
 ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD = "ASKS", "PIPE", "ESCALATIONS", "VERDICTS", "ANSWERS", "DEAD"
 SITE_STREAMS = (ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD)
+
+STAYS = (ASK, "live.>", *(f"{stream.lower()}.>" for stream in SITE_STREAMS))
+"""Everything that no leaf may carry under its own subject; escalations and verdicts travel as `sync.` instead."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -111,3 +115,26 @@ def fast_lane(site: str) -> str:
 def ping(site: str) -> str:
     """Where a site measures the round trip to the hub."""
     return f"cloud.{site}.ping"
+
+
+def carried_up(site: str, stream: str) -> str:
+    """Under which subject a site's stream reaches the hub."""
+    return f"sync.{site}.up.{stream}"
+
+
+def carried_down(site: str, stream: str) -> str:
+    """Under which subject the hub's stream reaches a site."""
+    return f"sync.{site}.down.{stream}"
+
+
+def stored_again(subject: str, domain: str) -> str:
+    """Where a fact that came under `subject` can be stored once more in `domain`: a site cannot write to its mirror."""
+    if domain != HUB and subject.startswith("verdicts."):
+        _, _, tenant, rid = subject.split(".", 3)
+        return f"pipe.{tenant}.{word(facts.Verified)}.{rid}"
+    return subject
+
+
+def inbox_of(domain: str) -> str:
+    """The prefix of the inboxes of a domain's clients; the leaf lets no other through."""
+    return f"_INBOX_{domain}"
