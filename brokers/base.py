@@ -31,6 +31,8 @@ class Delivery(Protocol):
     """1 on the first delivery."""
     stored_at_s: float
     """Unix time at which the stream stored it."""
+    place: str
+    """Where it is stored: `<stream>:<sequence>`."""
 
     async def ack(self) -> None:
         """Say that everything that follows from it is stored."""
@@ -40,6 +42,9 @@ class Delivery(Protocol):
 
     async def keep_alive(self) -> None:
         """Say that the work goes on, so that it is not delivered to a peer."""
+
+    async def term(self, reason: str) -> None:
+        """End it for good. Only `Broker.bury` calls this, once the dead letter is stored."""
 
 
 class Inbox(Protocol):
