@@ -1,0 +1,231 @@
+"""The house speaks of itself in JSON lines and metrics, and never repeats what a person wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+
+from brokers import trace
+from brokers.settings import Settings
+from brokers.stage import Stage
+from brokers.telemetry import Telemetry, opened
+from schemas import Asked, Later, Reject, Screened
+
+STAGE = Stage("prefilter", (Asked,), (Screened,), "services.prefilter:open")
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+SECRET = "my number is 07700 900123"
+
+
+@dataclass
+class Held:
+    """A delivery as a watch sees it."""
+
+    id: str = "ASKS.7"
+    subject: str = "asks.kiosk.r1"
+    data: bytes = SECRET.encode()
+    headers: Mapping[str, str] = field(default_factory=lambda: {"traceparent": PARENT})
+    attempt: int = 2
+    stored_at_s: float = 100.0
+    place: str = "ASKS:7"
+
+    async def ack(self) -> None: ...
+
+    async def retry(self, after_s: float) -> None: ...
+
+    async def keep_alive(self) -> None: ...
+
+
+def lines(output: io.BytesIO) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(line) for line in output.getvalue().splitlines()]
+
+
+def a_telemetry(level: str = "info") -> tuple[Telemetry, io.BytesIO]:
+    output = io.BytesIO()
+    return Telemetry("site1", output=output, level=level, clock=lambda: 103.0), output
+
+
+def raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except type(error) as caught:
+        return caught
+
+
+def test_a_buried_message_is_one_error_line_with_its_identity() -> None:
+    telemetry, output = a_telemetry()
+    telemetry.started(STAGE, Held())
+    telemetry.ended(STAGE, Held(), "buried", 0.25, raised(Reject("no question in it")))
+    [line] = lines(output)
+    assert line.pop("time").endswith("Z")
+    assert line.pop("where").startswith("test_telemetry.py:")
+    assert line == {
+        "level": "error",
+        "action": "buried",
+        "site": "site1",
+        "stage": "prefilter",
+        "rid": "r1",
+        "id": "ASKS.7",
+        "attempt": 2,
+        "trace": "0af7651916cd43dd8448eb211c80319c",
+        "worked_ms": 250.0,
+        "error": "Reject",
+        "reason": "no question in it",
+    }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "level"), [("done", "debug"), ("handed_back", "debug"), ("retried", "warning"), ("buried", "error")]
+)
+def test_a_verdict_speaks_at_its_level(verdict: str, level: str) -> None:
+    telemetry, output = a_telemetry("debug")
+    telemetry.started(STAGE, Held())
+    telemetry.ended(STAGE, Held(), verdict, 0.0, None)
+    assert [(line["action"], line["level"]) for line in lines(output)] == [(verdict, level)]
+
+
+def test_a_plain_success_is_silent_at_level_info() -> None:
+    telemetry, output = a_telemetry()
+    telemetry.started(STAGE, Held())
+    telemetry.ended(STAGE, Held(), "done", 0.0, None)
+    assert output.getvalue() == b""
+
+
+@pytest.mark.parametrize("error", [ValueError(SECRET), Later("busy", 1.0), KeyError(SECRET)])
+def test_an_error_s_own_message_never_reaches_a_line(error: Exception) -> None:
+    telemetry, output = a_telemetry()
+    telemetry.started(STAGE, Held())
+    telemetry.ended(STAGE, Held(), "retried", 0.0, raised(error))
+    [line] = lines(output)
+    assert line["error"] == type(error).__name__
+    assert b"07700" not in output.getvalue()
+
+
+def test_what_people_wrote_is_withheld_by_key_and_by_type() -> None:
+    telemetry, output = a_telemetry()
+    asked = Asked(tenant="kiosk", text=SECRET)
+    telemetry.log.warning(
+        "odd", text=SECRET, question=SECRET, blob=SECRET.encode(), fact=asked, nested=[asked, {"text": SECRET}], k=3
+    )
+    [line] = lines(output)
+    assert b"07700" not in output.getvalue()
+    assert (line["text"], line["blob"], line["fact"], line["k"]) == ("[withheld]", "[bytes]", "[Asked]", 3)
+    assert line["nested"] == ["[Asked]", {"text": "[withheld]"}]
+
+
+@pytest.mark.anyio
+async def test_lines_logged_while_handling_carry_the_delivery_and_not_its_neighbour() -> None:
+    telemetry, output = a_telemetry()
+
+    async def settle(rid: str) -> None:
+        held = Held(subject=f"asks.kiosk.{rid}")
+        telemetry.started(STAGE, held)
+        await asyncio.sleep(0)
+        telemetry.log.info("inside", expected=rid)
+
+    await asyncio.gather(settle("r1"), settle("r2"))
+    telemetry.log.info("outside")
+    inside_1, inside_2, outside = lines(output)
+    assert [(line["rid"], line["expected"]) for line in (inside_1, inside_2)] == [("r1", "r1"), ("r2", "r2")]
+    assert "rid" not in outside
+
+
+def test_four_metrics_are_kept_per_stage_in_a_registry_of_their_own() -> None:
+    telemetry, _ = a_telemetry()
+    for verdict in ("done", "done", "buried"):
+        telemetry.started(STAGE, Held())
+        telemetry.ended(STAGE, Held(), verdict, 0.2, None)
+    telemetry.started(STAGE, Held())
+    text = telemetry.metrics().decode()
+    for sample in (
+        'tidegate_deliveries_total{stage="prefilter",verdict="done"} 2.0',
+        'tidegate_deliveries_total{stage="prefilter",verdict="buried"} 1.0',
+        'tidegate_handle_seconds_bucket{le="0.1",stage="prefilter"} 0.0',
+        'tidegate_handle_seconds_bucket{le="0.25",stage="prefilter"} 3.0',
+        'tidegate_in_flight{stage="prefilter"} 1.0',
+        'tidegate_age_seconds_bucket{le="2.5",stage="prefilter"} 0.0',
+        'tidegate_age_seconds_sum{stage="prefilter"} 12.0',
+    ):
+        assert sample in text
+    assert not [metric.name for metric in REGISTRY.collect() if metric.name.startswith("tidegate")]
+    Telemetry("site1", output=io.BytesIO())  # a second one in the same process clashes with nothing
+
+
+def test_an_opened_telemetry_writes_to_a_file_adopts_loggers_and_serves_metrics(tmp_path: Path, free_port: int) -> None:
+    log_file = tmp_path / "worker.log"
+    settings = Settings(site="site9", metrics_port=free_port)
+    with opened(settings, log_file=log_file) as telemetry:
+        structlog.get_logger().info("adopted", body=SECRET)
+        telemetry.started(STAGE, Held())
+        with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5) as reply:
+            assert 'tidegate_in_flight{stage="prefilter"} 1.0' in reply.read().decode()
+    [line] = [msgspec.json.decode(line) for line in log_file.read_bytes().splitlines()]
+    assert (line["action"], line["site"], line["body"]) == ("adopted", "site9", "[withheld]")
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5)
+
+
+@pytest.fixture
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(autouse=True)
+def _no_context_left() -> Any:
+    yield
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.mark.parametrize(
+    ("header", "trace_id"),
+    [
+        (PARENT, "0af7651916cd43dd8448eb211c80319c"),
+        (PARENT.replace("00-", "01-", 1) + "-more", "0af7651916cd43dd8448eb211c80319c"),
+        (None, None),
+        ("", None),
+        (PARENT.upper(), None),
+        (PARENT + "-more", None),
+        (PARENT + "\n", None),
+        (PARENT.replace("00-", "ff-", 1), None),
+        (f"00-{'0' * 32}-b7ad6b7169203331-01", None),
+        (f"00-0af7651916cd43dd8448eb211c80319c-{'0' * 16}-01", None),
+        ("00-0af7-b7ad-01", None),
+    ],
+)
+def test_a_traceparent_is_read_by_the_rules_of_w3c(header: str | None, trace_id: str | None) -> None:
+    read = trace.read(header)
+    assert (read.trace_id if read else None) == trace_id
+
+
+@given(st.text())
+def test_following_any_header_gives_one_that_can_be_read(header: str) -> None:
+    assert trace.read(str(trace.follow(header))) is not None
+
+
+def test_a_child_keeps_the_trace_and_its_flags_but_not_the_hop() -> None:
+    parent = trace.read(PARENT.replace("-01", "-00"))
+    assert parent is not None
+    child = parent.child()
+    assert (child.trace_id, child.flags) == (parent.trace_id, "00")
+    assert child.span_id != parent.span_id
+
+
+def test_an_all_zero_id_is_drawn_again() -> None:
+    draws = iter([b"\0" * 16, b"\1" * 16, b"\0" * 8, b"\2" * 8])
+    assert str(trace.begin(lambda _: next(draws))) == f"00-{'01' * 16}-{'02' * 8}-01"
