@@ -1,0 +1,44 @@
+"""Brings an index to what a pack says, and leaves alone what people added or deleted by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from schemas.pack import Document, Pack, Scope
+from services.search.hybrid import HybridIndex
+from services.search.storage import Tombstone
+from services.search.writer import Embeds
+
+BATCH = 16
+
+
+def prepare(
+    pack: Pack, scope: Scope, embedder: Embeds, path: Path, progress: Callable[[int, int], None] | None = None
+) -> HybridIndex:
+    """Bring the index in `path` to the pack's documents and return it open.
+
+    A site holds the documents of scope `site`; the hub, which hands them out, holds all of them. Documents that came
+    from the pack and are no longer in it are deleted; added ones are kept. What was deleted by hand stays deleted until
+    the pack brings a new version. `progress(done, total)` counts documents. Stops and goes on at any point.
+    """
+    index = HybridIndex.open(path, embedder)
+    manifest = index.manifest()
+    wanted = [
+        document
+        for document in pack.documents
+        if scope in ("hub", document.scope) and not _buried(document, manifest.tombstones)
+    ]
+    names = {document.id for document in wanted}
+    stale = [name for name, entry in manifest.documents.items() if entry.origin == "pack" and name not in names]
+    index.delete(stale, origin="pack")
+    for start in range(0, len(wanted), BATCH):
+        index.upsert(wanted[start : start + BATCH], origin="pack")
+        if progress is not None:
+            progress(min(start + BATCH, len(wanted)), len(wanted))
+    return index
+
+
+def _buried(document: Document, tombstones: dict[str, Tombstone]) -> bool:
+    laid = tombstones.get(document.id)
+    return laid is not None and laid.by == "added" and laid.version == document.version

@@ -1,0 +1,138 @@
+"""Finding by meaning: exact cosine scan while small, an HNSW graph above. The only room that imports hnswlib."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import hnswlib
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+DIMENSIONS = 384
+_LINKS, _EF_BUILD, _EF_SEARCH = 16, 128, 64
+_MOST_DELETED = 0.3
+
+
+class VectorLeg:
+    """Vectors of unit length, known by number. `search` is safe beside `replace` from another thread."""
+
+    def __init__(self, *, exact_below: int) -> None:
+        self._exact_below = exact_below
+        self._rows: tuple[Numbers, Matrix] = (np.empty(0, np.int64), np.empty((0, DIMENSIONS), np.float32))
+        self._graph: _Graph | None = None
+        self._changing = threading.Lock()
+
+    @property
+    def mode(self) -> Literal["exact", "graph"]:
+        return "exact" if self._graph is None else "graph"
+
+    def replace(self, numbers: Numbers, matrix: Matrix, graph_file: Path | None = None, digest: str = "") -> None:
+        """Hold exactly these rows. A saved graph is used where `digest` (sha256) proves it whole; else it is built."""
+        with self._changing:
+            if len(numbers) < self._exact_below:
+                self._graph = None
+            else:
+                graph = self._graph or _Graph.load(graph_file, digest)
+                self._graph = graph.matching(numbers, matrix)
+            self._rows = (numbers, matrix)
+
+    def save_graph(self, path: Path) -> str:
+        """Write the graph and return its sha256; empty when there is none."""
+        with self._changing:
+            return self._graph.save(path) if self._graph is not None else ""
+
+    def search(self, vector: npt.NDArray[np.float32], k: int, keep: Mask | None = None) -> list[tuple[int, float]]:
+        """The k nearest numbers with their cosine, best first, among the rows that `keep` marks (all when None)."""
+        numbers, matrix = self._rows
+        k = min(k, len(numbers) if keep is None else int(keep.sum()))
+        if k <= 0:
+            return []
+        graph = self._graph
+        if graph is not None and self._changing.acquire(blocking=False):
+            try:
+                found = graph.search(vector, k, numbers if keep is None else numbers[keep])
+            finally:
+                self._changing.release()
+            if found is not None:
+                return found
+        scores = matrix @ vector
+        if keep is not None:
+            scores = np.where(keep, scores, -2.0)
+        best = np.argpartition(-scores, k - 1)[:k]
+        best = best[np.argsort(-scores[best], kind="stable")]
+        return [(int(numbers[row]), float(scores[row])) for row in best]
+
+
+class _Graph:
+    """An HNSW graph (Malkov & Yashunin 2018) that follows a set of numbers; deleted ones stay as marked nodes."""
+
+    def __init__(self, index: hnswlib.Index, held: set[int], deleted: int) -> None:
+        self._index = index
+        self._held = held
+        self._deleted = deleted
+
+    @classmethod
+    def load(cls, path: Path | None, digest: str) -> _Graph:
+        """The saved graph, or an empty one when there is none or its bytes are not those that were saved."""
+        if path is not None and digest and path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
+            index = hnswlib.Index(space="ip", dim=DIMENSIONS)
+            index.load_index(str(path))
+            index.set_ef(_EF_SEARCH)
+            held = {int(number) for number in index.get_ids_list()}
+            return cls(index, held, 0)
+        return cls._empty(1024)
+
+    @classmethod
+    def _empty(cls, size: int) -> _Graph:
+        index = hnswlib.Index(space="ip", dim=DIMENSIONS)
+        index.init_index(max_elements=size, ef_construction=_EF_BUILD, M=_LINKS, random_seed=7)
+        index.set_ef(_EF_SEARCH)
+        return cls(index, set(), 0)
+
+    def matching(self, numbers: Numbers, matrix: Matrix) -> _Graph:
+        """This graph, or a new one, with exactly these numbers alive."""
+        live = {int(number) for number in numbers}
+        gone = self._held - live
+        if self._deleted + len(gone) > _MOST_DELETED * max(1, len(live)):
+            return _Graph._empty(len(live)).matching(numbers, matrix)
+        for number in gone:
+            with suppress(RuntimeError):  # a loaded graph lists what was marked before it was saved
+                self._index.mark_deleted(number)
+        self._deleted += len(gone)
+        self._held -= gone
+        new = np.array([number not in self._held for number in numbers.tolist()], bool)
+        room = self._index.get_current_count() + int(new.sum())
+        if room > self._index.get_max_elements():
+            self._index.resize_index(room + room // 4)
+        if new.any():
+            self._index.add_items(matrix[new], numbers[new], num_threads=1)
+            self._held |= {int(number) for number in numbers[new]}
+        return self
+
+    def search(self, vector: npt.NDArray[np.float32], k: int, keep: Numbers) -> list[tuple[int, float]] | None:
+        """None when the graph cannot say: it returned too few, or cannot return k at all."""
+        wanted = set(keep.tolist()) if len(keep) < len(self._held) else None
+        reach = k if wanted is None else min(4 * k, len(self._held))
+        try:
+            found, distances = self._index.knn_query(vector, k=min(reach, len(self._held)), num_threads=1)
+        except RuntimeError:
+            return None
+        hits = [(int(n), 1.0 - float(d)) for n, d in zip(found[0], distances[0], strict=True)]
+        if wanted is not None:
+            hits = [hit for hit in hits if hit[0] in wanted]
+        return hits[:k] if len(hits) >= k else None
+
+    def save(self, path: Path) -> str:
+        beside = path.with_suffix(".new")
+        self._index.save_index(str(beside))
+        digest = hashlib.sha256(beside.read_bytes()).hexdigest()
+        beside.replace(path)
+        return digest

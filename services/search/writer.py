@@ -1,0 +1,161 @@
+"""Changes an index, so that a crash between any two writes leaves it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.pack import Document
+from services.search.chunking import chunks, spoken
+from services.search.keyword import ANALYZERS, KeywordLeg
+from services.search.storage import Entry, Manifest, Origin, Storage, Stored, Tombstone
+from services.search.vectors import Matrix
+
+Row = tuple[int, str, str, str]
+
+
+class Embeds(Protocol):
+    """Turns text into a unit vector (384,); `version` changes whenever the vectors would."""
+
+    @property
+    def version(self) -> str: ...
+
+    def embed(self, text: str, max_tokens: int = 128) -> NDArray[np.float32]: ...
+
+
+class Writer:
+    """The one writer of an index; every method takes the directory's lock and raises `IndexLocked` when it is taken.
+
+    Added: files, then the keyword leg, then the manifest. Removed: the manifest, then the keyword leg, then files.
+    """
+
+    def __init__(self, storage: Storage, keyword: KeywordLeg, embedder: Embeds) -> None:
+        self._storage = storage
+        self._keyword = keyword
+        self._embedder = embedder
+
+    @property
+    def making(self) -> str:
+        return f"{ANALYZERS}-{self._embedder.version}"
+
+    def upsert(self, documents: Sequence[Document], origin: Origin) -> int:
+        with self._storage.locked():
+            manifest = self._storage.manifest()
+            self._reconcile(manifest)
+            latest = {document.id: document for document in documents}
+            known = manifest.documents
+            changed = [d for d in latest.values() if d.id not in known or known[d.id].version != d.version]
+            if changed:
+                self._add(manifest, changed, {document.id: origin for document in changed})
+            return len(changed)
+
+    def delete(self, names: Iterable[str], origin: Origin) -> int:
+        with self._storage.locked():
+            manifest = self._storage.manifest()
+            gone = {name: manifest.documents[name] for name in dict.fromkeys(names) if name in manifest.documents}
+            if not gone:
+                return 0
+            left = {name: entry for name, entry in manifest.documents.items() if name not in gone}
+            laid = {name: Tombstone(version=entry.version, by=origin) for name, entry in gone.items()}
+            self._commit(manifest, left, {**manifest.tombstones, **laid}, manifest.next_number)
+            return len(gone)
+
+    def repair(self) -> None:
+        """Make the keyword leg hold what the manifest says."""
+        with self._storage.locked():
+            self._reconcile(self._storage.manifest())
+
+    def rebuild(self) -> None:
+        """Make every document's pieces and vectors again, from the text that the index holds."""
+        with self._storage.locked():
+            manifest = self._storage.manifest()
+            held = [
+                self._storage.get(name, entry.version, manifest.making).document
+                for name, entry in manifest.documents.items()
+            ]
+            self._add(manifest, held, {name: entry.origin for name, entry in manifest.documents.items()})
+
+    def keep_graph(self, digest: str, rows: int) -> None:
+        """Record the graph that was just saved."""
+        with self._storage.locked():
+            manifest = self._storage.manifest()
+            self._storage.put_manifest(msgspec.structs.replace(manifest, graph_sha256=digest, graph_rows=rows))
+
+    def _add(self, manifest: Manifest, documents: Sequence[Document], origins: dict[str, Origin]) -> None:
+        entries = dict(manifest.documents)
+        number = manifest.next_number
+        added: list[Row] = []
+        with ThreadPoolExecutor(min(4, cpu_count() or 1)) as pool:
+            for document, (stored, vectors) in zip(documents, pool.map(self._made, documents), strict=True):
+                self._storage.put(stored, vectors, self.making)
+                entries[document.id] = Entry(
+                    version=document.version,
+                    title=document.title,
+                    language=document.language,
+                    origin=origins[document.id],
+                    first=number,
+                    passages=len(stored.chunks),
+                )
+                added.extend(_rows(stored, number))
+                number += len(stored.chunks)
+        self._keyword.write(added, ())
+        tombstones = {name: laid for name, laid in manifest.tombstones.items() if name not in origins}
+        self._commit(manifest, entries, tombstones, number)
+
+    def _commit(
+        self, manifest: Manifest, documents: dict[str, Entry], tombstones: dict[str, Tombstone], next_number: int
+    ) -> None:
+        manifest = msgspec.structs.replace(
+            manifest,
+            generation=manifest.generation + 1,
+            embedder=self._embedder.version,
+            analyzers=ANALYZERS,
+            next_number=next_number,
+            documents=documents,
+            tombstones=tombstones,
+        )
+        self._storage.put_manifest(manifest)
+        self._reconcile(manifest)
+        self._storage.forget(manifest)
+
+    def _made(self, document: Document) -> tuple[Stored, Matrix]:
+        pieces = tuple(chunks(document.text))
+        texts = [in_words(document, chunk.heading, document.text[chunk.start : chunk.end]) for chunk in pieces]
+        texts += [
+            in_words(document, unit.heading, spoken(document.text, unit)) for chunk in pieces for unit in chunk.units
+        ]
+        rows = [self._embedder.embed(text) for text in texts]
+        return Stored(document=document, chunks=pieces), np.array(rows, np.float32).reshape(len(rows), -1)
+
+    def _reconcile(self, manifest: Manifest) -> None:
+        """A crash may have left the keyword leg more than the manifest names or, on a bad disk, less."""
+        live = manifest.numbers()
+        held = self._keyword.numbers()
+        if live == held:
+            return
+        missing: list[Row] = []
+        for name, entry in manifest.documents.items():
+            if not held.issuperset(entry.numbers):
+                stored = self._storage.get(name, entry.version, manifest.making)
+                missing += [row for row in _rows(stored, entry.first) if row[0] not in held]
+        self._keyword.write(missing, sorted(held - live))
+
+
+def in_words(document: Document, heading: str, text: str) -> str:
+    """What is embedded: the words with where they stand."""
+    where = heading if document.title in heading else f"{document.title} › {heading}" if heading else document.title
+    return f"{where}: {text}"
+
+
+def _rows(stored: Stored, first: int) -> list[Row]:
+    document = stored.document
+    return [
+        (number, document.language, f"{document.title} {chunk.heading}", document.text[chunk.start : chunk.end])
+        for number, chunk in enumerate(stored.chunks, start=first)
+    ]
