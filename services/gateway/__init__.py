@@ -1,0 +1,35 @@
+"""The doors of a site: HTTP as OpenAI speaks it, and NATS. Not a stage; it runs beside them, or alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+
+from brokers.base import House
+from brokers.settings import Settings
+from services.gateway.door import Door
+from services.gateway.http_door import Metrics, all_metrics, open_http_door
+from services.gateway.nats_door import open_nats_door
+from services.places import Places
+from services.vault import Vault, site_key
+
+__all__ = ["open"]
+
+
+@asynccontextmanager
+async def open(  # noqa: A001 a composition root is called `open` here
+    settings: Settings, house: House, metrics: Metrics = all_metrics
+) -> AsyncIterator[None]:
+    """Open both doors; they are open when this yields, and `Places.gateway` says where the HTTP door is.
+
+    `metrics` gives what GET /metrics answers, and is called in a thread. Raises `OSError` when the HTTP address
+    cannot be had, `ValueError` when the site's key is not one.
+    """
+    places = Places(settings)
+    key = site_key(places.key)
+    with closing(Vault.open(places.vault, key)) as vault:
+        door = Door(settings, house, vault, key)
+        await door.open()
+        async with open_http_door(door, metrics):
+            await open_nats_door(door)
+            yield

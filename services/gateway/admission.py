@@ -1,0 +1,57 @@
+"""What makes a readable request acceptable: rules without I/O, one refusal each."""
+
+from __future__ import annotations
+
+import uuid
+
+import msgspec
+
+from brokers.settings import Settings
+from schemas import Asked, Refused
+from services.gateway.refusals import refuse
+from services.vault import TOKEN
+
+
+def fault_of(asked: Asked, settings: Settings, now_ms: int) -> Refused | None:
+    """The first reason not to accept `asked`, or None."""
+    limit = settings.prefilter.max_chars
+    if asked.tenant not in settings.tenants:
+        return refuse("unknown_tenant", asked.rid, tenant=asked.tenant)
+    if not asked.text.strip():
+        return refuse("empty_text", asked.rid)
+    if len(asked.text) > limit:
+        return refuse("text_too_long", asked.rid, chars=len(asked.text), limit=limit)
+    if TOKEN.search(asked.text) or TOKEN.search(asked.schema):
+        return refuse("forged_token", asked.rid)
+    if asked.deadline_at_ms and asked.deadline_at_ms <= now_ms:
+        return refuse("deadline_past", asked.rid)
+    return _fault_of_schema(asked)
+
+
+def _fault_of_schema(asked: Asked) -> Refused | None:
+    if not asked.schema:
+        return refuse("missing_schema", asked.rid) if asked.workload == "extract" else None
+    try:
+        msgspec.json.decode(asked.schema, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeError) as error:
+        return refuse("bad_schema", asked.rid, fault=str(error))
+    return None
+
+
+def admitted(asked: Asked, site: str, now_ms: int) -> Asked:
+    """`asked` with what the door decides: id, site, times. What a client wrote in their place is dropped.
+
+    The deadline is the sooner of the budget's end and the client's own `deadline_at_ms`.
+    """
+    deadline_at_ms = now_ms + asked.budget_ms
+    if asked.deadline_at_ms:
+        deadline_at_ms = min(deadline_at_ms, asked.deadline_at_ms)
+    return msgspec.structs.replace(
+        asked,
+        rid=asked.rid or uuid.uuid4().hex,
+        site=site,
+        asked_at_ms=now_ms,
+        deadline_at_ms=deadline_at_ms,
+        sealed=b"",
+        ledger=(),
+    )

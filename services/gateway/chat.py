@@ -1,0 +1,144 @@
+"""POST /v1/chat/completions: from bytes to a ticket, from a ticket to a body or a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from schemas import Asked, Published, Refused
+from services.gateway import openai_api
+from services.gateway.door import Door, Ticket
+from services.gateway.openai_api import NotAccepted
+from services.gateway.refusals import refuse, settled, told
+
+HEARTBEAT_S = 10.0
+BODY_TIMEOUT_S = 10.0
+HEADERS = {
+    "x-request-id": "rid",
+    "x-tidegate-tenant": "tenant",
+    "x-tidegate-budget-ms": "budget_ms",
+    "x-tidegate-deadline-at-ms": "deadline_at_ms",
+    "x-tidegate-workload": "workload",
+    "x-tidegate-language": "language",
+}
+"""What a client may say beside the OpenAI fields: header by header, the field of `Asked` that it fills."""
+
+
+class Chat:
+    """The endpoint. A request that is refused at once has its HTTP status, even when it asked for a stream."""
+
+    def __init__(self, door: Door, heartbeat_s: float = HEARTBEAT_S, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
+        self._door = door
+        self._heartbeat_s = heartbeat_s
+        self._body_timeout_s = body_timeout_s
+
+    async def __call__(self, request: Request) -> Response:
+        limit = self._door.settings.gateway.max_body_bytes
+        body = await body_of(request, limit, self._body_timeout_s)
+        chat = openai_api.read_chat(body)
+        asked = asked_in(chat, request.headers, self._door.settings.gateway.default_tenant)
+        ticket = await self._door.accept(asked, request.headers.get("traceparent", ""))
+        if isinstance(ticket, Refused):
+            raise NotAccepted(ticket)
+        named = {"x-request-id": ticket.rid}
+        if chat.stream:
+            events = self._events(ticket, chat, asked.text)
+            named["cache-control"] = "no-cache"
+            return StreamingResponse(events, media_type="text/event-stream", headers=named)
+        reply = await answered(request, ticket)
+        if isinstance(reply, Refused):
+            raise NotAccepted(reply)
+        content = openai_api.completion(reply, asked.text, int(time.time()))
+        return Response(content, media_type="application/json", headers=named)
+
+    async def _events(self, ticket: Ticket, chat: openai_api.ChatRequest, question: str) -> AsyncIterator[bytes]:
+        """The whole text is judged and restored before the first word of it is cut off and sent."""
+        created = int(time.time())
+        usage = chat.stream_options is not None and chat.stream_options.include_usage
+        yield openai_api.opening(ticket.rid, created, usage)
+        waiting = asyncio.ensure_future(ticket.answer())
+        try:
+            while not (await asyncio.wait({waiting}, timeout=self._heartbeat_s))[0]:
+                yield b": waiting\n\n"
+            reply = waiting.result()
+        except Exception as error:  # noqa: BLE001 the headers are sent: what went wrong ends the stream as an event
+            yield openai_api.sse(openai_api.error_body(settled(error, "http", ticket.rid)))
+        else:
+            if isinstance(reply, Refused):
+                yield openai_api.sse(openai_api.error_body(told(reply, "http")))
+            else:
+                yield openai_api.rest(reply, question, created, usage)
+        finally:
+            waiting.cancel()
+
+
+async def body_of(request: Request, limit: int, timeout_s: float) -> bytes:
+    """The body, of which at most `limit` bytes are ever held; raises `NotAccepted` as soon as it is known to be wrong.
+
+    A body that is not declared as JSON is turned away: a page of another origin can send those without asking.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise NotAccepted(refuse("not_json"), "Content-Type")
+    too_large = NotAccepted(refuse("body_too_large", limit=limit))
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError as error:
+        raise NotAccepted(refuse("body_too_slow", limit_s=timeout_s)) from error
+    return bytes(body)
+
+
+def asked_in(chat: openai_api.ChatRequest, headers: Mapping[str, str], default_tenant: str) -> Asked:
+    """The request as the pipeline knows it; raises `NotAccepted` naming the field or header at fault."""
+    fields: dict[str, Any] = {"tenant": default_tenant}
+    for header, field in HEADERS.items():
+        if header not in headers:
+            continue
+        value = headers[header]
+        try:
+            fields[field] = getattr(msgspec.convert({"tenant": "a", field: value}, Asked, strict=False), field)
+        except msgspec.ValidationError as error:
+            fault = str(error).partition(" - at ")[0]
+            raise NotAccepted(refuse("bad_header", header=header, fault=fault), header) from error
+    workload, schema = openai_api.task_in(chat)
+    if workload:
+        fields["workload"] = workload
+    asked = Asked(**fields, text=openai_api.question_in(chat), asker=chat.user or "")
+    return msgspec.structs.replace(asked, schema=within(schema))
+
+
+def within(schema: str, limit: int = 16384) -> str:
+    """`schema` when it is not longer than what `Asked` may carry; raises `NotAccepted`."""
+    if len(schema) > limit:
+        fault = f"it has {len(schema)} characters; at most {limit} are accepted"
+        raise NotAccepted(refuse("bad_schema", fault=fault), "response_format")
+    return schema
+
+
+async def answered(request: Request, ticket: Ticket) -> Published | Refused:
+    """The ticket's answer; gives up the wait when the client goes away, which nobody is left to be told of."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    answer = asyncio.ensure_future(ticket.answer())
+    leaving = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else refuse("late", ticket.rid)
+    finally:
+        answer.cancel()
+        leaving.cancel()

@@ -1,0 +1,185 @@
+"""The door itself: takes a request in, keeps it sealed, waits for its one answer, gives it to the one who asked."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from brokers import trace
+from brokers.base import House
+from brokers.settings import Settings
+from schemas import PIPELINE, Asked, Published, Refused, Unreadable, decode
+from schemas.subjects import ANSWERS, ASKS, DEAD, LIVE_ANSWERS, LIVE_DEAD, dead_letter, rid_of, subject_of
+from services.gateway.admission import admitted, fault_of
+from services.gateway.refusals import refuse
+from services.gateway.restoring import restored
+from services.gateway.waiting import Reply, Waiting
+from services.pipeline import STAGES
+from services.vault import Vault, asker_digest, seal, unseal
+
+GRACE_S = 2.0
+"""How long after the deadline the door still waits: the stages end a late request themselves, with a reason."""
+MAX_WAITING = 1024
+
+
+class Ticket:
+    """A request that was accepted, and the right to its answer."""
+
+    def __init__(self, door: Door, asked: Asked, answered: asyncio.Future[Reply]) -> None:
+        self.rid = asked.rid
+        self._door = door
+        self._asked = asked
+        self._answered = answered
+
+    async def answer(self) -> Published | Refused:
+        """The answer with the asker's own words restored in it, or why there is none. Never raises for want of one.
+
+        Cancelling it gives up the wait and nothing else: the request is processed all the same, and its answer can
+        be asked for again under the same id.
+        """
+        try:
+            reply = await self._answered
+        finally:
+            self._answered.cancel()
+        if reply is None:
+            reply = await self._door.last_answer(self._asked) or refuse("late", self.rid)
+        if isinstance(reply, Refused):
+            return reply
+        return restored(reply, self._door.vault, self._asked.asker)
+
+
+class Door:
+    """What both doors share. `open` it once, before the first request.
+
+    A fresh request is stored under its id before anybody waits for it. A request id that is known already gets its
+    answer again when the same asker sends the same question, and is refused to everybody else.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        house: House,
+        vault: Vault,
+        key: bytes,
+        *,
+        clock: Callable[[], float] = time.time,
+        max_waiting: int = MAX_WAITING,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self.settings = settings
+        self.house = house
+        self.vault = vault
+        self._key = key
+        self._clock = clock
+        self._grace_s = grace_s
+        self.waiting = Waiting(max_waiting)
+
+    async def open(self) -> None:
+        """Start to hear answers and dead letters."""
+        await self.house.listen(LIVE_ANSWERS, self._hear_answer)
+        await self.house.listen(LIVE_DEAD, self._hear_dead)
+
+    async def submit(self, asked: Asked, traceparent: str = "") -> Published | Refused:
+        """Accept `asked` and wait for its answer, at most until its deadline plus the grace."""
+        ticket = await self.accept(asked, traceparent)
+        return ticket if isinstance(ticket, Refused) else await ticket.answer()
+
+    async def accept(self, asked: Asked, traceparent: str = "") -> Ticket | Refused:
+        """Check the request, seal its text, store it. A refusal stores nothing."""
+        now_ms = int(self._clock() * 1000)
+        fault = fault_of(asked, self.settings, now_ms)
+        if fault is not None:
+            return fault
+        if self.waiting.full:
+            return refuse("busy", asked.rid)
+        is_known = bool(asked.rid)
+        asked = self._sealed(admitted(asked, self.settings.site, now_ms))
+        wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
+        answered = self.waiting.open(asked.tenant, asked.rid, wait_s)
+        try:
+            refused = await self._store(asked, is_known, str(trace.follow(traceparent)))
+        except OSError:
+            refused = refuse("unavailable", asked.rid)
+        except BaseException:
+            answered.cancel()
+            raise
+        if refused is not None:
+            answered.cancel()
+            return refused
+        return Ticket(self, asked, answered)
+
+    def _sealed(self, asked: Asked) -> Asked:
+        """`asked` as it may be stored: the text under the site's key, a digest in place of the asker."""
+        return msgspec.structs.replace(
+            asked,
+            sealed=seal(self._key, asked.text, asked.tenant, asked.rid),
+            asker=asker_digest(self._key, asked.tenant, asked.asker, asked.rid),
+            text="",
+        )
+
+    def _text(self, asked: Asked) -> str:
+        return unseal(self._key, asked.sealed, asked.tenant, asked.rid)
+
+    async def _store(self, asked: Asked, may_exist: bool, traceparent: str) -> Refused | None:
+        if may_exist and (earlier := await self._earlier(asked)) is not None:
+            return await self._resumed(asked, earlier)
+        # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
+        stored = await self.house.publish(asked, id=f"{asked.tenant}.{asked.rid}", headers={"traceparent": traceparent})
+        if not stored and (earlier := await self._earlier(asked)) is not None:
+            return await self._resumed(asked, earlier)
+        return None
+
+    async def _earlier(self, asked: Asked) -> Asked | None:
+        data = await self.house.last(ASKS, subject_of(asked, self.settings.site))
+        return None if data is None else decode(data, Asked)
+
+    async def _resumed(self, asked: Asked, earlier: Asked) -> Refused | None:
+        """Settle the wait at once where the request with this id is over; refuse it to a stranger."""
+        if not secrets.compare_digest(earlier.asker, asked.asker) or self._text(earlier) != self._text(asked):
+            return refuse("rid_taken", asked.rid)
+        answer = await self.last_answer(asked)
+        if answer is not None:
+            self.waiting.settle(asked.tenant, asked.rid, answer)
+        elif await self._is_dead(asked):
+            return refuse("dead", asked.rid)
+        return None
+
+    async def last_answer(self, asked: Asked) -> Published | None:
+        """The stored answer of an accepted request; None when there is none, or none can be read now."""
+        try:
+            data = await self.house.last(ANSWERS, f"answers.{asked.tenant}.{asked.rid}")
+        except OSError:
+            return None
+        return None if data is None else decode(data, Published)
+
+    async def _is_dead(self, asked: Asked) -> bool:
+        letters = [await self.house.last(DEAD, dead_letter(stage.name, asked.rid)) for stage in STAGES]
+        return any(_tenant_in(letter) in (asked.tenant, "") for letter in letters if letter is not None)
+
+    async def _hear_answer(self, subject: str, data: bytes) -> None:
+        tenant, rid = subject.split(".")[-2:]
+        if self.waiting.expects(tenant, rid):
+            self.waiting.settle(tenant, rid, decode(data, Published))
+
+    async def _hear_dead(self, subject: str, data: bytes) -> None:
+        # Only a stage's dead letter ends a request; the fast lane merely runs ahead of one.
+        rid = rid_of(subject)
+        if subject.split(".")[-2] not in {stage.name for stage in STAGES}:
+            return
+        tenants = self.waiting.tenants_of(rid)
+        tenant = _tenant_in(data) if tenants else ""
+        for waiting in tenants:
+            if tenant in (waiting, ""):
+                self.waiting.settle(waiting, rid, refuse("dead", rid))
+
+
+def _tenant_in(letter: bytes) -> str:
+    """Whose request a dead letter was; empty when its bytes cannot be read."""
+    try:
+        return str(getattr(decode(letter, *PIPELINE), "tenant", ""))
+    except Unreadable:
+        return ""
