@@ -34,9 +34,13 @@ BEFORE, AFTER = 28, 36
 
 @dataclass(frozen=True)
 class Rule:
-    """`value`, directly after one of the words and its small talk, is of this kind if `accepts` agrees."""
+    """`value`, directly after one of the words and its small talk, is of this kind if `accepts` agrees.
+
+    One of the words can only stand where one of the `gate`s does, which is ten times as fast to see.
+    """
 
     kind: str
+    gate: tuple[str, ...]
     words: re.Pattern[str]
     value: re.Pattern[str]
     accepts: Callable[[str], bool]
@@ -57,6 +61,7 @@ DOCUMENT = re.compile(r"[A-Za-z0-9]{6,14}(?![^\W_])|\d(?: ?\d){6,11}")
 RULES = (
     Rule(
         "PASSPORT",
+        ("pass", "pasaporte", "ausweis", "ident", "id card", "driv", "führerschein", "condu"),
         words(
             r"passports?|reisepass(?:nummer|nr)?|pass(?:nummer|nr)|(?:personal)?ausweis(?:nummer|nr)?|passeport|pasaporte|"
             r"carte d'identité|identity card|id card|driving licen[cs]e|driver'?s license|führerschein(?:nummer)?|"
@@ -67,12 +72,14 @@ RULES = (
     ),
     Rule(
         "ACCOUNT",
+        ("acc", "a/c", "konto", "depot", "compte", "cuenta"),
         words(r"accounts?|acct|a/c|konto(?:nummer|nr)?|kontos|depot(?:nummer)?|compte|cuenta"),
         NUMBER,
         at_least(6),
     ),
     Rule(
         "CUSTOMER",
+        ("customer", "client", "kunde", "member", "mitglied", "patient", "mrn", "medical", "ver", "number", "contrat"),
         words(
             r"customer|client|kunden?(?:nummer|nr|-nr)?|cliente|member(?:ship)?|mitglieds(?:nummer|nr)|patient(?:ennummer)?|"
             r"mrn|medical record|versicherten?nummer|vertrags(?:nummer|nr)|policy number|contract number|"
@@ -81,9 +88,10 @@ RULES = (
         CODE,
         at_least(4),
     ),
-    Rule("SSN", words(r"ssn|social security"), NUMBER, at_least(9)),
+    Rule("SSN", ("ssn", "social"), words(r"ssn|social security"), NUMBER, at_least(9)),
     Rule(
         "NATIONALID",
+        ("tax", "tin", "steuer", "sozial", "sécurité", "seguridad", "insurance", "dni", "nie", "nif"),
         words(
             r"tax (?:id|number)|tin|steuer-?(?:id|nummer|identifikationsnummer)|sozialversicherungsnummer|"
             r"sécurité sociale|seguridad social|national insurance|dni|nie|nif"
@@ -103,7 +111,10 @@ def births(text: str) -> Iterator[Span]:
 
 def numbers_in_context(text: str) -> Iterator[Span]:
     """The numbers that follow the words of `RULES`."""
+    lower = text.lower()
     for rule in RULES:
+        if not any(word in lower for word in rule.gate):
+            continue
         for word in rule.words.finditer(text):
             link = LINK.match(text, word.end())
             value = rule.value.match(text, link.end()) if link and link.end() > word.end() else None

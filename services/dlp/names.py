@@ -45,27 +45,30 @@ NOT_A_NAME = frozenset(_NOT_A_NAME.split())
 MOST_WORDS = 5
 
 
+INTRODUCED_GATE = ("name", "heiß", "heiss", "appelle", "nom", "llamo", "apellido", "holder", "inhaber", "titul")
+_SIGNED = "regard sincere yours cheers thank gr vg lg mfg cordial salu bien merci atent gracias"
+SIGNED_GATE = tuple(_SIGNED.split())
+
+
 def names(text: str) -> Iterator[Span]:
     """Names after an introduction, a title or a closing formula, in English, German, French and Spanish."""
-    for found in INTRODUCED.finditer(text):
-        end = _name_end(text, found.end(), any_case=True)
+    lower = text.lower()
+    if any(word in lower for word in INTRODUCED_GATE):
+        yield from _after(INTRODUCED, text, any_case=True)
+    yield from _after(PRESENTED, text, least=2)
+    yield from _after(TITLED, text)
+    if any(word in lower for word in SIGNED_GATE):
+        yield from (span for span in _after(SIGNED, text) if LINE_END.match(text, span.end))
+
+
+def _after(opening: re.Pattern[str], text: str, least: int = 1, any_case: bool = False) -> Iterator[Span]:
+    for found in opening.finditer(text):
+        end = _name_end(text, found.end(), least, any_case)
         if end is not None:
-            yield Span("NAME", found.end(), end)
-    for found in PRESENTED.finditer(text):
-        end = _name_end(text, found.end(), least=2)
-        if end is not None:
-            yield Span("NAME", found.end(), end)
-    for found in TITLED.finditer(text):
-        end = _name_end(text, found.end())
-        if end is not None:
-            yield Span("NAME", found.end(), end)
-    for found in SIGNED.finditer(text):
-        end = _name_end(text, found.end())
-        if end is not None and LINE_END.match(text, end):
             yield Span("NAME", found.end(), end)
 
 
-def _name_end(text: str, start: int, least: int = 1, any_case: bool = False) -> int | None:
+def _name_end(text: str, start: int, least: int, any_case: bool) -> int | None:
     """Where the name that starts here ends; None when none does, or one of fewer than `least` words."""
     place, end, count = start, None, 0
     capital = True
