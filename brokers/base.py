@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
@@ -95,3 +96,8 @@ class Wire(Protocol):
 
 class House(Broker, Wire, Protocol):
     """Both planes of one domain; what a stage's `open` is given."""
+
+
+def report(error: BaseException, what: str) -> None:
+    """Hand an error that nobody waits for to the loop's exception handler."""
+    asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
