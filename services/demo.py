@@ -1,0 +1,116 @@
+"""The demo: a fleet is started, a pack's questions are asked, and what became of them is counted and shown."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import click
+import msgspec
+
+from brokers.dead import letters
+from brokers.history import history
+from brokers.jetstream import JetStreamHouse
+from brokers.settings import Settings
+from schemas import Published
+from schemas.pack import Pack
+from schemas.subjects import ANSWERS, ESCALATIONS
+from services.asking import SiteDoors, ask_all, personal_values_below
+from services.cli.display import Steps, show_tally, steps
+from services.deployment import Deployment, deployed
+from services.packs import judge, load_pack
+from services.prepare import prepare_all
+from services.tally import Asking, Tally, tally
+
+BUDGET_MS = 8000
+
+
+async def run_demo(
+    settings: Settings, sites: Sequence[str], *, per_stage: bool, limit: int | None, stay: bool, as_json: bool
+) -> int:
+    """0 when nothing was lost, doubled, buried or leaked; else 1."""
+    pack = load_pack(Path(settings.pack_dir))
+    with steps() as progress:
+        await prepare_all(settings, sites, pack, progress)
+        progress.start(f"starting a hub and {len(sites)} sites")
+        started = deployed(settings, sites, per_stage=per_stage)
+        async with started as deployment:
+            progress.step()
+            counted = await ask_and_count(settings, pack, deployment, limit, progress)
+            progress.start("done")
+            if as_json:
+                click.echo(msgspec.json.encode(counted))
+            else:
+                show_tally(counted)
+            if stay:
+                await stay_up(deployment)
+    return 0 if counted.holds else 1
+
+
+async def run_up(settings: Settings, sites: Sequence[str], *, per_stage: bool, as_json: bool) -> int:
+    """Keep a fleet up until cancelled."""
+    pack = load_pack(Path(settings.pack_dir))
+    with steps() as progress:
+        await prepare_all(settings, sites, pack, progress)
+        progress.start(f"starting a hub and {len(sites)} sites")
+        async with deployed(settings, sites, per_stage=per_stage) as deployment:
+            progress.step()
+            if as_json:
+                click.echo(msgspec.json.encode(deployment.addresses))
+            await stay_up(deployment, say=not as_json)
+    return 0
+
+
+async def stay_up(deployment: Deployment, *, say: bool = True) -> None:
+    """Tell where to ask, then wait until cancelled; raises when a worker cannot be kept alive."""
+    if say:
+        for site, url in deployment.addresses.http.items():
+            click.echo(f"{site}: page and API {url}   NATS {deployment.addresses.sites[site].url}")
+        click.echo("Ctrl-C ends everything.")
+    await deployment.supervisor.failed()
+
+
+async def ask_and_count(
+    settings: Settings, pack: Pack, deployment: Deployment, limit: int | None, progress: Steps
+) -> Tally:
+    """Ask, judge, then look into every stream and every file for what the replies do not show."""
+    questions = pack.questions[:limit]
+    began_s = time.time()
+    async with AsyncExitStack() as stack:
+        houses = {
+            site: await stack.enter_async_context(JetStreamHouse.open(nats, site))
+            for site, nats in deployment.addresses.sites.items()
+        }
+        doors = {site: SiteDoors(house, deployment.addresses.http[site]) for site, house in houses.items()}
+        progress.start("asking", len(questions))
+        askings = await ask_all(
+            questions,
+            doors,
+            tenant=settings.tenants[0],
+            budget_ms=BUDGET_MS,
+            told=lambda asking: progress.step(asking.question.text),
+        )
+        progress.start("reading the streams", len(askings))
+        for asking in askings:
+            await look_up(asking, houses[asking.site], settings.tenants[0])
+            progress.step()
+        dead = 0
+        for house in houses.values():
+            dead += sum(letter.stored_at_s >= began_s for letter in await letters(house.nc))
+    values = [value for question in questions for value in question.personal]
+    found = await asyncio.to_thread(personal_values_below, Path(settings.state_dir), values)
+    return tally(askings, dead=dead, personal_values_found=len(found))
+
+
+async def look_up(asking: Asking, house: JetStreamHouse, tenant: str) -> None:
+    """What the streams say of one request, and whether its reply was right."""
+    facts = await history(house.nc, asking.rid, tenant, asking.site)
+    asking.answers_stored = sum(fact.stream == ANSWERS for fact in facts)
+    asking.escalated = any(fact.stream == ESCALATIONS for fact in facts)
+    reply = asking.reply
+    if isinstance(reply, Published):
+        cited = [citation.document_id for citation in reply.citations]
+        asking.correct = judge(asking.question, reply.outcome, reply.text, cited)

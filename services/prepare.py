@@ -1,0 +1,50 @@
+"""What a site needs before it can work: index, intent head, calibration; only what changed is made again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from brokers.settings import Settings
+from schemas.pack import Pack, Scope
+from schemas.subjects import HUB
+from services.places import Places
+
+
+class Progress(Protocol):
+    """Who is told how far the work has come."""
+
+    def start(self, what: str, total: int | None = None) -> None: ...
+    def step(self, detail: str = "") -> None: ...
+
+
+async def prepare_all(settings: Settings, sites: Sequence[str], pack: Pack, progress: Progress) -> None:
+    """Prepare the hub and every site of this machine below `settings.state_dir`."""
+    for site in (HUB, *sites):
+        await asyncio.to_thread(prepare, msgspec.structs.replace(settings, site=site), pack, progress)
+
+
+def prepare(settings: Settings, pack: Pack, progress: Progress) -> None:
+    """Prepare one site, or the hub. Raises `ModelMissing` when the embedding model was never made."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from services import reading, search
+    from services.embedding import Embedder
+    from services.prefilter import intent
+
+    places = Places(settings)
+    embedder = Embedder.load(places.models)
+    scope: Scope = "hub" if settings.site == HUB else "site"
+    progress.start(f"{settings.site}: documents", len(pack.documents))
+    for tenant in settings.tenants:
+        index = search.prepare(pack, scope, embedder, places.index(tenant), lambda _done, _total: progress.step())
+        progress.start(f"{settings.site}: calibration", 1)
+        reading.prepare(pack, index, embedder, places.calibration)
+        progress.step()
+    if scope == "site":
+        progress.start(f"{settings.site}: intents", 1)
+        intent.prepare(pack, embedder, places.intent_head)
+        progress.step()
