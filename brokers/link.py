@@ -93,7 +93,8 @@ class Link:
             yield link
         finally:
             supervisor.cancel()
-            await link.client.close()
+            with contextlib.suppress(RuntimeError):  # nats-py writes what is pending even where the socket is gone
+                await link.client.close()
 
     client: Client
 

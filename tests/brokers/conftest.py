@@ -1,0 +1,23 @@
+"""Every promise of a house is asked of both houses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rigs import OpenRig, memory, on_jetstream
+
+
+@pytest.fixture(params=["memory", "jetstream"])
+def open_rig(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRig:
+    """Every promise holds for both houses."""
+    opener: Callable[..., Any] = memory if request.param == "memory" else on_jetstream
+    return lambda *stages, **more: opener(tmp_path, *stages, **more)
+
+
+@pytest.fixture
+def open_server_rig(tmp_path: Path) -> OpenRig:
+    """What only a server can break."""
+    return lambda *stages, **more: on_jetstream(tmp_path, *stages, **more)
