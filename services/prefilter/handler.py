@@ -1,0 +1,175 @@
+"""Decides what of a person's words may go further: screened and without personal data, or withheld with a reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from schemas import Artefact, Asked, Message, Question, Reject, Screened, Withheld, Workload
+
+STAGE = "prefilter"
+
+SENTENCES: Mapping[str, Mapping[str, str]] = {
+    "unsupported_language": {
+        "en": "I cannot answer in this language. I speak: {languages}.",
+        "de": "In dieser Sprache kann ich nicht antworten. Ich spreche: {languages}.",
+        "fr": "Je ne peux pas répondre dans cette langue. Je parle : {languages}.",
+        "es": "No puedo responder en este idioma. Hablo: {languages}.",
+    },
+    "unsafe": {
+        "en": "I cannot help with that.",
+        "de": "Dabei kann ich nicht helfen.",
+        "fr": "Je ne peux pas vous aider pour cela.",
+        "es": "No puedo ayudar con eso.",
+    },
+    "unscreenable": {"en": "I could not read this request, so I did not pass it on."},
+    "forged_token": {"en": "The request holds something that only this site may write, so I did not pass it on."},
+}
+
+
+class Found(Protocol):
+    """A piece of personal data: characters `start` to `end` of the text."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def value(self) -> str: ...
+
+
+class Tongue(NamedTuple):
+    """The language of a text (ISO 639-1), and whether the site speaks it."""
+
+    code: str
+    spoken: bool
+
+
+class Meant(NamedTuple):
+    """What a text asks for, with calibrated probabilities; `unsafe` is that of all unsafe intents together."""
+
+    intent: str
+    probability: float
+    unsafe: float
+    workload: Workload
+
+
+class Parts(NamedTuple):
+    """The versions of what screens."""
+
+    detector: Artefact
+    language: Artefact
+    embedding: Artefact
+    intent: Artefact
+
+
+async def screen(
+    asked: Asked,
+    *,
+    unseal: Callable[[Asked], str],
+    tokens_in: Callable[[str], Collection[str]],
+    find_personal: Callable[[str], Awaitable[Sequence[Found]]],
+    tokenise: Callable[[Asked, Sequence[Found]], Awaitable[Sequence[str]]],
+    detect_language: Callable[[str, str], Tongue],
+    classify: Callable[[str], Awaitable[Meant]],
+    languages: Sequence[str],
+    parts: Parts,
+    unsafe_threshold: float = 0.5,
+    max_chars: int = 8000,
+) -> list[Message]:
+    """`Screened`, or `Withheld` with the first reason found. What cannot be screened never passes.
+
+    `unseal` raises `ValueError` for a text that does not open. Anything else that is raised is tried again, and buried
+    if it goes on. Raises `Reject` for a request that did not come through a door.
+    """
+    if not (asked.rid and asked.site):
+        raise Reject("the request has no id or no site", "ask through a door: the gateway or the site's ask subject")
+    try:
+        text = _readable(unseal(asked), max_chars)
+        schema = _spelled_out(asked.schema)
+    except (ValueError, RecursionError):
+        return [withheld(asked, "unscreenable")]
+    if tokens_in(text) or tokens_in(asked.schema) or tokens_in(schema):
+        return [withheld(asked, "forged_token")]
+    if schema and (await find_personal(asked.schema) or await find_personal(schema)):
+        return [withheld(asked, "unscreenable", parts.detector)]
+    findings = await find_personal(text)
+    redacted, tokens = replaced(text, findings, await tokenise(asked, findings) if findings else [])
+    tongue = detect_language(redacted, asked.language)
+    if not tongue.spoken:
+        used = parts.detector, parts.language
+        return [withheld(asked, "unsupported_language", *used, language=tongue.code, languages=languages)]
+    meant = await classify(redacted)
+    if not meant.unsafe < unsafe_threshold:  # a probability that is not a number is unsafe too
+        return [withheld(asked, "unsafe", *parts, language=tongue.code)]
+    question = Question(
+        text=redacted,
+        language=tongue.code,
+        intent=meant.intent,
+        intent_confidence=meant.probability,
+        workload=asked.workload or meant.workload,
+        schema=asked.schema,
+        vault_tokens=tokens,
+    )
+    return [
+        Screened(
+            rid=asked.rid,
+            tenant=asked.tenant,
+            site=asked.site,
+            asked_at_ms=asked.asked_at_ms,
+            deadline_at_ms=_deadline_at_ms(asked),
+            ledger=asked.ledger,
+            lineage=parts,
+            question=question,
+        )
+    ]
+
+
+def replaced(text: str, findings: Sequence[Found], tokens: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """`text` with a token in place of each finding, and the tokens, each once. Raises if one finding has no token."""
+    kept: list[str] = []
+    place = 0
+    for found, token in zip(findings, tokens, strict=True):
+        kept += (text[place : found.start], token)
+        place = found.end
+    return "".join((*kept, text[place:])), tuple(dict.fromkeys(tokens))
+
+
+def withheld(
+    asked: Asked, reason: str, *parts: Artefact, language: str = "", languages: Sequence[str] = ()
+) -> Withheld:
+    """`Withheld` with a sentence in the asker's language, or in English; it repeats nothing of what they said."""
+    spoken = SENTENCES[reason]
+    sentence = spoken.get(language) or spoken.get(asked.language[:2].lower()) or spoken["en"]
+    return Withheld(
+        rid=asked.rid,
+        tenant=asked.tenant,
+        site=asked.site,
+        asked_at_ms=asked.asked_at_ms,
+        deadline_at_ms=_deadline_at_ms(asked),
+        ledger=asked.ledger,
+        lineage=parts,
+        reason=reason,  # type: ignore[arg-type]  # a key of SENTENCES
+        stage=STAGE,
+        language=language,
+        text=sentence.format(languages=", ".join(languages)),
+    )
+
+
+def _deadline_at_ms(asked: Asked) -> int:
+    return asked.deadline_at_ms or asked.asked_at_ms + asked.budget_ms
+
+
+def _readable(text: str, max_chars: int) -> str:
+    if not text.strip() or len(text) > max_chars or "\x00" in text:
+        raise ValueError("empty, too long or not text")
+    text.encode()  # half a surrogate pair is no character, and could not be stored
+    return text
+
+
+def _spelled_out(schema: str) -> str:
+    """The schema with its escapes resolved, so that nothing hides in them. Raises `ValueError` if it is not JSON."""
+    return json.dumps(json.loads(schema), ensure_ascii=False) if schema else ""
