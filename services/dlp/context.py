@@ -10,7 +10,7 @@ from services.dlp.finding import Span
 
 LINK = re.compile(
     r"(?:[\s:#=.,°º()\"'-]{1,3}|(?:number|no|nr|num|nummer|numero|numéro|número|n|id|code|card|key|is|was|are|ist|lautet|"
-    r"war|est|es|the|my|mein|meine|mon|mi|de|del|du|der|client|cliente|bancaire|bancaria|holder)\b){0,10}",
+    r"war|est|es|the|my|mein|meine|mon|mi|de|del|du|der|client|cliente|bancaire|bancaria|bleue|visa|mastercard|credit|crédito|débit|holder)\b){0,10}",
     re.IGNORECASE,
 )
 MONTH = (
@@ -56,6 +56,7 @@ def words(pattern: str) -> re.Pattern[str]:
 
 NUMBER = re.compile(r"\d(?:[ ./-]?\d){3,21}")
 CODE = re.compile(r"[A-Za-z]{0,5}[-/ ]?\d(?:[-/]?[A-Za-z0-9]){2,18}")
+MIXED = re.compile(r"(?:\d|[A-Z](?![A-Za-z]))(?:[ ./-]?(?:\d|[A-Z](?![A-Za-z]))){6,20}")
 DOCUMENT = re.compile(r"[A-Za-z0-9]{6,14}(?![^\W_])|\d(?: ?\d){6,11}")
 
 RULES = (
@@ -88,7 +89,14 @@ RULES = (
         CODE,
         at_least(4),
     ),
-    Rule("SSN", ("ssn", "social"), words(r"ssn|social security"), NUMBER, at_least(9)),
+    Rule(
+        "CARD",
+        ("card", "kart", "carte", "tarjeta"),
+        words(r"\w{0,12}(?:card|karte)|carte|tarjeta"),
+        NUMBER,
+        at_least(13),
+    ),
+    Rule("SSN", ("ssn", "social"), words(r"ssn|social security"), MIXED, at_least(9)),
     Rule(
         "NATIONALID",
         ("tax", "tin", "steuer", "sozial", "sécurité", "seguridad", "insurance", "dni", "nie", "nif"),
@@ -96,7 +104,7 @@ RULES = (
             r"tax (?:id|number)|tin|steuer-?(?:id|nummer|identifikationsnummer)|sozialversicherungsnummer|"
             r"sécurité sociale|seguridad social|national insurance|dni|nie|nif"
         ),
-        NUMBER,
+        MIXED,
         at_least(7),
     ),
 )

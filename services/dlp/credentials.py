@@ -21,7 +21,7 @@ SHAPES = (
 )
 WORD = re.compile(
     r"(?<![^\W_])(api[ _-]?key|access[ _-]?key|secret(?:[ _-]?key)?|access[ _-]?token|auth[ _-]?token|bearer|token|"
-    r"pass(?:word|wort|phrase|code)|pwd|kennwort|mot de passe|contraseña|clave|cvv2?|cvc2?|"
+    r"pass(?:word|wort|phrase|code)|pwd?|kennwort|mot de passe|contraseña|clave|cvv2?|cvc2?|"
     r"security code|prüfziffer|cryptogramme|pin(?:[ -]?(?:code|nummer))?|tan|otp|one-time code|geheimzahl)(?![^\W_])",
     re.IGNORECASE,
 )

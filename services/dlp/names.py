@@ -10,8 +10,8 @@ from services.dlp.finding import Span
 INTRODUCED = re.compile(
     r"\b(?:my name(?: is|'s)|my full name is|mein name (?:ist|lautet)|ich hei(?:ß|ss)e|je m'appelle|mon nom est|"
     r"me llamo|mi nombre es|(?:full |first |last |sur|family )?name ?:|(?:vor|nach|familien)name ?:|(?:pré)?nom ?:|"
-    r"nombre ?:|apellidos? ?:|account holder ?:|account holder is|kontoinhaber(?:in)?(?: ist| ?:)|"
-    r"titulaire(?: est| ?:)|titular(?: es| ?:))\s{0,3}",
+    r"nombre ?:|apellidos? ?:|account holder ?:|kontoinhaber(?:in)? ?:|"
+    r"titulaire ?:|titular ?:)\s{0,3}",
     re.IGNORECASE,
 )
 PRESENTED = re.compile(
@@ -19,12 +19,19 @@ PRESENTED = re.compile(
     r"au nom de|en nombre de|in the name of)\s{1,3}",
     re.IGNORECASE,
 )
+RELATED = re.compile(
+    r"\b(?:name is|se llama|s'appelle|(?:my|mein|meine|mon|ma|mi) "
+    r"(?:son|daughter|wife|husband|mother|mum|mom|father|dad|brother|sister|friend|partner|boss|sohn|tochter|mann|mutter|"
+    r"vater|bruder|schwester|freund(?:in)?|partner(?:in)?|chef(?:in)?|fils|fille|femme|mari|mère|père|frère|soeur|sœur|"
+    r"hijo|hija|mujer|marido|esposa|esposo|madre|padre|hermano|hermana)(?:,| heißt| heisst| is)?)\s{1,3}",
+    re.IGNORECASE,
+)
 TITLED = re.compile(
     r"\b(?:Dr|Prof|Mr|Mrs|Ms|Miss|Mister|Herrn?|Frau|Mme|Mlle|Monsieur|Madame|Señora?|Sra?|Doña|Don)\b\.?\s{1,3}"
 )
 SIGNED = re.compile(
-    r"(?:\b(?:regards|sincerely|yours|cheers|thanks|thank you|grüßen?|grüsse|gruß|vg|lg|mfg|cordialement|salutations|"
-    r"bien à vous|merci|saludos|atentamente|gracias))\s{0,2}[,.!\n]\s{0,4}",
+    r"\b(?:(?:regards|sincerely|grüßen?|grüsse|gruß|vg|lg|mfg|cordialement|salutations|saludos|atentamente)[,.!\s]|"
+    r"(?:yours|cheers|thanks|thank you|bien à vous|merci|gracias)\s{0,2}[,.!\n])\s{0,4}",
     re.IGNORECASE,
 )
 WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['-](?=[^\W\d_])){0,30}")
@@ -57,6 +64,7 @@ def names(text: str) -> Iterator[Span]:
         yield from _after(INTRODUCED, text, any_case=True)
     yield from _after(PRESENTED, text, least=2)
     yield from _after(TITLED, text)
+    yield from _after(RELATED, text)
     if any(word in lower for word in SIGNED_GATE):
         yield from (span for span in _after(SIGNED, text) if LINE_END.match(text, span.end))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
+from services.dlp.context import DATE
 from services.dlp.finding import Span
 
 WINDOW = re.compile(r"[+(]?\d[\d ().\-/\u00b7]{5,60}\d")
@@ -29,4 +30,14 @@ def phones(text: str, regions: Sequence[str]) -> Iterator[Span]:
         start, end = max(0, window.start() - 2), min(len(text), window.end() + 2)
         for region in regions:
             for match in PhoneNumberMatcher(text[start:end], region, Leniency.VALID, max_tries=8):
-                yield Span("PHONE", start + match.start, start + match.end)
+                if _is_written_so(match.raw_string, region):
+                    yield Span("PHONE", start + match.start, start + match.end)
+
+
+def _is_written_so(raw: str, region: str) -> bool:
+    """Dates and serial numbers can be valid too; what has no prefix of a number must at least be grouped like one."""
+    if DATE.fullmatch(raw):
+        return False
+    if raw[0] in "+(0":
+        return True
+    return any(PhoneNumberMatcher(raw, region, Leniency.STRICT_GROUPING, max_tries=8))
