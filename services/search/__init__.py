@@ -2,6 +2,7 @@
 
 from services.search.hybrid import HybridIndex, IndexStatus
 from services.search.packing import prepare
+from services.search.shelf import Shelf
 from services.search.storage import IndexDamaged, IndexLocked
 
-__all__ = ["HybridIndex", "IndexDamaged", "IndexLocked", "IndexStatus", "prepare"]
+__all__ = ["HybridIndex", "IndexDamaged", "IndexLocked", "IndexStatus", "Shelf", "prepare"]

@@ -118,6 +118,10 @@ class HybridIndex:
         """The truth on disk as it stands now."""
         return self._storage.manifest()
 
+    def document_ids(self) -> frozenset[str]:
+        """The ids of the live documents."""
+        return frozenset(self._storage.manifest().documents)
+
     def search(self, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
         """The k best passages for a question, best first, by reciprocal rank fusion of BM25 and cosine.
 

@@ -20,7 +20,7 @@ def prepare(
 
     A site holds the documents of scope `site`; the hub, which hands them out, holds all of them. Documents that came
     from the pack and are no longer in it are deleted; added ones are kept. What was deleted by hand stays deleted until
-    the pack brings a new version. `progress(done, total)` counts documents. Stops and goes on at any point.
+    the pack brings a new version. `progress(done, total)` is called for each document. Stops and goes on at any point.
     """
     index = HybridIndex.open(path, embedder)
     manifest = index.manifest()
@@ -34,8 +34,9 @@ def prepare(
     index.delete(stale, origin="pack")
     for start in range(0, len(wanted), BATCH):
         index.upsert(wanted[start : start + BATCH], origin="pack")
-        if progress is not None:
-            progress(min(start + BATCH, len(wanted)), len(wanted))
+        for done in range(start, min(start + BATCH, len(wanted))):
+            if progress is not None:
+                progress(done + 1, len(wanted))
     return index
 
 

@@ -126,9 +126,11 @@ class Writer:
 
     def _made(self, document: Document) -> tuple[Stored, Matrix]:
         pieces = tuple(chunks(document.text))
-        texts = [in_words(document, chunk.heading, document.text[chunk.start : chunk.end]) for chunk in pieces]
+        texts = [in_words(document.title, chunk.heading, document.text[chunk.start : chunk.end]) for chunk in pieces]
         texts += [
-            in_words(document, unit.heading, spoken(document.text, unit)) for chunk in pieces for unit in chunk.units
+            in_words(document.title, unit.heading, spoken(document.text, unit))
+            for chunk in pieces
+            for unit in chunk.units
         ]
         rows = [self._embedder.embed(text) for text in texts]
         return Stored(document=document, chunks=pieces), np.array(rows, np.float32).reshape(len(rows), -1)
@@ -147,9 +149,9 @@ class Writer:
         self._keyword.write(missing, sorted(held - live))
 
 
-def in_words(document: Document, heading: str, text: str) -> str:
+def in_words(title: str, heading: str, text: str) -> str:
     """What is embedded: the words with where they stand."""
-    where = heading if document.title in heading else f"{document.title} › {heading}" if heading else document.title
+    where = heading if title in heading else f"{title} › {heading}" if heading else title
     return f"{where}: {text}"
 
 

@@ -1,0 +1,40 @@
+"""What the fast lane decides: whether the hub has answered in time, is to be asked again, or was never reached."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from schemas import Escalated, Later, Message, Verified, Withheld
+
+ASK_AGAIN_S = 0.5
+_TRIES = 8
+
+AskHub = Callable[[Escalated, float], Awaitable[Verified]]
+"""Asks within so many seconds; raises `ConnectionError` when nobody answers, `Reject` when the hub refuses."""
+
+
+async def hurry(escalated: Escalated, *, ask_hub: AskHub, clock: Callable[[], float]) -> list[Message]:
+    """The hub's verdict; while it cannot be reached, `Later` until the deadline has passed, then Withheld.
+
+    `clock` gives Unix time in seconds. The durable lane goes on beside it and may still answer first. Half a second
+    lies between tries, longer where more than four seconds are left, so that the stage's tries last to the deadline.
+    A try takes half of what is left, so that one that a dying link swallowed is not the last; the hub computes once.
+    """
+    left_s = escalated.deadline_at_ms / 1000 - clock()
+    try:
+        return [await ask_hub(escalated, max(ASK_AGAIN_S, min(left_s, 1.0), left_s / 2))]
+    except ConnectionError as error:
+        left_s = escalated.deadline_at_ms / 1000 - clock()
+        if left_s > 0:
+            after_s = min(left_s, max(ASK_AGAIN_S, left_s / _TRIES))
+            raise Later(f"the cloud cannot be reached: {error}", after_s) from error
+    return [
+        escalated.followed_by(
+            Withheld,
+            reason="cloud_unreachable",
+            stage="fast-lane",
+            language=escalated.question.language,
+            plan=escalated.plan,
+            route="edge",
+        )
+    ]

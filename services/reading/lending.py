@@ -1,0 +1,24 @@
+"""Reads for a stage: finds the tenant's index, and says what had a part in the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas import Answer, Artefact, Passage, Question
+from services.reading.reader import Reader
+from services.search import Shelf
+
+MODEL = "extractive-reader"
+
+
+def read_by(
+    reader: Reader, shelf: Shelf, tenant: str, question: Question, passages: Sequence[Passage]
+) -> tuple[Answer, tuple[Artefact, ...]]:
+    """The reader's answer, with the model and the cited documents by version. Empty for an unknown tenant."""
+    model = Artefact("model", MODEL, reader.version)
+    index = shelf.index(tenant)
+    if index is None:
+        return Answer(text=""), (model,)
+    answer = reader.answer(question.text, question.language, passages, index)
+    documents = {Artefact("document", c.document_id, c.document_version): None for c in answer.citations}
+    return answer, (model, *documents)

@@ -1,0 +1,133 @@
+"""Answers in the words of the documents: chooses the spans that answer, cites them, and says how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas import Answer, Check, Citation, Passage
+from services.reading.calibration import Calibration
+from services.reading.candidates import Candidate, Embeds, Sought, UnitSource, candidates
+from services.reading.evidence import Evidence, evidence
+from services.search.asking import sought as asking_part
+from services.search.keyword import terms
+
+MOST_UNITS = 3
+NEARLY = 0.12
+"""How far below the best unit another of the same section may score and still be said."""
+SETTLED = 0.55
+"""Coverage of the question from which one unit is enough."""
+
+
+class Reader:
+    """Extractive question answering over retrieved passages (no text is generated).
+
+    The answer's text is made of one to three sentences or list items of one document, or one to three table rows with
+    their header's words; every word of it lies in a citation, and every citation is verbatim in its document.
+    """
+
+    def __init__(self, embedder: Embeds, calibration: Calibration) -> None:
+        self._embedder = embedder
+        self._calibration = calibration
+
+    @property
+    def version(self) -> str:
+        """Changes with anything that could change an answer, the documents apart."""
+        return self._calibration.version
+
+    def answer(self, question: str, language: str, passages: Sequence[Passage], source: UnitSource) -> Answer:
+        """The answer with its confidence and two checks; an empty one where there is nothing to say.
+
+        Checks. `grounding`: the share of citations that are verbatim in a given passage or in its document's context
+        lines. `entailment`: the share of the answer's words that its citations hold. Both are 1.0 by construction here
+        and are measured all the same. `coverage`: the share of the question's terms, weighted by rarity, that the cited
+        text states, its headings included.
+        Takes 1 to 4 ms, and 2 to 4 ms more where the question's vector is not remembered.
+        """
+        said, proof = self.read(question, language, passages, source)
+        if not said:
+            return Answer(
+                text="", confidence=0.0, checks=(Check("grounding", False, 0.0), Check("entailment", False, 0.0))
+            )
+        text, citations = composed(said)
+        return Answer(
+            text=text,
+            citations=citations,
+            confidence=self._calibration.confidence(proof),
+            checks=checks(text, citations, said, proof),
+        )
+
+    def read(
+        self, question: str, language: str, passages: Sequence[Passage], source: UnitSource
+    ) -> tuple[list[Candidate], Evidence]:
+        """The units to say, in the order of the document, and what speaks for them."""
+        focus = asking_part(question)
+        sought = Sought.of(focus, language, self._embedder.embed(focus))
+        ranked = candidates(sought, passages, source, self._embedder)
+        if not ranked:
+            return [], evidence(sought, [], [], source)
+        chosen = chosen_of(ranked)
+        return chosen, evidence(sought, ranked, chosen, source)
+
+
+def chosen_of(ranked: Sequence[Candidate]) -> list[Candidate]:
+    """The best unit, and up to two more of its section that say nearly as much, in the order of the document."""
+    best = ranked[0]
+    chosen = [best]
+    for other in ranked[1:]:
+        if len(chosen) == MOST_UNITS:
+            break
+        same = other.passage.document_id == best.passage.document_id and other.unit.heading == best.unit.heading
+        if same and other.score >= best.score - NEARLY:
+            chosen.append(other)
+    return sorted(chosen, key=lambda each: each.unit.start)
+
+
+def composed(said: Sequence[Candidate]) -> tuple[str, tuple[Citation, ...]]:
+    """The text, and a citation for each unit and each context line that the text needs."""
+    lines: list[str] = []
+    citations: dict[tuple[int, int], Citation] = {}
+    for each in said:
+        spans = [(each.unit.start, each.unit.end, each.text)]
+        if each.unit.kind == "row":
+            spans = [*each.context, *spans]
+        elif each.unit.kind == "item" and each.context and each.context[0][:2] not in citations:
+            spans = [*each.context, *spans]
+            lines.append(" ".join(each.context[0][2].split()))
+        for start, end, quote in spans:
+            citations[start, end] = Citation(
+                document_id=each.passage.document_id,
+                document_version=each.passage.document_version,
+                start=start,
+                end=end,
+                quote=quote,
+            )
+        lines.append(each.spoken)
+    listed = any(each.unit.kind != "sentence" for each in said) and len(lines) > 1
+    return ("\n" if listed else " ").join(lines), tuple(citations.values())
+
+
+def checks(text: str, citations: Sequence[Citation], said: Sequence[Candidate], proof: Evidence) -> tuple[Check, ...]:
+    """See `Reader.answer`."""
+    grounded = sum(_is_grounded(citation, said) for citation in citations) / max(1, len(citations))
+    language = said[0].passage.language
+    held = {word for citation in citations for word in terms(citation.quote, language)}
+    stated = terms(text, language)
+    entailed = sum(word in held for word in stated) / len(stated) if stated else 0.0
+    return (
+        Check("grounding", grounded == 1.0, grounded),
+        Check("entailment", entailed == 1.0, entailed),
+        Check("coverage", proof.around >= 0.5, min(1.0, proof.around)),
+    )
+
+
+def _is_grounded(citation: Citation, said: Sequence[Candidate]) -> bool:
+    for each in said:
+        passage = each.passage
+        if (passage.document_id, passage.document_version) != (citation.document_id, citation.document_version):
+            continue
+        start, end = citation.start - passage.start, citation.end - passage.start
+        if start >= 0 and passage.text[start:end] == citation.quote:
+            return True
+        if (citation.start, citation.end, citation.quote) in each.context:
+            return True
+    return False

@@ -1,0 +1,47 @@
+"""The retriever: the passages of the tenant's own index that may answer a question."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from brokers.base import House
+from brokers.settings import Settings
+from brokers.stage import Handler
+from schemas import Artefact, Passage
+from services.embedding import Embedder
+from services.places import Places
+from services.retriever.handler import retrieve
+from services.search import Shelf
+from services.search.asking import sought
+
+__all__ = ["open"]
+
+
+@asynccontextmanager
+async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001, ARG001
+    """The handler, its model warm and the indices of all tenants open.
+
+    What another process adds to an index, or deletes, counts from the next question on.
+    """
+    places = Places(settings)
+    embedder = await asyncio.to_thread(Embedder.load, places.models)
+    shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
+
+    def find(tenant: str, text: str, language: str, k: int) -> tuple[tuple[Passage, ...], Artefact | None]:
+        index = shelf.index(tenant)
+        if index is None:
+            return (), None
+        focus = sought(text)
+        passages = index.search(focus, embedder.embed(focus), k, language)
+        return tuple(passages), Artefact("index", tenant, index.version)
+
+    for tenant in settings.tenants:
+        await asyncio.to_thread(find, tenant, "warm", "en", 1)
+
+    async def search(tenant: str, text: str, language: str, k: int) -> tuple[tuple[Passage, ...], Artefact | None]:
+        return await asyncio.to_thread(find, tenant, text, language, k)
+
+    yield partial(retrieve, search=search)
