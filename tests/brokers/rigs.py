@@ -94,7 +94,7 @@ class Server:
         config = self.directory / "nats.conf"
         config.write_text(
             f'listen: "127.0.0.1:{self.port}"\nports_file_dir: "{self.directory}"\n'
-            f'jetstream {{ store_dir: "{self.directory}", domain: {SITE}, sync_interval: always }}\n'
+            f'jetstream {{ store_dir: "{self.directory}", domain: {SITE} }}\n'
         )
         self.process = subprocess.Popen([binary, "-c", str(config)], stderr=subprocess.DEVNULL)
         ports = self.directory / f"nats-server_{self.process.pid}.ports"

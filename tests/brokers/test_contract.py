@@ -234,13 +234,13 @@ class TestVerdicts:
         async def handle(question: Asked) -> list[Message]:
             times.append(loop.time())
             if len(times) == 1:
-                raise Later("no link", 0.3)
+                raise Later("no link", 0.15)
             return [withheld(question.rid)]
 
         async with open_rig(STAGE) as rig, working(STAGE, handle, rig.house):
             await ask(rig, asked("a"))
             await holds(rig, "PIPE", 1)
-            assert times[1] - times[0] >= 0.29
+            assert times[1] - times[0] >= 0.14
             assert not await rig.stored("DEAD")
 
     async def test_a_flaky_handler_is_tried_again_until_it_is_fine(self, open_rig: OpenRig) -> None:
@@ -274,7 +274,7 @@ class TestVerdicts:
 
     async def test_a_message_that_kills_its_process_is_buried_without_another_try(self, open_rig: OpenRig) -> None:
         script = Script()
-        async with open_rig(STAGE, ack_wait_s=0.2) as rig:
+        async with open_rig(STAGE, ack_wait_s=0.1) as rig:
             await ask(rig, asked("a", "killer"))
             for attempt in range(1, STAGE.retry.attempts + 1):
                 async with rig.peer() as doomed, doomed.subscribe(STAGE) as inbox:
@@ -333,22 +333,22 @@ class TestCrashes:
             assert await texts(rig) == ["a"]
 
     async def test_a_message_that_is_worked_on_is_not_given_to_a_peer(self, open_rig: OpenRig) -> None:
-        async with open_rig(STAGE, ack_wait_s=0.4) as rig:
+        async with open_rig(STAGE, ack_wait_s=0.2) as rig:
             await ask(rig, asked("a"))
             async with rig.peer() as other, rig.house.subscribe(STAGE) as mine, other.subscribe(STAGE) as theirs:
                 delivery = await mine.next(wait_s=0.2) or await theirs.next(wait_s=0.2)
-                with keep_alive(delivery, every_s=0.1):
-                    assert await theirs.next(wait_s=0.6) is None
-                    assert await mine.next(wait_s=0.6) is None
-                again = await theirs.next(wait_s=2.0) or await mine.next(wait_s=2.0)
+                with keep_alive(delivery, every_s=0.05):
+                    assert await theirs.next(wait_s=0.25) is None
+                    assert await mine.next(wait_s=0.25) is None
+                again = await theirs.next(wait_s=0.5) or await mine.next(wait_s=0.5)
                 assert again.attempt > 1
 
     async def test_a_verdict_on_time_ends_a_delivery(self, open_rig: OpenRig) -> None:
-        async with open_rig(STAGE, ack_wait_s=0.2) as rig:
+        async with open_rig(STAGE, ack_wait_s=0.1) as rig:
             await ask(rig, asked("a"))
             async with rig.house.subscribe(STAGE) as inbox:
                 await (await inbox.next(wait_s=5.0)).ack()
-                assert await inbox.next(wait_s=0.5) is None
+                assert await inbox.next(wait_s=0.25) is None
             await no_more_pending(rig, STAGE)
 
 
