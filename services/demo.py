@@ -99,7 +99,7 @@ async def ask_and_count(
             progress.step()
         dead = 0
         for house in houses.values():
-            dead += sum(letter.stored_at_s >= began_s for letter in await letters(house.nc))
+            dead += sum(letter.stored_at_s >= began_s for letter in await letters(house.link.client))
     values = [value for question in questions for value in question.personal]
     found = await asyncio.to_thread(personal_values_below, Path(settings.state_dir), values)
     return tally(askings, dead=dead, personal_values_found=len(found))
@@ -107,7 +107,7 @@ async def ask_and_count(
 
 async def look_up(asking: Asking, house: JetStreamHouse, tenant: str) -> None:
     """What the streams say of one request, and whether its reply was right."""
-    facts = await history(house.nc, asking.rid, tenant, asking.site)
+    facts = await history(house.link.client, asking.rid, tenant, asking.site)
     asking.answers_stored = sum(fact.stream == ANSWERS for fact in facts)
     asking.escalated = any(fact.stream == ESCALATIONS for fact in facts)
     reply = asking.reply

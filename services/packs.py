@@ -88,6 +88,15 @@ def judge(question: LabelledQuestion, outcome: str, text: str, cited_documents: 
     return outcome == "answered" and said and not set(question.documents).isdisjoint(cited_documents)
 
 
+def read_document(file: Path) -> Document:
+    """One document from a Markdown file with front matter. Raises `BadPack` with what is wrong with it."""
+    found = Found()
+    document = _read_document(file.parent, file, found)
+    if document is None:
+        raise BadPack(file, tuple(found.faults))
+    return document
+
+
 def site_overrides(path: Path) -> dict[str, Any]:
     """What the pack's `site.toml` overrides in `Settings`, as read; empty if there is no such file.
 
@@ -161,23 +170,25 @@ def _read_documents(path: Path, files: list[Path], found: Found) -> Iterable[Doc
         name = file.relative_to(path).as_posix()
         if not name.startswith("documents/") or file.suffix != ".md":
             continue
-        text = _text(path, file, found)
-        if text is None:
-            continue
-        opening, _, rest = text.replace("\r\n", "\n").partition("---\n")
-        front, dashes, body = rest.partition("\n---\n")
-        if opening or not dashes:
-            hint = "start it with a line ---, then id, title, language, scope, one a line, then a line ---"
-            found.fault(name, "the front matter is missing or does not end", hint, line=1)
-            continue
-        body = body.strip("\n")
-        fields = _parse(name, front, found, first_line=2)
-        if fields is None:
-            continue
-        document = _document(name, fields, body, found)
+        document = _read_document(path, file, found)
         if document is not None:
             found.place_of_document[document.id] = name
             yield document
+
+
+def _read_document(path: Path, file: Path, found: Found) -> Document | None:
+    name = file.relative_to(path).as_posix()
+    text = _text(path, file, found)
+    if text is None:
+        return None
+    opening, _, rest = text.replace("\r\n", "\n").partition("---\n")
+    front, dashes, body = rest.partition("\n---\n")
+    if opening or not dashes:
+        hint = "start it with a line ---, then id, title, language, scope, one a line, then a line ---"
+        found.fault(name, "the front matter is missing or does not end", hint, line=1)
+        return None
+    fields = _parse(name, front, found, first_line=2)
+    return None if fields is None else _document(name, fields, body.strip("\n"), found)
 
 
 def _document(name: str, fields: Any, body: str, found: Found) -> Document | None:

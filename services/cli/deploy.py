@@ -176,7 +176,8 @@ def topology_apply(site: str, config: Path | None, as_json: bool) -> int:
 async def _plan_or_apply(site: str, config: Path | None, as_json: bool, *, applying: bool) -> int:
     from services.cli.declare import plan_or_apply
 
-    return await plan_or_apply(load_settings(config, site=site), as_json=as_json, applying=applying)
+    changes: int = await plan_or_apply(load_settings(config, site=site), as_json=as_json, applying=applying)
+    return changes
 
 
 __all__ = ["config", "default_pack", "index", "pack", "topology"]
