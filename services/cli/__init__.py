@@ -62,11 +62,10 @@ def main(argv: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except Exception as error:  # the outermost layer: told to a person here, or raised as it is
-        hint = getattr(error, "hint", None)
-        if hint is None:
+        if not (hasattr(error, "hint") or hasattr(error, "faults") or isinstance(error, OSError)):
             raise
         click.echo(f"error: {error}", err=True)
-        if hint:
+        if hint := getattr(error, "hint", ""):
             click.echo(f"hint: {hint}", err=True)
         sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
