@@ -31,11 +31,23 @@ class ApiError(RuntimeError):
 @asynccontextmanager
 async def connected(settings: Nats, domain: str) -> AsyncIterator[Client]:
     """A plain connection to the domain's server, for one piece of work. Raises `Unreachable`."""
-    more = {"nkeys_seed": settings.nkey_seed_file} if settings.nkey_seed_file else {}
+    errors: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        errors.append(error)
+
     try:
-        nc = await nats.connect(settings.url, inbox_prefix=inbox_of(domain), allow_reconnect=False, **more)
+        nc = await nats.connect(
+            settings.url,
+            inbox_prefix=inbox_of(domain),
+            nkeys_seed=settings.nkey_seed_file or None,
+            allow_reconnect=False,
+            max_reconnect_attempts=2,
+            reconnect_time_wait=0.1,
+            error_cb=note,
+        )
     except (OSError, nats.errors.Error) as error:
-        raise Unreachable(f"no server of {domain} at {settings.url}: {error or type(error).__name__}") from error
+        raise Unreachable(f"no server of {domain} at {settings.url}: {errors[-1] if errors else error}") from error
     try:
         yield nc
     finally:
