@@ -1,0 +1,170 @@
+"""A site for the tests of the doors: real doors, a real broker in memory, real workers with scripted handlers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from brokers.memory import MemoryHouse
+from brokers.settings import Gateway, Settings
+from brokers.stage import Stage
+from brokers.worker import settle
+from schemas import (
+    Answer,
+    Approved,
+    Asked,
+    Citation,
+    Drafted,
+    Message,
+    Plan,
+    Published,
+    Question,
+    Receipt,
+    Reject,
+    Retrieved,
+    Routed,
+    Screened,
+    Withheld,
+)
+from services.gateway.door import Door
+from services.gateway.http_door import all_metrics, open_http_door
+from services.gateway.nats_door import open_nats_door
+from services.pipeline import STAGES
+from services.places import Places
+from services.vault import Vault, site_key, unseal
+
+EMAIL = 'ada."the first"@example.org'
+MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
+PLAN = Plan(where="edge", may_escalate=True, k=8, model="minilm", shares_ms={}, table="t1", reason="faq")
+LOCAL = tuple(stage for stage in STAGES if stage.where == "site")
+
+
+@dataclass
+class Site:
+    """What runs, and the other side of the doors: the first word of a question says what becomes of it."""
+
+    settings: Settings
+    house: MemoryHouse
+    vault: Vault
+    key: bytes
+    door: Door
+    url: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    arrivals: asyncio.Queue[Asked] = field(default_factory=asyncio.Queue)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def screen(self, asked: Asked) -> list[Message]:
+        """The stand-in prefilter, which already writes the answer where the question would be."""
+        self.asked.append(asked)
+        self.arrivals.put_nowait(asked)
+        text = unseal(self.key, asked.sealed, asked.tenant, asked.rid)
+        behaviour = text.split()[0]
+        if behaviour == "die":
+            raise Reject("this question kills")
+        if behaviour == "vanish":
+            return []
+        if behaviour == "wait":
+            await self.may_answer.wait()
+        said = f"Your question has {len(text.split())} words, and this is the answer to it."
+        if behaviour in ("personal", "json"):
+            token = self.vault.put(asked.tenant, asked.asker, "EMAIL", EMAIL)
+            said = f"We write to {token} today, and to {token} tomorrow."
+            if behaviour == "json":
+                said = msgspec.json.encode({"email": token, "n": 1}).decode()
+        if behaviour == "markup":
+            said = MARKUP
+        question = Question(text=said, language="en", intent=behaviour, intent_confidence=0.9)
+        common = {name: getattr(asked, name) for name in ("rid", "tenant", "site", "asked_at_ms", "deadline_at_ms")}
+        return [Screened(**common, question=question)]
+
+    async def publish(self, fact: Approved | Withheld) -> list[Message]:
+        """The stand-in publisher."""
+        answer = fact.answer if isinstance(fact, Approved) else Answer(text=fact.text)
+        outcome = "answered" if isinstance(fact, Approved) else "withheld"
+        if isinstance(fact, Withheld) and fact.reason == "abstained":
+            outcome = "abstained"
+        return [
+            fact.followed_by(
+                Published,
+                outcome=outcome,
+                text=answer.text,
+                format=answer.format,
+                language="en",
+                citations=answer.citations,
+                confidence=answer.confidence,
+                receipt=Receipt(
+                    site=fact.site, route="edge", plan=PLAN, lineage=(), citations=answer.citations, decisions=()
+                ),
+            )
+        ]
+
+
+async def route(fact: Screened) -> list[Message]:
+    return [fact.followed_by(Routed, question=fact.question, plan=PLAN)]
+
+
+async def retrieve(fact: Routed) -> list[Message]:
+    return [fact.followed_by(Retrieved, question=fact.question, plan=PLAN)]
+
+
+async def draft(fact: Retrieved) -> list[Message]:
+    said, behaviour = fact.question.text, fact.question.intent
+    quote = said if behaviour == "personal" else "The branch opens at nine."
+    citation = Citation(document_id="hours", document_version="abc", start=0, end=len(quote), quote=quote)
+    form: Any = "json" if behaviour == "json" else "text"
+    answer = Answer(text=said, format=form, citations=(citation,), confidence=0.87)
+    return [fact.followed_by(Drafted, question=fact.question, plan=PLAN, answer=answer)]
+
+
+async def judge(fact: Drafted) -> list[Message]:
+    reasons = {"withhold": "policy_block", "abstain": "abstained"}
+    if reason := reasons.get(fact.question.intent):
+        return [fact.followed_by(Withheld, reason=reason, stage="policy", text="I would rather not say.")]
+    return [fact.followed_by(Approved, question=fact.question, plan=PLAN, route="edge", answer=fact.answer)]
+
+
+@asynccontextmanager
+async def site(state: Path, http: bool = False, **options: Any) -> AsyncIterator[Site]:
+    """The doors open and the workers at work; `heartbeat_s` and `body_timeout_s` are for the HTTP door."""
+    timing = {name: options.pop(name) for name in ("heartbeat_s", "body_timeout_s") if name in options}
+    settings = Settings(state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=Gateway())
+    key = site_key(Places(settings).key)
+    vault = Vault.open(Places(settings).vault, key)
+    house = MemoryHouse(settings.site)
+    running = Site(settings, house, vault, key, Door(settings, house, vault, key, **options))
+    await running.door.open()
+    await open_nats_door(running.door)
+    handlers: dict[str, Callable[[Any], Any]] = {
+        "prefilter": running.screen,
+        "router": route,
+        "retriever": retrieve,
+        "drafter": draft,
+        "policy": judge,
+        "publisher": running.publish,
+    }
+    async with AsyncExitStack() as stack:
+        stack.callback(vault.close)
+        if http:
+            address = await stack.enter_async_context(open_http_door(running.door, all_metrics, **timing))
+            running.url = address.url
+        working = [asyncio.create_task(work(running.house, stage, handlers[stage.name])) for stage in LOCAL]
+        try:
+            yield running
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+
+async def work(house: MemoryHouse, stage: Stage, handle: Callable[[Any], Any]) -> None:
+    async with house.subscribe(stage) as inbox, asyncio.TaskGroup() as group:
+        while True:
+            delivery = await inbox.next()
+            if delivery is not None:
+                group.create_task(settle(stage, handle, delivery, house))
