@@ -136,7 +136,7 @@ def _pieces(text: str, section: list[Block]) -> Iterator[_Piece]:
             units = [*intro, *units]
             start = units[0].start
             intro = []
-        if block.kind == "paragraph":
+        if block.kind == "paragraph" or len(units) > 2:
             yield from _flush(text, units)
         else:
             yield _Piece(start, block.end, len(_WORD.findall(text, start, block.end)), tuple(units))
