@@ -66,9 +66,9 @@ async def show(nc: Client, seq: int) -> DeadLetter:
 async def replay(nc: Client, seq: int, to: str = "") -> Replay:
     """Publish the original bytes again, under the original subject or under `to`; the letter itself stays.
 
-    A verdict that died at a site goes into PIPE, since the site's VERDICTS is a mirror. The new message has an id of its
-    own, so that it is not taken for the one that died; the same letter replayed twice within ten minutes is stored once.
-    Raises `NoSuchLetter`, `TopologyMissing` when no stream here takes the subject, `Unreachable`.
+    A verdict that died at a site goes into PIPE, since the site's VERDICTS is a mirror. The new message has an id of
+    its own, so that it is not taken for the one that died; the same letter replayed twice within ten minutes is stored
+    once. Raises `NoSuchLetter`, `TopologyMissing` when no stream here takes the subject, `Unreachable`.
     """
     letter = await show(nc, seq)
     subject = to or stored_again(letter.subject, letter.site)

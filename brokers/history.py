@@ -35,8 +35,8 @@ class Stored(msgspec.Struct, frozen=True):
 async def history(nc: Client, rid: str, tenant: str = "*", site: str = "*") -> list[Stored]:
     """Every fact of one request that this domain still holds, oldest first; empty for a request it never saw.
 
-    Raises `TopologyMissing` when the domain has none of the streams, `Unreachable`, and `ValueError` for a `rid` that is
-    not one subject token.
+    Raises `TopologyMissing` when the domain has none of the streams, `Unreachable`, and `ValueError` for a `rid` that
+    is not one subject token.
     """
     if _RID.fullmatch(rid) is None:
         raise ValueError(f"{rid!r} is no request id: letters, digits, _ and -, 64 at most")

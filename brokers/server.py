@@ -116,14 +116,16 @@ class Server:
         """Take up `settings` without a restart. Raises `ServerFailed` when the server refuses them."""
         if self.pid is None:
             raise ServerFailed(f"{self.name} does not run; start it before a reload")
-        before = self.monitor("/varz")["config_load_time"]
+        before, previous = self.monitor("/varz")["config_load_time"], self.settings
         self.settings = settings
         self._write_conf()
         os.kill(self.pid, signal.SIGHUP)
         deadline = time.monotonic() + timeout_s
         while self.monitor("/varz")["config_load_time"] == before:
             if time.monotonic() > deadline:
-                raise self._failure("did not take up its new configuration")
+                self.settings = previous
+                self._write_conf()
+                raise self._failure("did not take up its new configuration, and goes on with the old one")
             time.sleep(POLL_S)
 
     def monitor(self, path: str) -> dict[str, Any]:
