@@ -1,0 +1,1 @@
+"""How fast and how right: benches against peers, load, accuracy."""

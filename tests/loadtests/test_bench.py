@@ -1,0 +1,171 @@
+"""The bench compares what it says it compares, and says so in one form."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtests import bare, bench, chain, entries, faststream_chain, ours
+from loadtests.asker import Asker
+from loadtests.measure import Block, Entry, Measurement, Side, Target, interleaved, judged, measure, named
+from services.pipeline import STAGES
+
+
+def entry(name: str, target: Target, our_values: list[float], peer_values: list[float]) -> Entry:
+    """An entry whose blocks are given."""
+
+    async def blocks(repeats: int) -> AsyncIterator[Measurement]:
+        ours_left, peers_left = iter(our_values[:repeats]), iter(peer_values[:repeats])
+
+        async def our_block() -> float:
+            return next(ours_left)
+
+        async def peer_block() -> float:
+            return next(peers_left)
+
+        for _ in range(repeats):
+            yield Measurement("ours", await our_block())
+            yield Measurement("peer", await peer_block())
+
+    return Entry(name=name, unit="ms", peer_name="the other", target=target, blocks=blocks)
+
+
+QUICK = entry("quick", Target("≤", 1.5), [1.0, 9.0, 1.2, 1.1, 1.0], [1.0, 1.0, 0.2, 1.0, 4.0])
+SLOW = entry("slow", Target("≥", 2.0), [30.0] * 5, [20.0] * 5)
+
+
+@pytest.mark.anyio
+async def test_the_sides_take_turns_and_each_begins_every_other_round() -> None:
+    order: list[Side] = []
+
+    def side(name: Side) -> Block:
+        async def block() -> float:
+            order.append(name)
+            return 1.0
+
+        return block
+
+    measured = [one.side async for one in interleaved(4, side("ours"), side("peer"))]
+
+    assert measured == ["ours", "peer", "peer", "ours", "ours", "peer", "peer", "ours"]
+    assert order == ["ours", "peer", *measured], "one warm-up block a side comes first and is not measured"
+
+
+@pytest.mark.anyio
+async def test_a_result_is_made_of_medians_and_keeps_every_block() -> None:
+    blocks_heard = []
+    measured = await measure(QUICK, 5, lambda: blocks_heard.append(1))
+
+    assert (measured.result.ours, measured.result.peer, measured.result.ratio) == (1.1, 1.0, 1.1)
+    assert measured.result.holds
+    assert measured.ours == (1.0, 9.0, 1.2, 1.1, 1.0)
+    assert len(blocks_heard) == 10
+
+
+@pytest.mark.anyio
+async def test_fewer_than_five_blocks_are_no_measurement() -> None:
+    with pytest.raises(ValueError, match="5 blocks a side, not 4 and 4"):
+        await measure(QUICK, 4, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("target", "ratio", "holds"),
+    [
+        (Target("≤", 1.5), 1.5, True),
+        (Target("≤", 1.5), 1.5001, False),
+        (Target("≥", 2.0), 2.0, True),
+        (Target("≥", 2.0), 1.9999, False),
+        (Target("≤", 1.5), math.nan, False),
+    ],
+)
+def test_a_target_holds_at_its_bound_and_not_beyond(target: Target, ratio: float, holds: bool) -> None:
+    assert target.holds(ratio) is holds
+
+
+@given(
+    ours=st.lists(st.floats(1e-3, 1e6), min_size=5, max_size=9),
+    peer=st.lists(st.floats(1e-3, 1e6), min_size=5, max_size=9),
+)
+def test_a_verdict_follows_from_the_ratio_before_it_is_rounded(ours: list[float], peer: list[float]) -> None:
+    at_most, at_least = (judged(entry("x", Target(sign, 1.0), [], []), ours, peer).result for sign in ("≤", "≥"))
+
+    middle, peers_middle = statistics.median(ours), statistics.median(peer)
+    assert at_most.holds == (middle <= peers_middle)
+    assert at_least.holds == (middle >= peers_middle)
+
+
+def test_the_report_has_exactly_the_promised_fields_and_the_exit_code_tells(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+
+    assert bench.report([QUICK], repeats=5, as_json=True, path=path) == 0
+    assert bench.report([QUICK, SLOW], repeats=5, as_json=False, path=path) == 1
+
+    written = json.loads(path.read_text())
+    assert [one["name"] for one in written] == ["quick", "slow"], "all are measured, although one does not hold"
+    assert set(written[0]) == {"name", "ours", "peer", "peer_name", "unit", "ratio", "target", "holds"}
+    assert written[1] == {
+        "name": "slow",
+        "ours": 30.0,
+        "peer": 20.0,
+        "peer_name": "the other",
+        "unit": "ms",
+        "ratio": 1.5,
+        "target": "≥ 2.0",
+        "holds": False,
+    }
+
+
+def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
+    answer = CliRunner().invoke(bench.main, ["--only", "latency"])
+
+    assert answer.exit_code == 2
+    assert all(one.name in answer.output for one in entries.ENTRIES)
+    assert named(entries.ENTRIES, "") == entries.ENTRIES
+
+
+@pytest.mark.anyio
+async def test_seven_hops_walk_the_pipelines_own_table() -> None:
+    hops = await chain.hops()
+
+    assert [hop.stage for hop in hops] == [stage.name for stage in STAGES]
+    assert [hop.sink for hop in hops[:-1]] == [hop.source for hop in hops[1:]], "each reads what the one before stored"
+    assert all(len(hop.payload) > 100 for hop in hops)
+
+
+WALKS = {
+    "": lambda url, _: ours.walked(url),
+    "bare.": bare.walked,
+    "faststream.": faststream_chain.walked,
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("prefix", WALKS)
+async def test_every_side_answers_every_request_from_a_real_server(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hops = await chain.hops()
+    async with (
+        entries.server() as url,
+        WALKS[prefix](url, hops),
+        Asker.open(url, entries.entrance(prefix), f"live.{prefix}answers.>") as asker,
+    ):
+        assert await asker.median_ms(3) > 0
+        assert await asker.rate(20, 8) > 0
+        assert await stored(asker, f"{prefix.removesuffix('.').upper()}_".lstrip("_")) == [23, 23 * 5, 23, 23]
+
+
+async def stored(asker: Asker, prefix: str) -> list[int]:
+    """How many messages lie in the streams of one side."""
+    names = [f"{prefix}{name}" for name in ("ASKS", "PIPE", "ESCALATIONS", "ANSWERS")]
+    infos = [await asker.stream.stream_info(name) for name in names]
+    return [info.state.messages for info in infos]
