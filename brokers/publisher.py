@@ -55,15 +55,26 @@ class PubAck(msgspec.Struct, frozen=True):
 class Parcel:
     """A message on its way."""
 
-    __slots__ = ("acked", "data", "headers", "last_fault", "reply", "resend_at_s", "sendings", "subject")
+    __slots__ = (
+        "acked",
+        "data",
+        "give_up_at_s",
+        "headers",
+        "last_fault",
+        "reply",
+        "resend_at_s",
+        "sendings",
+        "subject",
+    )
 
-    def __init__(self, subject: str, data: bytes, headers: Mapping[str, str], reply: str) -> None:
+    def __init__(self, subject: str, data: bytes, headers: Mapping[str, str], reply: str, give_up_s: float) -> None:
         self.subject = subject
         self.data = data
         self.headers = headers
         self.reply = reply
         self.sendings = 0
         self.resend_at_s = 0.0
+        self.give_up_at_s = time.monotonic() + give_up_s
         self.last_fault = "no answer"
         self.acked: asyncio.Future[PubAck] = asyncio.get_running_loop().create_future()
 
@@ -75,8 +86,9 @@ class Publisher:
     sent again under the same `Nats-Msg-Id` after every reconnection and every `RESEND_S`, until the stream answers.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, give_up_s: float) -> None:
         self._link = link
+        self._give_up_s = give_up_s
         self._inbox = link.new_inbox()
         self._numbers = itertools.count()
         self._window = asyncio.Semaphore(WINDOW)
@@ -85,9 +97,9 @@ class Publisher:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, link: Link) -> AsyncIterator[Publisher]:
+    async def open(cls, link: Link, give_up_s: float = GIVE_UP_S) -> AsyncIterator[Publisher]:
         """Publish until left."""
-        publisher = cls(link)
+        publisher = cls(link, give_up_s)
         interest = await link.subscribe(f"{publisher._inbox}.*", publisher._hear)
         link.heals.append(publisher._resend_all)
         sweeper = asyncio.create_task(publisher._sweep())
@@ -101,17 +113,15 @@ class Publisher:
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> bool:
         """Return True when the message is stored, False when its `Nats-Msg-Id` was stored before this call.
 
-        Raises `NotStored`; `TimeoutError` after 30 seconds without an answer, when it may or may not be stored.
+        Raises `NotStored`; `TimeoutError` after `give_up_s` without an answer: then it may or may not be stored.
         """
         async with self._window:
             token = str(next(self._numbers))
-            parcel = self._parcels[token] = Parcel(subject, data, headers, f"{self._inbox}.{token}")
-            give_up = asyncio.get_running_loop().call_later(GIVE_UP_S, _give_up, parcel)
+            parcel = self._parcels[token] = Parcel(subject, data, headers, f"{self._inbox}.{token}", self._give_up_s)
             try:
                 await self._send(parcel)
                 ack = await parcel.acked
             finally:
-                give_up.cancel()
                 del self._parcels[token]
         if ack.error is not None:
             raise NotStored(subject, ack.error.description, ack.error.err_code)
@@ -144,15 +154,12 @@ class Publisher:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            if not self._link.is_up:
-                continue
             now_s = time.monotonic()
             for parcel in tuple(self._parcels.values()):
-                if now_s > parcel.resend_at_s and not parcel.acked.done():
+                if parcel.acked.done():
+                    continue
+                if now_s > parcel.give_up_at_s:
+                    reason = f"{parcel.subject} was not acknowledged within {self._give_up_s:g} s: {parcel.last_fault}"
+                    parcel.acked.set_exception(TimeoutError(reason))
+                elif now_s > parcel.resend_at_s and self._link.is_up:
                     await self._send(parcel)
-
-
-def _give_up(parcel: Parcel) -> None:
-    if not parcel.acked.done():
-        reason = f"{parcel.subject} was not acknowledged within {GIVE_UP_S:g} s: {parcel.last_fault}"
-        parcel.acked.set_exception(TimeoutError(reason))

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import shutil
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import nats
-from nats.js.api import ConsumerConfig, RePublish, StreamConfig
+from nats.aio.client import Client
 
+from brokers import conf, topology
 from brokers.base import House
 from brokers.jetstream import JetStreamHouse
 from brokers.memory import MemoryHouse, Stored
+from brokers.server import Server
 from brokers.settings import Nats
 from brokers.stage import Stage
-from schemas import subjects
 
 SITE = "site1"
 WAIT_S = 10.0
@@ -57,7 +53,7 @@ class MemoryRig:
 class JetStreamRig:
     """A server, and a client of the test's own that looks into it."""
 
-    def __init__(self, server: Server, house: JetStreamHouse, client: Any) -> None:
+    def __init__(self, server: Server, house: JetStreamHouse, client: Client) -> None:
         self.server = server
         self.house = house
         self.client = client
@@ -77,59 +73,14 @@ class JetStreamRig:
         return tuple(Stored(stream, m.seq, m.subject, m.data or b"", m.headers or {}, 0.0) for m in messages)
 
 
-class Server:
-    """A nats-server that can be killed and comes back on the same port with the same store."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.port = -1
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
-        config = self.directory / "nats.conf"
-        config.write_text(
-            f'listen: "127.0.0.1:{self.port}"\nports_file_dir: "{self.directory}"\n'
-            f'jetstream {{ store_dir: "{self.directory}", domain: {SITE} }}\n'
-        )
-        self.process = subprocess.Popen([binary, "-c", str(config)], stderr=subprocess.DEVNULL)
-        ports = self.directory / f"nats-server_{self.process.pid}.ports"
-        for _ in range(1000):
-            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-                self.port = int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2])
-                return
-            time.sleep(0.005)
-        raise TimeoutError("nats-server did not start")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-async def declare(jetstream: Any, stages: Iterable[Stage], ack_wait_s: float) -> None:
-    for name in subjects.SITE_STREAMS:
-        live = RePublish(src=f"{name.lower()}.>", dest=f"live.{name.lower()}.>")
-        config = StreamConfig(name=name, subjects=[f"{name.lower()}.>"], allow_direct=True, duplicate_window=120.0)
-        config.republish = live if name in (subjects.ANSWERS, subjects.DEAD) else None
-        await jetstream.add_stream(config)
+async def declare(client: Client, stages: Sequence[Stage], ack_wait_s: float) -> None:
+    """A site's own topology, with another ack wait."""
+    declared = topology.of_site(SITE, stages)
     for stage in stages:
-        sources = [source for kind in stage.accepts for source in subjects.sources_of(kind, SITE)]
-        for stream in {source.stream for source in sources}:
-            filters = [source.filter for source in sources if source.stream == stream]
-            await jetstream.add_consumer(
-                stream,
-                ConsumerConfig(
-                    durable_name=stage.name,
-                    filter_subjects=filters,
-                    ack_policy="explicit",
-                    ack_wait=ack_wait_s,
-                    max_deliver=stage.retry.attempts + 1,
-                ),
-            )
+        for name, config in declared.consumers.items():
+            if name.endswith(f"/{stage.name}"):
+                config["ack_wait"] = int(ack_wait_s * 1e9)
+    await topology.apply(client, topology.plan(SITE, declared, await topology.look(client)))
 
 
 Rig = MemoryRig | JetStreamRig
@@ -143,10 +94,13 @@ async def memory(_: Path, *stages: Stage, ack_wait_s: float = 30.0) -> AsyncIter
 
 @contextlib.asynccontextmanager
 async def on_jetstream(directory: Path, *stages: Stage, ack_wait_s: float = 30.0) -> AsyncIterator[JetStreamRig]:
-    server = Server(directory)
+    settings = conf.plain(SITE)
+    del settings["jetstream"]["sync_interval"]  # what a killed server wrote is still there; no power cut is played here
+    server = Server(SITE, directory, settings)
+    server.start()
     try:
         client = await nats.connect(server.url, reconnect_time_wait=0.05, max_reconnect_attempts=-1)
-        await declare(client.jetstream(), stages, ack_wait_s)
+        await declare(client, stages, ack_wait_s)
         async with JetStreamHouse.open(Nats(url=server.url), SITE) as house:
             yield JetStreamRig(server, house, client)
         await client.close()

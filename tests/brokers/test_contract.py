@@ -13,7 +13,7 @@ import pytest
 from rigs import SITE, OpenRig, Rig, until
 
 from brokers.base import Delivery, House, TopologyMissing, Unreachable
-from brokers.publisher import NotStored
+from brokers.publisher import NotStored, Publisher
 from brokers.stage import Retry, Stage
 from brokers.worker import keep_alive, run, settle
 from schemas import (
@@ -669,6 +669,11 @@ class TestServer:
             await jetstream.update_stream(config)
             with pytest.raises(NotStored, match="message size exceeds maximum"):
                 await rig.house.publish(asked("a", "long" * 100), id="a", headers={})
+
+    async def test_a_publish_that_no_stream_takes_gives_up_and_says_so(self, open_server_rig: OpenRig) -> None:
+        async with open_server_rig() as rig, Publisher.open(rig.house.link, give_up_s=0.3) as hasty:
+            with pytest.raises(TimeoutError, match="no stream holds this subject"):
+                await hasty.publish("elsewhere.kiosk.a", b"", {"Nats-Msg-Id": "a"})
 
     async def test_a_server_that_is_not_there_is_unreachable(self, open_server_rig: OpenRig) -> None:
         async with open_server_rig() as rig:
