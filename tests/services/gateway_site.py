@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import nats
 
+from brokers.base import House
+from brokers.jetstream import JetStreamHouse
 from brokers.memory import MemoryHouse
-from brokers.settings import Gateway, Settings
+from brokers.server import Server
+from brokers.settings import Gateway, Nats, Settings
 from brokers.stage import Stage
+from brokers.topology import declare_site
 from brokers.worker import settle
 from schemas import (
     Answer,
@@ -35,7 +40,7 @@ from schemas import (
 from services.gateway.door import Door
 from services.gateway.http_door import all_metrics, open_http_door
 from services.gateway.nats_door import open_nats_door
-from services.pipeline import STAGES
+from services.pipeline import SITE_WORKERS, STAGES
 from services.places import Places
 from services.vault import Vault, site_key, unseal
 
@@ -50,7 +55,7 @@ class Site:
     """What runs, and the other side of the doors: the first word of a question says what becomes of it."""
 
     settings: Settings
-    house: MemoryHouse
+    house: House
     vault: Vault
     key: bytes
     door: Door
@@ -82,6 +87,10 @@ class Site:
         question = Question(text=said, language="en", intent=behaviour, intent_confidence=0.9)
         common = {name: getattr(asked, name) for name in ("rid", "tenant", "site", "asked_at_ms", "deadline_at_ms")}
         return [Screened(**common, question=question)]
+
+    def handlers(self) -> dict[str, Callable[[Any], Any]]:
+        own = {"prefilter": self.screen, "publisher": self.publish}
+        return {**own, "router": route, "retriever": retrieve, "drafter": draft, "policy": judge}
 
     async def publish(self, fact: Approved | Withheld) -> list[Message]:
         """The stand-in publisher."""
@@ -130,30 +139,27 @@ async def judge(fact: Drafted) -> list[Message]:
 
 
 @asynccontextmanager
-async def site(state: Path, http: bool = False, **options: Any) -> AsyncIterator[Site]:
-    """The doors open and the workers at work; `heartbeat_s` and `body_timeout_s` are for the HTTP door."""
+async def site(state: Path, http: bool = False, server: bool = False, **options: Any) -> AsyncIterator[Site]:
+    """The doors open and the workers at work, in memory or on a `server` of their own.
+
+    `heartbeat_s` and `body_timeout_s` are for the HTTP door, the other options for what both doors share.
+    """
     timing = {name: options.pop(name) for name in ("heartbeat_s", "body_timeout_s") if name in options}
     settings = Settings(state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=Gateway())
     key = site_key(Places(settings).key)
     vault = Vault.open(Places(settings).vault, key)
-    house = MemoryHouse(settings.site)
-    running = Site(settings, house, vault, key, Door(settings, house, vault, key, **options))
-    await running.door.open()
-    await open_nats_door(running.door)
-    handlers: dict[str, Callable[[Any], Any]] = {
-        "prefilter": running.screen,
-        "router": route,
-        "retriever": retrieve,
-        "drafter": draft,
-        "policy": judge,
-        "publisher": running.publish,
-    }
     async with AsyncExitStack() as stack:
         stack.callback(vault.close)
+        house: House = MemoryHouse(settings.site)
+        if server:
+            house = await stack.enter_async_context(on_server(state, settings.site))
+        running = Site(settings, house, vault, key, Door(settings, house, vault, key, **options))
+        await running.door.open()
+        await open_nats_door(running.door)
         if http:
             address = await stack.enter_async_context(open_http_door(running.door, all_metrics, **timing))
             running.url = address.url
-        working = [asyncio.create_task(work(running.house, stage, handlers[stage.name])) for stage in LOCAL]
+        working = [asyncio.create_task(work(house, stage, running.handlers()[stage.name])) for stage in LOCAL]
         try:
             yield running
         finally:
@@ -162,7 +168,18 @@ async def site(state: Path, http: bool = False, **options: Any) -> AsyncIterator
             await asyncio.gather(*working, return_exceptions=True)
 
 
-async def work(house: MemoryHouse, stage: Stage, handle: Callable[[Any], Any]) -> None:
+@asynccontextmanager
+async def on_server(state: Path, name: str) -> AsyncIterator[House]:
+    """A nats-server of its own with the site's topology."""
+    async with Server(name, state / "nats") as server:
+        client = await nats.connect(server.url)
+        await declare_site(client, name, SITE_WORKERS)
+        await client.close()
+        async with JetStreamHouse.open(Nats(url=server.url), name) as house:
+            yield house
+
+
+async def work(house: House, stage: Stage, handle: Callable[[Any], Any]) -> None:
     async with house.subscribe(stage) as inbox, asyncio.TaskGroup() as group:
         while True:
             delivery = await inbox.next()
