@@ -1,0 +1,206 @@
+"""What crosses the leaf, what never does, and what a broken link costs: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import nats.errors
+import pytest
+from fleets import STAGES, arrived, client_of, count, linked, until
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from brokers import conf
+from brokers.history import history, messages
+from brokers.server import Server
+from brokers.topology import connect_site_to_hub, plan_hub, plan_site
+from schemas import subjects
+
+pytestmark = pytest.mark.anyio
+
+
+async def publish(nc: Client, subject: str, data: bytes = b"x") -> None:
+    await nc.jetstream().publish(subject, data)
+
+
+async def worker(nc: Client) -> None:
+    """Answer the fast lane and the ping of every site."""
+
+    async def answer(request: Msg) -> None:
+        await request.respond(request.subject.encode() + b" " + request.data)
+
+    await nc.subscribe("cloud.*.verify", "hub", cb=answer)
+    await nc.subscribe("cloud.*.ping", "hub", cb=answer)
+    await nc.flush()
+
+
+async def answered(nc: Client, subject: str) -> bytes:
+    """The answer, as soon as the hub's interest has crossed the leaf."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                return bytes((await nc.request(subject, b"x", timeout=5)).data)
+            except nats.errors.NoRespondersError:
+                await asyncio.sleep(0.005)
+
+
+async def test_escalations_of_every_site_reach_the_hub_and_a_verdict_its_own_site_only(tmp_path: Path) -> None:
+    async with linked(tmp_path) as all_:
+        for site, nc in all_.sites.items():
+            await publish(nc, f"escalations.{site}.kiosk.r1", site.encode())
+        await arrived(all_.hub, "ESCALATIONS", 2)
+        stored = await messages(all_.hub, "ESCALATIONS", "escalations.>")
+        assert {(message.subject, message.data) for message in stored} == {
+            ("escalations.site1.kiosk.r1", b"site1"),
+            ("escalations.site2.kiosk.r1", b"site2"),
+        }
+        await publish(all_.hub, "verdicts.site2.kiosk.r2")
+        await publish(all_.hub, "verdicts.site1.kiosk.r1")
+        await arrived(all_.sites["site1"], "VERDICTS", 1)
+        await arrived(all_.sites["site2"], "VERDICTS", 1)
+        for site, rid in (("site1", "r1"), ("site2", "r2")):
+            mirrored = await messages(all_.sites[site], "VERDICTS", ">")
+            assert [message.subject for message in mirrored] == [f"verdicts.{site}.kiosk.{rid}"]
+
+
+async def test_the_fast_lane_answers_and_without_a_worker_says_so_at_once(tmp_path: Path) -> None:
+    async with linked(tmp_path) as all_:
+        site = all_.sites["site1"]
+        with pytest.raises(nats.errors.NoRespondersError):
+            await site.request(subjects.fast_lane("site1"), b"x", timeout=60)
+        await worker(all_.hub)
+        assert await answered(site, subjects.fast_lane("site1")) == b"cloud.site1.verify x"
+        assert await answered(site, subjects.ping("site1")) == b"cloud.site1.ping x"
+        for foreign in (subjects.fast_lane("site2"), subjects.ping("site2"), "cloud.site1.other"):
+            with pytest.raises(nats.errors.NoRespondersError):
+                await site.request(foreign, b"x", timeout=60)
+
+
+async def test_what_stays_at_a_site_is_heard_nowhere_else(tmp_path: Path) -> None:
+    async with linked(tmp_path) as all_:
+        site, heard = all_.sites["site1"], []
+        for domain, nc in (("hub", all_.hub), ("site2", all_.sites["site2"])):
+            for pattern in (*subjects.STAYS, "anything.>", ">"):
+                await listen(nc, pattern, domain, heard)
+        for subject in ("asks.kiosk.r1", "pipe.kiosk.screened.r1", "answers.kiosk.r1", "dead.router.r1"):
+            await publish(site, subject)
+        for subject in (subjects.ASK, "live.tokens.r1", "anything.else", "verdicts.site1.kiosk.r1"):
+            await site.publish(subject, b"x")
+        await publish(site, "escalations.site1.kiosk.r1")
+        await arrived(all_.hub, "ESCALATIONS", 1)
+        await worker(all_.hub)
+        await answered(site, subjects.ping("site1"))  # what was sent before it would have come before it
+        ours = [news for news in heard if not news[2].startswith(("$JS", "_INBOX"))]
+        # JetStream shows the original subject to whoever listens under the subject that carries it, here sync.site1.up
+        assert ours == [("hub", ">", "escalations.site1.kiosk.r1"), ("hub", ">", subjects.ping("site1"))]
+        assert await count(all_.hub, "VERDICTS") == 0
+        assert await count(all_.hub, "DEAD") == 0
+
+
+async def listen(nc: Client, pattern: str, domain: str, heard: list[tuple[str, str, str]]) -> None:
+    async def hear(message: Msg) -> None:
+        heard.append((domain, pattern, message.subject))
+
+    await nc.subscribe(pattern, cb=hear)
+    await nc.flush()
+
+
+async def test_a_site_cannot_read_or_change_what_the_hub_has(tmp_path: Path) -> None:
+    async with linked(tmp_path) as all_:
+        site = all_.sites["site1"]
+        for call in (
+            "STREAM.LIST",
+            "STREAM.INFO.VERDICTS",
+            "STREAM.DELETE.VERDICTS",
+            "CONSUMER.CREATE.VERDICTS.spy",
+            "CONSUMER.RESET.VERDICTS.to-site2",
+            "DIRECT.GET.ESCALATIONS",
+        ):
+            with pytest.raises((nats.errors.NoRespondersError, nats.errors.TimeoutError)):
+                await site.request(f"$JS.hub.API.{call}", b"{}", timeout=0.2)
+        assert await count(all_.hub, "VERDICTS") == 0
+
+
+async def test_a_leaf_without_the_sites_nkey_is_not_admitted(tmp_path: Path) -> None:
+    async with linked(tmp_path, ["site1"]) as all_:
+        remote = {"urls": [all_.fleet.hub.leaf_url]}
+        nameless = {**conf.plain("thief"), "leafnodes": {"reconnect": "100ms", "remotes": [remote]}}
+        async with Server("thief", tmp_path / "thief", nameless) as thief:
+
+            async def refused() -> bool:
+                return "Authorization Violation" in thief.log.read_text()
+
+            await until(refused)
+            assert [leaf["name"] for leaf in all_.fleet.hub.monitor("/leafz")["leafs"]] == ["site1"]
+
+
+async def test_after_the_hub_was_killed_everything_that_waited_arrives_once(tmp_path: Path) -> None:
+    async with linked(tmp_path) as all_:
+        site = all_.sites["site1"]
+        await publish(site, "escalations.site1.kiosk.r0")
+        await arrived(all_.hub, "ESCALATIONS", 1)
+        all_.fleet.hub.kill()
+        for n in range(1, 21):
+            await publish(site, f"escalations.site1.kiosk.r{n}")
+        await all_.fleet.hub.start_soon()
+        async with client_of(all_.fleet.hub) as hub:
+            await arrived(hub, "ESCALATIONS", 21)
+            await publish(hub, "verdicts.site1.kiosk.r1")
+            await arrived(site, "VERDICTS", 1)
+            stored = await messages(hub, "ESCALATIONS", ">")
+            assert [message.subject for message in stored] == [f"escalations.site1.kiosk.r{n}" for n in range(21)]
+
+
+async def test_after_a_site_was_killed_both_directions_flow_again(tmp_path: Path) -> None:
+    async with linked(tmp_path, ["site1"]) as all_:
+        server = all_.fleet.sites["site1"]
+        server.kill()
+        await publish(all_.hub, "verdicts.site1.kiosk.r1")
+        await server.start_soon()
+        async with client_of(server) as site:
+            await publish(site, "escalations.site1.kiosk.r1")
+            await arrived(all_.hub, "ESCALATIONS", 1)
+            await arrived(site, "VERDICTS", 1)
+
+
+async def test_a_site_serves_itself_while_there_is_no_hub(tmp_path: Path) -> None:
+    async with linked(tmp_path, ["site1"]) as all_:
+        all_.fleet.hub.stop()
+        server = all_.fleet.sites["site1"]
+        server.stop()
+        await server.start_soon()
+        async with client_of(server) as site:
+            await publish(site, "asks.kiosk.r1")
+            assert [stored.subject for stored in await history(site, "r1")] == ["asks.kiosk.r1"]
+            with pytest.raises(nats.errors.NoRespondersError):
+                await site.request(subjects.fast_lane("site1"), b"x", timeout=60)
+
+
+async def test_a_site_that_is_added_later_is_served_like_the_first(tmp_path: Path) -> None:
+    async with linked(tmp_path, ["site1"]) as all_:
+        server = await all_.fleet.add("site3")
+        async with client_of(server) as site:
+            await connect_site_to_hub(all_.hub, site, "site3", STAGES)
+            assert (await plan_site(site, "site3", STAGES)).steps == ()
+            assert (await plan_hub(all_.hub, ["site1", "site3"], STAGES)).steps == ()
+            for name, nc in (("site1", all_.sites["site1"]), ("site3", site)):
+                await publish(nc, f"escalations.{name}.kiosk.r1")
+                await publish(all_.hub, f"verdicts.{name}.kiosk.r1")
+                await arrived(nc, "VERDICTS", 1)
+            await arrived(all_.hub, "ESCALATIONS", 2)
+
+
+async def test_a_site_that_lost_its_disk_gets_its_verdicts_again_and_so_does_a_hub(tmp_path: Path) -> None:
+    async with linked(tmp_path, ["site1"]) as all_:
+        site = all_.sites["site1"]
+        await publish(site, "escalations.site1.kiosk.r1")
+        await publish(all_.hub, "verdicts.site1.kiosk.r1")
+        await arrived(all_.hub, "ESCALATIONS", 1)
+        await arrived(site, "VERDICTS", 1)
+        await site.jetstream().delete_stream("VERDICTS")
+        await connect_site_to_hub(all_.hub, site, "site1", STAGES)
+        await arrived(site, "VERDICTS", 1)
+        await all_.hub.jetstream().delete_stream("ESCALATIONS")
+        await connect_site_to_hub(all_.hub, site, "site1", STAGES)
+        await arrived(all_.hub, "ESCALATIONS", 1)

@@ -1,0 +1,211 @@
+"""A topology is data: planned by comparing, declared twice without effect, never at the cost of what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import nats.js.errors
+import pytest
+from fleets import STAGES, client_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nats.aio.client import Client
+
+from brokers import jetstream_api
+from brokers.servers import Server
+from brokers.stage import Retry, Stage
+from brokers.streams import filters_of, stage_consumers
+from brokers.topology import (
+    Topology,
+    WouldLose,
+    apply,
+    declare_hub,
+    declare_site,
+    look,
+    of_hub,
+    of_site,
+    plan,
+    plan_site,
+)
+from schemas import Drafted, Escalated, Verified
+from schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, SITE_STREAMS, VERDICTS, sources_of
+
+pytestmark = pytest.mark.anyio
+
+SITE = Topology({"PIPE": {"name": "PIPE", "subjects": ["pipe.>"], "max_bytes": 10, "sources": []}})
+
+
+@pytest.fixture
+async def nc(tmp_path: Path) -> AsyncIterator[Client]:
+    """A site's server that has nothing yet."""
+    async with Server("site1", tmp_path) as server, client_of(server) as client:
+        yield client
+
+
+def of_pipe(**fields: Any) -> Topology:
+    return Topology({"PIPE": {**SITE.streams["PIPE"], **fields}})
+
+
+@pytest.mark.parametrize(
+    ("actual", "verb", "differing", "loses"),
+    [
+        pytest.param(Topology(), "create", (), False, id="nothing there"),
+        pytest.param(SITE, "unchanged", (), False, id="all as declared"),
+        pytest.param(of_pipe(sources=None), "unchanged", (), False, id="empty is absent"),
+        pytest.param(of_pipe(metadata={"_nats.ver": "2.15"}, num_replicas=3), "unchanged", (), False, id="more than"),
+        pytest.param(of_pipe(subjects=["pipe.>", "x"]), "update", ("subjects",), False, id="other subjects"),
+        pytest.param(of_pipe(max_bytes=5), "update", ("max_bytes",), False, id="a wider limit"),
+        pytest.param(of_pipe(max_bytes=20), "update", ("max_bytes",), True, id="a tighter limit"),
+        pytest.param(of_pipe(max_bytes=-1), "update", ("max_bytes",), True, id="a first limit"),
+    ],
+)
+def test_a_plan_says_what_is_to_be_done(actual: Topology, verb: str, differing: tuple[str, ...], loses: bool) -> None:
+    (change,) = plan("site1", SITE, actual).changes
+    assert (change.verb, tuple(difference.field for difference in change.differences)) == (verb, differing)
+    assert any(difference.loses for difference in change.differences) == loses
+
+
+def test_what_is_not_declared_is_named_as_foreign_and_is_no_step() -> None:
+    todo = plan("site1", Topology(), SITE)
+    assert [(change.verb, change.name) for change in todo.changes] == [("foreign", "PIPE")]
+    assert todo.steps == ()
+
+
+@given(site=st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True), others=st.sets(st.just("site9")))
+@settings(max_examples=30, derandomize=True)
+def test_a_domain_that_is_as_declared_needs_nothing(site: str, others: set[str]) -> None:
+    for declared in (of_site(site, STAGES), of_hub({site, *others}, STAGES)):
+        assert plan(site, declared, declared).steps == ()
+
+
+@pytest.mark.parametrize("domain", ["site1", HUB])
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_has_a_consumer_for_every_place_that_it_reads_and_only_where_it_is_at_home(
+    stage: Stage, domain: str
+) -> None:
+    filters = {
+        (name.split("/")[0], subject)
+        for name, consumer in stage_consumers(STAGES, domain).items()
+        if name.endswith(f"/{stage.name}")
+        for subject in filters_of(consumer)
+    }
+    is_home = (stage.where == "hub") == (domain == HUB)
+    places = {(place.stream, place.filter) for kind in stage.accepts for place in sources_of(kind, domain)}
+    assert filters == (places if is_home else set())
+
+
+def test_a_consumer_outlives_its_stages_attempts_by_one_to_bury_what_kills_its_process() -> None:
+    stage = Stage("policy", (Drafted, Verified), (), "x:y", retry=Retry(attempts=3))
+    consumers = stage_consumers([stage], "site1")
+    assert {name: consumer["max_deliver"] for name, consumer in consumers.items()} == {
+        "PIPE/policy": 4,
+        "VERDICTS/policy": 4,
+    }
+    assert consumers["PIPE/policy"]["filter_subjects"] == ["pipe.*.drafted.*", "pipe.*.verified.*"]
+    assert consumers["VERDICTS/policy"]["filter_subjects"] == ["verdicts.site1.>"]
+
+
+def test_every_stream_of_a_domain_refuses_when_full_but_the_hops() -> None:
+    declared = {**of_site("site1", STAGES).streams, **of_hub(["site1"], STAGES).streams}
+    assert {name for name, config in declared.items() if config["discard"] == "old"} == {PIPE}
+    assert {name for name, config in declared.items() if config["max_age"] == 0} == {ANSWERS, DEAD}
+    assert all(config["allow_direct"] and config["max_bytes"] > 0 for config in declared.values())
+
+
+async def test_declaring_twice_changes_nothing_the_second_time(nc: Client, tmp_path: Path) -> None:
+    first = await declare_site(nc, "site1", STAGES)
+    assert {change.verb for change in first.changes} == {"create"}
+    assert (await declare_site(nc, "site1", STAGES)).steps == ()
+    assert set((await look(nc)).streams) == set(SITE_STREAMS)
+    async with Server(HUB, tmp_path / HUB) as server, client_of(server) as hub:
+        await declare_hub(hub, ["site1", "site2"], STAGES)
+        assert (await declare_hub(hub, ["site2", "site1"], STAGES)).steps == ()
+        assert set((await look(hub)).streams) == {ESCALATIONS, VERDICTS, DEAD}
+
+
+async def test_drift_is_printed_and_mended(nc: Client) -> None:
+    await declare_site(nc, "site1", STAGES)
+    streams = (await look(nc)).streams
+    await jetstream_api.put_stream(nc, {**streams[ASKS], "discard": "old", "subjects": ["asks.>", "x"]}, is_new=False)
+    consumers = await jetstream_api.consumers(nc, PIPE)
+    await jetstream_api.put_consumer(nc, PIPE, {**consumers["PIPE/router"], "max_deliver": 99}, is_new=False)
+    todo = await plan_site(nc, "site1", STAGES)
+    printed = str(todo)
+    assert "site1: 2 to change, of 15" in printed
+    assert "~ update stream ASKS\n      subjects: ['asks.>', 'x'] -> ['asks.>']\n" in printed
+    assert "discard: 'old' -> 'new'" in printed
+    assert "~ update consumer PIPE/router\n      max_deliver: 99 -> 6" in printed
+    assert [change["name"] for change in todo.as_dict()["changes"] if change["verb"] == "update"] == [
+        "ASKS",
+        "PIPE/router",
+    ]
+    await apply(nc, todo)
+    assert (await plan_site(nc, "site1", STAGES)).steps == ()
+
+
+async def test_what_others_declared_and_what_an_operator_added_stays(nc: Client) -> None:
+    await jetstream_api.put_stream(nc, {"name": "THEIRS", "subjects": ["theirs.>"]}, is_new=True)
+    await declare_site(nc, "site1", STAGES)
+    pipe = (await look(nc)).streams[PIPE]
+    await jetstream_api.put_stream(nc, {**pipe, "description": "ours", "discard": "new"}, is_new=False)
+    done = await declare_site(nc, "site1", STAGES)
+    assert [(change.verb, change.name) for change in done.changes if change.verb != "unchanged"] == [
+        ("update", "PIPE"),
+        ("foreign", "THEIRS"),
+    ]
+    after = (await look(nc)).streams
+    assert "THEIRS" in after
+    assert (after[PIPE]["description"], after[PIPE]["discard"]) == ("ours", "old")
+
+
+async def test_a_limit_is_tightened_only_when_told_so_and_before_that_nothing_is_done(nc: Client) -> None:
+    await declare_site(nc, "site1", STAGES)
+    wanted = of_site("site1", STAGES)
+    wanted.streams[ASKS]["description"] = "changed"
+    wanted.streams[PIPE]["max_bytes"] = 4096
+    todo = plan("site1", wanted, await look(nc))
+    with pytest.raises(WouldLose, match="PIPE: a tighter limit"):
+        await apply(nc, todo)
+    assert "description" not in (await look(nc)).streams[ASKS]
+    await apply(nc, todo, may_lose=True)
+    assert (await look(nc)).streams[PIPE]["max_bytes"] == 4096
+
+
+async def test_a_full_site_refuses_new_requests_and_lets_accepted_ones_pass(nc: Client) -> None:
+    await declare_site(nc, "site1", STAGES)
+    wanted = of_site("site1", STAGES)
+    for stream in (ASKS, PIPE):
+        wanted.streams[stream]["max_bytes"] = 4096
+    await apply(nc, plan("site1", wanted, await look(nc)), may_lose=True)
+    jetstream = nc.jetstream()
+    for n in range(3):
+        await jetstream.publish(f"asks.kiosk.r{n}", bytes(1000))
+        await jetstream.publish(f"pipe.kiosk.screened.r{n}", bytes(1000))
+    with pytest.raises(nats.js.errors.ServiceUnavailableError, match="maximum bytes exceeded"):
+        await jetstream.publish("asks.kiosk.r9", bytes(1500))
+    assert (await jetstream.publish("pipe.kiosk.screened.r9", bytes(1500))).seq == 4
+
+
+async def test_an_answer_and_a_dead_letter_are_heard_live_the_moment_they_are_stored(nc: Client) -> None:
+    await declare_site(nc, "site1", STAGES)
+    heard = await nc.subscribe("live.>")
+    for subject in ("answers.kiosk.r1", "dead.router.r1"):
+        await nc.jetstream().publish(subject, b"x")
+        message = await heard.next_msg(timeout=5)
+        assert (message.subject, message.headers["Nats-Sequence"]) == (f"live.{subject}", "1")
+
+
+async def test_a_change_that_jetstream_cannot_make_is_said(nc: Client) -> None:
+    await jetstream_api.put_stream(nc, {"name": "VERDICTS", "subjects": ["verdicts.>"]}, is_new=True)
+    with pytest.raises(jetstream_api.ApiError, match=r"^STREAM\.UPDATE\.VERDICTS: .*mirror"):
+        await declare_site(nc, "site1", STAGES, may_lose=True)
+
+
+def test_the_carriers_of_a_site_take_only_its_own_subjects() -> None:
+    consumers = of_hub(["site1", "site10"], STAGES).consumers
+    assert fnmatchcase("verdicts.site1.kiosk.r1", filters_of(consumers["VERDICTS/to-site1"])[0].replace(">", "*"))
+    assert not fnmatchcase("verdicts.site10.kiosk.r1", filters_of(consumers["VERDICTS/to-site1"])[0].replace(">", "*"))
+    assert {kind for stage in STAGES if stage.where == "hub" for kind in stage.accepts} == {Escalated}
