@@ -1,0 +1,65 @@
+"""What is said to a person who gets no answer: one sentence per reason and language."""
+
+from __future__ import annotations
+
+LANGUAGES = ("en", "de", "fr", "es")
+
+SENTENCES: dict[str, tuple[str, str, str, str]] = {
+    "unsupported_language": (
+        "Sorry, I cannot help in this language yet. Please ask in English, German, French or Spanish.",
+        "Leider kann ich in dieser Sprache noch nicht helfen. Bitte fragen Sie auf Deutsch, Englisch, Französisch oder "
+        "Spanisch.",
+        "Désolé, je ne peux pas encore aider dans cette langue. Posez votre question en français, anglais, allemand ou "
+        "espagnol.",
+        "Lo siento, todavía no puedo ayudar en este idioma. Pregunte en español, inglés, alemán o francés.",
+    ),
+    "unsafe": (
+        "Sorry, I cannot help with this request.",
+        "Bei dieser Anfrage kann ich leider nicht helfen.",
+        "Désolé, je ne peux pas aider pour cette demande.",
+        "Lo siento, no puedo ayudar con esta petición.",
+    ),
+    "unscreenable": (
+        "Sorry, I cannot read this request. Please put it in other words.",
+        "Diese Anfrage kann ich leider nicht lesen. Bitte formulieren Sie sie anders.",
+        "Désolé, je ne peux pas lire cette demande. Veuillez la reformuler.",
+        "Lo siento, no puedo leer esta petición. Formúlela de otra manera, por favor.",
+    ),
+    "forged_token": (
+        "Sorry, this request holds a reference that is not yours. Please write the value itself.",
+        "Diese Anfrage enthält leider einen Verweis, der nicht Ihnen gehört. Bitte schreiben Sie den Wert selbst.",
+        "Désolé, cette demande contient une référence qui n'est pas la vôtre. Veuillez écrire la valeur elle-même.",
+        "Lo siento, esta petición contiene una referencia que no es suya. Escriba el valor mismo, por favor.",
+    ),
+    "policy_block": (
+        "Sorry, I may not give an answer to this. Please speak to a member of staff.",
+        "Darauf darf ich leider keine Antwort geben. Bitte sprechen Sie mit jemandem vom Personal.",
+        "Désolé, je n'ai pas le droit de répondre à cela. Veuillez vous adresser à un membre du personnel.",
+        "Lo siento, no me está permitido responder a esto. Consulte, por favor, con un miembro del personal.",
+    ),
+    "abstained": (
+        "Sorry, I have no answer to this that I can vouch for. Please speak to a member of staff.",
+        "Darauf habe ich keine Antwort, für die ich einstehen kann. Bitte sprechen Sie mit jemandem vom Personal.",
+        "Désolé, je n'ai pas de réponse dont je puisse répondre. Veuillez vous adresser à un membre du personnel.",
+        "Lo siento, no tengo una respuesta que pueda garantizar. Consulte, por favor, con un miembro del personal.",
+    ),
+    "cloud_unreachable": (
+        "Sorry, what I would need to answer this cannot be reached now. Please try again later.",
+        "Was ich für diese Antwort bräuchte, ist gerade leider nicht erreichbar. Bitte versuchen Sie es später noch "
+        "einmal.",
+        "Désolé, ce qu'il me faudrait pour répondre n'est pas joignable en ce moment. Veuillez réessayer plus tard.",
+        "Lo siento, lo que necesitaría para responder no está disponible ahora. Inténtelo de nuevo más tarde.",
+    ),
+    "deadline": (
+        "Sorry, I found no answer in the time that you gave me. Please try again.",
+        "In der vorgegebenen Zeit habe ich leider keine Antwort gefunden. Bitte versuchen Sie es noch einmal.",
+        "Désolé, je n'ai pas trouvé de réponse dans le temps imparti. Veuillez réessayer.",
+        "Lo siento, no he encontrado una respuesta en el tiempo indicado. Inténtelo de nuevo.",
+    ),
+}
+
+
+def sentence(reason: str, language: str) -> str:
+    """The sentence for a reason of `Withheld`, in English where `language` is none of ours. Raises `KeyError`."""
+    texts = SENTENCES[reason]
+    return texts[LANGUAGES.index(language)] if language in LANGUAGES else texts[0]
