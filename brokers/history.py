@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 import msgspec
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -18,6 +20,12 @@ from schemas.subjects import history_of
 PAGE = 256
 TIMEOUT_S = 5.0
 END_OF_PAGE, NOTHING_THERE, NOBODY_THERE = "204", "404", "503"
+_GONE = (
+    nats.errors.ConnectionClosedError,
+    nats.errors.ConnectionDrainingError,
+    nats.errors.ConnectionReconnectingError,
+    nats.errors.OutboundBufferLimitError,
+)
 _RID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -58,20 +66,16 @@ async def messages(nc: Client, stream: str, subject: str) -> list[Stored]:
 
     Batched direct gets (NATS ADR-31). Raises `TopologyMissing` when there is no such stream, `Unreachable`.
     """
-    inbox = nc.new_inbox()
-    replies = await nc.subscribe(inbox)
-    try:
-        found: list[Stored] = []
+    found: list[Stored] = []
+    async with _replies(nc) as replies:
         while True:
             start = found[-1].sequence + 1 if found else 1
             body = {"seq": start, "batch": PAGE, "next_by_subj": subject}
-            await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=inbox)
+            await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=replies.subject)
             page = await _page(replies, stream)
             found += page
             if len(page) < PAGE:
                 return found
-    finally:
-        await replies.unsubscribe()
 
 
 async def message(nc: Client, stream: str, sequence: int) -> Stored | None:
@@ -84,14 +88,23 @@ async def last(nc: Client, stream: str, subject: str) -> Stored | None:
     return await _one(nc, f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", stream)
 
 
-async def _one(nc: Client, call: str, body: bytes, stream: str) -> Stored | None:
-    inbox = nc.new_inbox()
-    replies = await nc.subscribe(inbox)
+@asynccontextmanager
+async def _replies(nc: Client) -> AsyncIterator[Subscription]:
     try:
-        await nc.publish(call, body, reply=inbox)
+        subscription = await nc.subscribe(nc.new_inbox())
+        try:
+            yield subscription
+        finally:
+            if not nc.is_closed:
+                await subscription.unsubscribe()
+    except _GONE as error:
+        raise Unreachable("the connection closed during a direct get") from error
+
+
+async def _one(nc: Client, call: str, body: bytes, stream: str) -> Stored | None:
+    async with _replies(nc) as replies:
+        await nc.publish(call, body, reply=replies.subject)
         reply = await _next(replies, stream)
-    finally:
-        await replies.unsubscribe()
     return None if _status(reply, stream) else _stored(reply)
 
 
@@ -122,6 +135,8 @@ def _status(reply: Msg, stream: str) -> str:
 
 def _stored(reply: Msg) -> Stored:
     headers = dict(reply.headers or {})
+    for about_the_batch in ("Nats-Num-Pending", "Nats-Last-Sequence"):
+        headers.pop(about_the_batch, None)
     return Stored(
         stream=headers.pop("Nats-Stream"),
         sequence=int(headers.pop("Nats-Sequence")),
