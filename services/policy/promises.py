@@ -51,7 +51,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         rf"{SURELY['en']}\W+(?:will|going to)\W+(?:\w+\W+)?{RISE['en']}",
         r"(?:cannot|can't|can ?not|can never|never|impossible to)\W+lose\W+(?:your |any )?"
         r"(?:money|capital|investment|value)",
-        r"(?:you|investors?|customers?)\W+(?:cannot|can't|can never|will never)\W+lose(?=\s*(?:[.,;:!?]|$|with|on|here))",
+        r"(?:you|investors?|customers?)\W+(?:cannot|can't|can never|will never)\W+lose"
+        r"(?=\s*(?:[.,;:!?]|$|with|on|here))",
         r"no (?:risk|chance|possibility) of (?:a )?loss(?:es)?",
         r"(?:will|can|guaranteed to|sure to)\W+(?:double|triple)\W+your\W+(?:money|savings|investment|capital)",
     ),
@@ -95,7 +96,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
 }
 
 DENIAL = re.compile(
-    r"(?:\b(?:no such thing as|not|no|never|neither|nor|cannot|without|nobody|nothing|hardly|\w+n't|kein\w*|nicht|nie|niemals|ohne|weder"
+    r"(?:\b(?:no such thing as|not|no|never|neither|nor|cannot|without"
+    r"|nobody|nothing|hardly|\w+n't|kein\w*|nicht|nie|niemals|ohne|weder"
     r"|pas|aucune?|jamais|sans|ni|sin|nunca|ningun\w*|tampoco|jamas)\b)(?:[^\w,]+[\w'-]+){0,3}[^\w,]+$"
 )
 DENIES_NOTHING = re.compile(
