@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from schemas import Asked, Published, Receipt, Refused, decode, encode, encode_json
 from schemas.subjects import ANSWERS, ASK, ASKS
 from services.gateway import openai_api
+from services.gateway.door import Door
 from services.gateway.restoring import restored
 from services.vault import TOKEN, Vault, asker_digest
 
@@ -178,6 +179,12 @@ async def test_an_answer_that_does_not_come_is_late_and_can_be_fetched_under_the
     running.may_answer.set()
     assert isinstance(await ask(running, asked("wait here", rid="r1")), Published)
     assert len(running.door.waiting) == 0
+
+
+async def test_an_answer_that_was_stored_but_not_heard_is_found_at_the_deadline(running: Site) -> None:
+    deaf = Door(running.settings, running.house, running.vault, running.key, grace_s=0.1)
+    published = await deaf.submit(asked(rid="r1", budget_ms=100))
+    assert isinstance(published, Published)
 
 
 async def test_a_dead_letter_is_told_at_once_without_internals_and_again_when_asked_again(running: Site) -> None:
