@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import statistics
@@ -161,11 +162,26 @@ async def test_every_side_answers_every_request_from_a_real_server(
     ):
         assert await asker.median_ms(3) > 0
         assert await asker.rate(20, 8) > 0
-        assert await stored(asker, f"{prefix.removesuffix('.').upper()}_".lstrip("_")) == [23, 23 * 5, 23, 23]
+        assert await stored(asker, STREAMS[prefix]) == {"ASKS": 23, "PIPE": 23 * 5, "ESCALATIONS": 23, "ANSWERS": 23}
+        async with asyncio.timeout(5):
+            while await unacknowledged(asker, STREAMS[prefix]):  # noqa: ASYNC110 - the server has no Event
+                await asyncio.sleep(0.02)
 
 
-async def stored(asker: Asker, prefix: str) -> list[int]:
+STREAMS = {"": "", "bare.": "BARE_", "faststream.": "FASTSTREAM_"}
+
+
+async def stored(asker: Asker, prefix: str) -> dict[str, int]:
     """How many messages lie in the streams of one side."""
-    names = [f"{prefix}{name}" for name in ("ASKS", "PIPE", "ESCALATIONS", "ANSWERS")]
-    infos = [await asker.stream.stream_info(name) for name in names]
-    return [info.state.messages for info in infos]
+    names = ("ASKS", "PIPE", "ESCALATIONS", "ANSWERS")
+    return {name: (await asker.stream.stream_info(prefix + name)).state.messages for name in names}
+
+
+async def unacknowledged(asker: Asker, prefix: str) -> int:
+    """How many deliveries of one side were not brought to an end."""
+    infos = [
+        info for name in ("ASKS", "PIPE", "ESCALATIONS") for info in await asker.stream.consumers_info(prefix + name)
+    ]
+    working = [info for info in infos if not info.name.startswith("to-")]
+    assert len(working) == len(STAGES)
+    return sum(info.num_ack_pending + info.num_pending for info in working)
