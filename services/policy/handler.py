@@ -66,27 +66,33 @@ async def judge(
 ) -> list[Message]:
     """One `Approved` or one `Withheld`. All policies hold together: what any one of them refuses does not pass.
 
-    A block weighs more than an abstention. Every rule that acted is a decision; without a policy nothing passes.
+    A block weighs more than an abstention. Every rule that acted is a decision; without a policy nothing passes. The
+    rules read in a thread of their own, for a long answer takes them tens of milliseconds.
     """
+    return [await asyncio.to_thread(settled, answered, policies, find_personal)]
+
+
+def settled(
+    answered: Drafted | Verified, policies: Sequence[Policy], find_personal: FindPersonal
+) -> Approved | Withheld:
+    """See `judge`."""
     question, answer = answered.question, answered.answer
     blocked = tuple(blocks(question, answer, policies))
     if blocked or not policies:
-        return [withheld(answered, "policy_block", policies, blocked)]
+        return withheld(answered, "policy_block", policies, blocked)
     allowed, refused = permissions(answer, policies)
     if refused:
-        return [withheld(answered, "abstained", policies, refused)]
-    answer, changed = await asyncio.to_thread(transformed, answer, policies, find_personal)
-    return [
-        answered.followed_by(
-            Approved,
-            *artefacts(policies),
-            question=question,
-            plan=answered.plan,
-            route=route_of(answered),
-            answer=answer,
-            decisions=(*allowed, *changed),
-        )
-    ]
+        return withheld(answered, "abstained", policies, refused)
+    answer, changed = transformed(answer, policies, find_personal)
+    return answered.followed_by(
+        Approved,
+        *artefacts(policies),
+        question=question,
+        plan=answered.plan,
+        route=route_of(answered),
+        answer=answer,
+        decisions=(*allowed, *changed),
+    )
 
 
 def blocks(question: Question, answer: Answer, policies: Sequence[Policy]) -> Iterator[Decision]:

@@ -108,6 +108,8 @@ DENIAL_INSIDE = re.compile(r"\b(?:not|nicht|pas|no|never)\b")
 LOSS = re.compile(r"lose|verlieren|perd|risk|riesgo|loss")
 CLAUSE_END = re.compile(r"[.;:!?\n]|\b(?:but|and|aber|sondern|und|mais|et|pero|sino|y)\b")
 INVISIBLE = re.compile(r"[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+FAR = 120
+"""Characters before a phrase that may hold its denial: a few words, so that a long text costs no more per phrase."""
 GAP = r"[^\w.;:!?\n]+"
 """What lies between two words of a phrase: never the end of a sentence."""
 PATTERNS = {
@@ -135,6 +137,7 @@ def folded(text: str) -> str:
 
 def is_denied(text: str, match: re.Match[str]) -> bool:
     """Whether the clause says, just before the phrase or between its words, that it is not so."""
-    clause = DENIES_NOTHING.sub(" ", CLAUSE_END.split(text[: match.start()])[-1])
+    shortly_before = text[max(0, match.start() - FAR) : match.start()]
+    clause = DENIES_NOTHING.sub(" ", CLAUSE_END.split(shortly_before)[-1])
     inside = DENIES_NOTHING.sub(" ", match.group())
     return bool(DENIAL.search(clause)) or (bool(DENIAL_INSIDE.search(inside)) and not LOSS.search(inside))
