@@ -19,7 +19,7 @@ from brokers.publisher import Fault
 EXPIRES_S = 30
 HEARTBEAT_S = 1.0
 SILENCE_S = 3 * HEARTBEAT_S
-KEEP_ALIVE_BEATS = 10
+KEEP_ALIVE_BEATS = 1
 UNSERVED_WAIT_S = 0.1
 MIN_BATCH, MAX_BATCH = 8, 256
 NANOSECONDS = 1_000_000_000
@@ -73,7 +73,7 @@ class JetStreamDelivery:
         self.id = self.headers.get("Nats-Msg-Id", self.place)
 
     async def ack(self) -> None:
-        await self._link.send(self._reply, b"+ACK")
+        self._link.send_soon(self._reply, b"+ACK")
 
     async def retry(self, after_s: float) -> None:
         delay = b' {"delay":%d}' % (after_s * NANOSECONDS) if after_s > 0 else b""
