@@ -80,21 +80,27 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-def fitted(rows: Sequence[Evidence], right: Sequence[bool], made_from: str) -> Calibration:
-    """Fit on labelled evidence, and judge the fit on what each fold had left out. Raises `ValueError` without both
-    right and wrong answers."""
+def fitted(
+    rows: Sequence[Evidence], right: Sequence[bool], made_from: str, strangers: Sequence[Evidence] = ()
+) -> Calibration:
+    """Fit on labelled evidence, and judge the fit on what each fold had left out.
+
+    `strangers` is the evidence for answers to what no corpus answers; all of it together weighs as much as the labelled
+    questions that were answered wrongly. Raises `ValueError` without both right and wrong answers.
+    """
     if len(set(right)) < 2:
         raise ValueError("a calibration needs questions with an answer and questions without")
     data = np.array([row.row() for row in rows], float)
     truth = np.array(right, float)
+    beside = np.array([row.row() for row in strangers], float).reshape(-1, data.shape[1])
     unseen = np.zeros(len(truth))
     order = np.random.default_rng(7).permutation(len(truth))
     for fold in range(FOLDS):
         out = order[fold::FOLDS]
         kept = np.setdiff1d(order, out)
-        mean, spread, weights, bias = _logistic(data[kept], truth[kept])
+        mean, spread, weights, bias = _fit(data[kept], truth[kept], beside)
         unseen[out] = _sigmoid(((data[out] - mean) / spread) @ weights + bias)
-    mean, spread, weights, bias = _logistic(data, truth)
+    mean, spread, weights, bias = _fit(data, truth, beside)
     return Calibration(
         features=FEATURES,
         mean=tuple(mean.tolist()),
@@ -106,9 +112,19 @@ def fitted(rows: Sequence[Evidence], right: Sequence[bool], made_from: str) -> C
     )
 
 
-def _logistic(data: Rows, truth: Rows) -> tuple[Rows, Rows, Rows, float]:
-    """Ridge logistic regression by Newton's method (Hastie, Tibshirani & Friedman 2009, section 4.4)."""
-    mean, spread = data.mean(axis=0), data.std(axis=0)
+def _fit(data: Rows, truth: Rows, strangers: Rows) -> tuple[Rows, Rows, Rows, float]:
+    each = max(1.0, float((truth == 0).sum())) / max(1, len(strangers))
+    return _logistic(
+        np.vstack([data, strangers]),
+        np.concatenate([truth, np.zeros(len(strangers))]),
+        np.concatenate([np.ones(len(data)), np.full(len(strangers), each)]),
+    )
+
+
+def _logistic(data: Rows, truth: Rows, counts: Rows) -> tuple[Rows, Rows, Rows, float]:
+    """Weighted ridge logistic regression by Newton's method (Hastie, Tibshirani & Friedman 2009, section 4.4)."""
+    mean = np.average(data, axis=0, weights=counts)
+    spread = np.sqrt(np.average((data - mean) ** 2, axis=0, weights=counts))
     spread = np.where(spread < 1e-6, 1.0, spread)
     table = np.hstack([(data - mean) / spread, np.ones((len(data), 1))])
     weights = np.zeros(table.shape[1])
@@ -116,8 +132,8 @@ def _logistic(data: Rows, truth: Rows) -> tuple[Rows, Rows, Rows, float]:
     penalty[-1] = 1e-6
     for _ in range(_STEPS):
         chance = _sigmoid(table @ weights)
-        slope = table.T @ (chance - truth) + penalty * weights
-        curve = (table * (chance * (1 - chance))[:, None]).T @ table + np.diag(penalty)
+        slope = table.T @ (counts * (chance - truth)) + penalty * weights
+        curve = (table * (counts * chance * (1 - chance))[:, None]).T @ table + np.diag(penalty)
         step = np.linalg.solve(curve, slope)
         weights = weights - step
         if float(np.abs(step).max()) < 1e-9:

@@ -14,11 +14,11 @@ from services.reading.kinds import ValueKind, holds, kind_asked
 from services.search.chunking import Unit, chunks, spoken
 from services.search.hybrid import Units
 from services.search.keyword import terms
-from services.search.writer import in_words
+from services.search.writer import in_words, unit_vector
 
 Vector = NDArray[np.float32]
 
-WEIGHTS = {"similarity": 1.0, "coverage": 0.35, "heading": 0.2, "kind": 0.1, "rank": 0.1, "language": 0.05}
+WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.15, "kind": 0.1, "language": 0.05}
 _SHORTEST_STEM = 5
 _PARTIAL = 0.7
 _MOST_EMBEDDED = 6
@@ -42,8 +42,8 @@ class Embeds(Protocol):
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A unit of a passage. `spoken` is the unit in plain words, `context` the spans that belong to it.
 
-    `similarity` is its cosine to the question; `coverage` the share of the question's terms, weighted by rarity, that
-    it states; `around` the same for unit, heading and title together.
+    `similarity` is its cosine to the question, `nearness` its passage's. `coverage` is the share of the question's
+    terms, weighted by rarity, that it states; `around` the same for unit, heading and title together.
     """
 
     passage: Passage
@@ -52,11 +52,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     spoken: str
     context: tuple[tuple[int, int, str], ...]
     similarity: float
+    nearness: float
     coverage: float
     around: float
-    right_kind: bool
-    rank: int
-    score: float = 0.0
+    score: float
 
     @property
     def place(self) -> tuple[str, int]:
@@ -76,20 +75,20 @@ class Sought(msgspec.Struct, frozen=True, kw_only=True):
         return cls(text=text, language=language, vector=vector, kind=kind_asked(text))
 
 
-def candidates(sought: Sought, passages: Sequence[Passage], source: UnitSource, embedder: Embeds) -> list[Candidate]:
+def candidates(weigh: Weigher, passages: Sequence[Passage], source: UnitSource, embedder: Embeds) -> list[Candidate]:
     """Every unit of the passages, best first. Where the index no longer holds a passage's document, its units are found
     in the passage itself and the likeliest few are embedded now."""
-    weigh = Weigher(sought, source)
+    vector = weigh.sought.vector
     found: list[Candidate] = []
     for rank, passage in enumerate(passages):
         held = source.units(passage.document_id, passage.document_version)
         if held is None:
             found += _from_passage(weigh, passage, rank, embedder)
             continue
-        cosines = held.vectors @ sought.vector if len(held.units) else np.empty(0)
-        for unit, cosine in zip(held.units, cosines, strict=True):
+        cosines = np.stack((held.vectors @ vector, held.passages @ vector), axis=1)
+        for unit, pair in zip(held.units, cosines, strict=True):
             if passage.start <= unit.start and unit.end <= passage.end:
-                found.append(weigh.candidate(passage, rank, unit, held.document.text, float(cosine)))
+                found.append(weigh.candidate(passage, unit, held.document.text, (float(pair[0]), float(pair[1]))))
     unique = {candidate.place: candidate for candidate in reversed(found)}
     return sorted(unique.values(), key=lambda candidate: -candidate.score)
 
@@ -110,9 +109,12 @@ class Weigher:
         return self._weights[language]
 
     def candidate(
-        self, passage: Passage, rank: int, unit: Unit, text: str, cosine: float, offset: int = 0
+        self, passage: Passage, unit: Unit, text: str, cosines: tuple[float, float], offset: int = 0
     ) -> Candidate:
-        """The unit, given as characters of `text`, which begins at character `offset` of the document."""
+        """The unit, given as characters of `text`, which begins at character `offset` of the document.
+
+        `cosines` are the question's to the unit and to the passage.
+        """
         sought, language = self.sought, passage.language
         words = spoken(text, unit)
         context = tuple((start + offset, end + offset, text[start:end]) for start, end in unit.context)
@@ -122,11 +124,10 @@ class Weigher:
         right = sought.kind is None or holds(words, sought.kind)
         coverage, around = covered(weights, own), covered(weights, own | head)
         score = (
-            WEIGHTS["similarity"] * max(cosine, 0.0)
+            WEIGHTS["similarity"] * max(cosines[0], 0.0)
             + WEIGHTS["coverage"] * coverage
             + WEIGHTS["heading"] * around
             + WEIGHTS["kind"] * right
-            + WEIGHTS["rank"] / (rank + 1)
             + WEIGHTS["language"] * (language == sought.language)
         )
         return Candidate(
@@ -135,11 +136,10 @@ class Weigher:
             text=text[unit.start : unit.end],
             spoken=words,
             context=context,
-            similarity=max(cosine, 0.0),
+            similarity=max(cosines[0], 0.0),
+            nearness=max(cosines[1], 0.0),
             coverage=coverage,
             around=around,
-            right_kind=right,
-            rank=rank,
             score=score,
         )
 
@@ -163,11 +163,12 @@ def _stated(term: str, stated: frozenset[str]) -> float:
 
 def _from_passage(weigh: Weigher, passage: Passage, rank: int, embedder: Embeds) -> list[Candidate]:
     units = [unit for chunk in chunks(passage.text) for unit in chunk.units]
-    rough = [(weigh.candidate(passage, rank, unit, passage.text, 0.0), unit) for unit in units]
+    rough = [(weigh.candidate(passage, unit, passage.text, (0.0, 0.0)), unit) for unit in units]
     rough.sort(key=lambda pair: -pair[0].score)
     exact = []
+    whole = embedder.embed(in_words(passage.title, passage.heading, passage.text))
     for guess, unit in rough[: max(1, _MOST_EMBEDDED // (rank + 1))]:
-        vector = embedder.embed(in_words(passage.title, passage.heading, guess.spoken))
-        cosine = float(vector @ weigh.sought.vector)
-        exact.append(weigh.candidate(passage, rank, unit, passage.text, cosine, passage.start))
+        vector = unit_vector(embedder, passage.title, passage.heading, guess.spoken, whole)
+        cosines = (float(vector @ weigh.sought.vector), float(whole @ weigh.sought.vector))
+        exact.append(weigh.candidate(passage, unit, passage.text, cosines, passage.start))
     return exact

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 from schemas import Answer, Check, Citation, Passage
 from services.reading.calibration import Calibration
-from services.reading.candidates import Candidate, Embeds, Sought, UnitSource, candidates
+from services.reading.candidates import Candidate, Embeds, Sought, UnitSource, Weigher, candidates
 from services.reading.evidence import Evidence, evidence
 from services.search.asking import sought as asking_part
 from services.search.keyword import terms
 
 MOST_UNITS = 3
-NEARLY = 0.12
+NEARLY = 0.2
 """How far below the best unit another of the same section may score and still be said."""
-SETTLED = 0.55
-"""Coverage of the question from which one unit is enough."""
 
 
 class Reader:
@@ -62,11 +60,10 @@ class Reader:
         """The units to say, in the order of the document, and what speaks for them."""
         focus = asking_part(question)
         sought = Sought.of(focus, language, self._embedder.embed(focus))
-        ranked = candidates(sought, passages, source, self._embedder)
-        if not ranked:
-            return [], evidence(sought, [], [], source)
-        chosen = chosen_of(ranked)
-        return chosen, evidence(sought, ranked, chosen, source)
+        weigh = Weigher(sought, source)
+        ranked = candidates(weigh, passages, source, self._embedder)
+        chosen = chosen_of(ranked) if ranked else []
+        return chosen, evidence(weigh, ranked, chosen)
 
 
 def chosen_of(ranked: Sequence[Candidate]) -> list[Candidate]:
@@ -116,7 +113,7 @@ def checks(text: str, citations: Sequence[Citation], said: Sequence[Candidate], 
     return (
         Check("grounding", grounded == 1.0, grounded),
         Check("entailment", entailed == 1.0, entailed),
-        Check("coverage", proof.around >= 0.5, min(1.0, proof.around)),
+        Check("coverage", proof.coverage >= 0.5, min(1.0, proof.coverage)),
     )
 
 

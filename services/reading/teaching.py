@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from schemas.pack import Calibration as Labelled
 from schemas.pack import Pack
 from services.reading.calibration import Calibration, NotCalibrated, fitted
 from services.reading.candidates import Embeds
@@ -15,10 +14,13 @@ from services.search import HybridIndex
 from services.search.asking import sought
 
 K = 8
+UTTERED_IN = "en"
+"""The language in which an intent's utterances are looked for; the pack does not say theirs."""
 
 
 def prepare(pack: Pack, index: HybridIndex, embedder: Embeds, path: Path) -> Calibration:
-    """Fit the confidence on the pack's calibration questions, never on those it is measured on, and write it to `path`.
+    """Fit the confidence on the pack's calibration questions, and on the utterances of intents that no corpus answers,
+    never on the questions it is measured on; write it to `path`.
 
     Does nothing when `path` holds the calibration of this pack, this index and this embedder already. A question whose
     documents this index does not hold counts as one without an answer: an edge must be unsure of what the hub knows.
@@ -30,24 +32,29 @@ def prepare(pack: Pack, index: HybridIndex, embedder: Embeds, path: Path) -> Cal
             return found
     except NotCalibrated:
         pass
-    rows, right = gathered(pack.calibration, index, embedder)
-    calibration = fitted(rows, right, made_from)
+    labelled = [(question.text, question.language, question.documents) for question in pack.calibration]
+    rows, right = gathered(labelled, index, embedder)
+    beyond = [intent for intent in pack.intents if intent.verdict == "out_of_scope"]
+    utterances = [(said, UTTERED_IN, ()) for intent in beyond for said in intent.utterances]
+    strangers, _ = gathered(utterances, index, embedder)
+    calibration = fitted(rows, right, made_from, strangers)
     calibration.save(path)
     return calibration
 
 
-def gathered(questions: Sequence[Labelled], index: HybridIndex, embedder: Embeds) -> tuple[list[Evidence], list[bool]]:
-    """For each question the evidence of the reader's answer, and whether it cites one of the labelled documents."""
+def gathered(
+    questions: Iterable[tuple[str, str, tuple[str, ...]]], index: HybridIndex, embedder: Embeds
+) -> tuple[list[Evidence], list[bool]]:
+    """For each (text, language, documents) the evidence of the reader's answer, and whether it cites one of those."""
     reader = Reader(embedder, _UNFITTED)
     rows: list[Evidence] = []
     right: list[bool] = []
-    for question in questions:
-        vector = embedder.embed(sought(question.text))
-        passages = index.search(sought(question.text), vector, K, question.language)
-        said, proof = reader.read(question.text, question.language, passages, index)
-        if said:
-            rows.append(proof)
-            right.append(said[0].passage.document_id in question.documents)
+    for text, language, documents in questions:
+        focus = sought(text)
+        passages = index.search(focus, embedder.embed(focus), K, language)
+        said, proof = reader.read(text, language, passages, index)
+        rows.append(proof)
+        right.append(bool(said) and said[0].passage.document_id in documents)
     return rows, right
 
 

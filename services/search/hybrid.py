@@ -22,7 +22,8 @@ from services.search.vectors import Matrix, VectorLeg
 from services.search.view import View, view_of
 from services.search.writer import Embeds, Writer
 
-LEG_DEPTH = 50
+LEAST_DEPTH = 8
+"""A leg brings its k best, and never fewer than this: what is far down in both legs must not beat the best of one."""
 CROSS_BELOW = 0.35
 """Best cosine in the question's own language below which the other languages are searched too."""
 
@@ -42,11 +43,12 @@ class IndexStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Units(msgspec.Struct, frozen=True, kw_only=True):
-    """A document's smallest pieces with their vectors, row by row."""
+    """A document's smallest pieces with their vectors, row by row; `passages` are the vectors of what they stand in."""
 
     document: Document
     units: tuple[Unit, ...]
     vectors: Matrix
+    passages: Matrix
 
 
 class HybridIndex:
@@ -131,14 +133,14 @@ class HybridIndex:
         if k <= 0:
             return []
         view = self._view
-        own = self._ranked(view, text, vector, language)
+        own = self._ranked(view, text, vector, k, language)
         found = own[:k]
         if len(found) < k or max(passage.similarity for passage in found) < CROSS_BELOW:
             rest = [
                 passage
                 for other in view.languages
                 if other != language
-                for passage in self._ranked(view, text, vector, other)
+                for passage in self._ranked(view, text, vector, k, other)
             ]
             rest.sort(key=lambda passage: -passage.similarity)
             best_own = max((passage.similarity for passage in found), default=0.0)
@@ -155,8 +157,13 @@ class HybridIndex:
         if found is None:
             stored = self._storage.get(document_id, version, self._writer.making)
             matrix = self._storage.vectors(document_id, version, self._writer.making)
-            pieces = tuple(unit for chunk in stored.chunks for unit in chunk.units)
-            found = Units(document=stored.document, units=pieces, vectors=matrix[len(stored.chunks) :])
+            pieces = [(row, unit) for row, chunk in enumerate(stored.chunks) for unit in chunk.units]
+            found = Units(
+                document=stored.document,
+                units=tuple(unit for _, unit in pieces),
+                vectors=matrix[len(stored.chunks) :],
+                passages=matrix[[row for row, _ in pieces]],
+            )
             if len(self._units) > 2048:
                 self._units.clear()
             self._units[document_id, version] = found
@@ -179,14 +186,15 @@ class HybridIndex:
             embedder=manifest.embedder,
         )
 
-    def _ranked(self, view: View, text: str, vector: NDArray[np.float32], language: str) -> list[Passage]:
+    def _ranked(self, view: View, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
+        depth = max(k, LEAST_DEPTH)
         words = {
             number: score
-            for number, score in self._keyword.search(text, language, LEG_DEPTH)
+            for number, score in self._keyword.search(text, language, depth)
             if number in view.passages and view.passages[number].language == language
         }
         keep = view.masks.get(language)
-        near = dict(self._vectors.search(vector, LEG_DEPTH, keep)) if keep is not None else {}
+        near = dict(self._vectors.search(vector, depth, keep)) if keep is not None else {}
         return [
             msgspec.structs.replace(
                 view.passages[number],

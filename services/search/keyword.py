@@ -9,8 +9,8 @@ from pathlib import Path
 
 import tantivy
 
-ANALYZERS = "2"
-"""Version of everything that turns text into terms; a change rebuilds the indices."""
+ANALYZERS = "3"
+"""Version of all that turns text into pieces, terms and vectors, but for the model; a change rebuilds indices."""
 
 STEMMED = {"en": "english", "de": "german", "fr": "french", "es": "spanish"}
 PLAIN = "xx"

@@ -18,6 +18,7 @@ from services.search.storage import Entry, Manifest, Origin, Storage, Stored, To
 from services.search.vectors import Matrix
 
 Row = tuple[int, str, str, str]
+Vector = NDArray[np.float32]
 
 
 class Embeds(Protocol):
@@ -26,7 +27,7 @@ class Embeds(Protocol):
     @property
     def version(self) -> str: ...
 
-    def embed(self, text: str, max_tokens: int = 128) -> NDArray[np.float32]: ...
+    def embed(self, text: str, max_tokens: int = 128) -> Vector: ...
 
 
 class Writer:
@@ -126,14 +127,16 @@ class Writer:
 
     def _made(self, document: Document) -> tuple[Stored, Matrix]:
         pieces = tuple(chunks(document.text))
-        texts = [in_words(document.title, chunk.heading, document.text[chunk.start : chunk.end]) for chunk in pieces]
-        texts += [
-            in_words(document.title, unit.heading, spoken(document.text, unit))
-            for chunk in pieces
-            for unit in chunk.units
-        ]
-        rows = [self._embedder.embed(text) for text in texts]
-        return Stored(document=document, chunks=pieces), np.array(rows, np.float32).reshape(len(rows), -1)
+        rows: list[Vector] = []
+        units: list[Vector] = []
+        for chunk in pieces:
+            text = document.text[chunk.start : chunk.end]
+            rows.append(self._embedder.embed(in_words(document.title, chunk.heading, text)))
+            for unit in chunk.units:
+                words = spoken(document.text, unit)
+                units.append(unit_vector(self._embedder, document.title, unit.heading, words, rows[-1]))
+        matrix = np.array([*rows, *units], np.float32).reshape(len(rows) + len(units), -1)
+        return Stored(document=document, chunks=pieces), matrix
 
     def _reconcile(self, manifest: Manifest) -> None:
         """A crash may have left the keyword leg more than the manifest names or, on a bad disk, less."""
@@ -147,6 +150,13 @@ class Writer:
                 stored = self._storage.get(name, entry.version, manifest.making)
                 missing += [row for row in _rows(stored, entry.first) if row[0] not in held]
         self._keyword.write(missing, sorted(held - live))
+
+
+def unit_vector(embedder: Embeds, title: str, heading: str, words: str, passage: Vector) -> Vector:
+    """A unit's vector: what it says under its heading, a little of what it says alone, a little of its passage."""
+    mixed = 0.5 * embedder.embed(in_words(title, heading, words)) + 0.25 * embedder.embed(words) + 0.25 * passage
+    unit: Vector = mixed / np.linalg.norm(mixed)
+    return unit
 
 
 def in_words(title: str, heading: str, text: str) -> str:
