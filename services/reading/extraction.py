@@ -178,7 +178,7 @@ def _matching(schema: Schema, part: dict[str, Any], text: str) -> Iterator[Found
 
 def _labelled_first(found: list[Found], text: str, labels: tuple[str, ...], sure_only: bool) -> Iterator[Found]:
     """Those behind a label; then, where guessing is allowed, the rest: surer where there is only one."""
-    near = [each for each in found if values.near_label(text, labels, each.start)]
+    near = [each for each in found if values.near_label(text, labels, each.start, each.end)]
     yield from near
     if not sure_only:
         for each in found:

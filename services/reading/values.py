@@ -12,9 +12,7 @@ from services.reading.kinds import MONTHS
 
 _LABELLED = 0.95
 _SHAPED = 0.9
-_NUMBER = re.compile(
-    r"(?<![\w.,])[-+]?\d{1,3}(?:[ '’.,]\d{3})*(?:[.,]\d+)?(?![\w])|(?<![\w.,])[-+]?\d+(?:[.,]\d+)?(?!\w)"
-)
+_NUMBER = re.compile(r"(?<![\w.,-])[-+]?(?:\d{1,3}(?:[ '’.,]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)(?!\w|-\d)")
 _ISO_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 _DOTTED_DATE = re.compile(r"\b(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})\b")
 _WORDED_DATE = re.compile(r"\b(\d{1,2})(?:\.|st|nd|rd|th)?\s+(?:de\s+)?([^\W\d_]{3,10})\.?,?\s+(?:de\s+)?(\d{4})\b")
@@ -48,10 +46,10 @@ def after_label(text: str, labels: tuple[str, ...]) -> Iterator[tuple[int, int]]
                 yield start, end
 
 
-def near_label(text: str, labels: tuple[str, ...], start: int) -> bool:
-    """Whether one of the labels stands in the thirty characters before `start`."""
-    before = text[max(0, start - 30) : start].casefold()
-    return any(label.casefold() in before for label in labels)
+def near_label(text: str, labels: tuple[str, ...], start: int, end: int) -> bool:
+    """Whether one of the labels stands in the thirty characters before `start`, or right after `end`."""
+    before, after = text[max(0, start - 30) : start].casefold(), text[end : end + 30].casefold().lstrip()
+    return any(label.casefold() in before or after.startswith(label.casefold()) for label in labels)
 
 
 def tokens(text: str, kind: str) -> Iterator[Found]:
