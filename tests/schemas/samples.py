@@ -1,0 +1,171 @@
+"""One value of every type on the wire, with something in every field; the golden files say the same in bytes.
+
+A golden file is written once and never again: `python tests/schemas/samples.py` writes those that are missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schemas import (
+    Answer,
+    Approved,
+    Artefact,
+    Asked,
+    Check,
+    Citation,
+    Decision,
+    Drafted,
+    Escalated,
+    Message,
+    Passage,
+    Plan,
+    Published,
+    Question,
+    Receipt,
+    Refused,
+    Retrieved,
+    Routed,
+    Screened,
+    Spent,
+    Verified,
+    Withheld,
+    encode,
+    encode_json,
+)
+from schemas.subjects import word
+
+GOLDEN = Path(__file__).parent / "golden"
+
+SPENT = (Spent("prefilter", 1.5, 4.25), Spent("router", 0.5, 0.125))
+LINEAGE = (
+    Artefact("model", "minilm", "53aa51172d14"),
+    Artefact("policy", "safe-answers-v3", "1c6f8d759d41"),
+    Artefact("document", "cards", "0a1b2c3d4e5f"),
+    Artefact("index", "kiosk", "g12"),
+    Artefact("table", "router", "fedcba987654"),
+    Artefact("pack", "kiosk", "abcdef012345"),
+    Artefact("detector", "dlp", "1"),
+    Artefact("software", "tidegate", "0.1.0"),
+)
+QUESTION = Question(
+    text="Was kostet eine Überweisung von <IBAN_0123456789ab>?",
+    language="de",
+    intent="payments",
+    intent_confidence=0.875,
+    workload="extract",
+    schema='{"type": "object"}',
+    vault_tokens=("<IBAN_0123456789ab>",),
+)
+PLAN = Plan(
+    where="cloud",
+    may_escalate=True,
+    k=8,
+    model="reader",
+    shares_ms={"drafter": 1000.0, "policy": 3000.0},
+    table="fedcba987654",
+    reason="a queue of 300",
+)
+PASSAGE = Passage(
+    document_id="payments",
+    document_version="0a1b2c3d4e5f",
+    title="Überweisungen",
+    text="Eine Überweisung ist kostenlos.",
+    language="de",
+    start=10,
+    end=41,
+    score=0.03125,
+    bm25=7.5,
+    similarity=0.75,
+    heading="Preise",
+)
+CITATION = Citation(
+    document_id="payments", document_version="0a1b2c3d4e5f", start=10, end=41, quote="Eine Überweisung ist kostenlos."
+)
+CHECKS = (Check("grounding", True, 1.0), Check("entailment", False, 0.5))
+ANSWER = Answer(text='{"fee": 0}', format="json", citations=(CITATION,), confidence=0.625, checks=CHECKS)
+DECISIONS = (
+    Decision("safe/grounded_claims", "allow", "cited"),
+    Decision("safe/redact_pii", "transform", "1 personal value(s) struck out"),
+    Decision("safe/speculative_financial_promises", "block", "it promises"),
+    Decision("safe/entailment", "abstain", "0.500 is below 0.85"),
+)
+RECEIPT = Receipt(
+    site="site1",
+    route="cloud",
+    plan=PLAN,
+    lineage=LINEAGE,
+    citations=(CITATION,),
+    decisions=DECISIONS,
+    checks=CHECKS,
+)
+WHOSE = {
+    "rid": "Req_1-a",
+    "tenant": "kiosk",
+    "site": "site1",
+    "asked_at_ms": 1_700_000_000_000,
+    "deadline_at_ms": 1_700_000_004_000,
+    "ledger": SPENT,
+    "lineage": LINEAGE,
+}
+
+SAMPLES: tuple[Message, ...] = (
+    Asked(
+        tenant="kiosk",
+        text="Was kostet eine Überweisung?",
+        rid="Req_1-a",
+        asker="a3f5",
+        workload="extract",
+        language="de",
+        schema='{"type": "object"}',
+        budget_ms=2500,
+        site="site1",
+        asked_at_ms=1_700_000_000_000,
+        deadline_at_ms=1_700_000_002_500,
+        sealed=b"\x00\x01\xfe\xff",
+        ledger=SPENT,
+    ),
+    Screened(**WHOSE, question=QUESTION),
+    Withheld(
+        **WHOSE,
+        reason="policy_block",
+        stage="policy",
+        language="de",
+        text="Darauf darf ich leider keine Antwort geben.",
+        plan=PLAN,
+        route="cloud",
+        decisions=DECISIONS,
+    ),
+    Routed(**WHOSE, question=QUESTION, plan=PLAN),
+    Retrieved(**WHOSE, question=QUESTION, plan=PLAN, passages=(PASSAGE,)),
+    Drafted(**WHOSE, question=QUESTION, plan=PLAN, answer=ANSWER),
+    Escalated(**WHOSE, question=QUESTION, plan=PLAN, reason="low_confidence", edge_confidence=0.25),
+    Verified(**WHOSE, question=QUESTION, plan=PLAN, answer=ANSWER),
+    Approved(**WHOSE, question=QUESTION, plan=PLAN, route="cloud", answer=ANSWER, decisions=DECISIONS),
+    Published(
+        **WHOSE,
+        outcome="withheld",
+        text='{"fee": 0}',
+        reason="policy_block",
+        format="json",
+        language="de",
+        citations=(CITATION,),
+        confidence=0.625,
+        receipt=RECEIPT,
+    ),
+    Refused(code="too_long", reason="the text has 9000 characters", hint="at most 8000 are read", rid="Req_1-a"),
+)
+
+
+def main() -> None:
+    """Write the golden files that are missing."""
+    GOLDEN.mkdir(exist_ok=True)
+    for sample in SAMPLES:
+        for suffix, data in (("msgpack", encode(sample)), ("json", encode_json(sample))):
+            path = GOLDEN / f"{word(type(sample))}.{suffix}"
+            if not path.exists():
+                path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Subjects say which stream a fact lies in, and whose request it is; a reader's filter finds what a writer wrote."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import SAMPLES
+
+from brokers.memory import matches
+from schemas import PIPELINE, Message, Published, Refused, Verified, subjects
+
+FACTS = tuple(sample for sample in SAMPLES if not isinstance(sample, Refused))
+names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True)
+rids = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+facts = st.builds(
+    lambda fact, tenant, site, rid: msgspec.structs.replace(fact, tenant=tenant, site=site, rid=rid),
+    st.sampled_from(FACTS),
+    names,
+    names,
+    rids,
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "domain", "subject"),
+    [
+        ("asked", "site1", "asks.kiosk.Req_1-a"),
+        ("screened", "site1", "pipe.kiosk.screened.Req_1-a"),
+        ("withheld", "site1", "pipe.kiosk.withheld.Req_1-a"),
+        ("routed", "site1", "pipe.kiosk.routed.Req_1-a"),
+        ("retrieved", "site1", "pipe.kiosk.retrieved.Req_1-a"),
+        ("drafted", "site1", "pipe.kiosk.drafted.Req_1-a"),
+        ("escalated", "site1", "escalations.site1.kiosk.Req_1-a"),
+        ("verified", "hub", "verdicts.site1.kiosk.Req_1-a"),
+        ("verified", "site1", "pipe.kiosk.verified.Req_1-a"),
+        ("approved", "site1", "pipe.kiosk.approved.Req_1-a"),
+        ("published", "site1", "answers.kiosk.Req_1-a"),
+    ],
+)
+def test_every_fact_has_its_subject(word: str, domain: str, subject: str) -> None:
+    [fact] = (fact for fact in FACTS if subjects.word(type(fact)) == word)
+    assert subjects.subject_of(fact, domain) == subject
+
+
+@pytest.mark.parametrize(
+    ("subject", "stream"),
+    [
+        ("asks.kiosk.r1", "ASKS"),
+        ("pipe.kiosk.routed.r1", "PIPE"),
+        ("escalations.site1.kiosk.r1", "ESCALATIONS"),
+        ("verdicts.site1.kiosk.r1", "VERDICTS"),
+        ("answers.kiosk.r1", "ANSWERS"),
+        (subjects.dead_letter("drafter", "r1"), "DEAD"),
+    ],
+)
+def test_a_subject_says_its_stream_and_its_request(subject: str, stream: str) -> None:
+    assert subjects.stream_of(subject) == stream
+    assert stream in subjects.SITE_STREAMS
+    assert subjects.rid_of(subject) == "r1"
+
+
+def test_a_refusal_is_stored_nowhere() -> None:
+    with pytest.raises(ValueError, match="Refused has no subject"):
+        subjects.subject_of(Refused(code="x", reason="y"), "site1")
+
+
+@given(facts, st.booleans())
+@settings(derandomize=True)
+def test_who_reads_a_type_finds_every_fact_of_it_in_its_own_stream(fact: Message, at_hub: bool) -> None:
+    domain = subjects.HUB if at_hub else fact.site  # type: ignore[attr-defined]
+    subject = subjects.subject_of(fact, domain)
+    assert subjects.rid_of(subject) == fact.rid  # type: ignore[attr-defined]
+    assert subjects.stream_of(subject) in subjects.SITE_STREAMS
+    reader = fact.site if isinstance(fact, Verified) else domain  # the hub's verdicts are read at the site
+    found = [
+        source
+        for source in subjects.sources_of(type(fact), reader)
+        if source.stream == subjects.stream_of(subject) and matches(source.filter, subject)
+    ]
+    assert len(found) == 1
+
+
+@given(facts, facts)
+@settings(derandomize=True)
+def test_a_filter_for_one_type_never_finds_another(one: Message, other: Message) -> None:
+    if type(one) is type(other):
+        return
+    subject = subjects.subject_of(one, one.site)  # type: ignore[attr-defined]
+    assert not [
+        source
+        for source in subjects.sources_of(type(other), one.site)  # type: ignore[attr-defined]
+        if source.stream == subjects.stream_of(subject) and matches(source.filter, subject)
+    ]
+
+
+@given(facts)
+@settings(derandomize=True)
+def test_the_history_of_a_request_covers_every_fact_of_it_once(fact: Message) -> None:
+    for domain in (fact.site, subjects.HUB):  # type: ignore[attr-defined]
+        subject = subjects.subject_of(fact, domain)
+        places = subjects.history_of(fact.rid, fact.tenant, fact.site)  # type: ignore[attr-defined]
+        found = [place for place in places if matches(place.filter, subject)]
+        assert [place.stream for place in found] == [subjects.stream_of(subject)]
+
+
+@given(facts)
+@settings(derandomize=True)
+def test_only_an_answer_is_stored_once_for_ever(fact: Message) -> None:
+    subject = subjects.subject_of(fact, fact.site)  # type: ignore[attr-defined]
+    assert subjects.is_answered_once(subject) is isinstance(fact, Published)
+
+
+def test_words_are_distinct_and_are_the_tags_on_the_wire() -> None:
+    words = [subjects.word(kind) for kind in (*PIPELINE, Refused)]
+    assert len(set(words)) == len(words)
+    assert words == [kind.__struct_config__.tag for kind in (*PIPELINE, Refused)]
