@@ -19,7 +19,6 @@ from brokers.publisher import Fault
 EXPIRES_S = 30
 HEARTBEAT_S = 1.0
 SILENCE_S = 3 * HEARTBEAT_S
-KEEP_ALIVE_BEATS = 1
 UNSERVED_WAIT_S = 0.1
 MIN_BATCH, MAX_BATCH = 8, 256
 NANOSECONDS = 1_000_000_000
@@ -180,11 +179,10 @@ class StandingPull:
             return  # the link, or the next request's status, brings us here again
 
     async def _watch(self) -> None:
-        for beat in range(1, 1 << 62):
+        while True:
             await asyncio.sleep(HEARTBEAT_S)
-            if beat % KEEP_ALIVE_BEATS == 0:
-                for delivery in tuple(self.ready):
-                    await delivery.keep_alive()
+            for delivery in tuple(self.ready):
+                await delivery.keep_alive()
             if not self._link.is_up:
                 continue
             if self._outstanding and time.monotonic() - self._heard_at_s > SILENCE_S:

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 
 from brokers import obituary
 from brokers.base import Delivery, Unreachable, report
-from brokers.stage import Stage
+from brokers.stage import ACK_WAIT_S, Stage
 from schemas import Message, encode, subjects
 
-ACK_WAIT_S = 30.0
 LIVE = (subjects.ANSWERS, subjects.DEAD)
 
 

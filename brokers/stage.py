@@ -12,6 +12,9 @@ from schemas import Later, Message, Reject, Unreadable
 Handler = Callable[[Any], Awaitable[Iterable[Message]]]
 Place = Literal["site", "hub"]
 
+ACK_WAIT_S = 5.0
+"""How long a delivery may go without a word before a peer gets it: what a request waits when its worker is killed."""
+
 
 @dataclass(frozen=True)
 class Retry:

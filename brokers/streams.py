@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from brokers.stage import Stage
+from brokers.stage import ACK_WAIT_S, Stage
 from schemas.subjects import (
     ANSWERS,
     ASKS,
@@ -37,7 +37,6 @@ GIB = 1 << 30
 SECOND_NS = 1_000_000_000
 KEPT_FOR_S = 3 * 24 * 3600
 DUPLICATE_WINDOW_S = 600
-ACK_WAIT_S = 30
 MAX_ACK_PENDING = 512
 MAX_BYTES: Mapping[str, int] = {
     ASKS: 4 * GIB,
@@ -94,7 +93,7 @@ def stage_consumers(stages: Iterable[Stage], domain: str) -> dict[str, Config]:
                 "filter_subjects": filters,
                 "deliver_policy": "all",
                 "ack_policy": "explicit",
-                "ack_wait": ACK_WAIT_S * SECOND_NS,
+                "ack_wait": int(ACK_WAIT_S * SECOND_NS),
                 "max_deliver": stage.retry.attempts + 1,
                 "max_ack_pending": MAX_ACK_PENDING,
             }

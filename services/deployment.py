@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -57,10 +58,21 @@ def environment_of(settings: Settings, site: str, url: str) -> dict[str, str]:
     }
 
 
+def gateway_port(settings: Settings, number: int) -> int:
+    """A port that a gateway keeps when it is started again: the configured one and its successors, or a free one."""
+    if settings.gateway.port:
+        return settings.gateway.port + number - 1
+    with socket.socket() as probe:
+        probe.bind((settings.gateway.host, 0))
+        return int(probe.getsockname()[1])
+
+
 def programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> list[Program]:
     """The worker processes of this machine: one per site, or one per stage and gateway; the same code."""
     found = []
-    for site, url in urls.items():
+    guard = ("--parent", str(os.getpid()))
+    for number, (site, url) in enumerate(urls.items()):
+        port = gateway_port(settings, number)
         stages = HUB_WORKERS if site == HUB else SITE_WORKERS
         names = [stage.name for stage in stages] + ([] if site == HUB else [GATEWAY])
         for name in names if per_stage else [ALL]:
@@ -68,8 +80,8 @@ def programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> li
             found.append(
                 Program(
                     name=f"{site}/{name}",
-                    argv=(sys.executable, "-m", "services.cli", "worker", name, "--site", site),
-                    env=environment_of(settings, site, url),
+                    argv=(sys.executable, "-m", "services.cli", "worker", name, "--site", site, *guard),
+                    env={**environment_of(settings, site, url), "TIDEGATE_GATEWAY__PORT": str(port)},
                     log=places.logs / f"{name}.log",
                     ready=places.home / "ready" / name,
                 )
