@@ -22,6 +22,9 @@ async def open(  # noqa: A001 a composition root is called `open` here
 ) -> AsyncIterator[None]:
     """Open both doors; they are open when this yields, and `Places.gateway` says where the HTTP door is.
 
+    On leaving, nothing more is accepted, and those who wait get their answers for `settings.grace_s` seconds: leave
+    before the stages and the house do.
+
     `metrics` gives what GET /metrics answers, and is called in a thread. Raises `OSError` when the HTTP address
     cannot be had, `ValueError` when the site's key is not one.
     """
@@ -32,4 +35,7 @@ async def open(  # noqa: A001 a composition root is called `open` here
         await door.open()
         async with open_http_door(door, metrics):
             await open_nats_door(door)
-            yield
+            try:
+                yield
+            finally:
+                await door.close()

@@ -8,7 +8,7 @@ import msgspec
 
 from brokers.settings import Settings
 from schemas import Asked, Refused
-from services.gateway.refusals import refuse
+from services.gateway.refusals import FAULT_CHARS, refuse
 from services.vault import TOKEN
 
 
@@ -34,7 +34,7 @@ def _fault_of_schema(asked: Asked) -> Refused | None:
     try:
         msgspec.json.decode(asked.schema, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeError) as error:
-        return refuse("bad_schema", asked.rid, fault=str(error))
+        return refuse("bad_schema", asked.rid, fault=str(error)[:FAULT_CHARS])
     return None
 
 

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from schemas import Asked, Published, Refused
 from services.gateway import openai_api
 from services.gateway.door import Door, Ticket
 from services.gateway.openai_api import NotAccepted
-from services.gateway.refusals import refuse, settled, told
+from services.gateway.refusals import FAULT_CHARS, refuse, settled, told
 
 HEARTBEAT_S = 10.0
 BODY_TIMEOUT_S = 10.0
@@ -110,7 +110,7 @@ def asked_in(chat: openai_api.ChatRequest, headers: Mapping[str, str], default_t
         try:
             fields[field] = getattr(msgspec.convert({"tenant": "a", field: value}, Asked, strict=False), field)
         except msgspec.ValidationError as error:
-            fault = str(error).partition(" - at ")[0]
+            fault = str(error).partition(" - at ")[0][:FAULT_CHARS]
             raise NotAccepted(refuse("bad_header", header=header, fault=fault), header) from error
     workload, schema = openai_api.task_in(chat)
     if workload:
@@ -128,7 +128,7 @@ def within(schema: str, limit: int = 16384) -> str:
 
 
 async def answered(request: Request, ticket: Ticket) -> Published | Refused:
-    """The ticket's answer; gives up the wait when the client goes away, which nobody is left to be told of."""
+    """The ticket's answer. Gives up the wait and raises `ClientDisconnect` when the client goes away."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -138,7 +138,9 @@ async def answered(request: Request, ticket: Ticket) -> Published | Refused:
     leaving = asyncio.ensure_future(gone())
     try:
         await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return answer.result() if answer.done() else refuse("late", ticket.rid)
+        if not answer.done():
+            raise ClientDisconnect
+        return answer.result()
     finally:
         answer.cancel()
         leaving.cancel()

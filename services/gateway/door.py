@@ -41,10 +41,7 @@ class Ticket:
         Cancelling it gives up the wait and nothing else: the request is processed all the same, and its answer can
         be asked for again under the same id.
         """
-        try:
-            reply = await self._answered
-        finally:
-            self._answered.cancel()
+        reply = await self._answered
         if reply is None:
             reply = await self._door.last_answer(self._asked) or refuse("late", self.rid)
         if isinstance(reply, Refused):
@@ -77,11 +74,17 @@ class Door:
         self._clock = clock
         self._grace_s = grace_s
         self.waiting = Waiting(max_waiting)
+        self.is_closing = False
 
     async def open(self) -> None:
         """Start to hear answers and dead letters."""
         await self.house.listen(LIVE_ANSWERS, self._hear_answer)
         await self.house.listen(LIVE_DEAD, self._hear_dead)
+
+    async def close(self) -> None:
+        """Accept nothing more; let those who wait have their answers for `settings.grace_s` seconds, then tell them."""
+        self.is_closing = True
+        await self.waiting.drain(self.settings.grace_s, refuse("closing"))
 
     async def submit(self, asked: Asked, traceparent: str = "") -> Published | Refused:
         """Accept `asked` and wait for its answer, at most until its deadline plus the grace."""
@@ -94,6 +97,8 @@ class Door:
         fault = fault_of(asked, self.settings, now_ms)
         if fault is not None:
             return fault
+        if self.is_closing:
+            return refuse("closing", asked.rid)
         if self.waiting.full:
             return refuse("busy", asked.rid)
         is_known = bool(asked.rid)

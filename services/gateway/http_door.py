@@ -84,6 +84,7 @@ async def open_http_door(door: Door, metrics: Metrics = all_metrics, **timing: f
     finally:
         ready.cancel()
         retract(path, address)
+        app.state.progress.close()
         server.should_exit = True
         await serving
 

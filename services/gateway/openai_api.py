@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from schemas import Outcome, Published, Refused, Workload
-from services.gateway.refusals import refuse
+from services.gateway.refusals import FAULT_CHARS, refuse
 
 MODEL = "tidegate"
 WORD_GROUPS = re.compile(r"(?:\S+\s*){1,4}|\s+")
@@ -33,6 +33,7 @@ STATUS: dict[str, int] = {
     "late": 504,
     "dead": 500,
     "unavailable": 503,
+    "closing": 503,
     "unknown_model": 404,
     "unsupported": 400,
     "not_json": 415,
@@ -158,7 +159,9 @@ def read_chat(body: bytes) -> ChatRequest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         path = re.search(r"`\$\.?([^`]*)`", str(error))
         hint = "send a chat completion request as JSON in UTF-8"
-        raise NotAccepted(refuse("unreadable", fault=error, hint=hint), (path and path[1]) or None) from error
+        raise NotAccepted(
+            refuse("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint), (path and path[1]) or None
+        ) from error
     if chat.model != MODEL:
         raise NotAccepted(refuse("unknown_model", model=chat.model[:64]), "model")
     if chat.n is not None and chat.n != 1:

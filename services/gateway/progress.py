@@ -27,6 +27,7 @@ class Progress:
         self._site = site
         self._patience_s = patience_s
         self._watchers: dict[str, set[asyncio.Queue[bytes]]] = {}
+        self._is_closed = False
         self._listening: asyncio.Task[None] | None = None
 
     @property
@@ -44,7 +45,7 @@ class Progress:
             await self._listen()
             for data in await self._stored(tenant, rid):
                 queue.put_nowait(data)
-            while time.monotonic() < give_up:
+            while time.monotonic() < give_up and not self._is_closed:
                 try:
                     fact = read(await asyncio.wait_for(queue.get(), heartbeat_s), tenant)
                 except TimeoutError:
@@ -59,6 +60,14 @@ class Progress:
             self._watchers[rid].discard(queue)
             if not self._watchers[rid]:
                 del self._watchers[rid]
+
+    def close(self) -> None:
+        """End every watcher's stream."""
+        self._is_closed = True
+        for queue in [queue for queues in self._watchers.values() for queue in queues]:
+            while queue.full():
+                queue.get_nowait()
+            queue.put_nowait(b"")
 
     async def _listen(self) -> None:
         if self._listening is None:

@@ -37,6 +37,7 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "the site could not store the request",
         "ask again with the same request id, so that it is answered once",
     ),
+    "closing": ("the site is being stopped; a request that was accepted is kept", "ask again with the same request id"),
     "unknown_model": ("this site has no model {model}", "ask for `tidegate`; GET /v1/models lists what there is"),
     "unsupported": ("{what} is not supported", "{hint}"),
     "not_json": ("the body is not declared as JSON", "send the header `Content-Type: application/json`"),
@@ -48,6 +49,10 @@ REFUSALS: dict[str, tuple[str, str]] = {
 }
 
 
+FAULT_CHARS = 200
+"""How much of a fault is repeated: it may quote what the client sent."""
+
+
 def refuse(code: str, rid: str = "", **facts: object) -> Refused:
     """A refusal in its words; `facts` fill the gaps in them."""
     reason, hint = REFUSALS[code]
@@ -56,7 +61,7 @@ def refuse(code: str, rid: str = "", **facts: object) -> Refused:
 
 def unreadable(error: Unreadable) -> Refused:
     """The bytes are not a request; the reason names the path of the first fault."""
-    return refuse("unreadable", fault=error.reason, hint=error.hint or "see the schema of Asked")
+    return refuse("unreadable", fault=error.reason[:FAULT_CHARS], hint=error.hint or "see the schema of Asked")
 
 
 def told(refused: Refused, door: str) -> Refused:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -47,7 +47,7 @@ def application(
     heartbeat_s: float = HEARTBEAT_S,
     body_timeout_s: float = BODY_TIMEOUT_S,
 ) -> Starlette:
-    """The ASGI application of the HTTP door."""
+    """The ASGI application of the HTTP door; its `state.progress` is to be closed before its server."""
     site = Site(door, metrics, heartbeat_s)
     chat = Chat(door, heartbeat_s, body_timeout_s)
     routes = [
@@ -64,7 +64,9 @@ def application(
     async def lost(_: Request, __: Exception) -> Response:
         return refusal(NotAccepted(refuse("no_such_path")))
 
-    return Starlette(routes=routes, exception_handlers={404: lost, 405: lost})
+    app = Starlette(routes=routes, exception_handlers={404: lost, 405: lost})
+    app.state.progress = site.progress
+    return app
 
 
 def settling(endpoint: Endpoint) -> Endpoint:
@@ -76,6 +78,8 @@ def settling(endpoint: Endpoint) -> Endpoint:
         except NotAccepted as error:
             told(error.refused, "http")
             return refusal(error)
+        except ClientDisconnect:
+            return Response(status_code=408)  # nobody is left to read it
         except Exception as error:  # noqa: BLE001 a request is answered or refused; this is where it is settled
             return refusal(NotAccepted(settled(error, "http")))
 
@@ -110,7 +114,7 @@ class Site:
         self._door = door
         self._metrics = metrics
         self._heartbeat_s = heartbeat_s
-        self._progress = Progress(door.house, door.settings.site)
+        self.progress = Progress(door.house, door.settings.site)
         self._since = int(time.time())
 
     async def models(self, _: Request) -> Response:
@@ -130,9 +134,9 @@ class Site:
         except msgspec.ValidationError as error:
             hint = "a request id has 1 to 64 letters, digits, `-` or `_`"
             raise NotAccepted(refuse("unreadable", fault=error, hint=hint), "rid") from error
-        if self._progress.full:
+        if self.progress.full:
             raise NotAccepted(refuse("busy", asked.rid))
-        events = self._progress.events(asked.tenant, asked.rid, self._heartbeat_s)
+        events = self.progress.events(asked.tenant, asked.rid, self._heartbeat_s)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
     async def health(self, _: Request) -> Response:
@@ -140,12 +144,14 @@ class Site:
 
     async def ready(self, _: Request) -> Response:
         """Whether the site's store can be read now."""
+        is_ready = not self._door.is_closing
         try:
             async with asyncio.timeout(READY_WITHIN_S):
                 await self._door.house.last(ANSWERS, "answers.ready.ready")
         except OSError:
-            return Response(b'{"ready":false}', 503, media_type="application/json")
-        return Response(b'{"ready":true}', media_type="application/json")
+            is_ready = False
+        content = b'{"ready":true}' if is_ready else b'{"ready":false}'
+        return Response(content, 200 if is_ready else 503, media_type="application/json")
 
     async def metrics(self, _: Request) -> Response:
         return Response(await asyncio.to_thread(self._metrics), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -61,6 +61,13 @@ class Waiting:
         for future in tuple(self._futures.get((tenant, rid), ())):
             _end(future, reply)
 
+    async def drain(self, grace_s: float, last_word: Refused) -> None:
+        """Wait until nobody waits, at most `grace_s` seconds; then everybody left gets `last_word`."""
+        if futures := [future for waiters in self._futures.values() for future in waiters]:
+            await asyncio.wait(futures, timeout=grace_s)
+        for future in futures:
+            _end(future, last_word)
+
 
 def _end(future: asyncio.Future[Reply], reply: Reply) -> None:
     if not future.done():

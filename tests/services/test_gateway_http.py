@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,11 +17,12 @@ import pytest
 from gateway_site import EMAIL, Site, site
 from structlog.testing import capture_logs
 
+from brokers.memory import MemoryHouse
 from brokers.settings import Gateway, Settings
 from schemas import Published
 from schemas.subjects import ASKS
 from services import gateway
-from services.gateway.http_door import GatewayAddress, listening, url_of
+from services.gateway.http_door import GatewayAddress, listening, open_http_door, url_of
 from services.places import Places
 
 pytestmark = pytest.mark.anyio
@@ -267,12 +269,45 @@ async def test_a_client_that_leaves_frees_its_place(running: Site, http: httpx.A
     running.may_answer.set()
 
 
-async def test_the_trace_of_a_client_goes_on(running: Site, http: httpx.AsyncClient) -> None:
-    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    with_trace = await http.post(CHAT, json=body(), headers={"traceparent": trace})
-    with_nonsense = await http.post(CHAT, json=body(), headers={"traceparent": "nonsense"})
-    assert (with_trace.status_code, with_nonsense.status_code) == (200, 200)
-    assert await running.house.last(ASKS, f"asks.kiosk.{with_trace.headers['x-request-id']}")
+async def test_a_client_that_leaves_amid_its_body_is_no_failure_of_the_site(running: Site) -> None:
+    with capture_logs() as lines:
+        _, writer = await asyncio.open_connection(*address_of(running))
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: 100\r\n\r\n{")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+        await asyncio.sleep(0.05)
+    assert lines == []
+
+
+async def test_a_door_that_closes_ends_the_streams_of_those_who_watch(tmp_path: Path) -> None:
+    async with httpx.AsyncClient(timeout=10) as http, site(tmp_path) as running:
+        watching = asyncio.Event()
+
+        async def watch(url: str) -> str:
+            seen = ""
+            async with http.stream("GET", f"{url}/v1/requests/r1/events") as reply:
+                async for piece in reply.aiter_text():
+                    seen += piece
+                    watching.set()
+            return seen
+
+        async with open_http_door(running.door) as address:
+            watcher = asyncio.create_task(watch(address.url))
+            await watching.wait()
+        assert (await watcher).endswith("event: end\ndata: {}\n\n")
+
+
+async def test_the_trace_of_a_client_goes_on(tmp_path: Path) -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    async with site(tmp_path, http=True) as running, httpx.AsyncClient(base_url=running.url) as http:
+        assert isinstance(running.house, MemoryHouse)
+        for header in (f"00-{trace_id}-b7ad6b7169203331-01", "nonsense"):
+            assert (await http.post(CHAT, json=body(), headers={"traceparent": header})).status_code == 200
+        with_trace, with_nonsense = (kept.headers["traceparent"] for kept in running.house.stored(ASKS))
+    assert with_trace.startswith(f"00-{trace_id}-")
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", with_nonsense)
 
 
 def events_in(text: str) -> list[tuple[str, dict[str, Any]]]:

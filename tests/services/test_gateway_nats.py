@@ -233,6 +233,28 @@ async def test_a_client_that_leaves_frees_its_place_and_the_request_is_answered_
     assert len(running.asked) == 1
 
 
+async def test_a_door_that_closes_gives_out_what_comes_in_time_and_a_last_word_to_the_rest(running: Site) -> None:
+    running.door.settings = msgspec.structs.replace(running.settings, grace_s=0.2)
+    in_time = asyncio.create_task(ask(running, asked("wait here")))
+    never = asyncio.create_task(ask(running, asked("vanish", budget_ms=60_000)))
+    for _ in range(2):
+        await running.arrivals.get()
+    closing = asyncio.create_task(running.door.close())
+    await asyncio.sleep(0)
+    at_the_door = await ask(running, asked(rid="r1"))
+    running.may_answer.set()
+    await closing
+    assert isinstance(await in_time, Published)
+    assert [getattr(reply, "code", "") for reply in (await never, at_the_door)] == ["closing", "closing"]
+    assert await running.house.last(ASKS, "asks.kiosk.r1") is None
+
+
+async def test_a_fault_is_told_in_few_words_however_much_was_sent(running: Site) -> None:
+    refused = await ask(running, b'{"tenant":"kiosk","text":"x","workload":"' + b"y" * 100_000 + b'"}')
+    assert isinstance(refused, Refused)
+    assert len(refused.reason) < 300
+
+
 async def test_an_error_nobody_foresaw_is_a_refusal_under_an_id_that_the_log_has_too(running: Site) -> None:
     await ask(running, asked("personal data", rid="r1"))
     running.vault.close()
