@@ -66,6 +66,28 @@ def tell_error(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMap
     return line
 
 
+def metrics_of(registry: CollectorRegistry) -> tuple[Counter, Histogram, Gauge, Histogram]:
+    """The four metrics of every stage: ends by verdict, seconds of work, deliveries in hand, age when taken up."""
+    return (
+        Counter("tidegate_deliveries", "Deliveries that came to an end.", ["stage", "verdict"], registry=registry),
+        Histogram(
+            "tidegate_handle_seconds",
+            "How long a stage worked on a delivery.",
+            ["stage"],
+            buckets=HANDLE_BUCKETS_S,
+            registry=registry,
+        ),
+        Gauge("tidegate_in_flight", "Deliveries in the hands of a stage.", ["stage"], registry=registry),
+        Histogram(
+            "tidegate_age_seconds",
+            "How long a message had been stored when a stage took it up.",
+            ["stage"],
+            buckets=AGE_BUCKETS_S,
+            registry=registry,
+        ),
+    )
+
+
 class Telemetry:
     """The worker's watch: one log line per end that is not a plain success, four metrics per stage.
 
@@ -92,26 +114,7 @@ class Telemetry:
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
             cache_logger_on_first_use=True,
         )
-        self._deliveries = Counter(
-            "tidegate_deliveries", "Deliveries that came to an end.", ["stage", "verdict"], registry=self.registry
-        )
-        self._handle_s = Histogram(
-            "tidegate_handle_seconds",
-            "How long a stage worked on a delivery.",
-            ["stage"],
-            buckets=HANDLE_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._in_flight = Gauge(
-            "tidegate_in_flight", "Deliveries in the hands of a stage.", ["stage"], registry=self.registry
-        )
-        self._age_s = Histogram(
-            "tidegate_age_seconds",
-            "How long a message had been stored when a stage took it up.",
-            ["stage"],
-            buckets=AGE_BUCKETS_S,
-            registry=self.registry,
-        )
+        self._deliveries, self._handle_s, self._in_flight, self._age_s = metrics_of(self.registry)
         self._bound: dict[tuple[str, ...], Any] = {}
 
     def started(self, stage: Stage, delivery: Delivery) -> None:
