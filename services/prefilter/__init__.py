@@ -92,8 +92,16 @@ async def classify(embedder: Embedder, head: IntentHead, text: str) -> Meant:
     vectors = [await embedder.embed_soon(part, MAX_TOKENS) for part in (words, *later_parts(words))]
     predictions = [head.predict(vector) for vector in vectors]
     surest = max(predictions, key=lambda prediction: prediction.probability)
-    unsafe = max(map(head.unsafe, predictions))
+    unsafe = spread(max(map(head.unsafe, predictions)), len(predictions))
     return Meant(surest.intent, surest.probability, unsafe, head.workloads[surest.intent])
+
+
+def spread(probability: float, parts: int) -> float:
+    """`probability` that one of so many parts is unsafe, when a text is no likelier to be so for being long.
+
+    The prior odds are shared among the parts (Bonferroni); without it every long letter would look unsafe somewhere.
+    """
+    return probability / (probability + parts * (1 - probability))
 
 
 def later_parts(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.dlp import KINDS, Detector
+from services.dlp.finding import Span, merged
 
 DETECTOR = Detector(("GB", "DE", "FR", "ES", "US"))
 
@@ -37,9 +38,10 @@ FOUND: tuple[tuple[str, str, str], ...] = (
     ("IBAN", "DE88370400440532013000", "my IBAN is {}"),
     ("CARD", "4111 1111 1111 1111", "card {} expires"),
     ("CARD", "4111111111111111", "{}"),
-    ("CARD", "5500-0055-5555-5559", "Karte {}"),
-    ("CARD", "3782 822463 10005", "carte {}"),
-    ("CARD", "6011.1111.1111.1117", "tarjeta {}"),
+    ("CARD", "5500-0055-5555-5559", "pay with {}"),
+    ("CARD", "3782 822463 10005", "pay with {}"),
+    ("CARD", "6011.1111.1111.1117", "pay with {}"),
+    ("CARD", "4988 4388 4388 4305", "it is {}"),
     ("CARD", "4111 1111 1111 1111", "number {} 12/27 is blocked"),
     ("CARD", "4970 1012 3456 7890", "ma carte bleue {}"),
     ("NATIONALID", "12 120380 M 123", "Sozialversicherungsnummer {}"),
@@ -175,6 +177,14 @@ def test_several_kinds_in_one_text_come_in_order_and_apart() -> None:
 def test_where_kinds_overlap_all_of_it_is_hidden_under_the_surest() -> None:
     [found] = DETECTOR.find("my account is DE89 3704 0044 0532 0130 00")
     assert (found.kind, found.value) == ("IBAN", "DE89 3704 0044 0532 0130 00")
+
+
+@pytest.mark.parametrize("spans", [((0, 5), (3, 9)), ((0, 9), (3, 5)), ((3, 9), (0, 5)), ((0, 9), (0, 5))])
+def test_overlapping_spans_become_their_union(spans: tuple[tuple[int, int], ...]) -> None:
+    kinds = ("PHONE", "IBAN")
+    found = merged(Span(kind, start, end) for kind, (start, end) in zip(kinds, spans, strict=True))
+    assert found == [Span("IBAN", 0, 9)]
+    assert merged([Span("IP", 4, 6), Span("IP", 0, 4)]) == [Span("IP", 0, 4), Span("IP", 4, 6)]
 
 
 def test_the_version_tells_of_other_regions_and_an_unknown_one_is_refused() -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from intents_of_a_branch import INTENTS
 
-from schemas.pack import Intent, Pack
+from schemas.pack import Document, Intent, Pack
 from services.embedding import Embedder
 from services.prefilter import intent as module
-from services.prefilter.intent import HeadMissing, IntentHead, fit, prepare, softmax, train, version_of
+from services.prefilter.intent import HeadMissing, IntentHead, fit, prepare, sentences_of, softmax, train, version_of
 
 MODELS = Path(__file__).parents[2] / ".models"
 
@@ -41,6 +41,11 @@ def blobs(count: int = 3, size: int = 20) -> tuple[Intent, ...]:
     )
 
 
+def a_pack(**parts: Any) -> Pack:
+    empty: dict[str, Any] = dict.fromkeys(("documents", "intents", "questions", "calibration", "policy_files"), ())
+    return Pack(name="p", version="1", path="", **(empty | parts))
+
+
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
     return Embedder.load(MODELS)
@@ -52,12 +57,13 @@ def head(embedder: Embedder) -> IntentHead:
 
 
 def test_the_weights_are_where_the_slope_of_the_loss_is_nothing() -> None:
-    vectors, labels = module.embedded(blobs(), Blobs(0.3))
-    weights = fit(vectors, labels, 3, penalty=1e-2)
+    samples = module.gathered(blobs(), Blobs(0.3), documents=("3:1", "3:2", "0:1"))
+    vectors, labels, _, shares_of = samples
+    weights = fit(samples, penalty=1e-2)
 
     def loss(at: Any) -> float:
         shares = softmax(vectors @ at.T)[np.arange(len(labels)), labels]
-        return float(-np.log(shares).mean() + 1e-2 * (at**2).sum())
+        return float(-(shares_of * np.log(shares)).sum() / shares_of.sum() + 1e-2 * (at**2).sum())
 
     lowest = loss(weights)
     assert lowest < loss(np.zeros_like(weights))
@@ -94,11 +100,61 @@ def test_unsafe_is_the_sum_over_all_unsafe_intents() -> None:
     assert head.unsafe(prediction) == pytest.approx(prediction.probabilities["i1"] + prediction.probabilities["i2"])
 
 
+def test_the_words_of_the_site_s_documents_speak_against_unsafe_and_not_against_an_intent() -> None:
+    encoder = Blobs(0.2)
+    documents = tuple(f"3:{n}" for n in range(200))
+    head = train(blobs(), encoder, documents)
+    between = ((np.eye(8)[1] + 2 * np.eye(8)[3]) / np.sqrt(5)).astype(np.float32)
+    with_documents, without = head.predict(between), train(blobs(), encoder).predict(between)
+    assert with_documents.intent == without.intent == "i1"
+    assert with_documents.plain > 0.3
+    assert sum(with_documents.probabilities.values()) == pytest.approx(1)
+    assert head.unsafe(with_documents) < 0.7 < head.unsafe(encoder_prediction(head, encoder, "1:500"))
+
+
+def encoder_prediction(head: IntentHead, encoder: Blobs, text: str) -> Any:
+    return head.predict(encoder.embed(text, 32))
+
+
+def test_sentences_rows_and_headings_of_the_documents_are_gathered_once_and_not_too_many() -> None:
+    def document(id: str, text: str) -> Document:
+        return Document(id=id, title=id, language="en", scope="site", text=text, version="0" * 12)
+
+    text = "# Opening hours today\n\nWe open at nine. We close at five!\n\n| Monday | nine | five |\nNo.\n"
+    pack = a_pack(documents=(document("a", text), document("b", text)))
+    assert sentences_of(pack) == (
+        "Opening hours today",
+        "We open at nine.",
+        "We close at five!",
+        "Monday | nine | five",
+    )
+    many = "\n".join(f"This is line {number}" for number in range(1000))
+    gathered = sentences_of(a_pack(documents=(document("c", many),)))
+    assert 300 <= len(gathered) <= 400
+    assert gathered[0].endswith(" 0")
+    assert int(gathered[-1].split()[-1]) > 990
+
+
+def test_a_temperature_softens_what_the_weights_say() -> None:
+    head = train(blobs(), Blobs(0.2))
+    vector = Blobs(0.2).embed("1:500", 32)
+    sharp = head.predict(vector)
+    head.temperature *= 4
+    soft = head.predict(vector)
+    assert soft.intent == sharp.intent
+    ratios = [
+        sharp.probabilities["i1"] / sharp.probabilities["i0"],
+        soft.probabilities["i1"] / soft.probabilities["i0"],
+    ]
+    assert ratios[0] == pytest.approx(ratios[1] ** 4)
+
+
 def test_training_twice_gives_the_same_bytes_and_other_utterances_another_version() -> None:
     first, second = train(blobs(), Blobs(0.2)), train(blobs(), Blobs(0.2))
     assert first.weights.tobytes() == second.weights.tobytes()
     assert (first.temperature, first.version) == (second.temperature, second.version)
     assert version_of(blobs(size=19), Blobs(0.2)) != first.version
+    assert version_of(blobs(), Blobs(0.2), ("a document",)) != first.version
     other = Blobs(0.2)
     other.version = "blobs2"
     assert version_of(blobs(), other) != first.version
@@ -128,9 +184,7 @@ def test_a_head_that_is_missing_or_damaged_is_said_with_the_way_to_get_one(tmp_p
 
 def test_a_head_is_trained_only_when_utterances_or_embedding_changed(tmp_path: Path) -> None:
     path = tmp_path / "intent.npz"
-    pack = Pack(
-        name="p", version="1", path="", documents=(), intents=blobs(), questions=(), calibration=(), policy_files=()
-    )
+    pack = a_pack(intents=blobs())
     first = prepare(pack, Blobs(0.2), path)
     stored = path.stat().st_mtime_ns, path.stat().st_ino
     assert prepare(pack, Blobs(0.2), path).version == first.version

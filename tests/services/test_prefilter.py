@@ -218,12 +218,19 @@ async def test_the_language_is_told_and_another_one_is_not_taken_for_ours(
     assert tuple(language.detect(text, hint)) == expected
 
 
+async def test_a_vault_token_has_no_language(language: LanguageModel) -> None:
+    german = LanguageModel(("de", "en"))
+    token = "<ACCOUNT_deadbeefdead>"
+    assert german.detect(f"{token} {token} help") == Tongue("de", True), "four letters: the first language"
+    assert language.detect(f"{token} {token} help") == Tongue("en", True)
+
+
 async def test_a_site_speaks_what_it_was_told_to() -> None:
-    italian = LanguageModel(("it", "ru"))
+    italian, other = LanguageModel(("it", "ru")), LanguageModel(LANGUAGES)
     assert italian.detect("Quali sono gli orari di apertura?") == Tongue("it", True)
     assert italian.detect("Как заблокировать карту?") == Tongue("ru", True)
     assert italian.detect("What are your opening hours on Saturday?") == Tongue("en", False)
-    assert italian.version != LanguageModel(LANGUAGES).version
+    assert italian.version != other.version
     with pytest.raises(ValueError, match="qq"):
         LanguageModel(("qq",))
 
@@ -315,6 +322,21 @@ async def test_parts_of_a_long_text_leave_no_word_out() -> None:
     parts = prefilter.later_parts(" ".join(words))
     assert set(words[prefilter.PART_WORDS :]) <= {word for part in parts for word in part.split()}
     assert prefilter.later_parts(" ".join(words[: prefilter.PART_WORDS])) == []
+
+
+@pytest.mark.parametrize(
+    ("probability", "parts", "expected"), [(0.5, 1, 0.5), (0.9, 1, 0.9), (0.9, 9, 0.5), (0.0, 5, 0.0), (1.0, 5, 1.0)]
+)
+async def test_a_text_is_no_likelier_to_be_unsafe_for_being_long(
+    probability: float, parts: int, expected: float
+) -> None:
+    assert prefilter.spread(probability, parts) == pytest.approx(expected)
+
+
+async def test_a_vault_token_is_read_as_the_word_for_its_kind(prepared: Settings) -> None:
+    embedder, head = Embedder.load(MODELS), intent.IntentHead.load(Places(prepared).intent_head)
+    tokens = await prefilter.classify(embedder, head, "I am <NAME_0123456789ab>, my <CARD_ba9876543210> is lost")
+    assert tokens == await prefilter.classify(embedder, head, "I am name, my card is lost")
 
 
 async def test_a_site_without_its_head_does_not_open_and_says_how_to_prepare_it(tmp_path: Path) -> None:

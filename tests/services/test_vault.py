@@ -154,6 +154,45 @@ def test_the_key_is_made_once_for_this_user_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_peers_that_make_the_key_at_once_get_the_same_one(tmp_path: Path) -> None:
+    for number in range(30):
+        together = threading.Barrier(6)
+        keys: list[bytes] = []
+
+        def make(path: Path, together: threading.Barrier = together, keys: list[bytes] = keys) -> None:
+            together.wait()
+            keys.append(site_key(path))
+
+        peers = [threading.Thread(target=make, args=(tmp_path / f"{number}.key",)) for _ in range(6)]
+        for peer in peers:
+            peer.start()
+        for peer in peers:
+            peer.join()
+        assert len(keys) == 6
+        assert len(set(keys)) == 1
+
+
+def test_a_vault_that_a_peer_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses at once, whatever its timeout, when two would switch an empty file to WAL: the peer is first."""
+    failures: list[BaseException] = []
+    for number in range(40):
+        together = threading.Barrier(8)
+
+        def open_and_close(path: Path, together: threading.Barrier = together) -> None:
+            together.wait()
+            try:
+                Vault.open(path, KEY).close()
+            except sqlite3.Error as error:
+                failures.append(error)
+
+        peers = [threading.Thread(target=open_and_close, args=(tmp_path / f"{number}.sqlite",)) for _ in range(8)]
+        for peer in peers:
+            peer.start()
+        for peer in peers:
+            peer.join()
+    assert failures == []
+
+
 def test_half_a_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.key").write_bytes(b"short")
     with pytest.raises(ValueError, match="5 bytes"):
