@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from brokers.config import BadSettings
+from brokers.config import load as load_settings
 from brokers.settings import Settings
 from schemas.pack import Calibration, Document, Intent, LabelledQuestion, Pack
 from services.pack_rules import Fault, Found, Rulebook, states
 
-__all__ = ["BadPack", "Fault", "Report", "check_pack", "judge", "load_pack", "site_overrides"]
+__all__ = ["BadPack", "Fault", "Report", "check_pack", "judge", "load_pack", "read_document"]
 
 LISTS: dict[str, Any] = {"intents.yaml": Intent, "questions.yaml": LabelledQuestion, "calibration.yaml": Calibration}
 
@@ -38,6 +39,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Fault, ...]
     counts: dict[str, int]
 
+    def __str__(self) -> str:
+        notes = [
+            f"{word}: {note}" for word, notes in (("fault", self.faults), ("warning", self.warnings)) for note in notes
+        ]
+        counted = ", ".join(f"{count} {name}" for name, count in self.counts.items() if "." not in name)
+        return "\n".join((*notes, f"{self.path}: {counted}; {len(self.faults)} faults, {len(self.warnings)} warnings"))
+
 
 def load_pack(path: Path) -> Pack:
     """The pack in the folder `path`. Raises `BadPack` with every fault: file, line where known, reason and hint."""
@@ -48,7 +56,10 @@ def load_pack(path: Path) -> Pack:
 
 
 def check_pack(path: Path) -> Report:
-    """Faults, warnings and counts of the pack in the folder `path`; never raises for what lies in the folder."""
+    """Faults, warnings and counts of the pack in the folder `path`; never raises for what lies in the folder.
+
+    Raises `BadPack` if there is no such folder.
+    """
     pack, found = _read(path)
     counts = {
         "documents": len(pack.documents),
@@ -97,27 +108,18 @@ def read_document(file: Path) -> Document:
     return document
 
 
-def site_overrides(path: Path) -> dict[str, Any]:
-    """What the pack's `site.toml` overrides in `Settings`, as read; empty if there is no such file.
-
-    Raises `BadPack` if a key or a value is one that `Settings` does not have.
-    """
-    found = Found()
-    raw, _ = _read_site(path, found)
-    if found.faults:
-        raise BadPack(path, tuple(found.faults))
-    return raw
-
-
 def _read(path: Path) -> tuple[Pack, Found]:
     found = Found()
     if not path.is_dir():
-        found.fault(str(path), "there is no such folder", "name the folder that holds documents/ and intents.yaml")
+        raise BadPack(
+            path,
+            (Fault(file=str(path), reason="there is no such folder", hint="name the one that holds intents.yaml"),),
+        )
     files = sorted(
         (file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path))),
         key=lambda file: file.relative_to(path).as_posix(),
     )
-    _, settings = _read_site(path, found)
+    settings = _read_site(path, found)
     documents = tuple(_read_documents(path, files, found))
     lists = {name: tuple(_read_list(path, name, kind, found)) for name, kind in LISTS.items()}
     policies = tuple(file for file in files if file.parent == path / "policies" and file.suffix in (".yaml", ".yml"))
@@ -151,18 +153,17 @@ def _version(path: Path, files: list[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read_site(path: Path, found: Found) -> tuple[dict[str, Any], Settings]:
+def _read_site(path: Path, found: Found) -> Settings:
     file = path / "site.toml"
     if not file.is_file():
-        return {}, Settings()
+        return Settings()
     try:
-        raw = tomllib.loads(file.read_text("utf-8"))
-        return raw, msgspec.convert(raw, Settings)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        found.fault("site.toml", str(error), "see https://toml.io for the form")
-    except msgspec.ValidationError as error:
-        found.fault("site.toml", str(error), "the keys are those of brokers/settings.py, and no others")
-    return {}, Settings()
+        return load_settings(file, {}).settings
+    except BadSettings as error:
+        for fault in error.faults:
+            reason = f"{fault.key}: {fault.reason}" if fault.key else fault.reason
+            found.fault("site.toml", reason, fault.hint or "the keys are those of brokers/settings.py, and no others")
+    return Settings()
 
 
 def _read_documents(path: Path, files: list[Path], found: Found) -> Iterable[Document]:
@@ -240,7 +241,7 @@ def _yaml(path: Path, file: Path, found: Found) -> Any:
 
 def _text(path: Path, file: Path, found: Found) -> str | None:
     try:
-        return file.read_text("utf-8")
+        return file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         found.fault(file.relative_to(path).as_posix(), str(error), "save the file as UTF-8")
         return None
