@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -39,28 +40,28 @@ class Bridge:
 
     def __init__(self) -> None:
         self._loop = uvloop.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._done: deque[gevent.event.Event] = deque()
+        # One for all calls and never closed: a greenlet may be killed while its coroutine goes on to wake it.
+        self._waker = gevent.get_hub().loop.async_()
+        self._waker.start(self._wake)
         gevent.monkey.get_original("_thread", "start_new_thread")(self._run, ())
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine on the loop; this greenlet waits, the others go on. Raises what the coroutine raises."""
         outcome: Outcome[T] = Outcome()
         done = gevent.event.Event()
-        waker = gevent.get_hub().loop.async_()
-        waker.start(done.set)  # before the coroutine begins: a wake-up that nobody hears is lost
 
         async def work() -> None:
             try:
                 outcome.value = await coroutine
             except BaseException as error:  # noqa: BLE001 - it is raised again where it was asked for
                 outcome.error = error
-            waker.send()
+            self._done.append(done)
+            self._waker.send()
 
-        try:
-            self._loop.call_soon_threadsafe(self._begin, work())
-            done.wait()
-        finally:
-            waker.stop()
-            waker.close()
+        self._loop.call_soon_threadsafe(self._begin, work())
+        done.wait()
         return outcome.result()
 
     def close(self) -> None:
@@ -69,8 +70,11 @@ class Bridge:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._loop.run_forever()
+
+    def _wake(self) -> None:
+        while self._done:
+            self._done.popleft().set()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

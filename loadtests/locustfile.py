@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 import uuid
 from pathlib import Path
@@ -30,6 +31,12 @@ PATIENCE_S = 30.0
 FAULTS = (httpx.TransportError, nats.errors.Error, OSError, TimeoutError, Unreadable)
 """What a client of a loaded site must expect; anything else is a fault of this file and ends the user."""
 
+for name in (
+    "httpx",
+    "httpcore",
+    "asyncio",
+):  # a log handler's lock is gevent's: the bridge's thread may not wait for it
+    logging.getLogger(name).setLevel(logging.CRITICAL)
 bridge = Bridge()
 numbers = itertools.count()
 

@@ -62,7 +62,11 @@ async def streaming_site() -> AsyncIterator[str]:
     head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.readuntil(b"\r\n\r\n")
+        try:
+            request = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # the load ended while a user connected
+            writer.close()
+            return
         length = next(
             int(line.split(b":")[1]) for line in request.splitlines() if line.lower().startswith(b"content-l")
         )
