@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,17 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from gateway_site import EMAIL, Site, site
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from gateway_site import Site, site
 from structlog.testing import capture_logs
 
-from schemas import Asked, Published, Receipt, Refused, decode, encode, encode_json
-from schemas.subjects import ANSWERS, ASK, ASKS
-from services.gateway import openai_api
+from schemas import Asked, Published, Refused, decode, encode, encode_json
+from schemas.subjects import ASK, ASKS
 from services.gateway.door import Door
-from services.gateway.restoring import restored
-from services.vault import TOKEN, Vault, asker_digest
+from services.vault import asker_digest
 
 pytestmark = pytest.mark.anyio
 
@@ -266,64 +261,3 @@ async def test_an_error_nobody_foresaw_is_a_refusal_under_an_id_that_the_log_has
     assert line["event"] == "ask_failed"
     assert line["error_id"] in refused.reason
     assert "closed" not in str(line) + refused.reason
-
-
-@pytest.mark.parametrize("form", [encode, encode_json])
-async def test_tokens_are_restored_for_the_asker_at_the_end_and_stay_tokens_in_the_store(
-    running: Site, form: Any
-) -> None:
-    published = await ask(running, asked("personal data", rid="r1"), form)
-    assert isinstance(published, Published)
-    assert published.text == f"We write to {EMAIL} today, and to {EMAIL} tomorrow."
-    assert published.citations[0].quote == published.text
-    stored = await running.house.last(ANSWERS, "answers.kiosk.r1")
-    assert stored is not None
-    assert EMAIL.encode() not in stored
-    assert TOKEN.search(decode(stored, Published).text)
-
-
-async def test_a_restored_value_never_breaks_a_json_answer(running: Site) -> None:
-    published = await ask(running, asked("json please"))
-    assert isinstance(published, Published)
-    assert json.loads(published.text) == {"email": EMAIL, "n": 1}
-
-
-STORED = Published(
-    rid="r1",
-    tenant="kiosk",
-    site="site1",
-    asked_at_ms=1,
-    deadline_at_ms=2,
-    outcome="answered",
-    text="",
-    receipt=Receipt(site="site1", route="edge", plan=None, lineage=(), citations=(), decisions=()),
-)
-WORDS = st.lists(st.sampled_from(["We", "write", "to", "you", "<", "at\n", "noon."]), max_size=12)
-
-
-@settings(derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(words=WORDS, places=st.lists(st.integers(0, 12), max_size=4), glue=st.sampled_from([" ", "", "\n"]))
-def test_no_chunk_of_a_stream_ever_holds_a_token_or_a_piece_of_one(
-    tmp_path: Path, words: list[str], places: list[int], glue: str
-) -> None:
-    key = bytes(32)
-    vault = Vault.open(tmp_path / "vault.sqlite", key)
-    token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
-    pieces = list(words)
-    for place in places:
-        pieces.insert(place, token)
-    stored = msgspec.structs.replace(STORED, text=glue.join(pieces))
-    shown = restored(stored, vault, "digest")
-    chunks = openai_api.WORD_GROUPS.findall(shown.text)
-    vault.close()
-    assert "".join(chunks) == glue.join(EMAIL if piece == token else piece for piece in pieces)
-    assert not any(token[:8] in chunk for chunk in chunks)
-
-
-def test_a_stranger_sees_tokens_only(tmp_path: Path) -> None:
-    vault = Vault.open(tmp_path / "vault.sqlite", bytes(32))
-    token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
-    stored = msgspec.structs.replace(STORED, text=token)
-    assert restored(stored, vault, "another").text == token
-    assert restored(stored, vault, "digest").text == EMAIL
-    vault.close()
