@@ -114,7 +114,7 @@ def depth_of(workload: Workload, remaining_ms: int, pressed: str, table: Table) 
     shallow = min(table.k, table.k_under_load)
     if remaining_ms <= 0:
         k = min(shallow, table.k_too_late)
-        return k, f"{k} passages, for the deadline has passed"
+        return k, f"{k} passage(s), for the deadline has passed"
     if remaining_ms < table.short_budget_ms:
         return shallow, f"{shallow} passages, for time is short"
     if pressed:

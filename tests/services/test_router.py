@@ -90,7 +90,7 @@ def test_a_plan_follows_from_time_link_and_load(
         ("assist", 300, CALM, "the cloud would need 440 ms; 4 passages, for time is short"),
         ("assist", 4000, BUSY, "4 passages, for 64 messages wait"),
         ("assist", 4000, LOADED, "4 passages, for the load is 8.0 per core"),
-        ("assist", 0, CALM, "1 passages, for the deadline has passed"),
+        ("assist", 0, CALM, "1 passage(s), for the deadline has passed"),
         ("classify", 80, CALM, "classify is the edge's own work; no passages are needed"),
     ],
 )
