@@ -114,6 +114,11 @@ def open_house(settings: Settings) -> Any:
 
 def until_stopped(work: Coroutine[Any, Any, int]) -> int:
     """Run `work`; Ctrl-C and SIGTERM cancel it once, so that it ends what it started, and are then its exit code."""
+    import sys
+
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is for results
 
     async def guarded() -> int:
         loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)

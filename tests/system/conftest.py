@@ -1,0 +1,39 @@
+"""What the system tests share: a state directory prepared once, copied for each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from brokers.settings import Settings
+from services.cli.display import Quiet
+from services.cli.settings import default_pack
+from services.packs import load_pack
+from services.prepare import prepare_all
+
+MODELS = Path(__file__).resolve().parents[2] / ".models"
+SITES = ("site1", "site2")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory in which the hub and two sites are ready to start."""
+    state = tmp_path_factory.mktemp("prepared")
+    pack = load_pack(default_pack())
+    asyncio.run(prepare_all(settings_for(state), SITES, pack, Quiet()))
+    return state
+
+
+@pytest.fixture
+def settings(prepared: Path, tmp_path: Path) -> Settings:
+    """Settings of a fleet of one's own, prepared."""
+    state = tmp_path / "state"
+    shutil.copytree(prepared, state)
+    return settings_for(state)
+
+
+def settings_for(state: Path) -> Settings:
+    return Settings(state_dir=str(state), models_dir=str(MODELS), pack_dir=str(default_pack()))

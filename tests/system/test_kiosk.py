@@ -1,0 +1,45 @@
+"""The main job: the kiosk's questions through both doors of two sites, and the bars it has to clear."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+
+from brokers.settings import Settings
+
+pytestmark = pytest.mark.system
+
+ANSWERABLE = ("answerable", "paraphrased", "language", "personal", "hub")
+
+
+def demo(settings: Settings) -> dict[str, Any]:
+    run = subprocess.run(
+        [sys.executable, "-m", "services.cli", "demo", "--json", "--sites", "2", "--state", settings.state_dir],
+        capture_output=True,
+        timeout=200,
+        check=False,
+        env={**os.environ, "TIDEGATE_MODELS_DIR": settings.models_dir},
+    )
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
+    counted: dict[str, Any] = msgspec.json.decode(run.stdout.splitlines()[-1])
+    return counted
+
+
+def test_the_kiosk_clears_its_bars_twice_in_a_row(settings: Settings) -> None:
+    for _ in range(2):
+        counted = demo(settings)
+        kinds = counted["by_kind"]
+        asked = sum(kinds[kind]["asked"] for kind in ANSWERABLE)
+        correct = sum(kinds[kind]["correct"] for kind in ANSWERABLE)
+        outside = kinds["out_of_scope"]
+        assert counted["asked"] >= 150
+        assert (counted["lost"], counted["duplicates"], counted["dead"], counted["refused"]) == (0, 0, 0, 0)
+        assert counted["personal_values_found"] == 0
+        assert correct >= 0.90 * asked, kinds
+        assert outside["correct"] >= 0.95 * outside["asked"], kinds
+        assert set(counted["stages"]) >= {"prefilter", "router", "retriever", "drafter", "cloud-verifier", "policy"}
