@@ -17,7 +17,7 @@ ANSWERED = ("answerable", "paraphrased", "language", "personal", "hub")
 VERBS: dict[str, tuple[str, ...]] = {
     "allow": ("grounded_claims",),
     "transform": ("redact_pii",),
-    "block": ("speculative_financial_promises",),
+    "block": ("speculative_financial_promises", "medical_advice", "legal_advice"),
 }
 THRESHOLDS = ("entailment", "confidence")
 
@@ -43,6 +43,8 @@ class Found:
         self.warnings: list[Fault] = []
         self.place_of_document: dict[str, str] = {}
         self.place_of_item: dict[int, tuple[str, int]] = {}
+        self.documents_unread = 0
+        """While there are any, that a document is unknown is not held against who cites it."""
         self._unplaced: list[tuple[list[Fault], int, int]] = []
 
     def fault(self, file: str, reason: str, hint: str, *, line: int = 0, item: int | None = None) -> None:
@@ -183,7 +185,7 @@ class Rulebook:
         for name in question.documents:
             document = self._documents.get(name)
             if document is None:
-                self._found.fault_of(question, f"{question.id} cites {name}", "there is no document with this id")
+                self._unknown(question, f"{question.id} cites {name}")
             elif (document.scope == "hub") != (question.kind == "hub"):
                 hint = "a question of kind hub cites hub documents, and no other question does"
                 self._found.fault_of(question, f"{question.id} cites {name}, of scope {document.scope}", hint)
@@ -211,7 +213,11 @@ class Rulebook:
                 self._found.fault_of(item, f"{item.language} is not a language of this site", hint)
             for name in item.documents:
                 if name not in self._documents:
-                    self._found.fault_of(item, f"a calibration question cites {name}", "there is no such document")
+                    self._unknown(item, f"a calibration question cites {name}")
+
+    def _unknown(self, item: object, reason: str) -> None:
+        if not self._found.documents_unread:
+            self._found.fault_of(item, reason, "there is no document with this id")
 
     def _check_unique(self) -> None:
         for items in (self._pack.intents, self._pack.questions):

@@ -172,9 +172,11 @@ def _read_documents(path: Path, files: list[Path], found: Found) -> Iterable[Doc
         if not name.startswith("documents/") or file.suffix != ".md":
             continue
         document = _read_document(path, file, found)
-        if document is not None:
-            found.place_of_document[document.id] = name
-            yield document
+        if document is None:
+            found.documents_unread += 1
+            continue
+        found.place_of_document[document.id] = name
+        yield document
 
 
 def _read_document(path: Path, file: Path, found: Found) -> Document | None:
