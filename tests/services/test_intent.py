@@ -116,6 +116,20 @@ def encoder_prediction(head: IntentHead, encoder: Blobs, text: str) -> Any:
     return head.predict(encoder.embed(text, 32))
 
 
+def test_all_documents_together_weigh_as_much_as_one_intent() -> None:
+    samples = module.gathered(blobs(size=20), Blobs(0.2), tuple(f"3:{n}" for n in range(200)))
+    weights = [float(samples.weights[samples.labels == label].sum()) for label in range(4)]
+    assert weights == pytest.approx([20.0] * 4)
+
+
+def test_what_a_text_is_held_out_for_never_saw_it() -> None:
+    samples = module.gathered(blobs(), Blobs(0.5))
+    other = samples._replace(labels=np.where(np.arange(len(samples.labels)) == 7, 2, samples.labels))
+    before, after = (module.held_out(each, 1e-2) for each in (samples, other))
+    np.testing.assert_array_equal(before[7], after[7])
+    assert not np.allclose(before[8], after[8]), "and a text of another fold did see it"
+
+
 def test_sentences_rows_and_headings_of_the_documents_are_gathered_once_and_not_too_many() -> None:
     def document(id: str, text: str) -> Document:
         return Document(id=id, title=id, language="en", scope="site", text=text, version="0" * 12)

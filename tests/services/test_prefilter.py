@@ -231,6 +231,8 @@ async def test_a_site_speaks_what_it_was_told_to() -> None:
     assert italian.detect("Как заблокировать карту?") == Tongue("ru", True)
     assert italian.detect("What are your opening hours on Saturday?") == Tongue("en", False)
     assert italian.version != other.version
+    welsh, _ = LanguageModel(("cy",)), LanguageModel(LANGUAGES)
+    assert welsh.detect("Rydw i wedi colli fy ngherdyn banc") == Tongue("cy", True), "each site's model is its own"
     with pytest.raises(ValueError, match="qq"):
         LanguageModel(("qq",))
 
