@@ -45,7 +45,7 @@ class Ticket:
         if reply is None:
             reply = await self._door.last_answer(self._asked) or refuse("late", self.rid)
         if isinstance(reply, Refused):
-            return reply
+            return msgspec.structs.replace(reply, rid=self.rid)
         return restored(reply, self._door.vault, self._asked.asker)
 
 

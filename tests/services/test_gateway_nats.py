@@ -231,7 +231,7 @@ async def test_a_client_that_leaves_frees_its_place_and_the_request_is_answered_
 async def test_a_door_that_closes_gives_out_what_comes_in_time_and_a_last_word_to_the_rest(running: Site) -> None:
     running.door.settings = msgspec.structs.replace(running.settings, grace_s=0.2)
     in_time = asyncio.create_task(ask(running, asked("wait here")))
-    never = asyncio.create_task(ask(running, asked("vanish", budget_ms=60_000)))
+    never = asyncio.create_task(ask(running, asked("vanish", budget_ms=60_000, rid="r2")))
     for _ in range(2):
         await running.arrivals.get()
     closing = asyncio.create_task(running.door.close())
@@ -240,7 +240,10 @@ async def test_a_door_that_closes_gives_out_what_comes_in_time_and_a_last_word_t
     running.may_answer.set()
     await closing
     assert isinstance(await in_time, Published)
-    assert [getattr(reply, "code", "") for reply in (await never, at_the_door)] == ["closing", "closing"]
+    assert isinstance(at_the_door, Refused)
+    last_word = await never
+    assert isinstance(last_word, Refused)
+    assert (last_word.code, last_word.rid, at_the_door.code) == ("closing", "r2", "closing")
     assert await running.house.last(ASKS, "asks.kiosk.r1") is None
 
 
