@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from schemas import Artefact, Asked, Message, Question, Reject, Screened, Withheld, Workload
+from schemas import Artefact, Asked, Fact, Message, Question, Reject, Screened, Withheld, Workload
 
 STAGE = "prefilter"
 
@@ -89,12 +89,12 @@ async def screen(
         raise Reject("the request has no id or no site", "ask through a door: the gateway or the site's ask subject")
     try:
         text = _readable(unseal(asked), max_chars)
-        schema = _spelled_out(asked.schema)
+        schemas = _spellings(asked.schema)
     except (ValueError, RecursionError):
         return [withheld(asked, "unscreenable")]
-    if tokens_in(text) or tokens_in(asked.schema) or tokens_in(schema):
+    if any(map(tokens_in, (text, *schemas))):
         return [withheld(asked, "forged_token")]
-    if schema and (await find_personal(asked.schema) or await find_personal(schema)):
+    if any([await find_personal(schema) for schema in schemas]):
         return [withheld(asked, "unscreenable", parts.detector)]
     findings = await find_personal(text)
     redacted, tokens = replaced(text, findings, await tokenise(asked, findings) if findings else [])
@@ -105,27 +105,7 @@ async def screen(
     meant = await classify(redacted)
     if not meant.unsafe < unsafe_threshold:  # a probability that is not a number is unsafe too
         return [withheld(asked, "unsafe", *parts, language=tongue.code)]
-    question = Question(
-        text=redacted,
-        language=tongue.code,
-        intent=meant.intent,
-        intent_confidence=meant.probability,
-        workload=asked.workload or meant.workload,
-        schema=asked.schema,
-        vault_tokens=tokens,
-    )
-    return [
-        Screened(
-            rid=asked.rid,
-            tenant=asked.tenant,
-            site=asked.site,
-            asked_at_ms=asked.asked_at_ms,
-            deadline_at_ms=_deadline_at_ms(asked),
-            ledger=asked.ledger,
-            lineage=parts,
-            question=question,
-        )
-    ]
+    return [screened(asked, redacted, tokens, tongue, meant, parts)]
 
 
 def replaced(text: str, findings: Sequence[Found], tokens: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -138,29 +118,41 @@ def replaced(text: str, findings: Sequence[Found], tokens: Sequence[str]) -> tup
     return "".join((*kept, text[place:])), tuple(dict.fromkeys(tokens))
 
 
+def screened(asked: Asked, text: str, tokens: tuple[str, ...], tongue: Tongue, meant: Meant, parts: Parts) -> Screened:
+    """`Screened` with the redacted `text`; the asker's own choice of workload comes before the intent's."""
+    question = Question(
+        text=text,
+        language=tongue.code,
+        intent=meant.intent,
+        intent_confidence=meant.probability,
+        workload=asked.workload or meant.workload,
+        schema=asked.schema,
+        vault_tokens=tokens,
+    )
+    return _first_fact(asked, parts).followed_by(Screened, question=question)
+
+
 def withheld(
     asked: Asked, reason: str, *parts: Artefact, language: str = "", languages: Sequence[str] = ()
 ) -> Withheld:
     """`Withheld` with a sentence in the asker's language, or in English; it repeats nothing of what they said."""
     spoken = SENTENCES[reason]
     sentence = spoken.get(language) or spoken.get(asked.language[:2].lower()) or spoken["en"]
-    return Withheld(
+    text = sentence.format(languages=", ".join(languages))
+    return _first_fact(asked, parts).followed_by(Withheld, reason=reason, stage=STAGE, language=language, text=text)
+
+
+def _first_fact(asked: Asked, parts: tuple[Artefact, ...]) -> Fact:
+    """What every fact of this request carries, from a request that is not a fact itself."""
+    return Fact(
         rid=asked.rid,
         tenant=asked.tenant,
         site=asked.site,
         asked_at_ms=asked.asked_at_ms,
-        deadline_at_ms=_deadline_at_ms(asked),
+        deadline_at_ms=asked.deadline_at_ms or asked.asked_at_ms + asked.budget_ms,
         ledger=asked.ledger,
-        lineage=parts,
-        reason=reason,  # type: ignore[arg-type]  # a key of SENTENCES
-        stage=STAGE,
-        language=language,
-        text=sentence.format(languages=", ".join(languages)),
+        lineage=tuple(parts),
     )
-
-
-def _deadline_at_ms(asked: Asked) -> int:
-    return asked.deadline_at_ms or asked.asked_at_ms + asked.budget_ms
 
 
 def _readable(text: str, max_chars: int) -> str:
@@ -170,6 +162,6 @@ def _readable(text: str, max_chars: int) -> str:
     return text
 
 
-def _spelled_out(schema: str) -> str:
-    """The schema with its escapes resolved, so that nothing hides in them. Raises `ValueError` if it is not JSON."""
-    return json.dumps(json.loads(schema), ensure_ascii=False) if schema else ""
+def _spellings(schema: str) -> tuple[str, ...]:
+    """The schema as it stands and with its escapes resolved, so that nothing hides; `ValueError` if it is not JSON."""
+    return (schema, json.dumps(json.loads(schema), ensure_ascii=False)) if schema else ()
