@@ -119,6 +119,10 @@ class Rulebook:
     def apply(self) -> None:
         """Every rule but that of the policies."""
         self._check_documents()
+        if not self._pack.policy_files:
+            self._found.fault(
+                "policies", "there is no policy", "a site answers only under one: add policies/<name>.yaml"
+            )
         self._check_intents()
         for question in self._pack.questions:
             self._check_language(question)

@@ -175,6 +175,14 @@ def test_a_missing_file_is_a_fault_and_a_missing_folder_is_one_alone(tmp_path: P
         check_pack(tmp_path / "nothing")
 
 
+def test_a_pack_without_a_policy_or_without_a_document_cannot_be_used(tmp_path: Path) -> None:
+    pack = pack_at(tmp_path)
+    (pack / "policies/safe.yaml").unlink()
+    assert only_fault(pack).file == "policies"
+    shutil.rmtree(pack / "documents")
+    assert {"documents", "policies"} <= {fault.file for fault in check_pack(pack).faults}
+
+
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     pack = pack_at(
         tmp_path,
