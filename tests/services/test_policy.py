@@ -25,9 +25,10 @@ from schemas import (
     Withheld,
 )
 from schemas.sentences import sentence
-from services.dlp import Detector
+from services.dlp import Detector, Finding
 from services.policy import open as open_policy
 from services.policy.handler import Policy, judge
+from services.policy.redaction import redact_pii
 from services.policy.rules import BadPolicy, load_policies, load_policy
 
 pytestmark = pytest.mark.anyio
@@ -122,6 +123,7 @@ SCHEMA, BROKEN = Check("schema", True, 1.0), Check("schema", False, 0.0)
         (answer(text="We stop the card for you."), ""),
         (answer(text="We stop the card for you.", checks=(Check("entailment", True, 1.0),)), "grounded_claims"),
         (answer(text="We stop <IBAN_0123456789ab>'s card."), ""),
+        (answer(text="A lost card is blocked <IBAN_0123456789ab> at once.", checks=VOUCHED[1:]), ""),
         (answer(checks=AS_SURE), ""),
         (answer(checks=UNSURE), "entailment"),
         (answer(checks=(Check("grounding", True, 1.0),)), "entailment"),
@@ -213,20 +215,26 @@ async def test_personal_values_are_struck_out_unless_they_are_cited_or_tokens(
 
 async def test_json_stays_json_when_something_is_struck_out(tmp_path: Path) -> None:
     rules = policy(tmp_path, "policy_id: pii\ntransform: [redact_pii]\n")
-    raw = json.dumps(
-        {"mail": ["jane.doe@example.org"], "iban": "GB82WEST12345698765432", "n": 2, "ok": True, "x": None}
-    )
-    settled = await judged(Answer(text=raw, format="json"), rules)
+    plain = {"n": 2, "ok": True, "x": None, "": "<IBAN_0123456789ab>"}
+    raw = {"mail": ["jane.doe@example.org"], "card": 4111111111111111, "account number": "31926819", **plain}
+    settled = await judged(Answer(text=json.dumps(raw), format="json"), rules)
     assert isinstance(settled, Approved)
-    after = {"mail": ["[redacted]"], "iban": "[redacted]", "n": 2, "ok": True, "x": None}
+    after = {"mail": ["[redacted]"], "card": "[redacted]", "account number": "[redacted]", **plain}
     assert json.loads(settled.answer.text) == after
+
+
+def test_a_vault_token_is_left_alone_whatever_a_detector_sees_in_it() -> None:
+    text = "Write to <EMAIL_3f9c2a71b04d> now."
+
+    def sees_digits(_: str) -> list[Finding]:
+        return [Finding(kind="ACCOUNT", start=16, end=28, value=text[16:28])]
+
+    assert redact_pii(Answer(text=text), sees_digits) == (Answer(text=text), "")
 
 
 @given(st.text(max_size=80), st.sampled_from(["jane.doe@example.org", "GB82 WEST 1234 5698 7654 32"]))
 @settings(derandomize=True, max_examples=50, deadline=None)
 def test_a_personal_value_between_spaces_never_survives(around: str, value: str) -> None:
-    from services.policy.redaction import redact_pii
-
     text, _ = redact_pii(Answer(text=f"{around} {value} {around}"), FIND)
     assert value not in text.text
 
