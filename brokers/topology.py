@@ -206,17 +206,23 @@ def _changes(
     for name, config in declared.items():
         if name not in actual:
             yield Change("create", kind, name, config)
-        elif differences := _differences(config, actual[name]):
-            yield Change("update", kind, name, {**actual[name], **config}, differences)
+            continue
+        there = _with_filters(actual[name]) if kind == "consumer" else actual[name]
+        if differences := _differences(config, there):
+            yield Change("update", kind, name, {**there, **config}, differences)
         else:
             yield Change("unchanged", kind, name, config)
     for name in sorted(actual.keys() - declared.keys()):
         yield Change("foreign", kind, name, actual[name])
 
 
+def _with_filters(consumer: Config) -> Config:
+    """The consumer with its filters in one field; JetStream knows two, and takes only one of them at a time."""
+    others = {field: value for field, value in consumer.items() if field != "filter_subject"}
+    return {**others, "filter_subjects": filters_of(consumer)}
+
+
 def _differences(declared: Config, actual: Config) -> tuple[Difference, ...]:
-    if "filter_subjects" in declared:  # the server writes a single filter in another field
-        actual = {**actual, "filter_subjects": filters_of(actual)}
     return tuple(
         Difference(field, actual.get(field), wanted, field in LIMITS and _is_tighter(wanted, actual.get(field) or 0))
         for field, wanted in declared.items()

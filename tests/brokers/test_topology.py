@@ -146,6 +146,16 @@ async def test_drift_is_printed_and_mended(nc: Client) -> None:
     assert (await plan_site(nc, "site1", STAGES)).steps == ()
 
 
+async def test_a_filter_that_another_tool_wrote_in_the_other_field_is_the_same_filter(nc: Client) -> None:
+    await jetstream_api.put_stream(nc, of_site("site1", STAGES).streams[PIPE], is_new=True)
+    theirs = {"durable_name": "router", "name": "router", "ack_policy": "explicit", "max_deliver": 2}
+    await jetstream_api.put_consumer(nc, PIPE, {**theirs, "filter_subject": "pipe.*.screened.*"}, is_new=True)
+    (router,) = [change for change in (await plan_site(nc, "site1", STAGES)).changes if change.name == "PIPE/router"]
+    assert {difference.field for difference in router.differences} == {"max_deliver", "max_ack_pending", "ack_wait"}
+    await declare_site(nc, "site1", STAGES)
+    assert (await plan_site(nc, "site1", STAGES)).steps == ()
+
+
 async def test_what_others_declared_and_what_an_operator_added_stays(nc: Client) -> None:
     await jetstream_api.put_stream(nc, {"name": "THEIRS", "subjects": ["theirs.>"]}, is_new=True)
     await declare_site(nc, "site1", STAGES)
