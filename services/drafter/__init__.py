@@ -13,7 +13,6 @@ from brokers.stage import Handler
 from schemas import Answer, Artefact, Question, Retrieved
 from services.drafter.handler import draft
 from services.embedding import Embedder
-from services.packs import load_pack
 from services.places import Places
 from services.reading import Calibration, Reader, extracted, read_by
 from services.search import Shelf
@@ -23,12 +22,12 @@ __all__ = ["open"]
 
 @asynccontextmanager
 async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001, ARG001
-    """The handler, its model warm. Raises `NotCalibrated` when the site was not prepared, and `BadPack`."""
+    """The handler, its model warm and the indices open. Raises `NotCalibrated` when the site was not prepared."""
     places = Places(settings)
     embedder = await asyncio.to_thread(Embedder.load, places.models)
-    reader = Reader(embedder, Calibration.load(places.calibration))
+    calibration = Calibration.load(places.calibration)
+    reader = Reader(embedder, calibration)
     shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
-    pack = await asyncio.to_thread(load_pack, places.pack)
 
     async def read(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...]]:
         return await asyncio.to_thread(read_by, reader, shelf, retrieved.tenant, retrieved.question, retrieved.passages)
@@ -43,5 +42,5 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         read=read,
         extract=extract,
         escalate_below=settings.drafter.escalate_below,
-        beyond=frozenset(intent.id for intent in pack.intents if intent.verdict == "out_of_scope"),
+        beyond=frozenset(calibration.beyond),
     )

@@ -37,7 +37,10 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Weights over standardised evidence. `made_from` names the pack, the index and the embedder it was fitted on."""
+    """Weights over standardised evidence. `made_from` names the pack, the index and the embedder it was fitted on.
+
+    `beyond` are the intents of the pack that no corpus answers.
+    """
 
     features: tuple[str, ...]
     mean: tuple[float, ...]
@@ -45,6 +48,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     weights: tuple[float, ...]
     bias: float
     made_from: str
+    beyond: tuple[str, ...] = ()
     fit: Fit = Fit()
 
     @property

@@ -18,7 +18,7 @@ from services.search.writer import in_words, unit_vector
 
 Vector = NDArray[np.float32]
 
-WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.15, "kind": 0.1, "language": 0.05}
+WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.1, "passage": 0.15, "kind": 0.1, "language": 0.05}
 _SHORTEST_STEM = 5
 _PARTIAL = 0.7
 _MOST_EMBEDDED = 6
@@ -121,12 +121,14 @@ class Weigher:
         weights = self.weights(language)
         own = frozenset(terms(" ".join((words, *(said for _, _, said in context))), language))
         head = frozenset(terms(f"{passage.title} {passage.heading}", language))
+        whole = frozenset(terms(passage.text, language))
         right = sought.kind is None or holds(words, sought.kind)
         coverage, around = covered(weights, own), covered(weights, own | head)
         score = (
             WEIGHTS["similarity"] * max(cosines[0], 0.0)
             + WEIGHTS["coverage"] * coverage
             + WEIGHTS["heading"] * around
+            + WEIGHTS["passage"] * covered(weights, whole | head)
             + WEIGHTS["kind"] * right
             + WEIGHTS["language"] * (language == sought.language)
         )

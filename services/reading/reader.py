@@ -12,7 +12,7 @@ from services.search.asking import sought as asking_part
 from services.search.keyword import terms
 
 MOST_UNITS = 3
-NEARLY = 0.2
+NEARLY = 0.4
 """How far below the best unit another of the same section may score and still be said."""
 
 

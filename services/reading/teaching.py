@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from schemas.pack import Pack
 from services.reading.calibration import Calibration, NotCalibrated, fitted
 from services.reading.candidates import Embeds
@@ -37,7 +39,9 @@ def prepare(pack: Pack, index: HybridIndex, embedder: Embeds, path: Path) -> Cal
     beyond = [intent for intent in pack.intents if intent.verdict == "out_of_scope"]
     utterances = [(said, UTTERED_IN, ()) for intent in beyond for said in intent.utterances]
     strangers, _ = gathered(utterances, index, embedder)
-    calibration = fitted(rows, right, made_from, strangers)
+    calibration = msgspec.structs.replace(
+        fitted(rows, right, made_from, strangers), beyond=tuple(intent.id for intent in beyond)
+    )
     calibration.save(path)
     return calibration
 

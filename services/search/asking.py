@@ -7,15 +7,16 @@ import re
 from services.search.markdown import sentences
 
 _TOKEN = re.compile(r"<[A-Z][A-Z_]*_[0-9a-f]{6,}>")
-_FEWEST_WORDS = 3
+_MOST_WORDS = 60
 
 
 def sought(text: str) -> str:
-    """The asking part of a question: its sentences with a question mark, without vault tokens.
+    """A question without its vault tokens; of a long text, its sentences with a question mark, where there are any.
 
-    The whole text where nothing is asked with a mark, or where too little would be left.
+    What stands beside a question often names what it is about, and sixty words are about what an embedding can hold.
     """
     bare = " ".join(_TOKEN.sub(" ", text).split())
+    if len(bare.split()) <= _MOST_WORDS:
+        return bare
     asked = [bare[start:end] for start, end in sentences(bare, 0, len(bare)) if "?" in bare[start:end]]
-    focus = " ".join(asked)
-    return focus if len(focus.split()) >= _FEWEST_WORDS else bare
+    return " ".join(asked) or bare

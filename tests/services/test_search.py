@@ -75,7 +75,9 @@ def test_no_question_is_too_odd(index: HybridIndex) -> None:
 @pytest.mark.parametrize(
     ("text", "focus"),
     [
-        ("My name is <NAME_0a1b2c3d4e5f>. What does a draft cost?", "What does a draft cost?"),
+        ("I am <NAME_0a1b2c3d4e5f>. What does a draft cost?", "I am . What does a draft cost?"),
+        ("word " * 70 + "end. What does a draft cost?", "What does a draft cost?"),
+        ("word " * 70, ("word " * 70).strip()),
         ("What does a draft cost", "What does a draft cost"),
         ("I lost my card. Why?", "I lost my card. Why?"),
         ("Is <IBAN_0a1b2c3d4e5f> an account with a fee?", "Is an account with a fee?"),

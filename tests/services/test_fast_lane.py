@@ -1,0 +1,87 @@
+"""The fast lane: the hub's verdict at once, or word that there was none in time."""
+
+from __future__ import annotations
+
+import pytest
+
+from brokers.base import Unreachable
+from brokers.memory import MemoryHouse
+from schemas import Answer, Escalated, Later, Refused, Reject, Verified, Withheld, decode, encode
+from schemas.subjects import fast_lane as subject
+from services import cloud_verifier, fast_lane
+from services.fast_lane.handler import hurry
+from services.pipeline import FAST_LANE
+from tests.services.desks import at_hub, escalated, prepared
+
+pytestmark = pytest.mark.anyio
+
+QUESTION = escalated("Who is the chief executive of the bank?")
+
+
+async def verified(fact: Escalated, _: float) -> Verified:
+    return fact.followed_by(Verified, question=fact.question, plan=fact.plan, answer=Answer(text="yes"))
+
+
+async def unreachable(_: Escalated, __: float) -> Verified:
+    raise Unreachable("no responders")
+
+
+async def test_the_hubs_verdict_is_passed_on_as_it_is() -> None:
+    assert await hurry(QUESTION, ask_hub=verified, clock=lambda: 2.0) == [await verified(QUESTION, 1.0)]
+
+
+@pytest.mark.parametrize(("now_s", "after_s"), [(1.0, 0.5), (4.0, 0.5), (4.8, 0.2), (-95.0, 12.5)])
+async def test_while_the_hub_cannot_be_reached_it_is_asked_again(now_s: float, after_s: float) -> None:
+    with pytest.raises(Later) as raised:
+        await hurry(QUESTION, ask_hub=unreachable, clock=lambda: now_s)
+    assert raised.value.after_s == pytest.approx(after_s)
+
+
+@pytest.mark.parametrize("budget_s", [1, 4, 60, 600])
+async def test_the_tries_of_the_stage_last_to_the_longest_deadline(budget_s: int) -> None:
+    now_s, tries = 5.0 - budget_s, 0
+    while True:
+        tries += 1
+        try:
+            (outcome,) = await hurry(QUESTION, ask_hub=unreachable, clock=lambda: now_s)  # noqa: B023
+        except Later as later:
+            now_s += later.after_s
+        else:
+            break
+    assert isinstance(outcome, Withheld)
+    assert tries <= FAST_LANE.retry.attempts
+
+
+async def test_past_the_deadline_the_question_is_withheld_with_its_plan() -> None:
+    (outcome,) = await hurry(QUESTION, ask_hub=unreachable, clock=lambda: 5.0)
+    assert isinstance(outcome, Withheld)
+    assert (outcome.reason, outcome.stage, outcome.route) == ("cloud_unreachable", "fast-lane", "edge")
+    assert outcome.plan == QUESTION.plan
+    assert outcome.language == "en"
+
+
+async def test_a_refusal_of_the_hub_is_not_asked_again() -> None:
+    house = MemoryHouse("site1")
+
+    async def refuse(_: bytes) -> bytes:
+        return encode(Refused(code="unreadable", reason="no"))
+
+    await house.respond(subject("site1"), refuse)
+    async with fast_lane.open(prepared(), house) as handle:
+        with pytest.raises(Reject, match="the hub refused: no"):
+            await handle(QUESTION)
+
+
+async def test_over_the_wire_the_site_gets_the_verdict_of_the_hub() -> None:
+    house = MemoryHouse("hub")
+    async with cloud_verifier.open(at_hub(), house) as durable, fast_lane.open(prepared(), house) as handle:
+        (fast,) = await handle(QUESTION)
+        assert isinstance(fast, Verified)
+        assert "Philippa Okonjo" in fast.answer.text
+        assert [fast] == await durable(QUESTION)
+
+
+async def test_with_nobody_at_the_hub_the_lane_says_so_at_once() -> None:
+    async with fast_lane.open(prepared(), MemoryHouse("site1")) as handle:
+        (outcome,) = await handle(QUESTION)
+        assert isinstance(decode(encode(outcome), Withheld), Withheld)

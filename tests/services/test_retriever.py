@@ -1,0 +1,63 @@
+"""The retriever: the tenant's own passages, as many as the plan wants."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from brokers.memory import MemoryHouse
+from schemas import Artefact, Passage, Retrieved
+from services import retriever
+from services.embedding import Embedder
+from services.places import Places
+from services.retriever.handler import retrieve
+from services.search import HybridIndex
+from tests.services.corpus import document
+from tests.services.desks import plan, prepared, routed
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_plans_k_best_passages_of_the_tenants_index_follow_with_the_index_in_the_lineage() -> None:
+    settings = prepared()
+    async with retriever.open(settings, MemoryHouse("site1")) as handle:
+        (found,) = await handle(routed("What does a banker's draft cost?", plan_=plan(k=3)))
+        assert isinstance(found, Retrieved)
+        assert len(found.passages) == 3
+        assert found.passages[0].document_id == "fees"
+        assert [part.kind for part in found.lineage] == ["index"]
+        assert found.lineage[0].id == "kiosk"
+        (none,) = await handle(routed("What does a draft cost?", plan_=plan(k=0)))
+        assert (none.passages, none.lineage) == ((), ())
+
+
+async def test_a_tenant_that_this_site_does_not_serve_has_no_passages() -> None:
+    async with retriever.open(prepared(), MemoryHouse("site1")) as handle:
+        (found,) = await handle(routed("What does a draft cost?", tenant="stranger"))
+        assert (found.passages, found.lineage) == ((), ())
+
+
+async def test_what_another_process_adds_or_deletes_counts_from_the_next_question_on(tmp_path: object) -> None:
+    settings = msgspec.structs.replace(prepared(), state_dir=str(tmp_path))
+    async with retriever.open(settings, MemoryHouse("site1")) as handle:
+        (before,) = await handle(routed("Is there a piano?"))
+        assert before.passages == ()
+        embedder = Embedder.load(Places(settings).models)
+        other = HybridIndex.open(Places(settings).index("kiosk"), embedder)
+        other.upsert([document("piano", "# Piano\n\nThere is a piano in the lobby.")])
+        (after,) = await handle(routed("Is there a piano?"))
+        assert [passage.document_id for passage in after.passages] == ["piano"]
+        other.delete(["piano"])
+        (gone,) = await handle(routed("Is there a piano?"))
+        assert gone.passages == ()
+
+
+async def test_the_handler_asks_for_the_facts_own_tenant_and_language() -> None:
+    asked = []
+
+    async def search(*what: object) -> tuple[tuple[Passage, ...], Artefact | None]:
+        asked.append(what)
+        return (), None
+
+    await retrieve(routed("Wie spät?", tenant="other", language="de", plan_=plan(k=5)), search=search)
+    assert asked == [("other", "Wie spät?", "de", 5)]
