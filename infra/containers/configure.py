@@ -1,0 +1,68 @@
+"""Writes what the servers of a hub and its sites read: configurations, nkeys, and where each of them listens.
+
+    configure.py --out /etc/tidegate site1 site2
+
+makes, and at a second time keeps, `<domain>/client.nk` and `<site>/leaf.nk` (seeds, mode 0600), and writes
+`<domain>/nats.conf` and `fleet.json`. Clients must show their nkey. The leaf connection is not encrypted: between
+machines, add a `tls` block to both ends or lay it in a tunnel.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from brokers import conf
+from brokers.credentials import credential
+from brokers.settings import Nats
+from schemas.subjects import HUB
+from services.addresses import Fleet
+
+CLIENT_PORT, LEAF_PORT, MONITOR_PORT = 4222, 7422, 8222
+STORE = "/var/lib/nats"
+
+
+def configure(out: Path, sites: list[str]) -> None:
+    """Write everything below `out`."""
+    clients = {domain: credential(out / domain / "client.nk") for domain in (HUB, *sites)}
+    leaves = {site: credential(out / site / "leaf.nk") for site in sites}
+    hub = conf.hub(clients[HUB].public, {site: leaf.public for site, leaf in leaves.items()})
+    hub["leafnodes"] = {"listen": f"0.0.0.0:{LEAF_PORT}", **hub["leafnodes"]}
+    write(out / HUB / "nats.conf", HUB, hub)
+    hub_url = f"nats-leaf://{HUB}-nats:{LEAF_PORT}"
+    for site, leaf in leaves.items():
+        write(out / site / "nats.conf", site, conf.site(site, clients[site].public, hub_url, leaf.seed()))
+    addresses = {
+        domain: Nats(url=f"nats://{domain}-nats:{CLIENT_PORT}", nkey_seed_file=str(client.seed_file))
+        for domain, client in clients.items()
+    }
+    fleet = Fleet(pid=0, hub=addresses.pop(HUB), sites=addresses)
+    (out / "fleet.json").write_bytes(msgspec.json.encode(fleet))
+
+
+def write(path: Path, domain: str, settings: conf.Conf) -> None:
+    """One server's configuration, mode 0600: a site's holds the seed of its leaf. Nobody comes in without an nkey."""
+    settings = {key: value for key, value in settings.items() if key != "no_auth_user"}
+    full = {
+        "server_name": domain,
+        "listen": f"0.0.0.0:{CLIENT_PORT}",
+        "http": f"127.0.0.1:{MONITOR_PORT}",
+        **settings,
+        "jetstream": {"store_dir": STORE, **settings["jetstream"]},
+    }
+    path.touch(mode=0o600)
+    path.write_text(conf.render(full))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the configuration of a hub and its sites.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("sites", nargs="+", metavar="SITE")
+    arguments = parser.parse_args()
+    configure(arguments.out, arguments.sites)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The servers that containers start: linked by nkeys, and closed to everybody without one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+import nats
+import nats.errors
+import pytest
+
+from brokers.settings import Settings
+from brokers.topology import connect_site_to_hub, declare_hub
+from services import addresses
+from services.pipeline import WORKERS
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = Path(sys.executable).parent / "nats-server"
+
+
+def configure(out: Path) -> None:
+    command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", str(out), "site1", "site2"]
+    subprocess.run(command, check=True, timeout=30, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+
+
+def free_ports(count: int) -> list[int]:
+    with_ports = [socket.socket() for _ in range(count)]
+    for one in with_ports:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in with_ports]
+    for one in with_ports:
+        one.close()
+    return ports
+
+
+def moved_here(out: Path, domain: str, client: int, monitor: int, leaf: int) -> Path:
+    """The same configuration with this machine's addresses in place of the containers'."""
+    text = (out / domain / "nats.conf").read_text()
+    for there, here in {
+        "0.0.0.0:4222": f"127.0.0.1:{client}",
+        "127.0.0.1:8222": f"127.0.0.1:{monitor}",
+        "0.0.0.0:7422": f"127.0.0.1:{leaf}",
+        "hub-nats:7422": f"127.0.0.1:{leaf}",
+        "/var/lib/nats": str(out / domain / "store"),
+    }.items():
+        assert there in text or there.endswith(":7422")
+        text = text.replace(there, here)
+    path = out / domain / "here.conf"
+    path.write_text(text)
+    return path
+
+
+@asynccontextmanager
+async def serving(path: Path, monitor: int) -> AsyncIterator[None]:
+    process = await asyncio.create_subprocess_exec(SERVER, "-c", str(path), stderr=asyncio.subprocess.DEVNULL)
+    try:
+        await until(f"http://127.0.0.1:{monitor}/healthz", lambda answer: answer.is_success)
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def until(url: str, is_so: object) -> None:
+    """Ask until the answer is so."""
+    async with asyncio.timeout(10), httpx.AsyncClient() as client:
+        while True:
+            try:
+                if is_so(await client.get(url)):  # type: ignore[operator]
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.anyio
+async def test_a_hub_and_a_site_link_up_and_let_nobody_else_in(tmp_path: Path) -> None:
+    await asyncio.to_thread(configure, tmp_path)
+    hub_port, hub_monitor, leaf_port, site_port, site_monitor = free_ports(5)
+    hub_conf = moved_here(tmp_path, "hub", hub_port, hub_monitor, leaf_port)
+    site_conf = moved_here(tmp_path, "site1", site_port, site_monitor, leaf_port)
+    async with serving(hub_conf, hub_monitor), serving(site_conf, site_monitor):
+        await until(f"http://127.0.0.1:{hub_monitor}/leafz", lambda answer: answer.json()["leafnodes"] == 1)
+        for port, seed in ((hub_port, None), (site_port, None), (site_port, "hub"), (hub_port, "site1")):
+            with pytest.raises(nats.errors.Error):
+                await connected(tmp_path, port, seed)
+        hub = await connected(tmp_path, hub_port, "hub")
+        site = await connected(tmp_path, site_port, "site1")
+        stages = tuple(WORKERS.values())
+        await declare_hub(hub, (), stages)
+        await connect_site_to_hub(hub, site, "site1", stages)
+        await site.jetstream().publish("escalations.site1.kiosk.r1", b"x")
+        async with asyncio.timeout(10):
+            while (await hub.jetstream().stream_info("ESCALATIONS")).state.messages == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await hub.close()
+        await site.close()
+
+
+async def connected(out: Path, port: int, seed_of: str | None) -> nats.NATS:
+    seed = {"nkeys_seed": str(out / seed_of / "client.nk")} if seed_of else {}
+
+    async def quiet(_: Exception) -> None:
+        """The refusal is raised too."""
+
+    return await nats.connect(f"nats://127.0.0.1:{port}", allow_reconnect=False, error_cb=quiet, **seed)
+
+
+def test_keys_are_kept_and_seen_by_their_owner_only(tmp_path: Path) -> None:
+    configure(tmp_path)
+    first = {path: path.read_bytes() for path in tmp_path.rglob("*.nk")}
+    configure(tmp_path)
+
+    assert {path.relative_to(tmp_path).as_posix() for path in first} == {
+        "hub/client.nk",
+        *(f"{site}/{role}.nk" for site in ("site1", "site2") for role in ("client", "leaf")),
+    }
+    assert {path: path.read_bytes() for path in first} == first
+    assert len(set(first.values())) == len(first)
+    secret = [*first, *tmp_path.rglob("nats.conf")]
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in secret)
+
+
+def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> None:
+    configure(tmp_path)
+    settings = Settings(state_dir=str(tmp_path))
+
+    found = {
+        site: addresses.nats_of(msgspec.structs.replace(settings, site=site)) for site in ("hub", "site1", "site2")
+    }
+
+    for site, server in found.items():
+        assert server.url == f"nats://{site}-nats:4222"
+        assert Path(server.nkey_seed_file) == tmp_path / site / "client.nk"

@@ -1,0 +1,235 @@
+"""What is deployed names only what exists: commands, workers, metrics, and no package that an edge must not carry."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.metadata
+import io
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import structlog
+from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from ruamel.yaml import YAML
+
+from brokers.config import load
+from brokers.telemetry import Telemetry
+from brokers.worker import Verdict
+from services.cli import COMMANDS, cli
+from services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
+
+ROOT = Path(__file__).resolve().parents[2]
+INFRA = ROOT / "infra"
+FOREIGN_METRICS = {"up", "gnatsd_varz_leafnodes"}
+TOO_MUCH_FOR_AN_EDGE = {"torch", "vllm"}
+
+
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = YAML(typ="safe").load((INFRA / "compose/compose.yaml").read_text())
+    return document
+
+
+def unit(name: str) -> dict[str, list[str]]:
+    """A unit's settings by name; systemd lets one be given more than once."""
+    settings: dict[str, list[str]] = {}
+    for line in (INFRA / "systemd" / name).read_text().splitlines():
+        if "=" in line and not line.startswith(("#", " ")):
+            key, _, value = line.partition("=")
+            settings.setdefault(key, []).append(value)
+    return settings
+
+
+def commands_of_compose() -> list[list[str]]:
+    return [service["command"] for service in compose()["services"].values() if "entrypoint" not in service]
+
+
+def commands_of_units() -> list[list[str]]:
+    words = [shlex.split(line) for line in unit("tidegate-site.service")["ExecStart"]]
+    return [[word.replace("${SITE}", "site1") for word in line[1:]] for line in words]
+
+
+def commands_of_containers() -> list[list[str]]:
+    files = [INFRA / "containers" / name for name in ("Containerfile.edge", "Containerfile.hub")]
+    return [YAML(typ="safe").load(re.search(r"^CMD (\[.*\])$", path.read_text(), re.MULTILINE)[1]) for path in files]
+
+
+ALL_COMMANDS = commands_of_compose() + commands_of_units() + commands_of_containers()
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS, ids=" ".join)
+def test_every_command_that_is_deployed_exists_with_its_options(command: list[str]) -> None:
+    assert command[0] in COMMANDS
+
+    answer = CliRunner().invoke(cli, [*command, "--help"])
+
+    assert answer.exit_code == 0, answer.output
+    assert CliRunner().invoke(cli, [*command, "--no-such-option", "--help"]).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [each for each in ALL_COMMANDS if each[0] == "worker"], ids=" ".join)
+def test_every_worker_that_is_deployed_is_one_of_its_place(command: list[str]) -> None:
+    _, name, _, site = command
+    there = HUB_WORKERS if site == "hub" else SITE_WORKERS
+
+    assert name in {stage.name for stage in there} | {"all"} | ({"gateway"} if site != "hub" else set())
+
+
+def test_every_site_has_every_worker_once_and_the_hub_has_its_own() -> None:
+    started = sorted(tuple(command[1::2]) for command in commands_of_compose() if command[0] == "worker")
+    expected = [(stage.name, "hub") for stage in HUB_WORKERS]
+    for site in ("site1", "site2"):
+        expected += [(name, site) for name in [*(stage.name for stage in SITE_WORKERS), "gateway"]]
+
+    assert started == sorted(expected)
+
+
+def test_a_service_waits_only_for_services_and_mounts_only_volumes_that_there_are() -> None:
+    document = compose()
+    services = document["services"]
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= set(services), name
+        assert {mount.split(":")[0] for mount in service.get("volumes", ())} <= set(document["volumes"]), name
+        assert set(service.get("networks", ())) <= set(document["networks"]), name
+
+
+def test_a_service_is_on_its_own_place_s_network_and_only_servers_meet_those_of_other_places() -> None:
+    meeting = {"nats": {"wan"}, "topology": {"hub"}}
+    for name, service in compose()["services"].items():
+        if service.get("network_mode") == "none":
+            continue
+        place, _, role = name.partition("-")
+        assert set(service["networks"]) == {place} | meeting.get(role, set()), name
+
+
+def settings_of_compose() -> list[dict[str, str]]:
+    return [service["environment"] for service in compose()["services"].values() if "environment" in service]
+
+
+def settings_of_files() -> list[dict[str, str]]:
+    texts = [path.read_text() for path in (*INFRA.glob("containers/Containerfile.*"), *INFRA.glob("systemd/*.service"))]
+    return [dict(re.findall(r"\b(TIDEGATE_[A-Z_]+)=(\S+)", text)) for text in texts]
+
+
+@pytest.mark.parametrize("environment", settings_of_compose() + settings_of_files(), ids=",".join)
+def test_every_setting_that_is_deployed_exists(environment: dict[str, str]) -> None:
+    load(None, environment)
+
+
+@pytest.mark.parametrize("name", ["tidegate-site.service", "tidegate-nats.service"])
+def test_a_unit_is_well_formed_and_confined(name: str) -> None:
+    parser = configparser.RawConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[method-assign, assignment]
+    parser.read(INFRA / "systemd" / name)
+
+    assert parser.sections() == ["Unit", "Service", "Install"]
+    confined = {"NoNewPrivileges": "yes", "ProtectSystem": "strict", "CapabilityBoundingSet": "", "User": "tidegate"}
+    assert {key: parser["Service"][key] for key in confined} == confined
+    assert int(parser["Service"]["TimeoutStopSec"]) > 10, "longer than a drain may take"
+
+
+@pytest.mark.parametrize(
+    "file", ["containers/Containerfile.edge", "containers/Containerfile.hub", "systemd/tidegate-site.service"]
+)
+def test_the_inference_runtime_reports_to_nobody_where_it_is_deployed(file: str) -> None:
+    assert re.search(r"\bORT_DISABLE_TELEMETRY=1\b", (INFRA / file).read_text())
+
+
+@pytest.mark.parametrize("name", ["Containerfile.edge", "Containerfile.hub"])
+def test_a_container_is_nobody_s_root_and_says_how_it_is(name: str) -> None:
+    text = (INFRA / "containers" / name).read_text()
+    last = text[text.rindex("\nFROM ") :]
+
+    assert "\nUSER tidegate\n" in last
+    assert "\nHEALTHCHECK " in last
+    assert "\nSTOPSIGNAL SIGTERM\n" in last
+    assert all((ROOT / source).exists() for source in copied(text)), "what is copied is there"
+
+
+def copied(text: str) -> list[str]:
+    """The sources of every COPY from the source tree."""
+    lines = [line.split()[1:-1] for line in text.splitlines() if line.startswith("COPY ") and "--from" not in line]
+    return [source for line in lines for source in line]
+
+
+def rules() -> list[dict[str, Any]]:
+    document = YAML(typ="safe").load((INFRA / "prometheus/rules.yaml").read_text())
+    return [rule for group in document["groups"] for rule in group["rules"]]
+
+
+@pytest.fixture
+def metrics() -> set[str]:
+    """The names of every series that a worker exposes."""
+    try:
+        registry = Telemetry("site1", output=io.BytesIO(), level="info").registry
+    finally:
+        structlog.reset_defaults()
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    return {family.name + suffix for family in registry.collect() for suffix in suffixes.get(family.type, ("",))}
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_an_alert_rests_on_series_stages_and_verdicts_that_there_are(rule: dict[str, Any], metrics: set[str]) -> None:
+    expression = rule["expr"]
+    used = set(re.findall(r"\b(?:tidegate|gnatsd)_\w+|\bup\b", expression))
+
+    assert used
+    assert used <= metrics | FOREIGN_METRICS
+    stages = re.findall(r'stage[=!]~?"([^"]+)"', expression)
+    assert {name for names in stages for name in names.split("|")} <= set(WORKERS)
+    assert set(re.findall(r'verdict="([^"]+)"', expression)) <= set(get_args(Verdict))
+    assert expression.count("(") == expression.count(")")
+    assert rule["labels"]["severity"] in {"warning", "critical"}
+    assert {"summary", "description"} <= set(rule["annotations"])
+
+
+def test_dead_letters_the_leaf_link_and_the_age_of_queues_raise_an_alert() -> None:
+    alerts = {rule["alert"] for rule in rules()}
+
+    assert {"TidegateDeadLetterRate", "TidegateLeafLinkDown", "TidegateQueueAge"} <= alerts
+
+
+def closure(*extras: str) -> set[str]:
+    """Every distribution that `tidegate[extras]` brings, from what the installed ones say that they require."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
+    waiting = [(Requirement(line), "") for line in lines]
+    found: dict[str, set[str]] = {}
+    while waiting:
+        requirement, asked_as = waiting.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": asked_as}):
+            continue
+        name = canonicalize_name(requirement.name)
+        wanted = {"", *requirement.extras} - found.get(name, set())
+        if not wanted:
+            continue
+        found.setdefault(name, set()).update(wanted)
+        for line in requires_of(name):
+            waiting += [(Requirement(line), extra) for extra in wanted]
+    return set(found)
+
+
+def requires_of(name: str) -> list[str]:
+    """What a distribution requires; nothing where it is not installed here, as vllm is not."""
+    try:
+        return importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def test_an_edge_carries_neither_torch_nor_vllm() -> None:
+    carried = closure("edge", "gateway")
+
+    assert not carried & TOO_MUCH_FOR_AN_EDGE
+    assert {"onnxruntime", "tantivy", "uvicorn", "h11"} <= carried, "the walk goes below the first level"
+    for name in carried:
+        importlib.metadata.version(name)  # the walk is whole: every one of them is installed here
+
+
+def test_the_walk_finds_what_it_looks_for_where_it_is() -> None:
+    assert "vllm" in closure("cloud")
