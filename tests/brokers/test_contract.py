@@ -333,21 +333,23 @@ class TestCrashes:
             assert await texts(rig) == ["a"]
 
     async def test_a_message_that_is_worked_on_is_not_given_to_a_peer(self, open_rig: OpenRig) -> None:
-        async with open_rig(STAGE, ack_wait_s=0.2) as rig:
+        async with open_rig(STAGE, ack_wait_s=0.3) as rig:
             await ask(rig, asked("a"))
-            async with rig.peer() as other, rig.house.subscribe(STAGE) as mine, other.subscribe(STAGE) as theirs:
-                delivery = await mine.next(wait_s=0.2) or await theirs.next(wait_s=0.2)
-                with keep_alive(delivery, every_s=0.05):
-                    assert await theirs.next(wait_s=0.25) is None
-                    assert await mine.next(wait_s=0.25) is None
-                again = await theirs.next(wait_s=0.5) or await mine.next(wait_s=0.5)
+            async with rig.house.subscribe(STAGE) as mine:
+                delivery = await mine.next(wait_s=5.0)
+                async with rig.peer() as other, other.subscribe(STAGE) as theirs:
+                    with keep_alive(delivery, every_s=0.03):
+                        assert await mine.next(wait_s=0.25) is None
+                        assert await theirs.next(wait_s=0.25) is None
+                again = await mine.next(wait_s=5.0)
                 assert again.attempt > 1
 
-    async def test_a_verdict_on_time_ends_a_delivery(self, open_rig: OpenRig) -> None:
+    async def test_a_verdict_ends_a_delivery_though_its_worker_leaves_at_once(self, open_rig: OpenRig) -> None:
         async with open_rig(STAGE, ack_wait_s=0.1) as rig:
             await ask(rig, asked("a"))
-            async with rig.house.subscribe(STAGE) as inbox:
+            async with rig.peer() as leaver, leaver.subscribe(STAGE) as inbox:
                 await (await inbox.next(wait_s=5.0)).ack()
+            async with rig.house.subscribe(STAGE) as inbox:
                 assert await inbox.next(wait_s=0.25) is None
             await no_more_pending(rig, STAGE)
 
