@@ -42,7 +42,8 @@ from services.gateway.http_door import all_metrics, open_http_door
 from services.gateway.nats_door import open_nats_door
 from services.pipeline import SITE_WORKERS, STAGES
 from services.places import Places
-from services.vault import Vault, site_key, unseal
+from services.sealing import opened
+from services.vault import Vault, site_key
 
 EMAIL = 'ada."the first"@example.org'
 MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
@@ -68,7 +69,7 @@ class Site:
         """The stand-in prefilter, which already writes the answer where the question would be."""
         self.asked.append(asked)
         self.arrivals.put_nowait(asked)
-        text = unseal(self.key, asked.sealed, asked.tenant, asked.rid)
+        text = opened(self.key, asked).text
         behaviour = text.split()[0]
         if behaviour == "die":
             raise Reject("this question kills")
@@ -82,15 +83,24 @@ class Site:
             said = f"We write to {token} today, and to {token} tomorrow."
             if behaviour == "json":
                 said = msgspec.json.encode({"email": token, "n": 1}).decode()
-        if behaviour == "markup":
-            said = MARKUP
+        said = {"markup": MARKUP, "long": "x" * 400}.get(behaviour, said)
         question = Question(text=said, language="en", intent=behaviour, intent_confidence=0.9)
         common = {name: getattr(asked, name) for name in ("rid", "tenant", "site", "asked_at_ms", "deadline_at_ms")}
         return [Screened(**common, question=question)]
 
     def handlers(self) -> dict[str, Callable[[Any], Any]]:
-        own = {"prefilter": self.screen, "publisher": self.publish}
-        return {**own, "router": route, "retriever": retrieve, "drafter": draft, "policy": judge}
+        own = {"prefilter": self.screen, "policy": self.judge, "publisher": self.publish}
+        return {**own, "router": route, "retriever": retrieve, "drafter": draft}
+
+    async def judge(self, fact: Drafted) -> list[Message]:
+        """The stand-in policy."""
+        behaviour = fact.question.intent
+        if behaviour == "hold":
+            await self.may_answer.wait()
+        reasons = {"withhold": "policy_block", "abstain": "abstained"}
+        if reason := reasons.get(behaviour):
+            return [fact.followed_by(Withheld, reason=reason, stage="policy", text="I would rather not say.")]
+        return [fact.followed_by(Approved, question=fact.question, plan=PLAN, route="edge", answer=fact.answer)]
 
     async def publish(self, fact: Approved | Withheld) -> list[Message]:
         """The stand-in publisher."""
@@ -124,18 +134,11 @@ async def retrieve(fact: Routed) -> list[Message]:
 
 async def draft(fact: Retrieved) -> list[Message]:
     said, behaviour = fact.question.text, fact.question.intent
-    quote = said if behaviour == "personal" else "The branch opens at nine."
+    quote = said if behaviour in ("personal", "markup") else "The branch opens at nine."
     citation = Citation(document_id="hours", document_version="abc", start=0, end=len(quote), quote=quote)
     form: Any = "json" if behaviour == "json" else "text"
     answer = Answer(text=said, format=form, citations=(citation,), confidence=0.87)
     return [fact.followed_by(Drafted, question=fact.question, plan=PLAN, answer=answer)]
-
-
-async def judge(fact: Drafted) -> list[Message]:
-    reasons = {"withhold": "policy_block", "abstain": "abstained"}
-    if reason := reasons.get(fact.question.intent):
-        return [fact.followed_by(Withheld, reason=reason, stage="policy", text="I would rather not say.")]
-    return [fact.followed_by(Approved, question=fact.question, plan=PLAN, route="edge", answer=fact.answer)]
 
 
 @asynccontextmanager

@@ -96,8 +96,10 @@ async def test_a_question_is_answered_with_evidence_receipt_and_the_way_it_took(
 async def test_the_stages_light_up_while_the_question_is_on_its_way(running: Site, browser: Any) -> None:
     running.may_answer.clear()
     async with opened(running, browser) as page:
-        await ask(page, "wait here")
-        await expect(page.locator("[data-stage=prefilter]")).to_have_attribute("data-state", "next")
+        await ask(page, "hold this")
+        for stage in ("prefilter", "router", "retriever", "drafter"):
+            await expect(page.locator(f"[data-stage={stage}]")).to_have_attribute("data-state", "done")
+        await expect(page.locator("[data-stage=publisher]")).to_have_attribute("data-state", "")
         await expect(page.get_by_role("status")).to_have_text("The question is on its way.")
         await expect(page.locator("#send")).to_have_attribute("aria-disabled", "true")
         running.may_answer.set()
@@ -109,6 +111,7 @@ async def test_what_is_said_is_text_and_never_markup(running: Site, browser: Any
     async with opened(running, browser) as page:
         await ask(page, "markup please")
         await expect(page.locator("#text")).to_have_text(MARKUP)
+        await expect(page.locator("#citations q")).to_have_text(MARKUP)
         assert await page.title() == "Tidegate"
         assert await page.locator("#answer img, #answer script").count() == 0
 
@@ -151,7 +154,7 @@ async def test_it_fits_the_screen_in_the_light_and_in_the_dark(running: Site, br
         for scheme in ("light", "dark"):
             await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             grounds.add(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        await ask(page, "When do you open, " + "x" * 200)
+        await ask(page, "long answer please")
         await expect(page.locator("#outcome")).to_have_text("answered")
         assert len(grounds) == 2
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
