@@ -19,7 +19,8 @@ from services.gateway.refusals import refuse
 from services.gateway.restoring import restored
 from services.gateway.waiting import Reply, Waiting
 from services.pipeline import STAGES
-from services.vault import Vault, asker_digest, seal, unseal
+from services.sealing import closed, opened
+from services.vault import Vault
 
 GRACE_S = 2.0
 """How long after the deadline the door still waits: the stages end a late request themselves, with a reason."""
@@ -118,16 +119,11 @@ class Door:
         return Ticket(self, asked, answered)
 
     def _sealed(self, asked: Asked) -> Asked:
-        """`asked` as it may be stored: the text under the site's key, a digest in place of the asker."""
-        return msgspec.structs.replace(
-            asked,
-            sealed=seal(self._key, asked.text, asked.tenant, asked.rid),
-            asker=asker_digest(self._key, asked.tenant, asked.asker, asked.rid),
-            text="",
-        )
+        """`asked` as it may be stored."""
+        return closed(self._key, asked)
 
     def _text(self, asked: Asked) -> str:
-        return unseal(self._key, asked.sealed, asked.tenant, asked.rid)
+        return opened(self._key, asked).text
 
     async def _store(self, asked: Asked, may_exist: bool, traceparent: str) -> Refused | None:
         if may_exist and (earlier := await self._earlier(asked)) is not None:

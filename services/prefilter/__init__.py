@@ -17,7 +17,8 @@ from services.places import Places
 from services.prefilter.handler import Found, Meant, Parts, screen
 from services.prefilter.intent import MAX_TOKENS, HeadMissing, IntentHead
 from services.prefilter.language import LanguageModel
-from services.vault import TOKEN, Vault, asker_digest, site_key, tokens_in, unseal
+from services.sealing import opened
+from services.vault import TOKEN, Vault, asker_digest, site_key, tokens_in
 
 IN_THE_LOOP_CHARS = 500
 """A text up to this long is searched in less time than a thread takes to start."""
@@ -52,7 +53,7 @@ def _handler(settings: Settings, places: Places, key: bytes, vault: Vault) -> Ha
     head.predict(embedder.embed("Warm up with a sentence of some length.", MAX_TOKENS))
     return partial(
         screen,
-        unseal=lambda asked: unseal(key, asked.sealed, asked.tenant, asked.rid) if asked.sealed else asked.text,
+        unseal=lambda asked: opened(key, asked),
         tokens_in=tokens_in,
         find_personal=partial(find_personal, detector),
         tokenise=partial(tokenise, vault, key),

@@ -69,7 +69,7 @@ class Parts(NamedTuple):
 async def screen(
     asked: Asked,
     *,
-    unseal: Callable[[Asked], str],
+    unseal: Callable[[Asked], Asked],
     tokens_in: Callable[[str], Collection[str]],
     find_personal: Callable[[str], Awaitable[Sequence[Found]]],
     tokenise: Callable[[Asked, Sequence[Found]], Awaitable[Sequence[str]]],
@@ -82,13 +82,15 @@ async def screen(
 ) -> list[Message]:
     """`Screened`, or `Withheld` with the first reason found. What cannot be screened never passes.
 
-    `unseal` raises `ValueError` for a text that does not open. Anything else that is raised is tried again, and buried
-    if it goes on. Raises `Reject` for a request that did not come through a door.
+    `unseal` gives the request with its text and schema in clear, and raises `ValueError` for one that does not open.
+    Anything else that is raised is tried again, and buried if it goes on. Raises `Reject` for a request that did not
+    come through a door.
     """
     if not (asked.rid and asked.site):
         raise Reject("the request has no id or no site", "ask through a door: the gateway or the site's ask subject")
     try:
-        text = _readable(unseal(asked), max_chars)
+        asked = unseal(asked)
+        text = _readable(asked.text, max_chars)
         schemas = _spellings(asked.schema)
     except (ValueError, RecursionError):
         return [withheld(asked, "unscreenable")]

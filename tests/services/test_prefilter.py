@@ -20,7 +20,8 @@ from services.embedding import Embedder
 from services.places import Places
 from services.prefilter import intent
 from services.prefilter.handler import SENTENCES, Meant, Parts, Tongue, screen
-from services.vault import Vault, asker_digest, seal, site_key, tokens_in
+from services.sealing import closed
+from services.vault import Vault, asker_digest, site_key, tokens_in
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +62,7 @@ async def screened_by(request: Asked, meant: Meant = SERVE, tongue: Tongue | Non
         return meant
 
     injected: dict[str, Any] = {
-        "unseal": lambda request: request.text,
+        "unseal": lambda request: request,
         "tokens_in": tokens_in,
         "find_personal": ann_is_personal,
         "tokenise": one_token,
@@ -113,7 +114,7 @@ WITHHELD: tuple[tuple[str, str, Asked, dict[str, Any]], ...] = (
     ("white space", "unscreenable", asked(" \n\t"), {}),
     ("a text that is too long", "unscreenable", asked("x" * 11), {"max_chars": 10}),
     ("a text that does not open", "unscreenable", asked(), {"unseal": refuses}),
-    ("half a character", "unscreenable", asked(), {"unseal": lambda _: "Ann \ud83d"}),
+    ("half a character", "unscreenable", asked(), {"unseal": lambda _: asked("Ann \ud83d")}),
     ("a NUL", "unscreenable", asked("a\x00b"), {}),
     ("a token in the text", "forged_token", asked(f"Who is {TOKEN}, Ann?"), {}),
     ("a token in the schema", "forged_token", asked(schema=json.dumps({"title": TOKEN})), {}),
@@ -193,13 +194,7 @@ async def real(prepared: Settings) -> AsyncIterator[Any]:
 
 
 def as_the_door_stores_it(settings: Settings, request: Asked) -> Asked:
-    key = site_key(Places(settings).key)
-    return msgspec.structs.replace(
-        request,
-        text="",
-        sealed=seal(key, request.text, request.tenant, request.rid),
-        asker=asker_digest(key, request.tenant, request.asker, request.rid),
-    )
+    return closed(site_key(Places(settings).key), request)
 
 
 async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_asker_alone(
