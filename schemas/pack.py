@@ -62,6 +62,13 @@ class LabelledQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     schema: str = ""
 
 
+class Synonyms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Words or short phrases that people use for one thing, in lower case; the documents' own term comes first."""
+
+    language: Language
+    words: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+
+
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A question used to calibrate the confidence, never to measure it; no documents: there is no answer."""
 
@@ -81,3 +88,4 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     questions: tuple[LabelledQuestion, ...]
     calibration: tuple[Calibration, ...]
     policy_files: tuple[str, ...]
+    thesaurus: tuple[Synonyms, ...] = ()

@@ -14,12 +14,14 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from brokers.config import BadSettings
 from brokers.config import load as load_settings
 from brokers.settings import Settings
-from schemas.pack import Calibration, Document, Intent, LabelledQuestion, Pack
+from schemas.pack import Calibration, Document, Intent, LabelledQuestion, Pack, Synonyms
 from services.pack_rules import Fault, Found, Rulebook, states
 
 __all__ = ["BadPack", "Fault", "Report", "check_pack", "judge", "load_pack", "read_document"]
 
 LISTS: dict[str, Any] = {"intents.yaml": Intent, "questions.yaml": LabelledQuestion, "calibration.yaml": Calibration}
+THESAURUS = "thesaurus.yaml"
+"""The one list that a pack may do without."""
 
 
 class BadPack(ValueError):
@@ -131,6 +133,7 @@ def _read(path: Path) -> tuple[Pack, Found]:
         intents=lists["intents.yaml"],
         questions=lists["questions.yaml"],
         calibration=lists["calibration.yaml"],
+        thesaurus=tuple(_read_list(path, THESAURUS, Synonyms, found)) if (path / THESAURUS).is_file() else (),
         policy_files=tuple(str(file) for file in policies),
     )
     rules = Rulebook(pack, settings.prefilter.languages, found)
