@@ -122,8 +122,9 @@ class Door:
         """`asked` as it may be stored."""
         return closed(self._key, asked)
 
-    def _text(self, asked: Asked) -> str:
-        return opened(self._key, asked).text
+    def _words(self, asked: Asked) -> tuple[str, str]:
+        clear = opened(self._key, asked)
+        return clear.text, clear.schema
 
     async def _store(self, asked: Asked, may_exist: bool, traceparent: str) -> Refused | None:
         if may_exist and (earlier := await self._earlier(asked)) is not None:
@@ -140,7 +141,7 @@ class Door:
 
     async def _resumed(self, asked: Asked, earlier: Asked) -> Refused | None:
         """Settle the wait at once where the request with this id is over; refuse it to a stranger."""
-        if not secrets.compare_digest(earlier.asker, asked.asker) or self._text(earlier) != self._text(asked):
+        if not secrets.compare_digest(earlier.asker, asked.asker) or self._words(earlier) != self._words(asked):
             return refuse("rid_taken", asked.rid)
         answer = await self.last_answer(asked)
         if answer is not None:

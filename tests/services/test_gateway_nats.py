@@ -136,7 +136,7 @@ async def test_the_same_request_again_has_the_same_answer_and_is_processed_once(
     assert len(running.asked) == 1
 
 
-@pytest.mark.parametrize("change", [{"asker": "bob"}, {"asker": ""}, {"text": "Another question?"}])
+@pytest.mark.parametrize("change", [{"asker": "bob"}, {"asker": ""}, {"text": "Another question?"}, {"schema": "{}"}])
 async def test_a_request_id_is_refused_to_everybody_but_its_asker_and_question(running: Site, change: Any) -> None:
     await ask(running, asked(rid="r1"))
     refused = await ask(running, msgspec.structs.replace(asked(rid="r1"), **change))
