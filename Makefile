@@ -9,6 +9,7 @@ demo: .venv/.run models
 	@$(BIN)/tidegate demo $(ARGS)
 
 test: .venv/.dev models
+	@infra/bin/browser
 	@infra/bin/test $(ARGS)
 
 check: .venv/.dev

@@ -19,7 +19,7 @@ from schemas.subjects import ASK
 from services.tally import Asking
 
 DOORS = ("nats-json", "nats-msgpack", "http", "http-stream")
-RETRYABLE = {"late", "busy"}
+RETRYABLE = {"late", "busy", "closing", "unavailable"}
 
 
 class SiteDoors(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from brokers.stage import Handler, Stage
 from schemas import Asked, Escalated, Message, Published, Spent
 from services.pipeline import STAGES
 from services.places import Places
+from services.sealing import closed
 from services.vault import Vault, asker_digest, site_key
 
 PIECES = re.compile(r"\S+\s*")
@@ -72,16 +73,14 @@ class EdgeRuntime:
     async def answer(self, request: Asked) -> Published:
         """The published answer to one request, with its receipt and ledger; vault tokens still tokens."""
         now_ms = int(time.time() * 1000)
-        rid = request.rid or uuid.uuid4().hex
-        key = site_key(Places(self.settings).key)
-        fact: Message = msgspec.structs.replace(
+        asked = msgspec.structs.replace(
             request,
-            rid=rid,
+            rid=request.rid or uuid.uuid4().hex,
             site=self.settings.site,
-            asker=asker_digest(key, request.tenant, request.asker, rid),
             asked_at_ms=now_ms,
             deadline_at_ms=now_ms + request.budget_ms,
         )
+        fact: Message = closed(site_key(Places(self.settings).key), asked)
         while not isinstance(fact, Published):
             if isinstance(fact, Escalated):
                 raise NoHub

@@ -15,6 +15,7 @@ from services.cli.settings import CONFIG, JSON, load_settings
 
 if TYPE_CHECKING:
     from brokers.settings import Settings
+    from brokers.stage import Stage
 
 PACK = click.option(
     "--pack",
@@ -88,7 +89,6 @@ def up(
 @CONFIG
 def worker(stage: str, site: str, parent: int | None, config: Path | None) -> None:
     """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, or `all` for everything the site runs."""
-    from brokers.lifecycle import serve, start
     from services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 
     settings = load_settings(config, site=site)
@@ -97,12 +97,25 @@ def worker(stage: str, site: str, parent: int | None, config: Path | None) -> No
     at_hub = settings.site == "hub"
     everything = HUB_WORKERS if at_hub else SITE_WORKERS
     stages = everything if stage == "all" else tuple(each for each in WORKERS.values() if each.name == stage)
-    beside = []
-    if stage in ("all", "gateway") and not at_hub:
-        from services.gateway import open as open_gateway
+    serve_stages(stages, settings, stage, with_gateway=stage in ("all", "gateway") and not at_hub, parent=parent)
 
-        beside.append(open_gateway)
-    start(serve(stages, settings, open_house=open_house, name=stage, beside=beside, parent=parent))
+
+def serve_stages(
+    stages: tuple[Stage, ...], settings: Settings, name: str, *, with_gateway: bool, parent: int | None
+) -> None:
+    """Serve in this process until a signal, with its telemetry, and with the site's doors beside the stages."""
+    from functools import partial
+
+    from brokers import telemetry
+    from brokers.lifecycle import Beside, serve, start
+
+    beside: list[Beside] = []
+    with telemetry.opened(settings) as watch:
+        if with_gateway:
+            from services.gateway import open as open_gateway
+
+            beside.append(partial(open_gateway, metrics=watch.metrics))
+        start(serve(stages, settings, open_house=open_house, name=name, beside=beside, telemetry=watch, parent=parent))
 
 
 def open_house(settings: Settings) -> Any:

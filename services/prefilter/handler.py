@@ -82,9 +82,8 @@ async def screen(
 ) -> list[Message]:
     """`Screened`, or `Withheld` with the first reason found. What cannot be screened never passes.
 
-    `unseal` gives the request with its text and schema in clear, and raises `ValueError` for one that does not open.
-    Anything else that is raised is tried again, and buried if it goes on. Raises `Reject` for a request that did not
-    come through a door.
+    `unseal` gives the request in clear, and raises `ValueError` for one that does not open. Anything else that is
+    raised is tried again, and buried if it goes on. Raises `Reject` for what did not come through a door.
     """
     if not (asked.rid and asked.site):
         raise Reject("the request has no id or no site", "ask through a door: the gateway or the site's ask subject")
@@ -102,8 +101,7 @@ async def screen(
     redacted, tokens = replaced(text, findings, await tokenise(asked, findings) if findings else [])
     tongue = detect_language(redacted, asked.language)
     if not tongue.spoken:
-        used = parts.detector, parts.language
-        return [withheld(asked, "unsupported_language", *used, language=tongue.code, languages=languages)]
+        return [withheld(asked, "unsupported_language", *parts[:2], language=tongue.code, languages=languages)]
     meant = await classify(redacted)
     if not meant.unsafe < unsafe_threshold:  # a probability that is not a number is unsafe too
         return [withheld(asked, "unsafe", *parts, language=tongue.code)]

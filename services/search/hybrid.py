@@ -133,20 +133,17 @@ class HybridIndex:
         if k <= 0:
             return []
         view = self._view
-        own = self._ranked(view, text, vector, k, language)
-        found = own[:k]
-        if len(found) < k or max(passage.similarity for passage in found) < CROSS_BELOW:
-            rest = [
-                passage
-                for other in view.languages
-                if other != language
-                for passage in self._ranked(view, text, vector, k, other)
-            ]
-            rest.sort(key=lambda passage: -passage.similarity)
-            best_own = max((passage.similarity for passage in found), default=0.0)
-            nearer = [passage for passage in rest if passage.similarity > best_own]
-            found = [*nearer[: max(1, k // 2)], *found][:k] if nearer else [*found, *rest][:k]
-        return found
+        found = self._ranked(view, text, vector, k, language)[:k]
+        nearest = max((passage.similarity for passage in found), default=0.0)
+        if len(found) == k and nearest >= CROSS_BELOW:
+            return found
+        others = [other for other in view.languages if other != language]
+        rest = [passage for other in others for passage in self._ranked(view, text, vector, k, other)]
+        rest.sort(key=lambda passage: -passage.similarity)
+        if nearest >= CROSS_BELOW:
+            return [*found, *rest][:k]
+        nearer = [passage for passage in rest if passage.similarity > nearest][: max(1, k // 2)]
+        return [*nearer, *found, *rest[len(nearer) :]][:k]
 
     def units(self, document_id: str, version: str) -> Units | None:
         """A live document's units with their vectors; None when it is gone or has another version by now."""
