@@ -27,10 +27,14 @@ MEASURED = ("answerable", "paraphrased", "language", "personal", "hub", "out_of_
 
 
 class Score(msgspec.Struct):
-    """Counts of one kind of question. A share is of `asked`; times are of search and reading, in milliseconds."""
+    """Counts of one kind of question: `wrong` was answered and should not have been, or otherwise.
+
+    Times are of search and reading, in milliseconds.
+    """
 
     asked: int = 0
     right: int = 0
+    wrong: int = 0
     escalated: int = 0
     found: int = 0
     times_ms: list[float] = []
@@ -80,6 +84,7 @@ def measure(
         right = judge(question, outcome, answer.text, cited) and (question.kind != "hub" or route == "hub")
         score.asked += 1
         score.right += right
+        score.wrong += outcome == "answered" and not right
         score.found += not question.documents or not set(question.documents).isdisjoint(found)
         if show and not right:
             print(
@@ -108,11 +113,11 @@ def main() -> None:
         for scope, place in places.items():
             print(f"{scope}: {place.index.status()}\n  {place.calibration.fit}")
         scores = measure(pack, places, given.escalate_below, given.abstain_below, given.failures)
-    print(f"\n{'kind':<14}{'right':>12}{'found':>11}{'escalated':>11}{'p50 ms':>9}{'p95 ms':>9}")
+    print(f"\n{'kind':<14}{'right':>12}{'wrong':>11}{'found':>11}{'escalated':>11}{'p50 ms':>9}{'p95 ms':>9}")
     for kind in MEASURED:
         if score := scores.get(kind):
             times = sorted(score.times_ms)
-            shares = [f"{count / score.asked:>11.0%}" for count in (score.found, score.escalated)]
+            shares = [f"{count / score.asked:>11.0%}" for count in (score.wrong, score.found, score.escalated)]
             print(
                 f"{kind:<14}{score.right:>4}/{score.asked:<3}{score.right / score.asked:>5.0%}{''.join(shares)}"
                 f"{statistics.median(times):>9.1f}{times[int(len(times) * 0.95)]:>9.1f}"

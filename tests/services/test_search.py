@@ -62,6 +62,17 @@ def test_a_question_finds_its_own_language_by_its_own_stems(index: HybridIndex) 
     assert found(index, "Wann öffnen Filialen?", 1, "de") == ["stunden"]
 
 
+def test_languages_that_share_an_analyzer_are_kept_apart(tmp_path: Path) -> None:
+    index = HybridIndex.open(tmp_path / "i", LETTERS)
+    index.upsert(
+        [document("nl", "# Munten\n\nDe automaat telt.", "nl"), document("it", "# Monete\n\nDe automaat.", "it")]
+    )
+    for language in ("nl", "it"):
+        first, second = index.search("automaat", LETTERS.embed("automaat"), 2, language)
+        assert (first.language, first.bm25 > 0.0) == (language, True)
+        assert second.language != language
+
+
 def test_where_its_own_language_has_nothing_another_may_answer(index: HybridIndex) -> None:
     assert found(index, "600 coins", 3, "fr")[0] in {each.id for each in BRANCH}
 
