@@ -30,6 +30,10 @@ class Stored:
     stored_at_s: float
 
 
+def place_of(stored: Stored) -> str:
+    return f"{stored.stream}:{stored.sequence}"
+
+
 class MemoryDelivery:
     """A message in a worker's hands; without a verdict within the ack wait it is delivered again."""
 
@@ -39,53 +43,27 @@ class MemoryDelivery:
         self.headers = stored.headers
         self.stored_at_s = stored.stored_at_s
         self.attempt = attempt
-        self.place = f"{stored.stream}:{stored.sequence}"
+        self.place = place_of(stored)
         self.id = stored.headers.get("Nats-Msg-Id", self.place)
         self._consumer = consumer
         self._stored = stored
-        self._timer: asyncio.TimerHandle | None = None
 
     async def ack(self) -> None:
-        self._end()
+        self._consumer.ended(self.place)
 
     async def term(self, reason: str) -> None:  # noqa: ARG002 - the dead letter says it
-        self._end()
+        self._consumer.ended(self.place)
 
     async def retry(self, after_s: float) -> None:
-        if self._is_mine():
-            self._wait(after_s)
+        self._consumer.deliver_again(self._stored, after_s)
 
     async def keep_alive(self) -> None:
-        if self._is_mine():
-            self._wait(self._consumer.ack_wait_s)
+        self._consumer.deliver_again(self._stored, self._consumer.ack_wait_s)
 
     def handed_out(self) -> MemoryDelivery:
         """The ack wait begins now."""
-        self._wait(self._consumer.ack_wait_s)
+        self._consumer.deliver_again(self._stored, self._consumer.ack_wait_s)
         return self
-
-    def _is_mine(self) -> bool:
-        """A late verdict on a delivery that was made anew since says nothing, as on the server."""
-        return self._consumer.current.get(self.place) == self.attempt
-
-    def _end(self) -> None:
-        if self._is_mine():
-            self._stop()
-            self._consumer.ended(self.place)
-
-    def _wait(self, wait_s: float) -> None:
-        self._stop()
-        if wait_s > 0:
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._again)
-        else:
-            self._again()
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _again(self) -> None:
-        self._consumer.deliver(self._stored, self.attempt + 1)
 
 
 class Consumer:
@@ -98,6 +76,7 @@ class Consumer:
         self.queue: asyncio.Queue[MemoryDelivery] = asyncio.Queue()
         self.current: dict[str, int] = {}
         """Place of every message that has no end yet → the attempt that is under way."""
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -113,10 +92,27 @@ class Consumer:
         self.idle.clear()
         self.queue.put_nowait(delivery)
 
+    def deliver_again(self, stored: Stored, after_s: float) -> None:
+        """Unless it came to its end; a verdict on an earlier attempt counts too, as on the server."""
+        place = place_of(stored)
+        if place not in self.current:
+            return
+        self._stop_waiting(place)
+        if after_s > 0:
+            loop = asyncio.get_running_loop()
+            self._timers[place] = loop.call_later(after_s, self.deliver_again, stored, 0.0)
+        else:
+            self.deliver(stored, self.current[place] + 1)
+
     def ended(self, place: str) -> None:
+        self._stop_waiting(place)
         self.current.pop(place, None)
         if not self.current:
             self.idle.set()
+
+    def _stop_waiting(self, place: str) -> None:
+        if timer := self._timers.pop(place, None):
+            timer.cancel()
 
 
 class MemoryInbox:
@@ -205,7 +201,7 @@ class MemoryHouse:
             raise Unreachable(f"no answer on {subject} within {timeout_s:g} s") from error
 
     async def respond(self, subject: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
-        """See `Wire`; peers take turns."""
+        """See `Wire`; of several peers the first answers."""
         self._responders.append((subject, answer))
 
     async def listen(self, subject: str, hear: Callable[[str, bytes], Awaitable[None]]) -> None:
@@ -268,7 +264,6 @@ class MemoryHouse:
     async def _answer(self, answers: list[Callable[[bytes], Awaitable[bytes]]], data: bytes) -> bytes:
         """Raises nothing: who fails to answer is reported, and the asker waits in vain."""
         if answers:
-            self._responders.append(self._responders.pop(0))
             try:
                 return await answers[0](data)
             except Exception as error:  # noqa: BLE001 - the error of another party, over there

@@ -344,6 +344,16 @@ class TestCrashes:
                 again = await mine.next(wait_s=5.0)
                 assert again.attempt > 1
 
+    async def test_a_late_ack_still_ends_a_message_that_was_delivered_again(self, open_rig: OpenRig) -> None:
+        async with open_rig(STAGE, ack_wait_s=0.2) as rig:
+            await ask(rig, asked("a"))
+            async with rig.house.subscribe(STAGE) as inbox:
+                first, second = await inbox.next(wait_s=5.0), await inbox.next(wait_s=5.0)
+                assert (first.attempt, second.attempt) == (1, 2)
+                await first.ack()
+                assert await inbox.next(wait_s=0.4) is None
+            await no_more_pending(rig, STAGE)
+
     async def test_a_verdict_ends_a_delivery_though_its_worker_leaves_at_once(self, open_rig: OpenRig) -> None:
         async with open_rig(STAGE, ack_wait_s=0.1) as rig:
             await ask(rig, asked("a"))
