@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -24,8 +25,24 @@ class Progress(Protocol):
 
 async def prepare_all(settings: Settings, sites: Sequence[str], pack: Pack, progress: Progress) -> None:
     """Prepare the hub and every site of this machine below `settings.state_dir`."""
-    for site in (HUB, *sites):
-        await asyncio.to_thread(prepare, msgspec.structs.replace(settings, site=site), pack, progress)
+    first, *others = [msgspec.structs.replace(settings, site=site) for site in sites]
+    await asyncio.to_thread(prepare, msgspec.structs.replace(settings, site=HUB), pack, progress)
+    await asyncio.to_thread(prepare, first, pack, progress)
+    for other in others:
+        await asyncio.to_thread(copy, first, other)
+        await asyncio.to_thread(prepare, other, pack, progress)
+
+
+def copy(ready: Settings, new: Settings) -> None:
+    """Spare a new site the work that another site of this machine has done; what is there already is left alone."""
+    source, target = Places(ready), Places(new)
+    if target.intent_head.exists():
+        return
+    target.home.mkdir(parents=True, exist_ok=True)
+    for tenant in new.tenants:
+        shutil.copytree(source.index(tenant), target.index(tenant), dirs_exist_ok=True)
+    for made in ("calibration", "intent_head"):
+        shutil.copy2(getattr(source, made), getattr(target, made))
 
 
 def prepare(settings: Settings, pack: Pack, progress: Progress) -> None:
