@@ -1,0 +1,141 @@
+"""What only a server can do to us, and what we make of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from acts import (
+    AFTER,
+    STAGE,
+    Script,
+    ask,
+    asked,
+    holds,
+    published,
+    texts,
+    working,
+)
+from rigs import OpenRig, until
+
+from brokers.base import TopologyMissing, Unreachable
+from brokers.publisher import NotStored, Publisher
+from brokers.worker import run
+from schemas import Message, Withheld
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
+class TestServer:
+    """What only a server can do to us."""
+
+    async def test_a_server_that_is_killed_in_mid_flow_loses_and_doubles_nothing(
+        self, open_server_rig: OpenRig
+    ) -> None:
+        async def answer(fact: Withheld) -> list[Message]:
+            return [published(fact.rid, fact.text)]
+
+        async with (
+            open_server_rig(STAGE, AFTER) as rig,
+            rig.peer() as other,
+            working(STAGE, Script(), rig.house),
+            working(AFTER, answer, other),
+        ):
+            asking = [asyncio.create_task(ask(rig, asked(f"q{n}"))) for n in range(200)]
+            await holds(rig, "ANSWERS", 20)
+            rig.server.kill()
+            await asyncio.sleep(0.1)
+            rig.server.start()
+            await asyncio.gather(*asking)
+            await holds(rig, "ANSWERS", 200)
+            assert await texts(rig, "ANSWERS") == sorted(f"q{n}" for n in range(200))
+            assert len(await rig.stored("PIPE")) == 200
+            assert not await rig.stored("DEAD")
+
+    async def test_what_is_published_while_the_server_is_down_is_stored_when_it_is_back(
+        self, open_server_rig: OpenRig
+    ) -> None:
+        async with open_server_rig() as rig:
+            rig.server.kill()
+            publishing = asyncio.create_task(rig.house.publish(asked("a"), id="a", headers={}))
+            await asyncio.sleep(0.2)
+            assert not publishing.done()
+            rig.server.start()
+            assert await publishing is True
+            assert await texts(rig, "ASKS") == ["a"]
+
+    @pytest.mark.parametrize("how", ["closed for good", "deaf"])
+    async def test_a_connection_that_nats_py_gave_up_is_mended(self, open_server_rig: OpenRig, how: str) -> None:
+        # What the server sent into the dead connection comes again after the ack wait, hence a short one.
+        async with open_server_rig(STAGE, ack_wait_s=1.0) as rig, working(STAGE, Script(), rig.house):
+            heard: list[str] = []
+
+            async def hear(subject: str, _: bytes) -> None:
+                heard.append(subject)
+
+            await rig.house.listen("live.answers.>", hear)
+            await ask(rig, asked("a"))
+            await holds(rig, "PIPE", 1)
+            if how == "deaf":
+                rig.house.link.client._reading_task.cancel()  # as after any error inside nats-py's parser
+            else:
+                await rig.house.link.client.close()  # as nats-py does itself when a credential expires
+            await ask(rig, asked("b"))
+            await holds(rig, "PIPE", 2)
+            await rig.house.publish(published("r1"), id="r1", headers={})
+
+            async def all_heard() -> bool:
+                return heard == ["live.answers.kiosk.r1"]
+
+            await until(all_heard)
+
+    async def test_a_missing_consumer_fails_loudly_and_says_what_to_do(self, open_server_rig: OpenRig) -> None:
+        async with open_server_rig() as rig:
+            with pytest.raises(TopologyMissing, match=r"consumer prefilter on stream ASKS.*tidegate topology apply"):
+                await run(STAGE, Script(), rig.house, asyncio.Event())
+            await rig.client.jetstream().delete_stream("ASKS")
+            with pytest.raises(TopologyMissing, match="stream ASKS"):
+                await run(STAGE, Script(), rig.house, asyncio.Event())
+
+    async def test_a_consumer_that_is_deleted_under_a_worker_ends_it_loudly(self, open_server_rig: OpenRig) -> None:
+        async with open_server_rig(STAGE) as rig:
+            job = asyncio.create_task(run(STAGE, Script(), rig.house, asyncio.Event()))
+            await ask(rig, asked("a"))
+            await holds(rig, "PIPE", 1)
+            await rig.client.jetstream().delete_consumer("ASKS", "prefilter")
+            with pytest.raises(ExceptionGroup) as caught:
+                await asyncio.wait_for(job, 10)
+            assert isinstance(caught.value.exceptions[0], TopologyMissing)
+
+    async def test_a_stream_that_refuses_a_message_says_why(self, open_server_rig: OpenRig) -> None:
+        async with open_server_rig() as rig:
+            jetstream = rig.client.jetstream()
+            config = (await jetstream.stream_info("ASKS")).config
+            config.max_msg_size = 256
+            await jetstream.update_stream(config)
+            with pytest.raises(NotStored, match="message size exceeds maximum"):
+                await rig.house.publish(asked("a", "long" * 100), id="a", headers={})
+
+    async def test_a_publish_that_no_stream_takes_gives_up_and_says_so(self, open_server_rig: OpenRig) -> None:
+        async with open_server_rig() as rig, Publisher.open(rig.house.link, give_up_s=0.3) as hasty:
+            with pytest.raises(TimeoutError, match="no stream holds this subject"):
+                await hasty.publish("elsewhere.kiosk.a", b"", {"Nats-Msg-Id": "a"})
+
+    async def test_a_server_that_is_not_there_is_unreachable(self, open_server_rig: OpenRig) -> None:
+        async with open_server_rig() as rig:
+            rig.server.kill()
+
+            async def is_down() -> bool:
+                return not rig.house.link.is_up
+
+            await until(is_down)
+            with pytest.raises(Unreachable):
+                await rig.house.request("ask", b"?", timeout_s=60.0)
+            with pytest.raises(Unreachable):
+                await rig.house.last("PIPE", "pipe.kiosk.withheld.a")
+            rig.server.start()
