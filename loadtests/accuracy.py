@@ -20,7 +20,6 @@ from services import reading, search
 from services.embedding import Embedder
 from services.packs import judge, load_pack
 from services.reading import Calibration, Reader
-from services.search.asking import sought
 
 K = 8
 MEASURED = ("answerable", "paraphrased", "language", "personal", "hub", "out_of_scope")
@@ -51,7 +50,7 @@ class Place:
 
     def ask(self, question: LabelledQuestion) -> tuple[Answer, list[str]]:
         """The answer, and the documents that were found for it."""
-        focus = sought(question.text)
+        focus = self.index.focus(question.text, question.language)
         passages = self.index.search(focus, self.embedder.embed(focus), K, question.language)
         answer = self.reader.answer(question.text, question.language, passages, self.index)
         return answer, [passage.document_id for passage in passages]

@@ -39,9 +39,14 @@ class Bridge:
     """
 
     def __init__(self) -> None:
-        self._loop = uvloop.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: deque[gevent.event.Event] = deque()
+        self._is_open = False
+
+    def _open(self) -> None:
+        """Not before the first call: Locust forks after it has read its file, and a thread does not survive a fork."""
+        self._is_open = True
+        self._loop = uvloop.new_event_loop()
         # One for all calls and never closed: a greenlet may be killed while its coroutine goes on to wake it.
         self._waker = gevent.get_hub().loop.async_()
         self._waker.start(self._wake)
@@ -49,6 +54,8 @@ class Bridge:
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine on the loop; this greenlet waits, the others go on. Raises what the coroutine raises."""
+        if not self._is_open:
+            self._open()
         outcome: Outcome[T] = Outcome()
         done = gevent.event.Event()
 
@@ -66,7 +73,8 @@ class Bridge:
 
     def close(self) -> None:
         """End the loop's thread; what still runs there is dropped."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._is_open:
+            self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

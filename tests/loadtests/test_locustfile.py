@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,7 +53,7 @@ async def responder(url: str, heard: list[Asked]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def streaming_site() -> AsyncIterator[str]:
+async def streaming_site(heard: list[dict[str, Any]]) -> AsyncIterator[str]:
     """A site's HTTP door: one chunk of content, then the answer with its evidence."""
     evidence = msgspec.to_builtins(await published())
     events = [
@@ -62,17 +64,13 @@ async def streaming_site() -> AsyncIterator[str]:
     head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # the load ends when it ends
             request = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:  # the load ended while a user connected
-            writer.close()
-            return
-        length = next(
-            int(line.split(b":")[1]) for line in request.splitlines() if line.lower().startswith(b"content-l")
-        )
-        assert json.loads(await reader.readexactly(length))["stream"] is True
-        writer.write((head + body).encode())
-        await writer.drain()
+            length = re.search(rb"(?i)content-length: (\d+)", request)
+            assert length is not None
+            heard.append(json.loads(await reader.readexactly(int(length[1]))))
+            writer.write((head + body).encode())
+            await writer.drain()
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
@@ -123,9 +121,11 @@ async def test_an_open_loop_asks_at_its_rate_whatever_the_answers_do(tmp_path: P
 
 
 async def test_the_http_user_records_the_first_content_and_the_whole_answer(tmp_path: Path) -> None:
-    async with streaming_site() as url:
+    heard: list[dict[str, Any]] = []
+    async with streaming_site(heard) as url:
         statistics = await locust(tmp_path, "HttpDoor", "--host", url)
 
+    assert all(body["stream"] for body in heard)
     assert statistics["ttft"]["num_requests"] == statistics["e2e"]["num_requests"] > 20
     assert statistics["ttft"]["num_failures"] == statistics["e2e"]["num_failures"] == 0
     assert 0 < statistics["ttft"]["total_response_time"] <= statistics["e2e"]["total_response_time"]
