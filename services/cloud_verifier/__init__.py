@@ -19,7 +19,6 @@ from services.embedding import Embedder
 from services.places import Places
 from services.reading import Calibration, Reader, read_by
 from services.search import Shelf
-from services.search.asking import sought
 
 __all__ = ["open"]
 
@@ -63,7 +62,7 @@ def find(
     index = shelf.index(escalated.tenant)
     if index is None:
         return (), ()
-    focus = sought(escalated.question.text)
+    focus = index.focus(escalated.question.text, escalated.question.language)
     passages = index.search(focus, embedder.embed(focus), k, escalated.question.language)
     return tuple(passages), (Artefact("index", f"hub/{escalated.tenant}", index.version),)
 

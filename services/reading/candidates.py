@@ -31,6 +31,10 @@ class UnitSource(Protocol):
 
     def rarity(self, term: str, language: str) -> float: ...
 
+    def holds(self, term: str, language: str) -> bool: ...
+
+    def focus(self, question: str, language: str) -> str: ...
+
 
 class Embeds(Protocol):
     @property
@@ -107,6 +111,13 @@ class Weigher:
             found = terms(self.sought.text, language)
             self._weights[language] = {term: self._source.rarity(term, language) for term in found}
         return self._weights[language]
+
+    def strange(self, language: str) -> float:
+        """The share of the question, weighted by rarity, that no document in `language` ever mentions."""
+        weights = self.weights(language)
+        total = sum(weights.values())
+        unsaid = sum(weight for term, weight in weights.items() if not self._source.holds(term, language))
+        return unsaid / total if total else 0.0
 
     def candidate(
         self, passage: Passage, unit: Unit, text: str, cosines: tuple[float, float], offset: int = 0

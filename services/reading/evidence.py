@@ -11,17 +11,18 @@ from services.search.keyword import terms
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Four numbers in 0 … 1, in the order of the calibration's weights.
+    """Five numbers in 0 … 1, in the order of the calibration's weights.
 
     `similarity`: cosine of the question and the best unit; `passage`: of the question and the passage that it stands
     in; `coverage`: share of the question's terms, by rarity, that the answer and its headings state; `margin`: lead of
-    the best unit over the best of another document.
+    the best unit over the best of another document; `strangeness`: share of the question that no document mentions.
     """
 
     similarity: float = 0.0
     passage: float = 0.0
     coverage: float = 0.0
     margin: float = 0.0
+    strangeness: float = 0.0
 
     def row(self) -> tuple[float, ...]:
         return msgspec.structs.astuple(self)
@@ -44,4 +45,5 @@ def evidence(weigh: Weigher, ranked: Sequence[Candidate], chosen: Sequence[Candi
         passage=best.nearness,
         coverage=covered(weigh.weights(language), stated),
         margin=min(1.0, max(0.0, best.score - rival)),
+        strangeness=weigh.strange(language),
     )

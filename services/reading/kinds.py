@@ -40,6 +40,11 @@ _ASKED: tuple[tuple[ValueKind, str], ...] = (
     ("count", r"how many|how often|wie ?viele|wie oft|combien de|cuántos|cuántas"),
     ("date", r"what date|which day|what day|wann |welchem tag|quel jour|qué día|deadline"),
 )
+_OPEN = re.compile(
+    r"\b(?:who|whom|whose|what|when|where|which|why|how|wer|wem|wen|was|wann|wo|wohin|woher|welche[mnrs]?|warum|wie"
+    r"|qui|que|quoi|quand|où|quel(?:le)?s?|comment|pourquoi|combien|quién(?:es)?|qué|cuándo|dónde|cuál(?:es)?|cómo"
+    r"|cuánt[oa]s?)\b"
+)
 _NUMBER_WORDS = (
     "one|two|three|four|five|six|seven|eight|nine|ten|twelve|fourteen|twenty|thirty|ein|eine|einen|zwei|drei|vier|fünf"
     "|sechs|sieben|acht|neun|zehn|un|une|deux|trois|quatre|cinq|sept|huit|dix|uno|una|dos|tres|cuatro|cinco|siete|ocho|diez"
@@ -90,6 +95,11 @@ _HELD: dict[ValueKind, re.Pattern[str]] = {
     "email": re.compile(r"[\w.+-]+@[\w-]+\.\w+"),
 }
 _PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _ASKED)
+
+
+def is_open(question: str) -> bool:
+    """Whether a question asks for something that it does not name itself, so that yes or no would be no answer."""
+    return _OPEN.search(question.lower()) is not None
 
 
 def kind_asked(question: str) -> ValueKind | None:

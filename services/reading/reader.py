@@ -8,7 +8,7 @@ from schemas import Answer, Check, Citation, Passage
 from services.reading.calibration import Calibration
 from services.reading.candidates import Candidate, Embeds, Sought, UnitSource, Weigher, candidates
 from services.reading.evidence import Evidence, evidence
-from services.search.asking import sought as asking_part
+from services.reading.kinds import is_open
 from services.search.keyword import terms
 
 MOST_UNITS = 3
@@ -58,12 +58,21 @@ class Reader:
         self, question: str, language: str, passages: Sequence[Passage], source: UnitSource
     ) -> tuple[list[Candidate], Evidence]:
         """The units to say, in the order of the document, and what speaks for them."""
-        focus = asking_part(question)
+        focus = source.focus(question, language)
         sought = Sought.of(focus, language, self._embedder.embed(focus))
         weigh = Weigher(sought, source)
         ranked = candidates(weigh, passages, source, self._embedder)
+        if is_open(question):
+            ranked = [each for each in ranked if says_more(each, question)]
         chosen = chosen_of(ranked) if ranked else []
         return chosen, evidence(weigh, ranked, chosen)
+
+
+def says_more(candidate: Candidate, question: str) -> bool:
+    """Whether the unit states anything that the question does not: repeating an open question does not answer it."""
+    language = candidate.passage.language
+    told = (candidate.spoken, *(said for _, _, said in candidate.context))
+    return not frozenset(terms(" ".join(told), language)) <= frozenset(terms(question, language))
 
 
 def chosen_of(ranked: Sequence[Candidate]) -> list[Candidate]:

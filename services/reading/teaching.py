@@ -13,7 +13,6 @@ from services.reading.candidates import Embeds
 from services.reading.evidence import Evidence
 from services.reading.reader import Reader
 from services.search import HybridIndex
-from services.search.asking import sought
 
 K = 8
 UTTERED_IN = "en"
@@ -54,7 +53,7 @@ def gathered(
     rows: list[Evidence] = []
     right: list[bool] = []
     for text, language, documents in questions:
-        focus = sought(text)
+        focus = index.focus(text, language)
         passages = index.search(focus, embedder.embed(focus), K, language)
         said, proof = reader.read(text, language, passages, index)
         rows.append(proof)

@@ -15,7 +15,6 @@ from services.embedding import Embedder
 from services.places import Places
 from services.retriever.handler import retrieve
 from services.search import Shelf
-from services.search.asking import sought
 
 __all__ = ["open"]
 
@@ -34,7 +33,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         index = shelf.index(tenant)
         if index is None:
             return (), None
-        focus = sought(text)
+        focus = index.focus(text, language)
         passages = index.search(focus, embedder.embed(focus), k, language)
         return tuple(passages), Artefact("index", tenant, index.version)
 

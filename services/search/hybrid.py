@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from schemas.pack import Document
 from schemas.question import Passage
+from services.search.asking import sought
 from services.search.chunking import Unit
 from services.search.fusion import fused
 from services.search.keyword import ANALYZERS, KeywordLeg
 from services.search.storage import IndexDamaged, IndexLocked, Manifest, Origin, Storage
+from services.search.thesaurus import Thesaurus
 from services.search.vectors import Matrix, VectorLeg
 from services.search.view import View, view_of
 from services.search.writer import Embeds, Writer
@@ -66,6 +68,7 @@ class HybridIndex:
         self._refreshing = threading.Lock()
         self._units: dict[tuple[str, str], Units] = {}
         self._writer = Writer(storage, self._keyword, embedder)
+        self._thesaurus = Thesaurus.load(storage.path)
         self._view = View.empty()
 
     @classmethod
@@ -124,6 +127,10 @@ class HybridIndex:
         """The ids of the live documents."""
         return frozenset(self._storage.manifest().documents)
 
+    def focus(self, question: str, language: str) -> str:
+        """What of a question is worth looking for, as the documents would put it; `search` and a reader take this."""
+        return self._thesaurus.worded(sought(question), language, lambda term: self._keyword.holds(term, language))
+
     def search(self, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
         """The k best passages for a question, best first, by reciprocal rank fusion of BM25 and cosine.
 
@@ -165,6 +172,10 @@ class HybridIndex:
                 self._units.clear()
             self._units[document_id, version] = found
         return found
+
+    def holds(self, term: str, language: str) -> bool:
+        """Whether any passage in `language` states the term."""
+        return self._keyword.holds(term, language)
 
     def rarity(self, term: str, language: str) -> float:
         """The inverse document frequency of a term among the passages in `language`."""

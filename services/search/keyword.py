@@ -105,6 +105,11 @@ class KeywordLeg:
         numbers = self._numbers([address for _, address in hits])
         return [(number, float(score)) for number, (score, _) in zip(numbers, hits, strict=True)]
 
+    def holds(self, term: str, language: str) -> bool:
+        """Whether any passage in `language` states the term."""
+        kind = field_language(language)
+        return any(self._searcher.doc_freq(f"{part}_{kind}", term) for part in ("body", "head"))
+
     def rarity(self, term: str, language: str) -> float:
         """BM25's inverse document frequency of a term, 0.0 for an empty index (Robertson & Zaragoza 2009, eq. 3.3)."""
         total = self._searcher.num_docs

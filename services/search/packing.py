@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from schemas.pack import Document, Pack, Scope
+from services.search import thesaurus
 from services.search.hybrid import HybridIndex
 from services.search.storage import Tombstone
 from services.search.writer import Embeds
@@ -22,6 +23,7 @@ def prepare(
     from the pack and are no longer in it are deleted; added ones are kept. What was deleted by hand stays deleted until
     the pack brings a new version. `progress(done, total)` is called for each document. Stops and goes on at any point.
     """
+    thesaurus.keep(path, pack.thesaurus)
     index = HybridIndex.open(path, embedder)
     manifest = index.manifest()
     wanted = [

@@ -23,9 +23,9 @@ from tests.services.corpus import BRANCH
 DOCUMENTS = {each.id: each for each in BRANCH}
 CALIBRATION = Calibration(
     features=FEATURES,
-    mean=(0.4, 0.4, 0.4, 0.1),
-    spread=(0.2, 0.2, 0.3, 0.1),
-    weights=(1.0, 1.0, 1.0, 1.0),
+    mean=(0.4, 0.4, 0.4, 0.1, 0.2),
+    spread=(0.2, 0.2, 0.3, 0.1, 0.2),
+    weights=(1.0, 1.0, 1.0, 1.0, -1.0),
     bias=0.0,
     made_from="",
 )
