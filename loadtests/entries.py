@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 from brokers import conf
@@ -23,11 +24,16 @@ RATE_REQUESTS = 400
 
 
 @contextlib.asynccontextmanager
-async def server() -> AsyncIterator[str]:
-    """The URL of one server with the product's own settings, room for two sides, and a store on disk."""
+async def server(*, syncs_each: bool = True) -> AsyncIterator[str]:
+    """The URL of one server with the product's own settings, room for two sides, and a store on disk.
+
+    Without `syncs_each` it syncs as nats-server does by default, every two minutes: the disk then bounds neither side.
+    """
     await asyncio.to_thread(SCRATCH.mkdir, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=SCRATCH) as directory:
         settings = conf.plain(chain.SITE, max_file_bytes=256 * conf.GIB)
+        if not syncs_each:
+            settings["jetstream"].pop("sync_interval")
         async with Server(chain.SITE, Path(directory), settings) as started:
             yield started.url
 
@@ -53,11 +59,11 @@ async def latency_blocks(repeats: int) -> AsyncIterator[Measurement]:
             yield block
 
 
-async def throughput_blocks(repeats: int) -> AsyncIterator[Measurement]:
+async def throughput_blocks(repeats: int, *, syncs_each: bool = False) -> AsyncIterator[Measurement]:
     """Requests answered per second with 64 in flight."""
     hops = await chain.hops()
     async with (
-        server() as url,
+        server(syncs_each=syncs_each) as url,
         ours.walked(url),
         faststream_chain.walked(url, hops),
         Asker.open(url, entrance(), "live.answers.>") as ask_us,
@@ -83,5 +89,12 @@ ENTRIES: tuple[Entry, ...] = (
         peer_name=f"FastStream 0.7: push subscribers, max_workers={IN_FLIGHT}",
         target=Target("≥", 2.0),
         blocks=throughput_blocks,
+    ),
+    Entry(
+        name="pipeline_throughput_vs_faststream_fsynced",
+        unit="requests/s",
+        peer_name=f"FastStream 0.7: push subscribers, max_workers={IN_FLIGHT}; every message fsynced on both sides",
+        target=Target("≥", 1.0),
+        blocks=partial(throughput_blocks, syncs_each=True),
     ),
 )

@@ -73,20 +73,23 @@ def steps() -> Iterator[Steps]:
 
 
 def show_tally(tally: Tally) -> None:
-    """Three small tables: what became of the questions, how right they were, where the time went."""
+    """Three small tables: what became of the questions, how right they were, where the time went.
+
+    `leaked` counts personal values of the questions that were found in clear in any file of any store or log.
+    """
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=100)
-    counts = Table(title="questions", title_justify="left")
-    for name in ("asked", "answered", "withheld", "abstained", "refused", "escalated", "lost", "duplicates", "dead"):
+    counts = Table(title="questions", title_justify="left", box=box.SIMPLE)
+    names = ("asked", "answered", "withheld", "abstained", "refused", "escalated", "lost", "duplicates", "dead")
+    for name in (*names, "leaked"):
         counts.add_column(name, justify="right")
-    counts.add_column("personal values found", justify="right")
-    names = [str(column.header) for column in counts.columns]
-    counts.add_row(*(str(getattr(tally, name.replace(" ", "_"))) for name in names))
+    counts.add_row(*(str(getattr(tally, name)) for name in names), str(tally.personal_values_found))
     console.print(counts)
 
-    right = Table(title="correct, by kind of question", title_justify="left")
+    right = Table(title="correct, by kind of question", title_justify="left", box=box.SIMPLE)
     right.add_column("kind")
     right.add_column("asked", justify="right")
     right.add_column("correct", justify="right")
@@ -95,7 +98,7 @@ def show_tally(tally: Tally) -> None:
         right.add_row(kind, str(row["asked"]), str(row["correct"]), f"{row['correct'] / row['asked']:.1%}")
     console.print(right)
 
-    times = Table(title="milliseconds", title_justify="left")
+    times = Table(title="milliseconds", title_justify="left", box=box.SIMPLE)
     times.add_column("")
     times.add_column("p50", justify="right")
     times.add_column("p95", justify="right")
