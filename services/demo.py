@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import click
@@ -33,35 +33,41 @@ async def run_demo(
 ) -> int:
     """0 when nothing was lost, doubled, buried or leaked; else 1."""
     pack = load_pack(Path(settings.pack_dir))
-    with steps() as progress:
-        await prepare_all(settings, sites, pack, progress)
-        progress.start(f"starting a hub and {len(sites)} sites")
-        started = deployed(settings, sites, per_stage=per_stage)
-        async with started as deployment:
-            progress.step()
+    async with AsyncExitStack() as stack:
+        with steps() as progress:
+            deployment = await stack.enter_async_context(started(settings, sites, pack, progress, per_stage=per_stage))
             counted = await ask_and_count(settings, pack, deployment, limit, progress)
-            progress.start("done")
-            if as_json:
-                click.echo(msgspec.json.encode(counted))
-            else:
-                show_tally(counted)
-            if stay:
-                await stay_up(deployment)
+        if as_json:
+            click.echo(msgspec.json.encode(counted))
+        else:
+            show_tally(counted)
+        if stay:
+            await stay_up(deployment)
     return 0 if counted.holds else 1
 
 
 async def run_up(settings: Settings, sites: Sequence[str], *, per_stage: bool, as_json: bool) -> int:
     """Keep a fleet up until cancelled."""
     pack = load_pack(Path(settings.pack_dir))
-    with steps() as progress:
-        await prepare_all(settings, sites, pack, progress)
-        progress.start(f"starting a hub and {len(sites)} sites")
-        async with deployed(settings, sites, per_stage=per_stage) as deployment:
-            progress.step()
-            if as_json:
-                click.echo(msgspec.json.encode(deployment.addresses))
-            await stay_up(deployment, say=not as_json)
+    async with AsyncExitStack() as stack:
+        with steps() as progress:
+            deployment = await stack.enter_async_context(started(settings, sites, pack, progress, per_stage=per_stage))
+        if as_json:
+            click.echo(msgspec.json.encode(deployment.addresses))
+        await stay_up(deployment, say=not as_json)
     return 0
+
+
+@asynccontextmanager
+async def started(
+    settings: Settings, sites: Sequence[str], pack: Pack, progress: Steps, *, per_stage: bool
+) -> AsyncIterator[Deployment]:
+    """A fleet with all that its sites need, up while the context lasts."""
+    await prepare_all(settings, sites, pack, progress)
+    progress.start(f"starting a hub and {len(sites)} sites", 1)
+    async with deployed(settings, sites, per_stage=per_stage) as deployment:
+        progress.step()
+        yield deployment
 
 
 async def stay_up(deployment: Deployment, *, say: bool = True) -> None:

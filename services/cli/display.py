@@ -24,7 +24,7 @@ class Quiet:
     """Not a terminal: one line per piece of work on stderr."""
 
     def start(self, what: str, total: int | None = None) -> None:
-        click.echo(what if total is None else f"{what} ({total})", err=True)
+        click.echo(what if total in (None, 1) else f"{what} ({total})", err=True)
 
     def step(self, detail: str = "") -> None:
         """Nothing per step."""
@@ -40,10 +40,14 @@ class Bars:
         self._progress = progress
         self._task: TaskID | None = None
 
-    def start(self, what: str, total: int | None = None) -> None:
+    def finish(self) -> None:
+        """Fill the bar of what was done last."""
         if self._task is not None:
             known = self._progress.tasks[-1].total
             self._progress.update(self._task, total=known or 1, completed=known or 1, detail="")
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self.finish()
         self._task = self._progress.add_task(what, total=total, detail="")
 
     def step(self, detail: str = "") -> None:
@@ -69,7 +73,9 @@ def steps() -> Iterator[Steps]:
         TextColumn("[dim]{task.fields[detail]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield Bars(progress)
+        bars = Bars(progress)
+        yield bars
+        bars.finish()
 
 
 def show_tally(tally: Tally) -> None:
@@ -81,7 +87,7 @@ def show_tally(tally: Tally) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=100)
+    console = Console(width=110)
     counts = Table(title="questions", title_justify="left", box=box.SIMPLE)
     names = ("asked", "answered", "withheld", "abstained", "refused", "escalated", "lost", "duplicates", "dead")
     for name in (*names, "leaked"):
