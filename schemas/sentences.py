@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 LANGUAGES = ("en", "de", "fr", "es")
 
 SENTENCES: dict[str, tuple[str, str, str, str]] = {
     "unsupported_language": (
-        "Sorry, I cannot help in this language yet. Please ask in English, German, French or Spanish.",
-        "Leider kann ich in dieser Sprache noch nicht helfen. Bitte fragen Sie auf Deutsch, Englisch, Französisch oder "
-        "Spanisch.",
-        "Désolé, je ne peux pas encore aider dans cette langue. Posez votre question en français, anglais, allemand ou "
-        "espagnol.",
-        "Lo siento, todavía no puedo ayudar en este idioma. Pregunte en español, inglés, alemán o francés.",
+        "Sorry, I cannot help in this language yet. I speak: {languages}.",
+        "Leider kann ich in dieser Sprache noch nicht helfen. Ich spreche: {languages}.",
+        "Désolé, je ne peux pas encore aider dans cette langue. Je parle : {languages}.",
+        "Lo siento, todavía no puedo ayudar en este idioma. Hablo: {languages}.",
     ),
     "unsafe": (
         "Sorry, I cannot help with this request.",
@@ -59,7 +59,11 @@ SENTENCES: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-def sentence(reason: str, language: str) -> str:
-    """The sentence for a reason of `Withheld`, in English where `language` is none of ours. Raises `KeyError`."""
+def sentence(reason: str, language: str, spoken: Sequence[str] = LANGUAGES) -> str:
+    """The sentence for a reason of `Withheld`, in English where `language` is none of ours. Raises `KeyError`.
+
+    `spoken` are the languages that the site speaks.
+    """
     texts = SENTENCES[reason]
-    return texts[LANGUAGES.index(language)] if language in LANGUAGES else texts[0]
+    text = texts[LANGUAGES.index(language)] if language in LANGUAGES else texts[0]
+    return text.format(languages=", ".join(spoken))

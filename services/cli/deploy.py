@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from services.cli.settings import CONFIG, JSON, SITE, default_pack, load, load_settings
+from services.cli.settings import CONFIG, JSON, SITE, load, load_settings
 
 if TYPE_CHECKING:
     from schemas.pack import Document
@@ -178,6 +178,3 @@ async def _plan_or_apply(site: str, config: Path | None, as_json: bool, *, apply
 
     changes: int = await plan_or_apply(load_settings(config, site=site), as_json=as_json, applying=applying)
     return changes
-
-
-__all__ = ["config", "default_pack", "index", "pack", "topology"]

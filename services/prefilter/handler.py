@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from schemas import Artefact, Asked, Fact, Message, Question, Reject, Screened, Withheld, Workload
+from schemas.sentences import LANGUAGES, sentence
 
 STAGE = "prefilter"
-
-SENTENCES: Mapping[str, Mapping[str, str]] = {
-    "unsupported_language": {
-        "en": "I cannot answer in this language. I speak: {languages}.",
-        "de": "In dieser Sprache kann ich nicht antworten. Ich spreche: {languages}.",
-        "fr": "Je ne peux pas répondre dans cette langue. Je parle : {languages}.",
-        "es": "No puedo responder en este idioma. Hablo: {languages}.",
-    },
-    "unsafe": {
-        "en": "I cannot help with that.",
-        "de": "Dabei kann ich nicht helfen.",
-        "fr": "Je ne peux pas vous aider pour cela.",
-        "es": "No puedo ayudar con eso.",
-    },
-    "unscreenable": {"en": "I could not read this request, so I did not pass it on."},
-    "forged_token": {"en": "The request holds something that only this site may write, so I did not pass it on."},
-}
 
 
 class Found(Protocol):
@@ -136,9 +120,8 @@ def withheld(
     asked: Asked, reason: str, *parts: Artefact, language: str = "", languages: Sequence[str] = ()
 ) -> Withheld:
     """`Withheld` with a sentence in the asker's language, or in English; it repeats nothing of what they said."""
-    spoken = SENTENCES[reason]
-    sentence = spoken.get(language) or spoken.get(asked.language[:2].lower()) or spoken["en"]
-    text = sentence.format(languages=", ".join(languages))
+    known = language if language in LANGUAGES else asked.language[:2].lower()
+    text = sentence(reason, known, languages)
     return _first_fact(asked, parts).followed_by(Withheld, reason=reason, stage=STAGE, language=language, text=text)
 
 

@@ -14,12 +14,13 @@ from intents_of_a_branch import INTENTS
 from brokers.settings import Settings
 from schemas import Artefact, Asked, Reject, Screened, Withheld, decode, encode
 from schemas.pack import Pack
+from schemas.sentences import sentence
 from services import prefilter
 from services.dlp import Finding
 from services.embedding import Embedder
 from services.places import Places
 from services.prefilter import intent
-from services.prefilter.handler import SENTENCES, Meant, Parts, Tongue, screen
+from services.prefilter.handler import Meant, Parts, Tongue, screen
 from services.sealing import closed
 from services.vault import Vault, asker_digest, site_key, tokens_in
 
@@ -142,10 +143,10 @@ async def test_it_is_withheld(name: str, reason: str, request_: Asked, changed: 
 
 async def test_the_refusal_speaks_the_asker_s_language_where_it_can() -> None:
     unsafe = await screened_by(asked(), Meant("harm", 0.9, 0.9, "assist"), Tongue("de", True))
-    assert unsafe.text == SENTENCES["unsafe"]["de"]
+    assert unsafe.text == sentence("unsafe", "de")
     foreign = await screened_by(asked(), tongue=Tongue("it", False))
     assert foreign.language == "it"
-    assert foreign.text == "I cannot answer in this language. I speak: en, de, fr, es."
+    assert foreign.text == "Sorry, I cannot help in this language yet. I speak: en, de, fr, es."
 
 
 async def test_one_below_the_threshold_passes() -> None:
