@@ -1,17 +1,12 @@
-"""One process from start to end: ready when all is open, drained on the first signal, dead on the second."""
+"""One process from start to end: ready when all is open, closed in reverse, failed when a part of it fails."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,7 +23,6 @@ from schemas import Asked, Message, Question, Screened
 
 pytestmark = pytest.mark.anyio
 
-HERE = Path(__file__).parent
 QUESTION = Question(text="?", language="en", intent="cards", intent_confidence=1.0)
 story: list[str] = []
 
@@ -227,101 +221,3 @@ async def test_a_stage_that_fails_takes_the_process_with_it(tmp_path: Path) -> N
     assert story[-1] == "house closes"
     assert "gateway closes" in story
     assert not running.ready.exists()
-
-
-SERVED = """
-import asyncio, sys
-from contextlib import asynccontextmanager
-from brokers.lifecycle import serve, start
-from brokers.memory import MemoryHouse
-from brokers.settings import Settings
-
-@asynccontextmanager
-async def house(settings):
-    yield MemoryHouse(settings.site)
-    if "stubborn" in sys.argv:
-        await asyncio.Event().wait()
-
-parent = int(sys.argv[2]) if sys.argv[2].isdigit() else None
-start(serve([], Settings(state_dir=sys.argv[1]), open_house=house, name="all", parent=parent))
-"""
-PARENT = f"""
-import os, subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", {SERVED!r}, sys.argv[1], str(os.getpid())])
-print(child.pid, flush=True)
-sys.stdin.read()
-os._exit(1)
-"""
-
-
-@contextlib.contextmanager
-def a_process(code: str, *args: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *args],
-        cwd=HERE.parents[1],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_drains_and_ends_well(tmp_path: Path, number: signal.Signals) -> None:
-    with a_process(SERVED, str(tmp_path), "free") as process:
-        wait_for(ready_file(Settings(state_dir=str(tmp_path)), "all").exists)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=10)
-    assert process.returncode == 0
-    assert [json.loads(line)["action"] for line in errors.splitlines()] == ["ready", "draining", "closed"]
-    assert not ready_file(Settings(state_dir=str(tmp_path)), "all").exists()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_second_signal_kills(tmp_path: Path, number: signal.Signals) -> None:
-    ready = ready_file(Settings(state_dir=str(tmp_path)), "all")
-    with a_process(SERVED, str(tmp_path), "stubborn") as process:
-        wait_for(ready.exists)
-        process.send_signal(number)
-        wait_for(lambda: not ready.exists())
-        assert process.poll() is None
-        process.send_signal(number)
-        process.communicate(timeout=10)
-    assert process.returncode == -number
-
-
-def test_a_process_does_not_outlive_the_parent_that_asked_for_it(tmp_path: Path) -> None:
-    ready = ready_file(Settings(state_dir=str(tmp_path)), "all")
-    with a_process(PARENT, str(tmp_path)) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        wait_for(ready.exists)
-        parent.kill()
-        wait_for(lambda: not is_alive(child))
-    assert not ready.exists()
-
-
-def test_a_process_whose_parent_is_gone_already_ends_at_once(tmp_path: Path) -> None:
-    with a_process(SERVED, str(tmp_path), "999999999") as process:
-        process.communicate(timeout=10)
-    assert process.returncode == 0
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
