@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import nats
+import pytest
 
 from brokers.base import House
 from brokers.jetstream import JetStreamHouse
@@ -31,12 +32,16 @@ from schemas import (
     Published,
     Question,
     Receipt,
+    Refused,
     Reject,
     Retrieved,
     Routed,
     Screened,
     Withheld,
+    decode,
+    encode,
 )
+from schemas.subjects import ASK
 from services.gateway.door import Door
 from services.gateway.http_door import all_metrics, open_http_door
 from services.gateway.nats_door import open_nats_door
@@ -188,3 +193,35 @@ async def work(house: House, stage: Stage, handle: Callable[[Any], Any]) -> None
             delivery = await inbox.next()
             if delivery is not None:
                 group.create_task(settle(stage, handle, delivery, house))
+
+
+async def http_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """The body of a fixture: a site with short waits behind its HTTP door."""
+    state = tmp_path_factory.mktemp("site")
+    async with site(state, http=True, grace_s=0.2, heartbeat_s=0.05, body_timeout_s=0.3) as running:
+        yield running
+
+
+def at_rest(open_site: Site) -> Site:
+    """The body of a fixture: the module's site, with nobody asking and nothing asked yet."""
+    open_site.may_answer.clear()
+    open_site.arrivals = asyncio.Queue()
+    return open_site
+
+
+async def nats_site(tmp_path: Path) -> AsyncIterator[Site]:
+    """The body of a fixture: a site with short waits behind its NATS door alone."""
+    async with site(tmp_path, grace_s=0.2) as running:
+        yield running
+
+
+def asked(text: str = "When do you open?", **fields: Any) -> Asked:
+    return Asked(tenant="kiosk", **{"text": text, "asker": "ada", **fields})
+
+
+async def ask(running: Site, request: Asked | bytes, form: Any = encode) -> Published | Refused:
+    """What the NATS door replies."""
+    data = request if isinstance(request, bytes) else form(request)
+    reply = await running.house.request(ASK, data, timeout_s=5.0)
+    said: Published | Refused = decode(reply, Published, Refused)
+    return said

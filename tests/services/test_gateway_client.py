@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import openai
 import pytest
-from gateway_site import EMAIL, Site, site
+from gateway_site import EMAIL, Site, at_rest, http_site, site
 from structlog.testing import capture_logs
 
 from schemas import Published
@@ -18,21 +18,8 @@ from schemas import Published
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
 JSON = {"content-type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-async def open_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    state = tmp_path_factory.mktemp("site")
-    async with site(state, http=True, grace_s=0.2, heartbeat_s=0.05, body_timeout_s=0.3) as running:
-        yield running
-
-
-@pytest.fixture
-def running(open_site: Site) -> Site:
-    """The module's site, with nobody asking and nothing asked yet."""
-    open_site.may_answer.clear()
-    open_site.arrivals = asyncio.Queue()
-    return open_site
+open_site = pytest.fixture(http_site, scope="module")
+running = pytest.fixture(at_rest)
 
 
 @pytest.fixture

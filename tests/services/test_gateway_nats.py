@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from gateway_site import Site, site
+from gateway_site import Site, ask, asked, nats_site, site
 from structlog.testing import capture_logs
 
 from schemas import Asked, Published, Refused, decode, encode, encode_json
@@ -19,23 +18,7 @@ from services.gateway.door import Door
 from services.vault import asker_digest
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path, grace_s=0.2) as running:
-        yield running
-
-
-def asked(text: str = "When do you open?", **fields: Any) -> Asked:
-    return Asked(tenant="kiosk", **{"text": text, "asker": "ada", **fields})
-
-
-async def ask(running: Site, request: Asked | bytes, form: Any = encode) -> Published | Refused:
-    data = request if isinstance(request, bytes) else form(request)
-    reply = await running.house.request(ASK, data, timeout_s=5.0)
-    said: Published | Refused = decode(reply, Published, Refused)
-    return said
+running = pytest.fixture(nats_site)
 
 
 @pytest.mark.parametrize("form", [encode, encode_json])

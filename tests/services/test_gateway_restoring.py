@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from gateway_site import EMAIL, Site, site
+from gateway_site import EMAIL, Site, ask, asked, nats_site
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas import Asked, Published, Receipt, Refused, decode, encode, encode_json
-from schemas.subjects import ANSWERS, ASK
+from schemas import Published, Receipt, decode, encode, encode_json
+from schemas.subjects import ANSWERS
 from services.gateway import openai_api
 from services.gateway.restoring import restored
 from services.vault import TOKEN, Vault
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path, grace_s=0.2) as running:
-        yield running
-
-
-def asked(text: str = "When do you open?", **fields: Any) -> Asked:
-    return Asked(tenant="kiosk", **{"text": text, "asker": "ada", **fields})
-
-
-async def ask(running: Site, request: Asked | bytes, form: Any = encode) -> Published | Refused:
-    data = request if isinstance(request, bytes) else form(request)
-    reply = await running.house.request(ASK, data, timeout_s=5.0)
-    said: Published | Refused = decode(reply, Published, Refused)
-    return said
+running = pytest.fixture(nats_site)
 
 
 @pytest.mark.parametrize("form", [encode, encode_json])
