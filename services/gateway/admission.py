@@ -33,7 +33,7 @@ def _fault_of_schema(asked: Asked) -> Refused | None:
         return refuse("missing_schema", asked.rid) if asked.workload == "extract" else None
     try:
         msgspec.json.decode(asked.schema, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return refuse("bad_schema", asked.rid, fault=str(error)[:FAULT_CHARS])
     return None
 
