@@ -83,10 +83,15 @@ class JetStreamHouse:
         return bytes(reply.data)
 
     async def respond(self, subject: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
-        """See `Wire`. An error of `answer` goes to the loop's exception handler, and the asker waits in vain."""
+        """See `Wire`. An error of `answer` goes to the loop's exception handler, and the asker waits in vain.
+
+        What was published without an address for the answer is taken in all the same.
+        """
 
         async def reply_to(msg: Msg) -> None:
-            await self.link.send(msg.reply, await answer(msg.data))
+            answered = await answer(msg.data)
+            if msg.reply:
+                await self.link.send(msg.reply, answered)
 
         async def hear(msg: Msg) -> None:
             task = asyncio.create_task(reply_to(msg))
