@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from schemas import Escalated, Later, Message, Verified, Withheld
 
 ASK_AGAIN_S = 0.5
+LAST_TRY_S = 0.05
+"""What the hub is given when the time is up already: a verdict that it remembers is here by then."""
 _TRIES = 8
 
 AskHub = Callable[[Escalated, float], Awaitable[Verified]]
@@ -14,17 +16,19 @@ AskHub = Callable[[Escalated, float], Awaitable[Verified]]
 
 
 async def hurry(escalated: Escalated, *, ask_hub: AskHub, clock: Callable[[], float]) -> list[Message]:
-    """The hub's verdict; while it cannot be reached, `Later` until the deadline has passed, then Withheld.
+    """The hub's verdict; while it cannot be reached, `Later` until the time is up, then Withheld.
 
-    `clock` gives Unix time in seconds. The durable lane goes on beside it and may still answer first. Half a second
-    lies between tries, longer where more than four seconds are left, so that the stage's tries last to the deadline.
+    `clock` gives Unix time in seconds. The time is up before the deadline, by the publisher's share of the budget, so
+    that the asker hears of it in time. The durable lane goes on beside it and may still answer first. Half a second
+    lies between tries, longer where more than four seconds are left, so that the stage's tries last to the end.
     A try takes half of what is left, so that one that a dying link swallowed is not the last; the hub computes once.
     """
-    left_s = escalated.deadline_at_ms / 1000 - clock()
+    due_s = (escalated.deadline_at_ms - escalated.plan.shares_ms.get("publisher", 0.0)) / 1000
+    left_s = due_s - clock()
     try:
-        return [await ask_hub(escalated, max(ASK_AGAIN_S, min(left_s, 1.0), left_s / 2))]
+        return [await ask_hub(escalated, max(LAST_TRY_S, min(left_s, 1.0), left_s / 2))]
     except ConnectionError as error:
-        left_s = escalated.deadline_at_ms / 1000 - clock()
+        left_s = due_s - clock()
         if left_s > 0:
             after_s = min(left_s, max(ASK_AGAIN_S, left_s / _TRIES))
             raise Later(f"the cloud cannot be reached: {error}", after_s) from error

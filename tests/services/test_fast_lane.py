@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from brokers.base import Unreachable
@@ -50,6 +51,28 @@ async def test_the_tries_of_the_stage_last_to_the_longest_deadline(budget_s: int
             break
     assert isinstance(outcome, Withheld)
     assert tries <= FAST_LANE.retry.attempts
+
+
+@pytest.mark.parametrize("budget_s", [0.5, 1.0, 1.5, 2.0, 4.0, 60.0])
+async def test_a_hub_that_swallows_every_question_makes_no_abstention_late(budget_s: float) -> None:
+    plan = msgspec.structs.replace(QUESTION.plan, shares_ms={"publisher": max(50.0, 50.0 * budget_s)})
+    question = msgspec.structs.replace(QUESTION, plan=plan)
+    now_s = 5.0 - budget_s
+
+    async def swallow(_: Escalated, timeout_s: float) -> Verified:
+        nonlocal now_s
+        now_s += timeout_s
+        raise Unreachable("no answer")
+
+    while True:
+        try:
+            (outcome,) = await hurry(question, ask_hub=swallow, clock=lambda: now_s)  # noqa: B023
+        except Later as later:
+            now_s += later.after_s
+        else:
+            break
+    assert isinstance(outcome, Withheld)
+    assert now_s <= 5.0 + 1e-6
 
 
 async def test_past_the_deadline_the_question_is_withheld_with_its_plan() -> None:
