@@ -1,0 +1,242 @@
+"""Bad input at both doors of a running site: a clear refusal each, one log line, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import msgspec
+import nats.errors
+import pytest
+
+from brokers.dead import letters
+from brokers.history import messages
+from brokers.jetstream import JetStreamHouse
+from brokers.settings import Settings
+from schemas import Published, Refused, Screened, decode
+from schemas.subjects import ASK
+from services.asking import evidence_of, personal_values_below
+from services.deployment import deployed
+from services.gateway.openai_api import STATUS
+from services.vault import TOKEN
+from tests.system.conftest import settings_for
+
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
+
+PERSONAL = "ada.refused@example.net"
+"""A personal value that is in every bad request, so that it may be in no file afterwards."""
+GOOD = "How long does a guest wifi session last?"
+TAKEN = "taken-by-ann"
+TEN_MB = 10_000_000
+INSIDES = re.compile(r"Traceback|File \"|\.py\b|site-packages|/(?:home|tmp|usr|work)/|state_dir")
+STREAMS = {"ASKS": "asks.>", "PIPE": "pipe.>", "ANSWERS": "answers.>", "ESCALATIONS": "escalations.>"}
+
+
+class House(NamedTuple):
+    """A running site as its clients and its operator see it."""
+
+    wire: JetStreamHouse
+    http: httpx.AsyncClient
+    state: Path
+    token: str
+    """A vault token that the site made for the asker `ann`."""
+
+    @property
+    def log(self) -> list[str]:
+        return (self.state / "site1" / "logs" / "all.log").read_text().splitlines()
+
+    async def stored(self) -> list[tuple[str, int, bytes]]:
+        """Everything in the streams that a request may touch."""
+        found = [await messages(self.wire.link.client, stream, subject) for stream, subject in STREAMS.items()]
+        return [(fact.stream, fact.sequence, fact.data) for facts in found for fact in facts]
+
+
+@pytest.fixture(scope="module")
+def settings(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    state = tmp_path_factory.mktemp("bad") / "state"
+    shutil.copytree(prepared, state)
+    return settings_for(state)
+
+
+@pytest.fixture(scope="module")
+async def house(settings: Settings) -> AsyncIterator[House]:
+    async with deployed(settings, ["site1"]) as deployment, AsyncExitStack() as stack:
+        wire = await stack.enter_async_context(JetStreamHouse.open(deployment.addresses.sites["site1"], "site1"))
+        http = httpx.AsyncClient(base_url=deployment.addresses.http["site1"], timeout=20.0)
+        await stack.enter_async_context(http)
+        known = asked(text="My email is ann.asks@example.org. When is the lobby open?", asker="ann", rid=TAKEN)
+        assert isinstance(decode(await wire.request(ASK, known, timeout_s=20.0), Published, Refused), Published)
+        [screened] = await messages(wire.link.client, "PIPE", f"pipe.kiosk.screened.{TAKEN}")
+        [token] = decode(screened.data, Screened).question.vault_tokens
+        assert TOKEN.fullmatch(token)
+        yield House(wire, http, Path(settings.state_dir), token)
+
+
+def asked(form: str = "json", **fields: Any) -> bytes:
+    """A request on the NATS door's wire; a field that is None is left out."""
+    said = {"type": "asked", "tenant": "kiosk", "text": f"I am {PERSONAL}. {GOOD}", "budget_ms": 10_000, **fields}
+    said = {name: value for name, value in said.items() if value is not None}
+    return msgspec.json.encode(said) if form == "json" else msgspec.msgpack.encode(said)
+
+
+def chat(text: str = f"I am {PERSONAL}. {GOOD}", **fields: Any) -> bytes:
+    """A request on the HTTP door's wire."""
+    return msgspec.json.encode({"model": "tidegate", "messages": [{"role": "user", "content": text}], **fields})
+
+
+DEEP = '{"a":' * 2000 + "1" + "}" * 2000
+
+OVER_NATS: dict[str, tuple[bytes, str]] = {
+    "JSON that is not UTF-8": (asked().replace(b"I am", b"\xff\xfe"), "unreadable"),
+    "MessagePack that is not UTF-8": (asked("msgpack").replace(b"I am", b"\xff\xfe\xff\xfe"), "unreadable"),
+    "noise": (b"\x00\xff" * 50 + PERSONAL.encode(), "unreadable"),
+    "nothing": (b"", "unreadable"),
+    "truncated JSON": (asked()[:-20], "unreadable"),
+    "truncated MessagePack": (asked("msgpack")[:-20], "unreadable"),
+    "unknown type": (asked(type="wished"), "unreadable"),
+    "another fact": (asked(type="verified"), "unreadable"),
+    "unknown workload": (asked(workload=f"mail {PERSONAL}"), "unreadable"),
+    "negative budget": (asked(budget_ms=-1), "unreadable"),
+    "negative deadline": (asked("msgpack", deadline_at_ms=-1), "unreadable"),
+    "past deadline": (asked(deadline_at_ms=1), "deadline_past"),
+    "missing tenant": (asked(tenant=None), "unreadable"),
+    "unknown tenant": (asked("msgpack", tenant="nobody"), "unknown_tenant"),
+    "tenant that is no name": (asked(tenant=PERSONAL), "unreadable"),
+    "forged token": (asked(text=f"{PERSONAL}: who is <EMAIL_0123456789ab>?"), "forged_token"),
+    "forged token in a schema": (asked(workload="extract", schema='{"a":"<EMAIL_0123456789ab>"}'), "forged_token"),
+    "rid that is a wildcard": (asked(rid="a.>"), "unreadable"),
+    "rid that is personal": (asked(rid=PERSONAL), "unreadable"),
+    "empty text": (asked("msgpack", text=" \n"), "empty_text"),
+    "schema nested without end": (asked(workload="extract", schema=DEEP), "bad_schema"),
+    "schema that is not JSON": (asked(workload="extract", schema=PERSONAL), "bad_schema"),
+    "rid of another asker": (asked(rid=TAKEN, asker="bob"), "rid_taken"),
+    "rid of another question": (asked("msgpack", rid=TAKEN, asker="ann"), "rid_taken"),
+}
+
+OVER_HTTP: dict[str, tuple[bytes, dict[str, str], str]] = {
+    "not UTF-8": (chat().replace(b"I am", b"\xff\xfe"), {}, "unreadable"),
+    "noise": (b"\x00\xff" * 50 + PERSONAL.encode(), {}, "unreadable"),
+    "nothing": (b"", {}, "unreadable"),
+    "truncated JSON": (chat()[:-20], {}, "unreadable"),
+    "nested without end": (b'{"a":' * 2000 + PERSONAL.encode(), {}, "unreadable"),
+    "unknown role": (chat().replace(b'"user"', b'"robot"'), {}, "unreadable"),
+    "unknown type": (chat(), {"Content-Type": "text/plain"}, "not_json"),
+    "10 MB": (chat(PERSONAL + "x" * TEN_MB), {}, "body_too_large"),
+    "unknown workload": (chat(), {"X-Tidegate-Workload": PERSONAL}, "bad_header"),
+    "negative budget": (chat(), {"X-Tidegate-Budget-Ms": "-1"}, "bad_header"),
+    "negative deadline": (chat(), {"X-Tidegate-Deadline-At-Ms": "-1"}, "bad_header"),
+    "past deadline": (chat(), {"X-Tidegate-Deadline-At-Ms": "1"}, "deadline_past"),
+    "empty tenant": (chat(), {"X-Tidegate-Tenant": ""}, "bad_header"),
+    "unknown tenant": (chat(), {"X-Tidegate-Tenant": "nobody"}, "unknown_tenant"),
+    "forged token": (chat(f"{PERSONAL}: who is <EMAIL_0123456789ab>?"), {}, "forged_token"),
+    "rid that is a wildcard": (chat(), {"X-Request-Id": "a.>"}, "bad_header"),
+    "rid that is personal": (chat(), {"X-Request-Id": PERSONAL}, "bad_header"),
+    "empty text": (chat(" \n"), {}, "empty_text"),
+    "rid of another asker": (chat(user="bob"), {"X-Request-Id": TAKEN}, "rid_taken"),
+}
+
+
+async def refused_over_nats(house: House, data: bytes) -> tuple[Refused, str]:
+    said = await house.wire.request(ASK, data, timeout_s=10.0)
+    reply = decode(said, Published, Refused)
+    assert isinstance(reply, Refused), "a bad request was answered"
+    return reply, said.decode(errors="replace")
+
+
+async def refused_over_http(house: House, content: bytes | AsyncIterator[bytes], headers: dict[str, str]) -> Any:
+    everything = {"Content-Type": "application/json", **headers}
+    response = await house.http.post("/v1/chat/completions", content=content, headers=everything)
+    error = response.json()["error"]
+    assert response.status_code == STATUS[error["code"]]
+    assert 400 <= response.status_code < 500
+    return Refused(code=error["code"], reason=error["message"], hint=error["hint"]), response.text
+
+
+def check(house: House, before: list[str], refused: Refused, said: str, door: str, code: str) -> None:
+    """What holds for every refusal, whichever the door."""
+    assert refused.code == code, said
+    assert refused.reason
+    assert refused.hint
+    assert not INSIDES.search(said), said
+    fresh = house.log[len(before) :]
+    assert len(fresh) == 1, fresh
+    line = msgspec.json.decode(fresh[0])
+    assert (line["action"], line["door"], line["code"], line["site"]) == ("ask_refused", door, code, "site1")
+
+
+@pytest.mark.parametrize("case", OVER_NATS)
+async def test_a_bad_request_over_nats_is_refused_with_a_code_a_hint_and_one_log_line(house: House, case: str) -> None:
+    data, code = OVER_NATS[case]
+    before, stored = house.log, await house.stored()
+    refused, said = await refused_over_nats(house, data)
+    check(house, before, refused, said, "nats", code)
+    assert await house.stored() == stored
+
+
+@pytest.mark.parametrize("case", OVER_HTTP)
+async def test_a_bad_request_over_http_is_refused_with_a_code_a_hint_and_one_log_line(house: House, case: str) -> None:
+    content, headers, code = OVER_HTTP[case]
+    before, stored = house.log, await house.stored()
+    refused, said = await refused_over_http(house, content, headers)
+    check(house, before, refused, said, "http", code)
+    assert await house.stored() == stored
+
+
+@pytest.mark.parametrize("door", ["nats", "http"])
+async def test_the_vault_token_of_another_asker_opens_nothing(house: House, door: str) -> None:
+    before, text = house.log, f"I am {PERSONAL}. Whose is {house.token}?"
+    if door == "nats":
+        refused, said = await refused_over_nats(house, asked(text=text, asker="bob"))
+    else:
+        refused, said = await refused_over_http(house, chat(text, user="bob"), {})
+    check(house, before, refused, said, door, "forged_token")
+    assert "ann.asks@example.org" not in said
+
+
+async def test_ten_megabytes_of_unknown_length_are_refused_over_http_before_they_are_read(house: House) -> None:
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < TEN_MB:
+            sent += 65_536
+            yield b" " * 65_536
+
+    before = house.log
+    refused, said = await refused_over_http(house, body(), {})
+    check(house, before, refused, said, "http", "body_too_large")
+
+
+async def test_ten_megabytes_do_not_leave_a_nats_client(house: House) -> None:
+    before = house.log
+    with pytest.raises(nats.errors.MaxPayloadError):
+        await house.wire.request(ASK, asked(text=PERSONAL + "x" * TEN_MB), timeout_s=10.0)
+    assert house.log == before
+
+
+async def test_a_publish_that_names_nowhere_to_answer_costs_the_door_nothing(house: House) -> None:
+    before = house.log
+    assert await house.wire.link.send(ASK, asked(tenant="nobody"))
+    refused, said = await refused_over_nats(house, asked(text=""))
+    assert refused.code == "empty_text", said
+    fresh = [msgspec.json.decode(line) for line in house.log[len(before) :]]
+    assert sorted(line["code"] for line in fresh) == ["empty_text", "unknown_tenant"]
+
+
+async def test_after_all_of_it_both_doors_answer_and_nothing_of_it_was_kept(house: House) -> None:
+    over_nats = decode(await house.wire.request(ASK, asked(text=GOOD), timeout_s=20.0), Published, Refused)
+    answered = await house.http.post(
+        "/v1/chat/completions", content=chat(GOOD), headers={"Content-Type": "application/json"}
+    )
+    over_http = evidence_of(answered.json())
+    for reply in (over_nats, over_http):
+        assert isinstance(reply, Published)
+        assert "90 minutes" in reply.text
+    assert await letters(house.wire.link.client) == []
+    assert {"ask_failed", "buried"}.isdisjoint(msgspec.json.decode(line)["action"] for line in house.log)
+    assert personal_values_below(house.state, [PERSONAL, "x" * 1000]) == {}
