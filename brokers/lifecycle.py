@@ -71,6 +71,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
         watch = telemetry or stack.enter_context(telemetry_room.opened(settings))
+        stack.enter_context(_unhandled(watch))
         if parent is not None:
             await stack.enter_async_context(_guarded(parent, stop))
         house = await stack.enter_async_context(open_house(settings))
@@ -88,6 +89,22 @@ async def serve(
             watch.log.info("draining", process=name, grace_s=settings.grace_s)
             drain.set()
         watch.log.info("closed", process=name)
+
+
+@contextmanager
+def _unhandled(watch: Telemetry) -> Iterator[None]:
+    """Log an error that nobody waits for like any other: asyncio's own way quotes its message, and so a request."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+
+    def tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        watch.log.error("unhandled_error", what=context["message"], exc_info=context.get("exception"))
+
+    loop.set_exception_handler(tell)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(before)
 
 
 def resolve(stage: Stage) -> Root:

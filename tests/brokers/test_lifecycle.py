@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from brokers.base import House, Unreachable
+from brokers.base import House, Unreachable, report
 from brokers.lifecycle import BadStage, ready_file, serve
 from brokers.memory import MemoryHouse
 from brokers.settings import Settings
@@ -145,6 +145,19 @@ async def test_everything_opens_in_order_and_closes_in_reverse(tmp_path: Path) -
     ]
     actions = [json.loads(line)["action"] for line in running.log.getvalue().splitlines()]
     assert actions == ["ready", "draining", "closed"]
+
+
+async def test_an_error_that_nobody_waits_for_is_one_line_that_quotes_nobody(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    task = asyncio.create_task(running.serve(stage("open_screening")))
+    await running.until_ready()
+    report(ValueError("my card is 4111 1111 1111 1111"), "a request was not answered")
+    running.stop.set()
+    await task
+    [line] = [line for line in running.log.getvalue().splitlines() if b"unhandled_error" in line]
+    said = json.loads(line)
+    assert (said["what"], said["error"]) == ("a request was not answered", "ValueError")
+    assert b"4111" not in running.log.getvalue()
 
 
 async def test_what_is_in_flight_when_told_to_stop_is_finished(tmp_path: Path) -> None:
