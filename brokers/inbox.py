@@ -118,9 +118,10 @@ class StandingPull:
             watchdog.cancel()
             self._link.heals.remove(self._restart)
             self._is_leaving = True
+            # First no more interest: as long as the server knows of the pull, it gives it what is handed back.
+            await self._link.unsubscribe(interest)
             while self.ready:
                 await self.ready.popleft().retry(0.0)
-            await self._link.unsubscribe(interest)  # hears out what is on its way, for `_hear` to hand back
 
     async def top_up(self, taking: int = 0) -> None:
         """Ask for more when half of the batch is used up; `taking` deliveries are about to leave."""
@@ -150,12 +151,8 @@ class StandingPull:
             await self._hear_status(msg)
             return
         self._outstanding = max(0, self._outstanding - 1)
-        delivery = JetStreamDelivery(self._link, msg)
-        if self._is_leaving:
-            await delivery.retry(0.0)
-        else:
-            self.ready.append(delivery)
-            self._woken()
+        self.ready.append(JetStreamDelivery(self._link, msg))
+        self._woken()
 
     async def _hear_status(self, msg: Msg) -> None:
         headers = msg.headers or {}

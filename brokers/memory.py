@@ -71,7 +71,6 @@ class Consumer:
 
     def __init__(self, stage: Stage, domain: str, ack_wait_s: float) -> None:
         self.sources = tuple(source for kind in stage.accepts for source in subjects.sources_of(kind, domain))
-        self.max_deliver = stage.retry.attempts + 1
         self.ack_wait_s = ack_wait_s
         self.queue: asyncio.Queue[MemoryDelivery] = asyncio.Queue()
         self.current: dict[str, int] = {}
@@ -85,9 +84,6 @@ class Consumer:
 
     def deliver(self, stored: Stored, attempt: int) -> None:
         delivery = MemoryDelivery(self, stored, attempt)
-        if attempt > self.max_deliver:
-            self.ended(delivery.place)
-            return
         self.current[delivery.place] = attempt
         self.idle.clear()
         self.queue.put_nowait(delivery)

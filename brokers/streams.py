@@ -94,7 +94,7 @@ def stage_consumers(stages: Iterable[Stage], domain: str) -> dict[str, Config]:
                 "deliver_policy": "all",
                 "ack_policy": "explicit",
                 "ack_wait": int(ACK_WAIT_S * SECOND_NS),
-                "max_deliver": stage.retry.attempts + 1,
+                "max_deliver": -1,
                 "max_ack_pending": MAX_ACK_PENDING,
             }
     return consumers

@@ -188,6 +188,22 @@ class TestVerdicts:
                 assert "without a verdict" in letter.headers["Dead-Reason"]
                 assert not script.calls
 
+    async def test_a_message_that_was_handed_back_too_often_is_buried_and_never_forgotten(
+        self, open_rig: OpenRig
+    ) -> None:
+        # A hand-back counts as a try at the server, so that a few quick restarts may use up every try there is.
+        script = Script()
+        async with open_rig(STAGE) as rig:
+            await ask(rig, asked("a", "fine"))
+            async with rig.peer() as doomed, doomed.subscribe(STAGE) as inbox:
+                for _ in range(STAGE.retry.attempts + 3):
+                    delivery = await inbox.next(wait_s=5.0)
+                    assert delivery is not None
+                    await delivery.retry(0.0)
+            async with working(STAGE, script, rig.house):
+                await holds(rig, "DEAD", 1)
+                assert not script.calls
+
     async def test_a_burial_that_fails_ends_the_worker_loudly(self, open_rig: OpenRig) -> None:
         class NoGraves:
             def __init__(self, house: House) -> None:

@@ -97,12 +97,12 @@ def test_a_stage_has_a_consumer_for_every_place_that_it_reads_and_only_where_it_
     assert filters == (places if is_home else set())
 
 
-def test_a_consumer_outlives_its_stages_attempts_by_one_to_bury_what_kills_its_process() -> None:
+def test_a_consumer_never_stops_delivering_what_its_stage_has_not_brought_to_an_end() -> None:
     stage = Stage("policy", (Drafted, Verified), (), "x:y", retry=Retry(attempts=3))
     consumers = stage_consumers([stage], "site1")
     assert {name: consumer["max_deliver"] for name, consumer in consumers.items()} == {
-        "PIPE/policy": 4,
-        "VERDICTS/policy": 4,
+        "PIPE/policy": -1,
+        "VERDICTS/policy": -1,
     }
     assert consumers["PIPE/policy"]["filter_subjects"] == ["pipe.*.drafted.*", "pipe.*.verified.*"]
     assert consumers["VERDICTS/policy"]["filter_subjects"] == ["verdicts.site1.>"]
@@ -137,7 +137,7 @@ async def test_drift_is_printed_and_mended(nc: Client) -> None:
     assert "site1: 2 to change, of 15" in printed
     assert "~ update stream ASKS\n      subjects: ['asks.>', 'x'] -> ['asks.>']\n" in printed
     assert "discard: 'old' -> 'new'" in printed
-    assert "~ update consumer PIPE/router\n      max_deliver: 99 -> 6" in printed
+    assert "~ update consumer PIPE/router\n      max_deliver: 99 -> -1" in printed
     assert [change["name"] for change in todo.as_dict()["changes"] if change["verb"] == "update"] == [
         "ASKS",
         "PIPE/router",
