@@ -13,7 +13,7 @@ class Reject(Exception):
 
 
 class Later(Exception):
-    """Not now: deliver it again after `after_s` seconds, without counting it as a failure of the handler."""
+    """Not now: deliver it again after `after_s` seconds, for as long as the stage has tries left."""
 
     def __init__(self, reason: str, after_s: float) -> None:
         super().__init__(reason)
