@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,9 +21,9 @@ STEADY_S = 10.0
 class ChildFailed(RuntimeError):
     """A child process ended before it was ready, again and again."""
 
-    def __init__(self, name: str, code: int, tail: str) -> None:
-        super().__init__(f"{name} ended with {code} before it was ready\n{tail}")
-        self.hint = f"the whole log of {name} is beside the last lines shown above"
+    def __init__(self, program: Program, code: int) -> None:
+        super().__init__(f"{program.name} ended with {code} before it was ready\n{tail_of(program.log)}")
+        self.hint = f"its whole log is {program.log}"
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +46,8 @@ class Child:
         self.ready_once = asyncio.Event()
         self.process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._changing = asyncio.Lock()
+        """Held while the process is replaced, so that `stop` never misses one that is just being started."""
 
     @property
     def pid(self) -> int:
@@ -75,8 +77,11 @@ class Child:
     async def keep(self) -> None:
         """Run the program until `stop`; raises `ChildFailed` when it never gets ready."""
         failures = 0
-        while not self._stopping:
-            self.process = await self._spawn()
+        while True:
+            async with self._changing:
+                if self._stopping:
+                    return
+                self.process = await self._spawn()
             started = time.monotonic()
             was_ready = await self._until_ready(self.process)
             code = await self.process.wait()
@@ -84,15 +89,16 @@ class Child:
                 return
             failures = 0 if was_ready and time.monotonic() - started > STEADY_S else failures + 1
             if not was_ready and failures >= self.attempts:
-                raise ChildFailed(self.program.name, code, tail_of(self.program.log))
+                raise ChildFailed(self.program, code)
             self.restarts += 1
             log.warning("child_restarted", child=self.program.name, code=code, restarts=self.restarts)
             await asyncio.sleep(min(5.0, 0.05 * 2**failures))
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to end; after `grace_s` seconds, end it."""
-        self._stopping = True
-        process = self.process
+        async with self._changing:
+            self._stopping = True
+            process = self.process
         if process is None or process.returncode is not None:
             return
         process.send_signal(signal.SIGTERM)
@@ -106,31 +112,19 @@ class Child:
 class Supervisor:
     """All children of one machine. Use as `async with Supervisor(programs) as supervisor`."""
 
-    def __init__(
-        self, programs: Sequence[Program], *, grace_s: float, told: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, programs: Sequence[Program], *, grace_s: float) -> None:
         self.children = {program.name: Child(program) for program in programs}
         self._grace_s = grace_s
-        self._told = told or (lambda _: None)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Supervisor:
         self._tasks = [asyncio.create_task(child.keep()) for child in self.children.values()]
         try:
-            await asyncio.gather(*(self._first_ready(child) for child in self.children.values()))
+            await asyncio.gather(*map(first_ready, self.children.values(), self._tasks))
         except BaseException:
             await self.__aexit__()
             raise
         return self
-
-    async def _first_ready(self, child: Child) -> None:
-        task = self._tasks[list(self.children.values()).index(child)]
-        ready = asyncio.create_task(child.ready_once.wait())
-        done, _ = await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        if task in done:
-            task.result()
-        self._told(child.program.name)
 
     async def failed(self) -> None:
         """Return never, but raise when a child cannot be kept alive."""
@@ -141,6 +135,15 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def first_ready(child: Child, keeping: asyncio.Task[None]) -> None:
+    """Return when the child was ready once; raise what keeping it raised before that."""
+    ready = asyncio.create_task(child.ready_once.wait())
+    await asyncio.wait({keeping, ready}, return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if keeping.done():
+        keeping.result()
 
 
 def tail_of(path: Path, lines: int = 15) -> str:
