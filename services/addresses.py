@@ -17,7 +17,7 @@ class NotUp(ConnectionError):
         self.hint = "start it with `tidegate up`, or name a server with TIDEGATE_NATS__URL"
 
 
-class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     """NATS addresses of the hub and the sites, HTTP addresses of the sites' gateways, and who keeps them up."""
 
     pid: int
@@ -30,19 +30,19 @@ def path_of(settings: Settings) -> Path:
     return Path(settings.state_dir) / "fleet.json"
 
 
-def write(settings: Settings, fleet: Fleet) -> None:
+def write(settings: Settings, known: Addresses) -> None:
     """Make the addresses known, in one step."""
     path = path_of(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
-    draft.write_bytes(msgspec.json.encode(fleet))
+    draft.write_bytes(msgspec.json.encode(known))
     draft.replace(path)
 
 
-def read(settings: Settings) -> Fleet:
+def read(settings: Settings) -> Addresses:
     """Raises `NotUp` when no fleet said where it is."""
     try:
-        return msgspec.json.decode(path_of(settings).read_bytes(), type=Fleet)
+        return msgspec.json.decode(path_of(settings).read_bytes(), type=Addresses)
     except FileNotFoundError:
         raise NotUp(settings.state_dir) from None
 
@@ -51,10 +51,10 @@ def nats_of(settings: Settings) -> Nats:
     """The server of `settings.site`: the one that the settings name, else the one that is up on this machine."""
     if settings.nats != Nats():
         return settings.nats
-    fleet = read(settings)
-    servers = {"hub": fleet.hub, **fleet.sites}
+    known = read(settings)
+    servers = {"hub": known.hub, **known.sites}
     if settings.site not in servers:
         error = NotUp(settings.state_dir)
-        error.hint = f"there is no site {settings.site!r}; up are: {', '.join(fleet.sites)}"
+        error.hint = f"there is no site {settings.site!r}; up are: {', '.join(known.sites)}"
         raise error
     return servers[settings.site]

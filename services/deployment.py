@@ -13,13 +13,12 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from brokers.servers import Fleet as Servers
-from brokers.servers import Server, fleet
+from brokers.servers import Fleet, Server, fleet
 from brokers.settings import Nats, Settings
 from brokers.topology import declare_fleet
 from schemas.subjects import HUB
 from services import addresses
-from services.addresses import Fleet
+from services.addresses import Addresses
 from services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from services.places import Places
 from services.supervisor import Program, Supervisor
@@ -34,9 +33,15 @@ SERVER_POLL_S = 0.05
 class Deployment(msgspec.Struct, frozen=True):
     """What is up: where it listens, its children, its servers."""
 
-    addresses: Fleet
+    addresses: Addresses
     supervisor: Supervisor
     servers: dict[str, Server]
+    guard: asyncio.Task[None]
+    """What starts a server again that has died."""
+
+    async def failed(self) -> None:
+        """Return never, but raise when a worker or a server cannot be kept alive."""
+        await asyncio.gather(self.guard, self.supervisor.failed())
 
 
 def settings_of(settings: Settings, site: str) -> Settings:
@@ -104,24 +109,24 @@ async def deployed(settings: Settings, sites: Sequence[str], *, per_stage: bool 
             async with Supervisor(children, grace_s=settings.grace_s + 5.0) as supervisor:
                 known = addresses_of(settings, urls)
                 addresses.write(settings, known)
-                yield Deployment(known, supervisor, {HUB: servers.hub, **servers.sites})
+                yield Deployment(known, supervisor, {HUB: servers.hub, **servers.sites}, guard)
         finally:
             addresses.path_of(settings).unlink(missing_ok=True)
             guard.cancel()
             await asyncio.gather(guard, return_exceptions=True)
 
 
-def addresses_of(settings: Settings, urls: dict[str, str]) -> Fleet:
+def addresses_of(settings: Settings, urls: dict[str, str]) -> Addresses:
     """Where everything listens, the gateways' chosen ports included."""
     sites = {name: Nats(url=url) for name, url in urls.items() if name != HUB}
     http = {}
     for site in sites:
         said = msgspec.json.decode(Places(settings_of(settings, site)).gateway.read_bytes())
         http[site] = str(said["url"])
-    return Fleet(pid=os.getpid(), hub=Nats(url=urls[HUB]), sites=sites, http=http)
+    return Addresses(pid=os.getpid(), hub=Nats(url=urls[HUB]), sites=sites, http=http)
 
 
-async def keep_servers(servers: Servers) -> None:
+async def keep_servers(servers: Fleet) -> None:
     """Start a server again, on its ports and its store, when it has died."""
     while True:
         for server in (servers.hub, *servers.sites.values()):

@@ -18,7 +18,7 @@ from brokers import conf
 from brokers.credentials import credential
 from brokers.settings import Nats
 from schemas.subjects import HUB
-from services.addresses import Fleet
+from services.addresses import Addresses
 
 CLIENT_PORT, LEAF_PORT, MONITOR_PORT = 4222, 7422, 8222
 STORE = "/var/lib/nats"
@@ -38,7 +38,7 @@ def configure(out: Path, sites: list[str]) -> None:
         domain: Nats(url=f"nats://{domain}-nats:{CLIENT_PORT}", nkey_seed_file=str(client.seed_file))
         for domain, client in clients.items()
     }
-    fleet = Fleet(pid=0, hub=addresses.pop(HUB), sites=addresses)
+    fleet = Addresses(pid=0, hub=addresses.pop(HUB), sites=addresses)
     (out / "fleet.json").write_bytes(msgspec.json.encode(fleet))
 
 
