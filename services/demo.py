@@ -17,12 +17,12 @@ from brokers.jetstream import JetStreamHouse
 from brokers.settings import Settings
 from schemas import Published
 from schemas.pack import Pack
-from schemas.subjects import ANSWERS, ESCALATIONS
+from schemas.subjects import ANSWERS, ESCALATIONS, HUB
 from services.asking import SiteDoors, ask_all, personal_values_below
-from services.cli.display import Steps, show_tally, steps
+from services.cli.display import show_tally, steps
 from services.deployment import Deployment, deployed
 from services.packs import judge, load_pack
-from services.prepare import prepare_all
+from services.prepare import Progress, prepare_all
 from services.tally import Asking, Tally, tally
 
 BUDGET_MS = 8000
@@ -60,7 +60,7 @@ async def run_up(settings: Settings, sites: Sequence[str], *, per_stage: bool, a
 
 @asynccontextmanager
 async def started(
-    settings: Settings, sites: Sequence[str], pack: Pack, progress: Steps, *, per_stage: bool
+    settings: Settings, sites: Sequence[str], pack: Pack, progress: Progress, *, per_stage: bool
 ) -> AsyncIterator[Deployment]:
     """A fleet with all that its sites need, up while the context lasts."""
     await prepare_all(settings, sites, pack, progress)
@@ -71,16 +71,16 @@ async def started(
 
 
 async def stay_up(deployment: Deployment, *, say: bool = True) -> None:
-    """Tell where to ask, then wait until cancelled; raises when a worker cannot be kept alive."""
+    """Tell where to ask, then wait until cancelled; raises when a worker or a server cannot be kept alive."""
     if say:
         for site, url in deployment.addresses.http.items():
             click.echo(f"{site}: page and API {url}   NATS {deployment.addresses.sites[site].url}")
         click.echo("Ctrl-C ends everything.")
-    await deployment.supervisor.failed()
+    await deployment.failed()
 
 
 async def ask_and_count(
-    settings: Settings, pack: Pack, deployment: Deployment, limit: int | None, progress: Steps
+    settings: Settings, pack: Pack, deployment: Deployment, limit: int | None, progress: Progress
 ) -> Tally:
     """Ask, judge, then look into every stream and every file for what the replies do not show."""
     questions = pack.questions[:limit]
@@ -103,12 +103,12 @@ async def ask_and_count(
         for asking in askings:
             await look_up(asking, houses[asking.site], settings.tenants[0])
             progress.step()
-        dead = 0
-        for house in houses.values():
-            dead += sum(letter.stored_at_s >= began_s for letter in await letters(house.link.client))
+        hub = await stack.enter_async_context(JetStreamHouse.open(deployment.addresses.hub, HUB))
+        found = [letter for house in (hub, *houses.values()) for letter in await letters(house.link.client)]
+        dead = sum(letter.buried_at_s >= began_s for letter in found)
     values = [value for question in questions for value in question.personal]
-    found = await asyncio.to_thread(personal_values_below, Path(settings.state_dir), values)
-    return tally(askings, dead=dead, personal_values_found=len(found))
+    leaked = await asyncio.to_thread(personal_values_below, Path(settings.state_dir), values)
+    return tally(askings, dead=dead, personal_values_found=len(leaked))
 
 
 async def look_up(asking: Asking, house: JetStreamHouse, tenant: str) -> None:

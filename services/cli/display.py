@@ -5,19 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from services.prepare import Progress
     from services.tally import Tally
-
-
-class Steps(Protocol):
-    """Progress of one long piece of work."""
-
-    def start(self, what: str, total: int | None = None) -> None: ...
-    def step(self, detail: str = "") -> None: ...
 
 
 class Quiet:
@@ -56,24 +50,24 @@ class Bars:
 
 
 @contextmanager
-def steps() -> Iterator[Steps]:
+def steps() -> Iterator[Progress]:
     """Bars on a terminal, lines elsewhere; both on stderr, so that stdout stays for results."""
     if not sys.stderr.isatty():
         yield Quiet()
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description:<34}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[detail]}"),
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description:<34}"),
+        progress.BarColumn(bar_width=24),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("[dim]{task.fields[detail]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bars = Bars(progress)
+    with progress.Progress(*columns, console=Console(stderr=True)) as shown:
+        bars = Bars(shown)
         yield bars
         bars.finish()
 
