@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import time
 import uuid
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 
 from brokers.base import House
+from brokers.lifecycle import resolve
 from brokers.memory import MemoryHouse
 from brokers.settings import Settings
 from brokers.stage import Handler, Stage
@@ -30,12 +30,6 @@ class NoHub(RuntimeError):
     """A stage escalated, but this runtime has no hub to ask; its router was told so and must not plan it."""
 
 
-def composition_root(stage: Stage) -> Any:
-    """The stage's `open`, imported only now."""
-    module, name = stage.open.split(":")
-    return getattr(importlib.import_module(module), name)
-
-
 class EdgeRuntime:
     """A site in one object: `await EdgeRuntime.init(models, policies, indices)`, then `serve` requests, then `close`.
 
@@ -44,6 +38,9 @@ class EdgeRuntime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        places = Places(settings)
+        self._key = site_key(places.key)
+        self._vault = Vault.open(places.vault, self._key)
         self._stack = AsyncExitStack()
         self._handlers: dict[type[Message], tuple[Stage, Handler]] = {}
 
@@ -62,7 +59,7 @@ class EdgeRuntime:
         house: House = MemoryHouse(chosen.site)
         try:
             for stage in (stage for stage in STAGES if stage.where == "site"):
-                handler = await runtime._stack.enter_async_context(composition_root(stage)(chosen, house))
+                handler = await runtime._stack.enter_async_context(resolve(stage)(chosen, house))
                 for kind in stage.accepts:
                     runtime._handlers[kind] = (stage, handler)
         except BaseException:
@@ -80,7 +77,7 @@ class EdgeRuntime:
             asked_at_ms=now_ms,
             deadline_at_ms=now_ms + request.budget_ms,
         )
-        fact: Message = closed(site_key(Places(self.settings).key), asked)
+        fact: Message = closed(self._key, asked)
         while not isinstance(fact, Published):
             if isinstance(fact, Escalated):
                 raise NoHub
@@ -93,15 +90,14 @@ class EdgeRuntime:
     async def serve(self, request: Asked) -> AsyncIterator[str]:
         """The answer's text, piece by piece, with the asker's own values put back."""
         published = await self.answer(request)
-        key = site_key(Places(self.settings).key)
-        vault = Vault.open(Places(self.settings).vault, key)
-        digest = asker_digest(key, request.tenant, request.asker, published.rid)
-        for piece in PIECES.findall(vault.restore(published.text, request.tenant, digest)):
+        digest = asker_digest(self._key, request.tenant, request.asker, published.rid)
+        for piece in PIECES.findall(self._vault.restore(published.text, request.tenant, digest)):
             yield piece
 
     async def close(self) -> None:
-        """Close every stage, last opened first."""
+        """Close every stage, last opened first, then the vault."""
         await self._stack.aclose()
+        self._vault.close()
 
 
 def ledgered(outputs: Iterable[Message], cause: Any, stage: Stage, worked_ms: float) -> Message:
