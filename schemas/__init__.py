@@ -1,6 +1,6 @@
 """What is said: the vocabulary of the pipeline, in flow order."""
 
-from schemas.message import Message, Unreadable, decode, encode, encode_json, is_json
+from schemas.message import Message, Unreadable, changed, decode, encode, encode_json, is_json
 from schemas.pipeline import (
     PIPELINE,
     Approved,
@@ -21,16 +21,22 @@ from schemas.question import (
     Artefact,
     Check,
     Citation,
+    Concession,
     Decision,
+    Draft,
+    Mode,
     Outcome,
     Passage,
     Plan,
     Question,
     Receipt,
+    Rung,
+    Speculation,
     Spent,
     Where,
     Workload,
 )
+from schemas.tokens import Cursor, Delta, Partial, State
 from schemas.verdicts import Later, Reject
 
 __all__ = [
@@ -41,13 +47,19 @@ __all__ = [
     "Asked",
     "Check",
     "Citation",
+    "Concession",
+    "Cursor",
     "Decision",
+    "Delta",
+    "Draft",
     "Drafted",
     "Escalated",
     "Fact",
     "Later",
     "Message",
+    "Mode",
     "Outcome",
+    "Partial",
     "Passage",
     "Plan",
     "Published",
@@ -57,13 +69,17 @@ __all__ = [
     "Reject",
     "Retrieved",
     "Routed",
+    "Rung",
     "Screened",
+    "Speculation",
     "Spent",
+    "State",
     "Unreadable",
     "Verified",
     "Where",
     "Withheld",
     "Workload",
+    "changed",
     "decode",
     "encode",
     "encode_json",

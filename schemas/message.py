@@ -24,9 +24,15 @@ class Unreadable(ValueError):
 
 
 M = TypeVar("M", bound=Message)
+S = TypeVar("S", bound=msgspec.Struct)
 _to_msgpack = msgspec.msgpack.Encoder()
 _to_json = msgspec.json.Encoder()
 _decoders: dict[tuple[str, tuple[type[Message], ...]], Any] = {}
+
+
+def changed(struct: S, **fields: Any) -> S:
+    """A copy of a message, or of a part of one, with other values in some fields."""
+    return msgspec.structs.replace(struct, **fields)
 
 
 def encode(message: Message) -> bytes:

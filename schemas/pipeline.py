@@ -11,7 +11,9 @@ from schemas.question import (
     Answer,
     Artefact,
     Citation,
+    Concession,
     Decision,
+    Draft,
     Millis,
     Name,
     Outcome,
@@ -31,7 +33,8 @@ F = TypeVar("F", bound="Fact")
 class Fact(Message, frozen=True, kw_only=True, omit_defaults=True):
     """What every fact of one request carries: whose it is, by when it is due, what has had a part in it so far.
 
-    Times are Unix time in milliseconds. `ledger` is kept by the worker, `lineage` by the handlers.
+    Times are Unix time in milliseconds. `ledger` is kept by the worker, `lineage` and `concessions` by the handlers.
+    `can_retract` says that the asker's client can take back text that it has shown.
     """
 
     rid: Rid
@@ -41,9 +44,11 @@ class Fact(Message, frozen=True, kw_only=True, omit_defaults=True):
     deadline_at_ms: Millis
     ledger: tuple[Spent, ...] = ()
     lineage: tuple[Artefact, ...] = ()
+    concessions: tuple[Concession, ...] = ()
+    can_retract: bool = False
 
     def followed_by(self, kind: type[F], *parts: Artefact, **fields: Any) -> F:
-        """The next fact of the same request; `parts` are added to the lineage."""
+        """The next fact of the same request; `parts` are added to the lineage, `concessions` to those made before."""
         return kind(
             rid=self.rid,
             tenant=self.tenant,
@@ -52,6 +57,8 @@ class Fact(Message, frozen=True, kw_only=True, omit_defaults=True):
             deadline_at_ms=self.deadline_at_ms,
             ledger=self.ledger,
             lineage=(*self.lineage, *parts),
+            concessions=(*self.concessions, *fields.pop("concessions", ())),
+            can_retract=self.can_retract,
             **fields,
         )
 
@@ -62,6 +69,7 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     `text` is in clear between the client and the door only; what is stored has it in `sealed`, under the site's key.
     `asker` says for whom vault tokens may be restored; the door replaces it by a digest under the site's key.
     `schema` is the JSON schema that an `extract` must fill. `budget_ms` is what the asker is willing to wait.
+    `can_retract` says that the client can take back text that it has shown; others get committed text only.
     """
 
     tenant: Name
@@ -77,6 +85,7 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     deadline_at_ms: Millis = 0
     sealed: bytes = b""
     ledger: tuple[Spent, ...] = ()
+    can_retract: bool = False
 
 
 class Screened(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -132,13 +141,15 @@ class Drafted(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class Escalated(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The edge cannot vouch for an answer and asks the cloud. The only fact that crosses the leaf upwards.
 
-    It has no field for an asker, a passage of the site or a value from the vault.
+    It has no field for an asker, a passage of the site or a value from the vault. `draft` is the edge's guess at the
+    answer, made of what the question and the documents say: personal data in it has become vault tokens too.
     """
 
     question: Question
     plan: Plan
     reason: str
     edge_confidence: float = 0.0
+    draft: Draft | None = None
 
 
 class Verified(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,6 +9,10 @@ import msgspec
 Workload = Literal["classify", "extract", "assist"]
 Where = Literal["edge", "cloud"]
 Outcome = Literal["answered", "withheld", "abstained"]
+Mode = Literal["edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"]
+"""Who generates, and when; see `Plan`."""
+Rung = Literal["full", "smaller_k", "no_rerank", "no_race", "edge_only", "evidence_only", "abstain"]
+"""What is given up for the deadline or the link, in the order in which it is given up."""
 
 Rid = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="request id; one subject token")]
 Name = Annotated[
@@ -24,6 +28,16 @@ class Spent(msgspec.Struct, frozen=True, gc=False):
     stage: str
     waited_ms: float
     worked_ms: float
+
+
+class Concession(msgspec.Struct, frozen=True, gc=False):
+    """A stage that could not have what it needed and what it gave up instead; the rung above costs `needed_ms`."""
+
+    stage: str
+    rung: Rung
+    left_ms: float
+    needed_ms: float
+    reason: str = ""
 
 
 class Artefact(msgspec.Struct, frozen=True, gc=False):
@@ -50,7 +64,16 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the router decided, and why. `shares_ms` sums to the request's budget."""
+    """What the router decided, and why. `shares_ms` sums to the request's budget.
+
+    `mode`. `edge_only`: the cloud is not asked. `cloud_stream`: the cloud generates alone. `cloud_with_shipped_draft`:
+    as before, with the edge's draft shipped once beside the question. `race`: as before, and the edge's draft is shown
+    at once as provisional, where its confidence is at least `show_from`. `economy_loop`: the edge drafts, the cloud
+    verifies in rounds of `draft_length` tokens; slower than the stream, cheaper for the cloud.
+    `drafters` are asked in this order for each token. `break_even_rtt_ms` is the round trip below which a draft loop
+    over the link would beat the stream (0: never); `forecast_ms` is the expected time to the final token for each mode
+    that was weighed.
+    """
 
     where: Where
     may_escalate: bool
@@ -59,6 +82,50 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shares_ms: dict[str, float]
     table: str
     reason: str
+    mode: Mode = "edge_only"
+    drafters: tuple[str, ...] = ()
+    draft_length: Annotated[int, msgspec.Meta(ge=0)] = 0
+    show_from: Share = 1.0
+    break_even_rtt_ms: float = 0.0
+    forecast_ms: dict[str, float] = {}
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An answer's token ids as one side expects them, for the other to verify; a guess, never believed.
+
+    `tokenizer` is the digest of the tokenizer that made the ids: to any other they mean nothing. `drafter` says who
+    guessed.
+    """
+
+    ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=512)]
+    tokenizer: str
+    drafter: str = ""
+
+
+class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What drafting cost and saved in one answer. `steps` are forward passes of the target, prefill included.
+
+    `drafted` tokens were proposed to the target, `accepted` of them stood, the rest were wasted work; `draft_bytes` is
+    what the draft weighed on the wire. Without drafts `steps` equals `tokens`.
+    """
+
+    steps: int
+    tokens: int
+    drafted: int = 0
+    accepted: int = 0
+    draft_bytes: int = 0
+
+    @property
+    def wasted(self) -> int:
+        """Drafted tokens that did not stand."""
+        return self.drafted - self.accepted
+
+    @property
+    def bytes_per_accepted_token(self) -> float:
+        """Infinite where bytes were sent and nothing stood."""
+        if self.accepted:
+            return self.draft_bytes / self.accepted
+        return float("inf") if self.draft_bytes else 0.0
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,6 +174,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     citations: tuple[Citation, ...] = ()
     confidence: Share = 0.0
     checks: tuple[Check, ...] = ()
+    speculation: Speculation | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -118,7 +186,11 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why this answer was given: where it was made, by what, from which spans, under which policy, in what time."""
+    """Why this answer was given: where it was made, by what, from which spans, under which policy, in what time.
+
+    `finished_by` is the side that said the last word, where it is not the route's. `committed_chars` of the text were
+    shown as final before the answer was whole; `retractions` says how often shown text was taken back (at most once).
+    """
 
     site: str
     route: Where
@@ -127,3 +199,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     citations: tuple[Citation, ...]
     decisions: tuple[Decision, ...]
     checks: tuple[Check, ...] = ()
+    concessions: tuple[Concession, ...] = ()
+    speculation: Speculation | None = None
+    finished_by: Where | None = None
+    committed_chars: int = 0
+    retractions: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0

@@ -8,6 +8,10 @@ verdicts.<site>.<tenant>.<rid>             VERDICTS      at the hub; mirrored to
 answers.<tenant>.<rid>                     ANSWERS one message per subject for ever; live copy on live.answers.>
 dead.<stage>.<rid>                         DEAD    original bytes with who, where, why; live copy on live.dead.>
 cloud.<site>.verify | cloud.<site>.ping    core    the fast lane over the leaf
+cloud.<site>.said.<tenant>.<rid>           core    Partial of the hub, down the leaf
+partial.<drafted|approved>.<tenant>.<rid>  core    Partial of the edge, and of both sides once judged
+tokens.<tenant>.<rid>                      TOKENS  Delta: the log of what was shown; live copy on live.tokens.>
+stream | resume                            core    the door for clients that read a stream; see services.gateway
 sync.<site>.<up|down>.<stream>             core    a stream on its way over the leaf
 """
 
@@ -17,15 +21,20 @@ import msgspec
 
 from schemas import pipeline as facts
 from schemas.message import Message
+from schemas.tokens import Delta, Partial
 
 HUB = "hub"
 ASK = "ask"
 LIVE_ANSWERS = "live.answers.>"
 LIVE_DEAD = "live.dead.>"
+STREAM, RESUME = "stream", "resume"
+PARTIAL_DRAFTED, PARTIAL_APPROVED = "partial.drafted.>", "partial.approved.>"
 ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD = "ASKS", "PIPE", "ESCALATIONS", "VERDICTS", "ANSWERS", "DEAD"
+TOKENS = "TOKENS"
+"""The one stream that is kept in memory: what it holds can be told from the answer again."""
 SITE_STREAMS = (ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD)
 
-STAYS = (ASK, "live.>", *(f"{stream.lower()}.>" for stream in SITE_STREAMS))
+STAYS = (ASK, STREAM, RESUME, "live.>", "partial.>", "tokens.>", *(f"{stream.lower()}.>" for stream in SITE_STREAMS))
 """Everything that no leaf may carry under its own subject; escalations and verdicts travel as `sync.` instead."""
 
 
@@ -52,7 +61,9 @@ def subject_of(message: Message, domain: str) -> str:
             return f"verdicts.{message.site}.{message.tenant}.{message.rid}"
         case facts.Published():
             return f"answers.{message.tenant}.{message.rid}"
-        case facts.Fact():
+        case Delta():
+            return tokens(message.tenant, message.rid)
+        case facts.Fact() if not isinstance(message, Partial):
             return f"pipe.{message.tenant}.{word(type(message))}.{message.rid}"
     raise ValueError(f"{type(message).__name__} has no subject")
 
@@ -110,6 +121,31 @@ def dead_letter(stage: str, rid: str) -> str:
 def fast_lane(site: str) -> str:
     """Where a site asks the hub for a verdict without waiting for the durable lane."""
     return f"cloud.{site}.verify"
+
+
+def said(site: str, tenant: str = "*", rid: str = "*") -> str:
+    """Where the hub says its sentences as it makes them."""
+    return f"cloud.{site}.said.{tenant}.{rid}"
+
+
+def all_said(site: str) -> str:
+    """Whatever the hub says to a site in this way; all that its leaf lets down beside replies and streams."""
+    return f"cloud.{site}.said.>"
+
+
+def partial(judged: bool, tenant: str, rid: str) -> str:
+    """Where the answer in the making is told inside a site: before the policy, or after it."""
+    return f"partial.{'approved' if judged else 'drafted'}.{tenant}.{rid}"
+
+
+def tokens(tenant: str, rid: str) -> str:
+    """The log of what was shown of one answer."""
+    return f"tokens.{tenant}.{rid}"
+
+
+def live_tokens(tenant: str, rid: str) -> str:
+    """The core subject on which a line of the log is heard the moment it is stored."""
+    return f"live.tokens.{tenant}.{rid}"
 
 
 def ping(site: str) -> str:

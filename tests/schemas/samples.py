@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from schemas import (
     Answer,
     Approved,
@@ -14,10 +16,14 @@ from schemas import (
     Asked,
     Check,
     Citation,
+    Concession,
     Decision,
+    Delta,
+    Draft,
     Drafted,
     Escalated,
     Message,
+    Partial,
     Passage,
     Plan,
     Published,
@@ -27,6 +33,7 @@ from schemas import (
     Retrieved,
     Routed,
     Screened,
+    Speculation,
     Spent,
     Verified,
     Withheld,
@@ -65,6 +72,15 @@ PLAN = Plan(
     shares_ms={"drafter": 1000.0, "policy": 3000.0},
     table="fedcba987654",
     reason="a queue of 300",
+)
+RACE = msgspec.structs.replace(
+    PLAN,
+    mode="race",
+    drafters=("grammar", "lookup", "lm"),
+    draft_length=8,
+    show_from=0.35,
+    break_even_rtt_ms=40.0,
+    forecast_ms={"race": 654.0, "cloud_stream": 2632.0},
 )
 PASSAGE = Passage(
     document_id="payments",
@@ -154,7 +170,44 @@ SAMPLES: tuple[Message, ...] = (
         receipt=RECEIPT,
     ),
     Refused(code="too_long", reason="the text has 9000 characters", hint="at most 8000 are read", rid="Req_1-a"),
+    Partial(
+        **WHOSE,
+        concessions=(Concession("retriever", "smaller_k", 120.5, 400.25, "short of time"),),
+        can_retract=True,
+        source="cloud",
+        question=QUESTION,
+        plan=RACE,
+        answer=msgspec.structs.replace(ANSWER, speculation=Speculation(steps=5, tokens=64, drafted=80, accepted=59)),
+        ids=(10, 512, 77),
+        is_whole=True,
+    ),
+    Delta(
+        rid="Req_1-a",
+        tenant="kiosk",
+        state="committed",
+        epoch=1,
+        position=12,
+        ids=(10, 512, 77),
+        offset=40,
+        text=" Eine Überweisung ist kostenlos.",
+        is_last=True,
+    ),
 )
+
+SINCE: tuple[Message, ...] = (
+    msgspec.structs.replace(SAMPLES[0], can_retract=True),
+    Escalated(
+        **WHOSE,
+        concessions=(Concession("router", "no_race", 300.0, 450.0),),
+        can_retract=True,
+        question=QUESTION,
+        plan=RACE,
+        reason="low_confidence",
+        edge_confidence=0.25,
+        draft=Draft(ids=(10, 512, 77), tokenizer="0a1b2c3d4e5f", drafter="lookup"),
+    ),
+)
+"""What older types have learned to say since their golden files were written."""
 
 
 def main() -> None:

@@ -6,12 +6,25 @@ from typing import Any
 
 import msgspec
 import pytest
-from samples import GOLDEN, SAMPLES
+from samples import GOLDEN, SAMPLES, SINCE
 
-from schemas import PIPELINE, Asked, Message, Refused, Screened, Unreadable, decode, encode, encode_json, is_json
+from schemas import (
+    PIPELINE,
+    Asked,
+    Delta,
+    Message,
+    Partial,
+    Refused,
+    Screened,
+    Unreadable,
+    decode,
+    encode,
+    encode_json,
+    is_json,
+)
 from schemas.subjects import word
 
-TYPES = (*PIPELINE, Refused)
+TYPES = (*PIPELINE, Refused, Partial, Delta)
 OPEN = ("question", "plan", "answer", "receipt")
 by_word = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: word(type(sample)))
 
@@ -32,7 +45,7 @@ def test_bytes_from_then_mean_what_they_meant_then(sample: Message, suffix: str)
     assert decode(data, *TYPES) == sample
 
 
-@by_word
+@pytest.mark.parametrize("sample", [*SAMPLES, *SINCE], ids=lambda sample: word(type(sample)))
 def test_what_is_written_now_is_read_now(sample: Message) -> None:
     assert decode(encode(sample), *TYPES) == decode(encode_json(sample), *TYPES) == sample
 
@@ -90,5 +103,5 @@ def test_what_no_field_can_hold_cannot_leave_the_site() -> None:
     fields = {field.name for field in msgspec.structs.fields(Escalated)}
     assert fields == {
         "rid", "tenant", "site", "asked_at_ms", "deadline_at_ms", "ledger", "lineage",
-        "question", "plan", "reason", "edge_confidence",
+        "question", "plan", "reason", "edge_confidence", "draft", "concessions", "can_retract",
     }  # fmt: skip

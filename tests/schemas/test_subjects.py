@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from samples import SAMPLES
 
 from brokers.memory import matches
-from schemas import PIPELINE, Message, Published, Refused, Verified, subjects
+from schemas import PIPELINE, Delta, Message, Partial, Published, Refused, Verified, subjects
 
-FACTS = tuple(sample for sample in SAMPLES if not isinstance(sample, Refused))
+FACTS = tuple(sample for sample in SAMPLES if isinstance(sample, PIPELINE))
+[PARTIAL] = (sample for sample in SAMPLES if isinstance(sample, Partial))
+[LINE] = (sample for sample in SAMPLES if isinstance(sample, Delta))
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True)
 rids = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 facts = st.builds(
@@ -53,17 +55,37 @@ def test_every_fact_has_its_subject(word: str, domain: str, subject: str) -> Non
         ("verdicts.site1.kiosk.r1", "VERDICTS"),
         ("answers.kiosk.r1", "ANSWERS"),
         (subjects.dead_letter("drafter", "r1"), "DEAD"),
+        (subjects.tokens("kiosk", "r1"), "TOKENS"),
     ],
 )
 def test_a_subject_says_its_stream_and_its_request(subject: str, stream: str) -> None:
     assert subjects.stream_of(subject) == stream
-    assert stream in subjects.SITE_STREAMS
+    assert stream in (*subjects.SITE_STREAMS, subjects.TOKENS)
     assert subjects.rid_of(subject) == "r1"
 
 
-def test_a_refusal_is_stored_nowhere() -> None:
-    with pytest.raises(ValueError, match="Refused has no subject"):
-        subjects.subject_of(Refused(code="x", reason="y"), "site1")
+@pytest.mark.parametrize("message", [Refused(code="x", reason="y"), PARTIAL], ids=["refused", "partial"])
+def test_what_is_no_fact_is_stored_nowhere(message: Message) -> None:
+    with pytest.raises(ValueError, match=f"{type(message).__name__} has no subject"):
+        subjects.subject_of(message, "site1")
+
+
+@pytest.mark.parametrize("domain", ["site1", subjects.HUB])
+def test_a_line_of_the_log_is_stored_with_the_other_lines_of_its_request(domain: str) -> None:
+    subject = subjects.subject_of(LINE, domain)
+    assert subject == subjects.tokens("kiosk", "Req_1-a") == "tokens.kiosk.Req_1-a"
+    assert subjects.live_tokens("kiosk", "Req_1-a") == f"live.{subject}"
+    assert not subjects.is_answered_once(subject)
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_an_answer_in_the_making_is_heard_where_it_is_listened_for_and_leaves_no_site(judged: bool) -> None:
+    subject = subjects.partial(judged, "kiosk", "r1")
+    heard = [pattern for pattern in (subjects.PARTIAL_DRAFTED, subjects.PARTIAL_APPROVED) if matches(pattern, subject)]
+    assert heard == [subjects.PARTIAL_APPROVED if judged else subjects.PARTIAL_DRAFTED]
+    for stays in (subject, subjects.STREAM, subjects.RESUME, subjects.tokens("kiosk", "r1")):
+        assert any(matches(pattern, stays) for pattern in subjects.STAYS)
+    assert not any(matches(pattern, subjects.said("site1", "kiosk", "r1")) for pattern in subjects.STAYS)
 
 
 @given(facts, st.booleans())

@@ -1,0 +1,78 @@
+"""The token plane: an answer in the making, and the log of what was shown of it. Nothing here is a fact yet.
+
+An answer is judged and committed by whole sentences; smaller pieces are cut at the door, for the client's sake only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from schemas.message import Message
+from schemas.pipeline import Fact
+from schemas.question import Answer, Name, Plan, Question, Rid, Where
+
+State = Literal["provisional", "committed", "retracted"]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """All that one side has said so far of its answer, in whole sentences. Sent on the core plane, never stored.
+
+    Each one begins with the text of those before it; `ids` are the tokens of that text. A lost one is made good by the
+    next. `is_whole`: nothing more will come.
+    """
+
+    source: Where
+    question: Question
+    plan: Plan
+    answer: Answer
+    ids: tuple[int, ...] = ()
+    is_whole: bool = False
+
+
+class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the log of what was shown for a request; the log is the order of the stream.
+
+    `provisional`: `text` is shown from character `offset` on, and may be taken back; only in epoch 0. `committed`: the
+    characters from `offset` on are `text`, for ever; what was shown there as provisional is the same text. `retracted`:
+    epoch 1 begins, and of the shown text the first `offset` characters are left; at most once, and never below what is
+    committed. `is_last`: the text is whole; `offset` plus the length of `text` is its length.
+    `ids` are the tokens of `text`, `position` is the number of tokens before them. Vault tokens are still tokens here.
+    """
+
+    rid: Rid
+    tenant: Name
+    state: State
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    position: Count = 0
+    ids: tuple[int, ...] = ()
+    offset: Count = 0
+    text: str = ""
+    is_last: bool = False
+
+
+class Cursor(msgspec.Struct, frozen=True, order=True):
+    """How far a client is: the epoch, the characters that it shows, and how many of them are committed.
+
+    Written `epoch.shown.committed`: the id of every event of a stream, and all that it takes to go on elsewhere.
+    """
+
+    epoch: int = 0
+    shown: int = 0
+    committed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.shown}.{self.committed}"
+
+    @classmethod
+    def read(cls, text: str) -> Cursor:
+        """The cursor that `text` says. Raises `ValueError` for anything but what `str` writes."""
+        parts = text.split(".")
+        if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts):
+            raise ValueError(f"{text[:64]!r} is no cursor: epoch.shown.committed is expected")
+        cursor = cls(*map(int, parts))
+        if str(cursor) != text or cursor.epoch > 1 or cursor.committed > cursor.shown:
+            raise ValueError(f"{text[:64]!r} is no cursor that any event of a stream has had")
+        return cursor
