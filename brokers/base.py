@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,10 @@ class Unreachable(ConnectionError):
 
 class TopologyMissing(RuntimeError):
     """A stream or consumer that this worker binds to was never declared."""
+
+
+class Overtaken(RuntimeError):
+    """Somebody else has written under this subject, or what was there is gone; read it again."""
 
 
 class Delivery(Protocol):
@@ -65,6 +69,13 @@ class Broker(Protocol):
         False. Resends under the same id until it is stored; raises `TimeoutError` when that takes too long.
         """
 
+    async def append(self, message: Message, *, after: int) -> int:
+        """Store the message if `after` is the sequence of the last one under its subject (0: there is none).
+
+        Returns the message's own sequence. Raises `Overtaken`, and then nothing is stored; `TimeoutError` when nobody
+        says in time whether it is.
+        """
+
     async def bury(self, delivery: Delivery, stage: str, error: BaseException) -> None:
         """Keep the delivery's bytes as a dead letter that says who, where, why and at which attempt; then end it."""
 
@@ -84,11 +95,29 @@ class Wire(Protocol):
     async def respond(self, subject: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
         """Answer requests on `subject` (wildcards allowed) concurrently, sharing them with peers, until closed."""
 
+    async def tell(self, subject: str, data: bytes) -> None:
+        """Say it to whoever listens now, and expect nothing; without a connection it may be lost."""
+
+    def request_many(self, subject: str, data: bytes, *, idle_s: float) -> AsyncGenerator[bytes, None]:
+        """Ask once and take answers, in order, until left; the asker knows which one is the last.
+
+        Raises `Unreachable` at once when nobody listens, and when no answer came for `idle_s` seconds.
+        """
+
+    async def respond_many(self, subject: str, answers: Callable[[bytes], AsyncIterator[bytes]]) -> None:
+        """Answer each request on `subject` with everything that `answers(data)` yields, as `respond` does with one."""
+
     async def listen(self, subject: str, hear: Callable[[str, bytes], Awaitable[None]]) -> None:
         """Call `hear(subject, data)` for every message on `subject`, in order, until closed."""
 
     async def last(self, stream: str, subject: str) -> bytes | None:
         """The newest stored message under exactly this subject, or None."""
+
+    async def read(self, stream: str, subject: str, after: int = 0) -> list[tuple[int, bytes]]:
+        """Everything stored under exactly this subject after the sequence `after`, with its sequences, oldest first.
+
+        Raises `Unreachable`; `TopologyMissing` where there is no such stream (any more).
+        """
 
     async def pending(self, stage: Stage) -> int:
         """How many messages wait for the stage."""

@@ -76,6 +76,7 @@ def leaf_permissions(site: str) -> dict[str, dict[str, list[str]]]:
         *(f"$JS.{site}.API.CONSUMER.RESET.{stream}.{up_consumer()}" for stream in UP),
         *(f"$JS.FC.{stream}.{up_consumer()}.>" for stream in UP),
         *(subjects.carried_down(site, stream) for stream in DOWN),
+        subjects.all_said(site),
         "$JSC.R.>",
         f"{subjects.inbox_of(site)}.>",
     ]

@@ -61,15 +61,15 @@ async def history(nc: Client, rid: str, tenant: str = "*", site: str = "*") -> l
     return sorted(found, key=lambda stored: stored.stored_at_s)
 
 
-async def messages(nc: Client, stream: str, subject: str) -> list[Stored]:
-    """Everything in `stream` under `subject` (wildcards allowed), oldest first.
+async def messages(nc: Client, stream: str, subject: str, after: int = 0) -> list[Stored]:
+    """Everything in `stream` under `subject` (wildcards allowed) after the sequence `after`, oldest first.
 
     Batched direct gets (NATS ADR-31). Raises `TopologyMissing` when there is no such stream, `Unreachable`.
     """
     found: list[Stored] = []
     async with _replies(nc) as replies:
         while True:
-            start = found[-1].sequence + 1 if found else 1
+            start = (found[-1].sequence if found else after) + 1
             body = {"seq": start, "batch": PAGE, "next_by_subj": subject}
             await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=replies.subject)
             page = await _page(replies, stream)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from brokers.telemetry import Telemetry
 
 OpenHouse = Callable[[Settings], AbstractAsyncContextManager[House]]
-Beside = Callable[[Settings, House], AbstractAsyncContextManager[None]]
+Beside = Callable[[Settings, House], AbstractAsyncContextManager[Any]]
 Root = Callable[[Settings, House], AbstractAsyncContextManager[Handler]]
 
 PR_SET_PDEATHSIG = 1

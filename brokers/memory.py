@@ -5,127 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from brokers import obituary
-from brokers.base import Delivery, Unreachable, report
+from brokers.base import Delivery, Overtaken, Unreachable, report
+from brokers.memory_inbox import Consumer, MemoryInbox, Stored, matches
 from brokers.stage import ACK_WAIT_S, Stage
 from schemas import Message, encode, subjects
 
-LIVE = (subjects.ANSWERS, subjects.DEAD)
+__all__ = ["MemoryHouse", "Stored", "matches"]
 
-
-@dataclass(frozen=True)
-class Stored:
-    """A message in a stream."""
-
-    stream: str
-    sequence: int
-    subject: str
-    data: bytes
-    headers: Mapping[str, str]
-    stored_at_s: float
-
-
-def place_of(stored: Stored) -> str:
-    return f"{stored.stream}:{stored.sequence}"
-
-
-class MemoryDelivery:
-    """A message in a worker's hands; without a verdict within the ack wait it is delivered again."""
-
-    def __init__(self, consumer: Consumer, stored: Stored, attempt: int) -> None:
-        self.subject = stored.subject
-        self.data = stored.data
-        self.headers = stored.headers
-        self.stored_at_s = stored.stored_at_s
-        self.attempt = attempt
-        self.place = place_of(stored)
-        self.id = stored.headers.get("Nats-Msg-Id", self.place)
-        self._consumer = consumer
-        self._stored = stored
-
-    async def ack(self) -> None:
-        self._consumer.ended(self.place)
-
-    async def term(self, reason: str) -> None:  # noqa: ARG002 - the dead letter says it
-        self._consumer.ended(self.place)
-
-    async def retry(self, after_s: float) -> None:
-        self._consumer.deliver_again(self._stored, after_s)
-
-    async def keep_alive(self) -> None:
-        self._consumer.deliver_again(self._stored, self._consumer.ack_wait_s)
-
-    def handed_out(self) -> MemoryDelivery:
-        """The ack wait begins now."""
-        self._consumer.deliver_again(self._stored, self._consumer.ack_wait_s)
-        return self
-
-
-class Consumer:
-    """What a stage has still to do, over all its streams, in the order in which it came."""
-
-    def __init__(self, stage: Stage, domain: str, ack_wait_s: float) -> None:
-        self.sources = tuple(source for kind in stage.accepts for source in subjects.sources_of(kind, domain))
-        self.ack_wait_s = ack_wait_s
-        self.queue: asyncio.Queue[MemoryDelivery] = asyncio.Queue()
-        self.current: dict[str, int] = {}
-        """Place of every message that has no end yet → the attempt that is under way."""
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self.idle = asyncio.Event()
-        self.idle.set()
-
-    def wants(self, stored: Stored) -> bool:
-        return any(s.stream == stored.stream and matches(s.filter, stored.subject) for s in self.sources)
-
-    def deliver(self, stored: Stored, attempt: int) -> None:
-        delivery = MemoryDelivery(self, stored, attempt)
-        self.current[delivery.place] = attempt
-        self.idle.clear()
-        self.queue.put_nowait(delivery)
-
-    def deliver_again(self, stored: Stored, after_s: float) -> None:
-        """Unless it came to its end; a verdict on an earlier attempt counts too, as on the server."""
-        place = place_of(stored)
-        if place not in self.current:
-            return
-        self._stop_waiting(place)
-        if after_s > 0:
-            loop = asyncio.get_running_loop()
-            self._timers[place] = loop.call_later(after_s, self.deliver_again, stored, 0.0)
-        else:
-            self.deliver(stored, self.current[place] + 1)
-
-    def ended(self, place: str) -> None:
-        self._stop_waiting(place)
-        self.current.pop(place, None)
-        if not self.current:
-            self.idle.set()
-
-    def _stop_waiting(self, place: str) -> None:
-        if timer := self._timers.pop(place, None):
-            timer.cancel()
-
-
-class MemoryInbox:
-    """A stage's deliveries; nothing is taken in advance."""
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._queue = consumer.queue
-
-    async def next(self, wait_s: float = 0.2) -> MemoryDelivery | None:
-        """The next delivery, or None."""
-        if self._queue.empty():
-            try:
-                async with asyncio.timeout(wait_s):
-                    return (await self._queue.get()).handed_out()
-            except TimeoutError:
-                return None
-        return self._queue.get_nowait().handed_out()
+LIVE = (subjects.ANSWERS, subjects.DEAD, subjects.TOKENS)
 
 
 @dataclass
@@ -165,6 +59,7 @@ class MemoryHouse:
         self._ids: set[tuple[str, str]] = set()
         self._consumers: dict[str, Consumer] = {}
         self._responders: list[tuple[str, Callable[[bytes], Awaitable[bytes]]]] = []
+        self._tellers: list[tuple[str, Callable[[bytes], AsyncIterator[bytes]]]] = []
         self._hearers: list[tuple[str, Hearer]] = []
         for stage in stages:
             self._consumer(stage)
@@ -173,6 +68,16 @@ class MemoryHouse:
         """See `Broker`; never raises `TimeoutError`."""
         subject = subjects.subject_of(message, self.domain)
         return self._store(subject, encode(message), {"Nats-Msg-Id": id, **headers})
+
+    async def append(self, message: Message, *, after: int) -> int:
+        """See `Broker`; never raises `TimeoutError`."""
+        subject = subjects.subject_of(message, self.domain)
+        stream = subjects.stream_of(subject)
+        last = max((kept.sequence for kept in self.stored(stream) if kept.subject == subject), default=0)
+        if last != after:
+            raise Overtaken(f"{subject} does not end at {after}")
+        self._store(subject, encode(message), {"Nats-Msg-Id": uuid.uuid4().hex})
+        return self._streams[stream][-1].sequence
 
     async def bury(self, delivery: Delivery, stage: str, error: BaseException) -> None:
         """See `Broker`."""
@@ -204,10 +109,47 @@ class MemoryHouse:
         """See `Wire`."""
         self._hearers.append((subject, Hearer(hear)))
 
+    async def tell(self, subject: str, data: bytes) -> None:
+        """See `Wire`."""
+        self._tell(subject, data)
+
+    async def request_many(self, subject: str, data: bytes, *, idle_s: float) -> AsyncGenerator[bytes, None]:
+        """See `Wire`."""
+        found = next((answers for pattern, answers in self._tellers if matches(pattern, subject)), None)
+        if found is None:
+            raise Unreachable(f"nobody answers on {subject}")
+        said = asyncio.Queue[bytes]()
+
+        async def answer_all() -> None:
+            try:
+                async for answer in found(data):
+                    said.put_nowait(answer)
+            except Exception as error:  # noqa: BLE001 - the error of another party, over there
+                report(error, "a request was not answered")
+
+        answering = asyncio.create_task(answer_all())
+        try:
+            while True:
+                try:
+                    yield await asyncio.wait_for(said.get(), idle_s)
+                except TimeoutError as error:
+                    raise Unreachable(f"no answer on {subject} within {idle_s:g} s") from error
+        finally:
+            answering.cancel()
+
+    async def respond_many(self, subject: str, answers: Callable[[bytes], AsyncIterator[bytes]]) -> None:
+        """See `Wire`; of several peers the first answers."""
+        self._tellers.append((subject, answers))
+
     async def last(self, stream: str, subject: str) -> bytes | None:
         """See `Wire`."""
         newest = next((kept for kept in reversed(self.stored(stream)) if kept.subject == subject), None)
         return None if newest is None else newest.data
+
+    async def read(self, stream: str, subject: str, after: int = 0) -> list[tuple[int, bytes]]:
+        """See `Wire`; never raises `TopologyMissing`."""
+        found = (kept for kept in self.stored(stream) if kept.subject == subject and kept.sequence > after)
+        return [(kept.sequence, kept.data) for kept in found]
 
     async def pending(self, stage: Stage) -> int:
         """See `Wire`."""
@@ -270,14 +212,3 @@ class MemoryHouse:
 
 def _age(stored: Stored) -> float:
     return stored.stored_at_s
-
-
-def matches(pattern: str, subject: str) -> bool:
-    """Whether a NATS subject pattern covers the subject: `*` is one token, a last `>` is one or more."""
-    wanted, tokens = pattern.split("."), subject.split(".")
-    if wanted[-1] == ">":
-        wanted = wanted[:-1]
-        if len(tokens) <= len(wanted):
-            return False
-        tokens = tokens[: len(wanted)]
-    return len(wanted) == len(tokens) and all(w in ("*", t) for w, t in zip(wanted, tokens, strict=True))

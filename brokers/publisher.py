@@ -30,6 +30,13 @@ class NotStored(RuntimeError):
         self.err_code = err_code
 
 
+class Unserved(NotStored):
+    """No stream holds the subject now."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(subject, "no stream holds this subject", 0)
+
+
 class Fault(msgspec.Struct, frozen=True):
     """The error of a JetStream answer."""
 
@@ -58,7 +65,9 @@ class Parcel:
     __slots__ = (
         "acked",
         "data",
+        "expects_stream",
         "give_up_at_s",
+        "give_up_s",
         "headers",
         "last_fault",
         "reply",
@@ -74,8 +83,10 @@ class Parcel:
         self.reply = reply
         self.sendings = 0
         self.resend_at_s = 0.0
-        self.give_up_at_s = time.monotonic() + give_up_s
+        self.give_up_s = give_up_s
+        self.give_up_at_s = 0.0
         self.last_fault = "no answer"
+        self.expects_stream = True
         self.acked: asyncio.Future[PubAck] = asyncio.get_running_loop().create_future()
 
 
@@ -115,17 +126,35 @@ class Publisher:
 
         Raises `NotStored`; `TimeoutError` after `give_up_s` without an answer: then it may or may not be stored.
         """
+        parcel = self._parcel(subject, data, headers, self._give_up_s)
+        ack = await self._acknowledged(parcel)
+        return not ack.duplicate or parcel.sendings > 1  # the duplicate of a resent message is its own first sending
+
+    async def append(self, subject: str, data: bytes, headers: Mapping[str, str], give_up_s: float) -> int:
+        """Return the sequence under which the message is stored.
+
+        Raises as `publish` does, and `Unserved` at once where it waits for the stream to come back.
+        """
+        parcel = self._parcel(subject, data, headers, give_up_s)
+        parcel.expects_stream = False
+        return (await self._acknowledged(parcel)).seq
+
+    def _parcel(self, subject: str, data: bytes, headers: Mapping[str, str], give_up_s: float) -> Parcel:
+        return Parcel(subject, data, headers, f"{self._inbox}.{next(self._numbers)}", give_up_s)
+
+    async def _acknowledged(self, parcel: Parcel) -> PubAck:
+        token = parcel.reply.rpartition(".")[2]
         async with self._window:
-            token = str(next(self._numbers))
-            parcel = self._parcels[token] = Parcel(subject, data, headers, f"{self._inbox}.{token}", self._give_up_s)
+            parcel.give_up_at_s = time.monotonic() + parcel.give_up_s
+            self._parcels[token] = parcel
             try:
                 await self._send(parcel)
                 ack = await parcel.acked
             finally:
                 del self._parcels[token]
         if ack.error is not None:
-            raise NotStored(subject, ack.error.description, ack.error.err_code)
-        return not ack.duplicate or parcel.sendings > 1  # the duplicate of a resent message is its own first sending
+            raise NotStored(parcel.subject, ack.error.description, ack.error.err_code)
+        return ack
 
     async def _send(self, parcel: Parcel) -> None:
         parcel.resend_at_s = time.monotonic() + RESEND_S
@@ -137,6 +166,9 @@ class Publisher:
         if parcel is None or parcel.acked.done():
             return
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS:
+            if not parcel.expects_stream:
+                parcel.acked.set_exception(Unserved(parcel.subject))
+                return
             parcel.last_fault = "no stream holds this subject"
             parcel.resend_at_s = time.monotonic() + UNSERVED_RESEND_S  # as it is while the server reads its streams
             return
@@ -159,7 +191,7 @@ class Publisher:
                 if parcel.acked.done():
                     continue
                 if now_s > parcel.give_up_at_s:
-                    reason = f"{parcel.subject} was not acknowledged within {self._give_up_s:g} s: {parcel.last_fault}"
+                    reason = f"{parcel.subject} was not acknowledged within {parcel.give_up_s:g} s: {parcel.last_fault}"
                     parcel.acked.set_exception(TimeoutError(reason))
                 elif now_s > parcel.resend_at_s and self._link.is_up:
                     await self._send(parcel)

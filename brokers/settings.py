@@ -46,6 +46,18 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     k_under_load: Positive = 4
     queue_depth_high: Positive = 64
     ping_every_s: Seconds = 2.0
+    mode: Literal["", "cloud_stream", "cloud_with_shipped_draft", "race"] = ""
+    """What the planner must choose where the cloud may be asked; empty: what it finds best."""
+    economy: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    """What a millisecond of the cloud's computing is worth in milliseconds of waiting; 0: time alone counts."""
+    answer_tokens: Annotated[int, msgspec.Meta(ge=1, le=512)] = 64
+    """How long an answer is expected to be."""
+    draft_token_ms: Annotated[float, msgspec.Meta(ge=0.0)] = 5.0
+    """What the edge's language model takes for a token."""
+    knee_positions: Positive = 256
+    """Positions per forward pass of the cloud up to which drafted tokens are almost free; 1: they never are."""
+    uplink_kbps: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    """What the link carries upwards; 0: so much that a draft's bytes cost nothing."""
 
 
 class Retriever(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,8 +71,12 @@ class Drafter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class CloudVerifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    backend: Literal["embedded", "openai"] = "embedded"
-    """`embedded`: the hub's own larger corpus. `openai`: any OpenAI-compatible server."""
+    backend: Literal["embedded", "vllm", "completions", "openai", "extractive"] = "embedded"
+    """All read the hub's own larger corpus. `embedded`: with the shipped target model, in this process. `vllm`: with
+    any Llama or Qwen directory (`model`) in vLLM's engine. `completions`: with a server's completions API, verified on
+    the best tier that it is found to speak. `openai`: by any chat completions API, in its own words. `extractive`: with
+    no model.
+    """
     base_url: str = ""
     model: str = ""
     api_key_env: str = "OPENAI_API_KEY"

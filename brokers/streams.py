@@ -1,9 +1,10 @@
 """The streams and consumers of a domain, as the data that JetStream's API takes.
 
 Every stream keeps by limits, so that it replays, and on files. A full stream refuses (`discard: new`): what was
-accepted is never thrown away to make room. PIPE alone lets the oldest go: everything in it follows from an ask that
-ASKS still holds, and refusing a hop in mid-pipeline would strand a request that was accepted; the place to refuse is
-the door.
+accepted is never thrown away to make room. PIPE lets the oldest go: everything in it follows from an ask that ASKS
+still holds, and refusing a hop in mid-pipeline would strand a request that was accepted; the place to refuse is the
+door. TOKENS lets the oldest go too and is the one stream in memory: what was shown of an answer can be told again from
+the answer, so that it costs no flush, and a restart of the server costs a client one retraction at most.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from schemas.subjects import (
     ESCALATIONS,
     HUB,
     PIPE,
+    TOKENS,
     VERDICTS,
     Source,
     carried_down,
@@ -45,7 +47,10 @@ MAX_BYTES: Mapping[str, int] = {
     VERDICTS: 2 * GIB,
     ANSWERS: 8 * GIB,
     DEAD: GIB,
+    TOKENS: GIB >> 2,
 }
+SHOWN_FOR_S = 900
+"""How long a client may go on with a stream by its log; afterwards the answer takes its place."""
 
 
 def down_consumer(site: str) -> str:
@@ -67,7 +72,21 @@ def site_streams(site: str) -> dict[str, Config]:
         VERDICTS: _stream(VERDICTS, mirror=_carried(VERDICTS, HUB, down_consumer(site), carried_down(site, VERDICTS))),
         ANSWERS: _stream(ANSWERS, ["answers.>"], max_age=0, republish=_live("answers.>")),
         DEAD: _stream(DEAD, ["dead.>"], max_age=0, republish=_live("dead.>")),
+        TOKENS: tokens_stream(),
     }
+
+
+def tokens_stream() -> Config:
+    """The log of what was shown: a server that was restarted has lost it, with its configuration."""
+    return _stream(
+        TOKENS,
+        ["tokens.>"],
+        storage="memory",
+        discard="old",
+        max_age=SHOWN_FOR_S * SECOND_NS,
+        duplicate_window=60 * SECOND_NS,
+        republish=_live("tokens.>"),
+    )
 
 
 def hub_streams(sites: Iterable[str]) -> dict[str, Config]:

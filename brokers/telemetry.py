@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    start_http_server,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from brokers import trace
 from brokers.settings import Settings
@@ -88,10 +98,20 @@ def metrics_of(registry: CollectorRegistry) -> tuple[Counter, Histogram, Gauge, 
     )
 
 
+class Rooms(Collector):
+    """What the rooms of this process count for themselves, in the registry that they all know."""
+
+    def collect(self) -> list[Metric]:
+        return [metric for metric in REGISTRY.collect() if metric.name.startswith("tidegate_")]
+
+    def describe(self) -> list[Metric]:
+        return []
+
+
 class Telemetry:
     """The worker's watch: one log line per end that is not a plain success, four metrics per stage.
 
-    Nothing is registered globally: everything goes to `registry` and `output`.
+    It registers nothing globally: everything goes to `registry` and `output`.
     """
 
     def __init__(
@@ -105,6 +125,8 @@ class Telemetry:
     ) -> None:
         self.site = site
         self.registry = registry or CollectorRegistry()
+        if self.registry is not REGISTRY:
+            self.registry.register(Rooms())
         self.level = level
         self._clock = clock
         self._sink = structlog.BytesLogger(output or sys.stderr.buffer)

@@ -77,6 +77,36 @@ async def test_the_fast_lane_answers_and_without_a_worker_says_so_at_once(tmp_pa
                 await site.request(foreign, b"x", timeout=60)
 
 
+async def test_a_site_hears_what_the_hub_says_to_it_and_nothing_that_is_said_to_another(tmp_path: Path) -> None:
+    async with linked(tmp_path) as all_:
+        heard: list[tuple[str, str, str]] = []
+        await worker(all_.hub)
+        for name, nc in all_.sites.items():
+            for pattern in (subjects.said(name), subjects.all_said(name), "cloud.>", "cloud.*.said.>", ">"):
+                await listen(nc, pattern, name, heard)
+            for other in all_.sites.keys() - {name}:
+                await listen(nc, subjects.said(other), name, heard)
+            await answered(nc, subjects.ping(name))
+
+        async def said() -> bool:  # until the interest has crossed the leaf
+            await all_.hub.publish(subjects.said("site1", "kiosk", "r1"), b"x")
+            await all_.hub.flush()
+            return any(pattern == subjects.said("site1") for _, pattern, _ in heard)
+
+        await until(said)
+        for stays in ("partial.drafted.kiosk.r1", "tokens.kiosk.r1", "live.tokens.kiosk.r1", "stream", "resume"):
+            await all_.hub.publish(stays, b"x")
+        await all_.sites["site2"].publish(subjects.said("site1", "kiosk", "r2"), b"a forgery of another site")
+        for name, nc in all_.sites.items():
+            await answered(nc, subjects.ping(name))  # what was sent before it would have come before it
+        ours = {news for news in heard if not news[2].startswith(("$JS", "_INBOX", "sync.", "cloud.site1.ping"))}
+        local = {("site2", pattern) for pattern in ("cloud.>", "cloud.*.said.>", ">", subjects.said("site1"))}
+        assert {news[0:2] for news in ours if news[2].endswith(".r2")} <= local  # and no further than its own server
+        assert {(site, subject) for site, _, subject in ours if not subject.endswith((".r2", ".ping"))} == {
+            ("site1", "cloud.site1.said.kiosk.r1")
+        }
+
+
 async def test_what_stays_at_a_site_is_heard_nowhere_else(tmp_path: Path) -> None:
     async with linked(tmp_path) as all_:
         site, heard = all_.sites["site1"], []

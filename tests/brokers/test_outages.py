@@ -139,3 +139,8 @@ class TestServer:
             with pytest.raises(Unreachable):
                 await rig.house.last("PIPE", "pipe.kiosk.withheld.a")
             rig.server.start()
+
+            async def is_back() -> bool:  # nats-py that is closed while it reconnects comes back, and then for ever
+                return rig.house.link.is_up and rig.client.is_connected
+
+            await until(is_back)

@@ -15,7 +15,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Counter
 
 from brokers import trace
 from brokers.settings import Settings
@@ -158,8 +158,19 @@ def test_four_metrics_are_kept_per_stage_in_a_registry_of_their_own() -> None:
         'tidegate_age_seconds_sum{stage="prefilter"} 12.0',
     ):
         assert sample in text
-    assert not [metric.name for metric in REGISTRY.collect() if metric.name.startswith("tidegate")]
+    own = {"tidegate_deliveries", "tidegate_handle_seconds", "tidegate_in_flight", "tidegate_age_seconds"}
+    assert not own & {metric.name for metric in REGISTRY.collect()}
     Telemetry("site1", output=io.BytesIO())  # a second one in the same process clashes with nothing
+
+
+def test_what_a_room_counts_for_itself_is_shown_by_the_worker_it_is_in() -> None:
+    counted = Counter("tidegate_counted_in_a_test", "Something that a room counts.")
+    try:
+        telemetry, _ = a_telemetry()
+        counted.inc(3)
+        assert "tidegate_counted_in_a_test_total 3.0" in telemetry.metrics().decode()
+    finally:
+        REGISTRY.unregister(counted)
 
 
 def test_an_opened_telemetry_writes_to_a_file_adopts_loggers_and_serves_metrics(tmp_path: Path, free_port: int) -> None:

@@ -31,7 +31,7 @@ from brokers.topology import (
     plan_site,
 )
 from schemas import Drafted, Escalated, Verified
-from schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, SITE_STREAMS, VERDICTS, sources_of
+from schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, SITE_STREAMS, TOKENS, VERDICTS, sources_of
 
 pytestmark = pytest.mark.anyio
 
@@ -108,9 +108,10 @@ def test_a_consumer_never_stops_delivering_what_its_stage_has_not_brought_to_an_
     assert consumers["VERDICTS/policy"]["filter_subjects"] == ["verdicts.site1.>"]
 
 
-def test_every_stream_of_a_domain_refuses_when_full_but_the_hops() -> None:
+def test_every_stream_of_a_domain_refuses_when_full_but_the_hops_and_the_log() -> None:
     declared = {**of_site("site1", STAGES).streams, **of_hub(["site1"], STAGES).streams}
-    assert {name for name, config in declared.items() if config["discard"] == "old"} == {PIPE}
+    assert {name for name, config in declared.items() if config["discard"] == "old"} == {PIPE, TOKENS}
+    assert {name for name, config in declared.items() if config["storage"] == "memory"} == {TOKENS}
     assert {name for name, config in declared.items() if config["max_age"] == 0} == {ANSWERS, DEAD}
     assert all(config["allow_direct"] and config["max_bytes"] > 0 for config in declared.values())
 
@@ -119,7 +120,7 @@ async def test_declaring_twice_changes_nothing_the_second_time(nc: Client, tmp_p
     first = await declare_site(nc, "site1", STAGES)
     assert {change.verb for change in first.changes} == {"create"}
     assert (await declare_site(nc, "site1", STAGES)).steps == ()
-    assert set((await look(nc)).streams) == set(SITE_STREAMS)
+    assert set((await look(nc)).streams) == {*SITE_STREAMS, TOKENS}
     async with Server(HUB, tmp_path / HUB) as server, client_of(server) as hub:
         await declare_hub(hub, ["site1", "site2"], STAGES)
         assert (await declare_hub(hub, ["site2", "site1"], STAGES)).steps == ()
@@ -134,7 +135,7 @@ async def test_drift_is_printed_and_mended(nc: Client) -> None:
     await jetstream_api.put_consumer(nc, PIPE, {**consumers["PIPE/router"], "max_deliver": 99}, is_new=False)
     todo = await plan_site(nc, "site1", STAGES)
     printed = str(todo)
-    assert "site1: 2 to change, of 15" in printed
+    assert "site1: 2 to change, of 16" in printed
     assert "~ update stream ASKS\n      subjects: ['asks.>', 'x'] -> ['asks.>']\n" in printed
     assert "discard: 'old' -> 'new'" in printed
     assert "~ update consumer PIPE/router\n      max_deliver: 99 -> -1" in printed

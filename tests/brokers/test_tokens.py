@@ -1,0 +1,199 @@
+"""What both houses promise about the token plane: a log with one writer, reads by subject, answers in many parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from acts import published
+from rigs import JetStreamRig, OpenRig, until
+
+from brokers.base import Overtaken, TopologyMissing, Unreachable
+from brokers.publisher import NotStored
+from schemas import Delta, decode
+from schemas.subjects import ANSWERS, TOKENS, tokens
+
+pytestmark = pytest.mark.anyio
+SUBJECT = tokens("kiosk", "r1")
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
+def line(text: str, rid: str = "r1") -> Delta:
+    return Delta(rid=rid, tenant="kiosk", state="committed", text=text)
+
+
+async def read(rig: Any, after: int = 0, rid: str = "r1") -> list[tuple[int, str]]:
+    found = await rig.house.read(TOKENS, tokens("kiosk", rid), after)
+    return [(sequence, decode(data, Delta).text) for sequence, data in found]
+
+
+class TestAppending:
+    async def test_a_log_grows_line_by_line_and_is_read_after_any_of_them(self, open_rig: OpenRig) -> None:
+        async with open_rig() as rig:
+            first = await rig.house.append(line("a"), after=0)
+            await rig.house.append(line("other", "r2"), after=0)
+            second = await rig.house.append(line("b"), after=first)
+            third = await rig.house.append(line("c"), after=second)
+            assert await read(rig) == [(first, "a"), (second, "b"), (third, "c")]
+            assert await read(rig, after=first) == [(second, "b"), (third, "c")]
+            assert await read(rig, after=third) == []
+            assert await read(rig, rid="r3") == []
+            assert [text for _, text in await read(rig, rid="r2")] == ["other"]
+
+    async def test_who_was_overtaken_is_told_so_and_stores_nothing(self, open_rig: OpenRig) -> None:
+        async with open_rig() as rig:
+            first = await rig.house.append(line("a"), after=0)
+            for after in (0, first + 1, first + 1000):
+                with pytest.raises(Overtaken):
+                    await rig.house.append(line("b"), after=after)
+            with pytest.raises(Overtaken):
+                await rig.house.append(line("a", "r2"), after=first)
+            assert await read(rig) == [(first, "a")]
+            assert await read(rig, rid="r2") == []
+
+    async def test_of_two_writers_one_wins_every_line(self, open_rig: OpenRig) -> None:
+        async def write(house: Any, name: str) -> list[str]:
+            after, won = 0, []
+            for n in range(20):
+                try:
+                    after = await house.append(line(f"{name}{n}"), after=after)
+                    won.append(f"{name}{n}")
+                except Overtaken:
+                    after = (await house.read(TOKENS, SUBJECT))[-1][0]
+            return won
+
+        async with open_rig() as rig, rig.peer() as other:
+            ours, theirs = await asyncio.gather(write(rig.house, "a"), write(other, "b"))
+            texts = [text for _, text in await read(rig)]
+        assert sorted(texts) == sorted(ours + theirs)
+
+    async def test_every_line_is_heard_in_order_as_it_is_stored(self, open_rig: OpenRig) -> None:
+        heard: list[tuple[str, str]] = []
+
+        async def hear(subject: str, data: bytes) -> None:
+            heard.append((subject, decode(data, Delta).text))
+
+        async def all_heard() -> bool:
+            return len(heard) == 3
+
+        async with open_rig() as rig:
+            await rig.house.listen("live.tokens.>", hear)
+            after = 0
+            for text in "abc":
+                after = await rig.house.append(line(text), after=after)
+            await until(all_heard)
+        assert heard == [(f"live.{SUBJECT}", text) for text in "abc"]
+
+    async def test_a_log_longer_than_a_page_is_read_whole(self, open_rig: OpenRig) -> None:
+        async with open_rig() as rig:
+            after = 0
+            for n in range(600):
+                after = await rig.house.append(line(str(n)), after=after)
+            assert [text for _, text in await read(rig)] == [str(n) for n in range(600)]
+
+
+class TestCorePlane:
+    async def test_what_is_told_is_heard_and_answers_are_many_and_in_order(self, open_rig: OpenRig) -> None:
+        heard: list[bytes] = []
+
+        async def hear(_: str, data: bytes) -> None:
+            heard.append(data)
+
+        async def count(data: bytes) -> AsyncIterator[bytes]:
+            for n in range(int(data)):
+                yield str(n).encode()
+
+        async def told() -> bool:
+            return heard == [b"x"]
+
+        async with open_rig() as rig:
+            await rig.house.listen("partial.drafted.>", hear)
+            await rig.house.tell("partial.drafted.kiosk.r1", b"x")
+            await rig.house.tell("nobody.listens", b"x")
+            await rig.house.respond_many("stream", count)
+            await asyncio.sleep(0.02)
+            got = []
+            async with aclosing(rig.house.request_many("stream", b"50", idle_s=5.0)) as answers:
+                async for answer in answers:
+                    got.append(int(answer))
+                    if len(got) == 50:
+                        break
+            await until(told)
+        assert got == list(range(50))
+
+    async def test_who_asks_for_many_and_gets_none_is_told_so(self, open_rig: OpenRig) -> None:
+        async def never(_: bytes) -> AsyncIterator[bytes]:
+            await asyncio.sleep(3600)
+            yield b""
+
+        async with open_rig() as rig:
+            with pytest.raises(Unreachable, match="nobody"):
+                async with asyncio.timeout(5), aclosing(rig.house.request_many("none", b"", idle_s=60)) as answers:
+                    await anext(answers)
+            await rig.house.respond_many("stream", never)
+            await asyncio.sleep(0.02)
+            with pytest.raises(Unreachable, match="within"):
+                async with aclosing(rig.house.request_many("stream", b"", idle_s=0.1)) as answers:
+                    await anext(answers)
+
+
+class TestOnAServer:
+    async def test_a_line_whose_acknowledgement_is_lost_is_one_line_and_says_where_it_lies(
+        self, open_server_rig: OpenRig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with open_server_rig() as rig:
+            send, sendings = rig.house.link.send, []
+
+            async def losing_the_first_reply(subject: str, data: bytes, reply: str, headers: Any) -> bool:
+                sendings.append(subject)
+                return bool(await send(subject, data, reply if len(sendings) > 1 else "", headers))
+
+            monkeypatch.setattr("brokers.publisher.RESEND_S", 0.05)
+            monkeypatch.setattr(rig.house.link, "send", losing_the_first_reply)
+            first = await rig.house.append(line("a"), after=0)
+            assert len(sendings) >= 2
+            assert await read(rig) == [(first, "a")]
+
+    async def test_the_log_is_lost_with_its_server_and_the_next_line_brings_its_stream_back(
+        self, open_server_rig: OpenRig
+    ) -> None:
+        async with open_server_rig() as rig:
+            first = await rig.house.append(line("a"), after=0)
+            second = await rig.house.append(line("b"), after=first)
+            await rig.house.publish(published("r1", "kept"), id="a1", headers={})
+            rig.server.kill()
+            await rig.server.start_soon()
+
+            async def back() -> bool:
+                return bool(rig.house.link.is_up) and await answers_there(rig)
+
+            await until(back)
+            assert await read(rig) == []
+            with pytest.raises(Overtaken):
+                await rig.house.append(line("c"), after=second)
+            again = await rig.house.append(line("again"), after=0)
+            assert await read(rig) == [(again, "again")]
+            config = (await rig.client.jetstream().stream_info(TOKENS)).config
+            assert (config.storage, config.republish.dest) == ("memory", "live.tokens.>")
+
+    async def test_nothing_but_the_log_is_brought_back(self, open_server_rig: OpenRig) -> None:
+        async with open_server_rig() as rig:
+            await rig.client.jetstream().delete_stream(ANSWERS)
+            with pytest.raises(TopologyMissing):
+                await rig.house.read(ANSWERS, "answers.kiosk.r1")
+            with pytest.raises(NotStored, match="no stream"):
+                await rig.house.append(published("r1"), after=0)
+
+
+async def answers_there(rig: JetStreamRig) -> bool:
+    try:
+        return await rig.house.last(ANSWERS, "answers.kiosk.r1") is not None
+    except Unreachable:
+        return False
