@@ -1,22 +1,20 @@
-"""Sentences as vectors: the one room that runs an ONNX model."""
+"""Sentences as vectors."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
-import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, ClassVar
-
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # the runtime reports to its maker unless this stands before its import
+from typing import ClassVar
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+
+from services.inference import Session
 
 Vector = NDArray[np.float32]
 
@@ -58,11 +56,7 @@ class Embedder:
         self.version: str = hashlib.sha256(model + words).hexdigest()[:12]
         self._tokenizer = Tokenizer.from_buffer(words)
         self._end: int = self._tokenizer.encode("").ids[-1]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = Session(model)
         self._cache: OrderedDict[tuple[str, int], Vector] = OrderedDict()
         self._cache_lock = threading.Lock()
 
@@ -89,7 +83,7 @@ class Embedder:
         if len(ids) > max_tokens:
             ids = [*ids[: max_tokens - 1], self._end]
         row = np.array([ids], dtype=np.int64)
-        output: Any = self._session.run(None, {"input_ids": row, "attention_mask": np.ones_like(row)})
+        output = self._session.run({"input_ids": row, "attention_mask": np.ones_like(row)})
         vector: Vector = output[0][0]
         vector.flags.writeable = False
         with self._cache_lock:

@@ -1,0 +1,158 @@
+"""A target model in this process: threads of a small pool run the loop, requests share the model."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from schemas import Artefact
+from services.generation.drafting import MOST_DRAFTED, Chained, Drafter, Shipped
+from services.generation.lm import CausalLM
+from services.generation.lookup import Lookup
+from services.generation.sampling import Sampling
+from services.generation.speculating import speculate
+from services.generation.target import ContextOverflow, Generated, TargetClosed, TargetState
+from services.generation.tokens import TokenText
+
+_SMOOTHING = 0.1
+
+Said = Callable[[Sequence[int]], None]
+
+
+class EmbeddedTarget:
+    """Implements `Target` with an ONNX model; the draft leaves the output alone at any temperature."""
+
+    def __init__(
+        self, lm: CausalLM, id: str = "target", *, threads: int = 2, k: int = MOST_DRAFTED, lookup: bool = True
+    ) -> None:
+        """`threads` requests run at once, the others wait; `lookup`: where no draft has an idea, the passages may."""
+        self.tokenizer: TokenText = lm.tokens
+        self.artefact = Artefact("model", id, lm.version)
+        self._lm = lm
+        self._k = k
+        self._lookup = lookup
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="target")
+        self._running: dict[str, list[_Run]] = {}
+        self._waiting = 0
+        self._step_ms = 0.0
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    @classmethod
+    def load(cls, directory: Path, *, threads: int = 2) -> EmbeddedTarget:
+        """The model in `directory`, named as the directory is. Raises `ModelRefused`."""
+        return cls(CausalLM(directory), directory.name, threads=threads)
+
+    async def generate(
+        self,
+        rid: str,
+        prompt: Sequence[int],
+        *,
+        draft: Sequence[int] = (),
+        max_tokens: int = 160,
+        seed: int = 0,
+        temperature: float = 0.0,
+        said: Said | None = None,
+    ) -> Generated:
+        """See `Target`."""
+        if self._is_closed:
+            raise TargetClosed
+        if len(prompt) >= self._lm.context:
+            raise ContextOverflow(len(prompt), self._lm.context)
+        loop = asyncio.get_running_loop()
+        shipped = Shipped(len(prompt), draft, self._lm.vocabulary)
+        run = _Run(tuple(prompt), shipped, Sampling(seed=seed, temperature=temperature), max_tokens)
+        if said is not None:
+            heard = said
+            run.said = lambda ids: _tell(loop, run, heard, ids)
+        self._running.setdefault(rid, []).append(run)
+        with self._lock:
+            self._waiting += 1
+        try:
+            generated = await loop.run_in_executor(self._pool, self._generate, run)
+        finally:
+            run.stop.set()
+            self._begun(run)
+            self._forget(rid, run)
+        if self._is_closed and not generated.is_finished and len(generated.ids) < max_tokens:
+            raise TargetClosed
+        return generated
+
+    async def late_draft(self, rid: str, draft: Sequence[int]) -> None:
+        """See `Target`."""
+        for run in self._running.get(rid, ()):
+            run.shipped.replace(draft)
+
+    def state(self) -> TargetState:
+        """See `Target`."""
+        return TargetState(self._step_ms, self._waiting)
+
+    async def close(self) -> None:
+        """See `Target`. What runs ends within a step and raises `TargetClosed`."""
+        self._is_closed = True
+        for run in [run for runs in self._running.values() for run in runs]:
+            run.stop.set()
+        await asyncio.to_thread(self._pool.shutdown, wait=True)
+
+    def _generate(self, run: _Run) -> Generated:
+        self._begun(run)
+        run.stepped_at = time.perf_counter()
+        return speculate(
+            self._lm,
+            run.prompt,
+            self._drafter(run),
+            sampling=run.sampling,
+            k=self._k,
+            max_tokens=run.max_tokens,
+            said=lambda ids: self._stepped(run, ids),
+            is_stopped=run.stop.is_set,
+        )
+
+    def _drafter(self, run: _Run) -> Drafter:
+        if not self._lookup:
+            return run.shipped
+        marks = [self.tokenizer.FIRST_MARK + number for number in range(self.tokenizer.MOST_PASSAGES)]
+        return Chained((run.shipped, Lookup(self._lm.vocabulary, anchors=marks)))
+
+    def _begun(self, run: _Run) -> None:
+        """It waits no longer: it runs, or it was given up before it did."""
+        with self._lock:
+            self._waiting -= not run.is_begun
+            run.is_begun = True
+
+    def _stepped(self, run: _Run, ids: Sequence[int]) -> None:
+        """Tell what is new; the first step reads the prompt and says nothing about how long a step takes."""
+        now = time.perf_counter()
+        step_ms, run.stepped_at = (now - run.stepped_at) * 1000, now
+        with self._lock:
+            if run.has_stepped:
+                self._step_ms += (step_ms - self._step_ms) * (_SMOOTHING if self._step_ms else 1.0)
+            run.has_stepped = True
+        if run.said is not None:
+            run.said(ids)
+
+    def _forget(self, rid: str, run: _Run) -> None:
+        self._running[rid].remove(run)
+        if not self._running[rid]:
+            del self._running[rid]
+
+
+class _Run:
+    """One request on its way."""
+
+    def __init__(self, prompt: tuple[int, ...], shipped: Shipped, sampling: Sampling, max_tokens: int) -> None:
+        self.prompt, self.shipped, self.sampling, self.max_tokens = prompt, shipped, sampling, max_tokens
+        self.stop = threading.Event()
+        self.said: Said | None = None
+        self.stepped_at = 0.0
+        self.is_begun = self.has_stepped = False
+
+
+def _tell(loop: asyncio.AbstractEventLoop, run: _Run, said: Said, ids: Sequence[int]) -> None:
+    """Have the loop call `said`, unless the request was given up meanwhile."""
+    new = tuple(ids)
+    loop.call_soon_threadsafe(lambda: None if run.stop.is_set() else said(new))

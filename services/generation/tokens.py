@@ -1,0 +1,129 @@
+"""Text as token ids and back: one byte-level BPE vocabulary that the edge and the cloud share."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tokenizers import Tokenizer
+
+CONTROLS = tuple(
+    f"<|{name}|>" for name in ("pad", "bos", "eos", "question", "passage", "answer", "none", "text", "schema", "json")
+)
+MARKS = tuple(f"[{number}]" for number in range(1, 10))
+
+
+class TokenizerRefused(ValueError):
+    """There is no tokenizer that can be used where one is expected."""
+
+
+class TokenText:
+    """Encodes and decodes. Safe to use from several threads at once.
+
+    What people wrote never becomes a control token: `<|eos|>` or `[3]` in it is spelled in ordinary pieces.
+    """
+
+    PAD: ClassVar[int] = 0
+    BEGIN: ClassVar[int] = 1
+    END: ClassVar[int] = 2
+    QUESTION: ClassVar[int] = 3
+    PASSAGE: ClassVar[int] = 4
+    ANSWER: ClassVar[int] = 5
+    NONE: ClassVar[int] = 6
+    TEXT: ClassVar[int] = 7
+    SCHEMA: ClassVar[int] = 8
+    JSON: ClassVar[int] = 9
+    FIRST_MARK: ClassVar[int] = 10
+    MOST_PASSAGES: ClassVar[int] = len(MARKS)
+
+    def __init__(self, stored: bytes) -> None:
+        """Read a `tokenizer.json`. Raises `TokenizerRefused` where it is not byte-level BPE with the marks in place."""
+        self.digest: str = hashlib.sha256(stored).hexdigest()[:12]
+        try:
+            described: dict[str, Any] = json.loads(stored)
+            described |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+            self._described = described
+            self._plain = Tokenizer.from_str(json.dumps(described))
+            vocabulary: dict[str, int] = described["model"]["vocab"]
+        except Exception as error:  # the library raises no other kind
+            raise TokenizerRefused(f"no tokenizer.json: {error}") from error
+        expected = {token: number for number, token in enumerate((*CONTROLS, *MARKS))}
+        misplaced = [token for token, number in expected.items() if vocabulary.get(token) != number]
+        if misplaced:
+            raise TokenizerRefused(f"{misplaced[0]!r} is not token {expected[misplaced[0]]}")
+        if (self._described.get("decoder") or {}).get("type") != "ByteLevel":
+            raise TokenizerRefused("the decoder is not ByteLevel: tokens are no runs of bytes")
+        self.size: int = max(vocabulary.values()) + 1
+        self.end: int = self.END
+        self._bytes = _pieces(vocabulary, self.size, len(expected))
+
+    @classmethod
+    def load(cls, path: Path) -> TokenText:
+        """The tokenizer in the file `path`. Raises `TokenizerRefused`."""
+        try:
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise TokenizerRefused(f"no tokenizer at {path}: {error}") from error
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of somebody's text; no control token is among them."""
+        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids; control tokens and marks are left out, bytes that are no UTF-8 become U+FFFD."""
+        return self.bytes_of(ids).decode("utf-8", "replace")
+
+    def bytes_of(self, ids: Sequence[int]) -> bytes:
+        """The bytes of the ids, control tokens and marks left out."""
+        return b"".join(self._bytes[each] for each in ids)
+
+    def marked(self, id: int) -> int | None:
+        """The number of the passage that this token cites, from 1 on."""
+        number = id - self.FIRST_MARK + 1
+        return number if 1 <= number <= self.MOST_PASSAGES else None
+
+    def is_control(self, id: int) -> bool:
+        """Whether it is a control token or a citation mark: it has no text."""
+        return 0 <= id < self.FIRST_MARK + self.MOST_PASSAGES
+
+    def with_marks_as_controls(self) -> str:
+        """This tokenizer as JSON in which all control tokens and marks are special, for the grammar engine."""
+        added = [
+            {"id": number, "content": token, "special": True, "normalized": False}
+            | dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+            for number, token in enumerate((*CONTROLS, *MARKS))
+        ]
+        return json.dumps({**self._described, "added_tokens": added})
+
+
+class Detokenizer:
+    """Ids to text as they come: a character is given out when all its bytes are there."""
+
+    def __init__(self, tokens: TokenText) -> None:
+        self._tokens = tokens
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, ids: Sequence[int]) -> str:
+        """The text that these ids complete."""
+        return self._decoder.decode(self._tokens.bytes_of(ids))
+
+    def finish(self) -> str:
+        """What is left: U+FFFD where the last character stayed incomplete."""
+        return self._decoder.decode(b"", True)
+
+
+def _pieces(vocabulary: dict[str, int], size: int, controls: int) -> list[bytes]:
+    """The bytes of each id, undoing GPT-2's table from bytes to printable characters (Radford et al., 2019)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(byte): byte for byte in printable}
+    table |= {chr(0x100 + place): byte for place, byte in enumerate(sorted({*range(256)} - {*printable}))}
+    pieces = [b""] * size
+    for token, number in vocabulary.items():
+        if number >= controls:
+            pieces[number] = bytes(map(table.__getitem__, token))
+    return pieces
