@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from brokers.base import House
 from brokers.settings import Settings
 from brokers.stage import Handler
-from schemas import Artefact, Passage
+from schemas import Artefact, Message, Passage, Routed
+from services.deadline import Pace
 from services.embedding import Embedder
 from services.places import Places
 from services.retriever.handler import retrieve
@@ -43,4 +44,13 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     async def search(tenant: str, text: str, language: str, k: int) -> tuple[tuple[Passage, ...], Artefact | None]:
         return await asyncio.to_thread(find, tenant, text, language, k)
 
-    yield partial(retrieve, search=search)
+    pace = Pace("retriever", {"full": 0.0, "smaller_k": 0.0}, time.time)
+
+    async def handler(routed: Routed) -> list[Message]:
+        began_s = time.perf_counter()
+        [retrieved] = await retrieve(routed, search=search, short_of=pace.short_of)
+        if routed.plan.k > 0:
+            pace.took(pace.rung(retrieved), (time.perf_counter() - began_s) * 1000)
+        return [retrieved]
+
+    yield handler

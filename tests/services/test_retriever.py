@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import pytest
 
 from brokers.memory import MemoryHouse
-from schemas import Artefact, Passage, Retrieved
+from schemas import Artefact, Concession, Passage, Retrieved, Rung
 from services import retriever
 from services.embedding import Embedder
 from services.places import Places
@@ -59,5 +61,55 @@ async def test_the_handler_asks_for_the_facts_own_tenant_and_language() -> None:
         asked.append(what)
         return (), None
 
-    await retrieve(routed("Wie spät?", tenant="other", language="de", plan_=plan(k=5)), search=search)
+    fact = routed("Wie spät?", tenant="other", language="de", plan_=plan(k=5))
+    await retrieve(fact, search=search, short_of=lambda _: None)
     assert asked == [("other", "Wie spät?", "de", 5)]
+
+
+@pytest.mark.parametrize(
+    ("k", "conceded", "given_up", "looked_for"),
+    [
+        (8, None, (), [8]),
+        (8, "smaller_k", (), [4]),
+        (5, "smaller_k", (), [2]),
+        (1, "smaller_k", (), [1]),
+        (8, "abstain", (), []),
+        (4, None, ("smaller_k",), [4]),
+        (4, "abstain", ("smaller_k",), []),
+        (8, None, ("abstain",), []),
+        (8, None, ("edge_only",), [8]),
+        (0, "smaller_k", (), []),
+    ],
+)
+async def test_who_is_short_of_time_looks_for_less_and_says_so(
+    k: int, conceded: Rung | None, given_up: tuple[Rung, ...], looked_for: list[int]
+) -> None:
+    asked = []
+    before = tuple(Concession("router", rung, 1.0, 2.0) for rung in given_up)
+    own = None if conceded is None else Concession("retriever", conceded, 1.0, 2.0)
+
+    async def search(*what: object) -> tuple[tuple[Passage, ...], Artefact | None]:
+        asked.append(what[3])
+        return (), None
+
+    fact = msgspec.structs.replace(routed("How?", plan_=plan(k=k)), concessions=before)
+    [found] = await retrieve(fact, search=search, short_of=lambda _: own)
+    assert asked == looked_for
+    assert found.concessions == (before if own is None or k == 0 else (*before, own))
+
+
+async def test_a_question_that_comes_too_late_gets_no_passages_and_one_in_time_all_of_them() -> None:
+    shares = {"retriever": 400.0, "drafter": 3600.0}
+    shared = msgspec.structs.replace(plan(), shares_ms=shares)
+    now_ms = int(time.time() * 1000)
+    async with retriever.open(prepared(), MemoryHouse("site1")) as handle:
+        early = routed(
+            "What does a banker's draft cost?", plan_=shared, asked_at_ms=now_ms, deadline_at_ms=now_ms + 60_000
+        )
+        (found,) = await handle(early)
+        assert found.passages
+        assert found.concessions == ()
+        late = routed("What does a banker's draft cost?", plan_=shared)
+        (none,) = await handle(late)
+        assert none.passages == ()
+        assert [(made.stage, made.rung) for made in none.concessions] == [("retriever", "abstain")]

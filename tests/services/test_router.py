@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,10 +17,12 @@ from brokers.memory import MemoryHouse
 from brokers.settings import Router, Settings
 from brokers.stage import Stage
 from schemas import Artefact, Plan, Question, Routed, Screened, Workload
-from services.pipeline import STAGES, WORKERS
+from services.pipeline import STAGES
+from services.router import decision, table_of
 from services.router import open as open_router
-from services.router.handler import Signals, Table, planned, route, shares_of
-from services.router.signals import Lookout
+from services.router.handler import route
+from services.router.planner import planned, shares_of
+from services.router.table import Signals, Table
 
 pytestmark = pytest.mark.anyio
 
@@ -147,7 +150,7 @@ def test_the_same_question_under_the_same_signals_gets_the_same_plan() -> None:
     @settings(derandomize=True, max_examples=50)
     def same(workload: Workload, budget_ms: int, signals: Signals) -> None:
         fact = screened(workload, budget_ms)
-        plans = [asyncio.run(route(fact, signals=signals, table=Table(), clock=lambda: NOW_S)) for _ in range(2)]
+        plans = [asyncio.run(route(fact, decide=decision(signals, Table()), clock=lambda: NOW_S)) for _ in range(2)]
         assert plans[0] == plans[1]
 
     same()
@@ -166,41 +169,39 @@ def test_the_version_is_the_table_s_digest() -> None:
     assert len(Table().version) == 12
 
 
+def test_the_settings_reach_the_table() -> None:
+    told = Router(k=7, economy=2.0, answer_tokens=100, draft_token_ms=3.0, knee_positions=100, uplink_kbps=64.0)
+    table = table_of(told)
+    assert (table.k, table.economy, table.answer_tokens, table.knee_positions) == (7, 2.0, 100, 100)
+    assert (table.drafters["lm"], table.uplink_ms_per_byte) == (3.0, 0.125)
+    assert table_of(Router()) == Table(loops=False)
+    assert table_of(Router(mode="cloud_stream")).mode == "cloud_stream"
+
+
 @pytest.mark.parametrize("budget_ms", [4000, 0, -500])
 async def test_a_question_becomes_a_routed_one_with_the_table_in_its_lineage_even_too_late(budget_ms: int) -> None:
     fact = screened(budget_ms=budget_ms)
-    [routed] = await route(fact, signals=CALM, table=TABLE, clock=lambda: NOW_S)
+    [routed] = await route(fact, decide=decision(CALM, TABLE), clock=lambda: NOW_S)
     assert isinstance(routed, Routed)
     assert routed.question == fact.question
     assert routed.lineage == (Artefact("table", "router", TABLE.version),)
     assert routed.plan.table == TABLE.version
     assert sum(routed.plan.shares_ms.values()) == max(0, budget_ms)
     assert routed.plan.may_escalate is (budget_ms > 0)
+    assert [concession.rung for concession in routed.concessions] == ([] if budget_ms > 0 else ["abstain"])
+
+
+async def test_only_a_client_that_can_take_text_back_is_raced_for() -> None:
+    fact = screened()
+    for can_retract in (False, True):
+        told = msgspec.structs.replace(fact, can_retract=can_retract)
+        [routed] = await route(told, decide=decision(CALM, TABLE), clock=lambda: NOW_S)
+        assert isinstance(routed, Routed)
+        assert (routed.plan.mode == "race") is can_retract
 
 
 async def pong(_: bytes) -> bytes:
     return b""
-
-
-async def test_a_lookout_sees_the_hub_come_and_go() -> None:
-    house = MemoryHouse("site1")
-    lookout = Lookout(house, "site1", [])
-    await lookout.look()
-    assert not lookout.signals.link_up
-    await house.respond("cloud.site1.ping", pong)
-    await lookout.look()
-    assert lookout.signals.link_up
-    assert lookout.signals.rtt_ms > 0.0
-
-
-async def test_a_lookout_sees_the_longest_queue() -> None:
-    house = MemoryHouse("site1", [WORKERS["router"]])
-    for n in range(3):
-        fact = Screened(rid=f"r{n}", tenant="kiosk", site="site1", asked_at_ms=0, deadline_at_ms=1, question=question())
-        await house.publish(fact, id=f"id{n}", headers={})
-    lookout = Lookout(house, "site1", [WORKERS["drafter"], WORKERS["router"]])
-    await lookout.look()
-    assert lookout.signals.queue_depth == 3
 
 
 async def test_the_opened_router_notices_a_hub_that_appears_later() -> None:
