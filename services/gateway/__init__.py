@@ -13,7 +13,7 @@ from services.gateway.nats_door import open_nats_door
 from services.places import Places
 from services.vault import Vault, site_key
 
-__all__ = ["open"]
+__all__ = ["open", "opened"]
 
 
 @asynccontextmanager
@@ -28,6 +28,13 @@ async def open(  # noqa: A001 a composition root is called `open` here
     `metrics` gives what GET /metrics answers, and is called in a thread. Raises `OSError` when the HTTP address
     cannot be had, `ValueError` when the site's key is not one.
     """
+    async with opened(settings, house, metrics):
+        yield
+
+
+@asynccontextmanager
+async def opened(settings: Settings, house: House, metrics: Metrics = all_metrics) -> AsyncIterator[Door]:
+    """As `open`, with what the doors share, for those who look into it."""
     places = Places(settings)
     key = site_key(places.key)
     with closing(Vault.open(places.vault, key)) as vault:
@@ -36,6 +43,6 @@ async def open(  # noqa: A001 a composition root is called `open` here
         async with open_http_door(door, metrics):
             await open_nats_door(door)
             try:
-                yield
+                yield door
             finally:
                 await door.close()

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from schemas import Asked, Published, Refused
+from schemas import Asked, Cursor, Published, Refused
 from services.gateway import openai_api
 from services.gateway.door import Door, Ticket
 from services.gateway.openai_api import NotAccepted
-from services.gateway.refusals import FAULT_CHARS, refuse, settled, told
+from services.gateway.refusals import FAULT_CHARS, refuse
+from services.gateway.resuming import cursor_in
+from services.gateway.streams import HEARTBEAT_S
+from services.streaming.events import Alive, Ended, Failed, Shown
 
-HEARTBEAT_S = 10.0
 BODY_TIMEOUT_S = 10.0
 HEADERS = {
     "x-request-id": "rid",
@@ -43,12 +46,15 @@ class Chat:
         body = await body_of(request, limit, self._body_timeout_s)
         chat = openai_api.read_chat(body)
         asked = asked_in(chat, request.headers, self._door.settings.gateway.default_tenant)
+        at = cursor_in(request.headers.get("last-event-id", ""), asked.rid)
+        if chat.stream and self._door.streams.full:
+            raise NotAccepted(refuse("busy", asked.rid))
         ticket = await self._door.accept(asked, request.headers.get("traceparent", ""))
         if isinstance(ticket, Refused):
             raise NotAccepted(ticket)
         named = {"x-request-id": ticket.rid}
         if chat.stream:
-            events = self._events(ticket, chat, asked.text)
+            events = self._events(ticket, at, chat, asked.text)
             named["cache-control"] = "no-cache"
             return StreamingResponse(events, media_type="text/event-stream", headers=named)
         reply = await answered(request, ticket)
@@ -57,25 +63,26 @@ class Chat:
         content = openai_api.completion(reply, asked.text, int(time.time()))
         return Response(content, media_type="application/json", headers=named)
 
-    async def _events(self, ticket: Ticket, chat: openai_api.ChatRequest, question: str) -> AsyncIterator[bytes]:
-        """The whole text is judged and restored before the first word of it is cut off and sent."""
-        created = int(time.time())
+    async def _events(
+        self, ticket: Ticket, at: Cursor, chat: openai_api.ChatRequest, question: str
+    ) -> AsyncIterator[bytes]:
+        """What is committed, as it is; nothing provisional, for these clients cannot take anything back."""
+        rid, created = ticket.rid, int(time.time())
         usage = chat.stream_options is not None and chat.stream_options.include_usage
-        yield openai_api.opening(ticket.rid, created, usage)
-        waiting = asyncio.ensure_future(ticket.answer())
-        try:
-            while not (await asyncio.wait({waiting}, timeout=self._heartbeat_s))[0]:
-                yield b": waiting\n\n"
-            reply = waiting.result()
-        except Exception as error:  # noqa: BLE001 the headers are sent: what went wrong ends the stream as an event
-            yield openai_api.sse(openai_api.error_body(settled(error, "http", ticket.rid)))
-        else:
-            if isinstance(reply, Refused):
-                yield openai_api.sse(openai_api.error_body(told(reply, "http")))
-            else:
-                yield openai_api.rest(reply, question, created, usage)
-        finally:
-            waiting.cancel()
+        yield openai_api.opening(rid, created, usage)
+        following = self._door.streams.follow(ticket, at, can_retract=False, via="http", heartbeat_s=self._heartbeat_s)
+        async with aclosing(following) as events:
+            async for event in events:
+                match event:
+                    case Shown():
+                        yield openai_api.piece(rid, created, usage, event.text, event.id)
+                    case Ended():
+                        yield openai_api.ending(event.published, question, created, usage, event.id)
+                    case Failed():
+                        refused = Refused(code=event.code, reason=event.reason, hint=event.hint, rid=rid)
+                        yield openai_api.sse(openai_api.error_body(refused))
+                    case Alive():
+                        yield b": waiting\n\n"
 
 
 async def body_of(request: Request, limit: int, timeout_s: float) -> bytes:

@@ -17,14 +17,17 @@ from schemas.subjects import ANSWERS, ASKS, DEAD, LIVE_ANSWERS, LIVE_DEAD, dead_
 from services.gateway.admission import admitted, fault_of
 from services.gateway.refusals import refuse
 from services.gateway.restoring import restored
+from services.gateway.streams import MAX_STREAMS, Streams
 from services.gateway.waiting import Reply, Waiting
 from services.pipeline import STAGES
 from services.sealing import closed, opened
-from services.vault import Vault
+from services.vault import Vault, asker_digest
 
 GRACE_S = 2.0
 """How long after the deadline the door still waits: the stages end a late request themselves, with a reason."""
 MAX_WAITING = 1024
+LAST_WORD_S = 1.0
+"""How long a door that closes lets its streams say why they end."""
 
 
 class Ticket:
@@ -36,18 +39,49 @@ class Ticket:
         self._asked = asked
         self._answered = answered
 
+    @property
+    def asked(self) -> Asked:
+        """The request as it is stored: its words sealed, a digest for its asker."""
+        return self._asked
+
     async def answer(self) -> Published | Refused:
         """The answer with the asker's own words restored in it, or why there is none. Never raises for want of one.
 
         Cancelling it gives up the wait and nothing else: the request is processed all the same, and its answer can
         be asked for again under the same id.
         """
+        reply = await self.reply()
+        return reply if isinstance(reply, Refused) else self.restored(reply)
+
+    async def reply(self) -> Published | Refused:
+        """As `answer`, with vault tokens in it as they are stored."""
         reply = await self._answered
         if reply is None:
             reply = await self._door.last_answer(self._asked) or refuse("late", self.rid)
-        if isinstance(reply, Refused):
-            return msgspec.structs.replace(reply, rid=self.rid)
-        return restored(reply, self._door.vault, self._asked.asker)
+        return msgspec.structs.replace(reply, rid=self.rid) if isinstance(reply, Refused) else reply
+
+    def restored(self, published: Published) -> Published:
+        """`published` with the asker's own words in it."""
+        return restored(published, self._door.vault, self._asked.asker)
+
+    def value(self, token: str) -> str:
+        """What a vault token stands for, or the token where it is not this asker's."""
+        return self._door.vault.restore(token, self._asked.tenant, self._asked.asker)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody need wait any more."""
+        return self._answered.done()
+
+    def end(self, refused: Refused) -> None:
+        """Wait no more: there will be no answer here."""
+        if not self.is_over:
+            self._answered.set_result(refused)
+
+    async def look(self) -> None:
+        """End the wait if the answer is stored: its live copy may have been lost with a connection."""
+        if not self.is_over and (answer := await self._door.last_answer(self._asked)) is not None:
+            self._door.waiting.settle(self._asked.tenant, self.rid, answer)
 
 
 class Door:
@@ -66,6 +100,7 @@ class Door:
         *,
         clock: Callable[[], float] = time.time,
         max_waiting: int = MAX_WAITING,
+        max_streams: int = MAX_STREAMS,
         grace_s: float = GRACE_S,
     ) -> None:
         self.settings = settings
@@ -76,9 +111,11 @@ class Door:
         self._grace_s = grace_s
         self.waiting = Waiting(max_waiting)
         self.is_closing = False
+        self.streams = Streams(house, max_streams)
 
     async def open(self) -> None:
-        """Start to hear answers and dead letters."""
+        """Start to hear answers, dead letters and what is shown meanwhile."""
+        await self.streams.open()
         await self.house.listen(LIVE_ANSWERS, self._hear_answer)
         await self.house.listen(LIVE_DEAD, self._hear_dead)
 
@@ -86,6 +123,7 @@ class Door:
         """Accept nothing more; let those who wait have their answers for `settings.grace_s` seconds, then tell them."""
         self.is_closing = True
         await self.waiting.drain(self.settings.grace_s, refuse("closing"))
+        await self.streams.drain(LAST_WORD_S)
 
     async def submit(self, asked: Asked, traceparent: str = "") -> Published | Refused:
         """Accept `asked` and wait for its answer, at most until its deadline plus the grace."""
@@ -117,6 +155,34 @@ class Door:
             answered.cancel()
             return refused
         return Ticket(self, asked, answered)
+
+    async def resume(self, tenant: str, rid: str, asker: str) -> Ticket | Refused:
+        """The right to the answer of a request that was accepted before, for the asker of it; stores nothing.
+
+        Nobody else learns whether there is such a request.
+        """
+        if tenant not in self.settings.tenants:
+            return refuse("unknown_tenant", rid, tenant=tenant)
+        if self.is_closing:
+            return refuse("closing", rid)
+        if self.waiting.full:
+            return refuse("busy", rid)
+        asked = Asked(tenant=tenant, text="", rid=rid, asker=asker_digest(self._key, tenant, asker, rid))
+        try:
+            earlier = await self._earlier(asked)
+        except OSError:
+            return refuse("unavailable", rid)
+        if earlier is None or not secrets.compare_digest(earlier.asker, asked.asker):
+            return refuse("unknown_request", rid)
+        wait_s = max(0.0, earlier.deadline_at_ms / 1000 - self._clock()) + self._grace_s
+        ticket = Ticket(self, earlier, self.waiting.open(tenant, rid, wait_s))  # first: an answer may come meanwhile
+        try:
+            await ticket.look()
+            if not ticket.is_over and await self._is_dead(earlier):
+                ticket.end(refuse("dead", rid))
+        except OSError:
+            ticket.end(refuse("unavailable", rid))
+        return ticket
 
     def _sealed(self, asked: Asked) -> Asked:
         """`asked` as it may be stored."""

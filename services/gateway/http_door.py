@@ -63,7 +63,8 @@ async def open_http_door(door: Door, metrics: Metrics = all_metrics, **timing: f
     config = uvicorn.Config(
         app,
         http="httptools",
-        ws="none",
+        ws="wsproto",
+        ws_max_size=settings.gateway.max_body_bytes,
         lifespan="off",
         log_config=None,
         access_log=False,

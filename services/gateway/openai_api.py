@@ -16,7 +16,6 @@ from schemas import Outcome, Published, Refused, Workload
 from services.gateway.refusals import FAULT_CHARS, refuse
 
 MODEL = "tidegate"
-WORD_GROUPS = re.compile(r"(?:\S+\s*){1,4}|\s+")
 Finish = Literal["stop", "content_filter"]
 
 STATUS: dict[str, int] = {
@@ -29,6 +28,8 @@ STATUS: dict[str, int] = {
     "missing_schema": 400,
     "deadline_past": 400,
     "rid_taken": 409,
+    "unknown_request": 404,
+    "bad_cursor": 400,
     "busy": 429,
     "late": 504,
     "dead": 500,
@@ -225,26 +226,32 @@ def opening(rid: str, created: int, usage: bool) -> bytes:
     return _event(rid, created, usage, ChunkChoice(Delta(role="assistant", content="")))
 
 
-def rest(published: Published, question: str, created: int, usage: bool) -> bytes:
-    """Every event after the opening: the text in word groups, the finish, the usage if it was asked for, the end."""
+def piece(rid: str, created: int, usage: bool, content: str, id: str) -> bytes:
+    """One event with a part of the text; `id` says from where to go on."""
+    return _event(rid, created, usage, ChunkChoice(Delta(content=content)), id=id)
+
+
+def ending(published: Published, question: str, created: int, usage: bool, id: str) -> bytes:
+    """Every event after the text: the finish with the answer, the usage if it was asked for, the end."""
     rid = published.rid
-    deltas = [ChunkChoice(Delta(content=group)) for group in WORD_GROUPS.findall(published.text)]
-    events = [_event(rid, created, usage, choice) for choice in deltas]
-    events.append(_event(rid, created, usage, ChunkChoice(Delta(), finish_of(published.outcome)), published))
+    events = [_event(rid, created, usage, ChunkChoice(Delta(), finish_of(published.outcome)), published, id)]
     if usage:
         counted = Chunk(f"chatcmpl-{rid}", created, [], usage_of(question, published))
         events.append(sse(_encode(counted)))
     return b"".join([*events, sse(b"[DONE]")])
 
 
-def _event(rid: str, created: int, usage: bool, choice: ChunkChoice, published: Published | None = None) -> bytes:
+def _event(
+    rid: str, created: int, usage: bool, choice: ChunkChoice, published: Published | None = None, id: str = ""
+) -> bytes:
     chunk = Chunk(f"chatcmpl-{rid}", created, [choice], None if usage else UNSET, published or UNSET)
-    return sse(_encode(chunk))
+    return sse(_encode(chunk), id=id)
 
 
-def sse(data: bytes, event: str = "") -> bytes:
+def sse(data: bytes, event: str = "", id: str = "") -> bytes:
     """One server-sent event (WHATWG HTML, 9.2); `data` is a single line."""
-    return (f"event: {event}\n".encode() if event else b"") + b"data: " + data + b"\n\n"
+    fields = (f"id: {id}\n" if id else "") + (f"event: {event}\n" if event else "")
+    return fields.encode() + b"data: " + data + b"\n\n"
 
 
 def models(created: int) -> bytes:

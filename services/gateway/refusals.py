@@ -27,6 +27,14 @@ REFUSALS: dict[str, tuple[str, str]] = {
     "missing_schema": ("an extract needs a `schema`", "send the JSON schema to fill, or another workload"),
     "deadline_past": ("the deadline has passed already", "send a `deadline_at_ms` in the future, or `budget_ms` alone"),
     "rid_taken": ("the request id is taken by another request", "choose another request id, or leave it out"),
+    "unknown_request": (
+        "no request with this id was accepted from this asker",
+        "check the tenant, the request id and the asker; or ask",
+    ),
+    "bad_cursor": (
+        "the cursor is not one of this stream: {fault}",
+        "send the `id` of the last event that you have, or leave it out",
+    ),
     "busy": ("too many requests are waiting for an answer", "ask again in a second"),
     "late": (
         "no answer came before the deadline; the request is kept and still worked on",

@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from schemas import Citation, Published
+from services.streaming.restore import restored as in_text
 from services.vault import TOKEN, Vault
 
 
 def restored(published: Published, vault: Vault, asker: str) -> Published:
     """`published` with tokens restored in its text and citations; `asker` is the digest under the site's key.
 
-    The receipt stays as it was stored, so that it can be checked. Neither logged nor stored. Restore before cutting
-    the text into pieces, never after: a token may straddle a cut.
+    The receipt stays as it was stored, so that it can be checked. Neither logged nor stored. In a JSON answer a value
+    is escaped, so that a quotation mark in it cannot break the document; all else stays as it is, to the character, so
+    that the text is the one that a stream of it told.
     """
     if not TOKEN.search(published.text) and not any(TOKEN.search(citation.quote) for citation in published.citations):
         return published
 
-    def restore(text: str) -> str:
-        return vault.restore(text, published.tenant, asker) if TOKEN.search(text) else text
+    def value(token: str) -> str:
+        return vault.restore(token, published.tenant, asker)
 
     def quoted(citation: Citation) -> Citation:
-        return msgspec.structs.replace(citation, quote=restore(citation.quote))
+        return msgspec.structs.replace(citation, quote=in_text(citation.quote, value))
 
-    text = _in_json(published.text, restore) if published.format == "json" else restore(published.text)
+    text = in_text(published.text, value, is_json=published.format == "json")
     citations = tuple(quoted(citation) for citation in published.citations)
     return msgspec.structs.replace(published, text=text, citations=citations)
-
-
-def _in_json(text: str, restore: Any) -> str:
-    """Restore inside the strings of a JSON document, so that a quotation mark in a value cannot break it."""
-
-    def walk(value: Any) -> Any:
-        match value:
-            case str():
-                return restore(value)
-            case list():
-                return [walk(item) for item in value]
-            case dict():
-                return {walk(name): walk(item) for name, item in value.items()}
-        return value
-
-    return msgspec.json.encode(walk(msgspec.json.decode(text))).decode()

@@ -11,16 +11,19 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from schemas import Asked
 from schemas.subjects import ANSWERS
 from services.gateway import openai_api
-from services.gateway.chat import BODY_TIMEOUT_S, HEARTBEAT_S, Chat
+from services.gateway.chat import BODY_TIMEOUT_S, Chat
 from services.gateway.door import Door
+from services.gateway.event_stream import EventStreams
 from services.gateway.openai_api import STATUS, NotAccepted
 from services.gateway.progress import Progress
 from services.gateway.refusals import refuse, settled, told
+from services.gateway.streams import HEARTBEAT_S
+from services.gateway.ws_door import Sockets
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -50,7 +53,13 @@ def application(
     """The ASGI application of the HTTP door; its `state.progress` is to be closed before its server."""
     site = Site(door, metrics, heartbeat_s)
     chat = Chat(door, heartbeat_s, body_timeout_s)
+    streams = EventStreams(door, heartbeat_s, body_timeout_s)
+    sockets = Sockets(door, heartbeat_s, body_timeout_s)
     routes = [
+        Route("/v1/streams", settling(streams.ask), methods=["POST"]),
+        Route("/v1/streams/{rid}", settling(streams.resume)),
+        WebSocketRoute("/v1/streams/ws", sockets.ask),
+        WebSocketRoute("/v1/streams/{rid}/ws", sockets.resume),
         Route("/v1/chat/completions", settling(chat), methods=["POST"]),
         Route("/v1/models", settling(site.models)),
         Route("/v1/models/{model}", settling(site.model)),

@@ -140,13 +140,19 @@ def test_the_finish_reason_says_whether_something_was_withheld(outcome: str, fin
 def events(data: bytes) -> list[dict[str, Any]]:
     lines = data.decode().split("\n\n")
     assert lines[-2:] == ["data: [DONE]", ""]
-    return [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
+    return [json.loads(line.partition("data: ")[2]) for line in lines[:-2]]
+
+
+def streamed(text: str, question: str, usage: bool) -> list[dict[str, Any]]:
+    """The chunks of a stream of two pieces and its end."""
+    pieces = (openai_api.piece("r1", 5, usage, piece, "0.1.1") for piece in (text[:3], text[3:]))
+    return events(b"".join(pieces) + openai_api.ending(published(text), question, 5, usage, "0.1.1"))
 
 
 @settings(derandomize=True, max_examples=200)
 @given(st.text(max_size=200))
 def test_the_pieces_of_a_stream_are_the_whole_text(text: str) -> None:
-    chunks = events(openai_api.rest(published(text), "Q", 5, False))
+    chunks = streamed(text, "Q", False)
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == text
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
@@ -154,11 +160,11 @@ def test_the_pieces_of_a_stream_are_the_whole_text(text: str) -> None:
 
 
 def test_usage_comes_last_and_only_when_it_was_asked_for() -> None:
-    chunks = events(openai_api.rest(published("At nine sharp."), "When do you open?", 5, True))
+    chunks = streamed("At nine sharp.", "When do you open?", True)
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"] == {"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 7}
-    assert not any("usage" in chunk for chunk in events(openai_api.rest(published(), "When?", 5, False)))
+    assert not any("usage" in chunk for chunk in streamed("At nine.", "When?", False))
 
 
 def test_an_error_never_repeats_the_question() -> None:

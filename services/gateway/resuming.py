@@ -1,0 +1,74 @@
+"""How a client asks for a stream and how it goes on with one; the same at every door."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from schemas import Asked, Cursor, Refused, Unreadable, decode
+from schemas.message import Message
+from schemas.question import Name, Rid
+from services.gateway.door import Door, Ticket
+from services.gateway.openai_api import NotAccepted
+from services.gateway.refusals import FAULT_CHARS, refuse, unreadable
+
+
+class Resume(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Go on with the stream of an accepted request from `cursor`, from its start where that is empty.
+
+    `asker` is who asked, as it was said then. `can_retract` may give up what the request said, never claim more.
+    """
+
+    rid: Rid
+    tenant: Name
+    asker: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    cursor: str = ""
+    can_retract: bool = True
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A client that may be told: what, from where on, and whether it can take anything back."""
+
+    ticket: Ticket
+    at: Cursor
+    can_retract: bool
+
+
+def cursor_in(text: str, rid: str = "") -> Cursor:
+    """The cursor that a client sends, the start of the stream where it sends none. Raises `NotAccepted`."""
+    try:
+        return Cursor.read(text) if text else Cursor()
+    except ValueError as error:
+        raise NotAccepted(refuse("bad_cursor", rid, fault=str(error)[:FAULT_CHARS]), "Last-Event-ID") from error
+
+
+async def begun(door: Door, asked: Asked, cursor: str = "", traceparent: str = "") -> Admitted:
+    """Accept the request, or the same request of the same asker once more. Raises `NotAccepted`."""
+    at = cursor_in(cursor, asked.rid)
+    if door.streams.full:
+        raise NotAccepted(refuse("busy", asked.rid))
+    ticket = await door.accept(asked, traceparent)
+    if isinstance(ticket, Refused):
+        raise NotAccepted(ticket)
+    return Admitted(ticket, at, asked.can_retract)
+
+
+async def resumed(door: Door, resume: Resume) -> Admitted:
+    """Find the request again for the asker of it; their words need not be repeated. Raises `NotAccepted`."""
+    at = cursor_in(resume.cursor, resume.rid)
+    if door.streams.full:
+        raise NotAccepted(refuse("busy", resume.rid))
+    ticket = await door.resume(resume.tenant, resume.rid, resume.asker)
+    if isinstance(ticket, Refused):
+        raise NotAccepted(ticket)
+    return Admitted(ticket, at, resume.can_retract and ticket.asked.can_retract)
+
+
+async def admitted(door: Door, data: bytes, *kinds: type[Message]) -> Admitted:
+    """Read one of `kinds`, `Asked` or `Resume`, and do what it asks for. Raises `NotAccepted`."""
+    try:
+        request = decode(data, *kinds)
+    except Unreadable as error:
+        raise NotAccepted(unreadable(error)) from error
+    return await (resumed(door, request) if isinstance(request, Resume) else begun(door, request))
