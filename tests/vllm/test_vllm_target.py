@@ -1,0 +1,178 @@
+"""The target on vLLM keeps what every target promises, and what it promises beyond."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Sequence
+from typing import ClassVar
+
+import pytest
+
+from schemas import Later
+from services.generation.target import TargetClosed
+from services.generation.tokens import TokenText
+from services.vllm_engine.engine import NotSampled
+from services.vllm_engine.target import VllmTarget
+from tests.services.target_acts import ClosingActs, TargetActs
+from tests.vllm.serving import MODEL, drafts_of, needs_vllm, prompts_of_the_branch
+
+pytestmark = [pytest.mark.anyio, needs_vllm]
+
+TOKENS = 48
+
+
+@pytest.fixture(scope="session")
+def prompt(tokens: TokenText) -> Sequence[int]:
+    return prompts_of_the_branch(tokens, 2)[0]
+
+
+@pytest.fixture(scope="session")
+def other_prompt(tokens: TokenText) -> Sequence[int]:
+    return prompts_of_the_branch(tokens, 2)[1]
+
+
+@pytest.fixture
+def target(engine: VllmTarget) -> VllmTarget:
+    return engine
+
+
+class TestVllm(TargetActs):
+    IS_INVARIANT_WHEN_HOT: ClassVar[bool] = False
+
+
+@pytest.mark.parametrize(("at_once", "count"), [(1, 12), (16, 30)])
+async def test_no_draft_changes_a_word_over_hundreds_of_requests(
+    engine: VllmTarget, tokens: TokenText, at_once: int, count: int
+) -> None:
+    prompts = prompts_of_the_branch(tokens, count, seed=at_once)
+    gate = asyncio.Semaphore(at_once)
+    dice = random.Random(at_once)
+
+    async def say(name: str, prompt: Sequence[int], draft: Sequence[int] = ()) -> tuple[int, ...]:
+        async with gate:
+            return (await engine.generate(name, prompt, draft=draft, max_tokens=TOKENS)).ids
+
+    plain = await asyncio.gather(*(say(f"plain-{n}", prompt) for n, prompt in enumerate(prompts)))
+    assert len({*plain}) > count / 4, "the prompts must not all be answered alike"
+    cases = [
+        (f"{name}-{n}", prompt, draft, answer)
+        for n, (prompt, answer) in enumerate(zip(prompts, plain, strict=True))
+        for name, draft in drafts_of(answer, plain[n - 1], tokens.size, dice).items()
+    ]
+    dice.shuffle(cases)
+    told = await asyncio.gather(*(say(name, prompt, draft) for name, prompt, draft, _ in cases))
+    changed = [case[0] for case, ids in zip(cases, told, strict=True) if ids != case[3]]
+    assert changed == []
+    assert await engine.held() == 0
+
+
+async def test_a_foreign_draft_in_flight_is_never_proposed_to_another(
+    engine: VllmTarget, prompt: Sequence[int]
+) -> None:
+    """The very same prompt, side by side: with its draft, with another's and with none."""
+    alone = await engine.generate("alone", prompt, max_tokens=TOKENS)
+    helped, misled, plain = await asyncio.gather(
+        engine.generate("helped", prompt, draft=alone.ids, max_tokens=TOKENS),
+        engine.generate("misled", prompt, draft=tuple(reversed(alone.ids)), max_tokens=TOKENS),
+        engine.generate("plain", prompt, max_tokens=TOKENS),
+    )
+    assert helped.ids == misled.ids == plain.ids == alone.ids
+    assert helped.speculation.steps * 3 < alone.speculation.steps
+    assert plain.speculation.drafted == 0
+    assert plain.speculation.steps == plain.speculation.tokens
+
+
+async def test_a_late_draft_saves_steps_from_then_on(engine: VllmTarget, prompt: Sequence[int]) -> None:
+    alone = await engine.generate("alone", prompt, max_tokens=TOKENS)
+    sent: list[asyncio.Task[None]] = []
+
+    def said(_: Sequence[int]) -> None:
+        if not sent:
+            sent.append(asyncio.ensure_future(engine.late_draft("late", alone.ids)))
+
+    late = await engine.generate("late", prompt, max_tokens=TOKENS, said=said)
+    assert late.ids == alone.ids
+    assert late.speculation.accepted > len(alone.ids) // 2
+    assert late.speculation.steps < alone.speculation.steps
+    assert late.speculation.draft_bytes > len(alone.ids)
+
+
+async def test_a_late_draft_reaches_nobody_where_two_have_its_id(engine: VllmTarget, prompt: Sequence[int]) -> None:
+    alone = await engine.generate("alone", prompt, max_tokens=TOKENS)
+    first = asyncio.ensure_future(engine.generate("same", prompt, max_tokens=TOKENS))
+    second = asyncio.ensure_future(engine.generate("same", prompt, max_tokens=TOKENS))
+    await asyncio.sleep(0)  # both have begun
+    await engine.late_draft("same", alone.ids)
+    for told in (await first, await second):
+        assert told.ids == alone.ids
+        assert told.speculation.drafted == 0
+
+
+async def test_a_request_given_up_leaves_nothing_in_the_engine(engine: VllmTarget, prompt: Sequence[int]) -> None:
+    begun = asyncio.Event()
+    task = asyncio.ensure_future(
+        engine.generate("gone", prompt, draft=prompt[:100], max_tokens=400, said=lambda _: begun.set())
+    )
+    await begun.wait()
+    assert await engine.held() == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    async with asyncio.timeout(10):
+        while await engine.held():  # noqa: ASYNC110 - it is another process that lets go
+            await asyncio.sleep(0.01)
+    assert engine.state().queue == 0
+
+
+async def test_what_would_end_the_engine_is_refused(engine: VllmTarget, prompt: Sequence[int]) -> None:
+    with pytest.raises(NotSampled, match="top_p"):
+        await engine.generate("r", prompt, temperature=1.0, top_k=20)
+    with pytest.raises(ValueError, match="vocabulary"):
+        await engine.generate("r", [*prompt, 10**6])
+    assert (await engine.generate("r", prompt, temperature=1.0, top_k=20, top_p=0.95, max_tokens=8)).ids
+
+
+class TestClosing(ClosingActs):
+    @pytest.fixture
+    async def target(self) -> AsyncIterator[VllmTarget]:
+        opened = await VllmTarget.open(MODEL)
+        yield opened
+        await opened.close()
+
+    async def test_closing_ends_what_runs(self, target: VllmTarget, prompt: Sequence[int]) -> None:
+        """As for every target, at a temperature that vLLM takes: it refuses any above 2."""
+        with pytest.raises(NotSampled, match="temperature"):
+            await target.generate("r", prompt, temperature=3.0)
+        begun = asyncio.Event()
+        running = asyncio.ensure_future(
+            target.generate("r", prompt, max_tokens=500, temperature=1.5, said=lambda _: begun.set())
+        )
+        await begun.wait()
+        await target.close()
+        with pytest.raises(TargetClosed):
+            await asyncio.wait_for(running, 30)
+
+
+async def test_an_engine_that_died_is_noticed_and_started_again(engine: VllmTarget, prompt: Sequence[int]) -> None:
+    whole = await engine.generate("before", prompt, max_tokens=TOKENS)
+    before = engine.pids
+    begun = asyncio.Event()
+    running = asyncio.ensure_future(
+        engine.generate("dying", prompt, temperature=1.5, max_tokens=500, said=lambda _: begun.set())
+    )
+    await begun.wait()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(Later):
+        await running
+    with pytest.raises(Later):
+        await engine.generate("meanwhile", prompt)
+    async with asyncio.timeout(900):
+        while not engine.pids:  # noqa: ASYNC110 - it is another process that comes up
+            await asyncio.sleep(0.2)
+    assert not {*before} & {*engine.pids}
+    after = await engine.generate("after", prompt, draft=whole.ids, max_tokens=TOKENS)
+    assert after.ids == whole.ids
+    assert after.speculation.accepted
