@@ -37,7 +37,7 @@ STAGES: tuple[Stage, ...] = (
 FAST_LANE = Stage(
     "fast-lane",
     (Escalated,),
-    (Verified, Withheld),
+    (Verified, Drafted, Withheld),
     "services.fast_lane:open",
     concurrency=64,
     timeout_s=60.0,

@@ -3,78 +3,111 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from brokers.base import House
 from brokers.settings import Settings
 from brokers.stage import Handler
-from schemas import Answer, Artefact, Escalated, Passage
-from schemas.subjects import fast_lane, ping
+from schemas import Answer, Artefact, Escalated, Partial, Passage, encode
+from schemas.cloud import CloudState
+from schemas.subjects import fast_lane, ping, said
 from services.cloud_verifier.chat import Chat
 from services.cloud_verifier.desk import Desk
 from services.cloud_verifier.handler import Backend, verify
+from services.cloud_verifier.metering import Meter
+from services.cloud_verifier.speaker import NONE_BELOW, Speaker
+from services.cloud_verifier.targets import opened, state_of
 from services.embedding import Embedder
 from services.places import Places
-from services.reading import Calibration, Reader, read_by
+from services.reading import Calibration, Reader, Survey, survey_by
 from services.search import Shelf
 
 __all__ = ["open"]
 
 EVERY_SITE = "*"
 K = 8
-NONE_BELOW = 0.25
-"""Confidence under which the hub says that it has no answer, rather than a wrong one."""
+METER = Meter()
+"""One for the process, as the registry is."""
 
 
 @asynccontextmanager
 async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001
     """The handler, with the fast lane answering on core subjects beside it; both share every verdict.
 
-    Raises `NotCalibrated` (backend `embedded`) when the hub was not prepared, and `ValueError` (backend `openai`)
-    without a base URL or a model.
+    Raises `NotCalibrated` where the hub was not prepared, `ModelMissing` where a target model is not there, and
+    `ValueError` (backends `openai` and `completions`) without a base URL or a model.
     """
     places = Places(settings)
     embedder = await asyncio.to_thread(Embedder.load, places.models)
     shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(shelf.index, tenant)
+    hub = Hub(shelf, embedder)
+    state: Callable[[], CloudState] = CloudState
     async with AsyncExitStack() as stack:
+        backend: Backend
         if settings.cloud_verifier.backend == "openai":
-            chat = Chat(settings.cloud_verifier, partial(asyncio.to_thread, partial(find, shelf, embedder)))
+            chat = Chat(settings.cloud_verifier, hub.find)
             stack.push_async_callback(chat.close)
-            backend: Backend = chat.answer
+            backend = chat.answer
         else:
             reader = Reader(embedder, Calibration.load(places.calibration))
-            backend = partial(asyncio.to_thread, partial(read, shelf, embedder, reader))
+            backend = partial(hub.read, reader)
+            if settings.cloud_verifier.backend != "extractive":
+                target = await stack.enter_async_context(opened(settings))
+                backend = Speaker(target, partial(hub.survey, reader), partial(tell, house), METER.count).answer
+                state = partial(state_of, target)
         desk = Desk(partial(verify, answer=backend))
         stack.push_async_callback(desk.close)
         await house.respond(fast_lane(EVERY_SITE), desk.reply)
-        await house.respond(ping(EVERY_SITE), _pong)
+        await house.respond(ping(EVERY_SITE), partial(pong, state))
         yield desk.verdict
 
 
-def find(
-    shelf: Shelf, embedder: Embedder, escalated: Escalated, k: int
-) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
-    """The hub's k best passages for the question, and the index that they come from; none for an unknown tenant."""
-    index = shelf.index(escalated.tenant)
-    if index is None:
-        return (), ()
-    focus = index.focus(escalated.question.text, escalated.question.language)
-    passages = index.search(focus, embedder.embed(focus), k, escalated.question.language)
-    return tuple(passages), (Artefact("index", f"hub/{escalated.tenant}", index.version),)
+class Hub:
+    """The hub's own corpus, as the backends see it."""
+
+    def __init__(self, shelf: Shelf, embedder: Embedder) -> None:
+        self._shelf = shelf
+        self._embedder = embedder
+
+    async def find(self, escalated: Escalated, k: int = K) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
+        """The k best passages for the question, and the index that they come from; none for an unknown tenant."""
+        return await asyncio.to_thread(self._find, escalated, k)
+
+    async def survey(self, reader: Reader, escalated: Escalated) -> tuple[Survey | None, tuple[Artefact, ...]]:
+        """What the reader makes of the best passages, and what had a part in it."""
+        return await asyncio.to_thread(self._survey, reader, escalated)
+
+    async def read(self, reader: Reader, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        """The reader's own answer; an empty one where it has none."""
+        survey, parts = await self.survey(reader, escalated)
+        if survey is None or survey.answer.confidence < NONE_BELOW:
+            return Answer(text=""), tuple(part for part in parts if part.kind != "document")
+        return survey.answer, parts
+
+    def _find(self, escalated: Escalated, k: int) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
+        index = self._shelf.index(escalated.tenant)
+        if index is None:
+            return (), ()
+        question = escalated.question
+        focus = index.focus(question.text, question.language)
+        passages = index.search(focus, self._embedder.embed(focus), k, question.language)
+        return tuple(passages), (Artefact("index", f"hub/{escalated.tenant}", index.version),)
+
+    def _survey(self, reader: Reader, escalated: Escalated) -> tuple[Survey | None, tuple[Artefact, ...]]:
+        passages, parts = self._find(escalated, K)
+        survey, used = survey_by(reader, self._shelf, escalated.tenant, escalated.question, passages)
+        return survey, (*parts, *used)
 
 
-def read(shelf: Shelf, embedder: Embedder, reader: Reader, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
-    """The hub's own answer from its own corpus; an empty one where it has none."""
-    passages, parts = find(shelf, embedder, escalated, K)
-    answer, used = read_by(reader, shelf, escalated.tenant, escalated.question, passages)
-    if answer.confidence < NONE_BELOW:
-        return Answer(text=""), (*parts, *(part for part in used if part.kind == "model"))
-    return answer, (*parts, *used)
+async def tell(house: House, partial: Partial) -> None:
+    """Say it to the site that asked, over the leaf."""
+    await house.tell(said(partial.site, partial.tenant, partial.rid), encode(partial))
 
 
-async def _pong(data: bytes) -> bytes:
-    return data
+async def pong(state: Callable[[], CloudState], _: bytes) -> bytes:
+    """The answer to a site's ping: how busy the hub is."""
+    return encode(state())

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
-from schemas import Answer, Artefact, Check, Drafted, Escalated, Message, Question, Retrieved
+from schemas import Answer, Artefact, Check, Draft, Drafted, Escalated, Message, Partial, Question, Retrieved
 
-Read = Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]
-"""From a question with its passages to the answer and what made it."""
+Read = Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...], Draft | None]]]
+"""From a question with its passages to the answer, what made it, and the tokens that the cloud may be expected to say;
+no tokens where they may not leave the site."""
 
 Extract = Callable[[Question], Awaitable[Answer]]
 """From a text and its schema to an answer in JSON."""
+
+Tell = Callable[[Partial], Awaitable[None]]
+"""Says an answer in the making on the token plane; nobody has to hear it."""
+
+SHIPPED = frozenset({"cloud_with_shipped_draft", "race"})
 
 
 async def draft(
@@ -20,6 +26,7 @@ async def draft(
     read: Read,
     extract: Extract,
     escalate_below: float,
+    tell: Tell,
     beyond: frozenset[str] = frozenset(),
     beyond_from: float = 0.8,
 ) -> list[Message]:
@@ -28,6 +35,7 @@ async def draft(
 
     `beyond` are the intents that no corpus answers; a question that is one of them with `beyond_from` certainty is not
     worth asking the cloud: the edge's draft stays, with the confidence it has, for the policy to abstain from.
+    Where the plan says so the edge's draft goes along with the question; in a race it is told at once, as provisional.
     """
     question, plan = retrieved.question, retrieved.plan
     if question.workload == "classify":
@@ -35,19 +43,43 @@ async def draft(
     if question.workload == "extract":
         answer = await extract(question)
         return [retrieved.followed_by(Drafted, question=question, plan=plan, answer=answer)]
-    if plan.where == "cloud" and plan.may_escalate:
+    planned = plan.where == "cloud" and plan.may_escalate
+    if planned and plan.mode not in SHIPPED:
         return [retrieved.followed_by(Escalated, question=question, plan=plan, reason="planned")]
-    answer, parts = await read(retrieved)
+    answer, parts, guess = await read(retrieved)
     hopeless = question.intent in beyond and question.intent_confidence >= beyond_from
-    if answer.confidence < escalate_below and plan.may_escalate and not hopeless:
-        model = tuple(part for part in parts if part.kind == "model")
-        reason = "low_confidence" if answer.text else "no_answer"
-        return [
-            retrieved.followed_by(
-                Escalated, *model, question=question, plan=plan, reason=reason, edge_confidence=answer.confidence
-            )
-        ]
-    return [retrieved.followed_by(Drafted, *parts, question=question, plan=plan, answer=answer)]
+    unsure = answer.confidence < escalate_below and plan.may_escalate and not hopeless
+    if not (planned or unsure):
+        return [retrieved.followed_by(Drafted, *parts, question=question, plan=plan, answer=answer)]
+    reason = "planned" if planned else "low_confidence" if answer.text else "no_answer"
+    await show(retrieved, answer, tell)
+    return [escalated(retrieved, reason, answer, parts, guess)]
+
+
+def escalated(
+    retrieved: Retrieved, reason: str, answer: Answer, parts: tuple[Artefact, ...], guess: Draft | None
+) -> Escalated:
+    """The question for the cloud, with the edge's draft where the plan ships it."""
+    plan = retrieved.plan
+    return retrieved.followed_by(
+        Escalated,
+        *(part for part in parts if part.kind == "model"),
+        question=retrieved.question,
+        plan=plan,
+        reason=reason,
+        edge_confidence=answer.confidence,
+        draft=guess if plan.mode in SHIPPED else None,
+    )
+
+
+async def show(retrieved: Retrieved, answer: Answer, tell: Tell) -> None:
+    """Tell the edge's answer where the plan races, the client can take it back, and the edge is sure enough."""
+    plan = retrieved.plan
+    if plan.mode == "race" and retrieved.can_retract and answer.text and answer.confidence >= plan.show_from:
+        partial = retrieved.followed_by(
+            Partial, source="edge", question=retrieved.question, plan=plan, answer=answer, is_whole=True
+        )
+        await tell(partial)
 
 
 def classified(question: Question) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,16 +11,24 @@ from functools import partial
 from brokers.base import House
 from brokers.settings import Settings
 from brokers.stage import Handler
-from schemas import Escalated, Refused, Reject, Verified, decode, encode
-from schemas.subjects import fast_lane
+from schemas import Answer, Artefact, Escalated, Refused, Reject, Retrieved, Verified, decode, encode
+from schemas.subjects import PIPE, fast_lane, subject_of
+from services.embedding import Embedder
 from services.fast_lane.handler import hurry
+from services.places import Places
+from services.reading import Calibration, Reader, read_by
+from services.search import Shelf
 
 __all__ = ["open"]
 
 
 @asynccontextmanager
 async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001
-    """The handler; it needs nothing but the link."""
+    """The handler, with the edge's reader beside it for when the cloud is lost. Raises `NotCalibrated`."""
+    places = Places(settings)
+    embedder = await asyncio.to_thread(Embedder.load, places.models)
+    reader = Reader(embedder, Calibration.load(places.calibration))
+    shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
 
     async def ask_hub(escalated: Escalated, left_s: float) -> Verified:
         timeout_s = min(left_s, settings.cloud_verifier.timeout_s)
@@ -32,4 +41,12 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         verified: Verified = reply
         return verified
 
-    yield partial(hurry, ask_hub=ask_hub, clock=time.time)
+    async def alone(escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        asked_for = escalated.followed_by(Retrieved, question=escalated.question, plan=escalated.plan)
+        data = await house.last(PIPE, subject_of(asked_for, settings.site))
+        if data is None:
+            return Answer(text=""), ()
+        passages = decode(data, Retrieved).passages
+        return await asyncio.to_thread(read_by, reader, shelf, escalated.tenant, escalated.question, passages)
+
+    yield partial(hurry, ask_hub=ask_hub, clock=time.time, alone=alone, alone_from=settings.drafter.escalate_below)

@@ -9,17 +9,29 @@ from functools import partial
 from brokers.base import House
 from brokers.settings import Settings
 from brokers.stage import Handler
+from schemas import Partial, decode, encode, subjects
 
 
 @asynccontextmanager
-async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001, ARG001 - the form of all
-    """Yield the handler once every policy of the pack is in force. Raises `BadPolicy`: without one nothing may pass."""
+async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001 - the house's word for it
+    """Yield the handler once every policy of the pack is in force. Raises `BadPolicy`: without one nothing may pass.
+
+    Beside it, answers in the making are judged as they come, the edge's and the cloud's, and told on to the publisher.
+    """
     from services.dlp import Detector
     from services.places import Places
-    from services.policy.handler import judge
+    from services.policy.handler import judge, judge_partial
     from services.policy.rules import load_policies
 
     folder = Places(settings).pack / "policies"
     policies = load_policies(sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]))
     detector = Detector(settings.prefilter.phone_regions)
+
+    async def hear(_: str, data: bytes) -> None:
+        passed = await judge_partial(decode(data, Partial), policies=policies, find_personal=detector.find)
+        if passed is not None:
+            await house.tell(subjects.partial(True, passed.tenant, passed.rid), encode(passed))
+
+    await house.listen(subjects.PARTIAL_DRAFTED, hear)
+    await house.listen(subjects.said(settings.site), hear)
     yield partial(judge, policies=policies, find_personal=detector.find)

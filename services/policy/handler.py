@@ -7,7 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas import Answer, Approved, Artefact, Decision, Drafted, Message, Question, Verified, Where, Withheld
+from schemas import (
+    Answer,
+    Approved,
+    Artefact,
+    Decision,
+    Drafted,
+    Message,
+    Partial,
+    Question,
+    Verified,
+    Where,
+    Withheld,
+    changed,
+)
 from schemas.sentences import sentence
 
 
@@ -95,6 +108,28 @@ def settled(
     )
 
 
+async def judge_partial(partial: Partial, *, policies: Sequence[Policy], find_personal: FindPersonal) -> Partial | None:
+    """An answer in the making as it may be shown, or None.
+
+    What the cloud has said so far must pass as a whole answer would, for it will be committed. What the edge shows
+    while the cloud thinks may be less sure than an answer, since it can be taken back; in all else it must pass too.
+    """
+    return await asyncio.to_thread(shown, partial, policies, find_personal)
+
+
+def shown(partial: Partial, policies: Sequence[Policy], find_personal: FindPersonal) -> Partial | None:
+    """See `judge_partial`."""
+    question, answer = partial.question, partial.answer
+    if not policies or any(blocks(question, answer, policies)):
+        return None
+    _, refused = permissions(answer, policies, unsure=partial.source == "edge")
+    if refused:
+        return None
+    passed, _ = transformed(answer, policies, find_personal)
+    ids = partial.ids if passed.text == answer.text else ()
+    return changed(partial, answer=passed, ids=ids)
+
+
 def blocks(question: Question, answer: Answer, policies: Sequence[Policy]) -> Iterator[Decision]:
     """What forbids the answer."""
     for policy in policies:
@@ -103,8 +138,10 @@ def blocks(question: Question, answer: Answer, policies: Sequence[Policy]) -> It
                 yield Decision(f"{policy.id}/{name}", "block", reason)
 
 
-def permissions(answer: Answer, policies: Sequence[Policy]) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
-    """What lets the answer pass, and what does not vouch for it."""
+def permissions(
+    answer: Answer, policies: Sequence[Policy], *, unsure: bool = False
+) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
+    """What lets the answer pass, and what does not vouch for it; an `unsure` one need reach no threshold."""
     if not answer.text.strip():
         return (), (Decision("answer", "abstain", "there is no answer"),)
     allowed: list[Decision] = []
@@ -115,7 +152,7 @@ def permissions(answer: Answer, policies: Sequence[Policy]) -> tuple[tuple[Decis
             (allowed if passed else refused).append(
                 Decision(f"{policy.id}/{name}", "allow" if passed else "abstain", reason)
             )
-        for name, (score_of, least) in policy.abstain_thresholds.items():
+        for name, (score_of, least) in () if unsure else policy.abstain_thresholds.items():
             score = score_of(answer)
             if score is None or not score >= least:
                 said = "was not measured" if score is None else f"{score:.3f} is below {least:g}"

@@ -135,6 +135,7 @@ def _first_fact(asked: Asked, parts: tuple[Artefact, ...]) -> Fact:
         deadline_at_ms=asked.deadline_at_ms or asked.asked_at_ms + asked.budget_ms,
         ledger=asked.ledger,
         lineage=tuple(parts),
+        can_retract=asked.can_retract,
     )
 
 

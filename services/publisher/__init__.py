@@ -13,13 +13,20 @@ from brokers.stage import Handler
 
 
 @asynccontextmanager
-async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001, ARG001 - the form of all
-    """Yield the handler once the versions that go into every receipt are known. Raises `BadPack`."""
+async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001 - the house's word for it
+    """Yield the handler once the versions that go into every receipt are known. Raises `BadPack`.
+
+    Beside it, what the policy lets pass of answers in the making goes into the log of what is shown.
+    """
     from schemas import Artefact
+    from schemas.subjects import PARTIAL_APPROVED
     from services.packs import load_pack
     from services.places import Places
     from services.publisher.handler import publish
+    from services.publisher.showing import Showing
 
     pack = load_pack(Places(settings).pack)
     versions = (Artefact("software", "tidegate", version("tidegate")), Artefact("pack", pack.name, pack.version))
-    yield partial(publish, versions=versions)
+    showing = Showing(house)
+    await house.listen(PARTIAL_APPROVED, showing.hear)
+    yield partial(publish, versions=versions, standing=showing.standing, close=showing.close)

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from schemas import Approved, Artefact, Message, Outcome, Published, Receipt, Withheld
+from schemas import Approved, Artefact, Cursor, Message, Outcome, Published, Receipt, Withheld, changed
 from schemas.sentences import sentence
 
 ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
 """Reasons that say that there is no answer, not that there must be none."""
 
 
-async def publish(settled: Approved | Withheld, *, versions: Sequence[Artefact]) -> list[Message]:
+Standing = Callable[[Published], Awaitable[tuple[str, bool]]]
+"""What is committed of the answer already, and whether that is all of it."""
+
+Close = Callable[[Published], Awaitable[Cursor | None]]
+"""Closes the log of what was shown over the answer's text; None when more had been committed in between."""
+
+
+async def publish(
+    settled: Approved | Withheld, *, versions: Sequence[Artefact], standing: Standing, close: Close
+) -> list[Message]:
     """One `Published`. That there is never a second one is the stream's work; that it is the same each time is ours.
 
-    `versions` are the software and the pack that had a part in every answer.
+    `versions` are the software and the pack that had a part in every answer. Where the cloud was asked, parts of the
+    answer may have been shown: what was committed stands, whatever was settled since.
     """
     lineage = tuple(dict.fromkeys((*settled.lineage, *versions)))
-    return [approved(settled, lineage) if isinstance(settled, Approved) else withheld(settled, lineage)]
+    published = approved(settled, lineage) if isinstance(settled, Approved) else withheld(settled, lineage)
+    if not was_shown(settled):
+        return [published]
+    while True:
+        reconciled = reconcile(published, *await standing(published))
+        cursor = await close(reconciled)
+        if cursor is not None:
+            receipt = changed(reconciled.receipt, retractions=cursor.epoch)
+            return [changed(reconciled, receipt=receipt)]
+
+
+def was_shown(settled: Approved | Withheld) -> bool:
+    """Whether anything of the answer can have been shown before it was settled: only where the cloud was asked."""
+    lost = any(concession.stage == "fast-lane" for concession in settled.concessions)
+    return settled.plan is not None and settled.plan.mode != "edge_only" and (settled.route == "cloud" or lost)
+
+
+def reconcile(published: Published, committed: str, is_closed: bool) -> Published:
+    """The answer as it can be published where `committed` is shown for ever, and where `is_closed`, all there will be.
+
+    An answer that goes on from what stands is published as it is. Anything else, a late verdict or word that there is
+    none, comes too late: the sentences that were committed are the answer, and the edge has said the last word.
+    """
+    text = published.text
+    goes_on = text == committed if is_closed else text.startswith(committed)
+    receipt = changed(published.receipt, committed_chars=len(committed))
+    if goes_on:
+        return changed(published, receipt=receipt)
+    receipt = changed(receipt, finished_by="edge")
+    return changed(published, outcome="answered", text=committed, receipt=receipt)
 
 
 def approved(settled: Approved, lineage: tuple[Artefact, ...]) -> Published:
@@ -39,6 +78,8 @@ def approved(settled: Approved, lineage: tuple[Artefact, ...]) -> Published:
             citations=answer.citations,
             decisions=settled.decisions,
             checks=answer.checks,
+            concessions=settled.concessions,
+            speculation=answer.speculation,
         ),
     )
 
@@ -59,5 +100,6 @@ def withheld(settled: Withheld, lineage: tuple[Artefact, ...]) -> Published:
             lineage=lineage,
             citations=(),
             decisions=settled.decisions,
+            concessions=settled.concessions,
         ),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from schemas import Answer, Check, Citation, Passage
 from services.reading.calibration import Calibration
 from services.reading.candidates import Candidate, Embeds, Sought, UnitSource, Weigher, candidates
@@ -14,6 +16,14 @@ from services.search.keyword import terms
 MOST_UNITS = 3
 NEARLY = 0.4
 """How far below the best unit another of the same section may score and still be said."""
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reader found: every unit that may answer, best first, those it would say, and the answer they make."""
+
+    ranked: tuple[Candidate, ...]
+    chosen: tuple[Candidate, ...]
+    answer: Answer
 
 
 class Reader:
@@ -41,23 +51,35 @@ class Reader:
         text states, its headings included.
         Takes 1 to 4 ms, and 2 to 4 ms more where the question's vector is not remembered.
         """
-        said, proof = self.read(question, language, passages, source)
+        return self.survey(question, language, passages, source).answer
+
+    def survey(self, question: str, language: str, passages: Sequence[Passage], source: UnitSource) -> Survey:
+        """The answer, as `answer` gives it, and the units that were weighed for it."""
+        ranked, said, proof = self._weighed(question, language, passages, source)
         if not said:
-            return Answer(
+            none = Answer(
                 text="", confidence=0.0, checks=(Check("grounding", False, 0.0), Check("entailment", False, 0.0))
             )
+            return Survey(ranked=tuple(ranked), chosen=(), answer=none)
         text, citations = composed(said)
-        return Answer(
+        answer = Answer(
             text=text,
             citations=citations,
             confidence=self._calibration.confidence(proof),
             checks=checks(text, citations, said, proof),
         )
+        return Survey(ranked=tuple(ranked), chosen=tuple(said), answer=answer)
 
     def read(
         self, question: str, language: str, passages: Sequence[Passage], source: UnitSource
     ) -> tuple[list[Candidate], Evidence]:
         """The units to say, in the order of the document, and what speaks for them."""
+        _, chosen, proof = self._weighed(question, language, passages, source)
+        return chosen, proof
+
+    def _weighed(
+        self, question: str, language: str, passages: Sequence[Passage], source: UnitSource
+    ) -> tuple[list[Candidate], list[Candidate], Evidence]:
         focus = source.focus(question, language)
         sought = Sought.of(focus, language, self._embedder.embed(focus))
         weigh = Weigher(sought, source)
@@ -65,7 +87,7 @@ class Reader:
         if is_open(question):
             ranked = [each for each in ranked if says_more(each, question)]
         chosen = chosen_of(ranked) if ranked else []
-        return chosen, evidence(weigh, ranked, chosen)
+        return ranked, chosen, evidence(weigh, ranked, chosen)
 
 
 def says_more(candidate: Candidate, question: str) -> bool:

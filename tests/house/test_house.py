@@ -114,11 +114,11 @@ def first_taken(verb: object) -> set[type[Message]]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_engine_is_imported_in_one_room_at_most(engine: str) -> None:
+def test_an_engine_is_imported_in_one_room(engine: str) -> None:
     rooms = {
         path for path, tree in trees(*PRODUCT).items() if any(name.split(".")[0] == engine for name in imported(tree))
     }
-    assert len(rooms) == (0 if engine == "vllm" else 1), rooms
+    assert len(rooms) == 1, rooms
 
 
 def test_no_file_is_too_long() -> None:

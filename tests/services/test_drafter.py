@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from brokers.memory import MemoryHouse
-from schemas import Answer, Artefact, Citation, Drafted, Escalated, Question, Retrieved
+from schemas import (
+    Answer,
+    Artefact,
+    Citation,
+    Draft,
+    Drafted,
+    Escalated,
+    Mode,
+    Partial,
+    Plan,
+    Question,
+    Retrieved,
+    decode,
+)
 from services import drafter, retriever
 from services.drafter.handler import draft
+from services.generation import TokenText
 from tests.services.desks import plan, prepared, retrieved, routed
 
 pytestmark = pytest.mark.anyio
@@ -18,15 +35,25 @@ MODEL = Artefact("model", "m", "1")
 DOCUMENT = Artefact("document", "fees", "v1")
 
 
-async def decide(confidence: float, fact: Retrieved) -> object:
-    async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...]]:
+GUESS = Draft(ids=(10, 77, 2), tokenizer="0a1b2c3d4e5f", drafter="lookup")
+
+
+async def decide(
+    confidence: float, fact: Retrieved, *, told: list[Partial] | None = None, guess: Draft | None = GUESS
+) -> object:
+    async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
-        return Answer(text="x", confidence=confidence, citations=(cited,)), (MODEL, DOCUMENT)
+        return Answer(text="x", confidence=confidence, citations=(cited,)), (MODEL, DOCUMENT), guess
+
+    async def tell(partial: Partial) -> None:
+        (told if told is not None else []).append(partial)
 
     async def extract(_: Question) -> Answer:
         return Answer(text="{}", format="json")
 
-    (outcome,) = await draft(fact, read=read, extract=extract, escalate_below=0.6, beyond=frozenset({"weather"}))
+    (outcome,) = await draft(
+        fact, read=read, extract=extract, tell=tell, escalate_below=0.6, beyond=frozenset({"weather"})
+    )
     return outcome
 
 
@@ -61,6 +88,50 @@ async def test_what_goes_up_names_the_model_and_no_document_or_passage_of_the_si
     assert isinstance(outcome, Escalated)
     assert outcome.lineage == (MODEL,)
     assert outcome.edge_confidence == 0.3
+
+
+@pytest.mark.parametrize(
+    ("mode", "shipped"),
+    [
+        ("edge_only", None),
+        ("cloud_stream", None),
+        ("cloud_with_shipped_draft", GUESS),
+        ("race", GUESS),
+        ("economy_loop", None),
+    ],
+)
+async def test_the_draft_goes_along_where_the_plan_ships_it(mode: Mode, shipped: Draft | None) -> None:
+    outcome = await decide(0.3, retrieved("q", plan_=msgspec.structs.replace(plan(), mode=mode)))
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft == shipped
+
+
+async def test_a_draft_that_may_not_leave_the_site_stays() -> None:
+    outcome = await decide(0.3, retrieved("q", plan_=RACE), guess=None)
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft is None
+
+
+RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.3)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "can_retract", "plan_", "texts"),
+    [
+        (0.3, True, RACE, ["x"]),
+        (0.29, True, RACE, []),
+        (0.3, False, RACE, []),
+        (0.3, True, msgspec.structs.replace(RACE, mode="cloud_with_shipped_draft"), []),
+        (0.6, True, RACE, []),
+    ],
+)
+async def test_a_race_shows_the_edges_answer_to_who_can_take_it_back(
+    confidence: float, can_retract: bool, plan_: Plan, texts: list[str]
+) -> None:
+    told: list[Partial] = []
+    await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), told=told)
+    assert [partial.answer.text for partial in told] == texts
+    assert all((partial.source, partial.is_whole, partial.rid) == ("edge", True, "r1") for partial in told)
 
 
 async def test_a_draft_has_the_model_and_the_cited_documents_in_its_lineage() -> None:
@@ -98,3 +169,24 @@ async def test_a_site_fills_a_schema_without_any_passage() -> None:
     async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
         (drafted,) = await answer(retrieved("Reference: QX-1", workload="extract", schema=schema))
         assert json.loads(drafted.answer.text) == {"reference": "QX-1"}
+
+
+async def test_a_site_ships_what_the_hubs_model_may_be_expected_to_say_and_tells_it_in_a_race() -> None:
+    house = MemoryHouse("site1")
+    heard: asyncio.Queue[Partial] = asyncio.Queue()
+
+    async def hear(_: str, data: bytes) -> None:
+        heard.put_nowait(decode(data, Partial))
+
+    await house.listen("partial.drafted.>", hear)
+    plan_ = msgspec.structs.replace(RACE, where="cloud", show_from=0.0)
+    async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
+        (found,) = await retrieve(routed("What does a banker's draft cost?", plan_=plan_, can_retract=True))
+        (outcome,) = await answer(found)
+        told = await heard.get()
+    assert isinstance(outcome, Escalated)
+    tokens = TokenText.load(Path(".models/lm/draft/tokenizer.json"))
+    assert outcome.draft is not None
+    assert (outcome.draft.drafter, outcome.draft.tokenizer) == ("lookup", tokens.digest)
+    assert "£12" in tokens.decode(outcome.draft.ids)
+    assert "£12" in told.answer.text

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import msgspec
 import pytest
 
 from brokers.base import Unreachable
 from brokers.memory import MemoryHouse
-from schemas import Answer, Escalated, Later, Refused, Reject, Verified, Withheld, decode, encode
+from schemas import Answer, Artefact, Drafted, Escalated, Later, Refused, Reject, Verified, Withheld, decode, encode
 from schemas.subjects import fast_lane as subject
-from services import cloud_verifier, fast_lane
-from services.fast_lane.handler import hurry
+from services import cloud_verifier, fast_lane, retriever
+from services.fast_lane.handler import Alone, hurry
 from services.pipeline import FAST_LANE
-from tests.services.desks import at_hub, escalated, prepared
+from tests.services.desks import at_hub, escalated, prepared, routed
 
 pytestmark = pytest.mark.anyio
 
@@ -27,14 +30,42 @@ async def unreachable(_: Escalated, __: float) -> Verified:
     raise Unreachable("no responders")
 
 
+def alone(confidence: float) -> Alone:
+    async def answer(_: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        return Answer(text="the edge's own", confidence=confidence), (READER,)
+
+    return answer
+
+
+READER = Artefact("model", "reader", "1")
+LOST: dict[str, Any] = {"ask_hub": unreachable, "alone": alone(0.59), "alone_from": 0.6}
+
+
 async def test_the_hubs_verdict_is_passed_on_as_it_is() -> None:
-    assert await hurry(QUESTION, ask_hub=verified, clock=lambda: 2.0) == [await verified(QUESTION, 1.0)]
+    assert await hurry(QUESTION, **{**LOST, "ask_hub": verified}, clock=lambda: 2.0) == [await verified(QUESTION, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("confidence", "kind", "rung"),
+    [(0.6, Drafted, "edge_only"), (0.59, Withheld, "abstain"), (0.0, Withheld, "abstain")],
+)
+async def test_past_the_deadline_the_edge_finishes_with_what_it_can_vouch_for_and_says_what_was_given_up(
+    confidence: float, kind: type, rung: str
+) -> None:
+    (outcome,) = await hurry(QUESTION, **{**LOST, "alone": alone(confidence)}, clock=lambda: 5.0)
+    assert type(outcome) is kind
+    (given_up,) = outcome.concessions
+    assert (given_up.stage, given_up.rung) == ("fast-lane", rung)
+    assert "cannot be reached" in given_up.reason
+    if isinstance(outcome, Drafted):
+        assert outcome.answer.text == "the edge's own"
+        assert outcome.lineage[-1] == READER
 
 
 @pytest.mark.parametrize(("now_s", "after_s"), [(1.0, 0.5), (4.0, 0.5), (4.8, 0.2), (-95.0, 12.5)])
 async def test_while_the_hub_cannot_be_reached_it_is_asked_again(now_s: float, after_s: float) -> None:
     with pytest.raises(Later) as raised:
-        await hurry(QUESTION, ask_hub=unreachable, clock=lambda: now_s)
+        await hurry(QUESTION, **LOST, clock=lambda: now_s)
     assert raised.value.after_s == pytest.approx(after_s)
 
 
@@ -44,7 +75,7 @@ async def test_the_tries_of_the_stage_last_to_the_longest_deadline(budget_s: int
     while True:
         tries += 1
         try:
-            (outcome,) = await hurry(QUESTION, ask_hub=unreachable, clock=lambda: now_s)  # noqa: B023
+            (outcome,) = await hurry(QUESTION, **LOST, clock=lambda: now_s)  # noqa: B023
         except Later as later:
             now_s += later.after_s
         else:
@@ -66,7 +97,7 @@ async def test_a_hub_that_swallows_every_question_makes_no_abstention_late(budge
 
     while True:
         try:
-            (outcome,) = await hurry(question, ask_hub=swallow, clock=lambda: now_s)  # noqa: B023
+            (outcome,) = await hurry(question, **{**LOST, "ask_hub": swallow}, clock=lambda: now_s)  # noqa: B023
         except Later as later:
             now_s += later.after_s
         else:
@@ -76,7 +107,7 @@ async def test_a_hub_that_swallows_every_question_makes_no_abstention_late(budge
 
 
 async def test_past_the_deadline_the_question_is_withheld_with_its_plan() -> None:
-    (outcome,) = await hurry(QUESTION, ask_hub=unreachable, clock=lambda: 5.0)
+    (outcome,) = await hurry(QUESTION, **LOST, clock=lambda: 5.0)
     assert isinstance(outcome, Withheld)
     assert (outcome.reason, outcome.stage, outcome.route) == ("cloud_unreachable", "fast-lane", "edge")
     assert outcome.plan == QUESTION.plan
@@ -98,13 +129,27 @@ async def test_a_refusal_of_the_hub_is_not_asked_again() -> None:
 async def test_over_the_wire_the_site_gets_the_verdict_of_the_hub() -> None:
     house = MemoryHouse("hub")
     async with cloud_verifier.open(at_hub(), house) as durable, fast_lane.open(prepared(), house) as handle:
-        (fast,) = await handle(QUESTION)
+        in_time = msgspec.structs.replace(QUESTION, deadline_at_ms=int(time.time() * 1000) + 60_000)
+        (fast,) = await handle(in_time)
         assert isinstance(fast, Verified)
         assert "Philippa Okonjo" in fast.answer.text
-        assert [fast] == await durable(QUESTION)
+        assert [fast] == await durable(in_time)
 
 
 async def test_with_nobody_at_the_hub_the_lane_says_so_at_once() -> None:
     async with fast_lane.open(prepared(), MemoryHouse("site1")) as handle:
         (outcome,) = await handle(QUESTION)
         assert isinstance(decode(encode(outcome), Withheld), Withheld)
+
+
+async def test_the_edge_finishes_from_the_passages_that_it_had_found() -> None:
+    house = MemoryHouse("site1")
+    asked = "What does a banker's draft cost?"
+    async with retriever.open(prepared(), house) as retrieve, fast_lane.open(prepared(), house) as handle:
+        (found,) = await retrieve(routed(asked))
+        await house.publish(found, id="found", headers={})
+        (outcome,) = await handle(escalated(asked))
+        assert isinstance(outcome, Drafted)
+        assert "£12" in outcome.answer.text
+        (outcome,) = await handle(escalated(asked, rid="r2"))
+        assert isinstance(outcome, Withheld), "there is nothing to finish from"

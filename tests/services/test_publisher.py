@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -74,8 +74,12 @@ def withheld(reason: str, text: str = "", language: str = "en", plan: Plan | Non
     )
 
 
+async def unasked(_: Published) -> Any:
+    raise AssertionError("nothing of this answer can have been shown")
+
+
 async def published(fact: Approved | Withheld) -> Published:
-    [answer] = await publish(fact, versions=VERSIONS)
+    [answer] = await publish(fact, versions=VERSIONS, standing=unasked, close=unasked)
     assert isinstance(answer, Published)
     assert decode(encode(answer), Published) == answer
     return answer
@@ -140,7 +144,7 @@ async def test_the_stage_s_own_sentence_is_said_and_else_the_house_s() -> None:
 
 
 async def test_what_had_a_part_twice_is_named_once() -> None:
-    [answer] = await publish(APPROVED, versions=(*VERSIONS, MODEL))
+    [answer] = await publish(APPROVED, versions=(*VERSIONS, MODEL), standing=unasked, close=unasked)
     assert isinstance(answer, Published)
     assert answer.receipt.lineage == (MODEL, *VERSIONS)
 

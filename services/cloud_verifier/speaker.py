@@ -1,0 +1,119 @@
+"""The backends that generate: the hub's passages before a language model, its sentences told as they are confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from schemas import Answer, Artefact, Escalated, Partial, Speculation
+from services.generation import Reading, Target, read_answer, sentences_so_far
+from services.reading import Survey
+from services.writing import Brief, answer_of, brief_of, sentences_of, strays
+
+Surveying = Callable[[Escalated], Awaitable[tuple[Survey | None, tuple[Artefact, ...]]]]
+"""From an escalated question to what the hub's reader makes of its own corpus; None for an unknown tenant."""
+
+Tell = Callable[[Partial], Awaitable[None]]
+
+NONE_BELOW = 0.25
+"""Confidence under which the hub says that it has no answer, rather than a wrong one."""
+MOST_TOKENS = 160
+
+
+class Speaker:
+    """Answers from passages with a target model, using the edge's draft where it holds. One target for all requests."""
+
+    def __init__(
+        self, target: Target, survey: Surveying, tell: Tell, count: Callable[[Speculation], None] = lambda _: None
+    ) -> None:
+        self._target = target
+        self._survey = survey
+        self._tell = tell
+        self._count = count
+
+    async def answer(self, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        """The answer of reader and model, with what drafting saved. Raises what the target raises.
+
+        The model is stopped as soon as what it says can no longer stand; the reader's answer stands then.
+        """
+        survey, parts = await self._survey(escalated)
+        brief = brief_of(self._target.tokenizer, escalated.question, survey) if survey else None
+        if brief is None or brief.survey.answer.confidence < NONE_BELOW:
+            return Answer(text=""), tuple(part for part in parts if part.kind != "document")
+        telling = Telling(brief, escalated, self._target, self._tell)
+        generating = asyncio.create_task(
+            self._target.generate(
+                f"{escalated.tenant}.{escalated.site}.{escalated.rid}",
+                brief.prompt,
+                draft=self._draft(escalated),
+                max_tokens=MOST_TOKENS,
+                said=telling.hear,
+            )
+        )
+        telling.on_stray = generating.cancel
+        parts = (*parts, self._target.artefact)
+        try:
+            generated = await generating
+        except asyncio.CancelledError:
+            if not telling.has_strayed:
+                generating.cancel()
+                raise
+            return answer_of(brief, Reading(())), parts
+        await telling.told()
+        weight = len(msgspec.msgpack.encode(escalated.draft.ids)) if escalated.draft else 0
+        speculation = msgspec.structs.replace(generated.speculation, draft_bytes=weight)
+        self._count(speculation)
+        reading = read_answer(self._target.tokenizer, generated.ids)
+        return answer_of(brief, reading, speculation), parts
+
+    def _draft(self, escalated: Escalated) -> Sequence[int]:
+        """The shipped draft, if it was made with this target's tokenizer; to any other its ids are noise."""
+        draft = escalated.draft
+        return draft.ids if draft is not None and draft.tokenizer == self._target.tokenizer.digest else ()
+
+
+class Telling:
+    """Tells the sentences of one answer, each once it is whole and confirmed, in order."""
+
+    def __init__(self, brief: Brief, escalated: Escalated, target: Target, tell: Tell) -> None:
+        self._brief = brief
+        self._escalated = escalated
+        self._target = target
+        self._tell = tell
+        self._ids: list[int] = []
+        self._text = ""
+        self.has_strayed = False
+        self.on_stray: Callable[[], object] = lambda: None
+        self._last: asyncio.Task[None] | None = None
+
+    def hear(self, ids: Sequence[int]) -> None:
+        """Take in what the target has said since the last call."""
+        self._ids += ids
+        if not self.has_strayed and strays(self._brief, self._target.tokenizer, self._ids):
+            self.has_strayed = True
+            self.on_stray()
+        answer = sentences_of(self._brief, sentences_so_far(self._target.tokenizer, self._ids))
+        if answer is None or len(answer.text) <= len(self._text):
+            return
+        self._text = answer.text
+        partial = self._escalated.followed_by(
+            Partial,
+            source="cloud",
+            question=self._escalated.question,
+            plan=self._escalated.plan,
+            answer=answer,
+            ids=tuple(self._target.tokenizer.encode(answer.text)),
+        )
+        self._last = asyncio.create_task(self._after(self._last, partial))
+
+    async def told(self) -> None:
+        """Return when everything is told; raises what telling raised."""
+        if self._last is not None:
+            await self._last
+
+    async def _after(self, before: asyncio.Task[None] | None, partial: Partial) -> None:
+        if before is not None:
+            await before
+        await self._tell(partial)

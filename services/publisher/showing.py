@@ -1,0 +1,111 @@
+"""The one writer of the log of what is shown: what is in the making is shown, committed, taken back once, closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+from brokers.base import House, Overtaken
+from schemas import Cursor, Delta, Partial, Published, decode
+from schemas.subjects import TOKENS, tokens
+from services.streaming.log import Contradiction, Log
+
+REMEMBERED = 1024
+TRIES = 16
+TURNS = 64
+"""Locks that the requests of this process share, so that it does not overtake itself."""
+
+Lines = Callable[[Log], list[Delta]]
+
+
+class Showing:
+    """Keeps the logs of a site. Several publishers may: the stream lets only the one that knows the last line write.
+
+    A log is remembered with the sequence of its last line; whoever is overtaken reads it again.
+    """
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._logs: OrderedDict[tuple[str, str], tuple[Log, int]] = OrderedDict()
+        self._turns = [asyncio.Lock() for _ in range(TURNS)]
+
+    async def hear(self, _: str, data: bytes) -> None:
+        """Show what one side has said so far: the cloud's for good, the edge's until further notice.
+
+        What no longer goes on from what is shown is of no use any more: the whole answer will settle it.
+        """
+        partial = decode(data, Partial)
+        text, ids = partial.answer.text, partial.ids
+        try:
+            if partial.source == "cloud":
+                await self._write(partial.tenant, partial.rid, lambda log: log.commit(text, ids))
+            elif partial.can_retract:
+                await self._write(partial.tenant, partial.rid, lambda log: log.provisional(text, ids))
+        except Contradiction:
+            return
+
+    async def standing(self, published: Published) -> tuple[str, bool]:
+        """The text that is committed for this request as far as is known here, and whether the log is closed over it.
+
+        `close` finds out when somebody else has written more.
+        """
+        known = self._logs.get((published.tenant, published.rid))
+        log, _ = known or await self._read(published.tenant, published.rid)
+        return log.text[: log.committed], log.is_closed
+
+    async def close(self, published: Published) -> Cursor | None:
+        """Close the log over the answer's text and say where that leaves its readers.
+
+        None, and nothing is closed, where more was committed in the meantime than the text goes on from.
+        """
+        try:
+            log = await self._write(published.tenant, published.rid, lambda log: log.close(published.text))
+        except Contradiction:
+            self._logs.pop((published.tenant, published.rid), None)
+            return None
+        return Cursor(log.epoch, len(log.text), log.committed)
+
+    async def _write(self, tenant: str, rid: str, lines_of: Lines) -> Log:
+        """Store the lines that follow, as often as it takes; returns the log with them. Raises `Contradiction`."""
+        async with self._turns[hash((tenant, rid)) % len(self._turns)]:
+            return await self._write_in_turn(tenant, rid, lines_of)
+
+    async def _write_in_turn(self, tenant: str, rid: str, lines_of: Lines) -> Log:
+        log, last = self._logs.get((tenant, rid)) or await self._read(tenant, rid)
+        was_lost = False
+        for _ in range(TRIES):
+            try:
+                if was_lost:
+                    log, last = await self._append(log, last, log.begin_again())
+                    was_lost = False
+                log, last = await self._append(log, last, lines_of(log))
+            except Overtaken:
+                known = self._logs[(tenant, rid)][0]
+                log, last = await self._read(tenant, rid)
+                # The stream was lost with its server, and what clients show is not known any more.
+                was_lost = log.is_empty and not known.is_empty
+                continue
+            return log
+        raise TimeoutError(f"the log of {rid} was overtaken {TRIES} times in a row")
+
+    async def _append(self, log: Log, last: int, lines: list[Delta]) -> tuple[Log, int]:
+        for line in lines:
+            last = await self._house.append(line, after=last)
+            log = log.after(line)
+            self._remember(log, last)
+        return log, last
+
+    async def _read(self, tenant: str, rid: str) -> tuple[Log, int]:
+        stored = await self._house.read(TOKENS, tokens(tenant, rid))
+        log = Log.of((decode(data, Delta) for _, data in stored), rid, tenant)
+        last = stored[-1][0] if stored else 0
+        self._remember(log, last)
+        return log, last
+
+    def _remember(self, log: Log, last: int) -> None:
+        key = (log.tenant, log.rid)
+        self._logs[key] = (log, last)
+        self._logs.move_to_end(key)
+        while len(self._logs) > REMEMBERED:
+            self._logs.popitem(last=False)
