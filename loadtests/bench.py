@@ -46,9 +46,17 @@ def table_of(measured: Sequence[Measured]) -> Table:
             f"{result.peer:.2f}\n{spread_of(each.peer)}",
             f"{result.ratio:.2f}",
             result.target,
-            "[green]yes[/]" if result.holds else "[bold red]no[/]",
+            verdict(result.holds),
         )
+        for bar in result.bars:
+            value = "-" if bar.value is None else f"{bar.value:.2f}"
+            table.add_row(f"  {bar.name}", f"{value} {bar.unit}", "", "", bar.target, verdict(bar.holds))
     return table
+
+
+def verdict(holds: bool | None) -> str:
+    """Yes or no, in colour; nothing where nothing was to hold."""
+    return "" if holds is None else "[green]yes[/]" if holds else "[bold red]no[/]"
 
 
 def spread_of(values: Sequence[float]) -> str:

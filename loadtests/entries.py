@@ -11,9 +11,11 @@ from pathlib import Path
 
 from brokers import conf
 from brokers.server import Server
-from loadtests import bare, chain, faststream_chain, ours
+from loadtests import bare, chain, faststream_chain, ours, vllm_entries
 from loadtests.asker import Asker
+from loadtests.edge_lm import EDGE_LM_ENTRIES
 from loadtests.measure import Entry, Measurement, Target, interleaved
+from loadtests.race import RACE_ENTRIES
 from schemas import encode
 
 SCRATCH = Path(".tidegate")
@@ -97,4 +99,7 @@ ENTRIES: tuple[Entry, ...] = (
         target=Target("≥", 1.0),
         blocks=partial(throughput_blocks, syncs_each=True),
     ),
+    *EDGE_LM_ENTRIES,
+    *RACE_ENTRIES,
+    *vllm_entries.ENTRIES,
 )

@@ -1,0 +1,379 @@
+"""The link is as far away as it was told to be, loses nothing, and can fail in either way and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import itertools
+import random
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import nats.errors
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nats.aio.msg import Msg
+
+from brokers.jetstream_api import connected
+from brokers.settings import Nats
+from loadtests.link import HOST, Link, Step, linked
+from loadtests.pipes import WINDOW, Weather
+from loadtests.race_sites import linked_servers
+from schemas import subjects
+
+pytestmark = pytest.mark.anyio
+
+MEGABYTE = 1 << 20
+PATIENCE_S = 20.0
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
+
+
+@pytest.fixture(
+    params=[("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
+)
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    return request.param
+
+
+@contextlib.asynccontextmanager
+async def far(serve: Serve) -> AsyncIterator[Link]:
+    """A link to a server of the test's own."""
+    async with contextlib.AsyncExitStack() as stack:
+        server = await asyncio.start_server(serve, HOST, 0)
+        stack.callback(server.close)
+        yield await stack.enter_async_context(linked(HOST, server.sockets[0].getsockname()[1]))
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def client(link: Link) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection(HOST, link.port)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield reader, writer
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def round_trip_ms(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes = b"x") -> float:
+    began_s = time.monotonic()
+    writer.write(data)
+    assert await reader.readexactly(len(data)) == data
+    return (time.monotonic() - began_s) * 1e3
+
+
+async def test_a_round_trip_takes_what_was_set_and_a_longer_one_takes_longer() -> None:
+    async with far(echo) as link, client(link) as ends:
+        medians = []
+        for rtt_ms in (10, 50, 200):
+            link.set(rtt_ms=rtt_ms)
+            took_ms = [await round_trip_ms(*ends) for _ in range(5)]
+            assert min(took_ms) >= rtt_ms
+            medians.append(statistics.median(took_ms))
+        assert medians == sorted(medians)
+        assert medians[0] < 50, "ten milliseconds are not fifty, even on a busy machine"
+
+
+async def test_each_way_is_as_slow_as_it_was_told_alone() -> None:
+    async with far(echo) as link, client(link) as ends:
+        link.up.set(delay_ms=60)
+        assert await round_trip_ms(*ends) >= 60
+        link.up.set(delay_ms=0)
+        link.down.set(delay_ms=90)
+        assert await round_trip_ms(*ends) >= 90
+
+
+async def test_jitter_delays_by_at_most_itself_and_the_same_seed_gives_the_same() -> None:
+    same = [Link(HOST, 1, seed=7) for _ in range(2)]
+    other = Link(HOST, 1, seed=8)
+    drawn = []
+    for link in (*same, other):
+        link.set(rtt_ms=20, jitter_ms=10)
+        drawn.append([link.up.due_s(1, 100.0) for _ in range(50)])
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(100.010 <= due_s <= 100.015 for due_s in drawn[0])
+    assert max(drawn[0]) - min(drawn[0]) > 0.002
+
+
+async def test_a_rate_is_kept_by_all_connections_together() -> None:
+    async with far(echo) as link, client(link) as one, client(link) as two:
+        link.up.set(rate=400_000)
+        began_s = time.monotonic()
+        await asyncio.gather(round_trip_ms(*one, b"a" * 100_000), round_trip_ms(*two, b"b" * 100_000))
+        assert time.monotonic() - began_s >= 200_000 / 400_000
+
+
+async def test_bytes_are_counted_each_way() -> None:
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(1000) * 2)
+        writer.close()
+
+    async with far(twice) as link, client(link) as (reader, writer):
+        writer.write(b"x" * 1000)
+        await reader.readexactly(2000)
+        assert (link.up.entered, link.up.left) == (1000, 1000)
+        assert (link.down.entered, link.down.left) == (2000, 2000)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.integers(1, 200_000) | st.integers(1, 20), max_size=40),
+    rtt_ms=st.sampled_from((0.0, 3.0)),
+    jitter_ms=st.sampled_from((0.0, 6.0)),
+    rate=st.sampled_from((0.0, 3e7)),
+)
+async def test_a_megabyte_arrives_both_ways_as_it_was_sent_whatever_its_pieces(
+    sizes: list[int], rtt_ms: float, jitter_ms: float, rate: float
+) -> None:
+    sent = random.Random(len(sizes)).randbytes(MEGABYTE)
+    received = hashlib.sha256()
+
+    async def swallow_and_say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        saying = asyncio.create_task(say(writer, sent[::-1], sizes[::-1]))
+        while data := await reader.read(65536):
+            received.update(data)
+        await saying
+        writer.close()
+
+    async with far(swallow_and_say) as link, client(link) as (reader, writer):
+        link.set(rtt_ms=rtt_ms, jitter_ms=jitter_ms, rate=rate)
+        _, heard = await asyncio.gather(say(writer, sent, sizes), reader.read(-1))
+        assert received.digest() == hashlib.sha256(sent).digest()
+        assert heard == sent[::-1]
+
+
+async def say(writer: asyncio.StreamWriter, data: bytes, sizes: Sequence[int]) -> None:
+    """All of the data, first in pieces of these sizes and then in larger ones, and no more."""
+    start = 0
+    for size in itertools.chain(sizes, itertools.repeat(65_536)):
+        if start >= len(data):
+            break
+        writer.write(data[start : start + size])
+        await writer.drain()
+        start += size
+    writer.write_eof()
+
+
+async def test_a_sender_is_made_to_wait_when_the_link_is_full() -> None:
+    async with far(echo) as link, client(link) as (_, writer):
+        link.stall()
+
+        async def flood() -> None:
+            while True:
+                writer.write(bytes(MEGABYTE))
+                await writer.drain()
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(flood(), 0.5)
+        assert WINDOW < link.up.entered < 2 * WINDOW, "the window, and what was read at once"
+        assert link.up.left == 0
+
+
+@pytest.mark.parametrize(("delay_ms", "rate", "bytes_"), [(100, 1e6, 200_000), (0, 1e3, 4 * 4096), (100, 0, WINDOW)])
+def test_the_window_is_bandwidth_times_delay_and_a_little(delay_ms: float, rate: float, bytes_: int) -> None:
+    assert Weather(delay_ms=delay_ms, rate=rate).window == bytes_
+
+
+async def test_a_stalled_link_keeps_what_it_was_given_and_tells_nobody() -> None:
+    async with far(echo) as link, client(link) as (reader, writer):
+        await round_trip_ms(reader, writer)
+        link.stall()
+        writer.write(b"held back")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await reader.read(1)
+        async with client(link) as (_, late):
+            late.write(b"a connection that is made meanwhile stands as well")
+            link.heal()
+            assert await reader.readexactly(9) == b"held back"
+        assert await round_trip_ms(reader, writer) >= 0
+
+
+async def test_what_was_held_back_takes_its_time_again() -> None:
+    async with far(echo) as link, client(link) as (reader, writer):
+        link.set(rtt_ms=80)
+        link.stall()
+        writer.write(b"x")
+        await asyncio.sleep(0.1)
+        healed_s = time.monotonic()
+        link.heal()
+        assert await reader.readexactly(1) == b"x"
+        assert (time.monotonic() - healed_s) * 1e3 >= 80
+
+
+async def test_a_cut_resets_both_ends_and_every_new_connection_until_it_is_healed() -> None:
+    ended: asyncio.Queue[Exception | None] = asyncio.Queue()
+
+    async def watch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.read(-1)
+            ended.put_nowait(None)
+        except ConnectionResetError as error:
+            ended.put_nowait(error)
+        writer.close()
+
+    async with far(watch) as link, client(link) as (reader, _):
+        await until(lambda: bool(link.connections) and all(each.far.transport for each in link.connections))
+        link.cut()
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+        assert isinstance(await ended.get(), ConnectionResetError)
+        async with client(link) as (again, _):
+            with pytest.raises(ConnectionResetError):
+                await again.read(1)
+        await until(lambda: not link.connections)
+        link.heal()
+        async with client(link) as (_, writer):
+            writer.write_eof()
+            assert await ended.get() is None
+
+
+async def test_half_a_connection_can_be_closed_and_a_peers_reset_is_passed_on() -> None:
+    async def answer_at_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"all of " + await reader.read(-1))
+        writer.close()
+
+    async with far(answer_at_the_end) as link, client(link) as (reader, writer):
+        writer.write(b"it")
+        writer.write_eof()
+        assert await reader.read(-1) == b"all of it"
+
+    async def leave_rudely(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(bytes(8 * MEGABYTE))  # a reset because the writer goes with bytes unsent
+        writer.transport.abort()
+
+    async with far(leave_rudely) as link, client(link) as (reader, writer):
+        writer.write(b"xx")
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read(-1)
+        writer.close()
+        await until(lambda: not link.connections)
+
+
+async def test_a_server_that_is_not_there_resets_who_asks_for_it() -> None:
+    async with linked(HOST, 1) as link, client(link) as (reader, _):
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+
+
+async def test_leaving_closes_every_socket_and_leaves_no_task_and_no_noise() -> None:
+    noise: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
+    before = asyncio.all_tasks()
+    served: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())  # type: ignore[arg-type]
+        await echo(reader, writer)
+
+    async with far(serve) as link:
+        link.set(rtt_ms=400, rate=1e5)
+        open_ = [await asyncio.open_connection(HOST, link.port) for _ in range(5)]
+        for _, writer in open_:
+            writer.write(bytes(50_000))
+        await asyncio.sleep(0.05)
+        open_.append(await asyncio.open_connection(HOST, link.port))  # may still be on its way to the far end
+    assert not link.connections
+    assert not link.up.pipes
+    assert not link.down.pipes
+    for reader, writer in open_:
+        with pytest.raises(ConnectionResetError):
+            await reader.read(-1)
+        writer.close()
+    await asyncio.gather(*served)
+    await asyncio.sleep(0)
+    gc.collect()
+    assert asyncio.all_tasks() == before
+    assert noise == []
+
+
+async def test_a_trace_is_followed_in_time() -> None:
+    async with far(echo) as link, client(link) as ends:
+        began_s = time.monotonic()
+        trace = (
+            Step(at_s=0.0, rtt_ms=30.0, jitter_ms=2.0),
+            Step(at_s=0.2, state="stalled"),
+            Step(at_s=0.4, state="up"),
+        )
+        playing = asyncio.create_task(link.play(trace))
+        await until(lambda: link.down.weather.delay_ms == 15.0)
+        assert await round_trip_ms(*ends) >= 30
+        await until(lambda: link.state == "stalled")
+        await round_trip_ms(*ends)
+        assert time.monotonic() - began_s >= 0.4
+        await playing
+        assert link.down.weather == Weather(delay_ms=15.0, jitter_ms=1.0)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no Event
+            await asyncio.sleep(0.002)
+
+
+async def test_a_leaf_is_as_far_from_its_hub_as_the_link_and_comes_back_after_either_outage(tmp_path: Path) -> None:
+    async with (
+        linked_servers(tmp_path, ["site1"]) as (servers, links),
+        connected(Nats(url=servers.hub.url), subjects.HUB) as hub,
+        connected(Nats(url=servers.sites["site1"].url), "site1") as site,
+    ):
+        link = links["site1"]
+
+        async def pong(message: Msg) -> None:
+            await message.respond(message.data)
+
+        await hub.subscribe(subjects.ping("*"), cb=pong)
+        await hub.flush()
+
+        async def ping_ms(timeout_s: float = PATIENCE_S) -> float:
+            began_s = time.monotonic()
+            await site.request(subjects.ping("site1"), b"x", timeout=timeout_s)
+            return (time.monotonic() - began_s) * 1e3
+
+        async def back() -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    with contextlib.suppress(nats.errors.NoRespondersError, nats.errors.TimeoutError):
+                        await ping_ms(0.5)
+                        return
+                    await asyncio.sleep(0.02)
+
+        await back()
+        medians = []
+        for rtt_ms in (10, 50, 200):
+            link.set(rtt_ms=rtt_ms)
+            await ping_ms()
+            took_ms = [await ping_ms() for _ in range(5)]
+            assert min(took_ms) >= rtt_ms
+            medians.append(statistics.median(took_ms))
+        assert medians == sorted(medians)
+        link.set(rtt_ms=10)
+        link.stall()
+        with pytest.raises(nats.errors.TimeoutError):
+            await ping_ms(0.3)
+        link.heal()
+        await back()
+        link.cut()
+        await until(lambda: not link.connections)
+        with pytest.raises((nats.errors.NoRespondersError, nats.errors.TimeoutError)):
+            await ping_ms(0.3)
+        link.heal()
+        await back()
+        assert link.up.entered > 0
+        assert link.down.entered > 0

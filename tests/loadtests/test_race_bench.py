@@ -1,0 +1,382 @@
+"""The race's client keeps to the grammar of streams, bars hold what ratios cannot, extraction is judged fairly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtests import bench, extraction, race
+from loadtests.edge_lm import EDGE_LM_ENTRIES
+from loadtests.extraction import fields_in, judged, kinds_of, schema_of
+from loadtests.link import HOST
+from loadtests.measure import Bar, Entry, Measurement, Sampled, Target, held, interleaved, measure, named, quantile
+from loadtests.race_client import Contradiction, Heard, Refusal, events, hear
+from loadtests.race_sites import with_environment
+from schemas import Asked, Cursor, Published, Receipt, encode_json
+from services.streaming.events import Step, told, view
+from services.streaming.log import Log
+from services.supervisor import Program
+
+pytestmark = pytest.mark.anyio
+
+RECEIPT = Receipt(site="site1", route="edge", plan=None, lineage=(), citations=(), decisions=())
+
+
+def published(text: str) -> Published:
+    times = {"asked_at_ms": 1, "deadline_at_ms": 2}
+    return Published(
+        rid="r1", tenant="kiosk", site="site1", **times, outcome="answered", text=text, confidence=0.9, receipt=RECEIPT
+    )
+
+
+def delta(state: str, offset: int, text: str = "", epoch: int = 0) -> dict[str, Any]:
+    return {"event": "delta", "state": state, "offset": offset, "text": text, "epoch": epoch}
+
+
+# --- what a client shows
+
+
+def test_a_client_tells_shown_from_committed_text_and_counts_what_was_taken_back() -> None:
+    heard = Heard()
+    heard.take(delta("provisional", 0, "Ten to four."), 20.0)
+    heard.take(delta("committed", 0, "Ten "), 90.0)
+    heard.take(delta("retracted", 4, epoch=1), 120.0)
+    heard.take(delta("committed", 4, "to five.", epoch=1), 121.0)
+    heard.end(published("Ten to five."), 130.0)
+
+    assert (heard.shown_ms, heard.committed_ms, heard.final_ms) == (20.0, 90.0, 130.0)
+    assert (heard.text, heard.retractions) == ("Ten to five.", 1)
+    assert heard.is_answered
+
+
+def test_after_a_retraction_a_commit_ends_what_is_shown_and_before_it_does_not() -> None:
+    heard = Heard()
+    heard.take(delta("provisional", 0, "Ten to four."), 1.0)
+    heard.take(delta("committed", 0, "Ten"), 2.0)
+    assert heard.text == "Ten to four."
+    heard.take(delta("retracted", 7, epoch=1), 3.0)
+    heard.take(delta("committed", 3, " to", epoch=1), 4.0)
+    assert heard.text == "Ten to"
+
+
+WRONG = {
+    "a gap": [delta("provisional", 3, "x")],
+    "a gap between commits": [delta("committed", 0, "ab"), delta("committed", 1, "b")],
+    "another text is committed": [delta("provisional", 0, "ten"), delta("committed", 0, "two")],
+    "what stands is taken back": [delta("committed", 0, "ten"), delta("retracted", 2, epoch=1)],
+}
+
+
+@pytest.mark.parametrize("said", WRONG.values(), ids=WRONG)
+def test_a_stream_that_contradicts_itself_is_no_measurement(said: list[dict[str, Any]]) -> None:
+    heard = Heard()
+    *before, last = said
+    for event in before:
+        heard.take(event, 1.0)
+    with pytest.raises(Contradiction):
+        heard.take(last, 2.0)
+
+
+def test_a_stream_that_ends_with_another_text_than_it_showed_is_no_measurement() -> None:
+    heard = Heard()
+    heard.take(delta("committed", 0, "ten"), 1.0)
+    with pytest.raises(Contradiction, match=r"'ten'.*'eleven'"):
+        heard.end(published("eleven"), 2.0)
+
+
+@given(
+    draft=st.text("ab ", max_size=12),
+    answer=st.text("ab ", min_size=1, max_size=12),
+    cuts=st.lists(st.integers(0, 12), max_size=4),
+)
+def test_a_client_ends_with_the_answer_whatever_the_products_own_log_shows_it(
+    draft: str, answer: str, cuts: list[int]
+) -> None:
+    log, heard, cursor = Log("r1", "kiosk"), Heard(), Cursor()
+    for line in log.provisional(draft):
+        log = log.after(line)
+    for step in view(log, cursor):
+        cursor = taken(heard, log, step)
+    for end in [*sorted(cuts), None]:
+        for line in log.close(answer) if end is None else log.commit(answer[:end]):
+            log = log.after(line)
+        for step in view(log, cursor):
+            cursor = taken(heard, log, step)
+    heard.end(published(answer), 2.0)
+    assert heard.retractions <= 1
+
+
+def taken(heard: Heard, log: Log, step: Step) -> Cursor:
+    """The client takes in the event of one step, as it is sent."""
+    heard.take(json.loads(msgspec.json.encode(told(step, log.text, lambda token: token))), 1.0)
+    return step.cursor
+
+
+# --- how it reads a stream
+
+
+async def lines_of(text: str) -> AsyncIterator[str]:
+    for line in text.splitlines():
+        yield line
+
+
+async def test_events_are_read_by_name_or_by_what_they_say_they_are() -> None:
+    text = (
+        'retry: 1000\n\n: waiting\n\nid: 0.2.0\nevent: delta\ndata: {"state":"provisional",\ndata: "text":"ab"}\n\n'
+        'data: {"event":"end"}\n\ndata: cut off'
+    )
+    found = [event async for event in events(lines_of(text))]
+    assert found == [("delta", {"state": "provisional", "text": "ab"}), ("end", {"event": "end"})]
+
+
+@dataclass
+class Door:
+    """A server that speaks the grammar over a real socket, with pauses in it."""
+
+    said: list[tuple[float, str, dict[str, Any]]]
+    status: int = 200
+    body: bytes = b""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        self.body = await reader.readexactly(length)
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" % self.status)
+        for wait_s, name, data in self.said:
+            await writer.drain()
+            await asyncio.sleep(wait_s)
+            writer.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
+        await writer.drain()
+        writer.close()
+
+
+async def heard_from(door: Door) -> Heard:
+    server = await asyncio.start_server(door.serve, HOST, 0)
+    async with server, httpx.AsyncClient(base_url=f"http://{HOST}:{server.sockets[0].getsockname()[1]}") as http:
+        return await hear(http, Asked(tenant="kiosk", text="When?", can_retract=True))
+
+
+async def test_times_are_of_the_first_text_the_first_that_stands_and_the_end() -> None:
+    door = Door(
+        [
+            (0.05, "delta", delta("provisional", 0, "At ten.")),
+            (0.05, "delta", delta("committed", 0, "At ten.")),
+            (0.05, "end", {"published": json.loads(encode_json(published("At ten.")))}),
+        ]
+    )
+    heard = await heard_from(door)
+    assert heard.shown_ms is not None
+    assert heard.committed_ms is not None
+    assert 50 <= heard.shown_ms <= heard.committed_ms - 50 <= heard.final_ms - 100
+    asked = json.loads(door.body)
+    assert asked["can_retract"] is True
+    assert asked["type"] == "asked"
+
+
+@pytest.mark.parametrize(
+    ("door", "why"),
+    [
+        (Door([], status=429), "429"),
+        (Door([(0.0, "error", {"code": "late", "reason": "nobody answered"})]), "late: nobody answered"),
+        (Door([(0.0, "delta", delta("committed", 0, "At"))]), "broke off"),
+    ],
+)
+async def test_a_stream_without_an_answer_says_why(door: Door, why: str) -> None:
+    with pytest.raises(Refusal, match=why):
+        await heard_from(door)
+
+
+# --- bars
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.0, 1.0), (0.5, 10.0), (0.95, 19.0), (0.96, 20.0), (1.0, 20.0)])
+def test_a_quantile_is_a_sample_that_was_measured(share: float, value: float) -> None:
+    assert quantile([float(number) for number in range(20, 0, -1)], share) == value
+
+
+@given(values=st.lists(st.floats(0, 1e6), min_size=1), share=st.floats(0.0, 1.0))
+def test_at_least_the_share_is_not_above_the_quantile(values: list[float], share: float) -> None:
+    found = quantile(values, share)
+    assert found is not None
+    assert sum(value <= found for value in values) >= math.floor(share * len(values))
+    assert sum(value < found for value in values) <= max(0, math.ceil(share * len(values)) - 1)
+
+
+SAMPLES: dict[Any, dict[str, list[float]]] = {"ours": {"x": [1.0, 2.0, 30.0]}, "peer": {"x": [10.0, 20.0, 30.0]}}
+
+
+@pytest.mark.parametrize(
+    ("bar", "value", "holds"),
+    [
+        (Bar(samples="x", quantile=0.5, target=Target("≤", 2.0)), 2.0, True),
+        (Bar(samples="x", quantile=1.0, target=Target("≤", 29.0)), 30.0, False),
+        (Bar(samples="x", quantile=0.5, of="ratio", target=Target("≤", 0.1)), 0.1, True),
+        (Bar(samples="x", quantile=0.0, of="peer"), 10.0, None),
+        (Bar(samples="y", quantile=0.5, target=Target("≤", 2.0)), None, False),
+        (Bar(samples="y", quantile=0.5, of="ratio"), None, None),
+    ],
+)
+def test_a_bar_is_held_to_its_samples_and_nothing_is_no_success(bar: Bar, value: float | None, holds: bool) -> None:
+    found = held(bar, SAMPLES)
+    assert (found.value, found.holds) == (value, holds)
+
+
+async def blocks(repeats: int) -> AsyncIterator[Measurement]:
+    async def ours() -> Sampled:
+        return Sampled(1.0, {"x": (1.0, 99.0)})
+
+    async def peer() -> float:
+        return 2.0
+
+    async for block in interleaved(repeats, ours, peer):
+        yield block
+
+
+def entry_with(*bars: Bar) -> Entry:
+    return Entry(name="x", unit="ms", peer_name="p", target=Target("≤", 1.0), blocks=blocks, bars=bars)
+
+
+async def test_an_entry_holds_only_if_its_bars_do_and_samples_of_all_blocks_are_pooled() -> None:
+    told_only = Bar(samples="x", quantile=1.0)
+    assert (await measure(entry_with(told_only), 5, lambda: None)).result.holds
+    result = (
+        await measure(entry_with(told_only, Bar(samples="x", quantile=1.0, target=Target("≤", 98.0))), 5, print)
+    ).result
+    assert result.ratio == 0.5
+    assert not result.holds
+    assert [bar.value for bar in result.bars] == [99.0, 99.0]
+
+
+def test_bars_are_in_the_report_and_in_the_exit_code(tmp_path: Any) -> None:
+    bars = (Bar(samples="x", quantile=1.0, target=Target("≤", 98.0)), Bar(samples="x", quantile=0.5))
+    assert bench.report([entry_with(*bars)], repeats=5, as_json=False, path=tmp_path / "bench.json") == 1
+    (written,) = json.loads((tmp_path / "bench.json").read_text())
+    assert written["bars"] == [
+        {"name": "x, highest", "value": 99.0, "unit": "ms", "target": "≤ 98.0", "holds": False},
+        {"name": "x, p50", "value": 1.0, "unit": "ms"},
+    ]
+
+
+@pytest.mark.parametrize(("bound", "text"), [(1.0, "≤ 1.0"), (0.3, "≤ 0.3"), (1.05, "≤ 1.05")])
+def test_a_target_is_written_as_it_is(bound: float, text: str) -> None:
+    assert str(Target("≤", bound)) == text
+
+
+# --- the race
+
+
+def test_every_distance_has_its_two_entries_and_they_look_at_the_same_laps() -> None:
+    names = [entry.name for entry in race.RACE_ENTRIES]
+    assert names == [
+        f"{what}_rtt{rtt_ms}" for rtt_ms in (10, 50, 100, 200) for what in ("ttft_shown", "final_vs_cloud_stream")
+    ]
+    assert named((*race.RACE_ENTRIES, *EDGE_LM_ENTRIES), "edge_lm_tokens_per_second") == EDGE_LM_ENTRIES
+    for rtt_ms in race.RTTS_MS:
+        shown, final = [entry for entry in race.RACE_ENTRIES if entry.name.endswith(f"rtt{rtt_ms}")]
+        assert shown.blocks.keywords["heat"] is final.blocks.keywords["heat"]  # type: ignore[attr-defined]
+
+
+async def test_laps_are_run_once_and_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    heat, runs = race.Heat(50), []
+
+    async def run(repeats: int) -> AsyncIterator[race.Lap]:
+        runs.append(repeats)
+        heat.kinds = {"q": "hub"}
+        for number in range(repeats):
+            answered = Heard(shown_ms=number + 1.0, committed_ms=2.0, final_ms=9.0, text="x", published=published("x"))
+            yield race.Lap("ours", {"q": answered})
+            yield race.Lap("peer", {"q": Heard(final_ms=20.0)})
+
+    monkeypatch.setattr(heat, "_run", run)
+    shown = [block async for block in race.shown_blocks(5, heat=heat)]
+    final = [block async for block in race.final_blocks(5, heat=heat)]
+    assert runs == [5]
+    assert [block.value for block in shown if block.side == "ours"] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert {block.value for block in final if block.side == "ours"} == {9.0}
+    assert {block.value for block in shown if block.side == "peer"} == {race.BUDGET_MS}, "never shown is not fast"
+    assert shown[0].samples["shown, hub"] == (1.0,)
+    assert shown[1].samples["plain streaming"] == (0.0,), "a peer without a plan streamed nothing"
+
+
+def test_a_site_is_told_its_own_part_only() -> None:
+    told_ = {"race": {"A": "1"}, "hub": {"B": "2"}}
+    for name, expected in (
+        ("race/all", {"C": "3", "A": "1"}),
+        ("stream/all", {"C": "3"}),
+        ("hub/all", {"C": "3", "B": "2"}),
+    ):
+        program = Program(name=name, argv=(), env={"C": "3"}, log=race.SCRATCH, ready=race.SCRATCH)
+        assert with_environment(program, told_).env == expected
+
+
+# --- extraction
+
+
+@dataclass
+class Truth:
+    schema: str
+    text: str
+    truth: dict[str, Any]
+
+
+FIELDS = "total:number since:date? hazard:enum(very dry|wet)? open:boolean name:string"
+TRUE = {"total": 3, "since": None, "hazard": "very dry", "open": True, "name": "Ann"}
+
+
+def test_fields_become_a_schema_that_their_truth_satisfies() -> None:
+    schema = schema_of(FIELDS)
+    assert [*fields_in(FIELDS)][2] == "hazard:enum(very dry|wet)?"
+    assert kinds_of(Truth(FIELDS, "", TRUE)) == {
+        "total": "number", "since": "date", "hazard": "enum", "open": "boolean", "name": "string"
+    }  # fmt: skip
+    validator = jsonschema_rs.validator_for(schema, validate_formats=True)
+    assert validator.is_valid(TRUE)
+    for name, wrong in {"total": None, "since": "2026-02-30", "hazard": "dry", "open": 1, "name": 3}.items():
+        assert not validator.is_valid(TRUE | {name: wrong}), name
+    assert not validator.is_valid({name: value for name, value in TRUE.items() if name != "since"})
+    assert not validator.is_valid(TRUE | {"more": 1})
+
+
+@pytest.mark.parametrize(
+    ("said", "is_valid", "wrong"),
+    [
+        (json.dumps(TRUE), True, set()),
+        (json.dumps(TRUE | {"total": 3.0}), True, set()),
+        (json.dumps(TRUE | {"total": 4, "name": "ann"}), True, {"total", "name"}),
+        (json.dumps(TRUE | {"open": 1}), False, {"open"}),
+        (json.dumps(TRUE)[:-1], False, set(TRUE)),
+        ("SchemaRefused: no", False, set(TRUE)),
+        ("[]", False, set(TRUE)),
+    ],
+)
+def test_an_object_is_judged_field_by_field(said: str, is_valid: bool, wrong: set[str]) -> None:
+    filled = judged(Truth(FIELDS, "", TRUE), schema_of(FIELDS), said, 1.0)
+    assert filled.is_valid is is_valid
+    assert {name for name, is_right in filled.right.items() if not is_right} == wrong
+
+
+def test_the_table_counts_fields_objects_and_validity() -> None:
+    record = Truth("total:number name:string", "", {"total": 3, "name": "Ann"})
+    schema = schema_of(record.schema)
+    done = [
+        (record, judged(record, schema, said, took_ms))
+        for said, took_ms in (('{"total":3,"name":"Ann"}', 10.0), ('{"total":4,"name":"Ann"}', 30.0), ("", 20.0))
+    ]
+    table = extraction.table_of(done)
+    assert "valid by the schema: 2 of 3" in table
+    assert "p50 20.0, p95 30.0" in table
+    lines = {tuple(line.split()[:2]): line for line in table.splitlines()}
+    assert "1 of 3" in lines[("number", "total")]
+    assert "2 of 3" in lines[("string", "name")]
+    assert "1 of 3" in lines[("(whole", "objects)")]
