@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c infra/constraints.txt
 
-.PHONY: demo test check bench models clean
+.PHONY: demo test test-vllm check bench models vllm clean
 
 demo: .venv/.run models
 	@$(BIN)/tidegate demo $(ARGS)
@@ -18,10 +18,19 @@ check: .venv/.dev
 bench: .venv/.dev models
 	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-models: .models/minilm/manifest.json
+models: .models/minilm/manifest.json .models/lm/manifest.json
+
+vllm: models
+	@infra/bin/vllm
+
+test-vllm: vllm
+	@infra/bin/test-vllm $(ARGS)
 
 .models/minilm/manifest.json: infra/models/embedding.py | .venv/.run
 	@$(BIN)/python infra/models/embedding.py --out .models/minilm
+
+.models/lm/manifest.json: infra/models/language_models.py infra/models/export.py $(wildcard infra/models/weights/*/*.safetensors) | .venv/.run
+	@$(BIN)/python infra/models/language_models.py --out .models/lm
 
 .venv/bin/python:
 	@$(PYTHON) -m venv .venv
@@ -34,4 +43,4 @@ models: .models/minilm/manifest.json
 	@$(PIP) -e ".[edge,gateway,build,dev]" && touch $@
 
 clean:
-	@rm -rf .venv .models .tidegate bench.json
+	@rm -rf .venv .venv-vllm .models .tidegate bench.json
