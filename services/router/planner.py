@@ -31,7 +31,7 @@ def planned(
     pressed = pressure(signals, table)
     may_escalate, link = escalation(question.workload, remaining_ms, signals, table)
     drowning = signals.queue_depth >= table.drowning * table.queue_depth_high
-    where: Where = "cloud" if may_escalate and drowning else "edge"
+    where: Where = "cloud" if may_escalate and (drowning or table.mode == "cloud_stream") else "edge"
     k, depth = depth_of(question.workload, remaining_ms, pressed, table)
     model = table.models[question.workload]
     mode = Choice("edge_only", "")

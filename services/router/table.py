@@ -83,7 +83,8 @@ class Table:
     loops: bool = True
     """Whether there is anybody who could run a loop of drafting and verifying over the link."""
     mode: Mode | None = None
-    """The mode of every plan that may escalate, where it is not to be chosen: for measuring one against another."""
+    """The mode of every plan that may escalate, where it is not to be chosen: for measuring one against another.
+    With `cloud_stream` every question that may goes to the cloud, as if there were no edge."""
     uplink_ms_per_byte: float = 0.0
     """What a byte on its way up costs; 8 / (kbit/s) on a thin link."""
 

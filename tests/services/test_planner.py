@@ -272,6 +272,7 @@ def test_every_plan_keeps_the_contract(signals: Signals, table: Table, remaining
 def test_a_table_that_names_a_mode_gets_it_where_the_cloud_may_be_asked(mode: Mode) -> None:
     told = replace(TABLE, mode=mode)
     assert plan(CALM, told).mode == mode
+    assert plan(CALM, told).where == ("cloud" if mode == "cloud_stream" else "edge")
     assert plan(replace(CALM, link_up=False), told).mode == "edge_only"
 
 
