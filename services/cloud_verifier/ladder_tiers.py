@@ -197,6 +197,8 @@ class Text:
             raise Unable("the stream broke off")
         self._hear(run, pending.rstrip())
         run.is_finished = run.is_finished or why == "stop"
+        if why == "length":  # the server counts in its own tokens: its budget is spent, whatever ours says
+            run.most = min(run.most, len(run.ids))
 
     def _hear(self, run: Run, text: str) -> None:
         if text and not run.is_over:
