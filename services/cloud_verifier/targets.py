@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from brokers.settings import Settings
 from schemas.cloud import CloudState
@@ -16,8 +17,8 @@ from services.places import Places
 async def opened(settings: Settings) -> AsyncIterator[Target]:
     """The target that the settings name, ready to generate; closed on leaving.
 
-    `embedded`: the shipped target through ONNX Runtime. `vllm`: any Llama or Qwen directory in vLLM's engine, in this
-    process. `completions`: a server with vLLM's or OpenAI's completions, on the best tier that it is found to speak.
+    `embedded`: the shipped target through ONNX Runtime, which may only quote. `vllm`: any Llama or Qwen directory in
+    vLLM's engine, in this process. `completions`: a server with vLLM's or OpenAI's completions, on the best tier that it is found to speak.
     Raises `ModelMissing`, `ValueError` for a server without a base URL or a model, `ImportError` without the extra
     `cloud`.
     """
@@ -35,7 +36,7 @@ async def opened(settings: Settings) -> AsyncIterator[Target]:
         tokenizer = await asyncio.to_thread(TokenText.load, directory / "tokenizer.json")
         target = await climb(chosen, tokenizer)
     else:
-        target = await asyncio.to_thread(EmbeddedTarget.load, directory)
+        target = await asyncio.to_thread(partial(EmbeddedTarget.load, directory, quotes=True))
     try:
         yield target
     finally:

@@ -13,6 +13,7 @@ from services.generation.drafting import MOST_DRAFTED, Chained, Drafter, LmDraft
 from services.generation.lookup import Lookup, PastAnswers
 from services.generation.measuring import Speed, tokens_per_second
 from services.generation.prompts import AnswerPrompt, answer_prompt, fields_of, json_prompt
+from services.generation.quoting import Quoting
 from services.generation.sampling import Sampling, choose
 from services.generation.speculating import Constraint, speculate
 from services.generation.target import ContextOverflow, Generated, Target, TargetClosed, TargetState
@@ -53,6 +54,7 @@ __all__ = [
     "Lookup",
     "ModelRefused",
     "PastAnswers",
+    "Quoting",
     "Reading",
     "Sampling",
     "SchemaRefused",

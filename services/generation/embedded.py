@@ -13,6 +13,7 @@ from schemas import Artefact
 from services.generation.drafting import MOST_DRAFTED, Chained, Drafter, Shipped
 from services.generation.lm import CausalLM
 from services.generation.lookup import Lookup
+from services.generation.quoting import Quoting
 from services.generation.sampling import Sampling
 from services.generation.speculating import speculate
 from services.generation.target import ContextOverflow, Generated, TargetClosed, TargetState
@@ -27,14 +28,25 @@ class EmbeddedTarget:
     """Implements `Target` with an ONNX model; the draft leaves the output alone at any temperature."""
 
     def __init__(
-        self, lm: CausalLM, id: str = "target", *, threads: int = 2, k: int = MOST_DRAFTED, lookup: bool = True
+        self,
+        lm: CausalLM,
+        id: str = "target",
+        *,
+        threads: int = 2,
+        k: int = MOST_DRAFTED,
+        lookup: bool = True,
+        quotes: bool = False,
     ) -> None:
-        """`threads` requests run at once, the others wait; `lookup`: where no draft has an idea, the passages may."""
+        """`threads` requests run at once, the others wait; `lookup`: where no draft has an idea, the passages may.
+
+        `quotes`: a question about passages is answered by quoting them, and in no other way; see `Quoting`.
+        """
         self.tokenizer: TokenText = lm.tokens
         self.artefact = Artefact("model", id, lm.version)
         self._lm = lm
         self._k = k
         self._lookup = lookup
+        self._quotes = quotes
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="target")
         self._running: dict[str, list[_Run]] = {}
         self._waiting = 0
@@ -43,9 +55,9 @@ class EmbeddedTarget:
         self._is_closed = False
 
     @classmethod
-    def load(cls, directory: Path, *, threads: int = 2) -> EmbeddedTarget:
+    def load(cls, directory: Path, *, threads: int = 2, quotes: bool = False) -> EmbeddedTarget:
         """The model in `directory`, named as the directory is. Raises `ModelRefused`."""
-        return cls(CausalLM(directory), directory.name, threads=threads)
+        return cls(CausalLM(directory), directory.name, threads=threads, quotes=quotes)
 
     async def generate(
         self,
@@ -108,6 +120,7 @@ class EmbeddedTarget:
             sampling=run.sampling,
             k=self._k,
             max_tokens=run.max_tokens,
+            constraint=Quoting.of(self.tokenizer, run.prompt) if self._quotes else None,
             said=lambda ids: self._stepped(run, ids),
             is_stopped=run.stop.is_set,
         )

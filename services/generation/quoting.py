@@ -1,0 +1,106 @@
+"""Lets a model only quote: behind a mark it says that passage to the letter, or it says that none answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.generation.sampling import Row, Sampling, choose
+from services.generation.tokens import TokenText
+
+MOST_QUOTES = 2
+"""Passages that one answer may quote: what the shipped pair was trained to do."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far an answer is: the passages it has cited, what is left of the one it quotes, whether it is over."""
+
+    cited: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
+    is_between: bool = True
+    """Whether a mark comes next."""
+    is_over: bool = False
+
+
+class Quoting:
+    """A `Constraint`: `<|none|>`, or `[n] P` or `[n] P [m] P` of the passages that the prompt holds.
+
+    The model decides what to cite; what follows a mark has no alternative and takes no step. A small model that picks
+    the right passage and garbles the copy, as the shipped ones do when left free, cannot garble it here.
+    """
+
+    def __init__(self, tokens: TokenText, passages: dict[int, tuple[int, ...]]) -> None:
+        """`passages`: mark token to the ids behind it in the prompt."""
+        self._tokens = tokens
+        self._passages = passages
+        self._space = tuple(tokens.encode(" "))
+        self._at = Place()
+
+    @classmethod
+    def of(cls, tokens: TokenText, prompt: Sequence[int]) -> Quoting | None:
+        """The rule for the passages of a question's prompt; None where it holds none."""
+        passages: dict[int, tuple[int, ...]] = {}
+        for begin, token in enumerate(prompt[:-1]):
+            mark = prompt[begin + 1]
+            if token == tokens.PASSAGE and tokens.marked(mark) is not None:
+                end = next(
+                    at for at in range(begin + 2, len(prompt) + 1) if at == len(prompt) or _ends(tokens, prompt[at])
+                )
+                passages[mark] = tuple(prompt[begin + 2 : end])
+        return cls(tokens, passages) if passages and prompt[-1] == tokens.ANSWER else None
+
+    def forced(self) -> list[int]:
+        """See `Constraint`."""
+        ids: list[int] = []
+        at = self._at
+        while len(options := self._options(at)) == 1:
+            ids.append(options[0])
+            at = self._after(at, options[0])
+        return ids
+
+    def choose(self, row: Row, sampling: Sampling, position: int) -> int:
+        """See `Constraint`."""
+        mask = np.zeros(row.shape, dtype=np.bool_)
+        mask[self._options(self._at)] = True
+        return choose(row, sampling, position, mask)
+
+    def accept(self, ids: Sequence[int]) -> None:
+        """See `Constraint`. Raises `ValueError` for what is no quotation."""
+        for token in ids:
+            if token not in self._options(self._at):
+                raise ValueError(f"token {token} is no part of a quotation here")
+            self._at = self._after(self._at, token)
+
+    def _options(self, at: Place) -> list[int]:
+        if at.is_over:
+            return []
+        if at.left:
+            return [at.left[0]]
+        uncited = [mark for mark in self._passages if mark not in at.cited]
+        if at.is_between:
+            return uncited if at.cited else [self._tokens.NONE, *uncited]
+        more = [self._space[0]] if uncited and len(at.cited) < MOST_QUOTES and self._is_quoted(at) else []
+        return [self._tokens.END, *more]
+
+    def _after(self, at: Place, token: int) -> Place:
+        if token == self._tokens.END:
+            return Place(at.cited, is_between=False, is_over=True)
+        if at.left:
+            left = at.left[1:]
+            return Place(at.cited, left, is_between=not left and at.is_between)
+        if not at.is_between:  # the space before another mark
+            return Place(at.cited, self._space[1:])
+        if token == self._tokens.NONE:
+            return Place((token,), is_between=False)
+        return Place((*at.cited, token), self._passages[token], is_between=False)
+
+    def _is_quoted(self, at: Place) -> bool:
+        return self._tokens.NONE not in at.cited
+
+
+def _ends(tokens: TokenText, token: int) -> bool:
+    """Whether a passage is over: its text holds no control token."""
+    return tokens.is_control(token)
