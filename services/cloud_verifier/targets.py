@@ -18,7 +18,8 @@ async def opened(settings: Settings) -> AsyncIterator[Target]:
     """The target that the settings name, ready to generate; closed on leaving.
 
     `embedded`: the shipped target through ONNX Runtime, which may only quote. `vllm`: any Llama or Qwen directory in
-    vLLM's engine, in this process. `completions`: a server with vLLM's or OpenAI's completions, on the best tier that it is found to speak.
+    vLLM's engine, in this process. `completions`: a server with vLLM's or OpenAI's completions, on the best tier that
+    it is found to speak.
     Raises `ModelMissing`, `ValueError` for a server without a base URL or a model, `ImportError` without the extra
     `cloud`.
     """
