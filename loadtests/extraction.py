@@ -16,21 +16,9 @@ import msgspec
 from loadtests import heldout
 from loadtests.heldout import Record
 from loadtests.measure import quantile
-from services.generation import (
-    CausalLM,
-    GrammarBroken,
-    JsonConstraint,
-    JsonGrammar,
-    Lookup,
-    SchemaRefused,
-    Vocabulary,
-    fields_of,
-    json_prompt,
-    speculate,
-)
+from services.generation import CausalLM, Writer, filled
 
 TEXTS = 500
-MAX_TOKENS = 192
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,23 +31,14 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filler:
-    """A model under a grammar: what it says is one object of the schema, and ends in time."""
+    """What the drafter does with an extraction: rules first, the draft model under the grammar for the rest."""
 
     def __init__(self, directory: Path) -> None:
-        self._lm = CausalLM(directory)
-        self._vocabulary = Vocabulary(self._lm.tokens)
+        self._writer = Writer(CausalLM(directory))
 
     def fill(self, schema: dict[str, Any], text: str) -> str:
-        """The object as JSON, or why no grammar keeps to the schema. Forced tokens and copied values are drafted."""
-        try:
-            constraint = JsonConstraint(JsonGrammar(self._vocabulary, schema), MAX_TOKENS)
-            prompt = json_prompt(self._lm.tokens, fields_of(schema["properties"]), text)
-            said = speculate(
-                self._lm, prompt, Lookup(self._lm.vocabulary), max_tokens=MAX_TOKENS, constraint=constraint
-            )
-        except (SchemaRefused, GrammarBroken) as error:
-            return f"{type(error).__name__}: {error}"
-        return self._lm.tokens.decode(said.ids)
+        """The object as JSON."""
+        return filled(self._writer, text, json.dumps(schema)).text
 
 
 def schema_of(fields: str) -> dict[str, Any]:
@@ -135,9 +114,9 @@ def kinds_of(record: Record) -> dict[str, str]:
 def table_of(done: list[tuple[Record, Filled]]) -> str:
     """Counts by field and by type, and the times."""
     by_field: dict[tuple[str, str], list[bool]] = {}
-    for record, filled in done:
+    for record, each in done:
         kinds = kinds_of(record)
-        for name, is_right in filled.right.items():
+        for name, is_right in each.right.items():
             by_field.setdefault((kinds[name], name), []).append(is_right)
     lines = [f"{'type':<10}{'field':<24}{'right':>12}{'share':>8}"]
     for kind in sorted({kind for kind, _ in by_field}):
@@ -145,9 +124,9 @@ def table_of(done: list[tuple[Record, Filled]]) -> str:
         lines += [row(kind, name, values) for name, values in inside.items()]
         lines.append(row(kind, "(all)", [value for values in inside.values() for value in values]))
     everything = [value for values in by_field.values() for value in values]
-    whole = [all(filled.right.values()) for _, filled in done]
-    valid = sum(filled.is_valid for _, filled in done)
-    times = [filled.took_ms for _, filled in done]
+    whole = [all(each.right.values()) for _, each in done]
+    valid = sum(each.is_valid for _, each in done)
+    times = [each.took_ms for _, each in done]
     return "\n".join(
         (
             *lines,
@@ -172,12 +151,12 @@ def main() -> int:
     parser.add_argument("--failures", action="store_true", help="print every object that is not wholly right")
     given = parser.parse_args()
     done = []
-    for record, filled in measure(Filler(given.model), heldout.records(given.texts)):
-        done.append((record, filled))
-        if given.failures and not (filled.is_valid and all(filled.right.values())):
-            print(f"{record.schema}\n  {record.text!r}\n  said {filled.said}\n  true {json.dumps(record.truth)}")
+    for record, each in measure(Filler(given.model), heldout.records(given.texts)):
+        done.append((record, each))
+        if given.failures and not (each.is_valid and all(each.right.values())):
+            print(f"{record.schema}\n  {record.text!r}\n  said {each.said}\n  true {json.dumps(record.truth)}")
     print(table_of(done))
-    return 0 if all(filled.is_valid for _, filled in done) else 1
+    return 0 if all(each.is_valid for _, each in done) else 1
 
 
 if __name__ == "__main__":
