@@ -19,10 +19,12 @@ from schemas import (
     Escalated,
     Mode,
     Partial,
+    Passage,
     Plan,
     Question,
     Retrieved,
     decode,
+    encode,
 )
 from services import drafter, retriever
 from services.drafter.handler import draft
@@ -190,3 +192,25 @@ async def test_a_site_ships_what_the_hubs_model_may_be_expected_to_say_and_tells
     assert (outcome.draft.drafter, outcome.draft.tokenizer) == ("lookup", tokens.digest)
     assert "£12" in tokens.decode(outcome.draft.ids)
     assert "£12" in told.answer.text
+
+
+@pytest.mark.parametrize(("fee", "leaves"), [("£12", True), ("£12; call 020 7946 0958", False)])
+async def test_a_draft_that_would_carry_personal_data_stays_at_the_site(fee: str, leaves: bool) -> None:
+    text = f"A banker's draft costs {fee}."
+    passage = Passage(
+        document_id="new",
+        document_version="v",
+        title="Fees",
+        text=text,
+        language="en",
+        start=0,
+        end=len(text),
+        score=1.0,
+    )
+    plan_ = msgspec.structs.replace(RACE, where="cloud")
+    asked = retrieved("What does a banker's draft cost?", plan_=plan_, passages=(passage,))
+    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
+        (outcome,) = await answer(asked)
+    assert isinstance(outcome, Escalated)
+    assert (outcome.draft is not None) is leaves
+    assert b"7946" not in encode(outcome)
