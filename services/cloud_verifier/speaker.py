@@ -57,9 +57,11 @@ class Speaker:
         try:
             generated = await generating
         except asyncio.CancelledError:
-            if not telling.has_strayed:
+            asking = asyncio.current_task()
+            if not telling.has_strayed or (asking is not None and asking.cancelling()):
                 generating.cancel()
                 raise
+            await telling.told()
             return answer_of(brief, Reading(())), parts
         await telling.told()
         weight = len(msgspec.msgpack.encode(escalated.draft.ids)) if escalated.draft else 0

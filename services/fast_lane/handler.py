@@ -39,12 +39,13 @@ async def hurry(
         if left_s > 0:
             after_s = min(left_s, max(ASK_AGAIN_S, left_s / _TRIES))
             raise Later(f"the cloud cannot be reached: {error}", after_s) from error
+    needed_ms = escalated.plan.shares_ms.get("cloud-verifier", 0.0)
     answer, parts = await alone(escalated)
     if answer.text and answer.confidence >= alone_from:
-        given_up = Concession("fast-lane", "edge_only", left_ms(left_s), 0.0, "the cloud cannot be reached")
+        given_up = Concession("fast-lane", "edge_only", left_ms(left_s), needed_ms, "the cloud cannot be reached")
         fields = {"question": escalated.question, "plan": escalated.plan, "answer": answer}
         return [escalated.followed_by(Drafted, *parts, concessions=(given_up,), **fields)]
-    given_up = Concession("fast-lane", "abstain", left_ms(left_s), 0.0, "the cloud cannot be reached")
+    given_up = Concession("fast-lane", "abstain", left_ms(left_s), needed_ms, "the cloud cannot be reached")
     return [
         escalated.followed_by(
             Withheld,

@@ -52,10 +52,13 @@ async def test_the_hubs_verdict_is_passed_on_as_it_is() -> None:
 async def test_past_the_deadline_the_edge_finishes_with_what_it_can_vouch_for_and_says_what_was_given_up(
     confidence: float, kind: type, rung: str
 ) -> None:
-    (outcome,) = await hurry(QUESTION, **{**LOST, "alone": alone(confidence)}, clock=lambda: 5.0)
+    plan = msgspec.structs.replace(QUESTION.plan, shares_ms={"cloud-verifier": 2400.0})
+    asked = msgspec.structs.replace(QUESTION, plan=plan)
+    (outcome,) = await hurry(asked, **{**LOST, "alone": alone(confidence)}, clock=lambda: 5.0)
     assert type(outcome) is kind
     (given_up,) = outcome.concessions
     assert (given_up.stage, given_up.rung) == ("fast-lane", rung)
+    assert (given_up.left_ms, given_up.needed_ms) == (0.0, 2400.0)
     assert "cannot be reached" in given_up.reason
     if isinstance(outcome, Drafted):
         assert outcome.answer.text == "the edge's own"
