@@ -13,9 +13,8 @@ from wsproto.events import Request as Upgrade
 
 from brokers.base import House, Unreachable
 from loadtests.stream_client import Client
-from schemas import Asked, encode_json
+from schemas import Asked, Resume, encode_json
 from schemas.subjects import RESUME, STREAM
-from services.gateway.resuming import Resume
 from services.streaming.events import Event
 
 TRIES = 20

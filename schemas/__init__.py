@@ -1,5 +1,6 @@
 """What is said: the vocabulary of the pipeline, in flow order."""
 
+from schemas.cloud import CloudState
 from schemas.message import Message, Unreadable, changed, decode, encode, encode_json, is_json
 from schemas.pipeline import (
     PIPELINE,
@@ -36,7 +37,7 @@ from schemas.question import (
     Where,
     Workload,
 )
-from schemas.tokens import Cursor, Delta, Partial, State
+from schemas.tokens import Cursor, Delta, Partial, Resume, State
 from schemas.verdicts import Later, Reject
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Asked",
     "Check",
     "Citation",
+    "CloudState",
     "Concession",
     "Cursor",
     "Decision",
@@ -67,6 +69,7 @@ __all__ = [
     "Receipt",
     "Refused",
     "Reject",
+    "Resume",
     "Retrieved",
     "Routed",
     "Rung",

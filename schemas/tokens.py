@@ -76,3 +76,16 @@ class Cursor(msgspec.Struct, frozen=True, order=True):
         if str(cursor) != text or cursor.epoch > 1 or cursor.committed > cursor.shown:
             raise ValueError(f"{text[:64]!r} is no cursor that any event of a stream has had")
         return cursor
+
+
+class Resume(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Go on with the stream of an accepted request from `cursor`, from its start where that is empty.
+
+    `asker` is who asked, as it was said then. `can_retract` may give up what the request said, never claim more.
+    """
+
+    rid: Rid
+    tenant: Name
+    asker: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    cursor: str = ""
+    can_retract: bool = True

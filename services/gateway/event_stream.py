@@ -9,12 +9,12 @@ import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
 
-from schemas import Asked, Unreadable, decode
+from schemas import Asked, Resume, Unreadable, decode
 from services.gateway.chat import body_of
 from services.gateway.door import Door
 from services.gateway.openai_api import NotAccepted, sse
 from services.gateway.refusals import refuse, unreadable
-from services.gateway.resuming import Admitted, Resume, begun, resumed
+from services.gateway.resuming import Admitted, begun, resumed
 from services.streaming.events import Alive, Event
 
 HINT = "a request id has 1 to 64 letters, digits, `-` or `_`"

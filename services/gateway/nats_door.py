@@ -7,13 +7,13 @@ from contextlib import aclosing
 
 import msgspec
 
-from schemas import Asked, Published, Refused, Unreadable, decode, encode, encode_json, is_json
+from schemas import Asked, Published, Refused, Resume, Unreadable, decode, encode, encode_json, is_json
 from schemas.message import Message
 from schemas.subjects import ASK, RESUME, STREAM
 from services.gateway.door import Door
 from services.gateway.openai_api import NotAccepted
 from services.gateway.refusals import settled, told, unreadable
-from services.gateway.resuming import Resume, admitted
+from services.gateway.resuming import admitted
 from services.gateway.streams import HEARTBEAT_S, failed
 from services.streaming.events import Event
 

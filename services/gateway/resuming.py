@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 
-from schemas import Asked, Cursor, Refused, Unreadable, decode
-from schemas.message import Message
-from schemas.question import Name, Rid
+from schemas import Asked, Cursor, Message, Refused, Resume, Unreadable, decode
 from services.gateway.door import Door, Ticket
 from services.gateway.openai_api import NotAccepted
 from services.gateway.refusals import FAULT_CHARS, refuse, unreadable
-
-
-class Resume(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Go on with the stream of an accepted request from `cursor`, from its start where that is empty.
-
-    `asker` is who asked, as it was said then. `can_retract` may give up what the request said, never claim more.
-    """
-
-    rid: Rid
-    tenant: Name
-    asker: Annotated[str, msgspec.Meta(max_length=128)] = ""
-    cursor: str = ""
-    can_retract: bool = True
 
 
 class Admitted(msgspec.Struct, frozen=True):

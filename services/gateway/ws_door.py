@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from schemas import Asked
+from schemas import Asked, Resume
 from services.gateway.door import Door
 from services.gateway.event_stream import resume_in
 from services.gateway.openai_api import NotAccepted
 from services.gateway.refusals import refuse, settled, told
-from services.gateway.resuming import Admitted, Resume, admitted, resumed
+from services.gateway.resuming import Admitted, admitted, resumed
 from services.gateway.streams import failed
 from services.streaming.events import Ended, Failed
 

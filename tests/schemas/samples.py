@@ -16,6 +16,7 @@ from schemas import (
     Asked,
     Check,
     Citation,
+    CloudState,
     Concession,
     Decision,
     Delta,
@@ -30,6 +31,7 @@ from schemas import (
     Question,
     Receipt,
     Refused,
+    Resume,
     Retrieved,
     Routed,
     Screened,
@@ -192,6 +194,8 @@ SAMPLES: tuple[Message, ...] = (
         text=" Eine Überweisung ist kostenlos.",
         is_last=True,
     ),
+    Resume(rid="Req_1-a", tenant="kiosk", asker="ada", cursor="1.40.12", can_retract=False),
+    CloudState(step_ms=21.5, queue=3, drafts=True),
 )
 
 SINCE: tuple[Message, ...] = (

@@ -11,10 +11,12 @@ from samples import GOLDEN, SAMPLES, SINCE
 from schemas import (
     PIPELINE,
     Asked,
+    CloudState,
     Delta,
     Message,
     Partial,
     Refused,
+    Resume,
     Screened,
     Unreadable,
     decode,
@@ -24,7 +26,7 @@ from schemas import (
 )
 from schemas.subjects import word
 
-TYPES = (*PIPELINE, Refused, Partial, Delta)
+TYPES = (*PIPELINE, Refused, Partial, Delta, Resume, CloudState)
 OPEN = ("question", "plan", "answer", "receipt")
 by_word = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: word(type(sample)))
 

@@ -17,9 +17,8 @@ from structlog.testing import capture_logs
 
 from loadtests.dropping import WHOLE, Sse, SseParser, Ws
 from loadtests.stream_client import Client
-from schemas import Asked, Delta, Published, encode, encode_json
+from schemas import Asked, Delta, Published, Resume, encode, encode_json
 from schemas.subjects import RESUME, STREAM
-from services.gateway.resuming import Resume
 from services.streaming.events import Ended, Event, Failed
 
 pytestmark = pytest.mark.anyio
