@@ -12,8 +12,8 @@ from typing import Any
 Rows = Sequence[Mapping[str, Any]]
 
 VARIANTS = (
-    "On held-out questions, left free. Pruned: a quarter of the inner units of every layer taken out by use (`prune.py`); "
-    "recovered: trained on for a minute. The last rows are answers as the tenant `signpost` wants them."
+    "On held-out questions, left free. Pruned: a quarter of the inner units of every layer taken out by use "
+    "(`prune.py`); recovered: trained on for a minute. The last rows are answers as the tenant `signpost` wants them."
 )
 WHAT = {
     "target": "Answers a question by quoting the numbered passages it is given, or extracts JSON from a text.",

@@ -11,8 +11,8 @@ Forms = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 IRREGULAR = frozenset(
     words.listed(
-        "admit bring build buy cancel drive find give hide hold keep label lead leave lend pay plan read sell send show "
-        "stop take transfer wait withdraw write"
+        "admit bring build buy cancel drive find give hide hold keep label lead leave lend pay plan read sell send "
+        "show stop take transfer wait withdraw write"
     )
 )
 REGULAR = tuple(verb for verb in words.VERBS if verb not in IRREGULAR)
