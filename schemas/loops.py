@@ -1,7 +1,7 @@
 """A loop over the link: a site drafts the cloud's answer a few tokens at a time, the cloud says how many of them stand.
 
-Every `Begin` and every `Propose` costs the cloud one pass, and is answered by `Stood`; by `Verified`, when the answer is
-over; or by `Refused`, whose code says what is left to do:
+Every `Begin` and every `Propose` costs the cloud one pass, and is answered by `Stood`; by `Verified`, when the answer
+is over; or by `Refused`, whose code says what is left to do:
 
 `unknown_loop`, `out_of_step`  begin anew, with all that is said so far
 `busy`, `unavailable`          the hub cannot now

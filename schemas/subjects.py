@@ -130,6 +130,12 @@ def loop(site: str, worker: str = ANY_WORKER) -> str:
     return f"cloud.{site}.loop.{worker}"
 
 
+def all_loops(site: str) -> str:
+    """All that a site may send so. Not `.*`: a leaf is not told of an interest in `cloud.*.loop.…` where only that is
+    allowed (seen on nats-server 2.15)."""
+    return f"cloud.{site}.loop.>"
+
+
 def said(site: str, tenant: str = "*", rid: str = "*") -> str:
     """Where the hub says its sentences as it makes them."""
     return f"cloud.{site}.said.{tenant}.{rid}"

@@ -69,8 +69,8 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         desk = Desk(partial(verify, answer=backend))
         stack.push_async_callback(desk.close)
         await house.respond(fast_lane(EVERY_SITE), desk.reply)
-        await house.respond(loop(EVERY_SITE), loops.begin if loops else no_loop)
-        if loops:
+        await house.respond(loop(EVERY_SITE), loops.begin if loops is not None else no_loop)
+        if loops is not None:
             await house.respond(loop(EVERY_SITE, loops.worker), loops.go_on)
         await house.respond(ping(EVERY_SITE), partial(pong, state))
         yield desk.verdict

@@ -95,8 +95,8 @@ class Loops:
 
     def close(self) -> None:
         """Forget all of them."""
-        for id in [*self._kept]:
-            self._taken(id)
+        for name in [*self._kept]:
+            self._taken(name)
 
     async def _begin(self, data: bytes) -> Message:
         asked = decode(data, Begin)
@@ -177,7 +177,9 @@ class Loops:
 
 async def no_loop(_: bytes) -> bytes:
     """What a hub says whose backend cannot verify round by round."""
-    return encode(Refused(code="unable", reason="the hub's backend verifies no drafts", hint="the durable lane answers"))
+    return encode(
+        Refused(code="unable", reason="the hub's backend verifies no drafts", hint="the durable lane answers")
+    )
 
 
 def _verdict(escalated: Escalated, answer: Answer, parts: tuple[Artefact, ...]) -> Verified:

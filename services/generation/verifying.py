@@ -39,9 +39,7 @@ class Verification:
         """Raises `ContextOverflow`, `ValueError` for what makes no sense."""
         checked(lm, prompt, 0, max_tokens)
         self.prompt = tuple(prompt)
-        self._answer = Answering(
-            prompt, min(max_tokens, lm.context - len(prompt)), lm.tokens.end, sampling, constraint
-        )
+        self._answer = Answering(prompt, min(max_tokens, lm.context - len(prompt)), lm.tokens.end, sampling, constraint)
         self._context = lm.open(prompt)
         self._steps = self._drafted = self._accepted = 0
 

@@ -110,7 +110,7 @@ class Writer:
         return Written(told.ids, reading, prompt.passages, *weight, told.speculation, told.is_finished)
 
     def drafting(self, names: Sequence[str], prompt: Sequence[int], *, quotes: bool = False) -> Drafter:
-        """Who proposes what another model of the same tokenizer says to `prompt`; with `quotes`, one that may only quote.
+        """Who proposes what another model of the same tokenizer says to `prompt`; `quotes`: that one may only quote.
 
         `names` are a plan's drafters. They know the prompt and nothing else: no answer that was given before goes into
         what they propose, so that it may leave the site.

@@ -52,9 +52,7 @@ def rule(lm: CausalLM, prompt: Sequence[int], *, quotes: bool) -> Quoting | None
 
 
 def alone(lm: CausalLM, prompt: Sequence[int], *, quotes: bool = False, most: int = MOST) -> tuple[int, ...]:
-    return speculate(
-        lm, prompt, Nothing(), max_tokens=most, constraint=rule(lm, prompt, quotes=quotes)
-    ).ids
+    return speculate(lm, prompt, Nothing(), max_tokens=most, constraint=rule(lm, prompt, quotes=quotes)).ids
 
 
 def said_by(
@@ -63,7 +61,7 @@ def said_by(
     """What a site hears that proposes so; put together from the verdicts, as it does it."""
     said: tuple[int, ...] = ()
     while not verification.is_over:
-        proposed = (*(known if not said else ()), *propose(known if not said else said))
+        proposed = (*(known if not said else ()), *propose(said or known))
         verdict = verification.step(proposed, known=0 if said else len(known))
         said = (*said, *proposed[: verdict.stood], *verdict.ids)
         assert said == verification.ids
