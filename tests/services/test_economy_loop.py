@@ -181,6 +181,7 @@ async def test_a_site_gives_up_when_the_hub_loses_every_loop(house: MemoryHouse,
 
         with pytest.raises(LoopLost, match=f"lost it {BEGINNINGS} times"):
             await drawn(house, lm.tokens.digest, asked(), draw, unhurried).verdict()
+        assert len(hub.said) == BEGINNINGS
 
 
 async def test_what_the_hub_keeps_is_bounded_and_expires(house: MemoryHouse, lm: CausalLM) -> None:
