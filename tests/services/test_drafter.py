@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,20 +20,25 @@ from schemas import (
     Draft,
     Drafted,
     Escalated,
+    Message,
     Mode,
     Partial,
     Passage,
     Plan,
     Question,
+    Refused,
     Retrieved,
+    Stood,
+    Unreadable,
     Verified,
     decode,
     encode,
 )
 from services import drafter, retriever
 from services.drafter.handler import Loop, LoopLost, draft, no_loop
+from services.drafter.looping import Guess, Looping
 from services.generation import TokenText
-from tests.services.desks import plan, prepared, retrieved, routed
+from tests.services.desks import escalated, plan, prepared, retrieved, routed
 
 pytestmark = pytest.mark.anyio
 
@@ -265,3 +272,27 @@ async def test_a_draft_that_would_carry_personal_data_stays_at_the_site(fee: str
     assert isinstance(outcome, Escalated)
     assert (outcome.draft is not None) is leaves
     assert b"7946" not in encode(outcome)
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (Stood(worker="w", loop="l", stood=5, ids=(9,), speculation=None), "5 of 0 tokens"),  # type: ignore[arg-type]
+        (Stood(worker="w", loop="l", stood=0, ids=(), speculation=None), "says nothing more"),  # type: ignore[arg-type]
+        (Refused(code="from_the_future", reason="not today"), "declined: not today"),
+        (Unreadable("it is from the future"), "cannot be read: it is from the future"),
+    ],
+)
+async def test_a_hub_that_makes_no_sense_is_left(reply: Message | Unreadable, says: str) -> None:
+    async def ask(_: str, __: Message, ___: float) -> Message:
+        if isinstance(reply, Unreadable):
+            raise reply
+        return reply
+
+    def drafting(_: Sequence[int], __: bool) -> Guess:
+        raise AssertionError("there is nothing to draft for")
+
+    with pytest.raises(LoopLost, match=says):
+        await Looping(
+            escalated("q", deadline_at_ms=1 << 50), "t", ask=ask, drafting=drafting, clock=time.time
+        ).verdict()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
 
 from brokers.memory import MemoryHouse
-from schemas import Begin, Draft, Escalated, Message, Propose, Refused, Stood, Unreadable, Verified, decode, encode
+from schemas import Begin, Draft, Escalated, Message, Propose, Refused, Stood, Verified, decode, encode
 from schemas.loops import MOST_PROPOSED
 from schemas.subjects import loop
 from services.drafter import looping
@@ -19,7 +18,7 @@ from services.drafter.handler import LoopLost
 from services.drafter.looping import BEGINNINGS, Guess, Looping
 from services.generation import CausalLM, Writer
 from tests.services import tiny_models
-from tests.services.loop_sites import CONTEXT, LOOP, WHO, Cloud, asked, cloud
+from tests.services.loop_sites import CONTEXT, LOOP, Cloud, asked, cloud
 
 pytestmark = pytest.mark.anyio
 
@@ -287,31 +286,3 @@ async def test_a_loop_leaves_the_time_that_the_cloud_needs_alone(house: MemoryHo
             await drawn(house, lm.tokens.digest, fact, draw, lambda: now_s).verdict()
         assert now_s == 5.0
         assert lost.value.left_ms == 0.0
-
-
-@pytest.mark.parametrize(
-    ("reply", "says"),
-    [
-        (Stood(worker="w", loop="l", stood=5, ids=(9,), speculation=None), "5 of 0 tokens"),  # type: ignore[arg-type]
-        (Stood(worker="w", loop="l", stood=0, ids=(), speculation=None), "says nothing more"),  # type: ignore[arg-type]
-        (Refused(code="from_the_future", reason="not today"), "declined: not today"),
-        (Unreadable("it is from the future"), "cannot be read: it is from the future"),
-    ],
-)
-async def test_a_hub_that_makes_no_sense_is_left(reply: Message | Unreadable, says: str) -> None:
-    async def ask(_: str, __: Message, ___: float) -> Message:
-        if isinstance(reply, Unreadable):
-            raise reply
-        return reply
-
-    def drafting(_: Sequence[int], __: bool) -> Guess:
-        raise AssertionError("there is nothing to draft for")
-
-    with pytest.raises(LoopLost, match=says):
-        await Looping(asked(), "t", ask=ask, drafting=drafting, clock=time.time).verdict()
-
-
-def test_what_goes_up_is_the_question_and_tokens() -> None:
-    fields = {name for kind in (Begin, Propose) for name in kind.__struct_fields__}
-    assert fields == {"escalated", "tokenizer", "said", "ids", "loop", "at"}
-    assert WHO in asked().question.text
