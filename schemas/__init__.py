@@ -1,6 +1,7 @@
 """What is said: the vocabulary of the pipeline, in flow order."""
 
 from schemas.cloud import CloudState
+from schemas.loops import Begin, Propose, Stood
 from schemas.message import Message, Unreadable, changed, decode, encode, encode_json, is_json
 from schemas.pipeline import (
     PIPELINE,
@@ -46,6 +47,7 @@ __all__ = [
     "Approved",
     "Artefact",
     "Asked",
+    "Begin",
     "Check",
     "Citation",
     "CloudState",
@@ -64,6 +66,7 @@ __all__ = [
     "Partial",
     "Passage",
     "Plan",
+    "Propose",
     "Published",
     "Question",
     "Receipt",
@@ -77,6 +80,7 @@ __all__ = [
     "Speculation",
     "Spent",
     "State",
+    "Stood",
     "Unreadable",
     "Verified",
     "Where",

@@ -11,7 +11,7 @@ Where = Literal["edge", "cloud"]
 Outcome = Literal["answered", "withheld", "abstained"]
 Mode = Literal["edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"]
 """Who generates, and when; see `Plan`."""
-Rung = Literal["full", "smaller_k", "no_rerank", "no_race", "edge_only", "evidence_only", "abstain"]
+Rung = Literal["full", "smaller_k", "no_rerank", "no_race", "no_loop", "edge_only", "evidence_only", "abstain"]
 """What is given up for the deadline or the link, in the order in which it is given up."""
 
 Rid = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="request id; one subject token")]

@@ -8,6 +8,7 @@ verdicts.<site>.<tenant>.<rid>             VERDICTS      at the hub; mirrored to
 answers.<tenant>.<rid>                     ANSWERS one message per subject for ever; live copy on live.answers.>
 dead.<stage>.<rid>                         DEAD    original bytes with who, where, why; live copy on live.dead.>
 cloud.<site>.verify | cloud.<site>.ping    core    the fast lane over the leaf
+cloud.<site>.loop.<any|worker>             core    Begin and Propose: a draft verified round by round
 cloud.<site>.said.<tenant>.<rid>           core    Partial of the hub, down the leaf
 partial.<drafted|approved>.<tenant>.<rid>  core    Partial of the edge, and of both sides once judged
 tokens.<tenant>.<rid>                      TOKENS  Delta: the log of what was shown; live copy on live.tokens.>
@@ -25,6 +26,7 @@ from schemas.tokens import Delta, Partial
 
 HUB = "hub"
 ASK = "ask"
+ANY_WORKER = "any"
 LIVE_ANSWERS = "live.answers.>"
 LIVE_DEAD = "live.dead.>"
 STREAM, RESUME = "stream", "resume"
@@ -121,6 +123,17 @@ def dead_letter(stage: str, rid: str) -> str:
 def fast_lane(site: str) -> str:
     """Where a site asks the hub for a verdict without waiting for the durable lane."""
     return f"cloud.{site}.verify"
+
+
+def loop(site: str, worker: str = ANY_WORKER) -> str:
+    """Where a site begins a loop, or goes on with the one that `worker` has."""
+    return f"cloud.{site}.loop.{worker}"
+
+
+def all_loops(site: str) -> str:
+    """All that a site may send so. Not `.*`: a leaf is not told of an interest in `cloud.*.loop.…` where only that is
+    allowed (seen on nats-server 2.15)."""
+    return f"cloud.{site}.loop.>"
 
 
 def said(site: str, tenant: str = "*", rid: str = "*") -> str:

@@ -38,11 +38,10 @@ class Speaker:
 
         The model is stopped as soon as what it says can no longer stand; the reader's answer stands then.
         """
-        survey, parts = await self._survey(escalated)
-        brief = brief_of(self._target.tokenizer, escalated.question, survey) if survey else None
-        if brief is None or brief.survey.answer.confidence < NONE_BELOW:
-            return Answer(text=""), tuple(part for part in parts if part.kind != "document")
-        telling = Telling(brief, escalated, self._target, self._tell)
+        brief, parts = await self.briefed(escalated)
+        if brief is None:
+            return Answer(text=""), parts
+        telling = self.telling(brief, escalated)
         generating = asyncio.create_task(
             self._target.generate(
                 f"{escalated.tenant}.{escalated.site}.{escalated.rid}",
@@ -53,7 +52,6 @@ class Speaker:
             )
         )
         telling.on_stray = generating.cancel
-        parts = (*parts, self._target.artefact)
         try:
             generated = await generating
         except asyncio.CancelledError:
@@ -66,9 +64,24 @@ class Speaker:
         await telling.told()
         weight = len(msgspec.msgpack.encode(escalated.draft.ids)) if escalated.draft else 0
         speculation = msgspec.structs.replace(generated.speculation, draft_bytes=weight)
+        return self.judged(brief, generated.ids, speculation), parts
+
+    async def briefed(self, escalated: Escalated) -> tuple[Brief | None, tuple[Artefact, ...]]:
+        """What the target is to answer, and what has a part in the answer; None where it is not worth asking."""
+        survey, parts = await self._survey(escalated)
+        brief = brief_of(self._target.tokenizer, escalated.question, survey) if survey else None
+        if brief is None or brief.survey.answer.confidence < NONE_BELOW:
+            return None, tuple(part for part in parts if part.kind != "document")
+        return brief, (*parts, self._target.artefact)
+
+    def telling(self, brief: Brief, escalated: Escalated) -> Telling:
+        """Who tells the answer's sentences as they are confirmed."""
+        return Telling(brief, escalated, self._target, self._tell)
+
+    def judged(self, brief: Brief, ids: Sequence[int], speculation: Speculation) -> Answer:
+        """The answer of reader and model once the model has said `ids`; what it cost is counted."""
         self._count(speculation)
-        reading = read_answer(self._target.tokenizer, generated.ids)
-        return answer_of(brief, reading, speculation), parts
+        return answer_of(brief, read_answer(self._target.tokenizer, ids), speculation)
 
     def _draft(self, escalated: Escalated) -> Sequence[int]:
         """The shipped draft, if it was made with this target's tokenizer; to any other its ids are noise."""

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from brokers.base import House
+from brokers.base import House, Wire
 from brokers.settings import Settings
 from brokers.stage import Handler
-from schemas import Answer, Artefact, Draft, Partial, Question, Retrieved, encode, subjects
+from schemas import (
+    Answer,
+    Artefact,
+    Draft,
+    Escalated,
+    Message,
+    Partial,
+    Question,
+    Refused,
+    Retrieved,
+    Stood,
+    Verified,
+    decode,
+    encode,
+    subjects,
+)
 from services.dlp import Detector
-from services.drafter.handler import draft
+from services.drafter.handler import Loop, LoopLost, draft
+from services.drafter.looping import Guess, Looping
 from services.embedding import Embedder
 from services.generation import CausalLM, TokenText, Writer, filled
 from services.places import Places
@@ -21,6 +38,9 @@ from services.search import Shelf
 from services.writing import draft_of
 
 __all__ = ["open"]
+
+LOOPS_AT_ONCE = 8
+"""So that questions that wait for the link leave room for those that do not."""
 
 
 @asynccontextmanager
@@ -58,6 +78,41 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         read=read,
         extract=extract,
         tell=tell,
+        loop=looping(house, settings.site, writer),
         escalate_below=settings.drafter.escalate_below,
         beyond=frozenset(calibration.beyond),
     )
+
+
+def looping(
+    house: Wire,
+    site: str,
+    writer: Writer,
+    *,
+    at_once: int = LOOPS_AT_ONCE,
+    clock: Callable[[], float] = time.time,
+) -> Loop:
+    """Loops with the hub, for which the site's own model drafts; at most `at_once`, what is beyond is not begun."""
+    places = asyncio.Semaphore(at_once)
+
+    async def ask(worker: str, request: Message, timeout_s: float) -> Message:
+        said = await house.request(subjects.loop(site, worker), encode(request), timeout_s=timeout_s)
+        reply: Message = decode(said, Stood, Verified, Refused)
+        return reply
+
+    async def loop(escalated: Escalated) -> Verified:
+        def drafting(prompt: Sequence[int], quotes: bool) -> Guess:
+            drafter = writer.drafting(escalated.plan.drafters, prompt, quotes=quotes)
+
+            async def guess(ids: Sequence[int], k: int) -> list[int]:
+                return await asyncio.to_thread(drafter.propose, ids, k)
+
+            return guess
+
+        if places.locked():
+            raise LoopLost(f"{at_once} loops are running already")
+        async with places:
+            digest = writer.tokenizer.digest
+            return await Looping(escalated, digest, ask=ask, drafting=drafting, clock=clock).verdict()
+
+    return loop

@@ -5,7 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
-from schemas import Answer, Artefact, Check, Draft, Drafted, Escalated, Message, Partial, Question, Retrieved
+from schemas import (
+    Answer,
+    Artefact,
+    Check,
+    Concession,
+    Draft,
+    Drafted,
+    Escalated,
+    Message,
+    Partial,
+    Question,
+    Retrieved,
+    Verified,
+    changed,
+)
 
 Read = Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...], Draft | None]]]
 """From a question with its passages to the answer, what made it, and the tokens that the cloud may be expected to say;
@@ -17,7 +31,25 @@ Extract = Callable[[Question], Awaitable[Answer]]
 Tell = Callable[[Partial], Awaitable[None]]
 """Says an answer in the making on the token plane; nobody has to hear it."""
 
+LOOP = "economy_loop"
 SHIPPED = frozenset({"cloud_with_shipped_draft", "race"})
+
+
+class LoopLost(ConnectionError):
+    """The loop did not come to its end: the question is to be escalated as any other."""
+
+    def __init__(self, reason: str, left_ms: float = 0.0) -> None:
+        super().__init__(reason)
+        self.left_ms = left_ms
+
+
+Loop = Callable[[Escalated], Awaitable[Verified]]
+"""Drafts the cloud's answer for the cloud to verify, to the end. Raises `LoopLost`."""
+
+
+async def no_loop(_: Escalated) -> Verified:
+    """Where nobody can run one."""
+    raise LoopLost("no loop can be run here")
 
 
 async def draft(
@@ -27,11 +59,12 @@ async def draft(
     extract: Extract,
     escalate_below: float,
     tell: Tell,
+    loop: Loop = no_loop,
     beyond: frozenset[str] = frozenset(),
     beyond_from: float = 0.8,
 ) -> list[Message]:
     """Drafted, or Escalated where the plan sends the question to the cloud or the edge is less sure than
-    `escalate_below` and may ask.
+    `escalate_below` and may ask; Verified where the plan is to draft for the cloud and that came to its end.
 
     `beyond` are the intents that no corpus answers; a question that is one of them with `beyond_from` certainty is not
     worth asking the cloud: the edge's draft stays, with the confidence it has, for the policy to abstain from.
@@ -53,13 +86,27 @@ async def draft(
         return [retrieved.followed_by(Drafted, *parts, question=question, plan=plan, answer=answer)]
     reason = "planned" if planned else "low_confidence" if answer.text else "no_answer"
     await show(retrieved, answer, tell)
-    return [escalated(retrieved, reason, answer, parts, guess)]
+    asked = escalated(retrieved, reason, answer, parts, guess)
+    return [await in_a_loop(asked, loop) if plan.mode == LOOP else asked]
+
+
+async def in_a_loop(asked: Escalated, loop: Loop) -> Verified | Escalated:
+    """The verdict that the loop came to; or the escalation, which says what was given up, once it is lost.
+
+    The escalation is stored only then, so that the cloud does not answer the same question twice.
+    """
+    try:
+        return await loop(asked)
+    except LoopLost as lost:
+        needed_ms = asked.plan.forecast_ms.get(LOOP, 0.0)
+        given_up = Concession("drafter", "no_loop", lost.left_ms, needed_ms, str(lost))
+        return changed(asked, concessions=(*asked.concessions, given_up))
 
 
 def escalated(
     retrieved: Retrieved, reason: str, answer: Answer, parts: tuple[Artefact, ...], guess: Draft | None
 ) -> Escalated:
-    """The question for the cloud, with the edge's draft where the plan ships it."""
+    """The question for the cloud, with the edge's draft where the plan ships it, or begins a loop with it."""
     plan = retrieved.plan
     return retrieved.followed_by(
         Escalated,
@@ -68,7 +115,7 @@ def escalated(
         plan=plan,
         reason=reason,
         edge_confidence=answer.confidence,
-        draft=guess if plan.mode in SHIPPED else None,
+        draft=guess if plan.mode in SHIPPED or plan.mode == LOOP else None,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,22 +16,29 @@ from schemas import (
     Answer,
     Artefact,
     Citation,
+    Concession,
     Draft,
     Drafted,
     Escalated,
+    Message,
     Mode,
     Partial,
     Passage,
     Plan,
     Question,
+    Refused,
     Retrieved,
+    Stood,
+    Unreadable,
+    Verified,
     decode,
     encode,
 )
 from services import drafter, retriever
-from services.drafter.handler import draft
+from services.drafter.handler import Loop, LoopLost, draft, no_loop
+from services.drafter.looping import Guess, Looping
 from services.generation import TokenText
-from tests.services.desks import plan, prepared, retrieved, routed
+from tests.services.desks import escalated, plan, prepared, retrieved, routed
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +50,12 @@ GUESS = Draft(ids=(10, 77, 2), tokenizer="0a1b2c3d4e5f", drafter="lookup")
 
 
 async def decide(
-    confidence: float, fact: Retrieved, *, told: list[Partial] | None = None, guess: Draft | None = GUESS
+    confidence: float,
+    fact: Retrieved,
+    *,
+    told: list[Partial] | None = None,
+    guess: Draft | None = GUESS,
+    loop: Loop = no_loop,
 ) -> object:
     async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
@@ -54,7 +68,7 @@ async def decide(
         return Answer(text="{}", format="json")
 
     (outcome,) = await draft(
-        fact, read=read, extract=extract, tell=tell, escalate_below=0.6, beyond=frozenset({"weather"})
+        fact, read=read, extract=extract, tell=tell, loop=loop, escalate_below=0.6, beyond=frozenset({"weather"})
     )
     return outcome
 
@@ -99,13 +113,57 @@ async def test_what_goes_up_names_the_model_and_no_document_or_passage_of_the_si
         ("cloud_stream", None),
         ("cloud_with_shipped_draft", GUESS),
         ("race", GUESS),
-        ("economy_loop", None),
+        ("economy_loop", GUESS),
     ],
 )
 async def test_the_draft_goes_along_where_the_plan_ships_it(mode: Mode, shipped: Draft | None) -> None:
     outcome = await decide(0.3, retrieved("q", plan_=msgspec.structs.replace(plan(), mode=mode)))
     assert isinstance(outcome, Escalated)
     assert outcome.draft == shipped
+
+
+LOOP = msgspec.structs.replace(plan(), mode="economy_loop", forecast_ms={"economy_loop": 1200.0})
+
+
+async def test_where_the_loop_comes_to_its_end_nothing_is_escalated() -> None:
+    async def loop(asked: Escalated) -> Verified:
+        assert asked.draft == GUESS
+        answer = Answer(text="the cloud's", confidence=0.9)
+        return asked.followed_by(Verified, question=asked.question, plan=asked.plan, answer=answer)
+
+    outcome = await decide(0.3, retrieved("q", plan_=LOOP), loop=loop)
+    assert isinstance(outcome, Verified)
+    assert outcome.lineage == (MODEL,)
+
+
+async def test_a_question_whose_loop_is_lost_is_escalated_and_says_so() -> None:
+    async def lost(_: Escalated) -> Verified:
+        raise LoopLost("the cloud cannot be reached", 700.0)
+
+    outcome = await decide(0.3, retrieved("q", plan_=LOOP), loop=lost)
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft == GUESS
+    (given_up,) = outcome.concessions
+    assert given_up == Concession("drafter", "no_loop", 700.0, 1200.0, "the cloud cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("confidence", "plan_"),
+    [
+        (0.3, plan()),
+        (0.3, msgspec.structs.replace(LOOP, mode="race")),
+        (0.3, msgspec.structs.replace(LOOP, where="cloud")),
+        (0.3, msgspec.structs.replace(LOOP, may_escalate=False)),
+        (0.9, LOOP),
+    ],
+)
+async def test_there_is_no_loop_but_where_the_plan_is_one_and_the_edge_is_unsure(
+    confidence: float, plan_: Plan
+) -> None:
+    async def loop(_: Escalated) -> Verified:
+        raise AssertionError("nobody asked for it")
+
+    assert isinstance(await decide(confidence, retrieved("q", plan_=plan_), loop=loop), (Drafted, Escalated))
 
 
 async def test_a_draft_that_may_not_leave_the_site_stays() -> None:
@@ -214,3 +272,27 @@ async def test_a_draft_that_would_carry_personal_data_stays_at_the_site(fee: str
     assert isinstance(outcome, Escalated)
     assert (outcome.draft is not None) is leaves
     assert b"7946" not in encode(outcome)
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (Stood(worker="w", loop="l", stood=5, ids=(9,), speculation=None), "5 of 0 tokens"),  # type: ignore[arg-type]
+        (Stood(worker="w", loop="l", stood=0, ids=(), speculation=None), "says nothing more"),  # type: ignore[arg-type]
+        (Refused(code="from_the_future", reason="not today"), "declined: not today"),
+        (Unreadable("it is from the future"), "cannot be read: it is from the future"),
+    ],
+)
+async def test_a_hub_that_makes_no_sense_is_left(reply: Message | Unreadable, says: str) -> None:
+    async def ask(_: str, __: Message, ___: float) -> Message:
+        if isinstance(reply, Unreadable):
+            raise reply
+        return reply
+
+    def drafting(_: Sequence[int], __: bool) -> Guess:
+        raise AssertionError("there is nothing to draft for")
+
+    with pytest.raises(LoopLost, match=says):
+        await Looping(
+            escalated("q", deadline_at_ms=1 << 50), "t", ask=ask, drafting=drafting, clock=time.time
+        ).verdict()
