@@ -210,6 +210,16 @@ SINCE: tuple[Message, ...] = (
         edge_confidence=0.25,
         draft=Draft(ids=(10, 512, 77), tokenizer="0a1b2c3d4e5f", drafter="lookup"),
     ),
+    *(
+        msgspec.structs.replace(sample, guess="past_answer")
+        for sample in SAMPLES
+        if isinstance(sample, Partial | Delta)
+    ),
+    *(
+        msgspec.structs.replace(sample, receipt=msgspec.structs.replace(RECEIPT, guess="draft"))
+        for sample in SAMPLES
+        if isinstance(sample, Published)
+    ),
 )
 """What older types have learned to say since their golden files were written."""
 
