@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,12 +14,14 @@ from brokers.stage import Handler
 from schemas import Answer, Artefact, Draft, Partial, Question, Retrieved, encode, subjects
 from services.dlp import Detector
 from services.drafter.handler import draft
+from services.drafter.learning import Learner
+from services.drafter.memory import Memory
 from services.embedding import Embedder
 from services.generation import CausalLM, TokenText, Writer, filled
 from services.places import Places
 from services.reading import Calibration, Reader, survey_by
 from services.search import Shelf
-from services.writing import draft_of
+from services.writing import draft_of, draft_saying
 
 __all__ = ["open"]
 
@@ -51,6 +54,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     async def extract(question: Question) -> Answer:
         return await asyncio.to_thread(filled, writer, question.text, question.schema)
 
+    learner = await learning(settings, house, detector, tokens)
     for tenant in settings.tenants:
         await asyncio.to_thread(shelf.index, tenant)
     yield partial(
@@ -58,6 +62,18 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         read=read,
         extract=extract,
         tell=tell,
+        recall=learner.recall,
         escalate_below=settings.drafter.escalate_below,
         beyond=frozenset(calibration.beyond),
     )
+
+
+async def learning(settings: Settings, house: House, detector: Detector, tokens: TokenText) -> Learner:
+    """The memory of what the cloud answers, filled from now on; it stays empty where the settings give it no room."""
+    most, age_s = settings.drafter.past_answers, settings.drafter.past_answers_s
+    learner = Learner(
+        house, Memory(settings.tenants, most, age_s, time.monotonic), detector, partial(draft_saying, tokens)
+    )
+    if most:
+        await house.listen(subjects.LIVE_ANSWERS, learner.hear)
+    return learner
