@@ -69,6 +69,10 @@ class Retriever(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Drafter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     escalate_below: Share = 0.6
     """Calibrated confidence under which the edge does not vouch for its answer."""
+    past_answers: Annotated[int, msgspec.Meta(ge=0)] = 512
+    """How many answers of the cloud each tenant's memory holds, for when the same question comes again; 0: none."""
+    past_answers_s: Seconds = 86_400.0
+    """How long an answer is remembered after the cloud has last given it."""
 
 
 class CloudVerifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -66,8 +66,13 @@ def subject_of(message: Message, domain: str) -> str:
         case Delta():
             return tokens(message.tenant, message.rid)
         case facts.Fact() if not isinstance(message, Partial):
-            return f"pipe.{message.tenant}.{word(type(message))}.{message.rid}"
+            return hop(type(message), message.tenant, message.rid)
     raise ValueError(f"{type(message).__name__} has no subject")
+
+
+def hop(kind: type[Message], tenant: str, rid: str) -> str:
+    """Where a site stores the request's fact of this kind, on its way through the pipeline."""
+    return f"pipe.{tenant}.{word(kind)}.{rid}"
 
 
 def stream_of(subject: str) -> str:
@@ -180,7 +185,7 @@ def stored_again(subject: str, domain: str) -> str:
     """Where a fact that came under `subject` can be stored once more in `domain`: a site cannot write to its mirror."""
     if domain != HUB and subject.startswith("verdicts."):
         _, _, tenant, rid = subject.split(".", 3)
-        return f"pipe.{tenant}.{word(facts.Verified)}.{rid}"
+        return hop(facts.Verified, tenant, rid)
     return subject
 
 

@@ -29,13 +29,15 @@ from schemas import (
 )
 from services.dlp import Detector
 from services.drafter.handler import Loop, LoopLost, draft
+from services.drafter.learning import Learner
 from services.drafter.looping import Guess, Looping
+from services.drafter.memory import Memory
 from services.embedding import Embedder
 from services.generation import CausalLM, TokenText, Writer, filled
 from services.places import Places
 from services.reading import Calibration, Reader, survey_by
 from services.search import Shelf
-from services.writing import draft_of
+from services.writing import draft_of, draft_saying
 
 __all__ = ["open"]
 
@@ -71,6 +73,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     async def extract(question: Question) -> Answer:
         return await asyncio.to_thread(filled, writer, question.text, question.schema)
 
+    learner = await learning(settings, house, detector, tokens)
     for tenant in settings.tenants:
         await asyncio.to_thread(shelf.index, tenant)
     yield partial(
@@ -79,6 +82,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         extract=extract,
         tell=tell,
         loop=looping(house, settings.site, writer),
+        recall=learner.recall,
         escalate_below=settings.drafter.escalate_below,
         beyond=frozenset(calibration.beyond),
     )
@@ -116,3 +120,14 @@ def looping(
             return await Looping(escalated, digest, ask=ask, drafting=drafting, clock=clock).verdict()
 
     return loop
+
+
+async def learning(settings: Settings, house: House, detector: Detector, tokens: TokenText) -> Learner:
+    """The memory of what the cloud answers, filled from now on; it stays empty where the settings give it no room."""
+    most, age_s = settings.drafter.past_answers, settings.drafter.past_answers_s
+    learner = Learner(
+        house, Memory(settings.tenants, most, age_s, time.monotonic), detector, partial(draft_saying, tokens)
+    )
+    if most:
+        await house.listen(subjects.LIVE_ANSWERS, learner.hear)
+    return learner

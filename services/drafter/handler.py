@@ -13,6 +13,7 @@ from schemas import (
     Draft,
     Drafted,
     Escalated,
+    Guess,
     Message,
     Partial,
     Question,
@@ -32,6 +33,9 @@ Tell = Callable[[Partial], Awaitable[None]]
 """Says an answer in the making on the token plane; nobody has to hear it."""
 
 LOOP = "economy_loop"
+Recall = Callable[[Retrieved], tuple[Answer, Draft] | None]
+"""What the cloud answered to the same question before, and the tokens of that; None where it was not asked."""
+
 SHIPPED = frozenset({"cloud_with_shipped_draft", "race"})
 
 
@@ -60,6 +64,7 @@ async def draft(
     escalate_below: float,
     tell: Tell,
     loop: Loop = no_loop,
+    recall: Recall = lambda _: None,
     beyond: frozenset[str] = frozenset(),
     beyond_from: float = 0.8,
 ) -> list[Message]:
@@ -69,6 +74,8 @@ async def draft(
     `beyond` are the intents that no corpus answers; a question that is one of them with `beyond_from` certainty is not
     worth asking the cloud: the edge's draft stays, with the confidence it has, for the policy to abstain from.
     Where the plan says so the edge's draft goes along with the question; in a race it is told at once, as provisional.
+    Where the same question was asked before, what the cloud said to it takes the draft's place in both. The cloud has
+    vouched for it, so no confidence is asked for; and vouches for it again before it is an answer.
     """
     question, plan = retrieved.question, retrieved.plan
     if question.workload == "classify":
@@ -85,8 +92,8 @@ async def draft(
     if not (planned or unsure):
         return [retrieved.followed_by(Drafted, *parts, question=question, plan=plan, answer=answer)]
     reason = "planned" if planned else "low_confidence" if answer.text else "no_answer"
-    await show(retrieved, answer, tell)
-    asked = escalated(retrieved, reason, answer, parts, guess)
+    shipped = await guessed(retrieved, answer, guess, recall, tell)
+    asked = escalated(retrieved, reason, answer, parts, shipped)
     return [await in_a_loop(asked, loop) if plan.mode == LOOP else asked]
 
 
@@ -119,14 +126,25 @@ def escalated(
     )
 
 
-async def show(retrieved: Retrieved, answer: Answer, tell: Tell) -> None:
-    """Tell the edge's answer where the plan races, the client can take it back, and the edge is sure enough."""
+async def guessed(
+    retrieved: Retrieved, answer: Answer, guess: Draft | None, recall: Recall, tell: Tell
+) -> Draft | None:
+    """The tokens that the cloud may be expected to say, and their text shown, where the edge is sure enough of it."""
+    past = recall(retrieved)
+    if past is not None:
+        await show(retrieved, past[0], "past_answer", tell)
+        return past[1]
+    if answer.confidence >= retrieved.plan.show_from:
+        await show(retrieved, answer, "draft", tell)
+    return guess
+
+
+async def show(retrieved: Retrieved, answer: Answer, guess: Guess, tell: Tell) -> None:
+    """Tell what may be the answer where the plan races and the client can take it back."""
     plan = retrieved.plan
-    if plan.mode == "race" and retrieved.can_retract and answer.text and answer.confidence >= plan.show_from:
-        partial = retrieved.followed_by(
-            Partial, source="edge", question=retrieved.question, plan=plan, answer=answer, is_whole=True
-        )
-        await tell(partial)
+    if plan.mode == "race" and retrieved.can_retract and answer.text:
+        fields = {"question": retrieved.question, "plan": plan, "answer": answer}
+        await tell(retrieved.followed_by(Partial, source="edge", **fields, is_whole=True, guess=guess))
 
 
 def classified(question: Question) -> Answer:

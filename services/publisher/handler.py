@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
-from schemas import Approved, Artefact, Cursor, Message, Outcome, Published, Receipt, Withheld, changed
+from schemas import Approved, Artefact, Guess, Message, Outcome, Published, Receipt, Withheld, changed
 from schemas.sentences import sentence
 
 ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
@@ -14,7 +15,15 @@ ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
 Standing = Callable[[Published], Awaitable[tuple[str, bool]]]
 """What is committed of the answer already, and whether that is all of it."""
 
-Close = Callable[[Published], Awaitable[Cursor | None]]
+
+class Closed(NamedTuple):
+    """The log of what was shown, once it is over: how often text was taken back, and what was shown as provisional."""
+
+    retractions: int
+    guess: Guess | None
+
+
+Close = Callable[[Published], Awaitable[Closed | None]]
 """Closes the log of what was shown over the answer's text; None when more had been committed in between."""
 
 
@@ -32,9 +41,9 @@ async def publish(
         return [published]
     while True:
         reconciled = reconcile(published, *await standing(published))
-        cursor = await close(reconciled)
-        if cursor is not None:
-            receipt = changed(reconciled.receipt, retractions=cursor.epoch)
+        closed = await close(reconciled)
+        if closed is not None:
+            receipt = changed(reconciled.receipt, retractions=closed.retractions, guess=closed.guess)
             return [changed(reconciled, receipt=receipt)]
 
 

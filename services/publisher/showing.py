@@ -7,8 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from brokers.base import House, Overtaken
-from schemas import Cursor, Delta, Partial, Published, decode
+from schemas import Delta, Partial, Published, decode
 from schemas.subjects import TOKENS, tokens
+from services.publisher.handler import Closed
 from services.streaming.log import Contradiction, Log
 
 REMEMBERED = 1024
@@ -41,7 +42,7 @@ class Showing:
             if partial.source == "cloud":
                 await self._write(partial.tenant, partial.rid, lambda log: log.commit(text, ids))
             elif partial.can_retract:
-                await self._write(partial.tenant, partial.rid, lambda log: log.provisional(text, ids))
+                await self._write(partial.tenant, partial.rid, lambda log: log.provisional(text, ids, partial.guess))
         except Contradiction:
             return
 
@@ -54,8 +55,8 @@ class Showing:
         log, _ = known or await self._read(published.tenant, published.rid)
         return log.text[: log.committed], log.is_closed
 
-    async def close(self, published: Published) -> Cursor | None:
-        """Close the log over the answer's text and say where that leaves its readers.
+    async def close(self, published: Published) -> Closed | None:
+        """Close the log over the answer's text and say what was shown before it.
 
         None, and nothing is closed, where more was committed in the meantime than the text goes on from.
         """
@@ -64,7 +65,7 @@ class Showing:
         except Contradiction:
             self._logs.pop((published.tenant, published.rid), None)
             return None
-        return Cursor(log.epoch, len(log.text), log.committed)
+        return Closed(log.epoch, log.guess)
 
     async def _write(self, tenant: str, rid: str, lines_of: Lines) -> Log:
         """Store the lines that follow, as often as it takes; returns the log with them. Raises `Contradiction`."""

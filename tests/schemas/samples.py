@@ -237,6 +237,16 @@ SINCE: tuple[Message, ...] = (
         plan=msgspec.structs.replace(PLAN, mode="economy_loop"),
         reason="low_confidence",
     ),
+    *(
+        msgspec.structs.replace(sample, guess="past_answer")
+        for sample in SAMPLES
+        if isinstance(sample, Partial | Delta)
+    ),
+    *(
+        msgspec.structs.replace(sample, receipt=msgspec.structs.replace(RECEIPT, guess="draft"))
+        for sample in SAMPLES
+        if isinstance(sample, Published)
+    ),
 )
 """What older types have learned to say since their golden files were written."""
 

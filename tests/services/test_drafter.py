@@ -56,6 +56,7 @@ async def decide(
     told: list[Partial] | None = None,
     guess: Draft | None = GUESS,
     loop: Loop = no_loop,
+    past: tuple[Answer, Draft] | None = None,
 ) -> object:
     async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
@@ -68,7 +69,14 @@ async def decide(
         return Answer(text="{}", format="json")
 
     (outcome,) = await draft(
-        fact, read=read, extract=extract, tell=tell, loop=loop, escalate_below=0.6, beyond=frozenset({"weather"})
+        fact,
+        read=read,
+        extract=extract,
+        tell=tell,
+        loop=loop,
+        recall=lambda _: past,
+        escalate_below=0.6,
+        beyond=frozenset({"weather"}),
     )
     return outcome
 
@@ -192,6 +200,39 @@ async def test_a_race_shows_the_edges_answer_to_who_can_take_it_back(
     await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), told=told)
     assert [partial.answer.text for partial in told] == texts
     assert all((partial.source, partial.is_whole, partial.rid) == ("edge", True, "r1") for partial in told)
+    assert all(partial.guess == "draft" for partial in told)
+
+
+PAST = (Answer(text="y", confidence=0.2), Draft(ids=(11,), tokenizer="0a1b2c3d4e5f", drafter="lookup"))
+SHIPPED = msgspec.structs.replace(RACE, mode="cloud_with_shipped_draft")
+STREAM = msgspec.structs.replace(RACE, mode="cloud_stream")
+
+
+@pytest.mark.parametrize(
+    ("confidence", "can_retract", "plan_", "texts", "shipped"),
+    [
+        (0.3, True, RACE, ["y"], PAST[1]),
+        (0.1, True, RACE, ["y"], PAST[1]),
+        (0.1, False, RACE, [], PAST[1]),
+        (0.1, True, SHIPPED, [], PAST[1]),
+        (0.1, True, STREAM, [], None),
+    ],
+)
+async def test_what_the_cloud_said_before_takes_the_draft_s_place_wherever_that_has_one(
+    confidence: float, can_retract: bool, plan_: Plan, texts: list[str], shipped: Draft | None
+) -> None:
+    told: list[Partial] = []
+    outcome = await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), told=told, past=PAST)
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft == shipped
+    assert [partial.answer.text for partial in told] == texts
+    assert all((partial.source, partial.guess, partial.rid) == ("edge", "past_answer", "r1") for partial in told)
+
+
+async def test_what_the_edge_vouches_for_itself_it_does_not_ask_its_memory_about() -> None:
+    outcome = await decide(0.9, retrieved("q", plan_=RACE, can_retract=True), past=PAST)
+    assert isinstance(outcome, Drafted)
+    assert outcome.answer.text == "x"
 
 
 async def test_a_draft_has_the_model_and_the_cited_documents_in_its_lineage() -> None:

@@ -18,6 +18,7 @@ from schemas import (
     Concession,
     Cursor,
     Delta,
+    Guess,
     Partial,
     Plan,
     Published,
@@ -40,7 +41,7 @@ WHOSE: dict[str, Any] = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked
 LOST = Concession("fast-lane", "abstain", 0.0, 0.0, "the cloud cannot be reached")
 
 
-def said(text: str, source: str = "cloud", *, can_retract: bool = True) -> bytes:
+def said(text: str, source: str = "cloud", *, can_retract: bool = True, guess: Guess | None = None) -> bytes:
     return encode(
         Partial(
             **WHOSE,
@@ -49,6 +50,7 @@ def said(text: str, source: str = "cloud", *, can_retract: bool = True) -> bytes
             question=QUESTION,
             plan=RACE,
             answer=Answer(text=text),
+            guess=guess,
         )
     )
 
@@ -141,6 +143,20 @@ async def test_the_edge_is_shown_and_the_cloud_stands_after_one_retraction(house
     assert (answer.text, answer.receipt.committed_chars, answer.receipt.retractions) == (
         "The fee is 7. It is yearly.", 13, 1,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("guess", ["draft", "past_answer"])
+async def test_the_receipt_says_what_was_shown_as_provisional_whoever_closes_the_log(house: Any, guess: Guess) -> None:
+    await Showing(house).hear("", said("The fee is 5.", "edge", guess=guess))
+    await Showing(house).hear("", said("The fee is 5. It is monthly.", "edge", guess="draft"))
+    assert (await published(approved("The fee is 5. It is monthly."), Showing(house))).receipt.guess == guess
+
+
+async def test_where_nothing_was_shown_but_the_cloud_s_word_the_receipt_names_no_guess(house: Any) -> None:
+    showing = Showing(house)
+    await showing.hear("", said("A guess.", "edge", can_retract=False, guess="past_answer"))
+    await showing.hear("", said("The fee is 7."))
+    assert (await published(approved("The fee is 7."), showing)).receipt.guess is None
 
 
 async def test_who_cannot_take_text_back_is_shown_nothing_that_may_have_to_be(house: Any) -> None:
