@@ -18,8 +18,8 @@ async def opened(settings: Settings) -> AsyncIterator[Target]:
     """The target that the settings name, ready to generate; closed on leaving.
 
     `embedded`: the shipped target through ONNX Runtime. `vllm`: any Llama or Qwen directory in vLLM's engine, in this
-    process. Of both the shipped target may only quote, unless `quotes` says otherwise. `completions`: a server with vLLM's or OpenAI's completions, on the best tier that
-    it is found to speak.
+    process. Of both the shipped target may only quote, unless `quotes` says otherwise. `completions`: a server with
+    vLLM's or OpenAI's completions, on the best tier that it is found to speak.
     Raises `ModelMissing`, `ValueError` for a server without a base URL or a model, `ImportError` without the extra
     `cloud`.
     """

@@ -77,7 +77,7 @@ class Quoting:
     def ebnf(self) -> str:
         """The same rule from the beginning of an answer, for grammar engines: of token ids, the end mark left out.
 
-        Written for xgrammar, where `Token(7)` is token 7: the tokens are told, so that nothing is spelled in other ones.
+        Written for xgrammar, where `Token(7)` is token 7: told by id, nothing is spelled in other tokens.
         """
         rules = [f"none ::= {_listed((self._tokens.NONE,))}", f"space ::= {_listed(self._space)}"]
         starts = ["none"]

@@ -29,7 +29,7 @@ class Drafts:
 
     A key is made for one request and is a secret of it (the front end mints it, it never comes from an asker), so two
     requests in flight with the very same prompt, of one tenant or of two, never see each other's drafts. At most
-    `most` requests are held, each with `MAX_IDS` tokens of draft and `MAX_PROMPT` of prompt, four bytes a token: beyond,
+    `most` requests are held, each with `MAX_IDS` tokens of draft and `MAX_PROMPT` of prompt, four bytes each: beyond,
     the one longest held without a step loses what was held for it, which costs it speed and nothing else.
     """
 

@@ -1,4 +1,4 @@
-"""The rule of quoting in vLLM's engine: the grammar says what the rule says, and the engine keeps to it as it drafts."""
+"""The rule of quoting in vLLM: the grammar says what the rule says, and the engine keeps to it as it drafts."""
 
 from __future__ import annotations
 
