@@ -82,6 +82,10 @@ class CloudVerifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     the best tier that it is found to speak. `openai`: by any chat completions API, in its own words. `extractive`: with
     no model.
     """
+    quotes: bool | None = None
+    """For `embedded` and `vllm`: whether a question about passages is answered by quoting them to the letter, and in no
+    other way. Unset: by the shipped model yes, by another one (`model`) no.
+    """
     base_url: str = ""
     model: str = ""
     api_key_env: str = "OPENAI_API_KEY"

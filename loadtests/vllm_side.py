@@ -60,12 +60,20 @@ class Side:
     """One engine and one way of drafting. Every answer of every block is compared with the first one given."""
 
     def __init__(
-        self, target: VllmTarget, drafting: Drafting, cases: Sequence[Case], answers: dict[int, tuple[int, ...]]
+        self,
+        target: VllmTarget,
+        drafting: Drafting,
+        cases: Sequence[Case],
+        answers: dict[int, tuple[int, ...]],
+        *,
+        lookup: bool = False,
     ) -> None:
+        """`lookup`: our proposer may look in the prompt too, as it does for every request of the hub."""
         self._target = target
         self._drafting = drafting
         self._cases = cases
         self._answers = answers
+        self._lookup = lookup
 
     async def steps(self) -> float:
         """Mean forward passes for an answer."""
@@ -83,7 +91,11 @@ class Side:
     async def _ask(self, number: int) -> Generated:
         case = self._cases[number]
         told = await self._target.generate(
-            f"case-{number}", case.prompt, draft=self._drafting(case), max_tokens=MOST_TOKENS
+            f"case-{number}",
+            case.prompt,
+            draft=self._drafting(case),
+            max_tokens=MOST_TOKENS,
+            lookup=self._lookup,
         )
         if self._answers.setdefault(number, told.ids) != told.ids:
             raise TextChanged(f"case {number}: {self._answers[number]} and {told.ids}")
@@ -91,14 +103,21 @@ class Side:
 
 
 async def measured(asked: Asked, out: BinaryIO) -> None:
-    """Open what the entry needs, measure, print."""
-    drafting = {"vllm_time_wrong_draft": wrong}.get(asked.entry, shipped)
-    ours = await VllmTarget.open(asked.model)
+    """Open what the entry needs, measure, print.
+
+    Both sides quote, as the hub does. The peer is plain, or vLLM's own speculation. A wrong draft has no prompt lookup
+    behind it, which would hide what it costs.
+    """
+    is_wrong = asked.entry == "vllm_time_wrong_draft"
+    ours = await VllmTarget.open(asked.model, settings=EngineSettings(quotes=True))
     peer = ours
     if asked.entry == "vllm_time_vs_ngram":
-        peer = await VllmTarget.open(asked.model, settings=EngineSettings(proposer="ngram"))
+        peer = await VllmTarget.open(asked.model, settings=EngineSettings(quotes=True, proposer="ngram"))
     answers: dict[int, tuple[int, ...]] = {}
-    sides = [Side(ours, drafting, asked.cases, answers), Side(peer, plain, asked.cases, answers)]
+    sides = [
+        Side(ours, wrong if is_wrong else shipped, asked.cases, answers, lookup=not is_wrong),
+        Side(peer, plain, asked.cases, answers),
+    ]
     blocks: list[Callable[[], Awaitable[float]]] = [
         side.steps if asked.entry == "vllm_steps_shipped_draft" else side.time_ms for side in sides
     ]

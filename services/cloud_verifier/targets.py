@@ -17,18 +17,19 @@ from services.places import Places
 async def opened(settings: Settings) -> AsyncIterator[Target]:
     """The target that the settings name, ready to generate; closed on leaving.
 
-    `embedded`: the shipped target through ONNX Runtime, which may only quote. `vllm`: any Llama or Qwen directory in
-    vLLM's engine, in this process. `completions`: a server with vLLM's or OpenAI's completions, on the best tier that
-    it is found to speak.
+    `embedded`: the shipped target through ONNX Runtime. `vllm`: any Llama or Qwen directory in vLLM's engine, in this
+    process. Of both the shipped target may only quote, unless `quotes` says otherwise. `completions`: a server with
+    vLLM's or OpenAI's completions, on the best tier that it is found to speak.
     Raises `ModelMissing`, `ValueError` for a server without a base URL or a model, `ImportError` without the extra
     `cloud`.
     """
     chosen = settings.cloud_verifier
     directory = Places(settings).models / "lm" / "target"
     if chosen.backend == "vllm":
-        from services.vllm_engine import VllmTarget
+        from services.vllm_engine import EngineSettings, VllmTarget
 
-        target: Target = await VllmTarget.open(chosen.model or str(directory))
+        quotes = not chosen.model if chosen.quotes is None else chosen.quotes
+        target: Target = await VllmTarget.open(chosen.model or str(directory), settings=EngineSettings(quotes=quotes))
     elif chosen.backend == "completions":
         from services.cloud_verifier.ladder import climb
 
@@ -37,7 +38,7 @@ async def opened(settings: Settings) -> AsyncIterator[Target]:
         tokenizer = await asyncio.to_thread(TokenText.load, directory / "tokenizer.json")
         target = await climb(chosen, tokenizer)
     else:
-        target = await asyncio.to_thread(partial(EmbeddedTarget.load, directory, quotes=True))
+        target = await asyncio.to_thread(partial(EmbeddedTarget.load, directory, quotes=chosen.quotes is not False))
     try:
         yield target
     finally:

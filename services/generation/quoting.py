@@ -84,6 +84,19 @@ class Quoting:
                 raise ValueError(f"token {token} is no part of a quotation here")
             self._at = self._after(self._at, token)
 
+    def ebnf(self) -> str:
+        """The same rule from the beginning of an answer, for grammar engines: of token ids, the end mark left out.
+
+        Written for xgrammar, where `Token(7)` is token 7: told by id, nothing is spelled in other tokens.
+        """
+        rules = [f"none ::= {_listed((self._tokens.NONE,))}", f"space ::= {_listed(self._space)}"]
+        starts = ["none"]
+        for mark, passage in self._passages.items():
+            others = " | ".join(f"quote{other}" for other in self._passages if other != mark)
+            starts.append(f"quote{mark} (space ({others}))?" if others else f"quote{mark}")
+            rules.append(f"quote{mark} ::= {_listed((mark, *passage))}")
+        return "\n".join((f"root ::= {' | '.join(starts)}", *rules))
+
     def _options(self, at: Place) -> list[int]:
         if at.is_over:
             return []
@@ -146,3 +159,7 @@ class QuotingDrafter:
 def _ends(tokens: TokenText, token: int) -> bool:
     """Whether a passage is over: its text holds no control token."""
     return tokens.is_control(token)
+
+
+def _listed(ids: Sequence[int]) -> str:
+    return " ".join(f"Token({each})" for each in ids)

@@ -4,44 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-WIDTH = 16
-"""Most tokens proposed at once."""
-SHORTEST = 2
-LONGEST = 8
-"""Tokens of a suffix that is looked up in the draft: no fewer, no more."""
-GUESS = 4
-"""Tokens proposed where the last token said is not the draft's, or only it is."""
+from services.vllm_engine.guides import GUESS, LONGEST, MARKS, SHORTEST, WIDTH, DraftGuide, Guide, PromptGuide, written
+
+__all__ = ["CREDIT", "GUESS", "LONGEST", "MARKS", "PATIENCE", "SHORTEST", "WIDTH", "Alignment"]
+
 PATIENCE = 3
 """Proposals in a row of which nothing stood before it takes a suffix of `LONGEST` to propose again."""
 CREDIT = 24
 """Tokens that may be wasted beyond as many as stood."""
-SAME_PAIR = 32
-"""Places of one pair of tokens that are remembered: a draft of one word repeated shall not cost a search a step."""
-MARKS = range(10, 19)
-"""The ids of the citation marks `[1]` to `[9]`."""
+RESERVE = GUESS
+"""Where a prompt is followed, so much of the credit is left to suffixes of `LONGEST` and to marks: a text that went
+astray often repeats itself, and without credit there would be no way back.
+"""
 
 
 class Alignment:
-    """One draft, followed along the one answer that it guesses at.
+    """One draft, followed along the one answer that it guesses at; and the prompt behind it, where one is given.
 
-    After a mismatch it goes on where the longest suffix of the answer (`LONGEST` down to `SHORTEST` tokens) is found in
-    the draft, nearest to where it was; else it takes the mismatch for one token put for another and goes on behind it,
-    with `WIDTH` tokens if both are citation marks, with `GUESS` otherwise, once.
+    Of the two the one that agrees longer with what was said proposes, the prompt where they agree as long; the other
+    one, where the first has nothing to propose. See `guides` for how each is followed.
 
-    Promises, whatever the draft: `drafted - accepted <= CREDIT + accepted` at every moment, so that of an answer of n
-    tokens never more than `CREDIT + 2 n` are proposed; and after `PATIENCE` proposals in a row of which nothing stood,
-    nothing is proposed unless the last `LONGEST` tokens said are in the draft before what is proposed.
+    Promises, whatever the draft and the prompt: `drafted - accepted <= CREDIT + accepted` at every moment, so that of
+    an answer of n tokens never more than `CREDIT + 2 n` are proposed; and after `PATIENCE` proposals in a row of which
+    nothing stood, nothing is proposed unless the last `LONGEST` tokens said are in the text before what is proposed, or
+    the last one is the mark of the passage that is.
     Prompt lookup decoding (Saxena, 2023) and LLMA (Yang et al., arXiv 2304.04487) copy from a text in the same way.
     """
 
     __slots__ = (
-        "_at",
-        "_lost",
+        "_draft",
         "_misses",
-        "_places",
+        "_prompt",
         "_proposed",
-        "_run",
-        "_swapped",
+        "_quotes",
+        "_read",
         "_tail",
         "accepted",
         "draft",
@@ -50,23 +46,25 @@ class Alignment:
         "steps",
     )
 
-    def __init__(self, draft: Sequence[int] = (), said: Sequence[int] = ()) -> None:
+    def __init__(
+        self, draft: Sequence[int] = (), said: Sequence[int] = (), prompt: Sequence[int] = (), *, quotes: bool = False
+    ) -> None:
+        """`quotes`: the answer is held to the rule of quoting (see `services.generation.quoting`)."""
         self.said = self.steps = self.drafted = self.accepted = 0
         self._misses = 0
         self._proposed: list[int] = []
+        self._read = written(prompt)
+        self._quotes = quotes
         self.take(draft, said)
 
     def take(self, draft: Sequence[int], said: Sequence[int]) -> None:
         """Go on with another draft of the same answer, of which all of `said` has been said; old misses still count."""
         self.draft = tuple(draft)
-        self.said = len(said)
-        self._at = self._run = self._lost = 0
-        self._swapped = False
-        self._places: dict[tuple[int, int], list[int]] | None = None
-        for token in said:
-            self._follow(token)
-        self._tail = list(said[-LONGEST:])
-        self._realign()
+        self.said = 0
+        self._tail = ""
+        self._draft = DraftGuide(written(self.draft))
+        self._prompt = PromptGuide(self._read, quotes=self._quotes) if self._read else None
+        self._follow(said)
 
     def heard(self, new: Sequence[int]) -> None:
         """The engine made one step and said `new` (ids, at least one)."""
@@ -81,64 +79,34 @@ class Alignment:
         if self._proposed:
             self._misses = 0 if stood else self._misses + 1
         self._proposed = []
-        for token in new:
-            self._follow(token)
-        self.said += len(new)
-        self._tail = [*self._tail, *new][-LONGEST:]
-        self._realign()
+        self._follow(new)
 
     def next(self, room: int = WIDTH) -> list[int]:
         """At most `room` tokens to propose after what was said; none where nothing better than chance is known."""
         self._proposed = []
-        if self._misses >= PATIENCE and self._run < LONGEST:
-            return []
         credit = CREDIT + 2 * self.accepted - self.drafted
-        length = min(self._width(), room, credit)
-        if length > 0:
-            self._proposed = list(self.draft[self._at : self._at + length])
+        kept = RESERVE if self._prompt is not None else 0
+        for guide in self._guides():
+            length = min(room, credit if guide.is_sure else credit - kept, guide.width())
+            if length > 0 and (self._misses < PATIENCE or guide.is_sure):
+                self._proposed = guide.next(length)
+            if self._proposed:
+                break
         return list(self._proposed)
 
-    def _follow(self, token: int) -> None:
-        expected = self.draft[self._at] if self._at < len(self.draft) else None
-        self._at += 1
-        if token == expected:
-            self._run += 1
-            return
-        self._swapped = expected in MARKS and token in MARKS
-        self._lost = 1 if self._run else self._lost + 1
-        self._run = 0
+    def _guides(self) -> tuple[Guide, ...]:
+        """The likelier one first."""
+        if self._prompt is None:
+            return (self._draft,)
+        if self._prompt.run and self._prompt.run >= self._draft.run:
+            return self._prompt, self._draft
+        return self._draft, self._prompt
 
-    def _width(self) -> int:
-        if self._run >= GUESS or (self._run and self._run == self.said) or not self.said:
-            return WIDTH
-        if self._run:
-            return WIDTH if self._swapped else 2 * GUESS if self._run > 1 else GUESS
-        if self._lost > 1:
-            return 0
-        return WIDTH if self._swapped else GUESS
-
-    def _realign(self) -> None:
-        if self._run >= LONGEST or self._run == self.said:
-            return
-        end, length = self._longest()
-        if length > max(self._run, SHORTEST - 1):
-            self._at, self._run = end, length
-
-    def _longest(self) -> tuple[int, int]:
-        """Where in the draft the longest suffix of what was said ends, and its length; (0, 0) when none is there."""
-        if len(self._tail) < SHORTEST:
-            return 0, 0
-        if self._places is None:
-            self._places = {}
-            for end in range(SHORTEST, len(self.draft) + 1):
-                ends = self._places.setdefault((self.draft[end - 2], self.draft[end - 1]), [])
-                if len(ends) < SAME_PAIR:
-                    ends.append(end)
-        best = (0, 0)
-        for end in self._places.get((self._tail[-2], self._tail[-1]), ()):
-            length = SHORTEST
-            while length < min(len(self._tail), end) and self.draft[end - 1 - length] == self._tail[-1 - length]:
-                length += 1
-            if (length, -abs(end - self._at)) > (best[1], -abs(best[0] - self._at)):
-                best = (end, length)
-        return best
+    def _follow(self, new: Sequence[int]) -> None:
+        self.said += len(new)
+        self._tail = (self._tail + written(new[-LONGEST:]))[-LONGEST:]
+        for guide in (self._draft, self._prompt):
+            if guide is not None:
+                for token in new:
+                    guide.follow(token)
+                guide.realign(self._tail)

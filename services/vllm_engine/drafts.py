@@ -12,6 +12,8 @@ from services.vllm_engine.alignment import Alignment
 MAX_REQUESTS = 1024
 MAX_IDS = 512
 """What `schemas.Draft` may hold; longer ones are cut."""
+MAX_PROMPT = 8192
+"""Tokens of a prompt that are looked up in: the last ones."""
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -27,8 +29,8 @@ class Drafts:
 
     A key is made for one request and is a secret of it (the front end mints it, it never comes from an asker), so two
     requests in flight with the very same prompt, of one tenant or of two, never see each other's drafts. At most
-    `most` requests of `MAX_IDS` tokens are held: beyond, the one longest held without a step loses its draft, which
-    costs it speed and nothing else.
+    `most` requests are held, each with `MAX_IDS` tokens of draft and `MAX_PROMPT` of prompt, four bytes each: beyond,
+    the one longest held without a step loses what was held for it, which costs it speed and nothing else.
     """
 
     def __init__(self, most: int = MAX_REQUESTS) -> None:
@@ -49,18 +51,32 @@ class Drafts:
         self._early.move_to_end(key)
         self._bound()
 
-    def heard(self, key: str, draft: Sequence[int], new: Sequence[int], said: Sequence[int]) -> Alignment | None:
-        """The alignment of a request that said `new`, `said` in all; None while there is no draft of it.
+    def follows(self, key: str) -> bool:
+        """Whether the request was heard of: then what came with it is known."""
+        return key in self._followed
 
-        `draft` is what came with the request: it is read when the request is first heard of.
+    def heard(
+        self,
+        key: str,
+        draft: Sequence[int],
+        new: Sequence[int],
+        said: Sequence[int],
+        prompt: Sequence[int] = (),
+        *,
+        quotes: bool = False,
+    ) -> Alignment | None:
+        """The alignment of a request that said `new`, `said` in all; None while there is nothing to follow for it.
+
+        `draft`, `prompt` and `quotes` are what came with the request: they are read when it is first heard of. Without
+        a prompt the draft alone is followed.
         """
         followed = self._followed.get(key)
         late = self._early.pop(key, None)
         if followed is None:
             guess = late or tuple(draft[:MAX_IDS])
-            if not guess:
+            if not guess and not prompt:
                 return None
-            followed = self._followed[key] = Alignment(guess, said)
+            followed = self._followed[key] = Alignment(guess, said, prompt[-MAX_PROMPT:], quotes=quotes)
             followed.steps = len(said)  # until now it went a token a step
             self._bound()
             return followed

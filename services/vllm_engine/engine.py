@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -55,13 +56,19 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     prefix_caching: bool = True
     proposer: Literal["edge", "ngram", "none"] = "edge"
+    quotes: bool = False
+    """Whether answers may be held to a grammar; takes a tokenizer that the library `transformers` reads."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of the sampler. `key` and `draft` travel to the proposer with the request itself."""
+    """What is asked of the sampler. `key`, `draft` and `lookup` travel to the proposer with the request itself."""
 
     key: str
     draft: tuple[int, ...]
+    lookup: bool = False
+    """Whether the proposer may look in the prompt too."""
+    grammar: str = ""
+    """EBNF, as xgrammar reads it, that the answer must keep to; empty for none."""
     max_tokens: int
     eos: int
     """Negative: nothing ends an answer but its length."""
@@ -111,7 +118,8 @@ class Engine:
 
         arguments = AsyncEngineArgs(
             model=str(directory),
-            skip_tokenizer_init=True,  # token ids in, token ids out
+            skip_tokenizer_init=not settings.quotes,  # token ids in, token ids out; but no grammar without one
+            structured_outputs_config={"backend": "xgrammar"},  # llguidance 1.7 cannot take back tokens told by id
             generation_config="vllm",  # or the model's own file changes the sampling unseen
             dtype="float32" if settings.dtype == "auto" and current_platform.is_cpu() else settings.dtype,
             max_model_len=settings.max_model_len,
@@ -172,8 +180,12 @@ class Engine:
         self._llm.shutdown(timeout=STOP_S)
 
     def _sampling(self, sampling: Sampling) -> Any:
-        from vllm.sampling_params import RequestOutputKind  # type: ignore[import-not-found,unused-ignore]
+        from vllm.sampling_params import (  # type: ignore[import-not-found,unused-ignore]
+            RequestOutputKind,
+            StructuredOutputsParams,
+        )
 
+        extra = {"key": sampling.key, "draft": list(sampling.draft), "most": sampling.max_tokens}
         return self._params(
             temperature=sampling.temperature,
             top_k=sampling.top_k,
@@ -184,8 +196,18 @@ class Engine:
             ignore_eos=sampling.eos < 0,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
-            extra_args={EXTRA: {"key": sampling.key, "draft": list(sampling.draft), "most": sampling.max_tokens}},
+            structured_outputs=StructuredOutputsParams(grammar=sampling.grammar) if sampling.grammar else None,
+            extra_args={EXTRA: extra | {"lookup": sampling.lookup, "quotes": bool(sampling.grammar)}},
         )
+
+
+def version_of(directory: Path) -> str:
+    """Twelve digits that change with the model in the directory."""
+    digest = hashlib.sha256((directory / "config.json").read_bytes())
+    for path in sorted(directory.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]
 
 
 def _stop_unwanted(loading: asyncio.Future[Engine]) -> None:

@@ -12,7 +12,11 @@ from services.vllm_engine.alignment import WIDTH
 from services.vllm_engine.drafts import Counts, Drafts
 
 EXTRA = "tidegate"
-"""The key of a request's `extra_args` under which its draft travels, as `{"key": …, "draft": […], "most": …}`."""
+"""The key of a request's `extra_args` under which its draft travels, as `{"key", "draft", "most", "lookup", "quotes"}`.
+
+`lookup`: whether the request's own prompt is looked up too, with a draft or without; `quotes`: whether behind a mark
+nothing but that passage can come.
+"""
 
 
 class Row(Protocol):
@@ -34,7 +38,8 @@ class Runner(Protocol):
 
 
 class EdgeDraftProposer:
-    """Proposes what the edge shipped, where it still fits what the target says; nothing for any other request.
+    """Proposes what the edge shipped, where it still fits what the target says, or what the prompt goes on with, where
+    the request lets it look there; nothing for any other request.
 
     vLLM makes one in each worker. Without a proposal for any row the next step is a plain one.
     """
@@ -72,12 +77,14 @@ class EdgeDraftProposer:
 
     def _next(self, request: Row, new: Sequence[int], ids: Any, length: int) -> list[int]:
         extra = (request.sampling_params.extra_args or {}).get(EXTRA)
-        if extra is None or not (extra["draft"] or extra["key"] in self.drafts):
+        if extra is None or not (extra["draft"] or extra["lookup"] or extra["key"] in self.drafts):
             return []
-        said = length - request.num_prompt_tokens
-        room = min(self.width, self.limit - length - 1, extra["most"] - said - 1)
-        words = ids[request.num_prompt_tokens : length].tolist()
-        followed = self.drafts.heard(extra["key"], extra["draft"], new, words)
+        begin = request.num_prompt_tokens
+        room = min(self.width, self.limit - length - 1, extra["most"] - (length - begin) - 1)
+        is_read = not extra["lookup"] or self.drafts.follows(extra["key"])
+        prompt = () if is_read else ids[:begin].tolist()
+        said = ids[begin:length].tolist()
+        followed = self.drafts.heard(extra["key"], extra["draft"], new, said, prompt, quotes=extra["quotes"])
         return followed.next(room) if followed else []
 
 

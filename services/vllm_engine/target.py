@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import secrets
 import time
@@ -12,11 +11,13 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 from schemas import Artefact, Later, Speculation
+from services.generation.quoting import Quoting
 from services.generation.target import ContextOverflow, Generated, TargetClosed, TargetState
 from services.generation.tokens import TokenText
 from services.vllm_engine.alignment import WIDTH
 from services.vllm_engine.drafts import MAX_IDS, salt_of, weight_of
-from services.vllm_engine.engine import Dead, Engine, EngineSettings, Sampling
+from services.vllm_engine.engine import Dead, Engine, EngineSettings, Sampling, version_of
+from services.vllm_engine.proving import prove
 
 STARTING_S = 10.0
 """When to ask again while the engine is being started."""
@@ -24,8 +25,6 @@ WATCH_S = 0.5
 WORST_PAUSE_S = 60.0
 STEADY = 0.1
 """Weight of the newest step in the mean of step times."""
-PROBE = (1, 3, 5)
-PROBE_TOKENS = 12
 
 
 class VllmTarget:
@@ -47,6 +46,7 @@ class VllmTarget:
         self._engine: Engine | None = None
         self._keys: dict[str, list[str]] = {}
         self._bytes: dict[str, int] = {}
+        self._held: set[str] = set()  # keys of which the engine may hold something
         self._unheard: set[str] = set()
         self._is_closed = False
         self._why_not = ""
@@ -72,7 +72,7 @@ class VllmTarget:
             raise FileNotFoundError(f"{directory} holds no model: config.json is missing")
         if tokenizer is None:
             tokenizer = await asyncio.to_thread(TokenText.load, directory / "tokenizer.json")
-        version = await asyncio.to_thread(_digest, directory)
+        version = await asyncio.to_thread(version_of, directory)
         target = cls(directory, version, tokenizer, settings)
         target._engine = await target._start()
         target._watching = asyncio.create_task(target._watch())
@@ -89,10 +89,14 @@ class VllmTarget:
         temperature: float = 0.0,
         top_k: int = 0,
         top_p: float = 1.0,
+        lookup: bool = True,
+        quotes: bool = True,
         said: Callable[[Sequence[int]], None] | None = None,
     ) -> Generated:
         """The continuation of `prompt`; `said` is called with the new ids after every step.
 
+        `lookup`: where the draft gives nothing, or there is none, the prompt may be proposed from. `quotes`: where the
+        settings say so too, a question about passages is answered by quoting them, and in no other way; see `Quoting`.
         `rid` is `tenant.site.id`: only requests of one tenant share cached prefixes, or times would tell what others
         asked. Raises `Later` while there is no engine, `ContextOverflow`, `TargetClosed`, `NotSampled`, and
         `ValueError` for a prompt with ids that the model has not.
@@ -101,7 +105,9 @@ class VllmTarget:
         sampling = Sampling(
             key=secrets.token_hex(8),
             draft=self._known(draft),
+            lookup=lookup and self._settings.proposer == "edge",
             max_tokens=min(max_tokens, self._room(prompt)),
+            grammar=self._rule(prompt) if quotes and self._settings.quotes else "",
             eos=self._eos,
             temperature=temperature,
             top_k=top_k,
@@ -126,6 +132,7 @@ class VllmTarget:
         if len(keys) != 1 or self._engine is None or not known:
             return
         self._bytes[keys[0]] += weight_of(known)
+        self._held.add(keys[0])
         with suppress(Dead):  # its request hears of that
             await self._engine.call("tidegate_late_draft", keys[0], known)
 
@@ -179,6 +186,10 @@ class VllmTarget:
             return ()
         return tuple(each for each in draft if 0 <= each < self._vocabulary)[:MAX_IDS]
 
+    def _rule(self, prompt: Sequence[int]) -> str:
+        quoting = Quoting.of(self.tokenizer, prompt)
+        return quoting.ebnf() if quoting is not None else ""
+
     async def _generate(
         self,
         engine: Engine,
@@ -205,10 +216,11 @@ class VllmTarget:
         return Generated(tuple(ids), await self._cost(engine, key, len(ids) + is_finished), is_finished)
 
     async def _cost(self, engine: Engine, key: str, tokens: int) -> Speculation:
-        """What the draft cost and saved; a plain request made a step a token."""
-        if not self._bytes[key]:
+        """What was proposed cost and saved; a plain request made a step a token."""
+        if key not in self._held:
             return Speculation(steps=tokens, tokens=tokens)
         steps = drafted = accepted = 0
+        self._held.discard(key)  # a draft that comes while this is on its way is held anew
         with suppress(Dead):  # the answer is whole; only its cost is not known any more
             *_, (steps, drafted, accepted) = await engine.call("tidegate_settle", key)
         return Speculation(
@@ -239,6 +251,8 @@ class VllmTarget:
         self._keys.setdefault(rid, []).append(sampling.key)
         self._bytes[sampling.key] = weight_of(sampling.draft)
         self._unheard.add(sampling.key)
+        if sampling.draft or sampling.lookup:
+            self._held.add(sampling.key)
         return sampling.key
 
     def _leave(self, rid: str, key: str, engine: Engine) -> None:
@@ -246,7 +260,9 @@ class VllmTarget:
         keys.remove(key)
         if not keys:
             del self._keys[rid]
-        if self._bytes.pop(key):  # settled long ago where it ended well; then this finds nothing
+        del self._bytes[key]
+        if key in self._held:
+            self._held.discard(key)
             task = asyncio.create_task(_forget(engine, key))
             self._behind.add(task)
             task.add_done_callback(self._behind.discard)
@@ -269,30 +285,11 @@ class VllmTarget:
 
     async def _start(self) -> Engine:
         engine = await Engine.start(self._directory, self._settings)
-        if self._settings.proposer == "edge":
-            await self._prove(engine)
+        settings = self._settings
+        await prove(engine, self.tokenizer, drafts=settings.proposer == "edge", quotes=settings.quotes)
         return engine
-
-    async def _prove(self, engine: Engine) -> None:
-        """A draft must save steps here: vLLM's interfaces for that are young, so that it is seen, never assumed."""
-        said: tuple[int, ...] = ()
-        for key in ("plain", "drafted"):
-            sampling = Sampling(key=key, draft=said, max_tokens=PROBE_TOKENS, eos=-1)
-            said = tuple([each async for new, _ in engine.stream(PROBE, sampling, "") for each in new])
-        *_, (steps, _, accepted) = await engine.call("tidegate_settle", "drafted")
-        if not accepted or steps >= PROBE_TOKENS:
-            await asyncio.to_thread(engine.stop)
-            raise RuntimeError("this vLLM does not verify the drafts it is given; 0.32.0 does")
 
 
 async def _forget(engine: Engine, key: str) -> None:
     with suppress(Dead):
         await engine.call("tidegate_settle", key)
-
-
-def _digest(directory: Path) -> str:
-    digest = hashlib.sha256((directory / "config.json").read_bytes())
-    for path in sorted(directory.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]

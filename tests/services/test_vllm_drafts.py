@@ -18,10 +18,12 @@ DIFFERENT = st.integers(60, 120).map(lambda count: list(range(100, 100 + count))
 Watch = Callable[[Alignment, list[int], list[int]], None]
 
 
-def said_by(answer: Sequence[int], draft: Sequence[int], watch: Watch = lambda *_: None) -> Alignment:
+def said_by(
+    answer: Sequence[int], draft: Sequence[int], watch: Watch = lambda *_: None, prompt: Sequence[int] = ()
+) -> Alignment:
     """Run the engine's loop: the first token comes alone, then what stood of each proposal and one token more."""
     said = list(answer[:1])
-    following = Alignment(draft, said)
+    following = Alignment(draft, said, prompt)
     while len(said) < len(answer):
         proposed = following.next(min(WIDTH, len(answer) - len(said) - 1))
         watch(following, said, proposed)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.generation.tokens import TokenText
+from services.vllm_engine.engine import EngineSettings
 from services.vllm_engine.target import VllmTarget
 from tests.vllm.serving import MODEL
 
@@ -24,6 +25,6 @@ def tokens() -> TokenText:
 
 @pytest.fixture(scope="session")
 async def engine(tokens: TokenText) -> AsyncIterator[VllmTarget]:
-    opened = await VllmTarget.open(MODEL, tokens)
+    opened = await VllmTarget.open(MODEL, tokens, EngineSettings(quotes=True))
     yield opened
     await opened.close()

@@ -7,12 +7,12 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 from schemas import Later
-from services.generation.target import TargetClosed
+from services.generation.target import Generated, Target, TargetClosed
 from services.generation.tokens import TokenText
 from services.vllm_engine.engine import NotSampled
 from services.vllm_engine.target import VllmTarget
@@ -22,6 +22,7 @@ from tests.vllm.serving import MODEL, drafts_of, needs_vllm, prompts_of_the_bran
 pytestmark = [pytest.mark.anyio, needs_vllm]
 
 TOKENS = 48
+DRAFTS_ALONE: dict[str, Any] = {"max_tokens": TOKENS, "lookup": False, "quotes": False}
 
 
 @pytest.fixture(scope="session")
@@ -40,30 +41,38 @@ def target(engine: VllmTarget) -> VllmTarget:
 
 
 class TestVllm(TargetActs):
+    """Drafts alone, in the model's own words: with the prompt looked up and the rule, hardly a step is left to save."""
+
     IS_INVARIANT_WHEN_HOT: ClassVar[bool] = False
 
+    async def said_by(self, target: Target, prompt: Sequence[int], rid: str = "r", **more: object) -> Generated:
+        return await super().said_by(target, prompt, rid, **{"lookup": False, "quotes": False, **more})
 
-@pytest.mark.parametrize(("at_once", "count"), [(1, 12), (16, 30)])
+
+@pytest.mark.parametrize(("at_once", "count", "quotes"), [(1, 12, False), (16, 30, False), (16, 16, True)])
 async def test_no_draft_changes_a_word_over_hundreds_of_requests(
-    engine: VllmTarget, tokens: TokenText, at_once: int, count: int
+    engine: VllmTarget, tokens: TokenText, at_once: int, count: int, *, quotes: bool
 ) -> None:
     prompts = prompts_of_the_branch(tokens, count, seed=at_once)
     gate = asyncio.Semaphore(at_once)
     dice = random.Random(at_once)
 
-    async def say(name: str, prompt: Sequence[int], draft: Sequence[int] = ()) -> tuple[int, ...]:
+    async def say(name: str, prompt: Sequence[int], draft: Sequence[int] = (), *, lookup: bool) -> tuple[int, ...]:
         async with gate:
-            return (await engine.generate(name, prompt, draft=draft, max_tokens=TOKENS)).ids
+            told = await engine.generate(name, prompt, draft=draft, max_tokens=TOKENS, lookup=lookup, quotes=quotes)
+            return told.ids
 
-    plain = await asyncio.gather(*(say(f"plain-{n}", prompt) for n, prompt in enumerate(prompts)))
+    plain = await asyncio.gather(*(say(f"plain-{n}", prompt, lookup=False) for n, prompt in enumerate(prompts)))
     assert len({*plain}) > count / 4, "the prompts must not all be answered alike"
     cases = [
         (f"{name}-{n}", prompt, draft, answer)
         for n, (prompt, answer) in enumerate(zip(prompts, plain, strict=True))
-        for name, draft in drafts_of(answer, plain[n - 1], tokens.size, dice).items()
+        for name, draft in (drafts_of(answer, plain[n - 1], tokens.size, dice) | {"none": []}).items()
     ]
     dice.shuffle(cases)
-    told = await asyncio.gather(*(say(name, prompt, draft) for name, prompt, draft, _ in cases))
+    told = await asyncio.gather(
+        *(say(name, prompt, draft, lookup=n % 4 > 0) for n, (name, prompt, draft, _) in enumerate(cases))
+    )
     changed = [case[0] for case, ids in zip(cases, told, strict=True) if ids != case[3]]
     assert changed == []
     assert await engine.held() == 0
@@ -73,11 +82,11 @@ async def test_a_foreign_draft_in_flight_is_never_proposed_to_another(
     engine: VllmTarget, prompt: Sequence[int]
 ) -> None:
     """The very same prompt, side by side: with its draft, with another's and with none."""
-    alone = await engine.generate("alone", prompt, max_tokens=TOKENS)
+    alone = await engine.generate("alone", prompt, **DRAFTS_ALONE)
     helped, misled, plain = await asyncio.gather(
-        engine.generate("helped", prompt, draft=alone.ids, max_tokens=TOKENS),
-        engine.generate("misled", prompt, draft=tuple(reversed(alone.ids)), max_tokens=TOKENS),
-        engine.generate("plain", prompt, max_tokens=TOKENS),
+        engine.generate("helped", prompt, draft=alone.ids, **DRAFTS_ALONE),
+        engine.generate("misled", prompt, draft=tuple(reversed(alone.ids)), **DRAFTS_ALONE),
+        engine.generate("plain", prompt, **DRAFTS_ALONE),
     )
     assert helped.ids == misled.ids == plain.ids == alone.ids
     assert helped.speculation.steps * 3 < alone.speculation.steps
@@ -86,14 +95,14 @@ async def test_a_foreign_draft_in_flight_is_never_proposed_to_another(
 
 
 async def test_a_late_draft_saves_steps_from_then_on(engine: VllmTarget, prompt: Sequence[int]) -> None:
-    alone = await engine.generate("alone", prompt, max_tokens=TOKENS)
+    alone = await engine.generate("alone", prompt, **DRAFTS_ALONE)
     sent: list[asyncio.Task[None]] = []
 
     def said(_: Sequence[int]) -> None:
         if not sent:
             sent.append(asyncio.ensure_future(engine.late_draft("late", alone.ids)))
 
-    late = await engine.generate("late", prompt, max_tokens=TOKENS, said=said)
+    late = await engine.generate("late", prompt, said=said, **DRAFTS_ALONE)
     assert late.ids == alone.ids
     assert late.speculation.accepted > len(alone.ids) // 2
     assert late.speculation.steps < alone.speculation.steps
@@ -101,9 +110,9 @@ async def test_a_late_draft_saves_steps_from_then_on(engine: VllmTarget, prompt:
 
 
 async def test_a_late_draft_reaches_nobody_where_two_have_its_id(engine: VllmTarget, prompt: Sequence[int]) -> None:
-    alone = await engine.generate("alone", prompt, max_tokens=TOKENS)
-    first = asyncio.ensure_future(engine.generate("same", prompt, max_tokens=TOKENS))
-    second = asyncio.ensure_future(engine.generate("same", prompt, max_tokens=TOKENS))
+    alone = await engine.generate("alone", prompt, **DRAFTS_ALONE)
+    first = asyncio.ensure_future(engine.generate("same", prompt, **DRAFTS_ALONE))
+    second = asyncio.ensure_future(engine.generate("same", prompt, **DRAFTS_ALONE))
     await asyncio.sleep(0)  # both have begun
     await engine.late_draft("same", alone.ids)
     for told in (await first, await second):
@@ -114,7 +123,7 @@ async def test_a_late_draft_reaches_nobody_where_two_have_its_id(engine: VllmTar
 async def test_a_request_given_up_leaves_nothing_in_the_engine(engine: VllmTarget, prompt: Sequence[int]) -> None:
     begun = asyncio.Event()
     task = asyncio.ensure_future(
-        engine.generate("gone", prompt, draft=prompt[:100], max_tokens=400, said=lambda _: begun.set())
+        engine.generate("gone", prompt, draft=prompt[:100], max_tokens=400, quotes=False, said=lambda _: begun.set())
     )
     await begun.wait()
     assert await engine.held() == 1
@@ -160,7 +169,7 @@ async def test_an_engine_that_died_is_noticed_and_started_again(engine: VllmTarg
     before = engine.pids
     begun = asyncio.Event()
     running = asyncio.ensure_future(
-        engine.generate("dying", prompt, temperature=1.5, max_tokens=500, said=lambda _: begun.set())
+        engine.generate("dying", prompt, temperature=1.5, max_tokens=500, quotes=False, said=lambda _: begun.set())
     )
     await begun.wait()
     for pid in before:

@@ -1,0 +1,183 @@
+"""Texts that an answer may be copied from, followed along it: the draft that guesses at it, the prompt it quotes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+WIDTH = 16
+"""Most tokens proposed at once."""
+SHORTEST = 2
+LONGEST = 8
+"""Tokens of a suffix that is looked up in a text: no fewer, no more."""
+GUESS = 4
+"""Tokens proposed where the last token said is not the text's, or only it is."""
+PASSAGE = 4
+"""The id of `<|passage|>`, before the mark of every passage in a prompt."""
+MARKS = range(10, 19)
+"""The ids of the citation marks `[1]` to `[9]`."""
+FOREIGN = "\U0010ffff"
+"""Stands for ids that no vocabulary has; they are never proposed."""
+
+
+def written(ids: Sequence[int]) -> str:
+    """The ids as code points, so that to look up a suffix is to search a string: microseconds, no index to build."""
+    try:
+        return "".join(map(chr, ids))
+    except (ValueError, OverflowError):
+        return "".join(chr(each) if 0 <= each < ord(FOREIGN) else FOREIGN for each in ids)
+
+
+class Guide:
+    """A text, and the place in it where the answer is: behind `run` tokens that agree with the last ones said.
+
+    After a mismatch it goes on where the longest suffix of the answer (`LONGEST` down to `SHORTEST` tokens) is found,
+    nearest to where it was; else it takes the mismatch for one token put for another and goes on behind it.
+    """
+
+    __slots__ = ("_at", "_lost", "_swapped", "_text", "run")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = self.run = self._lost = 0
+        self._swapped = False
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether so much agrees that it may propose whatever was wrong before."""
+        return self.run >= LONGEST
+
+    @property
+    def _searched(self) -> int:
+        """How much of the text is looked through."""
+        return len(self._text)
+
+    def follow(self, token: int) -> None:
+        """`token` was said."""
+        expected = ord(self._text[self._at]) if self._at < len(self._text) else None
+        self._at += 1
+        if token == expected:
+            self.run += 1
+            return
+        self._swapped = expected in MARKS and token in MARKS
+        self._lost = 1 if self.run else self._lost + 1
+        self.run = 0
+
+    def realign(self, tail: str) -> None:
+        """Go on behind the longest suffix of `tail`, the last tokens said, where that is longer than what agrees."""
+        if self.run >= LONGEST:
+            return
+        for length in range(min(len(tail), LONGEST), max(self.run, SHORTEST - 1), -1):
+            end = self._nearest(tail[-length:])
+            if end:
+                self._at, self.run = end, length
+                return
+
+    def width(self) -> int:
+        """How many tokens are worth proposing."""
+        if self.run >= GUESS:
+            return WIDTH
+        if self.run:
+            return WIDTH if self._swapped else 2 * GUESS if self.run > 1 else GUESS
+        if self._lost > 1:
+            return 0
+        return WIDTH if self._swapped else GUESS
+
+    def next(self, length: int) -> list[int]:
+        """At most `length` tokens that come next in the text."""
+        return [ord(each) for each in self._text[self._at : self._at + length].partition(FOREIGN)[0]]
+
+    def _nearest(self, words: str) -> int:
+        """Where `words` end, nearest to where it is; 0 where they are not in the text."""
+        until = self._searched
+        before = self._text.rfind(words, 0, min(self._at, until)) + len(words)
+        after = self._text.find(words, max(0, self._at - len(words) + 1), until) + len(words)
+        ends = [end for end in (before, after) if end >= len(words)]
+        return min(ends, key=lambda end: abs(end - self._at), default=0)
+
+
+class DraftGuide(Guide):
+    """A guess at the whole answer: as long as all of it agrees it goes on, however little that is."""
+
+    __slots__ = ("_said",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._said = 0
+
+    def follow(self, token: int) -> None:
+        """See `Guide`."""
+        super().follow(token)
+        self._said += 1
+
+    def realign(self, tail: str) -> None:
+        """See `Guide`."""
+        if self.run != self._said:
+            super().realign(tail)
+
+    def width(self) -> int:
+        """See `Guide`."""
+        return WIDTH if self.run == self._said else super().width()
+
+
+class PromptGuide(Guide):
+    """The prompt and what was said to it. Behind a citation mark it goes on with that passage, up to its end.
+
+    The more agrees, the more it proposes, and nothing by guess: most of a prompt is not said. A text that ends while it
+    is copied repeats itself, as in Lempel and Ziv (1977).
+    """
+
+    __slots__ = ("_anchors", "_ends", "_is_anchored", "_quotes")
+
+    def __init__(self, text: str, *, quotes: bool = False) -> None:
+        """`quotes`: behind a mark the passage comes, and nothing else can."""
+        super().__init__(text)
+        self._quotes = quotes
+        self._is_anchored = False
+        self._anchors: dict[int, int] = {}
+        self._ends: list[int] = []
+        begin = text.find(chr(PASSAGE))
+        while 0 <= begin < len(text) - 1:
+            if (mark := ord(text[begin + 1])) in MARKS:
+                self._anchors[mark] = begin + 2
+                self._ends.append(begin)
+            begin = text.find(chr(PASSAGE), begin + 1)
+        if self._ends:
+            self._ends.append(len(text) - 1)
+
+    @property
+    def is_sure(self) -> bool:
+        """See `Guide`."""
+        return self.run >= LONGEST or self._is_anchored
+
+    @property
+    def _searched(self) -> int:
+        """All but the last token: a suffix shall not be found in its own place."""
+        return len(self._text) - 1
+
+    def follow(self, token: int) -> None:
+        """See `Guide`."""
+        super().follow(token)
+        self._text += written((token,))
+        self._is_anchored = self.run < SHORTEST and token in self._anchors
+        if self._is_anchored:
+            self._at, self.run = self._anchors[token], 1
+
+    def realign(self, tail: str) -> None:
+        """See `Guide`."""
+        if not self._is_anchored:
+            super().realign(tail)
+
+    def width(self) -> int:
+        """See `Guide`."""
+        if self._is_anchored:
+            return WIDTH if self._quotes else 2 * GUESS
+        return min(WIDTH, GUESS * self.run) if self.run >= SHORTEST else 0
+
+    def next(self, length: int) -> list[int]:
+        """See `Guide`."""
+        passed = bisect_right(self._ends, self._at - 1)
+        if passed < len(self._ends):
+            return super().next(min(length, self._ends[passed] - self._at))
+        words = super().next(length)
+        return (words * (length // len(words) + 1))[:length] if words else []
