@@ -29,7 +29,7 @@ test-vllm: vllm
 .models/minilm/manifest.json: infra/models/embedding.py | .venv/.run
 	@$(BIN)/python infra/models/embedding.py --out .models/minilm
 
-.models/lm/manifest.json: infra/models/language_models.py infra/models/export.py $(wildcard infra/models/weights/*/*.safetensors) | .venv/.run
+.models/lm/manifest.json: infra/models/language_models.py infra/models/export.py $(wildcard infra/models/weights/*/*.safetensors infra/models/weights/*/precision.json infra/models/weights/adapters/*/*.safetensors) | .venv/.run
 	@$(BIN)/python infra/models/language_models.py --out .models/lm
 
 .venv/bin/python:
