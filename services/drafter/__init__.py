@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from brokers.base import House
 from brokers.settings import Settings
 from brokers.stage import Handler
-from schemas import Answer, Artefact, Draft, Partial, Question, Retrieved, encode, subjects
+from schemas import (
+    Answer,
+    Artefact,
+    Concession,
+    Draft,
+    Drafted,
+    Escalated,
+    Message,
+    Partial,
+    Question,
+    Retrieved,
+    Rung,
+    encode,
+    subjects,
+)
+from services.deadline import Pace
 from services.dlp import Detector
-from services.drafter.handler import draft
+from services.drafter.handler import draft, rungs_of
 from services.embedding import Embedder
 from services.generation import CausalLM, TokenText, Writer, filled
 from services.places import Places
@@ -53,11 +68,42 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
 
     for tenant in settings.tenants:
         await asyncio.to_thread(shelf.index, tenant)
-    yield partial(
-        draft,
-        read=read,
-        extract=extract,
-        tell=tell,
-        escalate_below=settings.drafter.escalate_below,
-        beyond=frozenset(calibration.beyond),
-    )
+    paces = Paces()
+
+    async def handler(retrieved: Retrieved) -> list[Message]:
+        began_s = time.perf_counter()
+        [made] = await draft(
+            retrieved,
+            read=read,
+            extract=extract,
+            tell=tell,
+            escalate_below=settings.drafter.escalate_below,
+            short_of=paces.short_of,
+            beyond=frozenset(calibration.beyond),
+        )
+        paces.took(retrieved, made, (time.perf_counter() - began_s) * 1000)
+        return [made]
+
+    yield handler
+
+
+class Paces:
+    """How fast the drafter is at each kind of its work."""
+
+    def __init__(self) -> None:
+        rungs: dict[Rung, float] = {"full": 0.0, "smaller_k": 0.0, "no_race": 0.0, "edge_only": 0.0}
+        self._reading = Pace("drafter", rungs, time.time)
+        self._extracting = Pace("drafter", {"full": 0.0}, time.time)
+
+    def short_of(self, retrieved: Retrieved, rungs: frozenset[Rung]) -> Concession | None:
+        """What has to be given up, of these rungs."""
+        return self._of(retrieved).short_of(retrieved, rungs)
+
+    def took(self, retrieved: Retrieved, made: Drafted | Escalated, worked_ms: float) -> None:
+        """Learn from what was made; work that an earlier stage had called off says nothing."""
+        pace, rungs = self._of(retrieved), rungs_of(retrieved)
+        if rungs and pace.rung(retrieved, rungs) != "abstain":
+            pace.took(pace.rung(made, rungs), worked_ms)
+
+    def _of(self, retrieved: Retrieved) -> Pace:
+        return self._extracting if retrieved.question.workload == "extract" else self._reading

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from schemas import (
     Answer,
     Artefact,
     Citation,
+    Concession,
     Draft,
     Drafted,
     Escalated,
@@ -27,7 +29,7 @@ from schemas import (
     encode,
 )
 from services import drafter, retriever
-from services.drafter.handler import draft
+from services.drafter.handler import ShortOf, draft, rungs_of
 from services.generation import TokenText
 from tests.services.desks import plan, prepared, retrieved, routed
 
@@ -41,10 +43,17 @@ GUESS = Draft(ids=(10, 77, 2), tokenizer="0a1b2c3d4e5f", drafter="lookup")
 
 
 async def decide(
-    confidence: float, fact: Retrieved, *, told: list[Partial] | None = None, guess: Draft | None = GUESS
-) -> object:
-    async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
+    confidence: float,
+    fact: Retrieved,
+    *,
+    told: list[Partial] | None = None,
+    guess: Draft | None = GUESS,
+    short_of: ShortOf = lambda *_: None,
+    found: list[Retrieved] | None = None,
+) -> Drafted | Escalated:
+    async def read(given: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
+        (found if found is not None else []).append(given)
         return Answer(text="x", confidence=confidence, citations=(cited,)), (MODEL, DOCUMENT), guess
 
     async def tell(partial: Partial) -> None:
@@ -54,7 +63,13 @@ async def decide(
         return Answer(text="{}", format="json")
 
     (outcome,) = await draft(
-        fact, read=read, extract=extract, tell=tell, escalate_below=0.6, beyond=frozenset({"weather"})
+        fact,
+        read=read,
+        extract=extract,
+        tell=tell,
+        escalate_below=0.6,
+        short_of=short_of,
+        beyond=frozenset({"weather"}),
     )
     return outcome
 
@@ -214,3 +229,42 @@ async def test_a_draft_that_would_carry_personal_data_stays_at_the_site(fee: str
     assert isinstance(outcome, Escalated)
     assert (outcome.draft is not None) is leaves
     assert b"7946" not in encode(outcome)
+
+
+HELD = msgspec.structs.replace(plan(), shares_ms={"drafter": 100.0, "cloud-verifier": 800.0, "publisher": 100.0})
+
+
+@pytest.mark.parametrize("workload", ["assist", "extract"])
+async def test_an_opened_drafter_neither_drafts_nor_asks_once_the_time_is_up_and_says_so(workload: str) -> None:
+    late = retrieved("What does a banker's draft cost?", plan_=HELD, workload=workload, schema="{}")
+    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
+        (outcome,) = await answer(late)
+    assert isinstance(outcome, Drafted)
+    assert outcome.answer == Answer(text="")
+    assert [(made.stage, made.rung) for made in outcome.concessions] == [("drafter", "abstain")]
+
+
+def test_reading_and_extracting_are_learned_apart_and_from_done_work_only() -> None:
+    now_ms = int(time.time() * 1000)
+    asked = retrieved("q", plan_=HELD, asked_at_ms=now_ms, deadline_at_ms=now_ms + 60_000)
+    filling = msgspec.structs.replace(
+        asked, question=msgspec.structs.replace(asked.question, workload="extract", schema="{}")
+    )
+    paces = drafter.Paces()
+
+    def conceded(fact: Retrieved) -> str:
+        found = paces.short_of(fact, rungs_of(fact))
+        return "" if found is None else found.rung
+
+    def took(fact: Retrieved, worked_ms: float) -> None:
+        paces.took(
+            fact, fact.followed_by(Drafted, question=fact.question, plan=fact.plan, answer=Answer(text="x")), worked_ms
+        )
+
+    called_off = Concession("router", "abstain", 0.0, 1.0)
+    took(msgspec.structs.replace(asked, concessions=(called_off,)), 1e6)
+    assert (conceded(asked), conceded(filling)) == ("", "")
+    took(asked, 1e6)
+    assert (conceded(asked), conceded(filling)) == ("smaller_k", "")
+    took(filling, 1e6)
+    assert conceded(filling) == "abstain"
