@@ -25,6 +25,7 @@ from schemas.question import (
     Concession,
     Decision,
     Draft,
+    Format,
     Mode,
     Outcome,
     Passage,
@@ -37,7 +38,7 @@ from schemas.question import (
     Where,
     Workload,
 )
-from schemas.tokens import Cursor, Delta, Partial, Resume, State
+from schemas.tokens import Committed, Cursor, Delta, Evidence, Partial, Resume, State
 from schemas.verdicts import Later, Reject
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Check",
     "Citation",
     "CloudState",
+    "Committed",
     "Concession",
     "Cursor",
     "Decision",
@@ -56,7 +58,9 @@ __all__ = [
     "Draft",
     "Drafted",
     "Escalated",
+    "Evidence",
     "Fact",
+    "Format",
     "Later",
     "Message",
     "Mode",

@@ -23,6 +23,7 @@ from schemas import (
     Draft,
     Drafted,
     Escalated,
+    Evidence,
     Message,
     Partial,
     Passage,
@@ -209,6 +210,22 @@ SINCE: tuple[Message, ...] = (
         reason="low_confidence",
         edge_confidence=0.25,
         draft=Draft(ids=(10, 512, 77), tokenizer="0a1b2c3d4e5f", drafter="lookup"),
+    ),
+    Delta(
+        rid="Req_1-a",
+        tenant="kiosk",
+        state="committed",
+        text='{"fee": 0}',
+        format="json",
+        evidence=Evidence(citations=(CITATION,), checks=CHECKS, confidence=0.625, lineage=LINEAGE),
+        is_whole=True,
+    ),
+    Published(
+        **WHOSE,
+        outcome="answered",
+        text="Eine Überweisung ist kostenlos.",
+        reason="cloud_unreachable",
+        receipt=msgspec.structs.replace(RECEIPT, finished_by="edge", is_cut=True, committed_chars=31, retractions=1),
     ),
 )
 """What older types have learned to say since their golden files were written."""
