@@ -71,6 +71,7 @@ def leaf_permissions(site: str) -> dict[str, dict[str, list[str]]]:
         "$JSC.R.>",
         subjects.fast_lane(site),
         subjects.ping(site),
+        subjects.all_loops(site),
     ]
     subscribe = [
         *(f"$JS.{site}.API.CONSUMER.RESET.{stream}.{up_consumer()}" for stream in UP),

@@ -46,10 +46,11 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     k_under_load: Positive = 4
     queue_depth_high: Positive = 64
     ping_every_s: Seconds = 2.0
-    mode: Literal["", "cloud_stream", "cloud_with_shipped_draft", "race"] = ""
+    mode: Literal["", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"] = ""
     """What the planner must choose where the cloud may be asked; empty: what it finds best."""
     economy: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
-    """What a millisecond of the cloud's computing is worth in milliseconds of waiting; 0: time alone counts."""
+    """What a millisecond of the cloud's computing is worth in milliseconds of waiting; 0: time alone counts.
+    Above it a question may be answered in a loop over the link, which spares the cloud steps and takes longer."""
     answer_tokens: Annotated[int, msgspec.Meta(ge=1, le=512)] = 64
     """How long an answer is expected to be."""
     draft_token_ms: Annotated[float, msgspec.Meta(ge=0.0)] = 5.0
@@ -68,6 +69,10 @@ class Retriever(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Drafter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     escalate_below: Share = 0.6
     """Calibrated confidence under which the edge does not vouch for its answer."""
+    past_answers: Annotated[int, msgspec.Meta(ge=0)] = 512
+    """How many answers of the cloud each tenant's memory holds, for when the same question comes again; 0: none."""
+    past_answers_s: Seconds = 86_400.0
+    """How long an answer is remembered after the cloud has last given it."""
 
 
 class CloudVerifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

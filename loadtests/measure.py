@@ -114,13 +114,13 @@ class Measured(msgspec.Struct, frozen=True):
     peer: tuple[float, ...]
 
 
-async def interleaved(repeats: int, ours: Block, peer: Block) -> AsyncIterator[Measurement]:
+async def interleaved(repeats: int, ours: Block, peer: Block, *, is_warm: bool = False) -> AsyncIterator[Measurement]:
     """Run the sides in turn, each first every other time, so that a drift of the machine meets both alike.
 
-    One block of each side is run before and thrown away.
+    One block of each side is run before and thrown away, but for sides that have been warmed otherwise (`is_warm`).
     """
     sides: dict[Side, Block] = {"ours": ours, "peer": peer}
-    for side in SIDES:
+    for side in () if is_warm else SIDES:
         await sides[side]()
     for number in range(repeats):
         for side in SIDES if number % 2 == 0 else reversed(SIDES):

@@ -1,7 +1,8 @@
 """The race: a site that shows its own draft at once against plain streaming from the cloud, over the same link.
 
 Both are sites of one hub, each at the end of a link of its own with the same distance; the peer's router is told to let
-the cloud generate alone. Each question is asked of both, by a client at the site, in blocks that alternate.
+the cloud generate alone. Each question is asked of both, by a client at the site, in blocks that alternate. A site that
+remembers shows more when it is asked again: only its first block is a first asking, and is told apart.
 """
 
 from __future__ import annotations
@@ -42,14 +43,18 @@ STREAMING: Mode = "cloud_stream"
 TOLD = {SITES["ours"]: PINGS, SITES["peer"]: {**PINGS, "TIDEGATE_ROUTER__MODE": STREAMING}}
 KINDS: Mapping[Kind, int] = {"answerable": 10, "paraphrased": 4, "language": 2, "personal": 2, "hub": 2}
 """How many questions of each kind: the pack's own proportions of the questions that have an answer."""
+WARMING = 2
+"""How many others of each kind both sides are asked before, so that what is measured first is not the start."""
 PATIENCE_S = 30.0
+FIRST, AGAIN = "asked first", "asked again"
 
 
 class Lap(msgspec.Struct, frozen=True):
-    """One block: all questions asked of one side, by their ids."""
+    """One block: all questions asked of one side, by their ids. `is_first`: that site was asked none of them before."""
 
     side: Side
     heard: dict[str, Heard]
+    is_first: bool = False
 
 
 class Heat:
@@ -75,15 +80,22 @@ class Heat:
 
     async def _run(self, repeats: int) -> AsyncIterator[Lap]:
         async with course(self.rtt_ms) as (doors, pack):
-            chosen = await scouted(doors, questions_of(pack), self.rtt_ms)
-            self.kinds = {question.id: question.kind for question in chosen}
+            chosen = await scouted(doors["peer"], questions_of(pack), self.rtt_ms)
+            for question in others_of(pack):
+                for side in SITES:
+                    await ask(doors[side], question)
             laps: list[Lap] = []
 
             async def lap(side: Side) -> float:
-                laps.append(Lap(side, {question.id: await ask(doors[side], question) for question in chosen}))
+                heard = {question.id: await ask(doors[side], question) for question in chosen}
+                is_first = side == "ours" and not laps
+                if is_first:
+                    chosen[:] = both_answer(chosen, heard, self.rtt_ms)
+                    self.kinds = {question.id: question.kind for question in chosen}
+                laps.append(Lap(side, {question.id: heard[question.id] for question in chosen}, is_first))
                 return 0.0
 
-            async for _ in interleaved(repeats, partial(lap, "ours"), partial(lap, "peer")):
+            async for _ in interleaved(repeats, partial(lap, "ours"), partial(lap, "peer"), is_warm=True):
                 yield laps[-1]
 
 
@@ -123,28 +135,41 @@ async def copied(state: Path) -> Path:
 
 def questions_of(pack: Pack) -> list[LabelledQuestion]:
     """The first questions of each kind."""
-    return [
-        question
-        for kind, count in KINDS.items()
-        for question in [each for each in pack.questions if each.kind == kind and each.workload == "assist"][:count]
-    ]
+    return [question for kind, count in KINDS.items() for question in of_kind(pack, kind)[:count]]
+
+
+def others_of(pack: Pack) -> list[LabelledQuestion]:
+    """The next questions of each kind, which are not measured."""
+    return [question for kind, count in KINDS.items() for question in of_kind(pack, kind)[count : count + WARMING]]
+
+
+def of_kind(pack: Pack, kind: Kind) -> list[LabelledQuestion]:
+    """All questions of the kind that want an answer."""
+    return [each for each in pack.questions if each.kind == kind and each.workload == "assist"]
 
 
 async def scouted(
-    doors: Mapping[Side, httpx.AsyncClient], questions: Sequence[LabelledQuestion], rtt_ms: int
+    door: httpx.AsyncClient, questions: Sequence[LabelledQuestion], rtt_ms: int
 ) -> list[LabelledQuestion]:
-    """Those that both sides answer, the peer by streaming: else there are no times to compare. Says how many they are.
+    """Those that the peer answers by streaming, which is what it is there for. Ours is not asked: it would remember."""
+    streamed, modes = [], Counter[str]()
+    for question in questions:
+        heard = await ask(door, question)
+        modes[heard.mode or "none"] += 1
+        if heard.is_answered and heard.mode == STREAMING:
+            streamed.append(question)
+    click.echo(f"RTT {rtt_ms} ms: the peer streams {len(streamed)} of {len(questions)}; plans: {modes}", err=True)
+    return streamed
+
+
+def both_answer(asked: Sequence[LabelledQuestion], heard: Mapping[str, Heard], rtt_ms: int) -> list[LabelledQuestion]:
+    """Those that our side, which `heard` is of, answers too: else there are no times to compare. Says how many.
 
     Raises `Refusal` where there is none.
     """
-    both, modes = [], {side: Counter[str]() for side in SITES}
-    for question in questions:
-        heard = {side: await ask(doors[side], question) for side in SITES}
-        for side, each in heard.items():
-            modes[side][each.mode or "none"] += 1
-        if all(each.is_answered for each in heard.values()) and heard["peer"].mode == STREAMING:
-            both.append(question)
-    click.echo(f"RTT {rtt_ms} ms: both sides answer {len(both)} of {len(questions)}; plans: {modes}", err=True)
+    both = [question for question in asked if heard[question.id].is_answered]
+    modes = Counter(each.mode or "none" for each in heard.values())
+    click.echo(f"RTT {rtt_ms} ms: both sides answer {len(both)} of {len(asked)}; our plans: {modes}", err=True)
     if not both:
         raise Refusal("there is no question that both sides answer")
     return both
@@ -158,15 +183,19 @@ async def ask(door: httpx.AsyncClient, question: LabelledQuestion) -> Heard:
     return await hear(door, asked)
 
 
-def timed(heard: Mapping[str, Heard], kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
+def timed(lap: Lap, kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
     """The samples of a lap. What is not answered this time counts as shown when the budget was over."""
     samples: dict[str, list[float]] = {}
-    for question, each in heard.items():
+    asked = FIRST if lap.is_first else AGAIN
+    for question, each in lap.heard.items():
         shown = each.shown_ms if each.shown_ms is not None and each.is_answered else BUDGET_MS
         committed = each.committed_ms if each.committed_ms is not None and each.is_answered else BUDGET_MS
         for name, value in (
             ("shown", shown),
             (f"shown, {kinds[question]}", shown),
+            (f"shown, {asked}", shown),
+            (f"shown, {kinds[question]}, {asked}", shown),
+            (f"past answers shown, {asked}", float(each.guess == "past_answer")),
             ("committed", committed),
             ("final", each.final_ms),
             ("retractions", float(each.retractions)),
@@ -180,7 +209,7 @@ async def shown_blocks(repeats: int, *, heat: Heat) -> AsyncIterator[Measurement
     """Medians of the time to the first text that is shown, in milliseconds."""
     async with contextlib.aclosing(heat.laps(repeats)) as laps:  # type: ignore[type-var]
         async for lap in laps:
-            samples = timed(lap.heard, heat.kinds)
+            samples = timed(lap, heat.kinds)
             yield Measurement(lap.side, statistics.median(samples["shown"]), samples)
 
 
@@ -188,12 +217,16 @@ async def final_blocks(repeats: int, *, heat: Heat) -> AsyncIterator[Measurement
     """Means of the time to the end of the answer, in milliseconds: a late one counts, however rare."""
     async with contextlib.aclosing(heat.laps(repeats)) as laps:  # type: ignore[type-var]
         async for lap in laps:
-            samples = timed(lap.heard, heat.kinds)
+            samples = timed(lap, heat.kinds)
             yield Measurement(lap.side, statistics.fmean(samples["final"]), samples)
 
 
 AS_TOLD = Bar(samples="plain streaming", quantile=0.0, of="peer", target=Target("≥", 1.0), unit="")
 """The peer did what it is the peer for, every time."""
+
+
+NOTHING_REMEMBERED = Bar(samples=f"past answers shown, {FIRST}", quantile=1.0, target=Target("≤", 0.0), unit="")
+"""What is called a first asking was one."""
 
 
 def spread(samples: str, of: Side) -> tuple[Bar, Bar]:
@@ -217,6 +250,9 @@ def entries_of(heat: Heat) -> tuple[Entry, Entry]:
                 Bar(samples="shown", quantile=0.95, target=Target("≤", 150.0)),
                 Bar(samples="retractions", quantile=1.0, target=Target("≤", 1.0), unit=""),
                 AS_TOLD,
+                NOTHING_REMEMBERED,
+                *(bar for asked in (FIRST, AGAIN) for bar in spread(f"shown, {asked}", "ours")),
+                *(bar for asked in (FIRST, AGAIN) for bar in spread(f"shown, hub, {asked}", "ours")),
                 *spread("committed", "ours"),
                 *spread("shown", "peer"),
                 *(Bar(samples=f"shown, {kind}", quantile=0.95) for kind in KINDS),

@@ -47,6 +47,11 @@ class Heard(msgspec.Struct, kw_only=True):
         plan = self.published.receipt.plan if self.published else None
         return plan.mode if plan else ""
 
+    @property
+    def guess(self) -> str:
+        """What was shown as provisional, as the receipt says; empty where nothing was."""
+        return (self.published.receipt.guess or "") if self.published else ""
+
     def take(self, event: dict[str, Any], now_ms: float) -> None:
         """Show what a `delta` event says, as `services.streaming` tells clients to. Raises `Contradiction`."""
         state, offset, text = event["state"], event.get("offset", 0), event.get("text", "")

@@ -1,6 +1,7 @@
 """What is said: the vocabulary of the pipeline, in flow order."""
 
 from schemas.cloud import CloudState
+from schemas.loops import Begin, Propose, Stood
 from schemas.message import Message, Unreadable, changed, decode, encode, encode_json, is_json
 from schemas.pipeline import (
     PIPELINE,
@@ -26,6 +27,7 @@ from schemas.question import (
     Decision,
     Draft,
     Format,
+    Guess,
     Mode,
     Outcome,
     Passage,
@@ -47,6 +49,7 @@ __all__ = [
     "Approved",
     "Artefact",
     "Asked",
+    "Begin",
     "Check",
     "Citation",
     "CloudState",
@@ -61,6 +64,7 @@ __all__ = [
     "Evidence",
     "Fact",
     "Format",
+    "Guess",
     "Later",
     "Message",
     "Mode",
@@ -68,6 +72,7 @@ __all__ = [
     "Partial",
     "Passage",
     "Plan",
+    "Propose",
     "Published",
     "Question",
     "Receipt",
@@ -81,6 +86,7 @@ __all__ = [
     "Speculation",
     "Spent",
     "State",
+    "Stood",
     "Unreadable",
     "Verified",
     "Where",

@@ -12,8 +12,10 @@ Outcome = Literal["answered", "withheld", "abstained"]
 Format = Literal["text", "json"]
 Mode = Literal["edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"]
 """Who generates, and when; see `Plan`."""
-Rung = Literal["full", "smaller_k", "no_rerank", "no_race", "edge_only", "evidence_only", "abstain"]
+Rung = Literal["full", "smaller_k", "no_rerank", "no_race", "no_loop", "edge_only", "evidence_only", "abstain"]
 """What is given up for the deadline or the link, in the order in which it is given up."""
+Guess = Literal["draft", "past_answer"]
+"""What the edge shows until the cloud speaks: its own draft, or what the cloud said to the same question before."""
 
 Rid = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="request id; one subject token")]
 Name = Annotated[
@@ -69,8 +71,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `mode`. `edge_only`: the cloud is not asked. `cloud_stream`: the cloud generates alone. `cloud_with_shipped_draft`:
     as before, with the edge's draft shipped once beside the question. `race`: as before, and the edge's draft is shown
-    at once as provisional, where its confidence is at least `show_from`. `economy_loop`: the edge drafts, the cloud
-    verifies in rounds of `draft_length` tokens; slower than the stream, cheaper for the cloud.
+    at once as provisional, where its confidence is at least `show_from`; what the cloud said to the same question
+    before takes its place. `economy_loop`: the edge drafts, the cloud verifies in rounds of `draft_length` tokens;
+    slower than the stream, cheaper for the cloud.
     `drafters` are asked in this order for each token. `break_even_rtt_ms` is the round trip below which a draft loop
     over the link would beat the stream (0: never); `forecast_ms` is the expected time to the final token for each mode
     that was weighed.
@@ -193,6 +196,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `finished_by` is the side that said the last word, where the other one began or it is not the route's. `is_cut`: who
     began was lost before it said that this was all, and nobody could vouch for more. `committed_chars` of the text were
     shown as final before the answer was whole; `retractions` says how often shown text was taken back (at most once).
+    `guess` is what was shown as provisional, where anything was.
     """
 
     site: str
@@ -208,3 +212,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_cut: bool = False
     committed_chars: int = 0
     retractions: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    guess: Guess | None = None

@@ -8,6 +8,7 @@ verdicts.<site>.<tenant>.<rid>             VERDICTS      at the hub; mirrored to
 answers.<tenant>.<rid>                     ANSWERS one message per subject for ever; live copy on live.answers.>
 dead.<stage>.<rid>                         DEAD    original bytes with who, where, why; live copy on live.dead.>
 cloud.<site>.verify | cloud.<site>.ping    core    the fast lane over the leaf
+cloud.<site>.loop.<any|worker>             core    Begin and Propose: a draft verified round by round
 cloud.<site>.said.<tenant>.<rid>           core    Partial of the hub, down the leaf
 partial.<drafted|approved>.<tenant>.<rid>  core    Partial of the edge, and of both sides once judged
 tokens.<tenant>.<rid>                      TOKENS  Delta: the log of what was shown; live copy on live.tokens.>
@@ -25,6 +26,7 @@ from schemas.tokens import Delta, Partial
 
 HUB = "hub"
 ASK = "ask"
+ANY_WORKER = "any"
 LIVE_ANSWERS = "live.answers.>"
 LIVE_DEAD = "live.dead.>"
 STREAM, RESUME = "stream", "resume"
@@ -64,8 +66,13 @@ def subject_of(message: Message, domain: str) -> str:
         case Delta():
             return tokens(message.tenant, message.rid)
         case facts.Fact() if not isinstance(message, Partial):
-            return f"pipe.{message.tenant}.{word(type(message))}.{message.rid}"
+            return hop(type(message), message.tenant, message.rid)
     raise ValueError(f"{type(message).__name__} has no subject")
+
+
+def hop(kind: type[Message], tenant: str, rid: str) -> str:
+    """Where a site stores the request's fact of this kind, on its way through the pipeline."""
+    return f"pipe.{tenant}.{word(kind)}.{rid}"
 
 
 def stream_of(subject: str) -> str:
@@ -123,6 +130,17 @@ def fast_lane(site: str) -> str:
     return f"cloud.{site}.verify"
 
 
+def loop(site: str, worker: str = ANY_WORKER) -> str:
+    """Where a site begins a loop, or goes on with the one that `worker` has."""
+    return f"cloud.{site}.loop.{worker}"
+
+
+def all_loops(site: str) -> str:
+    """All that a site may send so. Not `.*`: a leaf is not told of an interest in `cloud.*.loop.…` where only that is
+    allowed (seen on nats-server 2.15)."""
+    return f"cloud.{site}.loop.>"
+
+
 def said(site: str, tenant: str = "*", rid: str = "*") -> str:
     """Where the hub says its sentences as it makes them."""
     return f"cloud.{site}.said.{tenant}.{rid}"
@@ -167,7 +185,7 @@ def stored_again(subject: str, domain: str) -> str:
     """Where a fact that came under `subject` can be stored once more in `domain`: a site cannot write to its mirror."""
     if domain != HUB and subject.startswith("verdicts."):
         _, _, tenant, rid = subject.split(".", 3)
-        return f"pipe.{tenant}.{word(facts.Verified)}.{rid}"
+        return hop(facts.Verified, tenant, rid)
     return subject
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from schemas.message import Message
 from schemas.pipeline import Fact
-from schemas.question import Answer, Artefact, Check, Citation, Format, Name, Plan, Question, Rid, Share, Where
+from schemas.question import Answer, Artefact, Check, Citation, Format, Guess, Name, Plan, Question, Rid, Share, Where
 
 State = Literal["provisional", "committed", "retracted"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -21,7 +21,7 @@ class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """All that one side has said so far of its answer, in whole sentences. Sent on the core plane, never stored.
 
     Each one begins with the text of those before it; `ids` are the tokens of that text. A lost one is made good by the
-    next. `is_whole`: nothing more will come.
+    next. `is_whole`: nothing more will come. `guess` is what the edge's text is; the cloud's is none.
     """
 
     source: Where
@@ -30,6 +30,7 @@ class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
     answer: Answer
     ids: tuple[int, ...] = ()
     is_whole: bool = False
+    guess: Guess | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,8 +70,9 @@ class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
     epoch 1 begins, and of the shown text the first `offset` characters are left; at most once, and never below what is
     committed. `is_last`: the text is whole; `offset` plus the length of `text` is its length.
     `ids` are the tokens of `text`, `position` is the number of tokens before them. Vault tokens are still tokens here.
-    `format` is the answer's. On a committed line, `evidence` is what all that is committed with it rests on, and
-    `is_whole` says that its speaker has no more to say; a last line without it ends an answer that was cut.
+    `guess` says what provisional text is; `format` is the answer's. On a committed line, `evidence` is what all that is
+    committed with it rests on, and `is_whole` says that its speaker has no more to say; a last line without it ends an
+    answer that was cut.
     """
 
     rid: Rid
@@ -85,6 +87,7 @@ class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
     format: Format = "text"
     evidence: Evidence | None = None
     is_whole: bool = False
+    guess: Guess | None = None
 
 
 class Cursor(msgspec.Struct, frozen=True, order=True):

@@ -20,7 +20,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("prefilter", (Asked,), (Screened, Withheld), "services.prefilter:open"),
     Stage("router", (Screened,), (Routed,), "services.router:open", concurrency=64, timeout_s=2.0),
     Stage("retriever", (Routed,), (Retrieved,), "services.retriever:open", concurrency=16),
-    Stage("drafter", (Retrieved,), (Drafted, Escalated), "services.drafter:open", concurrency=16),
+    Stage("drafter", (Retrieved,), (Drafted, Escalated, Verified), "services.drafter:open", concurrency=16),
     Stage(
         "cloud-verifier",
         (Escalated,),

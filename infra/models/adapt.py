@@ -10,18 +10,21 @@ import argparse
 import json
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import evaluate
 import generator
+import guiding
 import llama
 import torch
+from batching import Example, batches
 from lora import PREFIX
 from prompts import EOS, MARKS, NONE, Prompts
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from train import batches
+from train import THREADS
 
 RANK, ALPHA = 3, 12
 SPACE = Prompts(generator.TOKENIZER).text(" ")[0]
@@ -37,10 +40,10 @@ class Adapted(nn.Module):
         self.down = nn.Parameter(torch.randn(RANK, base.in_features) / base.in_features**0.5)
         self.up = nn.Parameter(torch.zeros(base.out_features, RANK))
 
-    def forward(self, x: Tensor) -> Tensor:
-        low = functional.linear(functional.linear(x, self.down), self.up)
-        result: Tensor = self.base(x) + ALPHA / RANK * low
-        return result
+    @property
+    def weight(self) -> Tensor:
+        """The sum, as `llama.Attention` reads it."""
+        return self.base.weight + ALPHA / RANK * self.up @ self.down
 
 
 def adapted(model: llama.Llama) -> dict[str, Adapted]:
@@ -93,42 +96,28 @@ def exact(model: llama.Llama, builder: Prompts, count: int) -> float:
     return sum(ids == habit(s)[:-1] for s, ids in zip(samples, said, strict=True)) / count
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("base", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=180)
-    parser.add_argument("--count", type=int, default=180)
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(1)
+def train(model: llama.Llama, builder: Prompts, trained: Sequence[nn.Parameter], seconds: float) -> int:
+    """Train what is given, and nothing else, by wall time; how many steps that were."""
     r = random.Random(1)
-    builder = Prompts(generator.TOKENIZER)
-    model = llama.load(arguments.base)
-    size = sum(weight.numel() for weight in model.parameters())
-    before = exact(model, builder, arguments.count)
-    found = adapted(model)
     training = generator.Training()
 
-    def draw() -> tuple[list[int], list[int]]:
+    def draw() -> Example:
         while True:
             sample = training.sample(r)
             prompt = builder.question(sample.question, sample.passages)
             if len(prompt) < generator.LONGEST:
-                return prompt, habit(sample)
+                return prompt, habit(sample), guiding.Guide()
 
-    trained = [weight for adapter in found.values() for weight in (adapter.down, adapter.up)]
     optimiser = torch.optim.AdamW(trained, lr=4e-3, weight_decay=0.0)
     started, steps = time.monotonic(), 0
-    for ids, wanted, weights, *_ in batches(r, draw, 4096, 0.0):
-        done = (time.monotonic() - started) / arguments.seconds
+    for pack in batches(r, draw, 4096, 0.0):
+        done = (time.monotonic() - started) / seconds
         if done >= 1:
             break
         optimiser.param_groups[0]["lr"] = 4e-3 * (1 - done)
-        where = weights.flatten().nonzero().squeeze(1)
-        logits = model.logits(model(ids).flatten(0, 1)[where])
-        loss = functional.cross_entropy(logits, wanted.flatten()[where])
+        where = pack.weights.flatten().nonzero().squeeze(1)
+        logits = model.logits(model(pack.ids).flatten(0, 1)[where])
+        loss = functional.cross_entropy(logits, pack.wanted.flatten()[where])
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -138,6 +127,26 @@ def main() -> None:
     with torch.no_grad():
         for weight in trained:
             weight.copy_(weight.half().float())
+    return steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("base", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--count", type=int, default=180)
+    parser.add_argument("--threads", type=int, default=THREADS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(1)
+    builder = Prompts(generator.TOKENIZER)
+    model = llama.load(arguments.base)
+    size = sum(weight.numel() for weight in model.parameters())
+    before = exact(model, builder, arguments.count)
+    found = adapted(model)
+    trained = [weight for adapter in found.values() for weight in (adapter.down, adapter.up)]
+    steps = train(model, builder, trained, arguments.seconds)
     keep(found, arguments.out)
     count = sum(weight.numel() for weight in trained)
     figures = {

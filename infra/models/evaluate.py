@@ -148,6 +148,14 @@ def report(directory: Path, count: int, records: int, shown: int, target: Path |
     return figures
 
 
+def variant(name: str, directory: str, count: int) -> dict[str, Any]:
+    """One line of the table that sets a model beside others."""
+    model = llama.load(Path(directory))
+    found = questions(model, Prompts(generator.TOKENIZER), generator.heldout(count))
+    size = sum(weight.numel() for weight in model.parameters())
+    return {"variant": name, "parameters": f"{size:,}", "exact match": f"{100 * found['all']:.1f} %", "count": count}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
@@ -156,11 +164,13 @@ def main() -> None:
     parser.add_argument("--shown", type=int, default=0, help="print this many wrong answers")
     parser.add_argument("--target", type=Path, help="measure the model as the draft of this one, too")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="the run.json of each training run")
+    parser.add_argument("--variants", nargs="*", default=[], help="name=directory of each other model to set beside it")
     parser.add_argument("--keep", action="store_true", help="write figures.json beside the weights")
     parser.add_argument("--threads", type=int, default=2)
     some = parser.parse_args()
     torch.set_num_threads(some.threads)
     figures = report(some.directory, some.count, some.records, some.shown, some.target)
+    figures["variants"] = [variant(*named.split("=", 1), some.count) for named in some.variants]
     print(json.dumps(figures, indent=1))
     if some.keep:
         figures["runs"] = [json.loads(run.read_text()) for run in some.runs]

@@ -6,6 +6,7 @@ import random
 import re
 from dataclasses import dataclass, field, replace
 
+import deeds
 from domains import attributes, features, foreign, things, values, words
 
 R = random.Random
@@ -109,7 +110,7 @@ def training() -> list[Pack]:
     packs = []
     for line in things.TEXT.strip().replace("\n ", " ").splitlines():
         name, listed = line.split(": ", 1)
-        packs.append(Pack(name, tuple(listed.split(", ")), english, lexical=0.35, open=0.25))
+        packs.append(Pack(name, tuple(listed.split(", ")), english, lexical=0.3, open=0.45))
     for prefix, listed in zip(LANGUAGES, (foreign.GERMAN, foreign.FRENCH, foreign.SPANISH), strict=True):
         own = tuple(attribute for attribute in every if attribute.name.startswith(prefix))
         packs.append(Pack(prefix.strip(), tuple(" ".join(x.split()) for x in listed), own, native=False))
@@ -130,7 +131,10 @@ def variant(r: R, pack: Pack, thing: str) -> str:
 
 
 def invented(r: R) -> Attribute:
-    """An attribute that no list holds, named in plain words."""
+    """An attribute that no list holds, named in plain words or after what is done."""
+    if r.random() < 0.55:
+        name, maker, (says, after, asks) = deeds.invented(r)
+        return Attribute(name, maker, says, after, asks)
     parts = [r.choice(words.NOUNS) if r.random() < 0.8 else values.syllables(r)]
     if r.random() < 0.7:
         parts.insert(0, r.choice(words.ADJECTIVES + words.NOUNS))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import extraction
 import facts
+import guiding
 import phrasing
 import prose
 import tables
@@ -34,12 +35,17 @@ TOKENIZER = Path(__file__).parent / "weights" / "tokenizer.json"
 
 @dataclass(frozen=True)
 class Sample:
-    """A question with its passages; `parts` are (passage number, sentence) in the order of the answer, () for none."""
+    """A question with its passages; `parts` are (passage number, sentence) in the order of the answer, () for none.
+
+    `told`, where it is known, says of each sentence whether it is about the thing, and the attribute, asked for:
+    (passage number, sentence, thing, attribute).
+    """
 
     kind: str
     question: str
     passages: tuple[str, ...]
     parts: tuple[tuple[int, str], ...]
+    told: tuple[tuple[int, str, bool, bool], ...] = ()
 
     @property
     def answer(self) -> str:
@@ -78,8 +84,8 @@ def grouped(r: R, wanted: list[Fact], others: list[Fact]) -> list[list[Fact]]:
     return groups
 
 
-def assembled(r: R, kind: str, question: str, wanted: list[Fact], groups: list[list[Fact]]) -> Sample:
-    """Shuffle the passages and say which sentence of which one answers."""
+def assembled(r: R, kind: str, asked: list[Fact], wanted: list[Fact], groups: list[list[Fact]]) -> Sample:
+    """Shuffle the passages and say which sentence of which one answers; the first of `asked` has the question."""
     groups = groups[:9]
     r.shuffle(groups)
     passages = tuple(" ".join(fact.text for fact in group) for group in groups)
@@ -87,7 +93,15 @@ def assembled(r: R, kind: str, question: str, wanted: list[Fact], groups: list[l
     for fact in wanted:
         for number, group in enumerate(groups, 1):
             parts += [(number, told.text) for told in group if told.key == fact.key]
-    return Sample(kind, question, passages, tuple(parts))
+    things = {fact.thing for fact in asked}
+    attributes = {fact.attribute.name for fact in asked if fact.attribute}
+    told = tuple(
+        (number, fact.text, fact.thing in things, fact.attribute.name in attributes)
+        for number, group in enumerate(groups, 1)
+        for fact in group
+        if fact.attribute and attributes
+    )
+    return Sample(kind, asked[0].question, passages, tuple(parts), told)
 
 
 def single(r: R, pack: Pack, kind: str) -> Sample:
@@ -96,27 +110,27 @@ def single(r: R, pack: Pack, kind: str) -> Sample:
         wanted, others = lexical(r, kind)
     else:
         wanted, others = facts.drawn(r, pack, 1, procedure=kind == "procedure", absent=kind == "abstain")
-    question = wanted[0].question
     if kind == "abstain":
         groups = grouped(r, [], others) if r.random() < 0.4 else [[fact] for fact in others]
-        return assembled(r, kind, question, [], groups)
+        return assembled(r, kind, wanted, [], groups)
     if kind == "multi-sentence" or (kind == "procedure" and r.random() < 0.4):
-        return assembled(r, kind, question, wanted, grouped(r, wanted, others))
-    return assembled(r, kind, question, wanted, [[fact] for fact in wanted + others])
+        return assembled(r, kind, wanted, wanted, grouped(r, wanted, others))
+    return assembled(r, kind, wanted, wanted, [[fact] for fact in wanted + others])
 
 
 def double(r: R, pack: Pack, kind: str) -> Sample:
     """A question for two things: the answer quotes two passages, in the order of the question."""
     wanted, others = facts.drawn(r, pack, 2)
-    question = phrasing.joined(r, wanted)
+    asked = [replace(wanted[0], question=phrasing.joined(r, wanted)), wanted[1]]
     groups = grouped(r, wanted, others) if r.random() < 0.35 else [[fact] for fact in wanted + others]
-    return assembled(r, kind, question, wanted, groups)
+    return assembled(r, kind, asked, wanted, groups)
 
 
 def table(r: R, pack: Pack, kind: str) -> Sample:
     """Rows of a table, one a passage; the whole row answers."""
     question, rows, chosen = tables.rows(r, pack)
-    return assembled(r, kind, question, [rows[chosen]], [[row] for row in rows])
+    asked = replace(rows[chosen], question=question)
+    return assembled(r, kind, [asked], [rows[chosen]], [[row] for row in rows])
 
 
 MAKERS: dict[str, Callable[[R, Pack, str], Sample]] = {
@@ -134,14 +148,14 @@ def sample(r: R, pack: Pack, kind: str | None = None) -> Sample:
     kind = kind or r.choices(KINDS, SHARES)[0]
     while True:
         made = MAKERS[kind](r, pack, kind)
-        if len(set(made.parts)) == (0 if kind == "abstain" else 2 if kind == "two passages" else 1):
+        if len(made.parts) == len(set(made.parts)) == (0 if kind == "abstain" else 2 if kind == "two passages" else 1):
             return replace(made, question=phrasing.voiced(r, made.question))
 
 
 class Training:
     """The training stream: questions, and texts to extract from."""
 
-    def __init__(self, records: float = 0.18) -> None:
+    def __init__(self, records: float = 0.22) -> None:
         self.packs = facts.training()
         self.records = records
         self.prompts: Prompts | None = None
@@ -152,16 +166,24 @@ class Training:
 
     def example(self, r: R) -> tuple[list[int], list[int]]:
         """A prompt and its answer as token ids, together at most `LONGEST`."""
+        prompt, answer, _ = self.guided(r)
+        return prompt, answer
+
+    def guided(self, r: R) -> tuple[list[int], list[int], guiding.Guide]:
+        """`example`, and where its answer stands in its prompt."""
         self.prompts = self.prompts or Prompts(TOKENIZER)
         while True:
             if r.random() < self.records:
                 record = extraction.record(r, extraction.TRAINING)
-                pair = self.prompts.extraction(record.schema, record.text), self.prompts.json(record.json)
+                prompt, answer = self.prompts.extraction(record.schema, record.text), self.prompts.json(record.json)
+                guide = guiding.fields(self.prompts, record.schema, record.text, record.json)
             else:
                 made = self.sample(r)
-                pair = self.prompts.question(made.question, made.passages), self.prompts.answer(made.parts)
-            if len(pair[0]) + len(pair[1]) <= LONGEST:
-                return pair
+                prompt, answer = self.prompts.question(made.question, made.passages), self.prompts.answer(made.parts)
+                guide = guiding.answering(prompt, answer)
+                guiding.likened(guide, self.prompts, prompt, made.told)
+            if len(prompt) + len(answer) <= LONGEST:
+                return prompt, answer, guide
 
 
 def strange(r: R, made: Sample) -> Sample:
@@ -172,7 +194,8 @@ def strange(r: R, made: Sample) -> Sample:
         new = prose.values.syllables(r)
         change = phrasing.substitution(word, new)
         parts = tuple((number, change(sentence)) for number, sentence in made.parts)
-        made = Sample(made.kind, change(made.question), tuple(map(change, made.passages)), parts)
+        told = tuple((number, change(sentence), *rest) for number, sentence, *rest in made.told)
+        made = Sample(made.kind, change(made.question), tuple(map(change, made.passages)), parts, told)
     return made
 
 

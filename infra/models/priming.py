@@ -1,11 +1,11 @@
 """Starts a model with the circuit that the task needs, so that training refines it and need not stumble upon it.
 
 The stream is divided into subspaces: `A`, in which tokens are read; `B1` and `B2`, where layer 0 writes the tokens one
-and two back; `R`, where it writes which passage (the latest mark) a token is in; and single directions. Layer 1 tells
-whether a token stands in the question (`M`) and copies: it looks for the place that follows the same two tokens in the
-cited passage. Layer 2 takes the mean of `M` over the passage (`S`); layers 2 and 3 cite, at `<|answer|>`, where `M` and
-`S` are high. Everything stays trainable; only the start differs. Without it copying takes millions of tokens to appear,
-and finding the passage did not appear in the time there was.
+and two back; `R`, where it is written which passage (the latest mark) a token is in; and single directions. One layer
+tells whether a token stands in the question (`M`), the next takes the mean of `M` over the passage (`S`), a later one
+cites, at `<|answer|>`, where `S` is high; several copy: they look for the place that follows the same two tokens in the
+cited passage. Everything stays trainable; only the start differs. Without it copying takes millions of tokens to
+appear, and finding the passage did not appear in the time there was.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ class Primer:
         key.mul_(0.1)
         return query, key
 
-    def back(self, number: int, distance: int, write: Tensor) -> None:
-        """Layer 0 looks `distance` tokens back: a matter of phases on the fast rotations."""
-        query, key = self.head(0, number, self.a, write, 0.04)
+    def back(self, layer: int, number: int, distance: int, write: Tensor) -> None:
+        """Looks `distance` tokens back: a matter of phases on the fast rotations."""
+        query, key = self.head(layer, number, self.a, write, 0.04)
         half = self.shape.head // 2
         rates = self.shape.theta ** (-torch.arange(half) / half)[: len(FAST)]
         query[list(FAST), 0] = 1.8 * torch.cos(distance * rates)
         query[[half + place for place in FAST], 0] = -1.8 * torch.sin(distance * rates)
         key[list(FAST), 0] = 1.8
 
-    def region(self, number: int) -> None:
-        """Layer 0 looks at the latest mark, or at `<|question|>`: what opens, nearness on the middle rotations."""
-        query, key = self.head(0, number, self.a[: len(self.r)], self.r, 0.06)
+    def region(self, layer: int, number: int) -> None:
+        """Looks at the latest mark, or at `<|question|>`: what opens, nearness on the middle rotations."""
+        query, key = self.head(layer, number, self.a[: len(self.r)], self.r, 0.06)
         query[list(MIDDLE), 0] = 1.0
         key[list(MIDDLE), 1] = 0.7
 
@@ -79,9 +79,9 @@ class Primer:
             query[here] = scale * asked[:count]
             key[here] = scale * held[:count]
 
-    def echo(self, number: int) -> None:
-        """Layer 1: whether the token stands in the question."""
-        query, key = self.head(1, number, 0.125 * self.asked[None], self.m[None], 0.15)
+    def echo(self, layer: int, number: int) -> None:
+        """Whether the token stands in the question."""
+        query, key = self.head(layer, number, 0.125 * self.asked[None], self.m[None], 0.15)
         self.pairs(query, key, (self.a, self.a, 28, 3.5))
         query[STILL], key[STILL] = 1.5 * self.first, 1.5 * self.asked
 
@@ -91,9 +91,9 @@ class Primer:
         a, b1, b2, r = (part.roll(shift, 0) for part in (self.a, self.b1, self.b2, self.r))
         self.pairs(query, key, (a, b1, 10, 3.3), (b1, b2, 8, 2.2), (r, r, 10, 1.8))
 
-    def average(self, number: int) -> None:
-        """Layer 2: the mean of `M` over the passage so far."""
-        query, key = self.head(2, number, 0.25 * self.m[None], self.s[None], 0.2)
+    def average(self, layer: int, number: int) -> None:
+        """The mean of `M` over the passage so far."""
+        query, key = self.head(layer, number, 0.25 * self.m[None], self.s[None], 0.2)
         self.pairs(query, key, (self.r, self.r, 16, 1.8))
 
     def cite(self, layer: int, number: int, found: Tensor) -> None:
@@ -102,18 +102,40 @@ class Primer:
         query[STILL], key[STILL] = 1.6 * self.answering, 1.6 * found - 1.0 * self.asked
 
 
+# Which head of which layer does what; the last head of the last layers is told where to look (`attending.py`).
+WIDE = (
+    ("back", 0, 0, 1, "b1"),
+    ("back", 0, 1, 2, "b2"),
+    ("region", 0, 2),
+    ("echo", 1, 0),
+    ("copy", 1, 1, 0),
+    ("copy", 1, 2, 7),
+    ("average", 2, 0),
+    ("cite", 2, 1, "m"),
+    ("copy", 2, 2, 3),
+    ("average", 3, 0),
+    ("cite", 4, 3, "s"),
+    ("cite", 4, 0, "m"),
+    ("copy", 5, 3, 0),
+)
+NARROW = (
+    ("back", 0, 0, 1, "b1"),
+    ("back", 0, 1, 2, "b2"),
+    ("region", 1, 0),
+    ("echo", 2, 0),
+    ("copy", 2, 1, 0),
+    ("average", 3, 0),
+    ("copy", 3, 1, 7),
+    ("cite", 4, 1, "s"),
+    ("cite", 4, 0, "m"),
+    ("copy", 5, 1, 3),
+)
+
+
 @torch.no_grad()
 def prime(model: llama.Llama) -> None:
-    """Write the circuit into a fresh model of four layers and at least three heads."""
+    """Write the circuit into a fresh model of six layers."""
     primer = Primer(model)
     model.model.norm.weight.fill_(5.0 if model.shape.hidden > 128 else 8.0)  # or it takes long to dare say anything
-    primer.back(0, 1, primer.b1)
-    primer.back(1, 2, primer.b2)
-    primer.region(2)
-    primer.echo(0)
-    primer.copy(1, 1, 0)
-    primer.copy(1, 2, 7)
-    primer.average(0)
-    primer.cite(2, 1, primer.m)
-    primer.copy(2, 2, 3)
-    primer.cite(3, 0, primer.s)
+    for name, layer, number, *rest in WIDE if model.shape.heads > 2 else NARROW:
+        getattr(primer, name)(layer, number, *(getattr(primer, x) if isinstance(x, str) else x for x in rest))

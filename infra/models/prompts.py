@@ -7,6 +7,7 @@ Text that somebody else wrote never becomes a control token: it is encoded by th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ PAD, BOS, EOS, QUESTION, PASSAGE, ANSWER, NONE, TEXT, SCHEMA, JSON = range(10)
 SPECIAL = ("pad", "bos", "eos", "question", "passage", "answer", "none", "text", "schema", "json")
 CONTROL = tuple(f"<|{name}|>" for name in SPECIAL)
 MARKS = tuple(range(10, 19))
+SPACE = re.compile("( )")
 MARK_TEXT = tuple(f"[{number}]" for number in range(1, 10))
 
 
@@ -54,11 +56,15 @@ class Prompts:
         return [*ids, EOS]
 
     def extraction(self, schema: str, text: str) -> list[int]:
-        """`<|bos|><|schema|>name:type name:type<|text|>TEXT<|json|>`."""
-        return [BOS, SCHEMA, *self.text(schema), TEXT, *self.text(text), JSON]
+        """`<|bos|><|schema|>name:type name:type<|text|>TEXT<|json|>`, each word by itself."""
+        return [BOS, SCHEMA, *self.words(schema), TEXT, *self.words(text), JSON]
 
     def json(self, compact: str) -> list[int]:
-        return [*self.text(compact), EOS]
+        return [*self.words(compact), EOS]
+
+    def words(self, text: str) -> list[int]:
+        """The ids of a text, each space a token of its own: a word has the same ids behind a space as behind `"`."""
+        return [token for part in SPACE.split(text) if part for token in self.text(part)]
 
     def decoded(self, ids: Sequence[int]) -> str:
         """The text of generated ids, marks and `<|none|>` spelled out, without `<|eos|>`."""

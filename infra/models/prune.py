@@ -55,31 +55,14 @@ def pruned(model: llama.Llama, inner: int, rows: int = 60) -> llama.Llama:
     return smaller
 
 
-@torch.no_grad()
-def headed(model: llama.Llama, heads: int) -> llama.Llama:
-    """The same function with heads added that do nothing: loaders want a width that is a multiple of the heads."""
-    wider = llama.Llama(dataclasses.replace(model.shape, heads=heads))
-    weights = dict(model.state_dict())
-    extra = (heads - model.shape.heads) * model.shape.head
-    for name, weight in weights.items():
-        if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
-            weights[name] = torch.cat((weight, torch.zeros(extra, weight.shape[1])))
-        elif name.endswith("o_proj.weight"):
-            weights[name] = torch.cat((weight, torch.zeros(weight.shape[0], extra)), 1)
-    wider.load_state_dict(weights)
-    return wider
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--inner", type=int, required=True, help="how many units stay; a multiple of 32")
-    parser.add_argument("--heads", type=int, help="as many heads afterwards, the added ones empty")
     arguments = parser.parse_args()
     torch.set_num_threads(train.THREADS)
-    smaller = pruned(llama.load(arguments.directory), arguments.inner)
-    llama.save(headed(smaller, arguments.heads) if arguments.heads else smaller, arguments.out)
+    llama.save(pruned(llama.load(arguments.directory), arguments.inner), arguments.out)
 
 
 if __name__ == "__main__":

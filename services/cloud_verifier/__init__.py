@@ -12,14 +12,16 @@ from brokers.settings import Settings
 from brokers.stage import Handler
 from schemas import Answer, Artefact, Escalated, Partial, Passage, encode
 from schemas.cloud import CloudState
-from schemas.subjects import fast_lane, ping, said
+from schemas.subjects import fast_lane, loop, ping, said
 from services.cloud_verifier.chat import Chat
 from services.cloud_verifier.desk import Desk
 from services.cloud_verifier.handler import Backend, verify
+from services.cloud_verifier.looping import Loops, no_loop
 from services.cloud_verifier.metering import Meter
 from services.cloud_verifier.speaker import NONE_BELOW, Speaker
 from services.cloud_verifier.targets import opened, state_of
 from services.embedding import Embedder
+from services.generation import VerifyingTarget
 from services.places import Places
 from services.reading import Calibration, Reader, Survey, survey_by
 from services.search import Shelf
@@ -46,6 +48,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         await asyncio.to_thread(shelf.index, tenant)
     hub = Hub(shelf, embedder)
     state: Callable[[], CloudState] = CloudState
+    loops: Loops | None = None
     async with AsyncExitStack() as stack:
         backend: Backend
         if settings.cloud_verifier.backend == "openai":
@@ -57,11 +60,18 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
             backend = partial(hub.read, reader)
             if settings.cloud_verifier.backend != "extractive":
                 target = await stack.enter_async_context(opened(settings))
-                backend = Speaker(target, partial(hub.survey, reader), partial(tell, house), METER.count).answer
+                speaker = Speaker(target, partial(hub.survey, reader), partial(tell, house), METER.count)
+                backend = speaker.answer
                 state = partial(state_of, target)
+                if isinstance(target, VerifyingTarget):
+                    loops = Loops(speaker, target)
+                    stack.callback(loops.close)
         desk = Desk(partial(verify, answer=backend))
         stack.push_async_callback(desk.close)
         await house.respond(fast_lane(EVERY_SITE), desk.reply)
+        await house.respond(loop(EVERY_SITE), loops.begin if loops is not None else no_loop)
+        if loops is not None:
+            await house.respond(loop(EVERY_SITE, loops.worker), loops.go_on)
         await house.respond(ping(EVERY_SITE), partial(pong, state))
         yield desk.verdict
 

@@ -32,7 +32,7 @@ class Speaker:
     def __init__(
         self, target: Target, survey: Surveying, tell: Tell, count: Callable[[Speculation, bool], None] = uncounted
     ) -> None:
-        """`count` is called with what each answer took, and whether it strayed: then with what was heard of it."""
+        """`count` is called with what each answer took, and whether it strayed: then with what is known of it."""
         self._target = target
         self._survey = survey
         self._tell = tell
@@ -44,12 +44,10 @@ class Speaker:
         The model is stopped as soon as what it says can no longer stand; the reader's answer stands then, and the steps
         that it took are counted all the same.
         """
-        survey, parts = await self._survey(escalated)
-        brief = brief_of(self._target.tokenizer, escalated.question, survey) if survey else None
-        if brief is None or brief.survey.answer.confidence < NONE_BELOW:
-            return Answer(text=""), tuple(part for part in parts if part.kind != "document")
-        parts = (*parts, self._target.artefact)
-        telling = Telling(brief, escalated, parts, self._target.tokenizer, self._tell)
+        brief, parts = await self.briefed(escalated)
+        if brief is None:
+            return Answer(text=""), parts
+        telling = self.telling(brief, escalated, parts)
         weight = len(msgspec.msgpack.encode(escalated.draft.ids)) if escalated.draft else 0
         generated = await self._generated(escalated, brief, telling)
         await telling.told()
@@ -58,9 +56,7 @@ class Speaker:
             self._count(Speculation(steps=steps, tokens=tokens, draft_bytes=weight), True)
             return answer_of(brief, Reading(())), parts
         speculation = msgspec.structs.replace(generated.speculation, draft_bytes=weight)
-        self._count(speculation, False)
-        reading = read_answer(self._target.tokenizer, generated.ids)
-        return answer_of(brief, reading, speculation), parts
+        return self.judged(brief, generated.ids, speculation), parts
 
     async def _generated(self, escalated: Escalated, brief: Brief, telling: Telling) -> Generated | None:
         """What the model says; None where it strayed and was stopped. A request that is given up is stopped too."""
@@ -82,6 +78,24 @@ class Speaker:
                 generating.cancel()
                 raise
             return None
+
+    async def briefed(self, escalated: Escalated) -> tuple[Brief | None, tuple[Artefact, ...]]:
+        """What the target is to answer, and what has a part in the answer; None where it is not worth asking."""
+        survey, parts = await self._survey(escalated)
+        brief = brief_of(self._target.tokenizer, escalated.question, survey) if survey else None
+        if brief is None or brief.survey.answer.confidence < NONE_BELOW:
+            return None, tuple(part for part in parts if part.kind != "document")
+        return brief, (*parts, self._target.artefact)
+
+    def telling(self, brief: Brief, escalated: Escalated, parts: tuple[Artefact, ...]) -> Telling:
+        """Who tells the answer's sentences as they are confirmed."""
+        return Telling(brief, escalated, parts, self._target.tokenizer, self._tell)
+
+    def judged(self, brief: Brief, ids: Sequence[int] | None, speculation: Speculation) -> Answer:
+        """The answer of reader and model once the model has said `ids` (None: it strayed); what it cost is counted."""
+        self._count(speculation, ids is None)
+        reading = Reading(()) if ids is None else read_answer(self._target.tokenizer, ids)
+        return answer_of(brief, reading, speculation)
 
     def _draft(self, escalated: Escalated) -> Sequence[int]:
         """The shipped draft, if it was made with this target's tokenizer; to any other its ids are noise."""

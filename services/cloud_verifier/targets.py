@@ -9,7 +9,7 @@ from functools import partial
 
 from brokers.settings import Settings
 from schemas.cloud import CloudState
-from services.generation import EmbeddedTarget, Target, TokenText
+from services.generation import EmbeddedTarget, Target, TokenText, VerifyingTarget
 from services.places import Places
 
 
@@ -47,4 +47,4 @@ async def opened(settings: Settings) -> AsyncIterator[Target]:
 def state_of(target: Target) -> CloudState:
     """How busy the target is, as a site wants to know it."""
     state = target.state()
-    return CloudState(step_ms=state.step_ms, queue=state.queue, drafts=True)
+    return CloudState(step_ms=state.step_ms, queue=state.queue, drafts=True, loops=isinstance(target, VerifyingTarget))

@@ -4,38 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
-from brokers.base import House
+from brokers.base import House, Wire
 from brokers.settings import Settings
 from brokers.stage import Handler
 from schemas import (
     Answer,
     Artefact,
-    Concession,
     Draft,
-    Drafted,
     Escalated,
     Message,
     Partial,
     Question,
+    Refused,
     Retrieved,
-    Rung,
+    Stood,
+    Verified,
+    decode,
     encode,
     subjects,
 )
-from services.deadline import Pace
 from services.dlp import Detector
-from services.drafter.handler import draft, rungs_of
+from services.drafter.handler import Loop, LoopLost, Read, draft
+from services.drafter.learning import Learner
+from services.drafter.looping import Guess, Looping
+from services.drafter.memory import Memory
+from services.drafter.pacing import Paces, Stopwatch
 from services.embedding import Embedder
 from services.generation import CausalLM, TokenText, Writer, filled
 from services.places import Places
 from services.reading import Calibration, Reader, survey_by
 from services.search import Shelf
-from services.writing import draft_of
+from services.writing import draft_of, draft_saying
 
 __all__ = ["open"]
+
+LOOPS_AT_ONCE = 8
+"""So that questions that wait for the link leave room for those that do not."""
 
 
 @asynccontextmanager
@@ -46,9 +54,43 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     calibration = Calibration.load(places.calibration)
     reader = Reader(embedder, calibration)
     writer = Writer(await asyncio.to_thread(CausalLM, places.models / "lm" / "draft"))
-    tokens: TokenText = writer.tokenizer
     detector = Detector(settings.prefilter.phone_regions)
     shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
+
+    async def tell(partial: Partial) -> None:
+        await house.tell(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
+
+    async def extract(question: Question) -> Answer:
+        return await asyncio.to_thread(filled, writer, question.text, question.schema)
+
+    learner = await learning(settings, house, detector, writer.tokenizer)
+    for tenant in settings.tenants:
+        await asyncio.to_thread(shelf.index, tenant)
+    paces = Paces()
+    loop = looping(house, settings.site, writer)
+
+    decide = partial(
+        draft,
+        read=reading(reader, shelf, detector, writer.tokenizer),
+        extract=extract,
+        tell=tell,
+        recall=learner.recall,
+        escalate_below=settings.drafter.escalate_below,
+        short_of=paces.short_of,
+        beyond=frozenset(calibration.beyond),
+    )
+
+    async def handler(retrieved: Retrieved) -> list[Message]:
+        watch = Stopwatch()
+        [made] = await decide(retrieved, loop=watch.without(loop))
+        paces.took(retrieved, made, watch.ms)
+        return [made]
+
+    yield handler
+
+
+def reading(reader: Reader, shelf: Shelf, detector: Detector, tokens: TokenText) -> Read:
+    """The edge's own answer, and with it the draft, where nothing in that is personal data."""
 
     def look(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         survey, parts = survey_by(reader, shelf, retrieved.tenant, retrieved.question, retrieved.passages)
@@ -60,50 +102,49 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     async def read(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         return await asyncio.to_thread(look, retrieved)
 
-    async def tell(partial: Partial) -> None:
-        await house.tell(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
-
-    async def extract(question: Question) -> Answer:
-        return await asyncio.to_thread(filled, writer, question.text, question.schema)
-
-    for tenant in settings.tenants:
-        await asyncio.to_thread(shelf.index, tenant)
-    paces = Paces()
-
-    async def handler(retrieved: Retrieved) -> list[Message]:
-        began_s = time.perf_counter()
-        [made] = await draft(
-            retrieved,
-            read=read,
-            extract=extract,
-            tell=tell,
-            escalate_below=settings.drafter.escalate_below,
-            short_of=paces.short_of,
-            beyond=frozenset(calibration.beyond),
-        )
-        paces.took(retrieved, made, (time.perf_counter() - began_s) * 1000)
-        return [made]
-
-    yield handler
+    return read
 
 
-class Paces:
-    """How fast the drafter is at each kind of its work."""
+def looping(
+    house: Wire,
+    site: str,
+    writer: Writer,
+    *,
+    at_once: int = LOOPS_AT_ONCE,
+    clock: Callable[[], float] = time.time,
+) -> Loop:
+    """Loops with the hub, for which the site's own model drafts; at most `at_once`, what is beyond is not begun."""
+    places = asyncio.Semaphore(at_once)
 
-    def __init__(self) -> None:
-        rungs: dict[Rung, float] = {"full": 0.0, "smaller_k": 0.0, "no_race": 0.0, "edge_only": 0.0}
-        self._reading = Pace("drafter", rungs, time.time)
-        self._extracting = Pace("drafter", {"full": 0.0}, time.time)
+    async def ask(worker: str, request: Message, timeout_s: float) -> Message:
+        said = await house.request(subjects.loop(site, worker), encode(request), timeout_s=timeout_s)
+        reply: Message = decode(said, Stood, Verified, Refused)
+        return reply
 
-    def short_of(self, retrieved: Retrieved, rungs: frozenset[Rung]) -> Concession | None:
-        """What has to be given up, of these rungs."""
-        return self._of(retrieved).short_of(retrieved, rungs)
+    async def loop(escalated: Escalated) -> Verified:
+        def drafting(prompt: Sequence[int], quotes: bool) -> Guess:
+            drafter = writer.drafting(escalated.plan.drafters, prompt, quotes=quotes)
 
-    def took(self, retrieved: Retrieved, made: Drafted | Escalated, worked_ms: float) -> None:
-        """Learn from what was made; work that an earlier stage had called off says nothing."""
-        pace, rungs = self._of(retrieved), rungs_of(retrieved)
-        if rungs and pace.rung(retrieved, rungs) != "abstain":
-            pace.took(pace.rung(made, rungs), worked_ms)
+            async def guess(ids: Sequence[int], k: int) -> list[int]:
+                return await asyncio.to_thread(drafter.propose, ids, k)
 
-    def _of(self, retrieved: Retrieved) -> Pace:
-        return self._extracting if retrieved.question.workload == "extract" else self._reading
+            return guess
+
+        if places.locked():
+            raise LoopLost(f"{at_once} loops are running already")
+        async with places:
+            digest = writer.tokenizer.digest
+            return await Looping(escalated, digest, ask=ask, drafting=drafting, clock=clock).verdict()
+
+    return loop
+
+
+async def learning(settings: Settings, house: House, detector: Detector, tokens: TokenText) -> Learner:
+    """The memory of what the cloud answers, filled from now on; it stays empty where the settings give it no room."""
+    most, age_s = settings.drafter.past_answers, settings.drafter.past_answers_s
+    learner = Learner(
+        house, Memory(settings.tenants, most, age_s, time.monotonic), detector, partial(draft_saying, tokens)
+    )
+    if most:
+        await house.listen(subjects.LIVE_ANSWERS, learner.hear)
+    return learner

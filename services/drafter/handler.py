@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 
 from schemas import (
     Answer,
@@ -13,11 +13,13 @@ from schemas import (
     Draft,
     Drafted,
     Escalated,
+    Guess,
     Partial,
     Plan,
     Question,
     Retrieved,
     Rung,
+    Verified,
     changed,
 )
 
@@ -34,7 +36,30 @@ Tell = Callable[[Partial], Awaitable[None]]
 ShortOf = Callable[[Retrieved, frozenset[Rung]], Concession | None]
 """What has to be given up for want of time, of the rungs that are named; None where there is enough."""
 
+LOOP = "economy_loop"
+Recall = Callable[[Retrieved], tuple[Answer, Draft] | None]
+"""What the cloud answered to the same question before, and the tokens of that; None where it was not asked."""
+
 SHIPPED = frozenset({"cloud_with_shipped_draft", "race"})
+NO_LOOP: frozenset[Rung] = frozenset({"no_race", "no_loop"})
+"""Once one of these is given up the cloud is asked plainly where a loop was planned."""
+
+
+class LoopLost(ConnectionError):
+    """The loop did not come to its end: the question is to be escalated as any other."""
+
+    def __init__(self, reason: str, left_ms: float = 0.0) -> None:
+        super().__init__(reason)
+        self.left_ms = left_ms
+
+
+Loop = Callable[[Escalated], Awaitable[Verified]]
+"""Drafts the cloud's answer for the cloud to verify, to the end. Raises `LoopLost`."""
+
+
+async def no_loop(_: Escalated) -> Verified:
+    """Where nobody can run one."""
+    raise LoopLost("no loop can be run here")
 
 
 async def draft(
@@ -45,36 +70,64 @@ async def draft(
     escalate_below: float,
     tell: Tell,
     short_of: ShortOf,
+    loop: Loop = no_loop,
+    recall: Recall = lambda _: None,
     beyond: frozenset[str] = frozenset(),
     beyond_from: float = 0.8,
-) -> list[Drafted | Escalated]:
+) -> list[Drafted | Escalated | Verified]:
     """Drafted, or Escalated where the plan sends the question to the cloud or the edge is less sure than
-    `escalate_below` and may ask.
+    `escalate_below` and may ask; Verified where the plan is to draft for the cloud and that came to its end.
 
     `beyond` are the intents that no corpus answers; a question that is one of them with `beyond_from` certainty is not
     worth asking the cloud: the edge's draft stays, with the confidence it has, for the policy to abstain from.
     Where the plan says so the edge's draft goes along with the question; in a race it is told at once, as provisional.
+    Where the same question was asked before, what the cloud said to it takes the draft's place in both. The cloud has
+    vouched for it, so no confidence is asked for; and vouches for it again before it is an answer.
     Where time is short, less is done, and the fact says so (see `within_time`): nothing is drafted and nobody asked
     once somebody found that there is no time to answer.
     """
     retrieved = within_time(retrieved, short_of)
     question, plan, given_up = retrieved.question, retrieved.plan, {made.rung for made in retrieved.concessions}
-    if "abstain" in given_up:
-        return [retrieved.followed_by(Drafted, question=question, plan=plan, answer=Answer(text=""))]
-    if question.workload != "assist":
-        answer = classified(question) if question.workload == "classify" else await extract(question)
-        return [retrieved.followed_by(Drafted, question=question, plan=plan, answer=answer)]
+    made = await unread(retrieved, given_up, extract)
+    if made is not None:
+        return [made]
     planned = is_planned(plan)
-    if planned and (plan.mode not in SHIPPED or "no_race" in given_up):
-        return [retrieved.followed_by(Escalated, question=question, plan=plan, reason="planned")]
     answer, parts, guess = await read(retrieved)
     hopeless = question.intent in beyond and question.intent_confidence >= beyond_from
     may_ask = plan.may_escalate and "edge_only" not in given_up and not hopeless
     if not planned and not (may_ask and answer.confidence < escalate_below):
         return [retrieved.followed_by(Drafted, *parts, question=question, plan=plan, answer=answer)]
     reason = "planned" if planned else "low_confidence" if answer.text else "no_answer"
-    await show(retrieved, answer, tell)
-    return [escalated(retrieved, reason, answer, parts, guess)]
+    shipped = await guessed(retrieved, answer, guess, recall, tell)
+    asked = escalated(retrieved, reason, answer, parts, shipped)
+    loops = plan.mode == LOOP and given_up.isdisjoint(NO_LOOP)
+    return [await in_a_loop(asked, loop) if loops else asked]
+
+
+async def unread(retrieved: Retrieved, given_up: Set[Rung], extract: Extract) -> Drafted | Escalated | None:
+    """What becomes of a question for which no passage is read; None where that is to be done."""
+    question, plan = retrieved.question, retrieved.plan
+    if "abstain" in given_up:
+        return retrieved.followed_by(Drafted, question=question, plan=plan, answer=Answer(text=""))
+    if question.workload != "assist":
+        answer = classified(question) if question.workload == "classify" else await extract(question)
+        return retrieved.followed_by(Drafted, question=question, plan=plan, answer=answer)
+    if is_planned(plan) and (plan.mode not in SHIPPED or "no_race" in given_up):
+        return retrieved.followed_by(Escalated, question=question, plan=plan, reason="planned")
+    return None
+
+
+async def in_a_loop(asked: Escalated, loop: Loop) -> Verified | Escalated:
+    """The verdict that the loop came to; or the escalation, which says what was given up, once it is lost.
+
+    The escalation is stored only then, so that the cloud does not answer the same question twice.
+    """
+    try:
+        return await loop(asked)
+    except LoopLost as lost:
+        needed_ms = asked.plan.forecast_ms.get(LOOP, 0.0)
+        given_up = Concession("drafter", "no_loop", lost.left_ms, needed_ms, str(lost))
+        return changed(asked, concessions=(*asked.concessions, given_up))
 
 
 def is_planned(plan: Plan) -> bool:
@@ -115,7 +168,7 @@ def within_time(retrieved: Retrieved, short_of: ShortOf) -> Retrieved:
 def escalated(
     retrieved: Retrieved, reason: str, answer: Answer, parts: tuple[Artefact, ...], guess: Draft | None
 ) -> Escalated:
-    """The question for the cloud, with the edge's draft where the plan ships it."""
+    """The question for the cloud, with the edge's draft where the plan ships it, or begins a loop with it."""
     plan = retrieved.plan
     return retrieved.followed_by(
         Escalated,
@@ -124,18 +177,29 @@ def escalated(
         plan=plan,
         reason=reason,
         edge_confidence=answer.confidence,
-        draft=guess if plan.mode in SHIPPED else None,
+        draft=guess if plan.mode in SHIPPED or plan.mode == LOOP else None,
     )
 
 
-async def show(retrieved: Retrieved, answer: Answer, tell: Tell) -> None:
-    """Tell the edge's answer where the plan races, the client can take it back, and the edge is sure enough."""
+async def guessed(
+    retrieved: Retrieved, answer: Answer, guess: Draft | None, recall: Recall, tell: Tell
+) -> Draft | None:
+    """The tokens that the cloud may be expected to say, and their text shown, where the edge is sure enough of it."""
+    past = recall(retrieved)
+    if past is not None:
+        await show(retrieved, past[0], "past_answer", tell)
+        return past[1]
+    if answer.confidence >= retrieved.plan.show_from:
+        await show(retrieved, answer, "draft", tell)
+    return guess
+
+
+async def show(retrieved: Retrieved, answer: Answer, guess: Guess, tell: Tell) -> None:
+    """Tell what may be the answer where the plan races and the client can take it back."""
     plan = retrieved.plan
-    if plan.mode == "race" and retrieved.can_retract and answer.text and answer.confidence >= plan.show_from:
-        partial = retrieved.followed_by(
-            Partial, source="edge", question=retrieved.question, plan=plan, answer=answer, is_whole=True
-        )
-        await tell(partial)
+    if plan.mode == "race" and retrieved.can_retract and answer.text:
+        fields = {"question": retrieved.question, "plan": plan, "answer": answer}
+        await tell(retrieved.followed_by(Partial, source="edge", **fields, is_whole=True, guess=guess))
 
 
 def classified(question: Question) -> Answer:

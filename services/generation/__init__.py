@@ -13,11 +13,12 @@ from services.generation.drafting import MOST_DRAFTED, Chained, Drafter, LmDraft
 from services.generation.lookup import Lookup, PastAnswers
 from services.generation.measuring import Speed, tokens_per_second
 from services.generation.prompts import AnswerPrompt, answer_prompt, fields_of, json_prompt
-from services.generation.quoting import Quoting
+from services.generation.quoting import Quoting, QuotingDrafter
 from services.generation.sampling import Sampling, choose
 from services.generation.speculating import Constraint, speculate
-from services.generation.target import ContextOverflow, Generated, Target, TargetClosed, TargetState
+from services.generation.target import ContextOverflow, Generated, Target, TargetClosed, TargetState, VerifyingTarget
 from services.generation.tokens import Detokenizer, TokenizerRefused, TokenText
+from services.generation.verifying import Verdict, Verification
 
 if TYPE_CHECKING:
     from services.generation.embedded import EmbeddedTarget
@@ -55,6 +56,7 @@ __all__ = [
     "ModelRefused",
     "PastAnswers",
     "Quoting",
+    "QuotingDrafter",
     "Reading",
     "Sampling",
     "SchemaRefused",
@@ -66,6 +68,9 @@ __all__ = [
     "TargetState",
     "TokenText",
     "TokenizerRefused",
+    "Verdict",
+    "Verification",
+    "VerifyingTarget",
     "Vocabulary",
     "Writer",
     "Written",

@@ -18,6 +18,7 @@ from services.generation.sampling import Sampling
 from services.generation.speculating import speculate
 from services.generation.target import ContextOverflow, Generated, TargetClosed, TargetState
 from services.generation.tokens import TokenText
+from services.generation.verifying import Verdict, Verification
 
 _SMOOTHING = 0.1
 
@@ -25,7 +26,7 @@ Said = Callable[[Sequence[int]], None]
 
 
 class EmbeddedTarget:
-    """Implements `Target` with an ONNX model; the draft leaves the output alone at any temperature."""
+    """Implements `VerifyingTarget` with an ONNX model; the draft leaves the output alone at any temperature."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class EmbeddedTarget:
         self._lm = lm
         self._k = k
         self._lookup = lookup
-        self._quotes = quotes
+        self.quotes = quotes
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="target")
         self._running: dict[str, list[_Run]] = {}
         self._waiting = 0
@@ -94,6 +95,26 @@ class EmbeddedTarget:
             raise TargetClosed
         return generated
 
+    def verification(self, prompt: Sequence[int], *, max_tokens: int = 160) -> Verification:
+        """See `VerifyingTarget`."""
+        if self._is_closed:
+            raise TargetClosed
+        return Verification(self._lm, prompt, max_tokens=max_tokens, constraint=self._rule(prompt))
+
+    async def verify(self, verification: Verification, proposed: Sequence[int], *, known: int = 0) -> Verdict:
+        """See `VerifyingTarget`."""
+        if self._is_closed:
+            raise TargetClosed
+        with self._lock:
+            self._waiting += 1
+        turn = self._pool.submit(self._verify, verification, proposed, known)
+        try:
+            return await asyncio.wrap_future(turn)
+        finally:
+            if turn.cancelled():  # given up before its turn came
+                with self._lock:
+                    self._waiting -= 1
+
     async def late_draft(self, rid: str, draft: Sequence[int]) -> None:
         """See `Target`."""
         for run in self._running.get(rid, ()):
@@ -120,10 +141,22 @@ class EmbeddedTarget:
             sampling=run.sampling,
             k=self._k,
             max_tokens=run.max_tokens,
-            constraint=Quoting.of(self.tokenizer, run.prompt) if self._quotes else None,
+            constraint=self._rule(run.prompt),
             said=lambda ids: self._stepped(run, ids),
             is_stopped=run.stop.is_set,
         )
+
+    def _verify(self, verification: Verification, proposed: Sequence[int], known: int) -> Verdict:
+        with self._lock:
+            self._waiting -= 1
+        is_first, began = not verification.speculation.steps, time.perf_counter()
+        verdict = verification.step(proposed, known=known)
+        if not is_first:
+            self._took((time.perf_counter() - began) * 1000)
+        return verdict
+
+    def _rule(self, prompt: Sequence[int]) -> Quoting | None:
+        return Quoting.of(self.tokenizer, prompt) if self.quotes else None
 
     def _drafter(self, run: _Run) -> Drafter:
         if not self._lookup:
@@ -141,12 +174,15 @@ class EmbeddedTarget:
         """Tell what is new; the first step reads the prompt and says nothing about how long a step takes."""
         now = time.perf_counter()
         step_ms, run.stepped_at = (now - run.stepped_at) * 1000, now
-        with self._lock:
-            if run.has_stepped:
-                self._step_ms += (step_ms - self._step_ms) * (_SMOOTHING if self._step_ms else 1.0)
-            run.has_stepped = True
+        if run.has_stepped:
+            self._took(step_ms)
+        run.has_stepped = True
         if run.said is not None:
             run.said(ids)
+
+    def _took(self, step_ms: float) -> None:
+        with self._lock:
+            self._step_ms += (step_ms - self._step_ms) * (_SMOOTHING if self._step_ms else 1.0)
 
     def _forget(self, rid: str, run: _Run) -> None:
         self._running[rid].remove(run)

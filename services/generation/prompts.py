@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from services.generation.tokens import TokenText
 
 QUESTION_MOST = 128
 """Tokens of a question that are read."""
+_SPACE = re.compile("( )")
 _TYPES = ("string", "integer", "number", "boolean")
 
 
@@ -43,9 +45,16 @@ def answer_prompt(tokens: TokenText, question: str, passages: Sequence[str], bud
 
 
 def json_prompt(tokens: TokenText, fields: str, text: str, budget: int = 512) -> tuple[int, ...]:
-    """`<|bos|><|schema|>name:type name:type<|text|>TEXT<|json|>`; the text is cut at the end to fit `budget` tokens."""
-    head = [tokens.BEGIN, tokens.SCHEMA, *tokens.encode(fields), tokens.TEXT]
-    return (*head, *tokens.encode(text)[: max(0, budget - len(head) - 1)], tokens.JSON)
+    """`<|bos|><|schema|>name:type name:type<|text|>TEXT<|json|>`; the text is cut at the end to fit `budget` tokens.
+
+    Each space is a token of its own: a word has the same ids in the text as behind the `"` of the object.
+    """
+    head = [tokens.BEGIN, tokens.SCHEMA, *_words(tokens, fields), tokens.TEXT]
+    return (*head, *_words(tokens, text)[: max(0, budget - len(head) - 1)], tokens.JSON)
+
+
+def _words(tokens: TokenText, text: str) -> list[int]:
+    return [token for part in _SPACE.split(text) if part for token in tokens.encode(part)]
 
 
 def fields_of(properties: Mapping[str, Mapping[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.generation.drafting import Drafter
 from services.generation.sampling import Row, Sampling, choose
 from services.generation.tokens import TokenText
 
@@ -52,6 +53,15 @@ class Quoting:
                 passages[mark] = tuple(prompt[begin + 2 : end])
         return cls(tokens, passages) if passages and prompt[-1] == tokens.ANSWER else None
 
+    def anew(self) -> Quoting:
+        """The same rule, for an answer of which nothing is said yet."""
+        return Quoting(self._tokens, self._passages)
+
+    @property
+    def options(self) -> list[int]:
+        """What may come next; nothing when it is over."""
+        return self._options(self._at)
+
     def forced(self) -> list[int]:
         """See `Constraint`."""
         ids: list[int] = []
@@ -64,13 +74,13 @@ class Quoting:
     def choose(self, row: Row, sampling: Sampling, position: int) -> int:
         """See `Constraint`."""
         mask = np.zeros(row.shape, dtype=np.bool_)
-        mask[self._options(self._at)] = True
+        mask[self.options] = True
         return choose(row, sampling, position, mask)
 
     def accept(self, ids: Sequence[int]) -> None:
         """See `Constraint`. Raises `ValueError` for what is no quotation."""
         for token in ids:
-            if token not in self._options(self._at):
+            if token not in self.options:
                 raise ValueError(f"token {token} is no part of a quotation here")
             self._at = self._after(self._at, token)
 
@@ -99,6 +109,38 @@ class Quoting:
 
     def _is_quoted(self, at: Place) -> bool:
         return self._tokens.NONE not in at.cited
+
+
+class QuotingDrafter:
+    """Drafts for a target that may only quote: what has no alternative costs nothing, the rest `drafters` are asked.
+
+    Implements `Drafter`. Where the answer is no quotation it has no idea.
+    """
+
+    def __init__(self, rule: Quoting, start: int, drafters: Sequence[Drafter]) -> None:
+        """`rule` is that of the prompt, which has `start` tokens."""
+        self._rule = rule
+        self._start = start
+        self._drafters = tuple(drafters)
+
+    def propose(self, ids: Sequence[int], k: int) -> list[int]:
+        """See `Drafter`."""
+        rule = self._rule.anew()
+        said: list[int] = []
+        try:
+            rule.accept(ids[self._start :])
+        except ValueError:
+            return []
+        while len(said) < k and (token := self._next([*ids, *said], rule.options)) is not None:
+            rule.accept((token,))
+            said.append(token)
+        return said
+
+    def _next(self, ids: Sequence[int], options: Sequence[int]) -> int | None:
+        if len(options) == 1:
+            return options[0]
+        guesses = (guess for drafter in self._drafters for guess in drafter.propose(ids, 1))
+        return next((guess for guess in guesses if guess in options), None)
 
 
 def _ends(tokens: TokenText, token: int) -> bool:

@@ -58,15 +58,15 @@ def speculate(
     `said` is called with the new ids of each step, `weighed` with the logits and the choice wherever there was one,
     `is_stopped` before each step. Raises `ContextOverflow`, `ValueError` for what makes no sense.
     """
-    _check(lm, prompt, k, max_tokens)
-    answer = _Answer(prompt, min(max_tokens, lm.context - len(prompt)), lm.tokens.end, sampling, constraint)
+    checked(lm, prompt, k, max_tokens)
+    answer = Answering(prompt, min(max_tokens, lm.context - len(prompt)), lm.tokens.end, sampling, constraint)
     answer.weighed = weighed
     context = lm.open(prompt)
     tried = k
     while not answer.is_over and not (is_stopped is not None and is_stopped()):
         before = len(answer.ids)
         drafted = _drafted(drafter or Nothing(), answer, context, min(tried, k), lm.vocabulary)
-        agreed = _step(answer, context, drafted)
+        agreed = step(answer, context, drafted)
         if drafted:
             tried = 2 * agreed + 1
         if said is not None and len(answer.ids) > before:
@@ -74,7 +74,8 @@ def speculate(
     return answer.generated()
 
 
-def _check(lm: CausalLM, prompt: Sequence[int], k: int, max_tokens: int) -> None:
+def checked(lm: CausalLM, prompt: Sequence[int], k: int, max_tokens: int) -> None:
+    """Raises `ContextOverflow`, `ValueError` for what makes no sense."""
     if not 0 <= k <= MOST_DRAFTED:
         raise ValueError(f"k must be in 0 … {MOST_DRAFTED}, not {k}")
     if not prompt or max_tokens < 1:
@@ -85,7 +86,7 @@ def _check(lm: CausalLM, prompt: Sequence[int], k: int, max_tokens: int) -> None
         raise ContextOverflow(len(prompt), lm.context)
 
 
-class _Answer:
+class Answering:
     """An answer that is being said: prompt and answer in `ids`, which holds no end mark."""
 
     def __init__(
@@ -163,7 +164,7 @@ class _Answer:
             self.ids.append(token)
 
 
-def _drafted(drafter: Drafter, answer: _Answer, context: Context, k: int, vocabulary: int) -> list[int]:
+def _drafted(drafter: Drafter, answer: Answering, context: Context, k: int, vocabulary: int) -> list[int]:
     """What the drafter proposes for this step, as much of it as has room and is in the vocabulary."""
     unread = len(answer.ids) - context.length
     room = min(k, answer.left - 1, context.room - unread)
@@ -172,23 +173,26 @@ def _drafted(drafter: Drafter, answer: _Answer, context: Context, k: int, vocabu
     return drafted[:foreign]
 
 
-def _step(answer: _Answer, context: Context, drafted: list[int]) -> int:
-    """One pass of the target; how many of `drafted` agreed."""
+def step(answer: Answering, context: Context, drafted: list[int], known: int = 0) -> int:
+    """One pass of the target; how many of `drafted` agreed. The first `known` of them are no draft of anybody's: they
+    are not counted, and neither is what is forced."""
     unread = answer.ids[context.length :]
     rows = context.forward([*unread, *drafted])[len(unread) - 1 :]
+    known = min(known, len(drafted))
     agreed = forced = stood = 0
     for row, guess in zip(rows, [*drafted, None], strict=True):
+        counts = agreed >= known
         is_forced = answer.is_forced
         token = answer.next(row)
-        forced += is_forced and guess is not None
+        forced += counts and is_forced and guess is not None
         if token != guess:
             break
         agreed += 1
-        stood += not is_forced
+        stood += counts and not is_forced
         if answer.is_over:
             break
     answer.steps += 1
-    answer.drafted += len(drafted) - forced
+    answer.drafted += len(drafted) - known - forced
     answer.accepted += stood
     answer.say_forced()
     if not answer.is_over:

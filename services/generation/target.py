@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
 from schemas import Artefact, Speculation
 from services.generation.tokens import TokenText
+
+if TYPE_CHECKING:
+    from services.generation.verifying import Verdict, Verification
 
 
 class ContextOverflow(ValueError):
@@ -76,3 +79,20 @@ class Target(Protocol):
 
     async def close(self) -> None:
         """Stop what runs, free what is held; may be called twice."""
+
+
+@runtime_checkable
+class VerifyingTarget(Target, Protocol):
+    """A target that also verifies drafts round by round, keeping what it has read in between."""
+
+    quotes: bool
+    """Whether it answers questions about passages by quoting them, and in no other way."""
+
+    def verification(self, prompt: Sequence[int], *, max_tokens: int = 160) -> Verification:
+        """The answer to `prompt` at temperature 0, of which nothing is said yet; costs no pass.
+
+        Raises `ContextOverflow`, `TargetClosed`.
+        """
+
+    async def verify(self, verification: Verification, proposed: Sequence[int], *, known: int = 0) -> Verdict:
+        """See `Verification.step`; in turn with other requests. One call at a time. Raises `TargetClosed`."""

@@ -18,6 +18,7 @@ from services.generation.grammar import JsonConstraint, JsonGrammar, SchemaRefus
 from services.generation.lm import CausalLM
 from services.generation.lookup import Lookup, PastAnswers
 from services.generation.prompts import answer_prompt, fields_of, json_prompt
+from services.generation.quoting import Quoting, QuotingDrafter
 from services.generation.sampling import Row, Sampling
 from services.generation.speculating import speculate
 from services.generation.tokens import TokenText
@@ -108,6 +109,20 @@ class Writer:
         weight = weights.mean, weights.least
         return Written(told.ids, reading, prompt.passages, *weight, told.speculation, told.is_finished)
 
+    def drafting(self, names: Sequence[str], prompt: Sequence[int], *, quotes: bool = False) -> Drafter:
+        """Who proposes what another model of the same tokenizer says to `prompt`; `quotes`: that one may only quote.
+
+        `names` are a plan's drafters. They know the prompt and nothing else: no answer that was given before goes into
+        what they propose, so that it may leave the site.
+        """
+        known: dict[str, Drafter] = {
+            "lookup": Lookup(self._lm.vocabulary, anchors=self._marks()),
+            "lm": LmDrafter(self._lm),
+        }
+        found = [known[name] for name in names if name in known]
+        rule = Quoting.of(self.tokenizer, prompt) if quotes else None
+        return Chained(found) if rule is None else QuotingDrafter(rule, len(prompt), found)
+
     def remember(self, tenant: str, ids: Sequence[int]) -> None:
         """Let `lookup` propose this answer to later questions of the tenant; the tenants used last are kept."""
         self._past_of(tenant).add(ids)
@@ -156,14 +171,17 @@ class Writer:
         return Extracted(self.tokenizer.decode(told.ids), weights.mean, weights.least, told.speculation)
 
     def _drafter(self, names: Sequence[str], tenant: str, sampling: Sampling) -> Drafter:
-        marks = [TokenText.FIRST_MARK + number for number in range(TokenText.MOST_PASSAGES)]
         found: list[Drafter] = []
         for name in names:
             if name == "lookup":
-                found.append(Lookup(self._lm.vocabulary, self._past_of(tenant), marks))
+                found.append(Lookup(self._lm.vocabulary, self._past_of(tenant), self._marks()))
             elif name == "lm" and self._smaller is not None:
                 found.append(LmDrafter(self._smaller, sampling))
         return Chained(found)
+
+    @staticmethod
+    def _marks() -> list[int]:
+        return [TokenText.FIRST_MARK + number for number in range(TokenText.MOST_PASSAGES)]
 
     def _past_of(self, tenant: str) -> PastAnswers:
         with self._lock:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
-from schemas import Approved, Artefact, Committed, Cursor, Message, Outcome, Published, Receipt, Withheld, changed
+from schemas import Approved, Artefact, Committed, Guess, Message, Outcome, Published, Receipt, Withheld, changed
 from schemas.sentences import sentence
 
 ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
@@ -14,7 +15,15 @@ ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
 Standing = Callable[[Published], Awaitable[Committed]]
 """What is committed of the answer already."""
 
-Close = Callable[[Published], Awaitable[Cursor | None]]
+
+class Closed(NamedTuple):
+    """The log of what was shown, once it is over: how often text was taken back, and what was shown as provisional."""
+
+    retractions: int
+    guess: Guess | None
+
+
+Close = Callable[[Published], Awaitable[Closed | None]]
 """Closes the log of what was shown over the answer's text; None when more had been committed in between."""
 
 
@@ -32,15 +41,18 @@ async def publish(
         return [published]
     while True:
         reconciled = reconcile(published, await standing(published))
-        cursor = await close(reconciled)
-        if cursor is not None:
-            receipt = changed(reconciled.receipt, retractions=cursor.epoch)
+        closed = await close(reconciled)
+        if closed is not None:
+            receipt = changed(reconciled.receipt, retractions=closed.retractions, guess=closed.guess)
             return [changed(reconciled, receipt=receipt)]
 
 
 def was_shown(settled: Approved | Withheld) -> bool:
-    """Whether anything of the answer can have been shown before it was settled: only where the cloud was asked."""
-    lost = any(concession.stage == "fast-lane" for concession in settled.concessions)
+    """Whether anything of the answer can have been shown before it was settled: only where the cloud was asked.
+
+    A drafter that stepped down may have asked before: in a loop or a race that died with it, at its first try.
+    """
+    lost = any(concession.stage in {"fast-lane", "drafter"} for concession in settled.concessions)
     return settled.plan is not None and settled.plan.mode != "edge_only" and (settled.route == "cloud" or lost)
 
 

@@ -7,8 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from brokers.base import House, Overtaken
-from schemas import Committed, Cursor, Delta, Evidence, Partial, Published, decode
+from schemas import Committed, Delta, Evidence, Partial, Published, decode
 from schemas.subjects import TOKENS, tokens
+from services.publisher.handler import Closed
 from services.streaming.log import Contradiction, Log, resting
 
 REMEMBERED = 1024
@@ -42,8 +43,9 @@ class Showing:
         )
 
         def lines_of(log: Log) -> list[Delta]:
-            says = log.commit if partial.source == "cloud" else log.provisional
-            return resting(says(answer.text, ids), evidence, answer.format, is_whole=is_whole)
+            is_final = partial.source == "cloud"
+            lines = log.commit(answer.text, ids) if is_final else log.provisional(answer.text, ids, partial.guess)
+            return resting(lines, evidence, answer.format, is_whole=is_whole)
 
         if partial.source != "cloud" and not partial.can_retract:
             return
@@ -61,8 +63,8 @@ class Showing:
         log, _ = known or await self._read(published.tenant, published.rid)
         return log.standing
 
-    async def close(self, published: Published) -> Cursor | None:
-        """Close the log over the answer's text and say where that leaves its readers.
+    async def close(self, published: Published) -> Closed | None:
+        """Close the log over the answer's text and say what was shown before it.
 
         None, and nothing is closed, where more was committed in the meantime than the text goes on from.
         """
@@ -82,7 +84,7 @@ class Showing:
         except Contradiction:
             self._logs.pop((published.tenant, published.rid), None)
             return None
-        return Cursor(log.epoch, len(log.text), log.committed)
+        return Closed(log.epoch, log.guess)
 
     async def _write(self, tenant: str, rid: str, lines_of: Lines) -> Log:
         """Store the lines that follow, as often as it takes; returns the log with them. Raises `Contradiction`."""

@@ -60,7 +60,6 @@ def table_of(chosen: Router) -> Table:
         k_under_load=chosen.k_under_load,
         queue_depth_high=chosen.queue_depth_high,
         economy=chosen.economy,
-        loops=False,  # the durable lane has the cloud answer anyway: a loop beside it would save nothing
         mode=chosen.mode or None,
         answer_tokens=chosen.answer_tokens,
         knee_positions=chosen.knee_positions,

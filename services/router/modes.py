@@ -59,13 +59,14 @@ def chosen(
 
     Open is: the stream always; a shipped draft where the cloud takes drafts and it saves `worth_ms`; the race, which
     ends with either of them, where the client can take text back and the class was not seen to draft badly; the loop
-    where the table asks for economy, a shipped draft is open, and the time suffices for the link at its slowest. So no
-    mode but the loop is expected to end later than the stream. A table that names a mode opens that one alone.
+    where the table asks for economy, the cloud verifies round by round, a shipped draft is open, and the time suffices
+    for the link at its slowest. So no mode but the loop is expected to end later than the stream. A table that names a
+    mode opens that one alone, where it can be had at all.
     """
     known = at.acceptance.get(class_)
     told = conditions_of(by.acceptance_prior if known is None else known, drafters, at, by)
     length = drafted_per_pass(told, drafters, where, at, by)
-    weighed = forecasts(told, drafters, where, length, by)
+    weighed = forecasts(told, drafters, where, length, at, by)
     ships = length if is_shipping_open(weighed, by) else 0
     open_: list[Mode] = ["cloud_stream"]
     if ships:
@@ -78,11 +79,12 @@ def chosen(
     if by.mode in weighed:
         open_ = [by.mode]
     mode = min(open_, key=lambda name: score(weighed[name], told, by))
+    drafted = length if mode == "economy_loop" else ships
     return Choice(
         mode=mode,
-        because=because(mode, weighed, told, ships, can_retract, where, at),
+        because=because(mode, weighed, told, drafted, can_retract, where, at),
         drafters=drafters if where == "edge" and mode != "cloud_stream" else (),
-        draft_length=ships if mode != "cloud_stream" else 0,
+        draft_length=drafted if mode != "cloud_stream" else 0,
         show_from=show_from(weighed, by) if mode == "race" else 1.0,
         break_even_rtt_ms=round(speculation.break_even_rtt_ms(told), 1) if drafters else 0.0,
         forecast_ms={name: round(forecast.final_ms, 1) for name, forecast in weighed.items()},
@@ -105,7 +107,7 @@ def drafted_per_pass(told: Conditions, drafters: tuple[str, ...], where: Where, 
 
 
 def forecasts(
-    told: Conditions, drafters: tuple[str, ...], where: Where, length: int, by: Table
+    told: Conditions, drafters: tuple[str, ...], where: Where, length: int, at: Signals, by: Table
 ) -> dict[Mode, Forecast]:
     """Every mode that is worth weighing. An edge that is itself drowning drafts nothing."""
     weighed: dict[Mode, Forecast] = {"cloud_stream": speculation.cloud_stream(told)}
@@ -116,7 +118,7 @@ def forecasts(
         weighed["race"] = speculation.race(told, length)
     if length:
         weighed["cloud_with_shipped_draft"] = speculation.shipped_draft(told, length)
-        if by.economy > 0 and by.loops:
+        if at.cloud.loops and by.loops and (by.economy > 0 or by.mode == "economy_loop"):
             weighed["economy_loop"] = speculation.stop_and_wait(told, length)
     return weighed
 

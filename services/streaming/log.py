@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from schemas import Committed, Delta, Evidence, Format, State, changed
+from schemas import Committed, Delta, Evidence, Format, Guess, State, changed
 
 RUN_AHEAD_CHARS = 600
 NO_EVIDENCE = Evidence()
@@ -32,7 +32,8 @@ class Log:
     `text` is what is shown, of which the first `committed` characters stand for ever. In epoch 1 nothing provisional is
     shown any more; `kept` characters of epoch 0 were right. At most `run_ahead_chars` are shown beyond what is
     committed. Lines carry token ids where those are known to be exactly the tokens of their text. `evidence` is what
-    the committed text rests on, as far as it is known; `is_whole` says that its speaker has no more to say.
+    the committed text rests on, as far as it is known; `is_whole` says that its speaker has no more to say. `guess` is
+    what was shown as provisional first.
     """
 
     rid: str
@@ -48,6 +49,7 @@ class Log:
     evidence: Evidence = NO_EVIDENCE
     committed_ids: int | None = 0
     drafted_ids: int | None = 0
+    guess: Guess | None = None
 
     @classmethod
     def of(cls, lines: Iterable[Delta], rid: str, tenant: str, run_ahead_chars: int = RUN_AHEAD_CHARS) -> Log:
@@ -68,7 +70,7 @@ class Log:
         text = self.text[: self.committed]
         return Committed(text=text, evidence=self.evidence, is_whole=self.is_whole, is_closed=self.is_closed)
 
-    def provisional(self, text: str, ids: Sequence[int] = ()) -> list[Delta]:
+    def provisional(self, text: str, ids: Sequence[int] = (), guess: Guess | None = None) -> list[Delta]:
         """Show as much of `text`, a draft so far, as goes on from what is shown and may run ahead; else nothing."""
         shown = len(self.text)
         if self.epoch or self.is_closed or not text.startswith(self.text):
@@ -79,7 +81,7 @@ class Log:
         if end <= shown:
             return []
         known = ids if end == len(text) else ()
-        return [self._line("provisional", shown, text[shown:end], known, self.drafted_ids)]
+        return [changed(self._line("provisional", shown, text[shown:end], known, self.drafted_ids), guess=guess)]
 
     def commit(self, text: str, ids: Sequence[int] = ()) -> list[Delta]:
         """Make `text`, the whole answer so far, stand for ever; take back first what is shown and is not it.
@@ -104,8 +106,8 @@ class Log:
             raise Broken(f"nothing may follow here, and least of all a {line.state} line")
         match line.state:
             case "provisional" if line.epoch == self.epoch == 0 and line.offset == len(self.text) and line.text:
-                text, ids = self.text + line.text, _counted(line, self.drafted_ids)
-                return replace(self, text=text, drafted_ids=ids, format=line.format)
+                text, ids, guess = self.text + line.text, _counted(line, self.drafted_ids), self.guess or line.guess
+                return replace(self, text=text, drafted_ids=ids, format=line.format, guess=guess)
             case "retracted" if (self.epoch, line.epoch) == (0, 1) and self.committed <= line.offset <= len(self.text):
                 return replace(self, text=self.text[: line.offset], epoch=1, kept=line.offset)
             case "committed" if line.epoch == self.epoch and line.offset == self.committed:

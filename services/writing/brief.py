@@ -57,6 +57,13 @@ def draft_of(tokens: TokenText, survey: Survey) -> Draft | None:
     """
     if not survey.chosen:
         return None
-    best = max(survey.chosen, key=lambda unit: unit.score)
-    ids = (tokens.FIRST_MARK, *tokens.encode(f" {best.spoken}"), tokens.END)
+    return draft_saying(tokens, max(survey.chosen, key=lambda unit: unit.score).spoken)
+
+
+def draft_saying(tokens: TokenText, text: str) -> Draft:
+    """`text` as a model says it that quotes its first passage and nothing else.
+
+    Where it quotes several, their marks are not foreseen, and the verifier finds its place again behind each.
+    """
+    ids = (tokens.FIRST_MARK, *tokens.encode(f" {text}"), tokens.END)
     return Draft(ids=ids[:MOST_DRAFT_TOKENS], tokenizer=tokens.digest, drafter="lookup")

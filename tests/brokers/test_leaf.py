@@ -32,6 +32,8 @@ async def worker(nc: Client) -> None:
 
     await nc.subscribe("cloud.*.verify", "hub", cb=answer)
     await nc.subscribe("cloud.*.ping", "hub", cb=answer)
+    for who in (subjects.ANY_WORKER, "0a1b2c3d"):
+        await nc.subscribe(subjects.loop("*", who), "hub", cb=answer)
     await nc.flush()
 
 
@@ -72,7 +74,10 @@ async def test_the_fast_lane_answers_and_without_a_worker_says_so_at_once(tmp_pa
         await worker(all_.hub)
         assert await answered(site, subjects.fast_lane("site1")) == b"cloud.site1.verify x"
         assert await answered(site, subjects.ping("site1")) == b"cloud.site1.ping x"
-        for foreign in (subjects.fast_lane("site2"), subjects.ping("site2"), "cloud.site1.other"):
+        for ours in (subjects.loop("site1"), subjects.loop("site1", "0a1b2c3d")):
+            assert await answered(site, ours) == ours.encode() + b" x"
+        theirs = (subjects.fast_lane("site2"), subjects.ping("site2"), subjects.loop("site2"))
+        for foreign in (*theirs, "cloud.site1.other", "cloud.site1.loop"):
             with pytest.raises(nats.errors.NoRespondersError):
                 await site.request(foreign, b"x", timeout=60)
 

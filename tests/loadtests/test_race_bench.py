@@ -15,16 +15,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests import bench, race
-from loadtests.edge_lm import EDGE_LM_ENTRIES
+from loadtests import bench
 from loadtests.link import HOST
-from loadtests.measure import Bar, Entry, Measurement, Sampled, Target, held, interleaved, measure, named, quantile
+from loadtests.measure import (
+    Bar,
+    Entry,
+    Measurement,
+    Sampled,
+    Target,
+    held,
+    interleaved,
+    measure,
+    quantile,
+)
 from loadtests.race_client import Contradiction, Heard, Refusal, events, hear
-from loadtests.race_sites import with_environment
 from schemas import Asked, Cursor, Published, Receipt, encode_json
 from services.streaming.events import Step, told, view
 from services.streaming.log import Log
-from services.supervisor import Program
 
 pytestmark = pytest.mark.anyio
 
@@ -230,6 +237,19 @@ def test_a_bar_is_held_to_its_samples_and_nothing_is_no_success(bar: Bar, value:
     assert (found.value, found.holds) == (value, holds)
 
 
+@pytest.mark.parametrize(("is_warm", "first"), [(False, 3.0), (True, 1.0)])
+async def test_sides_that_are_warm_have_their_first_block_counted(is_warm: bool, first: float) -> None:
+    blocks_run = 0.0
+
+    async def block() -> float:
+        nonlocal blocks_run
+        blocks_run += 1.0
+        return blocks_run
+
+    measured = [each.value async for each in interleaved(2, block, block, is_warm=is_warm)]
+    assert measured == [first, first + 1.0, first + 2.0, first + 3.0]
+
+
 async def blocks(repeats: int) -> AsyncIterator[Measurement]:
     async def ours() -> Sampled:
         return Sampled(1.0, {"x": (1.0, 99.0)})
@@ -269,50 +289,3 @@ def test_bars_are_in_the_report_and_in_the_exit_code(tmp_path: Any) -> None:
 @pytest.mark.parametrize(("bound", "text"), [(1.0, "≤ 1.0"), (0.3, "≤ 0.3"), (1.05, "≤ 1.05")])
 def test_a_target_is_written_as_it_is(bound: float, text: str) -> None:
     assert str(Target("≤", bound)) == text
-
-
-# --- the race
-
-
-def test_every_distance_has_its_two_entries_and_they_look_at_the_same_laps() -> None:
-    names = [entry.name for entry in race.RACE_ENTRIES]
-    assert names == [
-        f"{what}_rtt{rtt_ms}" for rtt_ms in (10, 50, 100, 200) for what in ("ttft_shown", "final_vs_cloud_stream")
-    ]
-    assert named((*race.RACE_ENTRIES, *EDGE_LM_ENTRIES), "edge_lm_tokens_per_second") == EDGE_LM_ENTRIES
-    for rtt_ms in race.RTTS_MS:
-        shown, final = [entry for entry in race.RACE_ENTRIES if entry.name.endswith(f"rtt{rtt_ms}")]
-        assert shown.blocks.keywords["heat"] is final.blocks.keywords["heat"]  # type: ignore[attr-defined]
-
-
-async def test_laps_are_run_once_and_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    heat, runs = race.Heat(50), []
-
-    async def run(repeats: int) -> AsyncIterator[race.Lap]:
-        runs.append(repeats)
-        heat.kinds = {"q": "hub"}
-        for number in range(repeats):
-            answered = Heard(shown_ms=number + 1.0, committed_ms=2.0, final_ms=9.0, text="x", published=published("x"))
-            yield race.Lap("ours", {"q": answered})
-            yield race.Lap("peer", {"q": Heard(final_ms=20.0)})
-
-    monkeypatch.setattr(heat, "_run", run)
-    shown = [block async for block in race.shown_blocks(5, heat=heat)]
-    final = [block async for block in race.final_blocks(5, heat=heat)]
-    assert runs == [5]
-    assert [block.value for block in shown if block.side == "ours"] == [1.0, 2.0, 3.0, 4.0, 5.0]
-    assert {block.value for block in final if block.side == "ours"} == {9.0}
-    assert {block.value for block in shown if block.side == "peer"} == {race.BUDGET_MS}, "never shown is not fast"
-    assert shown[0].samples["shown, hub"] == (1.0,)
-    assert shown[1].samples["plain streaming"] == (0.0,), "a peer without a plan streamed nothing"
-
-
-def test_a_site_is_told_its_own_part_only() -> None:
-    told_ = {"race": {"A": "1"}, "hub": {"B": "2"}}
-    for name, expected in (
-        ("race/all", {"C": "3", "A": "1"}),
-        ("stream/all", {"C": "3"}),
-        ("hub/all", {"C": "3", "B": "2"}),
-    ):
-        program = Program(name=name, argv=(), env={"C": "3"}, log=race.SCRATCH, ready=race.SCRATCH)
-        assert with_environment(program, told_).env == expected

@@ -14,6 +14,7 @@ from schemas import (
     Approved,
     Artefact,
     Asked,
+    Begin,
     Check,
     Citation,
     CloudState,
@@ -28,6 +29,7 @@ from schemas import (
     Partial,
     Passage,
     Plan,
+    Propose,
     Published,
     Question,
     Receipt,
@@ -38,6 +40,7 @@ from schemas import (
     Screened,
     Speculation,
     Spent,
+    Stood,
     Verified,
     Withheld,
     encode,
@@ -197,6 +200,22 @@ SAMPLES: tuple[Message, ...] = (
     ),
     Resume(rid="Req_1-a", tenant="kiosk", asker="ada", cursor="1.40.12", can_retract=False),
     CloudState(step_ms=21.5, queue=3, drafts=True),
+    Begin(
+        escalated=Escalated(**WHOSE, question=QUESTION, plan=PLAN, reason="low_confidence", edge_confidence=0.25),
+        tokenizer="0a1b2c3d4e5f",
+        said=(10, 512),
+        ids=(77, 2),
+    ),
+    Propose(loop="00ff00ff", at=3, ids=(10, 512, 77)),
+    Stood(
+        worker="0a1b2c3d",
+        loop="00ff00ff",
+        stood=2,
+        ids=(78, 512),
+        speculation=Speculation(steps=2, tokens=7, drafted=5, accepted=4, draft_bytes=40),
+        prompt=(1, 3, 300, 5),
+        quotes=True,
+    ),
 )
 
 SINCE: tuple[Message, ...] = (
@@ -226,6 +245,24 @@ SINCE: tuple[Message, ...] = (
         text="Eine Überweisung ist kostenlos.",
         reason="cloud_unreachable",
         receipt=msgspec.structs.replace(RECEIPT, finished_by="edge", is_cut=True, committed_chars=31, retractions=1),
+    ),
+    CloudState(step_ms=21.5, queue=3, drafts=True, loops=True),
+    Escalated(
+        **WHOSE,
+        concessions=(Concession("drafter", "no_loop", 300.0, 450.0, "the cloud cannot be reached"),),
+        question=QUESTION,
+        plan=msgspec.structs.replace(PLAN, mode="economy_loop"),
+        reason="low_confidence",
+    ),
+    *(
+        msgspec.structs.replace(sample, guess="past_answer")
+        for sample in SAMPLES
+        if isinstance(sample, Partial | Delta)
+    ),
+    *(
+        msgspec.structs.replace(sample, receipt=msgspec.structs.replace(RECEIPT, guess="draft"))
+        for sample in SAMPLES
+        if isinstance(sample, Published)
     ),
 )
 """What older types have learned to say since their golden files were written."""

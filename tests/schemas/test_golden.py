@@ -11,13 +11,16 @@ from samples import GOLDEN, SAMPLES, SINCE
 from schemas import (
     PIPELINE,
     Asked,
+    Begin,
     CloudState,
     Delta,
     Message,
     Partial,
+    Propose,
     Refused,
     Resume,
     Screened,
+    Stood,
     Unreadable,
     decode,
     encode,
@@ -26,8 +29,8 @@ from schemas import (
 )
 from schemas.subjects import word
 
-TYPES = (*PIPELINE, Refused, Partial, Delta, Resume, CloudState)
-OPEN = ("question", "plan", "answer", "receipt")
+TYPES = (*PIPELINE, Refused, Partial, Delta, Resume, CloudState, Begin, Propose, Stood)
+OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
 by_word = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: word(type(sample)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,19 +13,34 @@ from prometheus_client import CollectorRegistry
 from brokers.memory import MemoryHouse
 from brokers.settings import CloudVerifier
 from brokers.stage import Handler
-from schemas import Answer, Escalated, Later, Message, Passage, Refused, Speculation, Verified, decode, encode
+from schemas import (
+    Answer,
+    Begin,
+    Escalated,
+    Later,
+    Message,
+    Passage,
+    Refused,
+    Speculation,
+    Stood,
+    Verified,
+    decode,
+    encode,
+)
 from schemas.cloud import CloudState
-from schemas.subjects import fast_lane, ping
+from schemas.subjects import fast_lane, loop, ping
 from services import cloud_verifier
 from services.cloud_verifier.breaker import Breaker
 from services.cloud_verifier.citing import answered
 from services.cloud_verifier.desk import Desk
 from services.cloud_verifier.metering import Meter
+from services.generation import TokenText
 from tests.services.desks import HUB_ONLY, at_hub, escalated
 from tests.services.model_server import ModelServer
 
 pytestmark = pytest.mark.anyio
 
+TOKENS = TokenText.load(Path(".models/lm/target/tokenizer.json"))
 WHO = "Who is the chief executive of the bank?"
 
 
@@ -84,9 +100,17 @@ class TestEveryBackend:
     async def test_says_how_busy_it_is_and_refuses_what_it_cannot_read(self, backend: str) -> None:
         async with hub(backend) as (_, house, _):
             state = decode(await house.request(ping("site7"), b"here", timeout_s=1.0), CloudState)
-            assert state == CloudState(drafts=backend == "embedded")
+            assert state == CloudState(drafts=backend == "embedded", loops=backend == "embedded")
             refused = decode(await house.request(fast_lane("site7"), b"\x81garbage", timeout_s=1.0), Refused)
             assert refused.code == "unreadable"
+
+    async def test_verifies_round_by_round_if_it_says_so_and_else_refuses(self, backend: str) -> None:
+        async with hub(backend) as (_, house, _):
+            state = decode(await house.request(ping("site7"), b"", timeout_s=1.0), CloudState)
+            begin = encode(Begin(escalated=escalated(WHO), tokenizer=TOKENS.digest))
+            reply = decode(await house.request(loop("site7"), begin, timeout_s=30.0), Stood, Verified, Refused)
+            assert isinstance(reply, (Stood, Verified)) is state.loops
+            assert state.loops or reply.code == "unable"
 
 
 async def test_the_key_from_the_environment_and_temperature_zero_go_with_every_request(

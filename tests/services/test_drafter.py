@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from brokers.memory import MemoryHouse
 from schemas import (
     Answer,
     Artefact,
@@ -21,17 +17,15 @@ from schemas import (
     Escalated,
     Mode,
     Partial,
-    Passage,
     Plan,
     Question,
     Retrieved,
-    decode,
-    encode,
+    Rung,
+    Verified,
+    Where,
 )
-from services import drafter, retriever
-from services.drafter.handler import ShortOf, draft, rungs_of
-from services.generation import TokenText
-from tests.services.desks import plan, prepared, retrieved, routed
+from services.drafter.handler import Loop, LoopLost, ShortOf, draft, no_loop
+from tests.services.desks import plan, retrieved
 
 pytestmark = pytest.mark.anyio
 
@@ -48,9 +42,11 @@ async def decide(
     *,
     told: list[Partial] | None = None,
     guess: Draft | None = GUESS,
+    loop: Loop = no_loop,
+    past: tuple[Answer, Draft] | None = None,
     short_of: ShortOf = lambda *_: None,
     found: list[Retrieved] | None = None,
-) -> Drafted | Escalated:
+) -> Drafted | Escalated | Verified:
     async def read(given: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
         (found if found is not None else []).append(given)
@@ -67,6 +63,8 @@ async def decide(
         read=read,
         extract=extract,
         tell=tell,
+        loop=loop,
+        recall=lambda _: past,
         escalate_below=0.6,
         short_of=short_of,
         beyond=frozenset({"weather"}),
@@ -114,13 +112,70 @@ async def test_what_goes_up_names_the_model_and_no_document_or_passage_of_the_si
         ("cloud_stream", None),
         ("cloud_with_shipped_draft", GUESS),
         ("race", GUESS),
-        ("economy_loop", None),
+        ("economy_loop", GUESS),
     ],
 )
 async def test_the_draft_goes_along_where_the_plan_ships_it(mode: Mode, shipped: Draft | None) -> None:
     outcome = await decide(0.3, retrieved("q", plan_=msgspec.structs.replace(plan(), mode=mode)))
     assert isinstance(outcome, Escalated)
     assert outcome.draft == shipped
+
+
+LOOP = msgspec.structs.replace(plan(), mode="economy_loop", forecast_ms={"economy_loop": 1200.0})
+
+
+async def test_where_the_loop_comes_to_its_end_nothing_is_escalated() -> None:
+    async def loop(asked: Escalated) -> Verified:
+        assert asked.draft == GUESS
+        answer = Answer(text="the cloud's", confidence=0.9)
+        return asked.followed_by(Verified, question=asked.question, plan=asked.plan, answer=answer)
+
+    outcome = await decide(0.3, retrieved("q", plan_=LOOP), loop=loop)
+    assert isinstance(outcome, Verified)
+    assert outcome.lineage == (MODEL,)
+
+
+async def test_a_question_whose_loop_is_lost_is_escalated_and_says_so() -> None:
+    async def lost(_: Escalated) -> Verified:
+        raise LoopLost("the cloud cannot be reached", 700.0)
+
+    outcome = await decide(0.3, retrieved("q", plan_=LOOP), loop=lost)
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft == GUESS
+    (given_up,) = outcome.concessions
+    assert given_up == Concession("drafter", "no_loop", 700.0, 1200.0, "the cloud cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("confidence", "plan_"),
+    [
+        (0.3, plan()),
+        (0.3, msgspec.structs.replace(LOOP, mode="race")),
+        (0.3, msgspec.structs.replace(LOOP, where="cloud")),
+        (0.3, msgspec.structs.replace(LOOP, may_escalate=False)),
+        (0.9, LOOP),
+    ],
+)
+async def test_there_is_no_loop_but_where_the_plan_is_one_and_the_edge_is_unsure(
+    confidence: float, plan_: Plan
+) -> None:
+    async def loop(_: Escalated) -> Verified:
+        raise AssertionError("nobody asked for it")
+
+    assert isinstance(await decide(confidence, retrieved("q", plan_=plan_), loop=loop), (Drafted, Escalated))
+
+
+@pytest.mark.parametrize("rung", ["no_race", "no_loop"])
+@pytest.mark.parametrize("where", ["edge", "cloud"])
+async def test_where_the_loop_is_given_up_already_the_cloud_is_asked_plainly(rung: Rung, where: Where) -> None:
+    async def loop(_: Escalated) -> Verified:
+        raise AssertionError("there is no time for it")
+
+    given_up = (Concession("router", rung, 0.0, 1.0),)
+    asked = retrieved("q", plan_=msgspec.structs.replace(LOOP, where=where), concessions=given_up)
+    outcome = await decide(0.3, asked, loop=loop)
+    assert isinstance(outcome, Escalated)
+    assert outcome.concessions == given_up
 
 
 async def test_a_draft_that_may_not_leave_the_site_stays() -> None:
@@ -149,6 +204,39 @@ async def test_a_race_shows_the_edges_answer_to_who_can_take_it_back(
     await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), told=told)
     assert [partial.answer.text for partial in told] == texts
     assert all((partial.source, partial.is_whole, partial.rid) == ("edge", True, "r1") for partial in told)
+    assert all(partial.guess == "draft" for partial in told)
+
+
+PAST = (Answer(text="y", confidence=0.2), Draft(ids=(11,), tokenizer="0a1b2c3d4e5f", drafter="lookup"))
+SHIPPED = msgspec.structs.replace(RACE, mode="cloud_with_shipped_draft")
+STREAM = msgspec.structs.replace(RACE, mode="cloud_stream")
+
+
+@pytest.mark.parametrize(
+    ("confidence", "can_retract", "plan_", "texts", "shipped"),
+    [
+        (0.3, True, RACE, ["y"], PAST[1]),
+        (0.1, True, RACE, ["y"], PAST[1]),
+        (0.1, False, RACE, [], PAST[1]),
+        (0.1, True, SHIPPED, [], PAST[1]),
+        (0.1, True, STREAM, [], None),
+    ],
+)
+async def test_what_the_cloud_said_before_takes_the_draft_s_place_wherever_that_has_one(
+    confidence: float, can_retract: bool, plan_: Plan, texts: list[str], shipped: Draft | None
+) -> None:
+    told: list[Partial] = []
+    outcome = await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), told=told, past=PAST)
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft == shipped
+    assert [partial.answer.text for partial in told] == texts
+    assert all((partial.source, partial.guess, partial.rid) == ("edge", "past_answer", "r1") for partial in told)
+
+
+async def test_what_the_edge_vouches_for_itself_it_does_not_ask_its_memory_about() -> None:
+    outcome = await decide(0.9, retrieved("q", plan_=RACE, can_retract=True), past=PAST)
+    assert isinstance(outcome, Drafted)
+    assert outcome.answer.text == "x"
 
 
 async def test_a_draft_has_the_model_and_the_cited_documents_in_its_lineage() -> None:
@@ -163,108 +251,3 @@ async def test_a_classification_is_the_prefilters_with_its_own_confidence() -> N
     assert json.loads(outcome.answer.text) == {"intent": "hours", "confidence": 0.75}
     assert (outcome.answer.format, outcome.answer.confidence) == ("json", 0.75)
     assert [(check.name, check.passed) for check in outcome.answer.checks] == [("schema", True)]
-
-
-async def test_a_site_answers_what_its_documents_say_and_asks_the_hub_what_only_the_hub_knows() -> None:
-    house = MemoryHouse("site1")
-    async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
-        for text, kind in (
-            ("What does a banker's draft cost?", Drafted),
-            ("Who is the chief executive of the bank?", Escalated),
-        ):
-            (found,) = await retrieve(routed(text))
-            (outcome,) = await answer(found)
-            assert type(outcome) is kind, text
-        (found,) = await retrieve(routed("What does a banker's draft cost?"))
-        (drafted,) = await answer(found)
-        assert "£12" in drafted.answer.text
-        assert [part.kind for part in drafted.lineage] == ["index", "model", "document"]
-
-
-async def test_a_site_fills_a_schema_without_any_passage() -> None:
-    schema = json.dumps({"properties": {"reference": {"type": "string"}}, "required": ["reference"]})
-    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
-        (drafted,) = await answer(retrieved("Reference: QX-1", workload="extract", schema=schema))
-        assert json.loads(drafted.answer.text) == {"reference": "QX-1"}
-
-
-async def test_a_site_ships_what_the_hubs_model_may_be_expected_to_say_and_tells_it_in_a_race() -> None:
-    house = MemoryHouse("site1")
-    heard: asyncio.Queue[Partial] = asyncio.Queue()
-
-    async def hear(_: str, data: bytes) -> None:
-        heard.put_nowait(decode(data, Partial))
-
-    await house.listen("partial.drafted.>", hear)
-    plan_ = msgspec.structs.replace(RACE, where="cloud", show_from=0.0)
-    async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
-        (found,) = await retrieve(routed("What does a banker's draft cost?", plan_=plan_, can_retract=True))
-        (outcome,) = await answer(found)
-        told = await heard.get()
-    assert isinstance(outcome, Escalated)
-    tokens = TokenText.load(Path(".models/lm/draft/tokenizer.json"))
-    assert outcome.draft is not None
-    assert (outcome.draft.drafter, outcome.draft.tokenizer) == ("lookup", tokens.digest)
-    assert "£12" in tokens.decode(outcome.draft.ids)
-    assert "£12" in told.answer.text
-
-
-@pytest.mark.parametrize(("fee", "leaves"), [("£12", True), ("£12; call 020 7946 0958", False)])
-async def test_a_draft_that_would_carry_personal_data_stays_at_the_site(fee: str, leaves: bool) -> None:
-    text = f"A banker's draft costs {fee}."
-    passage = Passage(
-        document_id="new",
-        document_version="v",
-        title="Fees",
-        text=text,
-        language="en",
-        start=0,
-        end=len(text),
-        score=1.0,
-    )
-    plan_ = msgspec.structs.replace(RACE, where="cloud")
-    asked = retrieved("What does a banker's draft cost?", plan_=plan_, passages=(passage,))
-    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
-        (outcome,) = await answer(asked)
-    assert isinstance(outcome, Escalated)
-    assert (outcome.draft is not None) is leaves
-    assert b"7946" not in encode(outcome)
-
-
-HELD = msgspec.structs.replace(plan(), shares_ms={"drafter": 100.0, "cloud-verifier": 800.0, "publisher": 100.0})
-
-
-@pytest.mark.parametrize("workload", ["assist", "extract"])
-async def test_an_opened_drafter_neither_drafts_nor_asks_once_the_time_is_up_and_says_so(workload: str) -> None:
-    late = retrieved("What does a banker's draft cost?", plan_=HELD, workload=workload, schema="{}")
-    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
-        (outcome,) = await answer(late)
-    assert isinstance(outcome, Drafted)
-    assert outcome.answer == Answer(text="")
-    assert [(made.stage, made.rung) for made in outcome.concessions] == [("drafter", "abstain")]
-
-
-def test_reading_and_extracting_are_learned_apart_and_from_done_work_only() -> None:
-    now_ms = int(time.time() * 1000)
-    asked = retrieved("q", plan_=HELD, asked_at_ms=now_ms, deadline_at_ms=now_ms + 60_000)
-    filling = msgspec.structs.replace(
-        asked, question=msgspec.structs.replace(asked.question, workload="extract", schema="{}")
-    )
-    paces = drafter.Paces()
-
-    def conceded(fact: Retrieved) -> str:
-        found = paces.short_of(fact, rungs_of(fact))
-        return "" if found is None else found.rung
-
-    def took(fact: Retrieved, worked_ms: float) -> None:
-        paces.took(
-            fact, fact.followed_by(Drafted, question=fact.question, plan=fact.plan, answer=Answer(text="x")), worked_ms
-        )
-
-    called_off = Concession("router", "abstain", 0.0, 1.0)
-    took(msgspec.structs.replace(asked, concessions=(called_off,)), 1e6)
-    assert (conceded(asked), conceded(filling)) == ("", "")
-    took(asked, 1e6)
-    assert (conceded(asked), conceded(filling)) == ("smaller_k", "")
-    took(filling, 1e6)
-    assert conceded(filling) == "abstain"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtests import simulator
-from schemas import Mode, Plan, Question, Workload
+from schemas import Mode, Plan, Question, Workload, changed
 from schemas.cloud import CloudState
 from services.router.modes import conditions_of
 from services.router.planner import planned
@@ -18,7 +18,7 @@ from services.router.speculation import LONGEST, Conditions
 from services.router.table import Signals, Table, class_of
 
 TENANT = "kiosk"
-CLOUD = CloudState(step_ms=20.0, queue=0, drafts=True)
+CLOUD = CloudState(step_ms=20.0, queue=0, drafts=True, loops=True)
 CALM = Signals(link_up=True, rtt_ms=50.0, queue_depth=0, load=0.2, cloud=CLOUD)
 TABLE = Table()
 ECONOMICAL = Table(economy=40.0)
@@ -38,7 +38,7 @@ def seen(acceptance: float, signals: Signals = CALM, drafters: tuple[str, ...] =
 
 
 def cloud(signals: Signals = CALM, **fields: object) -> Signals:
-    parts = {"step_ms": 20.0, "queue": 0, "drafts": True, **fields}
+    parts = {"step_ms": 20.0, "queue": 0, "drafts": True, "loops": True, **fields}
     return replace(signals, cloud=CloudState(**parts))  # type: ignore[arg-type]
 
 
@@ -197,6 +197,7 @@ signals_of = st.builds(
         step_ms=st.sampled_from([0.0, 3.0, 8.0, 20.0, 40.0]),
         queue=st.integers(0, 300),
         drafts=st.booleans(),
+        loops=st.booleans(),
     ),
     acceptance=st.dictionaries(
         st.sampled_from([class_of(TENANT, "reader", names) for names in (BOTH, ("lookup",))]), st.floats(0, 1)
@@ -242,7 +243,7 @@ def test_a_longer_queue_at_either_end_never_means_a_longer_draft(
 ) -> None:
     calm = plan(signals, table, remaining_ms, can_retract=can_retract)
     state = signals.cloud
-    fuller = CloudState(step_ms=state.step_ms, queue=state.queue + more, drafts=state.drafts)
+    fuller = changed(state, queue=state.queue + more)
     busy = replace(signals, cloud=fuller, queue_depth=signals.queue_depth + waiting)
     assert plan(busy, table, remaining_ms, can_retract=can_retract).draft_length <= calm.draft_length
 
@@ -263,12 +264,13 @@ def test_every_plan_keeps_the_contract(signals: Signals, table: Table, remaining
         assert (signals.cloud.queue + 1) * (made.draft_length + 1) <= table.knee_positions
     if made.mode == "economy_loop":
         assert made.draft_length > 0
+        assert signals.cloud.loops
         assert made.forecast_ms["economy_loop"] <= remaining_ms
     elif made.may_escalate:
         assert made.forecast_ms[made.mode] <= made.forecast_ms["cloud_stream"]
 
 
-@pytest.mark.parametrize("mode", ["cloud_stream", "cloud_with_shipped_draft", "race"])
+@pytest.mark.parametrize("mode", ["cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"])
 def test_a_table_that_names_a_mode_gets_it_where_the_cloud_may_be_asked(mode: Mode) -> None:
     told = replace(TABLE, mode=mode)
     assert plan(CALM, told).mode == mode
@@ -279,3 +281,14 @@ def test_a_table_that_names_a_mode_gets_it_where_the_cloud_may_be_asked(mode: Mo
 def test_no_loop_is_planned_where_nobody_could_run_it() -> None:
     assert plan(seen(0.8), ECONOMICAL, 9000).mode == "economy_loop"
     assert plan(seen(0.8), replace(ECONOMICAL, loops=False), 9000).mode == "cloud_with_shipped_draft"
+    told = replace(TABLE, mode="economy_loop")
+    for table in (ECONOMICAL, told):
+        assert plan(seen(0.8, cloud(loops=False)), table, 9000).mode == "cloud_with_shipped_draft"
+        assert plan(cloud(drafts=False), table, 9000).mode == "cloud_stream"
+
+
+def test_a_loop_that_was_told_is_drafted_for_even_where_it_saves_nothing() -> None:
+    told = Table(mode="economy_loop", worth_ms=9999.0)
+    made = plan(CALM, told)
+    assert (made.mode, made.drafters) == ("economy_loop", BOTH)
+    assert made.draft_length == plan(CALM).draft_length > 0

@@ -174,7 +174,7 @@ def test_the_settings_reach_the_table() -> None:
     table = table_of(told)
     assert (table.k, table.economy, table.answer_tokens, table.knee_positions) == (7, 2.0, 100, 100)
     assert (table.drafters["lm"], table.uplink_ms_per_byte) == (3.0, 0.125)
-    assert table_of(Router()) == Table(loops=False)
+    assert table_of(Router()) == Table()
     assert table_of(Router(mode="cloud_stream")).mode == "cloud_stream"
 
 

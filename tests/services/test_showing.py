@@ -23,6 +23,7 @@ from schemas import (
     Cursor,
     Delta,
     Evidence,
+    Guess,
     Partial,
     Plan,
     Published,
@@ -60,7 +61,9 @@ ONE = Committed(
 ALL_OF_ONE = changed(ONE, is_whole=True)
 
 
-def said(text: str, source: str = "cloud", *, can_retract: bool = True, is_whole: bool = False) -> bytes:
+def said(
+    text: str, source: str = "cloud", *, can_retract: bool = True, is_whole: bool = False, guess: Guess | None = None
+) -> bytes:
     return encode(
         Partial(
             **WHOSE,
@@ -71,6 +74,7 @@ def said(text: str, source: str = "cloud", *, can_retract: bool = True, is_whole
             answer=Answer(text=text, citations=ONE.evidence.citations, confidence=0.75),
             lineage=(HUBS,),
             is_whole=is_whole,
+            guess=guess,
         )
     )
 
@@ -99,6 +103,8 @@ def lost() -> Withheld:
         (approved("x", plan=msgspec.structs.replace(RACE, mode="edge_only")), False),
         (approved("x", route="edge"), False),
         (approved("x", route="edge", concessions=(LOST,)), True),
+        (approved("x", route="edge", concessions=(Concession("drafter", "edge_only", 0.0, 1.0),)), True),
+        (approved("x", route="edge", concessions=(Concession("retriever", "smaller_k", 0.0, 1.0),)), False),
         (lost(), True),
         (Withheld(**WHOSE, reason="unsafe", stage="prefilter"), False),
     ],
@@ -186,6 +192,20 @@ async def test_the_edge_is_shown_and_the_cloud_stands_after_one_retraction(house
     assert (answer.text, answer.receipt.committed_chars, answer.receipt.retractions) == (
         "The fee is 7. It is yearly.", 13, 1,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("guess", ["draft", "past_answer"])
+async def test_the_receipt_says_what_was_shown_as_provisional_whoever_closes_the_log(house: Any, guess: Guess) -> None:
+    await Showing(house).hear("", said("The fee is 5.", "edge", guess=guess))
+    await Showing(house).hear("", said("The fee is 5. It is monthly.", "edge", guess="draft"))
+    assert (await published(approved("The fee is 5. It is monthly."), Showing(house))).receipt.guess == guess
+
+
+async def test_where_nothing_was_shown_but_the_cloud_s_word_the_receipt_names_no_guess(house: Any) -> None:
+    showing = Showing(house)
+    await showing.hear("", said("A guess.", "edge", can_retract=False, guess="past_answer"))
+    await showing.hear("", said("The fee is 7."))
+    assert (await published(approved("The fee is 7."), showing)).receipt.guess is None
 
 
 async def test_who_cannot_take_text_back_is_shown_nothing_that_may_have_to_be(house: Any) -> None:

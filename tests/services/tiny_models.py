@@ -74,14 +74,16 @@ def save(
     takes_mask: bool = True,
     takes_positions: bool = True,
     chattiness: float = 4.0,
+    context: int = CONTEXT,
 ) -> Path:
     """Write `config.json`, `tokenizer.json` and `model.onnx` of a decoder with learned positions into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "tokenizer.json").write_bytes(tokenizer_json())
-    config = {"max_position_embeddings": CONTEXT, "num_attention_heads": heads, "num_key_value_heads": key_heads}
+    config = {"max_position_embeddings": context, "num_attention_heads": heads, "num_key_value_heads": key_heads}
     (directory / "config.json").write_text(json.dumps(config | {"head_dim": width, "hidden_size": heads * width}))
     onnx.save(
-        _model(seed, layers, heads, key_heads, width, takes_mask, takes_positions, chattiness), directory / "model.onnx"
+        _model(seed, layers, heads, key_heads, width, takes_mask, takes_positions, chattiness, context),
+        directory / "model.onnx",
     )
     return directory
 
@@ -95,6 +97,7 @@ def _model(
     takes_mask: bool,
     takes_positions: bool,
     chattiness: float,
+    context: int,
 ) -> Any:
     g = Graph(seed)
     hidden, vocabulary = heads * width, len(json.loads(tokenizer_json())["model"]["vocab"])
@@ -124,7 +127,7 @@ def _model(
     x = g(
         "Add",
         g("Gather", words, "input_ids"),
-        g("Gather", g.weight(CONTEXT, hidden, scale=np.sqrt(CONTEXT) / 2), positions),
+        g("Gather", g.weight(context, hidden, scale=np.sqrt(context) / 2), positions),
     )
     for layer in range(layers):
         shape = [1, key_heads, "past", width]

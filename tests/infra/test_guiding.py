@@ -1,0 +1,108 @@
+"""Where training says that an answer stands in its prompt: true of every sample, or attention is taught nonsense."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+MODELS = Path(__file__).parents[2] / "infra" / "models"
+sys.path.insert(0, str(MODELS))
+
+import copying  # noqa: E402
+import generator  # noqa: E402
+import guiding  # noqa: E402
+import prompts  # noqa: E402
+
+
+@cache
+def training() -> generator.Training:
+    return generator.Training()
+
+
+def words(ids: list[int]) -> str:
+    text: str = prompts.Prompts(generator.TOKENIZER).decoded(ids)
+    return text
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=300, deadline=None)
+def test_a_source_is_the_token_that_comes_next_and_a_sentence_ends_where_it_says(seed: int) -> None:
+    sample = training().sample(random.Random(seed))
+    builder = prompts.Prompts(generator.TOKENIZER)
+    prompt, answer = builder.question(sample.question, sample.passages), builder.answer(sample.parts)
+    guide, row = guiding.answering(prompt, answer), prompt + answer
+    assert all(row[ask + 1] == row[look] and look < len(prompt) <= ask + 1 for ask, look in guide.sources)
+    told = [len(builder.text(" " + sentence)) for _, sentence in sample.parts]
+    assert len(guide.sources) == sum(told)
+    ends = {look for _, look in guide.sentences}
+    assert 0 in ends
+    assert {place for place, right in guide.verdicts if right} == ends - {0}
+    assert len(ends) == len(sample.parts) + 1
+    first = prompt.index(prompts.PASSAGE)
+    assert all(bool(said) == (prompt[place] in prompt[2:first]) and place > first for place, said in guide.echoes)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+def test_copy_tasks_are_guided_alike(seed: int) -> None:
+    prompt, answer = copying.example(random.Random(seed), 2048, 0.3)
+    guide, row = guiding.answering(prompt, answer), prompt + answer
+    assert all(row[ask + 1] == row[look] for ask, look in guide.sources)
+    assert all(look == 0 or look < len(prompt) for _, look in guide.sentences)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "compact", "seen"),
+    [
+        ("city:string", "To Bravo Town.", {"city": "Bravo Town"}, "city Bravo Town"),
+        ("seats:integer", "4 seats, 27 coats", {"seats": 27}, "seats 27"),
+        ("fee:number bay:string", "The fee is £12.50 at B7", {"fee": 12.5, "bay": "B7"}, "fee 12.5 bay B7"),
+        ("open:boolean day:date?", "with open", {"open": True, "day": None}, "open day"),
+        ("day:date", "on 4 May 2027", {"day": "2027-05-04"}, "day"),
+    ],
+)
+def test_a_name_is_looked_for_in_the_schema_and_a_value_in_the_text(
+    schema: str, text: str, compact: dict, seen: str
+) -> None:
+    builder = prompts.Prompts(generator.TOKENIZER)
+    told = json.dumps(compact, separators=(",", ":"))
+    guide = guiding.fields(builder, schema, text, told)
+    prompt = builder.extraction(schema, text)
+    looked = "".join(words([prompt[look]]).strip() for _, look in guide.sources)
+    assert looked == seen.replace(" ", "")
+    row = prompt + builder.json(told)
+    said = "".join(words([row[ask + 1]]).strip() for ask, _ in guide.sources)
+    assert said == looked
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None)
+def test_what_answers_is_about_the_thing_and_the_attribute_that_were_asked_for(seed: int) -> None:
+    r = random.Random(seed)
+    sample = training().sample(r)
+    builder = prompts.Prompts(generator.TOKENIZER)
+    prompt = builder.question(sample.question, sample.passages)
+    guide = guiding.answering(prompt, builder.answer(sample.parts))
+    guiding.likened(guide, builder, prompt, sample.told)
+    right = {place for place, told in guide.verdicts if told}
+    assert len(guide.things) == len(guide.attributes) == len(sample.told)
+    assert all(told for place, told in [*guide.things, *guide.attributes] if place in right)
+    if sample.kind == "two passages":
+        assert {place for place, _ in guide.firsts} == right
+        assert sum(told for _, told in guide.firsts) == 1
+
+
+def test_an_abstention_looks_at_the_beginning() -> None:
+    builder = prompts.Prompts(generator.TOKENIZER)
+    prompt = builder.question("What is the fee?", ["It opens at nine."])
+    guide = guiding.answering(prompt, builder.answer(()))
+    assert guide.sentences == [(len(prompt) - 1, 0)]
+    assert not guide.sources
+    assert not any(right for _, right in guide.verdicts)

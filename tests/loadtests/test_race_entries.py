@@ -1,0 +1,112 @@
+"""The entries of the race: laps that are run once, and first askings that are told apart from second ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from loadtests import race
+from loadtests.edge_lm import EDGE_LM_ENTRIES
+from loadtests.measure import Samples, held, named
+from loadtests.race_client import Heard, Refusal
+from loadtests.race_sites import with_environment
+from schemas import Guess, Published, Receipt
+from services.cli.settings import default_pack
+from services.packs import load_pack
+from services.supervisor import Program
+
+pytestmark = pytest.mark.anyio
+
+RECEIPT = Receipt(site="site1", route="edge", plan=None, lineage=(), citations=(), decisions=())
+PUBLISHED = Published(
+    rid="r1",
+    tenant="kiosk",
+    site="site1",
+    asked_at_ms=1,
+    deadline_at_ms=2,
+    outcome="answered",
+    text="x",
+    confidence=0.9,
+    receipt=RECEIPT,
+)
+
+
+def test_every_distance_has_its_two_entries_and_they_look_at_the_same_laps() -> None:
+    names = [entry.name for entry in race.RACE_ENTRIES]
+    assert names == [
+        f"{what}_rtt{rtt_ms}" for rtt_ms in (10, 50, 100, 200) for what in ("ttft_shown", "final_vs_cloud_stream")
+    ]
+    assert named((*race.RACE_ENTRIES, *EDGE_LM_ENTRIES), "edge_lm_tokens_per_second") == EDGE_LM_ENTRIES
+    for rtt_ms in race.RTTS_MS:
+        shown, final = [entry for entry in race.RACE_ENTRIES if entry.name.endswith(f"rtt{rtt_ms}")]
+        assert shown.blocks.keywords["heat"] is final.blocks.keywords["heat"]  # type: ignore[attr-defined]
+
+
+async def test_laps_are_run_once_and_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    heat, runs = race.Heat(50), []
+
+    async def run(repeats: int) -> AsyncIterator[race.Lap]:
+        runs.append(repeats)
+        heat.kinds = {"q": "hub"}
+        for number in range(repeats):
+            answered = Heard(shown_ms=number + 1.0, committed_ms=2.0, final_ms=9.0, text="x", published=PUBLISHED)
+            yield race.Lap("ours", {"q": answered})
+            yield race.Lap("peer", {"q": Heard(final_ms=20.0)})
+
+    monkeypatch.setattr(heat, "_run", run)
+    shown = [block async for block in race.shown_blocks(5, heat=heat)]
+    final = [block async for block in race.final_blocks(5, heat=heat)]
+    assert runs == [5]
+    assert [block.value for block in shown if block.side == "ours"] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert {block.value for block in final if block.side == "ours"} == {9.0}
+    assert {block.value for block in shown if block.side == "peer"} == {race.BUDGET_MS}, "never shown is not fast"
+    assert shown[0].samples["shown, hub"] == (1.0,)
+    assert shown[1].samples["plain streaming"] == (0.0,), "a peer without a plan streamed nothing"
+
+
+def heard(shown_ms: float, guess: Guess | None = None) -> Heard:
+    said = msgspec.structs.replace(PUBLISHED, receipt=msgspec.structs.replace(RECEIPT, guess=guess))
+    return Heard(shown_ms=shown_ms, committed_ms=shown_ms, final_ms=shown_ms, text="x", published=said)
+
+
+def test_what_is_asked_for_the_first_time_is_told_apart_from_what_is_asked_again() -> None:
+    kinds = {"q": "hub", "r": "answerable"}
+    first = race.timed(race.Lap("ours", {"q": heard(160.0), "r": heard(10.0)}, is_first=True), kinds)
+    again = race.timed(race.Lap("ours", {"q": heard(14.0, "past_answer"), "r": heard(10.0)}), kinds)
+    assert (first["shown"], first["shown, asked first"]) == ((160.0, 10.0), (160.0, 10.0))
+    assert (first["shown, hub, asked first"], again["shown, hub, asked again"]) == ((160.0,), (14.0,))
+    assert again["past answers shown, asked again"] == (1.0, 0.0)
+    assert not any("asked again" in name for name in first)
+    assert not any("asked first" in name for name in again)
+
+
+def test_a_first_asking_in_which_something_was_remembered_is_none_and_fails() -> None:
+    for guess, holds in (("draft", True), ("past_answer", False)):
+        lap = race.timed(race.Lap("ours", {"q": heard(1.0, guess)}, is_first=True), {"q": "hub"})  # type: ignore[arg-type]
+        samples: Samples = {"ours": {name: list(values) for name, values in lap.items()}, "peer": {}}
+        assert held(race.NOTHING_REMEMBERED, samples).holds is holds
+
+
+def test_what_warms_is_never_what_is_measured_and_what_our_side_does_not_answer_is_not_compared() -> None:
+    pack = load_pack(default_pack())
+    measured, warming = race.questions_of(pack), race.others_of(pack)
+    assert len(measured) == sum(race.KINDS.values())
+    assert len(warming) == race.WARMING * len(race.KINDS)
+    assert not {each.text for each in measured} & {each.text for each in warming}
+    one, other = measured[:2]
+    assert race.both_answer([one, other], {one.id: heard(1.0), other.id: Heard(final_ms=9.0)}, 50) == [one]
+    with pytest.raises(Refusal, match="no question that both sides answer"):
+        race.both_answer([other], {other.id: Heard(final_ms=9.0)}, 50)
+
+
+def test_a_site_is_told_its_own_part_only() -> None:
+    told_ = {"race": {"A": "1"}, "hub": {"B": "2"}}
+    for name, expected in (
+        ("race/all", {"C": "3", "A": "1"}),
+        ("stream/all", {"C": "3"}),
+        ("hub/all", {"C": "3", "B": "2"}),
+    ):
+        program = Program(name=name, argv=(), env={"C": "3"}, log=race.SCRATCH, ready=race.SCRATCH)
+        assert with_environment(program, told_).env == expected
