@@ -19,14 +19,14 @@ from brokers.settings import Nats as NatsSettings
 from brokers.settings import Settings
 from brokers.topology import declare_site
 from loadtests.dropping import Nats, Sse, Transport, Ws
-from schemas import Asked, Delta, Published, Receipt, decode
+from schemas import Asked, Delta, Format, Published, Receipt, decode
 from schemas.subjects import ASKS, TOKENS, tokens
 from services import gateway
 from services.gateway.door import Door
 from services.gateway.http_door import GatewayAddress
 from services.pipeline import SITE_WORKERS
 from services.places import Places
-from services.streaming.log import Log
+from services.streaming.log import NO_EVIDENCE, Log, resting
 from services.vault import Vault, asker_digest, site_key
 
 ASKER, TENANT = "ada", "kiosk"
@@ -58,6 +58,11 @@ class Play:
             budget_ms=60_000,
             can_retract=self.can_retract,
         )
+
+    @property
+    def format(self) -> Format:
+        """What the answer is."""
+        return "json" if self.is_json else "text"
 
     def seen(self) -> str:
         """What the asker reads in the end."""
@@ -139,7 +144,8 @@ class StreamSite:
     ) -> None:
         answer, draft = self.written(play, asked)
         for act, n in acts:
-            for line in log.provisional(draft[:n]) if act == "shows" else log.commit(answer[:n]):
+            lines = log.provisional(draft[:n]) if act == "shows" else log.commit(answer[:n])
+            for line in resting(lines, NO_EVIDENCE, play.format, is_whole=n >= len(answer)):
                 last = await self.house.append(line, after=last)
                 log = log.after(line)
             await asyncio.sleep(pause_s)
@@ -147,7 +153,7 @@ class StreamSite:
     async def _end(self, play: Play, asked: Asked) -> None:
         if play.acts is not None:
             log, last = await self._stored(asked)
-            for line in log.close(self.written(play, asked)[0]):
+            for line in resting(log.close(self.written(play, asked)[0]), NO_EVIDENCE, play.format):
                 last = await self.house.append(line, after=last)
         await self.publish(play, asked)
 
@@ -167,7 +173,7 @@ class StreamSite:
             deadline_at_ms=2,
             outcome="answered",
             text=answer,
-            format="json" if play.is_json else "text",
+            format=play.format,
             receipt=Receipt(site=self.settings.site, route="edge", plan=None, lineage=(), citations=(), decisions=()),
         )
         await self.house.publish(published, id=f"{asked.rid}.answer", headers={})

@@ -26,6 +26,7 @@ from schemas.question import (
     Concession,
     Decision,
     Draft,
+    Format,
     Guess,
     Mode,
     Outcome,
@@ -39,7 +40,7 @@ from schemas.question import (
     Where,
     Workload,
 )
-from schemas.tokens import Cursor, Delta, Partial, Resume, State
+from schemas.tokens import Committed, Cursor, Delta, Evidence, Partial, Resume, State
 from schemas.verdicts import Later, Reject
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Check",
     "Citation",
     "CloudState",
+    "Committed",
     "Concession",
     "Cursor",
     "Decision",
@@ -59,7 +61,9 @@ __all__ = [
     "Draft",
     "Drafted",
     "Escalated",
+    "Evidence",
     "Fact",
+    "Format",
     "Guess",
     "Later",
     "Message",

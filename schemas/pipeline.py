@@ -14,6 +14,7 @@ from schemas.question import (
     Concession,
     Decision,
     Draft,
+    Format,
     Millis,
     Name,
     Outcome,
@@ -176,7 +177,7 @@ class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
     outcome: Outcome
     text: str
     reason: str = ""
-    format: Literal["text", "json"] = "text"
+    format: Format = "text"
     language: str = ""
     citations: tuple[Citation, ...] = ()
     confidence: float = 0.0

@@ -9,6 +9,7 @@ import msgspec
 Workload = Literal["classify", "extract", "assist"]
 Where = Literal["edge", "cloud"]
 Outcome = Literal["answered", "withheld", "abstained"]
+Format = Literal["text", "json"]
 Mode = Literal["edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"]
 """Who generates, and when; see `Plan`."""
 Rung = Literal["full", "smaller_k", "no_rerank", "no_race", "no_loop", "edge_only", "evidence_only", "abstain"]
@@ -109,7 +110,8 @@ class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """What drafting cost and saved in one answer. `steps` are forward passes of the target, prefill included.
 
     `drafted` tokens were proposed to the target, `accepted` of them stood, the rest were wasted work; `draft_bytes` is
-    what the draft weighed on the wire. Without drafts `steps` equals `tokens`.
+    what the draft weighed on the wire. Tokens that a schema or the rule of quoting forces take no step, and are neither
+    drafted nor accepted. Without those and without drafts `steps` equals `tokens`.
     """
 
     steps: int
@@ -173,7 +175,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is said and what it rests on. `confidence` is calibrated: of answers at 0.8, four in five are right."""
 
     text: str
-    format: Literal["text", "json"] = "text"
+    format: Format = "text"
     citations: tuple[Citation, ...] = ()
     confidence: Share = 0.0
     checks: tuple[Check, ...] = ()
@@ -191,7 +193,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why this answer was given: where it was made, by what, from which spans, under which policy, in what time.
 
-    `finished_by` is the side that said the last word, where it is not the route's. `committed_chars` of the text were
+    `finished_by` is the side that said the last word, where the other one began or it is not the route's. `is_cut`: who
+    began was lost before it said that this was all, and nobody could vouch for more. `committed_chars` of the text were
     shown as final before the answer was whole; `retractions` says how often shown text was taken back (at most once).
     `guess` is what was shown as provisional, where anything was.
     """
@@ -206,6 +209,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     concessions: tuple[Concession, ...] = ()
     speculation: Speculation | None = None
     finished_by: Where | None = None
+    is_cut: bool = False
     committed_chars: int = 0
     retractions: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
     guess: Guess | None = None

@@ -11,7 +11,7 @@ import msgspec
 
 from schemas.message import Message
 from schemas.pipeline import Fact
-from schemas.question import Answer, Guess, Name, Plan, Question, Rid, Where
+from schemas.question import Answer, Artefact, Check, Citation, Format, Guess, Name, Plan, Question, Rid, Share, Where
 
 State = Literal["provisional", "committed", "retracted"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -33,6 +33,35 @@ class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
     guess: Guess | None = None
 
 
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a committed text rests on, as a receipt says it: the citations of its own sentences, and no others.
+
+    `confidence` is that of the whole answer that the text begins. `lineage` names what had a part in it.
+    """
+
+    citations: tuple[Citation, ...] = ()
+    checks: tuple[Check, ...] = ()
+    confidence: Share = 0.0
+    lineage: tuple[Artefact, ...] = ()
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands of an answer for ever. `is_whole`: whoever said it had no more to say; `is_closed`: no more can come.
+
+    What is closed and not whole was cut.
+    """
+
+    text: str = ""
+    evidence: Evidence = Evidence()
+    is_whole: bool = False
+    is_closed: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing may follow it."""
+        return self.is_whole or self.is_closed
+
+
 class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the log of what was shown for a request; the log is the order of the stream.
 
@@ -41,7 +70,9 @@ class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
     epoch 1 begins, and of the shown text the first `offset` characters are left; at most once, and never below what is
     committed. `is_last`: the text is whole; `offset` plus the length of `text` is its length.
     `ids` are the tokens of `text`, `position` is the number of tokens before them. Vault tokens are still tokens here.
-    `guess` says what provisional text is.
+    `guess` says what provisional text is; `format` is the answer's. On a committed line, `evidence` is what all that is
+    committed with it rests on, and `is_whole` says that its speaker has no more to say; a last line without it ends an
+    answer that was cut.
     """
 
     rid: Rid
@@ -53,6 +84,9 @@ class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
     offset: Count = 0
     text: str = ""
     is_last: bool = False
+    format: Format = "text"
+    evidence: Evidence | None = None
+    is_whole: bool = False
     guess: Guess | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, get_args
 
 from schemas import Approved, Concession, Drafted, Escalated, Fact, Retrieved, Routed, Rung, Spent, Verified
@@ -112,24 +112,31 @@ class Pace:
         self._clock = clock
         self.costs_ms: dict[Rung, float] = {rung: costs_ms[rung] for rung in LADDER if rung in costs_ms}
 
-    def short_of(self, fact: Planned) -> Concession | None:
-        """What the stage has to give up for this fact. A plan that shares nothing out holds nobody to anything."""
+    def short_of(self, fact: Planned, of: Collection[Rung] = LADDER) -> Concession | None:
+        """What the stage has to give up for this fact, where it has only those of its rungs that are among `of`.
+
+        A plan that shares nothing out holds nobody to anything, and who has no rung has nothing to give up.
+        """
         shares_ms = fact.plan.shares_ms
-        if not shares_ms:
+        costs_ms = {rung: cost for rung, cost in self.costs_ms.items() if rung in of}
+        if not shares_ms or not costs_ms:
             return None
         now_ms = self._clock() * 1000
         left_ms = fact.deadline_at_ms - now_ms
         allowed_ms = allowance_ms(self._stage, shares_ms, fact.ledger, left_ms)
         late = latest(shares_ms, fact.ledger, unaccounted_ms(fact, now_ms))
-        return rung_of(self._stage, self.costs_ms, allowed_ms, left_ms, late, fact.concessions)
+        return rung_of(self._stage, costs_ms, allowed_ms, left_ms, late, fact.concessions)
 
-    def rung(self, fact: Fact) -> Rung:
-        """The rung on which the stage works, or worked, at this fact: what was conceded by anybody, or its first."""
+    def rung(self, fact: Fact, of: Collection[Rung] = LADDER) -> Rung:
+        """The rung on which the stage works, or worked, at this fact: what was conceded by anybody, or its first.
+
+        Of its rungs those count that are among `of`, of which there must be one.
+        """
         given_up = {made.rung for made in fact.concessions}
         if "abstain" in given_up:
             return "abstain"
-        own = [rung for rung in self.costs_ms if rung in given_up]
-        return own[-1] if own else next(iter(self.costs_ms))
+        own = [rung for rung in self.costs_ms if rung in of]
+        return next((rung for rung in reversed(own) if rung in given_up), own[0])
 
     def took(self, rung: Rung, worked_ms: float) -> None:
         """Learn from work that was done, or (`abstain`) was not. The rungs above fade towards it, so that one slow time

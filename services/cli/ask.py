@@ -55,6 +55,7 @@ def show(reply: object) -> None:
     click.echo(reply.text)
     took = sum(line.waited_ms + line.worked_ms for line in reply.ledger)
     why = f" ({reply.reason})" if reply.reason else ""
+    why += ", cut" if reply.receipt.is_cut else ""
     click.echo(f"\n{reply.outcome}{why} at the {reply.receipt.route} in {took:.0f} ms · request {reply.rid}")
     for citation in reply.citations:
         click.echo(f"  [{citation.document_id}@{citation.document_version}] {citation.start}-{citation.end}")

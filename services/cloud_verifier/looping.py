@@ -113,7 +113,7 @@ class Loops:
             if brief is None:
                 return _verdict(asked.escalated, Answer(text=""), parts)
             verification = self._target.verification(brief.prompt, max_tokens=MOST_TOKENS)
-            telling = self._speaker.telling(brief, asked.escalated)
+            telling = self._speaker.telling(brief, asked.escalated, parts)
             loop = Loop(asked.escalated, brief, parts, verification, telling)
             sent = len(msgspec.msgpack.encode((asked.said, asked.ids)))
             return await self._step(loop, (*asked.said, *asked.ids), sent, known=len(asked.said))
@@ -145,7 +145,7 @@ class Loops:
         loop.telling.hear(loop.verification.ids[before:])
         if loop.telling.has_strayed or loop.verification.is_over:
             await loop.telling.told()
-            ids = () if loop.telling.has_strayed else loop.verification.ids
+            ids = None if loop.telling.has_strayed else loop.verification.ids
             answer = self._speaker.judged(loop.brief, ids, loop.speculation)
             return _verdict(loop.escalated, answer, loop.parts)
         self._keep(loop)

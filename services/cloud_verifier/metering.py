@@ -14,6 +14,11 @@ class Meter:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._answers = Counter("tidegate_target_answers", "Answers that the target model gave.", registry=registry)
+        self._strayed = Counter(
+            "tidegate_target_strayed",
+            "Answers of the target model that were stopped because they could no longer stand.",
+            registry=registry,
+        )
         self._steps = Counter("tidegate_target_steps", "Forward passes of the target model.", registry=registry)
         self._tokens = Counter("tidegate_target_tokens", "Tokens that the target model said.", registry=registry)
         self._drafted = Counter(
@@ -24,9 +29,10 @@ class Meter:
         )
         self._bytes = Counter("tidegate_draft_bytes", "What shipped drafts weighed on the wire.", registry=registry)
 
-    def count(self, speculation: Speculation) -> None:
-        """Count one answer."""
+    def count(self, speculation: Speculation, has_strayed: bool = False) -> None:
+        """Count one answer, whole or stopped for having strayed."""
         self._answers.inc()
+        self._strayed.inc(has_strayed)
         self._steps.inc(speculation.steps)
         self._tokens.inc(speculation.tokens)
         self._drafted.labels("accepted").inc(speculation.accepted)

@@ -28,10 +28,11 @@ from schemas import (
     subjects,
 )
 from services.dlp import Detector
-from services.drafter.handler import Loop, LoopLost, draft
+from services.drafter.handler import Loop, LoopLost, Read, draft
 from services.drafter.learning import Learner
 from services.drafter.looping import Guess, Looping
 from services.drafter.memory import Memory
+from services.drafter.pacing import Paces, Stopwatch
 from services.embedding import Embedder
 from services.generation import CausalLM, TokenText, Writer, filled
 from services.places import Places
@@ -53,9 +54,43 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     calibration = Calibration.load(places.calibration)
     reader = Reader(embedder, calibration)
     writer = Writer(await asyncio.to_thread(CausalLM, places.models / "lm" / "draft"))
-    tokens: TokenText = writer.tokenizer
     detector = Detector(settings.prefilter.phone_regions)
     shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
+
+    async def tell(partial: Partial) -> None:
+        await house.tell(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
+
+    async def extract(question: Question) -> Answer:
+        return await asyncio.to_thread(filled, writer, question.text, question.schema)
+
+    learner = await learning(settings, house, detector, writer.tokenizer)
+    for tenant in settings.tenants:
+        await asyncio.to_thread(shelf.index, tenant)
+    paces = Paces()
+    loop = looping(house, settings.site, writer)
+
+    decide = partial(
+        draft,
+        read=reading(reader, shelf, detector, writer.tokenizer),
+        extract=extract,
+        tell=tell,
+        recall=learner.recall,
+        escalate_below=settings.drafter.escalate_below,
+        short_of=paces.short_of,
+        beyond=frozenset(calibration.beyond),
+    )
+
+    async def handler(retrieved: Retrieved) -> list[Message]:
+        watch = Stopwatch()
+        [made] = await decide(retrieved, loop=watch.without(loop))
+        paces.took(retrieved, made, watch.ms)
+        return [made]
+
+    yield handler
+
+
+def reading(reader: Reader, shelf: Shelf, detector: Detector, tokens: TokenText) -> Read:
+    """The edge's own answer, and with it the draft, where nothing in that is personal data."""
 
     def look(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         survey, parts = survey_by(reader, shelf, retrieved.tenant, retrieved.question, retrieved.passages)
@@ -67,25 +102,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     async def read(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         return await asyncio.to_thread(look, retrieved)
 
-    async def tell(partial: Partial) -> None:
-        await house.tell(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
-
-    async def extract(question: Question) -> Answer:
-        return await asyncio.to_thread(filled, writer, question.text, question.schema)
-
-    learner = await learning(settings, house, detector, tokens)
-    for tenant in settings.tenants:
-        await asyncio.to_thread(shelf.index, tenant)
-    yield partial(
-        draft,
-        read=read,
-        extract=extract,
-        tell=tell,
-        loop=looping(house, settings.site, writer),
-        recall=learner.recall,
-        escalate_below=settings.drafter.escalate_below,
-        beyond=frozenset(calibration.beyond),
-    )
+    return read
 
 
 def looping(

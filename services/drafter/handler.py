@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 
 from schemas import (
     Answer,
@@ -14,10 +14,11 @@ from schemas import (
     Drafted,
     Escalated,
     Guess,
-    Message,
     Partial,
+    Plan,
     Question,
     Retrieved,
+    Rung,
     Verified,
     changed,
 )
@@ -32,11 +33,16 @@ Extract = Callable[[Question], Awaitable[Answer]]
 Tell = Callable[[Partial], Awaitable[None]]
 """Says an answer in the making on the token plane; nobody has to hear it."""
 
+ShortOf = Callable[[Retrieved, frozenset[Rung]], Concession | None]
+"""What has to be given up for want of time, of the rungs that are named; None where there is enough."""
+
 LOOP = "economy_loop"
 Recall = Callable[[Retrieved], tuple[Answer, Draft] | None]
 """What the cloud answered to the same question before, and the tokens of that; None where it was not asked."""
 
 SHIPPED = frozenset({"cloud_with_shipped_draft", "race"})
+NO_LOOP: frozenset[Rung] = frozenset({"no_race", "no_loop"})
+"""Once one of these is given up the cloud is asked plainly where a loop was planned."""
 
 
 class LoopLost(ConnectionError):
@@ -63,11 +69,12 @@ async def draft(
     extract: Extract,
     escalate_below: float,
     tell: Tell,
+    short_of: ShortOf,
     loop: Loop = no_loop,
     recall: Recall = lambda _: None,
     beyond: frozenset[str] = frozenset(),
     beyond_from: float = 0.8,
-) -> list[Message]:
+) -> list[Drafted | Escalated | Verified]:
     """Drafted, or Escalated where the plan sends the question to the cloud or the edge is less sure than
     `escalate_below` and may ask; Verified where the plan is to draft for the cloud and that came to its end.
 
@@ -76,25 +83,38 @@ async def draft(
     Where the plan says so the edge's draft goes along with the question; in a race it is told at once, as provisional.
     Where the same question was asked before, what the cloud said to it takes the draft's place in both. The cloud has
     vouched for it, so no confidence is asked for; and vouches for it again before it is an answer.
+    Where time is short, less is done, and the fact says so (see `within_time`): nothing is drafted and nobody asked
+    once somebody found that there is no time to answer.
     """
-    question, plan = retrieved.question, retrieved.plan
-    if question.workload == "classify":
-        return [retrieved.followed_by(Drafted, question=question, plan=plan, answer=classified(question))]
-    if question.workload == "extract":
-        answer = await extract(question)
-        return [retrieved.followed_by(Drafted, question=question, plan=plan, answer=answer)]
-    planned = plan.where == "cloud" and plan.may_escalate
-    if planned and plan.mode not in SHIPPED:
-        return [retrieved.followed_by(Escalated, question=question, plan=plan, reason="planned")]
+    retrieved = within_time(retrieved, short_of)
+    question, plan, given_up = retrieved.question, retrieved.plan, {made.rung for made in retrieved.concessions}
+    made = await unread(retrieved, given_up, extract)
+    if made is not None:
+        return [made]
+    planned = is_planned(plan)
     answer, parts, guess = await read(retrieved)
     hopeless = question.intent in beyond and question.intent_confidence >= beyond_from
-    unsure = answer.confidence < escalate_below and plan.may_escalate and not hopeless
-    if not (planned or unsure):
+    may_ask = plan.may_escalate and "edge_only" not in given_up and not hopeless
+    if not planned and not (may_ask and answer.confidence < escalate_below):
         return [retrieved.followed_by(Drafted, *parts, question=question, plan=plan, answer=answer)]
     reason = "planned" if planned else "low_confidence" if answer.text else "no_answer"
     shipped = await guessed(retrieved, answer, guess, recall, tell)
     asked = escalated(retrieved, reason, answer, parts, shipped)
-    return [await in_a_loop(asked, loop) if plan.mode == LOOP else asked]
+    loops = plan.mode == LOOP and given_up.isdisjoint(NO_LOOP)
+    return [await in_a_loop(asked, loop) if loops else asked]
+
+
+async def unread(retrieved: Retrieved, given_up: Set[Rung], extract: Extract) -> Drafted | Escalated | None:
+    """What becomes of a question for which no passage is read; None where that is to be done."""
+    question, plan = retrieved.question, retrieved.plan
+    if "abstain" in given_up:
+        return retrieved.followed_by(Drafted, question=question, plan=plan, answer=Answer(text=""))
+    if question.workload != "assist":
+        answer = classified(question) if question.workload == "classify" else await extract(question)
+        return retrieved.followed_by(Drafted, question=question, plan=plan, answer=answer)
+    if is_planned(plan) and (plan.mode not in SHIPPED or "no_race" in given_up):
+        return retrieved.followed_by(Escalated, question=question, plan=plan, reason="planned")
+    return None
 
 
 async def in_a_loop(asked: Escalated, loop: Loop) -> Verified | Escalated:
@@ -108,6 +128,41 @@ async def in_a_loop(asked: Escalated, loop: Loop) -> Verified | Escalated:
         needed_ms = asked.plan.forecast_ms.get(LOOP, 0.0)
         given_up = Concession("drafter", "no_loop", lost.left_ms, needed_ms, str(lost))
         return changed(asked, concessions=(*asked.concessions, given_up))
+
+
+def is_planned(plan: Plan) -> bool:
+    """Whether the question goes to the cloud, whatever the edge makes of it."""
+    return plan.where == "cloud" and plan.may_escalate
+
+
+def rungs_of(retrieved: Retrieved) -> frozenset[Rung]:
+    """What the drafter has to give up for this question: nothing, where it does no work that takes time.
+
+    What is planned for the cloud can go there without a draft (`no_race`). What the edge is to answer can be read from
+    fewer passages (`smaller_k`), and the time that the cloud was to have can be used up here (`edge_only`).
+    """
+    plan = retrieved.plan
+    match retrieved.question.workload:
+        case "classify":
+            return frozenset()
+        case "extract":
+            return frozenset({"full"})
+    if is_planned(plan):
+        return frozenset({"full", "no_race"}) if plan.mode in SHIPPED else frozenset()
+    return frozenset({"full", "smaller_k", "edge_only"} if plan.may_escalate else {"full", "smaller_k"})
+
+
+def within_time(retrieved: Retrieved, short_of: ShortOf) -> Retrieved:
+    """The question as there is time for it: what is given up stands among its concessions, and it has half of its
+    passages (and at least one) where that is part of it and they were not made fewer before."""
+    rungs = rungs_of(retrieved)
+    conceded = short_of(retrieved, rungs) if rungs else None
+    if conceded is None:
+        return retrieved
+    passages = retrieved.passages
+    if conceded.rung in {"smaller_k", "edge_only"} and all(made.rung != "smaller_k" for made in retrieved.concessions):
+        passages = passages[: max(1, len(passages) // 2)]
+    return changed(retrieved, passages=passages, concessions=(*retrieved.concessions, conceded))
 
 
 def escalated(

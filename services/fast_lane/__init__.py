@@ -11,13 +11,26 @@ from functools import partial
 from brokers.base import House
 from brokers.settings import Settings
 from brokers.stage import Handler
-from schemas import Answer, Artefact, Escalated, Refused, Reject, Retrieved, Verified, decode, encode
-from schemas.subjects import PIPE, fast_lane, subject_of
+from schemas import (
+    Answer,
+    Artefact,
+    Committed,
+    Delta,
+    Escalated,
+    Refused,
+    Reject,
+    Retrieved,
+    Verified,
+    decode,
+    encode,
+)
+from schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
 from services.embedding import Embedder
 from services.fast_lane.handler import hurry
 from services.places import Places
 from services.reading import Calibration, Reader, read_by
 from services.search import Shelf
+from services.streaming.log import Broken, Log
 
 __all__ = ["open"]
 
@@ -49,4 +62,13 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         passages = decode(data, Retrieved).passages
         return await asyncio.to_thread(read_by, reader, shelf, escalated.tenant, escalated.question, passages)
 
-    yield partial(hurry, ask_hub=ask_hub, clock=time.time, alone=alone, alone_from=settings.drafter.escalate_below)
+    async def stands(escalated: Escalated) -> Committed:
+        stored = await house.read(TOKENS, tokens(escalated.tenant, escalated.rid))
+        try:
+            log = Log.of((decode(data, Delta) for _, data in stored), escalated.rid, escalated.tenant)
+        except Broken:  # its first lines are gone, by age or for room: the publisher may know them, nobody else does
+            return Committed()
+        return log.standing
+
+    alone_from = settings.drafter.escalate_below
+    yield partial(hurry, ask_hub=ask_hub, clock=time.time, alone=alone, alone_from=alone_from, stands=stands)

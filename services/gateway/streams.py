@@ -198,10 +198,8 @@ class Telling:
 
     @property
     def _is_json(self) -> bool:
-        """Whether values are escaped; until the answer says what it is, it is known by what was asked for."""
-        if self._format:
-            return self._format == "json"
-        return self._ticket.asked.workload == "extract" and self._log.text.lstrip()[:1] in ("{", "[")
+        """Whether values are escaped: the answer says what it is, and until it is there its log does."""
+        return (self._format or self._log.format) == "json"
 
     def _value(self, token: str) -> str:
         if token not in self._values:

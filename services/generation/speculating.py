@@ -53,7 +53,8 @@ def speculate(
     Each step reads the last token and at most `k` drafted ones in one pass (the first: the prompt too), keeps the ones
     that agree with the target's own choices and its choice behind them, and forgets the rest. After a step without
     agreement fewer are tried. A drafter that is always wrong costs at most `k` positions for each token that is said,
-    so at most (k + 1) times the positions of plain decoding, and no step. Forced tokens count as drafted and accepted.
+    so at most (k + 1) times the positions of plain decoding, and no step. Forced tokens take no step, and count neither
+    as drafted nor as accepted, whoever proposed them: they say nothing of how good a drafter is.
     `said` is called with the new ids of each step, `weighed` with the logits and the choice wherever there was one,
     `is_stopped` before each step. Raises `ContextOverflow`, `ValueError` for what makes no sense.
     """
@@ -114,6 +115,11 @@ class Answering:
         """Whether it is finished or may say no more."""
         return self._is_finished or self.left <= 0
 
+    @property
+    def is_forced(self) -> bool:
+        """Whether the next token has no alternative."""
+        return bool(self._forced)
+
     def next(self, row: Row) -> int:
         """Say the next token, given the logits before it."""
         if self._forced:
@@ -137,8 +143,6 @@ class Answering:
         """Say what has no alternative; it takes no step."""
         while self._forced and not self._is_finished and (self.left or self._forced[0] == self._end):
             self._say(self._forced.pop(0))
-            self.drafted += 1
-            self.accepted += 1
 
     def generated(self) -> Generated:
         """All of it."""
@@ -169,21 +173,27 @@ def _drafted(drafter: Drafter, answer: Answering, context: Context, k: int, voca
     return drafted[:foreign]
 
 
-def step(answer: Answering, context: Context, drafted: list[int]) -> int:
-    """One pass of the target; how many of `drafted` agreed."""
+def step(answer: Answering, context: Context, drafted: list[int], known: int = 0) -> int:
+    """One pass of the target; how many of `drafted` agreed. The first `known` of them are no draft of anybody's: they
+    are not counted, and neither is what is forced."""
     unread = answer.ids[context.length :]
     rows = context.forward([*unread, *drafted])[len(unread) - 1 :]
-    agreed = 0
+    known = min(known, len(drafted))
+    agreed = forced = stood = 0
     for row, guess in zip(rows, [*drafted, None], strict=True):
+        counts = agreed >= known
+        is_forced = answer.is_forced
         token = answer.next(row)
+        forced += counts and is_forced and guess is not None
         if token != guess:
             break
         agreed += 1
+        stood += counts and not is_forced
         if answer.is_over:
             break
     answer.steps += 1
-    answer.drafted += len(drafted)
-    answer.accepted += agreed
+    answer.drafted += len(drafted) - known - forced
+    answer.accepted += stood
     answer.say_forced()
     if not answer.is_over:
         context.rollback(common(context.ids, answer.ids[:-1]))

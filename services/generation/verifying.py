@@ -41,7 +41,6 @@ class Verification:
         self.prompt = tuple(prompt)
         self._answer = Answering(prompt, min(max_tokens, lm.context - len(prompt)), lm.tokens.end, sampling, constraint)
         self._context = lm.open(prompt)
-        self._steps = self._drafted = self._accepted = 0
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -55,10 +54,9 @@ class Verification:
 
     @property
     def speculation(self) -> Speculation:
-        """What it has cost so far. Unlike in `speculate`, what has no alternative counts as neither drafted nor
-        accepted unless it was proposed: nobody sent it."""
-        tokens = self._answer.generated().speculation.tokens
-        return Speculation(steps=self._steps, tokens=tokens, drafted=self._drafted, accepted=self._accepted)
+        """What it has cost so far. As in `speculate`, what has no alternative counts as neither drafted nor accepted,
+        whoever proposed it."""
+        return self._answer.generated().speculation
 
     def step(self, proposed: Sequence[int], *, known: int = 0) -> Verdict:
         """One pass: what of `proposed` stands, and at least one token more unless the answer is over.
@@ -66,17 +64,14 @@ class Verification:
         The ids must be the vocabulary's. The first `known` of them were verified before, by somebody who has forgotten
         it; they are verified again and not counted.
         """
-        said = len(self.ids) if self._steps else 0  # what is forced from the start was told to nobody
+        said = len(self.ids) if self._answer.steps else 0  # what is forced from the start was told to nobody
         behind = common(self.ids[said:], proposed)
         if self.is_over:
             return Verdict(behind, ())
         drafted = list(proposed[behind:]) if behind == len(self.ids) - said else []
         unread = len(self._answer.ids) - self._context.length
         drafted = drafted[: max(0, min(self._answer.left - 1, self._context.room - unread))]
-        agreed = step(self._answer, self._context, drafted)
-        self._steps += 1
-        self._drafted += len(drafted) - min(known, len(drafted))
-        self._accepted += max(0, agreed - known)
+        step(self._answer, self._context, drafted, known=max(0, known - behind))
         new = self.ids[said:]
         stood = common(new, proposed)
         return Verdict(stood, new[stood:])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from brokers.base import House
 from brokers.settings import Settings
 from brokers.stage import Handler
-from schemas import Partial, decode, encode, subjects
+from schemas import Drafted, Message, Partial, Verified, decode, encode, subjects
 
 
 @asynccontextmanager
@@ -18,6 +18,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
 
     Beside it, answers in the making are judged as they come, the edge's and the cloud's, and told on to the publisher.
     """
+    from services.deadline import Pace
     from services.dlp import Detector
     from services.places import Places
     from services.policy.handler import judge, judge_partial
@@ -34,4 +35,13 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
 
     await house.listen(subjects.PARTIAL_DRAFTED, hear)
     await house.listen(subjects.said(settings.site), hear)
-    yield partial(judge, policies=policies, find_personal=detector.find)
+    pace = Pace("policy", {"full": 0.0}, time.time)
+
+    async def handler(answered: Drafted | Verified) -> list[Message]:
+        began_s = time.perf_counter()
+        [settled] = await judge(answered, policies=policies, find_personal=detector.find, short_of=pace.short_of)
+        if pace.rung(answered) != "abstain":
+            pace.took(pace.rung(settled), (time.perf_counter() - began_s) * 1000)
+        return [settled]
+
+    yield handler

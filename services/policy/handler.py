@@ -11,9 +11,9 @@ from schemas import (
     Answer,
     Approved,
     Artefact,
+    Concession,
     Decision,
     Drafted,
-    Message,
     Partial,
     Question,
     Verified,
@@ -22,6 +22,9 @@ from schemas import (
     changed,
 )
 from schemas.sentences import sentence
+
+ShortOf = Callable[[Drafted], Concession | None]
+"""What has to be given up for want of time; None where there is enough, or where it was given up before."""
 
 
 class Finding(Protocol):
@@ -75,13 +78,22 @@ class Policy:
 
 
 async def judge(
-    answered: Drafted | Verified, *, policies: Sequence[Policy], find_personal: FindPersonal
-) -> list[Message]:
+    answered: Drafted | Verified, *, policies: Sequence[Policy], find_personal: FindPersonal, short_of: ShortOf
+) -> list[Approved | Withheld]:
     """One `Approved` or one `Withheld`. All policies hold together: what any one of them refuses does not pass.
+
+    Where there is no time to judge what the edge has drafted, or there was none to draft it, that is the reason. The
+    cloud's verdict is judged however late: in time the asker has heard from the fast lane, and may read what comes now.
 
     A block weighs more than an abstention. Every rule that acted is a decision; without a policy nothing passes. The
     rules read in a thread of their own, for a long answer takes them tens of milliseconds.
     """
+    if isinstance(answered, Drafted):
+        given_up = short_of(answered)
+        if given_up is not None:
+            answered = changed(answered, concessions=(*answered.concessions, given_up))
+        if any(made.rung == "abstain" for made in answered.concessions):
+            return [withheld(answered, "deadline", (), ())]
     return [await asyncio.to_thread(settled, answered, policies, find_personal)]
 
 
@@ -96,7 +108,7 @@ def settled(
     allowed, refused = permissions(answer, policies)
     if refused:
         return withheld(answered, "abstained", policies, refused)
-    answer, changed = transformed(answer, policies, find_personal)
+    answer, struck = transformed(answer, policies, find_personal)
     return answered.followed_by(
         Approved,
         *artefacts(policies),
@@ -104,7 +116,7 @@ def settled(
         plan=answered.plan,
         route=route_of(answered),
         answer=answer,
-        decisions=(*allowed, *changed),
+        decisions=(*allowed, *struck),
     )
 
 
@@ -113,6 +125,7 @@ async def judge_partial(partial: Partial, *, policies: Sequence[Policy], find_pe
 
     What the cloud has said so far must pass as a whole answer would, for it will be committed. What the edge shows
     while the cloud thinks may be less sure than an answer, since it can be taken back; in all else it must pass too.
+    The policies that let it pass are added to its lineage, for it may be all of the answer that there will be.
     """
     return await asyncio.to_thread(shown, partial, policies, find_personal)
 
@@ -127,7 +140,7 @@ def shown(partial: Partial, policies: Sequence[Policy], find_personal: FindPerso
         return None
     passed, _ = transformed(answer, policies, find_personal)
     ids = partial.ids if passed.text == answer.text else ()
-    return changed(partial, answer=passed, ids=ids)
+    return changed(partial, answer=passed, ids=ids, lineage=(*partial.lineage, *artefacts(policies)))
 
 
 def blocks(question: Question, answer: Answer, policies: Sequence[Policy]) -> Iterator[Decision]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from schemas import Approved, Artefact, Guess, Message, Outcome, Published, Receipt, Withheld, changed
+from schemas import Approved, Artefact, Committed, Guess, Message, Outcome, Published, Receipt, Withheld, changed
 from schemas.sentences import sentence
 
 ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
 """Reasons that say that there is no answer, not that there must be none."""
 
 
-Standing = Callable[[Published], Awaitable[tuple[str, bool]]]
-"""What is committed of the answer already, and whether that is all of it."""
+Standing = Callable[[Published], Awaitable[Committed]]
+"""What is committed of the answer already."""
 
 
 class Closed(NamedTuple):
@@ -40,7 +40,7 @@ async def publish(
     if not was_shown(settled):
         return [published]
     while True:
-        reconciled = reconcile(published, *await standing(published))
+        reconciled = reconcile(published, await standing(published))
         closed = await close(reconciled)
         if closed is not None:
             receipt = changed(reconciled.receipt, retractions=closed.retractions, guess=closed.guess)
@@ -48,24 +48,42 @@ async def publish(
 
 
 def was_shown(settled: Approved | Withheld) -> bool:
-    """Whether anything of the answer can have been shown before it was settled: only where the cloud was asked."""
-    lost = any(concession.stage == "fast-lane" for concession in settled.concessions)
+    """Whether anything of the answer can have been shown before it was settled: only where the cloud was asked.
+
+    A drafter that stepped down may have asked before: in a loop or a race that died with it, at its first try.
+    """
+    lost = any(concession.stage in {"fast-lane", "drafter"} for concession in settled.concessions)
     return settled.plan is not None and settled.plan.mode != "edge_only" and (settled.route == "cloud" or lost)
 
 
-def reconcile(published: Published, committed: str, is_closed: bool) -> Published:
-    """The answer as it can be published where `committed` is shown for ever, and where `is_closed`, all there will be.
+def reconcile(published: Published, stands: Committed) -> Published:
+    """The answer as it can be published where `stands` is shown for ever.
 
     An answer that goes on from what stands is published as it is. Anything else, a late verdict or word that there is
-    none, comes too late: the sentences that were committed are the answer, and the edge has said the last word.
+    none, comes too late: the sentences that were committed are the answer, with what they rest on, and the edge has
+    said the last word. The receipt says so where that cuts an answer of which more was to come.
     """
-    text = published.text
-    goes_on = text == committed if is_closed else text.startswith(committed)
-    receipt = changed(published.receipt, committed_chars=len(committed))
-    if goes_on:
-        return changed(published, receipt=receipt)
-    receipt = changed(receipt, finished_by="edge")
-    return changed(published, outcome="answered", text=committed, receipt=receipt)
+    text, evidence = published.text, stands.evidence
+    lineage = tuple(dict.fromkeys((*published.receipt.lineage, *evidence.lineage)))
+    receipt = changed(published.receipt, lineage=lineage, committed_chars=len(stands.text))
+    if text == stands.text or (text.startswith(stands.text) and not stands.is_over):
+        took_over = receipt.route == "edge" and stands.text and not stands.is_closed
+        return changed(published, receipt=changed(receipt, finished_by="edge") if took_over else receipt)
+    receipt = changed(
+        receipt,
+        citations=evidence.citations,
+        checks=evidence.checks,
+        finished_by="edge",
+        is_cut=not stands.is_whole,
+    )
+    return changed(
+        published,
+        outcome="answered",
+        text=stands.text,
+        citations=evidence.citations,
+        confidence=evidence.confidence,
+        receipt=receipt,
+    )
 
 
 def approved(settled: Approved, lineage: tuple[Artefact, ...]) -> Published:

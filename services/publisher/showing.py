@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from brokers.base import House, Overtaken
-from schemas import Delta, Partial, Published, decode
+from schemas import Committed, Delta, Evidence, Partial, Published, decode
 from schemas.subjects import TOKENS, tokens
 from services.publisher.handler import Closed
-from services.streaming.log import Contradiction, Log
+from services.streaming.log import Contradiction, Log, resting
 
 REMEMBERED = 1024
 TRIES = 16
@@ -37,31 +37,50 @@ class Showing:
         What no longer goes on from what is shown is of no use any more: the whole answer will settle it.
         """
         partial = decode(data, Partial)
-        text, ids = partial.answer.text, partial.ids
+        answer, ids, is_whole = partial.answer, partial.ids, partial.is_whole
+        evidence = Evidence(
+            citations=answer.citations, checks=answer.checks, confidence=answer.confidence, lineage=partial.lineage
+        )
+
+        def lines_of(log: Log) -> list[Delta]:
+            is_final = partial.source == "cloud"
+            lines = log.commit(answer.text, ids) if is_final else log.provisional(answer.text, ids, partial.guess)
+            return resting(lines, evidence, answer.format, is_whole=is_whole)
+
+        if partial.source != "cloud" and not partial.can_retract:
+            return
         try:
-            if partial.source == "cloud":
-                await self._write(partial.tenant, partial.rid, lambda log: log.commit(text, ids))
-            elif partial.can_retract:
-                await self._write(partial.tenant, partial.rid, lambda log: log.provisional(text, ids, partial.guess))
+            await self._write(partial.tenant, partial.rid, lines_of)
         except Contradiction:
             return
 
-    async def standing(self, published: Published) -> tuple[str, bool]:
-        """The text that is committed for this request as far as is known here, and whether the log is closed over it.
+    async def standing(self, published: Published) -> Committed:
+        """What is committed for this request as far as is known here.
 
         `close` finds out when somebody else has written more.
         """
         known = self._logs.get((published.tenant, published.rid))
         log, _ = known or await self._read(published.tenant, published.rid)
-        return log.text[: log.committed], log.is_closed
+        return log.standing
 
     async def close(self, published: Published) -> Closed | None:
         """Close the log over the answer's text and say what was shown before it.
 
         None, and nothing is closed, where more was committed in the meantime than the text goes on from.
         """
+        receipt, is_whole = published.receipt, not published.receipt.is_cut
+        evidence = Evidence(
+            citations=published.citations,
+            checks=receipt.checks,
+            confidence=published.confidence,
+            lineage=receipt.lineage,
+        )
+
+        def lines_of(log: Log) -> list[Delta]:
+            return resting(log.close(published.text), evidence, published.format, is_whole=is_whole)
+
         try:
-            log = await self._write(published.tenant, published.rid, lambda log: log.close(published.text))
+            log = await self._write(published.tenant, published.rid, lines_of)
         except Contradiction:
             self._logs.pop((published.tenant, published.rid), None)
             return None

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from schemas import Delta, Guess, State, changed
+from schemas import Committed, Delta, Evidence, Format, Guess, State, changed
 
 RUN_AHEAD_CHARS = 600
+NO_EVIDENCE = Evidence()
 
 
 class Contradiction(ValueError):
@@ -30,8 +31,9 @@ class Log:
 
     `text` is what is shown, of which the first `committed` characters stand for ever. In epoch 1 nothing provisional is
     shown any more; `kept` characters of epoch 0 were right. At most `run_ahead_chars` are shown beyond what is
-    committed. Lines carry token ids where those are known to be exactly the tokens of their text. `guess` is what was
-    shown as provisional first.
+    committed. Lines carry token ids where those are known to be exactly the tokens of their text. `evidence` is what
+    the committed text rests on, as far as it is known; `is_whole` says that its speaker has no more to say. `guess` is
+    what was shown as provisional first.
     """
 
     rid: str
@@ -42,6 +44,9 @@ class Log:
     epoch: int = 0
     kept: int = 0
     is_closed: bool = False
+    is_whole: bool = False
+    format: Format = "text"
+    evidence: Evidence = NO_EVIDENCE
     committed_ids: int | None = 0
     drafted_ids: int | None = 0
     guess: Guess | None = None
@@ -58,6 +63,12 @@ class Log:
     def is_empty(self) -> bool:
         """Whether nothing was ever written."""
         return self == Log(self.rid, self.tenant, self.run_ahead_chars)
+
+    @property
+    def standing(self) -> Committed:
+        """What is committed of it."""
+        text = self.text[: self.committed]
+        return Committed(text=text, evidence=self.evidence, is_whole=self.is_whole, is_closed=self.is_closed)
 
     def provisional(self, text: str, ids: Sequence[int] = (), guess: Guess | None = None) -> list[Delta]:
         """Show as much of `text`, a draft so far, as goes on from what is shown and may run ahead; else nothing."""
@@ -95,8 +106,8 @@ class Log:
             raise Broken(f"nothing may follow here, and least of all a {line.state} line")
         match line.state:
             case "provisional" if line.epoch == self.epoch == 0 and line.offset == len(self.text) and line.text:
-                ids, guess = _counted(line, self.drafted_ids), self.guess or line.guess
-                return replace(self, text=self.text + line.text, drafted_ids=ids, guess=guess)
+                text, ids, guess = self.text + line.text, _counted(line, self.drafted_ids), self.guess or line.guess
+                return replace(self, text=text, drafted_ids=ids, format=line.format, guess=guess)
             case "retracted" if (self.epoch, line.epoch) == (0, 1) and self.committed <= line.offset <= len(self.text):
                 return replace(self, text=self.text[: line.offset], epoch=1, kept=line.offset)
             case "committed" if line.epoch == self.epoch and line.offset == self.committed:
@@ -115,6 +126,9 @@ class Log:
             text=text,
             committed=end,
             is_closed=line.is_last,
+            is_whole=self.is_whole or line.is_whole,
+            format=line.format,
+            evidence=line.evidence or self.evidence,
             committed_ids=_counted(line, self.committed_ids),
             drafted_ids=self.drafted_ids if beyond else None,
         )
@@ -161,6 +175,18 @@ class Log:
     def _place(self) -> str:
         end = " (its end)" if self.is_closed else ""
         return f"{self.epoch}.{len(self.text)}.{self.committed}{end}"
+
+
+def resting(
+    lines: Iterable[Delta], evidence: Evidence, format: Format = "text", *, is_whole: bool = True
+) -> list[Delta]:
+    """The lines with what they are about: what the committed ones rest on, and whether their speaker has said all."""
+    return [
+        changed(line, format=format, evidence=evidence, is_whole=is_whole)
+        if line.state == "committed"
+        else changed(line, format=format)
+        for line in lines
+    ]
 
 
 def _agreement(one: str, other: str) -> int:

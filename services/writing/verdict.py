@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from schemas import Answer, Check, Speculation
+from schemas import Answer, Check, Citation, Speculation
 from services.generation import Reading, TokenText
 from services.reading.candidates import Candidate
 from services.reading.reader import composed
@@ -51,21 +51,22 @@ def agrees(brief: Brief, number: int, text: str) -> bool:
 
 def sentences_of(brief: Brief, reading: Reading) -> Answer | None:
     """What may be told of the answer while the model still speaks: the longest beginning of the answer's text that the
-    model's sentences have confirmed, or None where that is nothing."""
+    model's sentences have confirmed, with the citations of that much, or None where that is nothing."""
     said = said_in(reading)
     confirmed = {unit.place for number, text in said if agrees(brief, number, text) and (unit := brief.unit(number))}
     if len(confirmed) < len(said) or not confirmed:
         return None
-    whole = brief.survey.answer
-    text = ""
+    whole, text = brief.survey.answer, ""
+    citations: tuple[Citation, ...] = ()
     for count, unit in enumerate(brief.survey.chosen, start=1):
         if unit.place not in confirmed:
             break
-        beginning, _ = composed(brief.survey.chosen[:count])
-        text = beginning if whole.text.startswith(beginning) else text
+        beginning, cited = composed(brief.survey.chosen[:count])
+        if whole.text.startswith(beginning):
+            text, citations = beginning, cited
     if not text:
         return None
-    return msgspec.structs.replace(whole, text=text)
+    return msgspec.structs.replace(whole, text=text, citations=citations)
 
 
 def strays(brief: Brief, tokens: TokenText, ids: Sequence[int]) -> bool:

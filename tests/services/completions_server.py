@@ -31,6 +31,9 @@ class CompletionsServer:
         self.status = 200
         self.break_after = 0
         """Pieces of a stream after which it breaks off; 0: never."""
+        self.holds_after = 0
+        """Pieces of a stream after which it says nothing until `go_on` is set; 0: never."""
+        self.go_on = asyncio.Event()
         self.says = ""
         """What the chat says, where it does not spell the model."""
         self.url = ""
@@ -127,6 +130,8 @@ class CompletionsServer:
     async def _lines(self, events: Sequence[dict[str, Any]]) -> AsyncIterator[str]:
         for number, event in enumerate(events, 1):
             yield f"data: {json.dumps(event)}\n\n"
+            if number == self.holds_after:
+                await self.go_on.wait()
             if number == self.break_after:
                 return
         yield "data: [DONE]\n\n"

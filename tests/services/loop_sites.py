@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from brokers.base import House
-from schemas import Escalated, Partial, Plan, Speculation
+from schemas import Artefact, Escalated, Partial, Plan, Speculation
 from schemas.subjects import loop
 from services.cloud_verifier import Hub
 from services.cloud_verifier.looping import Loops
@@ -48,8 +48,8 @@ class Patient(Speaker):
 
     told: list[Heard]
 
-    def telling(self, brief: Brief, escalated: Escalated) -> Heard:
-        telling = Heard(brief, escalated, self._target, self._tell)
+    def telling(self, brief: Brief, escalated: Escalated, parts: tuple[Artefact, ...]) -> Heard:
+        telling = Heard(brief, escalated, parts, self._target.tokenizer, self._tell)
         self.told.append(telling)
         return telling
 
@@ -61,6 +61,8 @@ class Cloud(msgspec.Struct):
     speaker: Speaker
     loops: Loops
     counted: list[Speculation]
+    strayed: list[bool]
+    """Whether it had strayed, for each that was counted."""
 
     @property
     def said(self) -> list[tuple[int, ...]]:
@@ -82,13 +84,19 @@ async def cloud(
     async def tell(_: Partial) -> None: ...
 
     counted: list[Speculation] = []
+    strayed: list[bool] = []
+
+    def count(speculation: Speculation, has_strayed: bool) -> None:
+        counted.append(speculation)
+        strayed.append(has_strayed)
+
     target = EmbeddedTarget(lm, quotes=quotes)
-    speaker = (Patient if is_patient else Speaker)(target, survey, tell, counted.append)
+    speaker = (Patient if is_patient else Speaker)(target, survey, tell, count)
     if isinstance(speaker, Patient):
         speaker.told = []
     loops = Loops(speaker, target, **bounds)  # type: ignore[arg-type]
     await house.respond(loop("*"), loops.begin)
     await house.respond(loop("*", loops.worker), loops.go_on)
-    yield Cloud(target, speaker, loops, counted)
+    yield Cloud(target, speaker, loops, counted, strayed)
     loops.close()
     await target.close()

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
-from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from brokers.memory import MemoryHouse
 from schemas import (
     Answer,
     Artefact,
@@ -20,25 +15,17 @@ from schemas import (
     Draft,
     Drafted,
     Escalated,
-    Message,
     Mode,
     Partial,
-    Passage,
     Plan,
     Question,
-    Refused,
     Retrieved,
-    Stood,
-    Unreadable,
+    Rung,
     Verified,
-    decode,
-    encode,
+    Where,
 )
-from services import drafter, retriever
-from services.drafter.handler import Loop, LoopLost, draft, no_loop
-from services.drafter.looping import Guess, Looping
-from services.generation import TokenText
-from tests.services.desks import escalated, plan, prepared, retrieved, routed
+from services.drafter.handler import Loop, LoopLost, ShortOf, draft, no_loop
+from tests.services.desks import plan, retrieved
 
 pytestmark = pytest.mark.anyio
 
@@ -57,9 +44,12 @@ async def decide(
     guess: Draft | None = GUESS,
     loop: Loop = no_loop,
     past: tuple[Answer, Draft] | None = None,
-) -> object:
-    async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
+    short_of: ShortOf = lambda *_: None,
+    found: list[Retrieved] | None = None,
+) -> Drafted | Escalated | Verified:
+    async def read(given: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
+        (found if found is not None else []).append(given)
         return Answer(text="x", confidence=confidence, citations=(cited,)), (MODEL, DOCUMENT), guess
 
     async def tell(partial: Partial) -> None:
@@ -76,6 +66,7 @@ async def decide(
         loop=loop,
         recall=lambda _: past,
         escalate_below=0.6,
+        short_of=short_of,
         beyond=frozenset({"weather"}),
     )
     return outcome
@@ -174,6 +165,19 @@ async def test_there_is_no_loop_but_where_the_plan_is_one_and_the_edge_is_unsure
     assert isinstance(await decide(confidence, retrieved("q", plan_=plan_), loop=loop), (Drafted, Escalated))
 
 
+@pytest.mark.parametrize("rung", ["no_race", "no_loop"])
+@pytest.mark.parametrize("where", ["edge", "cloud"])
+async def test_where_the_loop_is_given_up_already_the_cloud_is_asked_plainly(rung: Rung, where: Where) -> None:
+    async def loop(_: Escalated) -> Verified:
+        raise AssertionError("there is no time for it")
+
+    given_up = (Concession("router", rung, 0.0, 1.0),)
+    asked = retrieved("q", plan_=msgspec.structs.replace(LOOP, where=where), concessions=given_up)
+    outcome = await decide(0.3, asked, loop=loop)
+    assert isinstance(outcome, Escalated)
+    assert outcome.concessions == given_up
+
+
 async def test_a_draft_that_may_not_leave_the_site_stays() -> None:
     outcome = await decide(0.3, retrieved("q", plan_=RACE), guess=None)
     assert isinstance(outcome, Escalated)
@@ -247,93 +251,3 @@ async def test_a_classification_is_the_prefilters_with_its_own_confidence() -> N
     assert json.loads(outcome.answer.text) == {"intent": "hours", "confidence": 0.75}
     assert (outcome.answer.format, outcome.answer.confidence) == ("json", 0.75)
     assert [(check.name, check.passed) for check in outcome.answer.checks] == [("schema", True)]
-
-
-async def test_a_site_answers_what_its_documents_say_and_asks_the_hub_what_only_the_hub_knows() -> None:
-    house = MemoryHouse("site1")
-    async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
-        for text, kind in (
-            ("What does a banker's draft cost?", Drafted),
-            ("Who is the chief executive of the bank?", Escalated),
-        ):
-            (found,) = await retrieve(routed(text))
-            (outcome,) = await answer(found)
-            assert type(outcome) is kind, text
-        (found,) = await retrieve(routed("What does a banker's draft cost?"))
-        (drafted,) = await answer(found)
-        assert "£12" in drafted.answer.text
-        assert [part.kind for part in drafted.lineage] == ["index", "model", "document"]
-
-
-async def test_a_site_fills_a_schema_without_any_passage() -> None:
-    schema = json.dumps({"properties": {"reference": {"type": "string"}}, "required": ["reference"]})
-    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
-        (drafted,) = await answer(retrieved("Reference: QX-1", workload="extract", schema=schema))
-        assert json.loads(drafted.answer.text) == {"reference": "QX-1"}
-
-
-async def test_a_site_ships_what_the_hubs_model_may_be_expected_to_say_and_tells_it_in_a_race() -> None:
-    house = MemoryHouse("site1")
-    heard: asyncio.Queue[Partial] = asyncio.Queue()
-
-    async def hear(_: str, data: bytes) -> None:
-        heard.put_nowait(decode(data, Partial))
-
-    await house.listen("partial.drafted.>", hear)
-    plan_ = msgspec.structs.replace(RACE, where="cloud", show_from=0.0)
-    async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
-        (found,) = await retrieve(routed("What does a banker's draft cost?", plan_=plan_, can_retract=True))
-        (outcome,) = await answer(found)
-        told = await heard.get()
-    assert isinstance(outcome, Escalated)
-    tokens = TokenText.load(Path(".models/lm/draft/tokenizer.json"))
-    assert outcome.draft is not None
-    assert (outcome.draft.drafter, outcome.draft.tokenizer) == ("lookup", tokens.digest)
-    assert "£12" in tokens.decode(outcome.draft.ids)
-    assert "£12" in told.answer.text
-
-
-@pytest.mark.parametrize(("fee", "leaves"), [("£12", True), ("£12; call 020 7946 0958", False)])
-async def test_a_draft_that_would_carry_personal_data_stays_at_the_site(fee: str, leaves: bool) -> None:
-    text = f"A banker's draft costs {fee}."
-    passage = Passage(
-        document_id="new",
-        document_version="v",
-        title="Fees",
-        text=text,
-        language="en",
-        start=0,
-        end=len(text),
-        score=1.0,
-    )
-    plan_ = msgspec.structs.replace(RACE, where="cloud")
-    asked = retrieved("What does a banker's draft cost?", plan_=plan_, passages=(passage,))
-    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
-        (outcome,) = await answer(asked)
-    assert isinstance(outcome, Escalated)
-    assert (outcome.draft is not None) is leaves
-    assert b"7946" not in encode(outcome)
-
-
-@pytest.mark.parametrize(
-    ("reply", "says"),
-    [
-        (Stood(worker="w", loop="l", stood=5, ids=(9,), speculation=None), "5 of 0 tokens"),  # type: ignore[arg-type]
-        (Stood(worker="w", loop="l", stood=0, ids=(), speculation=None), "says nothing more"),  # type: ignore[arg-type]
-        (Refused(code="from_the_future", reason="not today"), "declined: not today"),
-        (Unreadable("it is from the future"), "cannot be read: it is from the future"),
-    ],
-)
-async def test_a_hub_that_makes_no_sense_is_left(reply: Message | Unreadable, says: str) -> None:
-    async def ask(_: str, __: Message, ___: float) -> Message:
-        if isinstance(reply, Unreadable):
-            raise reply
-        return reply
-
-    def drafting(_: Sequence[int], __: bool) -> Guess:
-        raise AssertionError("there is nothing to draft for")
-
-    with pytest.raises(LoopLost, match=says):
-        await Looping(
-            escalated("q", deadline_at_ms=1 << 50), "t", ask=ask, drafting=drafting, clock=time.time
-        ).verdict()

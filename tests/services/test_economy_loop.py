@@ -255,6 +255,7 @@ async def test_a_model_that_strays_is_stopped_at_once_and_the_reader_stands(hous
         assert "Philippa Okonjo" in verified.answer.text
         assert verified.answer.speculation is not None
         assert verified.answer.speculation.steps == 1
+        assert (hub.counted[-1], hub.strayed) == (verified.answer.speculation, [True, True])
 
 
 async def test_with_nobody_at_the_hub_the_loop_is_lost_at_once(house: MemoryHouse, lm: CausalLM) -> None:

@@ -10,11 +10,29 @@ import pytest
 
 from brokers.base import Unreachable
 from brokers.memory import MemoryHouse
-from schemas import Answer, Artefact, Drafted, Escalated, Later, Refused, Reject, Verified, Withheld, decode, encode
+from schemas import (
+    Answer,
+    Artefact,
+    Check,
+    Citation,
+    Committed,
+    Drafted,
+    Escalated,
+    Evidence,
+    Later,
+    Refused,
+    Reject,
+    Verified,
+    Withheld,
+    changed,
+    decode,
+    encode,
+)
 from schemas.subjects import fast_lane as subject
 from services import cloud_verifier, fast_lane, retriever
-from services.fast_lane.handler import Alone, hurry
+from services.fast_lane.handler import Alone, Stands, hurry
 from services.pipeline import FAST_LANE
+from services.streaming.log import Log, resting
 from tests.services.desks import at_hub, escalated, prepared, routed
 
 pytestmark = pytest.mark.anyio
@@ -37,8 +55,16 @@ def alone(confidence: float) -> Alone:
     return answer
 
 
+def begun(stands: Committed) -> Stands:
+    async def committed(_: Escalated) -> Committed:
+        return stands
+
+    return committed
+
+
 READER = Artefact("model", "reader", "1")
-LOST: dict[str, Any] = {"ask_hub": unreachable, "alone": alone(0.59), "alone_from": 0.6}
+NOTHING = begun(Committed())
+LOST: dict[str, Any] = {"ask_hub": unreachable, "alone": alone(0.59), "alone_from": 0.6, "stands": NOTHING}
 
 
 async def test_the_hubs_verdict_is_passed_on_as_it_is() -> None:
@@ -107,6 +133,63 @@ async def test_a_hub_that_swallows_every_question_makes_no_abstention_late(budge
             break
     assert isinstance(outcome, Withheld)
     assert now_s <= 5.0 + 1e-6
+
+
+def cited(document: str) -> tuple[Citation, ...]:
+    return (Citation(document_id=document, document_version="v1", start=0, end=4, quote="One."),)
+
+
+ONE = Committed(text="One.", evidence=Evidence(citations=cited("fees"), confidence=0.8))
+ONE_AND_TWO = Answer(text="One. Two.", citations=cited("fees"), confidence=0.3, checks=(Check("grounding", True, 1.0),))
+
+
+@pytest.mark.parametrize(
+    ("own", "stands", "confidence"),
+    [
+        (ONE_AND_TWO, ONE, 0.8),
+        (changed(ONE_AND_TWO, confidence=0.9), ONE, 0.9),
+        (changed(ONE_AND_TWO, text="One."), ONE, 0.8),  # of which it knows no more either
+        (changed(ONE_AND_TWO, citations=cited("hours")), ONE, None),
+        (changed(ONE_AND_TWO, text="Uno. Two.", confidence=0.9), ONE, None),
+        (ONE_AND_TWO, changed(ONE, is_whole=True), None),
+        (ONE_AND_TWO, changed(ONE, is_closed=True), None),
+        (Answer(text=""), ONE, None),
+    ],
+)
+async def test_what_the_cloud_began_the_edge_ends_where_its_own_answer_goes_on_from_it(
+    own: Answer, stands: Committed, confidence: float | None
+) -> None:
+    async def draft(_: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        return own, (READER,)
+
+    (outcome,) = await hurry(QUESTION, **{**LOST, "alone": draft, "stands": begun(stands)}, clock=lambda: 5.0)
+    (given_up,) = outcome.concessions  # type: ignore[attr-defined]
+    assert (given_up.stage, given_up.rung) == ("fast-lane", "edge_only")
+    if confidence is None:
+        assert isinstance(outcome, Withheld)
+        assert outcome.reason == "cloud_unreachable"
+    else:
+        assert isinstance(outcome, Drafted)
+        assert (outcome.answer.text, outcome.answer.confidence) == (own.text, confidence)
+        assert outcome.answer.checks[-1] == Check("continuation", True, len("One.") / len(own.text))
+
+
+async def test_the_lane_knows_what_is_committed_from_the_log() -> None:
+    house = MemoryHouse("site1")
+    asked = "What do I need to bring to open an account?"
+    async with retriever.open(prepared(), house) as retrieve, fast_lane.open(prepared(), house) as handle:
+        (found,) = await retrieve(routed(asked))
+        await house.publish(found, id="found", headers={})
+        fact = escalated(asked)
+        (alone_,) = await handle(fact)
+        assert isinstance(alone_, Drafted)
+        own = alone_.answer
+        log = Log(fact.rid, fact.tenant)
+        (line,) = resting(log.commit(own.text[:9]), Evidence(citations=own.citations, confidence=1.0), is_whole=False)
+        await house.append(line, after=0)
+        (outcome,) = await handle(fact)
+    assert isinstance(outcome, Drafted)
+    assert (outcome.answer.text, outcome.answer.confidence) == (own.text, 1.0)
 
 
 async def test_past_the_deadline_the_question_is_withheld_with_its_plan() -> None:

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.generation import EmbeddedTarget, Quoting, Sampling, TokenText, answer_prompt, read_answer
+from services.generation import (
+    CausalLM,
+    Drafter,
+    EmbeddedTarget,
+    Generated,
+    Quoting,
+    Sampling,
+    TokenText,
+    answer_prompt,
+    read_answer,
+    speculate,
+)
 
 TOKENS = TokenText.load(Path(".models/lm/target/tokenizer.json"))
 PASSAGES = st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=9)
@@ -72,3 +83,36 @@ async def test_the_target_that_is_told_to_quote_quotes_whatever_was_drafted(draf
     reading = read_answer(TOKENS, told.ids)
     assert reading.is_none or {sentence.text for sentence in reading.sentences} <= set(passages)
     assert told.speculation.steps < len(told.ids)
+
+
+class Says:
+    """Proposes one answer, whatever was said of it so far."""
+
+    def __init__(self, start: int, answer: Sequence[int]) -> None:
+        self._start, self._answer = start, answer
+
+    def propose(self, ids: Sequence[int], k: int) -> list[int]:
+        return list(self._answer[len(ids) - self._start :][:k])
+
+
+def test_what_the_rule_of_quoting_forces_is_neither_drafted_nor_accepted() -> None:
+    passages = ["The lobby opens at 9:00.", "A banker's draft costs £12.", "Coins are not exchanged."]
+    prompt = answer_prompt(TOKENS, "What does a banker's draft cost?", passages).ids
+    lm = CausalLM(Path(".models/lm/target"))
+
+    def told(drafter: Drafter | None) -> Generated:
+        return speculate(lm, prompt, drafter, constraint=Quoting.of(TOKENS, prompt))
+
+    alone = told(None)
+    choices = alone.speculation.steps  # each step makes one choice, and what that forces is said with it
+    assert 2 <= choices < len(alone.ids)
+    assert (alone.speculation.drafted, alone.speculation.accepted) == (0, 0)
+    answer = [*alone.ids, TOKENS.END]
+    right = told(Says(len(prompt), answer))
+    assert right.ids == alone.ids
+    assert right.speculation.drafted == right.speculation.accepted == choices
+    wrong_mark = TOKENS.FIRST_MARK + (answer[0] - TOKENS.FIRST_MARK + 1) % len(passages)
+    wrong = told(Says(len(prompt), [wrong_mark, *answer[1:]]))
+    assert wrong.ids == alone.ids
+    assert wrong.speculation.accepted == choices - 1
+    assert wrong.speculation.drafted > wrong.speculation.accepted

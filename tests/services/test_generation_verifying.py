@@ -132,6 +132,19 @@ def test_what_has_no_alternative_is_neither_sent_nor_counted(lm: Counted, prompt
     assert verification.speculation.steps < len(said)
 
 
+def test_what_has_no_alternative_is_not_counted_though_it_was_sent(lm: Counted, prompt: tuple[int, ...]) -> None:
+    choices: list[int] = []
+    constraint = rule(lm, prompt, quotes=True)
+    truth = speculate(
+        lm, prompt, max_tokens=160, constraint=constraint, weighed=lambda _, token: choices.append(token)
+    ).ids
+    assert 0 < len(choices) < len(truth)
+    verification = Verification(lm, prompt, max_tokens=160, constraint=rule(lm, prompt, quotes=True))
+    assert said_by(verification, lambda said: [*truth, lm.tokens.end][len(said) :]) == truth
+    told = verification.speculation
+    assert (told.steps, told.drafted, told.accepted) == (1, len(choices), len(choices))
+
+
 class TestQuotingDrafter(DrafterActs):
     @pytest.fixture(scope="class")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,9 +67,12 @@ def drafted(given: Answer, language: str = "en", kind: type[Drafted] | type[Veri
     )
 
 
+def in_time(_: Drafted) -> None:
+    """Nothing has to be given up."""
+
+
 async def judged(given: Answer, *policies: Policy, language: str = "en") -> Approved | Withheld:
-    [settled] = await judge(drafted(given, language), policies=policies, find_personal=FIND)
-    assert isinstance(settled, (Approved, Withheld))
+    [settled] = await judge(drafted(given, language), policies=policies, find_personal=FIND, short_of=in_time)
     return settled
 
 
@@ -86,8 +90,8 @@ async def test_the_route_is_where_the_answer_was_made(
     tmp_path: Path, kind: type[Drafted] | type[Verified], route: str
 ) -> None:
     for made in (answer(), answer(text="")):
-        [settled] = await judge(drafted(made, kind=kind), policies=(policy(tmp_path),), find_personal=FIND)
-        assert isinstance(settled, (Approved, Withheld))
+        rules = (policy(tmp_path),)
+        [settled] = await judge(drafted(made, kind=kind), policies=rules, find_personal=FIND, short_of=in_time)
         assert settled.route == route
 
 
@@ -233,3 +237,19 @@ async def test_the_opened_policy_has_every_policy_of_the_pack_in_force(tmp_path:
         [settled] = await handler(drafted(answer()))
         assert [part.id for part in settled.lineage] == ["safe-answers-v3", "b"]
         assert isinstance(settled, Withheld)
+
+
+async def test_an_opened_policy_abstains_from_a_draft_that_comes_too_late_and_not_from_a_verdict(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "policies").mkdir()
+    policy(tmp_path / "policies", WHITE_PAPER, "a.yaml")
+    plan = msgspec.structs.replace(PLAN, shares_ms={"policy": 50.0, "publisher": 50.0})
+    async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryHouse("site1")) as handler:
+        for kind, reason in ((Drafted, "deadline"), (Verified, "")):
+            late = msgspec.structs.replace(drafted(answer(), kind=kind), plan=plan)
+            [settled] = await handler(late)
+            assert getattr(settled, "reason", "") == reason
+            assert [(made.stage, made.rung) for made in settled.concessions] == (
+                [("policy", "abstain")] if reason else []
+            )

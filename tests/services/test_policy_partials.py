@@ -10,7 +10,7 @@ import pytest
 
 from brokers.memory import MemoryHouse
 from brokers.settings import Settings
-from schemas import Answer, Check, Citation, Partial, Plan, Question, Where, decode, encode, subjects
+from schemas import Answer, Artefact, Check, Citation, Partial, Plan, Question, Where, decode, encode, subjects
 from services.dlp import Detector
 from services.policy import open as open_policy
 from services.policy.handler import judge_partial
@@ -62,8 +62,10 @@ def partial(text: str, source: Where, *, entailment: float = 1.0, grounded: bool
 async def test_only_a_threshold_is_waived_and_only_for_what_can_be_taken_back(
     tmp_path: Path, said: Partial, passes: bool
 ) -> None:
-    shown = await judge_partial(said, policies=(policy(tmp_path),), find_personal=FIND)
-    assert shown == (said if passes else None)
+    rules = policy(tmp_path)
+    shown = await judge_partial(said, policies=(rules,), find_personal=FIND)
+    judged_by = (Artefact("policy", "safe-answers-v3", rules.version),)
+    assert shown == (msgspec.structs.replace(said, lineage=judged_by) if passes else None)
 
 
 @pytest.mark.parametrize("source", ["edge", "cloud"])

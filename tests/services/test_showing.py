@@ -15,9 +15,14 @@ from brokers.memory import MemoryHouse
 from schemas import (
     Answer,
     Approved,
+    Artefact,
+    Check,
+    Citation,
+    Committed,
     Concession,
     Cursor,
     Delta,
+    Evidence,
     Guess,
     Partial,
     Plan,
@@ -25,6 +30,7 @@ from schemas import (
     Question,
     Receipt,
     Withheld,
+    changed,
     decode,
     encode,
 )
@@ -41,7 +47,23 @@ WHOSE: dict[str, Any] = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked
 LOST = Concession("fast-lane", "abstain", 0.0, 0.0, "the cloud cannot be reached")
 
 
-def said(text: str, source: str = "cloud", *, can_retract: bool = True, guess: Guess | None = None) -> bytes:
+MODEL, HUBS = Artefact("model", "reader", "1"), Artefact("model", "target", "2")
+QUOTED = Citation(document_id="cards", document_version="v", start=0, end=4, quote="Two.")
+ONE = Committed(
+    text="One.",
+    evidence=Evidence(
+        citations=(Citation(document_id="cards", document_version="v", start=0, end=4, quote="One."),),
+        checks=(Check("grounding", True, 1.0),),
+        confidence=0.75,
+        lineage=(HUBS,),
+    ),
+)
+ALL_OF_ONE = changed(ONE, is_whole=True)
+
+
+def said(
+    text: str, source: str = "cloud", *, can_retract: bool = True, is_whole: bool = False, guess: Guess | None = None
+) -> bytes:
     return encode(
         Partial(
             **WHOSE,
@@ -49,7 +71,9 @@ def said(text: str, source: str = "cloud", *, can_retract: bool = True, guess: G
             source=source,  # type: ignore[arg-type]
             question=QUESTION,
             plan=RACE,
-            answer=Answer(text=text),
+            answer=Answer(text=text, citations=ONE.evidence.citations, confidence=0.75),
+            lineage=(HUBS,),
+            is_whole=is_whole,
             guess=guess,
         )
     )
@@ -79,6 +103,8 @@ def lost() -> Withheld:
         (approved("x", plan=msgspec.structs.replace(RACE, mode="edge_only")), False),
         (approved("x", route="edge"), False),
         (approved("x", route="edge", concessions=(LOST,)), True),
+        (approved("x", route="edge", concessions=(Concession("drafter", "edge_only", 0.0, 1.0),)), True),
+        (approved("x", route="edge", concessions=(Concession("retriever", "smaller_k", 0.0, 1.0),)), False),
         (lost(), True),
         (Withheld(**WHOSE, reason="unsafe", stage="prefilter"), False),
     ],
@@ -90,24 +116,47 @@ def test_only_where_the_cloud_was_asked_can_anything_have_been_shown(
 
 
 @pytest.mark.parametrize(
-    ("text", "outcome", "committed", "is_closed", "expected"),
+    ("text", "outcome", "stands", "expected"),
     [
-        ("One. Two.", "answered", "", False, ("answered", "One. Two.", None)),
-        ("One. Two.", "answered", "One.", False, ("answered", "One. Two.", None)),
-        ("One. Two.", "answered", "One. Two.", True, ("answered", "One. Two.", None)),
-        ("Uno.", "answered", "One.", False, ("answered", "One.", "edge")),
-        ("One. Two.", "answered", "One.", True, ("answered", "One.", "edge")),
-        ("Lost.", "abstained", "", False, ("abstained", "Lost.", None)),
-        ("Lost.", "abstained", "One.", False, ("answered", "One.", "edge")),
+        ("One. Two.", "answered", Committed(), ("answered", "One. Two.", None, False)),
+        ("One. Two.", "answered", ONE, ("answered", "One. Two.", None, False)),
+        (
+            "One. Two.",
+            "answered",
+            changed(ONE, text="One. Two.", is_closed=True),
+            ("answered", "One. Two.", None, False),
+        ),
+        ("One.", "answered", ALL_OF_ONE, ("answered", "One.", None, False)),
+        ("Uno.", "answered", ONE, ("answered", "One.", "edge", True)),
+        ("Uno.", "answered", ALL_OF_ONE, ("answered", "One.", "edge", False)),
+        ("One. Two.", "answered", changed(ONE, is_closed=True), ("answered", "One.", "edge", True)),
+        ("One. Two.", "answered", ALL_OF_ONE, ("answered", "One.", "edge", False)),
+        ("Lost.", "abstained", Committed(), ("abstained", "Lost.", None, False)),
+        ("Lost.", "abstained", ONE, ("answered", "One.", "edge", True)),
+        ("Lost.", "abstained", ALL_OF_ONE, ("answered", "One.", "edge", False)),
     ],
 )
 def test_what_stands_is_the_beginning_of_the_answer_or_all_of_it(
-    text: str, outcome: Any, committed: str, is_closed: bool, expected: tuple[str, str, str | None]
+    text: str, outcome: Any, stands: Committed, expected: tuple[str, str, str | None, bool]
 ) -> None:
-    receipt = Receipt(site="site1", route="cloud", plan=RACE, lineage=(), citations=(), decisions=())
-    found = reconcile(Published(**WHOSE, outcome=outcome, text=text, receipt=receipt), committed, is_closed)
-    assert (found.outcome, found.text, found.receipt.finished_by) == expected
-    assert found.receipt.committed_chars == len(committed)
+    mine = (QUOTED,) if outcome == "answered" else ()
+    receipt = Receipt(site="site1", route="cloud", plan=RACE, lineage=(MODEL,), citations=mine, decisions=())
+    settled_ = Published(**WHOSE, outcome=outcome, text=text, citations=mine, receipt=receipt)
+    found = reconcile(settled_, stands)
+    assert (found.outcome, found.text, found.receipt.finished_by, found.receipt.is_cut) == expected
+    assert found.receipt.committed_chars == len(stands.text)
+    rests_on = stands.evidence if found.receipt.finished_by else Evidence(citations=mine)
+    assert found.citations == found.receipt.citations == rests_on.citations
+    assert (found.confidence, found.receipt.checks) == (rests_on.confidence, rests_on.checks)
+    assert found.receipt.lineage == (MODEL, *stands.evidence.lineage)
+
+
+def test_where_the_edge_goes_on_from_what_the_cloud_began_the_receipt_says_who_ended_it() -> None:
+    receipt = Receipt(site="site1", route="edge", plan=RACE, lineage=(MODEL,), citations=(), decisions=())
+    own = Published(**WHOSE, outcome="answered", text="One. Two.", receipt=receipt)
+    assert reconcile(own, ONE).receipt.finished_by == "edge"
+    assert reconcile(own, ONE).receipt.lineage == (MODEL, HUBS)
+    assert reconcile(own, Committed()).receipt.finished_by is None
 
 
 @pytest.fixture(params=["memory", "jetstream"])
@@ -172,13 +221,35 @@ async def test_when_the_link_drops_in_mid_answer_what_was_committed_is_the_answe
     await showing.hear("", said("First, block the card."))
     answer = await published(lost(), showing)
     assert (answer.outcome, answer.text, answer.reason) == ("answered", "First, block the card.", "cloud_unreachable")
-    assert (answer.receipt.finished_by, answer.receipt.concessions) == ("edge", (LOST,))
+    receipt = answer.receipt
+    assert (receipt.finished_by, receipt.is_cut, receipt.concessions) == ("edge", True, (LOST,))
+    assert answer.citations == receipt.citations == ONE.evidence.citations
+    assert (answer.confidence, receipt.lineage) == (0.75, (HUBS,))
     before = await log_of(house)
-    assert before[-1].is_last
+    assert (before[-1].is_last, before[-1].is_whole) == (True, False)
     await showing.hear("", said("First, block the card. Then call us."))
     late = await published(approved("First, block the card. Then call us."), Showing(house))
-    assert late.text == answer.text
+    assert (late.text, late.citations, late.receipt.is_cut) == (answer.text, answer.citations, True)
     assert await log_of(house) == before
+
+
+async def test_what_the_cloud_said_to_its_end_is_no_cut_answer_though_its_verdict_was_lost(house: Any) -> None:
+    showing = Showing(house)
+    await showing.hear("", said("First, block the card.", is_whole=True))
+    for publisher in (showing, Showing(house)):  # the second finds the log closed
+        answer = await published(lost(), publisher)
+        receipt = answer.receipt
+        assert (answer.text, receipt.finished_by, receipt.is_cut) == ("First, block the card.", "edge", False)
+    assert (await log_of(house))[-1].is_whole
+
+
+async def test_the_log_says_what_an_answer_is_while_it_is_in_the_making(house: Any) -> None:
+    showing = Showing(house)
+    for source in ("edge", "cloud"):
+        partial = decode(said('{"fee":', source), Partial)
+        await showing.hear("", encode(changed(partial, answer=changed(partial.answer, format="json"))))
+    found = [(line.state, line.format) for line in await log_of(house)]
+    assert found == [("provisional", "json"), ("committed", "json")]
 
 
 async def test_a_publisher_that_was_killed_after_it_closed_the_log_publishes_the_same_again(house: Any) -> None:

@@ -2,57 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import Question
-from services.embedding import Embedder
-from services.generation import Reading, TokenText, read_answer, sentences_so_far
-from services.places import Places
-from services.reading import Calibration, Reader, survey_by
-from services.search import Shelf
-from services.writing import Brief, answer_of, brief_of, draft_of, sentences_of, strays
-from tests.services.desks import prepared, question
-
-TOKENS = TokenText.load(Path(".models/lm/target/tokenizer.json"))
-ASKED = "What do I need to bring to open an account?"
-
-
-def brief(asked: str = ASKED, **more: object) -> Brief:
-    places = Places(prepared())
-    embedder = Embedder.load(places.models)
-    shelf = Shelf(("kiosk",), places.index, embedder, exact_below=15_000)
-    index = shelf.index("kiosk")
-    assert index is not None
-    put: Question = question(asked, **more)
-    focus = index.focus(put.text, put.language)
-    passages = tuple(index.search(focus, embedder.embed(focus), 8, put.language))
-    survey, _ = survey_by(Reader(embedder, Calibration.load(places.calibration)), shelf, "kiosk", put, passages)
-    assert survey is not None
-    made = brief_of(TOKENS, put, survey)
-    assert made is not None
-    return made
-
-
-BRIEF = brief()
-CHOSEN = {unit.place: unit for unit in BRIEF.survey.chosen}
-NUMBER_OF = {numbered.unit.place: numbered.number for numbered in BRIEF.passages}
-
-
-def says(*numbers: int, cut: int = 0) -> list[int]:
-    """The ids of an answer that quotes these passages, the last `cut` tokens left out."""
-    ids: list[int] = []
-    for number in numbers:
-        unit = BRIEF.passages[number - 1].unit
-        ids += [TOKENS.FIRST_MARK + number - 1, *TOKENS.encode(f" {unit.spoken}")]
-    return ids[: len(ids) - cut]
-
-
-ALL = tuple(NUMBER_OF[place] for place in CHOSEN)
-OTHER = next(numbered.number for numbered in BRIEF.passages if numbered.unit.place not in CHOSEN)
+from services.generation import Reading, read_answer, sentences_so_far
+from services.reading.reader import composed
+from services.writing import answer_of, draft_of, sentences_of, strays
+from tests.services.briefs import ALL, BRIEF, CHOSEN, NUMBER_OF, OTHER, TOKENS, says
 
 
 def test_the_reader_s_units_come_first_and_the_draft_is_the_best_of_them() -> None:
@@ -91,10 +48,18 @@ def test_what_is_told_early_begins_the_answer_and_nothing_is_told_that_the_model
     assert told == sorted(told, key=len)
     assert all(BRIEF.survey.answer.text.startswith(text) for text in told)
     last = _told([*whole, TOKENS.END])
-    assert last is not None
-    assert last.text == BRIEF.survey.answer.text
+    assert last == BRIEF.survey.answer
     assert _told(says(OTHER)) is None
     assert sentences_of(BRIEF, Reading(())) is None
+
+
+def test_what_is_told_early_has_the_citations_of_what_is_told_and_no_others() -> None:
+    chosen = BRIEF.survey.chosen
+    assert len(chosen) > 1
+    first = _told([*says(NUMBER_OF[chosen[0].place]), TOKENS.END])
+    assert first is not None
+    assert (first.text, first.citations) == composed(chosen[:1])
+    assert set(first.citations) < set(BRIEF.survey.answer.citations)
 
 
 def _told(ids: list[int]):  # type: ignore[no-untyped-def]
