@@ -73,6 +73,8 @@ class Drafter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """How many answers of the cloud each tenant's memory holds, for when the same question comes again; 0: none."""
     past_answers_s: Seconds = 86_400.0
     """How long an answer is remembered after the cloud has last given it."""
+    adapters: dict[str, str] = {}
+    """For each tenant that has one, the adapter of the site's language model, by its name in `infra/models/weights`."""
 
 
 class CloudVerifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,7 +18,6 @@ from schemas import (
     Escalated,
     Message,
     Partial,
-    Question,
     Refused,
     Retrieved,
     Stood,
@@ -33,8 +32,9 @@ from services.drafter.learning import Learner
 from services.drafter.looping import Guess, Looping
 from services.drafter.memory import Memory
 from services.drafter.pacing import Paces, Stopwatch
+from services.drafter.writers import Writers
 from services.embedding import Embedder
-from services.generation import CausalLM, TokenText, Writer, filled
+from services.generation import TokenText, Writer, filled
 from services.places import Places
 from services.reading import Calibration, Reader, survey_by
 from services.search import Shelf
@@ -53,25 +53,27 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     embedder = await asyncio.to_thread(Embedder.load, places.models)
     calibration = Calibration.load(places.calibration)
     reader = Reader(embedder, calibration)
-    writer = Writer(await asyncio.to_thread(CausalLM, places.models / "lm" / "draft"))
+    writers = await asyncio.to_thread(Writers, places.models, settings.drafter.adapters)
+    tokens = writers.of("").tokenizer
     detector = Detector(settings.prefilter.phone_regions)
     shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
 
     async def tell(partial: Partial) -> None:
         await house.tell(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
 
-    async def extract(question: Question) -> Answer:
-        return await asyncio.to_thread(filled, writer, question.text, question.schema)
+    async def extract(retrieved: Retrieved) -> Answer:
+        question = retrieved.question
+        return await asyncio.to_thread(filled, writers.of(retrieved.tenant), question.text, question.schema)
 
-    learner = await learning(settings, house, detector, writer.tokenizer)
+    learner = await learning(settings, house, detector, tokens)
     for tenant in settings.tenants:
         await asyncio.to_thread(shelf.index, tenant)
     paces = Paces()
-    loop = looping(house, settings.site, writer)
+    loop = looping(house, settings.site, writers.of)
 
     decide = partial(
         draft,
-        read=reading(reader, shelf, detector, writer.tokenizer),
+        read=reading(reader, shelf, detector, tokens),
         extract=extract,
         tell=tell,
         recall=learner.recall,
@@ -108,12 +110,12 @@ def reading(reader: Reader, shelf: Shelf, detector: Detector, tokens: TokenText)
 def looping(
     house: Wire,
     site: str,
-    writer: Writer,
+    writer_of: Callable[[str], Writer],
     *,
     at_once: int = LOOPS_AT_ONCE,
     clock: Callable[[], float] = time.time,
 ) -> Loop:
-    """Loops with the hub, for which the site's own model drafts; at most `at_once`, what is beyond is not begun."""
+    """Loops with the hub, for which the tenant's own model drafts; at most `at_once`, what is beyond is not begun."""
     places = asyncio.Semaphore(at_once)
 
     async def ask(worker: str, request: Message, timeout_s: float) -> Message:
@@ -122,6 +124,8 @@ def looping(
         return reply
 
     async def loop(escalated: Escalated) -> Verified:
+        writer = writer_of(escalated.tenant)
+
         def drafting(prompt: Sequence[int], quotes: bool) -> Guess:
             drafter = writer.drafting(escalated.plan.drafters, prompt, quotes=quotes)
 

@@ -27,7 +27,7 @@ Read = Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...], Draft
 """From a question with its passages to the answer, what made it, and the tokens that the cloud may be expected to say;
 no tokens where they may not leave the site."""
 
-Extract = Callable[[Question], Awaitable[Answer]]
+Extract = Callable[[Retrieved], Awaitable[Answer]]
 """From a text and its schema to an answer in JSON."""
 
 Tell = Callable[[Partial], Awaitable[None]]
@@ -110,7 +110,7 @@ async def unread(retrieved: Retrieved, given_up: Set[Rung], extract: Extract) ->
     if "abstain" in given_up:
         return retrieved.followed_by(Drafted, question=question, plan=plan, answer=Answer(text=""))
     if question.workload != "assist":
-        answer = classified(question) if question.workload == "classify" else await extract(question)
+        answer = classified(question) if question.workload == "classify" else await extract(retrieved)
         return retrieved.followed_by(Drafted, question=question, plan=plan, answer=answer)
     if is_planned(plan) and (plan.mode not in SHIPPED or "no_race" in given_up):
         return retrieved.followed_by(Escalated, question=question, plan=plan, reason="planned")

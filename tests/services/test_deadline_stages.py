@@ -62,7 +62,7 @@ async def drafted_at(now_ms: float, fact: Retrieved) -> tuple[Drafted | Escalate
         read.append(len(given.passages))
         return Answer(text="x", confidence=0.3), (), Draft(ids=(1,), tokenizer="t")
 
-    async def extract(_: Question) -> Answer:
+    async def extract(_: Retrieved) -> Answer:
         return Answer(text="{}", format="json")
 
     async def tell(_: Partial) -> None:

@@ -18,7 +18,6 @@ from schemas import (
     Mode,
     Partial,
     Plan,
-    Question,
     Retrieved,
     Rung,
     Verified,
@@ -55,7 +54,7 @@ async def decide(
     async def tell(partial: Partial) -> None:
         (told if told is not None else []).append(partial)
 
-    async def extract(_: Question) -> Answer:
+    async def extract(_: Retrieved) -> Answer:
         return Answer(text="{}", format="json")
 
     (outcome,) = await draft(

@@ -92,7 +92,9 @@ async def test_a_model_that_drafts_changes_no_word(
     fact = asked(plan_=msgspec.structs.replace(LOOP, draft_length=k))
     async with cloud(house, lm, quotes=quotes) as hub:
         answer, said = await alone(hub, fact)
-        verified = await looping(house, "site1", Writer(lm if drafts == "right" else other), clock=unhurried)(fact)
+        verified = await looping(house, "site1", lambda _: Writer(lm if drafts == "right" else other), clock=unhurried)(
+            fact
+        )
         told = verified.answer.speculation
         assert (without_costs(verified.answer), hub.said[-1]) == (answer, said)
         assert told is not None
@@ -191,7 +193,7 @@ async def test_what_the_hub_keeps_is_bounded_and_expires(house: MemoryHouse, lm:
         assert [each.code for each in refused] == ["busy", "busy"]
         assert len(hub.loops) == 2
         with pytest.raises(LoopLost, match="the hub declined: 2 loops are open already"):
-            await looping(house, "site1", Writer(lm))(asked("r9"))
+            await looping(house, "site1", lambda _: Writer(lm))(asked("r9"))
         async with asyncio.timeout(30):
             while len(hub.loops):  # noqa: ASYNC110 - it is the hub's own timer that is waited for
                 await asyncio.sleep(0.01)
@@ -243,14 +245,14 @@ async def test_what_makes_no_sense_is_refused_in_words_and_the_loop_goes_on(hous
 
 async def test_a_question_that_the_hub_has_nothing_for_takes_no_pass(house: MemoryHouse, lm: CausalLM) -> None:
     async with cloud(house, lm, is_patient=False) as hub:
-        verified = await looping(house, "site1", Writer(lm))(asked(tenant="stranger"))
+        verified = await looping(house, "site1", lambda _: Writer(lm))(asked(tenant="stranger"))
         assert (verified.answer.text, verified.answer.speculation, len(hub.loops)) == ("", None, 0)
 
 
 async def test_a_model_that_strays_is_stopped_at_once_and_the_reader_stands(house: MemoryHouse, lm: CausalLM) -> None:
     async with cloud(house, lm, is_patient=False) as hub:
         answer, _ = await hub.speaker.answer(asked())
-        verified = await looping(house, "site1", Writer(lm))(asked())
+        verified = await looping(house, "site1", lambda _: Writer(lm))(asked())
         assert without_costs(verified.answer) == without_costs(answer)
         assert "Philippa Okonjo" in verified.answer.text
         assert verified.answer.speculation is not None
@@ -260,12 +262,12 @@ async def test_a_model_that_strays_is_stopped_at_once_and_the_reader_stands(hous
 
 async def test_with_nobody_at_the_hub_the_loop_is_lost_at_once(house: MemoryHouse, lm: CausalLM) -> None:
     with pytest.raises(LoopLost, match="cannot be reached"):
-        await looping(house, "site1", Writer(lm))(asked())
+        await looping(house, "site1", lambda _: Writer(lm))(asked())
 
 
 async def test_beyond_so_many_at_once_no_loop_is_begun(house: MemoryHouse, lm: CausalLM) -> None:
     async with cloud(house, lm):
-        run = looping(house, "site1", Writer(lm), at_once=1, clock=unhurried)
+        run = looping(house, "site1", lambda _: Writer(lm), at_once=1, clock=unhurried)
         outcomes = await asyncio.gather(run(asked()), run(asked("r2")), return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [Verified, LoopLost]
         assert isinstance(await run(asked("r3")), Verified)
