@@ -43,13 +43,14 @@ class CompletionsServer:
         routes = {"/v1/completions": self.complete, "/v1/chat/completions": self.chat}
         routes |= {"/tokenize": self.tokenize, "/detokenize": self.detokenize}
         app = Starlette(routes=[Route(path, answer, methods=["POST"]) for path, answer in routes.items()])
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=5))
         listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             yield self
         finally:
+            self.go_on.set()  # or it would wait for an answer that nobody lets go on
             server.should_exit = True
             await task
 

@@ -75,7 +75,7 @@ async def test_a_site_ships_what_the_hubs_model_may_be_expected_to_say_and_tells
     async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
         (found,) = await retrieve(routed("What does a banker's draft cost?", plan_=plan_, can_retract=True))
         (outcome,) = await answer(found)
-        told = await heard.get()
+        told = await asyncio.wait_for(heard.get(), 10)
     assert isinstance(outcome, Escalated)
     tokens = TokenText.load(Path(".models/lm/draft/tokenizer.json"))
     assert outcome.draft is not None

@@ -102,7 +102,7 @@ async def test_the_opened_policy_stands_between_both_sides_and_the_publisher() -
             (cloud, FINE, "cloud"),
         ):
             await house.tell(subject, encode(partial(text, source)))  # type: ignore[arg-type]
-        heard = [await passed.get(), await passed.get()]
+        heard = [await asyncio.wait_for(passed.get(), 10) for _ in range(2)]
     assert sorted((each.source, each.answer.text) for each in heard) == [("cloud", FINE), ("edge", FINE)]
     assert passed.empty()
     assert msgspec.structs.replace(heard[0], source="edge") == msgspec.structs.replace(heard[1], source="edge")

@@ -119,10 +119,10 @@ async def test_a_request_that_is_given_up_stops_its_model_and_ends_whether_it_st
     model = Model(in_steps(says(OTHER if strays else 1, cut=2)), ends=False)
     hub = Hub(model)
     asking = asyncio.create_task(hub.speaker.answer(ASKED))
-    while not model.has_said.is_set() and not model.was_stopped:  # noqa: ASYNC110 - either may come first
-        await asyncio.sleep(0)
-    asking.cancel()
     async with asyncio.timeout(10):
+        while not model.has_said.is_set() and not model.was_stopped:  # noqa: ASYNC110 - either may come first
+            await asyncio.sleep(0)
+        asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
         while not model.was_stopped:  # noqa: ASYNC110 - it hears of it in its own turn
