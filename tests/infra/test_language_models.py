@@ -28,7 +28,7 @@ import reference  # noqa: E402
 
 WEIGHTS = MODELS / "weights"
 PAIR = ("target", "draft")
-FLOORS = {"target": 0.4, "draft": 0.6}
+FLOORS = {"target": 0.8, "draft": 0.65}
 TENANTS = sorted(path.name for path in (WEIGHTS / "adapters").iterdir())
 
 
