@@ -27,7 +27,7 @@ from schemas import (
     subjects,
 )
 from services.dlp import Detector
-from services.drafter.handler import Loop, LoopLost, Read, draft
+from services.drafter.handler import Extract, Loop, LoopLost, Read, draft
 from services.drafter.learning import Learner
 from services.drafter.looping import Guess, Looping
 from services.drafter.memory import Memory
@@ -61,10 +61,6 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     async def tell(partial: Partial) -> None:
         await house.tell(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
 
-    async def extract(retrieved: Retrieved) -> Answer:
-        question = retrieved.question
-        return await asyncio.to_thread(filled, writers.of(retrieved.tenant), question.text, question.schema)
-
     learner = await learning(settings, house, detector, tokens)
     for tenant in settings.tenants:
         await asyncio.to_thread(shelf.index, tenant)
@@ -74,7 +70,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     decide = partial(
         draft,
         read=reading(reader, shelf, detector, tokens),
-        extract=extract,
+        extract=extracting(writers),
         tell=tell,
         recall=learner.recall,
         escalate_below=settings.drafter.escalate_below,
@@ -89,6 +85,16 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         return [made]
 
     yield handler
+
+
+def extracting(writers: Writers) -> Extract:
+    """Fills schemas with the tenant's own model."""
+
+    async def extract(retrieved: Retrieved) -> Answer:
+        question = retrieved.question
+        return await asyncio.to_thread(filled, writers.of(retrieved.tenant), question.text, question.schema)
+
+    return extract
 
 
 def reading(reader: Reader, shelf: Shelf, detector: Detector, tokens: TokenText) -> Read:

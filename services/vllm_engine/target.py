@@ -95,11 +95,9 @@ class VllmTarget:
     ) -> Generated:
         """The continuation of `prompt`; `said` is called with the new ids after every step.
 
-        `lookup`: where the draft gives nothing, or there is none, the prompt may be proposed from. `quotes`: where the
-        settings say so too, a question about passages is answered by quoting them, and in no other way; see `Quoting`.
-        `rid` is `tenant.site.id`: only requests of one tenant share cached prefixes, or times would tell what others
-        asked. Raises `Later` while there is no engine, `ContextOverflow`, `TargetClosed`, `NotSampled`, and
-        `ValueError` for a prompt with ids that the model has not.
+        `lookup`: where the draft gives nothing, the prompt may be proposed from. `quotes`: see `Quoting`; the settings
+        have to say so, too. `rid` is `tenant.site.id`: only one tenant's requests share cached prefixes, or times would
+        tell what was asked. Raises `Later`, `ContextOverflow`, `TargetClosed`, `NotSampled`, `ValueError` for bad ids.
         """
         engine = self._serving()
         sampling = Sampling(
@@ -119,7 +117,6 @@ class VllmTarget:
         try:
             return await self._outcome(work)
         finally:
-            self._unheard.discard(key)
             self._leave(rid, key, engine)
 
     async def late_draft(self, rid: str, draft: Sequence[int]) -> None:
@@ -256,6 +253,7 @@ class VllmTarget:
         return sampling.key
 
     def _leave(self, rid: str, key: str, engine: Engine) -> None:
+        self._unheard.discard(key)
         keys = self._keys[rid]
         keys.remove(key)
         if not keys:

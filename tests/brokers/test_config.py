@@ -130,5 +130,5 @@ def test_a_fault_never_repeats_a_password() -> None:
 def flat(tree: dict[str, object], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for key, value in tree.items():
-        keys += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
+        keys += flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [prefix + key]
     return keys
