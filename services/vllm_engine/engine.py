@@ -78,8 +78,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature > 0.0 and self.top_k > 0 and self.top_p >= 1.0:
-            raise NotSampled("top_k without top_p ends vLLM 0.32 when it speculates on a CPU: give top_p too")
+        if self.temperature > 0.0 and self.top_k > 0:
+            raise NotSampled("top_k ends vLLM 0.32 when it speculates on a CPU: give top_p instead")
 
 
 class Engine:
@@ -90,6 +90,7 @@ class Engine:
         self._params = params
         self._dead = dead
         self._refused = refused
+        self._is_stopping = False
 
     @classmethod
     async def start(cls, directory: Path, settings: EngineSettings) -> Engine:
@@ -173,10 +174,15 @@ class Engine:
             answers: list[Any] = await self._llm.collective_rpc(method, args=args)
         except self._dead as error:
             raise Dead("the engine has ended") from error
+        except Exception as error:
+            if self._is_stopping:  # vLLM then answers with a bare Exception
+                raise Dead("the engine has ended") from error
+            raise
         return answers
 
     def stop(self) -> None:
-        """End the engine's process; requests in flight end with `Dead`."""
+        """End the engine's process; requests in flight, and calls, end with `Dead`."""
+        self._is_stopping = True
         self._llm.shutdown(timeout=STOP_S)
 
     def _sampling(self, sampling: Sampling) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from services.generation.tokens import TokenText
 
 MODEL = Path(".models/lm/target")
 PACK = Path("infra/packs/kiosk")
+MOST_ALIKE = 2
+"""Words of a question that at least one sentence has, too: to others the model rightly says that nothing answers."""
 
 
 def has_vllm() -> bool:
@@ -27,21 +30,31 @@ needs_vllm = pytest.mark.skipif(not has_vllm(), reason="vLLM is not installed in
 
 
 def prompts_of_the_branch(tokens: TokenText, count: int, seed: int = 1) -> list[tuple[int, ...]]:
-    """Prompts for `count` questions, each with the document that answers it among others; all different."""
+    """Prompts for `count` questions, each with sentences that share most words with it among others; all different."""
     dice = random.Random(seed)
     yaml = YAML(typ="safe", pure=True)
     asked = [each for each in yaml.load(PACK / "questions.yaml") if each.get("documents")]
     texts = {path.stem: path.read_text() for path in sorted((PACK / "documents").rglob("*.md"))}
-    paragraphs = {name: [part for part in text.split("\n\n") if len(part) > 40] for name, text in texts.items()}
+    sentences = {
+        name: [one for one in re.split(r"(?<=[.!?])\s+|\n+", text) if len(one) > 40] for name, text in texts.items()
+    }
     prompts: dict[tuple[int, ...], None] = {}
     while len(prompts) < count:
         each = dice.choice(asked)
-        own = [part for name in each["documents"] for part in paragraphs.get(name, [])]
-        others = [part for name in dice.sample(sorted(paragraphs), 2) for part in paragraphs[name]]
-        held = [*dice.sample(own, min(2, len(own))), *dice.sample(others, min(3, len(others)))]
+        own = [one for name in each["documents"] for one in sentences.get(name, [])]
+        others = [one for name in dice.sample(sorted(sentences), 2) for one in sentences[name]]
+        said = words_of(each["text"])
+        own.sort(key=lambda one: len(words_of(one) & said), reverse=True)
+        if not own or len(words_of(own[0]) & said) < MOST_ALIKE:
+            continue
+        held = [*own[:3], *dice.sample(others, min(3, len(others)))]
         dice.shuffle(held)
         prompts[answer_prompt(tokens, each["text"], held, 480).ids] = None
     return list(prompts)
+
+
+def words_of(text: str) -> set[str]:
+    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 3}
 
 
 def drafts_of(answer: Sequence[int], foreign: Sequence[int], size: int, dice: random.Random) -> dict[str, list[int]]:

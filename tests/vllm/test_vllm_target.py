@@ -136,11 +136,12 @@ async def test_a_request_given_up_leaves_nothing_in_the_engine(engine: VllmTarge
 
 
 async def test_what_would_end_the_engine_is_refused(engine: VllmTarget, prompt: Sequence[int]) -> None:
-    with pytest.raises(NotSampled, match="top_p"):
-        await engine.generate("r", prompt, temperature=1.0, top_k=20)
+    for top_p in (0.95, 1.0):
+        with pytest.raises(NotSampled, match="top_p"):
+            await engine.generate("r", prompt, temperature=1.0, top_k=20, top_p=top_p)
     with pytest.raises(ValueError, match="vocabulary"):
         await engine.generate("r", [*prompt, 10**6])
-    assert (await engine.generate("r", prompt, temperature=1.0, top_k=20, top_p=0.95, max_tokens=8)).ids
+    assert (await engine.generate("r", prompt, temperature=1.0, top_p=0.95, max_tokens=8)).ids
 
 
 class TestClosing(ClosingActs):
