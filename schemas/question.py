@@ -71,9 +71,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `mode`. `edge_only`: the cloud is not asked. `cloud_stream`: the cloud generates alone. `cloud_with_shipped_draft`:
     as before, with the edge's draft shipped once beside the question. `race`: as before, and the edge's draft is shown
-    at once as provisional, where its confidence is at least `show_from`; what the cloud said to the same question
-    before takes its place. `economy_loop`: the edge drafts, the cloud verifies in rounds of `draft_length` tokens;
-    slower than the stream, cheaper for the cloud.
+    at once as provisional, where its confidence is at least `show_from`. What the cloud said to the same question
+    before takes the draft's place in both, and is shown in both. `economy_loop`: the edge drafts, the cloud verifies in
+    rounds of `draft_length` tokens; slower than the stream, cheaper for the cloud.
     `drafters` are asked in this order for each token. `break_even_rtt_ms` is the round trip below which a draft loop
     over the link would beat the stream (0: never); `forecast_ms` is the expected time to the final token for each mode
     that was weighed.

@@ -195,9 +195,11 @@ async def guessed(
 
 
 async def show(retrieved: Retrieved, answer: Answer, guess: Guess, tell: Tell) -> None:
-    """Tell what may be the answer where the plan races and the client can take it back."""
+    """Tell what may be the answer, to a client that can take it back: a draft where the plan races, what the cloud said
+    before wherever it is shipped, however well the site drafts."""
     plan = retrieved.plan
-    if plan.mode == "race" and retrieved.can_retract and answer.text:
+    modes = SHIPPED if guess == "past_answer" else {"race"}
+    if plan.mode in modes and retrieved.can_retract and answer.text:
         fields = {"question": retrieved.question, "plan": plan, "answer": answer}
         await tell(retrieved.followed_by(Partial, source="edge", **fields, is_whole=True, guess=guess))
 

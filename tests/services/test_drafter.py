@@ -217,7 +217,8 @@ STREAM = msgspec.structs.replace(RACE, mode="cloud_stream")
         (0.3, True, RACE, ["y"], PAST[1]),
         (0.1, True, RACE, ["y"], PAST[1]),
         (0.1, False, RACE, [], PAST[1]),
-        (0.1, True, SHIPPED, [], PAST[1]),
+        (0.1, True, SHIPPED, ["y"], PAST[1]),
+        (0.1, False, SHIPPED, [], PAST[1]),
         (0.1, True, STREAM, [], None),
     ],
 )
