@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import copying
+import generator
 import guiding
 import torch
 from torch import Tensor
@@ -97,8 +98,6 @@ def batches(r: random.Random, draw: Callable[[], Example], size: int, reading: f
 
 def source(r: random.Random, copies: float, hard: float, vocabulary: int) -> Callable[[], Example]:
     """Draws questions and texts to extract from, and a share of copy tasks."""
-    import generator
-
     training = generator.Training()
 
     def draw() -> Example:
