@@ -100,3 +100,13 @@ async def cloud(
     yield Cloud(target, speaker, loops, counted, strayed)
     loops.close()
     await target.close()
+
+
+async def alone(hub: Cloud, fact: Escalated) -> tuple[object, tuple[int, ...]]:
+    """The hub's own answer, without what it cost, and what its target said."""
+    answer, _ = await hub.speaker.answer(msgspec.structs.replace(fact, draft=None))
+    return without_costs(answer), hub.said[-1]
+
+
+def without_costs(answer: object) -> object:
+    return msgspec.structs.replace(answer, speculation=None)  # type: ignore[type-var]

@@ -18,7 +18,7 @@ from services.drafter.handler import LoopLost
 from services.drafter.looping import BEGINNINGS, Guess, Looping
 from services.generation import CausalLM, Writer
 from tests.services import tiny_models
-from tests.services.loop_sites import CONTEXT, LOOP, Cloud, asked, cloud
+from tests.services.loop_sites import CONTEXT, LOOP, alone, asked, cloud, without_costs
 
 pytestmark = pytest.mark.anyio
 
@@ -68,16 +68,6 @@ def drawn(house: MemoryHouse, tokenizer: str, fact: Escalated, draw: Draws, cloc
     return Looping(fact, tokenizer, ask=ask, drafting=drafting, clock=clock)
 
 
-async def alone(hub: Cloud, fact: Escalated) -> tuple[object, tuple[int, ...]]:
-    """The hub's own answer, without what it cost, and what its target said."""
-    answer, _ = await hub.speaker.answer(msgspec.structs.replace(fact, draft=None))
-    return without_costs(answer), hub.said[-1]
-
-
-def without_costs(answer: object) -> object:
-    return msgspec.structs.replace(answer, speculation=None)  # type: ignore[type-var]
-
-
 def noise(seed: int) -> Draws:
     dice = random.Random(seed)
     return lambda _, k: [dice.randrange(400) for _ in range(k)]
@@ -92,9 +82,8 @@ async def test_a_model_that_drafts_changes_no_word(
     fact = asked(plan_=msgspec.structs.replace(LOOP, draft_length=k))
     async with cloud(house, lm, quotes=quotes) as hub:
         answer, said = await alone(hub, fact)
-        verified = await looping(house, "site1", lambda _: Writer(lm if drafts == "right" else other), clock=unhurried)(
-            fact
-        )
+        writer = Writer(lm if drafts == "right" else other)
+        verified = await looping(house, "site1", lambda _: writer, clock=unhurried)(fact)
         told = verified.answer.speculation
         assert (without_costs(verified.answer), hub.said[-1]) == (answer, said)
         assert told is not None
@@ -171,6 +160,25 @@ async def test_a_hub_that_has_forgotten_the_loop_is_told_all_that_was_said_and_t
         assert (told.drafted, told.accepted) == (0, 0), "what was said is no draft of the site's"
         assert told.steps == told.tokens, "three steps, then one for what they said, which says a fourth token"
         assert hub.counted[-1].steps == told.steps - 3
+
+
+async def test_a_request_that_came_to_the_hub_twice_has_the_loop_begun_anew(house: MemoryHouse, lm: CausalLM) -> None:
+    async with cloud(house, lm) as hub:
+        fact, sent = asked(), list[Message]()
+        expected = await alone(hub, fact)
+
+        async def guess(_: Sequence[int], __: int) -> list[int]:
+            return []
+
+        async def ask(worker: str, request: Message, timeout_s: float) -> Message:
+            sent.append(request)
+            if len(sent) == 3:
+                await put(house, worker, request, timeout_s)
+            return await put(house, worker, request, timeout_s)
+
+        made = Looping(fact, lm.tokens.digest, ask=ask, drafting=lambda _, __: guess, clock=unhurried)
+        assert (without_costs((await made.verdict()).answer), hub.said[-1]) == expected
+        assert [isinstance(each, Begin) for each in sent[:4]] == [True, False, False, True]
 
 
 async def test_a_site_gives_up_when_the_hub_loses_every_loop(house: MemoryHouse, lm: CausalLM) -> None:
