@@ -26,11 +26,11 @@ vllm: models
 test-vllm: vllm
 	@infra/bin/test-vllm $(ARGS)
 
-.models/minilm/manifest.json: infra/models/embedding.py | .venv/.run
-	@$(BIN)/python infra/models/embedding.py --out .models/minilm
+.models/minilm/manifest.json: infra/models/export/embedding.py | .venv/.run
+	@$(BIN)/python -m tidegate.infra.models.export.embedding --out .models/minilm
 
-.models/lm/manifest.json: infra/models/language_models.py infra/models/export.py $(wildcard infra/models/weights/*/*.safetensors infra/models/weights/*/precision.json infra/models/weights/adapters/*/*.safetensors) | .venv/.run
-	@$(BIN)/python infra/models/language_models.py --out .models/lm
+.models/lm/manifest.json: infra/models/export/language_models.py infra/models/export/causal_lm.py $(wildcard infra/models/weights/*/*.safetensors infra/models/weights/*/precision.json infra/models/weights/adapters/*/*.safetensors) | .venv/.run
+	@$(BIN)/python -m tidegate.infra.models.export.language_models --out .models/lm
 
 .venv/bin/python:
 	@$(PYTHON) -m venv .venv

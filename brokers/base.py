@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from schemas import Message
+from tidegate.schemas import Message
 
 if TYPE_CHECKING:
-    from brokers.stage import Stage
+    from tidegate.brokers.stage import Stage
 
 
 class Unreachable(ConnectionError):

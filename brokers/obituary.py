@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from brokers.base import Delivery
-from schemas import Later, Reject, Unreadable
+from tidegate.brokers.base import Delivery
+from tidegate.schemas import Later, Reject, Unreadable
 
 MAX_REASON_CHARS = 500
 

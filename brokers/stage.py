@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from schemas import Later, Message, Reject, Unreadable
+from tidegate.schemas import Later, Message, Reject, Unreadable
 
 Handler = Callable[[Any], Awaitable[Iterable[Message]]]
 Place = Literal["site", "hub"]

@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from brokers.base import Broker, Delivery, Inbox
-from brokers.stage import ACK_WAIT_S, Handler, Stage
-from schemas import Message, Reject, Spent, decode
+from tidegate.brokers.base import Broker, Delivery, Inbox
+from tidegate.brokers.stage import ACK_WAIT_S, Handler, Stage
+from tidegate.schemas import Message, Reject, Spent, decode
 
 Verdict = Literal["done", "retried", "buried", "handed_back"]
 KEEP_ALIVE_S = ACK_WAIT_S / 3

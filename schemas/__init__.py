@@ -1,9 +1,8 @@
 """What is said: the vocabulary of the pipeline, in flow order."""
 
-from schemas.cloud import CloudState
-from schemas.loops import Begin, Propose, Stood
-from schemas.message import Message, Unreadable, changed, decode, encode, encode_json, is_json
-from schemas.pipeline import (
+from tidegate.schemas.cloud import CloudState
+from tidegate.schemas.errors import Later, Reject
+from tidegate.schemas.facts import (
     PIPELINE,
     Approved,
     Asked,
@@ -18,7 +17,8 @@ from schemas.pipeline import (
     Verified,
     Withheld,
 )
-from schemas.question import (
+from tidegate.schemas.message import Message, Unreadable, changed, decode, encode, encode_json, is_json
+from tidegate.schemas.question import (
     Answer,
     Artefact,
     Check,
@@ -40,8 +40,8 @@ from schemas.question import (
     Where,
     Workload,
 )
-from schemas.tokens import Committed, Cursor, Delta, Evidence, Partial, Resume, State
-from schemas.verdicts import Later, Reject
+from tidegate.schemas.stream import Committed, Cursor, Delta, Evidence, Partial, Resume, State
+from tidegate.schemas.uplink import Begin, Propose, Stood
 
 __all__ = [
     "PIPELINE",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from schemas.message import Message
+from tidegate.schemas.message import Message
 
 
 class CloudState(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from schemas.question import Workload
+from tidegate.schemas.question import Workload
 
 Kind = Literal[
     "answerable",

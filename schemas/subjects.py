@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas import pipeline as facts
-from schemas.message import Message
-from schemas.tokens import Delta, Partial
+from tidegate.schemas import facts
+from tidegate.schemas.message import Message
+from tidegate.schemas.stream import Delta, Partial
 
 HUB = "hub"
 ASK = "ask"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from brokers.stage import Retry, Stage
-from schemas import (
+from tidegate.brokers.stage import Retry, Stage
+from tidegate.schemas import (
     Approved,
     Asked,
     Drafted,
@@ -17,28 +17,37 @@ from schemas import (
 )
 
 STAGES: tuple[Stage, ...] = (
-    Stage("prefilter", (Asked,), (Screened, Withheld), "services.prefilter:open"),
-    Stage("router", (Screened,), (Routed,), "services.router:open", concurrency=64, timeout_s=2.0),
-    Stage("retriever", (Routed,), (Retrieved,), "services.retriever:open", concurrency=16),
-    Stage("drafter", (Retrieved,), (Drafted, Escalated, Verified), "services.drafter:open", concurrency=16),
+    Stage("prefilter", (Asked,), (Screened, Withheld), "tidegate.services.stages.prefilter:open"),
+    Stage("router", (Screened,), (Routed,), "tidegate.services.stages.router:open", concurrency=64, timeout_s=2.0),
+    Stage("retriever", (Routed,), (Retrieved,), "tidegate.services.stages.retriever:open", concurrency=16),
+    Stage(
+        "drafter", (Retrieved,), (Drafted, Escalated, Verified), "tidegate.services.stages.drafter:open", concurrency=16
+    ),
     Stage(
         "cloud-verifier",
         (Escalated,),
         (Verified,),
-        "services.cloud_verifier:open",
+        "tidegate.services.stages.cloud_verifier:open",
         where="hub",
         timeout_s=60.0,
         retry=Retry(attempts=8, cap_s=120.0),
     ),
-    Stage("policy", (Drafted, Verified), (Approved, Withheld), "services.policy:open", concurrency=64, timeout_s=2.0),
-    Stage("publisher", (Approved, Withheld), (Published,), "services.publisher:open", concurrency=64),
+    Stage(
+        "policy",
+        (Drafted, Verified),
+        (Approved, Withheld),
+        "tidegate.services.stages.policy:open",
+        concurrency=64,
+        timeout_s=2.0,
+    ),
+    Stage("publisher", (Approved, Withheld), (Published,), "tidegate.services.stages.publisher:open", concurrency=64),
 )
 
 FAST_LANE = Stage(
     "fast-lane",
     (Escalated,),
     (Verified, Drafted, Withheld),
-    "services.fast_lane:open",
+    "tidegate.services.stages.fast_lane:open",
     concurrency=64,
     timeout_s=60.0,
     retry=Retry(attempts=50, cap_s=2.0),

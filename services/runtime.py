@@ -12,16 +12,16 @@ from typing import Any
 
 import msgspec
 
-from brokers.base import House
-from brokers.lifecycle import resolve
-from brokers.memory import MemoryHouse
-from brokers.settings import Settings
-from brokers.stage import Handler, Stage
-from schemas import Asked, Escalated, Message, Published, Spent
-from services.pipeline import STAGES
-from services.places import Places
-from services.sealing import closed
-from services.vault import Vault, asker_digest, site_key
+from tidegate.brokers.base import House
+from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.process.lifecycle import resolve
+from tidegate.brokers.settings import Settings
+from tidegate.brokers.stage import Handler, Stage
+from tidegate.schemas import Asked, Escalated, Message, Published, Spent
+from tidegate.services.fleet.paths import Places
+from tidegate.services.pipeline import STAGES
+from tidegate.services.privacy.sealing import closed
+from tidegate.services.privacy.vault import Vault, asker_digest, site_key
 
 PIECES = re.compile(r"\S+\s*")
 

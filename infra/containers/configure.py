@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from brokers import conf
-from brokers.credentials import credential
-from brokers.settings import Nats
-from schemas.subjects import HUB
-from services.addresses import Addresses
+from tidegate.brokers.servers import conf
+from tidegate.brokers.servers.credentials import credential
+from tidegate.brokers.settings import Nats
+from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.endpoints import Addresses
 
 CLIENT_PORT, LEAF_PORT, MONITOR_PORT = 4222, 7422, 8222
 STORE = "/var/lib/nats"

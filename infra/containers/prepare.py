@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from services.cli.settings import load_settings
-from services.packs import load_pack
-from services.prepare import prepare
+from tidegate.services.cli.options import load_settings
+from tidegate.services.fleet.prepare import prepare
+from tidegate.services.packs.load import load_pack
 
 
 class Lines:

@@ -9,19 +9,22 @@ from typing import Any
 import click
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("services.cli.run:demo", "Start a hub and sites, ask a pack's questions through both doors, report."),
-    "up": ("services.cli.run:up", "Start a hub and sites and keep them up until Ctrl-C."),
-    "worker": ("services.cli.run:worker", "Run one stage of a site (or all of them) in this process."),
-    "ask": ("services.cli.ask:ask", "Ask a running site one question."),
-    "trace": ("services.cli.evidence:trace", "Every fact of one request, in order, with times."),
-    "dead": ("services.cli.evidence:dead", "List, show and replay dead letters."),
+    "demo": (
+        "tidegate.services.cli.run:demo",
+        "Start a hub and sites, ask a pack's questions through both doors, report.",
+    ),
+    "up": ("tidegate.services.cli.run:up", "Start a hub and sites and keep them up until Ctrl-C."),
+    "worker": ("tidegate.services.cli.run:worker", "Run one stage of a site (or all of them) in this process."),
+    "ask": ("tidegate.services.cli.ask:ask", "Ask a running site one question."),
+    "trace": ("tidegate.services.cli.evidence:trace", "Every fact of one request, in order, with times."),
+    "dead": ("tidegate.services.cli.evidence:dead", "List, show and replay dead letters."),
     "topology": (
-        "services.cli.deploy:topology",
+        "tidegate.services.cli.deploy:topology",
         "Compare streams and consumers with what is declared, or declare them.",
     ),
-    "pack": ("services.cli.deploy:pack", "Check a pack directory."),
-    "index": ("services.cli.deploy:index", "Add, delete and count a site's documents."),
-    "config": ("services.cli.deploy:config", "Check the settings, or explain where each comes from."),
+    "pack": ("tidegate.services.cli.deploy:pack", "Check a pack directory."),
+    "index": ("tidegate.services.cli.deploy:index", "Add, delete and count a site's documents."),
+    "config": ("tidegate.services.cli.deploy:config", "Check the settings, or explain where each comes from."),
 }
 
 

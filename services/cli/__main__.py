@@ -1,5 +1,5 @@
-"""`python -m services.cli` is the same as `tidegate`."""
+"""`python -m tidegate.services.cli` is the same as `tidegate`."""
 
-from services.cli import main
+from tidegate.services.cli import main
 
 main()

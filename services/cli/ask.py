@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from services.cli.settings import CONFIG, JSON, SITE, load_settings
+from tidegate.services.cli.options import CONFIG, JSON, SITE, load_settings
 
 
 @click.command()
@@ -22,10 +22,10 @@ def ask(
     text: str, site: str, config: Path | None, tenant: str | None, asker: str, budget_ms: int, as_json: bool
 ) -> int:
     """Ask TEXT at a running site and print the answer."""
-    from brokers.jetstream import JetStreamHouse
-    from schemas import Asked, Published, Refused, decode, encode, encode_json
-    from schemas.subjects import ASK
-    from services.addresses import nats_of
+    from tidegate.brokers.jetstream.bus import JetStreamHouse
+    from tidegate.schemas import Asked, Published, Refused, decode, encode, encode_json
+    from tidegate.schemas.subjects import ASK
+    from tidegate.services.fleet.endpoints import nats_of
 
     settings = load_settings(config, site=site)
     asked = Asked(tenant=tenant or settings.tenants[0], text=text, asker=asker, budget_ms=budget_ms)
@@ -48,7 +48,7 @@ def ask(
 
 def show(reply: object) -> None:
     """The answer as a person reads it: text, where it was made, what it rests on, the request id."""
-    from schemas import Published
+    from tidegate.schemas import Published
 
     if not isinstance(reply, Published):
         return

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from services.cli.settings import CONFIG, JSON, SITE, load, load_settings
+from tidegate.services.cli.options import CONFIG, JSON, SITE, load, load_settings
 
 if TYPE_CHECKING:
-    from schemas.pack import Document
-    from services.search import HybridIndex
+    from tidegate.schemas.pack import Document
+    from tidegate.services.knowledge.index.hybrid import HybridIndex
 
 
 @click.group()
@@ -27,7 +27,7 @@ def pack() -> None:
 @JSON
 def pack_check(directory: Path, as_json: bool) -> int:
     """Say everything that is wrong with the pack in DIRECTORY."""
-    from services.packs import check_pack
+    from tidegate.services.packs.load import check_pack
 
     report = check_pack(directory)
     if as_json:
@@ -47,7 +47,7 @@ def config() -> None:
 @JSON
 def config_check(config: Path | None, as_json: bool) -> int:
     """Read the settings as a worker would, and name every fault."""
-    from brokers.config import BadSettings
+    from tidegate.brokers.process.config import BadSettings
 
     try:
         load(config)
@@ -66,7 +66,7 @@ def config_check(config: Path | None, as_json: bool) -> int:
 @JSON
 def config_explain(config: Path | None, as_json: bool) -> None:
     """Print each setting, its value, and where it was said."""
-    from brokers.config import explain
+    from tidegate.brokers.process.config import explain
 
     rows = list(explain(load(config)))
     if as_json:
@@ -87,9 +87,9 @@ TENANT = click.option("--tenant", default=None, help="Whose index [default: the 
 
 def opened(config: Path | None, site: str, tenant: str | None) -> HybridIndex:
     """The tenant's index at `site`."""
-    from services.embedding import Embedder
-    from services.places import Places
-    from services.search import HybridIndex
+    from tidegate.services.fleet.paths import Places
+    from tidegate.services.knowledge.embedding import Embedder
+    from tidegate.services.knowledge.index.hybrid import HybridIndex
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     settings = load_settings(config, site=site)
@@ -108,7 +108,7 @@ def opened(config: Path | None, site: str, tenant: str | None) -> HybridIndex:
 @JSON
 def index_add(files: tuple[Path, ...], site: str, tenant: str | None, config: Path | None, as_json: bool) -> None:
     """Add Markdown FILES with front matter, or newer versions of them; workers see them at the next question."""
-    from services.packs import read_document
+    from tidegate.services.packs.load import read_document
 
     documents: list[Document] = [read_document(path) for path in files]
     opened(config, site, tenant).upsert(documents)
@@ -174,7 +174,7 @@ def topology_apply(site: str, config: Path | None, as_json: bool) -> int:
 
 
 async def _plan_or_apply(site: str, config: Path | None, as_json: bool, *, applying: bool) -> int:
-    from services.cli.declare import plan_or_apply
+    from tidegate.services.cli.declare import plan_or_apply
 
     changes: int = await plan_or_apply(load_settings(config, site=site), as_json=as_json, applying=applying)
     return changes

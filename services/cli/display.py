@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from services.prepare import Progress
-    from services.tally import Tally
+    from tidegate.services.evaluation.report import Tally
+    from tidegate.services.fleet.prepare import Progress
 
 
 class Quiet:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from services.cli.settings import CONFIG, JSON, SITE, load_settings
+from tidegate.services.cli.options import CONFIG, JSON, SITE, load_settings
 
 if TYPE_CHECKING:
-    from brokers.history import Stored
+    from tidegate.brokers.jetstream.history import Stored
 
 T = TypeVar("T")
 
 
 def on_site(config: Path | None, site: str, ask: Callable[[Any], Awaitable[T]]) -> T:
     """Run `ask(client)` against the server of `site`."""
-    from brokers.jetstream_api import connected
-    from services.addresses import nats_of
+    from tidegate.brokers.jetstream.api import connected
+    from tidegate.services.fleet.endpoints import nats_of
 
     settings = load_settings(config, site=site)
 
@@ -45,7 +45,7 @@ def clock(at_s: float) -> str:
 @JSON
 def trace(rid: str, site: str, tenant: str, config: Path | None, as_json: bool) -> int:
     """Print every fact of the request RID at a site, in order, with times."""
-    from brokers.history import history
+    from tidegate.brokers.jetstream.history import history
 
     facts = on_site(config, site, lambda client: history(client, rid, tenant, site))
     rows = [told(fact, facts[0].stored_at_s) for fact in facts]
@@ -63,7 +63,7 @@ def trace(rid: str, site: str, tenant: str, config: Path | None, as_json: bool) 
 
 def told(stored: Stored, began_s: float) -> dict[str, Any]:
     """One fact as a row: when, where, what, and the part of it that a person looks for."""
-    from schemas import PIPELINE, Unreadable, decode
+    from tidegate.schemas import PIPELINE, Unreadable, decode
 
     row: dict[str, Any] = {
         "at": clock(stored.stored_at_s),
@@ -120,7 +120,7 @@ def dead() -> None:
 @JSON
 def dead_list(site: str, stage: str | None, config: Path | None, as_json: bool) -> None:
     """List what could not be settled: who, where, why."""
-    from brokers.dead import letters
+    from tidegate.brokers.dead_letters import letters
 
     found = on_site(config, site, lambda client: letters(client, stage))
     if as_json:
@@ -141,8 +141,8 @@ def dead_list(site: str, stage: str | None, config: Path | None, as_json: bool) 
 @JSON
 def dead_show(seq: int, site: str, config: Path | None, as_json: bool) -> None:
     """Show letter SEQ, with what can be read of its bytes."""
-    from brokers.dead import show
-    from schemas import PIPELINE, Unreadable, decode
+    from tidegate.brokers.dead_letters import show
+    from tidegate.schemas import PIPELINE, Unreadable, decode
 
     letter = on_site(config, site, lambda client: show(client, seq))
     if as_json:
@@ -165,7 +165,7 @@ def dead_show(seq: int, site: str, config: Path | None, as_json: bool) -> None:
 @JSON
 def dead_replay(seq: int, to: str, site: str, config: Path | None, as_json: bool) -> None:
     """Publish the original bytes of letter SEQ again; the letter stays."""
-    from brokers.dead import replay
+    from tidegate.brokers.dead_letters import replay
 
     done = on_site(config, site, lambda client: replay(client, seq, to))
     if as_json:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from services.cli.settings import CONFIG, JSON, load_settings
+from tidegate.services.cli.options import CONFIG, JSON, load_settings
 
 if TYPE_CHECKING:
-    from brokers.settings import Settings
-    from brokers.stage import Stage
+    from tidegate.brokers.settings import Settings
+    from tidegate.brokers.stage import Stage
 
 PACK = click.option(
     "--pack",
@@ -56,7 +56,7 @@ def demo(
     """
     import sys
 
-    from services.demo import run_demo
+    from tidegate.services.cli.demo import run_demo
 
     settings = load_settings(config, pack_dir=pack_dir, state_dir=state_dir)
     stay = sys.stdout.isatty() and not exit_after and not as_json
@@ -75,7 +75,7 @@ def up(
     pack_dir: Path | None, sites: int, state_dir: str | None, processes: bool, config: Path | None, as_json: bool
 ) -> int:
     """Start a hub and sites and keep them up until Ctrl-C; the first line says where they listen."""
-    from services.demo import run_up
+    from tidegate.services.cli.demo import run_up
 
     settings = load_settings(config, pack_dir=pack_dir, state_dir=state_dir)
     names = [f"site{number}" for number in range(1, sites + 1)]
@@ -89,7 +89,7 @@ def up(
 @CONFIG
 def worker(stage: str, site: str, parent: int | None, config: Path | None) -> None:
     """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, or `all` for everything the site runs."""
-    from services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
+    from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 
     settings = load_settings(config, site=site)
     if stage not in (*WORKERS, "all", "gateway"):
@@ -106,13 +106,13 @@ def serve_stages(
     """Serve in this process until a signal, with its telemetry, and with the site's doors beside the stages."""
     from functools import partial
 
-    from brokers import telemetry
-    from brokers.lifecycle import Beside, serve, start
+    from tidegate.brokers.process import telemetry
+    from tidegate.brokers.process.lifecycle import Beside, serve, start
 
     beside: list[Beside] = []
     with telemetry.opened(settings) as watch:
         if with_gateway:
-            from services.gateway import open as open_gateway
+            from tidegate.services.gateway import open as open_gateway
 
             beside.append(partial(open_gateway, metrics=watch.metrics))
         start(serve(stages, settings, open_house=open_house, name=name, beside=beside, telemetry=watch, parent=parent))
@@ -120,7 +120,7 @@ def serve_stages(
 
 def open_house(settings: Settings) -> Any:
     """This worker's own domain, over its own server."""
-    from brokers.jetstream import JetStreamHouse
+    from tidegate.brokers.jetstream.bus import JetStreamHouse
 
     return JetStreamHouse.open(settings.nats, settings.site)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
-from brokers.base import House
-from brokers.settings import Settings
-from services.gateway.door import Door
-from services.gateway.http_door import Metrics, all_metrics, open_http_door
-from services.gateway.nats_door import open_nats_door
-from services.places import Places
-from services.vault import Vault, site_key
+from tidegate.brokers.base import House
+from tidegate.brokers.settings import Settings
+from tidegate.services.fleet.paths import Places
+from tidegate.services.gateway.http.server import Metrics, all_metrics, open_http_door
+from tidegate.services.gateway.ingress import Door
+from tidegate.services.gateway.nats import open_nats_door
+from tidegate.services.privacy.vault import Vault, site_key
 
 __all__ = ["open", "opened"]
 

@@ -6,10 +6,10 @@ import uuid
 
 import msgspec
 
-from brokers.settings import Settings
-from schemas import Asked, Refused
-from services.gateway.refusals import FAULT_CHARS, refuse
-from services.vault import TOKEN
+from tidegate.brokers.settings import Settings
+from tidegate.schemas import Asked, Refused
+from tidegate.services.gateway.refusals import FAULT_CHARS, refuse
+from tidegate.services.privacy.vault import TOKEN
 
 
 def fault_of(asked: Asked, settings: Settings, now_ms: int) -> Refused | None:

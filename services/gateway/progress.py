@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from brokers.base import House
-from schemas import PIPELINE, Asked, Escalated, Message, Published, Unreadable, decode
-from schemas.subjects import history_of, rid_of, word
-from services.gateway.openai_api import sse
+from tidegate.brokers.base import House
+from tidegate.schemas import PIPELINE, Asked, Escalated, Message, Published, Unreadable, decode
+from tidegate.schemas.subjects import history_of, rid_of, word
+from tidegate.services.gateway.http.openai import sse
 
 MAX_WATCHERS = 256
 PATIENCE_S = 120.0

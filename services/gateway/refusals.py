@@ -7,7 +7,7 @@ import uuid
 
 import structlog
 
-from schemas import Refused, Unreadable
+from tidegate.schemas import Refused, Unreadable
 
 log = structlog.get_logger()
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from schemas import Cursor, Published, State
-from services.streaming.log import Log
-from services.streaming.restore import Restore, clear_end, outside, restored
+from tidegate.schemas import Cursor, Published, State
+from tidegate.services.streaming.log import Log
+from tidegate.services.streaming.reidentify import Restore, clear_end, outside, restored
 
 LONGEST_WORD_BYTES = 256
 _WORD = re.compile(r"\s*\S+\s*|\s+")

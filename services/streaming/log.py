@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from schemas import Committed, Delta, Evidence, Format, Guess, State, changed
+from tidegate.schemas import Committed, Delta, Evidence, Format, Guess, State, changed
 
 RUN_AHEAD_CHARS = 600
 NO_EVIDENCE = Evidence()

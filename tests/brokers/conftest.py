@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rigs import OpenRig, memory, on_jetstream
+
+from tests.support.broker_harness import OpenRig, memory, on_jetstream
 
 
 @pytest.fixture(params=["memory", "jetstream"])

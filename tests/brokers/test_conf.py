@@ -22,19 +22,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from fleets import STAGES, until
 
-from brokers import conf
-from brokers.base import Unreachable
-from brokers.credentials import credential
-from brokers.jetstream_api import connected
-from brokers.settings import Nats
-from brokers.topology import declare_site
-from schemas.subjects import HUB
+from tests.support.nats_fleet import STAGES, until
+from tests.support.paths import ROOT
+from tidegate.brokers.base import Unreachable
+from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.servers import conf
+from tidegate.brokers.servers.credentials import credential
+from tidegate.brokers.settings import Nats
+from tidegate.brokers.topology.plan import declare_site
+from tidegate.schemas.subjects import HUB
 
 pytestmark = pytest.mark.anyio
 
-TEMPLATES = Path(__file__).parents[2] / "infra" / "nats"
+TEMPLATES = ROOT / "infra" / "nats"
 BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from brokers.config import BadSettings, Fault, explain, load
-from brokers.settings import Settings
+from tidegate.brokers.process.config import BadSettings, Fault, explain, load
+from tidegate.brokers.settings import Settings
 
 
 def toml(tmp_path: Path, text: str) -> Path:

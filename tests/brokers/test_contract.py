@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from acts import (
+
+from tests.support.broker_harness import SITE, OpenRig
+from tests.support.scripted_stage import (
     AFTER,
     SOON,
     STAGE,
@@ -24,11 +26,9 @@ from acts import (
     withheld,
     working,
 )
-from rigs import SITE, OpenRig
-
-from brokers.base import Delivery, House
-from brokers.worker import run
-from schemas import Asked, Later, Message, Published, Reject, Withheld, decode, encode
+from tidegate.brokers.base import Delivery, House
+from tidegate.brokers.worker import run
+from tidegate.schemas import Asked, Later, Message, Published, Reject, Withheld, decode, encode
 
 pytestmark = pytest.mark.anyio
 

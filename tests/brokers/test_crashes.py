@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from acts import (
+
+from tests.support.broker_harness import OpenRig
+from tests.support.scripted_stage import (
     STAGE,
     Script,
     ask,
@@ -18,10 +20,8 @@ from acts import (
     texts,
     working,
 )
-from rigs import OpenRig
-
-from brokers.base import Delivery
-from brokers.worker import keep_alive, run, settle
+from tidegate.brokers.base import Delivery
+from tidegate.brokers.worker import keep_alive, run, settle
 
 pytestmark = pytest.mark.anyio
 

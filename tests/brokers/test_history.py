@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from fleets import STAGES, client_of, linked
 from nats.aio.client import Client
 
-from brokers import jetstream_api
-from brokers.base import TopologyMissing, Unreachable
-from brokers.history import history, last, message, messages
-from brokers.servers import Server
-from brokers.topology import declare_site
-from schemas.subjects import SITE_STREAMS
+from tests.support.nats_fleet import STAGES, client_of, linked
+from tidegate.brokers.base import TopologyMissing, Unreachable
+from tidegate.brokers.jetstream import api as jetstream_api
+from tidegate.brokers.jetstream.history import history, last, message, messages
+from tidegate.brokers.servers.fleet import Server
+from tidegate.brokers.topology.plan import declare_site
+from tidegate.schemas.subjects import SITE_STREAMS
 
 pytestmark = pytest.mark.anyio
 

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import nats.errors
 import pytest
-from fleets import STAGES, arrived, client_of, count, linked, until
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from brokers import conf, jetstream_api
-from brokers.history import history, messages
-from brokers.server import Server
-from brokers.topology import connect_site_to_hub, plan_hub, plan_site
-from schemas import subjects
+from tests.support.nats_fleet import STAGES, arrived, client_of, count, linked, until
+from tidegate.brokers.jetstream import api as jetstream_api
+from tidegate.brokers.jetstream.history import history, messages
+from tidegate.brokers.servers import conf
+from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.topology.plan import connect_site_to_hub, plan_hub, plan_site
+from tidegate.schemas import subjects
 
 pytestmark = pytest.mark.anyio
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from brokers.base import House, Unreachable, report
-from brokers.lifecycle import BadStage, ready_file, serve
-from brokers.memory import MemoryHouse
-from brokers.settings import Settings
-from brokers.stage import Handler, Retry, Stage
-from brokers.telemetry import Telemetry
-from schemas import Asked, Message, Question, Screened
+from tidegate.brokers.base import House, Unreachable, report
+from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.process.lifecycle import BadStage, ready_file, serve
+from tidegate.brokers.process.telemetry import Telemetry
+from tidegate.brokers.settings import Settings
+from tidegate.brokers.stage import Handler, Retry, Stage
+from tidegate.schemas import Asked, Message, Question, Screened
 
 pytestmark = pytest.mark.anyio
 

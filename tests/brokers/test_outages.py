@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from acts import (
+
+from tests.support.broker_harness import OpenRig, until
+from tests.support.scripted_stage import (
     AFTER,
     STAGE,
     Script,
@@ -16,12 +18,10 @@ from acts import (
     texts,
     working,
 )
-from rigs import OpenRig, until
-
-from brokers.base import TopologyMissing, Unreachable
-from brokers.publisher import NotStored, Publisher
-from brokers.worker import run
-from schemas import Message, Withheld
+from tidegate.brokers.base import TopologyMissing, Unreachable
+from tidegate.brokers.jetstream.publisher import NotStored, Publisher
+from tidegate.brokers.worker import run
+from tidegate.schemas import Message, Withheld
 
 pytestmark = pytest.mark.anyio
 

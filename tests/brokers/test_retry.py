@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from brokers import obituary
-from brokers.base import Unreachable
-from brokers.memory import matches
-from brokers.stage import Retry
-from schemas import Later, Reject, Unreadable
+from tidegate.brokers import obituary
+from tidegate.brokers.base import Unreachable
+from tidegate.brokers.memory.bus import matches
+from tidegate.brokers.stage import Retry
+from tidegate.schemas import Later, Reject, Unreadable
 
 
 def highest(_low: float, high: float) -> float:

@@ -14,19 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fleets import STAGES, client_of, count
 
-from brokers import conf
-from brokers.credentials import BadSeed, credential
-from brokers.servers import FleetBusy, Server, ServerFailed, ServerMissing, fleet
-from brokers.topology import declare_fleet
+from tests.support.nats_fleet import STAGES, client_of, count
+from tidegate.brokers.servers import conf
+from tidegate.brokers.servers.credentials import BadSeed, credential
+from tidegate.brokers.servers.fleet import FleetBusy, Server, ServerFailed, ServerMissing, fleet
+from tidegate.brokers.topology.plan import declare_fleet
 
 pytestmark = pytest.mark.anyio
 
 ORPHAN = """
 import sys, time
 from pathlib import Path
-from brokers.servers import Server
+from tidegate.brokers.servers.fleet import Server
 server = Server("site1", Path(sys.argv[1]))
 server.start()
 print(server.url, flush=True)

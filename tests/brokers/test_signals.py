@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from brokers.lifecycle import ready_file
-from brokers.settings import Settings
+from tests.support.paths import ROOT
+from tidegate.brokers.process.lifecycle import ready_file
+from tidegate.brokers.settings import Settings
 
 HERE = Path(__file__).parent
 SERVED = """
 import asyncio, sys
 from contextlib import asynccontextmanager
-from brokers.lifecycle import serve, start
-from brokers.memory import MemoryHouse
-from brokers.settings import Settings
+from tidegate.brokers.process.lifecycle import serve, start
+from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.settings import Settings
 
 @asynccontextmanager
 async def house(settings):
@@ -46,7 +47,7 @@ os._exit(1)
 def a_process(code: str, *args: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-c", code, *args],
-        cwd=HERE.parents[1],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

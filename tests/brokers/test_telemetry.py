@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY, Counter
 
-from brokers import trace
-from brokers.settings import Settings
-from brokers.stage import Stage
-from brokers.telemetry import Telemetry, opened
-from schemas import Asked, Later, Reject, Screened
+from tidegate.brokers.process import trace
+from tidegate.brokers.process.telemetry import Telemetry, opened
+from tidegate.brokers.settings import Settings
+from tidegate.brokers.stage import Stage
+from tidegate.schemas import Asked, Later, Reject, Screened
 
-STAGE = Stage("prefilter", (Asked,), (Screened,), "services.prefilter:open")
+STAGE = Stage("prefilter", (Asked,), (Screened,), "tidegate.services.stages.prefilter:open")
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SECRET = "my number is 07700 900123"
 

@@ -8,13 +8,13 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from acts import published
-from rigs import JetStreamRig, OpenRig, until
 
-from brokers.base import Overtaken, TopologyMissing, Unreachable
-from brokers.publisher import NotStored
-from schemas import Delta, decode
-from schemas.subjects import ANSWERS, TOKENS, tokens
+from tests.support.broker_harness import JetStreamRig, OpenRig, until
+from tests.support.scripted_stage import published
+from tidegate.brokers.base import Overtaken, TopologyMissing, Unreachable
+from tidegate.brokers.jetstream.publisher import NotStored
+from tidegate.schemas import Delta, decode
+from tidegate.schemas.subjects import ANSWERS, TOKENS, tokens
 
 pytestmark = pytest.mark.anyio
 SUBJECT = tokens("kiosk", "r1")
@@ -155,7 +155,7 @@ class TestOnAServer:
                 sendings.append(subject)
                 return bool(await send(subject, data, reply if len(sendings) > 1 else "", headers))
 
-            monkeypatch.setattr("brokers.publisher.RESEND_S", 0.05)
+            monkeypatch.setattr("tidegate.brokers.jetstream.publisher.RESEND_S", 0.05)
             monkeypatch.setattr(rig.house.link, "send", losing_the_first_reply)
             first = await rig.house.append(line("a"), after=0)
             assert len(sendings) >= 2

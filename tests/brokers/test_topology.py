@@ -9,16 +9,15 @@ from typing import Any
 
 import nats.js.errors
 import pytest
-from fleets import STAGES, client_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
-from brokers import jetstream_api
-from brokers.servers import Server
-from brokers.stage import Retry, Stage
-from brokers.streams import filters_of, stage_consumers
-from brokers.topology import (
+from tests.support.nats_fleet import STAGES, client_of
+from tidegate.brokers.jetstream import api as jetstream_api
+from tidegate.brokers.servers.fleet import Server
+from tidegate.brokers.stage import Retry, Stage
+from tidegate.brokers.topology.plan import (
     Topology,
     WouldLose,
     apply,
@@ -30,8 +29,20 @@ from brokers.topology import (
     plan,
     plan_site,
 )
-from schemas import Drafted, Escalated, Verified
-from schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, SITE_STREAMS, TOKENS, VERDICTS, sources_of
+from tidegate.brokers.topology.streams import filters_of, stage_consumers
+from tidegate.schemas import Drafted, Escalated, Verified
+from tidegate.schemas.subjects import (
+    ANSWERS,
+    ASKS,
+    DEAD,
+    ESCALATIONS,
+    HUB,
+    PIPE,
+    SITE_STREAMS,
+    TOKENS,
+    VERDICTS,
+    sources_of,
+)
 
 pytestmark = pytest.mark.anyio
 

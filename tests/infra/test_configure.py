@@ -17,12 +17,12 @@ import nats
 import nats.errors
 import pytest
 
-from brokers.settings import Settings
-from brokers.topology import connect_site_to_hub, declare_hub
-from services import addresses
-from services.pipeline import WORKERS
+from tests.support.paths import ROOT
+from tidegate.brokers.settings import Settings
+from tidegate.brokers.topology.plan import connect_site_to_hub, declare_hub
+from tidegate.services.fleet import endpoints as addresses
+from tidegate.services.pipeline import WORKERS
 
-ROOT = Path(__file__).resolve().parents[2]
 SERVER = Path(sys.executable).parent / "nats-server"
 
 

@@ -8,7 +8,6 @@ import io
 import re
 import shlex
 import tomllib
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -18,13 +17,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from brokers.config import load
-from brokers.telemetry import Telemetry
-from brokers.worker import Verdict
-from services.cli import COMMANDS, cli
-from services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
+from tests.support.paths import ROOT
+from tidegate.brokers.process.config import load
+from tidegate.brokers.process.telemetry import Telemetry
+from tidegate.brokers.worker import Verdict
+from tidegate.services.cli import COMMANDS, cli
+from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 
-ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 FOREIGN_METRICS = {"up", "gnatsd_varz_leafnodes"}
 TOO_MUCH_FOR_AN_EDGE = {"torch", "vllm"}

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-MODELS = Path(__file__).parents[2] / "infra" / "models"
-sys.path.insert(0, str(MODELS))
-
-import copying  # noqa: E402
-import generator  # noqa: E402
-import guiding  # noqa: E402
-import prompts  # noqa: E402
+from tidegate.infra.models.data import copying, generator, guiding, prompts
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,19 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-MODELS = Path(__file__).parents[2] / "infra" / "models"
-sys.path.insert(0, str(MODELS))
+from tests.support.paths import ROOT
+from tidegate.infra.models.data import generator, packing, prompts
+from tidegate.infra.models.evaluation import quoting
+from tidegate.infra.models.export import causal_lm as export
+from tidegate.infra.models.export import language_models, reference
+from tidegate.infra.models.training import lora
 
-import export  # noqa: E402
-import generator  # noqa: E402
-import language_models  # noqa: E402
-import lora  # noqa: E402
-import packing  # noqa: E402
-import prompts  # noqa: E402
-import quoting  # noqa: E402
-import reference  # noqa: E402
-
-WEIGHTS = MODELS / "weights"
+WEIGHTS = ROOT / "infra" / "models" / "weights"
 PAIR = ("target", "draft")
 FLOORS = {"target": 0.8, "draft": 0.65}
 TENANTS = sorted(path.name for path in (WEIGHTS / "adapters").iterdir())

@@ -14,10 +14,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests import bare, bench, chain, entries, faststream_chain, ours
-from loadtests.asker import Asker
-from loadtests.measure import Block, Entry, Measurement, Side, Target, interleaved, judged, measure, named
-from services.pipeline import STAGES
+from loadtests.bench import bare, chain, entries, faststream_chain, ours
+from loadtests.bench import run as bench
+from loadtests.bench.measure import Block, Entry, Measurement, Side, Target, interleaved, judged, measure, named
+from loadtests.load.asker import Asker
+from tidegate.services.pipeline import STAGES
 
 
 def entry(name: str, target: Target, our_values: list[float], peer_values: list[float]) -> Entry:

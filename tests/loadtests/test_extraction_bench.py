@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from loadtests import extraction
-from loadtests.extraction import fields_in, judged, kinds_of, schema_of
+from loadtests.bench import extraction
+from loadtests.bench.extraction import fields_in, judged, kinds_of, schema_of
 
 
 @dataclass

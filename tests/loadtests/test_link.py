@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadtests.link import HOST, Link, Step, linked
-from loadtests.pipes import WINDOW, Weather
+from loadtests.link.link import HOST, Link, Step, linked
+from loadtests.link.pipes import WINDOW, Weather
 
 pytestmark = pytest.mark.anyio
 

@@ -13,35 +13,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from brokers.dead import letters
-from brokers.jetstream import JetStreamHouse
-from brokers.lifecycle import resolve
-from brokers.settings import CloudVerifier, Nats, Settings
-from brokers.stage import Stage
-from brokers.topology import declare_fleet
-from brokers.worker import run
-from loadtests.link import Link
-from loadtests.race_sites import linked_servers
-from schemas import Approved, Committed, Delta, Escalated, Plan, Published, Routed, Verified, decode
-from schemas.subjects import (
-    ANSWERS,
-    HUB,
-    PIPE,
-    TOKENS,
-    VERDICTS,
-    live_answer,
-    live_tokens,
-    subject_of,
-    tokens,
-)
-from services.cli.settings import default_pack
-from services.generation import CausalLM
-from services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
-from services.reading.reader import composed
-from services.streaming.log import Log
-from tests.services.briefs import brief
-from tests.services.completions_server import CompletionsServer
-from tests.services.desks import fact, prepared
+from loadtests.bench.race_sites import linked_servers
+from loadtests.link.link import Link
+from tests.support.completions_server import CompletionsServer
+from tests.support.escalation_site import fact, prepared
+from tests.support.prompt_contexts import brief
+from tidegate.brokers.dead_letters import letters
+from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.process.lifecycle import resolve
+from tidegate.brokers.settings import CloudVerifier, Nats, Settings
+from tidegate.brokers.stage import Stage
+from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.brokers.worker import run
+from tidegate.schemas import Approved, Committed, Delta, Escalated, Plan, Published, Routed, Verified, decode
+from tidegate.schemas.subjects import ANSWERS, HUB, PIPE, TOKENS, VERDICTS, live_answer, live_tokens, subject_of, tokens
+from tidegate.services.cli.options import default_pack
+from tidegate.services.knowledge.reader.reader import composed
+from tidegate.services.llm.decoding.causal_lm import CausalLM
+from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
+from tidegate.services.streaming.log import Log
 
 pytestmark = pytest.mark.anyio
 

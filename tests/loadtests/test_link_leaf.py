@@ -13,10 +13,10 @@ import nats.errors
 import pytest
 from nats.aio.msg import Msg
 
-from brokers.jetstream_api import connected
-from brokers.settings import Nats
-from loadtests.race_sites import linked_servers
-from schemas import subjects
+from loadtests.bench.race_sites import linked_servers
+from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.settings import Nats
+from tidegate.schemas import subjects
 
 pytestmark = pytest.mark.anyio
 

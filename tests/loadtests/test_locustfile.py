@@ -17,13 +17,13 @@ import nats
 import pytest
 from nats.aio.msg import Msg
 
-from brokers.server import Server
-from loadtests import chain
-from schemas import Asked, Published, Refused, decode, encode
-from schemas.subjects import ASK
+from loadtests.bench import chain
+from tests.support.paths import ROOT
+from tidegate.brokers.servers.nats_server import Server
+from tidegate.schemas import Asked, Published, Refused, decode, encode
+from tidegate.schemas.subjects import ASK
 
 pytestmark = pytest.mark.anyio
-ROOT = Path(__file__).resolve().parents[2]
 
 
 async def published() -> Published:
@@ -82,7 +82,7 @@ async def locust(directory: Path, *arguments: str, expect: int = 0) -> dict[str,
     questions = directory / "questions.txt"
     questions.write_text("When do you open?\nWhat does a card cost?\n")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests/locustfile.py"), "--headless", "--json"),
+        *(sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests/load/locustfile.py"), "--headless", "--json"),
         *("-t", "2s", "-u", "4", "-r", "100", "--questions", str(questions), *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -15,23 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests import bench
-from loadtests.link import HOST
-from loadtests.measure import (
-    Bar,
-    Entry,
-    Measurement,
-    Sampled,
-    Target,
-    held,
-    interleaved,
-    measure,
-    quantile,
-)
-from loadtests.race_client import Contradiction, Heard, Refusal, events, hear
-from schemas import Asked, Cursor, Published, Receipt, encode_json
-from services.streaming.events import Step, told, view
-from services.streaming.log import Log
+from loadtests.bench import run as bench
+from loadtests.bench.measure import Bar, Entry, Measurement, Sampled, Target, held, interleaved, measure, quantile
+from loadtests.bench.race_client import Contradiction, Heard, Refusal, events, hear
+from loadtests.link.link import HOST
+from tidegate.schemas import Asked, Cursor, Published, Receipt, encode_json
+from tidegate.services.streaming.events import Step, told, view
+from tidegate.services.streaming.log import Log
 
 pytestmark = pytest.mark.anyio
 

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from loadtests import race
-from loadtests.edge_lm import EDGE_LM_ENTRIES
-from loadtests.measure import Samples, held, named
-from loadtests.race_client import Heard, Refusal
-from loadtests.race_sites import with_environment
-from schemas import Guess, Published, Receipt
-from services.cli.settings import default_pack
-from services.packs import load_pack
-from services.supervisor import Program
+from loadtests.bench import race
+from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
+from loadtests.bench.measure import Samples, held, named
+from loadtests.bench.race_client import Heard, Refusal
+from loadtests.bench.race_sites import with_environment
+from tidegate.schemas import Guess, Published, Receipt
+from tidegate.services.cli.options import default_pack
+from tidegate.services.fleet.supervisor import Program
+from tidegate.services.packs.load import load_pack
 
 pytestmark = pytest.mark.anyio
 

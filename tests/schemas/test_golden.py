@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from samples import GOLDEN, SAMPLES, SINCE
 
-from schemas import (
+from tests.support.message_samples import GOLDEN, SAMPLES, SINCE
+from tidegate.schemas import (
     PIPELINE,
     Asked,
     Begin,
@@ -27,7 +27,7 @@ from schemas import (
     encode_json,
     is_json,
 )
-from schemas.subjects import word
+from tidegate.schemas.subjects import word
 
 TYPES = (*PIPELINE, Refused, Partial, Delta, Resume, CloudState, Begin, Propose, Stood)
 OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
@@ -103,7 +103,7 @@ def test_bytes_that_say_nothing_are_unreadable_at_the_first_fault(data: bytes, s
 
 
 def test_what_no_field_can_hold_cannot_leave_the_site() -> None:
-    from schemas import Escalated
+    from tidegate.schemas import Escalated
 
     fields = {field.name for field in msgspec.structs.fields(Escalated)}
     assert fields == {

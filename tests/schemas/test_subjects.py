@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import SAMPLES
 
-from brokers.memory import matches
-from schemas import PIPELINE, Delta, Message, Partial, Published, Refused, Verified, subjects
+from tests.support.message_samples import SAMPLES
+from tidegate.brokers.memory.bus import matches
+from tidegate.schemas import PIPELINE, Delta, Message, Partial, Published, Refused, Verified, subjects
 
 FACTS = tuple(sample for sample in SAMPLES if isinstance(sample, PIPELINE))
 [PARTIAL] = (sample for sample in SAMPLES if isinstance(sample, Partial))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from brokers.settings import Settings
-from services.cli.display import Quiet
-from services.cli.settings import default_pack
-from services.packs import load_pack
-from services.prepare import prepare_all
+from tests.support.paths import MODELS
+from tidegate.brokers.settings import Settings
+from tidegate.services.cli.display import Quiet
+from tidegate.services.cli.options import default_pack
+from tidegate.services.fleet.prepare import prepare_all
+from tidegate.services.packs.load import load_pack
 
-MODELS = Path(__file__).resolve().parents[2] / ".models"
 SITES = ("site1", "site2")
 
 

@@ -14,17 +14,17 @@ import msgspec
 import nats.errors
 import pytest
 
-from brokers.dead import letters
-from brokers.history import messages
-from brokers.jetstream import JetStreamHouse
-from brokers.settings import Settings
-from schemas import Published, Refused, Screened, decode
-from schemas.subjects import ASK
-from services.asking import evidence_of, personal_values_below
-from services.deployment import deployed
-from services.gateway.openai_api import STATUS
-from services.vault import TOKEN
 from tests.system.conftest import settings_for
+from tidegate.brokers.dead_letters import letters
+from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.jetstream.history import messages
+from tidegate.brokers.settings import Settings
+from tidegate.schemas import Published, Refused, Screened, decode
+from tidegate.schemas.subjects import ASK
+from tidegate.services.evaluation.client import evidence_of, personal_values_below
+from tidegate.services.fleet.deployment import deployed
+from tidegate.services.gateway.http.openai import STATUS
+from tidegate.services.privacy.vault import TOKEN
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from brokers.jetstream import JetStreamHouse
-from brokers.settings import Settings
-from services.asking import SiteDoors, ask_all
-from services.demo import look_up
-from services.deployment import Deployment, deployed
-from services.packs import load_pack
-from services.pipeline import SITE_WORKERS
-from services.tally import Asking, tally
+from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.settings import Settings
+from tidegate.services.cli.demo import look_up
+from tidegate.services.evaluation.client import SiteDoors, ask_all
+from tidegate.services.evaluation.report import Asking, tally
+from tidegate.services.fleet.deployment import Deployment, deployed
+from tidegate.services.packs.load import load_pack
+from tidegate.services.pipeline import SITE_WORKERS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 

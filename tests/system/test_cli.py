@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from brokers.settings import Settings
-from services.cli import COMMANDS
-from services.cli.settings import default_pack
+from tidegate.brokers.settings import Settings
+from tidegate.services.cli import COMMANDS
+from tidegate.services.cli.options import default_pack
 
 pytestmark = pytest.mark.system
 
 
 def tidegate(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "services.cli", *arguments],
+        [sys.executable, "-m", "tidegate.services.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -36,7 +36,7 @@ def fleet(settings: Settings) -> Iterator[dict[str, str]]:
     """A running fleet of one site; the environment with which a command finds it."""
     environ = {"TIDEGATE_MODELS_DIR": settings.models_dir, "TIDEGATE_STATE_DIR": settings.state_dir}
     up = subprocess.Popen(
-        [sys.executable, "-m", "services.cli", "up", "--sites", "1", "--json"],
+        [sys.executable, "-m", "tidegate.services.cli", "up", "--sites", "1", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, **environ},

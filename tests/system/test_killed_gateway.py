@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.dropping import Sse, Transport, Ws
-from loadtests.resume import differs
-from loadtests.stream_client import Client
-from loadtests.stream_site import Play, StreamSite, stream_site
-from services.deployment import programs
-from services.supervisor import Supervisor
+from loadtests.load.dropping import Sse, Transport, Ws
+from loadtests.load.resume import differs
+from loadtests.load.stream_client import Client
+from loadtests.load.stream_site import Play, StreamSite, stream_site
+from tidegate.services.fleet.deployment import programs
+from tidegate.services.fleet.supervisor import Supervisor
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brokers.settings import Settings
+from tidegate.brokers.settings import Settings
 
 pytestmark = pytest.mark.system
 
@@ -20,7 +20,17 @@ IN_THE_DOCUMENTS_WORDS = ("answerable", "language", "personal", "hub")
 
 def demo(settings: Settings) -> dict[str, Any]:
     run = subprocess.run(
-        [sys.executable, "-m", "services.cli", "demo", "--json", "--sites", "2", "--state", settings.state_dir],
+        [
+            sys.executable,
+            "-m",
+            "tidegate.services.cli",
+            "demo",
+            "--json",
+            "--sites",
+            "2",
+            "--state",
+            settings.state_dir,
+        ],
         capture_output=True,
         timeout=200,
         check=False,

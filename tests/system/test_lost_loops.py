@@ -14,25 +14,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from brokers.base import Unreachable
-from brokers.jetstream import JetStreamHouse
-from brokers.lifecycle import resolve
-from brokers.settings import Nats, Settings
-from brokers.topology import declare_fleet
-from brokers.worker import run
-from loadtests.link import Link
-from loadtests.race_sites import linked_servers
-from schemas import Escalated, Published, Retrieved, Verified, decode
-from schemas.subjects import ANSWERS, ESCALATIONS, HUB, PIPE, VERDICTS, all_loops, loop
-from services.cloud_verifier.desk import Desk
-from services.cloud_verifier.handler import verify
-from services.deployment import programs
-from services.generation import CausalLM
-from services.pipeline import WORKERS
-from services.supervisor import Supervisor
-from tests.services import tiny_models
-from tests.services.desks import fact, prepared
-from tests.services.loop_sites import CONTEXT, LOOP, WHO, Cloud, asked, cloud
+from loadtests.bench.race_sites import linked_servers
+from loadtests.link.link import Link
+from tests.support import tiny_models
+from tests.support.escalation_site import fact, prepared
+from tests.support.verification_hub import CONTEXT, LOOP, WHO, Cloud, asked, cloud
+from tidegate.brokers.base import Unreachable
+from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.process.lifecycle import resolve
+from tidegate.brokers.settings import Nats, Settings
+from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.brokers.worker import run
+from tidegate.schemas import Escalated, Published, Retrieved, Verified, decode
+from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, HUB, PIPE, VERDICTS, all_loops, loop
+from tidegate.services.fleet.deployment import programs
+from tidegate.services.fleet.supervisor import Supervisor
+from tidegate.services.llm.decoding.causal_lm import CausalLM
+from tidegate.services.pipeline import WORKERS
+from tidegate.services.stages.cloud_verifier.handler import verify
+from tidegate.services.uplink.single_flight import Desk
 
 pytestmark = pytest.mark.anyio
 

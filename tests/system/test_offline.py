@@ -16,21 +16,21 @@ from typing import NamedTuple
 
 import pytest
 
-from brokers.dead import letters
-from brokers.history import history
-from brokers.jetstream import JetStreamHouse
-from brokers.servers import Fleet as Servers
-from brokers.servers import fleet
-from brokers.settings import Nats, Settings
-from brokers.topology import declare_fleet
-from schemas import Asked, Published, Where
-from schemas.pack import LabelledQuestion
-from schemas.subjects import ANSWERS, ESCALATIONS, HUB, PIPE, VERDICTS
-from services.asking import over_nats
-from services.deployment import programs
-from services.packs import judge, load_pack
-from services.pipeline import WORKERS
-from services.supervisor import Supervisor
+from tidegate.brokers.dead_letters import letters
+from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.jetstream.history import history
+from tidegate.brokers.servers.fleet import Fleet as Servers
+from tidegate.brokers.servers.fleet import fleet
+from tidegate.brokers.settings import Nats, Settings
+from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.schemas import Asked, Published, Where
+from tidegate.schemas.pack import LabelledQuestion
+from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, HUB, PIPE, VERDICTS
+from tidegate.services.evaluation.client import over_nats
+from tidegate.services.fleet.deployment import programs
+from tidegate.services.fleet.supervisor import Supervisor
+from tidegate.services.packs.load import judge, load_pack
+from tidegate.services.pipeline import WORKERS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 

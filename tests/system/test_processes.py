@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from brokers.settings import Settings
+from tidegate.brokers.settings import Settings
 
 pytestmark = pytest.mark.system
 
@@ -23,7 +23,7 @@ GONE_WITHIN_S = 25.0
 def started(settings: Settings) -> tuple[subprocess.Popen[bytes], dict[str, object]]:
     """`tidegate up` with one site, once it has said where it listens."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "services.cli", "up", "--sites", "1", "--json", "--state", settings.state_dir],
+        [sys.executable, "-m", "tidegate.services.cli", "up", "--sites", "1", "--json", "--state", settings.state_dir],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

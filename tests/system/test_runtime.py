@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from brokers.settings import Settings
-from schemas import Asked
-from services.runtime import EdgeRuntime
+from tidegate.brokers.settings import Settings
+from tidegate.schemas import Asked
+from tidegate.services.runtime import EdgeRuntime
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.generation.tokens import TokenText
-from services.vllm_engine.engine import EngineSettings
-from services.vllm_engine.target import VllmTarget
-from tests.vllm.serving import MODEL
+from tests.support.vllm_engine import MODEL
+from tidegate.services.llm.targets.vllm.engine import EngineSettings
+from tidegate.services.llm.targets.vllm.target import VllmTarget
+from tidegate.services.llm.text.tokenizer import TokenText
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

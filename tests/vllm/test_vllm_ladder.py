@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from services.cloud_verifier.ladder import Ladder
-from services.cloud_verifier.ladder_tiers import FanOut, Run, Scoring, Streamed, Text, Tier
-from services.cloud_verifier.ladder_wire import Wire
-from services.generation.tokens import TokenText
-from services.vllm_engine.engine import ENVIRONMENT
-from tests.vllm.serving import MODEL, drafts_of, needs_vllm, prompts_of_the_branch
+from tests.support.vllm_engine import MODEL, drafts_of, needs_vllm, prompts_of_the_branch
+from tidegate.services.llm.targets.openai_compatible.client import Wire
+from tidegate.services.llm.targets.openai_compatible.target import Ladder
+from tidegate.services.llm.targets.openai_compatible.tiers import FanOut, Run, Scoring, Streamed, Text, Tier
+from tidegate.services.llm.targets.vllm.engine import ENVIRONMENT
+from tidegate.services.llm.text.tokenizer import TokenText
 
 pytestmark = [pytest.mark.anyio, needs_vllm]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from services.generation.prompts import answer_prompt
-from services.generation.quoting import Quoting
-from services.generation.tokens import TokenText
-from services.vllm_engine.target import VllmTarget
-from tests.vllm.serving import MODEL, needs_vllm, prompts_of_the_branch
+from tests.support.vllm_engine import MODEL, needs_vllm, prompts_of_the_branch
+from tidegate.services.llm.constraints.quoting import Quoting
+from tidegate.services.llm.targets.vllm.target import VllmTarget
+from tidegate.services.llm.text.prompts import answer_prompt
+from tidegate.services.llm.text.tokenizer import TokenText
 
 pytestmark = [pytest.mark.anyio, needs_vllm]
 

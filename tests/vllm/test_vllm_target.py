@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from schemas import Later
-from services.generation.target import Generated, Target, TargetClosed
-from services.generation.tokens import TokenText
-from services.vllm_engine.engine import NotSampled
-from services.vllm_engine.target import VllmTarget
-from tests.services.target_acts import ClosingActs, TargetActs
-from tests.vllm.serving import MODEL, drafts_of, needs_vllm, prompts_of_the_branch
+from tests.support.target_conformance import ClosingActs, TargetActs
+from tests.support.vllm_engine import MODEL, drafts_of, needs_vllm, prompts_of_the_branch
+from tidegate.schemas import Later
+from tidegate.services.llm.targets.base import Generated, Target, TargetClosed
+from tidegate.services.llm.targets.vllm.engine import NotSampled
+from tidegate.services.llm.targets.vllm.target import VllmTarget
+from tidegate.services.llm.text.tokenizer import TokenText
 
 pytestmark = [pytest.mark.anyio, needs_vllm]
 

@@ -1,0 +1,117 @@
+"""JetStream's own API, as JSON in and out: what a domain has, and what it is told to have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+
+from tidegate.brokers.base import Unreachable
+from tidegate.brokers.settings import Nats
+from tidegate.brokers.topology.streams import Config
+from tidegate.schemas.subjects import inbox_of
+
+TIMEOUT_S = 10.0
+
+
+class ApiError(RuntimeError):
+    """JetStream said no; `code` is its own error code (10059: there is no such stream)."""
+
+    def __init__(self, call: str, code: int, description: str) -> None:
+        super().__init__(f"{call}: {description} (JetStream error {code})")
+        self.code = code
+        self.description = description
+
+
+@asynccontextmanager
+async def connected(settings: Nats, domain: str) -> AsyncIterator[Client]:
+    """A plain connection to the domain's server, for one piece of work. Raises `Unreachable`."""
+    errors: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        errors.append(error)
+
+    try:
+        nc = await nats.connect(
+            settings.url,
+            inbox_prefix=inbox_of(domain),
+            nkeys_seed=settings.nkey_seed_file or None,
+            allow_reconnect=False,
+            max_reconnect_attempts=2,
+            reconnect_time_wait=0.1,
+            error_cb=note,
+        )
+    except (OSError, nats.errors.Error) as error:
+        raise Unreachable(f"no server of {domain} at {settings.url}: {errors[-1] if errors else error}") from error
+    try:
+        yield nc
+    finally:
+        await nc.close()
+
+
+async def call(nc: Client, name: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Call `$JS.API.<name>` in the domain of the server that `nc` is connected to. Raises `ApiError`, `Unreachable`."""
+    data = json.dumps(body).encode() if body is not None else b""
+    try:
+        reply = await nc.request(f"$JS.API.{name}", data, timeout=TIMEOUT_S)
+    except nats.errors.NoRespondersError as error:
+        raise Unreachable(
+            "this server has no JetStream; give it a jetstream { } block, or connect to another"
+        ) from error
+    except nats.errors.TimeoutError as error:
+        raise Unreachable(f"JetStream did not answer {name} within {TIMEOUT_S:g} s") from error
+    answer: dict[str, Any] = json.loads(reply.data)
+    if refusal := answer.get("error"):
+        raise ApiError(name, refusal.get("err_code") or refusal["code"], refusal.get("description", "no reason given"))
+    return answer
+
+
+async def streams(nc: Client) -> dict[str, Config]:
+    """The configuration of every stream, by name."""
+    found: dict[str, Config] = {}
+    while True:
+        page = await call(nc, "STREAM.LIST", {"offset": len(found)})
+        found.update({item["config"]["name"]: item["config"] for item in page["streams"] or ()})
+        if not page["streams"] or len(found) >= page["total"]:
+            return found
+
+
+async def consumers(nc: Client, stream: str) -> dict[str, Config]:
+    """The configuration of every durable consumer of `stream`, by `STREAM/consumer`."""
+    found: dict[str, Config] = {}
+    seen = 0
+    while True:
+        page = await call(nc, f"CONSUMER.LIST.{stream}", {"offset": seen})
+        items = page["consumers"] or ()
+        seen += len(items)
+        found.update(
+            {f"{stream}/{item['name']}": item["config"] for item in items if item["config"].get("durable_name")}
+        )
+        if not items or seen >= page["total"]:
+            return found
+
+
+async def put_stream(nc: Client, config: Config, *, is_new: bool) -> None:
+    """Create the stream, or change it."""
+    await call(nc, f"STREAM.{'CREATE' if is_new else 'UPDATE'}.{config['name']}", config)
+
+
+async def put_consumer(nc: Client, stream: str, config: Config, *, is_new: bool) -> None:
+    """Create the consumer, or change it."""
+    body = {"stream_name": stream, "config": config, "action": "create" if is_new else "update"}
+    await call(nc, f"CONSUMER.CREATE.{stream}.{config['name']}", body)
+
+
+async def stream_info(nc: Client, stream: str) -> dict[str, Any]:
+    """Configuration, state, mirror and sources of a stream. Raises `ApiError` 10059 when there is none."""
+    return await call(nc, f"STREAM.INFO.{stream}")
+
+
+async def rewind(nc: Client, stream: str, consumer: str, sequence: int) -> None:
+    """Deliver again from `sequence` on."""
+    await call(nc, f"CONSUMER.RESET.{stream}.{consumer}", {"seq": sequence})

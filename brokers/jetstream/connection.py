@@ -1,0 +1,229 @@
+"""The link: one supervised connection to the domain's server, which comes back from everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from tidegate.brokers.base import Unreachable, report
+from tidegate.brokers.settings import Nats
+
+PING_S = 2
+RECONNECT_S = 0.1
+OPEN_TIMEOUT_S = 10.0
+REOPEN_CAP_S = 5.0
+SOON_S = 0.002
+PENDING_BYTES = 8 << 20  # when nats-py's buffer is full, a cancelled publish swallows its cancellation
+NO_RESPONDERS = "503"
+
+Hear = Callable[[Msg], Awaitable[None]]
+Heal = Callable[[], Awaitable[None]]
+
+_GONE = (
+    nats.errors.ConnectionClosedError,
+    nats.errors.ConnectionDrainingError,
+    nats.errors.ConnectionReconnectingError,
+    nats.errors.OutboundBufferLimitError,
+)
+_WEATHER = (
+    OSError,
+    nats.errors.UnexpectedEOF,
+    nats.errors.StaleConnectionError,
+    nats.errors.FlushTimeoutError,
+    nats.errors.TimeoutError,
+)
+
+
+class Interest:
+    """A subscription that outlives the client it was made with."""
+
+    def __init__(self, subject: str, hear: Hear, queue: str) -> None:
+        self.subject = subject
+        self.hear = hear
+        self.queue = queue
+        self.subscription: Any = None
+
+    async def declare(self, client: Client) -> None:
+        """Subscribe with this client."""
+        self.subscription = await client.subscribe(self.subject, queue=self.queue, cb=self.hear)
+
+
+class Link:
+    """nats-py reconnects by itself, but gives up for good on an expired credential or an unknown error, and does not
+    notice that its own read loop ended. The link does: it opens a new client, subscribes again, and then calls the
+    `heals`, as after every reconnection.
+    """
+
+    def __init__(self, settings: Nats, inbox_prefix: str) -> None:
+        self.heals: list[Heal] = []
+        self._options: dict[str, Any] = {
+            "servers": settings.url,
+            "inbox_prefix": inbox_prefix,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": RECONNECT_S,
+            "ping_interval": PING_S,
+            "max_outstanding_pings": 2,
+            "pending_size": PENDING_BYTES,
+            "reconnected_cb": self._changed,
+            "closed_cb": self._changed,
+            "error_cb": self._failed,
+        }
+        if settings.nkey_seed_file:
+            self._options["nkeys_seed"] = settings.nkey_seed_file
+        self._interests: set[Interest] = set()
+        self._change = asyncio.Event()
+        self._unsent: list[tuple[str, bytes]] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._last_error: Exception | None = None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: Nats, inbox_prefix: str) -> AsyncIterator[Link]:
+        """Connect; on leaving, send what is still to be sent and close. Raises `Unreachable` after 10 seconds."""
+        link = cls(settings, inbox_prefix)
+        link.client = await link._connect()
+        supervisor = asyncio.create_task(link._supervise())
+        supervisor.add_done_callback(link._supervised)
+        try:
+            yield link
+        finally:
+            supervisor.cancel()
+            with contextlib.suppress(*_GONE):
+                await link._send_unsent()
+            with contextlib.suppress(RuntimeError):  # nats-py writes what is pending even where the socket is gone
+                await link.client.close()
+
+    client: Client
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server can be spoken to, as far as is known."""
+        return self.client.is_connected
+
+    def new_inbox(self) -> str:
+        """A subject that nobody else listens to."""
+        return self.client.new_inbox()
+
+    async def send(self, subject: str, data: bytes = b"", reply: str = "", headers: Any = None) -> bool:
+        """Send, or buffer through a short break. False: it could not be taken, as for everything lost on the way the
+        sender's own repetition, or the server's redelivery, must make up for it.
+        """
+        try:
+            if self._unsent:
+                await self._send_unsent()
+            await self.client.publish(subject, data, reply, headers)
+        except _GONE:
+            return False
+        return True
+
+    def send_soon(self, subject: str, data: bytes) -> None:
+        """Send with whatever is sent next, at the latest after two milliseconds: a write less where nobody waits."""
+        self._unsent.append((subject, data))
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_in_time())
+
+    async def request(self, subject: str, data: bytes = b"", *, timeout_s: float = 2.0) -> Msg:
+        """Ask and wait for one answer. Raises `Unreachable`, at once where nobody listens or there is no connection."""
+        if not self.is_up:
+            raise Unreachable(f"no connection to the server while asking {subject}")
+        try:
+            return await self.client.request(subject, data, timeout=timeout_s)
+        except nats.errors.NoRespondersError as error:
+            raise Unreachable(f"nobody answers on {subject}") from error
+        except nats.errors.TimeoutError as error:
+            raise Unreachable(f"no answer on {subject} within {timeout_s:g} s") from error
+        except _GONE as error:
+            raise Unreachable(f"the connection closed while asking {subject}") from error
+
+    async def subscribe(self, subject: str, hear: Hear, queue: str = "") -> Interest:
+        """Call `hear` for every message, one after the other, until `unsubscribe`, whatever happens to the client."""
+        interest = Interest(subject, hear, queue)
+        self._interests.add(interest)
+        with contextlib.suppress(*_GONE):  # the supervisor will declare it with the next client
+            await interest.declare(self.client)
+        return interest
+
+    async def unsubscribe(self, interest: Interest) -> None:
+        """Take no more, after what the server has sent already was heard."""
+        self._interests.discard(interest)
+        if interest.subscription is None or not self.is_up:
+            return
+        with contextlib.suppress(nats.errors.Error, TimeoutError):  # a broken connection has no interests either
+            async with asyncio.timeout(1.0):
+                await interest.subscription.drain()
+
+    async def _send_in_time(self) -> None:
+        await asyncio.sleep(SOON_S)
+        self._sending = None
+        with contextlib.suppress(*_GONE):
+            await self._send_unsent()
+
+    async def _send_unsent(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for subject, data in unsent:
+            await self.client.publish(subject, data)
+
+    async def _connect(self) -> Client:
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                return await nats.connect(**self._options)
+        except (TimeoutError, nats.errors.Error) as error:
+            url, why = self._options["servers"], self._last_error or error
+            raise Unreachable(f"no server at {url}: {why!r}") from error
+
+    async def _changed(self) -> None:
+        self._change.set()
+
+    async def _failed(self, error: Exception) -> None:
+        """Keep what nats-py mends by itself for the next `Unreachable`; hand everything else to the loop's handler."""
+        is_news = repr(error) != repr(self._last_error)  # a refused login comes back ten times a second
+        self._last_error = error
+        if is_news and not isinstance(error, _WEATHER):
+            report(error, "an error on the connection to the server")
+
+    async def _supervise(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PING_S):
+                    await self._change.wait()
+            if self._change.is_set():
+                self._change.clear()
+                with contextlib.suppress(nats.errors.Error, OSError):  # broken again: the next change heals it
+                    await self._heal()
+            elif self.is_up and self._reading_ended():
+                await self.client.force_reconnect()
+
+    def _reading_ended(self) -> bool:
+        reading = self.client._reading_task
+        return reading is not None and reading.done()
+
+    async def _heal(self) -> None:
+        if self.client.is_closed:
+            await self._reopen()
+            for interest in tuple(self._interests):
+                await interest.declare(self.client)
+        for heal in tuple(self.heals):
+            await heal()
+
+    async def _reopen(self) -> None:
+        delay_s = RECONNECT_S
+        while True:
+            try:
+                self.client = await self._connect()
+            except Unreachable:
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
+                delay_s = min(REOPEN_CAP_S, delay_s * 2)
+            else:
+                return
+
+    def _supervised(self, supervisor: asyncio.Task[None]) -> None:
+        if not supervisor.cancelled() and (error := supervisor.exception()):
+            report(error, "nobody watches the connection any more")

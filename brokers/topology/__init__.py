@@ -1,0 +1,1 @@
+"""Which streams and consumers a domain must have, and the plan that gets it there."""

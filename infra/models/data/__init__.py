@@ -1,0 +1,1 @@
+"""Generates and packs the training data of the language models."""

@@ -1,0 +1,1 @@
+"""Measures trained models and writes their cards."""

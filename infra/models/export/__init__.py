@@ -1,0 +1,1 @@
+"""Turns weights into ONNX files: pruned, quantised, checked against a reference."""

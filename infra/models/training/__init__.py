@@ -1,0 +1,1 @@
+"""Trains the language models and their adapters."""

@@ -1,0 +1,1 @@
+"""`make bench`: ours beside a peer in one run, printed as ratios."""

@@ -1,0 +1,129 @@
+"""How often a pack's questions are answered rightly, by kind: the index and the reader alone, in process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import msgspec
+
+from tidegate.schemas import Answer
+from tidegate.schemas.pack import LabelledQuestion, Pack
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.index import packing
+from tidegate.services.knowledge.reader import fit
+from tidegate.services.knowledge.reader.calibration import Calibration
+from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.packs.load import judge, load_pack
+
+K = 8
+MEASURED = ("answerable", "paraphrased", "language", "personal", "hub", "out_of_scope")
+
+
+class Score(msgspec.Struct):
+    """Counts of one kind of question: `wrong` was answered and should not have been, or otherwise.
+
+    Times are of search and reading, in milliseconds.
+    """
+
+    asked: int = 0
+    right: int = 0
+    wrong: int = 0
+    escalated: int = 0
+    found: int = 0
+    times_ms: list[float] = []
+
+
+class Place:
+    """An index with its reader: a site's, or the hub's."""
+
+    def __init__(self, pack: Pack, scope: str, embedder: Embedder, home: Path) -> None:
+        self.index = packing.prepare(pack, "hub" if scope == "hub" else "site", embedder, home / "index")
+        self.calibration: Calibration = fit.prepare(pack, self.index, embedder, home / "calibration.json")
+        self.reader = Reader(embedder, self.calibration)
+        self.embedder = embedder
+
+    def ask(self, question: LabelledQuestion) -> tuple[Answer, list[str]]:
+        """The answer, and the documents that were found for it."""
+        focus = self.index.focus(question.text, question.language)
+        passages = self.index.search(focus, self.embedder.embed(focus), K, question.language)
+        answer = self.reader.answer(question.text, question.language, passages, self.index)
+        return answer, [passage.document_id for passage in passages]
+
+
+def outcome_of(answer: Answer, abstain_below: float) -> str:
+    """What the policy makes of the answer."""
+    return "answered" if answer.text and answer.confidence >= abstain_below else "abstained"
+
+
+def measure(
+    pack: Pack, places: dict[str, Place], escalate_below: float, abstain_below: float, show: bool
+) -> dict[str, Score]:
+    """Ask every measured question of the pack as the house would: the site first, then, where it is unsure, the hub."""
+    scores: dict[str, Score] = defaultdict(Score)
+    for question in pack.questions:
+        if question.kind not in MEASURED or question.workload != "assist":
+            continue
+        score = scores[question.kind]
+        began = time.perf_counter()
+        answer, found = places["site"].ask(question)
+        score.times_ms.append((time.perf_counter() - began) * 1e3)
+        edge, route = answer, "edge"
+        if answer.confidence < escalate_below:
+            score.escalated += 1
+            answer, found = places["hub"].ask(question)
+            route = "hub"
+        outcome = outcome_of(answer, abstain_below)
+        cited = [citation.document_id for citation in answer.citations]
+        right = judge(question, outcome, answer.text, cited) and (question.kind != "hub" or route == "hub")
+        score.asked += 1
+        score.right += right
+        score.wrong += outcome == "answered" and not right
+        score.found += not question.documents or not set(question.documents).isdisjoint(found)
+        if show and not right:
+            print(
+                f"\n[{question.kind}] {question.id}: {question.text}\n  wanted {question.facts} in {question.documents}"
+            )
+            sure = f"{answer.confidence:.2f} (edge {edge.confidence:.2f})"
+            print(f"  {route} {outcome} {sure} cited {cited[:1]}: {answer.text!r}")
+            print(f"  found {found}")
+    return scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pack", type=Path, default=Path("infra/packs/kiosk"))
+    parser.add_argument("--models", type=Path, default=Path(".models"))
+    parser.add_argument("--state", type=Path, default=None, help="keep the indices here [a temporary folder]")
+    parser.add_argument("--escalate-below", type=float, default=0.6)
+    parser.add_argument("--abstain-below", type=float, default=0.35)
+    parser.add_argument("--failures", action="store_true", help="print every question that was not answered rightly")
+    given = parser.parse_args()
+    pack = load_pack(given.pack)
+    embedder = Embedder.load(given.models)
+    with tempfile.TemporaryDirectory() as temporary:
+        home = given.state or Path(temporary)
+        places = {scope: Place(pack, scope, embedder, home / scope) for scope in ("site", "hub")}
+        for scope, place in places.items():
+            print(f"{scope}: {place.index.status()}\n  {place.calibration.fit}")
+        scores = measure(pack, places, given.escalate_below, given.abstain_below, given.failures)
+    print(f"\n{'kind':<14}{'right':>12}{'wrong':>11}{'found':>11}{'escalated':>11}{'p50 ms':>9}{'p95 ms':>9}")
+    for kind in MEASURED:
+        if score := scores.get(kind):
+            times = sorted(score.times_ms)
+            shares = [f"{count / score.asked:>11.0%}" for count in (score.wrong, score.found, score.escalated)]
+            print(
+                f"{kind:<14}{score.right:>4}/{score.asked:<3}{score.right / score.asked:>5.0%}{''.join(shares)}"
+                f"{statistics.median(times):>9.1f}{times[int(len(times) * 0.95)]:>9.1f}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""The race: a site that shows its own draft at once against plain streaming from the cloud, over the same link.
+
+Both are sites of one hub, each at the end of a link of its own with the same distance; the peer's router is told to let
+the cloud generate alone. Each question is asked of both, by a client at the site, in blocks that alternate. A site that
+remembers shows more when it is asked again: only its first block is a first asking, and is told apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import statistics
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+import httpx
+import msgspec
+
+from loadtests.bench.measure import Bar, Entry, Measurement, Side, Target, interleaved
+from loadtests.bench.race_client import Heard, Refusal, hear
+from loadtests.bench.race_sites import linked_sites
+from tidegate.brokers.settings import Settings
+from tidegate.schemas import Asked, Mode
+from tidegate.schemas.pack import Kind, LabelledQuestion, Pack
+from tidegate.services.cli.display import Quiet
+from tidegate.services.cli.options import default_pack
+from tidegate.services.fleet.prepare import prepare_all
+from tidegate.services.packs.load import load_pack
+
+RTTS_MS = (10, 50, 100, 200)
+JITTER = 0.1
+"""Share of the round trip that it may be longer."""
+BUDGET_MS = 8000
+SCRATCH = Path(".tidegate")
+SITES: Mapping[Side, str] = {"ours": "race", "peer": "stream"}
+PINGS = {"TIDEGATE_ROUTER__PING_EVERY_S": "0.2"}
+STREAMING: Mode = "cloud_stream"
+TOLD = {SITES["ours"]: PINGS, SITES["peer"]: {**PINGS, "TIDEGATE_ROUTER__MODE": STREAMING}}
+KINDS: Mapping[Kind, int] = {"answerable": 10, "paraphrased": 4, "language": 2, "personal": 2, "hub": 2}
+"""How many questions of each kind: the pack's own proportions of the questions that have an answer."""
+WARMING = 2
+"""How many others of each kind both sides are asked before, so that what is measured first is not the start."""
+PATIENCE_S = 30.0
+FIRST, AGAIN = "asked first", "asked again"
+
+
+class Lap(msgspec.Struct, frozen=True):
+    """One block: all questions asked of one side, by their ids. `is_first`: that site was asked none of them before."""
+
+    side: Side
+    heard: dict[str, Heard]
+    is_first: bool = False
+
+
+class Heat:
+    """All laps over one distance, run once and looked at by every entry that is about it."""
+
+    def __init__(self, rtt_ms: int) -> None:
+        self.rtt_ms = rtt_ms
+        self._laps: dict[int, list[Lap]] = {}
+        self.kinds: dict[str, str] = {}
+
+    async def laps(self, repeats: int) -> AsyncIterator[Lap]:
+        """`repeats` laps of each side, the sides alternating."""
+        if repeats not in self._laps:
+            run = []
+            async with contextlib.aclosing(self._run(repeats)) as laps:  # type: ignore[type-var]
+                async for lap in laps:
+                    run.append(lap)
+                    yield lap
+            self._laps[repeats] = run
+            return
+        for lap in self._laps[repeats]:
+            yield lap
+
+    async def _run(self, repeats: int) -> AsyncIterator[Lap]:
+        async with course(self.rtt_ms) as (doors, pack):
+            chosen = await scouted(doors["peer"], questions_of(pack), self.rtt_ms)
+            for question in others_of(pack):
+                for side in SITES:
+                    await ask(doors[side], question)
+            laps: list[Lap] = []
+
+            async def lap(side: Side) -> float:
+                heard = {question.id: await ask(doors[side], question) for question in chosen}
+                is_first = side == "ours" and not laps
+                if is_first:
+                    chosen[:] = both_answer(chosen, heard, self.rtt_ms)
+                    self.kinds = {question.id: question.kind for question in chosen}
+                laps.append(Lap(side, {question.id: heard[question.id] for question in chosen}, is_first))
+                return 0.0
+
+            async for _ in interleaved(repeats, partial(lap, "ours"), partial(lap, "peer"), is_warm=True):
+                yield laps[-1]
+
+
+@contextlib.asynccontextmanager
+async def course(rtt_ms: int) -> AsyncIterator[tuple[dict[Side, httpx.AsyncClient], Pack]]:
+    """The doors of both sites, which are up and `rtt_ms` from the hub, and the pack that they answer from."""
+    pack = load_pack(default_pack())
+    async with contextlib.AsyncExitStack() as stack:
+        state = stack.enter_context(tempfile.TemporaryDirectory(prefix="race-", dir=await prepared(pack)))
+        race = await stack.enter_async_context(linked_sites(settings_of(await copied(Path(state))), TOLD))
+        for link in race.links.values():
+            link.set(rtt_ms=rtt_ms, jitter_ms=rtt_ms * JITTER)
+        doors: dict[Side, httpx.AsyncClient] = {}
+        for side, site in SITES.items():
+            client = httpx.AsyncClient(base_url=race.http[site], timeout=PATIENCE_S)
+            doors[side] = await stack.enter_async_context(client)
+        yield doors, pack
+
+
+def settings_of(state: Path) -> Settings:
+    """The product's own settings, on a state directory of the race's own."""
+    return Settings(state_dir=str(state), pack_dir=str(default_pack()))
+
+
+async def prepared(pack: Pack) -> Path:
+    """A directory in which everything is ready; what has not changed since the last time is not made again."""
+    home = SCRATCH / "race"
+    await prepare_all(settings_of(home / "prepared"), tuple(SITES.values()), pack, Quiet())
+    return home
+
+
+async def copied(state: Path) -> Path:
+    """The prepared sites, to be run in `state`."""
+    shutil.copytree(state.parent / "prepared", state, dirs_exist_ok=True)
+    return state
+
+
+def questions_of(pack: Pack) -> list[LabelledQuestion]:
+    """The first questions of each kind."""
+    return [question for kind, count in KINDS.items() for question in of_kind(pack, kind)[:count]]
+
+
+def others_of(pack: Pack) -> list[LabelledQuestion]:
+    """The next questions of each kind, which are not measured."""
+    return [question for kind, count in KINDS.items() for question in of_kind(pack, kind)[count : count + WARMING]]
+
+
+def of_kind(pack: Pack, kind: Kind) -> list[LabelledQuestion]:
+    """All questions of the kind that want an answer."""
+    return [each for each in pack.questions if each.kind == kind and each.workload == "assist"]
+
+
+async def scouted(
+    door: httpx.AsyncClient, questions: Sequence[LabelledQuestion], rtt_ms: int
+) -> list[LabelledQuestion]:
+    """Those that the peer answers by streaming, which is what it is there for. Ours is not asked: it would remember."""
+    streamed, modes = [], Counter[str]()
+    for question in questions:
+        heard = await ask(door, question)
+        modes[heard.mode or "none"] += 1
+        if heard.is_answered and heard.mode == STREAMING:
+            streamed.append(question)
+    click.echo(f"RTT {rtt_ms} ms: the peer streams {len(streamed)} of {len(questions)}; plans: {modes}", err=True)
+    return streamed
+
+
+def both_answer(asked: Sequence[LabelledQuestion], heard: Mapping[str, Heard], rtt_ms: int) -> list[LabelledQuestion]:
+    """Those that our side, which `heard` is of, answers too: else there are no times to compare. Says how many.
+
+    Raises `Refusal` where there is none.
+    """
+    both = [question for question in asked if heard[question.id].is_answered]
+    modes = Counter(each.mode or "none" for each in heard.values())
+    click.echo(f"RTT {rtt_ms} ms: both sides answer {len(both)} of {len(asked)}; our plans: {modes}", err=True)
+    if not both:
+        raise Refusal("there is no question that both sides answer")
+    return both
+
+
+async def ask(door: httpx.AsyncClient, question: LabelledQuestion) -> Heard:
+    """One question, by a client that can take back what it has shown."""
+    asked = Asked(
+        tenant="kiosk", text=question.text, rid=uuid.uuid4().hex, budget_ms=BUDGET_MS, can_retract=True, asker="racer"
+    )
+    return await hear(door, asked)
+
+
+def timed(lap: Lap, kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
+    """The samples of a lap. What is not answered this time counts as shown when the budget was over."""
+    samples: dict[str, list[float]] = {}
+    asked = FIRST if lap.is_first else AGAIN
+    for question, each in lap.heard.items():
+        shown = each.shown_ms if each.shown_ms is not None and each.is_answered else BUDGET_MS
+        committed = each.committed_ms if each.committed_ms is not None and each.is_answered else BUDGET_MS
+        for name, value in (
+            ("shown", shown),
+            (f"shown, {kinds[question]}", shown),
+            (f"shown, {asked}", shown),
+            (f"shown, {kinds[question]}, {asked}", shown),
+            (f"past answers shown, {asked}", float(each.guess == "past_answer")),
+            ("committed", committed),
+            ("final", each.final_ms),
+            ("retractions", float(each.retractions)),
+            ("plain streaming", float(each.mode == STREAMING)),
+        ):
+            samples.setdefault(name, []).append(value)
+    return {name: tuple(values) for name, values in samples.items()}
+
+
+async def shown_blocks(repeats: int, *, heat: Heat) -> AsyncIterator[Measurement]:
+    """Medians of the time to the first text that is shown, in milliseconds."""
+    async with contextlib.aclosing(heat.laps(repeats)) as laps:  # type: ignore[type-var]
+        async for lap in laps:
+            samples = timed(lap, heat.kinds)
+            yield Measurement(lap.side, statistics.median(samples["shown"]), samples)
+
+
+async def final_blocks(repeats: int, *, heat: Heat) -> AsyncIterator[Measurement]:
+    """Means of the time to the end of the answer, in milliseconds: a late one counts, however rare."""
+    async with contextlib.aclosing(heat.laps(repeats)) as laps:  # type: ignore[type-var]
+        async for lap in laps:
+            samples = timed(lap, heat.kinds)
+            yield Measurement(lap.side, statistics.fmean(samples["final"]), samples)
+
+
+AS_TOLD = Bar(samples="plain streaming", quantile=0.0, of="peer", target=Target("≥", 1.0), unit="")
+"""The peer did what it is the peer for, every time."""
+
+
+NOTHING_REMEMBERED = Bar(samples=f"past answers shown, {FIRST}", quantile=1.0, target=Target("≤", 0.0), unit="")
+"""What is called a first asking was one."""
+
+
+def spread(samples: str, of: Side) -> tuple[Bar, Bar]:
+    """Median and 95th percentile, told and not judged."""
+    return Bar(samples=samples, quantile=0.5, of=of), Bar(samples=samples, quantile=0.95, of=of)
+
+
+def entries_of(heat: Heat) -> tuple[Entry, Entry]:
+    """What must hold over one distance."""
+    rtt_ms = heat.rtt_ms
+    peer = f"plain streaming from the cloud (mode cloud_stream) over the same link, RTT {rtt_ms} ms"
+    return (
+        Entry(
+            name=f"ttft_shown_rtt{rtt_ms}",
+            unit="ms to the first shown text, p50",
+            peer_name=peer,
+            target=Target("≤", 0.3 if rtt_ms >= 50 else 1.0),
+            blocks=partial(shown_blocks, heat=heat),
+            bars=(
+                Bar(samples="shown", quantile=0.5, target=Target("≤", 90.0)),
+                Bar(samples="shown", quantile=0.95, target=Target("≤", 150.0)),
+                Bar(samples="retractions", quantile=1.0, target=Target("≤", 1.0), unit=""),
+                AS_TOLD,
+                NOTHING_REMEMBERED,
+                *(bar for asked in (FIRST, AGAIN) for bar in spread(f"shown, {asked}", "ours")),
+                *(bar for asked in (FIRST, AGAIN) for bar in spread(f"shown, hub, {asked}", "ours")),
+                *spread("committed", "ours"),
+                *spread("shown", "peer"),
+                *(Bar(samples=f"shown, {kind}", quantile=0.95) for kind in KINDS),
+            ),
+        ),
+        Entry(
+            name=f"final_vs_cloud_stream_rtt{rtt_ms}",
+            unit="ms to the final token, mean",
+            peer_name=peer,
+            target=Target("≤", 1.05),
+            blocks=partial(final_blocks, heat=heat),
+            bars=(
+                Bar(samples="final", quantile=0.95, of="ratio", target=Target("≤", 1.05)),
+                AS_TOLD,
+                *spread("final", "ours"),
+                *spread("final", "peer"),
+            ),
+        ),
+    )
+
+
+RACE_ENTRIES: tuple[Entry, ...] = tuple(entry for rtt_ms in RTTS_MS for entry in entries_of(Heat(rtt_ms)))

@@ -1,0 +1,96 @@
+"""`make bench`: ours and a peer, block by block in one run; says which ratios hold and exits 1 when any does not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+import uvloop
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from loadtests.bench.entries import ENTRIES
+from loadtests.bench.measure import MIN_REPEATS, Entry, Measured, measure, named
+
+REPORT = Path("bench.json")
+REPEATS = 7
+
+
+async def measure_all(entries: Sequence[Entry], repeats: int, console: Console) -> list[Measured]:
+    """Measure every entry, with a bar that moves at every block."""
+    measured = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(entries) * repeats * 2)
+        for entry in entries:
+            progress.update(task, description=entry.name)
+            measured.append(await measure(entry, repeats, lambda: progress.advance(task)))
+    return measured
+
+
+def table_of(measured: Sequence[Measured]) -> Table:
+    """Medians with the spread of their blocks, and the verdicts."""
+    table = Table(box=SIMPLE, caption="medians over blocks that alternate; below them the lowest and the highest block")
+    for title in ("entry", "ours", "peer", "ratio", "target", "holds"):
+        table.add_column(title, overflow="fold")
+    for each in measured:
+        result = each.result
+        table.add_row(
+            f"{result.name}\n{result.unit}; the peer is {result.peer_name}",
+            f"{result.ours:.2f}\n{spread_of(each.ours)}",
+            f"{result.peer:.2f}\n{spread_of(each.peer)}",
+            f"{result.ratio:.2f}",
+            result.target,
+            verdict(result.holds),
+        )
+        for bar in result.bars:
+            value = "-" if bar.value is None else f"{bar.value:.2f}"
+            table.add_row(f"  {bar.name}", f"{value} {bar.unit}", "", "", bar.target, verdict(bar.holds))
+    return table
+
+
+def verdict(holds: bool | None) -> str:
+    """Yes or no, in colour; nothing where nothing was to hold."""
+    return "" if holds is None else "[green]yes[/]" if holds else "[bold red]no[/]"
+
+
+def spread_of(values: Sequence[float]) -> str:
+    """The lowest and the highest block."""
+    return f"{min(values):.2f}…{max(values):.2f}"
+
+
+def report(entries: Sequence[Entry], *, repeats: int, as_json: bool, path: Path) -> int:
+    """Measure, write `path`, print; the exit code: 1 when any entry does not hold."""
+    measured = uvloop.run(measure_all(entries, repeats, Console(stderr=True)))
+    results = [each.result for each in measured]
+    document = msgspec.json.format(msgspec.json.encode(results), indent=2)
+    path.write_bytes(document + b"\n")
+    if as_json:
+        click.echo(document.decode())
+    else:
+        Console().print(table_of(measured))
+    return 0 if all(result.holds for result in results) else 1
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", default="", metavar="NAME", help="Measure this entry only.")
+@click.option(
+    "--repeats", type=click.IntRange(min=MIN_REPEATS), default=REPEATS, show_default=True, help="Blocks a side."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what bench.json holds instead of a table.")
+def main(only: str, repeats: int, as_json: bool) -> None:
+    """Measure ours against a peer, in blocks that alternate; exit code 1 when a target is not met."""
+    try:
+        entries = named(ENTRIES, only)
+    except KeyError as error:
+        raise click.UsageError(error.args[0]) from error
+    sys.exit(report(entries, repeats=repeats, as_json=as_json, path=REPORT))
+
+
+if __name__ == "__main__":
+    main()

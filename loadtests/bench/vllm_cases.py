@@ -1,0 +1,53 @@
+"""What the engine is asked in the bench: a pack's questions as the hub asks them, and the drafts that a site ships."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+
+from loadtests.bench.accuracy import K, Place
+from loadtests.bench.vllm_side import Case
+from tidegate.schemas import Question
+from tidegate.schemas.pack import LabelledQuestion
+from tidegate.services.answering import brief_of, draft_of
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.reader.reader import Survey
+from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.packs.load import load_pack
+
+KINDS = ("answerable", "hub")
+LEAST_TOKENS = 12
+"""A draft shorter than that has hardly a step to save."""
+
+
+def cases_of(pack: Path, models: Path, count: int) -> list[Case]:
+    """`count` cases, evenly over the pack's questions. Raises `ValueError` where the pack has not as many."""
+    tokens = TokenText.load(models / "lm" / "target" / "tokenizer.json")
+    embedder = Embedder.load(models)
+    labelled = load_pack(pack)
+    with tempfile.TemporaryDirectory() as directory:
+        places = {scope: Place(labelled, scope, embedder, Path(directory) / scope) for scope in ("site", "hub")}
+        asked = [each for each in labelled.questions if each.kind in KINDS and each.workload == "assist"]
+        found = [case for each in asked if (case := _case(tokens, places, each)) is not None]
+    if len(found) < count:
+        raise ValueError(f"{pack} has {len(found)} questions with a draft of {LEAST_TOKENS} tokens, not {count}")
+    return found[:: len(found) // count][:count]
+
+
+def _case(tokens: TokenText, places: dict[str, Place], asked: LabelledQuestion) -> Case | None:
+    question = Question(text=asked.text, language=asked.language, intent="", intent_confidence=0.0)
+    brief = brief_of(tokens, question, _survey(places["hub"], asked))
+    draft = draft_of(tokens, _survey(places["site"], asked))
+    if brief is None or draft is None or len(draft.ids) < LEAST_TOKENS:
+        return None
+    dice = random.Random(asked.text)
+    unsaid = [each for each in range(tokens.size) if not tokens.is_control(each) and each not in {*brief.prompt}]
+    wrong = tuple(dice.choice(unsaid) for _ in draft.ids)  # answers copy from the prompt
+    return Case(brief.prompt, draft.ids, wrong)
+
+
+def _survey(place: Place, asked: LabelledQuestion) -> Survey:
+    focus = place.index.focus(asked.text, asked.language)
+    passages = place.index.search(focus, place.embedder.embed(focus), K, asked.language)
+    return place.reader.survey(asked.text, asked.language, passages, place.index)

@@ -1,0 +1,1 @@
+"""Load on a running site: Locust users, and clients that drop and resume."""

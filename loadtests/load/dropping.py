@@ -1,0 +1,198 @@
+"""Clients of the three transports that go away in the middle: after so many bytes, or so many messages."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import msgspec
+import wsproto
+from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, TextMessage
+from wsproto.events import Request as Upgrade
+
+from loadtests.load.stream_client import Client
+from tidegate.brokers.base import House, Unreachable
+from tidegate.schemas import Asked, Resume, encode_json
+from tidegate.schemas.subjects import RESUME, STREAM
+from tidegate.services.streaming.events import Event
+
+TRIES = 20
+WHOLE = 1 << 40
+"""A budget that no stream uses up."""
+
+
+class Transport(Protocol):
+    """One way to a site's streams. `budget` is what may arrive before the line goes dead; what arrived counts."""
+
+    name: str
+
+    async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
+        """Ask, and take events in until the end or the budget's; how much of the budget was used."""
+
+    async def resume(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
+        """Go on from where the client is; the question is not said again."""
+
+
+class Sse:
+    """Server-sent events over a bare socket, HTTP chunks and all."""
+
+    name = "sse"
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+
+    async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
+        body = encode_json(asked)
+        head = f"POST /v1/streams HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return await self._read(head, body, client, budget)
+
+    async def resume(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
+        head = f"GET /v1/streams/{asked.rid} HTTP/1.1\r\nX-Tidegate-Asker: {asked.asker}\r\n"
+        head += f"X-Tidegate-Tenant: {asked.tenant}\r\n"
+        return await self._read(head, b"", client, budget)
+
+    async def _read(self, head: str, body: bytes, client: Client, budget: int) -> int:
+        last = f"Last-Event-ID: {client.id}\r\n" if client.id else ""
+        reader, writer = await asyncio.open_connection(*self._address)
+        parser, used = SseParser(), 0
+        try:
+            writer.write(f"{head}{last}Host: x\r\nConnection: close\r\n\r\n".encode() + body)
+            while used < budget and (data := await reader.read(min(65536, budget - used))):
+                used += len(data)
+                for event in parser.feed(data):
+                    client.take(event)
+        finally:
+            writer.transport.abort()
+        return used
+
+
+class SseParser:
+    """Raw bytes of a response in, whole events out; nothing is an event before its blank line."""
+
+    def __init__(self) -> None:
+        self._raw = b""
+        self._text = b""
+        self._is_body = False
+        self._left = 0
+        self.status = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes. Raises `ValueError` for a response that is no stream."""
+        self._raw += data
+        if not self._is_body:
+            head, blank, rest = self._raw.partition(b"\r\n\r\n")
+            if not blank:
+                return []
+            self.status = int(head.split()[1])
+            if self.status != 200:
+                raise ValueError(f"{self.status}: {rest.decode()}")
+            self._is_body, self._raw = True, rest
+        self._unchunk()
+        *blocks, self._text = self._text.split(b"\n\n")
+        return [event for block in blocks if (event := self._event(block)) is not None]
+
+    def _unchunk(self) -> None:
+        """Take the content of HTTP chunks as far as it is there, whole chunks or not."""
+        while self._raw:
+            if self._left == 0:
+                size, line_end, rest = self._raw.lstrip(b"\r\n").partition(b"\r\n")
+                if not line_end:
+                    return
+                self._left, self._raw = int(size, 16), rest
+                if not self._left:
+                    return
+            piece = self._raw[: self._left]
+            self._text += piece
+            self._raw = self._raw[len(piece) :]
+            self._left -= len(piece)
+
+    def _event(self, block: bytes) -> Event | None:
+        fields = [line.partition(b": ") for line in block.split(b"\n") if not line.startswith(b":")]
+        data = [value for name, _, value in fields if name == b"data"]
+        if not data:
+            return None
+        event: Event = msgspec.json.decode(b"\n".join(data), type=Event)
+        said = {name.decode(): value.decode() for name, _, value in fields}
+        assert said["id"] == getattr(event, "id", None)
+        assert said["event"] == event.__struct_config__.tag
+        return event
+
+
+class Ws:
+    """WebSocket over a bare socket; a frame that is not whole says nothing."""
+
+    name = "ws"
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+
+    async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
+        if client.id:
+            return await self.resume(asked, client, budget)
+        return await self._read("/v1/streams/ws", encode_json(asked), {}, client, budget)
+
+    async def resume(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
+        headers = {"X-Tidegate-Asker": asked.asker, "X-Tidegate-Tenant": asked.tenant}
+        return await self._read(f"/v1/streams/{asked.rid}/ws?cursor={client.id}", b"", headers, client, budget)
+
+    async def _read(self, path: str, first: bytes, headers: dict[str, str], client: Client, budget: int) -> int:
+        reader, writer = await asyncio.open_connection(*self._address)
+        socket, used, text = wsproto.WSConnection(wsproto.ConnectionType.CLIENT), 0, ""
+        extra: Any = [(name.encode(), value.encode()) for name, value in headers.items()]
+        try:
+            writer.write(socket.send(Upgrade(host="x", target=path, extra_headers=extra)))
+            while used < budget and (data := await reader.read(min(65536, budget - used))):
+                used += len(data)
+                socket.receive_data(data)
+                for event in socket.events():
+                    match event:
+                        case AcceptConnection():
+                            if first:
+                                writer.write(socket.send(TextMessage(first.decode())))
+                        case TextMessage(data=piece, message_finished=is_whole):
+                            text += piece
+                            if is_whole:
+                                client.take(msgspec.json.decode(text, type=Event))
+                                text = ""
+                        case RejectConnection(status_code=code):
+                            raise ValueError(f"{code}: no WebSocket here")
+                        case CloseConnection():
+                            return used
+        finally:
+            writer.transport.abort()
+        return used
+
+
+class Nats:
+    """NATS requests with many answers; the budget counts messages."""
+
+    name = "nats"
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
+        if client.id:
+            return await self.resume(asked, client, budget)
+        return await self._read(STREAM, encode_json(asked), client, budget)
+
+    async def resume(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
+        request = Resume(rid=asked.rid, tenant=asked.tenant, asker=asked.asker, cursor=client.id)
+        return await self._read(RESUME, encode_json(request), client, budget)
+
+    async def _read(self, subject: str, data: bytes, client: Client, budget: int) -> int:
+        for _ in range(TRIES):
+            try:
+                return await self._read_once(subject, data, client, budget)
+            except Unreachable:  # for some milliseconds a server may not know a door that has just been opened
+                await asyncio.sleep(0.05)
+        raise Unreachable(f"nobody answers on {subject}")
+
+    async def _read_once(self, subject: str, data: bytes, client: Client, budget: int) -> int:
+        used = 0
+        async with aclosing(self._house.request_many(subject, data, idle_s=30.0)) as answers:
+            while used < budget and not client.is_done:
+                client.take(msgspec.json.decode(await anext(answers), type=Event))
+                used += 1
+        return used

@@ -1,0 +1,207 @@
+"""The facts of the pipeline, in the order in which they become so."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from tidegate.schemas.message import Message
+from tidegate.schemas.question import (
+    Answer,
+    Artefact,
+    Citation,
+    Concession,
+    Decision,
+    Draft,
+    Format,
+    Millis,
+    Name,
+    Outcome,
+    Passage,
+    Plan,
+    Question,
+    Receipt,
+    Rid,
+    Spent,
+    Where,
+    Workload,
+)
+
+F = TypeVar("F", bound="Fact")
+
+
+class Fact(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """What every fact of one request carries: whose it is, by when it is due, what has had a part in it so far.
+
+    Times are Unix time in milliseconds. `ledger` is kept by the worker, `lineage` and `concessions` by the handlers.
+    `can_retract` says that the asker's client can take back text that it has shown.
+    """
+
+    rid: Rid
+    tenant: Name
+    site: Name
+    asked_at_ms: Millis
+    deadline_at_ms: Millis
+    ledger: tuple[Spent, ...] = ()
+    lineage: tuple[Artefact, ...] = ()
+    concessions: tuple[Concession, ...] = ()
+    can_retract: bool = False
+
+    def followed_by(self, kind: type[F], *parts: Artefact, **fields: Any) -> F:
+        """The next fact of the same request; `parts` are added to the lineage, `concessions` to those made before."""
+        return kind(
+            rid=self.rid,
+            tenant=self.tenant,
+            site=self.site,
+            asked_at_ms=self.asked_at_ms,
+            deadline_at_ms=self.deadline_at_ms,
+            ledger=self.ledger,
+            lineage=(*self.lineage, *parts),
+            concessions=(*self.concessions, *fields.pop("concessions", ())),
+            can_retract=self.can_retract,
+            **fields,
+        )
+
+
+class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """A request. Only `tenant` and `text` are needed; the door fills in the rest.
+
+    `text` is in clear between the client and the door only; what is stored has it in `sealed`, under the site's key.
+    `asker` says for whom vault tokens may be restored; the door replaces it by a digest under the site's key.
+    `schema` is the JSON schema that an `extract` must fill. `budget_ms` is what the asker is willing to wait.
+    `can_retract` says that the client can take back text that it has shown; others get committed text only.
+    """
+
+    tenant: Name
+    text: str = ""
+    rid: Rid | Literal[""] = ""
+    asker: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    workload: Workload | Literal[""] = ""
+    language: Annotated[str, msgspec.Meta(max_length=8)] = ""
+    schema: Annotated[str, msgspec.Meta(max_length=16384)] = ""
+    budget_ms: Annotated[int, msgspec.Meta(ge=1, le=600_000)] = 4000
+    site: Name | Literal[""] = ""
+    asked_at_ms: Millis = 0
+    deadline_at_ms: Millis = 0
+    sealed: bytes = b""
+    ledger: tuple[Spent, ...] = ()
+    can_retract: bool = False
+
+
+class Screened(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The question was read, found safe, and holds no personal data in clear."""
+
+    question: Question
+
+
+class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """No answer will be given; `reason` is a code, `text` the sentence for the asker."""
+
+    reason: Literal[
+        "unsupported_language",
+        "unsafe",
+        "unscreenable",
+        "forged_token",
+        "policy_block",
+        "abstained",
+        "cloud_unreachable",
+        "deadline",
+    ]
+    stage: str
+    language: str = ""
+    text: str = ""
+    plan: Plan | None = None
+    route: Where = "edge"
+    decisions: tuple[Decision, ...] = ()
+
+
+class Routed(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """A plan was made for the question."""
+
+    question: Question
+    plan: Plan
+
+
+class Retrieved(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The passages that may answer the question, best first."""
+
+    question: Question
+    plan: Plan
+    passages: tuple[Passage, ...] = ()
+
+
+class Drafted(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The edge's own answer, which the edge's verifier can vouch for, or the best it has when it may not escalate."""
+
+    question: Question
+    plan: Plan
+    answer: Answer
+
+
+class Escalated(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The edge cannot vouch for an answer and asks the cloud. The only fact that crosses the leaf upwards.
+
+    It has no field for an asker, a passage of the site or a value from the vault. `draft` is the edge's guess at the
+    answer, made of what the question and the documents say: personal data in it has become vault tokens too.
+    """
+
+    question: Question
+    plan: Plan
+    reason: str
+    edge_confidence: float = 0.0
+    draft: Draft | None = None
+
+
+class Verified(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The cloud's answer; an empty text with confidence 0 says that the cloud has none either."""
+
+    question: Question
+    plan: Plan
+    answer: Answer
+
+
+class Approved(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The policy in force lets this answer pass, as it stands here."""
+
+    question: Question
+    plan: Plan
+    route: Where
+    answer: Answer
+    decisions: tuple[Decision, ...] = ()
+
+
+class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """The one visible answer to a request, with its receipt. Vault tokens are still tokens here."""
+
+    outcome: Outcome
+    text: str
+    reason: str = ""
+    format: Format = "text"
+    language: str = ""
+    citations: tuple[Citation, ...] = ()
+    confidence: float = 0.0
+    receipt: Receipt
+
+
+class Refused(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """The door did not accept the request: nothing was stored, nothing will be answered."""
+
+    code: str
+    reason: str
+    hint: str = ""
+    rid: str = ""
+
+
+PIPELINE: tuple[type[Message], ...] = (
+    Asked,
+    Screened,
+    Withheld,
+    Routed,
+    Retrieved,
+    Drafted,
+    Escalated,
+    Verified,
+    Approved,
+    Published,
+)

@@ -1,0 +1,141 @@
+"""The token plane: an answer in the making, and the log of what was shown of it. Nothing here is a fact yet.
+
+An answer is judged and committed by whole sentences; smaller pieces are cut at the door, for the client's sake only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from tidegate.schemas.facts import Fact
+from tidegate.schemas.message import Message
+from tidegate.schemas.question import (
+    Answer,
+    Artefact,
+    Check,
+    Citation,
+    Format,
+    Guess,
+    Name,
+    Plan,
+    Question,
+    Rid,
+    Share,
+    Where,
+)
+
+State = Literal["provisional", "committed", "retracted"]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """All that one side has said so far of its answer, in whole sentences. Sent on the core plane, never stored.
+
+    Each one begins with the text of those before it; `ids` are the tokens of that text. A lost one is made good by the
+    next. `is_whole`: nothing more will come. `guess` is what the edge's text is; the cloud's is none.
+    """
+
+    source: Where
+    question: Question
+    plan: Plan
+    answer: Answer
+    ids: tuple[int, ...] = ()
+    is_whole: bool = False
+    guess: Guess | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a committed text rests on, as a receipt says it: the citations of its own sentences, and no others.
+
+    `confidence` is that of the whole answer that the text begins. `lineage` names what had a part in it.
+    """
+
+    citations: tuple[Citation, ...] = ()
+    checks: tuple[Check, ...] = ()
+    confidence: Share = 0.0
+    lineage: tuple[Artefact, ...] = ()
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands of an answer for ever. `is_whole`: whoever said it had no more to say; `is_closed`: no more can come.
+
+    What is closed and not whole was cut.
+    """
+
+    text: str = ""
+    evidence: Evidence = Evidence()
+    is_whole: bool = False
+    is_closed: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing may follow it."""
+        return self.is_whole or self.is_closed
+
+
+class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the log of what was shown for a request; the log is the order of the stream.
+
+    `provisional`: `text` is shown from character `offset` on, and may be taken back; only in epoch 0. `committed`: the
+    characters from `offset` on are `text`, for ever; what was shown there as provisional is the same text. `retracted`:
+    epoch 1 begins, and of the shown text the first `offset` characters are left; at most once, and never below what is
+    committed. `is_last`: the text is whole; `offset` plus the length of `text` is its length.
+    `ids` are the tokens of `text`, `position` is the number of tokens before them. Vault tokens are still tokens here.
+    `guess` says what provisional text is; `format` is the answer's. On a committed line, `evidence` is what all that is
+    committed with it rests on, and `is_whole` says that its speaker has no more to say; a last line without it ends an
+    answer that was cut.
+    """
+
+    rid: Rid
+    tenant: Name
+    state: State
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    position: Count = 0
+    ids: tuple[int, ...] = ()
+    offset: Count = 0
+    text: str = ""
+    is_last: bool = False
+    format: Format = "text"
+    evidence: Evidence | None = None
+    is_whole: bool = False
+    guess: Guess | None = None
+
+
+class Cursor(msgspec.Struct, frozen=True, order=True):
+    """How far a client is: the epoch, the characters that it shows, and how many of them are committed.
+
+    Written `epoch.shown.committed`: the id of every event of a stream, and all that it takes to go on elsewhere.
+    """
+
+    epoch: int = 0
+    shown: int = 0
+    committed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.shown}.{self.committed}"
+
+    @classmethod
+    def read(cls, text: str) -> Cursor:
+        """The cursor that `text` says. Raises `ValueError` for anything but what `str` writes."""
+        parts = text.split(".")
+        if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts):
+            raise ValueError(f"{text[:64]!r} is no cursor: epoch.shown.committed is expected")
+        cursor = cls(*map(int, parts))
+        if str(cursor) != text or cursor.epoch > 1 or cursor.committed > cursor.shown:
+            raise ValueError(f"{text[:64]!r} is no cursor that any event of a stream has had")
+        return cursor
+
+
+class Resume(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Go on with the stream of an accepted request from `cursor`, from its start where that is empty.
+
+    `asker` is who asked, as it was said then. `can_retract` may give up what the request said, never claim more.
+    """
+
+    rid: Rid
+    tenant: Name
+    asker: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    cursor: str = ""
+    can_retract: bool = True

@@ -1,0 +1,136 @@
+"""A hub and its sites on one machine: servers, streams, workers; started in order, kept alive, ended in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from tidegate.brokers.servers.fleet import Fleet, Server, fleet
+from tidegate.brokers.settings import Nats, Settings
+from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet import endpoints as addresses
+from tidegate.services.fleet.endpoints import Addresses
+from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.supervisor import Program, Supervisor
+from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
+
+log = structlog.get_logger()
+
+GATEWAY = "gateway"
+ALL = "all"
+SERVER_POLL_S = 0.05
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """What is up: where it listens, its children, its servers."""
+
+    addresses: Addresses
+    supervisor: Supervisor
+    servers: dict[str, Server]
+    guard: asyncio.Task[None]
+    """What starts a server again that has died."""
+
+    async def failed(self) -> None:
+        """Return never, but raise when a worker or a server cannot be kept alive."""
+        await asyncio.gather(self.guard, self.supervisor.failed())
+
+
+def settings_of(settings: Settings, site: str) -> Settings:
+    """The settings of one site (or of the hub) of this machine."""
+    return msgspec.structs.replace(settings, site=site)
+
+
+def environment_of(settings: Settings, site: str, url: str) -> dict[str, str]:
+    """What a worker of `site` is told beside its settings file."""
+    return {
+        "TIDEGATE_SITE": site,
+        "TIDEGATE_NATS__URL": url,
+        "TIDEGATE_STATE_DIR": str(Path(settings.state_dir).resolve()),
+        "TIDEGATE_MODELS_DIR": str(Path(settings.models_dir).resolve()),
+        "TIDEGATE_PACK_DIR": str(Path(settings.pack_dir).resolve()),
+        "ORT_DISABLE_TELEMETRY": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def gateway_port(settings: Settings, number: int) -> int:
+    """A port that a gateway keeps when it is started again: the configured one and its successors, or a free one."""
+    if settings.gateway.port:
+        return settings.gateway.port + number - 1
+    with socket.socket() as probe:
+        probe.bind((settings.gateway.host, 0))
+        return int(probe.getsockname()[1])
+
+
+def programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> list[Program]:
+    """The worker processes of this machine: one per site, or one per stage and gateway; the same code."""
+    found = []
+    guard = ("--parent", str(os.getpid()))
+    for number, (site, url) in enumerate(urls.items()):
+        port = gateway_port(settings, number)
+        stages = HUB_WORKERS if site == HUB else SITE_WORKERS
+        names = [stage.name for stage in stages] + ([] if site == HUB else [GATEWAY])
+        for name in names if per_stage else [ALL]:
+            places = Places(settings_of(settings, site))
+            found.append(
+                Program(
+                    name=f"{site}/{name}",
+                    argv=(sys.executable, "-m", "tidegate.services.cli", "worker", name, "--site", site, *guard),
+                    env={**environment_of(settings, site, url), "TIDEGATE_GATEWAY__PORT": str(port)},
+                    log=places.logs / f"{name}.log",
+                    ready=places.home / "ready" / name,
+                )
+            )
+    return found
+
+
+@asynccontextmanager
+async def deployed(settings: Settings, sites: Sequence[str], *, per_stage: bool = False) -> AsyncIterator[Deployment]:
+    """Start everything and yield when every worker is ready; on leaving, drain the workers, then stop the servers.
+
+    Raises `ChildFailed` when a worker cannot start, `ServerFailed` when a server cannot.
+    """
+    async with fleet(Path(settings.state_dir), sites) as servers:
+        await declare_fleet(servers, tuple(WORKERS.values()))
+        guard = asyncio.create_task(keep_servers(servers))
+        urls = {HUB: servers.hub.url, **{name: server.url for name, server in servers.sites.items()}}
+        try:
+            children = programs(settings, urls, per_stage=per_stage)
+            async with Supervisor(children, grace_s=settings.grace_s + 5.0) as supervisor:
+                known = addresses_of(settings, urls)
+                addresses.write(settings, known)
+                yield Deployment(known, supervisor, {HUB: servers.hub, **servers.sites}, guard)
+        finally:
+            addresses.path_of(settings).unlink(missing_ok=True)
+            guard.cancel()
+            await asyncio.gather(guard, return_exceptions=True)
+
+
+def addresses_of(settings: Settings, urls: dict[str, str]) -> Addresses:
+    """Where everything listens, the gateways' chosen ports included."""
+    sites = {name: Nats(url=url) for name, url in urls.items() if name != HUB}
+    http = {}
+    for site in sites:
+        said = msgspec.json.decode(Places(settings_of(settings, site)).gateway.read_bytes())
+        http[site] = str(said["url"])
+    return Addresses(pid=os.getpid(), hub=Nats(url=urls[HUB]), sites=sites, http=http)
+
+
+async def keep_servers(servers: Fleet) -> None:
+    """Start a server again, on its ports and its store, when it has died."""
+    while True:
+        for server in (servers.hub, *servers.sites.values()):
+            if server.pid is None:
+                log.warning("server_restarted", server=server.name)
+                await server.start_soon()
+        await asyncio.sleep(SERVER_POLL_S)

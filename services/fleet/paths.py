@@ -1,0 +1,27 @@
+"""Where things of this machine lie below `state_dir`; nobody else spells these paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tidegate.brokers.settings import Settings
+
+
+class Places:
+    """The paths of one site (or of the hub, whose `settings.site` is `hub`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.state = Path(settings.state_dir)
+        self.home = self.state / settings.site
+        self.models = Path(settings.models_dir)
+        self.pack = Path(settings.pack_dir)
+        self.key = self.state / "keys" / f"{settings.site}.key"
+        self.vault = self.home / "vault.sqlite"
+        self.intent_head = self.home / "intent.npz"
+        self.calibration = self.home / "calibration.json"
+        self.gateway = self.home / "gateway.json"
+        self.logs = self.home / "logs"
+
+    def index(self, tenant: str) -> Path:
+        """The tenant's own index directory; tenants never share one."""
+        return self.home / "index" / tenant

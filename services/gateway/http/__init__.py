@@ -1,0 +1,1 @@
+"""The HTTP side of the gateway: server, routes, OpenAI API, event streams, WebSocket, page."""

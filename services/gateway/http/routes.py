@@ -1,0 +1,166 @@
+"""Which path leads where, and the one place in which an HTTP request that failed becomes OpenAI's error object."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+
+from tidegate.schemas import Asked
+from tidegate.schemas.subjects import ANSWERS
+from tidegate.services.gateway.client_stream import HEARTBEAT_S
+from tidegate.services.gateway.http import openai as openai_api
+from tidegate.services.gateway.http.chat import BODY_TIMEOUT_S, Chat
+from tidegate.services.gateway.http.openai import STATUS, NotAccepted
+from tidegate.services.gateway.http.sse import EventStreams
+from tidegate.services.gateway.http.websocket import Sockets
+from tidegate.services.gateway.ingress import Door
+from tidegate.services.gateway.progress import Progress
+from tidegate.services.gateway.refusals import refuse, settled, told
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+PAGE = Path(__file__).parent / "page"
+FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+READY_WITHIN_S = 1.0
+
+
+def application(
+    door: Door,
+    metrics: Callable[[], bytes],
+    *,
+    heartbeat_s: float = HEARTBEAT_S,
+    body_timeout_s: float = BODY_TIMEOUT_S,
+) -> Starlette:
+    """The ASGI application of the HTTP door; its `state.progress` is to be closed before its server."""
+    site = Site(door, metrics, heartbeat_s)
+    chat = Chat(door, heartbeat_s, body_timeout_s)
+    streams = EventStreams(door, heartbeat_s, body_timeout_s)
+    sockets = Sockets(door, heartbeat_s, body_timeout_s)
+    routes = [
+        Route("/v1/streams", settling(streams.ask), methods=["POST"]),
+        Route("/v1/streams/{rid}", settling(streams.resume)),
+        WebSocketRoute("/v1/streams/ws", sockets.ask),
+        WebSocketRoute("/v1/streams/{rid}/ws", sockets.resume),
+        Route("/v1/chat/completions", settling(chat), methods=["POST"]),
+        Route("/v1/models", settling(site.models)),
+        Route("/v1/models/{model}", settling(site.model)),
+        Route("/v1/requests/{rid}/events", settling(site.events)),
+        Route("/healthz", settling(site.health)),
+        Route("/readyz", settling(site.ready)),
+        Route("/metrics", settling(site.metrics)),
+        *(Route(path, page_file(name, kind)) for path, (name, kind) in FILES.items()),
+    ]
+
+    async def lost(_: Request, __: Exception) -> Response:
+        return refusal(NotAccepted(refuse("no_such_path")))
+
+    app = Starlette(routes=routes, exception_handlers={404: lost, 405: lost})
+    app.state.progress = site.progress
+    return app
+
+
+def settling(endpoint: Endpoint) -> Endpoint:
+    """The endpoint, which answers with an error object where it would raise."""
+
+    async def settle(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except NotAccepted as error:
+            told(error.refused, "http")
+            return refusal(error)
+        except ClientDisconnect:
+            return Response(status_code=408)  # nobody is left to read it
+        except Exception as error:  # noqa: BLE001 a request is answered or refused; this is where it is settled
+            return refusal(NotAccepted(settled(error, "http")))
+
+    return settle
+
+
+def refusal(error: NotAccepted) -> Response:
+    """OpenAI's error object under its status. Only `busy` is worth a client's blind retry, which has a new id."""
+    refused = error.refused
+    headers = {"x-should-retry": "true" if refused.code == "busy" else "false"}
+    if refused.code in {"busy", "unavailable"}:
+        headers["retry-after"] = "1"
+    if refused.rid:
+        headers["x-request-id"] = refused.rid
+    body = openai_api.error_body(refused, error.param)
+    return Response(body, STATUS[refused.code], headers, media_type="application/json")
+
+
+def page_file(name: str, kind: str) -> Endpoint:
+    content = (PAGE / name).read_bytes()
+
+    async def page(_: Request) -> Response:
+        return Response(content, media_type=f"{kind}; charset=utf-8", headers=PAGE_HEADERS)
+
+    return page
+
+
+class Site:
+    """The endpoints beside the chat."""
+
+    def __init__(self, door: Door, metrics: Callable[[], bytes], heartbeat_s: float) -> None:
+        self._door = door
+        self._metrics = metrics
+        self._heartbeat_s = heartbeat_s
+        self.progress = Progress(door.house, door.settings.site)
+        self._since = int(time.time())
+
+    async def models(self, _: Request) -> Response:
+        return Response(openai_api.models(self._since), media_type="application/json")
+
+    async def model(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        if name != openai_api.MODEL:
+            raise NotAccepted(refuse("unknown_model", model=name[:64]), "model")
+        return Response(msgspec.json.encode(openai_api.model(self._since)), media_type="application/json")
+
+    async def events(self, request: Request) -> Response:
+        """The stages of one request of `?tenant=`; whoever knows a request's id may know how far it is."""
+        tenant = request.query_params.get("tenant", self._door.settings.gateway.default_tenant)
+        try:
+            asked = msgspec.convert({"tenant": tenant, "rid": request.path_params["rid"]}, Asked)
+        except msgspec.ValidationError as error:
+            hint = "a request id has 1 to 64 letters, digits, `-` or `_`"
+            raise NotAccepted(refuse("unreadable", fault=error, hint=hint), "rid") from error
+        if self.progress.full:
+            raise NotAccepted(refuse("busy", asked.rid))
+        events = self.progress.events(asked.tenant, asked.rid, self._heartbeat_s)
+        return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+    async def health(self, _: Request) -> Response:
+        return Response(b'{"alive":true}', media_type="application/json")
+
+    async def ready(self, _: Request) -> Response:
+        """Whether the site's store can be read now."""
+        is_ready = not self._door.is_closing
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                await self._door.house.last(ANSWERS, "answers.ready.ready")
+        except OSError:
+            is_ready = False
+        content = b'{"ready":true}' if is_ready else b'{"ready":false}'
+        return Response(content, 200 if is_ready else 503, media_type="application/json")
+
+    async def metrics(self, _: Request) -> Response:
+        return Response(await asyncio.to_thread(self._metrics), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,1 @@
+"""What a site knows: embedding, intent classifier, indexes, the reader, extraction."""

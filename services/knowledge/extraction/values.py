@@ -1,0 +1,137 @@
+"""Finds values in a text by their shape or by the label before them; what is found is verbatim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from tidegate.services.knowledge.reader.answer_type import MONTHS
+
+_LABELLED = 0.95
+_SHAPED = 0.9
+_NUMBER = re.compile(r"(?<![\w.,-])[-+]?(?:\d{1,3}(?:[ '’.,]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)(?!\w|-\d)")
+_ISO_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
+_DOTTED_DATE = re.compile(r"\b(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})\b")
+_WORDED_DATE = re.compile(r"\b(\d{1,2})(?:\.|st|nd|rd|th)?\s+(?:de\s+)?([^\W\d_]{3,10})\.?,?\s+(?:de\s+)?(\d{4})\b")
+_MONTH_FIRST = re.compile(r"\b([^\W\d_]{3,10})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})\b")
+_URL = re.compile(r"\bhttps?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
+_IS = r"(?:\s*(?:[:=–-]|\bis\b|\bare\b|\bwas\b|\bof\b|\bist\b|\bsind\b|\blautet\b|\best\b|\bsont\b|\bes\b|\bson\b)\s*)"
+_END = re.compile(r"[\n;]|[.!?](?=\s|$)|,\s|\s(?:and|und|et|y)\s")
+_TOKEN = re.compile(r"<[A-Z][A-Z_]*_[0-9a-f]{6,}>")
+_YES = frozenset(["yes", "true", "ja", "wahr", "oui", "vrai", "sí", "si", "verdadero"])
+_NO = frozenset(["no", "false", "nein", "falsch", "non", "faux", "falso"])
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A value as JSON wants it, the characters of the text it was read from, and how sure the way of finding it is."""
+
+    value: Any
+    start: int
+    end: int
+    sureness: float
+
+
+def after_label(text: str, labels: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """Where a value stands after a label: `Label: value`, `label = value`, `the label is value`; best label first."""
+    for label in labels:
+        words = r"[\s_-]*".join(re.escape(word) for word in label.split())
+        for match in re.finditer(rf"(?<!\w){words}(?!\w){_IS}", text, re.IGNORECASE):
+            start = match.end()
+            stop = _END.search(text, start)
+            end = stop.start() if stop else len(text)
+            if text[start:end].strip():
+                yield start, end
+
+
+def near_label(text: str, labels: tuple[str, ...], start: int, end: int) -> bool:
+    """Whether one of the labels stands in the thirty characters before `start`, or right after `end`."""
+    before, after = text[max(0, start - 30) : start].casefold(), text[end : end + 30].casefold().lstrip()
+    return any(label.casefold() in before or after.startswith(label.casefold()) for label in labels)
+
+
+def tokens(text: str, kind: str) -> Iterator[Found]:
+    """Vault tokens of a kind, such as EMAIL: the form in which personal data is in the text."""
+    for match in _TOKEN.finditer(text):
+        if match[0][1:].rpartition("_")[0] == kind:
+            yield Found(match[0], match.start(), match.end(), _SHAPED)
+
+
+def numbers(text: str, *, whole: bool) -> Iterator[Found]:
+    """Numbers, thousands and decimals in either convention; a vault token has none."""
+    veiled = _TOKEN.sub(lambda match: "x" * len(match[0]), text)
+    for match in _NUMBER.finditer(veiled):
+        value = number(match[0])
+        if whole and value == int(value):
+            yield Found(int(value), match.start(), match.end(), _SHAPED)
+        elif not whole:
+            yield Found(value if value != int(value) else int(value), match.start(), match.end(), _SHAPED)
+
+
+def number(written: str) -> float:
+    """`1.234,50`, `1,234.50`, `1 234,5`, `1'234.5` and `1,234` as a number.
+
+    Commas or points alone that stand before exactly three digits group thousands.
+    """
+    bare = re.sub(r"[ '’]", "", written)
+    marks = [mark for mark in bare if mark in ".,"]
+    if not marks:
+        return float(bare)
+    last = max(bare.rfind("."), bare.rfind(","))
+    groups = len(bare) - last - 1 == 3 and len(set(marks)) == 1
+    if groups:
+        return float(re.sub(r"[.,]", "", bare))
+    return float(re.sub(r"[.,]", "", bare[:last]) + "." + bare[last + 1 :])
+
+
+def dates(text: str) -> Iterator[Found]:
+    """Dates as ISO 8601, where the text leaves no doubt which is the day and which the month."""
+    for match in _ISO_DATE.finditer(text):
+        yield Found(match[0], match.start(), match.end(), _SHAPED)
+    for pattern, order in ((_DOTTED_DATE, (3, 2, 1)), (_WORDED_DATE, (3, 2, 1)), (_MONTH_FIRST, (3, 1, 2))):
+        for match in pattern.finditer(text):
+            year, month, day = (match[each] for each in order)
+            ordinal = (
+                int(month) if month.isdigit() else MONTHS.get(month.casefold()[:4]) or MONTHS.get(month.casefold()[:3])
+            )
+            if ordinal and 1 <= ordinal <= 12 and 1 <= int(day) <= 31:
+                yield Found(f"{year}-{ordinal:02}-{int(day):02}", match.start(), match.end(), _SHAPED)
+
+
+def urls(text: str) -> Iterator[Found]:
+    """Web addresses."""
+    for match in _URL.finditer(text):
+        yield Found(match[0], match.start(), match.end(), _SHAPED)
+
+
+def named(text: str, options: list[Any]) -> Iterator[Found]:
+    """Which of the options the text names, as whole words, in any case; in order of appearance."""
+    hits = []
+    for option in options:
+        if not isinstance(option, str) or not option.strip():
+            continue
+        words = r"[\s_-]+".join(re.escape(word) for word in re.split(r"[\s_-]+", option.strip()))
+        match = re.search(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)
+        if match:
+            hits.append(Found(option, match.start(), match.end(), _SHAPED))
+    yield from sorted(hits, key=lambda hit: hit.start)
+
+
+def yes_or_no(text: str, labels: tuple[str, ...]) -> Iterator[Found]:
+    """What stands after a label as yes or no."""
+    for start, end in after_label(text, labels):
+        word = text[start:end].strip().split(" ", 1)[0].casefold().strip(".,")
+        if word in _YES or word in _NO:
+            yield Found(word in _YES, start, end, _LABELLED)
+
+
+def phrases(text: str, labels: tuple[str, ...]) -> Iterator[Found]:
+    """What stands after a label, up to the end of its clause."""
+    for start, end in after_label(text, labels):
+        value = text[start:end]
+        trimmed = value.strip(" \t\"'*`“”„")
+        begin = start + value.index(trimmed) if trimmed else start
+        if trimmed:
+            yield Found(trimmed, begin, begin + len(trimmed), _LABELLED)

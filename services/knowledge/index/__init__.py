@@ -1,0 +1,1 @@
+"""Finding: documents in, passages out, by words and by meaning; `hybrid.py` is the way in."""

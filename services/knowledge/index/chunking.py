@@ -1,0 +1,189 @@
+"""Documents in pieces: passages to find and, inside them, the units that can answer a question."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from tidegate.services.knowledge.index.markdown import Block, blocks, cells, sentences
+
+TARGET_WORDS = 100
+MOST_WORDS = 120
+LEAST_WORDS = 25
+
+Span = tuple[int, int]
+_WORD = re.compile(r"\S+")
+
+
+class Unit(msgspec.Struct, frozen=True, gc=False):
+    """The smallest thing that can be said: a sentence, a table row or a list item, as characters of the document.
+
+    `context` holds the spans without which it would not be understood: a row's header, an item's intro.
+    """
+
+    start: int
+    end: int
+    kind: Literal["sentence", "row", "item"]
+    heading: str = ""
+    context: tuple[Span, ...] = ()
+
+
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    """A passage to be: characters `start` to `end`, under `heading`; `units` lie inside, in order, without overlap."""
+
+    start: int
+    end: int
+    heading: str
+    units: tuple[Unit, ...]
+
+
+def chunks(text: str) -> list[Chunk]:
+    """Cut a Markdown document into passages of about 80 to 120 words, in order, without overlap.
+
+    A passage never crosses a heading, never cuts a sentence, a row or an item (unless one alone is too long), and keeps
+    a table's header with its first row and a list's intro with its first item.
+    """
+    found: list[Chunk] = []
+    for section in _sections(text):
+        found.extend(_pack(text, section))
+    if not found and text.strip():
+        start, end = _trim(text, 0, len(text))
+        found.append(Chunk(start, end, "", (Unit(start, end, "sentence"),)))
+    return found
+
+
+def spoken(text: str, unit: Unit) -> str:
+    """What a unit says with its context, as plain words: a row as `first – header: cell; header: cell`.
+
+    Every word comes from the unit or its context.
+    """
+    own = text[unit.start : unit.end]
+    if unit.kind == "row" and unit.context:
+        header = cells(text[slice(*unit.context[0])])
+        row = cells(own)
+        named = [f"{name}: {cell}" if name else cell for name, cell in zip(header[1:], row[1:], strict=False) if cell]
+        named += [cell for cell in row[len(header) :] if cell]
+        return f"{row[0]} – {'; '.join(named)}" if row and named else " ".join(row)
+    if unit.kind == "row":
+        return " ".join(cells(own))
+    return " ".join(own.split())
+
+
+class _Piece(msgspec.Struct, frozen=True, gc=False):
+    """What is never cut: one unit, or an intro with its first item, or a header with its first row."""
+
+    start: int
+    end: int
+    words: int
+    units: tuple[Unit, ...]
+
+
+def _sections(text: str) -> Iterator[list[Block]]:
+    section: list[Block] = []
+    for block in blocks(text):
+        if section and (block.heading, block.section) != (section[0].heading, section[0].section):
+            yield section
+            section = []
+        section.append(block)
+    if section:
+        yield section
+
+
+def _pack(text: str, section: list[Block]) -> list[Chunk]:
+    packed: list[list[_Piece]] = []
+    words = 0
+    for piece in _pieces(text, section):
+        if not packed or words + piece.words > MOST_WORDS or words >= TARGET_WORDS:
+            packed.append([])
+            words = 0
+        packed[-1].append(piece)
+        words += piece.words
+    if len(packed) > 1 and words < LEAST_WORDS:
+        last = packed.pop()
+        packed[-1].extend(last)
+    heading = section[0].heading
+    return [
+        Chunk(pieces[0].start, pieces[-1].end, heading, tuple(unit for piece in pieces for unit in piece.units))
+        for pieces in packed
+    ]
+
+
+def _pieces(text: str, section: list[Block]) -> Iterator[_Piece]:
+    intro: list[Unit] = []
+    for position, block in enumerate(section):
+        if block.kind == "header":
+            lead = intro
+            intro = []
+            yield from _flush(text, lead[:-1])
+            held = lead[-1:]
+            first = next((other for other in section[position + 1 :]), None)
+            if first is None or first.kind != "row":
+                yield from _flush(text, [*held, Unit(block.start, block.end, "row", block.heading)])
+            else:
+                intro = held
+            continue
+        units = list(_units(text, block, section, position))
+        followed = section[position + 1].kind if position + 1 < len(section) else ""
+        if block.kind == "paragraph" and followed in ("item", "header") and units:
+            yield from _flush(text, [*intro, *units[:-1]])
+            intro = units[-1:]
+            continue
+        start = section[position - 1].start if position and section[position - 1].kind == "header" else block.start
+        if intro:
+            units = [*intro, *units]
+            start = units[0].start
+            intro = []
+        if block.kind == "paragraph" or len(units) > 2:
+            yield from _flush(text, units)
+        else:
+            yield _Piece(start, block.end, len(_WORD.findall(text, start, block.end)), tuple(units))
+    yield from _flush(text, intro)
+
+
+def _flush(text: str, units: list[Unit]) -> Iterator[_Piece]:
+    for unit in units:
+        yield _Piece(unit.start, unit.end, len(_WORD.findall(text, unit.start, unit.end)), (unit,))
+
+
+def _units(text: str, block: Block, section: list[Block], position: int) -> Iterator[Unit]:
+    if block.kind == "row":
+        header = next((other for other in reversed(section[:position]) if other.kind != "row"), None)
+        context = ((header.start, header.end),) if header is not None and header.kind == "header" else ()
+        yield Unit(block.start, block.end, "row", block.heading, context)
+        return
+    if block.kind == "item":
+        intro = next((other for other in reversed(section[:position]) if other.kind != "item"), None)
+        context = (_last_sentence(text, intro),) if intro is not None and intro.kind == "paragraph" else ()
+        start = block.body
+        if len(_WORD.findall(text, start, block.end)) <= MOST_WORDS:
+            yield Unit(start, block.end, "item", block.heading, context)
+            return
+        for begin, end in _short(text, start, block.end):
+            yield Unit(begin, end, "item", block.heading, context)
+        return
+    for begin, end in _short(text, block.start, block.end):
+        yield Unit(begin, end, "sentence", block.heading)
+
+
+def _last_sentence(text: str, block: Block) -> Span:
+    return list(_short(text, block.start, block.end))[-1]
+
+
+def _short(text: str, start: int, end: int) -> Iterator[Span]:
+    """Sentences; one of more than `MOST_WORDS` words is cut between words."""
+    for begin, stop in sentences(text, start, end):
+        words = [(match.start(), match.end()) for match in _WORD.finditer(text, begin, stop)]
+        for first in range(0, len(words), MOST_WORDS):
+            part = words[first : first + MOST_WORDS]
+            yield part[0][0], part[-1][1]
+
+
+def _trim(text: str, start: int, end: int) -> Span:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end

@@ -1,0 +1,244 @@
+"""One tenant's index: documents in, passages out, fused from words and meaning."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from tidegate.schemas.pack import Document
+from tidegate.schemas.question import Passage
+from tidegate.services.knowledge.index.chunking import Unit
+from tidegate.services.knowledge.index.fusion import fused
+from tidegate.services.knowledge.index.index_writer import Embeds, Writer
+from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
+from tidegate.services.knowledge.index.query import sought
+from tidegate.services.knowledge.index.storage import IndexDamaged, IndexLocked, Manifest, Origin, Storage
+from tidegate.services.knowledge.index.thesaurus import Thesaurus
+from tidegate.services.knowledge.index.vectors import Matrix, VectorLeg
+from tidegate.services.knowledge.index.view import View, view_of
+
+LEAST_DEPTH = 8
+"""A leg brings its k best, and never fewer than this: what is far down in both legs must not beat the best of one."""
+CROSS_BELOW = 0.35
+"""Best cosine in the question's own language below which the other languages are searched too."""
+
+_log = structlog.get_logger()
+
+
+class IndexStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What `tidegate index` shows; `version` is equal where the same documents were indexed by the same models."""
+
+    version: str
+    documents: int
+    passages: int
+    tombstones: int
+    bytes: int
+    vectors: Literal["exact", "graph"]
+    embedder: str
+
+
+class Units(msgspec.Struct, frozen=True, kw_only=True):
+    """A document's smallest pieces with their vectors, row by row; `passages` are the vectors of what they stand in."""
+
+    document: Document
+    units: tuple[Unit, ...]
+    vectors: Matrix
+    passages: Matrix
+
+
+class HybridIndex:
+    """Documents of one tenant in one directory. Any process may read; one at a time writes.
+
+    A deleted document is never returned again, by any process, from the moment `delete` returns; nor after a crash at
+    any point, a merge or a re-opening. `search` and `units` are safe from several threads.
+    """
+
+    def __init__(self, storage: Storage, embedder: Embeds, exact_below: int) -> None:
+        self._storage = storage
+        self._embedder = embedder
+        self._keyword = KeywordLeg(storage.keyword(ANALYZERS))
+        self._vectors = VectorLeg(exact_below=exact_below)
+        self._refreshing = threading.Lock()
+        self._units: dict[tuple[str, str], Units] = {}
+        self._writer = Writer(storage, self._keyword, embedder)
+        self._thesaurus = Thesaurus.load(storage.path)
+        self._view = View.empty()
+
+    @classmethod
+    def open(cls, path: Path, embedder: Embeds, *, exact_below: int = 15_000) -> HybridIndex:
+        """Open the index in `path`, an empty one where there is none.
+
+        An index made by another embedding model or other analyzers is built again from the documents it holds.
+        Raises `IndexDamaged`, and `IndexLocked` when it must be built again but another process writes.
+        """
+        index = cls(Storage(path), embedder, exact_below)
+        manifest = index._storage.manifest()
+        if manifest.documents and manifest.making != index._writer.making:
+            _log.warning(
+                "index.rebuilding",
+                path=str(path),
+                reason="made by another embedding model or other analyzers",
+                made_by=manifest.making,
+                now=index._writer.making,
+                documents=len(manifest.documents),
+            )
+            index._writer.rebuild()
+        index._refresh()
+        if index._keyword.numbers() != index._view.manifest.numbers():
+            try:
+                index._writer.repair()
+            except IndexLocked:
+                _log.info("index.repair_postponed", path=str(path), reason="another process is writing")
+        return index
+
+    @property
+    def version(self) -> str:
+        """Equal where the same documents were indexed by the same models."""
+        return self._view.digest
+
+    def upsert(self, documents: Sequence[Document], *, origin: Origin = "added") -> int:
+        """Add documents and replace those of another version; returns how many changed.
+
+        The same id and version again changes nothing. A deleted document that is named here lives again.
+        Raises `IndexLocked`.
+        """
+        changed = self._writer.upsert(documents, origin)
+        self._settle()
+        return changed
+
+    def delete(self, ids: Iterable[str], *, origin: Origin = "added") -> int:
+        """Delete documents and lay a tombstone for each; returns how many there were. Raises `IndexLocked`."""
+        gone = self._writer.delete(ids, origin)
+        self._settle()
+        return gone
+
+    def manifest(self) -> Manifest:
+        """The truth on disk as it stands now."""
+        return self._storage.manifest()
+
+    def document_ids(self) -> frozenset[str]:
+        """The ids of the live documents."""
+        return frozenset(self._storage.manifest().documents)
+
+    def focus(self, question: str, language: str) -> str:
+        """What of a question is worth looking for, as the documents would put it; `search` and a reader take this."""
+        return self._thesaurus.worded(sought(question), language, lambda term: self._keyword.holds(term, language))
+
+    def search(self, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
+        """The k best passages for a question, best first, by reciprocal rank fusion of BM25 and cosine.
+
+        Passages of the question's language come first; those of other languages only where none of its own is near.
+        """
+        self._refresh()
+        if k <= 0:
+            return []
+        view = self._view
+        found = self._ranked(view, text, vector, k, language)[:k]
+        nearest = max((passage.similarity for passage in found), default=0.0)
+        if len(found) == k and nearest >= CROSS_BELOW:
+            return found
+        others = [other for other in view.languages if other != language]
+        rest = [passage for other in others for passage in self._ranked(view, text, vector, k, other)]
+        rest.sort(key=lambda passage: -passage.similarity)
+        if nearest >= CROSS_BELOW:
+            return [*found, *rest][:k]
+        nearer = [passage for passage in rest if passage.similarity > nearest][: max(1, k // 2)]
+        return [*nearer, *found, *rest[len(nearer) :]][:k]
+
+    def units(self, document_id: str, version: str) -> Units | None:
+        """A live document's units with their vectors; None when it is gone or has another version by now."""
+        entry = self._view.manifest.documents.get(document_id)
+        if entry is None or entry.version != version:
+            return None
+        found = self._units.get((document_id, version))
+        if found is None:
+            stored = self._storage.get(document_id, version, self._writer.making)
+            matrix = self._storage.vectors(document_id, version, self._writer.making)
+            pieces = [(row, unit) for row, chunk in enumerate(stored.chunks) for unit in chunk.units]
+            found = Units(
+                document=stored.document,
+                units=tuple(unit for _, unit in pieces),
+                vectors=matrix[len(stored.chunks) :],
+                passages=matrix[[row for row, _ in pieces]],
+            )
+            if len(self._units) > 2048:
+                self._units.clear()
+            self._units[document_id, version] = found
+        return found
+
+    def holds(self, term: str, language: str) -> bool:
+        """Whether any passage in `language` states the term."""
+        return self._keyword.holds(term, language)
+
+    def rarity(self, term: str, language: str) -> float:
+        """The inverse document frequency of a term among the passages in `language`."""
+        return self._keyword.rarity(term, language)
+
+    def status(self) -> IndexStatus:
+        self._refresh()
+        manifest = self._view.manifest
+        return IndexStatus(
+            version=self.version,
+            documents=len(manifest.documents),
+            passages=len(self._view.passages),
+            tombstones=len(manifest.tombstones),
+            bytes=self._storage.size_bytes(),
+            vectors=self._vectors.mode,
+            embedder=manifest.embedder,
+        )
+
+    def _ranked(self, view: View, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
+        depth = max(k, LEAST_DEPTH)
+        words = {
+            number: score
+            for number, score in self._keyword.search(text, language, depth)
+            if number in view.passages and view.passages[number].language == language
+        }
+        keep = view.masks.get(language)
+        near = dict(self._vectors.search(vector, depth, keep)) if keep is not None else {}
+        return [
+            msgspec.structs.replace(
+                view.passages[number],
+                score=score,
+                bm25=words.get(number, 0.0),
+                similarity=max(0.0, near.get(number, 0.0)),
+            )
+            for number, score in fused(list(words), list(near))
+            if number in view.passages
+        ]
+
+    def _refresh(self) -> None:
+        """See what any process wrote since."""
+        if self._storage.stamp() == self._view.stamp:
+            return
+        with self._refreshing:
+            stamp = self._storage.stamp()
+            if stamp == self._view.stamp:
+                return
+            try:
+                manifest = self._storage.manifest()
+                if manifest.documents and manifest.making != self._writer.making:
+                    raise IndexDamaged(self._storage.path, "was built again by another embedding model meanwhile")
+                view = view_of(self._storage, manifest, stamp, self._view)
+            except IndexDamaged:
+                if self._storage.stamp() == stamp:
+                    raise
+                return  # another process replaced what was being read; the next call reads what it wrote
+            self._keyword.reload()
+            self._vectors.replace(view.numbers, view.matrix, self._storage.graph, manifest.graph_sha256)
+            self._view = view
+            self._units = {}
+
+    def _settle(self) -> None:
+        """See one's own writes, and save the graph when it has changed by a twentieth."""
+        self._refresh()
+        rows = len(self._view.numbers)
+        if self._vectors.mode == "graph" and abs(rows - self._view.manifest.graph_rows) * 20 > rows:
+            self._writer.keep_graph(self._vectors.save_graph(self._storage.graph), rows)

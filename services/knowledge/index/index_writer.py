@@ -1,0 +1,173 @@
+"""Changes an index, so that a crash between any two writes leaves it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.schemas.pack import Document
+from tidegate.services.knowledge.index.chunking import chunks, spoken
+from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
+from tidegate.services.knowledge.index.storage import Entry, Manifest, Origin, Storage, Stored, Tombstone
+from tidegate.services.knowledge.index.vectors import Matrix
+
+Row = tuple[int, str, str, str]
+Vector = NDArray[np.float32]
+
+
+class Embeds(Protocol):
+    """Turns text into a unit vector (384,); `version` changes whenever the vectors would."""
+
+    @property
+    def version(self) -> str: ...
+
+    def embed(self, text: str, max_tokens: int = 128) -> Vector: ...
+
+
+class Writer:
+    """The one writer of an index; every method takes the directory's lock and raises `IndexLocked` when it is taken.
+
+    Added: files, then the keyword leg, then the manifest. Removed: the manifest, then the keyword leg, then files.
+    """
+
+    def __init__(self, storage: Storage, keyword: KeywordLeg, embedder: Embeds) -> None:
+        self._storage = storage
+        self._keyword = keyword
+        self._embedder = embedder
+
+    @property
+    def making(self) -> str:
+        return f"{ANALYZERS}-{self._embedder.version}"
+
+    def upsert(self, documents: Sequence[Document], origin: Origin) -> int:
+        with self._storage.locked():
+            manifest = self._storage.manifest()
+            self._reconcile(manifest)
+            latest = {document.id: document for document in documents}
+            known = manifest.documents
+            changed = [d for d in latest.values() if d.id not in known or known[d.id].version != d.version]
+            if changed:
+                self._add(manifest, changed, {document.id: origin for document in changed})
+            return len(changed)
+
+    def delete(self, names: Iterable[str], origin: Origin) -> int:
+        with self._storage.locked():
+            manifest = self._storage.manifest()
+            gone = {name: manifest.documents[name] for name in dict.fromkeys(names) if name in manifest.documents}
+            if not gone:
+                return 0
+            left = {name: entry for name, entry in manifest.documents.items() if name not in gone}
+            laid = {name: Tombstone(version=entry.version, by=origin) for name, entry in gone.items()}
+            self._commit(manifest, left, {**manifest.tombstones, **laid}, manifest.next_number)
+            return len(gone)
+
+    def repair(self) -> None:
+        """Make the keyword leg hold what the manifest says."""
+        with self._storage.locked():
+            self._reconcile(self._storage.manifest())
+
+    def rebuild(self) -> None:
+        """Make every document's pieces and vectors again, from the text that the index holds."""
+        with self._storage.locked():
+            manifest = self._storage.manifest()
+            held = [
+                self._storage.get(name, entry.version, manifest.making).document
+                for name, entry in manifest.documents.items()
+            ]
+            self._add(manifest, held, {name: entry.origin for name, entry in manifest.documents.items()})
+
+    def keep_graph(self, digest: str, rows: int) -> None:
+        """Record the graph that was just saved."""
+        with self._storage.locked():
+            manifest = self._storage.manifest()
+            self._storage.put_manifest(msgspec.structs.replace(manifest, graph_sha256=digest, graph_rows=rows))
+
+    def _add(self, manifest: Manifest, documents: Sequence[Document], origins: dict[str, Origin]) -> None:
+        entries = dict(manifest.documents)
+        number = manifest.next_number
+        added: list[Row] = []
+        with ThreadPoolExecutor(min(4, cpu_count() or 1)) as pool:
+            for document, (stored, vectors) in zip(documents, pool.map(self._made, documents), strict=True):
+                self._storage.put(stored, vectors, self.making)
+                entries[document.id] = Entry(
+                    version=document.version,
+                    title=document.title,
+                    language=document.language,
+                    origin=origins[document.id],
+                    first=number,
+                    passages=len(stored.chunks),
+                )
+                added.extend(_rows(stored, number))
+                number += len(stored.chunks)
+        self._keyword.write(added, ())
+        tombstones = {name: laid for name, laid in manifest.tombstones.items() if name not in origins}
+        self._commit(manifest, entries, tombstones, number)
+
+    def _commit(
+        self, manifest: Manifest, documents: dict[str, Entry], tombstones: dict[str, Tombstone], next_number: int
+    ) -> None:
+        manifest = msgspec.structs.replace(
+            manifest,
+            generation=manifest.generation + 1,
+            embedder=self._embedder.version,
+            analyzers=ANALYZERS,
+            next_number=next_number,
+            documents=documents,
+            tombstones=tombstones,
+        )
+        self._storage.put_manifest(manifest)
+        self._reconcile(manifest)
+        self._storage.forget(manifest)
+
+    def _made(self, document: Document) -> tuple[Stored, Matrix]:
+        pieces = tuple(chunks(document.text))
+        rows: list[Vector] = []
+        units: list[Vector] = []
+        for chunk in pieces:
+            text = document.text[chunk.start : chunk.end]
+            rows.append(self._embedder.embed(in_words(document.title, chunk.heading, text)))
+            for unit in chunk.units:
+                words = spoken(document.text, unit)
+                units.append(unit_vector(self._embedder, document.title, unit.heading, words, rows[-1]))
+        matrix = np.array([*rows, *units], np.float32).reshape(len(rows) + len(units), -1)
+        return Stored(document=document, chunks=pieces), matrix
+
+    def _reconcile(self, manifest: Manifest) -> None:
+        """A crash may have left the keyword leg more than the manifest names or, on a bad disk, less."""
+        live = manifest.numbers()
+        held = self._keyword.numbers()
+        if live == held:
+            return
+        missing: list[Row] = []
+        for name, entry in manifest.documents.items():
+            if not held.issuperset(entry.numbers):
+                stored = self._storage.get(name, entry.version, manifest.making)
+                missing += [row for row in _rows(stored, entry.first) if row[0] not in held]
+        self._keyword.write(missing, sorted(held - live))
+
+
+def unit_vector(embedder: Embeds, title: str, heading: str, words: str, passage: Vector) -> Vector:
+    """A unit's vector: what it says under its heading, a little of what it says alone, a little of its passage."""
+    mixed = 0.5 * embedder.embed(in_words(title, heading, words)) + 0.25 * embedder.embed(words) + 0.25 * passage
+    unit: Vector = mixed / np.linalg.norm(mixed)
+    return unit
+
+
+def in_words(title: str, heading: str, text: str) -> str:
+    """What is embedded: the words with where they stand."""
+    where = heading if title in heading else f"{title} › {heading}" if heading else title
+    return f"{where}: {text}"
+
+
+def _rows(stored: Stored, first: int) -> list[Row]:
+    document = stored.document
+    return [
+        (number, document.language, f"{document.title} {chunk.heading}", document.text[chunk.start : chunk.end])
+        for number, chunk in enumerate(stored.chunks, start=first)
+    ]

@@ -1,0 +1,47 @@
+"""Brings an index to what a pack says, and leaves alone what people added or deleted by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tidegate.schemas.pack import Document, Pack, Scope
+from tidegate.services.knowledge.index import thesaurus
+from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.index.index_writer import Embeds
+from tidegate.services.knowledge.index.storage import Tombstone
+
+BATCH = 16
+
+
+def prepare(
+    pack: Pack, scope: Scope, embedder: Embeds, path: Path, progress: Callable[[int, int], None] | None = None
+) -> HybridIndex:
+    """Bring the index in `path` to the pack's documents and return it open.
+
+    A site holds the documents of scope `site`; the hub, which hands them out, holds all of them. Documents that came
+    from the pack and are no longer in it are deleted; added ones are kept. What was deleted by hand stays deleted until
+    the pack brings a new version. `progress(done, total)` is called for each document. Stops and goes on at any point.
+    """
+    thesaurus.keep(path, pack.thesaurus)
+    index = HybridIndex.open(path, embedder)
+    manifest = index.manifest()
+    wanted = [
+        document
+        for document in pack.documents
+        if scope in ("hub", document.scope) and not _buried(document, manifest.tombstones)
+    ]
+    names = {document.id for document in wanted}
+    stale = [name for name, entry in manifest.documents.items() if entry.origin == "pack" and name not in names]
+    index.delete(stale, origin="pack")
+    for start in range(0, len(wanted), BATCH):
+        index.upsert(wanted[start : start + BATCH], origin="pack")
+        for done in range(start, min(start + BATCH, len(wanted))):
+            if progress is not None:
+                progress(done + 1, len(wanted))
+    return index
+
+
+def _buried(document: Document, tombstones: dict[str, Tombstone]) -> bool:
+    laid = tombstones.get(document.id)
+    return laid is not None and laid.by == "added" and laid.version == document.version

@@ -1,0 +1,22 @@
+"""What of a question is worth looking for."""
+
+from __future__ import annotations
+
+import re
+
+from tidegate.services.knowledge.index.markdown import sentences
+
+_TOKEN = re.compile(r"<[A-Z][A-Z_]*_[0-9a-f]{6,}>")
+_MOST_WORDS = 60
+
+
+def sought(text: str) -> str:
+    """A question without its vault tokens; of a long text, its sentences with a question mark, where there are any.
+
+    What stands beside a question often names what it is about, and sixty words are about what an embedding can hold.
+    """
+    bare = " ".join(_TOKEN.sub(" ", text).split())
+    if len(bare.split()) <= _MOST_WORDS:
+        return bare
+    asked = [bare[start:end] for start, end in sentences(bare, 0, len(bare)) if "?" in bare[start:end]]
+    return " ".join(asked) or bare

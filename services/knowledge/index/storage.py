@@ -1,0 +1,213 @@
+"""What an index keeps on disk, and in which order it is written, so that a crash between two writes loses nothing.
+
+The manifest is the truth and is replaced in one step. A document is there when the manifest says so; its files and its
+entries in the keyword leg are written before that, and removed after the manifest has forgotten it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from tidegate.schemas.pack import Document
+from tidegate.services.knowledge.index.chunking import Chunk
+from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix
+
+FORMAT = 1
+Origin = Literal["pack", "added"]
+
+
+class IndexDamaged(RuntimeError):
+    """A file of the index is missing or is not what was written; the hint says how to build it again."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}; remove the directory and index the documents again")
+
+
+class IndexLocked(RuntimeError):
+    """Another process is writing to the index."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A live document; its passages are numbered from `first`, its units follow them in the vectors' file."""
+
+    version: str
+    title: str
+    language: str
+    origin: Origin
+    first: int
+    passages: int
+
+    @property
+    def numbers(self) -> range:
+        return range(self.first, self.first + self.passages)
+
+
+class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
+    """A deleted document. One laid by hand keeps a pack from bringing the same version back."""
+
+    version: str
+    by: Origin
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The truth about an index. `generation` grows with every change; numbers from `next_number` on are unused."""
+
+    format: int = FORMAT
+    generation: int = 0
+    embedder: str = ""
+    analyzers: str = ""
+    next_number: int = 0
+    documents: dict[str, Entry] = {}
+    tombstones: dict[str, Tombstone] = {}
+    graph_sha256: str = ""
+    graph_rows: int = 0
+
+    @property
+    def making(self) -> str:
+        """What made the pieces and the vectors; files of two makings lie beside each other until one is forgotten."""
+        return f"{self.analyzers}-{self.embedder}"
+
+    def numbers(self) -> set[int]:
+        """The numbers of all live passages."""
+        return {number for entry in self.documents.values() for number in entry.numbers}
+
+    def digest(self) -> str:
+        """12 hex digits that are equal where the same documents were indexed by the same models."""
+        held = sorted(self.documents.items())
+        lines = [self.embedder, self.analyzers, *(f"{name} {entry.version}" for name, entry in held)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A document with its pieces."""
+
+    document: Document
+    chunks: tuple[Chunk, ...]
+
+
+class Storage:
+    """The files of one index directory. Nobody else spells their names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.graph = path / "graph.bin"
+        self._manifest = path / "manifest.json"
+        self._documents = path / "documents"
+
+    def stamp(self) -> tuple[int, int]:
+        """Changes whenever the manifest was replaced; (0, 0) when there is none. Costs one `stat`."""
+        try:
+            found = self._manifest.stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return (found.st_mtime_ns, found.st_ino)
+
+    def manifest(self) -> Manifest:
+        """The manifest; an empty one when there is none. Raises `IndexDamaged`."""
+        try:
+            manifest = msgspec.json.decode(self._manifest.read_bytes(), type=Manifest)
+        except FileNotFoundError:
+            return Manifest()
+        except msgspec.DecodeError as error:
+            raise IndexDamaged(self._manifest, f"is no manifest ({error})") from error
+        if manifest.format != FORMAT:
+            raise IndexDamaged(self._manifest, f"has format {manifest.format}, this program reads {FORMAT}")
+        return manifest
+
+    def put_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest in one step, on disk when this returns."""
+        _replace(self._manifest, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+
+    def put(self, stored: Stored, vectors: Matrix, making: str) -> None:
+        """Keep a document and its vectors (passages first, then units), as half floats."""
+        self._documents.mkdir(parents=True, exist_ok=True)
+        name, version = stored.document.id, stored.document.version
+        held = io.BytesIO()
+        np.save(held, vectors.astype(np.float16))
+        _replace(self._file(name, version, making, "npy"), held.getvalue())
+        _replace(self._file(name, version, making, "msgpack"), msgspec.msgpack.encode(stored))
+
+    def get(self, name: str, version: str, making: str) -> Stored:
+        """A document as it was kept. Raises `IndexDamaged`."""
+        path = self._file(name, version, making, "msgpack")
+        try:
+            return msgspec.msgpack.decode(path.read_bytes(), type=Stored)
+        except (OSError, msgspec.DecodeError) as error:
+            raise IndexDamaged(path, f"cannot be read ({error})") from error
+
+    def vectors(self, name: str, version: str, making: str) -> Matrix:
+        """The document's vectors, passages first, as float32. Raises `IndexDamaged`."""
+        path = self._file(name, version, making, "npy")
+        try:
+            found = np.load(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise IndexDamaged(path, f"cannot be read ({error})") from error
+        if found.ndim != 2 or found.shape[1] != DIMENSIONS:
+            raise IndexDamaged(path, f"has the shape {found.shape}")
+        matrix: Matrix = found.astype(np.float32)
+        return matrix
+
+    def forget(self, manifest: Manifest) -> None:
+        """Remove the files of documents, and of makings, that the manifest does not name."""
+        kept = {
+            self._file(name, entry.version, manifest.making, suffix).name
+            for name, entry in manifest.documents.items()
+            for suffix in ("npy", "msgpack")
+        }
+        for file in self._documents.glob("*"):
+            if file.name not in kept:
+                file.unlink(missing_ok=True)
+        for folder in self.path.glob("keyword-*"):
+            if folder != self.keyword(manifest.analyzers):
+                shutil.rmtree(folder)
+
+    def keyword(self, analyzers: str) -> Path:
+        """The keyword leg's directory; other analyzers have another."""
+        return self.path / f"keyword-{analyzers}"
+
+    def size_bytes(self) -> int:
+        """What the directory takes on disk."""
+        total = 0
+        for file in self.path.rglob("*"):
+            with suppress(FileNotFoundError):
+                total += file.stat().st_size if file.is_file() else 0
+        return total
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only writer, of all processes of this machine. Raises `IndexLocked` when there is one already."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise IndexLocked(f"{self.path}: another process is writing; try again when it has ended") from error
+            yield
+
+    def _file(self, name: str, version: str, making: str, suffix: str) -> Path:
+        return self._documents / f"{name}@{version}.{making}.{suffix}"
+
+
+def _replace(path: Path, data: bytes) -> None:
+    beside = path.with_name(path.name + ".new")
+    with open(beside, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,239 @@
+"""Tells what a text asks for: a multinomial logistic head over sentence embeddings, trained on a pack's utterances."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.schemas import Workload
+from tidegate.schemas.pack import Intent, Pack
+
+Matrix = NDArray[np.float64]
+
+MAX_TOKENS = 32
+FOLDS = 5
+PENALTIES = (3e-4, 1e-3)
+STEPS = 200
+MOST_SENTENCES = 400
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+RECIPE = 1
+"""Raised when training changes, so that saved heads are trained again."""
+
+
+class Encoder(Protocol):
+    """What turns a text into a unit vector."""
+
+    version: str
+
+    def embed(self, text: str, max_tokens: int = ...) -> NDArray[np.float32]: ...
+
+
+class HeadMissing(FileNotFoundError):
+    """There is no intent head that fits the embedding model; `hint` says how to get one."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.hint = "run `tidegate up`, which prepares it"
+        super().__init__(f"no intent head in {path}: {reason} ({self.hint})")
+
+
+class Prediction(NamedTuple):
+    """The likeliest intent, its calibrated probability, and those of all intents (they sum to 1).
+
+    `plain` is the probability that the text is the kind of thing that the site's own documents say.
+    """
+
+    intent: str
+    probability: float
+    probabilities: Mapping[str, float]
+    plain: float
+
+
+class Samples(NamedTuple):
+    """What a head is trained on: vectors (texts, dimensions + 1), and the row, fold and weight of each text."""
+
+    vectors: Matrix
+    labels: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    weights: Matrix
+
+
+class IntentHead:
+    """Weights (rows, dimensions + 1) and a temperature. `version` tells the utterances and the embedding apart.
+
+    There is a row for each intent, and after them one for the site's own documents, if it was trained on any.
+    """
+
+    def __init__(self, intents: Sequence[Mapping[str, str]], weights: Matrix, temperature: float, version: str) -> None:
+        """`intents`: id, verdict and workload of each row of `weights` but the documents'."""
+        self.ids = tuple(intent["id"] for intent in intents)
+        self.verdicts = {intent["id"]: intent["verdict"] for intent in intents}
+        self.workloads: dict[str, Workload] = {intent["id"]: intent["workload"] for intent in intents}  # type: ignore[misc]
+        self.weights = weights
+        self.temperature = temperature
+        self.version = version
+
+    def predict(self, vector: NDArray[np.float32]) -> Prediction:
+        """What the text of this unit vector asks for. Probabilities are calibrated on held-out utterances."""
+        shares = softmax((_with_one(vector[None, :]) @ self.weights.T) / self.temperature)[0]
+        asked = shares[: len(self.ids)]
+        plain = float(shares[len(self.ids) :].sum())
+        asked = asked / asked.sum()
+        best = int(asked.argmax())
+        return Prediction(self.ids[best], float(asked[best]), dict(zip(self.ids, asked.tolist(), strict=True)), plain)
+
+    def unsafe(self, prediction: Prediction) -> float:
+        """The probability that the text asks for something unsafe, whichever of these intents it is.
+
+        Words of the site's own documents speak against it: "vault", "report", "cash" are no crime in a bank.
+        """
+        shares = prediction.probabilities.items()
+        return (1 - prediction.plain) * sum(share for key, share in shares if self.verdicts[key] == "unsafe")
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        intents = [{"id": key, "verdict": self.verdicts[key], "workload": self.workloads[key]} for key in self.ids]
+        about = json.dumps({"intents": intents, "temperature": self.temperature, "version": self.version})
+        with fresh.open("wb") as file:
+            np.savez(file, weights=self.weights, about=np.array(about))
+        os.replace(fresh, path)
+
+    @classmethod
+    def load(cls, path: Path) -> IntentHead:
+        """The saved head. Raises `HeadMissing` when there is none, or none that can be read."""
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                about: dict[str, Any] = json.loads(str(saved["about"]))
+                weights: Matrix = saved["weights"]
+            head = cls(about["intents"], weights, float(about["temperature"]), str(about["version"]))
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise HeadMissing(path, str(error)) from error
+        if weights.ndim != 2 or len(weights) - len(head.ids) not in (0, 1) or not np.isfinite(weights).all():
+            raise HeadMissing(path, "it is damaged")
+        return head
+
+
+def version_of(intents: Sequence[Intent], encoder: Encoder, documents: Sequence[str] = ()) -> str:
+    """What a head trained on these texts over this embedding is called: digest, then the embedding's version."""
+    about = [[intent.id, intent.verdict, intent.workload, *intent.utterances] for intent in intents]
+    digest = hashlib.sha256(json.dumps([RECIPE, about, list(documents)]).encode()).hexdigest()
+    return f"{digest[:12]}+{encoder.version}"
+
+
+def train(intents: Sequence[Intent], encoder: Encoder, documents: Sequence[str] = ()) -> IntentHead:
+    """Fit weights (L2, full batch, so the same every time), then the temperature on out-of-fold predictions.
+
+    `documents` are sentences that are certainly harmless; all together they weigh as much as one intent. Guo et al.,
+    "On Calibration of Modern Neural Networks", 2017. Raises `ValueError` for fewer than two intents.
+    """
+    if len(intents) < 2:
+        raise ValueError("a pack needs at least two intents to tell apart")
+    samples = gathered(intents, encoder, documents)
+    fitted = [(held_out(samples, penalty), penalty) for penalty in PENALTIES]
+    asked = samples.labels < len(intents)
+    _, temperature, penalty = min(
+        (*_temperature(logits[asked], samples.labels[asked]), penalty) for logits, penalty in fitted
+    )
+    rows = [{"id": intent.id, "verdict": intent.verdict, "workload": intent.workload} for intent in intents]
+    return IntentHead(rows, fit(samples, penalty), temperature, version_of(intents, encoder, documents))
+
+
+def prepare(pack: Pack, encoder: Encoder, path: Path) -> IntentHead:
+    """The head for the pack's intents, in `path`; trained unless the one that is there was trained on the same."""
+    documents = sentences_of(pack)
+    try:
+        head = IntentHead.load(path)
+    except HeadMissing:
+        pass
+    else:
+        if head.version == version_of(pack.intents, encoder, documents):
+            return head
+    head = train(pack.intents, encoder, documents)
+    head.save(path)
+    return head
+
+
+def sentences_of(pack: Pack) -> tuple[str, ...]:
+    """Up to `MOST_SENTENCES` sentences, table rows and headings of the pack's documents, evenly spread, each once."""
+    lines = (line.strip("#-*>| \t") for document in pack.documents for line in SENTENCE_END.split(document.text))
+    found = list(dict.fromkeys(line for line in lines if len(line.split()) > 2))
+    return tuple(found[:: max(1, -(-len(found) // MOST_SENTENCES))])
+
+
+def gathered(intents: Sequence[Intent], encoder: Encoder, documents: Sequence[str] = ()) -> Samples:
+    """Embed all utterances and documents. An intent's utterances are dealt out to the folds in turn."""
+    texts = [[*intent.utterances] for intent in intents] + ([[*documents]] if documents else [])
+    labels = np.array([number for number, group in enumerate(texts) for _ in group])
+    folds = np.array([place % FOLDS for group in texts for place, _ in enumerate(group)])
+    vectors = np.stack([encoder.embed(text, MAX_TOKENS) for group in texts for text in group])
+    weights = np.ones(len(labels))
+    if documents:
+        count = len(labels) - len(documents)
+        weights[count:] = count / len(intents) / len(documents)
+    return Samples(_with_one(vectors), labels, folds, weights)
+
+
+def fit(samples: Samples, penalty: float, but_fold: int | None = None) -> Matrix:
+    """Weights that minimise mean cross entropy + penalty · |W|², by accelerated gradient (Nesterov, 1983).
+
+    The curvature is at most λmax(XᵀSX)/2 + 2·penalty, and λmax at most the trace, which is 2: unit vectors and a one.
+    """
+    kept = samples.folds != but_fold
+    vectors, share = samples.vectors[kept], samples.weights[kept, None] / samples.weights[kept].sum()
+    wanted = np.eye(samples.labels.max() + 1)[samples.labels[kept]]
+    curvature = 1 + 2 * penalty
+    weights = ahead = np.zeros((wanted.shape[1], vectors.shape[1]))
+    pace = 1.0
+    for _ in range(STEPS):
+        slope = (share * (softmax(vectors @ ahead.T) - wanted)).T @ vectors + 2 * penalty * ahead
+        moved = ahead - slope / curvature
+        faster = (1 + np.sqrt(1 + 4 * pace * pace)) / 2
+        ahead = moved + (pace - 1) / faster * (moved - weights)
+        weights, pace = moved, faster
+    return weights
+
+
+def held_out(samples: Samples, penalty: float) -> Matrix:
+    """The logits of each text by weights that never saw its fold."""
+    logits = np.zeros((len(samples.labels), samples.labels.max() + 1))
+    for fold in set(samples.folds.tolist()):
+        out = samples.folds == fold
+        logits[out] = samples.vectors[out] @ fit(samples, penalty, but_fold=fold).T
+    return logits
+
+
+def softmax(logits: Matrix) -> Matrix:
+    """Rows that sum to 1."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Matrix = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _temperature(logits: Matrix, labels: NDArray[np.int64]) -> tuple[float, float]:
+    """The smallest mean cross entropy and the temperature that has it, on a grid 2 % apart.
+
+    One more utterance is counted than there are, which could be of any intent: without it, intents that the folds
+    never mistake would be believed without bound.
+    """
+    count, classes = logits.shape
+    doubt = 1 / (count + 1)
+    wanted = (1 - doubt) * np.eye(classes)[labels] + doubt / classes
+    candidates = 0.05 * 1.02 ** np.arange(300)
+    losses = [float(-(wanted * np.log(softmax(logits / t) + 1e-300)).sum(axis=1).mean()) for t in candidates]
+    best = int(np.argmin(losses))
+    return losses[best], float(candidates[best])
+
+
+def _with_one(vectors: NDArray[Any]) -> Matrix:
+    return np.hstack([vectors.astype(np.float64), np.ones((len(vectors), 1))])

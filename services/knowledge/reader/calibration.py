@@ -1,0 +1,166 @@
+"""How sure is sure: a logistic model from evidence to the chance that an answer is right."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.services.knowledge.reader.evidence import FEATURES, Evidence
+
+Rows = NDArray[np.float64]
+PENALTY = 1.0
+FOLDS = 5
+_STEPS = 50
+
+
+class NotCalibrated(RuntimeError):
+    """There is no calibration where one is needed; the message says how to get it."""
+
+
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """Quality on questions that the model did not see (k-fold).
+
+    `brier` is the mean squared error of the confidence; `error` the expected calibration error over ten bins
+    (Naeini, Cooper & Hauskrecht, AAAI 2015).
+    """
+
+    questions: int = 0
+    right: int = 0
+    brier: float = 0.0
+    error: float = 0.0
+    auc: float = 0.0
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights over standardised evidence. `made_from` names the pack, the index and the embedder it was fitted on.
+
+    `beyond` are the intents of the pack that no corpus answers.
+    """
+
+    features: tuple[str, ...]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+    made_from: str
+    beyond: tuple[str, ...] = ()
+    fit: Fit = Fit()
+
+    @property
+    def version(self) -> str:
+        """The first 12 hex digits of a sha256 over everything in it."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
+
+    def confidence(self, evidence: Evidence) -> float:
+        """The chance, 0 … 1, that an answer with this evidence is right."""
+        row = (np.array(evidence.row()) - self.mean) / self.spread
+        return float(1.0 / (1.0 + np.exp(-(row @ np.array(self.weights) + self.bias))))
+
+    def save(self, path: Path) -> None:
+        """Replace the file in one step."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(path.name + ".new")
+        beside.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
+        beside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Raises `NotCalibrated` when there is none, or one for other evidence than this program's."""
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=cls)
+        except FileNotFoundError as error:
+            raise NotCalibrated(
+                f"{path} is missing; `tidegate up` and `tidegate demo` make it from the pack"
+            ) from error
+        except msgspec.DecodeError as error:
+            raise NotCalibrated(f"{path} cannot be read ({error}); remove it and prepare the site again") from error
+        if found.features != FEATURES:
+            raise NotCalibrated(f"{path} was made by another version of this program; remove it and prepare again")
+        return found
+
+
+def fitted(
+    rows: Sequence[Evidence], right: Sequence[bool], made_from: str, strangers: Sequence[Evidence] = ()
+) -> Calibration:
+    """Fit on labelled evidence, and judge the fit on what each fold had left out.
+
+    `strangers` is the evidence for answers to what no corpus answers; all of it together weighs as much as the labelled
+    questions that were answered wrongly. Raises `ValueError` without both right and wrong answers.
+    """
+    if len(set(right)) < 2:
+        raise ValueError("a calibration needs questions with an answer and questions without")
+    data = np.array([row.row() for row in rows], float)
+    truth = np.array(right, float)
+    beside = np.array([row.row() for row in strangers], float).reshape(-1, data.shape[1])
+    unseen = np.zeros(len(truth))
+    order = np.random.default_rng(7).permutation(len(truth))
+    for fold in range(FOLDS):
+        out = order[fold::FOLDS]
+        kept = np.setdiff1d(order, out)
+        mean, spread, weights, bias = _fit(data[kept], truth[kept], beside)
+        unseen[out] = _sigmoid(((data[out] - mean) / spread) @ weights + bias)
+    mean, spread, weights, bias = _fit(data, truth, beside)
+    return Calibration(
+        features=FEATURES,
+        mean=tuple(mean.tolist()),
+        spread=tuple(spread.tolist()),
+        weights=tuple(weights.tolist()),
+        bias=float(bias),
+        made_from=made_from,
+        fit=_quality(unseen, truth),
+    )
+
+
+def _fit(data: Rows, truth: Rows, strangers: Rows) -> tuple[Rows, Rows, Rows, float]:
+    each = max(1.0, float((truth == 0).sum())) / max(1, len(strangers))
+    return _logistic(
+        np.vstack([data, strangers]),
+        np.concatenate([truth, np.zeros(len(strangers))]),
+        np.concatenate([np.ones(len(data)), np.full(len(strangers), each)]),
+    )
+
+
+def _logistic(data: Rows, truth: Rows, counts: Rows) -> tuple[Rows, Rows, Rows, float]:
+    """Weighted ridge logistic regression by Newton's method (Hastie, Tibshirani & Friedman 2009, section 4.4)."""
+    mean = np.average(data, axis=0, weights=counts)
+    spread = np.sqrt(np.average((data - mean) ** 2, axis=0, weights=counts))
+    spread = np.where(spread < 1e-6, 1.0, spread)
+    table = np.hstack([(data - mean) / spread, np.ones((len(data), 1))])
+    weights = np.zeros(table.shape[1])
+    penalty = np.full(table.shape[1], PENALTY)
+    penalty[-1] = 1e-6
+    for _ in range(_STEPS):
+        chance = _sigmoid(table @ weights)
+        slope = table.T @ (counts * (chance - truth)) + penalty * weights
+        curve = (table * (counts * chance * (1 - chance))[:, None]).T @ table + np.diag(penalty)
+        step = np.linalg.solve(curve, slope)
+        weights = weights - step
+        if float(np.abs(step).max()) < 1e-9:
+            break
+    return mean, spread, weights[:-1], float(weights[-1])
+
+
+def _sigmoid(x: Rows) -> Rows:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -40, 40))))
+
+
+def _quality(chance: Rows, truth: Rows) -> Fit:
+    bins = np.minimum((chance * 10).astype(int), 9)
+    error = sum(
+        float(abs(chance[bins == each].mean() - truth[bins == each].mean())) * float((bins == each).mean())
+        for each in set(bins.tolist())
+    )
+    yes, no = chance[truth == 1], chance[truth == 0]
+    above = (yes[:, None] > no[None, :]).mean() + 0.5 * (yes[:, None] == no[None, :]).mean()
+    return Fit(
+        questions=len(truth),
+        right=int(truth.sum()),
+        brier=round(float(((chance - truth) ** 2).mean()), 4),
+        error=round(error, 4),
+        auc=round(float(above), 4),
+    )

@@ -1,0 +1,1 @@
+"""Running a causal language model: sampling, verification of drafts, speculative decoding."""

@@ -1,0 +1,1 @@
+"""Proposes the tokens that a target model may say next."""

@@ -1,0 +1,138 @@
+"""Fills a JSON schema from a text: by rule where a rule finds the value, by the model for what is required and left."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tidegate.schemas import Answer, Check
+from tidegate.services.knowledge.extraction import values
+from tidegate.services.knowledge.extraction.extraction import MISSING_AT_MOST, extracted
+from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchema, kinds_of
+from tidegate.services.llm.constraints.json_grammar import SchemaRefused
+from tidegate.services.llm.site_model import Extracted, Writer
+from tidegate.services.llm.text.prompts import fields_of
+
+_WORDS_MOST = 200
+_SPAN_WORDS = 5
+_MODEL_AT_MOST = 0.6
+_OF_STRINGS = frozenset(("pattern", "minLength", "maxLength", "format"))
+_OF_NUMBERS = frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
+
+
+def filled(writer: Writer, text: str, schema_text: str) -> Answer:
+    """The JSON object that the text fills the schema with; see `extraction.extracted`.
+
+    Required properties that no rule finds are filled by the model, which may only choose among what stands in the text
+    (spans of up to five words, numbers, dates, the options of an enumeration). Where nothing in the text fits, it fills
+    freely under the schema, and the check `grounding` fails. The answer is valid under the schema whenever the model
+    was asked. The check `model` has the geometric mean of the likelihoods of the model's choices as its score; what a
+    model chose has a confidence of at most 0.6, what stands nowhere of at most 0.3. Where the grammar cannot keep to
+    the schema the rules' answer stays, with a failed check `grammar` (`grammar_<keyword>` where a keyword is to blame).
+    """
+    by_rule = extracted(text, schema_text)
+    try:
+        schema = Schema(schema_text)
+    except UnsupportedSchema:
+        return by_rule
+    found: dict[str, Any] = json.loads(by_rule.text)
+    properties = schema.properties(schema.root)
+    missing = [name for name in properties if name in schema.required(schema.root) and name not in found]
+    if not missing:
+        return by_rule
+    parts = {name: _choices(schema, properties[name], text) if name in missing else None for name in properties}
+    try:
+        told = writer.extract_json(text, _narrowed(schema, found, parts), fields=_fields(parts, found, properties))
+    except SchemaRefused as error:
+        name = f"grammar_{error.keyword}" if error.keyword else "grammar"
+        return Answer(
+            text=by_rule.text,
+            format="json",
+            confidence=by_rule.confidence,
+            checks=(*by_rule.checks, Check(name, False, 0.0)),
+        )
+    return _answer(schema, text, told, missing)
+
+
+def _narrowed(schema: Schema, found: dict[str, Any], parts: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
+    """The schema with what was found as constants, the model's part as choices, and nothing else."""
+    chosen = {
+        name: {"const": found[name]} if name in found else part
+        for name, part in parts.items()
+        if name in found or part is not None
+    }
+    kept: dict[str, Any] = {key: schema.root[key] for key in ("$defs", "definitions") if key in schema.root}
+    return {**kept, "type": "object", "properties": chosen, "required": list(chosen), "additionalProperties": False}
+
+
+def _fields(parts: Mapping[str, Any], found: Mapping[str, Any], properties: Mapping[str, dict[str, Any]]) -> str:
+    """What is to be said, named as the whole schema has it."""
+    return fields_of({name: properties[name] for name, part in parts.items() if name in found or part is not None})
+
+
+def _choices(schema: Schema, part: dict[str, Any], text: str) -> dict[str, Any]:
+    """The sub-schema of one value with the values of the text that fit it, or as it is where none does."""
+    kinds = kinds_of(part)
+    if {"enum", "const", "anyOf", "oneOf", "$ref"} & part.keys() or not {*kinds} & {"string", "integer", "number"}:
+        return part
+    options: list[Any] = []
+    if "string" in kinds:
+        options += [found.value for found in values.dates(text)] if part.get("format") == "date" else _spans(text)
+    for kind in ("integer", "number"):
+        if kind in kinds:
+            options += [found.value for found in values.numbers(text, whole=kind == "integer")]
+    if (_OF_STRINGS | _OF_NUMBERS) & part.keys():
+        options = [each for each in options if schema.fits(part, each)]
+    named = part.get("type")
+    if options and isinstance(named, list) and "null" in named:
+        options.append(None)
+    return {"enum": list(dict.fromkeys(options))} if options else part
+
+
+def _spans(text: str) -> list[str]:
+    """Runs of one to five words that no full stop, comma, colon or line end divides."""
+    return list(dict.fromkeys(_runs(text)))
+
+
+def _runs(text: str) -> Iterator[str]:
+    words = [(match.start(), match.end()) for match in re.finditer(r"[^\s,;:()\"]+", text)][:_WORDS_MOST]
+    for first, (start, _) in enumerate(words):
+        for last in range(first, min(first + _SPAN_WORDS, len(words))):
+            if last > first and re.search(r"[,;:()\"\n]|[.!?]\s", text[words[last - 1][1] - 1 : words[last][0] + 1]):
+                break
+            said = text[start : words[last][1]].rstrip(".!?")
+            if said:
+                yield said
+
+
+def _answer(schema: Schema, text: str, told: Extracted, missing: list[str]) -> Answer:
+    value = json.loads(told.text)
+    valid = schema.accepts(value)
+    grounded = all(_stands_in(text, value[name]) for name in missing)
+    most = _MODEL_AT_MOST if grounded and valid else MISSING_AT_MOST
+    return Answer(
+        text=json.dumps(value, ensure_ascii=False),
+        format="json",
+        confidence=min(most, told.likelihood),
+        checks=(
+            Check("schema", valid, 1.0),
+            Check("grounding", grounded, float(grounded)),
+            Check("model", True, told.likelihood),
+        ),
+        speculation=told.speculation,
+    )
+
+
+def _stands_in(text: str, value: Any) -> bool:
+    """Whether a value that a model chose is in the text: a string verbatim, a number or date as a rule reads it."""
+    if isinstance(value, dict):
+        return all(_stands_in(text, each) for each in value.values())
+    if isinstance(value, list):
+        return all(_stands_in(text, each) for each in value)
+    if isinstance(value, bool) or value is None:
+        return value is None
+    if isinstance(value, str):
+        return value.casefold() in text.casefold() or value in {found.value for found in values.dates(text)}
+    return value in {found.value for whole in (True, False) for found in values.numbers(text, whole=whole)}

@@ -1,0 +1,1 @@
+"""Target models behind one interface: embedded, vLLM, or an OpenAI-compatible server."""

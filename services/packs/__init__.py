@@ -1,0 +1,1 @@
+"""Reads a pack directory and says what is wrong with it."""

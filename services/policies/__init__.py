@@ -1,0 +1,1 @@
+"""The language of policies and the content rules that it can name."""

@@ -1,0 +1,61 @@
+"""What lets an answer pass: that it rests on what it cites, or that its JSON was checked; and its scores."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from tidegate.schemas import Answer, Check
+
+VAULT_TOKEN = re.compile(r"<[A-Z]{2,16}_[0-9a-f]{12}>")
+WORD = re.compile(r"\w+")
+
+
+def grounded_claims(answer: Answer) -> tuple[bool, str]:
+    """Whether every claim rests on a citation.
+
+    A text passes when every word of it stands in its citations; a reworded one when its `grounding` and `entailment`
+    checks passed. No text passes without citations, or with a failed `grounding` check. JSON needs its `schema` check.
+    """
+    if answer.format == "json":
+        return _passed(answer, "schema"), "the schema check passed" if _passed(answer, "schema") else "no schema check"
+    if not answer.citations:
+        return False, "nothing is cited"
+    grounding = check_of(answer, "grounding")
+    if grounding is not None and not grounding.passed:
+        return False, "the grounding check failed"
+    count = len(answer.citations)
+    cited = {word for citation in answer.citations for word in words(citation.quote)}
+    if set(words(answer.text)) <= cited:
+        return True, f"every word stands in {count} citation(s)"
+    if _passed(answer, "grounding") and _passed(answer, "entailment"):
+        return True, f"reworded from {count} citation(s), checked"
+    return False, "it says more than it cites"
+
+
+def entailment(answer: Answer) -> float | None:
+    """The score of the check of that name; JSON claims nothing about documents and passes where it has none."""
+    check = check_of(answer, "entailment")
+    if check is None:
+        return 1.0 if answer.format == "json" else None
+    return check.score
+
+
+def confidence(answer: Answer) -> float:
+    """The calibrated confidence."""
+    return answer.confidence
+
+
+def check_of(answer: Answer, name: str) -> Check | None:
+    """The answer's check of that name."""
+    return next((check for check in answer.checks if check.name == name), None)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, case folded; vault tokens are nobody's claim."""
+    return WORD.findall(unicodedata.normalize("NFKC", VAULT_TOKEN.sub(" ", text)).casefold())
+
+
+def _passed(answer: Answer, name: str) -> bool:
+    check = check_of(answer, name)
+    return check is not None and check.passed

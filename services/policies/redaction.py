@@ -1,0 +1,79 @@
+"""What changes an answer: personal values that it does not cite are struck out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tidegate.schemas import Answer
+from tidegate.services.policies.grounding import VAULT_TOKEN
+from tidegate.services.stages.policy.handler import Finding, FindPersonal
+
+REDACTED = "[redacted]"
+
+
+def redact_pii(answer: Answer, find_personal: FindPersonal) -> tuple[Answer, str]:
+    """Personal values give way to `[redacted]`, but for those verbatim in a citation (a branch's own telephone number);
+    vault tokens stay. JSON stays JSON.
+    """
+    quotes = tuple(citation.quote for citation in answer.citations)
+    if answer.format == "json":
+        text, count = _json_redacted(answer.text, quotes, find_personal)
+    else:
+        text, count = _redacted(answer.text, quotes, find_personal)
+    if not count:
+        return answer, ""
+    return msgspec.structs.replace(answer, text=text), f"{count} personal value(s) struck out"
+
+
+def _redacted(text: str, quotes: Sequence[str], find_personal: FindPersonal) -> tuple[str, int]:
+    kept = [match.span() for match in VAULT_TOKEN.finditer(text)]
+    spans: list[tuple[int, int]] = []
+    for found in sorted(find_personal(text), key=_start):
+        if any(found.value in quote for quote in quotes):
+            continue
+        if any(start < found.end and found.start < end for start, end in kept):
+            continue
+        if spans and found.start < spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], found.end))
+        else:
+            spans.append((found.start, found.end))
+    for start, end in reversed(spans):
+        text = text[:start] + REDACTED + text[end:]
+    return text, len(spans)
+
+
+def _json_redacted(text: str, quotes: Sequence[str], find_personal: FindPersonal) -> tuple[str, int]:
+    """A text that only claims to be JSON is redacted as a text."""
+    try:
+        tree = json.loads(text)
+    except ValueError:
+        return _redacted(text, quotes, find_personal)
+    in_context = {found.value for found in find_personal(text)}  # a key may be what tells that its value is personal
+    count = 0
+
+    def walk(node: Any) -> Any:
+        nonlocal count
+        if isinstance(node, dict):
+            return {walk(key): walk(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [walk(item) for item in node]
+        if isinstance(node, bool) or node is None:
+            return node
+        said = node if isinstance(node, str) else json.dumps(node)
+        if said in in_context and not any(said in quote for quote in quotes):
+            count += 1
+            return REDACTED
+        redacted, found = _redacted(said, quotes, find_personal)
+        count += found
+        return redacted if found else node
+
+    tree = walk(tree)
+    return (json.dumps(tree, ensure_ascii=False), count) if count else (text, 0)
+
+
+def _start(found: Finding) -> int:
+    return found.start

@@ -1,0 +1,1 @@
+"""Personal data: its detection, the vault of replaced values, sealed requests."""

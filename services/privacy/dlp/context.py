@@ -1,0 +1,130 @@
+"""Kinds that only the words around them give away: births, passports, accounts, customers, secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tidegate.services.privacy.dlp.finding import Span
+
+LINK = re.compile(
+    r"(?:[\s:#=.,°º()\"'-]{1,3}|(?:number|no|nr|num|nummer|numero|numéro|número|n|id|code|card|key|is|was|are|ist|lautet|"
+    r"war|est|es|the|my|mein|meine|mon|mi|de|del|du|der|client|cliente|bancaire|bancaria|bleue|visa|mastercard|credit|crédito|débit|holder)\b){0,10}",
+    re.IGNORECASE,
+)
+MONTH = (
+    r"(?:jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez|janv|févr|mars|avr|juin|juil|août|déc|"
+    r"ene|abr|ago|dic)[^\W\d_]{0,8}\.?"
+)
+YEAR = r"(?:19|20)\d{2}"
+DATE = re.compile(
+    rf"(?<![\d.])(?:\d{{1,2}}[./ -]{{1,2}}\d{{1,2}}[./ -]{{1,2}}(?:{YEAR}|\d{{2}})|{YEAR}[./-]\d{{1,2}}[./-]\d{{1,2}}|"
+    rf"\d{{1,2}}(?:st|nd|rd|th|er|\.)?(?: of| de)? {{0,2}}{MONTH}(?: de| del)?,? {{0,2}}{YEAR}|"
+    rf"{MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? {YEAR})(?!\d)",
+    re.IGNORECASE,
+)
+BIRTH = re.compile(
+    r"\b(?:born|birth(?:day|date)?|d\.?o\.?b|geb(?:oren|urtsdatum|urtstag|\.)|née?|naissance|nacid[oa]|nací|nacimiento|"
+    r"cumpleaños)(?!\w)",
+    re.IGNORECASE,
+)
+BEFORE, AFTER = 28, 36
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`value`, directly after one of the words and its small talk, is of this kind if `accepts` agrees.
+
+    One of the words can only stand where one of the `gate`s does, which is ten times as fast to see.
+    """
+
+    kind: str
+    gate: tuple[str, ...]
+    words: re.Pattern[str]
+    value: re.Pattern[str]
+    accepts: Callable[[str], bool]
+
+
+def at_least(digits: int) -> Callable[[str], bool]:
+    return lambda value: sum(letter.isdecimal() for letter in value) >= digits
+
+
+def words(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![^\W_])(?:{pattern})(?![^\W_])", re.IGNORECASE)
+
+
+NUMBER = re.compile(r"\d(?:[ ./-]?\d){3,21}")
+CODE = re.compile(r"[A-Za-z]{0,5}[-/ ]?\d(?:[-/]?[A-Za-z0-9]){2,18}")
+MIXED = re.compile(r"(?:\d|[A-Z](?![A-Za-z]))(?:[ ./-]?(?:\d|[A-Z](?![A-Za-z]))){6,20}")
+DOCUMENT = re.compile(r"[A-Za-z0-9]{6,14}(?![^\W_])|\d(?: ?\d){6,11}")
+
+RULES = (
+    Rule(
+        "PASSPORT",
+        ("pass", "pasaporte", "ausweis", "ident", "id card", "driv", "führerschein", "condu"),
+        words(
+            r"passports?|reisepass(?:nummer|nr)?|pass(?:nummer|nr)|(?:personal)?ausweis(?:nummer|nr)?|passeport|pasaporte|"
+            r"carte d'identité|identity card|id card|driving licen[cs]e|driver'?s license|führerschein(?:nummer)?|"
+            r"permis de conduire|permiso de conducir"
+        ),
+        DOCUMENT,
+        at_least(4),
+    ),
+    Rule(
+        "ACCOUNT",
+        ("acc", "a/c", "konto", "depot", "compte", "cuenta"),
+        words(r"accounts?|acct|a/c|konto(?:nummer|nr)?|kontos|depot(?:nummer)?|compte|cuenta"),
+        NUMBER,
+        at_least(6),
+    ),
+    Rule(
+        "CUSTOMER",
+        ("customer", "client", "kunde", "member", "mitglied", "patient", "mrn", "medical", "ver", "number", "contrat"),
+        words(
+            r"customer|client|kunden?(?:nummer|nr|-nr)?|cliente|member(?:ship)?|mitglieds(?:nummer|nr)|patient(?:ennummer)?|"
+            r"mrn|medical record|versicherten?nummer|vertrags(?:nummer|nr)|policy number|contract number|"
+            r"numéro de contrat|número de contrato"
+        ),
+        CODE,
+        at_least(4),
+    ),
+    Rule(
+        "CARD",
+        ("card", "kart", "carte", "tarjeta"),
+        words(r"\w{0,12}(?:card|karte)|carte|tarjeta"),
+        NUMBER,
+        at_least(13),
+    ),
+    Rule("SSN", ("ssn", "social"), words(r"ssn|social security"), MIXED, at_least(9)),
+    Rule(
+        "NATIONALID",
+        ("tax", "tin", "steuer", "sozial", "sécurité", "seguridad", "insurance", "dni", "nie", "nif"),
+        words(
+            r"tax (?:id|number)|tin|steuer-?(?:id|nummer|identifikationsnummer)|sozialversicherungsnummer|"
+            r"sécurité sociale|seguridad social|national insurance|dni|nie|nif"
+        ),
+        MIXED,
+        at_least(7),
+    ),
+)
+
+
+def births(text: str) -> Iterator[Span]:
+    """A date near a word of birth, before it or after it."""
+    for word in BIRTH.finditer(text):
+        for date in DATE.finditer(text, max(0, word.start() - BEFORE), min(len(text), word.end() + AFTER)):
+            yield Span("DOB", date.start(), date.end())
+
+
+def numbers_in_context(text: str) -> Iterator[Span]:
+    """The numbers that follow the words of `RULES`."""
+    lower = text.lower()
+    for rule in RULES:
+        if not any(word in lower for word in rule.gate):
+            continue
+        for word in rule.words.finditer(text):
+            link = LINK.match(text, word.end())
+            value = rule.value.match(text, link.end()) if link and link.end() > word.end() else None
+            if value and rule.accepts(value.group()):
+                yield Span(rule.kind, value.start(), value.end())

@@ -1,0 +1,108 @@
+"""Names, by what people say before and after them; a name that nothing introduces is not found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tidegate.services.privacy.dlp.finding import Span
+
+INTRODUCED = re.compile(
+    r"\b(?:my name(?: is|'s)|my full name is|mein name (?:ist|lautet)|ich hei(?:ß|ss)e|je m'appelle|mon nom est|"
+    r"me llamo|mi nombre es|(?:full |first |last |sur|family )?name ?:|(?:vor|nach|familien)name ?:|(?:pré)?nom ?:|"
+    r"nombre ?:|apellidos? ?:|account holder ?:|kontoinhaber(?:in)? ?:|"
+    r"titulaire ?:|titular ?:)\s{0,3}",
+    re.IGNORECASE,
+)
+PRESENTED = re.compile(
+    r"\b(?:i am|i'm|this is|here is|ich bin|hier ist|hier spricht|je suis|ici|soy|habla|on behalf of|im namen von|"
+    r"au nom de|en nombre de|in the name of)\s{1,3}",
+    re.IGNORECASE,
+)
+RELATED = re.compile(
+    r"\b(?:name is|se llama|s'appelle|(?:my|mein|meine|mon|ma|mi) "
+    r"(?:son|daughter|wife|husband|mother|mum|mom|father|dad|brother|sister|friend|partner|boss|sohn|tochter|mann|mutter|"
+    r"vater|bruder|schwester|freund(?:in)?|partner(?:in)?|chef(?:in)?|fils|fille|femme|mari|mère|père|frère|soeur|sœur|"
+    r"hijo|hija|mujer|marido|esposa|esposo|madre|padre|hermano|hermana)(?:,| heißt| heisst| is)?)\s{1,3}",
+    re.IGNORECASE,
+)
+TITLED = re.compile(
+    r"\b(?:Dr|Prof|Mr|Mrs|Ms|Miss|Mister|Herrn?|Frau|Mme|Mlle|Monsieur|Madame|Señora?|Sra?|Doña|Don)\b\.?\s{1,3}"
+)
+SIGNED = re.compile(
+    r"\b(?:(?:regards|sincerely|grüßen?|grüsse|gruß|vg|lg|mfg|cordialement|salutations|saludos|atentamente)[,.!\s]|"
+    r"(?:yours|cheers|thanks|thank you|bien à vous|merci|gracias)\s{0,2}[,.!\n])\s{0,4}",
+    re.IGNORECASE,
+)
+WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['-](?=[^\W\d_])){0,30}")
+GAP = re.compile(r"\.?[ \t]{1,2}|\.(?=[^\W\d_])")
+LINE_END = re.compile(r"[ \t.!]{0,3}(?:\n|$)")
+_PARTICLES = "von van de der den del della di da du dos das la le los las el al bin ibn ben zu zum zur ten"
+_NOT_A_NAME = """
+    a an and are at by but can correct different for from has have how i if in incorrect is like missing misspelled my
+    need not of on or please printed said shown so spelled still that the there to want war was what when where which
+    who why will with would written wrong you changed
+    aber als am anders auch auf aus bei bin bitte das dass dem den der die ein eine einer falsch für geändert gesperrt
+    hat ich im ist mal mit nicht noch oder richtig sagt sind und war wie
+    aus avec dans en est et il je le la les mais pas pour que une voudrais
+    como con el es la necesito no pero por puedo que quiero y
+"""
+PARTICLES = frozenset(_PARTICLES.split())
+NOT_A_NAME = frozenset(_NOT_A_NAME.split())
+MOST_WORDS = 5
+
+
+INTRODUCED_GATE = ("name", "heiß", "heiss", "appelle", "nom", "llamo", "apellido", "holder", "inhaber", "titul")
+_SIGNED = "regard sincere yours cheers thank gr vg lg mfg cordial salu bien merci atent gracias"
+SIGNED_GATE = tuple(_SIGNED.split())
+
+
+def names(text: str) -> Iterator[Span]:
+    """Names after an introduction, a title or a closing formula, in English, German, French and Spanish."""
+    lower = text.lower()
+    if any(word in lower for word in INTRODUCED_GATE):
+        yield from _after(INTRODUCED, text, any_case=True)
+    yield from _after(PRESENTED, text, least=2)
+    yield from _after(TITLED, text)
+    yield from _after(RELATED, text)
+    if any(word in lower for word in SIGNED_GATE):
+        yield from (span for span in _after(SIGNED, text) if LINE_END.match(text, span.end))
+
+
+def _after(opening: re.Pattern[str], text: str, least: int = 1, any_case: bool = False) -> Iterator[Span]:
+    for found in opening.finditer(text):
+        end = _name_end(text, found.end(), least, any_case)
+        if end is not None:
+            yield Span("NAME", found.end(), end)
+
+
+def _name_end(text: str, start: int, least: int, any_case: bool) -> int | None:
+    """Where the name that starts here ends; None when none does, or one of fewer than `least` words."""
+    place, end, count = start, None, 0
+    capital = True
+    while count < MOST_WORDS:
+        word = WORD.match(text, place)
+        if word is None:
+            break
+        said = word.group()
+        particle = said in PARTICLES
+        if count == 0:
+            capital = _is_proper(said)
+        if not _is_proper(said) and not particle and (capital or not any_case or said.lower() in NOT_A_NAME):
+            break
+        count += 1
+        end = end if particle else word.end()
+        gap = GAP.match(text, word.end())
+        if gap is None or (not capital and count == 2) or _ends_sentence(said, gap.group()):
+            break
+        place = gap.end()
+    return end if count >= least else None
+
+
+def _is_proper(said: str) -> bool:
+    return said[0].isupper() or (said[1:2] == "'" and said[2:3].isupper())
+
+
+def _ends_sentence(said: str, gap: str) -> bool:
+    """A dot ends the sentence unless it stands after an initial or a title."""
+    return "." in gap and len(said) > 3

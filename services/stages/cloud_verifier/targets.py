@@ -1,0 +1,54 @@
+"""Which target model stands behind the hub: its own in this process, vLLM's engine, or a server that is not ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from tidegate.brokers.settings import Settings
+from tidegate.schemas.cloud import CloudState
+from tidegate.services.fleet.paths import Places
+from tidegate.services.llm.targets.base import Target, VerifyingTarget
+from tidegate.services.llm.targets.embedded import EmbeddedTarget
+from tidegate.services.llm.text.tokenizer import TokenText
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Target]:
+    """The target that the settings name, ready to generate; closed on leaving.
+
+    `embedded`: the shipped target through ONNX Runtime. `vllm`: any Llama or Qwen directory in vLLM's engine, in this
+    process. Of both the shipped target may only quote, unless `quotes` says otherwise. `completions`: a server with
+    vLLM's or OpenAI's completions, on the best tier that it is found to speak.
+    Raises `ModelMissing`, `ValueError` for a server without a base URL or a model, `ImportError` without the extra
+    `cloud`.
+    """
+    chosen = settings.cloud_verifier
+    directory = Places(settings).models / "lm" / "target"
+    if chosen.backend == "vllm":
+        from tidegate.services.llm.targets.vllm.engine import EngineSettings
+        from tidegate.services.llm.targets.vllm.target import VllmTarget
+
+        quotes = not chosen.model if chosen.quotes is None else chosen.quotes
+        target: Target = await VllmTarget.open(chosen.model or str(directory), settings=EngineSettings(quotes=quotes))
+    elif chosen.backend == "completions":
+        from tidegate.services.llm.targets.openai_compatible.target import climb
+
+        if not chosen.base_url or not chosen.model:
+            raise ValueError("cloud_verifier.backend is completions: set cloud_verifier.base_url and .model")
+        tokenizer = await asyncio.to_thread(TokenText.load, directory / "tokenizer.json")
+        target = await climb(chosen, tokenizer)
+    else:
+        target = await asyncio.to_thread(partial(EmbeddedTarget.load, directory, quotes=chosen.quotes is not False))
+    try:
+        yield target
+    finally:
+        await target.close()
+
+
+def state_of(target: Target) -> CloudState:
+    """How busy the target is, as a site wants to know it."""
+    state = target.state()
+    return CloudState(step_ms=state.step_ms, queue=state.queue, drafts=True, loops=isinstance(target, VerifyingTarget))

@@ -1,0 +1,76 @@
+"""The fast lane: asks the hub for a verdict at once, beside the durable lane."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from tidegate.brokers.base import House
+from tidegate.brokers.settings import Settings
+from tidegate.brokers.stage import Handler
+from tidegate.schemas import (
+    Answer,
+    Artefact,
+    Committed,
+    Delta,
+    Escalated,
+    Refused,
+    Reject,
+    Retrieved,
+    Verified,
+    decode,
+    encode,
+)
+from tidegate.schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
+from tidegate.services.fleet.paths import Places
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.index.tenant_indexes import Shelf
+from tidegate.services.knowledge.reader.calibration import Calibration
+from tidegate.services.knowledge.reader.read import read_by
+from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.stages.fast_lane.handler import hurry
+from tidegate.services.streaming.log import Broken, Log
+
+__all__ = ["open"]
+
+
+@asynccontextmanager
+async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001
+    """The handler, with the edge's reader beside it for when the cloud is lost. Raises `NotCalibrated`."""
+    places = Places(settings)
+    embedder = await asyncio.to_thread(Embedder.load, places.models)
+    reader = Reader(embedder, Calibration.load(places.calibration))
+    shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
+
+    async def ask_hub(escalated: Escalated, left_s: float) -> Verified:
+        timeout_s = min(left_s, settings.cloud_verifier.timeout_s)
+        said = await house.request(fast_lane(settings.site), encode(escalated), timeout_s=timeout_s)
+        reply = decode(said, Verified, Refused)
+        if isinstance(reply, Refused):
+            if reply.code == "unavailable":
+                raise ConnectionError(reply.reason)
+            raise Reject(f"the hub refused: {reply.reason}", reply.hint)
+        verified: Verified = reply
+        return verified
+
+    async def alone(escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        asked_for = escalated.followed_by(Retrieved, question=escalated.question, plan=escalated.plan)
+        data = await house.last(PIPE, subject_of(asked_for, settings.site))
+        if data is None:
+            return Answer(text=""), ()
+        passages = decode(data, Retrieved).passages
+        return await asyncio.to_thread(read_by, reader, shelf, escalated.tenant, escalated.question, passages)
+
+    async def stands(escalated: Escalated) -> Committed:
+        stored = await house.read(TOKENS, tokens(escalated.tenant, escalated.rid))
+        try:
+            log = Log.of((decode(data, Delta) for _, data in stored), escalated.rid, escalated.tenant)
+        except Broken:  # its first lines are gone, by age or for room: the publisher may know them, nobody else does
+            return Committed()
+        return log.standing
+
+    alone_from = settings.drafter.escalate_below
+    yield partial(hurry, ask_hub=ask_hub, clock=time.time, alone=alone, alone_from=alone_from, stands=stands)

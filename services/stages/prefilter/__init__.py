@@ -1,0 +1,112 @@
+"""The prefilter: language, intent, safety, and personal data replaced by vault tokens, before anything else is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+from tidegate.brokers.base import House
+from tidegate.brokers.settings import Settings
+from tidegate.brokers.stage import Handler
+from tidegate.schemas import Artefact, Asked
+from tidegate.services.fleet.paths import Places
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.intent_classifier import MAX_TOKENS, HeadMissing, IntentHead
+from tidegate.services.privacy.dlp import Detector, Finding
+from tidegate.services.privacy.sealing import opened
+from tidegate.services.privacy.vault import TOKEN, Vault, asker_digest, site_key, tokens_in
+from tidegate.services.stages.prefilter.handler import Found, Meant, Parts, screen
+from tidegate.services.stages.prefilter.language import LanguageModel
+
+IN_THE_LOOP_CHARS = 500
+"""A text up to this long is searched in less time than a thread takes to start."""
+PART_WORDS = 18
+"""About 24 word pieces in the site's languages, so that a part seldom loses its end to the 32 that are read."""
+
+
+@asynccontextmanager
+async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001, ARG001
+    """The handler, when key, vault and models are loaded and warm.
+
+    Raises `ModelMissing` or `HeadMissing`, with a hint, when something was never prepared.
+    """
+    places = Places(settings)
+    key = await asyncio.to_thread(site_key, places.key)
+    vault = await asyncio.to_thread(Vault.open, places.vault, key)
+    try:
+        yield await asyncio.to_thread(_handler, settings, places, key, vault)
+    finally:
+        vault.close()
+
+
+def _handler(settings: Settings, places: Places, key: bytes, vault: Vault) -> Handler:
+    embedder = Embedder.load(places.models)
+    head = IntentHead.load(places.intent_head)
+    if not head.version.endswith(f"+{embedder.version}"):
+        raise HeadMissing(places.intent_head, "it was trained over another embedding model")
+    detector = Detector(settings.prefilter.phone_regions)
+    language = LanguageModel(settings.prefilter.languages)
+    detector.find("Warm up: I am Ann Example, +44 20 7946 0958.")
+    language.detect("Warm up with a sentence of some length.")
+    head.predict(embedder.embed("Warm up with a sentence of some length.", MAX_TOKENS))
+    return partial(
+        screen,
+        unseal=lambda asked: opened(key, asked),
+        tokens_in=tokens_in,
+        find_personal=partial(find_personal, detector),
+        tokenise=partial(tokenise, vault, key),
+        detect_language=language.detect,
+        classify=partial(classify, embedder, head),
+        languages=settings.prefilter.languages,
+        parts=Parts(
+            detector=Artefact("detector", "dlp", detector.version),
+            language=Artefact("model", "py3langid", language.version),
+            embedding=Artefact("model", "minilm", embedder.version),
+            intent=Artefact("model", "intent", head.version),
+        ),
+        unsafe_threshold=settings.prefilter.unsafe_threshold,
+        max_chars=settings.prefilter.max_chars,
+    )
+
+
+async def find_personal(detector: Detector, text: str) -> list[Finding]:
+    """The personal data in `text`; a long one is searched in a thread."""
+    return detector.find(text) if len(text) <= IN_THE_LOOP_CHARS else await asyncio.to_thread(detector.find, text)
+
+
+async def tokenise(vault: Vault, key: bytes, asked: Asked, findings: Sequence[Found]) -> list[str]:
+    """A vault token for each finding, kept for this asker. The door has put a digest in the asker's place already."""
+    asker = asked.asker if asked.sealed and asked.asker else asker_digest(key, asked.tenant, asked.asker, asked.rid)
+    pairs = [(found.kind, found.value) for found in findings]
+    return await asyncio.to_thread(vault.put_all, asked.tenant, asker, pairs)
+
+
+async def classify(embedder: Embedder, head: IntentHead, text: str) -> Meant:
+    """What the text asks for, by the part that is surest; how unsafe it is, by the worst of its parts.
+
+    The model reads 32 tokens in 4 ms; a text is not safe because it takes longer than that to come to its point. A
+    vault token is read as the word for its kind: its digits would mean nothing and fill the 32.
+    """
+    words = TOKEN.sub(lambda token: token[1].lower(), text)
+    vectors = [await embedder.embed_soon(part, MAX_TOKENS) for part in (words, *later_parts(words))]
+    predictions = [head.predict(vector) for vector in vectors]
+    surest = max(predictions, key=lambda prediction: prediction.probability)
+    unsafe = spread(max(map(head.unsafe, predictions)), len(predictions))
+    return Meant(surest.intent, surest.probability, unsafe, head.workloads[surest.intent])
+
+
+def spread(probability: float, parts: int) -> float:
+    """`probability` that one of so many parts is unsafe, when a text is no likelier to be so for being long.
+
+    The prior odds are shared among the parts (Bonferroni); without it every long letter would look unsafe somewhere.
+    """
+    return probability / (probability + parts * (1 - probability))
+
+
+def later_parts(text: str) -> list[str]:
+    """What follows the first `PART_WORDS` words, in overlapping parts of so many; none for a short text."""
+    words = text.split()
+    step = PART_WORDS * 2 // 3
+    return [" ".join(words[start : start + PART_WORDS]) for start in range(step, len(words) - PART_WORDS + step, step)]

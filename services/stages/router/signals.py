@@ -1,0 +1,91 @@
+"""What the router knows of the world: a snapshot of link, load and cloud, taken again and again beside the handler."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from tidegate.brokers.base import Unreachable, Wire
+from tidegate.brokers.stage import Stage
+from tidegate.schemas import Published, Unreadable, decode, subjects
+from tidegate.schemas.cloud import CloudState
+from tidegate.services.planning.estimates import Acceptances, RoundTrip
+from tidegate.services.planning.table import UNKNOWN, Signals
+
+PING_TIMEOUT_S = 1.0
+
+
+class Lookout:
+    """Looks at the link to the hub, at what the hub says of itself, and at the queues of `stages`; hears the answers of
+    the site. `signals` is the newest snapshot."""
+
+    def __init__(
+        self,
+        house: Wire,
+        site: str,
+        stages: Sequence[Stage],
+        tenants: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`tenants` are those from whose answers it learns; `clock` gives seconds."""
+        self.signals = Signals(link_up=False, rtt_ms=0.0, queue_depth=0, load=0.0)
+        self._house = house
+        self._ping = subjects.ping(site)
+        self._stages = stages
+        self._clock = clock
+        self._round_trip = RoundTrip()
+        self._acceptances = Acceptances(site, tenants)
+
+    async def look(self) -> None:
+        """Take one snapshot. Raises `TopologyMissing` where a queue was never declared."""
+        cloud = await self._link()
+        self.signals = Signals(
+            link_up=cloud is not None,
+            rtt_ms=self._round_trip.smoothed_ms,
+            rtt_var_ms=self._round_trip.variation_ms,
+            queue_depth=await self._depth(),
+            load=os.getloadavg()[0] / (os.cpu_count() or 1),
+            cloud=cloud or UNKNOWN,
+            acceptance=self._acceptances.known(self._clock()),
+        )
+
+    async def keep_looking(self, every_s: float) -> None:
+        """Take a snapshot every `every_s` seconds, for ever."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.look()
+
+    async def keep_hearing(self) -> None:
+        """From now on learn from every answer of the site, as it is stored; the next snapshot says so."""
+        await self._house.listen(subjects.LIVE_ANSWERS, self._hear)
+
+    async def _hear(self, _: str, data: bytes) -> None:
+        """Raises `Unreadable` to the house, which reports it and goes on."""
+        self._acceptances.learn(decode(data, Published), self._clock())
+
+    async def _link(self) -> CloudState | None:
+        """What the hub says of itself; None where it cannot be reached."""
+        sent = time.perf_counter()
+        try:
+            reply = await self._house.request(self._ping, b"", timeout_s=PING_TIMEOUT_S)
+        except Unreachable:
+            return None
+        self._round_trip = self._round_trip.after((time.perf_counter() - sent) * 1000)
+        return cloud_state(reply)
+
+    async def _depth(self) -> int:
+        """The longest queue; the last known one while the server cannot say."""
+        try:
+            return max([await self._house.pending(stage) for stage in self._stages], default=0)
+        except (Unreachable, TimeoutError):
+            return self.signals.queue_depth
+
+
+def cloud_state(reply: bytes) -> CloudState:
+    """What a reply to a ping says: nothing, where it is an older hub's, which sends back what it got, or any other."""
+    try:
+        return decode(reply, CloudState)
+    except Unreadable:
+        return UNKNOWN

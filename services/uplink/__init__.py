@@ -1,0 +1,1 @@
+"""A site's client and the hub's server of verification, and the coalescing of equal requests."""

@@ -1,0 +1,141 @@
+"""OpenAI's own client works unchanged: answers, streams, errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import openai
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.gateway_site import EMAIL, Site, at_rest, http_site, site
+from tidegate.schemas import Published
+
+pytestmark = pytest.mark.anyio
+CHAT = "/v1/chat/completions"
+JSON = {"content-type": "application/json"}
+open_site = pytest.fixture(http_site, scope="module")
+running = pytest.fixture(at_rest)
+
+
+@pytest.fixture
+async def client(running: Site) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client:
+        yield client
+
+
+def turn(text: str = "When do you open?") -> Any:
+    return [{"role": "user", "content": text}]
+
+
+async def test_the_openai_client_gets_an_answer_in_one_piece(client: openai.AsyncOpenAI) -> None:
+    whole = await client.chat.completions.create(model="tidegate", messages=turn(), user="ada", temperature=0)
+    [choice] = whole.choices
+    assert choice.message.content == "Your question has 4 words, and this is the answer to it."
+    assert (choice.message.role, choice.finish_reason, whole.object) == ("assistant", "stop", "chat.completion")
+    assert whole.usage is not None
+    assert whole.usage.total_tokens == 16
+    published = msgspec.convert(whole.model_extra["tidegate"], Published)  # type: ignore[index]
+    assert whole.id == f"chatcmpl-{published.rid}"
+    assert published.receipt.site == "site1"
+    assert whole._request_id == published.rid
+
+
+async def test_the_openai_client_gets_the_same_answer_as_a_stream(client: openai.AsyncOpenAI) -> None:
+    options: Any = {"include_usage": True}
+    stream = await client.chat.completions.create(
+        model="tidegate", messages=turn(), stream=True, stream_options=options
+    )
+    chunks = [chunk async for chunk in stream]
+    assert chunks[0].choices[0].delta.role == "assistant"
+    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
+    assert said == "Your question has 4 words, and this is the answer to it."
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert msgspec.convert(chunks[-2].model_extra["tidegate"], Published).text == said  # type: ignore[index]
+    assert chunks[-1].usage is not None
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+async def test_the_openai_client_finds_the_model(client: openai.AsyncOpenAI) -> None:
+    assert [model.id async for model in client.models.list()] == ["tidegate"]
+    assert (await client.models.retrieve("tidegate")).id == "tidegate"
+    with pytest.raises(openai.NotFoundError):
+        await client.models.retrieve("gpt-4o")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("change", "headers", "error"),
+    [
+        ({"model": "gpt-4o"}, {}, openai.NotFoundError),
+        ({"messages": []}, {}, openai.BadRequestError),
+        ({"messages": turn("")}, {}, openai.BadRequestError),
+        ({"messages": turn("Restore <EMAIL_0123456789ab>")}, {}, openai.BadRequestError),
+        ({"messages": turn("x" * 9000)}, {}, openai.BadRequestError),
+        ({}, {"X-Tidegate-Budget-Ms": "-1"}, openai.BadRequestError),
+        ({}, {"X-Tidegate-Deadline-At-Ms": "1"}, openai.BadRequestError),
+        ({}, {"X-Tidegate-Workload": "sing"}, openai.BadRequestError),
+        ({}, {"X-Tidegate-Tenant": "stranger"}, openai.PermissionDeniedError),
+    ],
+)
+async def test_errors_map_to_the_openai_clients_exceptions_with_one_log_line(
+    client: openai.AsyncOpenAI, change: Any, headers: Any, error: type[openai.APIStatusError], stream: bool
+) -> None:
+    request: Any = {"model": "tidegate", "messages": turn(), **change}
+    with capture_logs() as lines, pytest.raises(error) as caught:
+        await client.chat.completions.create(**request, stream=stream, extra_headers=headers)
+    assert isinstance(caught.value.body, dict)
+    assert caught.value.body["hint"]
+    assert "Traceback" not in caught.value.message
+    assert [line["event"] for line in lines] == ["ask_refused"]
+
+
+async def test_too_many_waiting_is_429_with_retry_after_and_late_is_504(tmp_path: Path) -> None:
+    async with (
+        site(tmp_path, http=True, max_waiting=1, grace_s=0.1) as running,
+        openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client,
+    ):
+        budget = {"X-Tidegate-Budget-Ms": "600", "X-Request-Id": "r1"}
+        chat = client.chat.completions.create(model="tidegate", messages=turn("wait here"), extra_headers=budget)
+        waiting = asyncio.create_task(chat)
+        await running.arrivals.get()
+        with pytest.raises(openai.RateLimitError) as busy:
+            await client.chat.completions.create(model="tidegate", messages=turn())
+        assert busy.value.response.headers["retry-after"] == "1"
+        with pytest.raises(openai.InternalServerError) as late:
+            await waiting
+        assert late.value.status_code == 504
+        assert late.value.code == "late"
+        assert late.value.response.headers["x-request-id"] == "r1"
+        assert late.value.response.headers["x-should-retry"] == "false"
+
+
+async def test_a_stream_that_ends_without_an_answer_ends_with_an_error_event(client: openai.AsyncOpenAI) -> None:
+    headers = {"X-Tidegate-Budget-Ms": "50"}
+    stream = await client.chat.completions.create(
+        model="tidegate", messages=turn("vanish"), stream=True, extra_headers=headers
+    )
+    with capture_logs() as lines, pytest.raises(openai.APIError, match="deadline"):
+        [chunk async for chunk in stream]
+    assert [line["code"] for line in lines] == ["late"]
+
+
+@pytest.mark.parametrize(("text", "finish"), [("withhold", "content_filter"), ("abstain", "stop")])
+async def test_what_is_not_answered_is_said_politely(client: openai.AsyncOpenAI, text: str, finish: str) -> None:
+    whole = await client.chat.completions.create(model="tidegate", messages=turn(text))
+    assert whole.choices[0].finish_reason == finish
+    assert whole.choices[0].message.content == "I would rather not say."
+
+
+async def test_the_asker_sees_their_own_words_on_every_path(client: openai.AsyncOpenAI) -> None:
+    whole = await client.chat.completions.create(model="tidegate", messages=turn("personal data"), user="ada")
+    assert whole.choices[0].message.content == f"We write to {EMAIL} today, and to {EMAIL} tomorrow."
+    stream = await client.chat.completions.create(
+        model="tidegate", messages=turn("personal data"), user="ada", stream=True
+    )
+    said = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+    assert said == whole.choices[0].message.content

@@ -1,0 +1,220 @@
+"""The HTTP door byte by byte: what is wrong is said at once, clearly, and costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.gateway_site import Site, at_rest, http_site, site
+from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.settings import Gateway, Settings
+from tidegate.schemas.subjects import ASKS
+from tidegate.services import gateway
+from tidegate.services.fleet.paths import Places
+from tidegate.services.gateway.http.server import GatewayAddress, listening, url_of
+
+pytestmark = pytest.mark.anyio
+CHAT = "/v1/chat/completions"
+JSON = {"content-type": "application/json"}
+open_site = pytest.fixture(http_site, scope="module")
+running = pytest.fixture(at_rest)
+
+
+@pytest.fixture
+def rid() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+async def http(running: Site) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=running.url, timeout=10) as http:
+        yield http
+
+
+def turn(text: str = "When do you open?") -> Any:
+    return [{"role": "user", "content": text}]
+
+
+def body(text: str = "When do you open?", **fields: Any) -> dict[str, Any]:
+    return {"model": "tidegate", "messages": turn(text), **fields}
+
+
+async def test_a_request_id_is_the_clients_or_the_sites_and_always_told(http: httpx.AsyncClient, rid: str) -> None:
+    ours = await http.post(CHAT, json=body())
+    assert len(ours.headers["x-request-id"]) == 32
+    first = await http.post(CHAT, json=body(user="ada"), headers={"X-Request-Id": rid})
+    again = await http.post(CHAT, json=body(user="ada"), headers={"X-Request-Id": rid})
+    taken = await http.post(CHAT, json=body(user="bob"), headers={"X-Request-Id": rid})
+    assert first.headers["x-request-id"] == rid
+    assert first.json()["tidegate"] == again.json()["tidegate"]
+    assert (taken.status_code, taken.json()["error"]["code"]) == (409, "rid_taken")
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b'{"model":"tidegate","messages":[{"role":"user","content":"\xff"}]}', JSON, 400),
+        (b"\x00\x01", JSON, 400),
+        (b"", JSON, 400),
+        (b'{"model":' + b"[" * 100_000, JSON, 400),
+        (b"{}", {"content-type": "text/plain"}, 415),
+        (b"{}", {}, 415),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_an_openai_error(
+    http: httpx.AsyncClient, content: bytes, headers: Any, status: int
+) -> None:
+    with capture_logs() as lines:
+        reply = await http.post(CHAT, content=content, headers=headers)
+    assert reply.status_code == status
+    assert set(reply.json()["error"]) >= {"message", "type", "param", "code", "hint"}
+    assert "Traceback" not in reply.text
+    assert [line["event"] for line in lines] == ["ask_refused"]
+
+
+async def test_ten_megabytes_are_refused_before_they_are_sent(running: Site) -> None:
+    reader, writer = await asyncio.open_connection(*address_of(running))
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+    writer.write(b"Content-Length: 10485760\r\n\r\n{")
+    assert (await reader.readline()).split()[1] == b"413"
+    assert b"body_too_large" in await reader.readuntil(b"}}")
+    writer.close()
+
+
+async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(running: Site) -> None:
+    reader, writer = await asyncio.open_connection(*address_of(running))
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+    writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+    for _ in range(5):  # 320 KiB of 10 MiB, and no end
+        writer.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
+    assert (await reader.readline()).split()[1] == b"413"
+    writer.close()
+
+
+async def test_ten_megabytes_sent_whole_are_answered_413(http: httpx.AsyncClient) -> None:
+    reply = await http.post(CHAT, content=b'{"model":"' + b"x" * 10_485_760, headers=JSON)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
+    assert (await http.post(CHAT, json=body())).status_code == 200
+
+
+async def test_a_body_that_does_not_come_is_given_up(running: Site) -> None:
+    reader, writer = await asyncio.open_connection(*address_of(running))
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+    writer.write(b"Content-Length: 100\r\n\r\n{")
+    assert (await reader.readline()).split()[1] == b"408"
+    writer.close()
+
+
+async def test_a_waiting_stream_shows_that_it_lives(running: Site, http: httpx.AsyncClient) -> None:
+    lines: list[str] = []
+    async with http.stream("POST", CHAT, json=body("wait here", stream=True)) as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        async for line in reply.aiter_lines():
+            lines.append(line)
+            if line == ": waiting":
+                running.may_answer.set()
+    assert ": waiting" in lines
+    assert lines[-2:] == ["data: [DONE]", ""]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_frees_its_place(running: Site, http: httpx.AsyncClient, stream: bool) -> None:
+    leaving = asyncio.create_task(http.post(CHAT, json=body("wait here", stream=stream)))
+    await running.arrivals.get()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    async with asyncio.timeout(2):
+        while len(running.door.waiting):  # noqa: ASYNC110 what it waits for happens inside the server
+            await asyncio.sleep(0.01)
+    running.may_answer.set()
+
+
+async def test_a_client_that_leaves_amid_its_body_is_no_failure_of_the_site(running: Site) -> None:
+    with capture_logs() as lines:
+        _, writer = await asyncio.open_connection(*address_of(running))
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: 100\r\n\r\n{")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+        await asyncio.sleep(0.05)
+    assert lines == []
+
+
+async def test_the_trace_of_a_client_goes_on(tmp_path: Path) -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    async with site(tmp_path, http=True) as running, httpx.AsyncClient(base_url=running.url) as http:
+        assert isinstance(running.house, MemoryHouse)
+        for header in (f"00-{trace_id}-b7ad6b7169203331-01", "nonsense"):
+            assert (await http.post(CHAT, json=body(), headers={"traceparent": header})).status_code == 200
+        with_trace, with_nonsense = (kept.headers["traceparent"] for kept in running.house.stored(ASKS))
+    assert with_trace.startswith(f"00-{trace_id}-")
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", with_nonsense)
+
+
+async def test_health_readiness_metrics_and_unknown_paths(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/healthz")).json() == {"alive": True}
+    assert (await http.get("/readyz")).json() == {"ready": True}
+    metrics = await http.get("/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert "# HELP" in metrics.text
+    for reply in (await http.get("/nowhere"), await http.get(CHAT)):
+        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "no_such_path")
+
+
+async def test_the_page_comes_with_a_policy_that_lets_nothing_else_in(http: httpx.AsyncClient) -> None:
+    for path, kind in {"/": "text/html", "/page.css": "text/css", "/page.js": "text/javascript"}.items():
+        reply = await http.get(path)
+        assert reply.headers["content-type"].startswith(kind)
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "http://" not in policy
+        assert "style=" not in reply.text.replace("xmlns", "")
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert not [line for line in reply.text.splitlines() if "https://" in line]
+        assert "innerHTML" not in reply.text
+
+
+async def test_open_writes_where_it_is_and_takes_it_away_again(tmp_path: Path) -> None:
+    async with site(tmp_path) as running:
+        settings = msgspec.structs.replace(running.settings, grace_s=0.1)
+        path = Places(settings).gateway
+        async with gateway.open(settings, running.house, lambda: b"tidegate_up 1\n"):
+            address = msgspec.json.decode(path.read_bytes(), type=GatewayAddress)
+            async with httpx.AsyncClient(base_url=address.url) as http:
+                assert (await http.post(CHAT, json=body())).status_code == 200
+                assert (await http.get("/metrics")).text == "tidegate_up 1\n"
+        assert not path.exists()
+        with pytest.raises(OSError, match="Connect"):
+            await asyncio.open_connection("127.0.0.1", int(address.url.rsplit(":", 1)[1]))
+
+
+async def test_an_address_that_is_taken_is_an_error_that_names_it(tmp_path: Path) -> None:
+    taken = listening("127.0.0.1", 0)
+    port = taken.getsockname()[1]
+    async with site(tmp_path) as running:
+        settings = Settings(state_dir=str(tmp_path), gateway=Gateway(port=port))
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
+            async with gateway.open(settings, running.house):
+                pass
+    taken.close()
+
+
+def test_the_address_is_one_that_a_client_here_can_reach() -> None:
+    with listening("0.0.0.0", 0) as everywhere:
+        assert url_of(everywhere, "0.0.0.0").startswith("http://127.0.0.1:")
+
+
+def address_of(running: Site) -> tuple[str, int]:
+    host, port = running.url.removeprefix("http://").split(":")
+    return host, int(port)

@@ -1,0 +1,97 @@
+"""The asker reads their own words, under every cut of the stream, and nobody else does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.gateway_site import EMAIL, Site, ask, asked, nats_site
+from tidegate.schemas import Cursor, Published, Receipt, decode, encode, encode_json
+from tidegate.schemas.subjects import ANSWERS
+from tidegate.services.gateway.reidentify import restored
+from tidegate.services.privacy.vault import TOKEN, Vault
+from tidegate.services.streaming.events import answered, cut, told, view
+
+pytestmark = pytest.mark.anyio
+running = pytest.fixture(nats_site)
+
+
+@pytest.mark.parametrize("form", [encode, encode_json])
+async def test_tokens_are_restored_for_the_asker_at_the_end_and_stay_tokens_in_the_store(
+    running: Site, form: Any
+) -> None:
+    published = await ask(running, asked("personal data", rid="r1"), form)
+    assert isinstance(published, Published)
+    assert published.text == f"We write to {EMAIL} today, and to {EMAIL} tomorrow."
+    assert published.citations[0].quote == published.text
+    stored = await running.house.last(ANSWERS, "answers.kiosk.r1")
+    assert stored is not None
+    assert EMAIL.encode() not in stored
+    assert TOKEN.search(decode(stored, Published).text)
+
+
+async def test_a_restored_value_never_breaks_a_json_answer(running: Site) -> None:
+    published = await ask(running, asked("json please"))
+    assert isinstance(published, Published)
+    assert json.loads(published.text) == {"email": EMAIL, "n": 1}
+
+
+def test_a_json_answer_keeps_its_form_to_the_character(tmp_path: Path) -> None:
+    vault = Vault.open(tmp_path / "vault.sqlite", bytes(32))
+    token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
+    text = f'{{ "email" : "{token}",\n "n": 1.0 , "n": 2}}'
+    shown = restored(msgspec.structs.replace(STORED, text=text, format="json"), vault, "digest").text
+    vault.close()
+    assert shown == text.replace(token, json.dumps(EMAIL)[1:-1])
+
+
+STORED = Published(
+    rid="r1",
+    tenant="kiosk",
+    site="site1",
+    asked_at_ms=1,
+    deadline_at_ms=2,
+    outcome="answered",
+    text="",
+    receipt=Receipt(site="site1", route="edge", plan=None, lineage=(), citations=(), decisions=()),
+)
+WORDS = st.lists(st.sampled_from(["We", "write", "to", "you", "<", "at\n", "noon."]), max_size=12)
+
+
+@settings(derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=WORDS, places=st.lists(st.integers(0, 12), max_size=4), glue=st.sampled_from([" ", "", "\n"]))
+def test_no_chunk_of_a_stream_ever_holds_a_token_or_a_piece_of_one(
+    tmp_path: Path, words: list[str], places: list[int], glue: str
+) -> None:
+    key = bytes(32)
+    vault = Vault.open(tmp_path / "vault.sqlite", key)
+    token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
+    pieces = list(words)
+    for place in places:
+        pieces.insert(place, token)
+    stored = msgspec.structs.replace(STORED, text=glue.join(pieces))
+    shown = restored(stored, vault, "digest")
+    log = answered(stored.text, Cursor())
+    rest, chunks = view(log, Cursor()), list[str]()
+    while rest:
+        piece, more = cut(rest.pop(), 1)
+        chunks.append(told(piece, log.text, lambda token: vault.restore(token, "kiosk", "digest")).text)
+        rest += [more] if more else []
+    vault.close()
+    assert "".join(chunks) == shown.text == glue.join(EMAIL if piece == token else piece for piece in pieces)
+    assert not any(token[:8] in chunk for chunk in chunks)
+
+
+def test_a_stranger_sees_tokens_only(tmp_path: Path) -> None:
+    vault = Vault.open(tmp_path / "vault.sqlite", bytes(32))
+    token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
+    stored = msgspec.structs.replace(STORED, text=token)
+    assert restored(stored, vault, "another").text == token
+    assert restored(stored, vault, "digest").text == EMAIL
+    vault.close()

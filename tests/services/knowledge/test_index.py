@@ -1,0 +1,152 @@
+"""What a question finds: exact passages, its own language first, by its words and by its meaning."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.branch_index import LETTERS, branch_index, found
+from tests.support.corpus import BRANCH, FEES, document
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.index.fusion import fused
+from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.index.query import sought
+from tidegate.services.knowledge.index.vectors import DIMENSIONS, VectorLeg
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> HybridIndex:
+    return branch_index(tmp_path / "index")
+
+
+def test_a_passage_names_its_document_its_version_and_its_exact_characters(index: HybridIndex) -> None:
+    text = "what does a banker's draft cost"
+    best = index.search(text, LETTERS.embed(text), 3, "en")[0]
+    assert (best.document_id, best.document_version) == ("fees", BRANCH[0].version)
+    assert FEES[best.start : best.end] == best.text
+    assert best.bm25 > 0.0
+    assert best.heading == "Fees"
+
+
+def test_a_question_finds_its_own_language_by_its_own_stems(index: HybridIndex) -> None:
+    assert found(index, "Ist die Filiale am Freitag offen?", 1, "de") == ["stunden"]
+    assert found(index, "Wann öffnen Filialen?", 1, "de") == ["stunden"]
+
+
+def test_languages_that_share_an_analyzer_are_kept_apart(tmp_path: Path) -> None:
+    index = HybridIndex.open(tmp_path / "i", LETTERS)
+    index.upsert(
+        [document("nl", "# Munten\n\nDe automaat telt.", "nl"), document("it", "# Monete\n\nDe automaat.", "it")]
+    )
+    for language in ("nl", "it"):
+        first, second = index.search("automaat", LETTERS.embed("automaat"), 2, language)
+        assert (first.language, first.bm25 > 0.0) == (language, True)
+        assert second.language != language
+
+
+def test_where_its_own_language_has_nothing_another_may_answer(index: HybridIndex) -> None:
+    assert found(index, "600 coins", 3, "fr")[0] in {each.id for each in BRANCH}
+
+
+def test_no_question_is_too_odd(index: HybridIndex) -> None:
+    for text in ("", "   ", "AND OR NOT (", 'body_en:"x', "<IBAN_0a1b2c3d4e5f>", "\x00", "?" * 500):
+        index.search(text, LETTERS.embed(text), 5, "xx")
+    assert index.search("fees", LETTERS.embed("fees"), 0, "en") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "focus"),
+    [
+        ("I am <NAME_0a1b2c3d4e5f>. What does a draft cost?", "I am . What does a draft cost?"),
+        ("word " * 70 + "end. What does a draft cost?", "What does a draft cost?"),
+        ("word " * 70, ("word " * 70).strip()),
+        ("What does a draft cost", "What does a draft cost"),
+        ("I lost my card. Why?", "I lost my card. Why?"),
+        ("Is <IBAN_0a1b2c3d4e5f> an account with a fee?", "Is an account with a fee?"),
+    ],
+)
+def test_what_is_looked_for_is_what_is_asked_and_no_token(text: str, focus: str) -> None:
+    assert sought(text) == focus
+
+
+@settings(max_examples=100, derandomize=True)
+@given(st.lists(st.permutations(range(6)).flatmap(lambda p: st.integers(0, 6).map(lambda n: p[:n])), max_size=4))
+def test_fusion_ranks_every_key_once_and_never_below_one_that_is_behind_it_everywhere(
+    rankings: list[list[int]],
+) -> None:
+    ranked = fused(*rankings)
+    keys = [key for key, _ in ranked]
+    assert sorted(keys) == sorted({key for ranking in rankings for key in ranking})
+    assert all(one >= two for (_, one), (_, two) in itertools.pairwise(ranked))
+    for one in keys:
+        for two in keys:
+            places = [(r.index(one), r.index(two) if two in r else 99) for r in rankings if one in r]
+            behind = all(a < b for a, b in places) and all(one in r for r in rankings if two in r)
+            if one != two and places and behind:
+                assert keys.index(one) < keys.index(two)
+
+
+def test_fusion_is_reciprocal_rank_with_sixty() -> None:
+    assert fused(["a", "b"], ["b"]) == [("b", 1 / 62 + 1 / 61), ("a", 1 / 61)]
+
+
+def vectors(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    drawn = np.random.default_rng(1).normal(size=(count, DIMENSIONS)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def test_the_graph_finds_what_the_exact_scan_finds_also_after_deletions(tmp_path: Path) -> None:
+    matrix, numbers = vectors(600), np.arange(600)
+    exact, graph = VectorLeg(exact_below=10_000), VectorLeg(exact_below=10)
+    graph.replace(numbers, matrix)
+    live = numbers[numbers % 5 != 0]
+    exact.replace(live, matrix[live])
+    graph.replace(live, matrix[live])
+    assert (exact.mode, graph.mode) == ("exact", "graph")
+    wanted = [{n for n, _ in exact.search(matrix[row], 10)} for row in range(50)]
+    reached = [{n for n, _ in graph.search(matrix[row], 10)} for row in range(50)]
+    assert sum(len(a & b) for a, b in zip(wanted, reached, strict=True)) >= 0.95 * 500
+    digest = graph.save_graph(tmp_path / "graph.bin")
+    loaded = VectorLeg(exact_below=10)
+    loaded.replace(live, matrix[live], tmp_path / "graph.bin", digest)
+    assert [{n for n, _ in loaded.search(matrix[row], 10)} for row in range(50)] == reached
+    (tmp_path / "graph.bin").write_bytes(b"torn")
+    loaded = VectorLeg(exact_below=10)
+    loaded.replace(live, matrix[live], tmp_path / "graph.bin", digest)
+    assert len(loaded.search(matrix[0], 10)) == 10
+
+
+def test_a_leg_returns_all_it_has_where_more_is_wanted_in_either_mode() -> None:
+    for exact_below in (1, 100):
+        leg = VectorLeg(exact_below=exact_below)
+        leg.replace(np.arange(7), vectors(7))
+        keep = np.arange(7) < 3
+        assert len(leg.search(vectors(1)[0], 50)) == 7
+        assert {number for number, _ in leg.search(vectors(1)[0], 50, keep)} == {0, 1, 2}
+
+
+def test_an_index_above_the_limit_answers_from_its_graph_and_keeps_it(tmp_path: Path) -> None:
+    index = HybridIndex.open(tmp_path / "i", LETTERS, exact_below=3)
+    index.upsert(BRANCH)
+    assert index.status().vectors == "graph"
+    assert found(index, "foreign coins", 1) == ["coins"]
+    assert json.loads((tmp_path / "i" / "manifest.json").read_bytes())["graph_sha256"]
+    again = HybridIndex.open(tmp_path / "i", LETTERS, exact_below=3)
+    again.delete(["coins"])
+    assert "coins" not in found(again, "foreign coins", 50)
+
+
+def test_by_meaning_a_question_finds_what_shares_no_word_with_it(tmp_path: Path) -> None:
+    embedder = Embedder.load(Path(".models"))
+    index = HybridIndex.open(tmp_path / "i", embedder)
+    index.upsert(BRANCH)
+    text = "identification papers required for a new customer"
+    best = index.search(text, embedder.embed(text), 1, "en")[0]
+    assert best.heading == "Fees › What you need"
+    assert best.similarity > 0.3

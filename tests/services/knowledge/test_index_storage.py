@@ -1,0 +1,211 @@
+"""What an index holds: what is added stays, what is deleted is gone, whatever happens in between."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from tests.support.branch_index import LETTERS, branch_index, found
+from tests.support.corpus import BRANCH, COINS, Letters, document
+from tidegate.schemas.pack import Pack
+from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.index.packing import prepare
+from tidegate.services.knowledge.index.storage import IndexDamaged, IndexLocked, Storage
+from tidegate.services.knowledge.index.tenant_indexes import Shelf
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> HybridIndex:
+    return branch_index(tmp_path / "index")
+
+
+def test_the_same_version_again_changes_nothing_and_a_new_one_replaces_every_passage(index: HybridIndex) -> None:
+    before = index.version
+    assert index.upsert(BRANCH) == 0
+    assert index.version == before
+    assert index.upsert([document("fees", "# Fees\n\nA draft now costs nothing.")]) == 1
+    assert index.version != before
+    texts = [p.text for p in index.search("fees draft card account", LETTERS.embed("fees"), 50, "en")]
+    assert "A draft now costs nothing." in texts
+    assert not any("Replacement card" in text or "passport" in text for text in texts)
+
+
+def test_another_process_that_writes_is_seen_at_the_next_question(index: HybridIndex, tmp_path: Path) -> None:
+    other = HybridIndex.open(tmp_path / "index", LETTERS)
+    assert "coins" in found(other, "foreign coins")
+    index.delete(["coins"])
+    assert "coins" not in found(other, "foreign coins")
+    index.upsert([document("coins", COINS + "\nIt is new.")])
+    assert "coins" in found(other, "foreign coins")
+    assert other.status() == index.status()
+
+
+def test_one_process_writes_at_a_time(index: HybridIndex, tmp_path: Path) -> None:
+    with Storage(tmp_path / "index").locked(), pytest.raises(IndexLocked, match="another process is writing"):
+        index.upsert([document("more", "More.")])
+
+
+def test_a_crash_before_the_manifest_adds_nothing_and_the_next_write_removes_what_it_left(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    index = HybridIndex.open(path, LETTERS)
+    index.upsert(BRANCH[:2])
+    manifest = (path / "manifest.json").read_bytes()
+    index.upsert([document("coins", COINS)])
+    del index
+    (path / "manifest.json").write_bytes(manifest)  # as if the process had died just before it was replaced
+    for written in ("other", "another"):
+        again = HybridIndex.open(path, LETTERS)
+        assert "coins" not in found(again, "foreign coins", 50)
+        again.upsert([document(written, f"# {written}\n\nForeign matters.")])
+    assert again.document_ids() == {"fees", "hours", "other", "another"}
+    assert again.status().passages == len(again.search("e", LETTERS.embed("e"), 50, "en"))
+
+
+def test_a_crash_after_the_manifest_deletes_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    index = HybridIndex.open(path, LETTERS)
+    index.upsert(BRANCH)
+    shutil.copytree(path, tmp_path / "before")
+    index.delete(["coins"])
+    manifest = (path / "manifest.json").read_bytes()
+    del index
+    shutil.rmtree(path)
+    shutil.copytree(tmp_path / "before", path)  # the keyword leg and the files as they were before the delete
+    (path / "manifest.json").write_bytes(manifest)
+    for _ in range(2):
+        again = HybridIndex.open(path, LETTERS)
+        assert "coins" not in found(again, "foreign coins", 50)
+        again.upsert([document("other", "# Other\n\nForeign matters.")])
+    assert again.status().tombstones == 1
+
+
+def test_a_keyword_leg_that_lost_passages_is_repaired_when_the_index_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    HybridIndex.open(path, LETTERS).upsert(BRANCH)
+    (keyword,) = path.glob("keyword-*")
+    shutil.rmtree(keyword)
+    text = "banker's draft"
+    best = HybridIndex.open(path, LETTERS).search(text, LETTERS.embed(text), 1, "en")[0]
+    assert best.document_id == "fees"
+    assert best.bm25 > 0.0
+
+
+def test_another_embedding_model_rebuilds_the_index_from_the_documents_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    HybridIndex.open(path, LETTERS).upsert(BRANCH)
+    rebuilt = HybridIndex.open(path, Letters("letters-2"))
+    assert rebuilt.status().embedder == "letters-2"
+    assert rebuilt.status().documents == len(BRANCH)
+    assert not list((path / "documents").glob("*letters-1*"))
+    assert found(rebuilt, "foreign coins", 1) == ["coins"]
+
+
+@pytest.mark.parametrize("damage", ["manifest.json", "documents/*.npy", "documents/*.msgpack"])
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "index"
+    HybridIndex.open(path, LETTERS).upsert(BRANCH)
+    file = next(path.glob(damage))
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(IndexDamaged, match=r"index the documents again"):
+        HybridIndex.open(path, LETTERS)
+
+
+class Life(RuleBasedStateMachine):
+    """Random adds, replacements, deletions, re-openings and crashes; what is deleted is never returned."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.path = Path(mkdtemp())
+        self.index = HybridIndex.open(self.path, LETTERS)
+        self.live: dict[str, str] = {}
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @rule(name=st.sampled_from("abcde"), word=st.sampled_from(["coin", "fee", "hour"]), lines=st.integers(1, 3))
+    def add(self, name: str, word: str, lines: int) -> None:
+        text = f"# {name}\n\n" + "\n\n".join(
+            f"## {word} {n}\n\nThe {word} of {name}, number {n}." for n in range(lines)
+        )
+        self.index.upsert([document(name, text)])
+        self.live[name] = text
+
+    @rule(name=st.sampled_from("abcde"))
+    def delete(self, name: str) -> None:
+        self.index.delete([name])
+        self.live.pop(name, None)
+
+    @rule()
+    def reopen(self) -> None:
+        self.index = HybridIndex.open(self.path, LETTERS)
+
+    @rule(name=st.sampled_from("abcde"))
+    def crash_while_adding(self, name: str) -> None:
+        manifest = self.path / "manifest.json"
+        before = manifest.read_bytes() if manifest.exists() else None
+        if before is None or name in self.live:  # a replaced document's files are removed only after the manifest
+            return
+        self.index.upsert([document(name, f"# {name}\n\nA coin, a fee and an hour that never were.")])
+        manifest.write_bytes(before)
+        self.index = HybridIndex.open(self.path, LETTERS)
+
+    @invariant()
+    def only_what_is_live_is_found_and_all_of_it(self) -> None:
+        if not hasattr(self, "index"):
+            return
+        passages = self.index.search("coin fee hour", LETTERS.embed("coin fee hour"), 50, "en")
+        assert {passage.document_id for passage in passages} == set(self.live)
+        for passage in passages:
+            assert self.live[passage.document_id][passage.start : passage.end] == passage.text
+
+
+def test_a_deleted_document_never_comes_back_in_any_order_of_events() -> None:
+    run_state_machine_as_test(
+        Life, settings=settings(max_examples=8, stateful_step_count=12, derandomize=True, deadline=None)
+    )
+
+
+def pack_of(*documents: object) -> Pack:
+    return Pack(
+        name="p", version="1", path="", documents=documents, intents=(), questions=(), calibration=(), policy_files=()
+    )  # type: ignore[arg-type]
+
+
+def test_preparing_brings_the_pack_and_leaves_alone_what_people_did(tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    prepare(pack_of(*BRANCH[:3]), "site", LETTERS, tmp_path / "i", lambda *step: steps.append(step))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    by_hand = HybridIndex.open(tmp_path / "i", LETTERS)
+    by_hand.upsert([document("added", "# Added\n\nBy hand.")])
+    by_hand.delete(["hours"])
+    again = prepare(pack_of(*BRANCH[1:]), "site", LETTERS, tmp_path / "i")
+    assert again.document_ids() == {"added", "stunden", "coins"}
+    newer = document("hours", "# Opening hours\n\nAlways.")
+    assert "hours" in prepare(pack_of(newer), "site", LETTERS, tmp_path / "i").document_ids()
+    assert "fees" in prepare(pack_of(BRANCH[0]), "site", LETTERS, tmp_path / "i").document_ids()
+
+
+def test_a_site_holds_its_own_documents_and_the_hub_all(tmp_path: Path) -> None:
+    import msgspec
+
+    pack = pack_of(BRANCH[0], msgspec.structs.replace(BRANCH[1], scope="hub"))
+    assert prepare(pack, "site", LETTERS, tmp_path / "s").document_ids() == {"fees"}
+    assert prepare(pack, "hub", LETTERS, tmp_path / "h").document_ids() == {"fees", "hours"}
+
+
+def test_a_tenant_that_is_not_served_has_no_index(tmp_path: Path) -> None:
+    shelf = Shelf(("one", "two"), lambda tenant: tmp_path / tenant, LETTERS, exact_below=100)
+    one, two = shelf.index("one"), shelf.index("two")
+    assert one is not None
+    assert two is not None
+    one.upsert(BRANCH)
+    assert two.status().documents == 0
+    assert shelf.index("three") is None
+    assert not (tmp_path / "three").exists()
+    assert Shelf(("one",), lambda tenant: tmp_path / tenant, LETTERS, exact_below=100).index("one") is one

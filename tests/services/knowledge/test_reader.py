@@ -1,0 +1,203 @@
+"""The reader: answers in the documents' own words, with citations that hold, and a confidence that was earned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.corpus import BRANCH
+from tidegate.schemas import Answer
+from tidegate.schemas.pack import Calibration as Labelled
+from tidegate.schemas.pack import Intent, LabelledQuestion, Pack
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.index.keyword import terms
+from tidegate.services.knowledge.index.query import sought
+from tidegate.services.knowledge.reader.answer_type import holds, kind_asked
+from tidegate.services.knowledge.reader.calibration import Calibration, NotCalibrated, fitted
+from tidegate.services.knowledge.reader.evidence import FEATURES, Evidence
+from tidegate.services.knowledge.reader.fit import prepare
+from tidegate.services.knowledge.reader.reader import Reader
+
+DOCUMENTS = {each.id: each for each in BRANCH}
+CALIBRATION = Calibration(
+    features=FEATURES,
+    mean=(0.4, 0.4, 0.4, 0.1, 0.2),
+    spread=(0.2, 0.2, 0.3, 0.1, 0.2),
+    weights=(1.0, 1.0, 1.0, 1.0, -1.0),
+    bias=0.0,
+    made_from="",
+)
+QUESTIONS = (
+    ("What does a banker's draft cost?", "en", "fees", "£12"),
+    ("When are fees collected?", "en", "fees", "20th of the following month"),
+    ("What do I bring to open an account?", "en", "fees", "a passport or an identity card"),
+    ("When does the branch close on Saturday?", "en", "hours", "12:30"),
+    ("Does the machine take foreign coins?", "en", "coins", "neither counted nor exchanged"),
+    ("Wann ist die Filiale am Freitag geöffnet?", "de", "stunden", "09:30 bis 16:30 Uhr"),
+    ("My name is <NAME_0a1b2c3d4e5f>. How late is the lobby open?", "en", "hours", "06:00 to 23:00"),
+)
+
+
+class Desk:
+    """An index of the branch with a reader over it."""
+
+    def __init__(self, path: Path) -> None:
+        self.embedder = Embedder.load(Path(".models"))
+        self.index = HybridIndex.open(path, self.embedder)
+        self.index.upsert(BRANCH)
+        self.reader = Reader(self.embedder, CALIBRATION)
+
+    def ask(self, text: str, language: str = "en") -> Answer:
+        focus = sought(text)
+        passages = self.index.search(focus, self.embedder.embed(focus), 8, language)
+        return self.reader.answer(text, language, passages, self.index)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return Desk(tmp_path_factory.mktemp("reading") / "index")
+
+
+@pytest.mark.parametrize(("question", "language", "name", "fact"), QUESTIONS)
+def test_an_answer_states_the_fact_and_cites_it_verbatim(
+    desk: Desk, question: str, language: str, name: str, fact: str
+) -> None:
+    answer = desk.ask(question, language)
+    assert fact in answer.text
+    assert {citation.document_id for citation in answer.citations} == {name}
+    for citation in answer.citations:
+        document = DOCUMENTS[citation.document_id]
+        assert citation.document_version == document.version
+        assert document.text[citation.start : citation.end] == citation.quote
+    held = {word for citation in answer.citations for word in terms(citation.quote, language)}
+    assert set(terms(answer.text, language)) <= held
+    assert {check.name: check.score for check in answer.checks if check.name != "coverage"} == {
+        "grounding": 1.0,
+        "entailment": 1.0,
+    }
+
+
+def test_a_row_is_answered_with_its_header_and_cites_both_lines(desk: Desk) -> None:
+    answer = desk.ask("How much is a replacement card after loss?")
+    assert "Replacement card after loss – Fee: £6" in answer.text
+    assert "| Service | Fee | Paid |" in [citation.quote for citation in answer.citations]
+
+
+def test_a_question_that_no_document_answers_is_answered_less_surely_than_any_that_one_does(desk: Desk) -> None:
+    known = [desk.ask(question, language).confidence for question, language, _, _ in QUESTIONS if language == "en"]
+    unknown = [desk.ask(each).confidence for each in ("Who won the football?", "How do I bake bread?", "Is Mars red?")]
+    assert max(unknown) < min(known)
+
+
+def test_no_passages_give_an_empty_answer_without_confidence(desk: Desk) -> None:
+    answer = desk.reader.answer("What does a draft cost?", "en", (), desk.index)
+    assert (answer.text, answer.confidence, answer.citations) == ("", 0.0, ())
+    assert not any(check.passed for check in answer.checks)
+
+
+def test_a_passage_whose_document_is_gone_by_now_is_read_by_itself_and_its_spans_stay_exact(desk: Desk) -> None:
+    text = "When are fees collected?"
+    passages = desk.index.search(text, desk.embedder.embed(text), 8, "en")
+    gone = [msgspec.structs.replace(passage, document_version="0" * 12) for passage in passages]
+    answer = desk.reader.answer(text, "en", gone, desk.index)
+    assert "20th of the following month" in answer.text
+    for citation in answer.citations:
+        assert DOCUMENTS[citation.document_id].text[citation.start : citation.end] == citation.quote
+
+
+def pack(**fields: object) -> Pack:
+    calibration = (
+        *(Labelled(text=text, language=language, documents=(name,)) for text, language, name, _ in QUESTIONS),
+        *(
+            Labelled(text=f"{text}?")
+            for text in ("Who is the king", "How tall is a tree", "Where is Mars", "Why is it dark")
+        ),
+    )
+    beyond = Intent(id="weather", utterances=("will it rain", "is it cold outside"), verdict="out_of_scope")
+    parts = {
+        "name": "p",
+        "version": "1",
+        "path": "",
+        "documents": BRANCH,
+        "intents": (beyond,),
+        "questions": (),
+        "calibration": calibration,
+        "policy_files": (),
+    }
+    return Pack(**{**parts, **fields})  # type: ignore[arg-type]
+
+
+def test_preparing_calibrates_on_the_packs_calibration_and_never_on_its_questions(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    prepare(pack(), desk.index, desk.embedder, path)
+    without = path.read_bytes()
+    (path).unlink()
+    asked = LabelledQuestion(id="q", text="Is it free?", kind="answerable", documents=("fees",), facts=("free",))
+    prepare(pack(questions=(asked,)), desk.index, desk.embedder, path)
+    assert path.read_bytes() == without
+    calibration = Calibration.load(path)
+    assert calibration.fit.questions == 11
+    sure = Reader(desk.embedder, calibration)
+    passages = desk.index.search("draft", desk.embedder.embed("draft"), 8, "en")
+    assert sure.answer("What does a banker's draft cost?", "en", passages, desk.index).confidence > 0.6
+    assert sure.answer("Will it snow in Paris?", "en", passages, desk.index).confidence < 0.35
+
+
+def test_preparing_again_changes_nothing_until_pack_or_index_change(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    first = prepare(pack(), desk.index, desk.embedder, path)
+    stamp = path.stat().st_mtime_ns
+    assert prepare(pack(), desk.index, desk.embedder, path) == first
+    assert path.stat().st_mtime_ns == stamp
+    assert prepare(pack(version="2"), desk.index, desk.embedder, path).made_from != first.made_from
+
+
+def test_more_evidence_never_makes_less_sure() -> None:
+    low, high = Evidence(similarity=0.1, passage=0.1), Evidence(similarity=0.8, passage=0.7, coverage=0.9, margin=0.4)
+    calibration = fitted([low, high] * 10, [False, True] * 10, "x")
+    assert calibration.confidence(low) < 0.2 < 0.8 < calibration.confidence(high)
+    assert 0.0 <= calibration.fit.error <= 0.3
+
+
+def test_a_calibration_needs_right_and_wrong_answers() -> None:
+    with pytest.raises(ValueError, match="with an answer and questions without"):
+        fitted([Evidence()] * 4, [True] * 4, "x")
+
+
+def test_a_missing_damaged_or_foreign_calibration_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    with pytest.raises(NotCalibrated, match="is missing"):
+        Calibration.load(path)
+    path.write_text("{")
+    with pytest.raises(NotCalibrated, match="cannot be read"):
+        Calibration.load(path)
+    msgspec.structs.replace(CALIBRATION, features=("other",)).save(path)
+    with pytest.raises(NotCalibrated, match="another version"):
+        Calibration.load(path)
+    CALIBRATION.save(path)
+    assert Calibration.load(path) == CALIBRATION
+    assert Calibration.load(path).version == CALIBRATION.version
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "has", "has_not"),
+    [
+        ("How much is a draft?", "amount", "It costs £12.", "It is at the counter."),
+        ("Was kostet ein Scheck?", "amount", "kostenlos", "am Schalter"),
+        ("How long does it take?", "duration", "within two working days", "at the counter"),
+        ("Combien de temps dure une session ?", "duration", "90 minutes", "au guichet"),
+        ("What time do you close?", "clock", "at 16:30", "on Friday"),
+        ("What is the interest rate?", "rate", "4.49%", "fixed"),
+        ("¿Cuántas monedas?", "count", "600", "muchas"),
+        ("Which phone number do I call?", "phone", "+44 20 7946 0958", "ask us"),
+        ("Who may come?", None, "", ""),
+    ],
+)
+def test_a_question_asks_for_a_kind_of_value(question: str, kind: str | None, has: str, has_not: str) -> None:
+    assert kind_asked(question) == kind
+    if kind_asked(question) is not None:
+        assert holds(has, kind)  # type: ignore[arg-type]
+        assert not holds(has_not, kind)  # type: ignore[arg-type]

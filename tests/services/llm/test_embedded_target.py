@@ -1,0 +1,107 @@
+"""The target in this process keeps what every target promises."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.support import tiny_models
+from tests.support.target_conformance import ClosingActs, TargetActs
+from tidegate.services.inference import Kept
+from tidegate.services.llm.decoding.causal_lm import CausalLM
+from tidegate.services.llm.targets.base import Target
+from tidegate.services.llm.targets.embedded import EmbeddedTarget
+from tidegate.services.llm.text.prompts import answer_prompt
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
+    return CausalLM(tiny_models.save(tmp_path_factory.mktemp("lm"), seed=2))
+
+
+class Gated(CausalLM):
+    """A model that can be held up before a pass."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.is_entered, self.may_go = threading.Event(), threading.Event()
+
+    def run(self, kept: dict[str, Kept], past: int, ids: Sequence[int]) -> Any:
+        self.is_entered.set()
+        assert self.may_go.wait(60)
+        return super().run(kept, past, ids)
+
+
+@pytest.fixture
+def gated(tmp_path: Path) -> Gated:
+    return Gated(tiny_models.save(tmp_path, seed=2))
+
+
+@pytest.fixture(scope="module")
+def prompt(lm: CausalLM) -> Sequence[int]:
+    return answer_prompt(lm.tokens, "When does the branch open?", tiny_models.PROSE[:2], 240).ids
+
+
+@pytest.fixture(scope="module")
+def other_prompt(lm: CausalLM) -> Sequence[int]:
+    return answer_prompt(lm.tokens, "What does a coin roll cost?", tiny_models.PROSE[1:3], 240).ids
+
+
+@pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
+async def target(lm: CausalLM, request: pytest.FixtureRequest) -> AsyncIterator[Target]:
+    embedded = EmbeddedTarget(lm, threads=request.param)
+    yield embedded
+    await embedded.close()
+
+
+class TestEmbedded(TargetActs):
+    CONTEXT: ClassVar[int] = tiny_models.CONTEXT
+
+    async def test_those_that_wait_are_counted_and_those_that_give_up_are_not(
+        self, gated: Gated, prompt: Sequence[int]
+    ) -> None:
+        embedded = EmbeddedTarget(gated, threads=1)
+        asked = [asyncio.ensure_future(embedded.generate(f"r{number}", prompt)) for number in range(4)]
+        await asyncio.to_thread(gated.is_entered.wait)
+        assert embedded.state().queue == 3
+        asked[3].cancel()
+        await asyncio.gather(asked[3], return_exceptions=True)
+        assert embedded.state().queue == 2
+        gated.may_go.set()
+        assert len({(await each).ids for each in asked[:3]}) == 1
+        assert embedded.state().queue == 0
+        await embedded.close()
+
+    async def test_a_late_draft_saves_steps_from_then_on(self, gated: Gated, prompt: Sequence[int]) -> None:
+        gated.may_go.set()
+        embedded = EmbeddedTarget(gated, threads=1, lookup=False)
+        whole = await embedded.generate("r", prompt, max_tokens=60)
+        assert whole.speculation.steps == 60
+        gated.may_go.clear()
+        gated.is_entered.clear()
+        late = asyncio.ensure_future(embedded.generate("r", prompt, max_tokens=60))
+        await asyncio.to_thread(gated.is_entered.wait)
+        await embedded.late_draft("r", whole.ids)
+        gated.may_go.set()
+        assert (await late).ids == whole.ids
+        assert (await late).speculation.steps == 5, "one without the draft, then 17 tokens a step"
+        await embedded.close()
+
+
+class TestClosing(ClosingActs):
+    pass
+
+
+def test_it_is_named_as_its_directory_and_versioned_by_its_bytes(tmp_path: Path) -> None:
+    one = EmbeddedTarget.load(tiny_models.save(tmp_path / "one", seed=1))
+    two = EmbeddedTarget.load(tiny_models.save(tmp_path / "two", seed=2))
+    assert (one.artefact.kind, one.artefact.id) == ("model", "one")
+    assert one.artefact.version != two.artefact.version
+    assert one.tokenizer.digest == two.tokenizer.digest

@@ -1,0 +1,116 @@
+"""A model that may only quote: it says a passage to the letter behind its mark, or that none answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate.services.llm.constraints.quoting import Quoting
+from tidegate.services.llm.decoding.causal_lm import CausalLM
+from tidegate.services.llm.decoding.sampling import Sampling
+from tidegate.services.llm.decoding.speculative import speculate
+from tidegate.services.llm.drafters.drafters import Drafter
+from tidegate.services.llm.targets.base import Generated
+from tidegate.services.llm.targets.embedded import EmbeddedTarget
+from tidegate.services.llm.text.answers import read_answer
+from tidegate.services.llm.text.prompts import answer_prompt
+from tidegate.services.llm.text.tokenizer import TokenText
+
+TOKENS = TokenText.load(Path(".models/lm/target/tokenizer.json"))
+PASSAGES = st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=9)
+pytestmark = pytest.mark.anyio
+
+
+def said_under(quoting: Quoting, seed: int) -> list[int]:
+    """What a model of random logits says."""
+    chance = np.random.default_rng(seed)
+    said = quoting.forced()
+    quoting.accept(said)
+    while TOKENS.END not in said:
+        token = quoting.choose(chance.standard_normal(TOKENS.size).astype(np.float32), Sampling(), len(said))
+        quoting.accept((token,))
+        forced = quoting.forced()
+        quoting.accept(forced)
+        said += [token, *forced]
+    return said
+
+
+def is_quotation(said: Sequence[int], passages: Sequence[str]) -> bool:
+    quotes = {n: [TOKENS.FIRST_MARK + n, *TOKENS.encode(f" {text}")] for n, text in enumerate(passages)}
+    whole = [[TOKENS.NONE], *quotes.values()]
+    space = TOKENS.encode(" ")
+    whole += [[*one, *space, *two] for n, one in quotes.items() for m, two in quotes.items() if n != m]
+    return list(said) in [[*ids, TOKENS.END] for ids in whole]
+
+
+@settings(max_examples=200)
+@given(PASSAGES, st.integers(0, 2**32))
+def test_whatever_the_model_wants_it_quotes_or_says_that_nothing_answers(passages: list[str], seed: int) -> None:
+    prompt = answer_prompt(TOKENS, "What is it?", passages, 2000)
+    quoting = Quoting.of(TOKENS, prompt.ids)
+    assert quoting is not None
+    assert is_quotation(said_under(quoting, seed), passages[: prompt.passages])
+
+
+def test_a_prompt_without_passages_has_no_such_rule_and_what_is_no_quotation_is_not_accepted() -> None:
+    assert Quoting.of(TOKENS, answer_prompt(TOKENS, "What?", ()).ids) is None
+    quoting = Quoting.of(TOKENS, answer_prompt(TOKENS, "What?", ("The fee is £5.",)).ids)
+    assert quoting is not None
+    with pytest.raises(ValueError, match="no part of a quotation"):
+        quoting.accept((TOKENS.FIRST_MARK, TOKENS.END))
+
+
+@pytest.mark.parametrize("draft", [(), (TOKENS.NONE, TOKENS.END), (TOKENS.FIRST_MARK + 2, 500, 501)])
+async def test_the_target_that_is_told_to_quote_quotes_whatever_was_drafted(draft: tuple[int, ...]) -> None:
+    passages = ["The lobby opens at 9:00.", "A banker's draft costs £12.", "Coins are not exchanged."]
+    prompt = answer_prompt(TOKENS, "What does a banker's draft cost?", passages)
+    target = EmbeddedTarget.load(Path(".models/lm/target"), quotes=True)
+    try:
+        plain = await target.generate("a", prompt.ids)
+        told = await target.generate("b", prompt.ids, draft=draft)
+    finally:
+        await target.close()
+    assert told.ids == plain.ids
+    assert told.is_finished
+    assert is_quotation([*told.ids, TOKENS.END], passages)
+    reading = read_answer(TOKENS, told.ids)
+    assert reading.is_none or {sentence.text for sentence in reading.sentences} <= set(passages)
+    assert told.speculation.steps < len(told.ids)
+
+
+class Says:
+    """Proposes one answer, whatever was said of it so far."""
+
+    def __init__(self, start: int, answer: Sequence[int]) -> None:
+        self._start, self._answer = start, answer
+
+    def propose(self, ids: Sequence[int], k: int) -> list[int]:
+        return list(self._answer[len(ids) - self._start :][:k])
+
+
+def test_what_the_rule_of_quoting_forces_is_neither_drafted_nor_accepted() -> None:
+    passages = ["The lobby opens at 9:00.", "A banker's draft costs £12.", "Coins are not exchanged."]
+    prompt = answer_prompt(TOKENS, "What does a banker's draft cost?", passages).ids
+    lm = CausalLM(Path(".models/lm/target"))
+
+    def told(drafter: Drafter | None) -> Generated:
+        return speculate(lm, prompt, drafter, constraint=Quoting.of(TOKENS, prompt))
+
+    alone = told(None)
+    choices = alone.speculation.steps  # each step makes one choice, and what that forces is said with it
+    assert 2 <= choices < len(alone.ids)
+    assert (alone.speculation.drafted, alone.speculation.accepted) == (0, 0)
+    answer = [*alone.ids, TOKENS.END]
+    right = told(Says(len(prompt), answer))
+    assert right.ids == alone.ids
+    assert right.speculation.drafted == right.speculation.accepted == choices
+    wrong_mark = TOKENS.FIRST_MARK + (answer[0] - TOKENS.FIRST_MARK + 1) % len(passages)
+    wrong = told(Says(len(prompt), [wrong_mark, *answer[1:]]))
+    assert wrong.ids == alone.ids
+    assert wrong.speculation.accepted == choices - 1
+    assert wrong.speculation.drafted > wrong.speculation.accepted

@@ -1,0 +1,245 @@
+"""The vault: tokens are the same each time, values open for their owner only, nothing is on disk in clear."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.paths import ROOT
+from tidegate.services.privacy.vault import TOKEN, Tampered, Vault, asker_digest, seal, site_key, tokens_in, unseal
+
+KEY = bytes(range(32))
+ANN = asker_digest(KEY, "kiosk", "ann", "r1")
+BEN = asker_digest(KEY, "kiosk", "ben", "r2")
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Iterator[Vault]:
+    opened = Vault.open(tmp_path / "site" / "vault.sqlite", KEY)
+    yield opened
+    opened.close()
+
+
+def test_a_token_names_the_kind_and_restores_to_the_value(vault: Vault) -> None:
+    token = vault.put("kiosk", ANN, "EMAIL", "ann@example.org")
+    assert TOKEN.fullmatch(token)
+    assert token.startswith("<EMAIL_")
+    assert vault.restore(f"Mail {token}, or {token}.", "kiosk", ANN) == "Mail ann@example.org, or ann@example.org."
+
+
+def test_the_same_value_has_the_same_token_after_reopening_and_no_other_value_has_it(tmp_path: Path) -> None:
+    cases = [
+        ("kiosk", ANN, "NAME", "Ann"),
+        ("kiosk", ANN, "NAME", "Anna"),
+        ("kiosk", ANN, "CARD", "Ann"),
+        ("kiosk", BEN, "NAME", "Ann"),
+        ("shop", ANN, "NAME", "Ann"),
+    ]
+    rounds = []
+    for _ in range(2):
+        vault = Vault.open(tmp_path / "vault.sqlite", KEY)
+        rounds.append([vault.put(*case) for case in cases])
+        vault.close()
+    assert rounds[0] == rounds[1]
+    assert len(set(rounds[0])) == len(cases)
+
+
+def test_tokens_of_another_asker_tenant_or_of_nobody_stay_tokens(vault: Vault) -> None:
+    token = vault.put("kiosk", ANN, "NAME", "Ann")
+    for tenant, asker in (("kiosk", BEN), ("shop", ANN), ("kiosk", "")):
+        assert vault.restore(token, tenant, asker) == token
+    forged = "<NAME_0123456789ab> <NAME_XYZ> <name_0123456789ab>"
+    assert vault.restore(forged, "kiosk", ANN) == forged
+
+
+def test_a_row_moved_to_another_owner_or_altered_does_not_open(vault: Vault, tmp_path: Path) -> None:
+    token = vault.put("kiosk", ANN, "NAME", "Ann")
+    raw = sqlite3.connect(tmp_path / "site" / "vault.sqlite")
+    raw.execute("INSERT INTO held SELECT tenant, ?, token, sealed FROM held", (BEN,))
+    raw.commit()
+    with pytest.raises(Tampered, match="does not open"):
+        vault.restore(token, "kiosk", BEN)
+    raw.execute("UPDATE held SET sealed = CAST(x'00' || substr(sealed, 2) AS BLOB) WHERE asker = ?", (ANN,))
+    raw.commit()
+    raw.close()
+    with pytest.raises(Tampered):
+        vault.restore(token, "kiosk", ANN)
+    with pytest.raises(Tampered):
+        vault.put("kiosk", ANN, "NAME", "Ann")
+
+
+def test_nothing_that_was_put_is_on_disk_in_clear(vault: Vault, tmp_path: Path) -> None:
+    values = [f"Very Private Person {number}" for number in range(50)]
+    vault.put_all("kiosk", ANN, [("NAME", value) for value in values])
+    files = sorted((tmp_path / "site").iterdir())
+    assert {file.name for file in files} >= {"vault.sqlite", "vault.sqlite-wal", "vault.sqlite-shm"}
+    for file in files:
+        data = file.read_bytes()
+        assert b"Private" not in data
+        assert "Private".encode("utf-16-le") not in data
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert b"NAME_" in b"".join(file.read_bytes() for file in files), "the scan looked where rows are"
+
+
+def test_what_is_forgotten_is_gone_from_the_files_too(vault: Vault, tmp_path: Path) -> None:
+    mine, other = vault.put("kiosk", ANN, "NAME", "Ann"), vault.put("kiosk", BEN, "NAME", "Ben")
+    assert vault.forget("kiosk", ANN) == 1
+    assert vault.restore(mine + other, "kiosk", ANN) == mine + other
+    assert vault.restore(other, "kiosk", BEN) == "Ben"
+    data = b"".join(file.read_bytes() for file in (tmp_path / "site").iterdir())
+    assert mine.encode() not in data
+    assert other.encode() in data
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(vault: Vault) -> None:
+    with pytest.raises(ValueError, match="not a kind"):
+        vault.put_all("kiosk", ANN, [("NAME", "Ann"), ("no kind", "x")])
+    token = vault.put("kiosk", BEN, "NAME", "Ann")
+    assert vault.restore(token, "kiosk", ANN) == token
+    assert vault.put_all("kiosk", ANN, []) == []
+
+
+def test_threads_share_one_vault(vault: Vault) -> None:
+    found: list[list[str]] = [[] for _ in range(4)]
+
+    def work(mine: list[str]) -> None:
+        mine.extend(vault.put("kiosk", ANN, "NAME", f"Person {number}") for number in range(20))
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [found[0]] * 4
+    assert vault.restore(found[0][7], "kiosk", ANN) == "Person 7"
+
+
+def test_processes_that_open_a_new_vault_at_once_all_succeed_and_agree(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tidegate.services.privacy.vault import Vault, site_key\n"
+        "sys.stdin.readline()\n"
+        "home = Path(sys.argv[1])\n"
+        "vault = Vault.open(home / 'v' / 'vault.sqlite', site_key(home / 'k' / 'site.key'))\n"
+        "print([vault.put('kiosk', 'a', 'NAME', f'P{n}') for n in range(20)])\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    peers = [
+        subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(4)
+    ]
+    for peer in peers:
+        assert peer.stdin is not None
+        peer.stdin.write("go\n")
+        peer.stdin.flush()
+    printed = [peer.communicate(timeout=60)[0] for peer in peers]
+    assert [peer.returncode for peer in peers] == [0] * 4
+    assert printed == [printed[0]] * 4
+    assert sorted(file.name for file in (tmp_path / "k").iterdir()) == ["site.key"]
+
+
+def test_the_key_is_made_once_for_this_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "site1.key"
+    key = site_key(path)
+    assert len(key) == 32
+    assert site_key(path) == key
+    assert site_key(tmp_path / "other.key") != key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_peers_that_make_the_key_at_once_get_the_same_one(tmp_path: Path) -> None:
+    for number in range(30):
+        together = threading.Barrier(6)
+        keys: list[bytes] = []
+
+        def make(path: Path, together: threading.Barrier = together, keys: list[bytes] = keys) -> None:
+            together.wait()
+            keys.append(site_key(path))
+
+        peers = [threading.Thread(target=make, args=(tmp_path / f"{number}.key",)) for _ in range(6)]
+        for peer in peers:
+            peer.start()
+        for peer in peers:
+            peer.join()
+        assert len(keys) == 6
+        assert len(set(keys)) == 1
+
+
+def test_many_who_open_a_new_vault_at_once_all_succeed(tmp_path: Path) -> None:
+    """SQLite refuses one in about 160 of them at once, whatever its timeout, where two switch a file to WAL."""
+    failures: list[BaseException] = []
+    for number in range(60):
+        together = threading.Barrier(8)
+
+        def open_and_close(path: Path, together: threading.Barrier = together) -> None:
+            together.wait()
+            try:
+                Vault.open(path, KEY).close()
+            except sqlite3.Error as error:
+                failures.append(error)
+
+        peers = [threading.Thread(target=open_and_close, args=(tmp_path / f"{number}.sqlite",)) for _ in range(8)]
+        for peer in peers:
+            peer.start()
+        for peer in peers:
+            peer.join()
+    assert failures == []
+
+
+def test_half_a_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.key").write_bytes(b"short")
+    with pytest.raises(ValueError, match="5 bytes"):
+        site_key(tmp_path / "bad.key")
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(text=st.text(max_size=200))
+def test_what_is_sealed_opens_for_its_request_alone(text: str) -> None:
+    data = seal(KEY, text, "kiosk", "r1")
+    assert unseal(KEY, data, "kiosk", "r1") == text
+    for tenant, rid in (("kiosk", "r2"), ("shop", "r1"), ("kiosr", "1"), ("kios", "kr1")):
+        with pytest.raises(Tampered):
+            unseal(KEY, data, tenant, rid)
+    with pytest.raises(Tampered):
+        unseal(bytes(32), data, "kiosk", "r1")
+
+
+def test_every_altered_byte_of_a_sealed_text_is_noticed() -> None:
+    data = seal(KEY, "Ann, 12", "kiosk", "r1")
+    assert data != seal(KEY, "Ann, 12", "kiosk", "r1"), "a nonce of its own"
+    assert b"Ann" not in data
+    for place in range(len(data)):
+        altered = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        with pytest.raises(Tampered):
+            unseal(KEY, altered, "kiosk", "r1")
+    for length in range(len(data)):
+        with pytest.raises(Tampered):
+            unseal(KEY, data[:length], "kiosk", "r1")
+
+
+def test_an_asker_is_the_same_over_requests_and_nobody_is_each_request_its_own() -> None:
+    assert asker_digest(KEY, "kiosk", "ann", "r1") == asker_digest(KEY, "kiosk", "ann", "r2")
+    assert asker_digest(KEY, "kiosk", "", "r1") != asker_digest(KEY, "kiosk", "", "r2")
+    assert asker_digest(KEY, "kiosk", "r1", "x") != asker_digest(KEY, "kiosk", "", "r1"), "no asker can pose as a rid"
+    different = {asker_digest(key, tenant, "ann", "r") for key in (KEY, bytes(32)) for tenant in ("kiosk", "shop")}
+    assert len(different) == 4
+    assert all(len(digest) == 32 and int(digest, 16) >= 0 for digest in different)
+
+
+def test_tokens_are_listed_once_in_order() -> None:
+    first, second = "<NAME_0123456789ab>", "<EMAIL_ba9876543210>"
+    assert tokens_in(f"{first} {second} {first} <EMAIL_short> <EMAIL_0123456789AB>") == (first, second)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None, derandomize=True)
+@given(values=st.lists(st.text(min_size=1, max_size=40), max_size=6), glue=st.text(alphabet="<>_aE \n", max_size=5))
+def test_any_text_of_tokens_is_restored_to_its_values(vault: Vault, values: list[str], glue: str) -> None:
+    tokens = vault.put_all("kiosk", ANN, [("NAME", value) for value in values])
+    assert vault.restore(glue.join(tokens), "kiosk", ANN) == glue.join(values)

@@ -1,0 +1,199 @@
+"""What the cloud said before: bounded, its tenant's own, gone with what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.escalation_site import question
+from tidegate.schemas import Answer, Artefact, Draft
+from tidegate.services.stages.drafter.answer_cache import MOST_CHARS, Memory, Past, key_of
+
+RESTS_ON = (
+    Artefact("index", "kiosk", "i1"),
+    Artefact("index", "hub/kiosk", "h1"),
+    Artefact("policy", "safe", "p1"),
+    Artefact("pack", "kiosk", "k1"),
+    Artefact("model", "target", "m1"),
+)
+ASKED = question("Who is the chief executive?")
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def past(text: str = "Philippa Okonjo.") -> Past:
+    return Past(Answer(text=text), Draft(ids=(1, 2), tokenizer="t"))
+
+
+def memory(most: int = 8, age_s: float = 60.0, clock: Clock | None = None) -> Memory:
+    return Memory(("kiosk", "shop"), most, age_s, clock or Clock())
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "Who is the chief executive?",
+        "  who is  the\tChief Executive ",
+        "“Who is the chief executive?!”",
+        "\uff37ho is the chief executive…",
+    ],
+)
+def test_the_same_question_is_the_same_however_it_is_typed(again: str) -> None:
+    held = memory()
+    held.remember("kiosk", ASKED, past(), RESTS_ON)
+    assert held.recall("kiosk", question(again)) == past()
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("Who is the chief?", {}),
+        ("Who was the chief executive?", {}),
+        ("Who is the chief executive?", {"language": "de"}),
+    ],
+)
+def test_another_question_is_another_one(text: str, more: dict[str, Any]) -> None:
+    held = memory()
+    held.remember("kiosk", ASKED, past(), RESTS_ON)
+    assert held.recall("kiosk", question(text, **more)) is None
+
+
+def test_a_question_without_a_word_is_none() -> None:
+    held = memory()
+    held.remember("kiosk", question("?!"), past(), RESTS_ON)
+    assert held.recall("kiosk", question("?!")) is None
+    assert len(held) == 0
+
+
+def said_again(held: Memory) -> None:
+    held.remember("kiosk", ASKED, past(), RESTS_ON)
+
+
+def recalled(held: Memory) -> None:
+    held.recall("kiosk", ASKED)
+
+
+@pytest.mark.parametrize("use", [said_again, recalled])
+def test_where_there_is_no_room_the_longest_unused_goes(use: Callable[[Memory], None]) -> None:
+    held = memory(2)
+    held.remember("kiosk", ASKED, past(), RESTS_ON)
+    held.remember("kiosk", question("And before?"), past("Ada."), RESTS_ON)
+    use(held)
+    held.remember("kiosk", question("And after?"), past("Eve."), RESTS_ON)
+    assert held.recall("kiosk", ASKED) == past()
+    assert held.recall("kiosk", question("And before?")) is None
+
+
+@pytest.mark.parametrize(("one", "other"), [("costs 3.50?", "costs 350?"), ("at -5 degrees", "at 5 degrees")])
+def test_what_stands_inside_a_word_counts(one: str, other: str) -> None:
+    assert key_of(question(one)) != key_of(question(other))
+
+
+def test_a_vault_token_counts_as_its_kind_and_is_not_held() -> None:
+    one, other = (question(f"Is <IBAN_{digits * 6}> blocked?") for digits in ("0a", "1b"))
+    assert key_of(one) == key_of(other) != key_of(question("Is <CARD_0a0a0a0a0a0a> blocked?"))
+
+
+@pytest.mark.parametrize("changed", RESTS_ON[:4], ids=lambda part: f"{part.kind} {part.id}")
+def test_an_answer_goes_with_the_index_the_policy_or_the_pack_that_it_rests_on(changed: Artefact) -> None:
+    held = memory()
+    for tenant in ("kiosk", "shop"):
+        held.notice(tenant, RESTS_ON)
+        held.remember(tenant, ASKED, past(), RESTS_ON)
+    held.notice("kiosk", RESTS_ON)
+    assert held.recall("kiosk", ASKED) == past()
+    held.notice("kiosk", (Artefact(changed.kind, changed.id, "new"),))
+    assert held.recall("kiosk", ASKED) is None
+    assert held.recall("shop", ASKED) == past(), "what is new to one tenant says nothing of another"
+
+
+def test_another_model_says_it_again_or_takes_it_back_and_is_no_reason_to_forget() -> None:
+    held = memory()
+    held.notice("kiosk", RESTS_ON)
+    held.remember("kiosk", ASKED, past(), RESTS_ON)
+    held.notice("kiosk", (Artefact("model", "target", "m2"), Artefact("index", "another", "1")))
+    assert held.recall("kiosk", ASKED) == past()
+
+
+def test_no_tenant_hears_what_another_was_told_and_a_stranger_has_no_memory() -> None:
+    held = memory()
+    held.remember("kiosk", ASKED, past(), RESTS_ON)
+    held.remember("stranger", ASKED, past(), RESTS_ON)
+    assert held.recall("shop", ASKED) is None
+    assert held.recall("stranger", ASKED) is None
+    assert len(held) == 1
+
+
+def test_an_answer_of_any_length_is_not_remembered() -> None:
+    held = memory()
+    held.remember("kiosk", ASKED, past("x" * (MOST_CHARS + 1)), RESTS_ON)
+    assert len(held) == 0
+
+
+def test_an_answer_that_the_cloud_has_not_given_for_too_long_is_forgotten_however_often_it_was_recalled() -> None:
+    clock = Clock()
+    held = memory(age_s=60.0, clock=clock)
+    held.remember("kiosk", ASKED, past(), RESTS_ON)
+    clock.now_s = 50.0
+    assert held.recall("kiosk", ASKED) == past()
+    held.remember("kiosk", ASKED, past(), RESTS_ON)
+    clock.now_s = 109.0
+    assert held.recall("kiosk", ASKED) == past()
+    clock.now_s = 110.0
+    assert held.recall("kiosk", ASKED) is None
+    assert len(held) == 0
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["remember", "recall", "forget", "wait", "change"]),
+        st.sampled_from(["kiosk", "shop"]),
+        st.integers(0, 9),
+    ),
+    max_size=80,
+)
+
+
+@given(acts=ACTS, most=st.integers(0, 5))
+def test_it_holds_no_more_than_it_may_for_no_longer_than_it_may_and_the_latest_of_what_was_said(
+    acts: list[tuple[str, str, int]], most: int
+) -> None:
+    clock = Clock()
+    held = memory(most, 10.0, clock)
+    said: dict[tuple[str, int], tuple[str, float, int]] = {}
+    index = dict.fromkeys(("kiosk", "shop"), 0)
+    for number, (act, tenant, which) in enumerate(acts):
+        asked, rests_on = question(f"question {which}"), (Artefact("index", tenant, str(index[tenant])),)
+        held.notice(tenant, rests_on)
+        if act == "remember":
+            held.remember(tenant, asked, past(str(number)), rests_on)
+            said[tenant, which] = str(number), clock.now_s, index[tenant]
+        elif act == "forget":
+            held.forget(tenant, asked)
+            said.pop((tenant, which), None)
+        elif act == "wait":
+            clock.now_s += which
+        elif act == "change":
+            index[tenant] += 1
+            held.notice(tenant, (Artefact("index", tenant, str(index[tenant])),))
+        found = held.recall(tenant, asked)
+        if found is not None:
+            text, at_s, version = said[tenant, which]
+            assert found == past(text)
+            assert clock.now_s - at_s < 10.0
+            assert version == index[tenant]
+        elif act == "remember":
+            assert most == 0, "what was just said is known"
+        assert len(held) <= 2 * most
+        assert sum(held.recall(tenant, question(f"question {each}")) is not None for each in range(10)) <= most

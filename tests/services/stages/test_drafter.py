@@ -1,0 +1,253 @@
+"""The drafter: vouch, or ask the cloud."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from tests.support.escalation_site import plan, retrieved
+from tidegate.schemas import (
+    Answer,
+    Artefact,
+    Citation,
+    Concession,
+    Draft,
+    Drafted,
+    Escalated,
+    Mode,
+    Partial,
+    Plan,
+    Retrieved,
+    Rung,
+    Verified,
+    Where,
+)
+from tidegate.services.stages.drafter.handler import Loop, LoopLost, ShortOf, draft, no_loop
+
+pytestmark = pytest.mark.anyio
+
+MODEL = Artefact("model", "m", "1")
+DOCUMENT = Artefact("document", "fees", "v1")
+
+
+GUESS = Draft(ids=(10, 77, 2), tokenizer="0a1b2c3d4e5f", drafter="lookup")
+
+
+async def decide(
+    confidence: float,
+    fact: Retrieved,
+    *,
+    told: list[Partial] | None = None,
+    guess: Draft | None = GUESS,
+    loop: Loop = no_loop,
+    past: tuple[Answer, Draft] | None = None,
+    short_of: ShortOf = lambda *_: None,
+    found: list[Retrieved] | None = None,
+) -> Drafted | Escalated | Verified:
+    async def read(given: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
+        cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
+        (found if found is not None else []).append(given)
+        return Answer(text="x", confidence=confidence, citations=(cited,)), (MODEL, DOCUMENT), guess
+
+    async def tell(partial: Partial) -> None:
+        (told if told is not None else []).append(partial)
+
+    async def extract(_: Retrieved) -> Answer:
+        return Answer(text="{}", format="json")
+
+    (outcome,) = await draft(
+        fact,
+        read=read,
+        extract=extract,
+        tell=tell,
+        loop=loop,
+        recall=lambda _: past,
+        escalate_below=0.6,
+        short_of=short_of,
+        beyond=frozenset({"weather"}),
+    )
+    return outcome
+
+
+WEATHER = {"intent": "weather", "intent_confidence": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("confidence", "fact", "kind", "reason"),
+    [
+        (0.6, retrieved("q"), Drafted, ""),
+        (0.59, retrieved("q"), Escalated, "low_confidence"),
+        (0.59, retrieved("q", plan_=plan(may_escalate=False)), Drafted, ""),
+        (0.99, retrieved("q", plan_=plan(where="cloud")), Escalated, "planned"),
+        (0.99, retrieved("q", plan_=plan(where="cloud", may_escalate=False)), Drafted, ""),
+        (0.1, retrieved("q", **WEATHER), Drafted, ""),
+        (0.1, retrieved("q", intent="weather", intent_confidence=0.7), Escalated, "low_confidence"),
+        (0.99, retrieved("q", **WEATHER), Drafted, ""),
+        (0.0, retrieved("q", workload="extract", schema="{}"), Drafted, ""),
+        (0.0, retrieved("q", workload="classify"), Drafted, ""),
+    ],
+)
+async def test_the_edge_escalates_only_what_it_is_unsure_of_and_may(
+    confidence: float, fact: Retrieved, kind: type, reason: str
+) -> None:
+    outcome = await decide(confidence, fact)
+    assert type(outcome) is kind
+    assert getattr(outcome, "reason", "") == reason
+
+
+async def test_what_goes_up_names_the_model_and_no_document_or_passage_of_the_site() -> None:
+    outcome = await decide(0.3, retrieved("q"))
+    assert isinstance(outcome, Escalated)
+    assert outcome.lineage == (MODEL,)
+    assert outcome.edge_confidence == 0.3
+
+
+@pytest.mark.parametrize(
+    ("mode", "shipped"),
+    [
+        ("edge_only", None),
+        ("cloud_stream", None),
+        ("cloud_with_shipped_draft", GUESS),
+        ("race", GUESS),
+        ("economy_loop", GUESS),
+    ],
+)
+async def test_the_draft_goes_along_where_the_plan_ships_it(mode: Mode, shipped: Draft | None) -> None:
+    outcome = await decide(0.3, retrieved("q", plan_=msgspec.structs.replace(plan(), mode=mode)))
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft == shipped
+
+
+LOOP = msgspec.structs.replace(plan(), mode="economy_loop", forecast_ms={"economy_loop": 1200.0})
+
+
+async def test_where_the_loop_comes_to_its_end_nothing_is_escalated() -> None:
+    async def loop(asked: Escalated) -> Verified:
+        assert asked.draft == GUESS
+        answer = Answer(text="the cloud's", confidence=0.9)
+        return asked.followed_by(Verified, question=asked.question, plan=asked.plan, answer=answer)
+
+    outcome = await decide(0.3, retrieved("q", plan_=LOOP), loop=loop)
+    assert isinstance(outcome, Verified)
+    assert outcome.lineage == (MODEL,)
+
+
+async def test_a_question_whose_loop_is_lost_is_escalated_and_says_so() -> None:
+    async def lost(_: Escalated) -> Verified:
+        raise LoopLost("the cloud cannot be reached", 700.0)
+
+    outcome = await decide(0.3, retrieved("q", plan_=LOOP), loop=lost)
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft == GUESS
+    (given_up,) = outcome.concessions
+    assert given_up == Concession("drafter", "no_loop", 700.0, 1200.0, "the cloud cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("confidence", "plan_"),
+    [
+        (0.3, plan()),
+        (0.3, msgspec.structs.replace(LOOP, mode="race")),
+        (0.3, msgspec.structs.replace(LOOP, where="cloud")),
+        (0.3, msgspec.structs.replace(LOOP, may_escalate=False)),
+        (0.9, LOOP),
+    ],
+)
+async def test_there_is_no_loop_but_where_the_plan_is_one_and_the_edge_is_unsure(
+    confidence: float, plan_: Plan
+) -> None:
+    async def loop(_: Escalated) -> Verified:
+        raise AssertionError("nobody asked for it")
+
+    assert isinstance(await decide(confidence, retrieved("q", plan_=plan_), loop=loop), (Drafted, Escalated))
+
+
+@pytest.mark.parametrize("rung", ["no_race", "no_loop"])
+@pytest.mark.parametrize("where", ["edge", "cloud"])
+async def test_where_the_loop_is_given_up_already_the_cloud_is_asked_plainly(rung: Rung, where: Where) -> None:
+    async def loop(_: Escalated) -> Verified:
+        raise AssertionError("there is no time for it")
+
+    given_up = (Concession("router", rung, 0.0, 1.0),)
+    asked = retrieved("q", plan_=msgspec.structs.replace(LOOP, where=where), concessions=given_up)
+    outcome = await decide(0.3, asked, loop=loop)
+    assert isinstance(outcome, Escalated)
+    assert outcome.concessions == given_up
+
+
+async def test_a_draft_that_may_not_leave_the_site_stays() -> None:
+    outcome = await decide(0.3, retrieved("q", plan_=RACE), guess=None)
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft is None
+
+
+RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.3)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "can_retract", "plan_", "texts"),
+    [
+        (0.3, True, RACE, ["x"]),
+        (0.29, True, RACE, []),
+        (0.3, False, RACE, []),
+        (0.3, True, msgspec.structs.replace(RACE, mode="cloud_with_shipped_draft"), []),
+        (0.6, True, RACE, []),
+    ],
+)
+async def test_a_race_shows_the_edges_answer_to_who_can_take_it_back(
+    confidence: float, can_retract: bool, plan_: Plan, texts: list[str]
+) -> None:
+    told: list[Partial] = []
+    await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), told=told)
+    assert [partial.answer.text for partial in told] == texts
+    assert all((partial.source, partial.is_whole, partial.rid) == ("edge", True, "r1") for partial in told)
+    assert all(partial.guess == "draft" for partial in told)
+
+
+PAST = (Answer(text="y", confidence=0.2), Draft(ids=(11,), tokenizer="0a1b2c3d4e5f", drafter="lookup"))
+SHIPPED = msgspec.structs.replace(RACE, mode="cloud_with_shipped_draft")
+STREAM = msgspec.structs.replace(RACE, mode="cloud_stream")
+
+
+@pytest.mark.parametrize(
+    ("confidence", "can_retract", "plan_", "texts", "shipped"),
+    [
+        (0.3, True, RACE, ["y"], PAST[1]),
+        (0.1, True, RACE, ["y"], PAST[1]),
+        (0.1, False, RACE, [], PAST[1]),
+        (0.1, True, SHIPPED, ["y"], PAST[1]),
+        (0.1, False, SHIPPED, [], PAST[1]),
+        (0.1, True, STREAM, [], None),
+    ],
+)
+async def test_what_the_cloud_said_before_takes_the_draft_s_place_wherever_that_has_one(
+    confidence: float, can_retract: bool, plan_: Plan, texts: list[str], shipped: Draft | None
+) -> None:
+    told: list[Partial] = []
+    outcome = await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), told=told, past=PAST)
+    assert isinstance(outcome, Escalated)
+    assert outcome.draft == shipped
+    assert [partial.answer.text for partial in told] == texts
+    assert all((partial.source, partial.guess, partial.rid) == ("edge", "past_answer", "r1") for partial in told)
+
+
+async def test_what_the_edge_vouches_for_itself_it_does_not_ask_its_memory_about() -> None:
+    outcome = await decide(0.9, retrieved("q", plan_=RACE, can_retract=True), past=PAST)
+    assert isinstance(outcome, Drafted)
+    assert outcome.answer.text == "x"
+
+
+async def test_a_draft_has_the_model_and_the_cited_documents_in_its_lineage() -> None:
+    outcome = await decide(0.9, retrieved("q"))
+    assert isinstance(outcome, Drafted)
+    assert outcome.lineage == (MODEL, DOCUMENT)
+
+
+async def test_a_classification_is_the_prefilters_with_its_own_confidence() -> None:
+    outcome = await decide(0.0, retrieved("q", workload="classify", intent="hours", intent_confidence=0.75))
+    assert isinstance(outcome, Drafted)
+    assert json.loads(outcome.answer.text) == {"intent": "hours", "confidence": 0.75}
+    assert (outcome.answer.format, outcome.answer.confidence) == ("json", 0.75)
+    assert [(check.name, check.passed) for check in outcome.answer.checks] == [("schema", True)]

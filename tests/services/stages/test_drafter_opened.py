@@ -1,0 +1,188 @@
+"""The drafter as a site opens it: what it reads, ships and extracts, how fast it is, and whom it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.escalation_site import escalated, plan, prepared, retrieved, routed
+from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.schemas import (
+    Answer,
+    Concession,
+    Drafted,
+    Escalated,
+    Message,
+    Partial,
+    Passage,
+    Refused,
+    Retrieved,
+    Stood,
+    Unreadable,
+    Verified,
+    decode,
+    encode,
+)
+from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.stages import drafter, retriever
+from tidegate.services.stages.drafter.handler import LoopLost, in_a_loop, rungs_of
+from tidegate.services.stages.drafter.latency import Paces, Stopwatch
+from tidegate.services.uplink.verification_client import Guess, Looping
+
+pytestmark = pytest.mark.anyio
+
+RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.3)
+
+
+async def test_a_site_answers_what_its_documents_say_and_asks_the_hub_what_only_the_hub_knows() -> None:
+    house = MemoryHouse("site1")
+    async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
+        for text, kind in (
+            ("What does a banker's draft cost?", Drafted),
+            ("Who is the chief executive of the bank?", Escalated),
+        ):
+            (found,) = await retrieve(routed(text))
+            (outcome,) = await answer(found)
+            assert type(outcome) is kind, text
+        (found,) = await retrieve(routed("What does a banker's draft cost?"))
+        (drafted,) = await answer(found)
+        assert "£12" in drafted.answer.text
+        assert [part.kind for part in drafted.lineage] == ["index", "model", "document"]
+
+
+async def test_a_site_fills_a_schema_without_any_passage() -> None:
+    schema = json.dumps({"properties": {"reference": {"type": "string"}}, "required": ["reference"]})
+    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
+        (drafted,) = await answer(retrieved("Reference: QX-1", workload="extract", schema=schema))
+        assert json.loads(drafted.answer.text) == {"reference": "QX-1"}
+
+
+async def test_a_site_ships_what_the_hubs_model_may_be_expected_to_say_and_tells_it_in_a_race() -> None:
+    house = MemoryHouse("site1")
+    heard: asyncio.Queue[Partial] = asyncio.Queue()
+
+    async def hear(_: str, data: bytes) -> None:
+        heard.put_nowait(decode(data, Partial))
+
+    await house.listen("partial.drafted.>", hear)
+    plan_ = msgspec.structs.replace(RACE, where="cloud", show_from=0.0)
+    async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
+        (found,) = await retrieve(routed("What does a banker's draft cost?", plan_=plan_, can_retract=True))
+        (outcome,) = await answer(found)
+        told = await asyncio.wait_for(heard.get(), 10)
+    assert isinstance(outcome, Escalated)
+    tokens = TokenText.load(Path(".models/lm/draft/tokenizer.json"))
+    assert outcome.draft is not None
+    assert (outcome.draft.drafter, outcome.draft.tokenizer) == ("lookup", tokens.digest)
+    assert "£12" in tokens.decode(outcome.draft.ids)
+    assert "£12" in told.answer.text
+
+
+@pytest.mark.parametrize(("fee", "leaves"), [("£12", True), ("£12; call 020 7946 0958", False)])
+async def test_a_draft_that_would_carry_personal_data_stays_at_the_site(fee: str, leaves: bool) -> None:
+    text = f"A banker's draft costs {fee}."
+    passage = Passage(
+        document_id="new",
+        document_version="v",
+        title="Fees",
+        text=text,
+        language="en",
+        start=0,
+        end=len(text),
+        score=1.0,
+    )
+    plan_ = msgspec.structs.replace(RACE, where="cloud")
+    asked = retrieved("What does a banker's draft cost?", plan_=plan_, passages=(passage,))
+    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
+        (outcome,) = await answer(asked)
+    assert isinstance(outcome, Escalated)
+    assert (outcome.draft is not None) is leaves
+    assert b"7946" not in encode(outcome)
+
+
+HELD = msgspec.structs.replace(plan(), shares_ms={"drafter": 100.0, "cloud-verifier": 800.0, "publisher": 100.0})
+
+
+@pytest.mark.parametrize("workload", ["assist", "extract"])
+async def test_an_opened_drafter_neither_drafts_nor_asks_once_the_time_is_up_and_says_so(workload: str) -> None:
+    late = retrieved("What does a banker's draft cost?", plan_=HELD, workload=workload, schema="{}")
+    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
+        (outcome,) = await answer(late)
+    assert isinstance(outcome, Drafted)
+    assert outcome.answer == Answer(text="")
+    assert [(made.stage, made.rung) for made in outcome.concessions] == [("drafter", "abstain")]
+
+
+def test_reading_and_extracting_are_learned_apart_and_from_done_work_only() -> None:
+    now_ms = int(time.time() * 1000)
+    asked = retrieved("q", plan_=HELD, asked_at_ms=now_ms, deadline_at_ms=now_ms + 60_000)
+    filling = msgspec.structs.replace(
+        asked, question=msgspec.structs.replace(asked.question, workload="extract", schema="{}")
+    )
+    paces = Paces()
+
+    def conceded(fact: Retrieved) -> str:
+        found = paces.short_of(fact, rungs_of(fact))
+        return "" if found is None else found.rung
+
+    def took(fact: Retrieved, worked_ms: float) -> None:
+        paces.took(
+            fact, fact.followed_by(Drafted, question=fact.question, plan=fact.plan, answer=Answer(text="x")), worked_ms
+        )
+
+    called_off = Concession("router", "abstain", 0.0, 1.0)
+    took(msgspec.structs.replace(asked, concessions=(called_off,)), 1e6)
+    assert (conceded(asked), conceded(filling)) == ("", "")
+    took(asked, 1e6)
+    assert (conceded(asked), conceded(filling)) == ("smaller_k", "")
+    took(filling, 1e6)
+    assert conceded(filling) == "abstain"
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_the_wait_for_the_hub_in_a_loop_is_not_how_slow_the_edge_reads(is_lost: bool) -> None:
+    now_s = 0.0
+
+    async def loop(asked: Escalated) -> Verified:
+        nonlocal now_s
+        now_s += 5.0
+        if is_lost:
+            raise LoopLost("the time is up")
+        return asked.followed_by(Verified, question=asked.question, plan=asked.plan, answer=Answer(text="x"))
+
+    watch = Stopwatch(lambda: now_s)
+    now_s += 0.25
+    outcome = await in_a_loop(escalated("q"), watch.without(loop))
+    assert isinstance(outcome, Escalated) is is_lost
+    now_s += 0.25
+    assert watch.ms == 500.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (Stood(worker="w", loop="l", stood=5, ids=(9,), speculation=None), "5 of 0 tokens"),  # type: ignore[arg-type]
+        (Stood(worker="w", loop="l", stood=0, ids=(), speculation=None), "says nothing more"),  # type: ignore[arg-type]
+        (Refused(code="from_the_future", reason="not today"), "declined: not today"),
+        (Unreadable("it is from the future"), "cannot be read: it is from the future"),
+    ],
+)
+async def test_a_hub_that_makes_no_sense_is_left(reply: Message | Unreadable, says: str) -> None:
+    async def ask(_: str, __: Message, ___: float) -> Message:
+        if isinstance(reply, Unreadable):
+            raise reply
+        return reply
+
+    def drafting(_: Sequence[int], __: bool) -> Guess:
+        raise AssertionError("there is nothing to draft for")
+
+    with pytest.raises(LoopLost, match=says):
+        await Looping(
+            escalated("q", deadline_at_ms=1 << 50), "t", ask=ask, drafting=drafting, clock=time.time
+        ).verdict()

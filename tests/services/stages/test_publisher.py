@@ -1,0 +1,167 @@
+"""The publisher: one visible answer with the receipt that says why, whatever way it came."""
+
+from __future__ import annotations
+
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from tests.support.paths import KIOSK
+from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.settings import Settings
+from tidegate.schemas import (
+    Answer,
+    Approved,
+    Artefact,
+    Check,
+    Citation,
+    Decision,
+    Outcome,
+    Plan,
+    Published,
+    Question,
+    Receipt,
+    Spent,
+    Withheld,
+    decode,
+    encode,
+)
+from tidegate.schemas.refusal_texts import LANGUAGES, SENTENCES, sentence
+from tidegate.services.stages.publisher import open as open_publisher
+from tidegate.services.stages.publisher.handler import publish
+
+pytestmark = pytest.mark.anyio
+
+PLAN = Plan(where="edge", may_escalate=True, k=8, model="reader", shares_ms={"drafter": 5.0}, table="t", reason="why")
+CITATION = Citation(document_id="d", document_version="v", start=3, end=8, quote="quote")
+DECISIONS = (Decision("safe/grounded_claims", "allow", "cited"),)
+CHECKS = (Check("grounding", True, 1.0),)
+MODEL = Artefact("model", "minilm", "53aa")
+VERSIONS = (Artefact("software", "tidegate", "1"), Artefact("pack", "kiosk", "abc"))
+REASONS = get_args(get_type_hints(Withheld)["reason"])
+
+APPROVED = Approved(
+    rid="r1",
+    tenant="kiosk",
+    site="site1",
+    asked_at_ms=1,
+    deadline_at_ms=2,
+    ledger=(Spent("drafter", 1.0, 2.0),),
+    lineage=(MODEL,),
+    question=Question(text="?", language="de", intent="cards", intent_confidence=1.0),
+    plan=PLAN,
+    route="cloud",
+    answer=Answer(text='{"a": 1}', format="json", citations=(CITATION,), confidence=0.75, checks=CHECKS),
+    decisions=DECISIONS,
+)
+
+
+def withheld(reason: str, text: str = "", language: str = "en", plan: Plan | None = None) -> Withheld:
+    return Withheld(
+        rid="r1",
+        tenant="kiosk",
+        site="site1",
+        asked_at_ms=1,
+        deadline_at_ms=2,
+        lineage=(MODEL,),
+        reason=reason,  # type: ignore[arg-type]
+        stage="policy",
+        language=language,
+        text=text,
+        plan=plan,
+        route="cloud",
+        decisions=DECISIONS,
+    )
+
+
+async def unasked(_: Published) -> Any:
+    raise AssertionError("nothing of this answer can have been shown")
+
+
+async def published(fact: Approved | Withheld) -> Published:
+    [answer] = await publish(fact, versions=VERSIONS, standing=unasked, close=unasked)
+    assert isinstance(answer, Published)
+    assert decode(encode(answer), Published) == answer
+    return answer
+
+
+async def test_an_approved_answer_is_published_as_it_stands_with_its_whole_receipt() -> None:
+    assert await published(APPROVED) == Published(
+        rid="r1",
+        tenant="kiosk",
+        site="site1",
+        asked_at_ms=1,
+        deadline_at_ms=2,
+        ledger=(Spent("drafter", 1.0, 2.0),),
+        lineage=(MODEL,),
+        outcome="answered",
+        text='{"a": 1}',
+        format="json",
+        language="de",
+        citations=(CITATION,),
+        confidence=0.75,
+        receipt=Receipt(
+            site="site1",
+            route="cloud",
+            plan=PLAN,
+            lineage=(MODEL, *VERSIONS),
+            citations=(CITATION,),
+            decisions=DECISIONS,
+            checks=CHECKS,
+        ),
+    )
+
+
+OUTCOMES: dict[str, Outcome] = {
+    "unsupported_language": "withheld",
+    "unsafe": "withheld",
+    "unscreenable": "withheld",
+    "forged_token": "withheld",
+    "policy_block": "withheld",
+    "abstained": "abstained",
+    "cloud_unreachable": "abstained",
+    "deadline": "abstained",
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+async def test_every_reason_has_an_outcome_and_a_receipt_even_without_a_plan(reason: str) -> None:
+    answer = await published(withheld(reason))
+    assert (answer.outcome, answer.reason) == (OUTCOMES[reason], reason)
+    assert (answer.citations, answer.confidence, answer.format) == ((), 0.0, "text")
+    receipt = answer.receipt
+    assert (receipt.plan, receipt.route, receipt.decisions) == (None, "cloud", DECISIONS)
+    assert receipt.lineage == (MODEL, *VERSIONS)
+
+
+async def test_a_plan_that_was_made_is_in_the_receipt_of_what_was_withheld() -> None:
+    assert (await published(withheld("abstained", plan=PLAN))).receipt.plan == PLAN
+
+
+async def test_the_stage_s_own_sentence_is_said_and_else_the_house_s() -> None:
+    assert (await published(withheld("abstained", "Nothing found."))).text == "Nothing found."
+    assert (await published(withheld("deadline", language="es"))).text == sentence("deadline", "es")
+
+
+async def test_what_had_a_part_twice_is_named_once() -> None:
+    [answer] = await publish(APPROVED, versions=(*VERSIONS, MODEL), standing=unasked, close=unasked)
+    assert isinstance(answer, Published)
+    assert answer.receipt.lineage == (MODEL, *VERSIONS)
+
+
+def test_there_is_a_sentence_of_its_own_for_every_reason_and_language() -> None:
+    assert set(SENTENCES) == set(REASONS) == set(OUTCOMES)
+    said = [sentence(reason, language) for reason in REASONS for language in LANGUAGES]
+    assert len(set(said)) == len(REASONS) * len(LANGUAGES)
+    assert sentence("unsafe", "") == sentence("unsafe", "it") == sentence("unsafe", "en")
+
+
+async def test_the_opened_publisher_names_its_software_and_its_pack() -> None:
+    pack = KIOSK
+    async with open_publisher(Settings(pack_dir=str(pack)), MemoryHouse("site1")) as handler:
+        [answer] = await handler(APPROVED)
+    software, kiosk = answer.receipt.lineage[-2:]
+    assert (software.kind, software.id) == ("software", "tidegate")
+    assert kiosk.kind == "pack"
+    assert software.version
+    assert len(kiosk.version) >= 12

@@ -1,0 +1,158 @@
+"""What the drafter does without for the deadline, when the policy abstains for it, and that both name themselves."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tidegate.schemas import (
+    Answer,
+    Artefact,
+    Concession,
+    Draft,
+    Drafted,
+    Escalated,
+    Mode,
+    Partial,
+    Passage,
+    Plan,
+    Question,
+    Retrieved,
+    Rung,
+    Verified,
+    Withheld,
+)
+from tidegate.services.planning.degradation import Pace
+from tidegate.services.stages.drafter.handler import draft, rungs_of
+from tidegate.services.stages.policy.handler import Policy, judge
+
+pytestmark = pytest.mark.anyio
+
+QUESTION = Question(text="How?", language="en", intent="cards", intent_confidence=0.9)
+TIMES: dict[Rung, float] = {"full": 300.0, "smaller_k": 150.0, "no_race": 1.0, "edge_only": 150.0}
+DRAFTING = {"drafter": 200.0, "cloud-verifier": 600.0, "policy": 50.0, "publisher": 50.0}
+"""What the drafter may use of a budget of 1000 ms is what the clock leaves above 700."""
+
+
+def given(rungs: tuple[Rung, ...]) -> tuple[Concession, ...]:
+    return tuple(Concession("router", rung, 0.0, 1.0) for rung in rungs)
+
+
+def found(
+    *, where: str = "edge", may_escalate: bool = True, mode: Mode = "race", given_up: tuple[Rung, ...] = (), **more: str
+) -> Retrieved:
+    passages = tuple(
+        Passage(document_id=f"d{n}", document_version="v", title="", text="x", language="en", start=0, end=1, score=1.0)
+        for n in range(5)
+    )
+    plan = Plan(
+        where=where, may_escalate=may_escalate, k=8, model="m", shares_ms=DRAFTING, table="t", reason="r", mode=mode  # type: ignore[arg-type]
+    )  # fmt: skip
+    return Retrieved(
+        rid="r1", tenant="kiosk", site="site1", asked_at_ms=1000, deadline_at_ms=2000, plan=plan, passages=passages,
+        question=msgspec.structs.replace(QUESTION, **more), concessions=given(given_up),
+    )  # fmt: skip
+
+
+async def drafted_at(now_ms: float, fact: Retrieved) -> tuple[Drafted | Escalated, list[int]]:
+    """What the drafter makes of it at that time, and how many passages it read."""
+    read: list[int] = []
+
+    async def reading(given: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft]:
+        read.append(len(given.passages))
+        return Answer(text="x", confidence=0.3), (), Draft(ids=(1,), tokenizer="t")
+
+    async def extract(_: Retrieved) -> Answer:
+        return Answer(text="{}", format="json")
+
+    async def tell(_: Partial) -> None:
+        raise AssertionError("the client cannot take back what is shown")
+
+    pace = Pace("drafter", TIMES, lambda: now_ms / 1000)
+    [made_] = await draft(fact, read=reading, extract=extract, escalate_below=0.6, tell=tell, short_of=pace.short_of)
+    return made_, read
+
+
+CLOUDS: dict[str, object] = {"where": "cloud"}
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "fact", "conceded_", "kind", "read", "ships"),
+    [
+        (1000.0, found(), [], Escalated, [5], True),
+        (1001.0, found(), ["smaller_k"], Escalated, [2], True),
+        (1150.0, found(), ["smaller_k"], Escalated, [2], True),
+        (1151.0, found(), ["edge_only"], Drafted, [2], False),
+        (1850.0, found(), ["edge_only"], Drafted, [2], False),
+        (1851.0, found(), ["abstain"], Drafted, [], False),
+        (1001.0, found(given_up=("smaller_k",)), [], Escalated, [5], True),  # made fewer before
+        (1151.0, found(given_up=("smaller_k",)), ["edge_only"], Drafted, [5], False),
+        (1000.0, found(given_up=("abstain",)), [], Drafted, [], False),
+        (1151.0, found(may_escalate=False), ["smaller_k"], Drafted, [2], False),
+        (1851.0, found(may_escalate=False), ["abstain"], Drafted, [], False),
+        (1000.0, found(**CLOUDS), [], Escalated, [5], True),  # type: ignore[arg-type]
+        (1001.0, found(**CLOUDS), ["no_race"], Escalated, [], False),  # type: ignore[arg-type]
+        (2000.0, found(**CLOUDS), ["abstain"], Drafted, [], False),  # type: ignore[arg-type]
+        (2500.0, found(**CLOUDS, mode="cloud_stream"), [], Escalated, [], False),  # type: ignore[arg-type]
+        (1001.0, found(workload="extract"), [], Drafted, [], False),
+        (1701.0, found(workload="extract"), ["abstain"], Drafted, [], False),
+        (2500.0, found(workload="classify"), [], Drafted, [], False),
+    ],
+)
+async def test_the_drafter_does_what_it_has_time_for_and_names_itself(
+    now_ms: float, fact: Retrieved, conceded_: list[Rung], kind: type, read: list[int], ships: bool
+) -> None:
+    before = len(fact.concessions)
+    fact_made, read_ = await drafted_at(now_ms, fact)
+    own = fact_made.concessions[before:]
+    assert [(concession.stage, concession.rung) for concession in own] == [("drafter", rung) for rung in conceded_]
+    assert (type(fact_made), read_) == (kind, read)
+    assert (getattr(fact_made, "draft", None) is not None) is ships
+    assert all(concession.rung in {*rungs_of(fact), "abstain"} for concession in own)
+    if isinstance(fact_made, Drafted):
+        given_up = {concession.rung for concession in fact_made.concessions}
+        assert (fact_made.answer.text == "") is ("abstain" in given_up)
+
+
+ALLOWS_ALL = Policy(id="p", version="1", allow={}, transform={}, block={}, abstain_thresholds={})
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "kind", "given_up", "reason"),
+    [
+        (1990.0, Drafted, (), ""),
+        (1991.0, Drafted, (), "deadline"),
+        (2500.0, Drafted, (), "deadline"),
+        (1000.0, Drafted, ("abstain",), "deadline"),
+        (1000.0, Drafted, ("edge_only",), ""),
+        (2500.0, Verified, (), ""),  # the fast lane has spoken in time: this one is reconciled with that
+    ],
+)
+async def test_the_policy_abstains_where_there_is_no_time_to_judge_and_names_itself(
+    now_ms: float, kind: type[Drafted] | type[Verified], given_up: tuple[Rung, ...], reason: str
+) -> None:
+    fact = found(given_up=given_up)
+    answered = fact.followed_by(kind, question=fact.question, plan=fact.plan, answer=Answer(text="Yes."))
+    pace = Pace("policy", {"full": 10.0}, lambda: now_ms / 1000)
+    [settled] = await judge(answered, policies=(ALLOWS_ALL,), find_personal=lambda _: (), short_of=pace.short_of)
+    assert (settled.reason if isinstance(settled, Withheld) else "") == reason
+    own = settled.concessions[len(given_up) :]
+    late = reason and not given_up
+    assert [(concession.stage, concession.rung) for concession in own] == ([("policy", "abstain")] if late else [])
+    if late:
+        assert (own[0].needed_ms, own[0].reason) == (10.0, f"it lay waiting for {now_ms - 1000:.0f} ms")
+
+
+def test_a_stage_has_only_those_rungs_that_the_fact_has() -> None:
+    pace = Pace("drafter", TIMES, lambda: 1.001)
+
+    def rung(*of: Rung) -> Rung | None:
+        conceded = pace.short_of(found(), of)
+        return None if conceded is None else conceded.rung
+
+    assert rung("full", "smaller_k", "edge_only") == "smaller_k"
+    assert rung("full", "edge_only") == "edge_only"
+    assert rung("evidence_only") is None
+    twice = found(given_up=("smaller_k", "edge_only"))
+    assert pace.rung(twice, ("full", "smaller_k")) == "smaller_k"
+    assert pace.rung(twice, ("full",)) == "full"

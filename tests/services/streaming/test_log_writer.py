@@ -1,0 +1,299 @@
+"""What was shown of an answer stands: one log, one writer at a time, at most one retraction, whatever comes late."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.broker_harness import on_jetstream
+from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.schemas import (
+    Answer,
+    Approved,
+    Artefact,
+    Check,
+    Citation,
+    Committed,
+    Concession,
+    Cursor,
+    Delta,
+    Evidence,
+    Guess,
+    Partial,
+    Plan,
+    Published,
+    Question,
+    Receipt,
+    Withheld,
+    changed,
+    decode,
+    encode,
+)
+from tidegate.schemas.subjects import TOKENS, tokens
+from tidegate.services.stages.publisher.handler import publish, reconcile, was_shown
+from tidegate.services.streaming.log_writer import Showing
+
+pytestmark = pytest.mark.anyio
+
+RACE = Plan(where="edge", may_escalate=True, k=8, model="m", shares_ms={}, table="t", reason="r", mode="race")
+QUESTION = Question(text="?", language="en", intent="cards", intent_confidence=1.0)
+WHOSE: dict[str, Any] = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked_at_ms": 1, "deadline_at_ms": 2}
+LOST = Concession("fast-lane", "abstain", 0.0, 0.0, "the cloud cannot be reached")
+
+
+MODEL, HUBS = Artefact("model", "reader", "1"), Artefact("model", "target", "2")
+QUOTED = Citation(document_id="cards", document_version="v", start=0, end=4, quote="Two.")
+ONE = Committed(
+    text="One.",
+    evidence=Evidence(
+        citations=(Citation(document_id="cards", document_version="v", start=0, end=4, quote="One."),),
+        checks=(Check("grounding", True, 1.0),),
+        confidence=0.75,
+        lineage=(HUBS,),
+    ),
+)
+ALL_OF_ONE = changed(ONE, is_whole=True)
+
+
+def said(
+    text: str, source: str = "cloud", *, can_retract: bool = True, is_whole: bool = False, guess: Guess | None = None
+) -> bytes:
+    return encode(
+        Partial(
+            **WHOSE,
+            can_retract=can_retract,
+            source=source,  # type: ignore[arg-type]
+            question=QUESTION,
+            plan=RACE,
+            answer=Answer(text=text, citations=ONE.evidence.citations, confidence=0.75),
+            lineage=(HUBS,),
+            is_whole=is_whole,
+            guess=guess,
+        )
+    )
+
+
+def approved(text: str, **more: Any) -> Approved:
+    fields = {"route": "cloud", "plan": RACE, **more}
+    return Approved(**WHOSE, question=QUESTION, answer=Answer(text=text, confidence=0.9), **fields)
+
+
+def lost() -> Withheld:
+    return Withheld(
+        **WHOSE,
+        reason="cloud_unreachable",
+        stage="fast-lane",
+        language="en",
+        plan=RACE,
+        concessions=(LOST,),
+        text="Lost.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("settled", "expected"),
+    [
+        (approved("x"), True),
+        (approved("x", plan=msgspec.structs.replace(RACE, mode="edge_only")), False),
+        (approved("x", route="edge"), False),
+        (approved("x", route="edge", concessions=(LOST,)), True),
+        (approved("x", route="edge", concessions=(Concession("drafter", "edge_only", 0.0, 1.0),)), True),
+        (approved("x", route="edge", concessions=(Concession("retriever", "smaller_k", 0.0, 1.0),)), False),
+        (lost(), True),
+        (Withheld(**WHOSE, reason="unsafe", stage="prefilter"), False),
+    ],
+)
+def test_only_where_the_cloud_was_asked_can_anything_have_been_shown(
+    settled: Approved | Withheld, expected: bool
+) -> None:
+    assert was_shown(settled) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "stands", "expected"),
+    [
+        ("One. Two.", "answered", Committed(), ("answered", "One. Two.", None, False)),
+        ("One. Two.", "answered", ONE, ("answered", "One. Two.", None, False)),
+        (
+            "One. Two.",
+            "answered",
+            changed(ONE, text="One. Two.", is_closed=True),
+            ("answered", "One. Two.", None, False),
+        ),
+        ("One.", "answered", ALL_OF_ONE, ("answered", "One.", None, False)),
+        ("Uno.", "answered", ONE, ("answered", "One.", "edge", True)),
+        ("Uno.", "answered", ALL_OF_ONE, ("answered", "One.", "edge", False)),
+        ("One. Two.", "answered", changed(ONE, is_closed=True), ("answered", "One.", "edge", True)),
+        ("One. Two.", "answered", ALL_OF_ONE, ("answered", "One.", "edge", False)),
+        ("Lost.", "abstained", Committed(), ("abstained", "Lost.", None, False)),
+        ("Lost.", "abstained", ONE, ("answered", "One.", "edge", True)),
+        ("Lost.", "abstained", ALL_OF_ONE, ("answered", "One.", "edge", False)),
+    ],
+)
+def test_what_stands_is_the_beginning_of_the_answer_or_all_of_it(
+    text: str, outcome: Any, stands: Committed, expected: tuple[str, str, str | None, bool]
+) -> None:
+    mine = (QUOTED,) if outcome == "answered" else ()
+    receipt = Receipt(site="site1", route="cloud", plan=RACE, lineage=(MODEL,), citations=mine, decisions=())
+    settled_ = Published(**WHOSE, outcome=outcome, text=text, citations=mine, receipt=receipt)
+    found = reconcile(settled_, stands)
+    assert (found.outcome, found.text, found.receipt.finished_by, found.receipt.is_cut) == expected
+    assert found.receipt.committed_chars == len(stands.text)
+    rests_on = stands.evidence if found.receipt.finished_by else Evidence(citations=mine)
+    assert found.citations == found.receipt.citations == rests_on.citations
+    assert (found.confidence, found.receipt.checks) == (rests_on.confidence, rests_on.checks)
+    assert found.receipt.lineage == (MODEL, *stands.evidence.lineage)
+
+
+def test_where_the_edge_goes_on_from_what_the_cloud_began_the_receipt_says_who_ended_it() -> None:
+    receipt = Receipt(site="site1", route="edge", plan=RACE, lineage=(MODEL,), citations=(), decisions=())
+    own = Published(**WHOSE, outcome="answered", text="One. Two.", receipt=receipt)
+    assert reconcile(own, ONE).receipt.finished_by == "edge"
+    assert reconcile(own, ONE).receipt.lineage == (MODEL, HUBS)
+    assert reconcile(own, Committed()).receipt.finished_by is None
+
+
+@pytest.fixture(params=["memory", "jetstream"])
+async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
+    if request.param == "memory":
+        yield MemoryHouse("site1")
+    else:
+        async with on_jetstream(tmp_path) as rig:
+            yield rig.house
+
+
+async def log_of(house: Any) -> list[Delta]:
+    return [decode(data, Delta) for _, data in await house.read(TOKENS, tokens("kiosk", "r1"))]
+
+
+async def published(settled: Approved | Withheld, showing: Showing) -> Published:
+    (answer,) = await publish(settled, versions=(), standing=showing.standing, close=showing.close)
+    assert isinstance(answer, Published)
+    return answer
+
+
+async def test_the_edge_is_shown_and_the_cloud_stands_after_one_retraction(house: Any) -> None:
+    showing = Showing(house)
+    await showing.hear("", said("The fee is 5. It is monthly.", "edge"))
+    await showing.hear("", said("The fee is 7."))
+    answer = await published(approved("The fee is 7. It is yearly."), showing)
+    assert [(line.state, line.offset, line.text) for line in await log_of(house)] == [
+        ("provisional", 0, "The fee is 5. It is monthly."),
+        ("retracted", 11, ""),
+        ("committed", 0, "The fee is 7."),
+        ("committed", 13, " It is yearly."),
+    ]
+    assert (answer.text, answer.receipt.committed_chars, answer.receipt.retractions) == (
+        "The fee is 7. It is yearly.", 13, 1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("guess", ["draft", "past_answer"])
+async def test_the_receipt_says_what_was_shown_as_provisional_whoever_closes_the_log(house: Any, guess: Guess) -> None:
+    await Showing(house).hear("", said("The fee is 5.", "edge", guess=guess))
+    await Showing(house).hear("", said("The fee is 5. It is monthly.", "edge", guess="draft"))
+    assert (await published(approved("The fee is 5. It is monthly."), Showing(house))).receipt.guess == guess
+
+
+async def test_where_nothing_was_shown_but_the_cloud_s_word_the_receipt_names_no_guess(house: Any) -> None:
+    showing = Showing(house)
+    await showing.hear("", said("A guess.", "edge", can_retract=False, guess="past_answer"))
+    await showing.hear("", said("The fee is 7."))
+    assert (await published(approved("The fee is 7."), showing)).receipt.guess is None
+
+
+async def test_who_cannot_take_text_back_is_shown_nothing_that_may_have_to_be(house: Any) -> None:
+    showing = Showing(house)
+    await showing.hear("", said("A guess.", "edge", can_retract=False))
+    assert await log_of(house) == []
+
+
+async def test_when_the_link_drops_in_mid_answer_what_was_committed_is_the_answer_and_a_late_verdict_changes_nothing(
+    house: Any,
+) -> None:
+    showing = Showing(house)
+    await showing.hear("", said("First, block the card."))
+    answer = await published(lost(), showing)
+    assert (answer.outcome, answer.text, answer.reason) == ("answered", "First, block the card.", "cloud_unreachable")
+    receipt = answer.receipt
+    assert (receipt.finished_by, receipt.is_cut, receipt.concessions) == ("edge", True, (LOST,))
+    assert answer.citations == receipt.citations == ONE.evidence.citations
+    assert (answer.confidence, receipt.lineage) == (0.75, (HUBS,))
+    before = await log_of(house)
+    assert (before[-1].is_last, before[-1].is_whole) == (True, False)
+    await showing.hear("", said("First, block the card. Then call us."))
+    late = await published(approved("First, block the card. Then call us."), Showing(house))
+    assert (late.text, late.citations, late.receipt.is_cut) == (answer.text, answer.citations, True)
+    assert await log_of(house) == before
+
+
+async def test_what_the_cloud_said_to_its_end_is_no_cut_answer_though_its_verdict_was_lost(house: Any) -> None:
+    showing = Showing(house)
+    await showing.hear("", said("First, block the card.", is_whole=True))
+    for publisher in (showing, Showing(house)):  # the second finds the log closed
+        answer = await published(lost(), publisher)
+        receipt = answer.receipt
+        assert (answer.text, receipt.finished_by, receipt.is_cut) == ("First, block the card.", "edge", False)
+    assert (await log_of(house))[-1].is_whole
+
+
+async def test_the_log_says_what_an_answer_is_while_it_is_in_the_making(house: Any) -> None:
+    showing = Showing(house)
+    for source in ("edge", "cloud"):
+        partial = decode(said('{"fee":', source), Partial)
+        await showing.hear("", encode(changed(partial, answer=changed(partial.answer, format="json"))))
+    found = [(line.state, line.format) for line in await log_of(house)]
+    assert found == [("provisional", "json"), ("committed", "json")]
+
+
+async def test_a_publisher_that_was_killed_after_it_closed_the_log_publishes_the_same_again(house: Any) -> None:
+    first = await published(approved("Yes."), Showing(house))
+    assert await published(approved("Yes."), Showing(house)) == msgspec.structs.replace(
+        first, receipt=msgspec.structs.replace(first.receipt, committed_chars=4)
+    )
+
+
+async def test_several_publishers_at_once_write_one_log(house: Any) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    sentences = [f"Sentence {number}." for number in range(6)]
+    whole = " ".join(sentences)
+    said_so_far = [" ".join(sentences[: count + 1]) for count in range(6)]
+    writers = [Showing(house) for _ in range(3)]
+    heard = [(writer, said(text)) for writer in writers for text in said_so_far]
+    heard += [(writer, said(" ".join(sentences[:3]) + " Wrong.", "edge")) for writer in writers]
+    chance.shuffle(heard)
+    await asyncio.gather(*(writer.hear("", data) for writer, data in heard))
+    answers = [await published(approved(whole), writer) for writer in writers]
+    assert {answer.text for answer in answers} == {whole}
+    lines = await log_of(house)
+    assert "".join(line.text for line in lines if line.state == "committed") == whole
+    assert sum(line.state == "retracted" for line in lines) <= 1
+
+
+async def test_a_log_that_was_lost_with_its_server_begins_again_with_nothing_provisional(house: Any) -> None:
+    showing = Showing(house)
+    await showing.hear("", said("A guess that was shown.", "edge"))
+    await lose(house)
+    answer = await published(approved("The truth."), showing)
+    assert [(line.state, line.offset) for line in await log_of(house)] == [("retracted", 0), ("committed", 0)]
+    assert answer.receipt.retractions == 1
+
+
+async def lose(house: Any) -> None:
+    """Take the whole log away, as a server does that is started again."""
+    if isinstance(house, MemoryHouse):
+        house._streams[TOKENS].clear()
+    else:
+        await house.link.request(f"$JS.API.STREAM.PURGE.{TOKENS}", timeout_s=2.0)
+
+
+def test_a_cursor_is_what_the_log_says() -> None:
+    assert str(Cursor(1, 27, 27)) == "1.27.27"

@@ -1,0 +1,228 @@
+"""Every client is told the same answer, from wherever it was cut off, whatever it can do and whatever was lost."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtests.load.stream_client import Client
+from tidegate.schemas import Cursor
+from tidegate.services.streaming import reidentify as restore
+from tidegate.services.streaming.events import Ahead, Event, Step, cut, told, view, view_from_answer
+from tidegate.services.streaming.log import Log
+from tidegate.services.streaming.reidentify import restored
+
+IBAN, NAME, FOREIGN = "<IBAN_0a1b2c3d4e5f>", "<NAME_000000000000>", "<CARD_ffffffffffff>"
+VALUES = {IBAN: 'DE02 "1203"', NAME: "Ada"}
+PARTS = st.lists(
+    st.sampled_from(["a", "bb ", "<", "<IBAN", "<IBAN_0a1b", IBAN, NAME, FOREIGN, ".", "ä ", " "]), max_size=8
+)
+TEXT = PARTS.map("".join)
+
+
+def value(token: str) -> str:
+    return VALUES.get(token, token)
+
+
+def log_of(text: str, committed: int, epoch: int = 0, kept: int = 0, is_closed: bool = False) -> Log:
+    return Log("r1", "kiosk", text=text, committed=committed, epoch=epoch, kept=kept, is_closed=is_closed)
+
+
+def summary(steps: list[Step]) -> list[tuple[Any, ...]]:
+    return [(step.state, step.epoch, step.offset, step.text, str(step.cursor)) for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("log", "cursor", "steps"),
+    [
+        (log_of("", 0), "0.0.0", []),
+        (log_of("One two", 0), "0.0.0", [("provisional", 0, 0, "One two", "0.7.0")]),
+        (log_of("One two", 0), "0.7.0", []),
+        (log_of("One two", 3), "0.0.0", [("committed", 0, 0, "One", "0.3.3"), ("provisional", 0, 3, " two", "0.7.3")]),
+        (log_of("One two", 3), "0.7.0", [("committed", 0, 0, "One", "0.7.3")]),
+        (log_of("One two", 3), "0.5.3", [("provisional", 0, 5, "wo", "0.7.3")]),
+        (log_of("One tin", 7, 1, 5), "0.0.0", [("committed", 1, 0, "One tin", "1.7.7")]),
+        (log_of("One tin", 7, 1, 5), "0.4.0", [("committed", 1, 0, "One tin", "1.7.7")]),
+        (
+            log_of("One tin", 7, 1, 5),
+            "0.7.3",
+            [("retracted", 1, 5, "", "1.5.3"), ("committed", 1, 3, " tin", "1.7.7")],
+        ),
+        (log_of("One t", 3, 1, 5), "0.7.3", [("retracted", 1, 5, "", "1.5.3")]),
+        (log_of("One tin", 7, 1, 5), "1.5.3", [("committed", 1, 3, " tin", "1.7.7")]),
+        (log_of("One", 3), "0.7.5", []),  # the log is behind: its forerunner was lost
+        (log_of("One two", 5, 1, 0), "0.7.3", [("retracted", 1, 3, "", "1.3.3"), ("committed", 1, 3, " t", "1.5.5")]),
+        (log_of("One two", 3), "0.9.3", [("retracted", 1, 3, "", "1.3.3")]),  # it shows what this log never had
+        (log_of("to <IBAN_", 3, 1, 9), "0.22.3", [("retracted", 1, 3, "", "1.3.3")]),  # the tokens differ: none is left
+        (log_of("One", 3, is_closed=True), "1.5.3", [("committed", 1, 3, "", "1.3.3")]),
+        (log_of("to <IBA", 7), "0.0.0", [("committed", 0, 0, "to ", "0.3.3")]),
+        (log_of("to <IBA", 7, is_closed=True), "0.0.0", [("committed", 0, 0, "to <IBA", "0.7.7")]),
+        (
+            log_of(f"to {IBAN}.", 7),
+            "0.0.0",
+            [("committed", 0, 0, "to ", "0.3.3"), ("provisional", 0, 3, f"{IBAN}.", "0.23.3")],
+        ),
+    ],
+)
+def test_what_a_client_has_still_to_be_told(log: Log, cursor: str, steps: list[Any]) -> None:
+    assert summary(view(log, Cursor.read(cursor))) == steps
+
+
+def test_who_cannot_take_back_is_told_what_is_committed_only() -> None:
+    assert summary(view(log_of("One two", 3), Cursor(), can_retract=False)) == [("committed", 0, 0, "One", "0.3.3")]
+    taken_back = log_of("One tin", 7, 1, 5)
+    assert summary(view(taken_back, Cursor(0, 3, 3), can_retract=False)) == [("committed", 0, 3, " tin", "0.7.7")]
+    assert view(log_of("One two", 0), Cursor(), can_retract=False) == []
+
+
+@pytest.mark.parametrize(
+    ("cursor", "steps"),
+    [
+        ("0.0.0", [("committed", 0, 0, "One two", "0.7.7")]),
+        ("0.3.3", [("committed", 0, 3, " two", "0.7.7")]),
+        ("0.9.3", [("retracted", 1, 3, "", "1.3.3"), ("committed", 1, 3, " two", "1.7.7")]),
+        ("0.5.3", [("retracted", 1, 3, "", "1.3.3"), ("committed", 1, 3, " two", "1.7.7")]),
+        ("1.5.3", [("committed", 1, 3, " two", "1.7.7")]),
+        ("0.7.7", []),
+        ("0.9.7", [("retracted", 1, 7, "", "1.7.7")]),
+    ],
+)
+def test_the_answer_stands_in_for_a_log_that_is_gone(cursor: str, steps: list[Any]) -> None:
+    assert summary(view_from_answer("One two", Cursor.read(cursor))) == steps
+
+
+@pytest.mark.parametrize("cursor", ["0.8.8", "1.9.8"])
+def test_a_cursor_beyond_the_answer_is_no_cursor_of_it(cursor: str) -> None:
+    with pytest.raises(Ahead):
+        view_from_answer("One two", Cursor.read(cursor))
+    with pytest.raises(Ahead):
+        view(log_of("One two", 7, is_closed=True), Cursor.read(cursor))
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "heads"),
+    [
+        ("One two  three", 1, ["One ", "two  ", "three"]),
+        ("One two three", 8, ["One two ", "three"]),
+        (" One", 1, [" One"]),
+        (f"to {IBAN}, {IBAN}{NAME}!", 1, ["to ", f"{IBAN}, ", f"{IBAN}{NAME}!"]),
+        ("x" * 300, 1, ["x" * 256, "x" * 44]),
+        ("x" * 250 + IBAN + "y", 1, ["x" * 250 + IBAN, "y"]),
+        ("ä" * 200, 1, ["ä" * 128, "ä" * 72]),
+    ],
+)
+def test_a_step_is_cut_into_whole_words_and_tokens(text: str, limit: int, heads: list[str]) -> None:
+    assert [piece.text for piece in pieces(Step("committed", Cursor(), 0, text), limit)] == heads
+
+
+def pieces(step: Step, limit: int) -> list[Step]:
+    found, rest = [], step
+    while rest is not None:
+        head, rest = cut(rest, limit)  # type: ignore[assignment]
+        found.append(head)
+    return found
+
+
+def history(answer: str, draft: str, acts: list[tuple[bool, int]], *, closes: bool = True) -> list[Log]:
+    """The log after each line."""
+    logs = [Log("r1", "kiosk", 30)]
+
+    def store(lines: list[Any]) -> None:
+        for line in lines:
+            logs.append(logs[-1].after(line))
+
+    for shows, n in acts:
+        store(logs[-1].provisional(draft[:n]) if shows else logs[-1].commit(answer[:n]))
+    if closes:
+        store(logs[-1].close(answer))
+    return logs
+
+
+def events_of(log: Log, steps: list[Step], limit: int, is_json: bool) -> list[Event]:
+    return [told(piece, log.text, value, is_json=is_json) for step in steps for piece in pieces(step, limit)]
+
+
+@given(data=st.data(), answer=TEXT, draft=TEXT, agreed=st.integers(0, 60), is_json=st.booleans())
+def test_whenever_it_is_cut_off_a_client_ends_with_the_answer(
+    data: st.DataObject, answer: str, draft: str, agreed: int, is_json: bool
+) -> None:
+    acts = data.draw(st.lists(st.tuples(st.booleans(), st.integers(0, 80)), max_size=8))
+    can_retract = data.draw(st.booleans())
+    client = Client()
+    for log in history(answer, answer[:agreed] + draft, acts):
+        events: list[Event] = events_of(
+            log,
+            view(log, Cursor.read(client.id or "0.0.0"), can_retract=can_retract),
+            data.draw(st.integers(1, 40)),
+            is_json,
+        )
+        for event in events[: data.draw(st.integers(0, 9))]:
+            client.take(event)
+    for event in events_of(log, view(log, Cursor.read(client.id or "0.0.0"), can_retract=can_retract), 16, is_json):
+        client.take(event)
+    whole = restored(answer, value, is_json=is_json)
+    assert client.text == whole
+    assert "".join(client.committed) == whole
+    assert client.retractions <= (1 if can_retract else 0)
+    assert can_retract or "provisional" not in client.states
+
+
+@given(data=st.data(), answer=TEXT, draft=TEXT, agreed=st.integers(0, 60), is_retold=st.booleans())
+def test_a_log_that_is_lost_costs_one_retraction_at_most(
+    data: st.DataObject, answer: str, draft: str, agreed: int, is_retold: bool
+) -> None:
+    acts = st.lists(st.tuples(st.booleans(), st.integers(0, 80)), max_size=6)
+    client = Client()
+    for log in history(answer, answer[:agreed] + draft, data.draw(acts), closes=False):
+        for event in events_of(log, view(log, Cursor.read(client.id or "0.0.0")), data.draw(st.integers(1, 40)), False):
+            client.take(event)
+    if is_retold:  # the writer goes on in a new stream: it says what it had committed once more
+        logs = [Log("r1", "kiosk")]
+        for act in ("begin_again", *data.draw(st.lists(st.integers(0, 80), max_size=4)), "close"):
+            lines = (
+                logs[-1].begin_again()
+                if act == "begin_again"
+                else logs[-1].close(answer)
+                if act == "close"
+                else logs[-1].commit(answer[:act])
+                if isinstance(act, int) and act > logs[-1].committed
+                else []
+            )
+            for line in lines:
+                logs.append(logs[-1].after(line))
+        for log in logs:
+            for event in events_of(log, view(log, Cursor.read(client.id or "0.0.0")), 16, False):
+                client.take(event)
+    else:
+        log = log_of(answer, len(answer), is_closed=True)
+        for event in events_of(log, view_from_answer(answer, Cursor.read(client.id or "0.0.0")), 16, False):
+            client.take(event)
+    whole = restored(answer, value)
+    assert (client.text, "".join(client.committed)) == (whole, whole)
+    assert client.retractions <= 1
+
+
+def test_a_value_is_escaped_inside_json_and_only_there() -> None:
+    text = json.dumps({"iban": IBAN, "of": FOREIGN})
+    log = log_of(text, len(text), is_closed=True)
+    [event] = events_of(log, view(log, Cursor()), 1000, is_json=True)
+    assert json.loads(event.text) == {"iban": VALUES[IBAN], "of": FOREIGN}  # type: ignore[union-attr]
+    [plain] = events_of(log, view(log, Cursor()), 1000, is_json=False)
+    assert VALUES[IBAN] in plain.text  # type: ignore[union-attr]
+
+
+def test_events_are_told_apart_by_their_name_and_carry_their_cursor() -> None:
+    [event] = events_of(log_of("One", 3), view(log_of("One", 3), Cursor()), 1, is_json=False)
+    assert msgspec.json.encode(event) == b'{"event":"delta","id":"0.3.3","state":"committed","text":"One"}'
+    assert msgspec.json.decode(msgspec.json.encode(event), type=Event) == event
+
+
+def test_the_tokens_that_are_restored_are_the_vaults() -> None:
+    from tidegate.services.privacy.vault import TOKEN
+
+    assert restore.TOKEN.pattern == TOKEN.pattern.replace("(", "").replace(")", "")

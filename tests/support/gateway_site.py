@@ -1,0 +1,227 @@
+"""A site for the tests of the doors: real doors, a real broker in memory, real workers with scripted handlers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import nats
+import pytest
+
+from tidegate.brokers.base import House
+from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.settings import Gateway, Nats, Settings
+from tidegate.brokers.stage import Stage
+from tidegate.brokers.topology.plan import declare_site
+from tidegate.brokers.worker import settle
+from tidegate.schemas import (
+    Answer,
+    Approved,
+    Asked,
+    Citation,
+    Drafted,
+    Message,
+    Plan,
+    Published,
+    Question,
+    Receipt,
+    Refused,
+    Reject,
+    Retrieved,
+    Routed,
+    Screened,
+    Withheld,
+    decode,
+    encode,
+)
+from tidegate.schemas.subjects import ASK
+from tidegate.services.fleet.paths import Places
+from tidegate.services.gateway.http.server import all_metrics, open_http_door
+from tidegate.services.gateway.ingress import Door
+from tidegate.services.gateway.nats import open_nats_door
+from tidegate.services.pipeline import SITE_WORKERS, STAGES
+from tidegate.services.privacy.sealing import opened
+from tidegate.services.privacy.vault import Vault, site_key
+
+EMAIL = 'ada."the first"@example.org'
+MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
+PLAN = Plan(where="edge", may_escalate=True, k=8, model="minilm", shares_ms={}, table="t1", reason="faq")
+LOCAL = tuple(stage for stage in STAGES if stage.where == "site")
+
+
+@dataclass
+class Site:
+    """What runs, and the other side of the doors: the first word of a question says what becomes of it."""
+
+    settings: Settings
+    house: House
+    vault: Vault
+    key: bytes
+    door: Door
+    url: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    arrivals: asyncio.Queue[Asked] = field(default_factory=asyncio.Queue)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def screen(self, asked: Asked) -> list[Message]:
+        """The stand-in prefilter, which already writes the answer where the question would be."""
+        self.asked.append(asked)
+        self.arrivals.put_nowait(asked)
+        text = opened(self.key, asked).text
+        behaviour = text.split()[0]
+        if behaviour == "die":
+            raise Reject("this question kills")
+        if behaviour == "vanish":
+            return []
+        if behaviour == "wait":
+            await self.may_answer.wait()
+        said = f"Your question has {len(text.split())} words, and this is the answer to it."
+        if behaviour in ("personal", "json"):
+            token = self.vault.put(asked.tenant, asked.asker, "EMAIL", EMAIL)
+            said = f"We write to {token} today, and to {token} tomorrow."
+            if behaviour == "json":
+                said = msgspec.json.encode({"email": token, "n": 1}).decode()
+        said = {"markup": MARKUP, "long": "x" * 400}.get(behaviour, said)
+        question = Question(text=said, language="en", intent=behaviour, intent_confidence=0.9)
+        common = {name: getattr(asked, name) for name in ("rid", "tenant", "site", "asked_at_ms", "deadline_at_ms")}
+        return [Screened(**common, question=question)]
+
+    def handlers(self) -> dict[str, Callable[[Any], Any]]:
+        own = {"prefilter": self.screen, "policy": self.judge, "publisher": self.publish}
+        return {**own, "router": route, "retriever": retrieve, "drafter": draft}
+
+    async def judge(self, fact: Drafted) -> list[Message]:
+        """The stand-in policy."""
+        behaviour = fact.question.intent
+        if behaviour == "hold":
+            await self.may_answer.wait()
+        reasons = {"withhold": "policy_block", "abstain": "abstained"}
+        if reason := reasons.get(behaviour):
+            return [fact.followed_by(Withheld, reason=reason, stage="policy", text="I would rather not say.")]
+        return [fact.followed_by(Approved, question=fact.question, plan=PLAN, route="edge", answer=fact.answer)]
+
+    async def publish(self, fact: Approved | Withheld) -> list[Message]:
+        """The stand-in publisher."""
+        answer = fact.answer if isinstance(fact, Approved) else Answer(text=fact.text)
+        outcome = "answered" if isinstance(fact, Approved) else "withheld"
+        if isinstance(fact, Withheld) and fact.reason == "abstained":
+            outcome = "abstained"
+        return [
+            fact.followed_by(
+                Published,
+                outcome=outcome,
+                text=answer.text,
+                format=answer.format,
+                language="en",
+                citations=answer.citations,
+                confidence=answer.confidence,
+                receipt=Receipt(
+                    site=fact.site, route="edge", plan=PLAN, lineage=(), citations=answer.citations, decisions=()
+                ),
+            )
+        ]
+
+
+async def route(fact: Screened) -> list[Message]:
+    return [fact.followed_by(Routed, question=fact.question, plan=PLAN)]
+
+
+async def retrieve(fact: Routed) -> list[Message]:
+    return [fact.followed_by(Retrieved, question=fact.question, plan=PLAN)]
+
+
+async def draft(fact: Retrieved) -> list[Message]:
+    said, behaviour = fact.question.text, fact.question.intent
+    quote = said if behaviour in ("personal", "markup") else "The branch opens at nine."
+    citation = Citation(document_id="hours", document_version="abc", start=0, end=len(quote), quote=quote)
+    form: Any = "json" if behaviour == "json" else "text"
+    answer = Answer(text=said, format=form, citations=(citation,), confidence=0.87)
+    return [fact.followed_by(Drafted, question=fact.question, plan=PLAN, answer=answer)]
+
+
+@asynccontextmanager
+async def site(state: Path, http: bool = False, server: bool = False, **options: Any) -> AsyncIterator[Site]:
+    """The doors open and the workers at work, in memory or on a `server` of their own.
+
+    `heartbeat_s` and `body_timeout_s` are for the HTTP door, the other options for what both doors share.
+    """
+    timing = {name: options.pop(name) for name in ("heartbeat_s", "body_timeout_s") if name in options}
+    settings = Settings(state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=Gateway())
+    key = site_key(Places(settings).key)
+    vault = Vault.open(Places(settings).vault, key)
+    async with AsyncExitStack() as stack:
+        stack.callback(vault.close)
+        house: House = MemoryHouse(settings.site)
+        if server:
+            house = await stack.enter_async_context(on_server(state, settings.site))
+        running = Site(settings, house, vault, key, Door(settings, house, vault, key, **options))
+        await running.door.open()
+        await open_nats_door(running.door)
+        if http:
+            address = await stack.enter_async_context(open_http_door(running.door, all_metrics, **timing))
+            running.url = address.url
+        working = [asyncio.create_task(work(house, stage, running.handlers()[stage.name])) for stage in LOCAL]
+        try:
+            yield running
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+
+@asynccontextmanager
+async def on_server(state: Path, name: str) -> AsyncIterator[House]:
+    """A nats-server of its own with the site's topology."""
+    async with Server(name, state / "nats") as server:
+        client = await nats.connect(server.url)
+        await declare_site(client, name, SITE_WORKERS)
+        await client.close()
+        async with JetStreamHouse.open(Nats(url=server.url), name) as house:
+            yield house
+
+
+async def work(house: House, stage: Stage, handle: Callable[[Any], Any]) -> None:
+    async with house.subscribe(stage) as inbox, asyncio.TaskGroup() as group:
+        while True:
+            delivery = await inbox.next()
+            if delivery is not None:
+                group.create_task(settle(stage, handle, delivery, house))
+
+
+async def http_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """The body of a fixture: a site with short waits behind its HTTP door."""
+    state = tmp_path_factory.mktemp("site")
+    async with site(state, http=True, grace_s=0.2, heartbeat_s=0.05, body_timeout_s=0.3) as running:
+        yield running
+
+
+def at_rest(open_site: Site) -> Site:
+    """The body of a fixture: the module's site, with nobody asking and nothing asked yet."""
+    open_site.may_answer.clear()
+    open_site.arrivals = asyncio.Queue()
+    return open_site
+
+
+async def nats_site(tmp_path: Path) -> AsyncIterator[Site]:
+    """The body of a fixture: a site with short waits behind its NATS door alone."""
+    async with site(tmp_path, grace_s=0.2) as running:
+        yield running
+
+
+def asked(text: str = "When do you open?", **fields: Any) -> Asked:
+    return Asked(tenant="kiosk", **{"text": text, "asker": "ada", **fields})
+
+
+async def ask(running: Site, request: Asked | bytes, form: Any = encode) -> Published | Refused:
+    """What the NATS door replies."""
+    data = request if isinstance(request, bytes) else form(request)
+    reply = await running.house.request(ASK, data, timeout_s=5.0)
+    said: Published | Refused = decode(reply, Published, Refused)
+    return said

@@ -1,0 +1,72 @@
+"""What the tests of servers and topology share: waiting, connecting, and a fleet that is declared."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nats.aio.client import Client
+
+from tidegate.brokers.jetstream import api as jetstream_api
+from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.servers.fleet import Fleet, Server, fleet
+from tidegate.brokers.settings import Nats
+from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.schemas.subjects import HUB
+from tidegate.services.pipeline import WORKERS
+
+STAGES = tuple(WORKERS.values())
+WAIT_S = 10.0
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Return as soon as it holds; fail after ten seconds."""
+    async with asyncio.timeout(WAIT_S):
+        while not await holds():  # noqa: ASYNC110 - another process has no event to wait for
+            await asyncio.sleep(0.005)
+
+
+async def count(nc: Client, stream: str) -> int:
+    """How many messages the stream holds."""
+    state = (await jetstream_api.stream_info(nc, stream))["state"]
+    return int(state["messages"])
+
+
+async def arrived(nc: Client, stream: str, messages: int) -> None:
+    """Return when the stream holds as many."""
+
+    async def enough() -> bool:
+        return await count(nc, stream) >= messages
+
+    await until(enough)
+
+
+@dataclass
+class Linked:
+    """A declared fleet, with a client at every server."""
+
+    fleet: Fleet
+    hub: Client
+    sites: dict[str, Client] = field(default_factory=dict)
+
+
+@contextlib.asynccontextmanager
+async def linked(state_dir: Path, sites: Sequence[str] = ("site1", "site2")) -> AsyncIterator[Linked]:
+    """A fleet with its topology and clients."""
+    async with contextlib.AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(fleet(state_dir, sites))
+        await declare_fleet(servers, STAGES)
+        hub = await stack.enter_async_context(client_of(servers.hub))
+        clients = {name: await stack.enter_async_context(client_of(server)) for name, server in servers.sites.items()}
+        yield Linked(servers, hub, clients)
+
+
+@contextlib.asynccontextmanager
+async def client_of(server: Server) -> AsyncIterator[Client]:
+    """A client of the server's domain."""
+    domain = HUB if server.name == HUB else server.name
+    async with connected(Nats(url=server.url), domain) as client:
+        yield client

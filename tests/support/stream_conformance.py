@@ -1,0 +1,297 @@
+"""The conformance suite of a stream: what every transport promises a client that comes, goes, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from loadtests.load.dropping import WHOLE, Transport
+from loadtests.load.stream_client import Client
+from loadtests.load.stream_site import Play, StreamSite
+from tidegate.schemas import Asked
+
+Act = Callable[[StreamSite, Transport], Awaitable[None]]
+
+ANSWER = "The branch opens at nine. On Saturdays it opens at ten, and on Sundays it stays shut. "
+MORE = "Überweisungen gehen immer — auch nachts."
+DRAFT = "The branch opens at nine. On Saturdays it is closed all day, as far as is known. "
+PLAIN = Play(ANSWER, acts=[("stands", 26), ("stands", 60)])
+EDGE = Play(ANSWER, acts=None)
+CONFIRMED = Play(ANSWER + MORE, ANSWER, [("shows", 26), ("stands", 26), ("shows", 86), ("stands", 86)])
+RETRACTED = Play(ANSWER, DRAFT, [("shows", 26), ("shows", 70), ("stands", 26), ("stands", 70)])
+PERSONAL = Play(
+    "We write to {email} today, and to {email} tomorrow. Is that so?",
+    "We write to {email} today, or to nobody.",
+    [("shows", 45), ("stands", 20), ("shows", 80), ("stands", 50)],
+)
+JSON = Play('{"email": "{email}", "n": 1, "also": ["{email}"]}', acts=[("stands", 20), ("stands", 50)], is_json=True)
+JSON_TAKEN_BACK = Play('{"email":"{email}","n":1}', '{"email":"{email}","n":2}', [("shows", 60)], is_json=True)
+SIMPLE = Play(ANSWER, DRAFT, [("shows", 70), ("stands", 26)], can_retract=False)
+PLAYS = {
+    "plain": PLAIN,
+    "edge": EDGE,
+    "confirmed": CONFIRMED,
+    "retracted": RETRACTED,
+    "personal": PERSONAL,
+    "json": JSON,
+    "json taken back": JSON_TAKEN_BACK,
+    "committed only": SIMPLE,
+}
+
+
+def check(play: Play, client: Client) -> None:
+    """The client shows the answer, was shown nothing twice, and no more was taken back than may be."""
+    assert client.failed is None, client.failed
+    assert client.published is not None
+    assert client.text == play.seen() == client.published.text
+    assert "".join(client.committed) == play.seen()
+    assert client.retractions <= 1
+    assert play.can_retract or client.states <= {"committed"}
+
+
+async def finish(transport: Transport, asked: Asked, client: Client, *, asking: bool = False) -> Client:
+    """Read to the end from where the client is."""
+    async with asyncio.timeout(20):
+        await (transport.ask if asking else transport.resume)(asked, client)
+    return client
+
+
+async def told_live(site: StreamSite, transport: Transport, play: Play) -> Client:
+    """Ask, and be there while the answer is made."""
+    asked, client = play.asked(), Client()
+    telling = asyncio.create_task(finish(transport, asked, client, asking=True))
+    await accepted(site, asked)
+    await site.perform(play, asked, pause_s=0.03)
+    return await telling
+
+
+async def accepted(site: StreamSite, asked: Asked) -> None:
+    """Return when the request is stored."""
+    async with asyncio.timeout(10):
+        while await site.house.last("ASKS", f"asks.{asked.tenant}.{asked.rid}") is None:  # noqa: ASYNC110 a store has no event
+            await asyncio.sleep(0.002)
+
+
+async def over(site: StreamSite, transport: Transport, play: Play) -> Asked:
+    """A request that was asked, left at once, and answered meanwhile."""
+    asked = play.asked()
+    leaving = asyncio.create_task(transport.ask(asked, Client()))
+    await accepted(site, asked)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    await site.perform(play, asked)
+    return asked
+
+
+async def every_answer_is_told_as_it_is_made(site: StreamSite, transport: Transport) -> None:
+    for name, play in PLAYS.items():
+        client = await told_live(site, transport, play)
+        check(play, client)
+        assert client.retractions == (1 if name in ("retracted", "personal", "json taken back") else 0), name
+
+
+async def a_provisional_word_is_shown_before_it_is_committed(site: StreamSite, transport: Transport) -> None:
+    client = await told_live(site, transport, CONFIRMED)
+    assert client.states == {"provisional", "committed"}
+    assert client.epoch == 0
+
+
+async def from_every_cut_the_stream_goes_on_to_the_same_text(site: StreamSite, transport: Transport) -> None:
+    """At every byte of the socket, or every message: what a client has then, and what it is told from there."""
+    for play in (PERSONAL, JSON):
+        asked = await over(site, transport, play)
+        whole = Client()
+        used = await transport.resume(asked, whole)
+        check(play, whole)
+        seen: set[str] = set()
+        for budget in cuts(used, len(play.seen())):
+            client = Client()
+            await transport.resume(asked, client, budget)
+            if client.is_done or client.id in seen:
+                continue
+            seen.add(client.id)
+            check(play, await finish(transport, asked, client.resumed()))
+        assert len(seen) > 2
+
+
+def cuts(used: int, chars: int) -> list[int]:
+    """Every message; of bytes, those that a few words and their frames are made of, and some of the rest."""
+    return list(range(used + 1)) if used < 100 else random.Random(chars).sample(range(used + 1), 24)
+
+
+async def whoever_drops_again_and_again_is_told_everything_once(site: StreamSite, transport: Transport) -> None:
+    chance = random.Random(11)
+    for name in ("retracted", "personal", "json", "committed only"):
+        check(PLAYS[name], await dropped(site, transport, PLAYS[name], chance))
+
+
+async def dropped(site: StreamSite, transport: Transport, play: Play, chance: random.Random) -> Client:
+    """A client that loses its line while the answer is made, over and over, and comes back."""
+    asked, client = play.asked(), Client()
+    performing = asyncio.create_task(site.perform_when_asked(play, asked, chance.random() * 0.01))
+    try:
+        for drop in range(12):
+            budget = chance.randrange(1, 8 if transport.name == "nats" else 1500) if drop < 11 else WHOLE
+            async with asyncio.timeout(20):
+                await transport.ask(asked, client, budget)
+            if client.is_done:
+                break
+            client = client.resumed()
+        await performing
+    finally:
+        performing.cancel()
+    return client
+
+
+async def a_new_door_goes_on_where_the_old_one_stopped(site: StreamSite, transport: Transport) -> None:
+    asked, client = RETRACTED.asked(), Client()
+    telling = asyncio.create_task(transport.ask(asked, client))
+    await accepted(site, asked)
+    await site.perform(RETRACTED, asked, until=2)
+    await shown(client, DRAFT[:40])
+    await site.close_doors()
+    await telling
+    assert client.failed is not None
+    assert (client.failed.code, client.failed.is_resumable) == ("closing", True)
+    await site.open_doors()
+    await continued(site, same(site, transport), asked, client, RETRACTED)
+
+
+async def continued(
+    site: StreamSite, transport: Transport, asked: Asked, client: Client, play: Play, expected: int = 1
+) -> None:
+    """The rest of a play, whose first two acts the client was shown, for a client that comes back."""
+    telling = asyncio.create_task(finish(transport, asked, client.resumed()))
+    await asyncio.sleep(0.05)
+    await site.go_on(play, asked, 2)
+    client = await telling
+    check(play, client)
+    assert client.retractions == expected
+
+
+def same(site: StreamSite, transport: Transport) -> Transport:
+    """The same transport at the site's new doors."""
+    [found] = [other for other in site.transports if other.name == transport.name]
+    return found
+
+
+async def shown(client: Client, text: str) -> None:
+    """Return when the client shows at least this much."""
+    async with asyncio.timeout(10):
+        while not client.text.startswith(text):  # noqa: ASYNC110 nor has a person who reads
+            await asyncio.sleep(0.002)
+
+
+async def a_log_that_is_lost_is_told_from_the_answer(site: StreamSite, transport: Transport) -> None:
+    for play, retractions in ((RETRACTED, 1), (PLAIN, 0), (PERSONAL, 1)):
+        asked, client = play.asked(), Client()
+        telling = asyncio.create_task(transport.ask(asked, client))
+        await accepted(site, asked)
+        await site.perform(play, asked, until=2)
+        await shown(client, play.seen()[:10])
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        await site.lose_tokens()
+        await site.publish(play, asked)
+        client = await finish(transport, asked, client.resumed())
+        check(play, client)
+        assert client.retractions == retractions
+
+
+async def a_log_that_begins_again_goes_on(site: StreamSite, transport: Transport) -> None:
+    asked, client = RETRACTED.asked(), Client()
+    telling = asyncio.create_task(transport.ask(asked, client))
+    await accepted(site, asked)
+    await site.perform(RETRACTED, asked, until=2)
+    await shown(client, DRAFT[:40])
+    await site.lose_tokens()  # and the client stays where it is
+    await site.go_on(RETRACTED, asked, 2)
+    await telling
+    check(RETRACTED, client)
+    assert client.retractions == 1
+
+
+async def nobody_else_may_go_on_with_a_stream(site: StreamSite, transport: Transport) -> None:
+    asked = await over(site, transport, PERSONAL)
+    for stranger in (
+        msgspec.structs.replace(asked, asker="bob"),
+        msgspec.structs.replace(asked, asker=""),
+        msgspec.structs.replace(asked, rid="never-asked"),
+    ):
+        assert (await refused(transport, stranger)).startswith("unknown_request")
+    assert (await refused(transport, msgspec.structs.replace(asked, tenant="bank"))).startswith("unknown_tenant")
+    check(PERSONAL, await finish(transport, asked, Client()))
+
+
+async def refused(transport: Transport, asked: Asked, id: str = "", asking: bool = False) -> str:
+    """The code under which the transport says no, and how."""
+    client = Client(id=id)
+    try:
+        await (transport.ask if asking else transport.resume)(asked, client)
+    except ValueError as error:  # HTTP says it by its status
+        return str(msgspec.json.decode(str(error).partition(": ")[2])["error"]["code"])
+    assert client.failed is not None
+    assert not client.text
+    return client.failed.code
+
+
+async def what_is_no_cursor_is_refused(site: StreamSite, transport: Transport) -> None:
+    asked = await over(site, transport, PLAIN)
+    for wrong in ("0.0", "0.0.x", "2.0.0", "0.1.2", "0.0.0.0", "0.9999.9999", f"1.9999.{len(ANSWER) + 1}"):
+        assert await refused(transport, asked, wrong) == "bad_cursor", wrong
+
+
+async def what_may_not_be_asked_is_refused(site: StreamSite, transport: Transport) -> None:
+    asked = PLAIN.asked()
+    for code, bad in {
+        "empty_text": msgspec.structs.replace(asked, text=" "),
+        "unknown_tenant": msgspec.structs.replace(asked, tenant="stranger"),
+        "forged_token": msgspec.structs.replace(asked, text="<IBAN_0a1b2c3d4e5f>"),
+        "deadline_past": msgspec.structs.replace(asked, deadline_at_ms=1),
+    }.items():
+        assert await refused(transport, bad, asking=True) == code
+    assert await site.house.last("ASKS", f"asks.{asked.tenant}.{asked.rid}") is None
+
+
+async def a_request_that_is_late_says_so_and_may_be_resumed(site: StreamSite, transport: Transport) -> None:
+    asked, client = msgspec.structs.replace(RETRACTED.asked(), budget_ms=300), Client()
+    telling = asyncio.create_task(transport.ask(asked, client))
+    await accepted(site, asked)
+    await site.perform(RETRACTED, asked, until=2)
+    await telling
+    assert client.failed is not None
+    assert (client.failed.code, client.failed.is_resumable, client.failed.id) == ("late", True, client.id)
+    await site.go_on(RETRACTED, asked, 2)
+    client = await finish(transport, asked, client.resumed())
+    check(RETRACTED, client)
+
+
+async def who_is_gone_takes_no_place(site: StreamSite, transport: Transport) -> None:
+    asked = PLAIN.asked()
+    leaving = asyncio.create_task(transport.ask(asked, Client()))
+    await accepted(site, asked)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    await site.perform(PLAIN, asked)
+    async with asyncio.timeout(5):
+        while site.streams:  # noqa: ASYNC110 it happens inside the doors
+            await asyncio.sleep(0.005)
+
+
+ACTS: tuple[Act, ...] = (
+    every_answer_is_told_as_it_is_made,
+    a_provisional_word_is_shown_before_it_is_committed,
+    from_every_cut_the_stream_goes_on_to_the_same_text,
+    whoever_drops_again_and_again_is_told_everything_once,
+    a_new_door_goes_on_where_the_old_one_stopped,
+    a_log_that_is_lost_is_told_from_the_answer,
+    a_log_that_begins_again_goes_on,
+    nobody_else_may_go_on_with_a_stream,
+    what_is_no_cursor_is_refused,
+    what_may_not_be_asked_is_refused,
+    a_request_that_is_late_says_so_and_may_be_resumed,
+    who_is_gone_takes_no_place,
+)
