@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tidegate.brokers.base import Delivery
-from tidegate.schemas import Later, Reject, Unreadable
+from tidegate.schemas import RejectError, RetryLaterError, UnreadableError
 
 MAX_REASON_CHARS = 500
 
@@ -35,7 +35,7 @@ def reason_of(error: BaseException) -> str:
     what a person asked, so it is known by its type and the place where it was raised.
     """
     name = type(error).__name__
-    if isinstance(error, (Reject, Later, Unreadable)):
+    if isinstance(error, (RejectError, RetryLaterError, UnreadableError)):
         text = f"{name}: {error.reason}"
     elif isinstance(error, OSError) and str(error):
         text = f"{name}: {error}"

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tidegate.schemas import Later, Message, Reject, Unreadable
+from tidegate.schemas import Message, RejectError, RetryLaterError, UnreadableError
 
 Handler = Callable[[Any], Awaitable[Iterable[Message]]]
 Place = Literal["site", "hub"]
@@ -30,9 +30,9 @@ class Retry:
 
     def delay_s(self, error: BaseException, attempt: int) -> float | None:
         """Seconds until the next try; None when there is none."""
-        if isinstance(error, (Reject, Unreadable)) or attempt >= self.attempts:
+        if isinstance(error, (RejectError, UnreadableError)) or attempt >= self.attempts:
             return None
-        if isinstance(error, Later):
+        if isinstance(error, RetryLaterError):
             return error.after_s
         return self.jitter(0.0, min(self.cap_s, self.base_s * 2**attempt))
 

@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.brokers.base import Broker, Delivery, Inbox
 from tidegate.brokers.stage import ACK_WAIT_S, Handler, Stage
-from tidegate.schemas import Message, Reject, Spent, decode
+from tidegate.schemas import Message, RejectError, Spent, decode
 
 Verdict = Literal["done", "retried", "buried", "handed_back"]
 KEEP_ALIVE_S = ACK_WAIT_S / 3
@@ -109,9 +109,9 @@ async def take(
 
 
 def read(stage: Stage, delivery: Delivery) -> Message:
-    """The message. Raises `Unreadable`, and `Reject` where every try that was due ended without a verdict."""
+    """The message. Raises `UnreadableError`, and `RejectError` where every try that was due ended without a verdict."""
     if delivery.attempt > stage.retry.attempts:
-        raise Reject("attempts exhausted without a verdict: it may have taken its process down")
+        raise RejectError("attempts exhausted without a verdict: it may have taken its process down")
     message: Message = decode(delivery.data, *stage.accepts)
     return message
 

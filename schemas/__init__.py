@@ -1,7 +1,7 @@
 """What is said: the vocabulary of the pipeline, in flow order."""
 
 from tidegate.schemas.cloud import CloudState
-from tidegate.schemas.errors import Later, Reject
+from tidegate.schemas.errors import RejectError, RetryLaterError, TidegateError, UnreadableError
 from tidegate.schemas.facts import (
     PIPELINE,
     Approved,
@@ -17,7 +17,7 @@ from tidegate.schemas.facts import (
     Verified,
     Withheld,
 )
-from tidegate.schemas.message import Message, Unreadable, changed, decode, encode, encode_json, is_json
+from tidegate.schemas.message import Message, changed, decode, encode, encode_json, is_json
 from tidegate.schemas.question import (
     Answer,
     Artefact,
@@ -65,7 +65,6 @@ __all__ = [
     "Fact",
     "Format",
     "Guess",
-    "Later",
     "Message",
     "Mode",
     "Outcome",
@@ -77,9 +76,10 @@ __all__ = [
     "Question",
     "Receipt",
     "Refused",
-    "Reject",
+    "RejectError",
     "Resume",
     "Retrieved",
+    "RetryLaterError",
     "Routed",
     "Rung",
     "Screened",
@@ -87,7 +87,8 @@ __all__ = [
     "Spent",
     "State",
     "Stood",
-    "Unreadable",
+    "TidegateError",
+    "UnreadableError",
     "Verified",
     "Where",
     "Withheld",

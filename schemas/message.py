@@ -6,21 +6,14 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from tidegate.schemas.errors import UnreadableError
+
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=str.lower):
     """Base of everything that is said on the wire; the type's name in lower case is its tag.
 
     Unknown fields are ignored, so that a newer hub can speak to an older site; a new meaning is a new type.
     """
-
-
-class Unreadable(ValueError):
-    """The bytes are not a message that the reader knows."""
-
-    def __init__(self, reason: str, hint: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.hint = hint
 
 
 M = TypeVar("M", bound=Message)
@@ -57,7 +50,7 @@ def decode(data: bytes, *types: type[Message]) -> Any: ...
 def decode(data: bytes, *types: type[Message]) -> Any:
     """Read one of `types` from JSON or MessagePack, told apart by the first byte.
 
-    Raises `Unreadable` with the path of the first fault.
+    Raises `UnreadableError` with the path of the first fault.
     """
     form = "json" if is_json(data) else "msgpack"
     decoder = _decoders.get((form, types))
@@ -71,4 +64,4 @@ def decode(data: bytes, *types: type[Message]) -> Any:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         expected = ", ".join(kind.__name__.lower() for kind in types)
-        raise Unreadable(str(error), f"expected {form} of type {expected}") from error
+        raise UnreadableError(str(error), f"expected {form} of type {expected}") from error

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 
 from tidegate.brokers.process import trace
 from tidegate.brokers.settings import Settings
-from tidegate.schemas import Later, Reject
+from tidegate.schemas import RejectError, RetryLaterError
 from tidegate.schemas.subjects import rid_of
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ def _veiled(value: Any) -> Any:
 def tell_error(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Turn `exc_info` into the error's type and place; its message may quote what was asked, so it is left out.
 
-    `Reject` and `Later` are raised on purpose, with a reason that is ours.
+    `RejectError` and `RetryLaterError` are raised on purpose, with a reason that is ours.
     """
     error = line.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]
     if isinstance(error, BaseException):
         line["error"] = type(error).__name__
-        if isinstance(error, (Reject, Later)):
+        if isinstance(error, (RejectError, RetryLaterError)):
             line["reason"] = error.reason
         frame = error.__traceback__
         while frame is not None:

@@ -18,17 +18,17 @@ from locust import User, constant, events, task
 from locust.argument_parser import LocustArgumentParser
 
 from loadtests.load.bridge import Bridge
-from tidegate.schemas import Asked, Published, Refused, Unreadable, decode, encode
+from tidegate.schemas import Asked, Published, Refused, UnreadableError, decode, encode
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ASK
 from tidegate.services.cli.options import default_pack
 from tidegate.services.evaluation.client import over_http
-from tidegate.services.evaluation.report import Asking
+from tidegate.services.evaluation.report import ClientRun
 from tidegate.services.packs.load import load_pack
 
 NATS_URL = "nats://127.0.0.1:4222"
 PATIENCE_S = 30.0
-FAULTS = (httpx.TransportError, nats.errors.Error, OSError, TimeoutError, Unreadable)
+FAULTS = (httpx.TransportError, nats.errors.Error, OSError, TimeoutError, UnreadableError)
 """What a client of a loaded site must expect; anything else is a fault of this file and ends the user."""
 
 for name in (
@@ -141,10 +141,10 @@ class HttpDoor(Door):
 
     async def timed(self, asked: Asked, due_s: float) -> Timing:
         question = LabelledQuestion(id="load", text=asked.text, kind="answerable")
-        asking = Asking(question=question, rid=asked.rid, site="", door="http-stream")
+        run = ClientRun(question=question, rid=asked.rid, site="", transport="http-stream")
         waited_ms = (time.perf_counter() - due_s) * 1e3
-        reply = await over_http(asked, self.http, asking, streaming=True)
-        ttft_ms = waited_ms + asking.ttft_ms if asking.ttft_ms else 0.0
+        reply = await over_http(asked, self.http, run, streaming=True)
+        ttft_ms = waited_ms + run.ttft_ms if run.ttft_ms else 0.0
         return Timing(reply, ttft_ms, (time.perf_counter() - due_s) * 1e3)
 
 

@@ -63,7 +63,7 @@ def trace(rid: str, site: str, tenant: str, config: Path | None, as_json: bool) 
 
 def told(stored: Stored, began_s: float) -> dict[str, Any]:
     """One fact as a row: when, where, what, and the part of it that a person looks for."""
-    from tidegate.schemas import PIPELINE, Unreadable, decode
+    from tidegate.schemas import PIPELINE, UnreadableError, decode
 
     row: dict[str, Any] = {
         "at": clock(stored.stored_at_s),
@@ -75,7 +75,7 @@ def told(stored: Stored, began_s: float) -> dict[str, Any]:
     }
     try:
         message = decode(stored.data, *PIPELINE)
-    except Unreadable as error:
+    except UnreadableError as error:
         return {**row, "fact": "unreadable", "says": error.reason, "body": None}
     body = msgspec.to_builtins(message)
     return {**row, "fact": body["type"], "says": gist(body), "body": body}
@@ -142,7 +142,7 @@ def dead_list(site: str, stage: str | None, config: Path | None, as_json: bool) 
 def dead_show(seq: int, site: str, config: Path | None, as_json: bool) -> None:
     """Show letter SEQ, with what can be read of its bytes."""
     from tidegate.brokers.dead_letters import show
-    from tidegate.schemas import PIPELINE, Unreadable, decode
+    from tidegate.schemas import PIPELINE, UnreadableError, decode
 
     letter = on_site(config, site, lambda client: show(client, seq))
     if as_json:
@@ -153,7 +153,7 @@ def dead_show(seq: int, site: str, config: Path | None, as_json: bool) -> None:
             click.echo(f"{name}: {value}")
     try:
         click.echo(msgspec.json.format(msgspec.json.encode(decode(letter.data, *PIPELINE)), indent=2))
-    except Unreadable:
+    except UnreadableError:
         click.echo(repr(letter.data[:2000]))
 
 

@@ -13,64 +13,64 @@ import httpx
 import msgspec
 
 from tidegate.brokers.base import Unreachable, Wire
-from tidegate.schemas import Asked, Published, Refused, Unreadable, decode, encode, encode_json
+from tidegate.schemas import Asked, Published, Refused, UnreadableError, decode, encode, encode_json
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ASK
-from tidegate.services.evaluation.report import Asking
+from tidegate.services.evaluation.report import ClientRun
 
-DOORS = ("nats-json", "nats-msgpack", "http", "http-stream")
+TRANSPORTS = ("nats-json", "nats-msgpack", "http", "http-stream")
 RETRYABLE = {"late", "busy", "closing", "unavailable"}
 
 
-class SiteDoors(msgspec.Struct, frozen=True):
+class SiteClient(msgspec.Struct, frozen=True):
     """How a client reaches one site: its NATS server and its HTTP address."""
 
-    wire: Wire
+    client: Wire
     http_url: str
 
 
 async def ask_all(
     questions: Sequence[LabelledQuestion],
-    doors: Mapping[str, SiteDoors],
+    clients: Mapping[str, SiteClient],
     *,
     tenant: str,
     budget_ms: int,
-    told: Callable[[Asking], None],
+    on_answer: Callable[[ClientRun], None],
     patience_s: float = 60.0,
-) -> list[Asking]:
+) -> list[ClientRun]:
     """Ask every question once, spread over the sites and the doors, one question at a time per site.
 
     A client keeps asking under the same request id until `patience_s` has passed, as a real one would when the
     server that it talks to goes away.
     """
-    turn = itertools.cycle(DOORS)
-    askings = [
-        Asking(question=question, rid=uuid.uuid4().hex, site=site, door=next(turn))
-        for question, site in zip(questions, itertools.cycle(doors), strict=False)
+    turn = itertools.cycle(TRANSPORTS)
+    runs = [
+        ClientRun(question=question, rid=uuid.uuid4().hex, site=site, transport=next(turn))
+        for question, site in zip(questions, itertools.cycle(clients), strict=False)
     ]
 
     async def ask_site(site: str) -> None:
-        async with httpx.AsyncClient(base_url=doors[site].http_url, timeout=patience_s) as http:
-            for asking in [asking for asking in askings if asking.site == site]:
-                await ask_patiently(asking, doors[site].wire, http, tenant, budget_ms, patience_s)
-                told(asking)
+        async with httpx.AsyncClient(base_url=clients[site].http_url, timeout=patience_s) as http:
+            for run in [run for run in runs if run.site == site]:
+                await ask_with_retry(run, clients[site].client, http, tenant, budget_ms, patience_s)
+                on_answer(run)
 
     async with asyncio.TaskGroup() as group:
-        for site in doors:
+        for site in clients:
             group.create_task(ask_site(site))
-    return askings
+    return runs
 
 
-async def ask_patiently(
-    asking: Asking, wire: Wire, http: httpx.AsyncClient, tenant: str, budget_ms: int, patience_s: float
+async def ask_with_retry(
+    run: ClientRun, client: Wire, http: httpx.AsyncClient, tenant: str, budget_ms: int, patience_s: float
 ) -> None:
     """Fill in `asking`; leaves `reply` None when nobody answered for `patience_s` seconds."""
-    question = asking.question
+    question = run.question
     asked = Asked(
         tenant=tenant,
         text=question.text,
-        rid=asking.rid,
-        asker=f"visitor-{asking.rid[:8]}",
+        rid=run.rid,
+        asker=f"visitor-{run.rid[:8]}",
         workload=question.workload,
         schema=question.schema,
         budget_ms=budget_ms,
@@ -79,26 +79,26 @@ async def ask_patiently(
     while time.monotonic() < give_up:
         started = time.perf_counter()
         try:
-            if asking.door.startswith("http"):
-                reply = await over_http(asked, http, asking, streaming=asking.door == "http-stream")
+            if run.transport.startswith("http"):
+                reply = await over_http(asked, http, run, streaming=run.transport == "http-stream")
             else:
-                reply = await over_nats(asked, wire, as_json=asking.door == "nats-json")
-        except (Unreachable, httpx.TransportError, Unreadable):
+                reply = await over_nats(asked, client, as_json=run.transport == "nats-json")
+        except (Unreachable, httpx.TransportError, UnreadableError):
             await asyncio.sleep(0.1)
             continue
-        asking.e2e_ms = (time.perf_counter() - started) * 1000
-        asking.ttft_ms = asking.ttft_ms or asking.e2e_ms
-        asking.reply = reply
+        run.e2e_ms = (time.perf_counter() - started) * 1000
+        run.ttft_ms = run.ttft_ms or run.e2e_ms
+        run.reply = reply
         if isinstance(reply, Refused) and reply.code in RETRYABLE:
             await asyncio.sleep(0.1)
             continue
         return
 
 
-async def over_nats(asked: Asked, wire: Wire, *, as_json: bool) -> Published | Refused:
+async def over_nats(asked: Asked, client: Wire, *, as_json: bool) -> Published | Refused:
     """Ask with nothing but a NATS request."""
     data = encode_json(asked) if as_json else encode(asked)
-    data = await wire.request(ASK, data, timeout_s=asked.budget_ms / 1000 + 3.0)
+    data = await client.request(ASK, data, timeout_s=asked.budget_ms / 1000 + 3.0)
     reply: Published | Refused = decode(data, Published, Refused)
     return reply
 
@@ -117,7 +117,7 @@ def chat_body(asked: Asked, *, streaming: bool) -> dict[str, object]:
     return body
 
 
-async def over_http(asked: Asked, http: httpx.AsyncClient, asking: Asking, *, streaming: bool) -> Published | Refused:
+async def over_http(asked: Asked, http: httpx.AsyncClient, run: ClientRun, *, streaming: bool) -> Published | Refused:
     """Ask like an OpenAI client; with `streaming`, `asking.ttft_ms` is the first piece of content."""
     headers = {
         "X-Request-Id": asked.rid,
@@ -128,35 +128,35 @@ async def over_http(asked: Asked, http: httpx.AsyncClient, asking: Asking, *, st
     body = chat_body(asked, streaming=streaming)
     if not streaming:
         response = await http.post("/v1/chat/completions", json=body, headers=headers)
-        return evidence_of(response.json())
-    asking.ttft_ms = 0.0
+        return parse_gateway_reply(response.json())
+    run.ttft_ms = 0.0
     last: dict[str, object] = {}
     async with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
         if response.status_code != httpx.codes.OK:
-            return evidence_of(msgspec.json.decode(await response.aread()))
+            return parse_gateway_reply(msgspec.json.decode(await response.aread()))
         async for line in response.aiter_lines():
             if not line.startswith("data: ") or line == "data: [DONE]":
                 continue
             chunk = msgspec.json.decode(line[6:])
             choices = chunk.get("choices") or [{}]
-            if not asking.ttft_ms and choices[0].get("delta", {}).get("content"):
-                asking.ttft_ms = (time.perf_counter() - started) * 1000
+            if not run.ttft_ms and choices[0].get("delta", {}).get("content"):
+                run.ttft_ms = (time.perf_counter() - started) * 1000
             if "tidegate" in chunk or "error" in chunk:
                 last = chunk
-    return evidence_of(last)
+    return parse_gateway_reply(last)
 
 
-def evidence_of(body: dict[str, object]) -> Published | Refused:
+def parse_gateway_reply(body: dict[str, object]) -> Published | Refused:
     """The full answer that the gateway puts beside the OpenAI fields."""
     found = body.get("tidegate") or body.get("error")
     if not isinstance(found, dict):
-        raise Unreadable("the gateway's reply holds neither an answer nor an error")
+        raise UnreadableError("the gateway's reply holds neither an answer nor an error")
     if "error" in body:
         return Refused(code=str(found.get("code") or "error"), reason=str(found.get("message")))
     return msgspec.convert(found, Published, strict=False)
 
 
-def personal_values_below(root: Path, values: Sequence[str]) -> dict[str, list[str]]:
+def find_personal_values(root: Path, values: Sequence[str]) -> dict[str, list[str]]:
     """Which of the raw `values` lie in which files below `root`: a scan of every byte of every file."""
     needles = {value: value.encode() for value in values if value}
     found: dict[str, list[str]] = {}

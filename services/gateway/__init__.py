@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, closing
 
 from tidegate.brokers.base import House
 from tidegate.brokers.settings import Settings
-from tidegate.services.fleet.paths import Places
-from tidegate.services.gateway.http.server import Metrics, all_metrics, open_http_door
-from tidegate.services.gateway.ingress import Door
-from tidegate.services.gateway.nats import open_nats_door
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.nats import serve_nats
 from tidegate.services.privacy.vault import Vault, site_key
 
 __all__ = ["open", "opened"]
@@ -20,7 +20,7 @@ __all__ = ["open", "opened"]
 async def open(  # noqa: A001 a composition root is called `open` here
     settings: Settings, house: House, metrics: Metrics = all_metrics
 ) -> AsyncIterator[None]:
-    """Open both doors; they are open when this yields, and `Places.gateway` says where the HTTP door is.
+    """Open both doors; they are open when this yields, and `StatePaths.gateway` says where the HTTP door is.
 
     On leaving, nothing more is accepted, and those who wait get their answers for `settings.grace_s` seconds: leave
     before the stages and the house do.
@@ -33,16 +33,16 @@ async def open(  # noqa: A001 a composition root is called `open` here
 
 
 @asynccontextmanager
-async def opened(settings: Settings, house: House, metrics: Metrics = all_metrics) -> AsyncIterator[Door]:
+async def opened(settings: Settings, house: House, metrics: Metrics = all_metrics) -> AsyncIterator[Ingress]:
     """As `open`, with what the doors share, for those who look into it."""
-    places = Places(settings)
-    key = site_key(places.key)
-    with closing(Vault.open(places.vault, key)) as vault:
-        door = Door(settings, house, vault, key)
-        await door.open()
-        async with open_http_door(door, metrics):
-            await open_nats_door(door)
+    paths = StatePaths(settings)
+    key = site_key(paths.key)
+    with closing(Vault.open(paths.vault, key)) as vault:
+        ingress = Ingress(settings, house, vault, key)
+        await ingress.open()
+        async with serve_http(ingress, metrics):
+            await serve_nats(ingress)
             try:
-                yield door
+                yield ingress
             finally:
-                await door.close()
+                await ingress.close()

@@ -8,33 +8,33 @@ import msgspec
 
 from tidegate.brokers.settings import Settings
 from tidegate.schemas import Asked, Refused
-from tidegate.services.gateway.refusals import FAULT_CHARS, refuse
+from tidegate.services.gateway.refusals import FAULT_CHARS, refusal
 from tidegate.services.privacy.vault import TOKEN
 
 
-def fault_of(asked: Asked, settings: Settings, now_ms: int) -> Refused | None:
+def find_fault(asked: Asked, settings: Settings, now_ms: int) -> Refused | None:
     """The first reason not to accept `asked`, or None."""
     limit = settings.prefilter.max_chars
     if asked.tenant not in settings.tenants:
-        return refuse("unknown_tenant", asked.rid, tenant=asked.tenant)
+        return refusal("unknown_tenant", asked.rid, tenant=asked.tenant)
     if not asked.text.strip():
-        return refuse("empty_text", asked.rid)
+        return refusal("empty_text", asked.rid)
     if len(asked.text) > limit:
-        return refuse("text_too_long", asked.rid, chars=len(asked.text), limit=limit)
+        return refusal("text_too_long", asked.rid, chars=len(asked.text), limit=limit)
     if TOKEN.search(asked.text) or TOKEN.search(asked.schema):
-        return refuse("forged_token", asked.rid)
+        return refusal("forged_token", asked.rid)
     if asked.deadline_at_ms and asked.deadline_at_ms <= now_ms:
-        return refuse("deadline_past", asked.rid)
-    return _fault_of_schema(asked)
+        return refusal("deadline_past", asked.rid)
+    return _find_schema_fault(asked)
 
 
-def _fault_of_schema(asked: Asked) -> Refused | None:
+def _find_schema_fault(asked: Asked) -> Refused | None:
     if not asked.schema:
-        return refuse("missing_schema", asked.rid) if asked.workload == "extract" else None
+        return refusal("missing_schema", asked.rid) if asked.workload == "extract" else None
     try:
         msgspec.json.decode(asked.schema, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        return refuse("bad_schema", asked.rid, fault=str(error)[:FAULT_CHARS])
+        return refusal("bad_schema", asked.rid, fault=str(error)[:FAULT_CHARS])
     return None
 
 

@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING, Literal
 from tidegate.brokers.base import House
 from tidegate.schemas import Cursor, Delta, Published, Refused, decode
 from tidegate.schemas.subjects import TOKENS, rid_of, tokens
-from tidegate.services.gateway.refusals import refuse, settled, told
+from tidegate.services.gateway.refusals import refusal, refusal_from_exception, told
 from tidegate.services.streaming import events
 from tidegate.services.streaming.events import Ahead, Alive, Ended, Event, Failed, Step
 from tidegate.services.streaming.log import Broken, Log
 from tidegate.services.streaming.pacing import Pacer
 
 if TYPE_CHECKING:
-    from tidegate.services.gateway.ingress import Ticket
+    from tidegate.services.gateway.ingress import PendingRequest
 
 MAX_STREAMS = 1024
 HEARTBEAT_S = 10.0
 LIVE_TOKENS = "live.tokens.>"
 RESUMABLE = frozenset({"closing", "late", "unavailable", "busy", "internal"})
-Via = Literal["http", "ws", "nats"]
+Transport = Literal["http", "ws", "nats"]
 Key = tuple[str, str]
 
 
-def failed(refused: Refused, at: Cursor | str = "") -> Failed:
+def failed_event(refused: Refused, at: Cursor | str = "") -> Failed:
     """The event that ends a stream, or that is all of it, in the words of the refusal."""
     is_resumable = refused.code in RESUMABLE
     return Failed(str(at), refused.code, refused.reason, refused.hint, refused.rid, is_resumable)
 
 
-class Streams:
+class ClientStreams:
     """What the doors share: the one ear for what is shown, and a bound on how many clients are told."""
 
     def __init__(self, house: House, max_streams: int = MAX_STREAMS) -> None:
@@ -56,28 +56,28 @@ class Streams:
         await self._house.listen(LIVE_TOKENS, self._hear)
 
     async def follow(
-        self, ticket: Ticket, at: Cursor, *, can_retract: bool, via: Via, heartbeat_s: float = HEARTBEAT_S
+        self, pending: PendingRequest, at: Cursor, *, can_retract: bool, via: Transport, heartbeat_s: float = HEARTBEAT_S
     ) -> AsyncGenerator[Event, None]:
         """Everything that a client at `at` has still to be told, ended by `Ended` or `Failed`; never raises.
 
         `Alive` after every `heartbeat_s` seconds without anything new. Who stops in the middle costs nothing further.
         """
-        bell, key = asyncio.Event(), (ticket.asked.tenant, ticket.rid)
+        bell, key = asyncio.Event(), (pending.asked.tenant, pending.rid)
         self._bells.setdefault(key, set()).add(bell)
         over = asyncio.get_running_loop().create_future()
         self._open.add(over)
-        telling = Telling(self._house, ticket, at, can_retract=can_retract)
+        telling = ClientStream(self._house, pending, at, can_retract=can_retract)
         telling.reply.add_done_callback(lambda _: bell.set())
         try:
             async for event in telling.events(bell, heartbeat_s):
                 yield event
         except Ahead as error:
-            yield failed(told(refuse("bad_cursor", ticket.rid, fault=error), via), at)
+            yield failed_event(told(refusal("bad_cursor", pending.rid, fault=error), via), at)
         except Exception as error:  # noqa: BLE001 what went wrong ends the stream as an event
-            yield failed(settled(error, via, ticket.rid), telling.at)
+            yield failed_event(refusal_from_exception(error, via, pending.rid), telling.at)
         else:
             if telling.refused is not None:
-                yield failed(told(telling.refused, via), telling.at)
+                yield failed_event(told(telling.refused, via), telling.at)
         finally:
             telling.reply.cancel()
             self._open.discard(over)
@@ -97,14 +97,14 @@ class Streams:
             bell.set()
 
 
-class Telling:
+class ClientStream:
     """One client's stream. `at` is where the client is, `refused` why there is no answer once the events are over."""
 
-    def __init__(self, house: House, ticket: Ticket, at: Cursor, *, can_retract: bool) -> None:
+    def __init__(self, house: House, pending: PendingRequest, at: Cursor, *, can_retract: bool) -> None:
         self._house = house
-        self._ticket = ticket
+        self._ticket = pending
         self._can_retract = can_retract
-        self._subject = tokens(ticket.asked.tenant, ticket.rid)
+        self._subject = tokens(pending.asked.tenant, pending.rid)
         self._log = self._empty()
         self._last = 0
         self._format = ""
@@ -112,7 +112,7 @@ class Telling:
         self._values: dict[str, str] = {}
         self.at = at
         self.refused: Refused | None = None
-        self.reply = asyncio.ensure_future(ticket.reply())
+        self.reply = asyncio.ensure_future(pending.reply())
 
     async def events(self, bell: asyncio.Event, heartbeat_s: float) -> AsyncIterator[Event]:
         """The events but for a failure. Raises `Ahead`, `Contradiction`, and `Tampered` of a vault."""

@@ -12,12 +12,12 @@ import msgspec
 from tidegate.brokers.base import House
 from tidegate.brokers.process import trace
 from tidegate.brokers.settings import Settings
-from tidegate.schemas import PIPELINE, Asked, Published, Refused, Unreadable, decode
+from tidegate.schemas import PIPELINE, Asked, Published, Refused, UnreadableError, decode
 from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, LIVE_ANSWERS, LIVE_DEAD, dead_letter, rid_of, subject_of
-from tidegate.services.gateway.admission import admitted, fault_of
-from tidegate.services.gateway.client_stream import MAX_STREAMS, Streams
-from tidegate.services.gateway.pending import Reply, Waiting
-from tidegate.services.gateway.refusals import refuse
+from tidegate.services.gateway.admission import admitted, find_fault
+from tidegate.services.gateway.client_stream import MAX_STREAMS, ClientStreams
+from tidegate.services.gateway.pending import Reply, PendingReplies
+from tidegate.services.gateway.refusals import refusal
 from tidegate.services.gateway.reidentify import restored
 from tidegate.services.pipeline import STAGES
 from tidegate.services.privacy.sealing import closed, opened
@@ -25,17 +25,17 @@ from tidegate.services.privacy.vault import Vault, asker_digest
 
 GRACE_S = 2.0
 """How long after the deadline the door still waits: the stages end a late request themselves, with a reason."""
-MAX_WAITING = 1024
+MAX_PENDING = 1024
 LAST_WORD_S = 1.0
 """How long a door that closes lets its streams say why they end."""
 
 
-class Ticket:
+class PendingRequest:
     """A request that was accepted, and the right to its answer."""
 
-    def __init__(self, door: Door, asked: Asked, answered: asyncio.Future[Reply]) -> None:
+    def __init__(self, ingress: Ingress, asked: Asked, answered: asyncio.Future[Reply]) -> None:
         self.rid = asked.rid
-        self._door = door
+        self._door = ingress
         self._asked = asked
         self._answered = answered
 
@@ -57,7 +57,7 @@ class Ticket:
         """As `answer`, with vault tokens in it as they are stored."""
         reply = await self._answered
         if reply is None:
-            reply = await self._door.last_answer(self._asked) or refuse("late", self.rid)
+            reply = await self._door.last_answer(self._asked) or refusal("late", self.rid)
         return msgspec.structs.replace(reply, rid=self.rid) if isinstance(reply, Refused) else reply
 
     def restored(self, published: Published) -> Published:
@@ -81,10 +81,10 @@ class Ticket:
     async def look(self) -> None:
         """End the wait if the answer is stored: its live copy may have been lost with a connection."""
         if not self.is_over and (answer := await self._door.last_answer(self._asked)) is not None:
-            self._door.waiting.settle(self._asked.tenant, self.rid, answer)
+            self._door.pending_replies.settle(self._asked.tenant, self.rid, answer)
 
 
-class Door:
+class Ingress:
     """What both doors share. `open` it once, before the first request.
 
     A fresh request is stored under its id before anybody waits for it. A request id that is known already gets its
@@ -99,7 +99,7 @@ class Door:
         key: bytes,
         *,
         clock: Callable[[], float] = time.time,
-        max_waiting: int = MAX_WAITING,
+        max_pending: int = MAX_PENDING,
         max_streams: int = MAX_STREAMS,
         grace_s: float = GRACE_S,
     ) -> None:
@@ -109,9 +109,9 @@ class Door:
         self._key = key
         self._clock = clock
         self._grace_s = grace_s
-        self.waiting = Waiting(max_waiting)
+        self.pending_replies = PendingReplies(max_pending)
         self.is_closing = False
-        self.streams = Streams(house, max_streams)
+        self.streams = ClientStreams(house, max_streams)
 
     async def open(self) -> None:
         """Start to hear answers, dead letters and what is shown meanwhile."""
@@ -122,67 +122,67 @@ class Door:
     async def close(self) -> None:
         """Accept nothing more; let those who wait have their answers for `settings.grace_s` seconds, then tell them."""
         self.is_closing = True
-        await self.waiting.drain(self.settings.grace_s, refuse("closing"))
+        await self.pending_replies.drain(self.settings.grace_s, refusal("closing"))
         await self.streams.drain(LAST_WORD_S)
 
     async def submit(self, asked: Asked, traceparent: str = "") -> Published | Refused:
         """Accept `asked` and wait for its answer, at most until its deadline plus the grace."""
-        ticket = await self.accept(asked, traceparent)
-        return ticket if isinstance(ticket, Refused) else await ticket.answer()
+        pending = await self.accept(asked, traceparent)
+        return pending if isinstance(pending, Refused) else await pending.answer()
 
-    async def accept(self, asked: Asked, traceparent: str = "") -> Ticket | Refused:
+    async def accept(self, asked: Asked, traceparent: str = "") -> PendingRequest | Refused:
         """Check the request, seal its text, store it. A refusal stores nothing."""
         now_ms = int(self._clock() * 1000)
-        fault = fault_of(asked, self.settings, now_ms)
+        fault = find_fault(asked, self.settings, now_ms)
         if fault is not None:
             return fault
         if self.is_closing:
-            return refuse("closing", asked.rid)
-        if self.waiting.full:
-            return refuse("busy", asked.rid)
+            return refusal("closing", asked.rid)
+        if self.pending_replies.full:
+            return refusal("busy", asked.rid)
         is_known = bool(asked.rid)
         asked = self._sealed(admitted(asked, self.settings.site, now_ms))
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
-        answered = self.waiting.open(asked.tenant, asked.rid, wait_s)
+        answered = self.pending_replies.open(asked.tenant, asked.rid, wait_s)
         try:
             refused = await self._store(asked, is_known, str(trace.follow(traceparent)))
         except OSError:
-            refused = refuse("unavailable", asked.rid)
+            refused = refusal("unavailable", asked.rid)
         except BaseException:
             answered.cancel()
             raise
         if refused is not None:
             answered.cancel()
             return refused
-        return Ticket(self, asked, answered)
+        return PendingRequest(self, asked, answered)
 
-    async def resume(self, tenant: str, rid: str, asker: str) -> Ticket | Refused:
+    async def resume(self, tenant: str, rid: str, asker: str) -> PendingRequest | Refused:
         """The right to the answer of a request that was accepted before, for the asker of it; stores nothing.
 
         Nobody else learns whether there is such a request.
         """
         if tenant not in self.settings.tenants:
-            return refuse("unknown_tenant", rid, tenant=tenant)
+            return refusal("unknown_tenant", rid, tenant=tenant)
         if self.is_closing:
-            return refuse("closing", rid)
-        if self.waiting.full:
-            return refuse("busy", rid)
+            return refusal("closing", rid)
+        if self.pending_replies.full:
+            return refusal("busy", rid)
         asked = Asked(tenant=tenant, text="", rid=rid, asker=asker_digest(self._key, tenant, asker, rid))
         try:
             earlier = await self._earlier(asked)
         except OSError:
-            return refuse("unavailable", rid)
+            return refusal("unavailable", rid)
         if earlier is None or not secrets.compare_digest(earlier.asker, asked.asker):
-            return refuse("unknown_request", rid)
+            return refusal("unknown_request", rid)
         wait_s = max(0.0, earlier.deadline_at_ms / 1000 - self._clock()) + self._grace_s
-        ticket = Ticket(self, earlier, self.waiting.open(tenant, rid, wait_s))  # first: an answer may come meanwhile
+        pending = PendingRequest(self, earlier, self.pending_replies.open(tenant, rid, wait_s))  # first: an answer may come meanwhile
         try:
-            await ticket.look()
-            if not ticket.is_over and await self._is_dead(earlier):
-                ticket.end(refuse("dead", rid))
+            await pending.look()
+            if not pending.is_over and await self._is_dead(earlier):
+                pending.end(refusal("dead", rid))
         except OSError:
-            ticket.end(refuse("unavailable", rid))
-        return ticket
+            pending.end(refusal("unavailable", rid))
+        return pending
 
     def _sealed(self, asked: Asked) -> Asked:
         """`asked` as it may be stored."""
@@ -208,12 +208,12 @@ class Door:
     async def _resumed(self, asked: Asked, earlier: Asked) -> Refused | None:
         """Settle the wait at once where the request with this id is over; refuse it to a stranger."""
         if not secrets.compare_digest(earlier.asker, asked.asker) or self._words(earlier) != self._words(asked):
-            return refuse("rid_taken", asked.rid)
+            return refusal("rid_taken", asked.rid)
         answer = await self.last_answer(asked)
         if answer is not None:
-            self.waiting.settle(asked.tenant, asked.rid, answer)
+            self.pending_replies.settle(asked.tenant, asked.rid, answer)
         elif await self._is_dead(asked):
-            return refuse("dead", asked.rid)
+            return refusal("dead", asked.rid)
         return None
 
     async def last_answer(self, asked: Asked) -> Published | None:
@@ -230,24 +230,24 @@ class Door:
 
     async def _hear_answer(self, subject: str, data: bytes) -> None:
         tenant, rid = subject.split(".")[-2:]
-        if self.waiting.expects(tenant, rid):
-            self.waiting.settle(tenant, rid, decode(data, Published))
+        if self.pending_replies.expects(tenant, rid):
+            self.pending_replies.settle(tenant, rid, decode(data, Published))
 
     async def _hear_dead(self, subject: str, data: bytes) -> None:
         # Only a stage's dead letter ends a request; the fast lane merely runs ahead of one.
         rid = rid_of(subject)
         if subject.split(".")[-2] not in {stage.name for stage in STAGES}:
             return
-        tenants = self.waiting.tenants_of(rid)
+        tenants = self.pending_replies.tenants_of(rid)
         tenant = _tenant_in(data) if tenants else ""
         for waiting in tenants:
             if tenant in (waiting, ""):
-                self.waiting.settle(waiting, rid, refuse("dead", rid))
+                self.pending_replies.settle(waiting, rid, refusal("dead", rid))
 
 
 def _tenant_in(letter: bytes) -> str:
     """Whose request a dead letter was; empty when its bytes cannot be read."""
     try:
         return str(getattr(decode(letter, *PIPELINE), "tenant", ""))
-    except Unreadable:
+    except UnreadableError:
         return ""

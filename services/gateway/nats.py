@@ -7,18 +7,18 @@ from contextlib import aclosing
 
 import msgspec
 
-from tidegate.schemas import Asked, Published, Refused, Resume, Unreadable, decode, encode, encode_json, is_json
+from tidegate.schemas import Asked, Published, Refused, Resume, UnreadableError, decode, encode, encode_json, is_json
 from tidegate.schemas.message import Message
 from tidegate.schemas.subjects import ASK, RESUME, STREAM
-from tidegate.services.gateway.client_stream import HEARTBEAT_S, failed
-from tidegate.services.gateway.http.openai import NotAccepted
-from tidegate.services.gateway.ingress import Door
-from tidegate.services.gateway.refusals import settled, told, unreadable
+from tidegate.services.gateway.client_stream import HEARTBEAT_S, failed_event
+from tidegate.services.gateway.http.openai import RequestRefusedError
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.refusals import refusal_from_exception, log_refusal, unreadable
 from tidegate.services.gateway.resume import admitted
 from tidegate.services.streaming.events import Event
 
 
-async def open_nats_door(door: Door, heartbeat_s: float = HEARTBEAT_S) -> None:
+async def serve_nats(ingress: Ingress, heartbeat_s: float = HEARTBEAT_S) -> None:
     """Answer `ask`, `stream` and `resume` until the house closes.
 
     Every `ask` gets one reply. A `stream`, with an `Asked`, and a `resume`, with a `Resume`, get the events of the
@@ -26,47 +26,47 @@ async def open_nats_door(door: Door, heartbeat_s: float = HEARTBEAT_S) -> None:
     """
 
     async def answer(data: bytes) -> bytes:
-        reply = await _reply(door, data)
+        reply = await _reply(ingress, data)
         return encode_json(reply) if is_json(data) else encode(reply)
 
     def telling(kind: type[Message]) -> Callable[[bytes], AsyncIterator[bytes]]:
         async def tell(data: bytes) -> AsyncIterator[bytes]:
             written = msgspec.json.encode if is_json(data) else msgspec.msgpack.encode
-            async with aclosing(_events(door, data, kind, heartbeat_s)) as events:
+            async with aclosing(_events(ingress, data, kind, heartbeat_s)) as events:
                 async for event in events:
                     yield written(event)
 
         return tell
 
-    await door.house.respond(ASK, answer)
-    await door.house.respond_many(STREAM, telling(Asked))
-    await door.house.respond_many(RESUME, telling(Resume))
+    await ingress.house.respond(ASK, answer)
+    await ingress.house.respond_many(STREAM, telling(Asked))
+    await ingress.house.respond_many(RESUME, telling(Resume))
 
 
-async def _events(door: Door, data: bytes, kind: type[Message], heartbeat_s: float) -> AsyncGenerator[Event, None]:
+async def _events(ingress: Ingress, data: bytes, kind: type[Message], heartbeat_s: float) -> AsyncGenerator[Event, None]:
     try:
-        client = await admitted(door, data, kind)
-    except NotAccepted as error:
-        yield failed(told(error.refused, "nats"))
+        client = await admitted(ingress, data, kind)
+    except RequestRefusedError as error:
+        yield failed_event(log_refusal(error.refused, "nats"))
         return
     except Exception as error:  # noqa: BLE001 a request is answered or refused; this is where it is settled
-        yield failed(settled(error, "nats"))
+        yield failed_event(refusal_from_exception(error, "nats"))
         return
-    following = door.streams.follow(
-        client.ticket, client.at, can_retract=client.can_retract, via="nats", heartbeat_s=heartbeat_s
+    following = ingress.streams.follow(
+        client.pending, client.at, can_retract=client.can_retract, via="nats", heartbeat_s=heartbeat_s
     )
     async with aclosing(following) as events:
         async for event in events:
             yield event
 
 
-async def _reply(door: Door, data: bytes) -> Published | Refused:
+async def _reply(ingress: Ingress, data: bytes) -> Published | Refused:
     try:
         asked = decode(data, Asked)
-    except Unreadable as error:
-        return told(unreadable(error), "nats")
+    except UnreadableError as error:
+        return log_refusal(unreadable(error), "nats")
     try:
-        reply = await door.submit(asked)
+        reply = await ingress.submit(asked)
     except Exception as error:  # noqa: BLE001 a request is answered or refused; this is where it is settled
-        return settled(error, "nats", asked.rid)
-    return told(reply, "nats") if isinstance(reply, Refused) else reply
+        return refusal_from_exception(error, "nats", asked.rid)
+    return log_refusal(reply, "nats") if isinstance(reply, Refused) else reply

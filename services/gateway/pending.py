@@ -10,7 +10,7 @@ Reply = Published | Refused | None
 Key = tuple[str, str]
 
 
-class Waiting:
+class PendingReplies:
     """Futures by tenant and request id; each ends with an answer, a refusal, or None when its time is up.
 
     Nobody is forgotten: a future leaves the table when it is done, however that came about, and its own timer sees

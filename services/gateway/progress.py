@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from tidegate.brokers.base import House
-from tidegate.schemas import PIPELINE, Asked, Escalated, Message, Published, Unreadable, decode
+from tidegate.schemas import PIPELINE, Asked, Escalated, Message, Published, UnreadableError, decode
 from tidegate.schemas.subjects import history_of, rid_of, word
 from tidegate.services.gateway.http.openai import sse
 
@@ -19,7 +19,7 @@ HOPS = tuple(word(kind) for kind in PIPELINE if kind not in (Asked, Escalated, P
 LIVE = ("asks.>", "pipe.>", "escalations.>", "verdicts.>", "answers.>")
 
 
-class Progress:
+class RequestProgress:
     """Hears facts as they are stored. It starts to listen with the first watcher, so that nobody else pays for it."""
 
     def __init__(self, house: House, site: str, patience_s: float = PATIENCE_S) -> None:
@@ -95,7 +95,7 @@ def read(data: bytes, tenant: str) -> Message | None:
     """The fact, when it is one and belongs to `tenant`."""
     try:
         fact = decode(data, *PIPELINE)
-    except Unreadable:
+    except UnreadableError:
         return None
     return fact if getattr(fact, "tenant", None) == tenant else None
 

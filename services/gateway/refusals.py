@@ -7,7 +7,7 @@ import uuid
 
 import structlog
 
-from tidegate.schemas import Refused, Unreadable
+from tidegate.schemas import Refused, UnreadableError
 
 log = structlog.get_logger()
 
@@ -61,24 +61,24 @@ FAULT_CHARS = 200
 """How much of a fault is repeated: it may quote what the client sent."""
 
 
-def refuse(code: str, rid: str = "", **facts: object) -> Refused:
+def refusal(code: str, rid: str = "", **facts: object) -> Refused:
     """A refusal in its words; `facts` fill the gaps in them."""
     reason, hint = REFUSALS[code]
     return Refused(code=code, reason=reason.format(**facts), hint=hint.format(**facts), rid=rid)
 
 
-def unreadable(error: Unreadable) -> Refused:
+def unreadable(error: UnreadableError) -> Refused:
     """The bytes are not a request; the reason names the path of the first fault."""
-    return refuse("unreadable", fault=error.reason[:FAULT_CHARS], hint=error.hint or "see the schema of Asked")
+    return refusal("unreadable", fault=error.reason[:FAULT_CHARS], hint=error.hint or "see the schema of Asked")
 
 
-def told(refused: Refused, door: str) -> Refused:
+def log_refusal(refused: Refused, transport: str) -> Refused:
     """Write the one log line of a refused request, which holds no word of it, and hand the refusal on."""
-    log.info("ask_refused", door=door, code=refused.code, rid=refused.rid)
+    log.info("ask_refused", transport=transport, code=refused.code, rid=refused.rid)
     return refused
 
 
-def settled(error: Exception, door: str, rid: str = "") -> Refused:
+def refusal_from_exception(error: Exception, transport: str, rid: str = "") -> Refused:
     """Turn an error nobody foresaw into a refusal, under an id that the client and the log share.
 
     The log has the error's type and where it was raised, not its message: that may quote the request.
@@ -89,10 +89,10 @@ def settled(error: Exception, door: str, rid: str = "") -> Refused:
     log.error(
         "ask_failed",
         action="ask_failed",
-        door=door,
+        transport=transport,
         error_id=error_id,
         error=type(error).__name__,
         where=where,
         rid=rid,
     )
-    return refuse("internal", rid, error_id=error_id)
+    return refusal("internal", rid, error_id=error_id)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
-from tidegate.schemas import Escalated, Later, Message, Question, Refused, Unreadable, decode, encode
+from tidegate.schemas import Escalated, Message, Question, Refused, RetryLaterError, UnreadableError, decode, encode
 
 Verify = Callable[[Escalated], Awaitable[Iterable[Message]]]
 Key: TypeAlias = tuple[str, str, str, Question]
@@ -43,9 +43,9 @@ class Desk:
         try:
             escalated = decode(data, Escalated)
             (verified,) = await self.verdict(escalated)
-        except Unreadable as error:
+        except UnreadableError as error:
             return encode(Refused(code="unreadable", reason=error.reason, hint=error.hint))
-        except (Later, ConnectionError, TimeoutError) as error:
+        except (RetryLaterError, ConnectionError, TimeoutError) as error:
             return encode(Refused(code="unavailable", reason=str(error)))
         return encode(verified)
 

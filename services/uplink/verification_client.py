@@ -12,7 +12,7 @@ from tidegate.schemas import (
     Refused,
     Speculation,
     Stood,
-    Unreadable,
+    UnreadableError,
     Verified,
     changed,
 )
@@ -29,7 +29,7 @@ BEGINNINGS = 3
 ANEW = frozenset({"unknown_loop", "out_of_step"})
 
 Ask = Callable[[str, Message, float], Awaitable[Message]]
-"""Has a worker of the hub answer within so many seconds. Raises `ConnectionError`, `Unreadable`."""
+"""Has a worker of the hub answer within so many seconds. Raises `ConnectionError`, `UnreadableError`."""
 
 Guess = Callable[[Sequence[int], int], Awaitable[list[int]]]
 """What may follow the prompt and the answer so far, in at most so many tokens."""
@@ -65,7 +65,7 @@ class Looping:
         while True:
             try:
                 proposed, reply = await self._round()
-            except Unreadable as error:
+            except UnreadableError as error:
                 raise self._ended(f"the hub's reply cannot be read: {error.reason}") from error
             match reply:
                 case Verified():

@@ -14,13 +14,13 @@ from tidegate.schemas import (
     Artefact,
     Begin,
     Escalated,
-    Later,
     Message,
     Propose,
     Refused,
+    RetryLaterError,
     Speculation,
     Stood,
-    Unreadable,
+    UnreadableError,
     Verified,
     decode,
     encode,
@@ -190,11 +190,11 @@ def _verdict(escalated: Escalated, answer: Answer, parts: tuple[Artefact, ...]) 
 async def _answered(answer: Callable[[bytes], Awaitable[Message]], data: bytes) -> bytes:
     try:
         return encode(await answer(data))
-    except Unreadable as error:
+    except UnreadableError as error:
         return encode(Refused(code="unreadable", reason=error.reason, hint=error.hint))
     except Declined as declined:
         return encode(declined.refused)
     except ContextOverflow as error:
         return encode(Refused(code="unable", reason=str(error)))
-    except (Later, ConnectionError, TimeoutError, TargetClosed) as error:
+    except (RetryLaterError, ConnectionError, TimeoutError, TargetClosed) as error:
         return encode(Refused(code="unavailable", reason=str(error)))

@@ -28,7 +28,7 @@ from tests.support.scripted_stage import (
 )
 from tidegate.brokers.base import Delivery, House
 from tidegate.brokers.worker import run
-from tidegate.schemas import Asked, Later, Message, Published, Reject, Withheld, decode, encode
+from tidegate.schemas import Asked, Message, Published, RejectError, RetryLaterError, Withheld, decode, encode
 
 pytestmark = pytest.mark.anyio
 
@@ -97,7 +97,7 @@ class TestStoring:
 
 class TestVerdicts:
     async def test_a_rejected_message_is_buried_at_once_with_its_bytes_and_the_reason(self, open_rig: OpenRig) -> None:
-        script = Script(bad=raising(Reject("never\nwill — it")))
+        script = Script(bad=raising(RejectError("never\nwill — it")))
         async with open_rig(STAGE) as rig, working(STAGE, script, rig.house):
             await rig.house.publish(asked("r7", "bad"), id="q1", headers={"traceparent": "00-1-2-01"})
             await holds(rig, "DEAD", 1)
@@ -105,7 +105,7 @@ class TestVerdicts:
             [letter] = await rig.stored("DEAD")
             assert letter.subject == "dead.prefilter.r7"
             assert letter.data == encode(asked("r7", "bad"))
-            assert letter.headers["Dead-Reason"] == "Reject: never will ? it"
+            assert letter.headers["Dead-Reason"] == "RejectError: never will ? it"
             assert {key: letter.headers[f"Dead-{key}"] for key in ("Stage", "Site", "Subject", "Attempt", "Id")} == {
                 "Stage": "prefilter",
                 "Site": SITE,
@@ -127,7 +127,7 @@ class TestVerdicts:
             await holds(rig, "DEAD", 1)
             [letter] = await rig.stored("DEAD")
             assert letter.data == data
-            assert letter.headers["Dead-Reason"].startswith("Unreadable: ")
+            assert letter.headers["Dead-Reason"].startswith("UnreadableError: ")
             assert not script.calls
 
     async def test_a_message_put_off_comes_back_after_its_delay_and_not_before(self, open_rig: OpenRig) -> None:
@@ -136,7 +136,7 @@ class TestVerdicts:
         async def handle(question: Asked) -> list[Message]:
             times.append(loop.time())
             if len(times) == 1:
-                raise Later("no link", 0.15)
+                raise RetryLaterError("no link", 0.15)
             return [withheld(question.rid)]
 
         async with open_rig(STAGE) as rig, working(STAGE, handle, rig.house):
@@ -217,7 +217,7 @@ class TestVerdicts:
 
         async with open_rig(STAGE) as rig:
             await ask(rig, asked("a", "bad"))
-            script = Script(bad=raising(Reject("no")))
+            script = Script(bad=raising(RejectError("no")))
             job = run(STAGE, script, NoGraves(rig.house), asyncio.Event())  # type: ignore[arg-type]
             with pytest.raises(ExceptionGroup) as caught:
                 await asyncio.wait_for(job, 10)

@@ -28,7 +28,7 @@ from tests.support.scripted_stage import (
 from tidegate.brokers.base import Delivery, Unreachable
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.worker import run
-from tidegate.schemas import Asked, Message, Published, Reject, Withheld, decode, encode
+from tidegate.schemas import Asked, Message, Published, RejectError, Withheld, decode, encode
 
 pytestmark = pytest.mark.anyio
 
@@ -177,7 +177,7 @@ class Seen:
 
 async def test_every_end_of_a_delivery_is_told_to_the_watch(open_rig: OpenRig) -> None:
     seen, stop = Seen(), asyncio.Event()
-    script = Script(bad=raising(Reject("no")), flaky=failing_first(1), stuck=stuck)
+    script = Script(bad=raising(RejectError("no")), flaky=failing_first(1), stuck=stuck)
     async with open_rig(STAGE) as rig:
         job = asyncio.create_task(run(STAGE, script, rig.house, stop, 0.0, seen))
         await ask(rig, asked("a", "fine"), asked("b", "bad"), asked("c", "flaky"), asked("d", "stuck"))
@@ -191,7 +191,7 @@ async def test_every_end_of_a_delivery_is_told_to_the_watch(open_rig: OpenRig) -
             await job
     assert seen.in_hand == 0
     assert sorted(seen.ends) == [
-        ("buried", "Reject", 1),
+        ("buried", "RejectError", 1),
         ("done", "NoneType", 1),
         ("done", "NoneType", 2),
         ("handed_back", "CancelledError", 1),

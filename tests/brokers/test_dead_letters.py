@@ -18,7 +18,7 @@ from tidegate.brokers.servers.fleet import Server
 from tidegate.brokers.settings import Nats
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.plan import declare_site
-from tidegate.schemas import Asked, Reject
+from tidegate.schemas import Asked, RejectError
 from tidegate.services.pipeline import WORKERS
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +56,7 @@ async def bury(house: JetStreamHouse, rid: str) -> Delivery:
     async with house.subscribe(PREFILTER) as inbox:
         delivery = await inbox.next(wait_s=5)
         assert delivery is not None
-        await house.bury(delivery, "prefilter", Reject("no key"))
+        await house.bury(delivery, "prefilter", RejectError("no key"))
     return delivery
 
 
@@ -71,7 +71,7 @@ async def test_a_letter_says_who_where_why_and_holds_the_original_bytes(house: J
     delivery = await bury(house, "r1")
     (letter,) = await dead.letters(house.link.client)
     assert letter == await dead.show(house.link.client, letter.seq)
-    assert (letter.stage, letter.site, letter.reason) == ("prefilter", "site1", "Reject: no key")
+    assert (letter.stage, letter.site, letter.reason) == ("prefilter", "site1", "RejectError: no key")
     assert (letter.subject, letter.attempt, letter.id) == ("asks.kiosk.r1", 1, delivery.id)
     assert (letter.data, letter.size_bytes) == (delivery.data, len(delivery.data))
     assert letter.stored_at_s == pytest.approx(delivery.stored_at_s, abs=0.001)

@@ -11,7 +11,7 @@ from tidegate.brokers import obituary
 from tidegate.brokers.base import Unreachable
 from tidegate.brokers.memory.bus import matches
 from tidegate.brokers.stage import Retry
-from tidegate.schemas import Later, Reject, Unreadable
+from tidegate.schemas import RejectError, RetryLaterError, UnreadableError
 
 
 def highest(_low: float, high: float) -> float:
@@ -30,11 +30,11 @@ def highest(_low: float, high: float) -> float:
         (TimeoutError(), 1, 0.4),
         (ValueError(), 1, 0.4),
         (Unreachable(), 1, 0.4),
-        (Later("no link", 7.5), 1, 7.5),
-        (Later("no link", 7.5), 4, 7.5),
-        (Later("no link", 7.5), 5, None),
-        (Reject("never"), 1, None),
-        (Unreadable("what?"), 1, None),
+        (RetryLaterError("no link", 7.5), 1, 7.5),
+        (RetryLaterError("no link", 7.5), 4, 7.5),
+        (RetryLaterError("no link", 7.5), 5, None),
+        (RejectError("never"), 1, None),
+        (UnreadableError("what?"), 1, None),
     ],
 )
 def test_a_retry_is_a_value(error: Exception, attempt: int, delay_s: float | None) -> None:
@@ -63,12 +63,12 @@ def raised(error: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (Reject("no such schema"), "Reject: no such schema"),
-        (Later("no link", 1.0), "Later: no link"),
-        (Unreadable("expected `str` - at `$.rid`"), "Unreadable: expected `str` - at `$.rid`"),
-        (Reject("two\r\nlines\tand a tab"), "Reject: two lines and a tab"),
-        (Reject("caf\u00e9 \u2014 \x00\x1b"), "Reject: caf? ? ??"),
-        (Reject("x" * 600), "Reject: " + "x" * 492),
+        (RejectError("no such schema"), "RejectError: no such schema"),
+        (RetryLaterError("no link", 1.0), "RetryLaterError: no link"),
+        (UnreadableError("expected `str` - at `$.rid`"), "UnreadableError: expected `str` - at `$.rid`"),
+        (RejectError("two\r\nlines\tand a tab"), "RejectError: two lines and a tab"),
+        (RejectError("caf\u00e9 \u2014 \x00\x1b"), "RejectError: caf? ? ??"),
+        (RejectError("x" * 600), "RejectError: " + "x" * 487),
         (FileNotFoundError(2, "No such file or directory"), "FileNotFoundError: [Errno 2] No such file or directory"),
         (Unreachable("nobody answers on ask"), "Unreachable: nobody answers on ask"),
         (ValueError("invalid literal: '4111 1111'"), "ValueError at an unknown place"),
@@ -89,11 +89,11 @@ def test_the_same_delivery_buried_again_has_the_same_id() -> None:
     delivery: Any = SimpleNamespace(
         id="q1", subject="asks.kiosk.r1", place="ASKS:42", attempt=3, stored_at_s=1.5, headers={"traceparent": "00-1"}
     )
-    assert obituary.headers_of(delivery, "router", "site1", Reject("no")) == {
+    assert obituary.headers_of(delivery, "router", "site1", RejectError("no")) == {
         "Nats-Msg-Id": "q1.router.dead.42",
         "Dead-Stage": "router",
         "Dead-Site": "site1",
-        "Dead-Reason": "Reject: no",
+        "Dead-Reason": "RejectError: no",
         "Dead-Subject": "asks.kiosk.r1",
         "Dead-Attempt": "3",
         "Dead-Id": "q1",

@@ -21,7 +21,7 @@ from tidegate.brokers.process import trace
 from tidegate.brokers.process.telemetry import Telemetry, opened
 from tidegate.brokers.settings import Settings
 from tidegate.brokers.stage import Stage
-from tidegate.schemas import Asked, Later, Reject, Screened
+from tidegate.schemas import Asked, RejectError, RetryLaterError, Screened
 
 STAGE = Stage("prefilter", (Asked,), (Screened,), "tidegate.services.stages.prefilter:open")
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -66,7 +66,7 @@ def raised(error: Exception) -> Exception:
 def test_a_buried_message_is_one_error_line_with_its_identity() -> None:
     telemetry, output = a_telemetry()
     telemetry.started(STAGE, Held())
-    telemetry.ended(STAGE, Held(), "buried", 0.25, raised(Reject("no question in it")))
+    telemetry.ended(STAGE, Held(), "buried", 0.25, raised(RejectError("no question in it")))
     [line] = lines(output)
     assert line.pop("time").endswith("Z")
     assert line.pop("where").startswith("test_telemetry.py:")
@@ -80,7 +80,7 @@ def test_a_buried_message_is_one_error_line_with_its_identity() -> None:
         "attempt": 2,
         "trace": "0af7651916cd43dd8448eb211c80319c",
         "worked_ms": 250.0,
-        "error": "Reject",
+        "error": "RejectError",
         "reason": "no question in it",
     }
 
@@ -102,7 +102,7 @@ def test_a_plain_success_is_silent_at_level_info() -> None:
     assert output.getvalue() == b""
 
 
-@pytest.mark.parametrize("error", [ValueError(SECRET), Later("busy", 1.0), KeyError(SECRET)])
+@pytest.mark.parametrize("error", [ValueError(SECRET), RetryLaterError("busy", 1.0), KeyError(SECRET)])
 def test_an_error_s_own_message_never_reaches_a_line(error: Exception) -> None:
     telemetry, output = a_telemetry()
     telemetry.started(STAGE, Held())

@@ -21,7 +21,7 @@ from tidegate.schemas import (
     Resume,
     Screened,
     Stood,
-    Unreadable,
+    UnreadableError,
     decode,
     encode,
     encode_json,
@@ -74,7 +74,7 @@ def test_a_fact_cannot_be_changed(sample: Message) -> None:
 
 @pytest.mark.parametrize("form", [msgspec.json.encode, msgspec.msgpack.encode])
 def test_a_type_from_the_future_is_unreadable_and_named(form: Any) -> None:
-    with pytest.raises(Unreadable, match="foretold") as unreadable:
+    with pytest.raises(UnreadableError, match="foretold") as unreadable:
         decode(form({"type": "foretold", "tenant": "kiosk"}), Asked, Screened)
     assert "asked, screened" in unreadable.value.hint
 
@@ -96,7 +96,7 @@ def test_a_type_from_the_future_is_unreadable_and_named(form: Any) -> None:
     ],
 )
 def test_bytes_that_say_nothing_are_unreadable_at_the_first_fault(data: bytes, says: str) -> None:
-    with pytest.raises(Unreadable) as unreadable:
+    with pytest.raises(UnreadableError) as unreadable:
         decode(data, Asked)
     assert says in unreadable.value.reason
     assert "expected" in unreadable.value.hint

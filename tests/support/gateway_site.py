@@ -33,7 +33,7 @@ from tidegate.schemas import (
     Question,
     Receipt,
     Refused,
-    Reject,
+    RejectError,
     Retrieved,
     Routed,
     Screened,
@@ -42,10 +42,10 @@ from tidegate.schemas import (
     encode,
 )
 from tidegate.schemas.subjects import ASK
-from tidegate.services.fleet.paths import Places
-from tidegate.services.gateway.http.server import all_metrics, open_http_door
-from tidegate.services.gateway.ingress import Door
-from tidegate.services.gateway.nats import open_nats_door
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway.http.server import all_metrics, serve_http
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.nats import serve_nats
 from tidegate.services.pipeline import SITE_WORKERS, STAGES
 from tidegate.services.privacy.sealing import opened
 from tidegate.services.privacy.vault import Vault, site_key
@@ -64,7 +64,7 @@ class Site:
     house: House
     vault: Vault
     key: bytes
-    door: Door
+    ingress: Ingress
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     arrivals: asyncio.Queue[Asked] = field(default_factory=asyncio.Queue)
@@ -77,7 +77,7 @@ class Site:
         text = opened(self.key, asked).text
         behaviour = text.split()[0]
         if behaviour == "die":
-            raise Reject("this question kills")
+            raise RejectError("this question kills")
         if behaviour == "vanish":
             return []
         if behaviour == "wait":
@@ -154,18 +154,18 @@ async def site(state: Path, http: bool = False, server: bool = False, **options:
     """
     timing = {name: options.pop(name) for name in ("heartbeat_s", "body_timeout_s") if name in options}
     settings = Settings(state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=Gateway())
-    key = site_key(Places(settings).key)
-    vault = Vault.open(Places(settings).vault, key)
+    key = site_key(StatePaths(settings).key)
+    vault = Vault.open(StatePaths(settings).vault, key)
     async with AsyncExitStack() as stack:
         stack.callback(vault.close)
         house: House = MemoryHouse(settings.site)
         if server:
             house = await stack.enter_async_context(on_server(state, settings.site))
-        running = Site(settings, house, vault, key, Door(settings, house, vault, key, **options))
-        await running.door.open()
-        await open_nats_door(running.door)
+        running = Site(settings, house, vault, key, Ingress(settings, house, vault, key, **options))
+        await running.ingress.open()
+        await serve_nats(running.ingress)
         if http:
-            address = await stack.enter_async_context(open_http_door(running.door, all_metrics, **timing))
+            address = await stack.enter_async_context(serve_http(running.ingress, all_metrics, **timing))
             running.url = address.url
         working = [asyncio.create_task(work(house, stage, running.handlers()[stage.name])) for stage in LOCAL]
         try:

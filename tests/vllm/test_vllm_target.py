@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.target_conformance import ClosingActs, TargetActs
 from tests.support.vllm_engine import MODEL, drafts_of, needs_vllm, prompts_of_the_branch
-from tidegate.schemas import Later
+from tidegate.schemas import RetryLaterError
 from tidegate.services.llm.targets.base import Generated, Target, TargetClosed
 from tidegate.services.llm.targets.vllm.engine import NotSampled
 from tidegate.services.llm.targets.vllm.target import VllmTarget
@@ -175,9 +175,9 @@ async def test_an_engine_that_died_is_noticed_and_started_again(engine: VllmTarg
     await begun.wait()
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    with pytest.raises(Later):
+    with pytest.raises(RetryLaterError):
         await running
-    with pytest.raises(Later):
+    with pytest.raises(RetryLaterError):
         await engine.generate("meanwhile", prompt)
     async with asyncio.timeout(900):
         while not engine.pids:  # noqa: ASYNC110 - it is another process that comes up

@@ -15,9 +15,9 @@ from starlette.responses import Response, StreamingResponse
 from tidegate.schemas import Asked, Cursor, Published, Refused
 from tidegate.services.gateway.client_stream import HEARTBEAT_S
 from tidegate.services.gateway.http import openai as openai_api
-from tidegate.services.gateway.http.openai import NotAccepted
-from tidegate.services.gateway.ingress import Door, Ticket
-from tidegate.services.gateway.refusals import FAULT_CHARS, refuse
+from tidegate.services.gateway.http.openai import RequestRefusedError
+from tidegate.services.gateway.ingress import Ingress, PendingRequest
+from tidegate.services.gateway.refusals import FAULT_CHARS, refusal
 from tidegate.services.gateway.resume import cursor_in
 from tidegate.services.streaming.events import Alive, Ended, Failed, Shown
 
@@ -36,41 +36,41 @@ HEADERS = {
 class Chat:
     """The endpoint. A request that is refused at once has its HTTP status, even when it asked for a stream."""
 
-    def __init__(self, door: Door, heartbeat_s: float = HEARTBEAT_S, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
-        self._door = door
+    def __init__(self, ingress: Ingress, heartbeat_s: float = HEARTBEAT_S, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
+        self._door = ingress
         self._heartbeat_s = heartbeat_s
         self._body_timeout_s = body_timeout_s
 
     async def __call__(self, request: Request) -> Response:
         limit = self._door.settings.gateway.max_body_bytes
-        body = await body_of(request, limit, self._body_timeout_s)
+        body = await read_body(request, limit, self._body_timeout_s)
         chat = openai_api.read_chat(body)
-        asked = asked_in(chat, request.headers, self._door.settings.gateway.default_tenant)
+        asked = read_asked(chat, request.headers, self._door.settings.gateway.default_tenant)
         at = cursor_in(request.headers.get("last-event-id", ""), asked.rid)
         if chat.stream and self._door.streams.full:
-            raise NotAccepted(refuse("busy", asked.rid))
-        ticket = await self._door.accept(asked, request.headers.get("traceparent", ""))
-        if isinstance(ticket, Refused):
-            raise NotAccepted(ticket)
-        named = {"x-request-id": ticket.rid}
+            raise RequestRefusedError(refusal("busy", asked.rid))
+        pending = await self._door.accept(asked, request.headers.get("traceparent", ""))
+        if isinstance(pending, Refused):
+            raise RequestRefusedError(pending)
+        named = {"x-request-id": pending.rid}
         if chat.stream:
-            events = self._events(ticket, at, chat, asked.text)
+            events = self._events(pending, at, chat, asked.text)
             named["cache-control"] = "no-cache"
             return StreamingResponse(events, media_type="text/event-stream", headers=named)
-        reply = await answered(request, ticket)
+        reply = await answered(request, pending)
         if isinstance(reply, Refused):
-            raise NotAccepted(reply)
+            raise RequestRefusedError(reply)
         content = openai_api.completion(reply, asked.text, int(time.time()))
         return Response(content, media_type="application/json", headers=named)
 
     async def _events(
-        self, ticket: Ticket, at: Cursor, chat: openai_api.ChatRequest, question: str
+        self, pending: PendingRequest, at: Cursor, chat: openai_api.ChatRequest, question: str
     ) -> AsyncIterator[bytes]:
         """What is committed, as it is; nothing provisional, for these clients cannot take anything back."""
-        rid, created = ticket.rid, int(time.time())
+        rid, created = pending.rid, int(time.time())
         usage = chat.stream_options is not None and chat.stream_options.include_usage
         yield openai_api.opening(rid, created, usage)
-        following = self._door.streams.follow(ticket, at, can_retract=False, via="http", heartbeat_s=self._heartbeat_s)
+        following = self._door.streams.follow(pending, at, can_retract=False, via="http", heartbeat_s=self._heartbeat_s)
         async with aclosing(following) as events:
             async for event in events:
                 match event:
@@ -85,14 +85,14 @@ class Chat:
                         yield b": waiting\n\n"
 
 
-async def body_of(request: Request, limit: int, timeout_s: float) -> bytes:
+async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
     """The body, of which at most `limit` bytes are ever held; raises `NotAccepted` as soon as it is known to be wrong.
 
     A body that is not declared as JSON is turned away: a page of another origin can send those without asking.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise NotAccepted(refuse("not_json"), "Content-Type")
-    too_large = NotAccepted(refuse("body_too_large", limit=limit))
+        raise RequestRefusedError(refusal("not_json"), "Content-Type")
+    too_large = RequestRefusedError(refusal("body_too_large", limit=limit))
     if int(request.headers.get("content-length", 0)) > limit:
         raise too_large
     body = bytearray()
@@ -103,11 +103,11 @@ async def body_of(request: Request, limit: int, timeout_s: float) -> bytes:
                 if len(body) > limit:
                     raise too_large
     except TimeoutError as error:
-        raise NotAccepted(refuse("body_too_slow", limit_s=timeout_s)) from error
+        raise RequestRefusedError(refusal("body_too_slow", limit_s=timeout_s)) from error
     return bytes(body)
 
 
-def asked_in(chat: openai_api.ChatRequest, headers: Mapping[str, str], default_tenant: str) -> Asked:
+def read_asked(chat: openai_api.ChatRequest, headers: Mapping[str, str], default_tenant: str) -> Asked:
     """The request as the pipeline knows it; raises `NotAccepted` naming the field or header at fault."""
     fields: dict[str, Any] = {"tenant": default_tenant}
     for header, field in HEADERS.items():
@@ -118,7 +118,7 @@ def asked_in(chat: openai_api.ChatRequest, headers: Mapping[str, str], default_t
             fields[field] = getattr(msgspec.convert({"tenant": "a", field: value}, Asked, strict=False), field)
         except msgspec.ValidationError as error:
             fault = str(error).partition(" - at ")[0][:FAULT_CHARS]
-            raise NotAccepted(refuse("bad_header", header=header, fault=fault), header) from error
+            raise RequestRefusedError(refusal("bad_header", header=header, fault=fault), header) from error
     workload, schema = openai_api.task_in(chat)
     if workload:
         fields["workload"] = workload
@@ -130,18 +130,18 @@ def within(schema: str, limit: int = 16384) -> str:
     """`schema` when it is not longer than what `Asked` may carry; raises `NotAccepted`."""
     if len(schema) > limit:
         fault = f"it has {len(schema)} characters; at most {limit} are accepted"
-        raise NotAccepted(refuse("bad_schema", fault=fault), "response_format")
+        raise RequestRefusedError(refusal("bad_schema", fault=fault), "response_format")
     return schema
 
 
-async def answered(request: Request, ticket: Ticket) -> Published | Refused:
+async def answered(request: Request, pending: PendingRequest) -> Published | Refused:
     """The ticket's answer. Gives up the wait and raises `ClientDisconnect` when the client goes away."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    answer = asyncio.ensure_future(ticket.answer())
+    answer = asyncio.ensure_future(pending.answer())
     leaving = asyncio.ensure_future(gone())
     try:
         await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)

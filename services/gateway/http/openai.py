@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tidegate.schemas import Outcome, Published, Refused, Workload
-from tidegate.services.gateway.refusals import FAULT_CHARS, refuse
+from tidegate.services.gateway.refusals import FAULT_CHARS, refusal
 
 MODEL = "tidegate"
 Finish = Literal["stop", "content_filter"]
@@ -46,7 +46,7 @@ STATUS: dict[str, int] = {
 }
 
 
-class NotAccepted(Exception):
+class RequestRefusedError(Exception):
     """A request that the HTTP door turns away; `param` names the field or header at fault."""
 
     def __init__(self, refused: Refused, param: str | None = None) -> None:
@@ -160,13 +160,13 @@ def read_chat(body: bytes) -> ChatRequest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         path = re.search(r"`\$\.?([^`]*)`", str(error))
         hint = "send a chat completion request as JSON in UTF-8"
-        raise NotAccepted(
-            refuse("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint), (path and path[1]) or None
+        raise RequestRefusedError(
+            refusal("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint), (path and path[1]) or None
         ) from error
     if chat.model != MODEL:
-        raise NotAccepted(refuse("unknown_model", model=chat.model[:64]), "model")
+        raise RequestRefusedError(refusal("unknown_model", model=chat.model[:64]), "model")
     if chat.n is not None and chat.n != 1:
-        raise NotAccepted(refuse("unsupported", what="more than one choice", hint="leave `n` out"), "n")
+        raise RequestRefusedError(refusal("unsupported", what="more than one choice", hint="leave `n` out"), "n")
     return chat
 
 
@@ -175,13 +175,13 @@ def question_in(chat: ChatRequest) -> str:
     turns = [message for message in chat.messages if message.role == "user"]
     content = turns[-1].content if turns else None
     if content is None:
-        raise NotAccepted(refuse("empty_text"), "messages")
+        raise RequestRefusedError(refusal("empty_text"), "messages")
     if isinstance(content, str):
         return content
     for part in content:
         if part.type != "text":
             what = f"content of type {part.type[:32]}"
-            raise NotAccepted(refuse("unsupported", what=what, hint="send parts of type `text`"), "messages")
+            raise RequestRefusedError(refusal("unsupported", what=what, hint="send parts of type `text`"), "messages")
     return "\n".join(part.text for part in content)
 
 
@@ -192,7 +192,7 @@ def task_in(chat: ChatRequest) -> tuple[Workload | Literal[""], str]:
         return "", ""
     if wanted.type == "json_object" or wanted.json_schema is None:
         hint = "send `json_schema` with the schema to fill"
-        raise NotAccepted(refuse("unsupported", what="JSON without a schema", hint=hint), "response_format")
+        raise RequestRefusedError(refusal("unsupported", what="JSON without a schema", hint=hint), "response_format")
     return "extract", _encode(wanted.json_schema.schema).decode()
 
 

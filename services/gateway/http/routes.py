@@ -18,12 +18,12 @@ from tidegate.schemas.subjects import ANSWERS
 from tidegate.services.gateway.client_stream import HEARTBEAT_S
 from tidegate.services.gateway.http import openai as openai_api
 from tidegate.services.gateway.http.chat import BODY_TIMEOUT_S, Chat
-from tidegate.services.gateway.http.openai import STATUS, NotAccepted
+from tidegate.services.gateway.http.openai import STATUS, RequestRefusedError
 from tidegate.services.gateway.http.sse import EventStreams
-from tidegate.services.gateway.http.websocket import Sockets
-from tidegate.services.gateway.ingress import Door
-from tidegate.services.gateway.progress import Progress
-from tidegate.services.gateway.refusals import refuse, settled, told
+from tidegate.services.gateway.http.websocket import WebSocketStreams
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.progress import RequestProgress
+from tidegate.services.gateway.refusals import refusal, refusal_from_exception, log_refusal
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -44,58 +44,58 @@ READY_WITHIN_S = 1.0
 
 
 def application(
-    door: Door,
+    ingress: Ingress,
     metrics: Callable[[], bytes],
     *,
     heartbeat_s: float = HEARTBEAT_S,
     body_timeout_s: float = BODY_TIMEOUT_S,
 ) -> Starlette:
     """The ASGI application of the HTTP door; its `state.progress` is to be closed before its server."""
-    site = Site(door, metrics, heartbeat_s)
-    chat = Chat(door, heartbeat_s, body_timeout_s)
-    streams = EventStreams(door, heartbeat_s, body_timeout_s)
-    sockets = Sockets(door, heartbeat_s, body_timeout_s)
+    site = Site(ingress, metrics, heartbeat_s)
+    chat = Chat(ingress, heartbeat_s, body_timeout_s)
+    streams = EventStreams(ingress, heartbeat_s, body_timeout_s)
+    sockets = WebSocketStreams(ingress, heartbeat_s, body_timeout_s)
     routes = [
-        Route("/v1/streams", settling(streams.ask), methods=["POST"]),
-        Route("/v1/streams/{rid}", settling(streams.resume)),
+        Route("/v1/streams", handle_errors(streams.ask), methods=["POST"]),
+        Route("/v1/streams/{rid}", handle_errors(streams.resume)),
         WebSocketRoute("/v1/streams/ws", sockets.ask),
         WebSocketRoute("/v1/streams/{rid}/ws", sockets.resume),
-        Route("/v1/chat/completions", settling(chat), methods=["POST"]),
-        Route("/v1/models", settling(site.models)),
-        Route("/v1/models/{model}", settling(site.model)),
-        Route("/v1/requests/{rid}/events", settling(site.events)),
-        Route("/healthz", settling(site.health)),
-        Route("/readyz", settling(site.ready)),
-        Route("/metrics", settling(site.metrics)),
+        Route("/v1/chat/completions", handle_errors(chat), methods=["POST"]),
+        Route("/v1/models", handle_errors(site.models)),
+        Route("/v1/models/{model}", handle_errors(site.model)),
+        Route("/v1/requests/{rid}/events", handle_errors(site.events)),
+        Route("/healthz", handle_errors(site.health)),
+        Route("/readyz", handle_errors(site.ready)),
+        Route("/metrics", handle_errors(site.metrics)),
         *(Route(path, page_file(name, kind)) for path, (name, kind) in FILES.items()),
     ]
 
     async def lost(_: Request, __: Exception) -> Response:
-        return refusal(NotAccepted(refuse("no_such_path")))
+        return error_response(RequestRefusedError(refusal("no_such_path")))
 
     app = Starlette(routes=routes, exception_handlers={404: lost, 405: lost})
     app.state.progress = site.progress
     return app
 
 
-def settling(endpoint: Endpoint) -> Endpoint:
+def handle_errors(endpoint: Endpoint) -> Endpoint:
     """The endpoint, which answers with an error object where it would raise."""
 
     async def settle(request: Request) -> Response:
         try:
             return await endpoint(request)
-        except NotAccepted as error:
-            told(error.refused, "http")
-            return refusal(error)
+        except RequestRefusedError as error:
+            log_refusal(error.refused, "http")
+            return error_response(error)
         except ClientDisconnect:
             return Response(status_code=408)  # nobody is left to read it
         except Exception as error:  # noqa: BLE001 a request is answered or refused; this is where it is settled
-            return refusal(NotAccepted(settled(error, "http")))
+            return error_response(RequestRefusedError(refusal_from_exception(error, "http")))
 
     return settle
 
 
-def refusal(error: NotAccepted) -> Response:
+def error_response(error: RequestRefusedError) -> Response:
     """OpenAI's error object under its status. Only `busy` is worth a client's blind retry, which has a new id."""
     refused = error.refused
     headers = {"x-should-retry": "true" if refused.code == "busy" else "false"}
@@ -119,11 +119,11 @@ def page_file(name: str, kind: str) -> Endpoint:
 class Site:
     """The endpoints beside the chat."""
 
-    def __init__(self, door: Door, metrics: Callable[[], bytes], heartbeat_s: float) -> None:
-        self._door = door
+    def __init__(self, ingress: Ingress, metrics: Callable[[], bytes], heartbeat_s: float) -> None:
+        self._door = ingress
         self._metrics = metrics
         self._heartbeat_s = heartbeat_s
-        self.progress = Progress(door.house, door.settings.site)
+        self.progress = RequestProgress(ingress.house, ingress.settings.site)
         self._since = int(time.time())
 
     async def models(self, _: Request) -> Response:
@@ -132,7 +132,7 @@ class Site:
     async def model(self, request: Request) -> Response:
         name = request.path_params["model"]
         if name != openai_api.MODEL:
-            raise NotAccepted(refuse("unknown_model", model=name[:64]), "model")
+            raise RequestRefusedError(refusal("unknown_model", model=name[:64]), "model")
         return Response(msgspec.json.encode(openai_api.model(self._since)), media_type="application/json")
 
     async def events(self, request: Request) -> Response:
@@ -142,9 +142,9 @@ class Site:
             asked = msgspec.convert({"tenant": tenant, "rid": request.path_params["rid"]}, Asked)
         except msgspec.ValidationError as error:
             hint = "a request id has 1 to 64 letters, digits, `-` or `_`"
-            raise NotAccepted(refuse("unreadable", fault=error, hint=hint), "rid") from error
+            raise RequestRefusedError(refusal("unreadable", fault=error, hint=hint), "rid") from error
         if self.progress.full:
-            raise NotAccepted(refuse("busy", asked.rid))
+            raise RequestRefusedError(refusal("busy", asked.rid))
         events = self.progress.events(asked.tenant, asked.rid, self._heartbeat_s)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 

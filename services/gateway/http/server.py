@@ -14,9 +14,9 @@ import msgspec
 import uvicorn
 from prometheus_client import REGISTRY, generate_latest
 
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.http.routes import application
-from tidegate.services.gateway.ingress import Door
+from tidegate.services.gateway.ingress import Ingress
 
 Metrics = Callable[[], bytes]
 
@@ -34,7 +34,7 @@ def all_metrics() -> bytes:
     return text
 
 
-class Server(uvicorn.Server):
+class HttpServer(uvicorn.HttpServer):
     """uvicorn as a guest: the signals belong to the worker, and `ready` is set when requests are taken."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -51,15 +51,15 @@ class Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def open_http_door(door: Door, metrics: Metrics = all_metrics, **timing: float) -> AsyncIterator[GatewayAddress]:
+async def serve_http(ingress: Ingress, metrics: Metrics = all_metrics, **timing: float) -> AsyncIterator[GatewayAddress]:
     """Serve until left; then let what is in flight finish for at most `settings.grace_s` seconds.
 
-    Yields when requests are taken and `Places.gateway` says where. Raises `OSError` when the address cannot be had.
+    Yields when requests are taken and `StatePaths.gateway` says where. Raises `OSError` when the address cannot be had.
     `timing` is passed on to the application: `heartbeat_s`, `body_timeout_s`.
     """
-    settings = door.settings
-    listener = listening(settings.gateway.host, settings.gateway.port)
-    app = application(door, metrics, **timing)
+    settings = ingress.settings
+    listener = listen(settings.gateway.host, settings.gateway.port)
+    app = application(ingress, metrics, **timing)
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -71,11 +71,11 @@ async def open_http_door(door: Door, metrics: Metrics = all_metrics, **timing: f
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.grace_s)),
     )
-    server = Server(config)
+    server = HttpServer(config)
     serving = asyncio.create_task(server.serve([listener]), name="http-door")
     ready = asyncio.create_task(server.ready.wait())
     address = GatewayAddress(url_of(listener, settings.gateway.host), os.getpid())
-    path = Places(settings).gateway
+    path = StatePaths(settings).gateway
     try:
         await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
@@ -90,7 +90,7 @@ async def open_http_door(door: Door, metrics: Metrics = all_metrics, **timing: f
         await serving
 
 
-def listening(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket; raises `OSError` that says which address was wanted."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

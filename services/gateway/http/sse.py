@@ -9,12 +9,12 @@ import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
 
-from tidegate.schemas import Asked, Resume, Unreadable, decode
-from tidegate.services.gateway.http.chat import body_of
-from tidegate.services.gateway.http.openai import NotAccepted, sse
-from tidegate.services.gateway.ingress import Door
-from tidegate.services.gateway.refusals import refuse, unreadable
-from tidegate.services.gateway.resume import Admitted, begun, resumed
+from tidegate.schemas import Asked, Resume, UnreadableError, decode
+from tidegate.services.gateway.http.chat import read_body
+from tidegate.services.gateway.http.openai import RequestRefusedError, sse
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.refusals import refusal, unreadable
+from tidegate.services.gateway.resume import AdmittedClient, begin_stream, resume_stream
 from tidegate.services.streaming.events import Alive, Event
 
 HINT = "a request id has 1 to 64 letters, digits, `-` or `_`"
@@ -23,32 +23,32 @@ HINT = "a request id has 1 to 64 letters, digits, `-` or `_`"
 class EventStreams:
     """The two endpoints. What is refused at once has its HTTP status; what fails later ends the stream as an event."""
 
-    def __init__(self, door: Door, heartbeat_s: float, body_timeout_s: float) -> None:
-        self._door = door
+    def __init__(self, ingress: Ingress, heartbeat_s: float, body_timeout_s: float) -> None:
+        self._door = ingress
         self._heartbeat_s = heartbeat_s
         self._body_timeout_s = body_timeout_s
 
     async def ask(self, request: Request) -> Response:
         """The body is an `Asked`. The same again, with `Last-Event-ID`, goes on with its stream."""
-        body = await body_of(request, self._door.settings.gateway.max_body_bytes, self._body_timeout_s)
+        body = await read_body(request, self._door.settings.gateway.max_body_bytes, self._body_timeout_s)
         try:
             asked = decode(body, Asked)
-        except Unreadable as error:
-            raise NotAccepted(unreadable(error)) from error
+        except UnreadableError as error:
+            raise RequestRefusedError(unreadable(error)) from error
         last, trace = request.headers.get("last-event-id", ""), request.headers.get("traceparent", "")
-        return self._stream(await begun(self._door, asked, last, trace))
+        return self._stream(await begin_stream(self._door, asked, last, trace))
 
     async def resume(self, request: Request) -> Response:
         """From `Last-Event-ID`, or `?cursor=`, or the start; the asker is in the header `X-Tidegate-Asker`."""
-        return self._stream(await resumed(self._door, resume_in(request, self._door)))
+        return self._stream(await resume_stream(self._door, read_resume(request, self._door)))
 
-    def _stream(self, admitted: Admitted) -> Response:
-        headers = {"x-request-id": admitted.ticket.rid, "cache-control": "no-cache", "x-accel-buffering": "no"}
+    def _stream(self, admitted: AdmittedClient) -> Response:
+        headers = {"x-request-id": admitted.pending.rid, "cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(self._events(admitted), media_type="text/event-stream", headers=headers)
 
-    async def _events(self, admitted: Admitted) -> AsyncIterator[bytes]:
+    async def _events(self, admitted: AdmittedClient) -> AsyncIterator[bytes]:
         follow = self._door.streams.follow(
-            admitted.ticket, admitted.at, can_retract=admitted.can_retract, via="http", heartbeat_s=self._heartbeat_s
+            admitted.pending, admitted.at, can_retract=admitted.can_retract, via="http", heartbeat_s=self._heartbeat_s
         )
         yield b"retry: 1000\n\n"
         async with aclosing(follow) as events:
@@ -63,10 +63,10 @@ def written(event: Event) -> bytes:
     return sse(msgspec.json.encode(event), event.__struct_config__.tag, event.id)  # type: ignore[arg-type]
 
 
-def resume_in(connection: HTTPConnection, door: Door) -> Resume:
+def read_resume(connection: HTTPConnection, ingress: Ingress) -> Resume:
     """What the path, the query and the headers of a request ask to go on with. Raises `NotAccepted`."""
     headers, query = connection.headers, connection.query_params
-    tenant = headers.get("x-tidegate-tenant") or query.get("tenant") or door.settings.gateway.default_tenant
+    tenant = headers.get("x-tidegate-tenant") or query.get("tenant") or ingress.settings.gateway.default_tenant
     fields = {
         "rid": connection.path_params["rid"],
         "tenant": tenant,
@@ -77,4 +77,4 @@ def resume_in(connection: HTTPConnection, door: Door) -> Resume:
     try:
         return msgspec.convert({"type": "resume", **fields}, Resume)
     except msgspec.ValidationError as error:
-        raise NotAccepted(refuse("unreadable", fault=error, hint=HINT), "rid") from error
+        raise RequestRefusedError(refusal("unreadable", fault=error, hint=HINT), "rid") from error

@@ -10,25 +10,25 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from tidegate.schemas import Asked, Resume
-from tidegate.services.gateway.client_stream import failed
-from tidegate.services.gateway.http.openai import NotAccepted
-from tidegate.services.gateway.http.sse import resume_in
-from tidegate.services.gateway.ingress import Door
-from tidegate.services.gateway.refusals import refuse, settled, told
-from tidegate.services.gateway.resume import Admitted, admitted, resumed
+from tidegate.services.gateway.client_stream import failed_event
+from tidegate.services.gateway.http.openai import RequestRefusedError
+from tidegate.services.gateway.http.sse import read_resume
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.refusals import refusal, refusal_from_exception, log_refusal
+from tidegate.services.gateway.resume import AdmittedClient, admitted, resume_stream
 from tidegate.services.streaming.events import Ended, Failed
 
 DONE, REFUSED, LATER = 1000, 1008, 1013
 
 
-class Sockets:
+class WebSocketStreams:
     """/v1/streams/ws, where the first message is an `Asked` or a `Resume`, and /v1/streams/{rid}/ws?cursor=.
 
     A page of another origin is turned away: its browser would let it ask without asking the site first.
     """
 
-    def __init__(self, door: Door, heartbeat_s: float, patience_s: float) -> None:
-        self._door = door
+    def __init__(self, ingress: Ingress, heartbeat_s: float, patience_s: float) -> None:
+        self._door = ingress
         self._heartbeat_s = heartbeat_s
         self._patience_s = patience_s
 
@@ -47,27 +47,27 @@ class Sockets:
             return
         await socket.accept()
         try:
-            found = resumed(self._door, resume_in(socket, self._door)) if is_resuming else self._asked(socket)
+            found = resume_stream(self._door, read_resume(socket, self._door)) if is_resuming else self._asked(socket)
             await self._tell(socket, await found)
-        except NotAccepted as error:
-            await self._end(socket, failed(told(error.refused, "ws")))
+        except RequestRefusedError as error:
+            await self._end(socket, failed_event(log_refusal(error.refused, "ws")))
         except WebSocketDisconnect:
             return
         except Exception as error:  # noqa: BLE001 a request is answered or refused; this is where it is settled
-            await self._end(socket, failed(settled(error, "ws")))
+            await self._end(socket, failed_event(refusal_from_exception(error, "ws")))
 
-    async def _asked(self, socket: WebSocket) -> Admitted:
+    async def _asked(self, socket: WebSocket) -> AdmittedClient:
         try:
             async with asyncio.timeout(self._patience_s):
                 message = await socket.receive()
         except TimeoutError as error:
-            raise NotAccepted(refuse("body_too_slow", limit_s=self._patience_s)) from error
+            raise RequestRefusedError(refusal("body_too_slow", limit_s=self._patience_s)) from error
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", DONE))
         data = message.get("bytes") or (message.get("text") or "").encode("utf-8", "surrogatepass")
         return await admitted(self._door, data, Asked, Resume)
 
-    async def _tell(self, socket: WebSocket, client: Admitted) -> None:
+    async def _tell(self, socket: WebSocket, client: AdmittedClient) -> None:
         """Tell until the end, or until the client is gone."""
         telling = asyncio.ensure_future(self._tell_all(socket, client))
         leaving = asyncio.ensure_future(gone(socket))
@@ -80,9 +80,9 @@ class Sockets:
             leaving.cancel()
             await asyncio.gather(telling, leaving, return_exceptions=True)
 
-    async def _tell_all(self, socket: WebSocket, client: Admitted) -> None:
+    async def _tell_all(self, socket: WebSocket, client: AdmittedClient) -> None:
         following = self._door.streams.follow(
-            client.ticket, client.at, can_retract=client.can_retract, via="ws", heartbeat_s=self._heartbeat_s
+            client.pending, client.at, can_retract=client.can_retract, via="ws", heartbeat_s=self._heartbeat_s
         )
         async with aclosing(following) as events:
             async for event in events:

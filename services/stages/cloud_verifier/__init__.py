@@ -14,7 +14,7 @@ from tidegate.schemas import Answer, Artefact, Escalated, Partial, Passage, enco
 from tidegate.schemas.cloud import CloudState
 from tidegate.schemas.subjects import fast_lane, loop, ping, said
 from tidegate.services.answering.answerer import NONE_BELOW, Speaker
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import Shelf
 from tidegate.services.knowledge.reader.calibration import Calibration
@@ -43,9 +43,9 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     Raises `NotCalibrated` where the hub was not prepared, `ModelMissing` where a target model is not there, and
     `ValueError` (backends `openai` and `completions`) without a base URL or a model.
     """
-    places = Places(settings)
-    embedder = await asyncio.to_thread(Embedder.load, places.models)
-    shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
+    paths = StatePaths(settings)
+    embedder = await asyncio.to_thread(Embedder.load, paths.models)
+    shelf = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(shelf.index, tenant)
     hub = Hub(shelf, embedder)
@@ -58,7 +58,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
             stack.push_async_callback(chat.close)
             backend = chat.answer
         else:
-            reader = Reader(embedder, Calibration.load(places.calibration))
+            reader = Reader(embedder, Calibration.load(paths.calibration))
             backend = partial(hub.read, reader)
             if settings.cloud_verifier.backend != "extractive":
                 target = await stack.enter_async_context(opened(settings))

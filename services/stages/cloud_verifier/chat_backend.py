@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from tidegate.brokers.settings import CloudVerifier
-from tidegate.schemas import Answer, Artefact, Escalated, Later, Passage
+from tidegate.schemas import Answer, Artefact, Escalated, Passage, RetryLaterError
 from tidegate.services.answering.citations import answered, prompt
 from tidegate.services.llm.targets.openai_compatible.circuit_breaker import Breaker
 
@@ -63,7 +63,7 @@ class Chat:
     async def answer(self, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
         """The model's answer, as far as the hub's passages bear it out.
 
-        Raises `Later` while the server cannot be reached, `BadBackend` when it refuses the request.
+        Raises `RetryLaterError` while the server cannot be reached, `BadBackend` when it refuses the request.
         """
         passages, parts = await self._find(escalated, K)
         if not passages:
@@ -79,7 +79,7 @@ class Chat:
             with self._breaker.call(_Unavailable):
                 completion = await self._complete(body)
         except _Unavailable as error:
-            raise Later(f"the model server cannot be reached: {error}", TRY_AGAIN_S) from error
+            raise RetryLaterError(f"the model server cannot be reached: {error}", TRY_AGAIN_S) from error
         answer = answered(completion.choices[0].message.content or "", passages, question.text)
         model = Artefact("model", self._model, completion.model or self._model)
         documents = {Artefact("document", c.document_id, c.document_version): None for c in answer.citations}

@@ -9,7 +9,7 @@ from tidegate.schemas import Answer, Artefact, Escalated, Message, Verified
 Backend = Callable[[Escalated], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]
 """From an escalated question to the cloud's answer and what made it; an empty text with confidence 0 says: none.
 
-Raises `Later` when it cannot answer now.
+Raises `RetryLaterError` when it cannot answer now.
 """
 
 

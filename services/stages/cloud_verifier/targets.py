@@ -9,7 +9,7 @@ from functools import partial
 
 from tidegate.brokers.settings import Settings
 from tidegate.schemas.cloud import CloudState
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
 from tidegate.services.llm.text.tokenizer import TokenText
@@ -26,7 +26,7 @@ async def opened(settings: Settings) -> AsyncIterator[Target]:
     `cloud`.
     """
     chosen = settings.cloud_verifier
-    directory = Places(settings).models / "lm" / "target"
+    directory = StatePaths(settings).models / "lm" / "target"
     if chosen.backend == "vllm":
         from tidegate.services.llm.targets.vllm.engine import EngineSettings
         from tidegate.services.llm.targets.vllm.target import VllmTarget

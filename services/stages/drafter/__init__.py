@@ -27,7 +27,7 @@ from tidegate.schemas import (
     subjects,
 )
 from tidegate.services.answering import draft_of, draft_saying
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import Shelf
 from tidegate.services.knowledge.reader.calibration import Calibration
@@ -53,14 +53,14 @@ LOOPS_AT_ONCE = 8
 @asynccontextmanager
 async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001
     """The handler, its model warm and the indices open. Raises `NotCalibrated` when the site was not prepared."""
-    places = Places(settings)
-    embedder = await asyncio.to_thread(Embedder.load, places.models)
-    calibration = Calibration.load(places.calibration)
+    paths = StatePaths(settings)
+    embedder = await asyncio.to_thread(Embedder.load, paths.models)
+    calibration = Calibration.load(paths.calibration)
     reader = Reader(embedder, calibration)
-    writers = await asyncio.to_thread(Writers, places.models, settings.drafter.adapters)
+    writers = await asyncio.to_thread(Writers, paths.models, settings.drafter.adapters)
     tokens = writers.of("").tokenizer
     detector = Detector(settings.prefilter.phone_regions)
-    shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
+    shelf = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
 
     async def tell(partial: Partial) -> None:
         await house.tell(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
@@ -126,7 +126,7 @@ def looping(
     clock: Callable[[], float] = time.time,
 ) -> Loop:
     """Loops with the hub, for which the tenant's own model drafts; at most `at_once`, what is beyond is not begun."""
-    places = asyncio.Semaphore(at_once)
+    slots = asyncio.Semaphore(at_once)
 
     async def ask(worker: str, request: Message, timeout_s: float) -> Message:
         said = await house.request(subjects.loop(site, worker), encode(request), timeout_s=timeout_s)
@@ -144,9 +144,9 @@ def looping(
 
             return guess
 
-        if places.locked():
+        if slots.locked():
             raise LoopLost(f"{at_once} loops are running already")
-        async with places:
+        async with slots:
             digest = writer.tokenizer.digest
             return await Looping(escalated, digest, ask=ask, drafting=drafting, clock=clock).verdict()
 

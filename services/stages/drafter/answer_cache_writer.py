@@ -28,7 +28,7 @@ class Learner:
         self._draft = draft
 
     async def hear(self, _: str, data: bytes) -> None:
-        """Learn from one published answer. Raises `Unreadable` and `Unreachable` to the house, which reports them.
+        """Learn from one published answer. Raises `UnreadableError` and `Unreachable` to the house, which reports them.
 
         What the cloud answered is remembered; where it now has no answer, or none that may be kept, the one that it
         gave before is forgotten.

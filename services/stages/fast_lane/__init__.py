@@ -18,14 +18,14 @@ from tidegate.schemas import (
     Delta,
     Escalated,
     Refused,
-    Reject,
+    RejectError,
     Retrieved,
     Verified,
     decode,
     encode,
 )
 from tidegate.schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import Shelf
 from tidegate.services.knowledge.reader.calibration import Calibration
@@ -40,10 +40,10 @@ __all__ = ["open"]
 @asynccontextmanager
 async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001
     """The handler, with the edge's reader beside it for when the cloud is lost. Raises `NotCalibrated`."""
-    places = Places(settings)
-    embedder = await asyncio.to_thread(Embedder.load, places.models)
-    reader = Reader(embedder, Calibration.load(places.calibration))
-    shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
+    paths = StatePaths(settings)
+    embedder = await asyncio.to_thread(Embedder.load, paths.models)
+    reader = Reader(embedder, Calibration.load(paths.calibration))
+    shelf = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
 
     async def ask_hub(escalated: Escalated, left_s: float) -> Verified:
         timeout_s = min(left_s, settings.cloud_verifier.timeout_s)
@@ -52,7 +52,7 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
         if isinstance(reply, Refused):
             if reply.code == "unavailable":
                 raise ConnectionError(reply.reason)
-            raise Reject(f"the hub refused: {reply.reason}", reply.hint)
+            raise RejectError(f"the hub refused: {reply.reason}", reply.hint)
         verified: Verified = reply
         return verified
 

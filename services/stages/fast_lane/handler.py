@@ -12,8 +12,8 @@ from tidegate.schemas import (
     Concession,
     Drafted,
     Escalated,
-    Later,
     Message,
+    RetryLaterError,
     Rung,
     Verified,
     Withheld,
@@ -26,7 +26,7 @@ LAST_TRY_S = 0.05
 _TRIES = 8
 
 AskHub = Callable[[Escalated, float], Awaitable[Verified]]
-"""Asks within so many seconds; raises `ConnectionError` when nobody answers, `Reject` when the hub refuses."""
+"""Asks within so many seconds; raises `ConnectionError` when nobody answers, `RejectError` when the hub refuses."""
 
 
 Alone = Callable[[Escalated], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]
@@ -45,8 +45,9 @@ async def hurry(
     alone_from: float,
     stands: Stands,
 ) -> list[Message]:
-    """The hub's verdict; while it cannot be reached, `Later` until the time is up. Then the edge finishes: with its own
-    answer, where it vouches for that, or with Withheld; see `finished`. Either says what was given up, and why.
+    """The hub's verdict; while it cannot be reached, `RetryLaterError` until the time is up. Then the edge finishes:
+    with its own answer, where it vouches for that, or with Withheld; see `finished`. Either says what was given up,
+    and why.
 
     `clock` gives Unix time in seconds. The time is up before the deadline, by the publisher's share of the budget, so
     that the asker hears of it in time. The durable lane goes on beside it and may still answer first. Half a second
@@ -61,7 +62,7 @@ async def hurry(
         left_s = due_s - clock()
         if left_s > 0:
             after_s = min(left_s, max(ASK_AGAIN_S, left_s / _TRIES))
-            raise Later(f"the cloud cannot be reached: {error}", after_s) from error
+            raise RetryLaterError(f"the cloud cannot be reached: {error}", after_s) from error
     answer, parts = await alone(escalated)
     return [finished(escalated, answer, parts, await stands(escalated), alone_from, left_ms(left_s))]
 

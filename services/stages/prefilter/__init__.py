@@ -11,7 +11,7 @@ from tidegate.brokers.base import House
 from tidegate.brokers.settings import Settings
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Artefact, Asked
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.intent_classifier import MAX_TOKENS, HeadMissing, IntentHead
 from tidegate.services.privacy.dlp import Detector, Finding
@@ -32,20 +32,20 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
 
     Raises `ModelMissing` or `HeadMissing`, with a hint, when something was never prepared.
     """
-    places = Places(settings)
-    key = await asyncio.to_thread(site_key, places.key)
-    vault = await asyncio.to_thread(Vault.open, places.vault, key)
+    paths = StatePaths(settings)
+    key = await asyncio.to_thread(site_key, paths.key)
+    vault = await asyncio.to_thread(Vault.open, paths.vault, key)
     try:
-        yield await asyncio.to_thread(_handler, settings, places, key, vault)
+        yield await asyncio.to_thread(_handler, settings, paths, key, vault)
     finally:
         vault.close()
 
 
-def _handler(settings: Settings, places: Places, key: bytes, vault: Vault) -> Handler:
-    embedder = Embedder.load(places.models)
-    head = IntentHead.load(places.intent_head)
+def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) -> Handler:
+    embedder = Embedder.load(paths.models)
+    head = IntentHead.load(paths.intent_head)
     if not head.version.endswith(f"+{embedder.version}"):
-        raise HeadMissing(places.intent_head, "it was trained over another embedding model")
+        raise HeadMissing(paths.intent_head, "it was trained over another embedding model")
     detector = Detector(settings.prefilter.phone_regions)
     language = LanguageModel(settings.prefilter.languages)
     detector.find("Warm up: I am Ann Example, +44 20 7946 0958.")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from tidegate.schemas import Artefact, Asked, Fact, Message, Question, Reject, Screened, Withheld, Workload
+from tidegate.schemas import Artefact, Asked, Fact, Message, Question, RejectError, Screened, Withheld, Workload
 from tidegate.schemas.refusal_texts import LANGUAGES, sentence
 
 STAGE = "prefilter"
@@ -67,10 +67,12 @@ async def screen(
     """`Screened`, or `Withheld` with the first reason found. What cannot be screened never passes.
 
     `unseal` gives the request in clear, and raises `ValueError` for one that does not open. Anything else that is
-    raised is tried again, and buried if it goes on. Raises `Reject` for what did not come through a door.
+    raised is tried again, and buried if it goes on. Raises `RejectError` for what did not come through a door.
     """
     if not (asked.rid and asked.site):
-        raise Reject("the request has no id or no site", "ask through a door: the gateway or the site's ask subject")
+        raise RejectError(
+            "the request has no id or no site", "ask through a door: the gateway or the site's ask subject"
+        )
     try:
         asked = unseal(asked)
         text = _readable(asked.text, max_chars)

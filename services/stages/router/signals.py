@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tidegate.brokers.base import Unreachable, Wire
 from tidegate.brokers.stage import Stage
-from tidegate.schemas import Published, Unreadable, decode, subjects
+from tidegate.schemas import Published, UnreadableError, decode, subjects
 from tidegate.schemas.cloud import CloudState
 from tidegate.services.planning.estimates import Acceptances, RoundTrip
 from tidegate.services.planning.table import UNKNOWN, Signals
@@ -62,7 +62,7 @@ class Lookout:
         await self._house.listen(subjects.LIVE_ANSWERS, self._hear)
 
     async def _hear(self, _: str, data: bytes) -> None:
-        """Raises `Unreadable` to the house, which reports it and goes on."""
+        """Raises `UnreadableError` to the house, which reports it and goes on."""
         self._acceptances.learn(decode(data, Published), self._clock())
 
     async def _link(self) -> CloudState | None:
@@ -87,5 +87,5 @@ def cloud_state(reply: bytes) -> CloudState:
     """What a reply to a ping says: nothing, where it is an older hub's, which sends back what it got, or any other."""
     try:
         return decode(reply, CloudState)
-    except Unreadable:
+    except UnreadableError:
         return UNKNOWN

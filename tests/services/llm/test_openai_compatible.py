@@ -10,7 +10,7 @@ import pytest
 from tests.support import tiny_models
 from tests.support.completions_server import EVERYTHING, CompletionsServer
 from tests.support.target_conformance import ClosingActs, TargetActs
-from tidegate.schemas import Later
+from tidegate.schemas import RetryLaterError
 from tidegate.services.llm.decoding.causal_lm import CausalLM
 from tidegate.services.llm.targets.openai_compatible.client import Unable, Wire
 from tidegate.services.llm.targets.openai_compatible.target import CLIMB_AFTER_S, Ladder
@@ -127,7 +127,7 @@ async def test_a_server_that_is_away_is_later_and_no_reason_to_step_down(
 ) -> None:
     ladder = await Ladder.open(wire_to(server), lm.tokens, context=tiny_models.CONTEXT)
     server.status = 503
-    with pytest.raises(Later):
+    with pytest.raises(RetryLaterError):
         await ladder.generate("r", prompt, draft=(1, 2, 3))
     server.status = 200
     assert ladder.tier == "fan_out"

@@ -19,10 +19,10 @@ from tidegate.schemas import (
     Answer,
     Begin,
     Escalated,
-    Later,
     Message,
     Passage,
     Refused,
+    RetryLaterError,
     Speculation,
     Stood,
     Verified,
@@ -136,7 +136,7 @@ async def test_an_answer_that_its_passages_do_not_bear_out_has_no_confidence(mod
 async def test_a_server_that_cannot_answer_now_is_asked_again_later_and_both_lanes_are_told(mode: str) -> None:
     async with hub("openai", timeout_s=0.2) as (handle, house, server):
         server.mode = mode
-        with pytest.raises(Later, match="cannot be reached"):
+        with pytest.raises(RetryLaterError, match="cannot be reached"):
             await handle(escalated(WHO))
         data = await house.request(fast_lane("site1"), encode(escalated(WHO, rid="r2")), timeout_s=5.0)
         assert decode(data, Refused).code == "unavailable"
@@ -155,7 +155,7 @@ async def test_after_five_failures_the_server_is_left_alone() -> None:
     async with hub("openai") as (handle, _, server):
         server.mode = "500"
         for rid in range(8):
-            with pytest.raises(Later):
+            with pytest.raises(RetryLaterError):
                 await handle(escalated(WHO, rid=f"r{rid}"))
         assert len(server.requests) == 5
 
@@ -180,12 +180,12 @@ def test_a_breaker_opens_rests_tries_once_and_closes() -> None:
         raise ValueError
     fail()
     assert breaker.state == "open"
-    with pytest.raises(Later) as raised, breaker.call(OSError):
+    with pytest.raises(RetryLaterError) as raised, breaker.call(OSError):
         pass
     assert raised.value.after_s == 10.0
     now_s[0] = 10.0
     assert breaker.state == "half-open"
-    with breaker.call(OSError), pytest.raises(Later), breaker.call(OSError):
+    with breaker.call(OSError), pytest.raises(RetryLaterError), breaker.call(OSError):
         pass
     assert breaker.state == "closed"
     fail()
@@ -214,7 +214,7 @@ class Counting:
 async def test_a_request_is_computed_once_and_a_failure_is_not_remembered() -> None:
     verify = Counting()
     desk = Desk(verify)
-    verify.error = Later("not now", 1.0)
+    verify.error = RetryLaterError("not now", 1.0)
     outcomes = await asyncio.gather(*(desk.verdict(escalated("q")) for _ in range(3)), return_exceptions=True)
     assert outcomes == [verify.error] * 3
     verify.error = None

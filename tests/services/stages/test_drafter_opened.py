@@ -24,7 +24,7 @@ from tidegate.schemas import (
     Refused,
     Retrieved,
     Stood,
-    Unreadable,
+    UnreadableError,
     Verified,
     decode,
     encode,
@@ -170,12 +170,12 @@ async def test_the_wait_for_the_hub_in_a_loop_is_not_how_slow_the_edge_reads(is_
         (Stood(worker="w", loop="l", stood=5, ids=(9,), speculation=None), "5 of 0 tokens"),  # type: ignore[arg-type]
         (Stood(worker="w", loop="l", stood=0, ids=(), speculation=None), "says nothing more"),  # type: ignore[arg-type]
         (Refused(code="from_the_future", reason="not today"), "declined: not today"),
-        (Unreadable("it is from the future"), "cannot be read: it is from the future"),
+        (UnreadableError("it is from the future"), "cannot be read: it is from the future"),
     ],
 )
-async def test_a_hub_that_makes_no_sense_is_left(reply: Message | Unreadable, says: str) -> None:
+async def test_a_hub_that_makes_no_sense_is_left(reply: Message | UnreadableError, says: str) -> None:
     async def ask(_: str, __: Message, ___: float) -> Message:
-        if isinstance(reply, Unreadable):
+        if isinstance(reply, UnreadableError):
             raise reply
         return reply
 

@@ -20,9 +20,9 @@ from tidegate.schemas import (
     Drafted,
     Escalated,
     Evidence,
-    Later,
     Refused,
-    Reject,
+    RejectError,
+    RetryLaterError,
     Verified,
     Withheld,
     changed,
@@ -93,7 +93,7 @@ async def test_past_the_deadline_the_edge_finishes_with_what_it_can_vouch_for_an
 
 @pytest.mark.parametrize(("now_s", "after_s"), [(1.0, 0.5), (4.0, 0.5), (4.8, 0.2), (-95.0, 12.5)])
 async def test_while_the_hub_cannot_be_reached_it_is_asked_again(now_s: float, after_s: float) -> None:
-    with pytest.raises(Later) as raised:
+    with pytest.raises(RetryLaterError) as raised:
         await hurry(QUESTION, **LOST, clock=lambda: now_s)
     assert raised.value.after_s == pytest.approx(after_s)
 
@@ -105,7 +105,7 @@ async def test_the_tries_of_the_stage_last_to_the_longest_deadline(budget_s: int
         tries += 1
         try:
             (outcome,) = await hurry(QUESTION, **LOST, clock=lambda: now_s)  # noqa: B023
-        except Later as later:
+        except RetryLaterError as later:
             now_s += later.after_s
         else:
             break
@@ -127,7 +127,7 @@ async def test_a_hub_that_swallows_every_question_makes_no_abstention_late(budge
     while True:
         try:
             (outcome,) = await hurry(question, **{**LOST, "ask_hub": swallow}, clock=lambda: now_s)  # noqa: B023
-        except Later as later:
+        except RetryLaterError as later:
             now_s += later.after_s
         else:
             break
@@ -208,7 +208,7 @@ async def test_a_refusal_of_the_hub_is_not_asked_again() -> None:
 
     await house.respond(subject("site1"), refuse)
     async with fast_lane.open(prepared(), house) as handle:
-        with pytest.raises(Reject, match="the hub refused: no"):
+        with pytest.raises(RejectError, match="the hub refused: no"):
             await handle(QUESTION)
 
 

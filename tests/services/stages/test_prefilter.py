@@ -13,10 +13,10 @@ import pytest
 from tests.support.branch_intents import INTENTS
 from tests.support.paths import MODELS
 from tidegate.brokers.settings import Settings
-from tidegate.schemas import Artefact, Asked, Reject, Screened, Withheld, decode, encode
+from tidegate.schemas import Artefact, Asked, RejectError, Screened, Withheld, decode, encode
 from tidegate.schemas.pack import Pack
 from tidegate.schemas.refusal_texts import sentence
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge import intent_classifier as intent
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.privacy.dlp import Finding
@@ -155,7 +155,7 @@ async def test_one_below_the_threshold_passes() -> None:
 
 @pytest.mark.parametrize("missing", ["rid", "site"])
 async def test_what_came_through_no_door_is_buried(missing: str) -> None:
-    with pytest.raises(Reject, match="no id or no site"):
+    with pytest.raises(RejectError, match="no id or no site"):
         await screened_by(asked(**{missing: ""}))
 
 
@@ -182,8 +182,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     pack = Pack(
         name="p", version="1", path="", documents=(), intents=INTENTS, questions=(), calibration=(), policy_files=()
     )
-    places = Places(settings)
-    intent.prepare(pack, Embedder.load(places.models), places.intent_head)
+    paths = StatePaths(settings)
+    intent.prepare(pack, Embedder.load(paths.models), paths.intent_head)
     return settings
 
 
@@ -195,7 +195,7 @@ async def real(prepared: Settings) -> AsyncIterator[Any]:
 
 
 def as_the_door_stores_it(settings: Settings, request: Asked) -> Asked:
-    return closed(site_key(Places(settings).key), request)
+    return closed(site_key(StatePaths(settings).key), request)
 
 
 async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_asker_alone(
@@ -211,8 +211,8 @@ async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_a
     assert len(found.question.vault_tokens) == 3
     for private in (b"Ann", b"Hathaway", b"example.org", b"7946"):
         assert private not in encode(found)
-    key = site_key(Places(prepared).key)
-    vault = Vault.open(Places(prepared).vault, key)
+    key = site_key(StatePaths(prepared).key)
+    vault = Vault.open(StatePaths(prepared).vault, key)
     try:
         mine, other = (asker_digest(key, "kiosk", asker, "r1") for asker in ("ann", "ben"))
         assert vault.restore(found.question.text, "kiosk", mine) == text
@@ -269,7 +269,7 @@ async def test_a_text_is_no_likelier_to_be_unsafe_for_being_long(
 
 
 async def test_a_vault_token_is_read_as_the_word_for_its_kind(prepared: Settings) -> None:
-    embedder, head = Embedder.load(MODELS), intent.IntentHead.load(Places(prepared).intent_head)
+    embedder, head = Embedder.load(MODELS), intent.IntentHead.load(StatePaths(prepared).intent_head)
     tokens = await prefilter.classify(embedder, head, "I am <NAME_0123456789ab>, my <CARD_ba9876543210> is lost")
     assert tokens == await prefilter.classify(embedder, head, "I am name, my card is lost")
 
@@ -285,9 +285,9 @@ async def test_a_site_without_its_head_does_not_open_and_says_how_to_prepare_it(
 async def test_a_head_of_another_embedding_model_is_not_used(tmp_path: Path, prepared: Settings) -> None:
     house: Any = None
     settings = Settings(state_dir=str(tmp_path), models_dir=str(MODELS))
-    head = intent.IntentHead.load(Places(prepared).intent_head)
+    head = intent.IntentHead.load(StatePaths(prepared).intent_head)
     head.version = head.version.partition("+")[0] + "+another"
-    head.save(Places(settings).intent_head)
+    head.save(StatePaths(settings).intent_head)
     with pytest.raises(intent.HeadMissing, match="another embedding model"):
         async with prefilter.open(settings, house):
             pass

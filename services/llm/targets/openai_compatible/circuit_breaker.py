@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tidegate.schemas import Later
+from tidegate.schemas import RetryLaterError
 
 
 class Breaker:
@@ -32,11 +32,13 @@ class Breaker:
 
     @contextmanager
     def call(self, *failures: type[BaseException]) -> Iterator[None]:
-        """Count how the block ends: one of `failures` is one. Raises `Later` instead of letting it begin when open."""
+        """Count how the block ends: one of `failures` is one. Raises `RetryLaterError` instead of letting it begin
+        when open.
+        """
         state = self.state
         if state == "open" or (state == "half-open" and self._trying):
             left_s = max(0.5, self._rest_s - (self._clock() - self._opened_at_s))
-            raise Later("the model server failed repeatedly and is given a rest", left_s)
+            raise RetryLaterError("the model server failed repeatedly and is given a rest", left_s)
         self._trying = state == "half-open"
         try:
             yield

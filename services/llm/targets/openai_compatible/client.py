@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from tidegate.schemas import Later
+from tidegate.schemas import RetryLaterError
 from tidegate.services.llm.targets.openai_compatible.circuit_breaker import Breaker
 
 TRY_AGAIN_S = 2.0
@@ -54,7 +54,9 @@ class Prompt(msgspec.Struct, frozen=True):
 
 
 class Wire:
-    """One client and one breaker for all requests. Raises `Later` while the breaker is open or the server is away."""
+    """One client and one breaker for all requests. Raises `RetryLaterError` while the breaker is open or the server is
+    away.
+    """
 
     def __init__(self, base_url: str, model: str, key: str, timeout_s: float, breaker: Breaker | None = None) -> None:
         self.model = model
@@ -66,7 +68,7 @@ class Wire:
         )
 
     async def complete(self, prompts: Sequence[Sequence[int]], **options: object) -> list[Choice]:
-        """One token for each of the prompts, in their order, with ids. Raises `Unable`, `Later`."""
+        """One token for each of the prompts, in their order, with ids. Raises `Unable`, `RetryLaterError`."""
         body = {"prompt": prompts, "max_tokens": 1, "return_token_ids": True, **options}
         completion = await self.post("completions", Completion, **body)
         choices = sorted(completion.choices, key=lambda choice: choice.index)
@@ -75,7 +77,7 @@ class Wire:
         return choices
 
     async def post(self, path: str, kind: type[T], **body: object) -> T:
-        """The answer to one request. Raises `Unable`, `Later`."""
+        """The answer to one request. Raises `Unable`, `RetryLaterError`."""
         with self._guarded():
             try:
                 response = await self._client.post(path, content=self._body(body), headers=_JSON)
@@ -88,7 +90,9 @@ class Wire:
             raise Unable(f"{path} is not answered as it should be ({error})") from error
 
     async def stream(self, path: str, **body: object) -> AsyncGenerator[Choice, None]:
-        """The pieces of one completion as they come; the last one says why it ended. Raises `Unable`, `Later`."""
+        """The pieces of one completion as they come; the last one says why it ended. Raises `Unable`,
+        `RetryLaterError`.
+        """
         with self._guarded():
             try:
                 request = self._client.stream("POST", path, content=self._body({**body, "stream": True}), headers=_JSON)
@@ -116,7 +120,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class _Guarded:
-    """The breaker, with what it counts told as `Later`."""
+    """The breaker, with what it counts told as `RetryLaterError`."""
 
     def __init__(self, breaker: Breaker) -> None:
         self._call = breaker.call(Unavailable)
@@ -127,7 +131,7 @@ class _Guarded:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self._call.__exit__(kind, error, trace)
         if isinstance(error, Unavailable):
-            raise Later(f"the model server cannot be reached: {error}", TRY_AGAIN_S) from error
+            raise RetryLaterError(f"the model server cannot be reached: {error}", TRY_AGAIN_S) from error
 
 
 def _accept(status: int, text: str) -> None:

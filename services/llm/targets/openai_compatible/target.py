@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tidegate.brokers.settings import CloudVerifier
-from tidegate.schemas import Artefact, Later, Speculation
+from tidegate.schemas import Artefact, RetryLaterError, Speculation
 from tidegate.services.llm.targets.base import ContextOverflow, Generated, TargetClosed, TargetState
 from tidegate.services.llm.targets.openai_compatible.client import Prompt, Tokens, Unable, Wire
 from tidegate.services.llm.targets.openai_compatible.tiers import FanOut, Run, Scoring, Streamed, Text, Tier
@@ -45,7 +45,9 @@ class Ladder:
 
     @classmethod
     async def open(cls, wire: Wire, tokens: TokenText, *, context: int = 1024) -> Ladder:
-        """Find out what the server does. Raises `Later` while it is away, `Unable` when it serves in no known way."""
+        """Find out what the server does. Raises `RetryLaterError` while it is away, `Unable` when it serves in no
+        known way.
+        """
         ladder = cls(wire, tokens, context=context)
         await ladder.detect()
         return ladder
@@ -56,7 +58,7 @@ class Ladder:
         return self._tiers[0].name
 
     async def detect(self) -> None:
-        """Try the tiers by real requests and keep those that work. Raises `Later`, `Unable`."""
+        """Try the tiers by real requests and keep those that work. Raises `RetryLaterError`, `Unable`."""
         if await self._has_our_tokens():
             stream: Tier = Streamed(self._wire, self.tokenizer)
             try:
@@ -92,7 +94,7 @@ class Ladder:
         temperature: float = 0.0,
         said: Callable[[Sequence[int]], None] | None = None,
     ) -> Generated:
-        """See `Target`. Raises `Later`, and `Unable` when the lowest tier fails too."""
+        """See `Target`. Raises `RetryLaterError`, and `Unable` when the lowest tier fails too."""
         if self._is_closed:
             raise TargetClosed
         if len(prompt) >= self._context:
@@ -137,7 +139,7 @@ class Ladder:
             tiers = self._tiers
             try:
                 return await tiers[0].go_on(run)
-            except (Unable, Later, RuntimeError) as error:  # RuntimeError: httpx's, of a client that was closed
+            except (Unable, RetryLaterError, RuntimeError) as error:  # RuntimeError: httpx's, of a closed client
                 if self._is_closed:
                     raise TargetClosed from error
                 if not isinstance(error, Unable) or len(tiers) == 1:
@@ -192,7 +194,9 @@ def _salted(rid: str) -> dict[str, str]:
 
 
 async def climb(settings: CloudVerifier, tokens: TokenText) -> Ladder:
-    """The server that the settings name, on the best tier that it is found to speak. Raises `Later`, `Unable`."""
+    """The server that the settings name, on the best tier that it is found to speak. Raises `RetryLaterError`,
+    `Unable`.
+    """
     key = os.environ.get(settings.api_key_env, "")
     wire = Wire(settings.base_url, settings.model, key, settings.timeout_s)
     try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-from tidegate.schemas import Artefact, Later, Speculation
+from tidegate.schemas import Artefact, RetryLaterError, Speculation
 from tidegate.services.llm.constraints.quoting import Quoting
 from tidegate.services.llm.targets.base import ContextOverflow, Generated, TargetClosed, TargetState
 from tidegate.services.llm.targets.vllm.draft_alignment import WIDTH
@@ -32,7 +32,7 @@ class VllmTarget:
 
     A request is decoded beside all others in one continuous batch. Its draft goes to the engine with it and is proposed
     `WIDTH` tokens at a time where it fits (see `alignment`); with none, or where it does not fit, a step is a plain
-    one. An engine that died is started again; whoever asks meanwhile gets `Later`.
+    one. An engine that died is started again; whoever asks meanwhile gets `RetryLaterError`.
     """
 
     def __init__(self, directory: Path, version: str, tokenizer: TokenText, settings: EngineSettings) -> None:
@@ -97,7 +97,8 @@ class VllmTarget:
 
         `lookup`: where the draft gives nothing, the prompt may be proposed from. `quotes`: see `Quoting`; the settings
         have to say so, too. `rid` is `tenant.site.id`: only one tenant's requests share cached prefixes, or times would
-        tell what was asked. Raises `Later`, `ContextOverflow`, `TargetClosed`, `NotSampled`, `ValueError` for bad ids.
+        tell what was asked. Raises `RetryLaterError`, `ContextOverflow`, `TargetClosed`, `NotSampled`, `ValueError`
+        for bad ids.
         """
         engine = self._serving()
         sampling = Sampling(
@@ -158,14 +159,14 @@ class VllmTarget:
         return self._engine.pids if self._engine is not None and not self._engine.is_dead else ()
 
     async def held(self) -> int:
-        """How many drafts the engine holds. Raises `Later`."""
+        """How many drafts the engine holds. Raises `RetryLaterError`."""
         return sum(await self._serving().call("tidegate_held"))
 
     def _serving(self) -> Engine:
         if self._is_closed:
             raise TargetClosed
         if self._engine is None or self._engine.is_dead:
-            raise Later(f"the engine is being started {self._why_not}".rstrip(), STARTING_S)
+            raise RetryLaterError(f"the engine is being started {self._why_not}".rstrip(), STARTING_S)
         return self._engine
 
     def _room(self, prompt: Sequence[int]) -> int:
@@ -235,7 +236,7 @@ class VllmTarget:
         except Dead as error:
             if self._is_closed:
                 raise TargetClosed from error
-            raise Later("the engine ended and is being started again", STARTING_S) from error
+            raise RetryLaterError("the engine ended and is being started again", STARTING_S) from error
         except asyncio.CancelledError:
             asker = asyncio.current_task()
             if self._is_closed and asker is not None and not asker.cancelling():
