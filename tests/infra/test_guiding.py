@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidegate.infra.models import TOKENIZER
 from tidegate.infra.models.data import copying, generator, guiding, prompts
 
 
@@ -19,7 +20,7 @@ def training() -> generator.Training:
 
 
 def words(ids: list[int]) -> str:
-    text: str = prompts.Prompts(generator.TOKENIZER).decoded(ids)
+    text: str = prompts.Prompts(TOKENIZER).decoded(ids)
     return text
 
 
@@ -27,7 +28,7 @@ def words(ids: list[int]) -> str:
 @settings(max_examples=300, deadline=None)
 def test_a_source_is_the_token_that_comes_next_and_a_sentence_ends_where_it_says(seed: int) -> None:
     sample = training().sample(random.Random(seed))
-    builder = prompts.Prompts(generator.TOKENIZER)
+    builder = prompts.Prompts(TOKENIZER)
     prompt, answer = builder.question(sample.question, sample.passages), builder.answer(sample.parts)
     guide, row = guiding.answering(prompt, answer), prompt + answer
     assert all(row[ask + 1] == row[look] and look < len(prompt) <= ask + 1 for ask, look in guide.sources)
@@ -63,7 +64,7 @@ def test_copy_tasks_are_guided_alike(seed: int) -> None:
 def test_a_name_is_looked_for_in_the_schema_and_a_value_in_the_text(
     schema: str, text: str, compact: dict, seen: str
 ) -> None:
-    builder = prompts.Prompts(generator.TOKENIZER)
+    builder = prompts.Prompts(TOKENIZER)
     told = json.dumps(compact, separators=(",", ":"))
     guide = guiding.fields(builder, schema, text, told)
     prompt = builder.extraction(schema, text)
@@ -79,7 +80,7 @@ def test_a_name_is_looked_for_in_the_schema_and_a_value_in_the_text(
 def test_what_answers_is_about_the_thing_and_the_attribute_that_were_asked_for(seed: int) -> None:
     r = random.Random(seed)
     sample = training().sample(r)
-    builder = prompts.Prompts(generator.TOKENIZER)
+    builder = prompts.Prompts(TOKENIZER)
     prompt = builder.question(sample.question, sample.passages)
     guide = guiding.answering(prompt, builder.answer(sample.parts))
     guiding.likened(guide, builder, prompt, sample.told)
@@ -92,7 +93,7 @@ def test_what_answers_is_about_the_thing_and_the_attribute_that_were_asked_for(s
 
 
 def test_an_abstention_looks_at_the_beginning() -> None:
-    builder = prompts.Prompts(generator.TOKENIZER)
+    builder = prompts.Prompts(TOKENIZER)
     prompt = builder.question("What is the fee?", ["It opens at nine."])
     guide = guiding.answering(prompt, builder.answer(()))
     assert guide.sentences == [(len(prompt) - 1, 0)]

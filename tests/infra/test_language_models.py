@@ -19,6 +19,7 @@ from tidegate.infra.models.evaluation import quoting
 from tidegate.infra.models.export import causal_lm as export
 from tidegate.infra.models.export import language_models, reference
 from tidegate.infra.models.training import lora
+from tidegate.services.llm.text.tokenizer import CONTROLS, MARKS
 
 WEIGHTS = ROOT / "infra" / "models" / "weights"
 PAIR = ("target", "draft")
@@ -41,8 +42,8 @@ def graph(name: str, shipped: bool = True) -> bytes:
 
 def test_the_control_tokens_and_the_marks_have_their_ids() -> None:
     tokenizer = builder().tokenizer
-    assert [tokenizer.token_to_id(token) for token in prompts.CONTROL] == list(range(10))
-    assert [tokenizer.token_to_id(token) for token in prompts.MARK_TEXT] == list(prompts.MARKS)
+    assert [tokenizer.token_to_id(token) for token in CONTROLS] == list(range(10))
+    assert [tokenizer.token_to_id(token) for token in MARKS] == list(prompts.MARKS)
     assert tokenizer.get_vocab_size() == 2048
 
 
@@ -59,7 +60,7 @@ def test_any_text_comes_back_as_it_was(text: str) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.one_of(st.sampled_from([*prompts.CONTROL, *prompts.MARK_TEXT]), st.text(max_size=8)), max_size=8))
+@given(st.lists(st.one_of(st.sampled_from([*CONTROLS, *MARKS]), st.text(max_size=8)), max_size=8))
 def test_text_never_becomes_a_control_token(parts: list[str]) -> None:
     text = "".join(parts)
     ids = builder().text(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tidegate.infra.models.data import deeds
@@ -111,9 +112,9 @@ def training() -> list[Pack]:
     for line in things.TEXT.strip().replace("\n ", " ").splitlines():
         name, listed = line.split(": ", 1)
         packs.append(Pack(name, tuple(listed.split(", ")), english, lexical=0.3, open=0.45))
-    for prefix, listed in zip(LANGUAGES, (foreign.GERMAN, foreign.FRENCH, foreign.SPANISH), strict=True):
+    for prefix, things_text in zip(LANGUAGES, (foreign.GERMAN, foreign.FRENCH, foreign.SPANISH), strict=True):
         own = tuple(attribute for attribute in every if attribute.name.startswith(prefix))
-        packs.append(Pack(prefix.strip(), tuple(" ".join(x.split()) for x in listed), own, native=False))
+        packs.append(Pack(prefix.strip(), tuple(" ".join(x.split()) for x in things_text), own, native=False))
     return packs
 
 
@@ -126,8 +127,12 @@ def variant(r: R, pack: Pack, thing: str) -> str:
     """The thing, perhaps one of several kinds of it."""
     if not pack.native or r.random() < 0.5:
         return thing
-    kind = r.choice([values.name, values.name, values.colour, lambda r: r.choice(words.ADJECTIVES)])(r)
-    return f"{kind} {thing}"
+    makers: list[Callable[[R], str]] = [values.name, values.name, values.colour, _adjective]
+    return f"{r.choice(makers)(r)} {thing}"
+
+
+def _adjective(r: R) -> str:
+    return r.choice(words.ADJECTIVES)
 
 
 def invented(r: R) -> Attribute:

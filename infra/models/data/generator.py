@@ -14,7 +14,7 @@ from functools import cache
 from tidegate.infra.models import TOKENIZER
 from tidegate.infra.models.data import extraction, facts, guiding, phrasing, prose, tables
 from tidegate.infra.models.data.domains import heldout as packs
-from tidegate.infra.models.data.domains import words
+from tidegate.infra.models.data.domains import values, words
 from tidegate.infra.models.data.facts import Fact, Pack
 from tidegate.infra.models.data.prompts import Prompts
 
@@ -185,10 +185,10 @@ def strange(r: R, made: Sample) -> Sample:
     shared = words_of(made.question) & words_of(" ".join(made.passages))
     candidates = sorted(word for word in shared if len(word) > 3 and word.isalpha() and word not in KEPT)
     for word in r.sample(candidates, min(len(candidates), r.randint(1, 2))):
-        new = prose.values.syllables(r)
+        new = values.syllables(r)
         change = phrasing.substitution(word, new)
         parts = tuple((number, change(sentence)) for number, sentence in made.parts)
-        told = tuple((number, change(sentence), *rest) for number, sentence, *rest in made.told)
+        told = tuple((number, change(sentence), thing, attribute) for number, sentence, thing, attribute in made.told)
         made = Sample(made.kind, change(made.question), tuple(map(change, made.passages)), parts, told)
     return made
 

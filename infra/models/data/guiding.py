@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from tidegate.infra.models import TOKENIZER
-from tidegate.infra.models.data.prompts import ANSWER, BOS, EOS, MARKS, NONE, PASSAGE, QUESTION, SPACE, Prompts
+from tidegate.infra.models.data.prompts import ANSWER, BOS, EOS, MARKS, NONE, PASSAGE, QUESTION, Prompts
+from tidegate.services.llm.text.prompts import SPACE
 
 Pair = tuple[int, int]
 FIRST = MARKS[-1] + 1
@@ -43,7 +44,7 @@ class Guide:
 def stops() -> tuple[frozenset[int], frozenset[int]]:
     """The tokens that may end a sentence, and those that may begin the next one."""
     tokenizer = Prompts(TOKENIZER).plain
-    pieces = {tokenizer.id_to_token(number): number for number in range(FIRST, tokenizer.get_vocab_size())}
+    pieces: dict[str, int] = {piece: each for piece, each in tokenizer.get_vocab().items() if each >= FIRST}
     ends = frozenset(number for piece, number in pieces.items() if piece[-1] in ".?!")
     begins = frozenset(number for piece, number in pieces.items() if piece[0] == "Ġ" and piece[1:2].isupper())
     return ends, begins
@@ -126,7 +127,7 @@ def settle(guide: Guide, start: int, cited: list[tuple[int, list[int]]], quoted:
 
 
 def spread(prompts: Prompts, text: str) -> tuple[list[int], list[int]]:
-    """The ids of `Prompts.words`, and at which character each begins."""
+    """The ids of `encode_words`, and at which character each begins."""
     ids: list[int] = []
     begins: list[int] = []
     at = 0

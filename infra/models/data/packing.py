@@ -52,7 +52,7 @@ def packed(matrix: Array, bits: int) -> Packed:
         raise ValueError(f"{columns} columns are not whole blocks of {BLOCK}")
     blocks = matrix.reshape(rows, columns // BLOCK, BLOCK).astype(np.float32)
     scales = fitted(blocks, bits)
-    data = (rounded(blocks, scales, bits) + (1 << (bits - 1))).astype(np.uint8)
+    data: Array = (rounded(blocks, scales, bits) + (1 << (bits - 1))).astype(np.uint8)
     if bits == 4:
         data = data[..., 0::2] | (data[..., 1::2] << 4)
     return Packed(bits, np.ascontiguousarray(data), scales)

@@ -1,70 +1,59 @@
-"""The prompt format of the pair and its tokenizer: what every user of the models has to agree on.
+"""The samples of training as token ids: the prompts are the product's own, and answers are written as it reads them.
 
-Text that somebody else wrote never becomes a control token: it is encoded by the same merges with no added tokens, so
-`<|eos|>` or `[3]` spelled out in a question is a run of harmless pieces.
+Promises the format of `services/llm/text`, where text that somebody else wrote never becomes a control token.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-PAD, BOS, EOS, QUESTION, PASSAGE, ANSWER, NONE, TEXT, SCHEMA, JSON = range(10)
-SPECIAL = ("pad", "bos", "eos", "question", "passage", "answer", "none", "text", "schema", "json")
-CONTROL = tuple(f"<|{name}|>" for name in SPECIAL)
-MARKS = tuple(range(10, 19))
-SPACE = re.compile("( )")
-MARK_TEXT = tuple(f"[{number}]" for number in range(1, 10))
+from tidegate.services.llm.text.prompts import answer_prompt, encode_words, json_prompt
+from tidegate.services.llm.text.tokenizer import TokenText
+
+EOS, QUESTION, PASSAGE, ANSWER = TokenText.END, TokenText.QUESTION, TokenText.PASSAGE, TokenText.ANSWER
+BOS, NONE, TEXT = TokenText.BEGIN, TokenText.NONE, TokenText.TEXT
+MARKS = tuple(range(TokenText.FIRST_MARK, TokenText.FIRST_MARK + TokenText.MOST_PASSAGES))
 
 
 class Prompts:
     """Prompts and answers as token ids. Passages are numbered from 1; there are at most nine."""
 
     def __init__(self, tokenizer_json: Path) -> None:
-        stored = json.loads(tokenizer_json.read_text(encoding="utf-8"))
-        self.tokenizer = Tokenizer.from_str(json.dumps(stored))
-        stored["added_tokens"] = []
-        stored["post_processor"] = None
-        self.plain = Tokenizer.from_str(json.dumps(stored))
+        self.tokens = TokenText.load(tokenizer_json)
+        self.tokenizer = Tokenizer.from_file(str(tokenizer_json))
+        self.plain = self.tokens.plain
 
     def text(self, text: str) -> list[int]:
         """The ids of somebody's text: never one below 19."""
-        ids: list[int] = self.plain.encode(text, add_special_tokens=False).ids
-        return ids
+        return self.tokens.encode(text)
 
     def question(self, question: str, passages: Sequence[str]) -> list[int]:
-        """`<|bos|><|question|>Q<|passage|>[1] P1<|passage|>[2] P2…<|answer|>`; a ValueError beyond nine passages."""
+        """See `answer_prompt`; nothing is cut, and a ValueError beyond nine passages."""
         if len(passages) > len(MARKS):
             raise ValueError(f"{len(passages)} passages, at most {len(MARKS)} can be cited")
-        ids = [BOS, QUESTION, *self.text(question)]
-        for mark, passage in zip(MARKS, passages, strict=False):
-            ids += [PASSAGE, mark, *self.text(" " + passage)]
-        return [*ids, ANSWER]
+        return [*answer_prompt(self.tokens, question, passages, sys.maxsize).ids]
 
     def answer(self, parts: Sequence[tuple[int, str]]) -> list[int]:
         """`[n] sentence [m] sentence<|eos|>` of (number, sentence) pairs; none: `<|none|><|eos|>`."""
         if not parts:
             return [NONE, EOS]
         ids: list[int] = []
-        for place, (number, sentence) in enumerate(parts):
-            ids += self.text(" ") if place else []
+        for index, (number, sentence) in enumerate(parts):
+            ids += self.text(" ") if index else []
             ids += [MARKS[number - 1], *self.text(" " + sentence)]
         return [*ids, EOS]
 
     def extraction(self, schema: str, text: str) -> list[int]:
-        """`<|bos|><|schema|>name:type name:type<|text|>TEXT<|json|>`, each word by itself."""
-        return [BOS, SCHEMA, *self.words(schema), TEXT, *self.words(text), JSON]
+        """See `json_prompt`; nothing is cut."""
+        return [*json_prompt(self.tokens, schema, text, sys.maxsize)]
 
     def json(self, compact: str) -> list[int]:
-        return [*self.words(compact), EOS]
-
-    def words(self, text: str) -> list[int]:
-        """The ids of a text, each space a token of its own: a word has the same ids behind a space as behind `"`."""
-        return [token for part in SPACE.split(text) if part for token in self.text(part)]
+        """A JSON object as it is generated, with its end."""
+        return [*encode_words(self.tokens, compact), EOS]
 
     def decoded(self, ids: Sequence[int]) -> str:
         """The text of generated ids, marks and `<|none|>` spelled out, without `<|eos|>`."""

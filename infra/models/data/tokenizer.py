@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from tidegate.infra.models.data import extraction, generator
 from tidegate.infra.models.data.domains import words
-from tidegate.infra.models.data.prompts import CONTROL, MARK_TEXT
+from tidegate.services.llm.text.tokenizer import CONTROLS, MARKS
 
 SIZE = 2048
 
@@ -40,7 +40,7 @@ def train(count: int = 15000) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=SIZE,
-        special_tokens=[*CONTROL, *MARK_TEXT],
+        special_tokens=[*CONTROLS, *MARKS],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -48,8 +48,8 @@ def train(count: int = 15000) -> Tokenizer:
     stored = json.loads(tokenizer.to_str())
     stored["added_tokens"] = []
     tokenizer = Tokenizer.from_str(json.dumps(stored))
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROL])
-    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in MARK_TEXT])
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROLS])
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in MARKS])
     return tokenizer
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tidegate.infra.models import TOKENIZER
 from tidegate.infra.models.data import generator
 from tidegate.infra.models.data.prompts import EOS, Prompts
 from tidegate.infra.models.training import llama
@@ -137,7 +138,7 @@ def foresight(target: llama.Llama, draft: llama.Llama, builder: Prompts, count: 
 
 def report(directory: Path, count: int, records: int, shown: int, target: Path | None) -> dict[str, Any]:
     """Everything that the card states of the model in `directory`; as a draft, too, where there is a target."""
-    builder = Prompts(generator.TOKENIZER)
+    builder = Prompts(TOKENIZER)
     model = llama.load(directory)
     figures: dict[str, Any] = {
         "parameters": sum(weight.numel() for weight in model.parameters()),
@@ -152,7 +153,7 @@ def report(directory: Path, count: int, records: int, shown: int, target: Path |
 def variant(name: str, directory: str, count: int) -> dict[str, Any]:
     """One line of the table that sets a model beside others."""
     model = llama.load(Path(directory))
-    found = questions(model, Prompts(generator.TOKENIZER), generator.heldout(count))
+    found = questions(model, Prompts(TOKENIZER), generator.heldout(count))
     size = sum(weight.numel() for weight in model.parameters())
     return {"variant": name, "parameters": f"{size:,}", "exact match": f"{100 * found['all']:.1f} %", "count": count}
 
@@ -171,7 +172,8 @@ def main() -> None:
     some = parser.parse_args()
     torch.set_num_threads(some.threads)
     figures = report(some.directory, some.count, some.records, some.shown, some.target)
-    figures["variants"] = [variant(*named.split("=", 1), some.count) for named in some.variants]
+    pairs = [named.split("=", 1) for named in some.variants]
+    figures["variants"] = [variant(name, directory, some.count) for name, directory in pairs]
     print(json.dumps(figures, indent=1))
     if some.keep:
         figures["runs"] = [json.loads(run.read_text()) for run in some.runs]

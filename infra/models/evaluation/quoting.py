@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tidegate.infra.models import TOKENIZER
 from tidegate.infra.models.data import generator
 from tidegate.infra.models.data.prompts import EOS, MARKS, NONE, Prompts
 from tidegate.infra.models.export import causal_lm as export
@@ -69,7 +70,7 @@ def answer(decoder: reference.Decoder, builder: Prompts, question: str, passages
 
 def exact(directory: Path, count: int) -> dict[str, float]:
     """The share of held-out questions that are answered right to the last character, by kind, as shipped."""
-    builder = Prompts(generator.TOKENIZER)
+    builder = Prompts(TOKENIZER)
     config, weights = export.read(directory)
     planned = directory / "precision.json"
     plan = json.loads(planned.read_text()) if planned.exists() else {}

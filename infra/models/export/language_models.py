@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.infra.models import HERE, WEIGHTS
-from tidegate.infra.models.data import prompts
+from tidegate.infra.models import HERE, TOKENIZER, WEIGHTS
 from tidegate.infra.models.export import causal_lm as export
 from tidegate.infra.models.export import reference
 from tidegate.infra.models.export.embedding import say, sha256
 from tidegate.infra.models.training import lora
+from tidegate.services.llm.text.prompts import answer_prompt
+from tidegate.services.llm.text.tokenizer import CONTROLS, TokenText
 
 RECIPE = (
     "export/language_models.py",
@@ -26,7 +27,8 @@ RECIPE = (
     "export/embedding.py",
     "training/lora.py",
     "data/packing.py",
-    "data/prompts.py",
+    "../../services/llm/text/prompts.py",
+    "../../services/llm/text/tokenizer.py",
 )
 PAIR = ("target", "draft")
 CLOSE = 1e-3
@@ -46,7 +48,7 @@ def recipe() -> dict[str, str]:
 
 def described(directory: Path) -> None:
     """The small files that make a directory a normal Hugging Face one."""
-    special = {"bos_token": prompts.CONTROL[1], "eos_token": prompts.CONTROL[2], "pad_token": prompts.CONTROL[0]}
+    special = {"bos_token": CONTROLS[1], "eos_token": CONTROLS[2], "pad_token": CONTROLS[0]}
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": 1024,
@@ -89,14 +91,14 @@ def make(name: str, source: Path, out: Path, adapter: Path | None = None) -> dic
     else:
         shutil.copyfile(source / "model.safetensors", out / "model.safetensors")
     shutil.copyfile(source / "config.json", out / "config.json")
-    shutil.copyfile(WEIGHTS / "tokenizer.json", out / "tokenizer.json")
+    shutil.copyfile(TOKENIZER, out / "tokenizer.json")
     described(out)
     planned = source / "precision.json"
     plan = json.loads(planned.read_text()) if planned.exists() else {}
     content = export.build(config, weights, plan).SerializeToString(deterministic=True)
     (out / "model.onnx").write_bytes(content)
-    builder = prompts.Prompts(WEIGHTS / "tokenizer.json")
-    ids = builder.question(LIVELY, ["The gold card costs £3.", "The silver card is free."])
+    passages = ("The gold card costs £3.", "The silver card is free.")
+    ids = answer_prompt(TokenText.load(TOKENIZER), LIVELY, passages).ids
     return {
         "bytes": len(content),
         "precision": {kind: sum(p == kind for p in plan.values()) for kind in sorted(set(plan.values()))}

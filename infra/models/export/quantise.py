@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.infra.models import TOKENIZER
 from tidegate.infra.models.data import generator, packing
 from tidegate.infra.models.data.prompts import Prompts
 from tidegate.infra.models.evaluation import quoting
@@ -28,7 +29,7 @@ Case = tuple[list[int], list[int]]
 
 def cases(count: int, seed: int) -> list[Case]:
     """Held-out prompts and their true answers; not the ones that the report is made on."""
-    builder = Prompts(generator.TOKENIZER)
+    builder = Prompts(TOKENIZER)
     found = [
         (builder.question(sample.question, sample.passages), builder.answer(sample.parts))
         for sample in generator.heldout(count * 3 // 4, seed)
@@ -109,7 +110,7 @@ def latency(decoder: reference.Decoder, prompt: Sequence[int], repeats: int = 7)
 
 def exact_match(decoder: reference.Decoder, count: int) -> float:
     """Of the held-out questions that every report is made on, the share that is answered right when quoting."""
-    builder = Prompts(generator.TOKENIZER)
+    builder = Prompts(TOKENIZER)
     samples = generator.heldout(count)
     right = 0
     for sample in samples:

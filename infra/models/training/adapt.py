@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tidegate.infra.models import TOKENIZER
 from tidegate.infra.models.data import generator, guiding
 from tidegate.infra.models.data.batching import Example, batches
 from tidegate.infra.models.data.prompts import EOS, MARKS, NONE, Prompts
@@ -27,7 +28,7 @@ from tidegate.infra.models.training.lora import PREFIX
 from tidegate.infra.models.training.train import THREADS
 
 RANK, ALPHA = 3, 12
-SPACE = Prompts(generator.TOKENIZER).text(" ")[0]
+SPACE = Prompts(TOKENIZER).text(" ")[0]
 PARTS = ("q_proj", "v_proj")
 
 
@@ -140,7 +141,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
-    builder = Prompts(generator.TOKENIZER)
+    builder = Prompts(TOKENIZER)
     model = llama.load(arguments.base)
     size = sum(weight.numel() for weight in model.parameters())
     before = exact(model, builder, arguments.count)

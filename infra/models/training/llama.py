@@ -226,4 +226,5 @@ def load(directory: Path) -> Llama:
     """The model in a Hugging Face directory, as float32."""
     model = Llama(Shape.of(json.loads((directory / "config.json").read_text())))
     model.load_state_dict({name: w.float() for name, w in load_file(directory / "model.safetensors").items()})
-    return model.eval()
+    model.eval()
+    return model

@@ -13,7 +13,7 @@ from tidegate.services.llm.text.tokenizer import TokenText
 
 QUESTION_MOST = 128
 """Tokens of a question that are read."""
-_SPACE = re.compile("( )")
+SPACE = re.compile("( )")
 _TYPES = ("string", "integer", "number", "boolean")
 
 
@@ -49,12 +49,13 @@ def json_prompt(tokens: TokenText, fields: str, text: str, budget: int = 512) ->
 
     Each space is a token of its own: a word has the same ids in the text as behind the `"` of the object.
     """
-    head = [tokens.BEGIN, tokens.SCHEMA, *_words(tokens, fields), tokens.TEXT]
-    return (*head, *_words(tokens, text)[: max(0, budget - len(head) - 1)], tokens.JSON)
+    head = [tokens.BEGIN, tokens.SCHEMA, *encode_words(tokens, fields), tokens.TEXT]
+    return (*head, *encode_words(tokens, text)[: max(0, budget - len(head) - 1)], tokens.JSON)
 
 
-def _words(tokens: TokenText, text: str) -> list[int]:
-    return [token for part in _SPACE.split(text) if part for token in tokens.encode(part)]
+def encode_words(tokens: TokenText, text: str) -> list[int]:
+    """The ids of a text, each space a token of its own."""
+    return [token for part in SPACE.split(text) if part for token in tokens.encode(part)]
 
 
 def fields_of(properties: Mapping[str, Mapping[str, Any]]) -> str:

@@ -47,7 +47,7 @@ class TokenText:
             described: dict[str, Any] = json.loads(stored)
             described |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
             self._described = described
-            self._plain = Tokenizer.from_str(json.dumps(described))
+            self.plain = Tokenizer.from_str(json.dumps(described))
             vocabulary: dict[str, int] = described["model"]["vocab"]
         except Exception as error:  # the library raises no other kind
             raise TokenizerRefused(f"no tokenizer.json: {error}") from error
@@ -71,7 +71,7 @@ class TokenText:
 
     def encode(self, text: str) -> list[int]:
         """The ids of somebody's text; no control token is among them."""
-        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.plain.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
