@@ -37,10 +37,10 @@ test-vllm: vllm
 
 .venv/.run: pyproject.toml infra/constraints.txt | .venv/bin/python
 	@echo "installing tidegate into .venv (about a minute, once)"
-	@$(PIP) -e ".[edge,gateway,build]" && touch $@
+	@$(PIP) -e ".[edge,gateway]" && touch $@
 
 .venv/.dev: .venv/.run
-	@$(PIP) -e ".[edge,gateway,build,dev]" && touch $@
+	@$(PIP) -e ".[edge,gateway,dev]" && touch $@
 
 clean:
 	@rm -rf .venv .venv-vllm .models .tidegate bench.json
