@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tidegate.schemas.question import Name
+from tidegate.schemas.message import Name
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]

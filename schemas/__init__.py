@@ -1,16 +1,14 @@
-"""What is said: the vocabulary of the pipeline, in flow order."""
+"""The vocabulary of the wire: every message, what it is made of, and the one codec; next: schemas/facts.py."""
 
-from tidegate.schemas.cloud import CloudState
+from tidegate.schemas.answer import Answer, Check, Citation, Format, Outcome, Passage
 from tidegate.schemas.errors import RejectError, RetryLaterError, TidegateError, UnreadableError
 from tidegate.schemas.facts import (
     PIPELINE,
     Approved,
-    Asked,
     Drafted,
     Escalated,
     Fact,
     Published,
-    Refused,
     Retrieved,
     Routed,
     Screened,
@@ -18,30 +16,12 @@ from tidegate.schemas.facts import (
     Withheld,
 )
 from tidegate.schemas.message import Message, changed, decode, encode, encode_json, is_json
-from tidegate.schemas.question import (
-    Answer,
-    Artefact,
-    Check,
-    Citation,
-    Concession,
-    Decision,
-    Draft,
-    Format,
-    Guess,
-    Mode,
-    Outcome,
-    Passage,
-    Plan,
-    Question,
-    Receipt,
-    Rung,
-    Speculation,
-    Spent,
-    Where,
-    Workload,
-)
+from tidegate.schemas.plan import Concession, Draft, Guess, Mode, Plan, Rung, Speculation, Where
+from tidegate.schemas.question import Question, Workload
+from tidegate.schemas.receipt import Artefact, Decision, Receipt, Spent
+from tidegate.schemas.request import Asked, Refused
 from tidegate.schemas.stream import Committed, Cursor, Delta, Evidence, Partial, Resume, State
-from tidegate.schemas.uplink import Begin, Propose, Stood
+from tidegate.schemas.uplink import Begin, CloudState, Propose, Stood
 
 __all__ = [
     "PIPELINE",

@@ -9,22 +9,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from tidegate.schemas.answer import Answer, Check, Citation, Format
 from tidegate.schemas.facts import Fact
-from tidegate.schemas.message import Message
-from tidegate.schemas.question import (
-    Answer,
-    Artefact,
-    Check,
-    Citation,
-    Format,
-    Guess,
-    Name,
-    Plan,
-    Question,
-    Rid,
-    Share,
-    Where,
-)
+from tidegate.schemas.message import Message, Name, Rid, Share
+from tidegate.schemas.plan import Guess, Plan, Where
+from tidegate.schemas.question import Question
+from tidegate.schemas.receipt import Artefact
 
 State = Literal["provisional", "committed", "retracted"]
 Count = Annotated[int, msgspec.Meta(ge=0)]

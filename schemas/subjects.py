@@ -22,6 +22,7 @@ import msgspec
 
 from tidegate.schemas import facts
 from tidegate.schemas.message import Message
+from tidegate.schemas.request import Asked
 from tidegate.schemas.stream import Delta, Partial
 
 HUB = "hub"
@@ -55,7 +56,7 @@ def word(kind: type[Message]) -> str:
 def subject_of(message: Message, domain: str) -> str:
     """The subject under which `message` is stored in `domain` (a site's name, or the hub)."""
     match message:
-        case facts.Asked():
+        case Asked():
             return f"asks.{message.tenant}.{message.rid}"
         case facts.Escalated():
             return f"escalations.{message.site}.{message.tenant}.{message.rid}"
@@ -82,7 +83,7 @@ def stream_of(subject: str) -> str:
 
 def sources_of(kind: type[Message], domain: str) -> tuple[Source, ...]:
     """Where a worker of `domain` reads facts of type `kind`."""
-    if kind is facts.Asked:
+    if kind is Asked:
         return (Source(ASKS, "asks.>"),)
     if kind is facts.Escalated:
         return (Source(ESCALATIONS, "escalations.>"),)

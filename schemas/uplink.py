@@ -17,7 +17,7 @@ import msgspec
 
 from tidegate.schemas.facts import Escalated
 from tidegate.schemas.message import Message
-from tidegate.schemas.question import Speculation
+from tidegate.schemas.plan import Speculation
 
 MOST_PROPOSED = 64
 """Tokens that one pass verifies at most."""
@@ -62,3 +62,17 @@ class Stood(Message, frozen=True, kw_only=True, omit_defaults=True):
     speculation: Speculation
     prompt: tuple[TokenId, ...] = ()
     quotes: bool = False
+
+
+class CloudState(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """The reply to a ping. The defaults say that nothing is known, as does a reply that is no `CloudState` at all.
+
+    `step_ms` is the time of one forward pass of the cloud's model (0: unknown), `queue` how many requests it is working
+    on or keeps waiting, `drafts` whether it can verify a draft that is shipped to it, `loops` whether it can do so
+    round by round.
+    """
+
+    step_ms: Annotated[float, msgspec.Meta(ge=0.0, le=60_000.0)] = 0.0
+    queue: Annotated[int, msgspec.Meta(ge=0)] = 0
+    drafts: bool = False
+    loops: bool = False

@@ -1,4 +1,7 @@
-"""Asks a running fleet the questions of a pack through both doors, and times what a client sees."""
+"""Asks a running fleet the questions of a pack over NATS and HTTP, and times what a client sees.
+
+Promises that a question is asked again under its own id until it is answered. Next: report.py.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,22 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
 
+from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.jetstream.history import history
 from tidegate.brokers.base import Unreachable, Wire
 from tidegate.schemas import Asked, Published, Refused, UnreadableError, decode, encode, encode_json
 from tidegate.schemas.pack import LabelledQuestion
-from tidegate.schemas.subjects import ASK
+from tidegate.schemas.refusals import may_retry
+from tidegate.schemas.subjects import ANSWERS, ASK, ESCALATIONS
 from tidegate.services.evaluation.report import ClientRun
+from tidegate.services.packs.load import judge
 
 TRANSPORTS = ("nats-json", "nats-msgpack", "http", "http-stream")
-RETRYABLE = {"late", "busy", "closing", "unavailable"}
 
 
 class SiteClient(msgspec.Struct, frozen=True):
@@ -38,7 +45,7 @@ async def ask_all(
     on_answer: Callable[[ClientRun], None],
     patience_s: float = 60.0,
 ) -> list[ClientRun]:
-    """Ask every question once, spread over the sites and the doors, one question at a time per site.
+    """Ask every question once, spread over the sites and the transports, one question at a time per site.
 
     A client keeps asking under the same request id until `patience_s` has passed, as a real one would when the
     server that it talks to goes away.
@@ -64,7 +71,7 @@ async def ask_all(
 async def ask_with_retry(
     run: ClientRun, client: Wire, http: httpx.AsyncClient, tenant: str, budget_ms: int, patience_s: float
 ) -> None:
-    """Fill in `asking`; leaves `reply` None when nobody answered for `patience_s` seconds."""
+    """Fill in `run`; leaves `reply` None when nobody answered for `patience_s` seconds."""
     question = run.question
     asked = Asked(
         tenant=tenant,
@@ -80,22 +87,22 @@ async def ask_with_retry(
         started = time.perf_counter()
         try:
             if run.transport.startswith("http"):
-                reply = await over_http(asked, http, run, streaming=run.transport == "http-stream")
+                reply = await ask_over_http(asked, http, run, streaming=run.transport == "http-stream")
             else:
-                reply = await over_nats(asked, client, as_json=run.transport == "nats-json")
+                reply = await ask_over_nats(asked, client, as_json=run.transport == "nats-json")
         except (Unreachable, httpx.TransportError, UnreadableError):
             await asyncio.sleep(0.1)
             continue
         run.e2e_ms = (time.perf_counter() - started) * 1000
         run.ttft_ms = run.ttft_ms or run.e2e_ms
         run.reply = reply
-        if isinstance(reply, Refused) and reply.code in RETRYABLE:
+        if isinstance(reply, Refused) and may_retry(reply):
             await asyncio.sleep(0.1)
             continue
         return
 
 
-async def over_nats(asked: Asked, client: Wire, *, as_json: bool) -> Published | Refused:
+async def ask_over_nats(asked: Asked, client: Wire, *, as_json: bool) -> Published | Refused:
     """Ask with nothing but a NATS request."""
     data = encode_json(asked) if as_json else encode(asked)
     data = await client.request(ASK, data, timeout_s=asked.budget_ms / 1000 + 3.0)
@@ -103,7 +110,7 @@ async def over_nats(asked: Asked, client: Wire, *, as_json: bool) -> Published |
     return reply
 
 
-def chat_body(asked: Asked, *, streaming: bool) -> dict[str, object]:
+def build_chat_body(asked: Asked, *, streaming: bool) -> dict[str, object]:
     """The request as any OpenAI client would send it."""
     body: dict[str, object] = {
         "model": "tidegate",
@@ -117,27 +124,27 @@ def chat_body(asked: Asked, *, streaming: bool) -> dict[str, object]:
     return body
 
 
-async def over_http(asked: Asked, http: httpx.AsyncClient, run: ClientRun, *, streaming: bool) -> Published | Refused:
-    """Ask like an OpenAI client; with `streaming`, `asking.ttft_ms` is the first piece of content."""
+async def ask_over_http(asked: Asked, http: httpx.AsyncClient, run: ClientRun, *, streaming: bool) -> Published | Refused:
+    """Ask like an OpenAI client; with `streaming`, `run.ttft_ms` is the first piece of content."""
     headers = {
         "X-Request-Id": asked.rid,
         "X-Tidegate-Tenant": asked.tenant,
         "X-Tidegate-Budget-Ms": str(asked.budget_ms),
     }
     started = time.perf_counter()
-    body = chat_body(asked, streaming=streaming)
+    body = build_chat_body(asked, streaming=streaming)
     if not streaming:
         response = await http.post("/v1/chat/completions", json=body, headers=headers)
-        return parse_gateway_reply(response.json())
+        return parse_gateway_reply(decode_json(response.content))
     run.ttft_ms = 0.0
     last: dict[str, object] = {}
     async with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
         if response.status_code != httpx.codes.OK:
-            return parse_gateway_reply(msgspec.json.decode(await response.aread()))
+            return parse_gateway_reply(decode_json(await response.aread()))
         async for line in response.aiter_lines():
             if not line.startswith("data: ") or line == "data: [DONE]":
                 continue
-            chunk = msgspec.json.decode(line[6:])
+            chunk = decode_json(line[6:].encode())
             choices = chunk.get("choices") or [{}]
             if not run.ttft_ms and choices[0].get("delta", {}).get("content"):
                 run.ttft_ms = (time.perf_counter() - started) * 1000
@@ -146,14 +153,33 @@ async def over_http(asked: Asked, http: httpx.AsyncClient, run: ClientRun, *, st
     return parse_gateway_reply(last)
 
 
+def decode_json(data: bytes) -> dict[str, Any]:
+    """A JSON object. Raises `UnreadableError`."""
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise UnreadableError(f"the gateway's reply is no JSON object: {error}") from error
+
+
 def parse_gateway_reply(body: dict[str, object]) -> Published | Refused:
-    """The full answer that the gateway puts beside the OpenAI fields."""
+    """The full answer that the gateway puts beside the OpenAI fields. Raises `UnreadableError`."""
     found = body.get("tidegate") or body.get("error")
     if not isinstance(found, dict):
         raise UnreadableError("the gateway's reply holds neither an answer nor an error")
     if "error" in body:
         return Refused(code=str(found.get("code") or "error"), reason=str(found.get("message")))
     return msgspec.convert(found, Published, strict=False)
+
+
+async def read_facts(run: ClientRun, bus: JetStreamHouse, tenant: str) -> None:
+    """Fill in what the streams hold of one request, and whether its reply is right."""
+    facts = await history(bus.link.client, run.rid, tenant, run.site)
+    run.answers_stored = sum(fact.stream == ANSWERS for fact in facts)
+    run.escalated = any(fact.stream == ESCALATIONS for fact in facts)
+    reply = run.reply
+    if isinstance(reply, Published):
+        cited = [citation.document_id for citation in reply.citations]
+        run.correct = judge(run.question, reply.outcome, reply.text, cited)
 
 
 def find_personal_values(root: Path, values: Sequence[str]) -> dict[str, list[str]]:

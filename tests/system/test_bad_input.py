@@ -20,10 +20,10 @@ from tidegate.brokers.jetstream.bus import JetStreamHouse
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.settings import Settings
 from tidegate.schemas import Published, Refused, Screened, decode
+from tidegate.schemas.refusals import REFUSALS
 from tidegate.schemas.subjects import ASK
-from tidegate.services.evaluation.client import evidence_of, personal_values_below
-from tidegate.services.fleet.deployment import deployed
-from tidegate.services.gateway.http.openai import STATUS
+from tidegate.services.evaluation.client import find_personal_values, parse_gateway_reply
+from tidegate.services.fleet.deployment import deploy
 from tidegate.services.privacy.vault import TOKEN
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
@@ -67,9 +67,9 @@ def settings(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Settin
 
 @pytest.fixture(scope="module")
 async def house(settings: Settings) -> AsyncIterator[House]:
-    async with deployed(settings, ["site1"]) as deployment, AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(JetStreamHouse.open(deployment.addresses.sites["site1"], "site1"))
-        http = httpx.AsyncClient(base_url=deployment.addresses.http["site1"], timeout=20.0)
+    async with deploy(settings, ["site1"]) as deployment, AsyncExitStack() as stack:
+        wire = await stack.enter_async_context(JetStreamHouse.open(deployment.endpoints.sites["site1"], "site1"))
+        http = httpx.AsyncClient(base_url=deployment.endpoints.http["site1"], timeout=20.0)
         await stack.enter_async_context(http)
         known = asked(text=ANNS_TEXT, asker="ann", rid=TAKEN)
         assert isinstance(decode(await wire.request(ASK, known, timeout_s=20.0), Published, Refused), Published)
@@ -155,7 +155,7 @@ async def refused_over_http(house: House, content: bytes | AsyncIterator[bytes],
     everything = {"Content-Type": "application/json", **headers}
     response = await house.http.post("/v1/chat/completions", content=content, headers=everything)
     error = response.json()["error"]
-    assert response.status_code == STATUS[error["code"]]
+    assert response.status_code == REFUSALS[error["code"]].status
     assert 400 <= response.status_code < 500
     return Refused(code=error["code"], reason=error["message"], hint=error["hint"]), response.text
 
@@ -232,14 +232,14 @@ async def test_a_publish_that_names_nowhere_to_answer_costs_the_door_nothing(hou
 
 
 async def test_after_all_of_it_both_doors_answer_and_nothing_of_it_was_kept(house: House) -> None:
-    over_nats = decode(await house.wire.request(ASK, asked(text=GOOD), timeout_s=20.0), Published, Refused)
+    ask_over_nats = decode(await house.wire.request(ASK, asked(text=GOOD), timeout_s=20.0), Published, Refused)
     answered = await house.http.post(
         "/v1/chat/completions", content=chat(GOOD), headers={"Content-Type": "application/json"}
     )
-    over_http = evidence_of(answered.json())
-    for reply in (over_nats, over_http):
+    ask_over_http = parse_gateway_reply(answered.json())
+    for reply in (ask_over_nats, ask_over_http):
         assert isinstance(reply, Published)
         assert "90 minutes" in reply.text
     assert await letters(house.wire.link.client) == []
     assert {"ask_failed", "buried"}.isdisjoint(msgspec.json.decode(line)["action"] for line in house.log)
-    assert personal_values_below(house.state, [PERSONAL, ANNS, "x" * 1000]) == {}
+    assert find_personal_values(house.state, [PERSONAL, ANNS, "x" * 1000]) == {}

@@ -13,7 +13,7 @@ import structlog
 from numpy.typing import NDArray
 
 from tidegate.schemas.pack import Document
-from tidegate.schemas.question import Passage
+from tidegate.schemas.answer import Passage
 from tidegate.services.knowledge.index.chunking import Unit
 from tidegate.services.knowledge.index.fusion import fused
 from tidegate.services.knowledge.index.index_writer import Embeds, Writer
@@ -91,7 +91,7 @@ class HybridIndex:
             )
             index._writer.rebuild()
         index._refresh()
-        if index._keyword.numbers() != index._view.manifest.numbers():
+        if not index._writer.is_reconciled(index._view.manifest):
             try:
                 index._writer.repair()
             except IndexLocked:
@@ -196,13 +196,9 @@ class HybridIndex:
 
     def _ranked(self, view: View, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
         depth = max(k, LEAST_DEPTH)
-        words = {
-            number: score
-            for number, score in self._keyword.search(text, language, depth)
-            if number in view.passages and view.passages[number].language == language
-        }
-        keep = view.masks.get(language)
-        near = dict(self._vectors.search(vector, depth, keep)) if keep is not None else {}
+        words = dict(self._keyword.search(text, language, depth, view.ranks.get(language, {})))
+        among = view.numbers_in.get(language)
+        near = dict(self._vectors.search(vector, depth, among)) if among is not None else {}
         return [
             msgspec.structs.replace(
                 view.passages[number],
@@ -211,11 +207,11 @@ class HybridIndex:
                 similarity=max(0.0, near.get(number, 0.0)),
             )
             for number, score in fused(list(words), list(near))
-            if number in view.passages
         ]
 
     def _refresh(self) -> None:
         """See what any process wrote since."""
+        self._keyword.refresh()
         if self._storage.stamp() == self._view.stamp:
             return
         with self._refreshing:
@@ -231,7 +227,7 @@ class HybridIndex:
                 if self._storage.stamp() == stamp:
                     raise
                 return  # another process replaced what was being read; the next call reads what it wrote
-            self._keyword.reload()
+            self._keyword.refresh()
             self._vectors.replace(view.numbers, view.matrix, self._storage.graph, manifest.graph_sha256)
             self._view = view
             self._units = {}

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tidegate.schemas.question import Passage
+from tidegate.schemas.answer import Passage
 from tidegate.services.knowledge.index.storage import Manifest, Storage
-from tidegate.services.knowledge.index.vectors import DIMENSIONS, Mask, Matrix, Numbers
+from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Numbers
 
 
 @dataclass(frozen=True)
 class View:
-    """`numbers` and `matrix` have one row per live passage; `masks` marks the rows of each language."""
+    """`numbers` and `matrix` have one row per live passage; `numbers_in` has those of each language.
+
+    `ranks` gives, for each language, the row of each of its numbers. Rows are in the order of the documents' ids.
+    """
 
     manifest: Manifest
     stamp: tuple[int, int]
@@ -21,11 +24,12 @@ class View:
     passages: dict[int, Passage]
     numbers: Numbers
     matrix: Matrix
-    masks: dict[str, Mask] = field(default_factory=dict)
+    numbers_in: dict[str, Numbers] = field(default_factory=dict)
+    ranks: dict[str, dict[int, int]] = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, ...]:
-        return tuple(self.masks)
+        return tuple(self.numbers_in)
 
     @classmethod
     def empty(cls) -> View:
@@ -40,7 +44,7 @@ def view_of(storage: Storage, manifest: Manifest, stamp: tuple[int, int], before
     passages: dict[int, Passage] = {}
     rows: list[Matrix] = []
     for name, entry in sorted(manifest.documents.items()):
-        if same_making and all(number in before.passages for number in entry.numbers):
+        if same_making and before.manifest.documents.get(name) == entry:
             passages.update((number, before.passages[number]) for number in entry.numbers)
             rows.append(before.matrix[[row_of[number] for number in entry.numbers]])
             continue
@@ -59,7 +63,9 @@ def view_of(storage: Storage, manifest: Manifest, stamp: tuple[int, int], before
                 score=0.0,
                 heading=chunk.heading,
             )
-    languages = np.array([passage.language for passage in passages.values()])
+    ranks: dict[str, dict[int, int]] = {}
+    for row, (number, passage) in enumerate(passages.items()):
+        ranks.setdefault(passage.language, {})[number] = row
     return View(
         manifest=manifest,
         stamp=stamp,
@@ -67,5 +73,6 @@ def view_of(storage: Storage, manifest: Manifest, stamp: tuple[int, int], before
         passages=passages,
         numbers=np.fromiter(passages, np.int64, len(passages)),
         matrix=np.concatenate(rows) if rows else before.matrix[:0],
-        masks={language: languages == language for language in sorted(set(languages.tolist()))},
+        numbers_in={language: np.fromiter(ranks[language], np.int64) for language in sorted(ranks)},
+        ranks=ranks,
     )

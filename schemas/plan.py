@@ -1,0 +1,96 @@
+"""What the router decided, what was given up for the deadline or the link, and what drafting cost.
+
+Next: services/planning, which makes a plan; schemas/answer.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from tidegate.schemas.message import Share
+
+Where = Literal["edge", "cloud"]
+Mode = Literal["edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"]
+"""Who generates, and when; see `Plan`."""
+Rung = Literal["full", "smaller_k", "no_rerank", "no_race", "no_loop", "edge_only", "evidence_only", "abstain"]
+"""What is given up for the deadline or the link, in the order in which it is given up."""
+Guess = Literal["draft", "past_answer"]
+"""What the edge shows until the cloud speaks: its own draft, or what the cloud said to the same question before."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the router decided, and why. `shares_ms` sums to the request's budget.
+
+    `mode`. `edge_only`: the cloud is not asked. `cloud_stream`: the cloud generates alone. `cloud_with_shipped_draft`:
+    as before, with the edge's draft shipped once beside the question. `race`: as before, and the edge's draft is shown
+    at once as provisional, where its confidence is at least `show_from`. What the cloud said to the same question
+    before takes the draft's place in both, and is shown in both. `economy_loop`: the edge drafts, the cloud verifies in
+    rounds of `draft_length` tokens; slower than the stream, cheaper for the cloud.
+    `drafters` are asked in this order for each token. `break_even_rtt_ms` is the round trip below which a draft loop
+    over the link would beat the stream (0: never); `forecast_ms` is the expected time to the final token for each mode
+    that was weighed.
+    """
+
+    where: Where
+    may_escalate: bool
+    k: int
+    model: str
+    shares_ms: dict[str, float]
+    table: str
+    reason: str
+    mode: Mode = "edge_only"
+    drafters: tuple[str, ...] = ()
+    draft_length: Annotated[int, msgspec.Meta(ge=0)] = 0
+    show_from: Share = 1.0
+    break_even_rtt_ms: float = 0.0
+    forecast_ms: dict[str, float] = {}
+
+
+class Concession(msgspec.Struct, frozen=True, gc=False):
+    """A stage that could not have what it needed and what it gave up instead; the rung above costs `needed_ms`."""
+
+    stage: str
+    rung: Rung
+    left_ms: float
+    needed_ms: float
+    reason: str = ""
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An answer's token ids as one side expects them, for the other to verify; a guess, never believed.
+
+    `tokenizer` is the digest of the tokenizer that made the ids: to any other they mean nothing. `drafter` says who
+    guessed.
+    """
+
+    ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=512)]
+    tokenizer: str
+    drafter: str = ""
+
+
+class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What drafting cost and saved in one answer. `steps` are forward passes of the target, prefill included.
+
+    `drafted` tokens were proposed to the target, `accepted` of them stood, the rest were wasted work; `draft_bytes` is
+    what the draft weighed on the wire. Tokens that a schema or the rule of quoting forces take no step, and are neither
+    drafted nor accepted. Without those and without drafts `steps` equals `tokens`.
+    """
+
+    steps: int
+    tokens: int
+    drafted: int = 0
+    accepted: int = 0
+    draft_bytes: int = 0
+
+    @property
+    def wasted(self) -> int:
+        """Drafted tokens that did not stand."""
+        return self.drafted - self.accepted
+
+    @property
+    def bytes_per_accepted_token(self) -> float:
+        """Infinite where bytes were sent and nothing stood."""
+        if self.accepted:
+            return self.draft_bytes / self.accepted
+        return float("inf") if self.draft_bytes else 0.0

@@ -1,0 +1,59 @@
+"""Why an answer was given: by which artefacts, under which policy, in what time; next: schemas/facts.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from tidegate.schemas.answer import Check, Citation
+from tidegate.schemas.plan import Concession, Guess, Plan, Speculation, Where
+
+
+class Spent(msgspec.Struct, frozen=True, gc=False):
+    """One line of the ledger: how long a stage let the fact wait and how long it worked on it."""
+
+    stage: str
+    waited_ms: float
+    worked_ms: float
+
+
+class Artefact(msgspec.Struct, frozen=True, gc=False):
+    """Something that had a part in the answer, by the version that had it."""
+
+    kind: Literal["model", "policy", "document", "index", "table", "pack", "detector", "software"]
+    id: str
+    version: str
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """One rule of the policy in force, and what it did to this answer."""
+
+    rule: str
+    verb: Literal["allow", "transform", "block", "abstain"]
+    reason: str
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why this answer was given: where it was made, by what, from which spans, under which policy, in what time.
+
+    `finished_by` is the side that said the last word, where the other one began or it is not the route's. `is_cut`: who
+    began was lost before it said that this was all, and nobody could vouch for more. `committed_chars` of the text were
+    shown as final before the answer was whole; `retractions` says how often shown text was taken back (at most once).
+    `guess` is what was shown as provisional, where anything was.
+    """
+
+    site: str
+    route: Where
+    plan: Plan | None
+    lineage: tuple[Artefact, ...]
+    citations: tuple[Citation, ...]
+    decisions: tuple[Decision, ...]
+    checks: tuple[Check, ...] = ()
+    concessions: tuple[Concession, ...] = ()
+    speculation: Speculation | None = None
+    finished_by: Where | None = None
+    is_cut: bool = False
+    committed_chars: int = 0
+    retractions: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    guess: Guess | None = None

@@ -1,0 +1,124 @@
+"""The table of refusals: for each code the text, the hint, the HTTP status, and whether asking again may help.
+
+Every transport, client and page derives from it; next: schemas/refusal_texts.py, the sentences of answers withheld."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tidegate.schemas.request import Refused
+
+
+class RefusalTerms(msgspec.Struct, frozen=True):
+    """What one code means. `reason` and `hint` have gaps for facts, written `{name}`.
+
+    `retry`: `any_id`: nothing was stored, so a retry under any request id may help; `same_id`: a retry helps, and is
+    answered once if it has the same request id; `never`. `retry_after_s`: when to come back, 0 where that says nothing.
+    `is_resumable`: a stream that ends so may be resumed from its last event.
+    """
+
+    status: int
+    reason: str
+    hint: str
+    retry: Literal["never", "same_id", "any_id"] = "never"
+    retry_after_s: int = 0
+    is_resumable: bool = False
+
+
+REFUSALS: dict[str, RefusalTerms] = {
+    "unreadable": RefusalTerms(400, "the request could not be read: {fault}", "{hint}"),
+    "unknown_tenant": RefusalTerms(
+        403, "this site does not serve the tenant {tenant}", "check the tenant, or ask another site"
+    ),
+    "empty_text": RefusalTerms(400, "the question is empty", "send a question"),
+    "text_too_long": RefusalTerms(
+        400,
+        "the question has {chars} characters; at most {limit} are accepted",
+        "shorten it, or split it into several requests",
+    ),
+    "forged_token": RefusalTerms(
+        400,
+        "the question holds something that looks like a vault token",
+        "write the value itself; tokens are made by the site only",
+    ),
+    "bad_schema": RefusalTerms(400, "`schema` is not a JSON schema: {fault}", "send a JSON object, as text"),
+    "missing_schema": RefusalTerms(
+        400, "an extract needs a `schema`", "send the JSON schema to fill, or another workload"
+    ),
+    "deadline_past": RefusalTerms(
+        400, "the deadline has passed already", "send a `deadline_at_ms` in the future, or `budget_ms` alone"
+    ),
+    "rid_taken": RefusalTerms(
+        409, "the request id is taken by another request", "choose another request id, or leave it out"
+    ),
+    "unknown_request": RefusalTerms(
+        404,
+        "no request with this id was accepted from this asker",
+        "check the tenant, the request id and the asker; or ask",
+    ),
+    "bad_cursor": RefusalTerms(
+        400,
+        "the cursor is not one of this stream: {fault}",
+        "send the `id` of the last event that you have, or leave it out",
+    ),
+    "busy": RefusalTerms(
+        429, "too many requests are waiting for an answer", "ask again in a second", "any_id", 1, is_resumable=True
+    ),
+    "late": RefusalTerms(
+        504,
+        "no answer came before the deadline; the request is kept and still worked on",
+        "ask again with the same request id to get the answer",
+        "same_id",
+        is_resumable=True,
+    ),
+    "dead": RefusalTerms(
+        500, "the request could not be processed; it is kept as a dead letter", "tell the operator the request id"
+    ),
+    "unavailable": RefusalTerms(
+        503,
+        "the site could not store the request",
+        "ask again with the same request id, so that it is answered once",
+        "same_id",
+        1,
+        is_resumable=True,
+    ),
+    "closing": RefusalTerms(
+        503,
+        "the site is being stopped; a request that was accepted is kept",
+        "ask again with the same request id",
+        "same_id",
+        is_resumable=True,
+    ),
+    "unknown_model": RefusalTerms(
+        404, "this site has no model {model}", "ask for `tidegate`; GET /v1/models lists what there is"
+    ),
+    "unsupported": RefusalTerms(400, "{what} is not supported", "{hint}"),
+    "not_json": RefusalTerms(
+        415, "the body is not declared as JSON", "send the header `Content-Type: application/json`"
+    ),
+    "body_too_large": RefusalTerms(413, "the body is larger than {limit} bytes", "send a shorter request"),
+    "body_too_slow": RefusalTerms(408, "the body did not arrive within {limit_s} seconds", "send it at once"),
+    "bad_header": RefusalTerms(400, "the header {header} is not valid: {fault}", "correct it, or leave it out"),
+    "no_such_path": RefusalTerms(
+        404, "there is nothing at this path, or not for this method", "POST /v1/chat/completions asks"
+    ),
+    "internal": RefusalTerms(
+        500,
+        "the site failed to serve the request; error {error_id}",
+        "tell the operator the error's id",
+        is_resumable=True,
+    ),
+}
+
+
+def refusal(code: str, rid: str = "", **facts: object) -> Refused:
+    """The refusal under this code; `facts` fill the gaps in its texts. Raises `KeyError` for an unknown code."""
+    terms = REFUSALS[code]
+    return Refused(code=code, reason=terms.reason.format(**facts), hint=terms.hint.format(**facts), rid=rid)
+
+
+def may_retry(refused: Refused) -> bool:
+    """Whether the same request, under the same id, may be accepted or answered in a moment."""
+    return refused.code in REFUSALS and REFUSALS[refused.code].retry != "never"

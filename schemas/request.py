@@ -1,0 +1,45 @@
+"""What a client sends and what it is told at once when that is not accepted; next: schemas/refusals.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from tidegate.schemas.message import Message, Millis, Name, Rid
+from tidegate.schemas.question import Workload
+from tidegate.schemas.receipt import Spent
+
+
+class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """A request. Only `tenant` and `text` are needed; the door fills in the rest.
+
+    `text` is in clear between the client and the door only; what is stored has it in `sealed`, under the site's key.
+    `asker` says for whom vault tokens may be restored; the door replaces it by a digest under the site's key.
+    `schema` is the JSON schema that an `extract` must fill. `budget_ms` is what the asker is willing to wait.
+    `can_retract` says that the client can take back text that it has shown; others get committed text only.
+    """
+
+    tenant: Name
+    text: str = ""
+    rid: Rid | Literal[""] = ""
+    asker: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    workload: Workload | Literal[""] = ""
+    language: Annotated[str, msgspec.Meta(max_length=8)] = ""
+    schema: Annotated[str, msgspec.Meta(max_length=16384)] = ""
+    budget_ms: Annotated[int, msgspec.Meta(ge=1, le=600_000)] = 4000
+    site: Name | Literal[""] = ""
+    asked_at_ms: Millis = 0
+    deadline_at_ms: Millis = 0
+    sealed: bytes = b""
+    ledger: tuple[Spent, ...] = ()
+    can_retract: bool = False
+
+
+class Refused(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """The door did not accept the request: nothing was stored, nothing will be answered."""
+
+    code: str
+    reason: str
+    hint: str = ""
+    rid: str = ""
