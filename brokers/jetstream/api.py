@@ -12,7 +12,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from tidegate.brokers.base import Unreachable
-from tidegate.brokers.settings import Nats
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import Config
 from tidegate.schemas.subjects import inbox_of
 
@@ -29,7 +29,7 @@ class ApiError(RuntimeError):
 
 
 @asynccontextmanager
-async def connected(settings: Nats, domain: str) -> AsyncIterator[Client]:
+async def connected(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
     """A plain connection to the domain's server, for one piece of work. Raises `Unreachable`."""
     errors: list[Exception] = []
 

@@ -18,7 +18,7 @@ from tidegate.brokers.jetstream import history
 from tidegate.brokers.jetstream.connection import NO_RESPONDERS, Interest, Link
 from tidegate.brokers.jetstream.consumer import JetStreamInbox, consumer_info
 from tidegate.brokers.jetstream.publisher import WRONG_LAST_SEQUENCE, NotStored, Publisher, Unserved
-from tidegate.brokers.settings import Nats
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.streams import tokens_stream
 from tidegate.schemas import Message, encode, subjects
@@ -46,7 +46,7 @@ class JetStreamHouse:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, nats: Nats, domain: str, *, inbox_prefix: str = "") -> AsyncIterator[JetStreamHouse]:
+    async def open(cls, nats: NatsSettings, domain: str, *, inbox_prefix: str = "") -> AsyncIterator[JetStreamHouse]:
         """Connect to the domain's server. Raises `Unreachable` when it is not there within ten seconds."""
         async with (
             Link.open(nats, inbox_prefix or subjects.inbox_of(domain)) as link,

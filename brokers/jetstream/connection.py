@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tidegate.brokers.base import Unreachable, report
-from tidegate.brokers.settings import Nats
+from tidegate.brokers.settings import NatsSettings
 
 PING_S = 2
 RECONNECT_S = 0.1
@@ -62,7 +62,7 @@ class Link:
     `heals`, as after every reconnection.
     """
 
-    def __init__(self, settings: Nats, inbox_prefix: str) -> None:
+    def __init__(self, settings: NatsSettings, inbox_prefix: str) -> None:
         self.heals: list[Heal] = []
         self._options: dict[str, Any] = {
             "servers": settings.url,
@@ -86,7 +86,7 @@ class Link:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, settings: Nats, inbox_prefix: str) -> AsyncIterator[Link]:
+    async def open(cls, settings: NatsSettings, inbox_prefix: str) -> AsyncIterator[Link]:
         """Connect; on leaving, send what is still to be sent and close. Raises `Unreachable` after 10 seconds."""
         link = cls(settings, inbox_prefix)
         link.client = await link._connect()

@@ -10,12 +10,11 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from tidegate.brokers.settings import Settings
-
+S = TypeVar("S", bound=msgspec.Struct)
 PREFIX = "TIDEGATE_"
 SECRET_WORDS = frozenset({"password", "secret", "token", "seed", "key"})
 
@@ -41,10 +40,10 @@ class BadSettings(ValueError):
         self.faults = faults
 
 
-class Loaded(msgspec.Struct, frozen=True):
-    """Settings, and for every dotted key where its value was said."""
+class Loaded(msgspec.Struct, Generic[S], frozen=True):
+    """Settings, and for every dotted key the origin of its value."""
 
-    settings: Settings
+    settings: S
     origins: Mapping[str, str]
 
 
@@ -65,13 +64,15 @@ class _Said(msgspec.Struct, frozen=True):
     textual: bool = False
 
 
-def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: object) -> Loaded:
-    """Read settings: defaults, then the file, then `TIDEGATE_` variables, then overrides; the last one said holds.
+def load(
+    kind: type[S], path: Path | None = None, environ: Mapping[str, str] | None = None, /, **overrides: object
+) -> Loaded[S]:
+    """Read settings of `kind`: defaults, then the file, then `TIDEGATE_` variables, then overrides; the last one said holds.
 
     A double underscore separates section and key in variables and overrides; lists in variables are comma-separated.
     An override of None was not given. Raises `BadSettings` with all faults.
     """
-    known = dict(_leaves(Settings))
+    known = dict(_leaves(kind))
     faults: list[Fault] = []
     said: dict[str, _Said] = {}
     for key, one in (*_file(path, faults), *_environment(environ or {}), *_overrides(overrides)):
@@ -88,10 +89,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **o
     if faults:
         raise BadSettings(tuple(faults))
     origins = {key: said[key].origin if key in said else "default" for key in known}
-    return Loaded(_build(Settings, values), origins)
+    return Loaded(_build(kind, values), origins)
 
 
-def explain(loaded: Loaded) -> tuple[Row, ...]:
+def explain(loaded: Loaded[Any]) -> tuple[Row, ...]:
     """Every key with its value in force and its origin; what may be secret is masked."""
     return tuple(
         Row(key, _shown(key, _value_of(loaded.settings, key)), origin) for key, origin in loaded.origins.items()

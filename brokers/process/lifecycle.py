@@ -12,14 +12,14 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import uvloop
 
 from tidegate.brokers.base import House
 from tidegate.brokers.process import telemetry as telemetry_room
-from tidegate.brokers.settings import Settings
+from tidegate.brokers.settings import ProcessSettings
 from tidegate.brokers.stage import Handler, Stage
 from tidegate.brokers.worker import run
 
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     from tidegate.brokers.process.telemetry import Telemetry
 
-OpenHouse = Callable[[Settings], AbstractAsyncContextManager[House]]
-Beside = Callable[[Settings, House], AbstractAsyncContextManager[Any]]
-Root = Callable[[Settings, House], AbstractAsyncContextManager[Handler]]
+S = TypeVar("S", bound=ProcessSettings)
+OpenHouse = Callable[[S], AbstractAsyncContextManager[House]]
+Beside = Callable[[S, House], AbstractAsyncContextManager[Any]]
+Root = Callable[[Any, House], AbstractAsyncContextManager[Handler]]
 
 PR_SET_PDEATHSIG = 1
 PARENT_CHECK_S = 1.0
@@ -51,11 +52,11 @@ def start(main: Coroutine[Any, Any, None]) -> None:
 
 async def serve(
     stages: Sequence[Stage],
-    settings: Settings,
+    settings: S,
     *,
-    open_house: OpenHouse,
+    open_house: OpenHouse[S],
     name: str,
-    beside: Sequence[Beside] = (),
+    beside: Sequence[Beside[S]] = (),
     telemetry: Telemetry | None = None,
     stop: asyncio.Event | None = None,
     parent: int | None = None,
@@ -117,7 +118,7 @@ def resolve(stage: Stage) -> Root:
     return root
 
 
-def ready_file(settings: Settings, name: str) -> Path:
+def ready_file(settings: ProcessSettings, name: str) -> Path:
     """The file that exists while the process `name` is ready."""
     return Path(settings.state_dir) / settings.site / "ready" / name
 
@@ -180,7 +181,7 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _ready(settings: Settings, name: str, stages: Sequence[Stage]) -> Iterator[None]:
+def _ready(settings: ProcessSettings, name: str, stages: Sequence[Stage]) -> Iterator[None]:
     """The ready file, whole or not there: written beside and renamed."""
     path = ready_file(settings, name)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from tidegate.brokers.process import trace
-from tidegate.brokers.settings import Settings
+from tidegate.brokers.settings import ProcessSettings
 from tidegate.schemas import RejectError, RetryLaterError
 from tidegate.schemas.subjects import rid_of
 
@@ -194,7 +194,7 @@ class Telemetry:
 
 
 @contextmanager
-def opened(settings: Settings, *, log_file: Path | None = None) -> Iterator[Telemetry]:
+def opened(settings: ProcessSettings, *, log_file: Path | None = None) -> Iterator[Telemetry]:
     """Telemetry of one process: lines to stderr or `log_file`; metrics over HTTP where `settings.metrics_port` says so.
 
     Raises `OSError` when the port is taken.

@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.servers.fleet import Fleet
-from tidegate.brokers.settings import Nats
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.streams import (
     DOWN,
@@ -186,10 +186,10 @@ async def connect_site_to_hub(hub: Client, site: Client, name: str, stages: Sequ
 async def declare_fleet(servers: Fleet, stages: Sequence[Stage]) -> tuple[Plan, ...]:
     """Declare the hub and every site of a running fleet, and connect them. Returns what was done."""
     done = []
-    async with jetstream_api.connected(Nats(url=servers.hub.url), HUB) as hub:
+    async with jetstream_api.connected(NatsSettings(url=servers.hub.url), HUB) as hub:
         done.append(await declare_hub(hub, _sites_of(await look(hub)), stages))
         for name, server in servers.sites.items():
-            async with jetstream_api.connected(Nats(url=server.url), name) as site:
+            async with jetstream_api.connected(NatsSettings(url=server.url), name) as site:
                 done.extend(await connect_site_to_hub(hub, site, name, stages))
     return tuple(done)
 

@@ -8,11 +8,11 @@ import click
 import msgspec
 
 from tidegate.brokers.jetstream.api import connected
-from tidegate.brokers.settings import Settings
 from tidegate.brokers.topology.plan import Plan, connect_site_to_hub, declare_hub, plan_hub, plan_site
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import nats_of, read
 from tidegate.services.pipeline import WORKERS
+from tidegate.services.settings import Settings
 
 
 async def plan_or_apply(settings: Settings, *, as_json: bool, applying: bool) -> int:

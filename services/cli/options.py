@@ -1,23 +1,85 @@
-"""How every command gets its settings: the pack's site.toml or a named file, the environment, its own options."""
+"""Options that commands share, and how a command gets its settings: a file, the environment, its own options.
+
+Promises that a site and a tenant that are named are declared, before a command does anything. Next: run.py.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import msgspec
 
-if TYPE_CHECKING:
-    from tidegate.brokers.process.config import Loaded
-    from tidegate.brokers.settings import Settings
+from tidegate.brokers.process.config import Loaded
+from tidegate.brokers.process.config import load as load_file
+from tidegate.brokers.settings import Settings
+from tidegate.services.fleet.endpoints import check_site, check_tenant
 
-CONFIG = click.option(
-    "--config", type=click.Path(path_type=Path), default=None, help="Settings file [default: <pack>/site.toml]."
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-SITE = click.option("--site", default="site1", show_default=True, help="The site to talk to.")
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+OPTIONS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+    "config": click.option("--config", type=click.Path(path_type=Path), help="Settings file [default: <pack>/site.toml]."),
+    "state_dir": click.option(
+        "--state",
+        "state_dir",
+        type=_DIRECTORY,
+        help="State directory [default: TIDEGATE_STATE_DIR, or the settings' own: .tidegate].",
+    ),
+    "site": click.option("--site", help="The site to talk to [default: the settings' own: site1]."),
+    "tenant": click.option("--tenant", help="The tenant [default: the first of the settings]."),
+    "pack_dir": click.option(
+        "--pack",
+        "pack_dir",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Pack directory [default: the kiosk].",
+    ),
+    "as_json": click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text; errors too."),
+}
+
+
+class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command was given of the shared options; None where it was not given."""
+
+    config: Path | None = None
+    state_dir: Path | None = None
+    site: str | None = None
+    tenant: str | None = None
+    pack_dir: Path | None = None
+    as_json: bool = False
+
+    def load(self, **overrides: Any) -> Loaded:
+        """Settings with their origins. Raises `SettingsError`."""
+        return load(self.config, state_dir=self.state_dir, pack_dir=self.pack_dir, **overrides)
+
+    def settings(self) -> Settings:
+        """Settings of the site that was named. Raises `SettingsError`, `UnknownSiteError`, `UnknownTenantError`."""
+        settings = self.load().settings
+        if self.tenant is not None:
+            check_tenant(settings, self.tenant)
+        if self.site is None:
+            return settings
+        check_site(settings, self.site)
+        return msgspec.structs.replace(settings, site=self.site)
+
+
+def with_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command `--config`, `--state` and the named options, as one argument `options`."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(**given: Any) -> Any:
+            shared = {name: given.pop(name) for name in CommandOptions.__struct_fields__ if name in given}
+            return function(options=CommandOptions(**shared), **given)
+
+        for name in reversed((*names, "config", "state_dir")):
+            command = OPTIONS[name](command)
+        return command
+
+    return decorate
 
 
 def default_pack() -> Path:
@@ -31,10 +93,9 @@ def load_settings(config: Path | None, **overrides: Any) -> Settings:
 
 
 def load(config: Path | None, **overrides: Any) -> Loaded:
-    from tidegate.brokers.process.config import load as load_file
-
+    """As `load_settings`, with the origin of every value. Raises `SettingsError`."""
     pack = Path(overrides.get("pack_dir") or os.environ.get("TIDEGATE_PACK_DIR") or default_pack())
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()}
     given["pack_dir"] = str(pack)
     path = config
     if path is None and (pack / "site.toml").exists():

@@ -13,9 +13,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from tidegate.brokers.process.config import BadSettings
 from tidegate.brokers.process.config import load as load_settings
-from tidegate.brokers.settings import Settings
 from tidegate.schemas.pack import Calibration, Document, Intent, LabelledQuestion, Pack, Synonyms
 from tidegate.services.packs.validate import Fault, Found, Rulebook, states
+from tidegate.services.settings import Settings
 
 __all__ = ["BadPack", "Fault", "Report", "check_pack", "judge", "load_pack", "read_document"]
 
@@ -55,6 +55,15 @@ def load_pack(path: Path) -> Pack:
     if found.faults:
         raise BadPack(path, tuple(found.faults))
     return pack
+
+
+def load_questions(path: Path) -> tuple[LabelledQuestion, ...]:
+    """The pack's questions alone, without a look at anything else in it. Raises `BadPack`."""
+    found = Found()
+    questions = tuple(_read_list(path, "questions.yaml", LabelledQuestion, found))
+    if found.faults:
+        raise BadPack(path, tuple(found.faults))
+    return questions
 
 
 def check_pack(path: Path) -> Report:
@@ -161,11 +170,11 @@ def _read_site(path: Path, found: Found) -> Settings:
     if not file.is_file():
         return Settings()
     try:
-        return load_settings(file, {}).settings
+        return load_settings(Settings, file, {}).settings
     except BadSettings as error:
         for fault in error.faults:
             reason = f"{fault.key}: {fault.reason}" if fault.key else fault.reason
-            found.fault("site.toml", reason, fault.hint or "the keys are those of brokers/settings.py, and no others")
+            found.fault("site.toml", reason, fault.hint or "`tidegate config reference` prints the keys that there are")
     return Settings()
 
 

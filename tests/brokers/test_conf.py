@@ -29,7 +29,7 @@ from tidegate.brokers.base import Unreachable
 from tidegate.brokers.jetstream.api import connected
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import credential
-from tidegate.brokers.settings import Nats
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.plan import declare_site
 from tidegate.schemas.subjects import HUB
 
@@ -161,10 +161,10 @@ async def test_a_site_links_to_the_hub_over_mutual_tls_with_the_templates_as_the
 
         await until(is_linked)
         url = f"nats://127.0.0.1:{site}"
-        async with connected(Nats(url=url, nkey_seed_file=str(tmp_path / "site1.nk")), "site1") as nc:
+        async with connected(NatsSettings(url=url, nkey_seed_file=str(tmp_path / "site1.nk")), "site1") as nc:
             await declare_site(nc, "site1", STAGES)
         with pytest.raises(Unreachable, match="Authorization Violation"):
-            async with connected(Nats(url=url), "site1"):
+            async with connected(NatsSettings(url=url), "site1"):
                 pass
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tidegate.brokers.process.config import BadSettings, Fault, explain, load
-from tidegate.brokers.settings import Settings
+from tidegate.services.settings import Settings
 
 
 def toml(tmp_path: Path, text: str) -> Path:
@@ -21,12 +21,12 @@ def faults_of(
     path: Path | None = None, environ: dict[str, str] | None = None, **overrides: object
 ) -> tuple[Fault, ...]:
     with pytest.raises(BadSettings) as bad:
-        load(path, environ or {}, **overrides)
+        load(Settings, path, environ or {}, **overrides)
     return bad.value.faults
 
 
 def test_nothing_said_gives_the_defaults() -> None:
-    loaded = load(None, {})
+    loaded = load(Settings, None, {})
     assert loaded.settings == Settings()
     assert set(loaded.origins.values()) == {"default"}
 
@@ -34,7 +34,7 @@ def test_nothing_said_gives_the_defaults() -> None:
 def test_the_last_one_said_holds_and_is_the_origin(tmp_path: Path) -> None:
     path = toml(tmp_path, 'site = "a"\ngrace_s = 3\n[nats]\nurl = "nats://file:1"\n[router]\nk = 6\n')
     environ = {"TIDEGATE_NATS__URL": "nats://env:2", "TIDEGATE_ROUTER__K": "5", "HOME": "/elsewhere"}
-    loaded = load(path, environ, router__k=7, site=None)
+    loaded = load(Settings, path, environ, router__k=7, site=None)
     settings = loaded.settings
     assert (settings.site, settings.grace_s, settings.nats.url, settings.router.k) == ("a", 3.0, "nats://env:2", 7)
     assert loaded.origins["site"] == str(path)
@@ -44,7 +44,7 @@ def test_the_last_one_said_holds_and_is_the_origin(tmp_path: Path) -> None:
 
 
 def test_lists_in_variables_are_separated_by_commas() -> None:
-    loaded = load(None, {"TIDEGATE_TENANTS": "kiosk, bank_2", "TIDEGATE_PREFILTER__LANGUAGES": "en"})
+    loaded = load(Settings, None, {"TIDEGATE_TENANTS": "kiosk, bank_2", "TIDEGATE_PREFILTER__LANGUAGES": "en"})
     assert loaded.settings.tenants == ("kiosk", "bank_2")
     assert loaded.settings.prefilter.languages == ("en",)
 
@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
 
 def test_explain_shows_every_key_once_and_masks_passwords(tmp_path: Path) -> None:
     path = toml(tmp_path, '[nats]\nurl = "nats://me:hunter2@host:4222"\n')
-    rows = {row.key: row for row in explain(load(path, {}))}
+    rows = {row.key: row for row in explain(load(Settings, path, {}))}
     assert rows["nats.url"].value == "'nats://***@host:4222'"
     assert rows["nats.url"].origin == str(path)
     assert rows["cloud_verifier.api_key_env"].value == "'OPENAI_API_KEY'"

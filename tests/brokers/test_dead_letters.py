@@ -15,7 +15,7 @@ from tidegate.brokers.base import Delivery, TopologyMissing
 from tidegate.brokers.jetstream.bus import JetStreamHouse
 from tidegate.brokers.jetstream.history import last
 from tidegate.brokers.servers.fleet import Server
-from tidegate.brokers.settings import Nats
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.plan import declare_site
 from tidegate.schemas import Asked, RejectError
@@ -31,7 +31,7 @@ async def house(tmp_path: Path) -> AsyncIterator[JetStreamHouse]:
     """A declared site."""
     async with (
         Server("site1", tmp_path) as server,
-        JetStreamHouse.open(Nats(url=server.url), "site1") as opened,
+        JetStreamHouse.open(NatsSettings(url=server.url), "site1") as opened,
     ):
         await declare_site(opened.link.client, "site1", STAGES)
         yield opened
@@ -142,6 +142,6 @@ async def test_a_letter_that_is_not_there_is_said(house: JetStreamHouse, seq: in
 
 
 async def test_a_domain_without_dead_letters_stream_says_so(tmp_path: Path) -> None:
-    async with Server("site1", tmp_path) as server, JetStreamHouse.open(Nats(url=server.url), "site1") as bare:
+    async with Server("site1", tmp_path) as server, JetStreamHouse.open(NatsSettings(url=server.url), "site1") as bare:
         with pytest.raises(TopologyMissing, match="no stream DEAD"):
             await dead.letters(bare.link.client)

@@ -17,9 +17,9 @@ from tidegate.brokers.base import House, Unreachable, report
 from tidegate.brokers.memory.bus import MemoryHouse
 from tidegate.brokers.process.lifecycle import BadStage, ready_file, serve
 from tidegate.brokers.process.telemetry import Telemetry
-from tidegate.brokers.settings import Settings
 from tidegate.brokers.stage import Handler, Retry, Stage
 from tidegate.schemas import Asked, Message, Question, Screened
+from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tidegate.brokers.process.lifecycle import ready_file
-from tidegate.brokers.settings import Settings
+from tidegate.services.settings import Settings
 
 HERE = Path(__file__).parent
 SERVED = """
@@ -23,7 +23,7 @@ import asyncio, sys
 from contextlib import asynccontextmanager
 from tidegate.brokers.process.lifecycle import serve, start
 from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.brokers.settings import Settings
+from tidegate.services.settings import Settings
 
 @asynccontextmanager
 async def house(settings):

@@ -19,9 +19,9 @@ from prometheus_client import REGISTRY, Counter
 
 from tidegate.brokers.process import trace
 from tidegate.brokers.process.telemetry import Telemetry, opened
-from tidegate.brokers.settings import Settings
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Asked, RejectError, RetryLaterError, Screened
+from tidegate.services.settings import Settings
 
 STAGE = Stage("prefilter", (Asked,), (Screened,), "tidegate.services.stages.prefilter:open")
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -23,6 +23,7 @@ from tidegate.brokers.process.telemetry import Telemetry
 from tidegate.brokers.worker import Verdict
 from tidegate.services.cli import COMMANDS, cli
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
+from tidegate.services.settings import Settings
 
 INFRA = ROOT / "infra"
 FOREIGN_METRICS = {"up", "gnatsd_varz_leafnodes"}
@@ -117,7 +118,7 @@ def settings_of_files() -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("environment", settings_of_compose() + settings_of_files(), ids=",".join)
 def test_every_setting_that_is_deployed_exists(environment: dict[str, str]) -> None:
-    load(None, environment)
+    load(Settings, None, environment)
 
 
 @pytest.mark.parametrize("name", ["tidegate-site.service", "tidegate-nats.service"])

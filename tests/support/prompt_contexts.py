@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.escalation_site import prepared, question
-from tidegate.brokers.settings import Settings
 from tidegate.schemas import Question
 from tidegate.services.answering import Brief, brief_of
 from tidegate.services.fleet.paths import Places
@@ -15,6 +14,7 @@ from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.read import survey_by
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.settings import Settings
 
 TOKENS = TokenText.load(Path(".models/lm/target/tokenizer.json"))
 ASKED = "What do I need to bring to open an account?"

@@ -18,13 +18,13 @@ from tests.system.conftest import settings_for
 from tidegate.brokers.dead_letters import letters
 from tidegate.brokers.jetstream.bus import JetStreamHouse
 from tidegate.brokers.jetstream.history import messages
-from tidegate.brokers.settings import Settings
 from tidegate.schemas import Published, Refused, Screened, decode
 from tidegate.schemas.refusals import REFUSALS
 from tidegate.schemas.subjects import ASK
 from tidegate.services.evaluation.client import find_personal_values, parse_gateway_reply
 from tidegate.services.fleet.deployment import deploy
 from tidegate.services.privacy.vault import TOKEN
+from tidegate.services.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 

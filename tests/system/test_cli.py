@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tidegate.brokers.settings import Settings
 from tidegate.services.cli import COMMANDS
 from tidegate.services.cli.options import default_pack
+from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.system
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tidegate.brokers.settings import Settings
+from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.system
 

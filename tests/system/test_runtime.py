@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tidegate.brokers.settings import Settings
 from tidegate.schemas import Asked
 from tidegate.services.runtime import EdgeRuntime
+from tidegate.services.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 

@@ -9,10 +9,10 @@ from typing import Annotated
 import httpx
 import msgspec
 
-from tidegate.brokers.settings import CloudVerifier
 from tidegate.schemas import Answer, Artefact, Escalated, Passage, RetryLaterError
 from tidegate.services.answering.citations import answered, prompt
 from tidegate.services.llm.targets.openai_compatible.circuit_breaker import Breaker
+from tidegate.services.stages.settings import CloudVerifierSettings
 
 Find = Callable[[Escalated, int], Awaitable[tuple[tuple[Passage, ...], tuple[Artefact, ...]]]]
 """From a question and k to the hub's passages and the index that they come from."""
@@ -46,7 +46,7 @@ class _Unavailable(ConnectionError):
 class Chat:
     """Answers from passages by a chat completion at temperature 0. One client, one breaker for all requests."""
 
-    def __init__(self, settings: CloudVerifier, find: Find, breaker: Breaker | None = None) -> None:
+    def __init__(self, settings: CloudVerifierSettings, find: Find, breaker: Breaker | None = None) -> None:
         """Raises `ValueError` without a base URL or a model."""
         if not settings.base_url or not settings.model:
             raise ValueError("cloud_verifier.backend is openai: set cloud_verifier.base_url and cloud_verifier.model")

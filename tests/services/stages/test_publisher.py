@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.paths import KIOSK
 from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.brokers.settings import Settings
 from tidegate.schemas import (
     Answer,
     Approved,
@@ -27,6 +26,7 @@ from tidegate.schemas import (
     encode,
 )
 from tidegate.schemas.refusal_texts import LANGUAGES, SENTENCES, sentence
+from tidegate.services.settings import Settings
 from tidegate.services.stages.publisher import open as open_publisher
 from tidegate.services.stages.publisher.handler import publish
 

@@ -6,10 +6,10 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from tidegate.brokers.settings import CloudVerifier
 from tidegate.schemas import Artefact, RetryLaterError, Speculation
 from tidegate.services.llm.targets.base import ContextOverflow, Generated, TargetClosed, TargetState
 from tidegate.services.llm.targets.openai_compatible.client import Prompt, Tokens, Unable, Wire
+from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
 from tidegate.services.llm.targets.openai_compatible.tiers import FanOut, Run, Scoring, Streamed, Text, Tier
 from tidegate.services.llm.targets.vllm.drafts import salt_of, weight_of
 from tidegate.services.llm.text.prompts import answer_prompt
@@ -193,7 +193,7 @@ def _salted(rid: str) -> dict[str, str]:
     return {"cache_salt": salt} if salt else {}
 
 
-async def climb(settings: CloudVerifier, tokens: TokenText) -> Ladder:
+async def climb(settings: OpenAICompatibleSettings, tokens: TokenText) -> Ladder:
     """The server that the settings name, on the best tier that it is found to speak. Raises `RetryLaterError`,
     `Unable`.
     """

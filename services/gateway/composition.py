@@ -1,0 +1,38 @@
+"""The ways into a site: HTTP as OpenAI's clients speak it, and NATS. Not a stage; it runs beside them, or alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+
+from tidegate.brokers.base import House
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.nats import serve_nats
+from tidegate.services.privacy.vault import Vault, site_key
+from tidegate.services.settings import Settings
+
+
+@asynccontextmanager
+async def open(  # noqa: A001 a composition root is called `open` here
+    settings: Settings, bus: House, metrics: Metrics = all_metrics
+) -> AsyncIterator[Ingress]:
+    """Serve HTTP and NATS; both take requests when this yields, and `StatePaths.gateway` holds the HTTP address.
+
+    On leaving, nothing more is accepted, and those who wait get their answers for `settings.grace_s` seconds: leave
+    before the stages and the bus do. `metrics` gives what GET /metrics answers, and is called in a thread.
+
+    Raises `OSError` when the HTTP address cannot be had, `ValueError` when the site's key is not one.
+    """
+    paths = StatePaths(settings)
+    key = site_key(paths.key)
+    with closing(Vault.open(paths.vault, key)) as vault:
+        ingress = Ingress(settings, bus, vault, key)
+        await ingress.open()
+        async with serve_http(ingress, metrics):
+            await serve_nats(ingress)
+            try:
+                yield ingress
+            finally:
+                await ingress.close()

@@ -1,0 +1,32 @@
+"""Everything that can be configured, composed of what each room can be configured to do; read from one TOML file plus
+the environment by brokers/process/config.py. `tidegate config reference` prints it."""
+
+from __future__ import annotations
+
+from tidegate.brokers.settings import ProcessSettings
+from tidegate.schemas.message import Name
+from tidegate.services.gateway.settings import GatewaySettings
+from tidegate.services.stages.settings import (
+    CloudVerifierSettings,
+    DrafterSettings,
+    PrefilterSettings,
+    RetrieverSettings,
+    RouterSettings,
+)
+
+
+class Settings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of every process of a site or of the hub. Paths are relative to the working directory."""
+
+    tenants: tuple[Name, ...] = ("kiosk",)
+    """The tenants that the site serves; each has an index, a vault and an answer cache of its own."""
+    models_dir: str = ".models"
+    """Where the models lie that `tidegate` ships or makes."""
+    pack_dir: str = "infra/packs/kiosk"
+    """The pack: documents, intents, questions and policies of the site."""
+    gateway: GatewaySettings = GatewaySettings()
+    prefilter: PrefilterSettings = PrefilterSettings()
+    router: RouterSettings = RouterSettings()
+    retriever: RetrieverSettings = RetrieverSettings()
+    drafter: DrafterSettings = DrafterSettings()
+    cloud_verifier: CloudVerifierSettings = CloudVerifierSettings()

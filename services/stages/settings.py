@@ -1,0 +1,90 @@
+"""What each stage can be configured to do. They stand together, and import no stage: a stage's package loads engines,
+and some keys count for several stages (`phone_regions`, `exact_below`). Next: services/settings.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from tidegate.brokers.settings import Positive, Seconds
+from tidegate.schemas.message import Share
+from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
+from tidegate.services.planning.config import PlannerConfig
+
+PLANNER = PlannerConfig()
+"""The planner's own defaults, which the router's keys repeat by reference."""
+
+
+class PrefilterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Screening: languages, personal data, safety."""
+
+    languages: tuple[str, ...] = ("en", "de", "fr", "es")
+    """ISO 639-1; a question in another language is withheld."""
+    phone_regions: tuple[str, ...] = ("GB", "DE", "FR", "ES", "US")
+    """ISO 3166-1 regions in which a number without a country code is a telephone number."""
+    unsafe_threshold: Share = 0.5
+    """Probability of an unsafe intent from which a question is withheld."""
+    max_chars: Positive = 8000
+    """The longest question, in characters; a longer one is refused."""
+
+
+class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Planning: how much is searched, and what is asked of the cloud."""
+
+    k: Positive = PLANNER.k
+    """How many passages are retrieved for a question."""
+    k_under_load: Positive = PLANNER.k_under_load
+    """How many passages are retrieved while the site is under load."""
+    queue_depth_high: Positive = PLANNER.queue_depth_high
+    """How many messages must wait for the retriever and the drafter for the site to be under load."""
+    ping_every_s: Seconds = 2.0
+    """How often the link to the hub is measured."""
+    mode: Literal["", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"] = ""
+    """What the planner must choose where the cloud may be asked; empty: what it finds best."""
+    economy: Annotated[float, msgspec.Meta(ge=0.0)] = PLANNER.economy
+    """What a millisecond of the cloud's computing is worth in milliseconds of waiting; 0: time alone counts.
+    Above it a question may be answered in a loop over the link, which spares the cloud steps and takes longer."""
+    answer_tokens: Annotated[int, msgspec.Meta(ge=1, le=512)] = PLANNER.answer_tokens
+    """How long an answer is expected to be, in tokens."""
+    draft_token_ms: Annotated[float, msgspec.Meta(ge=0.0)] = PLANNER.drafters["lm"]
+    """What the edge's language model takes for a token."""
+    knee_positions: Positive = PLANNER.knee_positions
+    """Positions per forward pass of the cloud up to which drafted tokens are almost free; 1: they never are."""
+    uplink_kbps: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    """What the link carries upwards; 0: so much that a draft's bytes cost nothing."""
+
+
+class RetrieverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Search in the tenants' indices."""
+
+    exact_below: Positive = 15_000
+    """Vectors per tenant up to which the scan is exact; hnswlib above."""
+
+
+class DrafterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The edge's own answers."""
+
+    escalate_below: Share = 0.6
+    """Calibrated confidence under which the edge does not vouch for its answer."""
+    past_answers: Annotated[int, msgspec.Meta(ge=0)] = 512
+    """How many answers of the cloud each tenant's cache holds, for when the same question comes again; 0: none."""
+    past_answers_s: Seconds = 86_400.0
+    """How long an answer is kept after the cloud has last given it."""
+    adapters: dict[str, str] = {}
+    """For each tenant that has one, the adapter of the site's language model, by its name in `infra/models/weights`."""
+
+
+class CloudVerifierSettings(OpenAICompatibleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hub's answers. `timeout_s` is also how long a site waits for one."""
+
+    backend: Literal["embedded", "vllm", "completions", "openai", "extractive"] = "embedded"
+    """All read the hub's own larger corpus. `embedded`: with the shipped target model, in this process. `vllm`: with
+    any Llama or Qwen directory (`model`) in vLLM's engine. `completions`: with a server's completions API, verified on
+    the best tier that it is found to support. `openai`: by any chat completions API, in its own words. `extractive`:
+    with no model.
+    """
+    quotes: bool | None = None
+    """For `embedded` and `vllm`: whether a question about passages is answered by quoting them to the letter, and in no
+    other way. Unset: by the shipped model yes, by another one (`model`) no.
+    """
