@@ -30,18 +30,18 @@ from ruamel.yaml.tokens import (
 
 from tidegate.services.policies.financial_promises import speculative_financial_promises
 from tidegate.services.policies.grounding import confidence, entailment, grounded_claims
+from tidegate.services.policies.policy import AllowRule, BlockRule, Policy, ScoreRule, TransformRule
 from tidegate.services.policies.redaction import redact_pii
 from tidegate.services.policies.regulated_advice import legal_advice, medical_advice
-from tidegate.services.stages.policy.handler import Allow, Block, Policy, Threshold, Transform
 
-ALLOW: Mapping[str, Allow] = {"grounded_claims": grounded_claims}
-TRANSFORM: Mapping[str, Transform] = {"redact_pii": redact_pii}
-BLOCK: Mapping[str, Block] = {
+ALLOW: Mapping[str, AllowRule] = {"grounded_claims": grounded_claims}
+TRANSFORM: Mapping[str, TransformRule] = {"redact_pii": redact_pii}
+BLOCK: Mapping[str, BlockRule] = {
     "speculative_financial_promises": speculative_financial_promises,
     "legal_advice": legal_advice,
     "medical_advice": medical_advice,
 }
-THRESHOLDS: Mapping[str, Threshold] = {"entailment": entailment, "confidence": confidence}
+THRESHOLDS: Mapping[str, ScoreRule] = {"entailment": entailment, "confidence": confidence}
 KEYS = ("policy_id", "allow", "transform", "block", "abstain_thresholds")
 
 MAX_BYTES = 65_536

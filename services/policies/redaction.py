@@ -10,7 +10,8 @@ import msgspec
 
 from tidegate.schemas import Answer
 from tidegate.services.policies.grounding import VAULT_TOKEN
-from tidegate.services.stages.policy.handler import Finding, FindPersonal
+from tidegate.services.policies.policy import FindPersonal
+from tidegate.services.privacy.dlp.finding import Finding
 
 REDACTED = "[redacted]"
 

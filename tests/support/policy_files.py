@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tidegate.services.policies.language import load_policy
-from tidegate.services.stages.policy.handler import Policy
+from tidegate.services.policies.policy import Policy
 
 WHITE_PAPER = """\
 policy_id: safe-answers-v3

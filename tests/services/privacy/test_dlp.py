@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.services.privacy.dlp import KINDS, Detector
+from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.privacy.dlp.finding import KINDS
 from tidegate.services.privacy.dlp.finding import Span, merged
 
 DETECTOR = Detector(("GB", "DE", "FR", "ES", "US"))
