@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from tidegate.schemas.pack import Document
 from tidegate.schemas.answer import Passage
+from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Unit
 from tidegate.services.knowledge.index.fusion import fused
 from tidegate.services.knowledge.index.index_writer import Embeds, Writer
@@ -63,7 +64,8 @@ class HybridIndex:
     def __init__(self, storage: Storage, embedder: Embeds, exact_below: int) -> None:
         self._storage = storage
         self._embedder = embedder
-        self._keyword = KeywordLeg(storage.keyword(ANALYZERS))
+        self._keyword = _open_keyword_leg(storage)
+        self._exact_below = exact_below
         self._vectors = VectorLeg(exact_below=exact_below)
         self._refreshing = threading.Lock()
         self._units: dict[tuple[str, str], Units] = {}
@@ -75,7 +77,8 @@ class HybridIndex:
     def open(cls, path: Path, embedder: Embeds, *, exact_below: int = 15_000) -> HybridIndex:
         """Open the index in `path`, an empty one where there is none.
 
-        An index made by another embedding model or other analyzers is built again from the documents it holds.
+        An index made by another embedding model or other analyzers is built again from the documents it holds, and a
+        keyword leg that holds anything but what the manifest says is written anew.
         Raises `IndexDamaged`, and `IndexLocked` when it must be built again but another process writes.
         """
         index = cls(Storage(path), embedder, exact_below)
@@ -222,6 +225,8 @@ class HybridIndex:
                 manifest = self._storage.manifest()
                 if manifest.documents and manifest.making != self._writer.making:
                     raise IndexDamaged(self._storage.path, "was built again by another embedding model meanwhile")
+                if not manifest.continues(self._view.manifest):
+                    self._vectors = VectorLeg(exact_below=self._exact_below)
                 view = view_of(self._storage, manifest, stamp, self._view)
             except IndexDamaged:
                 if self._storage.stamp() == stamp:
@@ -238,3 +243,15 @@ class HybridIndex:
         rows = len(self._view.numbers)
         if self._vectors.mode == "graph" and abs(rows - self._view.manifest.graph_rows) * 20 > rows:
             self._writer.keep_graph(self._vectors.save_graph(self._storage.graph), rows)
+
+
+def _open_keyword_leg(storage: Storage) -> KeywordLeg:
+    """The keyword leg; an empty one, which `open` fills, where its files cannot be read."""
+    path = storage.keyword(ANALYZERS)
+    try:
+        return KeywordLeg(path)
+    except ValueError as error:
+        with storage.locked():
+            _log.warning("index.keyword_leg_unreadable", path=str(path), reason=str(error))
+            shutil.rmtree(path)
+            return KeywordLeg(path)

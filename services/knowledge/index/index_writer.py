@@ -13,11 +13,18 @@ from numpy.typing import NDArray
 
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import chunks, spoken
-from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
-from tidegate.services.knowledge.index.storage import Entry, Manifest, Origin, Storage, Stored, Tombstone
+from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg, KeywordRow
+from tidegate.services.knowledge.index.storage import (
+    Entry,
+    Manifest,
+    Origin,
+    Storage,
+    Stored,
+    Tombstone,
+    mark_of,
+)
 from tidegate.services.knowledge.index.vectors import Matrix
 
-Row = tuple[int, str, str, str]
 Vector = NDArray[np.float32]
 
 
@@ -51,7 +58,7 @@ class Writer:
             self._reconcile(manifest)
             latest = {document.id: document for document in documents}
             known = manifest.documents
-            changed = [d for d in latest.values() if d.id not in known or known[d.id].version != d.version]
+            changed = [document for document in latest.values() if not _is_held(document, known.get(document.id))]
             if changed:
                 self._add(manifest, changed, {document.id: origin for document in changed})
             return len(changed)
@@ -72,12 +79,16 @@ class Writer:
         with self._storage.locked():
             self._reconcile(self._storage.manifest())
 
+    def is_reconciled(self, manifest: Manifest) -> bool:
+        """Whether the keyword leg holds each passage that the manifest names once, and nothing else."""
+        return self._keyword.entries() == manifest.rows()
+
     def rebuild(self) -> None:
         """Make every document's pieces and vectors again, from the text that the index holds."""
         with self._storage.locked():
             manifest = self._storage.manifest()
             held = [
-                self._storage.get(name, entry.version, manifest.making).document
+                self._storage.document(name, entry.version, manifest.making)
                 for name, entry in manifest.documents.items()
             ]
             self._add(manifest, held, {name: entry.origin for name, entry in manifest.documents.items()})
@@ -91,7 +102,7 @@ class Writer:
     def _add(self, manifest: Manifest, documents: Sequence[Document], origins: dict[str, Origin]) -> None:
         entries = dict(manifest.documents)
         number = manifest.next_number
-        added: list[Row] = []
+        added: list[KeywordRow] = []
         with ThreadPoolExecutor(min(4, cpu_count() or 1)) as pool:
             for document, (stored, vectors) in zip(documents, pool.map(self._made, documents), strict=True):
                 self._storage.put(stored, vectors, self.making)
@@ -105,7 +116,7 @@ class Writer:
                 )
                 added.extend(_rows(stored, number))
                 number += len(stored.chunks)
-        self._keyword.write(added, ())
+        self._keyword.append(added)
         tombstones = {name: laid for name, laid in manifest.tombstones.items() if name not in origins}
         self._commit(manifest, entries, tombstones, number)
 
@@ -140,16 +151,12 @@ class Writer:
 
     def _reconcile(self, manifest: Manifest) -> None:
         """A crash may have left the keyword leg more than the manifest names or, on a bad disk, less."""
-        live = manifest.numbers()
-        held = self._keyword.numbers()
-        if live == held:
+        if self.is_reconciled(manifest):
             return
-        missing: list[Row] = []
-        for name, entry in manifest.documents.items():
-            if not held.issuperset(entry.numbers):
-                stored = self._storage.get(name, entry.version, manifest.making)
-                missing += [row for row in _rows(stored, entry.first) if row[0] not in held]
-        self._keyword.write(missing, sorted(held - live))
+        rows: list[KeywordRow] = []
+        for name, entry in sorted(manifest.documents.items()):
+            rows += _rows(self._storage.get(name, entry.version, manifest.making), entry.first)
+        self._keyword.replace(rows)
 
 
 def unit_vector(embedder: Embeds, title: str, heading: str, words: str, passage: Vector) -> Vector:
@@ -165,9 +172,21 @@ def in_words(title: str, heading: str, text: str) -> str:
     return f"{where}: {text}"
 
 
-def _rows(stored: Stored, first: int) -> list[Row]:
+def _rows(stored: Stored, first: int) -> list[KeywordRow]:
     document = stored.document
+    mark = mark_of(document.id, document.version)
     return [
-        (number, document.language, f"{document.title} {chunk.heading}", document.text[chunk.start : chunk.end])
+        KeywordRow(
+            number=number,
+            mark=mark,
+            language=document.language,
+            head=f"{document.title} {chunk.heading}",
+            body=document.text[chunk.start : chunk.end],
+        )
         for number, chunk in enumerate(stored.chunks, start=first)
     ]
+
+
+def _is_held(document: Document, entry: Entry | None) -> bool:
+    held = entry and (entry.version, entry.title, entry.language)
+    return held == (document.version, document.title, document.language)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import log
 from pathlib import Path
 
+import msgspec
 import tantivy
 
-ANALYZERS = "3"
+ANALYZERS = "4"
 """Version of all that turns text into pieces, terms and vectors, but for the model; a change rebuilds indices."""
 
 STEMMED = {"en": "english", "de": "german", "fr": "french", "es": "spanish"}
@@ -45,6 +46,16 @@ def terms(text: str, language: str) -> tuple[str, ...]:
     return tuple(_analyzer(field_language(language)).analyze(text))
 
 
+class KeywordRow(msgspec.Struct, frozen=True, gc=False):
+    """A passage as the keyword leg gets it. `mark` tells which version of which document it belongs to."""
+
+    number: int
+    mark: int
+    language: str
+    head: str
+    body: str
+
+
 class KeywordLeg:
     """A tantivy index of passages known by number. One process writes at a time; readers see the last commit.
 
@@ -54,43 +65,46 @@ class KeywordLeg:
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._schema = _schema()
-        self._index = tantivy.Index(self._schema, path=str(path))
+        self._index = _open_index(self._schema, path)
         for language in _LANGUAGES:
             self._index.register_tokenizer(f"tidegate_{language}", _analyzer(language))
         self._index.config_reader("manual")
-        self.reload()
+        self._meta = path / "meta.json"
+        self._reload()
 
-    def reload(self) -> None:
-        """See what was committed since."""
-        self._index.reload()
-        self._searcher = self._index.searcher()
+    def refresh(self) -> None:
+        """See what any process committed since. Costs one `stat` when there is nothing."""
+        if self._stamp() != self._seen:
+            self._reload()
 
-    def write(self, add: Iterable[tuple[int, str, str, str]], remove: Sequence[int]) -> None:
-        """Remove numbers, add (number, language, head, body), in one commit; back when merges have ended."""
-        writer = self._index.writer(_WRITER_BYTES, 1)
-        for number in remove:
-            writer.delete_documents_by_term("number", number)
-        for number, language, head, body in add:
-            kind = field_language(language)
-            document = tantivy.Document()
-            document.add_unsigned("number", number)
-            document.add_text(f"head_{kind}", head)
-            document.add_text(f"body_{kind}", body)
-            writer.add_document(document)
-        writer.commit()
-        writer.wait_merging_threads()
-        self.reload()
+    def append(self, rows: Iterable[KeywordRow]) -> None:
+        """Add rows in one commit."""
+        self._write(rows, emptied=False)
 
-    def numbers(self) -> set[int]:
-        """Every number that the last commit holds."""
+    def replace(self, rows: Iterable[KeywordRow]) -> None:
+        """Hold exactly these rows, in one commit.
+
+        All is written anew, because BM25 counts deleted rows for as long as their segment lives: after this, scores are
+        those of a fresh index. Takes about 0.1 s for 1 000 rows.
+        """
+        self._write(rows, emptied=True)
+
+    def entries(self) -> list[tuple[int, int]]:
+        """The number and the mark of every row that the last commit holds, sorted; a row that is held twice is listed
+        twice."""
         searcher = self._searcher
         if not searcher.num_docs:
-            return set()
+            return []
         hits = searcher.search(tantivy.Query.all_query(), searcher.num_docs, count=False).hits
-        return set(self._numbers([address for _, address in hits]))
+        addresses = [address for _, address in hits]
+        return sorted(zip(_values(searcher, "number", addresses), _values(searcher, "mark", addresses), strict=True))
 
-    def search(self, text: str, language: str, limit: int) -> list[tuple[int, float]]:
-        """Numbers with their BM25 score, best first, among passages of the language's field."""
+    def search(self, text: str, language: str, limit: int, rank: Mapping[int, int]) -> list[tuple[int, float]]:
+        """The `limit` best numbers with their BM25 score, best first, among those in `rank`.
+
+        Rows of equal score come in the order of `rank`, so that the history of the index does not show. A row that is
+        not in `rank` takes nobody's turn.
+        """
         searcher, kind = self._searcher, field_language(language)
         wanted = dict.fromkeys(terms(text, language))
         if not wanted or not searcher.num_docs:
@@ -101,9 +115,14 @@ class KeywordLeg:
             head = tantivy.Query.term_query(self._schema, f"head_{kind}", term, "freq")
             legs.append((tantivy.Occur.Should, body))
             legs.append((tantivy.Occur.Should, tantivy.Query.boost_query(head, HEAD_BOOST)))
-        hits = searcher.search(tantivy.Query.boolean_query(legs), limit, count=False).hits
-        numbers = self._numbers([address for _, address in hits])
-        return [(number, float(score)) for number, (score, _) in zip(numbers, hits, strict=True)]
+        query, reach = tantivy.Query.boolean_query(legs), 2 * limit
+        while True:
+            hits = searcher.search(query, reach, count=False).hits
+            numbers = _values(searcher, "number", [address for _, address in hits])
+            found = [(n, float(score)) for n, (score, _) in zip(numbers, hits, strict=True) if n in rank]
+            if len(hits) < reach or (len(found) > limit and found[-1][1] < found[limit - 1][1]):
+                return sorted(found, key=lambda pair: (-pair[1], rank[pair[0]]))[:limit]
+            reach *= 4
 
     def holds(self, term: str, language: str) -> bool:
         """Whether any passage in `language` states the term."""
@@ -116,12 +135,50 @@ class KeywordLeg:
         count = self._searcher.doc_freq(f"body_{field_language(language)}", term)
         return log(1.0 + (total - count + 0.5) / (count + 0.5)) if total else 0.0
 
-    def _numbers(self, addresses: list[tantivy.DocAddress]) -> list[int]:
-        return [int(number or 0) for number in self._searcher.fast_field_values("number", addresses)]
+    def _write(self, rows: Iterable[KeywordRow], *, emptied: bool) -> None:
+        writer = self._index.writer(_WRITER_BYTES, 1)
+        if emptied:
+            writer.delete_all_documents()
+        for row in rows:
+            kind = field_language(row.language)
+            document = tantivy.Document()
+            document.add_unsigned("number", row.number)
+            document.add_unsigned("mark", row.mark)
+            document.add_text(f"head_{kind}", row.head)
+            document.add_text(f"body_{kind}", row.body)
+            writer.add_document(document)
+        writer.commit()
+        writer.wait_merging_threads()
+        self._reload()
+
+    def _reload(self) -> None:
+        self._seen = self._stamp()  # before the reading, so that what is committed meanwhile is seen next time
+        self._index.reload()
+        self._searcher = self._index.searcher()
+
+    def _stamp(self) -> tuple[int, int]:
+        found = self._meta.stat()
+        return found.st_mtime_ns, found.st_ino
+
+
+def _open_index(schema: tantivy.Schema, path: Path) -> tantivy.Index:
+    try:
+        index = tantivy.Index(schema, path=str(path))
+    except BaseException as error:  # of a torn file it is a Rust panic, which is no `Exception`
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(str(error)) from error
+    return index
+
+
+def _values(searcher: tantivy.Searcher, field: str, addresses: list[tantivy.DocAddress]) -> list[int]:
+    return [int(value or 0) for value in searcher.fast_field_values(field, addresses)]
 
 
 def _schema() -> tantivy.Schema:
-    builder = tantivy.SchemaBuilder().add_unsigned_field("number", stored=False, indexed=True, fast=True)
+    builder = tantivy.SchemaBuilder()
+    for name in ("number", "mark"):
+        builder = builder.add_unsigned_field(name, stored=False, indexed=False, fast=True)
     for language in _LANGUAGES:
         for part in ("head", "body"):
             builder.add_text_field(f"{part}_{language}", tokenizer_name=f"tidegate_{language}", index_option="freq")

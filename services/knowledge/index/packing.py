@@ -12,6 +12,7 @@ from tidegate.services.knowledge.index.index_writer import Embeds
 from tidegate.services.knowledge.index.storage import Tombstone
 
 BATCH = 16
+"""Documents in a write, at least; replacing any costs a writing of the whole keyword leg, so there are few writes."""
 
 
 def prepare(
@@ -34,9 +35,10 @@ def prepare(
     names = {document.id for document in wanted}
     stale = [name for name, entry in manifest.documents.items() if entry.origin == "pack" and name not in names]
     index.delete(stale, origin="pack")
-    for start in range(0, len(wanted), BATCH):
-        index.upsert(wanted[start : start + BATCH], origin="pack")
-        for done in range(start, min(start + BATCH, len(wanted))):
+    size = max(BATCH, len(wanted) // 8)
+    for start in range(0, len(wanted), size):
+        index.upsert(wanted[start : start + size], origin="pack")
+        for done in range(start, min(start + size, len(wanted))):
             if progress is not None:
                 progress(done + 1, len(wanted))
     return index

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.knowledge.index.markdown import sentences
 
-_TOKEN = re.compile(r"<[A-Z][A-Z_]*_[0-9a-f]{6,}>")
 _MOST_WORDS = 60
 
 
@@ -15,7 +13,7 @@ def sought(text: str) -> str:
 
     What stands beside a question often names what it is about, and sixty words are about what an embedding can hold.
     """
-    bare = " ".join(_TOKEN.sub(" ", text).split())
+    bare = " ".join(VAULT_TOKEN.sub(" ", text).split())
     if len(bare.split()) <= _MOST_WORDS:
         return bare
     asked = [bare[start:end] for start, end in sentences(bare, 0, len(bare)) if "?" in bare[start:end]]

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -78,15 +78,27 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """What made the pieces and the vectors; files of two makings lie beside each other until one is forgotten."""
         return f"{self.analyzers}-{self.embedder}"
 
-    def numbers(self) -> set[int]:
-        """The numbers of all live passages."""
-        return {number for entry in self.documents.values() for number in entry.numbers}
+    def rows(self) -> list[tuple[int, int]]:
+        """What the keyword leg must hold: the number and the mark of every live passage, sorted."""
+        held = ((entry, mark_of(name, entry.version)) for name, entry in self.documents.items())
+        return sorted((number, mark) for entry, mark in held for number in entry.numbers)
+
+    def continues(self, before: Manifest) -> bool:
+        """Whether no number means another passage than in `before`; one that was restored from a copy may differ."""
+        known = dict(before.rows())
+        return self.generation >= before.generation and all(known.get(n, mark) == mark for n, mark in self.rows())
 
     def digest(self) -> str:
         """12 hex digits that are equal where the same documents were indexed by the same models."""
         held = sorted(self.documents.items())
-        lines = [self.embedder, self.analyzers, *(f"{name} {entry.version}" for name, entry in held)]
+        about = (f"{name} {entry.version} {entry.language} {entry.title}" for name, entry in held)
+        lines = [self.embedder, self.analyzers, *about]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def mark_of(name: str, version: str) -> int:
+    """A number of 48 bits that tells one version of one document from all others."""
+    return int.from_bytes(hashlib.sha256(f"{name}@{version}".encode()).digest()[:6], "big")
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +106,13 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     document: Document
     chunks: tuple[Chunk, ...]
+
+
+class _StoredText(msgspec.Struct, frozen=True):
+    document: Document
+
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class Storage:
@@ -140,11 +159,11 @@ class Storage:
 
     def get(self, name: str, version: str, making: str) -> Stored:
         """A document as it was kept. Raises `IndexDamaged`."""
-        path = self._file(name, version, making, "msgpack")
-        try:
-            return msgspec.msgpack.decode(path.read_bytes(), type=Stored)
-        except (OSError, msgspec.DecodeError) as error:
-            raise IndexDamaged(path, f"cannot be read ({error})") from error
+        return self._decode(self._file(name, version, making, "msgpack"), Stored)
+
+    def document(self, name: str, version: str, making: str) -> Document:
+        """A document without its pieces, which another version of this program may have cut. Raises `IndexDamaged`."""
+        return self._decode(self._file(name, version, making, "msgpack"), _StoredText).document
 
     def vectors(self, name: str, version: str, making: str) -> Matrix:
         """The document's vectors, passages first, as float32. Raises `IndexDamaged`."""
@@ -194,6 +213,12 @@ class Storage:
             except BlockingIOError as error:
                 raise IndexLocked(f"{self.path}: another process is writing; try again when it has ended") from error
             yield
+
+    def _decode(self, path: Path, kind: type[_Struct]) -> _Struct:
+        try:
+            return msgspec.msgpack.decode(path.read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError) as error:
+            raise IndexDamaged(path, f"cannot be read ({error})") from error
 
     def _file(self, name: str, version: str, making: str, suffix: str) -> Path:
         return self._documents / f"{name}@{version}.{making}.{suffix}"

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 DIMENSIONS = 384
 _LINKS, _EF_BUILD, _EF_SEARCH = 16, 128, 64
@@ -49,23 +48,24 @@ class VectorLeg:
         with self._changing:
             return self._graph.save(path) if self._graph is not None else ""
 
-    def search(self, vector: npt.NDArray[np.float32], k: int, keep: Mask | None = None) -> list[tuple[int, float]]:
-        """The k nearest numbers with their cosine, best first, among the rows that `keep` marks (all when None)."""
+    def search(self, vector: npt.NDArray[np.float32], k: int, keep: Numbers | None = None) -> list[tuple[int, float]]:
+        """The k nearest numbers with their cosine, best first, among those in `keep` (all when None)."""
         numbers, matrix = self._rows
-        k = min(k, len(numbers) if keep is None else int(keep.sum()))
+        kept = None if keep is None else np.isin(numbers, keep)
+        k = min(k, len(numbers) if kept is None else int(kept.sum()))
         if k <= 0:
             return []
         graph = self._graph
         if graph is not None and self._changing.acquire(blocking=False):
             try:
-                found = graph.search(vector, k, numbers if keep is None else numbers[keep])
+                found = graph.search(vector, k, numbers if kept is None else numbers[kept])
             finally:
                 self._changing.release()
             if found is not None:
                 return found
         scores = matrix @ vector
-        if keep is not None:
-            scores = np.where(keep, scores, -2.0)
+        if kept is not None:
+            scores = np.where(kept, scores, -2.0)
         best = np.argpartition(-scores, k - 1)[:k]
         best = best[np.argsort(-scores[best], kind="stable")]
         return [(int(numbers[row]), float(scores[row])) for row in best]
