@@ -14,20 +14,20 @@ import msgspec
 
 from loadtests.load.dropping import Nats, Sse, Transport, Ws
 from tidegate.brokers.jetstream import api as jetstream_api
-from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import Nats as NatsSettings
-from tidegate.brokers.settings import Settings
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.plan import declare_site
 from tidegate.schemas import Asked, Delta, Format, Published, Receipt, decode
 from tidegate.schemas.subjects import ASKS, TOKENS, tokens
-from tidegate.services import gateway
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway import composition as gateway
 from tidegate.services.gateway.http.server import GatewayAddress
-from tidegate.services.gateway.ingress import Door
+from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.vault import Vault, asker_digest, site_key
-from tidegate.services.streaming.log import NO_EVIDENCE, Log, resting
+from tidegate.services.settings import Settings
+from tidegate.services.streaming.log import NO_EVIDENCE, AnswerLog, with_evidence
 
 ASKER, TENANT = "ada", "kiosk"
 EMAIL = 'ada."the first"@example.org'
@@ -76,30 +76,30 @@ class StreamSite:
 
     settings: Settings
     server: Server
-    house: JetStreamHouse
+    bus: JetStreamBus
     vault: Vault
     key: bytes
     transports: list[Transport] = field(default_factory=list)
-    door: Door | None = None
+    ingress: Ingress | None = None
     _doors: AsyncExitStack = field(default_factory=AsyncExitStack)
 
-    async def open_doors(self) -> None:
-        house = await self._doors.enter_async_context(
-            JetStreamHouse.open(NatsSettings(url=self.server.url), self.settings.site)
+    async def open_gateway(self) -> None:
+        bus = await self._doors.enter_async_context(
+            JetStreamBus.open(NatsSettings(url=self.server.url), self.settings.site)
         )
-        self.door = await self._doors.enter_async_context(gateway.opened(self.settings, house, lambda: b""))
-        await house.link.client.flush()
-        address = msgspec.json.decode(Places(self.settings).gateway.read_bytes(), type=GatewayAddress)
+        self.ingress = await self._doors.enter_async_context(gateway.open(self.settings, bus, lambda: b""))
+        await bus.link.client.flush()
+        address = msgspec.json.decode(StatePaths(self.settings).gateway.read_bytes(), type=GatewayAddress)
         url = urlsplit(address.url)
         host, port = url.hostname or "", url.port or 0
-        self.transports = [Sse(host, port), Ws(host, port), Nats(self.house)]
+        self.transports = [Sse(host, port), Ws(host, port), Nats(self.bus)]
 
     @property
     def streams(self) -> int:
         """How many clients are being told."""
-        return 0 if self.door is None else len(self.door.streams)
+        return 0 if self.ingress is None else len(self.ingress.streams)
 
-    async def close_doors(self) -> None:
+    async def close_gateway(self) -> None:
         await self._doors.aclose()
 
     def written(self, play: Play, asked: Asked) -> tuple[str, str]:
@@ -110,13 +110,13 @@ class StreamSite:
 
     async def perform(self, play: Play, asked: Asked, *, pause_s: float = 0.0, until: int | None = None) -> None:
         """Be the publisher: write the log as far as `until` acts, or to its end and with the answer."""
-        await self._write(play, asked, Log(asked.rid, asked.tenant), 0, (play.acts or ())[:until], pause_s)
+        await self._write(play, asked, AnswerLog(asked.rid, asked.tenant), 0, (play.acts or ())[:until], pause_s)
         if until is None:
             await self._end(play, asked)
 
     async def perform_when_asked(self, play: Play, asked: Asked, pause_s: float) -> None:
         """Wait until a door has accepted the request, however long its client takes to say it; then perform."""
-        while await self.house.last(ASKS, f"asks.{asked.tenant}.{asked.rid}") is None:  # noqa: ASYNC110 no event
+        while await self.bus.last(ASKS, f"asks.{asked.tenant}.{asked.rid}") is None:  # noqa: ASYNC110 no event
             await asyncio.sleep(0.001)
         await self.perform(play, asked, pause_s=pause_s)
 
@@ -124,9 +124,9 @@ class StreamSite:
         """The rest of a play after that many acts, as a publisher that finds what is stored, or finds it lost."""
         log, last = await self._stored(asked)
         if log.is_empty:
-            for line in log.begin_again():
-                last = await self.house.append(line, after=last)
-                log = log.after(line)
+            for line in log.restart():
+                last = await self.bus.append(line, after=last)
+                log = log.with_line(line)
         await self._write(play, asked, log, last, (play.acts or ())[acts:], 0.0)
         await self._end(play, asked)
 
@@ -134,33 +134,33 @@ class StreamSite:
         """As `go_on`, as soon as the server that was restarted can be asked."""
         while True:
             try:
-                await self.house.last(ASKS, "asks.none.none")
+                await self.bus.last(ASKS, "asks.none.none")
                 return await self.go_on(play, asked, acts)
             except OSError:
                 await asyncio.sleep(0.02)
 
     async def _write(
-        self, play: Play, asked: Asked, log: Log, last: int, acts: Sequence[tuple[str, int]], pause_s: float
+        self, play: Play, asked: Asked, log: AnswerLog, last: int, acts: Sequence[tuple[str, int]], pause_s: float
     ) -> None:
         answer, draft = self.written(play, asked)
         for act, n in acts:
-            lines = log.provisional(draft[:n]) if act == "shows" else log.commit(answer[:n])
-            for line in resting(lines, NO_EVIDENCE, play.format, is_whole=n >= len(answer)):
-                last = await self.house.append(line, after=last)
-                log = log.after(line)
+            lines = log.show_provisional(draft[:n]) if act == "shows" else log.commit(answer[:n])
+            for line in with_evidence(lines, NO_EVIDENCE, play.format, is_whole=n >= len(answer)):
+                last = await self.bus.append(line, after=last)
+                log = log.with_line(line)
             await asyncio.sleep(pause_s)
 
     async def _end(self, play: Play, asked: Asked) -> None:
         if play.acts is not None:
             log, last = await self._stored(asked)
-            for line in resting(log.close(self.written(play, asked)[0]), NO_EVIDENCE, play.format):
-                last = await self.house.append(line, after=last)
+            for line in with_evidence(log.close(self.written(play, asked)[0]), NO_EVIDENCE, play.format):
+                last = await self.bus.append(line, after=last)
         await self.publish(play, asked)
 
-    async def _stored(self, asked: Asked) -> tuple[Log, int]:
-        stored = await self.house.read(TOKENS, tokens(asked.tenant, asked.rid))
+    async def _stored(self, asked: Asked) -> tuple[AnswerLog, int]:
+        stored = await self.bus.read(TOKENS, tokens(asked.tenant, asked.rid))
         lines = (decode(data, Delta) for _, data in stored)
-        return Log.of(lines, asked.rid, asked.tenant), stored[-1][0] if stored else 0
+        return AnswerLog.from_lines(lines, asked.rid, asked.tenant), stored[-1][0] if stored else 0
 
     async def publish(self, play: Play, asked: Asked) -> None:
         """Store the answer."""
@@ -176,7 +176,7 @@ class StreamSite:
             format=play.format,
             receipt=Receipt(site=self.settings.site, route="edge", plan=None, lineage=(), citations=(), decisions=()),
         )
-        await self.house.publish(published, id=f"{asked.rid}.answer", headers={})
+        await self.bus.publish(published, id=f"{asked.rid}.answer", headers={})
 
     async def lose_tokens(self) -> None:
         """As a restart of the server does."""
@@ -189,15 +189,15 @@ class StreamSite:
 async def stream_site(state: Path) -> AsyncIterator[StreamSite]:
     """A site with its topology and open doors, and nothing else."""
     settings = Settings(state_dir=str(state), tenants=(TENANT,), grace_s=0.2)
-    key = site_key(Places(settings).key)
+    key = site_key(StatePaths(settings).key)
     async with AsyncExitStack() as stack:
-        vault = Vault.open(Places(settings).vault, key)
+        vault = Vault.open(StatePaths(settings).vault, key)
         stack.callback(vault.close)
         server = await stack.enter_async_context(Server(settings.site, state / "nats"))
         async with jetstream_api.connected(NatsSettings(url=server.url), settings.site) as nc:
             await declare_site(nc, settings.site, SITE_WORKERS)
-        house = await stack.enter_async_context(JetStreamHouse.open(NatsSettings(url=server.url), settings.site))
-        site = StreamSite(settings, server, house, vault, key)
-        stack.push_async_callback(site.close_doors)
-        await site.open_doors()
+        bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), settings.site))
+        site = StreamSite(settings, server, bus, vault, key)
+        stack.push_async_callback(site.close_gateway)
+        await site.open_gateway()
         yield site

@@ -1,4 +1,4 @@
-"""What makes a readable request acceptable: rules without I/O, one refusal each."""
+"""What makes a readable request acceptable: rules without I/O, one refusal each; next: ingress.py."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import uuid
 
 import msgspec
 
-from tidegate.brokers.settings import Settings
 from tidegate.schemas import Asked, Refused
-from tidegate.services.gateway.refusals import FAULT_CHARS, refusal
-from tidegate.services.privacy.vault import TOKEN
+from tidegate.schemas.refusals import refusal
+from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.services.gateway.refusals import FAULT_CHARS
+from tidegate.services.settings import Settings
 
 
 def find_fault(asked: Asked, settings: Settings, now_ms: int) -> Refused | None:
@@ -21,7 +22,7 @@ def find_fault(asked: Asked, settings: Settings, now_ms: int) -> Refused | None:
         return refusal("empty_text", asked.rid)
     if len(asked.text) > limit:
         return refusal("text_too_long", asked.rid, chars=len(asked.text), limit=limit)
-    if TOKEN.search(asked.text) or TOKEN.search(asked.schema):
+    if VAULT_TOKEN.search(asked.text) or VAULT_TOKEN.search(asked.schema):
         return refusal("forged_token", asked.rid)
     if asked.deadline_at_ms and asked.deadline_at_ms <= now_ms:
         return refusal("deadline_past", asked.rid)
@@ -38,8 +39,8 @@ def _find_schema_fault(asked: Asked) -> Refused | None:
     return None
 
 
-def admitted(asked: Asked, site: str, now_ms: int) -> Asked:
-    """`asked` with what the door decides: id, site, times. What a client wrote in their place is dropped.
+def admit(asked: Asked, site: str, now_ms: int) -> Asked:
+    """`asked` with what the gateway decides: id, site, times. What a client wrote in their stead is dropped.
 
     The deadline is the sooner of the budget's end and the client's own `deadline_at_ms`.
     """

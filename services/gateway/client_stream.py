@@ -1,4 +1,6 @@
-"""An answer in the making, told to a client from where it is: what is stored first, then what comes, then the end."""
+"""An answer in the making, sent to a client from its cursor on: first what is stored, then what comes, then the end.
+
+A client that goes away and comes back with its cursor gets every character once; next: resume.py."""
 
 from __future__ import annotations
 
@@ -6,106 +8,110 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from tidegate.brokers.base import House
+from tidegate.brokers.base import Bus
 from tidegate.schemas import Cursor, Delta, Published, Refused, decode
+from tidegate.schemas.refusals import REFUSALS, refusal
 from tidegate.schemas.subjects import TOKENS, rid_of, tokens
-from tidegate.services.gateway.refusals import refusal, refusal_from_exception, told
+from tidegate.services.gateway.refusals import log_refusal, refusal_from_exception
+from tidegate.services.gateway.ticket import PendingRequest
 from tidegate.services.streaming import events
-from tidegate.services.streaming.events import Ahead, Alive, Ended, Event, Failed, Step
-from tidegate.services.streaming.log import Broken, Log
+from tidegate.services.streaming.events import CursorAheadError, EndEvent, ErrorEvent, Event, HeartbeatEvent, StreamStep
+from tidegate.services.streaming.log import AnswerLog, CorruptLogError
 from tidegate.services.streaming.pacing import Pacer
 
-if TYPE_CHECKING:
-    from tidegate.services.gateway.ingress import PendingRequest
-
-MAX_STREAMS = 1024
 HEARTBEAT_S = 10.0
 LIVE_TOKENS = "live.tokens.>"
-RESUMABLE = frozenset({"closing", "late", "unavailable", "busy", "internal"})
 Transport = Literal["http", "ws", "nats"]
-Key = tuple[str, str]
 
 
-def failed_event(refused: Refused, at: Cursor | str = "") -> Failed:
-    """The event that ends a stream, or that is all of it, in the words of the refusal."""
-    is_resumable = refused.code in RESUMABLE
-    return Failed(str(at), refused.code, refused.reason, refused.hint, refused.rid, is_resumable)
+def failed_event(refused: Refused, at: Cursor | str = "") -> ErrorEvent:
+    """The event that ends a stream, or is all of it, in the words of the refusal."""
+    return ErrorEvent(
+        str(at), refused.code, refused.reason, refused.hint, refused.rid, REFUSALS[refused.code].is_resumable
+    )
 
 
 class ClientStreams:
-    """What the doors share: the one ear for what is shown, and a bound on how many clients are told."""
+    """What all transports share: one subscription to what is shown, and a bound on how many clients follow it."""
 
-    def __init__(self, house: House, max_streams: int = MAX_STREAMS) -> None:
-        self._house = house
+    def __init__(self, bus: Bus, max_streams: int) -> None:
+        self._bus = bus
         self._max_streams = max_streams
-        self._bells: dict[Key, set[asyncio.Event]] = {}
+        self._wakeups: dict[tuple[str, str], set[asyncio.Event]] = {}
         self._open: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
     @property
-    def full(self) -> bool:
-        """Whether a client that is told now would be one too many."""
+    def is_full(self) -> bool:
+        """Whether one more client would be one too many."""
         return len(self._open) >= self._max_streams
 
     async def open(self) -> None:
-        """Start to hear that there is something new; what it is is read from the stream, in order and once."""
-        await self._house.listen(LIVE_TOKENS, self._hear)
+        """Subscribe to news; what is new is read from the stream, in order and once."""
+        await self._bus.listen(LIVE_TOKENS, self._on_tokens)
 
     async def follow(
-        self, pending: PendingRequest, at: Cursor, *, can_retract: bool, via: Transport, heartbeat_s: float = HEARTBEAT_S
+        self,
+        pending: PendingRequest,
+        at: Cursor,
+        *,
+        can_retract: bool,
+        transport: Transport,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> AsyncGenerator[Event, None]:
-        """Everything that a client at `at` has still to be told, ended by `Ended` or `Failed`; never raises.
+        """Every event that a client at `at` has still to get, ended by `EndEvent` or `ErrorEvent`; never raises.
 
-        `Alive` after every `heartbeat_s` seconds without anything new. Who stops in the middle costs nothing further.
+        `HeartbeatEvent` after every `heartbeat_s` seconds without anything new. Who stops in the middle costs nothing
+        further.
         """
-        bell, key = asyncio.Event(), (pending.asked.tenant, pending.rid)
-        self._bells.setdefault(key, set()).add(bell)
+        wakeup, key = asyncio.Event(), (pending.asked.tenant, pending.rid)
+        self._wakeups.setdefault(key, set()).add(wakeup)
         over = asyncio.get_running_loop().create_future()
         self._open.add(over)
-        telling = ClientStream(self._house, pending, at, can_retract=can_retract)
-        telling.reply.add_done_callback(lambda _: bell.set())
+        stream = _ClientStream(self._bus, pending, at, can_retract=can_retract)
+        stream.reply.add_done_callback(lambda _: wakeup.set())
         try:
-            async for event in telling.events(bell, heartbeat_s):
+            async for event in stream.events(wakeup, heartbeat_s):
                 yield event
-        except Ahead as error:
-            yield failed_event(told(refusal("bad_cursor", pending.rid, fault=error), via), at)
+        except CursorAheadError as error:
+            yield failed_event(log_refusal(refusal("bad_cursor", pending.rid, fault=error), transport), at)
         except Exception as error:  # noqa: BLE001 what went wrong ends the stream as an event
-            yield failed_event(refusal_from_exception(error, via, pending.rid), telling.at)
+            yield failed_event(refusal_from_exception(error, transport, pending.rid), stream.at)
         else:
-            if telling.refused is not None:
-                yield failed_event(told(telling.refused, via), telling.at)
+            if stream.refused is not None:
+                yield failed_event(log_refusal(stream.refused, transport), stream.at)
         finally:
-            telling.reply.cancel()
+            stream.reply.cancel()
             self._open.discard(over)
             over.set_result(None)
-            self._bells[key].discard(bell)
-            if not self._bells[key]:
-                del self._bells[key]
+            self._wakeups[key].discard(wakeup)
+            if not self._wakeups[key]:
+                del self._wakeups[key]
 
     async def drain(self, patience_s: float) -> None:
-        """Wait until nobody is told any more, at most `patience_s` seconds."""
+        """Wait until nobody follows anything any more, at most `patience_s` seconds."""
         if self._open:
             await asyncio.wait(self._open, timeout=patience_s)
 
-    async def _hear(self, subject: str, _: bytes) -> None:
+    async def _on_tokens(self, subject: str, _: bytes) -> None:
         tenant, rid = subject.split(".")[-2], rid_of(subject)
-        for bell in self._bells.get((tenant, rid), ()):
-            bell.set()
+        for wakeup in self._wakeups.get((tenant, rid), ()):
+            wakeup.set()
 
 
-class ClientStream:
+class _ClientStream:
     """One client's stream. `at` is where the client is, `refused` why there is no answer once the events are over."""
 
-    def __init__(self, house: House, pending: PendingRequest, at: Cursor, *, can_retract: bool) -> None:
-        self._house = house
-        self._ticket = pending
+    def __init__(self, bus: Bus, pending: PendingRequest, at: Cursor, *, can_retract: bool) -> None:
+        self._bus = bus
+        self._pending = pending
         self._can_retract = can_retract
         self._subject = tokens(pending.asked.tenant, pending.rid)
-        self._log = self._empty()
+        self._log = self._empty_log()
         self._last = 0
         self._format = ""
         self._pacer = Pacer()
@@ -114,44 +120,44 @@ class ClientStream:
         self.refused: Refused | None = None
         self.reply = asyncio.ensure_future(pending.reply())
 
-    async def events(self, bell: asyncio.Event, heartbeat_s: float) -> AsyncIterator[Event]:
-        """The events but for a failure. Raises `Ahead`, `Contradiction`, and `Tampered` of a vault."""
+    async def events(self, wakeup: asyncio.Event, heartbeat_s: float) -> AsyncIterator[Event]:
+        """The events but for a failure. Raises `CursorAheadError`, `CommitConflictError`, and `Tampered` of a vault."""
         while True:
-            bell.clear()
+            wakeup.clear()
             reply = self.reply.result() if self.reply.done() else None
-            await self._read()
+            await self._read_log()
             if isinstance(reply, Published):
-                self._close(reply)
-            steps = events.view(self._log, self.at, can_retract=self._can_retract)
+                self._close_log(reply)
+            steps = events.pending_steps(self._log, self.at, can_retract=self._can_retract)
             if await self._waited_for_more(steps):
                 continue
-            async for event in self._told(steps):
+            async for event in self._events_of(steps):
                 yield event
             if isinstance(reply, Published):
-                yield Ended(str(self.at), self._ticket.restored(reply))
+                yield EndEvent(str(self.at), self._pending.reidentify(reply))
                 return
             if isinstance(reply, Refused):
                 self.refused = reply
                 return
             try:
-                await asyncio.wait_for(bell.wait(), heartbeat_s)
+                await asyncio.wait_for(wakeup.wait(), heartbeat_s)
             except TimeoutError:
-                yield Alive()
-                await self._ticket.look()
+                yield HeartbeatEvent()
+                await self._pending.check_store()
 
-    async def _told(self, steps: list[Step]) -> AsyncIterator[Event]:
+    async def _events_of(self, steps: list[StreamStep]) -> AsyncIterator[Event]:
         for step in steps:
-            rest: Step | None = step
+            rest: StreamStep | None = step
             while rest is not None:
-                piece, rest = events.cut(rest, self._pacer.size)
-                event = events.told(piece, self._log.text, self._value, is_json=self._is_json)
+                piece, rest = events.split_step(rest, self._pacer.size)
+                event = events.render_event(piece, self._log.text, self._value_of, is_json=self._is_json)
                 self._pacer.sent(len(event.text.encode("utf-8", "surrogatepass")), time.monotonic())
                 yield event
                 self._pacer.drained(time.monotonic())
                 self.at = piece.cursor
 
-    async def _waited_for_more(self, steps: list[Step]) -> bool:
-        """Whether it was worth while to wait for more before these steps are told; then look again."""
+    async def _waited_for_more(self, steps: list[StreamStep]) -> bool:
+        """Whether it was worth while to wait for more before these steps are sent; then look again."""
         if not steps or any(step.state == "retracted" for step in steps):
             return False
         ready = sum(len(step.text.encode("utf-8", "surrogatepass")) for step in steps)
@@ -160,48 +166,48 @@ class ClientStream:
             await asyncio.sleep(wait_s)
         return wait_s > 0
 
-    async def _read(self) -> None:
+    async def _read_log(self) -> None:
         """Take in what is new. Where the stream was lost and its log begins again, that is the log from here on."""
         if self._log.is_closed:
             return
         try:
-            found = await self._house.read(TOKENS, self._subject, self._last)
+            found = await self._bus.read(TOKENS, self._subject, self._last)
             if found:
-                with contextlib.suppress(Broken):
-                    self._take(found)
+                with contextlib.suppress(CorruptLogError):
+                    self._append(found)
                     return
-            whole = await self._house.read(TOKENS, self._subject) if self._last else found
-        except OSError:  # no connection: the next beat looks again, and the answer tells all
+            whole = await self._bus.read(TOKENS, self._subject) if self._last else found
+        except OSError:  # no connection: the next heartbeat looks again, and the answer has the whole text
             return
         if whole and whole[-1][0] != self._last:
-            self._log, self._last = self._empty(), 0
+            self._log, self._last = self._empty_log(), 0
             try:
-                self._take(whole)
-            except Broken:  # its first lines are gone, by age or for room: only the answer can tell
-                self._log, self._last = self._empty(), whole[-1][0]
+                self._append(whole)
+            except CorruptLogError:  # its first lines are gone, by age or for room: only the answer has the text
+                self._log, self._last = self._empty_log(), whole[-1][0]
 
-    def _take(self, found: list[tuple[int, bytes]]) -> None:
+    def _append(self, found: list[tuple[int, bytes]]) -> None:
         for sequence, data in found:
-            self._log = self._log.after(decode(data, Delta))
+            self._log = self._log.with_line(decode(data, Delta))
             self._last = sequence
 
-    def _close(self, published: Published) -> None:
-        """From here on the answer is what the log says, whatever became of the log. Raises `Contradiction`."""
+    def _close_log(self, published: Published) -> None:
+        """From here on the answer is what the log says, whatever became of the log. Raises `CommitConflictError`."""
         self._format = published.format
         if self._log.is_empty:
-            self._log = events.answered(published.text, self.at)
+            self._log = events.log_of_answer(published.text, self.at)
         for line in self._log.close(published.text):
-            self._log = self._log.after(line)
+            self._log = self._log.with_line(line)
 
-    def _empty(self) -> Log:
-        return Log(self._ticket.rid, self._ticket.asked.tenant)
+    def _empty_log(self) -> AnswerLog:
+        return AnswerLog(self._pending.rid, self._pending.asked.tenant)
 
     @property
     def _is_json(self) -> bool:
         """Whether values are escaped: the answer says what it is, and until it is there its log does."""
         return (self._format or self._log.format) == "json"
 
-    def _value(self, token: str) -> str:
+    def _value_of(self, token: str) -> str:
         if token not in self._values:
-            self._values[token] = self._ticket.value(token)
+            self._values[token] = self._pending.value_of(token)
         return self._values[token]

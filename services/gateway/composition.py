@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
-from tidegate.brokers.base import House
+from tidegate.brokers.base import Bus
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
 from tidegate.services.gateway.ingress import Ingress
@@ -16,7 +16,7 @@ from tidegate.services.settings import Settings
 
 @asynccontextmanager
 async def open(  # noqa: A001 a composition root is called `open` here
-    settings: Settings, bus: House, metrics: Metrics = all_metrics
+    settings: Settings, bus: Bus, metrics: Metrics = all_metrics
 ) -> AsyncIterator[Ingress]:
     """Serve HTTP and NATS; both take requests when this yields, and `StatePaths.gateway` holds the HTTP address.
 

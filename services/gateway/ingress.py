@@ -1,4 +1,6 @@
-"""The door itself: takes a request in, keeps it sealed, waits for its one answer, gives it to the one who asked."""
+"""Accepts a request: checks it, seals its words, stores it, and waits for its one answer; the same over HTTP and NATS.
+
+A request that was accepted is answered, refused with a reason, or dead-lettered. Next: admission.py, ticket.py."""
 
 from __future__ import annotations
 
@@ -9,83 +11,41 @@ from collections.abc import Callable
 
 import msgspec
 
-from tidegate.brokers.base import House
+from tidegate.brokers.base import Bus
 from tidegate.brokers.process import trace
-from tidegate.brokers.settings import Settings
-from tidegate.schemas import PIPELINE, Asked, Published, Refused, UnreadableError, decode
-from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, LIVE_ANSWERS, LIVE_DEAD, dead_letter, rid_of, subject_of
-from tidegate.services.gateway.admission import admitted, find_fault
-from tidegate.services.gateway.client_stream import MAX_STREAMS, ClientStreams
-from tidegate.services.gateway.pending import Reply, PendingReplies
-from tidegate.services.gateway.refusals import refusal
-from tidegate.services.gateway.reidentify import restored
+from tidegate.schemas import Asked, Published, Refused, decode
+from tidegate.schemas.refusals import refusal
+from tidegate.schemas.subjects import LIVE_ANSWERS, LIVE_DEAD, rid_of
+from tidegate.services.gateway.admission import admit, find_fault
+from tidegate.services.gateway.answer_store import AnswerStore, tenant_in
+from tidegate.services.gateway.client_stream import ClientStreams
+from tidegate.services.gateway.pending import PendingReplies, Reply
+from tidegate.services.gateway.ticket import PendingRequest
 from tidegate.services.pipeline import STAGES
 from tidegate.services.privacy.sealing import closed, opened
 from tidegate.services.privacy.vault import Vault, asker_digest
+from tidegate.services.settings import Settings
 
-GRACE_S = 2.0
-"""How long after the deadline the door still waits: the stages end a late request themselves, with a reason."""
-MAX_PENDING = 1024
-LAST_WORD_S = 1.0
-"""How long a door that closes lets its streams say why they end."""
+STREAM_DRAIN_S = 1.0
+"""How long streams may take to send their last event when the gateway closes."""
 
 
-class PendingRequest:
-    """A request that was accepted, and the right to its answer."""
+class IngressLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a gateway takes on at once."""
 
-    def __init__(self, ingress: Ingress, asked: Asked, answered: asyncio.Future[Reply]) -> None:
-        self.rid = asked.rid
-        self._door = ingress
-        self._asked = asked
-        self._answered = answered
+    max_pending: int = 1024
+    """Requests that wait for an answer."""
+    max_streams: int = 1024
+    """Clients that follow an answer."""
+    grace_s: float = 2.0
+    """How long after the deadline to wait on: the stages end a late request themselves, with a reason."""
 
-    @property
-    def asked(self) -> Asked:
-        """The request as it is stored: its words sealed, a digest for its asker."""
-        return self._asked
 
-    async def answer(self) -> Published | Refused:
-        """The answer with the asker's own words restored in it, or why there is none. Never raises for want of one.
-
-        Cancelling it gives up the wait and nothing else: the request is processed all the same, and its answer can
-        be asked for again under the same id.
-        """
-        reply = await self.reply()
-        return reply if isinstance(reply, Refused) else self.restored(reply)
-
-    async def reply(self) -> Published | Refused:
-        """As `answer`, with vault tokens in it as they are stored."""
-        reply = await self._answered
-        if reply is None:
-            reply = await self._door.last_answer(self._asked) or refusal("late", self.rid)
-        return msgspec.structs.replace(reply, rid=self.rid) if isinstance(reply, Refused) else reply
-
-    def restored(self, published: Published) -> Published:
-        """`published` with the asker's own words in it."""
-        return restored(published, self._door.vault, self._asked.asker)
-
-    def value(self, token: str) -> str:
-        """What a vault token stands for, or the token where it is not this asker's."""
-        return self._door.vault.restore(token, self._asked.tenant, self._asked.asker)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody need wait any more."""
-        return self._answered.done()
-
-    def end(self, refused: Refused) -> None:
-        """Wait no more: there will be no answer here."""
-        if not self.is_over:
-            self._answered.set_result(refused)
-
-    async def look(self) -> None:
-        """End the wait if the answer is stored: its live copy may have been lost with a connection."""
-        if not self.is_over and (answer := await self._door.last_answer(self._asked)) is not None:
-            self._door.pending_replies.settle(self._asked.tenant, self.rid, answer)
+DEFAULT_LIMITS = IngressLimits()
 
 
 class Ingress:
-    """What both doors share. `open` it once, before the first request.
+    """What HTTP and NATS share. `open` it once, before the first request.
 
     A fresh request is stored under its id before anybody waits for it. A request id that is known already gets its
     answer again when the same asker sends the same question, and is refused to everybody else.
@@ -94,36 +54,34 @@ class Ingress:
     def __init__(
         self,
         settings: Settings,
-        house: House,
+        bus: Bus,
         vault: Vault,
         key: bytes,
-        *,
+        limits: IngressLimits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.time,
-        max_pending: int = MAX_PENDING,
-        max_streams: int = MAX_STREAMS,
-        grace_s: float = GRACE_S,
     ) -> None:
         self.settings = settings
-        self.house = house
-        self.vault = vault
+        self.bus = bus
+        self.streams = ClientStreams(bus, limits.max_streams)
+        self.pending_replies = PendingReplies(limits.max_pending)
+        self.is_closing = False
+        self._vault = vault
         self._key = key
         self._clock = clock
-        self._grace_s = grace_s
-        self.pending_replies = PendingReplies(max_pending)
-        self.is_closing = False
-        self.streams = ClientStreams(house, max_streams)
+        self._grace_s = limits.grace_s
+        self._store = AnswerStore(bus)
 
     async def open(self) -> None:
-        """Start to hear answers, dead letters and what is shown meanwhile."""
+        """Subscribe to answers, dead letters and what is shown meanwhile."""
         await self.streams.open()
-        await self.house.listen(LIVE_ANSWERS, self._hear_answer)
-        await self.house.listen(LIVE_DEAD, self._hear_dead)
+        await self.bus.listen(LIVE_ANSWERS, self._on_answer)
+        await self.bus.listen(LIVE_DEAD, self._on_dead_letter)
 
     async def close(self) -> None:
-        """Accept nothing more; let those who wait have their answers for `settings.grace_s` seconds, then tell them."""
+        """Accept nothing more; who waits gets an answer within `settings.grace_s` seconds, or a refusal then."""
         self.is_closing = True
         await self.pending_replies.drain(self.settings.grace_s, refusal("closing"))
-        await self.streams.drain(LAST_WORD_S)
+        await self.streams.drain(STREAM_DRAIN_S)
 
     async def submit(self, asked: Asked, traceparent: str = "") -> Published | Refused:
         """Accept `asked` and wait for its answer, at most until its deadline plus the grace."""
@@ -133,28 +91,24 @@ class Ingress:
     async def accept(self, asked: Asked, traceparent: str = "") -> PendingRequest | Refused:
         """Check the request, seal its text, store it. A refusal stores nothing."""
         now_ms = int(self._clock() * 1000)
-        fault = find_fault(asked, self.settings, now_ms)
+        fault = find_fault(asked, self.settings, now_ms) or self._why_not_now(asked.rid)
         if fault is not None:
             return fault
-        if self.is_closing:
-            return refusal("closing", asked.rid)
-        if self.pending_replies.full:
-            return refusal("busy", asked.rid)
         is_known = bool(asked.rid)
-        asked = self._sealed(admitted(asked, self.settings.site, now_ms))
+        asked = closed(self._key, admit(asked, self.settings.site, now_ms))
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
-        answered = self.pending_replies.open(asked.tenant, asked.rid, wait_s)
+        reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s)
         try:
-            refused = await self._store(asked, is_known, str(trace.follow(traceparent)))
+            refused = await self._store_request(asked, is_known, str(trace.follow(traceparent)))
         except OSError:
             refused = refusal("unavailable", asked.rid)
         except BaseException:
-            answered.cancel()
+            reply.cancel()
             raise
         if refused is not None:
-            answered.cancel()
+            reply.cancel()
             return refused
-        return PendingRequest(self, asked, answered)
+        return self._pending(asked, reply)
 
     async def resume(self, tenant: str, rid: str, asker: str) -> PendingRequest | Refused:
         """The right to the answer of a request that was accepted before, for the asker of it; stores nothing.
@@ -163,91 +117,68 @@ class Ingress:
         """
         if tenant not in self.settings.tenants:
             return refusal("unknown_tenant", rid, tenant=tenant)
-        if self.is_closing:
-            return refusal("closing", rid)
-        if self.pending_replies.full:
-            return refusal("busy", rid)
-        asked = Asked(tenant=tenant, text="", rid=rid, asker=asker_digest(self._key, tenant, asker, rid))
+        if (refused := self._why_not_now(rid)) is not None:
+            return refused
         try:
-            earlier = await self._earlier(asked)
+            earlier = await self._store.request(tenant, rid)
         except OSError:
             return refusal("unavailable", rid)
-        if earlier is None or not secrets.compare_digest(earlier.asker, asked.asker):
+        digest = asker_digest(self._key, tenant, asker, rid)
+        if earlier is None or not secrets.compare_digest(earlier.asker, digest):
             return refusal("unknown_request", rid)
         wait_s = max(0.0, earlier.deadline_at_ms / 1000 - self._clock()) + self._grace_s
-        pending = PendingRequest(self, earlier, self.pending_replies.open(tenant, rid, wait_s))  # first: an answer may come meanwhile
+        # The wait is opened first: an answer may come while the store is read.
+        pending = self._pending(earlier, self.pending_replies.open(tenant, rid, wait_s))
         try:
-            await pending.look()
-            if not pending.is_over and await self._is_dead(earlier):
+            await pending.check_store()
+            if not pending.is_over and await self._store.is_dead(tenant, rid):
                 pending.end(refusal("dead", rid))
         except OSError:
             pending.end(refusal("unavailable", rid))
         return pending
 
-    def _sealed(self, asked: Asked) -> Asked:
-        """`asked` as it may be stored."""
-        return closed(self._key, asked)
+    def _why_not_now(self, rid: str) -> Refused | None:
+        if self.is_closing:
+            return refusal("closing", rid)
+        return refusal("busy", rid) if self.pending_replies.is_full else None
 
-    def _words(self, asked: Asked) -> tuple[str, str]:
-        clear = opened(self._key, asked)
-        return clear.text, clear.schema
+    def _pending(self, asked: Asked, reply: asyncio.Future[Reply]) -> PendingRequest:
+        return PendingRequest(asked, reply, self._store, self.pending_replies, self._vault)
 
-    async def _store(self, asked: Asked, may_exist: bool, traceparent: str) -> Refused | None:
-        if may_exist and (earlier := await self._earlier(asked)) is not None:
-            return await self._resumed(asked, earlier)
+    async def _store_request(self, asked: Asked, may_exist: bool, traceparent: str) -> Refused | None:
+        if may_exist and (earlier := await self._store.request(asked.tenant, asked.rid)) is not None:
+            return await self._rejoin(asked, earlier)
         # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
-        stored = await self.house.publish(asked, id=f"{asked.tenant}.{asked.rid}", headers={"traceparent": traceparent})
-        if not stored and (earlier := await self._earlier(asked)) is not None:
-            return await self._resumed(asked, earlier)
+        stored = await self.bus.publish(asked, id=f"{asked.tenant}.{asked.rid}", headers={"traceparent": traceparent})
+        if not stored and (earlier := await self._store.request(asked.tenant, asked.rid)) is not None:
+            return await self._rejoin(asked, earlier)
         return None
 
-    async def _earlier(self, asked: Asked) -> Asked | None:
-        data = await self.house.last(ASKS, subject_of(asked, self.settings.site))
-        return None if data is None else decode(data, Asked)
-
-    async def _resumed(self, asked: Asked, earlier: Asked) -> Refused | None:
-        """Settle the wait at once where the request with this id is over; refuse it to a stranger."""
-        if not secrets.compare_digest(earlier.asker, asked.asker) or self._words(earlier) != self._words(asked):
+    async def _rejoin(self, asked: Asked, earlier: Asked) -> Refused | None:
+        """End the wait at once where the request with this id is over; refuse it to a stranger."""
+        old, new = opened(self._key, earlier), opened(self._key, asked)
+        is_same = secrets.compare_digest(earlier.asker, asked.asker)
+        if not is_same or (old.text, old.schema) != (new.text, new.schema):
             return refusal("rid_taken", asked.rid)
-        answer = await self.last_answer(asked)
+        answer = await self._store.answer(asked.tenant, asked.rid)
         if answer is not None:
-            self.pending_replies.settle(asked.tenant, asked.rid, answer)
-        elif await self._is_dead(asked):
+            self.pending_replies.resolve(asked.tenant, asked.rid, answer)
+        elif await self._store.is_dead(asked.tenant, asked.rid):
             return refusal("dead", asked.rid)
         return None
 
-    async def last_answer(self, asked: Asked) -> Published | None:
-        """The stored answer of an accepted request; None when there is none, or none can be read now."""
-        try:
-            data = await self.house.last(ANSWERS, f"answers.{asked.tenant}.{asked.rid}")
-        except OSError:
-            return None
-        return None if data is None else decode(data, Published)
-
-    async def _is_dead(self, asked: Asked) -> bool:
-        letters = [await self.house.last(DEAD, dead_letter(stage.name, asked.rid)) for stage in STAGES]
-        return any(_tenant_in(letter) in (asked.tenant, "") for letter in letters if letter is not None)
-
-    async def _hear_answer(self, subject: str, data: bytes) -> None:
+    async def _on_answer(self, subject: str, data: bytes) -> None:
         tenant, rid = subject.split(".")[-2:]
-        if self.pending_replies.expects(tenant, rid):
-            self.pending_replies.settle(tenant, rid, decode(data, Published))
+        if self.pending_replies.has_waiters(tenant, rid):
+            self.pending_replies.resolve(tenant, rid, decode(data, Published))
 
-    async def _hear_dead(self, subject: str, data: bytes) -> None:
+    async def _on_dead_letter(self, subject: str, data: bytes) -> None:
         # Only a stage's dead letter ends a request; the fast lane merely runs ahead of one.
         rid = rid_of(subject)
         if subject.split(".")[-2] not in {stage.name for stage in STAGES}:
             return
-        tenants = self.pending_replies.tenants_of(rid)
-        tenant = _tenant_in(data) if tenants else ""
-        for waiting in tenants:
-            if tenant in (waiting, ""):
-                self.pending_replies.settle(waiting, rid, refusal("dead", rid))
-
-
-def _tenant_in(letter: bytes) -> str:
-    """Whose request a dead letter was; empty when its bytes cannot be read."""
-    try:
-        return str(getattr(decode(letter, *PIPELINE), "tenant", ""))
-    except UnreadableError:
-        return ""
+        waiting = self.pending_replies.tenants_of(rid)
+        owner = tenant_in(data) if waiting else ""
+        for tenant in waiting:
+            if owner in (tenant, ""):
+                self.pending_replies.resolve(tenant, rid, refusal("dead", rid))

@@ -1,4 +1,6 @@
-"""Who waits for which answer, and until when."""
+"""Who waits for which answer, and until when.
+
+Nobody is forgotten: every wait ends with an answer, a refusal or its own timer. Next: ticket.py."""
 
 from __future__ import annotations
 
@@ -7,33 +9,30 @@ import asyncio
 from tidegate.schemas import Published, Refused
 
 Reply = Published | Refused | None
-Key = tuple[str, str]
 
 
 class PendingReplies:
     """Futures by tenant and request id; each ends with an answer, a refusal, or None when its time is up.
 
-    Nobody is forgotten: a future leaves the table when it is done, however that came about, and its own timer sees
-    to it that it is done in time.
+    A future leaves the table when it is done, however that came about.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._count = 0
-        self._futures: dict[Key, set[asyncio.Future[Reply]]] = {}
+        self._futures: dict[tuple[str, str], set[asyncio.Future[Reply]]] = {}
 
     def __len__(self) -> int:
         return self._count
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         return self._count >= self._limit
 
     def open(self, tenant: str, rid: str, wait_s: float) -> asyncio.Future[Reply]:
-        """A future for the answer, for at most `wait_s` seconds. Ask `full` first."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
-        timer = loop.call_later(wait_s, _end, future, None)
+        """A future for the answer, for at most `wait_s` seconds. Ask `is_full` first."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        timer = future.get_loop().call_later(wait_s, _resolve, future, None)
         self._futures.setdefault((tenant, rid), set()).add(future)
         self._count += 1
 
@@ -48,7 +47,7 @@ class PendingReplies:
         future.add_done_callback(leave)
         return future
 
-    def expects(self, tenant: str, rid: str) -> bool:
+    def has_waiters(self, tenant: str, rid: str) -> bool:
         """Whether anybody waits for this answer; asked before it is decoded."""
         return (tenant, rid) in self._futures
 
@@ -56,19 +55,19 @@ class PendingReplies:
         """The tenants that wait under this request id."""
         return tuple(tenant for tenant, waited in self._futures if waited == rid)
 
-    def settle(self, tenant: str, rid: str, reply: Published | Refused) -> None:
+    def resolve(self, tenant: str, rid: str, reply: Published | Refused) -> None:
         """Give everybody who waits under this tenant and request id the same reply."""
         for future in tuple(self._futures.get((tenant, rid), ())):
-            _end(future, reply)
+            _resolve(future, reply)
 
-    async def drain(self, grace_s: float, last_word: Refused) -> None:
-        """Wait until nobody waits, at most `grace_s` seconds; then everybody left gets `last_word`."""
+    async def drain(self, grace_s: float, refused: Refused) -> None:
+        """Wait until nobody waits, at most `grace_s` seconds; then everybody left gets `refused`."""
         if futures := [future for waiters in self._futures.values() for future in waiters]:
             await asyncio.wait(futures, timeout=grace_s)
         for future in futures:
-            _end(future, last_word)
+            _resolve(future, refused)
 
 
-def _end(future: asyncio.Future[Reply], reply: Reply) -> None:
+def _resolve(future: asyncio.Future[Reply], reply: Reply) -> None:
     if not future.done():
         future.set_result(reply)

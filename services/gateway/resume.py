@@ -1,35 +1,39 @@
-"""How a client asks for a stream and how it goes on with one; the same at every door."""
+"""How a client begins a stream and how it goes on with one; the same over HTTP, WebSocket and NATS.
+
+Next: client_stream.py, which sends the events."""
 
 from __future__ import annotations
 
 import msgspec
 
 from tidegate.schemas import Asked, Cursor, Message, Refused, Resume, UnreadableError, decode
-from tidegate.services.gateway.http.openai import RequestRefusedError
-from tidegate.services.gateway.ingress import Ingress, PendingRequest
-from tidegate.services.gateway.refusals import FAULT_CHARS, refusal, unreadable
+from tidegate.schemas.refusals import refusal
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError, unreadable
+from tidegate.services.gateway.ticket import PendingRequest
 
 
 class AdmittedClient(msgspec.Struct, frozen=True):
-    """A client that may be told: what, from where on, and whether it can take anything back."""
+    """A client that may follow a request: which, from where on, and whether it can take anything back."""
 
     pending: PendingRequest
     at: Cursor
     can_retract: bool
 
 
-def cursor_in(text: str, rid: str = "") -> Cursor:
-    """The cursor that a client sends, the start of the stream where it sends none. Raises `NotAccepted`."""
+def read_cursor(text: str, rid: str = "") -> Cursor:
+    """The cursor that a client sends, the start of the stream where it sends none. Raises `RequestRefusedError`."""
     try:
         return Cursor.read(text) if text else Cursor()
     except ValueError as error:
-        raise RequestRefusedError(refusal("bad_cursor", rid, fault=str(error)[:FAULT_CHARS]), "Last-Event-ID") from error
+        refused = refusal("bad_cursor", rid, fault=str(error)[:FAULT_CHARS])
+        raise RequestRefusedError(refused, "Last-Event-ID") from error
 
 
 async def begin_stream(ingress: Ingress, asked: Asked, cursor: str = "", traceparent: str = "") -> AdmittedClient:
-    """Accept the request, or the same request of the same asker once more. Raises `NotAccepted`."""
-    at = cursor_in(cursor, asked.rid)
-    if ingress.streams.full:
+    """Accept the request, or the same request of the same asker once more. Raises `RequestRefusedError`."""
+    at = read_cursor(cursor, asked.rid)
+    if ingress.streams.is_full:
         raise RequestRefusedError(refusal("busy", asked.rid))
     pending = await ingress.accept(asked, traceparent)
     if isinstance(pending, Refused):
@@ -38,9 +42,9 @@ async def begin_stream(ingress: Ingress, asked: Asked, cursor: str = "", tracepa
 
 
 async def resume_stream(ingress: Ingress, resume: Resume) -> AdmittedClient:
-    """Find the request again for the asker of it; their words need not be repeated. Raises `NotAccepted`."""
-    at = cursor_in(resume.cursor, resume.rid)
-    if ingress.streams.full:
+    """Find the request again for its asker; its words need not be repeated. Raises `RequestRefusedError`."""
+    at = read_cursor(resume.cursor, resume.rid)
+    if ingress.streams.is_full:
         raise RequestRefusedError(refusal("busy", resume.rid))
     pending = await ingress.resume(resume.tenant, resume.rid, resume.asker)
     if isinstance(pending, Refused):
@@ -48,10 +52,12 @@ async def resume_stream(ingress: Ingress, resume: Resume) -> AdmittedClient:
     return AdmittedClient(pending, at, resume.can_retract and pending.asked.can_retract)
 
 
-async def admitted(ingress: Ingress, data: bytes, *kinds: type[Message]) -> AdmittedClient:
-    """Read one of `kinds`, `Asked` or `Resume`, and do what it asks for. Raises `NotAccepted`."""
+async def admit_client(ingress: Ingress, data: bytes, *kinds: type[Message]) -> AdmittedClient:
+    """Read one of `kinds`, `Asked` or `Resume`, and do what it asks for. Raises `RequestRefusedError`."""
     try:
         request = decode(data, *kinds)
     except UnreadableError as error:
         raise RequestRefusedError(unreadable(error)) from error
-    return await (resume_stream(ingress, request) if isinstance(request, Resume) else begin_stream(ingress, request))
+    if isinstance(request, Resume):
+        return await resume_stream(ingress, request)
+    return await begin_stream(ingress, request)

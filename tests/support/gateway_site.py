@@ -13,11 +13,11 @@ import msgspec
 import nats
 import pytest
 
-from tidegate.brokers.base import House
-from tidegate.brokers.jetstream.bus import JetStreamHouse
-from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.base import Bus
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import Gateway, Nats, Settings
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.plan import declare_site
 from tidegate.brokers.worker import settle
@@ -44,11 +44,13 @@ from tidegate.schemas import (
 from tidegate.schemas.subjects import ASK
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.http.server import all_metrics, serve_http
-from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.gateway.nats import serve_nats
+from tidegate.services.gateway.settings import GatewaySettings
 from tidegate.services.pipeline import SITE_WORKERS, STAGES
 from tidegate.services.privacy.sealing import opened
 from tidegate.services.privacy.vault import Vault, site_key
+from tidegate.services.settings import Settings
 
 EMAIL = 'ada."the first"@example.org'
 MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
@@ -61,7 +63,7 @@ class Site:
     """What runs, and the other side of the doors: the first word of a question says what becomes of it."""
 
     settings: Settings
-    house: House
+    bus: Bus
     vault: Vault
     key: bytes
     ingress: Ingress
@@ -153,21 +155,21 @@ async def site(state: Path, http: bool = False, server: bool = False, **options:
     `heartbeat_s` and `body_timeout_s` are for the HTTP door, the other options for what both doors share.
     """
     timing = {name: options.pop(name) for name in ("heartbeat_s", "body_timeout_s") if name in options}
-    settings = Settings(state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=Gateway())
+    settings = Settings(state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=GatewaySettings())
     key = site_key(StatePaths(settings).key)
     vault = Vault.open(StatePaths(settings).vault, key)
     async with AsyncExitStack() as stack:
         stack.callback(vault.close)
-        house: House = MemoryHouse(settings.site)
+        bus: Bus = MemoryBus(settings.site)
         if server:
-            house = await stack.enter_async_context(on_server(state, settings.site))
-        running = Site(settings, house, vault, key, Ingress(settings, house, vault, key, **options))
+            bus = await stack.enter_async_context(on_server(state, settings.site))
+        running = Site(settings, bus, vault, key, Ingress(settings, bus, vault, key, IngressLimits(**options)))
         await running.ingress.open()
         await serve_nats(running.ingress)
         if http:
             address = await stack.enter_async_context(serve_http(running.ingress, all_metrics, **timing))
             running.url = address.url
-        working = [asyncio.create_task(work(house, stage, running.handlers()[stage.name])) for stage in LOCAL]
+        working = [asyncio.create_task(work(bus, stage, running.handlers()[stage.name])) for stage in LOCAL]
         try:
             yield running
         finally:
@@ -177,22 +179,22 @@ async def site(state: Path, http: bool = False, server: bool = False, **options:
 
 
 @asynccontextmanager
-async def on_server(state: Path, name: str) -> AsyncIterator[House]:
+async def on_server(state: Path, name: str) -> AsyncIterator[Bus]:
     """A nats-server of its own with the site's topology."""
     async with Server(name, state / "nats") as server:
         client = await nats.connect(server.url)
         await declare_site(client, name, SITE_WORKERS)
         await client.close()
-        async with JetStreamHouse.open(Nats(url=server.url), name) as house:
-            yield house
+        async with JetStreamBus.open(NatsSettings(url=server.url), name) as bus:
+            yield bus
 
 
-async def work(house: House, stage: Stage, handle: Callable[[Any], Any]) -> None:
-    async with house.subscribe(stage) as inbox, asyncio.TaskGroup() as group:
+async def work(bus: Bus, stage: Stage, handle: Callable[[Any], Any]) -> None:
+    async with bus.subscribe(stage) as inbox, asyncio.TaskGroup() as group:
         while True:
             delivery = await inbox.next()
             if delivery is not None:
-                group.create_task(settle(stage, handle, delivery, house))
+                group.create_task(settle(stage, handle, delivery, bus))
 
 
 async def http_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
@@ -222,6 +224,6 @@ def asked(text: str = "When do you open?", **fields: Any) -> Asked:
 async def ask(running: Site, request: Asked | bytes, form: Any = encode) -> Published | Refused:
     """What the NATS door replies."""
     data = request if isinstance(request, bytes) else form(request)
-    reply = await running.house.request(ASK, data, timeout_s=5.0)
+    reply = await running.bus.request(ASK, data, timeout_s=5.0)
     said: Published | Refused = decode(reply, Published, Refused)
     return said

@@ -13,13 +13,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from tidegate.schemas import Asked, Cursor, Published, Refused
+from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.client_stream import HEARTBEAT_S
 from tidegate.services.gateway.http import openai as openai_api
-from tidegate.services.gateway.http.openai import RequestRefusedError
-from tidegate.services.gateway.ingress import Ingress, PendingRequest
-from tidegate.services.gateway.refusals import FAULT_CHARS, refusal
-from tidegate.services.gateway.resume import cursor_in
-from tidegate.services.streaming.events import Alive, Ended, Failed, Shown
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError
+from tidegate.services.gateway.resume import read_cursor
+from tidegate.services.gateway.ticket import PendingRequest
+from tidegate.services.streaming.events import DeltaEvent, EndEvent, ErrorEvent, HeartbeatEvent
 
 BODY_TIMEOUT_S = 10.0
 HEADERS = {
@@ -36,20 +37,22 @@ HEADERS = {
 class Chat:
     """The endpoint. A request that is refused at once has its HTTP status, even when it asked for a stream."""
 
-    def __init__(self, ingress: Ingress, heartbeat_s: float = HEARTBEAT_S, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
-        self._door = ingress
+    def __init__(
+        self, ingress: Ingress, heartbeat_s: float = HEARTBEAT_S, body_timeout_s: float = BODY_TIMEOUT_S
+    ) -> None:
+        self._ingress = ingress
         self._heartbeat_s = heartbeat_s
         self._body_timeout_s = body_timeout_s
 
     async def __call__(self, request: Request) -> Response:
-        limit = self._door.settings.gateway.max_body_bytes
+        limit = self._ingress.settings.gateway.max_body_bytes
         body = await read_body(request, limit, self._body_timeout_s)
         chat = openai_api.read_chat(body)
-        asked = read_asked(chat, request.headers, self._door.settings.gateway.default_tenant)
-        at = cursor_in(request.headers.get("last-event-id", ""), asked.rid)
-        if chat.stream and self._door.streams.full:
+        asked = read_asked(chat, request.headers, self._ingress.settings.gateway.default_tenant)
+        at = read_cursor(request.headers.get("last-event-id", ""), asked.rid)
+        if chat.stream and self._ingress.streams.is_full:
             raise RequestRefusedError(refusal("busy", asked.rid))
-        pending = await self._door.accept(asked, request.headers.get("traceparent", ""))
+        pending = await self._ingress.accept(asked, request.headers.get("traceparent", ""))
         if isinstance(pending, Refused):
             raise RequestRefusedError(pending)
         named = {"x-request-id": pending.rid}
@@ -70,23 +73,25 @@ class Chat:
         rid, created = pending.rid, int(time.time())
         usage = chat.stream_options is not None and chat.stream_options.include_usage
         yield openai_api.opening(rid, created, usage)
-        following = self._door.streams.follow(pending, at, can_retract=False, via="http", heartbeat_s=self._heartbeat_s)
+        following = self._ingress.streams.follow(
+            pending, at, can_retract=False, transport="http", heartbeat_s=self._heartbeat_s
+        )
         async with aclosing(following) as events:
             async for event in events:
                 match event:
-                    case Shown():
+                    case DeltaEvent():
                         yield openai_api.piece(rid, created, usage, event.text, event.id)
-                    case Ended():
+                    case EndEvent():
                         yield openai_api.ending(event.published, question, created, usage, event.id)
-                    case Failed():
+                    case ErrorEvent():
                         refused = Refused(code=event.code, reason=event.reason, hint=event.hint, rid=rid)
                         yield openai_api.sse(openai_api.error_body(refused))
-                    case Alive():
+                    case HeartbeatEvent():
                         yield b": waiting\n\n"
 
 
 async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
-    """The body, of which at most `limit` bytes are ever held; raises `NotAccepted` as soon as it is known to be wrong.
+    """The body, of which at most `limit` bytes are ever held. Raises `RequestRefusedError` as soon as it is known why.
 
     A body that is not declared as JSON is turned away: a page of another origin can send those without asking.
     """
@@ -108,7 +113,7 @@ async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
 
 
 def read_asked(chat: openai_api.ChatRequest, headers: Mapping[str, str], default_tenant: str) -> Asked:
-    """The request as the pipeline knows it; raises `NotAccepted` naming the field or header at fault."""
+    """The request as the pipeline knows it; raises `RequestRefusedError` naming the field or header at fault."""
     fields: dict[str, Any] = {"tenant": default_tenant}
     for header, field in HEADERS.items():
         if header not in headers:
@@ -127,7 +132,7 @@ def read_asked(chat: openai_api.ChatRequest, headers: Mapping[str, str], default
 
 
 def within(schema: str, limit: int = 16384) -> str:
-    """`schema` when it is not longer than what `Asked` may carry; raises `NotAccepted`."""
+    """`schema` when it is not longer than what `Asked` may carry; raises `RequestRefusedError`."""
     if len(schema) > limit:
         fault = f"it has {len(schema)} characters; at most {limit} are accepted"
         raise RequestRefusedError(refusal("bad_schema", fault=fault), "response_format")

@@ -13,46 +13,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tidegate.schemas import Outcome, Published, Refused, Workload
-from tidegate.services.gateway.refusals import FAULT_CHARS, refusal
+from tidegate.schemas.refusals import REFUSALS, refusal
+from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError
 
 MODEL = "tidegate"
 Finish = Literal["stop", "content_filter"]
-
-STATUS: dict[str, int] = {
-    "unreadable": 400,
-    "unknown_tenant": 403,
-    "empty_text": 400,
-    "text_too_long": 400,
-    "forged_token": 400,
-    "bad_schema": 400,
-    "missing_schema": 400,
-    "deadline_past": 400,
-    "rid_taken": 409,
-    "unknown_request": 404,
-    "bad_cursor": 400,
-    "busy": 429,
-    "late": 504,
-    "dead": 500,
-    "unavailable": 503,
-    "closing": 503,
-    "unknown_model": 404,
-    "unsupported": 400,
-    "not_json": 415,
-    "body_too_large": 413,
-    "body_too_slow": 408,
-    "bad_header": 400,
-    "no_such_path": 404,
-    "internal": 500,
-}
-
-
-class RequestRefusedError(Exception):
-    """A request that the HTTP door turns away; `param` names the field or header at fault."""
-
-    def __init__(self, refused: Refused, param: str | None = None) -> None:
-        super().__init__(refused.code)
-        self.refused = refused
-        self.param = param
 
 
 class Part(msgspec.Struct):
@@ -154,7 +119,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read_chat(body: bytes) -> ChatRequest:
-    """The chat request in `body`; raises `NotAccepted` with the path of the first fault."""
+    """The chat request in `body`; raises `RequestRefusedError` with the path of the first fault."""
     try:
         chat = _reader.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -171,7 +136,7 @@ def read_chat(body: bytes) -> ChatRequest:
 
 
 def question_in(chat: ChatRequest) -> str:
-    """The text of the last user message; raises `NotAccepted` when there is none, or it is not text."""
+    """The text of the last user message; raises `RequestRefusedError` when there is none, or it is not text."""
     turns = [message for message in chat.messages if message.role == "user"]
     content = turns[-1].content if turns else None
     if content is None:
@@ -186,7 +151,7 @@ def question_in(chat: ChatRequest) -> str:
 
 
 def task_in(chat: ChatRequest) -> tuple[Workload | Literal[""], str]:
-    """The workload and the JSON schema that `response_format` asks for; raises `NotAccepted`."""
+    """The workload and the JSON schema that `response_format` asks for; raises `RequestRefusedError`."""
     wanted = chat.response_format
     if wanted is None or wanted.type == "text":
         return "", ""
@@ -214,7 +179,7 @@ def completion(published: Published, question: str, created: int) -> bytes:
 
 def error_body(refused: Refused, param: str | None = None) -> bytes:
     """OpenAI's error object, with the hint at the end of its message and beside it."""
-    status = STATUS[refused.code]
+    status = REFUSALS[refused.code].status
     kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
     message = f"{refused.reason} ({refused.hint})" if refused.hint else refused.reason
     error = {"message": message, "type": kind, "param": param, "code": refused.code, "hint": refused.hint}

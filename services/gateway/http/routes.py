@@ -14,16 +14,17 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 
 from tidegate.schemas import Asked
+from tidegate.schemas.refusals import REFUSALS, refusal
 from tidegate.schemas.subjects import ANSWERS
 from tidegate.services.gateway.client_stream import HEARTBEAT_S
 from tidegate.services.gateway.http import openai as openai_api
 from tidegate.services.gateway.http.chat import BODY_TIMEOUT_S, Chat
-from tidegate.services.gateway.http.openai import STATUS, RequestRefusedError
+from tidegate.services.gateway.http.progress import RequestProgress
+from tidegate.services.gateway.http.site_info import SiteInfoEndpoints
 from tidegate.services.gateway.http.sse import EventStreams
 from tidegate.services.gateway.http.websocket import WebSocketStreams
 from tidegate.services.gateway.ingress import Ingress
-from tidegate.services.gateway.progress import RequestProgress
-from tidegate.services.gateway.refusals import refusal, refusal_from_exception, log_refusal
+from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -31,7 +32,7 @@ PAGE = Path(__file__).parent / "page"
 FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+    **{f"/{path.name}": (path.name, "text/javascript") for path in sorted(PAGE.glob("*.js"))},
 }
 PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -52,6 +53,7 @@ def application(
 ) -> Starlette:
     """The ASGI application of the HTTP door; its `state.progress` is to be closed before its server."""
     site = Site(ingress, metrics, heartbeat_s)
+    site_info = SiteInfoEndpoints(ingress.bus, ingress.settings)
     chat = Chat(ingress, heartbeat_s, body_timeout_s)
     streams = EventStreams(ingress, heartbeat_s, body_timeout_s)
     sockets = WebSocketStreams(ingress, heartbeat_s, body_timeout_s)
@@ -67,6 +69,7 @@ def application(
         Route("/healthz", handle_errors(site.health)),
         Route("/readyz", handle_errors(site.ready)),
         Route("/metrics", handle_errors(site.metrics)),
+        *(Route(path, handle_errors(endpoint)) for path, endpoint in site_info.by_path.items()),
         *(Route(path, page_file(name, kind)) for path, (name, kind) in FILES.items()),
     ]
 
@@ -89,22 +92,23 @@ def handle_errors(endpoint: Endpoint) -> Endpoint:
             return error_response(error)
         except ClientDisconnect:
             return Response(status_code=408)  # nobody is left to read it
-        except Exception as error:  # noqa: BLE001 a request is answered or refused; this is where it is settled
+        except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
             return error_response(RequestRefusedError(refusal_from_exception(error, "http")))
 
     return settle
 
 
 def error_response(error: RequestRefusedError) -> Response:
-    """OpenAI's error object under its status. Only `busy` is worth a client's blind retry, which has a new id."""
+    """OpenAI's error object under its status. `x-should-retry` is about a client's blind retry, which has a new id."""
     refused = error.refused
-    headers = {"x-should-retry": "true" if refused.code == "busy" else "false"}
-    if refused.code in {"busy", "unavailable"}:
-        headers["retry-after"] = "1"
+    terms = REFUSALS[refused.code]
+    headers = {"x-should-retry": "true" if terms.retry == "any_id" else "false"}
+    if terms.retry_after_s:
+        headers["retry-after"] = str(terms.retry_after_s)
     if refused.rid:
         headers["x-request-id"] = refused.rid
     body = openai_api.error_body(refused, error.param)
-    return Response(body, STATUS[refused.code], headers, media_type="application/json")
+    return Response(body, terms.status, headers, media_type="application/json")
 
 
 def page_file(name: str, kind: str) -> Endpoint:
@@ -120,10 +124,10 @@ class Site:
     """The endpoints beside the chat."""
 
     def __init__(self, ingress: Ingress, metrics: Callable[[], bytes], heartbeat_s: float) -> None:
-        self._door = ingress
+        self._ingress = ingress
         self._metrics = metrics
         self._heartbeat_s = heartbeat_s
-        self.progress = RequestProgress(ingress.house, ingress.settings.site)
+        self.progress = RequestProgress(ingress.bus, ingress.settings.site)
         self._since = int(time.time())
 
     async def models(self, _: Request) -> Response:
@@ -137,13 +141,13 @@ class Site:
 
     async def events(self, request: Request) -> Response:
         """The stages of one request of `?tenant=`; whoever knows a request's id may know how far it is."""
-        tenant = request.query_params.get("tenant", self._door.settings.gateway.default_tenant)
+        tenant = request.query_params.get("tenant", self._ingress.settings.gateway.default_tenant)
         try:
             asked = msgspec.convert({"tenant": tenant, "rid": request.path_params["rid"]}, Asked)
         except msgspec.ValidationError as error:
             hint = "a request id has 1 to 64 letters, digits, `-` or `_`"
             raise RequestRefusedError(refusal("unreadable", fault=error, hint=hint), "rid") from error
-        if self.progress.full:
+        if self.progress.is_full:
             raise RequestRefusedError(refusal("busy", asked.rid))
         events = self.progress.events(asked.tenant, asked.rid, self._heartbeat_s)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
@@ -153,10 +157,10 @@ class Site:
 
     async def ready(self, _: Request) -> Response:
         """Whether the site's store can be read now."""
-        is_ready = not self._door.is_closing
+        is_ready = not self._ingress.is_closing
         try:
             async with asyncio.timeout(READY_WITHIN_S):
-                await self._door.house.last(ANSWERS, "answers.ready.ready")
+                await self._ingress.bus.last(ANSWERS, "answers.ready.ready")
         except OSError:
             is_ready = False
         content = b'{"ready":true}' if is_ready else b'{"ready":false}'

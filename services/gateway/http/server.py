@@ -34,7 +34,7 @@ def all_metrics() -> bytes:
     return text
 
 
-class HttpServer(uvicorn.HttpServer):
+class HttpServer(uvicorn.Server):
     """uvicorn as a guest: the signals belong to the worker, and `ready` is set when requests are taken."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -51,7 +51,9 @@ class HttpServer(uvicorn.HttpServer):
 
 
 @contextlib.asynccontextmanager
-async def serve_http(ingress: Ingress, metrics: Metrics = all_metrics, **timing: float) -> AsyncIterator[GatewayAddress]:
+async def serve_http(
+    ingress: Ingress, metrics: Metrics = all_metrics, **timing: float
+) -> AsyncIterator[GatewayAddress]:
     """Serve until left; then let what is in flight finish for at most `settings.grace_s` seconds.
 
     Yields when requests are taken and `StatePaths.gateway` says where. Raises `OSError` when the address cannot be had.

@@ -10,13 +10,13 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from tidegate.schemas import Asked, Resume
+from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.client_stream import failed_event
-from tidegate.services.gateway.http.openai import RequestRefusedError
 from tidegate.services.gateway.http.sse import read_resume
 from tidegate.services.gateway.ingress import Ingress
-from tidegate.services.gateway.refusals import refusal, refusal_from_exception, log_refusal
-from tidegate.services.gateway.resume import AdmittedClient, admitted, resume_stream
-from tidegate.services.streaming.events import Ended, Failed
+from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception
+from tidegate.services.gateway.resume import AdmittedClient, admit_client, resume_stream
+from tidegate.services.streaming.events import EndEvent, ErrorEvent
 
 DONE, REFUSED, LATER = 1000, 1008, 1013
 
@@ -28,7 +28,7 @@ class WebSocketStreams:
     """
 
     def __init__(self, ingress: Ingress, heartbeat_s: float, patience_s: float) -> None:
-        self._door = ingress
+        self._ingress = ingress
         self._heartbeat_s = heartbeat_s
         self._patience_s = patience_s
 
@@ -47,13 +47,15 @@ class WebSocketStreams:
             return
         await socket.accept()
         try:
-            found = resume_stream(self._door, read_resume(socket, self._door)) if is_resuming else self._asked(socket)
+            found = (
+                resume_stream(self._ingress, read_resume(socket, self._ingress)) if is_resuming else self._asked(socket)
+            )
             await self._tell(socket, await found)
         except RequestRefusedError as error:
             await self._end(socket, failed_event(log_refusal(error.refused, "ws")))
         except WebSocketDisconnect:
             return
-        except Exception as error:  # noqa: BLE001 a request is answered or refused; this is where it is settled
+        except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
             await self._end(socket, failed_event(refusal_from_exception(error, "ws")))
 
     async def _asked(self, socket: WebSocket) -> AdmittedClient:
@@ -65,7 +67,7 @@ class WebSocketStreams:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", DONE))
         data = message.get("bytes") or (message.get("text") or "").encode("utf-8", "surrogatepass")
-        return await admitted(self._door, data, Asked, Resume)
+        return await admit_client(self._ingress, data, Asked, Resume)
 
     async def _tell(self, socket: WebSocket, client: AdmittedClient) -> None:
         """Tell until the end, or until the client is gone."""
@@ -81,20 +83,20 @@ class WebSocketStreams:
             await asyncio.gather(telling, leaving, return_exceptions=True)
 
     async def _tell_all(self, socket: WebSocket, client: AdmittedClient) -> None:
-        following = self._door.streams.follow(
-            client.pending, client.at, can_retract=client.can_retract, via="ws", heartbeat_s=self._heartbeat_s
+        following = self._ingress.streams.follow(
+            client.pending, client.at, can_retract=client.can_retract, transport="ws", heartbeat_s=self._heartbeat_s
         )
         async with aclosing(following) as events:
             async for event in events:
-                if isinstance(event, Ended | Failed):
+                if isinstance(event, EndEvent | ErrorEvent):
                     await self._end(socket, event)
                 else:
                     await socket.send_text(msgspec.json.encode(event).decode())
 
-    async def _end(self, socket: WebSocket, event: Ended | Failed) -> None:
+    async def _end(self, socket: WebSocket, event: EndEvent | ErrorEvent) -> None:
         if socket.application_state is not WebSocketState.CONNECTED:
             return
-        code = DONE if isinstance(event, Ended) else LATER if event.is_resumable else REFUSED
+        code = DONE if isinstance(event, EndEvent) else LATER if event.is_resumable else REFUSED
         try:
             await socket.send_text(msgspec.json.encode(event).decode())
             await socket.close(code)

@@ -96,7 +96,7 @@ async def test_errors_map_to_the_openai_clients_exceptions_with_one_log_line(
 
 async def test_too_many_waiting_is_429_with_retry_after_and_late_is_504(tmp_path: Path) -> None:
     async with (
-        site(tmp_path, http=True, max_waiting=1, grace_s=0.1) as running,
+        site(tmp_path, http=True, max_pending=1, grace_s=0.1) as running,
         openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client,
     ):
         budget = {"X-Tidegate-Budget-Ms": "600", "X-Request-Id": "r1"}

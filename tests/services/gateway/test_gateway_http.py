@@ -15,12 +15,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.gateway_site import Site, at_rest, http_site, site
-from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.brokers.settings import Gateway, Settings
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas.subjects import ASKS
-from tidegate.services import gateway
-from tidegate.services.fleet.paths import Places
-from tidegate.services.gateway.http.server import GatewayAddress, listening, url_of
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway import composition as gateway
+from tidegate.services.gateway.http.server import GatewayAddress, listen, url_of
+from tidegate.services.gateway.settings import GatewaySettings
+from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
@@ -133,7 +134,7 @@ async def test_a_client_that_leaves_frees_its_place(running: Site, http: httpx.A
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     async with asyncio.timeout(2):
-        while len(running.door.waiting):  # noqa: ASYNC110 what it waits for happens inside the server
+        while len(running.ingress.pending_replies):  # noqa: ASYNC110 what it waits for happens inside the server
             await asyncio.sleep(0.01)
     running.may_answer.set()
 
@@ -153,10 +154,10 @@ async def test_a_client_that_leaves_amid_its_body_is_no_failure_of_the_site(runn
 async def test_the_trace_of_a_client_goes_on(tmp_path: Path) -> None:
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     async with site(tmp_path, http=True) as running, httpx.AsyncClient(base_url=running.url) as http:
-        assert isinstance(running.house, MemoryHouse)
+        assert isinstance(running.bus, MemoryBus)
         for header in (f"00-{trace_id}-b7ad6b7169203331-01", "nonsense"):
             assert (await http.post(CHAT, json=body(), headers={"traceparent": header})).status_code == 200
-        with_trace, with_nonsense = (kept.headers["traceparent"] for kept in running.house.stored(ASKS))
+        with_trace, with_nonsense = (kept.headers["traceparent"] for kept in running.bus.stored(ASKS))
     assert with_trace.startswith(f"00-{trace_id}-")
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", with_nonsense)
 
@@ -188,8 +189,8 @@ async def test_the_page_comes_with_a_policy_that_lets_nothing_else_in(http: http
 async def test_open_writes_where_it_is_and_takes_it_away_again(tmp_path: Path) -> None:
     async with site(tmp_path) as running:
         settings = msgspec.structs.replace(running.settings, grace_s=0.1)
-        path = Places(settings).gateway
-        async with gateway.open(settings, running.house, lambda: b"tidegate_up 1\n"):
+        path = StatePaths(settings).gateway
+        async with gateway.open(settings, running.bus, lambda: b"tidegate_up 1\n"):
             address = msgspec.json.decode(path.read_bytes(), type=GatewayAddress)
             async with httpx.AsyncClient(base_url=address.url) as http:
                 assert (await http.post(CHAT, json=body())).status_code == 200
@@ -200,18 +201,18 @@ async def test_open_writes_where_it_is_and_takes_it_away_again(tmp_path: Path) -
 
 
 async def test_an_address_that_is_taken_is_an_error_that_names_it(tmp_path: Path) -> None:
-    taken = listening("127.0.0.1", 0)
+    taken = listen("127.0.0.1", 0)
     port = taken.getsockname()[1]
     async with site(tmp_path) as running:
-        settings = Settings(state_dir=str(tmp_path), gateway=Gateway(port=port))
+        settings = Settings(state_dir=str(tmp_path), gateway=GatewaySettings(port=port))
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
-            async with gateway.open(settings, running.house):
+            async with gateway.open(settings, running.bus):
                 pass
     taken.close()
 
 
 def test_the_address_is_one_that_a_client_here_can_reach() -> None:
-    with listening("0.0.0.0", 0) as everywhere:
+    with listen("0.0.0.0", 0) as everywhere:
         assert url_of(everywhere, "0.0.0.0").startswith("http://127.0.0.1:")
 
 

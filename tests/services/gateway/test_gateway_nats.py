@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from tests.support.gateway_site import Site, ask, asked, nats_site, site
 from tidegate.schemas import Asked, Published, Refused, decode, encode, encode_json
 from tidegate.schemas.subjects import ASK, ASKS
-from tidegate.services.gateway.ingress import Door
+from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.privacy.vault import asker_digest
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ running = pytest.fixture(nats_site)
 
 @pytest.mark.parametrize("form", [encode, encode_json])
 async def test_a_request_is_answered_in_the_form_in_which_it_came(running: Site, form: Any) -> None:
-    reply = await running.house.request(ASK, form(asked()), timeout_s=5.0)
+    reply = await running.bus.request(ASK, form(asked()), timeout_s=5.0)
     published = decode(reply, Published)
     assert reply == form(published)
     assert published.outcome == "answered"
@@ -84,14 +84,14 @@ async def test_what_may_not_pass_is_refused_and_nothing_is_stored(running: Site,
     assert (refused.code, refused.rid) == (code, "r1")
     assert refused.hint
     [line] = lines
-    assert (line["event"], line["code"], line["door"]) == ("ask_refused", code, "nats")
+    assert (line["event"], line["code"], line["transport"]) == ("ask_refused", code, "nats")
     assert request_.text.strip() == "" or request_.text not in str(line)
-    assert await running.house.last(ASKS, f"asks.{request_.tenant}.r1") is None
+    assert await running.bus.last(ASKS, f"asks.{request_.tenant}.r1") is None
 
 
 async def test_what_is_stored_has_neither_the_text_nor_the_asker_in_clear(running: Site) -> None:
     await ask(running, asked("My secret word is xylophone", rid="r1", asker="ada", sealed=b"mine", site="elsewhere"))
-    stored = await running.house.last(ASKS, "asks.kiosk.r1")
+    stored = await running.bus.last(ASKS, "asks.kiosk.r1")
     assert stored is not None
     assert b"xylophone" not in stored
     assert b"ada" not in stored
@@ -156,11 +156,11 @@ async def test_an_answer_that_does_not_come_is_late_and_can_be_fetched_under_the
     assert "same request id" in late.hint
     running.may_answer.set()
     assert isinstance(await ask(running, asked("wait here", rid="r1")), Published)
-    assert len(running.door.waiting) == 0
+    assert len(running.ingress.pending_replies) == 0
 
 
 async def test_an_answer_that_was_stored_but_not_heard_is_found_at_the_deadline(running: Site) -> None:
-    deaf = Door(running.settings, running.house, running.vault, running.key, grace_s=0.1)
+    deaf = Ingress(running.settings, running.bus, running.vault, running.key, IngressLimits(grace_s=0.1))
     published = await deaf.submit(asked(rid="r1", budget_ms=100))
     assert isinstance(published, Published)
 
@@ -187,7 +187,7 @@ async def test_another_tenants_dead_letter_under_the_same_id_ends_nobody_elses_w
 
 
 async def test_the_number_of_waiting_requests_is_bounded(tmp_path: Path) -> None:
-    async with site(tmp_path, max_waiting=2) as running:
+    async with site(tmp_path, max_pending=2) as running:
         waiting = [asyncio.create_task(ask(running, asked("wait here"))) for _ in range(2)]
         for _ in waiting:
             await running.arrivals.get()
@@ -200,24 +200,24 @@ async def test_the_number_of_waiting_requests_is_bounded(tmp_path: Path) -> None
 
 
 async def test_a_client_that_leaves_frees_its_place_and_the_request_is_answered_all_the_same(running: Site) -> None:
-    leaving = asyncio.create_task(running.door.submit(asked("wait here", rid="r1")))
+    leaving = asyncio.create_task(running.ingress.submit(asked("wait here", rid="r1")))
     await running.arrivals.get()
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     await asyncio.sleep(0)
-    assert len(running.door.waiting) == 0
+    assert len(running.ingress.pending_replies) == 0
     running.may_answer.set()
     assert isinstance(await ask(running, asked("wait here", rid="r1")), Published)
     assert len(running.asked) == 1
 
 
 async def test_a_door_that_closes_gives_out_what_comes_in_time_and_a_last_word_to_the_rest(running: Site) -> None:
-    running.door.settings = msgspec.structs.replace(running.settings, grace_s=0.2)
+    running.ingress.settings = msgspec.structs.replace(running.settings, grace_s=0.2)
     in_time = asyncio.create_task(ask(running, asked("wait here")))
     never = asyncio.create_task(ask(running, asked("vanish", budget_ms=60_000, rid="r2")))
     for _ in range(2):
         await running.arrivals.get()
-    closing = asyncio.create_task(running.door.close())
+    closing = asyncio.create_task(running.ingress.close())
     await asyncio.sleep(0)
     at_the_door = await ask(running, asked(rid="r1"))
     running.may_answer.set()
@@ -227,7 +227,7 @@ async def test_a_door_that_closes_gives_out_what_comes_in_time_and_a_last_word_t
     last_word = await never
     assert isinstance(last_word, Refused)
     assert (last_word.code, last_word.rid, at_the_door.code) == ("closing", "r2", "closing")
-    assert await running.house.last(ASKS, "asks.kiosk.r1") is None
+    assert await running.bus.last(ASKS, "asks.kiosk.r1") is None
 
 
 async def test_a_fault_is_told_in_few_words_however_much_was_sent(running: Site) -> None:

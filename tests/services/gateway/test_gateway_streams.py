@@ -19,7 +19,7 @@ from loadtests.load.stream_client import Client
 from tests.support.gateway_site import EMAIL, Site, ask, asked, at_rest, http_site, site
 from tidegate.schemas import Asked, Delta, Published, Resume, encode, encode_json
 from tidegate.schemas.subjects import RESUME, STREAM
-from tidegate.services.streaming.events import Ended, Event, Failed
+from tidegate.services.streaming.events import EndEvent, Event, ErrorEvent
 
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
@@ -56,7 +56,7 @@ def contents(body: str) -> list[tuple[str, str]]:
 
 async def line(running: Site, rid: str, text: str, after: int, **fields: Any) -> int:
     delta = Delta(**{"rid": rid, "tenant": "kiosk", "state": "committed", "text": text, **fields})
-    return await running.house.append(delta, after=after)
+    return await running.bus.append(delta, after=after)
 
 
 async def test_a_chat_stream_says_what_is_committed_while_the_rest_is_still_made(
@@ -133,7 +133,7 @@ async def test_over_nats_the_events_come_in_the_form_of_the_request(running: Sit
     resume = Resume(rid=request.rid, tenant="kiosk", asker="ada")
     for subject, data in ((STREAM, form(request)), (RESUME, form(resume))):
         client = Client()
-        async with aclosing(running.house.request_many(subject, data, idle_s=5)) as answers:
+        async with aclosing(running.bus.request_many(subject, data, idle_s=5)) as answers:
             while not client.is_done:
                 client.take(read(await anext(answers), type=Event))
         assert client.text == "Your question has 4 words, and this is the answer to it."
@@ -144,9 +144,9 @@ async def test_over_nats_the_events_come_in_the_form_of_the_request(running: Sit
 async def test_what_cannot_be_read_is_an_error_event_and_one_log_line(running: Site, subject: str, data: bytes) -> None:
     read = msgspec.json.decode if data[:1] == b"{" else msgspec.msgpack.decode
     with capture_logs() as lines:
-        async with aclosing(running.house.request_many(subject, data, idle_s=5)) as answers:
+        async with aclosing(running.bus.request_many(subject, data, idle_s=5)) as answers:
             event = read(await anext(answers), type=Event)
-    assert isinstance(event, Failed)
+    assert isinstance(event, ErrorEvent)
     assert (event.code, event.is_resumable) == ("unreadable", False)
     assert [line["event"] for line in lines] == ["ask_refused"]
 
@@ -227,7 +227,7 @@ async def test_a_request_that_died_says_so_to_who_comes_back(running: Site) -> N
     await ask(running, asked("die", rid="dead1"))
     client = Client()
     async with aclosing(
-        running.house.request_many(RESUME, encode(Resume(rid="dead1", tenant="kiosk", asker="ada")), idle_s=5)
+        running.bus.request_many(RESUME, encode(Resume(rid="dead1", tenant="kiosk", asker="ada")), idle_s=5)
     ) as answers:
         client.take(msgspec.msgpack.decode(await anext(answers), type=Event))
     assert client.failed is not None
@@ -236,7 +236,7 @@ async def test_a_request_that_died_says_so_to_who_comes_back(running: Site) -> N
 
 async def test_the_number_of_streams_is_bounded_and_a_door_that_closes_ends_them(tmp_path: Path) -> None:
     async with site(tmp_path, http=True, max_streams=2) as running:
-        running.door.settings = msgspec.structs.replace(running.settings, grace_s=0.05)
+        running.ingress.settings = msgspec.structs.replace(running.settings, grace_s=0.05)
         clients = [Client(), Client()]
         telling = [
             asyncio.create_task(Sse(*address_of(running)).ask(asked("wait here", rid=f"r{n}"), client))
@@ -248,12 +248,12 @@ async def test_the_number_of_streams_is_bounded_and_a_door_that_closes_ends_them
             await Sse(*address_of(running)).ask(asked(rid="r3"), Client())
         async with httpx.AsyncClient(base_url=running.url) as http:
             assert (await http.post(CHAT, json=chat())).status_code == 429
-        await running.door.close()
+        await running.ingress.close()
         await asyncio.gather(*telling)
         assert [(client.failed.code, client.failed.is_resumable) for client in clients if client.failed] == [
             ("closing", True)
         ] * 2
-        assert len(running.door.streams) == 0
+        assert len(running.ingress.streams) == 0
         running.may_answer.set()
 
 
@@ -264,7 +264,7 @@ async def test_an_answer_that_is_not_what_was_committed_is_never_told(running: S
         await Ws(*address_of(running)).ask(asked(rid="lie1"), client)
     assert client.failed is not None
     assert client.failed.code == "internal"
-    assert [line["error"] for line in lines if line["event"] == "ask_failed"] == ["Contradiction"]
+    assert [line["error"] for line in lines if line["event"] == "ask_failed"] == ["CommitConflictError"]
 
 
 async def test_a_log_whose_first_lines_are_gone_is_told_from_the_answer(running: Site) -> None:
@@ -282,4 +282,4 @@ def test_half_an_event_is_no_event() -> None:
     raw = head + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
     events = [parser.feed(raw[n : n + 1]) for n in range(len(raw))]
     assert [n for n, found in enumerate(events) if found] == [len(head) + 4 + len(body) - 1]
-    assert not isinstance(events[-1], Ended)
+    assert not isinstance(events[-1], EndEvent)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.gateway_site import site
-from tidegate.services.gateway.http.server import open_http_door
+from tidegate.services.gateway.http.server import serve_http
 
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
@@ -103,7 +103,7 @@ async def test_a_door_that_closes_ends_the_streams_of_those_who_watch(tmp_path: 
                     watching.set()
             return seen
 
-        async with open_http_door(running.door) as address:
+        async with serve_http(running.ingress) as address:
             watcher = asyncio.create_task(watch(address.url))
             await watching.wait()
         assert (await watcher).endswith("event: end\ndata: {}\n\n")

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tests.support.gateway_site import EMAIL, Site, ask, asked, nats_site
 from tidegate.schemas import Cursor, Published, Receipt, decode, encode, encode_json
 from tidegate.schemas.subjects import ANSWERS
-from tidegate.services.gateway.reidentify import restored
-from tidegate.services.privacy.vault import TOKEN, Vault
-from tidegate.services.streaming.events import answered, cut, told, view
+from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.services.gateway.reidentify import reidentify
+from tidegate.services.privacy.vault import Vault
+from tidegate.services.streaming.events import log_of_answer, split_step, render_event, pending_steps
 
 pytestmark = pytest.mark.anyio
 running = pytest.fixture(nats_site)
@@ -30,10 +31,10 @@ async def test_tokens_are_restored_for_the_asker_at_the_end_and_stay_tokens_in_t
     assert isinstance(published, Published)
     assert published.text == f"We write to {EMAIL} today, and to {EMAIL} tomorrow."
     assert published.citations[0].quote == published.text
-    stored = await running.house.last(ANSWERS, "answers.kiosk.r1")
+    stored = await running.bus.last(ANSWERS, "answers.kiosk.r1")
     assert stored is not None
     assert EMAIL.encode() not in stored
-    assert TOKEN.search(decode(stored, Published).text)
+    assert VAULT_TOKEN.search(decode(stored, Published).text)
 
 
 async def test_a_restored_value_never_breaks_a_json_answer(running: Site) -> None:
@@ -46,7 +47,7 @@ def test_a_json_answer_keeps_its_form_to_the_character(tmp_path: Path) -> None:
     vault = Vault.open(tmp_path / "vault.sqlite", bytes(32))
     token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
     text = f'{{ "email" : "{token}",\n "n": 1.0 , "n": 2}}'
-    shown = restored(msgspec.structs.replace(STORED, text=text, format="json"), vault, "digest").text
+    shown = reidentify(msgspec.structs.replace(STORED, text=text, format="json"), vault, "digest").text
     vault.close()
     assert shown == text.replace(token, json.dumps(EMAIL)[1:-1])
 
@@ -76,12 +77,12 @@ def test_no_chunk_of_a_stream_ever_holds_a_token_or_a_piece_of_one(
     for place in places:
         pieces.insert(place, token)
     stored = msgspec.structs.replace(STORED, text=glue.join(pieces))
-    shown = restored(stored, vault, "digest")
-    log = answered(stored.text, Cursor())
-    rest, chunks = view(log, Cursor()), list[str]()
+    shown = reidentify(stored, vault, "digest")
+    log = log_of_answer(stored.text, Cursor())
+    rest, chunks = pending_steps(log, Cursor()), list[str]()
     while rest:
-        piece, more = cut(rest.pop(), 1)
-        chunks.append(told(piece, log.text, lambda token: vault.restore(token, "kiosk", "digest")).text)
+        piece, more = split_step(rest.pop(), 1)
+        chunks.append(render_event(piece, log.text, lambda token: vault.detokenise(token, "kiosk", "digest")).text)
         rest += [more] if more else []
     vault.close()
     assert "".join(chunks) == shown.text == glue.join(EMAIL if piece == token else piece for piece in pieces)
@@ -92,6 +93,6 @@ def test_a_stranger_sees_tokens_only(tmp_path: Path) -> None:
     vault = Vault.open(tmp_path / "vault.sqlite", bytes(32))
     token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
     stored = msgspec.structs.replace(STORED, text=token)
-    assert restored(stored, vault, "another").text == token
-    assert restored(stored, vault, "digest").text == EMAIL
+    assert reidentify(stored, vault, "another").text == token
+    assert reidentify(stored, vault, "digest").text == EMAIL
     vault.close()

@@ -1,0 +1,164 @@
+"""What a page may know of its site: the stages, the other sites of this machine, the link, example questions.
+
+Nothing of any request is in it. Read next: page/page.js, which shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidegate.brokers.base import Bus, UnreachableError
+from tidegate.schemas import Escalated, Where
+from tidegate.schemas.pack import LabelledQuestion
+from tidegate.schemas.subjects import ping, word
+from tidegate.services.fleet import endpoints
+from tidegate.services.packs.load import load_questions
+from tidegate.services.pipeline import FAST_LANE, STAGES
+from tidegate.services.planning.estimates import RoundTrip
+from tidegate.services.settings import Settings
+
+LINK_FRESH_S = 1.0
+LINK_TIMEOUT_S = 1.0
+MOST_EXAMPLES = 6
+EXAMPLE_KINDS = frozenset({"answerable", "language", "hub"})
+"""Kinds of a pack's questions that a visitor may be invited to ask: each has an answer and no personal data."""
+
+
+class StageInfo(msgspec.Struct, frozen=True):
+    """A stage of the pipeline. Stages that read the same facts stand in for each other."""
+
+    name: str
+    where: Where
+    reads: tuple[str, ...]
+
+
+class SiteAddress(msgspec.Struct, frozen=True):
+    """A site of this machine and where its page is."""
+
+    name: str
+    url: str
+
+
+class SiteInfo(msgspec.Struct, frozen=True):
+    """The answer of GET /v1/site."""
+
+    site: str
+    tenant: str
+    stages: tuple[StageInfo, ...]
+    sites: tuple[SiteAddress, ...]
+
+
+class LinkState(msgspec.Struct, frozen=True):
+    """The answer of GET /v1/site/link: whether the hub can be reached, and the smoothed round trip if it can."""
+
+    is_up: bool
+    rtt_ms: float | None
+
+
+class ExampleQuestions(msgspec.Struct, frozen=True):
+    """The answer of GET /v1/site/questions: some questions that the pack can answer, in one language."""
+
+    language: str
+    questions: tuple[str, ...]
+
+
+class LinkProbe:
+    """The round trip to the hub, measured when somebody asks for it and the last measurement is not fresh any more."""
+
+    def __init__(self, bus: Bus, site: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bus = bus
+        self._subject = ping(site)
+        self._clock = clock
+        self._measuring = asyncio.Lock()
+        self._round_trip = RoundTrip()
+        self._state = LinkState(is_up=False, rtt_ms=None)
+        self._fresh_until = float("-inf")
+
+    async def measure(self) -> LinkState:
+        """The state of the link, at most `LINK_FRESH_S` seconds old. Takes up to `LINK_TIMEOUT_S` seconds."""
+        async with self._measuring:
+            if self._clock() >= self._fresh_until:
+                self._state = await self._ping()
+                self._fresh_until = self._clock() + LINK_FRESH_S
+            return self._state
+
+    async def _ping(self) -> LinkState:
+        sent = time.perf_counter()
+        try:
+            await self._bus.request(self._subject, b"", timeout_s=LINK_TIMEOUT_S)
+        except UnreachableError:
+            self._round_trip = RoundTrip()
+            return LinkState(is_up=False, rtt_ms=None)
+        self._round_trip = self._round_trip.after((time.perf_counter() - sent) * 1000)
+        return LinkState(is_up=True, rtt_ms=round(self._round_trip.smoothed_ms, 1))
+
+
+class SiteInfoEndpoints:
+    """GET /v1/site, /v1/site/link and /v1/site/questions."""
+
+    def __init__(self, bus: Bus, settings: Settings) -> None:
+        self._settings = settings
+        self._link = LinkProbe(bus, settings.site)
+        self._questions: tuple[LabelledQuestion, ...] | None = None
+
+    @property
+    def by_path(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+        """Each endpoint under its path."""
+        return {"/v1/site": self.site, "/v1/site/link": self.link, "/v1/site/questions": self.questions}
+
+    async def site(self, _: Request) -> Response:
+        """A `SiteInfo`."""
+        settings = self._settings
+        info = SiteInfo(settings.site, settings.gateway.default_tenant, pipeline_stages(), known_sites(settings))
+        return _json(info)
+
+    async def link(self, _: Request) -> Response:
+        """A `LinkState`."""
+        return _json(await self._link.measure())
+
+    async def questions(self, request: Request) -> Response:
+        """`ExampleQuestions` in `?language=`. Raises `BadPack` where the pack's questions cannot be read."""
+        if self._questions is None:
+            self._questions = await asyncio.to_thread(load_questions, Path(self._settings.pack_dir))
+        return _json(choose_examples(self._questions, request.query_params.get("language", "")))
+
+
+def pipeline_stages() -> tuple[StageInfo, ...]:
+    """The stages in the order of their work; the fast lane stands before the durable stage that it overtakes."""
+    stages = list(STAGES)
+    stages.insert(min(n for n, stage in enumerate(STAGES) if set(stage.accepts) & set(FAST_LANE.accepts)), FAST_LANE)
+    return tuple(
+        StageInfo(stage.name, "cloud" if Escalated in stage.accepts else "edge", tuple(map(word, stage.accepts)))
+        for stage in stages
+    )
+
+
+def known_sites(settings: Settings) -> tuple[SiteAddress, ...]:
+    """The sites of the fleet that is up on this machine, by name; this site alone where there is none."""
+    try:
+        http = endpoints.read(settings).http
+    except endpoints.FleetNotRunningError:
+        http = {}
+    return tuple(SiteAddress(name, url) for name, url in sorted({settings.site: "/", **http}.items()))
+
+
+def choose_examples(questions: Sequence[LabelledQuestion], language: str) -> ExampleQuestions:
+    """At most `MOST_EXAMPLES` questions in `language`, evenly spread over the pack; in the language of the pack's first
+    question where it has none in that one."""
+    fit = [question for question in questions if question.kind in EXAMPLE_KINDS]
+    if not any(question.language == language for question in fit):
+        language = fit[0].language if fit else language
+    fit = [question for question in fit if question.language == language]
+    step = max(1.0, len(fit) / MOST_EXAMPLES)
+    return ExampleQuestions(language, tuple(fit[int(n * step)].text for n in range(min(MOST_EXAMPLES, len(fit)))))
+
+
+def _json(value: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json", headers={"cache-control": "no-cache"})
