@@ -20,8 +20,15 @@ from tidegate.services.knowledge.index.storage import Storage
 
 ZORBLAX = document(
     "zorblax",
-    "The Zorblax account costs £11 a month. The Zorblax desk is run by Ms Quill. A Zorblax voucher is valid for nine days.",
+    "The Zorblax account costs £11 a month. The Zorblax desk is run by Ms Quill. A Zorblax voucher lasts nine days.",
     title="Zorblax account",
+)
+QUESTIONS = (
+    ("What does the Zorblax account cost?", "en"),
+    ("coin fee hour of the branch", "en"),
+    ("harbour ferry lantern", "en"),
+    ("Gebühr der Filiale", "de"),
+    ("moneta banca", "it"),
 )
 Ranked = list[tuple[str, int, float, float, float]]
 
