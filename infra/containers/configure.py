@@ -16,9 +16,9 @@ import msgspec
 
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import credential
-from tidegate.brokers.settings import Nats
+from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet.endpoints import Addresses
+from tidegate.services.fleet.endpoints import Endpoints
 
 CLIENT_PORT, LEAF_PORT, MONITOR_PORT = 4222, 7422, 8222
 STORE = "/var/lib/nats"
@@ -34,11 +34,11 @@ def configure(out: Path, sites: list[str]) -> None:
     hub_url = f"nats-leaf://{HUB}-nats:{LEAF_PORT}"
     for site, leaf in leaves.items():
         write(out / site / "nats.conf", site, conf.site(site, clients[site].public, hub_url, leaf.seed()))
-    addresses = {
-        domain: Nats(url=f"nats://{domain}-nats:{CLIENT_PORT}", nkey_seed_file=str(client.seed_file))
+    endpoints = {
+        domain: NatsSettings(url=f"nats://{domain}-nats:{CLIENT_PORT}", nkey_seed_file=str(client.seed_file))
         for domain, client in clients.items()
     }
-    fleet = Addresses(pid=0, hub=addresses.pop(HUB), sites=addresses)
+    fleet = Endpoints(pid=0, hub=endpoints.pop(HUB), sites=endpoints)
     (out / "fleet.json").write_bytes(msgspec.json.encode(fleet))
 
 

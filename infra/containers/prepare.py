@@ -11,25 +11,16 @@ import sys
 from pathlib import Path
 
 from tidegate.services.cli.options import load_settings
+from tidegate.services.cli.progress import LineProgress
 from tidegate.services.fleet.prepare import prepare
 from tidegate.services.packs.load import load_pack
-
-
-class Lines:
-    """One line for each thing that is made."""
-
-    def start(self, what: str, total: int | None = None) -> None:
-        print(what if total is None else f"{what} ({total})", flush=True)
-
-    def step(self, detail: str = "") -> None:
-        """Nothing: a log is not a progress bar."""
 
 
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: prepare.py SITE")
     settings = load_settings(None, site=sys.argv[1])
-    prepare(settings, load_pack(Path(settings.pack_dir)), Lines())
+    prepare(settings, load_pack(Path(settings.pack_dir)), LineProgress())
 
 
 if __name__ == "__main__":

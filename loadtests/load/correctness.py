@@ -14,24 +14,25 @@ from pathlib import Path
 import msgspec
 
 from loadtests.bench.race_sites import linked_sites
-from tidegate.brokers.jetstream.bus import JetStreamHouse
-from tidegate.brokers.settings import Nats, Settings
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.pack import LabelledQuestion, Pack
 from tidegate.schemas.subjects import HUB
-from tidegate.services.cli.demo import BUDGET_MS, look_up
-from tidegate.services.cli.display import Quiet
+from tidegate.services.cli.demo import BUDGET_MS
+from tidegate.services.cli.progress import LineProgress
 from tidegate.services.cli.options import default_pack
-from tidegate.services.evaluation.client import SiteDoors, ask_all
-from tidegate.services.evaluation.report import Tally, tally
+from tidegate.services.evaluation.client import SiteClient, ask_all, read_facts
+from tidegate.services.evaluation.report import RunReport, summarise_runs
 from tidegate.services.fleet.prepare import prepare_all
 from tidegate.services.packs.load import load_pack
+from tidegate.services.settings import Settings
 
 SITE = "site1"
 BACKENDS = ("extractive", "embedded")
 """The hub's reader alone, and the shipped language model behind it; both read the same documents."""
 
 
-async def counted(backend: str, settings: Settings, questions: Sequence[LabelledQuestion]) -> Tally:
+async def counted(backend: str, settings: Settings, questions: Sequence[LabelledQuestion]) -> RunReport:
     """What became of the questions at a fresh fleet whose hub has this backend.
 
     `dead` and `personal_values_found` are not looked at here: `tidegate demo` is where those are counted.
@@ -39,26 +40,26 @@ async def counted(backend: str, settings: Settings, questions: Sequence[Labelled
     told = {HUB: {"TIDEGATE_CLOUD_VERIFIER__BACKEND": backend}, SITE: {}}
     async with AsyncExitStack() as stack:
         race = await stack.enter_async_context(linked_sites(settings, told))
-        nats = Nats(url=race.servers.sites[SITE].url)
-        house = await stack.enter_async_context(JetStreamHouse.open(nats, SITE))
-        askings = await ask_all(
+        nats = NatsSettings(url=race.servers.sites[SITE].url)
+        bus = await stack.enter_async_context(JetStreamBus.open(nats, SITE))
+        runs = await ask_all(
             questions,
-            {SITE: SiteDoors(house, race.http[SITE])},
+            {SITE: SiteClient(bus, race.http[SITE])},
             tenant=settings.tenants[0],
             budget_ms=BUDGET_MS,
             told=lambda _: None,
         )
-        for asking in askings:
-            await look_up(asking, house, settings.tenants[0])
-    return tally(askings, dead=0, personal_values_found=0)
+        for run in runs:
+            await read_facts(run, bus, settings.tenants[0])
+    return summarise_runs(runs, dead=0, personal_values_found=0)
 
 
-async def compared(pack: Pack, models: Path, limit: int | None) -> dict[str, Tally]:
+async def compared(pack: Pack, models: Path, limit: int | None) -> dict[str, RunReport]:
     """Both tallies, of the same questions in the same order."""
     found = {}
     with tempfile.TemporaryDirectory(prefix="correctness-") as home:
         prepared = Settings(state_dir=f"{home}/prepared", models_dir=str(models), pack_dir=pack.path)
-        await prepare_all(prepared, [SITE], pack, Quiet())
+        await prepare_all(prepared, [SITE], pack, LineProgress())
         for backend in BACKENDS:
             state = await asyncio.to_thread(shutil.copytree, prepared.state_dir, f"{home}/{backend}")
             settings = msgspec.structs.replace(prepared, state_dir=str(state))
@@ -66,7 +67,7 @@ async def compared(pack: Pack, models: Path, limit: int | None) -> dict[str, Tal
     return found
 
 
-def side_by_side(found: dict[str, Tally]) -> str:
+def side_by_side(found: dict[str, RunReport]) -> str:
     """Correct answers by kind of question, then all, then the times."""
     lines = [f"{'kind':<22}{'asked':>6}" + "".join(f"{backend:>14}" for backend in found)]
     first = next(iter(found.values()))
@@ -92,7 +93,7 @@ def main() -> int:
     given = parser.parse_args()
     found = asyncio.run(compared(load_pack(given.pack), given.models, given.limit))
     print(msgspec.json.encode(found).decode() if given.as_json else side_by_side(found))
-    return 0 if all(tallied.holds for tallied in found.values()) else 1
+    return 0 if all(tallied.is_clean for tallied in found.values()) else 1
 
 
 if __name__ == "__main__":

@@ -1,72 +1,79 @@
-"""`tidegate trace` and `dead`: what happened to a request, and what could not be settled."""
+"""`tidegate trace` and `dead`: what happened to a request, and what could not be processed.
+
+Next: brokers/jetstream/dead_letters.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from tidegate.services.cli.options import CONFIG, JSON, SITE, load_settings
-
-if TYPE_CHECKING:
-    from tidegate.brokers.jetstream.history import Stored
+from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.jetstream.dead_letters import get_dead_letter, list_dead_letters, replay_dead_letter
+from tidegate.brokers.jetstream.history import StoredMessage, history
+from tidegate.schemas import PIPELINE, TidegateError, UnreadableError, decode
+from tidegate.schemas.message import Rid
+from tidegate.services.cli.groups import CommandGroup, UnknownCommandError, suggest
+from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.fleet.endpoints import find_server
+from tidegate.services.pipeline import WORKERS
 
 T = TypeVar("T")
 
 
-def on_site(config: Path | None, site: str, ask: Callable[[Any], Awaitable[T]]) -> T:
-    """Run `ask(client)` against the server of `site`."""
-    from tidegate.brokers.jetstream.api import connected
-    from tidegate.services.fleet.endpoints import nats_of
+class UnknownRequestError(TidegateError, LookupError):
+    """A site holds no fact of the request, or no request can have such an id."""
 
-    settings = load_settings(config, site=site)
+    hint = "check the id and name the site that was asked with --site"
+
+
+def query_site(options: CommandOptions, query: Callable[[Any], Awaitable[T]]) -> T:
+    """Run `query(client)` against the server of the site."""
+    settings = options.settings()
 
     async def go() -> T:
-        async with connected(nats_of(settings), site) as client:
-            return await ask(client)
+        async with connected(find_server(settings), settings.site) as client:
+            return await query(client)
 
     return asyncio.run(go())
 
 
-def clock(at_s: float) -> str:
+def format_time(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
 
 
 @click.command()
 @click.argument("rid")
-@SITE
-@click.option("--tenant", default="*", help="Whose request [default: any tenant's].")
-@CONFIG
-@JSON
-def trace(rid: str, site: str, tenant: str, config: Path | None, as_json: bool) -> int:
-    """Print every fact of the request RID at a site, in order, with times."""
-    from tidegate.brokers.jetstream.history import history
-
-    facts = on_site(config, site, lambda client: history(client, rid, tenant, site))
-    rows = [told(fact, facts[0].stored_at_s) for fact in facts]
-    if as_json:
+@with_options("site", "tenant", "as_json")
+def trace(options: CommandOptions, rid: str) -> None:
+    """Print every fact of the request RID at a site, in order, with times; of any tenant unless one is named."""
+    try:
+        msgspec.convert(rid, Rid)
+    except msgspec.ValidationError:
+        raise UnknownRequestError(f"{rid!r} is no request id", "an id is 1 to 64 of A-Z a-z 0-9 _ -") from None
+    site = options.settings().site
+    facts = query_site(options, lambda client: history(client, rid, options.tenant or "*", site))
+    if not facts:
+        raise UnknownRequestError(f"{site} holds nothing of request {rid}")
+    rows = [describe_fact(fact, facts[0].stored_at_s) for fact in facts]
+    if options.as_json:
         click.echo(msgspec.json.encode(rows))
-    elif not rows:
-        click.echo(f"error: {site} holds nothing of request {rid}", err=True)
-    else:
-        for row in rows:
-            click.echo(
-                f"{row['after_ms']:>9.1f} ms  {row['stream']:<12}{row['sequence']:>7}  {row['fact']:<10} {row['says']}"
-            )
-    return 0 if rows else 1
+        return
+    for row in rows:
+        click.echo(
+            f"{row['after_ms']:>9.1f} ms  {row['stream']:<12}{row['sequence']:>7}  {row['fact']:<10} {row['gist']}"
+        )
 
 
-def told(stored: Stored, began_s: float) -> dict[str, Any]:
+def describe_fact(stored: StoredMessage, began_s: float) -> dict[str, Any]:
     """One fact as a row: when, where, what, and the part of it that a person looks for."""
-    from tidegate.schemas import PIPELINE, UnreadableError, decode
-
     row: dict[str, Any] = {
-        "at": clock(stored.stored_at_s),
+        "at": format_time(stored.stored_at_s),
         "after_ms": round((stored.stored_at_s - began_s) * 1000, 3),
         "stream": stored.stream,
         "sequence": stored.sequence,
@@ -76,13 +83,13 @@ def told(stored: Stored, began_s: float) -> dict[str, Any]:
     try:
         message = decode(stored.data, *PIPELINE)
     except UnreadableError as error:
-        return {**row, "fact": "unreadable", "says": error.reason, "body": None}
+        return {**row, "fact": "unreadable", "gist": error.reason, "body": None}
     body = msgspec.to_builtins(message)
-    return {**row, "fact": body["type"], "says": gist(body), "body": body}
+    return {**row, "fact": body["type"], "gist": summarise_fact(body), "body": body}
 
 
-def gist(body: dict[str, Any]) -> str:
-    """What a fact says, in a few words."""
+def summarise_fact(body: dict[str, Any]) -> str:
+    """The content of a fact, in a few words."""
     match body["type"]:
         case "asked":
             return f"sealed, due in {body['deadline_at_ms'] - body['asked_at_ms']} ms"
@@ -108,44 +115,37 @@ def gist(body: dict[str, Any]) -> str:
     return ""
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def dead() -> None:
     """List, show and replay dead letters."""
 
 
 @dead.command("list")
-@SITE
-@click.option("--stage", default=None, help="Only what this stage buried.")
-@CONFIG
-@JSON
-def dead_list(site: str, stage: str | None, config: Path | None, as_json: bool) -> None:
-    """List what could not be settled: who, where, why."""
-    from tidegate.brokers.dead_letters import letters
-
-    found = on_site(config, site, lambda client: letters(client, stage))
-    if as_json:
+@with_options("site", "as_json")
+@click.option("--stage", help="Only what this stage gave up.")
+def dead_list(options: CommandOptions, stage: str | None) -> None:
+    """List what could not be processed: who, where, why."""
+    if stage is not None and stage not in WORKERS:
+        raise UnknownCommandError(f"there is no stage {stage!r}", suggest(stage, WORKERS), click.get_current_context())
+    found = query_site(options, lambda client: list_dead_letters(client, stage))
+    if options.as_json:
         click.echo(msgspec.json.encode(found))
         return
     for letter in found:
         click.echo(
-            f"{letter.seq:>6}  {clock(letter.buried_at_s)}  {letter.stage:<14} try {letter.attempt}"
+            f"{letter.seq:>6}  {format_time(letter.dead_at_s)}  {letter.stage:<14} try {letter.attempt}"
             f"  {letter.size_bytes} bytes  {letter.subject}\n        {letter.reason}"
         )
-    click.echo(f"{len(found)} dead letters at {site}")
+    click.echo(f"{len(found)} dead letters at {options.settings().site}")
 
 
 @dead.command("show")
 @click.argument("seq", type=click.IntRange(1))
-@SITE
-@CONFIG
-@JSON
-def dead_show(seq: int, site: str, config: Path | None, as_json: bool) -> None:
+@with_options("site", "as_json")
+def dead_show(options: CommandOptions, seq: int) -> None:
     """Show letter SEQ, with what can be read of its bytes."""
-    from tidegate.brokers.dead_letters import show
-    from tidegate.schemas import PIPELINE, UnreadableError, decode
-
-    letter = on_site(config, site, lambda client: show(client, seq))
-    if as_json:
+    letter = query_site(options, lambda client: get_dead_letter(client, seq))
+    if options.as_json:
         click.echo(msgspec.json.encode(letter))
         return
     for name, value in msgspec.to_builtins(letter).items():
@@ -160,15 +160,11 @@ def dead_show(seq: int, site: str, config: Path | None, as_json: bool) -> None:
 @dead.command("replay")
 @click.argument("seq", type=click.IntRange(1))
 @click.option("--to", default="", help="Another subject than the one it came under.")
-@SITE
-@CONFIG
-@JSON
-def dead_replay(seq: int, to: str, site: str, config: Path | None, as_json: bool) -> None:
+@with_options("site", "as_json")
+def dead_replay(options: CommandOptions, seq: int, to: str) -> None:
     """Publish the original bytes of letter SEQ again; the letter stays."""
-    from tidegate.brokers.dead_letters import replay
-
-    done = on_site(config, site, lambda client: replay(client, seq, to))
-    if as_json:
+    done = query_site(options, lambda client: replay_dead_letter(client, seq, to))
+    if options.as_json:
         click.echo(msgspec.json.encode(done))
     else:
         click.echo(f"letter {done.seq} is {done.stream}:{done.sequence} again, under {done.subject}")

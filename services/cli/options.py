@@ -17,12 +17,14 @@ import msgspec
 
 from tidegate.brokers.process.config import Loaded
 from tidegate.brokers.process.config import load as load_file
-from tidegate.brokers.settings import Settings
 from tidegate.services.fleet.endpoints import check_site, check_tenant
+from tidegate.services.settings import Settings
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 OPTIONS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-    "config": click.option("--config", type=click.Path(path_type=Path), help="Settings file [default: <pack>/site.toml]."),
+    "config": click.option(
+        "--config", type=click.Path(path_type=Path), help="Settings file [default: <pack>/site.toml]."
+    ),
     "state_dir": click.option(
         "--state",
         "state_dir",
@@ -51,7 +53,7 @@ class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
     pack_dir: Path | None = None
     as_json: bool = False
 
-    def load(self, **overrides: Any) -> Loaded:
+    def load(self, **overrides: Any) -> Loaded[Settings]:
         """Settings with their origins. Raises `SettingsError`."""
         return load(self.config, state_dir=self.state_dir, pack_dir=self.pack_dir, **overrides)
 
@@ -75,9 +77,10 @@ def with_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., An
             shared = {name: given.pop(name) for name in CommandOptions.__struct_fields__ if name in given}
             return function(options=CommandOptions(**shared), **given)
 
+        decorated: Callable[..., Any] = command
         for name in reversed((*names, "config", "state_dir")):
-            command = OPTIONS[name](command)
-        return command
+            decorated = OPTIONS[name](decorated)
+        return decorated
 
     return decorate
 
@@ -92,7 +95,7 @@ def load_settings(config: Path | None, **overrides: Any) -> Settings:
     return load(config, **overrides).settings
 
 
-def load(config: Path | None, **overrides: Any) -> Loaded:
+def load(config: Path | None, **overrides: Any) -> Loaded[Settings]:
     """As `load_settings`, with the origin of every value. Raises `SettingsError`."""
     pack = Path(overrides.get("pack_dir") or os.environ.get("TIDEGATE_PACK_DIR") or default_pack())
     given = {name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()}
@@ -100,4 +103,4 @@ def load(config: Path | None, **overrides: Any) -> Loaded:
     path = config
     if path is None and (pack / "site.toml").exists():
         path = pack / "site.toml"
-    return load_file(path, os.environ, **given)
+    return load_file(Settings, path, os.environ, **given)

@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import msgspec
 
-from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.base import CoreClient, UnreachableError
+from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.history import history
-from tidegate.brokers.base import Unreachable, Wire
 from tidegate.schemas import Asked, Published, Refused, UnreadableError, decode, encode, encode_json
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.refusals import may_retry
@@ -32,7 +32,7 @@ TRANSPORTS = ("nats-json", "nats-msgpack", "http", "http-stream")
 class SiteClient(msgspec.Struct, frozen=True):
     """How a client reaches one site: its NATS server and its HTTP address."""
 
-    client: Wire
+    client: CoreClient
     http_url: str
 
 
@@ -69,7 +69,7 @@ async def ask_all(
 
 
 async def ask_with_retry(
-    run: ClientRun, client: Wire, http: httpx.AsyncClient, tenant: str, budget_ms: int, patience_s: float
+    run: ClientRun, client: CoreClient, http: httpx.AsyncClient, tenant: str, budget_ms: int, patience_s: float
 ) -> None:
     """Fill in `run`; leaves `reply` None when nobody answered for `patience_s` seconds."""
     question = run.question
@@ -90,7 +90,7 @@ async def ask_with_retry(
                 reply = await ask_over_http(asked, http, run, streaming=run.transport == "http-stream")
             else:
                 reply = await ask_over_nats(asked, client, as_json=run.transport == "nats-json")
-        except (Unreachable, httpx.TransportError, UnreadableError):
+        except (UnreachableError, httpx.TransportError, UnreadableError):
             await asyncio.sleep(0.1)
             continue
         run.e2e_ms = (time.perf_counter() - started) * 1000
@@ -102,7 +102,7 @@ async def ask_with_retry(
         return
 
 
-async def ask_over_nats(asked: Asked, client: Wire, *, as_json: bool) -> Published | Refused:
+async def ask_over_nats(asked: Asked, client: CoreClient, *, as_json: bool) -> Published | Refused:
     """Ask with nothing but a NATS request."""
     data = encode_json(asked) if as_json else encode(asked)
     data = await client.request(ASK, data, timeout_s=asked.budget_ms / 1000 + 3.0)
@@ -124,7 +124,9 @@ def build_chat_body(asked: Asked, *, streaming: bool) -> dict[str, object]:
     return body
 
 
-async def ask_over_http(asked: Asked, http: httpx.AsyncClient, run: ClientRun, *, streaming: bool) -> Published | Refused:
+async def ask_over_http(
+    asked: Asked, http: httpx.AsyncClient, run: ClientRun, *, streaming: bool
+) -> Published | Refused:
     """Ask like an OpenAI client; with `streaming`, `run.ttft_ms` is the first piece of content."""
     headers = {
         "X-Request-Id": asked.rid,
@@ -171,7 +173,7 @@ def parse_gateway_reply(body: dict[str, object]) -> Published | Refused:
     return msgspec.convert(found, Published, strict=False)
 
 
-async def read_facts(run: ClientRun, bus: JetStreamHouse, tenant: str) -> None:
+async def read_facts(run: ClientRun, bus: JetStreamBus, tenant: str) -> None:
     """Fill in what the streams hold of one request, and whether its reply is right."""
     facts = await history(bus.link.client, run.rid, tenant, run.site)
     run.answers_stored = sum(fact.stream == ANSWERS for fact in facts)

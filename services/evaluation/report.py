@@ -1,4 +1,7 @@
-"""What a run of questions amounted to: counted from the answers and from the streams, never from hope."""
+"""What a run of questions amounted to: counted from the answers and from the streams, never estimated.
+
+The labelled questions come from a pack; next: client.py, which asks them.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ from tidegate.schemas import Published, Refused
 from tidegate.schemas.pack import LabelledQuestion
 
 
-class Asking(msgspec.Struct, kw_only=True):
+class ClientRun(msgspec.Struct, kw_only=True):
     """One question as it was asked, and what came back. Times are the client's own, in milliseconds."""
 
     question: LabelledQuestion
     rid: str
     site: str
-    door: str
+    transport: str
     reply: Published | Refused | None = None
     ttft_ms: float = 0.0
     e2e_ms: float = 0.0
@@ -32,7 +35,7 @@ class Spread(msgspec.Struct, frozen=True):
     p95: float
 
 
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """The last line of `tidegate demo --json`; `lost` had no reply or no stored answer, `duplicates` more than one."""
 
     asked: int
@@ -55,12 +58,12 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     stages: dict[str, Spread]
 
     @property
-    def holds(self) -> bool:
+    def is_clean(self) -> bool:
         """Whether nothing was lost, doubled, buried or leaked."""
         return not (self.lost or self.duplicates or self.dead or self.personal_values_found)
 
 
-def spread(values: Iterable[float]) -> Spread:
+def measure_spread(values: Iterable[float]) -> Spread:
     """Median and 95th percentile (nearest rank), rounded to 0.01; zeros for nothing."""
     ordered = sorted(values)
     if not ordered:
@@ -69,45 +72,45 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(round(statistics.median(ordered), 2), round(ordered[rank], 2))
 
 
-def tally(askings: Sequence[Asking], *, dead: int, personal_values_found: int) -> Tally:
+def summarise_runs(runs: Sequence[ClientRun], *, dead: int, personal_values_found: int) -> RunReport:
     """Count. `dead` and `personal_values_found` come from the streams and from the disks."""
-    replies = [asking.reply for asking in askings]
-    published = [(asking, asking.reply) for asking in askings if isinstance(asking.reply, Published)]
+    replies = [run.reply for run in runs]
+    published = [(run, run.reply) for run in runs if isinstance(run.reply, Published)]
     outcomes = Counter(reply.outcome for _, reply in published)
     worked: dict[str, list[float]] = {}
     for _, reply in published:
         for line in reply.ledger:
             worked.setdefault(line.stage, []).append(line.worked_ms)
-    answered = [(asking, reply) for asking, reply in published if reply.outcome == "answered"]
-    return Tally(
-        asked=len(askings),
+    answered = [(run, reply) for run, reply in published if reply.outcome == "answered"]
+    return RunReport(
+        asked=len(runs),
         answered=outcomes["answered"],
         withheld=outcomes["withheld"],
         abstained=outcomes["abstained"],
         refused=sum(isinstance(reply, Refused) for reply in replies),
         dead=dead,
-        lost=sum(asking.reply is None or asking.answers_stored == 0 for asking in askings),
-        duplicates=sum(asking.answers_stored > 1 for asking in askings),
-        escalated=sum(asking.escalated for asking in askings),
-        correct=sum(asking.correct for asking in askings),
-        incorrect=sum(not asking.correct for asking in askings),
+        lost=sum(run.reply is None or run.answers_stored == 0 for run in runs),
+        duplicates=sum(run.answers_stored > 1 for run in runs),
+        escalated=sum(run.escalated for run in runs),
+        correct=sum(run.correct for run in runs),
+        incorrect=sum(not run.correct for run in runs),
         wrongly_abstained=sum(
-            reply.outcome == "abstained" and bool(asking.question.documents) for asking, reply in published
+            reply.outcome == "abstained" and bool(run.question.documents) for run, reply in published
         ),
         personal_values_found=personal_values_found,
-        by_kind=by_kind(askings),
-        ttft_ms=spread(asking.ttft_ms for asking, _ in answered),
-        ttft_edge_ms=spread(asking.ttft_ms for asking, reply in answered if reply.receipt.route == "edge"),
-        e2e_ms=spread(asking.e2e_ms for asking, _ in published),
-        stages={name: spread(times) for name, times in worked.items()},
+        by_kind=count_by_kind(runs),
+        ttft_ms=measure_spread(run.ttft_ms for run, _ in answered),
+        ttft_edge_ms=measure_spread(run.ttft_ms for run, reply in answered if reply.receipt.route == "edge"),
+        e2e_ms=measure_spread(run.e2e_ms for run, _ in published),
+        stages={name: measure_spread(times) for name, times in worked.items()},
     )
 
 
-def by_kind(askings: Sequence[Asking]) -> dict[str, dict[str, int]]:
+def count_by_kind(runs: Sequence[ClientRun]) -> dict[str, dict[str, int]]:
     """Asked and correct per kind of question."""
     kinds: dict[str, dict[str, int]] = {}
-    for asking in askings:
-        row = kinds.setdefault(asking.question.kind, {"asked": 0, "correct": 0})
+    for run in runs:
+        row = kinds.setdefault(run.question.kind, {"asked": 0, "correct": 0})
         row["asked"] += 1
-        row["correct"] += asking.correct
+        row["correct"] += run.correct
     return kinds

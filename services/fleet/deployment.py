@@ -1,4 +1,7 @@
-"""A hub and its sites on one machine: servers, streams, workers; started in order, kept alive, ended in reverse."""
+"""A hub and its sites on one machine: servers, streams, workers; started in order, kept alive, ended in reverse.
+
+Promises that nothing of it is left running, whatever ends the caller. Next: supervisor.py, endpoints.py.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ import msgspec
 import structlog
 
 from tidegate.brokers.servers.fleet import Fleet, Server, fleet
-from tidegate.brokers.settings import Nats, Settings
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.plan import declare_fleet
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet import endpoints as addresses
-from tidegate.services.fleet.endpoints import Addresses
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.endpoints import Endpoints, decode_state, write_endpoints
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.supervisor import Program, Supervisor
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
+from tidegate.services.settings import Settings
 
 log = structlog.get_logger()
 
@@ -30,18 +33,24 @@ ALL = "all"
 SERVER_POLL_S = 0.05
 
 
+class GatewayFile(msgspec.Struct, frozen=True):
+    """The part of a gateway's file that others need: the address of its HTTP server."""
+
+    url: str
+
+
 class Deployment(msgspec.Struct, frozen=True):
     """What is up: where it listens, its children, its servers."""
 
-    addresses: Addresses
+    endpoints: Endpoints
     supervisor: Supervisor
     servers: dict[str, Server]
     guard: asyncio.Task[None]
     """What starts a server again that has died."""
 
-    async def failed(self) -> None:
+    async def watch(self) -> None:
         """Return never, but raise when a worker or a server cannot be kept alive."""
-        await asyncio.gather(self.guard, self.supervisor.failed())
+        await asyncio.gather(self.guard, self.supervisor.watch())
 
 
 def settings_of(settings: Settings, site: str) -> Settings:
@@ -50,7 +59,7 @@ def settings_of(settings: Settings, site: str) -> Settings:
 
 
 def environment_of(settings: Settings, site: str, url: str) -> dict[str, str]:
-    """What a worker of `site` is told beside its settings file."""
+    """What a worker of `site` gets beside its settings file."""
     return {
         "TIDEGATE_SITE": site,
         "TIDEGATE_NATS__URL": url,
@@ -81,24 +90,24 @@ def programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> li
         stages = HUB_WORKERS if site == HUB else SITE_WORKERS
         names = [stage.name for stage in stages] + ([] if site == HUB else [GATEWAY])
         for name in names if per_stage else [ALL]:
-            places = Places(settings_of(settings, site))
+            paths = StatePaths(settings_of(settings, site))
             found.append(
                 Program(
                     name=f"{site}/{name}",
                     argv=(sys.executable, "-m", "tidegate.services.cli", "worker", name, "--site", site, *guard),
                     env={**environment_of(settings, site, url), "TIDEGATE_GATEWAY__PORT": str(port)},
-                    log=places.logs / f"{name}.log",
-                    ready=places.home / "ready" / name,
+                    log=paths.logs / f"{name}.log",
+                    ready=paths.ready / name,
                 )
             )
     return found
 
 
 @asynccontextmanager
-async def deployed(settings: Settings, sites: Sequence[str], *, per_stage: bool = False) -> AsyncIterator[Deployment]:
+async def deploy(settings: Settings, sites: Sequence[str], *, per_stage: bool = False) -> AsyncIterator[Deployment]:
     """Start everything and yield when every worker is ready; on leaving, drain the workers, then stop the servers.
 
-    Raises `ChildFailed` when a worker cannot start, `ServerFailed` when a server cannot.
+    Raises `ChildFailedError` when a worker cannot start, `ServerFailedError` when a server cannot.
     """
     async with fleet(Path(settings.state_dir), sites) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()))
@@ -107,23 +116,22 @@ async def deployed(settings: Settings, sites: Sequence[str], *, per_stage: bool 
         try:
             children = programs(settings, urls, per_stage=per_stage)
             async with Supervisor(children, grace_s=settings.grace_s + 5.0) as supervisor:
-                known = addresses_of(settings, urls)
-                addresses.write(settings, known)
+                known = gather_endpoints(settings, urls)
+                write_endpoints(settings, known)
                 yield Deployment(known, supervisor, {HUB: servers.hub, **servers.sites}, guard)
         finally:
-            addresses.path_of(settings).unlink(missing_ok=True)
+            StatePaths(settings).fleet.unlink(missing_ok=True)
             guard.cancel()
             await asyncio.gather(guard, return_exceptions=True)
 
 
-def addresses_of(settings: Settings, urls: dict[str, str]) -> Addresses:
+def gather_endpoints(settings: Settings, urls: dict[str, str]) -> Endpoints:
     """Where everything listens, the gateways' chosen ports included."""
-    sites = {name: Nats(url=url) for name, url in urls.items() if name != HUB}
+    sites = {name: NatsSettings(url=url) for name, url in urls.items() if name != HUB}
     http = {}
     for site in sites:
-        said = msgspec.json.decode(Places(settings_of(settings, site)).gateway.read_bytes())
-        http[site] = str(said["url"])
-    return Addresses(pid=os.getpid(), hub=Nats(url=urls[HUB]), sites=sites, http=http)
+        http[site] = decode_state(StatePaths(settings_of(settings, site)).gateway, GatewayFile).url
+    return Endpoints(pid=os.getpid(), hub=NatsSettings(url=urls[HUB]), sites=sites, http=http)
 
 
 async def keep_servers(servers: Fleet) -> None:

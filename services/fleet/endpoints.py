@@ -1,60 +1,118 @@
-"""Where the running fleet of this machine listens: written by `up`, read by every command that asks it something."""
+"""Where the running fleet of this machine listens: written by `up`, read by every command that talks to it.
+
+Promises that a name of a site or a tenant is one that was declared, before anything is written; next: deployment.py.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from tidegate.brokers.settings import Nats, Settings
+from tidegate.brokers.settings import NatsSettings
+from tidegate.schemas import TidegateError
+from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.settings import Settings
+
+T = TypeVar("T")
 
 
-class NotUp(ConnectionError):
+class FleetNotRunningError(TidegateError, ConnectionError):
     """No fleet is up below this state directory."""
 
-    def __init__(self, state: str) -> None:
-        super().__init__(f"nothing is up below {state}")
-        self.hint = "start it with `tidegate up`, or name a server with TIDEGATE_NATS__URL"
+    hint = (
+        "start one with `tidegate up`; name another state directory with --state, or a server with TIDEGATE_NATS__URL"
+    )
 
 
-class Addresses(msgspec.Struct, frozen=True, kw_only=True):
+class StateFileDamagedError(TidegateError, ValueError):
+    """A file below the state directory holds something else than this version writes there."""
+
+    hint = "stop the fleet, delete the file and start again: `tidegate up` writes it anew"
+
+
+class UnknownSiteError(TidegateError, LookupError):
+    """The site is neither this machine's own, nor prepared below the state directory, nor up."""
+
+    hint = "name one of those with --site; `tidegate up --sites N` makes more"
+
+
+class UnknownTenantError(TidegateError, LookupError):
+    """The tenant is not one that the settings declare."""
+
+    hint = 'declare it in the pack\'s site.toml, as in: tenants = ["kiosk", "other"]'
+
+
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     """NATS addresses of the hub and the sites, HTTP addresses of the sites' gateways, and who keeps them up."""
 
     pid: int
-    hub: Nats
-    sites: dict[str, Nats]
+    hub: NatsSettings
+    sites: dict[str, NatsSettings]
     http: dict[str, str] = {}
 
 
-def path_of(settings: Settings) -> Path:
-    return Path(settings.state_dir) / "fleet.json"
-
-
-def write(settings: Settings, known: Addresses) -> None:
-    """Make the addresses known, in one step."""
-    path = path_of(settings)
+def write_endpoints(settings: Settings, endpoints: Endpoints) -> None:
+    """Make the endpoints known, in one step."""
+    path = StatePaths(settings).fleet
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
-    draft.write_bytes(msgspec.json.encode(known))
+    draft.write_bytes(msgspec.json.encode(endpoints))
     draft.replace(path)
 
 
-def read(settings: Settings) -> Addresses:
-    """Raises `NotUp` when no fleet said where it is."""
+def read_endpoints(settings: Settings) -> Endpoints:
+    """Raises `FleetNotRunningError` when no fleet has written any, `StateFileDamagedError`."""
+    path = StatePaths(settings).fleet
     try:
-        return msgspec.json.decode(path_of(settings).read_bytes(), type=Addresses)
+        return decode_state(path, Endpoints)
     except FileNotFoundError:
-        raise NotUp(settings.state_dir) from None
+        raise FleetNotRunningError(f"nothing is up below {settings.state_dir}") from None
 
 
-def nats_of(settings: Settings) -> Nats:
-    """The server of `settings.site`: the one that the settings name, else the one that is up on this machine."""
-    if settings.nats != Nats():
+def decode_state(path: Path, kind: type[T]) -> T:
+    """What a JSON file of ours holds. Raises `FileNotFoundError`, `StateFileDamagedError`."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StateFileDamagedError(f"{path}: {error}") from error
+
+
+def find_server(settings: Settings) -> NatsSettings:
+    """The server of `settings.site`: the one that the settings name, else the one that is up on this machine.
+
+    Raises `FleetNotRunningError`, `UnknownSiteError`, `StateFileDamagedError`.
+    """
+    if settings.nats != NatsSettings():
         return settings.nats
-    known = read(settings)
-    servers = {"hub": known.hub, **known.sites}
+    known = read_endpoints(settings)
+    servers = {HUB: known.hub, **known.sites}
     if settings.site not in servers:
-        error = NotUp(settings.state_dir)
-        error.hint = f"there is no site {settings.site!r}; up are: {', '.join(known.sites)}"
-        raise error
+        raise UnknownSiteError(f"there is no site {settings.site!r}; up are: {', '.join(known.sites)}")
     return servers[settings.site]
+
+
+def declared_sites(settings: Settings) -> tuple[str, ...]:
+    """The sites that are prepared below the state directory or up, and the one that the settings name themselves."""
+    try:
+        up = tuple(read_endpoints(settings).sites)
+    except FleetNotRunningError:
+        up = ()
+    return tuple(sorted({settings.site, *StatePaths(settings).prepared_sites(), *up} - {HUB}))
+
+
+def check_site(settings: Settings, site: str) -> None:
+    """Raises `UnknownSiteError` when `site` is neither the hub nor a site that was declared."""
+    declared = declared_sites(settings)
+    if site not in (HUB, *declared):
+        raise UnknownSiteError(
+            f"there is no site {site!r} below {settings.state_dir}; there are: {', '.join(declared)}"
+        )
+
+
+def check_tenant(settings: Settings, tenant: str) -> None:
+    """Raises `UnknownTenantError` when the settings do not declare `tenant`."""
+    if tenant not in settings.tenants:
+        raise UnknownTenantError(f"there is no tenant {tenant!r}; there are: {', '.join(settings.tenants)}")

@@ -1,17 +1,18 @@
-"""Where things of this machine lie below `state_dir`; nobody else spells these paths."""
+"""Where the files of this machine lie below `state_dir`; nobody else spells these paths. Next: prepare.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tidegate.brokers.settings import Settings
+from tidegate.services.settings import Settings
 
 
-class Places:
+class StatePaths:
     """The paths of one site (or of the hub, whose `settings.site` is `hub`)."""
 
     def __init__(self, settings: Settings) -> None:
         self.state = Path(settings.state_dir)
+        self.fleet = self.state / "fleet.json"
         self.home = self.state / settings.site
         self.models = Path(settings.models_dir)
         self.pack = Path(settings.pack_dir)
@@ -21,7 +22,13 @@ class Places:
         self.calibration = self.home / "calibration.json"
         self.gateway = self.home / "gateway.json"
         self.logs = self.home / "logs"
+        self.ready = self.home / "ready"
+        self.nats = self.home / "nats"
 
     def index(self, tenant: str) -> Path:
         """The tenant's own index directory; tenants never share one."""
         return self.home / "index" / tenant
+
+    def prepared_sites(self) -> tuple[str, ...]:
+        """The domains, hub included, that were prepared below the state directory."""
+        return tuple(path.parent.name for path in self.state.glob(f"*/{self.calibration.name}"))

@@ -1,4 +1,7 @@
-"""What a site needs before it can work: index, intent head, calibration; only what changed is made again."""
+"""What a site needs before it can work: index, intent head, calibration.
+
+Promises that only what changed is made again. Next: models.py, deployment.py.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,30 @@ import asyncio
 import os
 import shutil
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
-from tidegate.brokers.settings import Settings
 from tidegate.schemas.pack import Pack, Scope
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.models import ProgressReporter, build_models
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.settings import Settings
 
 
-class Progress(Protocol):
-    """Who is told how far the work has come."""
-
-    def start(self, what: str, total: int | None = None) -> None: ...
-    def step(self, detail: str = "") -> None: ...
-
-
-async def prepare_all(settings: Settings, sites: Sequence[str], pack: Pack, progress: Progress) -> None:
-    """Prepare the hub and every site of this machine below `settings.state_dir`."""
+async def prepare_all(settings: Settings, sites: Sequence[str], pack: Pack, progress: ProgressReporter) -> None:
+    """Prepare the hub and every site of this machine below `settings.state_dir`. Raises `ModelBuildError`."""
+    await build_models(settings, progress)
     first, *others = [msgspec.structs.replace(settings, site=site) for site in sites]
     await asyncio.to_thread(prepare, msgspec.structs.replace(settings, site=HUB), pack, progress)
     await asyncio.to_thread(prepare, first, pack, progress)
     for other in others:
-        await asyncio.to_thread(copy, first, other)
+        await asyncio.to_thread(copy_prepared, first, other)
         await asyncio.to_thread(prepare, other, pack, progress)
 
 
-def copy(ready: Settings, new: Settings) -> None:
+def copy_prepared(ready: Settings, new: Settings) -> None:
     """Spare a new site the work that another site of this machine has done; what is there already is left alone."""
-    source, target = Places(ready), Places(new)
+    source, target = StatePaths(ready), StatePaths(new)
     if target.intent_head.exists():
         return
     target.home.mkdir(parents=True, exist_ok=True)
@@ -45,7 +42,7 @@ def copy(ready: Settings, new: Settings) -> None:
         shutil.copy2(getattr(source, made), getattr(target, made))
 
 
-def prepare(settings: Settings, pack: Pack, progress: Progress) -> None:
+def prepare(settings: Settings, pack: Pack, progress: ProgressReporter) -> None:
     """Prepare one site, or the hub. Raises `ModelMissing` when the embedding model was never made."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from tidegate.services.knowledge import intent_classifier as intent
@@ -53,16 +50,16 @@ def prepare(settings: Settings, pack: Pack, progress: Progress) -> None:
     from tidegate.services.knowledge.index import packing
     from tidegate.services.knowledge.reader import fit
 
-    places = Places(settings)
-    embedder = Embedder.load(places.models)
+    paths = StatePaths(settings)
+    embedder = Embedder.load(paths.models)
     scope: Scope = "hub" if settings.site == HUB else "site"
     progress.start(f"{settings.site}: documents", len(pack.documents))
     for tenant in settings.tenants:
-        index = packing.prepare(pack, scope, embedder, places.index(tenant), lambda _done, _total: progress.step())
+        index = packing.prepare(pack, scope, embedder, paths.index(tenant), lambda _done, _total: progress.step())
         progress.start(f"{settings.site}: calibration", 1)
-        fit.prepare(pack, index, embedder, places.calibration)
+        fit.prepare(pack, index, embedder, paths.calibration)
         progress.step()
     if scope == "site":
         progress.start(f"{settings.site}: intents", 1)
-        intent.prepare(pack, embedder, places.intent_head)
+        intent.prepare(pack, embedder, paths.intent_head)
         progress.step()

@@ -1,4 +1,7 @@
-"""Keeps child processes alive: starts them, waits until each is ready, restarts what dies, ends them all."""
+"""Keeps child processes alive: starts them, waits until each is ready, restarts what dies, ends them all.
+
+Promises that no child outlives the supervisor. Next: deployment.py, which says what to run.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,29 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from tidegate.schemas import TidegateError
+
 log = structlog.get_logger()
 
 STEADY_S = 10.0
 """A child that lived this long starts afresh with its back-off."""
 
 
-class ChildFailed(RuntimeError):
+class ChildFailedError(TidegateError, RuntimeError):
     """A child process ended before it was ready, again and again."""
 
+    hint = "its log says why"
+
     def __init__(self, program: Program, code: int) -> None:
-        super().__init__(f"{program.name} ended with {code} before it was ready\n{tail_of(program.log)}")
-        self.hint = f"its whole log is {program.log}"
+        reason, hint = read_last_error(program.log)
+        known = f"{hint}; " if hint else ""
+        super().__init__(
+            f"{program.name} ended with {code} before it was ready: {reason}", f"{known}its whole log is {program.log}"
+        )
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """One child: what to run, where its output goes, and the file that says it is ready."""
+    """One child: what to run, where its output goes, and the file that exists while it is ready."""
 
     name: str
     argv: tuple[str, ...]
@@ -66,7 +76,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then drains its children
             )
 
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> bool:
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> bool:
         while process.returncode is None:
             if self.program.ready.exists():
                 self.ready_once.set()
@@ -75,7 +85,7 @@ class Child:
         return False
 
     async def keep(self) -> None:
-        """Run the program until `stop`; raises `ChildFailed` when it never gets ready."""
+        """Run the program until `stop`; raises `ChildFailedError` when it never gets ready."""
         failures = 0
         while True:
             async with self._changing:
@@ -83,13 +93,13 @@ class Child:
                     return
                 self.process = await self._spawn()
             started = time.monotonic()
-            was_ready = await self._until_ready(self.process)
+            was_ready = await self._wait_until_ready(self.process)
             code = await self.process.wait()
             if self._stopping:
                 return
             failures = 0 if was_ready and time.monotonic() - started > STEADY_S else failures + 1
             if not was_ready and failures >= self.attempts:
-                raise ChildFailed(self.program, code)
+                raise ChildFailedError(self.program, code)
             self.restarts += 1
             log.warning("child_restarted", child=self.program.name, code=code, restarts=self.restarts)
             await asyncio.sleep(min(5.0, 0.05 * 2**failures))
@@ -120,13 +130,13 @@ class Supervisor:
     async def __aenter__(self) -> Supervisor:
         self._tasks = [asyncio.create_task(child.keep()) for child in self.children.values()]
         try:
-            await asyncio.gather(*map(first_ready, self.children.values(), self._tasks))
+            await asyncio.gather(*map(wait_first_ready, self.children.values(), self._tasks))
         except BaseException:
             await self.__aexit__()
             raise
         return self
 
-    async def failed(self) -> None:
+    async def watch(self) -> None:
         """Return never, but raise when a child cannot be kept alive."""
         await asyncio.gather(*self._tasks)
 
@@ -137,7 +147,7 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def first_ready(child: Child, keeping: asyncio.Task[None]) -> None:
+async def wait_first_ready(child: Child, keeping: asyncio.Task[None]) -> None:
     """Return when the child was ready once; raise what keeping it raised before that."""
     ready = asyncio.create_task(child.ready_once.wait())
     await asyncio.wait({keeping, ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -146,8 +156,14 @@ async def first_ready(child: Child, keeping: asyncio.Task[None]) -> None:
         keeping.result()
 
 
-def tail_of(path: Path, lines: int = 15) -> str:
-    """The last lines of a log, for an error that a person reads."""
-    if not path.exists():
-        return ""
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+def read_last_error(log_file: Path) -> tuple[str, str]:
+    """Reason and hint that the child printed last, or its last line and no hint."""
+    lines = log_file.read_text(errors="replace").splitlines() if log_file.exists() else []
+    lines = [line for line in lines if line.strip()] or ["it left no log"]
+    for number in range(len(lines) - 1, -1, -1):
+        if lines[number].startswith("error: "):
+            hint = lines[number + 1] if number + 1 < len(lines) else ""
+            return lines[number].removeprefix("error: "), hint.removeprefix("hint: ") if hint.startswith(
+                "hint: "
+            ) else ""
+    return lines[-1], ""

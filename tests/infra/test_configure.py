@@ -18,10 +18,10 @@ import nats.errors
 import pytest
 
 from tests.support.paths import ROOT
-from tidegate.brokers.settings import Settings
 from tidegate.brokers.topology.plan import connect_site_to_hub, declare_hub
-from tidegate.services.fleet import endpoints as addresses
+from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.pipeline import WORKERS
+from tidegate.services.settings import Settings
 
 SERVER = Path(sys.executable).parent / "nats-server"
 
@@ -134,7 +134,7 @@ def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> N
     settings = Settings(state_dir=str(tmp_path))
 
     found = {
-        site: addresses.nats_of(msgspec.structs.replace(settings, site=site)) for site in ("hub", "site1", "site2")
+        site: find_server(msgspec.structs.replace(settings, site=site)) for site in ("hub", "site1", "site2")
     }
 
     for site, server in found.items():

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import MODELS
-from tidegate.brokers.settings import Settings
-from tidegate.services.cli.display import Quiet
 from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.progress import LineProgress
 from tidegate.services.fleet.prepare import prepare_all
 from tidegate.services.packs.load import load_pack
+from tidegate.services.settings import Settings
 
 SITES = ("site1", "site2")
 
@@ -23,7 +23,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state directory in which the hub and two sites are ready to start."""
     state = tmp_path_factory.mktemp("prepared")
     pack = load_pack(default_pack())
-    asyncio.run(prepare_all(settings_for(state), SITES, pack, Quiet()))
+    asyncio.run(prepare_all(settings_for(state), SITES, pack, LineProgress()))
     return state
 
 

@@ -15,15 +15,15 @@ import nats.errors
 import pytest
 
 from tests.system.conftest import settings_for
-from tidegate.brokers.dead_letters import letters
-from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.dead_letters import list_dead_letters
 from tidegate.brokers.jetstream.history import messages
 from tidegate.schemas import Published, Refused, Screened, decode
 from tidegate.schemas.refusals import REFUSALS
 from tidegate.schemas.subjects import ASK
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.evaluation.client import find_personal_values, parse_gateway_reply
 from tidegate.services.fleet.deployment import deploy
-from tidegate.services.privacy.vault import TOKEN
 from tidegate.services.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
@@ -39,10 +39,10 @@ INSIDES = re.compile(r"Traceback|File \"|\.py\b|site-packages|/(?:home|tmp|usr|w
 STREAMS = {"ASKS": "asks.>", "PIPE": "pipe.>", "ANSWERS": "answers.>", "ESCALATIONS": "escalations.>"}
 
 
-class House(NamedTuple):
+class Bus(NamedTuple):
     """A running site as its clients and its operator see it."""
 
-    wire: JetStreamHouse
+    wire: JetStreamBus
     http: httpx.AsyncClient
     state: Path
     token: str
@@ -66,17 +66,17 @@ def settings(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Settin
 
 
 @pytest.fixture(scope="module")
-async def house(settings: Settings) -> AsyncIterator[House]:
+async def bus(settings: Settings) -> AsyncIterator[Bus]:
     async with deploy(settings, ["site1"]) as deployment, AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(JetStreamHouse.open(deployment.endpoints.sites["site1"], "site1"))
+        wire = await stack.enter_async_context(JetStreamBus.open(deployment.endpoints.sites["site1"], "site1"))
         http = httpx.AsyncClient(base_url=deployment.endpoints.http["site1"], timeout=20.0)
         await stack.enter_async_context(http)
         known = asked(text=ANNS_TEXT, asker="ann", rid=TAKEN)
         assert isinstance(decode(await wire.request(ASK, known, timeout_s=20.0), Published, Refused), Published)
         [screened] = await messages(wire.link.client, "PIPE", f"pipe.kiosk.screened.{TAKEN}")
         [token] = decode(screened.data, Screened).question.vault_tokens
-        assert TOKEN.fullmatch(token)
-        yield House(wire, http, Path(settings.state_dir), token)
+        assert VAULT_TOKEN.fullmatch(token)
+        yield Bus(wire, http, Path(settings.state_dir), token)
 
 
 def asked(form: str = "json", **fields: Any) -> bytes:
@@ -144,64 +144,64 @@ OVER_HTTP: dict[str, tuple[bytes, dict[str, str], str]] = {
 }
 
 
-async def refused_over_nats(house: House, data: bytes) -> tuple[Refused, str]:
-    said = await house.wire.request(ASK, data, timeout_s=10.0)
+async def refused_over_nats(bus: Bus, data: bytes) -> tuple[Refused, str]:
+    said = await bus.wire.request(ASK, data, timeout_s=10.0)
     reply = decode(said, Published, Refused)
     assert isinstance(reply, Refused), "a bad request was answered"
     return reply, said.decode(errors="replace")
 
 
-async def refused_over_http(house: House, content: bytes | AsyncIterator[bytes], headers: dict[str, str]) -> Any:
+async def refused_over_http(bus: Bus, content: bytes | AsyncIterator[bytes], headers: dict[str, str]) -> Any:
     everything = {"Content-Type": "application/json", **headers}
-    response = await house.http.post("/v1/chat/completions", content=content, headers=everything)
+    response = await bus.http.post("/v1/chat/completions", content=content, headers=everything)
     error = response.json()["error"]
     assert response.status_code == REFUSALS[error["code"]].status
     assert 400 <= response.status_code < 500
     return Refused(code=error["code"], reason=error["message"], hint=error["hint"]), response.text
 
 
-def check(house: House, before: list[str], refused: Refused, said: str, door: str, code: str) -> None:
+def check(bus: Bus, before: list[str], refused: Refused, said: str, door: str, code: str) -> None:
     """What holds for every refusal, whichever the door."""
     assert refused.code == code, said
     assert refused.reason
     assert refused.hint
     assert not INSIDES.search(said), said
-    fresh = house.log[len(before) :]
+    fresh = bus.log[len(before) :]
     assert len(fresh) == 1, fresh
     line = msgspec.json.decode(fresh[0])
     assert (line["action"], line["door"], line["code"], line["site"]) == ("ask_refused", door, code, "site1")
 
 
 @pytest.mark.parametrize("case", OVER_NATS)
-async def test_a_bad_request_over_nats_is_refused_with_a_code_a_hint_and_one_log_line(house: House, case: str) -> None:
+async def test_a_bad_request_over_nats_is_refused_with_a_code_a_hint_and_one_log_line(bus: Bus, case: str) -> None:
     data, code = OVER_NATS[case]
-    before, stored = house.log, await house.stored()
-    refused, said = await refused_over_nats(house, data)
-    check(house, before, refused, said, "nats", code)
-    assert await house.stored() == stored
+    before, stored = bus.log, await bus.stored()
+    refused, said = await refused_over_nats(bus, data)
+    check(bus, before, refused, said, "nats", code)
+    assert await bus.stored() == stored
 
 
 @pytest.mark.parametrize("case", OVER_HTTP)
-async def test_a_bad_request_over_http_is_refused_with_a_code_a_hint_and_one_log_line(house: House, case: str) -> None:
+async def test_a_bad_request_over_http_is_refused_with_a_code_a_hint_and_one_log_line(bus: Bus, case: str) -> None:
     content, headers, code = OVER_HTTP[case]
-    before, stored = house.log, await house.stored()
-    refused, said = await refused_over_http(house, content, headers)
-    check(house, before, refused, said, "http", code)
-    assert await house.stored() == stored
+    before, stored = bus.log, await bus.stored()
+    refused, said = await refused_over_http(bus, content, headers)
+    check(bus, before, refused, said, "http", code)
+    assert await bus.stored() == stored
 
 
 @pytest.mark.parametrize("door", ["nats", "http"])
-async def test_the_vault_token_of_another_asker_opens_nothing(house: House, door: str) -> None:
-    before, text = house.log, f"I am {PERSONAL}. Whose is {house.token}?"
+async def test_the_vault_token_of_another_asker_opens_nothing(bus: Bus, door: str) -> None:
+    before, text = bus.log, f"I am {PERSONAL}. Whose is {bus.token}?"
     if door == "nats":
-        refused, said = await refused_over_nats(house, asked(text=text, asker="bob"))
+        refused, said = await refused_over_nats(bus, asked(text=text, asker="bob"))
     else:
-        refused, said = await refused_over_http(house, chat(text, user="bob"), {})
-    check(house, before, refused, said, door, "forged_token")
+        refused, said = await refused_over_http(bus, chat(text, user="bob"), {})
+    check(bus, before, refused, said, door, "forged_token")
     assert ANNS not in said
 
 
-async def test_ten_megabytes_of_unknown_length_are_refused_over_http_before_they_are_read(house: House) -> None:
+async def test_ten_megabytes_of_unknown_length_are_refused_over_http_before_they_are_read(bus: Bus) -> None:
     sent = 0
 
     async def body() -> AsyncIterator[bytes]:
@@ -210,36 +210,36 @@ async def test_ten_megabytes_of_unknown_length_are_refused_over_http_before_they
             sent += 65_536
             yield b" " * 65_536
 
-    before = house.log
-    refused, said = await refused_over_http(house, body(), {})
-    check(house, before, refused, said, "http", "body_too_large")
+    before = bus.log
+    refused, said = await refused_over_http(bus, body(), {})
+    check(bus, before, refused, said, "http", "body_too_large")
 
 
-async def test_ten_megabytes_do_not_leave_a_nats_client(house: House) -> None:
-    before = house.log
+async def test_ten_megabytes_do_not_leave_a_nats_client(bus: Bus) -> None:
+    before = bus.log
     with pytest.raises(nats.errors.MaxPayloadError):
-        await house.wire.request(ASK, asked(text=PERSONAL + "x" * TEN_MB), timeout_s=10.0)
-    assert house.log == before
+        await bus.wire.request(ASK, asked(text=PERSONAL + "x" * TEN_MB), timeout_s=10.0)
+    assert bus.log == before
 
 
-async def test_a_publish_that_names_nowhere_to_answer_costs_the_door_nothing(house: House) -> None:
-    before = house.log
-    assert await house.wire.link.send(ASK, asked(tenant="nobody"))
-    refused, said = await refused_over_nats(house, asked(text=""))
+async def test_a_publish_that_names_nowhere_to_answer_costs_the_door_nothing(bus: Bus) -> None:
+    before = bus.log
+    assert await bus.wire.link.send(ASK, asked(tenant="nobody"))
+    refused, said = await refused_over_nats(bus, asked(text=""))
     assert refused.code == "empty_text", said
-    fresh = [msgspec.json.decode(line) for line in house.log[len(before) :]]
+    fresh = [msgspec.json.decode(line) for line in bus.log[len(before) :]]
     assert sorted(line["code"] for line in fresh) == ["empty_text", "unknown_tenant"]
 
 
-async def test_after_all_of_it_both_doors_answer_and_nothing_of_it_was_kept(house: House) -> None:
-    ask_over_nats = decode(await house.wire.request(ASK, asked(text=GOOD), timeout_s=20.0), Published, Refused)
-    answered = await house.http.post(
+async def test_after_all_of_it_both_doors_answer_and_nothing_of_it_was_kept(bus: Bus) -> None:
+    ask_over_nats = decode(await bus.wire.request(ASK, asked(text=GOOD), timeout_s=20.0), Published, Refused)
+    answered = await bus.http.post(
         "/v1/chat/completions", content=chat(GOOD), headers={"Content-Type": "application/json"}
     )
     ask_over_http = parse_gateway_reply(answered.json())
     for reply in (ask_over_nats, ask_over_http):
         assert isinstance(reply, Published)
         assert "90 minutes" in reply.text
-    assert await letters(house.wire.link.client) == []
-    assert {"ask_failed", "buried"}.isdisjoint(msgspec.json.decode(line)["action"] for line in house.log)
-    assert find_personal_values(house.state, [PERSONAL, ANNS, "x" * 1000]) == {}
+    assert await list_dead_letters(bus.wire.link.client) == []
+    assert {"ask_failed", "buried"}.isdisjoint(msgspec.json.decode(line)["action"] for line in bus.log)
+    assert find_personal_values(bus.state, [PERSONAL, ANNS, "x" * 1000]) == {}

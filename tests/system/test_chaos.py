@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.brokers.jetstream.bus import JetStreamHouse
-from tidegate.brokers.settings import Settings
-from tidegate.services.cli.demo import look_up
-from tidegate.services.evaluation.client import SiteDoors, ask_all
-from tidegate.services.evaluation.report import Asking, tally
-from tidegate.services.fleet.deployment import Deployment, deployed
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.services.evaluation.client import SiteClient, ask_all, read_facts
+from tidegate.services.evaluation.report import ClientRun, summarise_runs
+from tidegate.services.fleet.deployment import Deployment, deploy
 from tidegate.services.packs.load import load_pack
 from tidegate.services.pipeline import SITE_WORKERS
+from tidegate.services.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
@@ -42,24 +41,24 @@ async def test_killing_any_worker_or_the_server_loses_nothing_and_doubles_nothin
     chance = random.Random(seed)
     questions = list(load_pack(Path(settings.pack_dir)).questions)
     picked = chance.sample(questions, QUESTIONS_PER_VICTIM * len(VICTIMS))
-    async with deployed(settings, ["site1"], per_stage=True) as deployment, AsyncExitStack() as stack:
-        site = await stack.enter_async_context(JetStreamHouse.open(deployment.addresses.sites["site1"], "site1"))
-        doors = {"site1": SiteDoors(site, deployment.addresses.http["site1"])}
-        answered: list[Asking] = []
+    async with deploy(settings, ["site1"], per_stage=True) as deployment, AsyncExitStack() as stack:
+        site = await stack.enter_async_context(JetStreamBus.open(deployment.endpoints.sites["site1"], "site1"))
+        clients = {"site1": SiteClient(site, deployment.endpoints.http["site1"])}
+        answered: list[ClientRun] = []
         killed: list[str] = []
 
-        def told(asking: Asking) -> None:
-            answered.append(asking)
+        def on_answer(run: ClientRun) -> None:
+            answered.append(run)
             if len(answered) % QUESTIONS_PER_VICTIM == QUESTIONS_PER_VICTIM // 2:
                 killed.append(VICTIMS[len(killed)])
                 asyncio.get_running_loop().call_later(chance.uniform(0, WITHIN_S), kill, deployment, killed[-1])
 
-        askings = await ask_all(picked, doors, tenant="kiosk", budget_ms=20_000, told=told, patience_s=60.0)
-        for asking in askings:
-            await look_up(asking, site, settings.tenants[0])
+        runs = await ask_all(picked, clients, tenant="kiosk", budget_ms=20_000, on_answer=on_answer, patience_s=60.0)
+        for run in runs:
+            await read_facts(run, site, settings.tenants[0])
         restarts = sum(child.restarts for child in deployment.supervisor.children.values())
-    counted = tally(askings, dead=0, personal_values_found=0)
-    wrong = [asking for asking in askings if asking.answers_stored != 1 or asking.reply is None]
+    counted = summarise_runs(runs, dead=0, personal_values_found=0)
+    wrong = [run for run in runs if run.answers_stored != 1 or run.reply is None]
     assert killed == VICTIMS
     assert restarts >= len(VICTIMS) - 1, "every killed worker was started again"
     assert (counted.lost, counted.duplicates, counted.refused) == (0, 0, 0), wrong

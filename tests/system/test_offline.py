@@ -16,21 +16,22 @@ from typing import NamedTuple
 
 import pytest
 
-from tidegate.brokers.dead_letters import letters
-from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.dead_letters import list_dead_letters
 from tidegate.brokers.jetstream.history import history
 from tidegate.brokers.servers.fleet import Fleet as Servers
 from tidegate.brokers.servers.fleet import fleet
-from tidegate.brokers.settings import Nats, Settings
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.plan import declare_fleet
 from tidegate.schemas import Asked, Published, Where
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, HUB, PIPE, VERDICTS
-from tidegate.services.evaluation.client import over_nats
+from tidegate.services.evaluation.client import ask_over_nats
 from tidegate.services.fleet.deployment import programs
 from tidegate.services.fleet.supervisor import Supervisor
 from tidegate.services.packs.load import judge, load_pack
 from tidegate.services.pipeline import WORKERS
+from tidegate.services.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
@@ -50,16 +51,16 @@ class Reply(NamedTuple):
 class Site:
     """One site and its hub, without the guard that starts a dead server again: the test is the one who does."""
 
-    def __init__(self, servers: Servers, supervisor: Supervisor, house: JetStreamHouse) -> None:
+    def __init__(self, servers: Servers, supervisor: Supervisor, bus: JetStreamBus) -> None:
         self.servers = servers
-        self.house = house
+        self.bus = bus
         self.hub_worker = supervisor.children[f"{HUB}/all"]
         self.rids: list[str] = []
 
     async def ask(self, question: LabelledQuestion, budget_ms: int = BUDGET_MS) -> Reply:
         asked = Asked(tenant="kiosk", text=question.text, rid=uuid.uuid4().hex, budget_ms=budget_ms)
         started = time.perf_counter()
-        reply = await over_nats(asked, self.house, as_json=False)
+        reply = await ask_over_nats(asked, self.bus, as_json=False)
         e2e_ms = (time.perf_counter() - started) * 1000
         assert isinstance(reply, Published), (question.text, reply)
         self.rids.append(asked.rid)
@@ -74,7 +75,7 @@ class Site:
 
     async def stored(self, rid: str) -> Counter[str]:
         """How many facts of the request lie in each stream, and under each word of PIPE."""
-        facts = await history(self.house.link.client, rid, "kiosk", "site1")
+        facts = await history(self.bus.link.client, rid, "kiosk", "site1")
         return Counter(fact.subject.split(".")[2] if fact.stream == PIPE else fact.stream for fact in facts)
 
 
@@ -86,8 +87,8 @@ async def unguarded(settings: Settings) -> AsyncIterator[Site]:
         url = servers.sites["site1"].url
         children = programs(settings, {HUB: servers.hub.url, "site1": url}, per_stage=False)
         supervisor = await stack.enter_async_context(Supervisor(children, grace_s=5.0))
-        house = await stack.enter_async_context(JetStreamHouse.open(Nats(url=url), "site1"))
-        yield Site(servers, supervisor, house)
+        bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=url), "site1"))
+        yield Site(servers, supervisor, bus)
 
 
 async def answered(site: Site, questions: Sequence[LabelledQuestion], route: Where) -> dict[str, Reply]:
@@ -142,7 +143,7 @@ async def check_late_verdicts(site: Site, rids: Sequence[str]) -> None:
     while not all([(await site.stored(rid))[VERDICTS] and (await site.stored(rid))["approved"] for rid in late]):
         assert time.monotonic() < give_up, f"an escalation was lost: {[await site.stored(rid) for rid in late]}"
         await asyncio.sleep(0.1)
-    while await site.house.pending(WORKERS["publisher"]):
+    while await site.bus.pending(WORKERS["publisher"]):
         assert time.monotonic() < give_up, "the late verdict is still in the publisher's hands"
         await asyncio.sleep(0.1)
 
@@ -174,5 +175,5 @@ async def test_a_site_without_its_hub_answers_what_it_can_and_nothing_is_lost(se
                 await site.servers.hub.start_soon()
             await check_it_is_back(site, hubs[3:5])
             await check_late_verdicts(site, without)
-        assert await letters(site.house.link.client) == []
+        assert await list_dead_letters(site.bus.link.client) == []
         assert [(await site.stored(rid))[ANSWERS] for rid in site.rids] == [1] * len(site.rids)

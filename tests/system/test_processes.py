@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidegate.brokers.settings import Settings
+from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.system
 
@@ -59,8 +59,8 @@ def until(holds: Callable[[], bool], seconds: float) -> bool:
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_nothing_is_left_running_when_the_parent_ends(settings: Settings, number: signal.Signals, code: int) -> None:
-    child, addresses = started(settings)
-    assert set(addresses["sites"]) == {"site1"}  # type: ignore[call-overload]
+    child, endpoints = started(settings)
+    assert set(endpoints["sites"]) == {"site1"}  # type: ignore[call-overload]
     assert len(running_below(settings.state_dir)) >= 5, "two servers, two workers, the parent"
     child.send_signal(number)
     assert child.wait(GONE_WITHIN_S) == code

@@ -9,52 +9,52 @@ import pytest
 
 from tidegate.schemas import Published, Receipt, Refused, Spent
 from tidegate.schemas.pack import LabelledQuestion
-from tidegate.services.evaluation.client import personal_values_below
-from tidegate.services.evaluation.report import Asking, Tally, spread, tally
+from tidegate.services.evaluation.client import find_personal_values
+from tidegate.services.evaluation.report import ClientRun, RunReport, measure_spread, summarise_runs
 
 QUESTION = LabelledQuestion(id="q", text="?", kind="answerable", documents=("d",))
 
 
-def asking(outcome: str = "answered", stored: int = 1, **changed: Any) -> Asking:
+def run(outcome: str = "answered", stored: int = 1, **changed: Any) -> ClientRun:
     receipt = Receipt(site="site1", route="edge", plan=None, lineage=(), citations=(), decisions=())
     reply = Published(
         rid="r", tenant="t", site="site1", asked_at_ms=0, deadline_at_ms=0, outcome=outcome, text="", receipt=receipt,
         ledger=(Spent("router", 1.0, 2.0),),
     )  # fmt: skip
     fields = {"reply": reply, "answers_stored": stored, "ttft_ms": 5.0, "e2e_ms": 6.0, **changed}
-    return Asking(question=QUESTION, rid="r", site="site1", door="http", **fields)
+    return ClientRun(question=QUESTION, rid="r", site="site1", transport="http", **fields)
 
 
-def counted(*askings: Asking, dead: int = 0, leaked: int = 0) -> Tally:
-    return tally(askings, dead=dead, personal_values_found=leaked)
+def counted(*runs: ClientRun, dead: int = 0, leaked: int = 0) -> RunReport:
+    return summarise_runs(runs, dead=dead, personal_values_found=leaked)
 
 
 @pytest.mark.parametrize(
     ("askings", "lost", "duplicates"),
     [
-        ((asking(),), 0, 0),
-        ((asking(reply=None),), 1, 0),
-        ((asking(stored=0),), 1, 0),
-        ((asking(stored=2),), 0, 1),
-        ((asking(reply=Refused(code="late", reason="")),), 0, 0),
+        ((run(),), 0, 0),
+        ((run(reply=None),), 1, 0),
+        ((run(stored=0),), 1, 0),
+        ((run(stored=2),), 0, 1),
+        ((run(reply=Refused(code="late", reason="")),), 0, 0),
     ],
 )
 def test_an_answer_that_is_missing_is_lost_and_a_second_one_is_a_duplicate(
-    askings: tuple[Asking, ...], lost: int, duplicates: int
+    runs: tuple[ClientRun, ...], lost: int, duplicates: int
 ) -> None:
-    found = counted(*askings)
+    found = counted(*runs)
     assert (found.lost, found.duplicates) == (lost, duplicates)
-    assert found.holds is (lost == duplicates == 0)
+    assert found.is_clean is (lost == duplicates == 0)
 
 
 def test_a_dead_letter_or_a_leaked_value_does_not_hold() -> None:
-    assert counted(asking()).holds
-    assert not counted(asking(), dead=1).holds
-    assert not counted(asking(), leaked=1).holds
+    assert counted(run()).is_clean
+    assert not counted(run(), dead=1).is_clean
+    assert not counted(run(), leaked=1).is_clean
 
 
 def test_outcomes_and_correctness_are_counted_by_kind() -> None:
-    found = counted(asking(correct=True), asking("abstained"), asking("withheld"))
+    found = counted(run(correct=True), run("abstained"), run("withheld"))
     assert (found.answered, found.abstained, found.withheld, found.wrongly_abstained) == (1, 1, 1, 1)
     assert found.by_kind == {"answerable": {"asked": 3, "correct": 1}}
     assert found.stages["router"].p50 == 2.0
@@ -64,11 +64,11 @@ def test_outcomes_and_correctness_are_counted_by_kind() -> None:
     ("values", "p50", "p95"), [([], 0.0, 0.0), ([3.0], 3.0, 3.0), (list(range(1, 101)), 50.5, 95.0)]
 )
 def test_a_spread_is_the_median_and_the_nearest_rank(values: list[float], p50: float, p95: float) -> None:
-    assert (spread(values).p50, spread(values).p95) == (p50, p95)
+    assert (measure_spread(values).p50, measure_spread(values).p95) == (p50, p95)
 
 
 def test_the_scan_finds_a_planted_value_in_any_file_below(tmp_path: Path) -> None:
     deep = tmp_path / "site1" / "nats" / "1.blk"
     deep.parent.mkdir(parents=True)
     deep.write_bytes(b"\x00\xffAsked ann@b.example\x00")
-    assert personal_values_below(tmp_path, ["ann@b.example", "ben@b.example"]) == {"ann@b.example": [str(deep)]}
+    assert find_personal_values(tmp_path, ["ann@b.example", "ben@b.example"]) == {"ann@b.example": [str(deep)]}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.services.fleet.supervisor import ChildFailed, Program, Supervisor
+from tidegate.services.fleet.supervisor import ChildFailedError, Program, Supervisor
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +59,7 @@ async def test_a_child_that_dies_is_started_again_and_ends_with_the_supervisor(t
 
 
 async def test_a_child_that_never_gets_ready_is_an_error_with_its_last_words_and_its_log(tmp_path: Path) -> None:
-    with pytest.raises(ChildFailed, match="no model here") as failed:
+    with pytest.raises(ChildFailedError, match="no model here") as failed:
         async with Supervisor([program(tmp_path, "raise SystemExit('no model here')")], grace_s=1.0):
             pass
     assert str(tmp_path / "child.log") in failed.value.hint

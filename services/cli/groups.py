@@ -1,0 +1,49 @@
+"""Groups of commands whose help is never cut and which suggest what a mistyped command may have meant.
+
+Next: options.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import click
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`did you mean …?`, or all that there is when nothing is close."""
+    choices = list(known)
+    close = difflib.get_close_matches(name, choices, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(choices)}"
+
+
+class CommandGroup(click.Group):
+    """A group of commands."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Raises `click.UsageError` with a suggestion."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UnknownCommandError(
+                f"{ctx.command_path} has no command {args[0]!r}", suggest(args[0], self.list_commands(ctx)), ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def describe_commands(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Every command and the first paragraph of its help, whole."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        return [(name, " ".join((each.help or "").split("\n\n")[0].split())) for name, each in commands if each]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(self.describe_commands(ctx))
+
+
+class UnknownCommandError(click.UsageError):
+    """There is no such command; `hint` says what may have been meant."""
+
+    def __init__(self, reason: str, hint: str, ctx: click.Context | None = None) -> None:
+        super().__init__(reason, ctx)
+        self.hint = hint

@@ -1,0 +1,46 @@
+"""Results as tables for people: the report of a run, and the status of a fleet. Next: services/evaluation/report.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tidegate.services.evaluation.report import RunReport
+
+COUNTS = ("asked", "answered", "withheld", "abstained", "refused", "escalated", "lost", "duplicates", "dead")
+
+
+def print_report(report: RunReport) -> None:
+    """Three small tables: what became of the questions, how right they were, where the time went.
+
+    `leaked` counts personal values of the questions that were found in clear in any file of any store or log.
+    """
+    counts = [str(getattr(report, name)) for name in COUNTS]
+    kinds = [
+        (kind, str(row["asked"]), str(row["correct"]), f"{row['correct'] / row['asked']:.1%}")
+        for kind, row in report.by_kind.items()
+    ]
+    spreads = {
+        "first content, edge": report.ttft_edge_ms,
+        "first content, all": report.ttft_ms,
+        "end to end": report.e2e_ms,
+        **report.stages,
+    }
+    times = [(name, f"{spread.p50:.1f}", f"{spread.p95:.1f}") for name, spread in spreads.items()]
+    console = Console(width=110)
+    console.print(make_table("questions", (*COUNTS, "leaked"), [(*counts, str(report.personal_values_found))], left=0))
+    console.print(make_table("correct, by kind of question", ("kind", "asked", "correct", "share"), kinds))
+    console.print(make_table("milliseconds", ("", "p50", "p95"), times))
+
+
+def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
+    """A table whose first `left` columns hold words; the others hold numbers, which end on one line."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number < left else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,67 @@
+"""`tidegate topology`: one domain's streams and consumers against what the stages declare.
+
+Next: brokers/topology/plan.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import click
+import msgspec
+
+from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.topology.plan import Plan, connect_site_to_hub, declare_hub, plan_hub, plan_site
+from tidegate.schemas.subjects import HUB
+from tidegate.services.cli.groups import CommandGroup
+from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.fleet.endpoints import find_server, read_endpoints
+from tidegate.services.pipeline import WORKERS
+from tidegate.services.settings import Settings
+
+
+@click.group(cls=CommandGroup)
+def topology() -> None:
+    """Compare streams and consumers with what is declared, or declare them."""
+
+
+@topology.command("plan")
+@with_options("site", "as_json")
+def topology_plan(options: CommandOptions) -> int:
+    """Print what `apply` would change; exit code 1 when it would change something."""
+    plans = asyncio.run(make_plans(options.settings(), applying=False))
+    show_plans(plans, as_json=options.as_json)
+    return int(any(plan.steps for plan in plans))
+
+
+@topology.command("apply")
+@with_options("site", "as_json")
+def topology_apply(options: CommandOptions) -> None:
+    """Declare the streams and consumers of the site (or of the hub); a second time changes nothing."""
+    show_plans(asyncio.run(make_plans(options.settings(), applying=True)), as_json=options.as_json)
+
+
+async def make_plans(settings: Settings, *, applying: bool) -> tuple[Plan, ...]:
+    """The plans of `settings.site`, carried out when `applying`.
+
+    A site is declared at both ends: the hub sources from it and carries verdicts to it.
+    """
+    stages = tuple(WORKERS.values())
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(connected(find_server(settings), settings.site))
+        if settings.site == HUB:
+            sites = tuple(read_endpoints(settings).sites)
+            return (await (declare_hub if applying else plan_hub)(here, sites, stages),)
+        if applying:
+            hub = await stack.enter_async_context(connected(read_endpoints(settings).hub, HUB))
+            plans: tuple[Plan, ...] = await connect_site_to_hub(hub, here, settings.site, stages)
+            return plans
+        return (await plan_site(here, settings.site, stages),)
+
+
+def show_plans(plans: tuple[Plan, ...], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode([plan.as_dict() for plan in plans]))
+    else:
+        click.echo("\n".join(str(plan) for plan in plans))

