@@ -1,46 +1,42 @@
-"""Draws the pipeline from its table, for the README: `python -m tidegate.services.cli.diagram [--write FILE]`."""
+"""Draws the pipeline from its table, for documents that show it. Read next: docs.py, which writes it into them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from tidegate.schemas import Asked, Message
 from tidegate.schemas.subjects import word
-from tidegate.services.pipeline import FAST_LANE, STAGES
+from tidegate.services.pipeline import FAST_LANE, STAGES, WORKERS
 
 BEGIN, END = "<!-- stages -->", "<!-- /stages -->"
-DOOR = "the door"
 
 
-def picture() -> str:
+def draw_pipeline() -> str:
     """The pipeline as a Mermaid flowchart: a node per stage, an arrow per fact that one leaves and another reads."""
-    lines = ["```mermaid", "flowchart TD", f"    door([{DOOR}])"]
-    for place in ("site", "hub"):
-        lines.append(f"    subgraph {place}")
-        lines += [f"        {stage.name}" for stage in STAGES if stage.where == place]
-        lines += [f"        {FAST_LANE.name}"] if FAST_LANE.where == place else []
+    lines = ["```mermaid", "flowchart TD", "    gateway([gateway])"]
+    for domain in ("site", "hub"):
+        lines.append(f"    subgraph {domain}")
+        lines += [f"        {stage.name}" for stage in WORKERS.values() if stage.side == domain]
         lines.append("    end")
     lines += [f"    {arrow}" for arrow in _arrows()]
     return "\n".join([*lines, "```"])
 
 
-def pictured(text: str) -> str:
-    """The text with the picture between its two markers, whatever was there. Raises `ValueError` without them."""
+def replace_diagram(text: str) -> str:
+    """The text with the diagram between its two markers, whatever was there. Raises `ValueError` without them."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the text has no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n{picture()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{draw_pipeline()}\n{END}{after}"
 
 
 def _arrows() -> Iterator[str]:
     """From each fact's writer to its readers; the fast lane is dotted, for it only overtakes the durable one."""
-    yield from (_arrow("door", Asked, stage.name) for stage in STAGES if Asked in stage.accepts)
+    yield from (_arrow("gateway", Asked, stage.name) for stage in STAGES if Asked in stage.accepts)
     for stage in STAGES:
         for kind in stage.emits:
-            readers = [reader.name for reader in STAGES if kind in reader.accepts] or ["door"]
+            readers = [reader.name for reader in STAGES if kind in reader.accepts] or ["gateway"]
             yield from (_arrow(stage.name, kind, reader) for reader in readers)
     for stage in STAGES:
         yield from (
@@ -54,18 +50,3 @@ def _arrows() -> Iterator[str]:
 
 def _arrow(writer: str, kind: type[Message], reader: str, *, dotted: bool = False) -> str:
     return f"{writer} {'-.->' if dotted else '-->'}|{word(kind)}| {reader}"
-
-
-def main(argv: list[str]) -> None:
-    """Print the picture, or write it into a file."""
-    match argv:
-        case []:
-            print(picture())
-        case ["--write", path]:
-            Path(path).write_text(pictured(Path(path).read_text(encoding="utf-8")), encoding="utf-8")
-        case _:
-            sys.exit("usage: python -m tidegate.services.cli.diagram [--write FILE]")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

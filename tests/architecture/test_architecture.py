@@ -21,13 +21,12 @@ from importlinter.cli import lint_imports
 from tests.support.paths import ROOT
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import PIPELINE, Asked, Message, Published
-from tidegate.services.cli.diagram import BEGIN, picture, pictured
 from tidegate.services.pipeline import FAST_LANE, HUB_WORKERS, SITE_WORKERS, STAGES, WORKERS
 
 PRODUCT = ("schemas", "brokers", "sync", "services")
 TOP = {
-    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "brokers", "docs", "infra", "loadtests",
-    "pyproject.toml", "schemas", "services", "sync", "tests",
+    ".ci", ".dockerignore", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "brokers", "docs", "infra",
+    "loadtests", "pyproject.toml", "schemas", "services", "sync", "tests",
 }  # fmt: skip
 ENGINES = ("onnxruntime", "tantivy", "hnswlib", "vllm")
 VAGUE = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "shared"}
@@ -158,21 +157,6 @@ def test_the_top_level_is_what_it_is_said_to_be() -> None:
         pytest.skip("not a checkout: there is no list of what belongs to it")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     assert {name.split("/")[0] for name in listed.split("\0") if name} <= TOP
-
-
-def test_the_readme_s_picture_is_fresh() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    if BEGIN in readme:
-        assert pictured(readme) == readme, "run: python -m tidegate.services.cli.diagram --write README.md"
-
-
-def test_the_picture_shows_every_stage_and_every_fact() -> None:
-    drawn = picture()
-    assert all(f"        {stage.name}\n" in drawn for stage in WORKERS.values())
-    assert all(f"|{kind.__name__.lower()}|" in drawn for kind in PIPELINE)
-    assert pictured(f"a{BEGIN}stale<!-- /stages -->z") == f"a{BEGIN}\n{drawn}\n<!-- /stages -->z"
-    with pytest.raises(ValueError, match="the text has no"):
-        pictured("nothing")
 
 
 def test_embedding_reports_to_nobody(tmp_path: Path) -> None:

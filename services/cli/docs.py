@@ -1,0 +1,57 @@
+"""Writes what is generated in docs/ and README.md, or says what of it is stale: `python -m tidegate.services.cli.docs`.
+
+`--check` writes nothing, names each stale file and fails. Read next: asyncapi.py, diagram.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from tidegate.services.cli.asyncapi import asyncapi_document, schema_bundle
+from tidegate.services.cli.diagram import replace_diagram
+
+WRITE, CHECK = "python -m tidegate.services.cli.docs", "--check"
+DRAWN = ("README.md", "docs/architecture.md")
+"""Pages that hold the diagram between other text."""
+
+
+def generated(root: Path) -> Iterator[tuple[Path, str]]:
+    """Each generated file below `root`, and what it has to hold."""
+    yield root / "docs/asyncapi.json", pretty(asyncapi_document())
+    yield root / "docs/schemas.json", pretty(schema_bundle())
+    for name in DRAWN:
+        yield root / name, replace_diagram((root / name).read_text(encoding="utf-8"))
+
+
+def pretty(document: object) -> str:
+    """JSON as it is kept: indented, in the order that the document has, with a newline at its end."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def stale_files(root: Path) -> dict[Path, str]:
+    """The generated files that do not hold what they should, with what that is."""
+    return {
+        path: text for path, text in generated(root) if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Write every stale file below the working directory; with `--check` name it instead, and return 1 for any."""
+    if argv not in ([], [CHECK]):
+        sys.exit(f"usage: {WRITE} [{CHECK}]")
+    stale = stale_files(Path())
+    for path, text in stale.items():
+        if argv:
+            print(f"{path} is stale: run `{WRITE}`", file=sys.stderr)
+        else:
+            path.write_text(text, encoding="utf-8")
+            print(path)
+    return 1 if argv and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
