@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tidegate.schemas import Published
-from tidegate.services.streaming.events import Alive, Ended, Event, Failed, Shown
+from tidegate.services.streaming.events import HeartbeatEvent, EndEvent, Event, ErrorEvent, DeltaEvent
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Client:
     beats: int = 0
     states: set[str] = field(default_factory=set)
     published: Published | None = None
-    failed: Failed | None = None
+    failed: ErrorEvent | None = None
 
     @property
     def is_done(self) -> bool:
@@ -30,13 +30,13 @@ class Client:
         """As the grammar says; an event after the last one is a fault."""
         assert not self.is_done
         match event:
-            case Shown():
+            case DeltaEvent():
                 self._show(event)
-            case Ended(published=published):
+            case EndEvent(published=published):
                 self.published = published
-            case Failed():
+            case ErrorEvent():
                 self.failed = event
-            case Alive():
+            case HeartbeatEvent():
                 self.beats += 1
         self.id = getattr(event, "id", self.id)
 
@@ -44,7 +44,7 @@ class Client:
         """The same client after a break: it keeps what it shows."""
         return Client(self.text, self.id, self.epoch, self.committed, self.retractions, self.beats, self.states)
 
-    def _show(self, event: Shown) -> None:
+    def _show(self, event: DeltaEvent) -> None:
         assert event.offset <= len(self.text), "a gap"
         assert event.epoch >= self.epoch
         self.epoch = event.epoch

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 
 from tidegate.schemas import Answer, Check, Citation, Passage
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.knowledge.index.keyword import terms
 from tidegate.services.knowledge.index.markdown import sentences
 
 NONE = "NONE"
 _MARK = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_TOKEN = re.compile(r"<[A-Z][A-Z_]*_[0-9a-f]+>")
 ENTAILED_FROM = 0.5
 
 
@@ -62,7 +62,7 @@ def answered(said: str, passages: Sequence[Passage], question: str = "") -> Answ
 def _entailed(text: str, cited: Sequence[Passage], question: str) -> float:
     if not cited:
         return 0.0
-    text = _TOKEN.sub(" ", text)
+    text = VAULT_TOKEN.sub(" ", text)
     whole = " ".join(f"{passage.title} {passage.heading} {passage.text}" for passage in cited)
     held = {*_NUMBER.findall(whole), *_NUMBER.findall(question)}
     if any(number not in held for number in _NUMBER.findall(text)):

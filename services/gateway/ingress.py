@@ -22,7 +22,7 @@ from tidegate.services.gateway.client_stream import ClientStreams
 from tidegate.services.gateway.pending import PendingReplies, Reply
 from tidegate.services.gateway.ticket import PendingRequest
 from tidegate.services.pipeline import STAGES
-from tidegate.services.privacy.sealing import closed, opened
+from tidegate.services.privacy.sealing import seal_request, unseal_request
 from tidegate.services.privacy.vault import Vault, asker_digest
 from tidegate.services.settings import Settings
 
@@ -95,7 +95,7 @@ class Ingress:
         if fault is not None:
             return fault
         is_known = bool(asked.rid)
-        asked = closed(self._key, admit(asked, self.settings.site, now_ms))
+        asked = seal_request(self._key, admit(asked, self.settings.site, now_ms))
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
         reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s)
         try:
@@ -156,7 +156,7 @@ class Ingress:
 
     async def _rejoin(self, asked: Asked, earlier: Asked) -> Refused | None:
         """End the wait at once where the request with this id is over; refuse it to a stranger."""
-        old, new = opened(self._key, earlier), opened(self._key, asked)
+        old, new = unseal_request(self._key, earlier), unseal_request(self._key, asked)
         is_same = secrets.compare_digest(earlier.asker, asked.asker)
         if not is_same or (old.text, old.schema) != (new.text, new.schema):
             return refusal("rid_taken", asked.rid)

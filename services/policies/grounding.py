@@ -6,8 +6,8 @@ import re
 import unicodedata
 
 from tidegate.schemas import Answer, Check
+from tidegate.schemas.vault_token import VAULT_TOKEN
 
-VAULT_TOKEN = re.compile(r"<[A-Z]{2,16}_[0-9a-f]{12}>")
 WORD = re.compile(r"\w+")
 
 

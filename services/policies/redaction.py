@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tidegate.schemas import Answer
-from tidegate.services.policies.grounding import VAULT_TOKEN
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.policies.policy import FindPersonal
 from tidegate.services.privacy.dlp.finding import Finding
 

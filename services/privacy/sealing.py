@@ -1,15 +1,17 @@
-"""A request as it may be stored: what the asker wrote is under the site's key, a digest stands for the asker."""
+"""A request as it may be stored: its words encrypted under the site's key, the asker replaced by a digest.
+
+Next: services/gateway/ingress.py, which seals; services/stages/prefilter, which unseals."""
 
 from __future__ import annotations
 
 import msgspec
 
 from tidegate.schemas import Asked
-from tidegate.services.privacy.vault import Tampered, asker_digest, seal, unseal
+from tidegate.services.privacy.vault import TamperedError, asker_digest, seal, unseal
 
 
-def closed(key: bytes, asked: Asked) -> Asked:
-    """`asked` without a word in clear: text and schema sealed together, the asker replaced by a digest."""
+def seal_request(key: bytes, asked: Asked) -> Asked:
+    """`asked` without any text in clear: text and schema sealed together, the asker replaced by a digest."""
     return msgspec.structs.replace(
         asked,
         sealed=seal(key, f"{len(asked.text)}:{asked.text}{asked.schema}", asked.tenant, asked.rid),
@@ -19,14 +21,14 @@ def closed(key: bytes, asked: Asked) -> Asked:
     )
 
 
-def opened(key: bytes, asked: Asked) -> Asked:
-    """`asked` with its text and schema in clear; the digest stays. Raises `Tampered`.
+def unseal_request(key: bytes, asked: Asked) -> Asked:
+    """`asked` with its text and schema in clear; the digest stays. Raises `TamperedError`.
 
-    A request that was never closed comes back as it is.
+    A request that was never sealed comes back as it is.
     """
     if not asked.sealed:
         return asked
-    length, colon, words = unseal(key, asked.sealed, asked.tenant, asked.rid).partition(":")
+    length, colon, content = unseal(key, asked.sealed, asked.tenant, asked.rid).partition(":")
     if not (colon and length.isdecimal()):
-        raise Tampered("the sealed request")
-    return msgspec.structs.replace(asked, text=words[: int(length)], schema=words[int(length) :])
+        raise TamperedError("the sealed request")
+    return msgspec.structs.replace(asked, text=content[: int(length)], schema=content[int(length) :])

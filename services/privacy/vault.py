@@ -1,10 +1,11 @@
-"""Where personal data waits on the premises: tokens travel, values stay here, encrypted under the site's key."""
+"""The vault: personal data stays on the premises, encrypted under the site's key; tokens travel in its place.
+
+Next: schemas/vault_token.py, the grammar; services/privacy/sealing.py, requests as they are stored."""
 
 from __future__ import annotations
 
 import hmac
 import os
-import re
 import secrets
 import sqlite3
 import threading
@@ -18,8 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-TOKEN = re.compile(r"<([A-Z]{2,16})_([0-9a-f]{12})>")
-"""A vault token: the kind of what it stands for, and 48 bits that only the site can make."""
+from tidegate.schemas.errors import TidegateError
+from tidegate.schemas.vault_token import VAULT_TOKEN, vault_token
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -27,18 +28,25 @@ SEALED_V1 = b"\x01"
 BUSY_S = 10.0
 
 
-class Tampered(ValueError):
-    """What was sealed does not open: it was altered, moved to another owner, or sealed under another key."""
+class TamperedError(TidegateError, ValueError):
+    """Encrypted data cannot be decrypted: it was altered, moved to another owner, or is under another key."""
+
+    hint = "restore it from its source; if nothing can be decrypted, the site's key was replaced"
 
     def __init__(self, what: str) -> None:
-        self.hint = "restore it from its source; if everything fails to open, the site's key was replaced"
-        super().__init__(f"{what} does not open under this site's key for this owner ({self.hint})")
+        super().__init__(f"{what} cannot be decrypted under this site's key for this owner")
+
+
+class SiteKeyError(TidegateError, ValueError):
+    """The site's key is not 32 bytes long."""
+
+    hint = "restore the key file from its backup; a new key cannot read what the old one encrypted"
 
 
 def site_key(path: Path) -> bytes:
     """The site's 32 secret bytes; created on first use, readable by this user only, the same for all processes.
 
-    Raises `ValueError` when the file holds anything else.
+    Raises `SiteKeyError` when the file holds anything else.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -56,19 +64,19 @@ def site_key(path: Path) -> bytes:
             fresh.unlink()
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
-        raise ValueError(f"{path} holds {len(key)} bytes, a site key has {KEY_BYTES}; restore it from its backup")
+        raise SiteKeyError(f"{path} holds {len(key)} bytes, a site key has {KEY_BYTES}")
     return key
 
 
-def derived(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
-    """A key of its own for each purpose (HKDF, RFC 5869)."""
+def derive_key(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
+    """A separate key for each purpose (HKDF, RFC 5869). Raises `SiteKeyError`."""
     if len(key) != KEY_BYTES:
-        raise ValueError(f"a site key has {KEY_BYTES} bytes, not {len(key)}")
+        raise SiteKeyError(f"a site key has {KEY_BYTES} bytes, not {len(key)}")
     return HKDF(hashes.SHA256(), length, salt=None, info=b"tidegate/1/" + purpose.encode()).derive(key)
 
 
-def framed(*parts: str) -> bytes:
-    """The parts as one byte string that no other parts give."""
+def frame(*parts: str) -> bytes:
+    """The parts as one byte string that no other list of parts gives: each is preceded by its length."""
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
     return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
 
@@ -76,45 +84,40 @@ def framed(*parts: str) -> bytes:
 def seal(key: bytes, text: str, tenant: str, rid: str) -> bytes:
     """`text` encrypted for this tenant and request (AES-256-GCM-SIV, RFC 8452; random nonce)."""
     nonce = os.urandom(NONCE_BYTES)
-    cipher = AESGCMSIV(derived(key, "seal"))
-    return SEALED_V1 + nonce + cipher.encrypt(nonce, text.encode("utf-8", "surrogatepass"), framed(tenant, rid))
+    cipher = AESGCMSIV(derive_key(key, "seal"))
+    return SEALED_V1 + nonce + cipher.encrypt(nonce, text.encode("utf-8", "surrogatepass"), frame(tenant, rid))
 
 
 def unseal(key: bytes, data: bytes, tenant: str, rid: str) -> str:
-    """What `seal` was given. Raises `Tampered` for anything else, another tenant's or another request's included."""
+    """The text that `seal` was given. Raises `TamperedError` for anything else, another tenant's or request's too."""
     start = len(SEALED_V1) + NONCE_BYTES
     if data[: len(SEALED_V1)] != SEALED_V1 or len(data) < start + 16:
-        raise Tampered("the sealed text")
+        raise TamperedError("the sealed text")
     try:
-        opened = AESGCMSIV(derived(key, "seal")).decrypt(data[1:start], data[start:], framed(tenant, rid))
+        text = AESGCMSIV(derive_key(key, "seal")).decrypt(data[1:start], data[start:], frame(tenant, rid))
     except InvalidTag as error:
-        raise Tampered("the sealed text") from error
-    return opened.decode("utf-8", "surrogatepass")
+        raise TamperedError("the sealed text") from error
+    return text.decode("utf-8", "surrogatepass")
 
 
 def asker_digest(key: bytes, tenant: str, asker: str, rid: str) -> str:
-    """Whose tokens these are, as 32 hex digits that tell nobody else; without an asker, this one request's."""
+    """The owner of tokens as 32 hex digits that reveal no name; without an asker, the owner is this one request."""
     owner = ("asker", asker) if asker else ("rid", rid)
-    return hmac.new(derived(key, "asker"), framed(tenant, *owner), sha256).hexdigest()[:32]
-
-
-def tokens_in(text: str) -> tuple[str, ...]:
-    """The vault tokens in `text`, each once, in order of appearance."""
-    return tuple(dict.fromkeys(match.group() for match in TOKEN.finditer(text)))
+    return hmac.new(derive_key(key, "asker"), frame(tenant, *owner), sha256).hexdigest()[:32]
 
 
 class Vault:
     """Values under tokens, in one SQLite file that the site's processes share. Safe to use from several threads.
 
     A value is encrypted with AES-SIV (RFC 5297), bound to its tenant, its asker and its token; `asker` is the digest
-    that `asker_digest` gives. What was put is on disk before `put` returns.
+    that `asker_digest` gives. A value is on disk before `put` returns.
     """
 
     def __init__(self, connection: sqlite3.Connection, key: bytes) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._token_key = derived(key, "vault-token")
-        self._cipher = AESSIV(derived(key, "vault-value", 64))
+        self._token_key = derive_key(key, "vault-token")
+        self._cipher = AESSIV(derive_key(key, "vault-value", 64))
 
     @classmethod
     def open(cls, path: Path, key: bytes) -> Vault:
@@ -134,11 +137,11 @@ class Vault:
             self._connection.close()
 
     def put(self, tenant: str, asker: str, kind: str, value: str) -> str:
-        """Keep the value and return its token: the same for the same tenant, asker, kind and value, for ever."""
+        """Store the value and return its token: always the same for the same tenant, asker, kind and value."""
         return self.put_all(tenant, asker, [(kind, value)])[0]
 
     def put_all(self, tenant: str, asker: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
-        """The tokens of all (kind, value) pairs, in their order; all of them are kept, or none."""
+        """The tokens of all (kind, value) pairs, in their order; all of them are stored, or none."""
         rows = [self._row(tenant, asker, kind, value) for kind, value in pairs]
         if not rows:
             return []
@@ -154,26 +157,24 @@ class Vault:
                 raise
         return [row[2] for row in rows]
 
-    def restore(self, text: str, tenant: str, asker: str) -> str:
+    def detokenise(self, text: str, tenant: str, asker: str) -> str:
         """`text` with the values of this tenant's and asker's tokens; any other token stays as it is.
 
-        Raises `Tampered` when a value that is held does not open.
+        Raises `TamperedError` when a stored value cannot be decrypted.
         """
-        return TOKEN.sub(lambda match: self._value(match.group(), tenant, asker), text)
+        return VAULT_TOKEN.sub(lambda match: self._value(match.group(), tenant, asker), text)
 
     def forget(self, tenant: str, asker: str) -> int:
-        """Erase everything held for this asker, on disk too; how many values that were."""
+        """Erase everything stored for this asker, on disk too; returns the number of values."""
         with self._lock:
             erased = self._connection.execute("DELETE FROM held WHERE tenant = ? AND asker = ?", (tenant, asker))
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return erased.rowcount
 
     def _row(self, tenant: str, asker: str, kind: str, value: str) -> tuple[str, str, str, bytes]:
-        digest = hmac.new(self._token_key, framed(tenant, asker, kind, value), sha256).hexdigest()
-        token = f"<{kind}_{digest[:12]}>"
-        if not TOKEN.fullmatch(token):
-            raise ValueError(f"{kind!r} is not a kind: 2 to 16 capital letters")
-        owner = [framed(tenant), framed(asker), framed(token)]
+        digest = hmac.new(self._token_key, frame(tenant, asker, kind, value), sha256).hexdigest()
+        token = vault_token(kind, digest)
+        owner = [frame(tenant), frame(asker), frame(token)]
         return tenant, asker, token, self._cipher.encrypt(value.encode("utf-8", "surrogatepass"), owner)
 
     def _check(self, row: tuple[str, str, str, bytes]) -> None:
@@ -182,7 +183,7 @@ class Vault:
             "SELECT sealed FROM held WHERE tenant = ? AND asker = ? AND token = ?", row[:3]
         ).fetchone()
         if held is None or held[0] != row[3]:
-            raise Tampered(f"the value under {row[2]}")
+            raise TamperedError(f"the value under {row[2]}")
 
     def _value(self, token: str, tenant: str, asker: str) -> str:
         with self._lock:
@@ -192,14 +193,14 @@ class Vault:
         if held is None:
             return token
         try:
-            opened = self._cipher.decrypt(held[0], [framed(tenant), framed(asker), framed(token)])
+            text = self._cipher.decrypt(held[0], [frame(tenant), frame(asker), frame(token)])
         except InvalidTag as error:
-            raise Tampered(f"the value under {token}") from error
-        return opened.decode("utf-8", "surrogatepass")
+            raise TamperedError(f"the value under {token}") from error
+        return text.decode("utf-8", "surrogatepass")
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Switch to WAL and lay the table. SQLite does not wait for a peer that switches at the same time, so we do."""
+    """Switch to WAL and create the table. SQLite does not wait for a peer that switches at the same time: we do."""
     give_up_at_s = time.monotonic() + BUSY_S
     while True:
         try:

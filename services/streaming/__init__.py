@@ -1,1 +1,1 @@
-"""How an answer is shown while it is made: the log of what was shown, and what each client has still to be told."""
+"""Streams an answer while it is made: the answer log, its writer, the events of each client, and their pacing."""

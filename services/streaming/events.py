@@ -1,11 +1,6 @@
-"""The one grammar in which clients are told an answer in the making, and what each of them has still to be told.
+"""The events of an answer's stream, and which of them a client at a given cursor has still to receive. Pure.
 
-A client keeps a text and a cursor, the `id` of the last event that it took in. It does with each `delta` event:
-`provisional` and `committed`: write `text` from character `offset` on; `retracted`: cut the text at `offset`, and take
-that a part was wrong. In epoch 1 a `committed` event ends the text. The `text`s of the committed events, one after the
-other, are the answer, also for who looks at no others. After `end` the stream is over; after `error` it is over too,
-and may be resumed where `is_resumable`. Characters are Unicode code points.
-"""
+Next: services/gateway/client_stream.py, which sends them."""
 
 from __future__ import annotations
 
@@ -14,33 +9,35 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from tidegate.schemas import Cursor, Published, State
-from tidegate.services.streaming.log import Log
-from tidegate.services.streaming.reidentify import Restore, clear_end, outside, restored
+from tidegate.schemas import Cursor, Format, Published, State, TidegateError
+from tidegate.schemas.vault_token import complete_length, next_boundary
+from tidegate.services.streaming.log import AnswerLog
+from tidegate.services.streaming.reidentify import ValueOf, reidentify_text
 
 LONGEST_WORD_BYTES = 256
 _WORD = re.compile(r"\s*\S+\s*|\s+")
 
 
-class Shown(msgspec.Struct, frozen=True, tag="delta", tag_field="event", omit_defaults=True):
-    """A part of the text. `offset` counts what the client shows, values restored; `id` counts vault tokens as such."""
+class DeltaEvent(msgspec.Struct, frozen=True, tag="delta", tag_field="event", omit_defaults=True):
+    """A part of the text. `offset` counts what the client shows, values put back; `id` counts vault tokens as such."""
 
     id: str
     state: State
     offset: int = 0
     text: str = ""
     epoch: int = 0
+    format: Format = "text"
 
 
-class Ended(msgspec.Struct, frozen=True, tag="end", tag_field="event"):
+class EndEvent(msgspec.Struct, frozen=True, tag="end", tag_field="event"):
     """The whole answer with its receipt; its text is what the client shows."""
 
     id: str
     published: Published
 
 
-class Failed(msgspec.Struct, frozen=True, tag="error", tag_field="event", omit_defaults=True):
-    """The stream ends without the answer; where `is_resumable`, going on from `id` later may give it."""
+class ErrorEvent(msgspec.Struct, frozen=True, tag="error", tag_field="event", omit_defaults=True):
+    """The stream ends without the answer; where `is_resumable`, resuming from `id` later may give it."""
 
     id: str
     code: str
@@ -50,20 +47,28 @@ class Failed(msgspec.Struct, frozen=True, tag="error", tag_field="event", omit_d
     is_resumable: bool = False
 
 
-class Alive(msgspec.Struct, frozen=True, tag="heartbeat", tag_field="event"):
-    """Nothing new; the stream lives."""
+class HeartbeatEvent(msgspec.Struct, frozen=True, tag="heartbeat", tag_field="event"):
+    """Nothing new; the stream is alive."""
 
 
-Event = Shown | Ended | Failed | Alive
+Event = DeltaEvent | EndEvent | ErrorEvent | HeartbeatEvent
+"""A client keeps a text and a cursor, the `id` of the last event that it took in. It does with each `delta` event:
+`provisional` and `committed`: write `text` from character `offset` on; `retracted`: cut the text at `offset`. In epoch
+1 a `committed` event ends the text. The `text`s of the committed events, one after the other, are the answer, also for
+a client that ignores all others. After `end` the stream is over; after `error` it is over too, and may be resumed where
+`is_resumable`. Characters are Unicode code points.
+"""
 
 
-class Ahead(ValueError):
+class CursorAheadError(TidegateError, ValueError):
     """A cursor that no event of this answer's stream has had."""
+
+    hint = "send the `id` of the last event that you have, or leave it out"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """From one cursor of the stream to another; offsets count vault tokens as they stand."""
+class StreamStep:
+    """From one cursor of the stream to another; offsets count vault tokens as tokens."""
 
     state: State
     before: Cursor
@@ -72,17 +77,17 @@ class Step:
 
     @property
     def end(self) -> int:
-        """The character after the last one that the step is about."""
+        """The offset after the step's last character."""
         return self.offset + len(self.text)
 
     @property
     def epoch(self) -> int:
-        """The epoch that the step is in, or begins."""
+        """The epoch of the step, or the one that it begins."""
         return 1 if self.state == "retracted" else self.before.epoch
 
     @property
     def cursor(self) -> Cursor:
-        """Where a client is that has taken the step in."""
+        """The cursor of a client that has applied the step."""
         match self.state:
             case "retracted":
                 return Cursor(1, self.offset, self.before.committed)
@@ -92,86 +97,88 @@ class Step:
         return Cursor(self.before.epoch, shown, self.end)
 
 
-def view(log: Log, cursor: Cursor, *, can_retract: bool = True) -> list[Step]:
-    """What a client at `cursor` has still to be told of `log`, in order; nothing while the log is behind the client.
+def pending_steps(log: AnswerLog, cursor: Cursor, *, can_retract: bool = True) -> list[StreamStep]:
+    """The steps of `log` that a client at `cursor` has still to receive, in order; none while the log is behind it.
 
-    Who cannot take text back is told what is committed, and nothing else. Raises `Ahead` when the log ends before the
-    cursor.
+    A client that cannot retract receives what is committed, and nothing else. Raises `CursorAheadError` when the log
+    ends before the cursor.
     """
-    committed = len(log.text) if log.is_closed else clear_end(log.text[: log.committed])
+    committed = len(log.text) if log.is_closed else complete_length(log.text[: log.committed])
     if cursor.committed > committed:
         if log.is_closed:
-            raise Ahead(
-                f"the answer has {committed} characters, {cursor.committed} of which were committed, it is said"
+            raise CursorAheadError(
+                f"the answer has {committed} characters; the cursor claims that {cursor.committed} were committed"
             )
         return []
     if not can_retract:
         at = Cursor(cursor.epoch, cursor.committed, cursor.committed)
-        return [Step("committed", at, at.committed, log.text[at.committed : committed])] if committed > at.shown else []
-    steps, at = _taken_back(log, cursor)
+        return (
+            [StreamStep("committed", at, at.committed, log.text[at.committed : committed])]
+            if committed > at.shown
+            else []
+        )
+    steps, at = _retraction(log, cursor)
     if committed > at.committed or (log.is_closed and at.shown > committed):
-        steps.append(Step("committed", at, at.committed, log.text[at.committed : committed]))
+        steps.append(StreamStep("committed", at, at.committed, log.text[at.committed : committed]))
         at = steps[-1].cursor
-    shown = len(log.text) if log.is_closed else clear_end(log.text)
+    shown = len(log.text) if log.is_closed else complete_length(log.text)
     if log.epoch == at.epoch == 0 and shown > at.shown:
-        steps.append(Step("provisional", at, at.shown, log.text[at.shown : shown]))
+        steps.append(StreamStep("provisional", at, at.shown, log.text[at.shown : shown]))
     return steps
 
 
-def view_from_answer(text: str, cursor: Cursor, *, can_retract: bool = True) -> list[Step]:
-    """What a client at `cursor` has still to be told when the log is gone, or never was, and the answer is `text`.
+def log_of_answer(text: str, cursor: Cursor) -> AnswerLog:
+    """The log that the answer `text` amounts to for a client at `cursor`, once the log itself is lost.
 
-    Nobody knows any more whether what it shows as provisional is right: that is taken back. Raises `Ahead`.
+    Nobody knows any more whether what the client shows as provisional is right, so that is retracted.
     """
-    return view(answered(text, cursor), cursor, can_retract=can_retract)
-
-
-def answered(text: str, cursor: Cursor) -> Log:
-    """The log that the answer `text` amounts to for a client at `cursor`, once nobody knows what it was shown."""
     is_doubtful = cursor.epoch == 0 and cursor.shown > cursor.committed
-    return Log("", "", text=text, committed=len(text), epoch=int(is_doubtful), kept=cursor.committed, is_closed=True)
-
-
-def told(step: Step, text: str, restore: Restore, *, is_json: bool = False) -> Shown:
-    """The event that says `step` of a log that shows `text`, with the values that the asker may see."""
-    return Shown(
-        id=str(step.cursor),
-        state=step.state,
-        offset=len(restored(text[: step.offset], restore, is_json=is_json)),
-        text=restored(step.text, restore, is_json=is_json),
-        epoch=step.epoch,
+    return AnswerLog(
+        "", "", text=text, committed=len(text), epoch=int(is_doubtful), kept=cursor.committed, is_closed=True
     )
 
 
-def cut(step: Step, limit_bytes: int) -> tuple[Step, Step | None]:
-    """The step in two: whole words of at most `limit_bytes` in UTF-8, or one word, and what is left.
+def render_event(step: StreamStep, text: str, value_of: ValueOf, *, is_json: bool = False) -> DeltaEvent:
+    """The event for `step` of a log that shows `text`, with the values that the asker may see."""
+    return DeltaEvent(
+        id=str(step.cursor),
+        state=step.state,
+        offset=len(reidentify_text(text[: step.offset], value_of, is_json=is_json)),
+        text=reidentify_text(step.text, value_of, is_json=is_json),
+        epoch=step.epoch,
+        format="json" if is_json else "text",
+    )
 
-    A word longer than 256 bytes is cut, a vault token never is.
+
+def split_step(step: StreamStep, limit_bytes: int) -> tuple[StreamStep, StreamStep | None]:
+    """The step in two: whole words of at most `limit_bytes` in UTF-8, or one word; then the rest, if any.
+
+    A word longer than 256 bytes is split, a vault token never is.
     """
-    end = outside(step.text, _words(step.text, max(1, limit_bytes)))
+    end = next_boundary(step.text, _words_end(step.text, max(1, limit_bytes)))
     if end >= len(step.text):
         return step, None
     head = replace(step, text=step.text[:end])
     return head, replace(step, before=head.cursor, offset=head.end, text=step.text[end:])
 
 
-def _taken_back(log: Log, cursor: Cursor) -> tuple[list[Step], Cursor]:
+def _retraction(log: AnswerLog, cursor: Cursor) -> tuple[list[StreamStep], Cursor]:
     """The retraction, where the client shows anything that it concerns, and where that leaves it.
 
     A client that shows more than a log of its own epoch is one of an earlier log, which was lost.
     """
     if cursor.epoch == 1 or (log.epoch == 0 and (cursor.shown <= len(log.text) or log.is_empty)):
         return [], cursor
-    right = clear_end(log.text[: log.kept]) if log.epoch else 0
+    right = complete_length(log.text[: log.kept]) if log.epoch else 0
     keep = max(cursor.committed, right)
     if cursor.shown <= keep:
         return [], Cursor(1, cursor.shown, cursor.committed)
-    step = Step("retracted", cursor, keep)
+    step = StreamStep("retracted", cursor, keep)
     return [step], step.cursor
 
 
-def _words(text: str, limit_bytes: int) -> int:
-    """Where to cut `text`: after as many words, each with the white space around it, as the limit has room for."""
+def _words_end(text: str, limit_bytes: int) -> int:
+    """Where to split `text`: after as many words, each with the white space around it, as fit the limit."""
     end = size = 0
     for word in _WORD.finditer(text):
         size += _bytes_of(word.group())

@@ -1,40 +1,48 @@
-"""The one writer of the log of what is shown: what is in the making is shown, committed, taken back once, closed."""
+"""Writes the answer logs of a site: shows partial answers, commits, retracts at most once, closes.
+
+Next: services/streaming/log.py, what a line may be; services/stages/publisher, which closes the log."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 
-from tidegate.brokers.base import House, Overtaken
-from tidegate.schemas import Committed, Delta, Evidence, Partial, Published, decode
-from tidegate.schemas.subjects import TOKENS, tokens
-from tidegate.services.stages.publisher.handler import Closed
-from tidegate.services.streaming.log import Contradiction, Log, resting
+from cachetools import LRUCache
 
-REMEMBERED = 1024
-TRIES = 16
-TURNS = 64
+from tidegate.brokers.base import Bus, SequenceConflictError
+from tidegate.schemas import Committed, Delta, Evidence, Partial, Published, TidegateError, decode
+from tidegate.schemas.subjects import TOKENS, tokens
+from tidegate.services.streaming.log import AnswerLog, CommitConflictError, LogClosure, with_evidence
+
+MAX_LOGS = 1024
+MAX_ATTEMPTS = 16
+LOCKS = 64
 """Locks that the requests of this process share, so that it does not overtake itself."""
 
-Lines = Callable[[Log], list[Delta]]
+Lines = Callable[[AnswerLog], list[Delta]]
 
 
-class Showing:
-    """Keeps the logs of a site. Several publishers may: the stream lets only the one that knows the last line write.
+class LogContentionError(TidegateError, TimeoutError):
+    """Other writers were faster at every attempt."""
 
-    A log is remembered with the sequence of its last line; whoever is overtaken reads it again.
+    hint = "nothing needs doing: it is tried again by itself"
+
+
+class AnswerLogWriter:
+    """Several publishers may write: with optimistic concurrency, the stream accepts a line only after the last one.
+
+    The last logs are kept with the sequence of their last line; a writer that is overtaken reads the log again.
     """
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._logs: OrderedDict[tuple[str, str], tuple[Log, int]] = OrderedDict()
-        self._turns = [asyncio.Lock() for _ in range(TURNS)]
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._logs: LRUCache[tuple[str, str], tuple[AnswerLog, int]] = LRUCache(MAX_LOGS)
+        self._locks = [asyncio.Lock() for _ in range(LOCKS)]
 
-    async def hear(self, _: str, data: bytes) -> None:
-        """Show what one side has said so far: the cloud's for good, the edge's until further notice.
+    async def on_partial(self, _: str, data: bytes) -> None:
+        """Show one side's answer so far: the cloud's as committed, the edge's as provisional.
 
-        What no longer goes on from what is shown is of no use any more: the whole answer will settle it.
+        A partial answer that does not continue what is shown is dropped: the whole answer will settle it.
         """
         partial = decode(data, Partial)
         answer, ids, is_whole = partial.answer, partial.ids, partial.is_whole
@@ -42,31 +50,28 @@ class Showing:
             citations=answer.citations, checks=answer.checks, confidence=answer.confidence, lineage=partial.lineage
         )
 
-        def lines_of(log: Log) -> list[Delta]:
+        def lines_of(log: AnswerLog) -> list[Delta]:
             is_final = partial.source == "cloud"
-            lines = log.commit(answer.text, ids) if is_final else log.provisional(answer.text, ids, partial.guess)
-            return resting(lines, evidence, answer.format, is_whole=is_whole)
+            lines = log.commit(answer.text, ids) if is_final else log.show_provisional(answer.text, ids, partial.guess)
+            return with_evidence(lines, evidence, answer.format, is_whole=is_whole)
 
         if partial.source != "cloud" and not partial.can_retract:
             return
         try:
             await self._write(partial.tenant, partial.rid, lines_of)
-        except Contradiction:
+        except CommitConflictError:
             return
 
-    async def standing(self, published: Published) -> Committed:
-        """What is committed for this request as far as is known here.
-
-        `close` finds out when somebody else has written more.
-        """
+    async def committed_part(self, published: Published) -> Committed:
+        """What is committed for this request, as far as this writer knows; `close` notices when there is more."""
         known = self._logs.get((published.tenant, published.rid))
         log, _ = known or await self._read(published.tenant, published.rid)
-        return log.standing
+        return log.committed_part
 
-    async def close(self, published: Published) -> Closed | None:
-        """Close the log over the answer's text and say what was shown before it.
+    async def close(self, published: Published) -> LogClosure | None:
+        """Close the log with the answer's text; returns what was shown before it.
 
-        None, and nothing is closed, where more was committed in the meantime than the text goes on from.
+        None, and nothing is closed, where more was committed in the meantime than the text continues.
         """
         receipt, is_whole = published.receipt, not published.receipt.is_cut
         evidence = Evidence(
@@ -76,56 +81,52 @@ class Showing:
             lineage=receipt.lineage,
         )
 
-        def lines_of(log: Log) -> list[Delta]:
-            return resting(log.close(published.text), evidence, published.format, is_whole=is_whole)
+        def lines_of(log: AnswerLog) -> list[Delta]:
+            return with_evidence(log.close(published.text), evidence, published.format, is_whole=is_whole)
 
         try:
             log = await self._write(published.tenant, published.rid, lines_of)
-        except Contradiction:
+        except CommitConflictError:
             self._logs.pop((published.tenant, published.rid), None)
             return None
-        return Closed(log.epoch, log.guess)
+        return LogClosure(log.epoch, log.guess)
 
-    async def _write(self, tenant: str, rid: str, lines_of: Lines) -> Log:
-        """Store the lines that follow, as often as it takes; returns the log with them. Raises `Contradiction`."""
-        async with self._turns[hash((tenant, rid)) % len(self._turns)]:
-            return await self._write_in_turn(tenant, rid, lines_of)
+    async def _write(self, tenant: str, rid: str, lines_of: Lines) -> AnswerLog:
+        """Store the lines that follow; returns the log with them.
 
-    async def _write_in_turn(self, tenant: str, rid: str, lines_of: Lines) -> Log:
+        Raises `CommitConflictError`, and `LogContentionError` after `MAX_ATTEMPTS`.
+        """
+        async with self._locks[hash((tenant, rid)) % LOCKS]:
+            return await self._write_locked(tenant, rid, lines_of)
+
+    async def _write_locked(self, tenant: str, rid: str, lines_of: Lines) -> AnswerLog:
         log, last = self._logs.get((tenant, rid)) or await self._read(tenant, rid)
         was_lost = False
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 if was_lost:
-                    log, last = await self._append(log, last, log.begin_again())
+                    log, last = await self._append(log, last, log.restart())
                     was_lost = False
                 log, last = await self._append(log, last, lines_of(log))
-            except Overtaken:
+            except SequenceConflictError:
                 known = self._logs[(tenant, rid)][0]
                 log, last = await self._read(tenant, rid)
-                # The stream was lost with its server, and what clients show is not known any more.
+                # The stream was lost with its server: what clients show is not known any more.
                 was_lost = log.is_empty and not known.is_empty
                 continue
             return log
-        raise TimeoutError(f"the log of {rid} was overtaken {TRIES} times in a row")
+        raise LogContentionError(f"the log of {rid} was overtaken {MAX_ATTEMPTS} times in a row")
 
-    async def _append(self, log: Log, last: int, lines: list[Delta]) -> tuple[Log, int]:
+    async def _append(self, log: AnswerLog, last: int, lines: list[Delta]) -> tuple[AnswerLog, int]:
         for line in lines:
-            last = await self._house.append(line, after=last)
-            log = log.after(line)
-            self._remember(log, last)
+            last = await self._bus.append(line, after=last)
+            log = log.with_line(line)
+            self._logs[(log.tenant, log.rid)] = log, last
         return log, last
 
-    async def _read(self, tenant: str, rid: str) -> tuple[Log, int]:
-        stored = await self._house.read(TOKENS, tokens(tenant, rid))
-        log = Log.of((decode(data, Delta) for _, data in stored), rid, tenant)
+    async def _read(self, tenant: str, rid: str) -> tuple[AnswerLog, int]:
+        stored = await self._bus.read(TOKENS, tokens(tenant, rid))
+        log = AnswerLog.from_lines((decode(data, Delta) for _, data in stored), rid, tenant)
         last = stored[-1][0] if stored else 0
-        self._remember(log, last)
+        self._logs[(tenant, rid)] = log, last
         return log, last
-
-    def _remember(self, log: Log, last: int) -> None:
-        key = (log.tenant, log.rid)
-        self._logs[key] = (log, last)
-        self._logs.move_to_end(key)
-        while len(self._logs) > REMEMBERED:
-            self._logs.popitem(last=False)

@@ -20,8 +20,8 @@ from loadtests.bench.measure import Bar, Entry, Measurement, Sampled, Target, he
 from loadtests.bench.race_client import Contradiction, Heard, Refusal, events, hear
 from loadtests.link.link import HOST
 from tidegate.schemas import Asked, Cursor, Published, Receipt, encode_json
-from tidegate.services.streaming.events import Step, told, view
-from tidegate.services.streaming.log import Log
+from tidegate.services.streaming.events import StreamStep, render_event, pending_steps
+from tidegate.services.streaming.log import AnswerLog
 
 pytestmark = pytest.mark.anyio
 
@@ -98,23 +98,23 @@ def test_a_stream_that_ends_with_another_text_than_it_showed_is_no_measurement()
 def test_a_client_ends_with_the_answer_whatever_the_products_own_log_shows_it(
     draft: str, answer: str, cuts: list[int]
 ) -> None:
-    log, heard, cursor = Log("r1", "kiosk"), Heard(), Cursor()
-    for line in log.provisional(draft):
-        log = log.after(line)
-    for step in view(log, cursor):
+    log, heard, cursor = AnswerLog("r1", "kiosk"), Heard(), Cursor()
+    for line in log.show_provisional(draft):
+        log = log.with_line(line)
+    for step in pending_steps(log, cursor):
         cursor = taken(heard, log, step)
     for end in [*sorted(cuts), None]:
         for line in log.close(answer) if end is None else log.commit(answer[:end]):
-            log = log.after(line)
-        for step in view(log, cursor):
+            log = log.with_line(line)
+        for step in pending_steps(log, cursor):
             cursor = taken(heard, log, step)
     heard.end(published(answer), 2.0)
     assert heard.retractions <= 1
 
 
-def taken(heard: Heard, log: Log, step: Step) -> Cursor:
+def taken(heard: Heard, log: AnswerLog, step: StreamStep) -> Cursor:
     """The client takes in the event of one step, as it is sent."""
-    heard.take(json.loads(msgspec.json.encode(told(step, log.text, lambda token: token))), 1.0)
+    heard.take(json.loads(msgspec.json.encode(render_event(step, log.text, lambda token: token))), 1.0)
     return step.cursor
 
 

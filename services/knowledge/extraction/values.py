@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.knowledge.reader.answer_type import MONTHS
 
 _LABELLED = 0.95
@@ -20,7 +21,6 @@ _MONTH_FIRST = re.compile(r"\b([^\W\d_]{3,10})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\
 _URL = re.compile(r"\bhttps?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
 _IS = r"(?:\s*(?:[:=–-]|\bis\b|\bare\b|\bwas\b|\bof\b|\bist\b|\bsind\b|\blautet\b|\best\b|\bsont\b|\bes\b|\bson\b)\s*)"
 _END = re.compile(r"[\n;]|[.!?](?=\s|$)|,\s|\s(?:and|und|et|y)\s")
-_TOKEN = re.compile(r"<[A-Z][A-Z_]*_[0-9a-f]{6,}>")
 _YES = frozenset(["yes", "true", "ja", "wahr", "oui", "vrai", "sí", "si", "verdadero"])
 _NO = frozenset(["no", "false", "nein", "falsch", "non", "faux", "falso"])
 
@@ -54,15 +54,14 @@ def near_label(text: str, labels: tuple[str, ...], start: int, end: int) -> bool
 
 def tokens(text: str, kind: str) -> Iterator[Found]:
     """Vault tokens of a kind, such as EMAIL: the form in which personal data is in the text."""
-    for match in _TOKEN.finditer(text):
-        if match[0][1:].rpartition("_")[0] == kind:
+    for match in VAULT_TOKEN.finditer(text):
+        if match[1] == kind:
             yield Found(match[0], match.start(), match.end(), _SHAPED)
 
 
 def numbers(text: str, *, whole: bool) -> Iterator[Found]:
     """Numbers, thousands and decimals in either convention; a vault token has none."""
-    veiled = _TOKEN.sub(lambda match: "x" * len(match[0]), text)
-    for match in _NUMBER.finditer(veiled):
+    for match in _NUMBER.finditer(text):
         value = number(match[0])
         if whole and value == int(value):
             yield Found(int(value), match.start(), match.end(), _SHAPED)

@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from tidegate.brokers.base import House
-from tidegate.brokers.settings import Settings
+from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Artefact, Asked
+from tidegate.schemas.vault_token import VAULT_TOKEN, tokens_in
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.intent_classifier import MAX_TOKENS, HeadMissing, IntentHead
-from tidegate.services.privacy.dlp import Detector, Finding
-from tidegate.services.privacy.sealing import opened
-from tidegate.services.privacy.vault import TOKEN, Vault, asker_digest, site_key, tokens_in
+from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.privacy.dlp.finding import Finding
+from tidegate.services.privacy.sealing import unseal_request
+from tidegate.services.privacy.vault import Vault, asker_digest, site_key
+from tidegate.services.settings import Settings
 from tidegate.services.stages.prefilter.handler import Found, Meant, Parts, screen
 from tidegate.services.stages.prefilter.language import LanguageModel
 
@@ -27,7 +29,7 @@ PART_WORDS = 18
 
 
 @asynccontextmanager
-async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001, ARG001
+async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001, ARG001
     """The handler, when key, vault and models are loaded and warm.
 
     Raises `ModelMissing` or `HeadMissing`, with a hint, when something was never prepared.
@@ -53,7 +55,7 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     head.predict(embedder.embed("Warm up with a sentence of some length.", MAX_TOKENS))
     return partial(
         screen,
-        unseal=lambda asked: opened(key, asked),
+        unseal=lambda asked: unseal_request(key, asked),
         tokens_in=tokens_in,
         find_personal=partial(find_personal, detector),
         tokenise=partial(tokenise, vault, key),
@@ -89,7 +91,7 @@ async def classify(embedder: Embedder, head: IntentHead, text: str) -> Meant:
     The model reads 32 tokens in 4 ms; a text is not safe because it takes longer than that to come to its point. A
     vault token is read as the word for its kind: its digits would mean nothing and fill the 32.
     """
-    words = TOKEN.sub(lambda token: token[1].lower(), text)
+    words = VAULT_TOKEN.sub(lambda token: token[1].lower(), text)
     vectors = [await embedder.embed_soon(part, MAX_TOKENS) for part in (words, *later_parts(words))]
     predictions = [head.predict(vector) for vector in vectors]
     surest = max(predictions, key=lambda prediction: prediction.probability)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from tidegate.services.privacy.vault import TOKEN
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.stages.prefilter.handler import Tongue
 
 OTHERS = (
@@ -51,7 +51,7 @@ class LanguageModel:
         """
         if hint[:2].lower() in self._languages:
             return Tongue(hint[:2].lower(), True)
-        words = TOKEN.sub(" ", text)[:MOST_CHARS]
+        words = VAULT_TOKEN.sub(" ", text)[:MOST_CHARS]
         letters = [letter for letter in words if letter.isalpha()]
         if len(letters) < LEAST_LETTERS and not _is_foreign_script(letters):
             return Tongue(self._languages[0], True)

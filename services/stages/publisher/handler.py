@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 from tidegate.schemas import (
     Approved,
     Artefact,
     Committed,
-    Guess,
     Message,
     Outcome,
     Published,
@@ -18,6 +16,7 @@ from tidegate.schemas import (
     changed,
 )
 from tidegate.schemas.refusal_texts import sentence
+from tidegate.services.streaming.log import LogClosure
 
 ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
 """Reasons that say that there is no answer, not that there must be none."""
@@ -27,14 +26,7 @@ Standing = Callable[[Published], Awaitable[Committed]]
 """What is committed of the answer already."""
 
 
-class Closed(NamedTuple):
-    """The log of what was shown, once it is over: how often text was taken back, and what was shown as provisional."""
-
-    retractions: int
-    guess: Guess | None
-
-
-Close = Callable[[Published], Awaitable[Closed | None]]
+Close = Callable[[Published], Awaitable[LogClosure | None]]
 """Closes the log of what was shown over the answer's text; None when more had been committed in between."""
 
 
@@ -63,7 +55,7 @@ def was_shown(settled: Approved | Withheld) -> bool:
 
     A drafter that stepped down may have asked before: in a loop or a race that died with it, at its first try.
     """
-    lost = any(concession.stage in {"fast-lane", "drafter"} for concession in settled.concessions)
+    lost = any(degradation.stage in {"fast-lane", "drafter"} for degradation in settled.concessions)
     return settled.plan is not None and settled.plan.mode != "edge_only" and (settled.route == "cloud" or lost)
 
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.services.privacy.dlp.detector import Detector
-from tidegate.services.privacy.dlp.finding import KINDS
-from tidegate.services.privacy.dlp.finding import Span, merged
+from tidegate.services.privacy.dlp.finding import KINDS, Span, merged
 
 DETECTOR = Detector(("GB", "DE", "FR", "ES", "US"))
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.support.broker_harness import on_jetstream
-from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import (
     Answer,
     Approved,
@@ -37,7 +37,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.subjects import TOKENS, tokens
 from tidegate.services.stages.publisher.handler import publish, reconcile, was_shown
-from tidegate.services.streaming.log_writer import Showing
+from tidegate.services.streaming.log_writer import AnswerLogWriter
 
 pytestmark = pytest.mark.anyio
 
@@ -160,30 +160,30 @@ def test_where_the_edge_goes_on_from_what_the_cloud_began_the_receipt_says_who_e
 
 
 @pytest.fixture(params=["memory", "jetstream"])
-async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
+async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
     if request.param == "memory":
-        yield MemoryHouse("site1")
+        yield MemoryBus("site1")
     else:
         async with on_jetstream(tmp_path) as rig:
-            yield rig.house
+            yield rig.bus
 
 
-async def log_of(house: Any) -> list[Delta]:
-    return [decode(data, Delta) for _, data in await house.read(TOKENS, tokens("kiosk", "r1"))]
+async def log_of(bus: Any) -> list[Delta]:
+    return [decode(data, Delta) for _, data in await bus.read(TOKENS, tokens("kiosk", "r1"))]
 
 
-async def published(settled: Approved | Withheld, showing: Showing) -> Published:
-    (answer,) = await publish(settled, versions=(), standing=showing.standing, close=showing.close)
+async def published(settled: Approved | Withheld, showing: AnswerLogWriter) -> Published:
+    (answer,) = await publish(settled, versions=(), standing=showing.committed_part, close=showing.close)
     assert isinstance(answer, Published)
     return answer
 
 
-async def test_the_edge_is_shown_and_the_cloud_stands_after_one_retraction(house: Any) -> None:
-    showing = Showing(house)
-    await showing.hear("", said("The fee is 5. It is monthly.", "edge"))
-    await showing.hear("", said("The fee is 7."))
+async def test_the_edge_is_shown_and_the_cloud_stands_after_one_retraction(bus: Any) -> None:
+    showing = AnswerLogWriter(bus)
+    await showing.on_partial("", said("The fee is 5. It is monthly.", "edge"))
+    await showing.on_partial("", said("The fee is 7."))
     answer = await published(approved("The fee is 7. It is yearly."), showing)
-    assert [(line.state, line.offset, line.text) for line in await log_of(house)] == [
+    assert [(line.state, line.offset, line.text) for line in await log_of(bus)] == [
         ("provisional", 0, "The fee is 5. It is monthly."),
         ("retracted", 11, ""),
         ("committed", 0, "The fee is 7."),
@@ -195,104 +195,104 @@ async def test_the_edge_is_shown_and_the_cloud_stands_after_one_retraction(house
 
 
 @pytest.mark.parametrize("guess", ["draft", "past_answer"])
-async def test_the_receipt_says_what_was_shown_as_provisional_whoever_closes_the_log(house: Any, guess: Guess) -> None:
-    await Showing(house).hear("", said("The fee is 5.", "edge", guess=guess))
-    await Showing(house).hear("", said("The fee is 5. It is monthly.", "edge", guess="draft"))
-    assert (await published(approved("The fee is 5. It is monthly."), Showing(house))).receipt.guess == guess
+async def test_the_receipt_says_what_was_shown_as_provisional_whoever_closes_the_log(bus: Any, guess: Guess) -> None:
+    await AnswerLogWriter(bus).on_partial("", said("The fee is 5.", "edge", guess=guess))
+    await AnswerLogWriter(bus).on_partial("", said("The fee is 5. It is monthly.", "edge", guess="draft"))
+    assert (await published(approved("The fee is 5. It is monthly."), AnswerLogWriter(bus))).receipt.guess == guess
 
 
-async def test_where_nothing_was_shown_but_the_cloud_s_word_the_receipt_names_no_guess(house: Any) -> None:
-    showing = Showing(house)
-    await showing.hear("", said("A guess.", "edge", can_retract=False, guess="past_answer"))
-    await showing.hear("", said("The fee is 7."))
+async def test_where_nothing_was_shown_but_the_cloud_s_word_the_receipt_names_no_guess(bus: Any) -> None:
+    showing = AnswerLogWriter(bus)
+    await showing.on_partial("", said("A guess.", "edge", can_retract=False, guess="past_answer"))
+    await showing.on_partial("", said("The fee is 7."))
     assert (await published(approved("The fee is 7."), showing)).receipt.guess is None
 
 
-async def test_who_cannot_take_text_back_is_shown_nothing_that_may_have_to_be(house: Any) -> None:
-    showing = Showing(house)
-    await showing.hear("", said("A guess.", "edge", can_retract=False))
-    assert await log_of(house) == []
+async def test_who_cannot_take_text_back_is_shown_nothing_that_may_have_to_be(bus: Any) -> None:
+    showing = AnswerLogWriter(bus)
+    await showing.on_partial("", said("A guess.", "edge", can_retract=False))
+    assert await log_of(bus) == []
 
 
 async def test_when_the_link_drops_in_mid_answer_what_was_committed_is_the_answer_and_a_late_verdict_changes_nothing(
-    house: Any,
+    bus: Any,
 ) -> None:
-    showing = Showing(house)
-    await showing.hear("", said("First, block the card."))
+    showing = AnswerLogWriter(bus)
+    await showing.on_partial("", said("First, block the card."))
     answer = await published(lost(), showing)
     assert (answer.outcome, answer.text, answer.reason) == ("answered", "First, block the card.", "cloud_unreachable")
     receipt = answer.receipt
     assert (receipt.finished_by, receipt.is_cut, receipt.concessions) == ("edge", True, (LOST,))
     assert answer.citations == receipt.citations == ONE.evidence.citations
     assert (answer.confidence, receipt.lineage) == (0.75, (HUBS,))
-    before = await log_of(house)
+    before = await log_of(bus)
     assert (before[-1].is_last, before[-1].is_whole) == (True, False)
-    await showing.hear("", said("First, block the card. Then call us."))
-    late = await published(approved("First, block the card. Then call us."), Showing(house))
+    await showing.on_partial("", said("First, block the card. Then call us."))
+    late = await published(approved("First, block the card. Then call us."), AnswerLogWriter(bus))
     assert (late.text, late.citations, late.receipt.is_cut) == (answer.text, answer.citations, True)
-    assert await log_of(house) == before
+    assert await log_of(bus) == before
 
 
-async def test_what_the_cloud_said_to_its_end_is_no_cut_answer_though_its_verdict_was_lost(house: Any) -> None:
-    showing = Showing(house)
-    await showing.hear("", said("First, block the card.", is_whole=True))
-    for publisher in (showing, Showing(house)):  # the second finds the log closed
+async def test_what_the_cloud_said_to_its_end_is_no_cut_answer_though_its_verdict_was_lost(bus: Any) -> None:
+    showing = AnswerLogWriter(bus)
+    await showing.on_partial("", said("First, block the card.", is_whole=True))
+    for publisher in (showing, AnswerLogWriter(bus)):  # the second finds the log closed
         answer = await published(lost(), publisher)
         receipt = answer.receipt
         assert (answer.text, receipt.finished_by, receipt.is_cut) == ("First, block the card.", "edge", False)
-    assert (await log_of(house))[-1].is_whole
+    assert (await log_of(bus))[-1].is_whole
 
 
-async def test_the_log_says_what_an_answer_is_while_it_is_in_the_making(house: Any) -> None:
-    showing = Showing(house)
+async def test_the_log_says_what_an_answer_is_while_it_is_in_the_making(bus: Any) -> None:
+    showing = AnswerLogWriter(bus)
     for source in ("edge", "cloud"):
         partial = decode(said('{"fee":', source), Partial)
-        await showing.hear("", encode(changed(partial, answer=changed(partial.answer, format="json"))))
-    found = [(line.state, line.format) for line in await log_of(house)]
+        await showing.on_partial("", encode(changed(partial, answer=changed(partial.answer, format="json"))))
+    found = [(line.state, line.format) for line in await log_of(bus)]
     assert found == [("provisional", "json"), ("committed", "json")]
 
 
-async def test_a_publisher_that_was_killed_after_it_closed_the_log_publishes_the_same_again(house: Any) -> None:
-    first = await published(approved("Yes."), Showing(house))
-    assert await published(approved("Yes."), Showing(house)) == msgspec.structs.replace(
+async def test_a_publisher_that_was_killed_after_it_closed_the_log_publishes_the_same_again(bus: Any) -> None:
+    first = await published(approved("Yes."), AnswerLogWriter(bus))
+    assert await published(approved("Yes."), AnswerLogWriter(bus)) == msgspec.structs.replace(
         first, receipt=msgspec.structs.replace(first.receipt, committed_chars=4)
     )
 
 
-async def test_several_publishers_at_once_write_one_log(house: Any) -> None:
+async def test_several_publishers_at_once_write_one_log(bus: Any) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     sentences = [f"Sentence {number}." for number in range(6)]
     whole = " ".join(sentences)
     said_so_far = [" ".join(sentences[: count + 1]) for count in range(6)]
-    writers = [Showing(house) for _ in range(3)]
+    writers = [AnswerLogWriter(bus) for _ in range(3)]
     heard = [(writer, said(text)) for writer in writers for text in said_so_far]
     heard += [(writer, said(" ".join(sentences[:3]) + " Wrong.", "edge")) for writer in writers]
     chance.shuffle(heard)
-    await asyncio.gather(*(writer.hear("", data) for writer, data in heard))
+    await asyncio.gather(*(writer.on_partial("", data) for writer, data in heard))
     answers = [await published(approved(whole), writer) for writer in writers]
     assert {answer.text for answer in answers} == {whole}
-    lines = await log_of(house)
+    lines = await log_of(bus)
     assert "".join(line.text for line in lines if line.state == "committed") == whole
     assert sum(line.state == "retracted" for line in lines) <= 1
 
 
-async def test_a_log_that_was_lost_with_its_server_begins_again_with_nothing_provisional(house: Any) -> None:
-    showing = Showing(house)
-    await showing.hear("", said("A guess that was shown.", "edge"))
-    await lose(house)
+async def test_a_log_that_was_lost_with_its_server_begins_again_with_nothing_provisional(bus: Any) -> None:
+    showing = AnswerLogWriter(bus)
+    await showing.on_partial("", said("A guess that was shown.", "edge"))
+    await lose(bus)
     answer = await published(approved("The truth."), showing)
-    assert [(line.state, line.offset) for line in await log_of(house)] == [("retracted", 0), ("committed", 0)]
+    assert [(line.state, line.offset) for line in await log_of(bus)] == [("retracted", 0), ("committed", 0)]
     assert answer.receipt.retractions == 1
 
 
-async def lose(house: Any) -> None:
+async def lose(bus: Any) -> None:
     """Take the whole log away, as a server does that is started again."""
-    if isinstance(house, MemoryHouse):
-        house._streams[TOKENS].clear()
+    if isinstance(bus, MemoryBus):
+        bus._streams[TOKENS].clear()
     else:
-        await house.link.request(f"$JS.API.STREAM.PURGE.{TOKENS}", timeout_s=2.0)
+        await bus.link.request(f"$JS.API.STREAM.PURGE.{TOKENS}", timeout_s=2.0)
 
 
 def test_a_cursor_is_what_the_log_says() -> None:

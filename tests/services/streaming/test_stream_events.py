@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 
 from loadtests.load.stream_client import Client
 from tidegate.schemas import Cursor
-from tidegate.services.streaming import reidentify as restore
-from tidegate.services.streaming.events import Ahead, Event, Step, cut, told, view, view_from_answer
-from tidegate.services.streaming.log import Log
-from tidegate.services.streaming.reidentify import restored
+from tidegate.services.streaming.events import (
+    CursorAheadError,
+    Event,
+    StreamStep,
+    log_of_answer,
+    pending_steps,
+    render_event,
+    split_step,
+)
+from tidegate.services.streaming.log import AnswerLog
+from tidegate.services.streaming.reidentify import reidentify_text
 
 IBAN, NAME, FOREIGN = "<IBAN_0a1b2c3d4e5f>", "<NAME_000000000000>", "<CARD_ffffffffffff>"
 VALUES = {IBAN: 'DE02 "1203"', NAME: "Ada"}
@@ -25,15 +32,19 @@ PARTS = st.lists(
 TEXT = PARTS.map("".join)
 
 
+def steps_from_answer(text: str, cursor: Cursor) -> list[StreamStep]:
+    return pending_steps(log_of_answer(text, cursor), cursor)
+
+
 def value(token: str) -> str:
     return VALUES.get(token, token)
 
 
-def log_of(text: str, committed: int, epoch: int = 0, kept: int = 0, is_closed: bool = False) -> Log:
-    return Log("r1", "kiosk", text=text, committed=committed, epoch=epoch, kept=kept, is_closed=is_closed)
+def log_of(text: str, committed: int, epoch: int = 0, kept: int = 0, is_closed: bool = False) -> AnswerLog:
+    return AnswerLog("r1", "kiosk", text=text, committed=committed, epoch=epoch, kept=kept, is_closed=is_closed)
 
 
-def summary(steps: list[Step]) -> list[tuple[Any, ...]]:
+def summary(steps: list[StreamStep]) -> list[tuple[Any, ...]]:
     return [(step.state, step.epoch, step.offset, step.text, str(step.cursor)) for step in steps]
 
 
@@ -69,15 +80,19 @@ def summary(steps: list[Step]) -> list[tuple[Any, ...]]:
         ),
     ],
 )
-def test_what_a_client_has_still_to_be_told(log: Log, cursor: str, steps: list[Any]) -> None:
-    assert summary(view(log, Cursor.read(cursor))) == steps
+def test_what_a_client_has_still_to_be_told(log: AnswerLog, cursor: str, steps: list[Any]) -> None:
+    assert summary(pending_steps(log, Cursor.read(cursor))) == steps
 
 
 def test_who_cannot_take_back_is_told_what_is_committed_only() -> None:
-    assert summary(view(log_of("One two", 3), Cursor(), can_retract=False)) == [("committed", 0, 0, "One", "0.3.3")]
+    assert summary(pending_steps(log_of("One two", 3), Cursor(), can_retract=False)) == [
+        ("committed", 0, 0, "One", "0.3.3")
+    ]
     taken_back = log_of("One tin", 7, 1, 5)
-    assert summary(view(taken_back, Cursor(0, 3, 3), can_retract=False)) == [("committed", 0, 3, " tin", "0.7.7")]
-    assert view(log_of("One two", 0), Cursor(), can_retract=False) == []
+    assert summary(pending_steps(taken_back, Cursor(0, 3, 3), can_retract=False)) == [
+        ("committed", 0, 3, " tin", "0.7.7")
+    ]
+    assert pending_steps(log_of("One two", 0), Cursor(), can_retract=False) == []
 
 
 @pytest.mark.parametrize(
@@ -93,15 +108,15 @@ def test_who_cannot_take_back_is_told_what_is_committed_only() -> None:
     ],
 )
 def test_the_answer_stands_in_for_a_log_that_is_gone(cursor: str, steps: list[Any]) -> None:
-    assert summary(view_from_answer("One two", Cursor.read(cursor))) == steps
+    assert summary(steps_from_answer("One two", Cursor.read(cursor))) == steps
 
 
 @pytest.mark.parametrize("cursor", ["0.8.8", "1.9.8"])
 def test_a_cursor_beyond_the_answer_is_no_cursor_of_it(cursor: str) -> None:
-    with pytest.raises(Ahead):
-        view_from_answer("One two", Cursor.read(cursor))
-    with pytest.raises(Ahead):
-        view(log_of("One two", 7, is_closed=True), Cursor.read(cursor))
+    with pytest.raises(CursorAheadError):
+        steps_from_answer("One two", Cursor.read(cursor))
+    with pytest.raises(CursorAheadError):
+        pending_steps(log_of("One two", 7, is_closed=True), Cursor.read(cursor))
 
 
 @pytest.mark.parametrize(
@@ -117,34 +132,34 @@ def test_a_cursor_beyond_the_answer_is_no_cursor_of_it(cursor: str) -> None:
     ],
 )
 def test_a_step_is_cut_into_whole_words_and_tokens(text: str, limit: int, heads: list[str]) -> None:
-    assert [piece.text for piece in pieces(Step("committed", Cursor(), 0, text), limit)] == heads
+    assert [piece.text for piece in pieces(StreamStep("committed", Cursor(), 0, text), limit)] == heads
 
 
-def pieces(step: Step, limit: int) -> list[Step]:
+def pieces(step: StreamStep, limit: int) -> list[StreamStep]:
     found, rest = [], step
     while rest is not None:
-        head, rest = cut(rest, limit)  # type: ignore[assignment]
+        head, rest = split_step(rest, limit)  # type: ignore[assignment]
         found.append(head)
     return found
 
 
-def history(answer: str, draft: str, acts: list[tuple[bool, int]], *, closes: bool = True) -> list[Log]:
+def history(answer: str, draft: str, acts: list[tuple[bool, int]], *, closes: bool = True) -> list[AnswerLog]:
     """The log after each line."""
-    logs = [Log("r1", "kiosk", 30)]
+    logs = [AnswerLog("r1", "kiosk", 30)]
 
     def store(lines: list[Any]) -> None:
         for line in lines:
-            logs.append(logs[-1].after(line))
+            logs.append(logs[-1].with_line(line))
 
     for shows, n in acts:
-        store(logs[-1].provisional(draft[:n]) if shows else logs[-1].commit(answer[:n]))
+        store(logs[-1].show_provisional(draft[:n]) if shows else logs[-1].commit(answer[:n]))
     if closes:
         store(logs[-1].close(answer))
     return logs
 
 
-def events_of(log: Log, steps: list[Step], limit: int, is_json: bool) -> list[Event]:
-    return [told(piece, log.text, value, is_json=is_json) for step in steps for piece in pieces(step, limit)]
+def events_of(log: AnswerLog, steps: list[StreamStep], limit: int, is_json: bool) -> list[Event]:
+    return [render_event(piece, log.text, value, is_json=is_json) for step in steps for piece in pieces(step, limit)]
 
 
 @given(data=st.data(), answer=TEXT, draft=TEXT, agreed=st.integers(0, 60), is_json=st.booleans())
@@ -157,15 +172,17 @@ def test_whenever_it_is_cut_off_a_client_ends_with_the_answer(
     for log in history(answer, answer[:agreed] + draft, acts):
         events: list[Event] = events_of(
             log,
-            view(log, Cursor.read(client.id or "0.0.0"), can_retract=can_retract),
+            pending_steps(log, Cursor.read(client.id or "0.0.0"), can_retract=can_retract),
             data.draw(st.integers(1, 40)),
             is_json,
         )
         for event in events[: data.draw(st.integers(0, 9))]:
             client.take(event)
-    for event in events_of(log, view(log, Cursor.read(client.id or "0.0.0"), can_retract=can_retract), 16, is_json):
+    for event in events_of(
+        log, pending_steps(log, Cursor.read(client.id or "0.0.0"), can_retract=can_retract), 16, is_json
+    ):
         client.take(event)
-    whole = restored(answer, value, is_json=is_json)
+    whole = reidentify_text(answer, value, is_json=is_json)
     assert client.text == whole
     assert "".join(client.committed) == whole
     assert client.retractions <= (1 if can_retract else 0)
@@ -179,13 +196,15 @@ def test_a_log_that_is_lost_costs_one_retraction_at_most(
     acts = st.lists(st.tuples(st.booleans(), st.integers(0, 80)), max_size=6)
     client = Client()
     for log in history(answer, answer[:agreed] + draft, data.draw(acts), closes=False):
-        for event in events_of(log, view(log, Cursor.read(client.id or "0.0.0")), data.draw(st.integers(1, 40)), False):
+        for event in events_of(
+            log, pending_steps(log, Cursor.read(client.id or "0.0.0")), data.draw(st.integers(1, 40)), False
+        ):
             client.take(event)
     if is_retold:  # the writer goes on in a new stream: it says what it had committed once more
-        logs = [Log("r1", "kiosk")]
+        logs = [AnswerLog("r1", "kiosk")]
         for act in ("begin_again", *data.draw(st.lists(st.integers(0, 80), max_size=4)), "close"):
             lines = (
-                logs[-1].begin_again()
+                logs[-1].restart()
                 if act == "begin_again"
                 else logs[-1].close(answer)
                 if act == "close"
@@ -194,15 +213,15 @@ def test_a_log_that_is_lost_costs_one_retraction_at_most(
                 else []
             )
             for line in lines:
-                logs.append(logs[-1].after(line))
+                logs.append(logs[-1].with_line(line))
         for log in logs:
-            for event in events_of(log, view(log, Cursor.read(client.id or "0.0.0")), 16, False):
+            for event in events_of(log, pending_steps(log, Cursor.read(client.id or "0.0.0")), 16, False):
                 client.take(event)
     else:
         log = log_of(answer, len(answer), is_closed=True)
-        for event in events_of(log, view_from_answer(answer, Cursor.read(client.id or "0.0.0")), 16, False):
+        for event in events_of(log, steps_from_answer(answer, Cursor.read(client.id or "0.0.0")), 16, False):
             client.take(event)
-    whole = restored(answer, value)
+    whole = reidentify_text(answer, value)
     assert (client.text, "".join(client.committed)) == (whole, whole)
     assert client.retractions <= 1
 
@@ -210,19 +229,13 @@ def test_a_log_that_is_lost_costs_one_retraction_at_most(
 def test_a_value_is_escaped_inside_json_and_only_there() -> None:
     text = json.dumps({"iban": IBAN, "of": FOREIGN})
     log = log_of(text, len(text), is_closed=True)
-    [event] = events_of(log, view(log, Cursor()), 1000, is_json=True)
+    [event] = events_of(log, pending_steps(log, Cursor()), 1000, is_json=True)
     assert json.loads(event.text) == {"iban": VALUES[IBAN], "of": FOREIGN}  # type: ignore[union-attr]
-    [plain] = events_of(log, view(log, Cursor()), 1000, is_json=False)
+    [plain] = events_of(log, pending_steps(log, Cursor()), 1000, is_json=False)
     assert VALUES[IBAN] in plain.text  # type: ignore[union-attr]
 
 
 def test_events_are_told_apart_by_their_name_and_carry_their_cursor() -> None:
-    [event] = events_of(log_of("One", 3), view(log_of("One", 3), Cursor()), 1, is_json=False)
+    [event] = events_of(log_of("One", 3), pending_steps(log_of("One", 3), Cursor()), 1, is_json=False)
     assert msgspec.json.encode(event) == b'{"event":"delta","id":"0.3.3","state":"committed","text":"One"}'
     assert msgspec.json.decode(msgspec.json.encode(event), type=Event) == event
-
-
-def test_the_tokens_that_are_restored_are_the_vaults() -> None:
-    from tidegate.services.privacy.vault import TOKEN
-
-    assert restore.TOKEN.pattern == TOKEN.pattern.replace("(", "").replace(")", "")

@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.schemas import Delta, decode, encode
-from tidegate.services.streaming.log import Broken, Contradiction, Log
+from tidegate.services.streaming.log import AnswerLog, CommitConflictError, CorruptLogError
 
-EMPTY = Log("r1", "kiosk")
+EMPTY = AnswerLog("r1", "kiosk")
 WORDS = st.text("ab <\n.", max_size=12)
 
 
-def stored(log: Log, lines: list[Delta]) -> Log:
+def stored(log: AnswerLog, lines: list[Delta]) -> AnswerLog:
     for line in lines:
-        log = log.after(decode(encode(line), Delta))
+        log = log.with_line(decode(encode(line), Delta))
     return log
 
 
-def show(text: str = "", log: Log = EMPTY) -> Log:
-    return stored(log, log.provisional(text))
+def show(text: str = "", log: AnswerLog = EMPTY) -> AnswerLog:
+    return stored(log, log.show_provisional(text))
 
 
-def stand(text: str, log: Log = EMPTY) -> Log:
+def stand(text: str, log: AnswerLog = EMPTY) -> AnswerLog:
     return stored(log, log.commit(text))
 
 
@@ -34,15 +34,15 @@ def summary(lines: list[Delta]) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("log", "act", "text", "lines"),
+    ("log", "method", "text", "lines"),
     [
-        (EMPTY, "provisional", "One two", [("provisional", 0, 0, "One two", False)]),
-        (EMPTY, "provisional", "", []),
-        (show("One"), "provisional", "One two", [("provisional", 0, 3, " two", False)]),
-        (show("One two"), "provisional", "One", []),  # late
-        (show("One two"), "provisional", "One three", []),  # a draft takes nothing back
-        (stand("One"), "provisional", "One two", [("provisional", 0, 3, " two", False)]),
-        (stand("One two", show("One three")), "provisional", "One two three", []),  # epoch 1
+        (EMPTY, "show_provisional", "One two", [("provisional", 0, 0, "One two", False)]),
+        (EMPTY, "show_provisional", "", []),
+        (show("One"), "show_provisional", "One two", [("provisional", 0, 3, " two", False)]),
+        (show("One two"), "show_provisional", "One", []),  # late
+        (show("One two"), "show_provisional", "One three", []),  # a draft takes nothing back
+        (stand("One"), "show_provisional", "One two", [("provisional", 0, 3, " two", False)]),
+        (stand("One two", show("One three")), "show_provisional", "One two three", []),  # epoch 1
         (EMPTY, "commit", "One", [("committed", 0, 0, "One", False)]),
         (show("One two"), "commit", "One", [("committed", 0, 0, "One", False)]),
         (show("One two"), "commit", "One two three", [("committed", 0, 0, "One two three", False)]),
@@ -61,15 +61,15 @@ def summary(lines: list[Delta]) -> list[tuple[Any, ...]]:
         (show("One two"), "close", "One", [("retracted", 1, 3, "", False), ("committed", 1, 0, "One", True)]),
         (stored(EMPTY, EMPTY.close("One")), "close", "One", []),
         (stored(EMPTY, EMPTY.close("One")), "commit", "One", []),
-        (stored(EMPTY, EMPTY.close("One")), "provisional", "One two", []),
+        (stored(EMPTY, EMPTY.close("One")), "show_provisional", "One two", []),
     ],
 )
-def test_what_is_written_next(log: Log, act: str, text: str, lines: list[Any]) -> None:
-    assert summary(getattr(log, act)(text)) == lines
+def test_what_is_written_next(log: AnswerLog, method: str, text: str, lines: list[Any]) -> None:
+    assert summary(getattr(log, method)(text)) == lines
 
 
 @pytest.mark.parametrize(
-    ("log", "act", "text"),
+    ("log", "method", "text"),
     [
         (stand("One two"), "commit", "One three"),
         (stand("One two"), "commit", "Two"),
@@ -79,31 +79,31 @@ def test_what_is_written_next(log: Log, act: str, text: str, lines: list[Any]) -
         (stored(EMPTY, EMPTY.close("One")), "commit", "One two"),
     ],
 )
-def test_what_stands_is_never_contradicted(log: Log, act: str, text: str) -> None:
-    with pytest.raises(Contradiction):
-        getattr(log, act)(text)
+def test_what_stands_is_never_contradicted(log: AnswerLog, method: str, text: str) -> None:
+    with pytest.raises(CommitConflictError):
+        getattr(log, method)(text)
 
 
 def test_a_draft_runs_ahead_by_whole_words_and_no_further_than_it_may() -> None:
-    log = Log("r1", "kiosk", run_ahead_chars=10)
+    log = AnswerLog("r1", "kiosk", run_ahead_chars=10)
     log = show("One two three four", log)
     assert log.text == "One two "
-    assert log.provisional("One two three four") == []
+    assert log.show_provisional("One two three four") == []
     log = show("One two three four", stand("One two three", log))
     assert log.text == "One two three four"
-    assert Log("r1", "kiosk", run_ahead_chars=4).provisional("Unbreakable") == []
+    assert AnswerLog("r1", "kiosk", run_ahead_chars=4).show_provisional("Unbreakable") == []
 
 
 def test_token_ids_are_told_where_they_are_known_to_be_those_of_the_text() -> None:
-    log = Log("r1", "kiosk", run_ahead_chars=9)
-    [first] = log.provisional("One two", [1, 2])
-    log = log.after(first)
-    [second] = log.provisional("One two three four", [1, 2, 3, 4])  # cut: where its tokens end is not known
+    log = AnswerLog("r1", "kiosk", run_ahead_chars=9)
+    [first] = log.show_provisional("One two", [1, 2])
+    log = log.with_line(first)
+    [second] = log.show_provisional("One two three four", [1, 2, 3, 4])  # cut: where its tokens end is not known
     assert [(line.position, line.ids) for line in (first, second)] == [(0, (1, 2)), (0, ())]
     [stands] = log.commit("One two", [7, 8, 9])
-    [more] = log.after(stands).commit("One two three", [7, 8, 9, 10])
+    [more] = log.with_line(stands).commit("One two three", [7, 8, 9, 10])
     assert [(line.position, line.ids) for line in (stands, more)] == [(0, (7, 8, 9)), (3, (10,))]
-    [last] = log.after(stands).after(more).close("One two three.")
+    [last] = log.with_line(stands).with_line(more).close("One two three.")
     assert (last.position, last.ids, last.is_last) == (0, (), True)
 
 
@@ -124,20 +124,20 @@ def test_token_ids_are_told_where_they_are_known_to_be_those_of_the_text() -> No
     ],
 )
 def test_a_line_that_cannot_follow_is_not_taken(line: Delta) -> None:
-    with pytest.raises(Broken):
-        show("One", stand("O")).after(line)
+    with pytest.raises(CorruptLogError):
+        show("One", stand("O")).with_line(line)
 
 
 def test_nothing_follows_the_end() -> None:
     log = stored(EMPTY, EMPTY.close("One"))
-    with pytest.raises(Broken):
-        log.after(Delta(rid="r1", tenant="kiosk", state="committed", offset=3, text="x"))
+    with pytest.raises(CorruptLogError):
+        log.with_line(Delta(rid="r1", tenant="kiosk", state="committed", offset=3, text="x"))
 
 
 def test_a_log_that_begins_again_vouches_for_nothing_and_drafts_no_more() -> None:
-    log = stored(EMPTY, EMPTY.begin_again())
+    log = stored(EMPTY, EMPTY.restart())
     assert (log.epoch, log.kept, log.is_empty) == (1, 0, False)
-    assert log.provisional("One") == log.begin_again() == []
+    assert log.show_provisional("One") == log.restart() == []
     assert summary(log.commit("One")) == [("committed", 1, 0, "One", False)]
 
 
@@ -149,22 +149,22 @@ def test_whatever_is_late_doubled_or_lost_the_log_ends_with_the_answer(
     answer: str, draft: str, agreed: int, acts: list[tuple[str, int]], ahead: int
 ) -> None:
     draft = answer[:agreed] + draft
-    log, lines = Log("r1", "kiosk", ahead), list[Delta]()
+    log, lines = AnswerLog("r1", "kiosk", ahead), list[Delta]()
     for act, n in [*acts, ("close", 0)]:
         if act == "show":
-            new = log.provisional(draft[:n], range(n))
+            new = log.show_provisional(draft[:n], range(n))
         elif act == "stand":
             new = log.commit(answer[:n], range(n))
         else:
             new = log.close(answer) if act == "close" else []
         for line in new[: 1 if act == "stand" and n % 2 else None]:  # odd: killed after the first line
-            before, log = log, log.after(line)
+            before, log = log, log.with_line(line)
             lines.append(line)
             assert log.committed >= before.committed
             assert answer.startswith(log.text[: log.committed])
             assert len(log.text) <= max(len(before.text), log.committed + ahead)
             assert all(line.ids[i] == line.position + i for i in range(len(line.ids)))
-        assert Log.of(lines, "r1", "kiosk", ahead) == log
+        assert AnswerLog.from_lines(lines, "r1", "kiosk", ahead) == log
     assert (log.text, log.committed, log.is_closed) == (answer, len(answer), True)
     assert sum(line.state == "retracted" for line in lines) <= 1
     assert "".join(line.text for line in lines if line.state == "committed") == answer

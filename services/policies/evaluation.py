@@ -1,0 +1,85 @@
+"""Evaluates an answer under every policy in force: what blocks it, what does not vouch for it, what is changed in it.
+
+Pure. All policies hold together: what any one of them refuses does not pass. Next: services/policies/policy.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tidegate.schemas import Answer, Artefact, Decision, Question
+from tidegate.services.policies.policy import FindPersonal, Policy
+
+
+@dataclass(frozen=True)
+class PolicyEvaluation:
+    """The answer as it may pass and the rules that acted; or, with a `refusal` (the reason's code), why it may not."""
+
+    answer: Answer
+    policies: tuple[Artefact, ...]
+    decisions: tuple[Decision, ...] = ()
+    refusal: str = ""
+
+
+def evaluate(
+    question: Question,
+    answer: Answer,
+    *,
+    policies: Sequence[Policy],
+    find_personal: FindPersonal,
+    is_provisional: bool = False,
+) -> PolicyEvaluation:
+    """A block weighs more than an abstention; without a policy nothing passes. A provisional answer, which can be
+    taken back, need reach no threshold."""
+    versions = tuple(Artefact("policy", policy.id, policy.version) for policy in policies)
+    blocked = tuple(blocks(question, answer, policies))
+    if blocked or not policies:
+        return PolicyEvaluation(answer, versions, blocked, "policy_block")
+    allowed, refused = permissions(answer, policies, is_provisional=is_provisional)
+    if refused:
+        return PolicyEvaluation(answer, versions, refused, "abstained")
+    passed, changes = transform(answer, policies, find_personal)
+    return PolicyEvaluation(passed, versions, (*allowed, *changes))
+
+
+def blocks(question: Question, answer: Answer, policies: Sequence[Policy]) -> Iterator[Decision]:
+    """What forbids the answer."""
+    for policy in policies:
+        for name, rule in policy.block.items():
+            if reason := rule(question, answer):
+                yield Decision(f"{policy.id}/{name}", "block", reason)
+
+
+def permissions(
+    answer: Answer, policies: Sequence[Policy], *, is_provisional: bool = False
+) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
+    """What lets the answer pass, and what does not vouch for it."""
+    if not answer.text.strip():
+        return (), (Decision("answer", "abstain", "there is no answer"),)
+    allowed: list[Decision] = []
+    refused: list[Decision] = []
+    for policy in policies:
+        for name, rule in policy.allow.items():
+            passed, reason = rule(answer)
+            (allowed if passed else refused).append(
+                Decision(f"{policy.id}/{name}", "allow" if passed else "abstain", reason)
+            )
+        for name, (score_of, least) in () if is_provisional else policy.abstain_thresholds.items():
+            score = score_of(answer)
+            if score is None or not score >= least:
+                finding = "was not measured" if score is None else f"{score:.3f} is below {least:g}"
+                refused.append(Decision(f"{policy.id}/{name}", "abstain", f"{name} {finding}"))
+    return tuple(allowed), tuple(refused)
+
+
+def transform(
+    answer: Answer, policies: Sequence[Policy], find_personal: FindPersonal
+) -> tuple[Answer, tuple[Decision, ...]]:
+    """The answer after every transform, and what each of them changed."""
+    changes: list[Decision] = []
+    for policy in policies:
+        for name, rule in policy.transform.items():
+            answer, reason = rule(answer, find_personal)
+            if reason:
+                changes.append(Decision(f"{policy.id}/{name}", "transform", reason))
+    return answer, tuple(changes)
