@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -20,10 +22,17 @@ SITES = ("site1", "site2")
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state directory in which the hub and two sites are ready to start."""
-    state = tmp_path_factory.mktemp("prepared")
-    pack = load_pack(default_pack())
-    asyncio.run(prepare_all(settings_for(state), SITES, pack, LineProgress()))
+    """A state directory in which the hub and two sites are ready to start; made once for all workers of a run."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    state, done = root / "prepared", root / "prepared.done"
+    with (root / "prepared.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(state, ignore_errors=True)  # a worker that failed in the middle
+            pack = load_pack(default_pack())
+            asyncio.run(prepare_all(settings_for(state), SITES, pack, LineProgress()))
+            done.touch()
     return state
 
 
