@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c infra/constraints.txt
 
-.PHONY: demo test test-vllm image-test check bench models vllm clean
+.PHONY: demo test test-vllm image-test wheel-test check bench models vllm clean
 
 demo: .venv/.run models
 	@$(BIN)/tidegate demo $(ARGS)
@@ -18,7 +18,10 @@ check: .venv/.dev
 bench: .venv/.dev models
 	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-models: image-test:
+models: wheel-test:
+	@infra/bin/wheel-test $(ARGS)
+
+image-test:
 	@$(PYTHON) infra/containers/image_test.py
 
 .models/minilm/manifest.json .models/lm/manifest.json
