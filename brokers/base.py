@@ -1,32 +1,38 @@
-"""What a broker promises: deliveries with exactly one end, publishing once per id, and the core plane beside it."""
+"""What a message bus promises: deliveries with exactly one outcome, publishing once per id, and core NATS beside it.
+
+Next: worker.py, which settles deliveries; jetstream/bus.py and memory/bus.py, which keep the promises."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from tidegate.schemas import Message
-
-if TYPE_CHECKING:
-    from tidegate.brokers.stage import Stage
+from tidegate.brokers.stage import Stage
+from tidegate.schemas import Message, TidegateError
 
 
-class Unreachable(ConnectionError):
+class UnreachableError(TidegateError, ConnectionError):
     """Nobody answered on the other side: no responder, no link, or not in time."""
 
+    hint = "check that the other side runs and that the link is up, then try again"
 
-class TopologyMissing(RuntimeError):
+
+class TopologyMissingError(TidegateError, RuntimeError):
     """A stream or consumer that this worker binds to was never declared."""
 
+    hint = "run `tidegate topology apply`"
 
-class Overtaken(RuntimeError):
-    """Somebody else has written under this subject, or what was there is gone; read it again."""
+
+class SequenceConflictError(TidegateError, RuntimeError):
+    """Somebody else has written under this subject, or what was there is gone."""
+
+    hint = "read the subject again and append after its last message"
 
 
 class Delivery(Protocol):
-    """One message in the hands of one worker, until `ack` or `retry` (or until the broker buries it)."""
+    """One message in the hands of one worker, until `ack` or `retry` (or until it is dead-lettered)."""
 
     id: str
     subject: str
@@ -36,20 +42,20 @@ class Delivery(Protocol):
     """1 on the first delivery."""
     stored_at_s: float
     """Unix time at which the stream stored it."""
-    place: str
+    position: str
     """Where it is stored: `<stream>:<sequence>`."""
 
     async def ack(self) -> None:
-        """Say that everything that follows from it is stored."""
+        """Acknowledge it: everything that follows from it is stored."""
 
     async def retry(self, after_s: float) -> None:
         """Hand it back, to be delivered again to any worker after `after_s` seconds."""
 
     async def keep_alive(self) -> None:
-        """Say that the work goes on, so that it is not delivered to a peer."""
+        """Report that the work goes on, so that it is not delivered to a peer."""
 
     async def term(self, reason: str) -> None:
-        """End it for good. Only `Broker.bury` calls this, once the dead letter is stored."""
+        """Terminate it. Only `Broker.dead_letter` calls this, once the dead letter is stored."""
 
 
 class Inbox(Protocol):
@@ -58,7 +64,7 @@ class Inbox(Protocol):
 
 
 class Broker(Protocol):
-    """The durable plane of one domain: a site's, or the hub's."""
+    """Durable messaging in one domain: a site's, or the hub's."""
 
     domain: str
 
@@ -72,43 +78,43 @@ class Broker(Protocol):
     async def append(self, message: Message, *, after: int) -> int:
         """Store the message if `after` is the sequence of the last one under its subject (0: there is none).
 
-        Returns the message's own sequence. Raises `Overtaken`, and then nothing is stored; `TimeoutError` when nobody
-        says in time whether it is.
+        Returns the message's own sequence. Raises `SequenceConflictError`, and then nothing is stored; `TimeoutError`
+        when it is not known in time whether it is.
         """
 
-    async def bury(self, delivery: Delivery, stage: str, error: BaseException) -> None:
-        """Keep the delivery's bytes as a dead letter that says who, where, why and at which attempt; then end it."""
+    async def dead_letter(self, delivery: Delivery, stage: str, error: BaseException) -> None:
+        """Keep the delivery's bytes as a dead letter that states who, where, why and at which attempt; then end it."""
 
     def subscribe(self, stage: Stage) -> AbstractAsyncContextManager[Inbox]:
         """The stage's deliveries; on leaving, what was not handed out goes back at once.
 
-        Raises `TopologyMissing` when the stage's consumers were never declared.
+        Raises `TopologyMissingError` when the stage's consumers were never declared.
         """
 
 
-class Wire(Protocol):
-    """The core plane and the reads: nothing here is stored, nothing is redelivered."""
+class CoreClient(Protocol):
+    """Core NATS and reads: nothing here is stored, nothing is redelivered."""
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
-        """Ask and wait for one answer. Raises `Unreachable`; at once when nobody listens."""
+        """Send a request and wait for one reply. Raises `UnreachableError`; at once when nobody listens."""
 
     async def respond(self, subject: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
         """Answer requests on `subject` (wildcards allowed) concurrently, sharing them with peers, until closed."""
 
-    async def tell(self, subject: str, data: bytes) -> None:
-        """Say it to whoever listens now, and expect nothing; without a connection it may be lost."""
+    async def publish_core(self, subject: str, data: bytes) -> None:
+        """Send it to whoever listens now, and expect nothing; without a connection it may be lost."""
 
     def request_many(self, subject: str, data: bytes, *, idle_s: float) -> AsyncGenerator[bytes, None]:
-        """Ask once and take answers, in order, until left; the asker knows which one is the last.
+        """Send one request and take replies, in order, until left; the requester knows which one is the last.
 
-        Raises `Unreachable` at once when nobody listens, and when no answer came for `idle_s` seconds.
+        Raises `UnreachableError` at once when nobody listens, and when no reply came for `idle_s` seconds.
         """
 
     async def respond_many(self, subject: str, answers: Callable[[bytes], AsyncIterator[bytes]]) -> None:
         """Answer each request on `subject` with everything that `answers(data)` yields, as `respond` does with one."""
 
-    async def listen(self, subject: str, hear: Callable[[str, bytes], Awaitable[None]]) -> None:
-        """Call `hear(subject, data)` for every message on `subject`, in order, until closed."""
+    async def listen(self, subject: str, handle: Callable[[str, bytes], Awaitable[None]]) -> None:
+        """Call `handle(subject, data)` for every message on `subject`, in order, until closed."""
 
     async def last(self, stream: str, subject: str) -> bytes | None:
         """The newest stored message under exactly this subject, or None."""
@@ -116,15 +122,15 @@ class Wire(Protocol):
     async def read(self, stream: str, subject: str, after: int = 0) -> list[tuple[int, bytes]]:
         """Everything stored under exactly this subject after the sequence `after`, with its sequences, oldest first.
 
-        Raises `Unreachable`; `TopologyMissing` where there is no such stream (any more).
+        Raises `UnreachableError`; `TopologyMissingError` where there is no such stream (any more).
         """
 
     async def pending(self, stage: Stage) -> int:
         """How many messages wait for the stage."""
 
 
-class House(Broker, Wire, Protocol):
-    """Both planes of one domain; what a stage's `open` is given."""
+class Bus(Broker, CoreClient, Protocol):
+    """The message bus of one domain, durable and core; what a stage's `open` is given."""
 
 
 def report(error: BaseException, what: str) -> None:

@@ -1,4 +1,4 @@
-"""A stage as a value: what it reads, what it leaves behind, how often it tries."""
+"""A stage as a value: what it reads, what it emits, how often it tries. Next: worker.py, which runs it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Literal
 from tidegate.schemas import Message, RejectError, RetryLaterError, UnreadableError
 
 Handler = Callable[[Any], Awaitable[Iterable[Message]]]
-Place = Literal["site", "hub"]
+Side = Literal["site", "hub"]
 
 ACK_WAIT_S = 5.0
-"""How long a delivery may go without a word before a peer gets it: what a request waits when its worker is killed."""
+"""How long a delivery may stay unacknowledged before a peer gets it: what a request waits when its worker is killed."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Stage:
     accepts: tuple[type[Message], ...]
     emits: tuple[type[Message], ...]
     open: str
-    where: Place = "site"
+    side: Side = "site"
+    """Whether it runs at every site or at the hub."""
     concurrency: int = 32
     timeout_s: float = 10.0
     retry: Retry = field(default_factory=Retry)

@@ -1,4 +1,4 @@
-"""The worker: brings every delivery of a stage to exactly one end."""
+"""The worker: brings every delivery of a stage to exactly one outcome. Next: process/lifecycle.py, which runs it."""
 
 from __future__ import annotations
 
@@ -12,43 +12,45 @@ import msgspec
 
 from tidegate.brokers.base import Broker, Delivery, Inbox
 from tidegate.brokers.stage import ACK_WAIT_S, Handler, Stage
-from tidegate.schemas import Message, RejectError, Spent, decode
+from tidegate.schemas import Message, RejectError, StageTiming, decode
 
-Verdict = Literal["done", "retried", "buried", "handed_back"]
+DeliveryOutcome = Literal["done", "retried", "dead_lettered", "handed_back"]
 KEEP_ALIVE_S = ACK_WAIT_S / 3
 
 
-class Watch(Protocol):
-    """Who is told of every delivery's beginning and of its end, in the task that settles it."""
+class WorkerObserver(Protocol):
+    """Called at the start and at the outcome of every delivery, in the task that settles it."""
 
-    def started(self, stage: Stage, delivery: Delivery) -> None: ...
+    def on_start(self, stage: Stage, delivery: Delivery) -> None: ...
 
-    def ended(
-        self, stage: Stage, delivery: Delivery, verdict: Verdict, worked_s: float, error: BaseException | None
+    def on_outcome(
+        self, stage: Stage, delivery: Delivery, outcome: DeliveryOutcome, worked_s: float, error: BaseException | None
     ) -> None: ...
 
 
-class Unwatched:
-    """Nobody is told."""
+class NoObserver:
+    """Observes nothing."""
 
-    def started(self, stage: Stage, delivery: Delivery) -> None: ...
+    def on_start(self, stage: Stage, delivery: Delivery) -> None: ...
 
-    def ended(
-        self, stage: Stage, delivery: Delivery, verdict: Verdict, worked_s: float, error: BaseException | None
+    def on_outcome(
+        self, stage: Stage, delivery: Delivery, outcome: DeliveryOutcome, worked_s: float, error: BaseException | None
     ) -> None: ...
 
 
-UNWATCHED = Unwatched()
+NO_OBSERVER = NoObserver()
 
 
-async def settle(stage: Stage, handle: Handler, delivery: Delivery, broker: Broker, watch: Watch = UNWATCHED) -> None:
-    """Bring one delivery to exactly one end: done, later, or buried. Raises what burying raises.
+async def settle(
+    stage: Stage, handle: Handler, delivery: Delivery, broker: Broker, observer: WorkerObserver = NO_OBSERVER
+) -> None:
+    """Bring one delivery to exactly one outcome: done, retried, or dead-lettered. Raises what dead-lettering raises.
 
     At every try a handler must return the same outputs in number and order: their ids rest on it.
     """
-    watch.started(stage, delivery)
+    observer.on_start(stage, delivery)
     waited_s, began_s, worked_s = max(0.0, time.time() - delivery.stored_at_s), time.monotonic(), 0.0
-    verdict: Verdict
+    outcome: DeliveryOutcome
     failure: BaseException | None = None
     try:
         message = read(stage, delivery)
@@ -57,37 +59,42 @@ async def settle(stage: Stage, handle: Handler, delivery: Delivery, broker: Brok
                 outputs = await work(stage, handle, message)
             finally:
                 worked_s = time.monotonic() - began_s
-            line = Spent(stage.name, round(waited_s * 1e3, 3), round(worked_s * 1e3, 3))
-            await store(outputs, (*getattr(message, "ledger", ()), line), stage, delivery, broker)
+            line = StageTiming(stage.name, round(waited_s * 1e3, 3), round(worked_s * 1e3, 3))
+            await store(outputs, (*getattr(message, "timings", ()), line), stage, delivery, broker)
         await delivery.ack()  # last: every output is stored
-        verdict = "done"
+        outcome = "done"
     except asyncio.CancelledError as error:  # the drain ran out of time: a peer gets it
         await delivery.retry(0.0)
-        watch.ended(stage, delivery, "handed_back", worked_s, error)
+        observer.on_outcome(stage, delivery, "handed_back", worked_s, error)
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a handler or its data did, the delivery needs an end
+    except Exception as error:  # noqa: BLE001 - whatever a handler or its data did, the delivery needs an outcome
         failure, delay_s = error, stage.retry.delay_s(error, delivery.attempt)
         if delay_s is None:
-            verdict = "buried"
-            await broker.bury(delivery, stage.name, error)
+            outcome = "dead_lettered"
+            await broker.dead_letter(delivery, stage.name, error)
         else:
-            verdict = "retried"
+            outcome = "retried"
             await delivery.retry(delay_s)
-    watch.ended(stage, delivery, verdict, worked_s, failure)
+    observer.on_outcome(stage, delivery, outcome, worked_s, failure)
 
 
 async def run(
-    stage: Stage, handle: Handler, broker: Broker, stop: asyncio.Event, grace_s: float = 10.0, watch: Watch = UNWATCHED
+    stage: Stage,
+    handle: Handler,
+    broker: Broker,
+    stop: asyncio.Event,
+    grace_s: float = 10.0,
+    observer: WorkerObserver = NO_OBSERVER,
 ) -> None:
     """Settle deliveries until `stop`; then take no more, and drain for at most `grace_s` seconds.
 
-    Raises `TopologyMissing`; `TimeoutError` when the drain ran out, after all work in flight was handed back to peers;
-    an `ExceptionGroup` when a delivery could not be brought to an end.
+    Raises `TopologyMissingError`; `TimeoutError` when the drain ran out, after all work in flight was handed back to
+    peers; an `ExceptionGroup` when a delivery could not be settled.
     """
     async with contextlib.AsyncExitStack() as subscription:
         inbox = await subscription.enter_async_context(broker.subscribe(stage))
         async with asyncio.timeout(None) as drain, asyncio.TaskGroup() as in_flight:
-            intake = in_flight.create_task(take(stage, handle, broker, inbox, in_flight, watch))
+            intake = in_flight.create_task(take(stage, handle, broker, inbox, in_flight, observer))
             await stop.wait()
             intake.cancel()  # ends its wait for a slot, or for a message, at once and loses neither
             await subscription.aclose()  # what was not begun goes to a peer now, not after the drain
@@ -95,23 +102,23 @@ async def run(
 
 
 async def take(
-    stage: Stage, handle: Handler, broker: Broker, inbox: Inbox, in_flight: asyncio.TaskGroup, watch: Watch
+    stage: Stage, handle: Handler, broker: Broker, inbox: Inbox, in_flight: asyncio.TaskGroup, observer: WorkerObserver
 ) -> None:
-    """Begin to settle whatever comes, for ever: first a place, then a message."""
+    """Begin to settle whatever comes, for ever: first a free slot, then a message."""
     slots = asyncio.Semaphore(stage.concurrency)
     while True:
         await slots.acquire()
         while (delivery := await inbox.next(wait_s=60.0)) is None:
             pass
-        in_flight.create_task(settle(stage, handle, delivery, broker, watch)).add_done_callback(
+        in_flight.create_task(settle(stage, handle, delivery, broker, observer)).add_done_callback(
             lambda _: slots.release()
         )
 
 
 def read(stage: Stage, delivery: Delivery) -> Message:
-    """The message. Raises `UnreadableError`, and `RejectError` where every try that was due ended without a verdict."""
+    """The message. Raises `UnreadableError`, and `RejectError` where every attempt ended without an acknowledgement."""
     if delivery.attempt > stage.retry.attempts:
-        raise RejectError("attempts exhausted without a verdict: it may have taken its process down")
+        raise RejectError("attempts exhausted without an acknowledgement: it may have taken its process down")
     message: Message = decode(delivery.data, *stage.accepts)
     return message
 
@@ -128,15 +135,15 @@ async def work(stage: Stage, handle: Handler, message: Message) -> Iterable[Mess
 
 
 async def store(
-    outputs: Iterable[Message], ledger: tuple[Spent, ...], stage: Stage, delivery: Delivery, broker: Broker
+    outputs: Iterable[Message], timings: tuple[StageTiming, ...], stage: Stage, delivery: Delivery, broker: Broker
 ) -> None:
-    """Publish the outputs with their ledger, all at once, under ids that are the same at every try."""
-    headers = {"Tidegate-Cause": delivery.place}
+    """Publish the outputs with their timings, all at once, under ids that are the same at every try."""
+    headers = {"Tidegate-Cause": delivery.position}
     if traceparent := delivery.headers.get("traceparent"):
         headers["traceparent"] = traceparent
     publishing = [
         broker.publish(
-            msgspec.structs.replace(output, ledger=ledger) if hasattr(output, "ledger") else output,
+            msgspec.structs.replace(output, timings=timings) if hasattr(output, "timings") else output,
             id=f"{delivery.id}.{stage.name}.{n}",
             headers=headers,
         )
@@ -150,7 +157,7 @@ async def store(
 
 @contextlib.contextmanager
 def keep_alive(delivery: Delivery, every_s: float = KEEP_ALIVE_S) -> Iterator[None]:
-    """While the body runs, say every `every_s` seconds that the work goes on."""
+    """While the body runs, extend the ack wait every `every_s` seconds."""
     loop = asyncio.get_running_loop()
     beats: set[asyncio.Task[None]] = set()  # the loop alone keeps no task from being collected
     timer: asyncio.TimerHandle | None = None

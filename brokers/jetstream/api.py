@@ -1,4 +1,4 @@
-"""JetStream's own API, as JSON in and out: what a domain has, and what it is told to have."""
+"""JetStream's own API, as JSON in and out: what a domain has, and what it is configured to have."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 
-from tidegate.brokers.base import Unreachable
+from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import Config
+from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import inbox_of
 
 TIMEOUT_S = 10.0
 
 
-class ApiError(RuntimeError):
-    """JetStream said no; `code` is its own error code (10059: there is no such stream)."""
+class JetStreamApiError(TidegateError, RuntimeError):
+    """JetStream refused a call; `err_code` is its own error code (10059: there is no such stream)."""
 
-    def __init__(self, call: str, code: int, description: str) -> None:
-        super().__init__(f"{call}: {description} (JetStream error {code})")
-        self.code = code
+    hint = "`tidegate topology plan` shows what the server has and what it should have"
+
+    def __init__(self, call: str, err_code: int, description: str) -> None:
+        super().__init__(f"{call}: {description} (JetStream error {err_code})")
+        self.err_code = err_code
         self.description = description
 
 
 @asynccontextmanager
 async def connected(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
-    """A plain connection to the domain's server, for one piece of work. Raises `Unreachable`."""
+    """A plain connection to the domain's server, for one piece of work. Raises `UnreachableError`."""
     errors: list[Exception] = []
 
     async def note(error: Exception) -> None:
@@ -47,7 +50,7 @@ async def connected(settings: NatsSettings, domain: str) -> AsyncIterator[Client
             error_cb=note,
         )
     except (OSError, nats.errors.Error) as error:
-        raise Unreachable(f"no server of {domain} at {settings.url}: {errors[-1] if errors else error}") from error
+        raise UnreachableError(f"no server of {domain} at {settings.url}: {errors[-1] if errors else error}") from error
     try:
         yield nc
     finally:
@@ -55,19 +58,24 @@ async def connected(settings: NatsSettings, domain: str) -> AsyncIterator[Client
 
 
 async def call(nc: Client, name: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Call `$JS.API.<name>` in the domain of the server that `nc` is connected to. Raises `ApiError`, `Unreachable`."""
+    """Call `$JS.API.<name>` in the domain of the server that `nc` is connected to.
+
+    Raises `JetStreamApiError`, `UnreachableError`.
+    """
     data = json.dumps(body).encode() if body is not None else b""
     try:
         reply = await nc.request(f"$JS.API.{name}", data, timeout=TIMEOUT_S)
     except nats.errors.NoRespondersError as error:
-        raise Unreachable(
-            "this server has no JetStream; give it a jetstream { } block, or connect to another"
+        raise UnreachableError(
+            "this server has no JetStream", "give it a jetstream { } block, or connect to another"
         ) from error
     except nats.errors.TimeoutError as error:
-        raise Unreachable(f"JetStream did not answer {name} within {TIMEOUT_S:g} s") from error
+        raise UnreachableError(f"JetStream did not answer {name} within {TIMEOUT_S:g} s") from error
     answer: dict[str, Any] = json.loads(reply.data)
     if refusal := answer.get("error"):
-        raise ApiError(name, refusal.get("err_code") or refusal["code"], refusal.get("description", "no reason given"))
+        raise JetStreamApiError(
+            name, refusal.get("err_code") or refusal["code"], refusal.get("description", "no reason given")
+        )
     return answer
 
 
@@ -108,7 +116,7 @@ async def put_consumer(nc: Client, stream: str, config: Config, *, is_new: bool)
 
 
 async def stream_info(nc: Client, stream: str) -> dict[str, Any]:
-    """Configuration, state, mirror and sources of a stream. Raises `ApiError` 10059 when there is none."""
+    """Configuration, state, mirror and sources of a stream. Raises `JetStreamApiError` 10059 when there is none."""
     return await call(nc, f"STREAM.INFO.{stream}")
 
 

@@ -1,4 +1,4 @@
-"""The link: one supervised connection to the domain's server, which comes back from everything."""
+"""The link: one supervised connection to the domain's server, which recovers from every disconnection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from tidegate.brokers.base import Unreachable, report
+from tidegate.brokers.base import UnreachableError, report
 from tidegate.brokers.settings import NatsSettings
 
 PING_S = 2
@@ -24,8 +24,8 @@ SOON_S = 0.002
 PENDING_BYTES = 8 << 20  # when nats-py's buffer is full, a cancelled publish swallows its cancellation
 NO_RESPONDERS = "503"
 
-Hear = Callable[[Msg], Awaitable[None]]
-Heal = Callable[[], Awaitable[None]]
+MessageHandler = Callable[[Msg], Awaitable[None]]
+ReconnectHook = Callable[[], Awaitable[None]]
 
 _GONE = (
     nats.errors.ConnectionClosedError,
@@ -33,7 +33,7 @@ _GONE = (
     nats.errors.ConnectionReconnectingError,
     nats.errors.OutboundBufferLimitError,
 )
-_WEATHER = (
+_TRANSIENT = (
     OSError,
     nats.errors.UnexpectedEOF,
     nats.errors.StaleConnectionError,
@@ -42,28 +42,28 @@ _WEATHER = (
 )
 
 
-class Interest:
+class DurableSubscription:
     """A subscription that outlives the client it was made with."""
 
-    def __init__(self, subject: str, hear: Hear, queue: str) -> None:
+    def __init__(self, subject: str, handle: MessageHandler, queue: str) -> None:
         self.subject = subject
-        self.hear = hear
+        self.handle = handle
         self.queue = queue
         self.subscription: Any = None
 
     async def declare(self, client: Client) -> None:
         """Subscribe with this client."""
-        self.subscription = await client.subscribe(self.subject, queue=self.queue, cb=self.hear)
+        self.subscription = await client.subscribe(self.subject, queue=self.queue, cb=self.handle)
 
 
 class Link:
     """nats-py reconnects by itself, but gives up for good on an expired credential or an unknown error, and does not
-    notice that its own read loop ended. The link does: it opens a new client, subscribes again, and then calls the
-    `heals`, as after every reconnection.
+    notice that its own read loop ended. The link does: it opens a new client, subscribes again, and then calls
+    `on_reconnect`, as after every reconnection.
     """
 
     def __init__(self, settings: NatsSettings, inbox_prefix: str) -> None:
-        self.heals: list[Heal] = []
+        self.on_reconnect: list[ReconnectHook] = []
         self._options: dict[str, Any] = {
             "servers": settings.url,
             "inbox_prefix": inbox_prefix,
@@ -78,7 +78,7 @@ class Link:
         }
         if settings.nkey_seed_file:
             self._options["nkeys_seed"] = settings.nkey_seed_file
-        self._interests: set[Interest] = set()
+        self._subscriptions: set[DurableSubscription] = set()
         self._change = asyncio.Event()
         self._unsent: list[tuple[str, bytes]] = []
         self._sending: asyncio.Task[None] | None = None
@@ -87,7 +87,7 @@ class Link:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, settings: NatsSettings, inbox_prefix: str) -> AsyncIterator[Link]:
-        """Connect; on leaving, send what is still to be sent and close. Raises `Unreachable` after 10 seconds."""
+        """Connect; on leaving, send what is still to be sent and close. Raises `UnreachableError` after 10 seconds."""
         link = cls(settings, inbox_prefix)
         link.client = await link._connect()
         supervisor = asyncio.create_task(link._supervise())
@@ -105,7 +105,7 @@ class Link:
 
     @property
     def is_up(self) -> bool:
-        """Whether the server can be spoken to, as far as is known."""
+        """Whether there is a connection to the server, as far as is known."""
         return self.client.is_connected
 
     def new_inbox(self) -> str:
@@ -131,34 +131,37 @@ class Link:
             self._sending = asyncio.create_task(self._send_in_time())
 
     async def request(self, subject: str, data: bytes = b"", *, timeout_s: float = 2.0) -> Msg:
-        """Ask and wait for one answer. Raises `Unreachable`, at once where nobody listens or there is no connection."""
+        """Send a request and wait for one reply.
+
+        Raises `UnreachableError`, at once where nobody listens or there is no connection.
+        """
         if not self.is_up:
-            raise Unreachable(f"no connection to the server while asking {subject}")
+            raise UnreachableError(f"no connection to the server while asking {subject}")
         try:
             return await self.client.request(subject, data, timeout=timeout_s)
         except nats.errors.NoRespondersError as error:
-            raise Unreachable(f"nobody answers on {subject}") from error
+            raise UnreachableError(f"nobody answers on {subject}") from error
         except nats.errors.TimeoutError as error:
-            raise Unreachable(f"no answer on {subject} within {timeout_s:g} s") from error
+            raise UnreachableError(f"no answer on {subject} within {timeout_s:g} s") from error
         except _GONE as error:
-            raise Unreachable(f"the connection closed while asking {subject}") from error
+            raise UnreachableError(f"the connection closed while asking {subject}") from error
 
-    async def subscribe(self, subject: str, hear: Hear, queue: str = "") -> Interest:
-        """Call `hear` for every message, one after the other, until `unsubscribe`, whatever happens to the client."""
-        interest = Interest(subject, hear, queue)
-        self._interests.add(interest)
+    async def subscribe(self, subject: str, handle: MessageHandler, queue: str = "") -> DurableSubscription:
+        """Call `handle` for every message, one after the other, until `unsubscribe`, whatever happens to the client."""
+        subscription = DurableSubscription(subject, handle, queue)
+        self._subscriptions.add(subscription)
         with contextlib.suppress(*_GONE):  # the supervisor will declare it with the next client
-            await interest.declare(self.client)
-        return interest
+            await subscription.declare(self.client)
+        return subscription
 
-    async def unsubscribe(self, interest: Interest) -> None:
-        """Take no more, after what the server has sent already was heard."""
-        self._interests.discard(interest)
-        if interest.subscription is None or not self.is_up:
+    async def unsubscribe(self, subscription: DurableSubscription) -> None:
+        """Take no more, after what the server has sent already was handled."""
+        self._subscriptions.discard(subscription)
+        if subscription.subscription is None or not self.is_up:
             return
-        with contextlib.suppress(nats.errors.Error, TimeoutError):  # a broken connection has no interests either
+        with contextlib.suppress(nats.errors.Error, TimeoutError):  # a broken connection has no subscriptions either
             async with asyncio.timeout(1.0):
-                await interest.subscription.drain()
+                await subscription.subscription.drain()
 
     async def _send_in_time(self) -> None:
         await asyncio.sleep(SOON_S)
@@ -177,16 +180,16 @@ class Link:
                 return await nats.connect(**self._options)
         except (TimeoutError, nats.errors.Error) as error:
             url, why = self._options["servers"], self._last_error or error
-            raise Unreachable(f"no server at {url}: {why!r}") from error
+            raise UnreachableError(f"no server at {url}: {why!r}") from error
 
     async def _changed(self) -> None:
         self._change.set()
 
     async def _failed(self, error: Exception) -> None:
-        """Keep what nats-py mends by itself for the next `Unreachable`; hand everything else to the loop's handler."""
-        is_news = repr(error) != repr(self._last_error)  # a refused login comes back ten times a second
+        """Keep what nats-py recovers from for the next `UnreachableError`; hand all else to the loop's handler."""
+        is_new = repr(error) != repr(self._last_error)  # a refused login comes back ten times a second
         self._last_error = error
-        if is_news and not isinstance(error, _WEATHER):
+        if is_new and not isinstance(error, _TRANSIENT):
             report(error, "an error on the connection to the server")
 
     async def _supervise(self) -> None:
@@ -196,8 +199,8 @@ class Link:
                     await self._change.wait()
             if self._change.is_set():
                 self._change.clear()
-                with contextlib.suppress(nats.errors.Error, OSError):  # broken again: the next change heals it
-                    await self._heal()
+                with contextlib.suppress(nats.errors.Error, OSError):  # broken again: the next change repairs it
+                    await self._recover()
             elif self.is_up and self._reading_ended():
                 await self.client.force_reconnect()
 
@@ -205,20 +208,20 @@ class Link:
         reading = self.client._reading_task
         return reading is not None and reading.done()
 
-    async def _heal(self) -> None:
+    async def _recover(self) -> None:
         if self.client.is_closed:
             await self._reopen()
-            for interest in tuple(self._interests):
-                await interest.declare(self.client)
-        for heal in tuple(self.heals):
-            await heal()
+            for subscription in tuple(self._subscriptions):
+                await subscription.declare(self.client)
+        for hook in tuple(self.on_reconnect):
+            await hook()
 
     async def _reopen(self) -> None:
         delay_s = RECONNECT_S
         while True:
             try:
                 self.client = await self._connect()
-            except Unreachable:
+            except UnreachableError:
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
                 delay_s = min(REOPEN_CAP_S, delay_s * 2)
             else:
@@ -226,4 +229,4 @@ class Link:
 
     def _supervised(self, supervisor: asyncio.Task[None]) -> None:
         if not supervisor.cancelled() and (error := supervisor.exception()):
-            report(error, "nobody watches the connection any more")
+            report(error, "the connection is no longer supervised")

@@ -1,4 +1,4 @@
-"""The inbox: a stage's deliveries, asked for in advance and handed out one by one."""
+"""The inbox: a stage's deliveries, requested in advance and handed out one by one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import msgspec
 from nats.aio.msg import Msg
 
-from tidegate.brokers.base import TopologyMissing, Unreachable
+from tidegate.brokers.base import TopologyMissingError, UnreachableError
 from tidegate.brokers.jetstream.connection import NO_RESPONDERS, Link
-from tidegate.brokers.jetstream.publisher import Fault
+from tidegate.brokers.jetstream.publisher import JetStreamFault
 
 EXPIRES_S = 30
 HEARTBEAT_S = 1.0
@@ -27,35 +27,35 @@ V1_TOKENS = 9
 
 
 class ConsumerInfo(msgspec.Struct, frozen=True):
-    """What a server says about a consumer."""
+    """The state of a consumer, as the server reports it."""
 
     num_pending: int = 0
     num_ack_pending: int = 0
-    error: Fault | None = None
+    error: JetStreamFault | None = None
 
 
 _read_info = msgspec.json.Decoder(ConsumerInfo).decode
 
 
 async def consumer_info(link: Link, stream: str, durable: str) -> ConsumerInfo:
-    """The state of a declared consumer. Raises `TopologyMissing` where there is none, `Unreachable`."""
+    """The state of a declared consumer. Raises `TopologyMissingError` where there is none, `UnreachableError`."""
     info = _read_info((await link.request(f"$JS.API.CONSUMER.INFO.{stream}.{durable}")).data)
     if info.error is None:
         return info
     if info.error.err_code in (NO_STREAM, NO_CONSUMER):
         what = f"stream {stream}" if info.error.err_code == NO_STREAM else f"consumer {durable} on stream {stream}"
-        raise TopologyMissing(f"{what} was never declared; hint: run `tidegate topology apply`")
-    raise Unreachable(f"{stream}/{durable}: {info.error.description}")
+        raise TopologyMissingError(f"{what} was never declared")
+    raise UnreachableError(f"{stream}/{durable}: {info.error.description}")
 
 
 class JetStreamDelivery:
-    """A message of a stream, in this worker's hands.
+    """A message of a stream, held by this worker.
 
-    Its verdicts are sent and not confirmed: JetStream does not make them durable, so a lost one means a redelivery,
-    which every stage bears, and a confirmation would cost a round trip for nothing.
+    Its acknowledgements are sent and not confirmed: JetStream does not make them durable, so a lost one means a
+    redelivery, which every stage tolerates, and a confirmation would cost a round trip for nothing.
     """
 
-    __slots__ = ("_link", "_reply", "attempt", "data", "headers", "id", "place", "stored_at_s", "subject")
+    __slots__ = ("_link", "_reply", "attempt", "data", "headers", "id", "position", "stored_at_s", "subject")
 
     def __init__(self, link: Link, msg: Msg) -> None:
         tokens = msg.reply.split(".")
@@ -68,8 +68,8 @@ class JetStreamDelivery:
         self.headers: dict[str, str] = msg.headers or {}
         self.attempt = int(attempt)
         self.stored_at_s = int(stored_at_ns) / NANOSECONDS
-        self.place = f"{stream}:{sequence}"
-        self.id = self.headers.get("Nats-Msg-Id", self.place)
+        self.position = f"{stream}:{sequence}"
+        self.id = self.headers.get("Nats-Msg-Id", self.position)
 
     async def ack(self) -> None:
         self._link.send_soon(self._reply, b"+ACK")
@@ -88,35 +88,35 @@ class JetStreamDelivery:
 class StandingPull:
     """One consumer's deliveries: a pull request that is topped up before it is used up, so that none waits for one.
 
-    Requests die with the connection, or with the server, without a word; heartbeats and the link tell.
+    Requests die with the connection, or with the server, silently; missing heartbeats and the link reveal it.
     """
 
-    def __init__(self, link: Link, stream: str, durable: str, batch: int, woken: Callable[[], None]) -> None:
+    def __init__(self, link: Link, stream: str, durable: str, batch: int, on_ready: Callable[[], None]) -> None:
         self.ready: deque[JetStreamDelivery] = deque()
-        self.missing: TopologyMissing | None = None
+        self.missing: TopologyMissingError | None = None
         self._link = link
         self._stream, self._durable = stream, durable
         self._batch = batch
-        self._woken = woken
+        self._on_ready = on_ready
         self._inbox = link.new_inbox()
         self._generation = 0
         self._outstanding = 0
-        self._heard_at_s = 0.0
+        self._received_at_s = 0.0
         self._is_leaving = False
 
     @contextlib.asynccontextmanager
-    async def standing(self) -> AsyncIterator[StandingPull]:
-        """Pull until left; then hand back what came and was not taken. Raises `TopologyMissing`."""
+    async def open(self) -> AsyncIterator[StandingPull]:
+        """Pull until left; then hand back what came and was not taken. Raises `TopologyMissingError`."""
         await consumer_info(self._link, self._stream, self._durable)
-        interest = await self._link.subscribe(f"{self._inbox}.*", self._hear)
-        self._link.heals.append(self._restart)
+        interest = await self._link.subscribe(f"{self._inbox}.*", self._receive)
+        self._link.on_reconnect.append(self._restart)
         await self._restart()
         watchdog = asyncio.create_task(self._watch())
         try:
             yield self
         finally:
             watchdog.cancel()
-            self._link.heals.remove(self._restart)
+            self._link.on_reconnect.remove(self._restart)
             self._is_leaving = True
             # First no more interest: as long as the server knows of the pull, it gives it what is handed back.
             await self._link.unsubscribe(interest)
@@ -142,19 +142,19 @@ class StandingPull:
         """Forget what was asked for and ask anew."""
         self._generation += 1
         self._outstanding = 0
-        self._heard_at_s = time.monotonic()
+        self._received_at_s = time.monotonic()
         await self.top_up()
 
-    async def _hear(self, msg: Msg) -> None:
-        self._heard_at_s = time.monotonic()
+    async def _receive(self, msg: Msg) -> None:
+        self._received_at_s = time.monotonic()
         if not msg.reply.startswith("$JS.ACK."):
-            await self._hear_status(msg)
+            await self._receive_status(msg)
             return
         self._outstanding = max(0, self._outstanding - 1)
         self.ready.append(JetStreamDelivery(self._link, msg))
-        self._woken()
+        self._on_ready()
 
-    async def _hear_status(self, msg: Msg) -> None:
+    async def _receive_status(self, msg: Msg) -> None:
         headers = msg.headers or {}
         status = headers.get("Status", "")
         # A delivery keeps its own subject; only a status comes under the inbox and tells which request it ends.
@@ -163,16 +163,16 @@ class StandingPull:
         self._outstanding = max(0, self._outstanding - int(headers.get("Nats-Pending-Messages", self._batch)))
         if status == NO_RESPONDERS or status == "409":
             await asyncio.sleep(UNSERVED_WAIT_S)  # the server shuts down, or reads its streams: do not hammer it
-            await self._look_for_consumer()
+            await self._check_consumer()
         await self.top_up()
 
-    async def _look_for_consumer(self) -> None:
+    async def _check_consumer(self) -> None:
         try:
             await consumer_info(self._link, self._stream, self._durable)
-        except TopologyMissing as error:
+        except TopologyMissingError as error:
             self.missing = error
-            self._woken()
-        except Unreachable:
+            self._on_ready()
+        except UnreachableError:
             return  # the link, or the next request's status, brings us here again
 
     async def _watch(self) -> None:
@@ -182,8 +182,8 @@ class StandingPull:
                 await delivery.keep_alive()
             if not self._link.is_up:
                 continue
-            if self._outstanding and time.monotonic() - self._heard_at_s > SILENCE_S:
-                await self._look_for_consumer()
+            if self._outstanding and time.monotonic() - self._received_at_s > SILENCE_S:
+                await self._check_consumer()
                 await self._restart()
             else:
                 await self.top_up()
@@ -201,17 +201,17 @@ class JetStreamInbox:
     async def open(
         cls, link: Link, durable: str, streams: Sequence[str], concurrency: int
     ) -> AsyncIterator[JetStreamInbox]:
-        """Bind to the stage's consumers. Raises `TopologyMissing`."""
+        """Bind to the stage's consumers. Raises `TopologyMissingError`."""
         inbox = cls()
         batch = min(MAX_BATCH, max(MIN_BATCH, concurrency))
         async with contextlib.AsyncExitStack() as stack:
             for stream in streams:
                 pull = StandingPull(link, stream, durable, batch, inbox._wake)
-                inbox._pulls.append(await stack.enter_async_context(pull.standing()))
+                inbox._pulls.append(await stack.enter_async_context(pull.open()))
             yield inbox
 
     async def next(self, wait_s: float = 0.2) -> JetStreamDelivery | None:
-        """The next delivery, or None. Raises `TopologyMissing` when a consumer was deleted."""
+        """The next delivery, or None. Raises `TopologyMissingError` when a consumer was deleted."""
         if not any(pull.ready or pull.missing for pull in self._pulls):
             await self._wait(wait_s)
         for _ in range(len(self._pulls)):

@@ -1,4 +1,4 @@
-"""What the streams hold, read without a consumer: the whole life of one request is a handful of direct gets."""
+"""What the streams hold, read without a consumer: all facts of one request are a handful of direct gets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from tidegate.brokers.base import TopologyMissing, Unreachable
+from tidegate.brokers.base import TopologyMissingError, UnreachableError
+from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import history_of
 
 PAGE = 256
 TIMEOUT_S = 5.0
-END_OF_PAGE, NOTHING_THERE, NOBODY_THERE = "204", "404", "503"
+END_OF_PAGE, NOT_FOUND, NO_RESPONDERS = "204", "404", "503"
 _GONE = (
     nats.errors.ConnectionClosedError,
     nats.errors.ConnectionDrainingError,
@@ -29,8 +30,14 @@ _GONE = (
 _RID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """One message where it lies. `stored_at_s` is the Unix time at which this stream stored it."""
+class BadRidError(TidegateError, ValueError):
+    """The text is no request id."""
+
+    hint = "an id is 1 to 64 of A-Z a-z 0-9 _ -"
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """One message as a stream stores it. `stored_at_s` is the Unix time at which this stream stored it."""
 
     stream: str
     sequence: int
@@ -40,33 +47,33 @@ class Stored(msgspec.Struct, frozen=True):
     data: bytes
 
 
-async def history(nc: Client, rid: str, tenant: str = "*", site: str = "*") -> list[Stored]:
+async def history(nc: Client, rid: str, tenant: str = "*", site: str = "*") -> list[StoredMessage]:
     """Every fact of one request that this domain still holds, oldest first; empty for a request it never saw.
 
-    Raises `TopologyMissing` when the domain has none of the streams, `Unreachable`, and `ValueError` for a `rid` that
-    is not one subject token.
+    Raises `TopologyMissingError` when the domain has none of the streams, `UnreachableError`, and `BadRidError` for a
+    `rid` that is not one subject token.
     """
     if _RID.fullmatch(rid) is None:
-        raise ValueError(f"{rid!r} is no request id: letters, digits, _ and -, 64 at most")
-    found: list[Stored] = []
+        raise BadRidError(f"{rid!r} is no request id")
+    found: list[StoredMessage] = []
     missing = []
-    places = history_of(rid, tenant, site)
-    for place in places:
+    sources = history_of(rid, tenant, site)
+    for source in sources:
         try:
-            found += await messages(nc, place.stream, place.filter)
-        except TopologyMissing:  # the hub has neither ASKS nor PIPE nor ANSWERS
-            missing.append(place.stream)
-    if len(missing) == len(places):
-        raise TopologyMissing(f"this domain has none of {', '.join(missing)}; declare its topology first")
+            found += await messages(nc, source.stream, source.filter)
+        except TopologyMissingError:  # the hub has neither ASKS nor PIPE nor ANSWERS
+            missing.append(source.stream)
+    if len(missing) == len(sources):
+        raise TopologyMissingError(f"this domain has none of {', '.join(missing)}")
     return sorted(found, key=lambda stored: stored.stored_at_s)
 
 
-async def messages(nc: Client, stream: str, subject: str, after: int = 0) -> list[Stored]:
+async def messages(nc: Client, stream: str, subject: str, after: int = 0) -> list[StoredMessage]:
     """Everything in `stream` under `subject` (wildcards allowed) after the sequence `after`, oldest first.
 
-    Batched direct gets (NATS ADR-31). Raises `TopologyMissing` when there is no such stream, `Unreachable`.
+    Batched direct gets (NATS ADR-31). Raises `TopologyMissingError` when there is no such stream, `UnreachableError`.
     """
-    found: list[Stored] = []
+    found: list[StoredMessage] = []
     async with _replies(nc) as replies:
         while True:
             start = (found[-1].sequence if found else after) + 1
@@ -78,12 +85,12 @@ async def messages(nc: Client, stream: str, subject: str, after: int = 0) -> lis
                 return found
 
 
-async def message(nc: Client, stream: str, sequence: int) -> Stored | None:
+async def message(nc: Client, stream: str, sequence: int) -> StoredMessage | None:
     """The message at `sequence`, or None where there is none (any more). Raises as `messages` does."""
     return await _one(nc, f"$JS.API.DIRECT.GET.{stream}", json.dumps({"seq": sequence}).encode(), stream)
 
 
-async def last(nc: Client, stream: str, subject: str) -> Stored | None:
+async def last(nc: Client, stream: str, subject: str) -> StoredMessage | None:
     """The newest message under exactly this subject, or None. Raises as `messages` does."""
     return await _one(nc, f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", stream)
 
@@ -98,18 +105,18 @@ async def _replies(nc: Client) -> AsyncIterator[Subscription]:
             if not nc.is_closed:
                 await subscription.unsubscribe()
     except _GONE as error:
-        raise Unreachable("the connection closed during a direct get") from error
+        raise UnreachableError("the connection closed during a direct get") from error
 
 
-async def _one(nc: Client, call: str, body: bytes, stream: str) -> Stored | None:
+async def _one(nc: Client, call: str, body: bytes, stream: str) -> StoredMessage | None:
     async with _replies(nc) as replies:
         await nc.publish(call, body, reply=replies.subject)
         reply = await _next(replies, stream)
     return None if _status(reply, stream) else _stored(reply)
 
 
-async def _page(replies: Subscription, stream: str) -> list[Stored]:
-    page: list[Stored] = []
+async def _page(replies: Subscription, stream: str) -> list[StoredMessage]:
+    page: list[StoredMessage] = []
     while not _status(reply := await _next(replies, stream), stream):
         page.append(_stored(reply))
     return page
@@ -119,25 +126,25 @@ async def _next(replies: Subscription, stream: str) -> Msg:
     try:
         return await replies.next_msg(timeout=TIMEOUT_S)
     except TimeoutError as error:
-        raise Unreachable(f"{stream} did not answer a direct get within {TIMEOUT_S:g} s") from error
+        raise UnreachableError(f"{stream} did not answer a direct get within {TIMEOUT_S:g} s") from error
 
 
 def _status(reply: Msg, stream: str) -> str:
     """The status of a reply that is no message: the end. Raises where it says that something is wrong."""
     headers = reply.headers or {}
     status = "" if "Nats-Sequence" in headers else headers.get("Status", "")
-    if status == NOBODY_THERE:
-        raise TopologyMissing(f"no stream {stream} here that allows direct gets")
-    if status not in ("", END_OF_PAGE, NOTHING_THERE):
+    if status == NO_RESPONDERS:
+        raise TopologyMissingError(f"no stream {stream} here that allows direct gets")
+    if status not in ("", END_OF_PAGE, NOT_FOUND):
         raise RuntimeError(f"direct get of {stream}: {status} {headers.get('Description', '')}")
     return status
 
 
-def _stored(reply: Msg) -> Stored:
+def _stored(reply: Msg) -> StoredMessage:
     headers = dict(reply.headers or {})
     for about_the_batch in ("Nats-Num-Pending", "Nats-Last-Sequence"):
         headers.pop(about_the_batch, None)
-    return Stored(
+    return StoredMessage(
         stream=headers.pop("Nats-Stream"),
         sequence=int(headers.pop("Nats-Sequence")),
         stored_at_s=datetime.fromisoformat(headers.pop("Nats-Time-Stamp")).timestamp(),

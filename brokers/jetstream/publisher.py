@@ -1,4 +1,4 @@
-"""The publisher: many messages on their way to their streams at once, each stored once."""
+"""The publisher: many messages in flight to their streams at once, each stored once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from tidegate.brokers.jetstream.connection import NO_RESPONDERS, Link
+from tidegate.schemas import TidegateError
 
 WINDOW = 1024
 RESEND_S = 2.0
@@ -21,23 +22,26 @@ SWEEP_S = 0.25
 WRONG_LAST_SEQUENCE = 10071  # the subject holds a message already (nats-server, JSStreamWrongLastSequenceErrF)
 
 
-class NotStored(RuntimeError):
+class NotStoredError(TidegateError, RuntimeError):
     """The stream refused the message; sending it again would not help."""
+
+    hint = "see the limits of the stream: `tidegate topology plan` shows what differs from what is declared"
 
     def __init__(self, subject: str, reason: str, err_code: int) -> None:
         super().__init__(f"{subject} was not stored: {reason} (NATS error {err_code})")
-        self.reason = reason
         self.err_code = err_code
 
 
-class Unserved(NotStored):
+class NoStreamError(NotStoredError):
     """No stream holds the subject now."""
+
+    hint = "run `tidegate topology apply`"
 
     def __init__(self, subject: str) -> None:
         super().__init__(subject, "no stream holds this subject", 0)
 
 
-class Fault(msgspec.Struct, frozen=True):
+class JetStreamFault(msgspec.Struct, frozen=True):
     """The error of a JetStream answer."""
 
     code: int = 0
@@ -45,7 +49,7 @@ class Fault(msgspec.Struct, frozen=True):
     description: str = ""
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same request may succeed later: no leader yet, storage full, shutting down."""
         return self.code >= 500
 
@@ -56,11 +60,11 @@ class PubAck(msgspec.Struct, frozen=True):
     stream: str = ""
     seq: int = 0
     duplicate: bool = False
-    error: Fault | None = None
+    error: JetStreamFault | None = None
 
 
-class Parcel:
-    """A message on its way."""
+class PendingPublish:
+    """A message that waits for its stream's acknowledgement."""
 
     __slots__ = (
         "acked",
@@ -103,7 +107,7 @@ class Publisher:
         self._inbox = link.new_inbox()
         self._numbers = itertools.count()
         self._window = asyncio.Semaphore(WINDOW)
-        self._parcels: dict[str, Parcel] = {}
+        self._pending: dict[str, PendingPublish] = {}
         self._read = msgspec.json.Decoder(PubAck).decode
 
     @classmethod
@@ -111,87 +115,89 @@ class Publisher:
     async def open(cls, link: Link, give_up_s: float = GIVE_UP_S) -> AsyncIterator[Publisher]:
         """Publish until left."""
         publisher = cls(link, give_up_s)
-        interest = await link.subscribe(f"{publisher._inbox}.*", publisher._hear)
-        link.heals.append(publisher._resend_all)
+        subscription = await link.subscribe(f"{publisher._inbox}.*", publisher._receive)
+        link.on_reconnect.append(publisher._resend_all)
         sweeper = asyncio.create_task(publisher._sweep())
         try:
             yield publisher
         finally:
             sweeper.cancel()
-            link.heals.remove(publisher._resend_all)
-            await link.unsubscribe(interest)
+            link.on_reconnect.remove(publisher._resend_all)
+            await link.unsubscribe(subscription)
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> bool:
         """Return True when the message is stored, False when its `Nats-Msg-Id` was stored before this call.
 
-        Raises `NotStored`; `TimeoutError` after `give_up_s` without an answer: then it may or may not be stored.
+        Raises `NotStoredError`; `TimeoutError` after `give_up_s` without an answer: then it may or may not be stored.
         """
-        parcel = self._parcel(subject, data, headers, self._give_up_s)
-        ack = await self._acknowledged(parcel)
-        return not ack.duplicate or parcel.sendings > 1  # the duplicate of a resent message is its own first sending
+        pending = self._prepare(subject, data, headers, self._give_up_s)
+        ack = await self._await_ack(pending)
+        return not ack.duplicate or pending.sendings > 1  # the duplicate of a resent message is its own first sending
 
     async def append(self, subject: str, data: bytes, headers: Mapping[str, str], give_up_s: float) -> int:
         """Return the sequence under which the message is stored.
 
-        Raises as `publish` does, and `Unserved` at once where it waits for the stream to come back.
+        Raises as `publish` does, and `NoStreamError` at once where it waits for the stream to come back.
         """
-        parcel = self._parcel(subject, data, headers, give_up_s)
-        parcel.expects_stream = False
-        return (await self._acknowledged(parcel)).seq
+        pending = self._prepare(subject, data, headers, give_up_s)
+        pending.expects_stream = False
+        return (await self._await_ack(pending)).seq
 
-    def _parcel(self, subject: str, data: bytes, headers: Mapping[str, str], give_up_s: float) -> Parcel:
-        return Parcel(subject, data, headers, f"{self._inbox}.{next(self._numbers)}", give_up_s)
+    def _prepare(self, subject: str, data: bytes, headers: Mapping[str, str], give_up_s: float) -> PendingPublish:
+        return PendingPublish(subject, data, headers, f"{self._inbox}.{next(self._numbers)}", give_up_s)
 
-    async def _acknowledged(self, parcel: Parcel) -> PubAck:
-        token = parcel.reply.rpartition(".")[2]
+    async def _await_ack(self, pending: PendingPublish) -> PubAck:
+        token = pending.reply.rpartition(".")[2]
         async with self._window:
-            parcel.give_up_at_s = time.monotonic() + parcel.give_up_s
-            self._parcels[token] = parcel
+            pending.give_up_at_s = time.monotonic() + pending.give_up_s
+            self._pending[token] = pending
             try:
-                await self._send(parcel)
-                ack = await parcel.acked
+                await self._send(pending)
+                ack = await pending.acked
             finally:
-                del self._parcels[token]
+                del self._pending[token]
         if ack.error is not None:
-            raise NotStored(parcel.subject, ack.error.description, ack.error.err_code)
+            raise NotStoredError(pending.subject, ack.error.description, ack.error.err_code)
         return ack
 
-    async def _send(self, parcel: Parcel) -> None:
-        parcel.resend_at_s = time.monotonic() + RESEND_S
-        if await self._link.send(parcel.subject, parcel.data, parcel.reply, parcel.headers):
-            parcel.sendings += 1
+    async def _send(self, pending: PendingPublish) -> None:
+        pending.resend_at_s = time.monotonic() + RESEND_S
+        if await self._link.send(pending.subject, pending.data, pending.reply, pending.headers):
+            pending.sendings += 1
 
-    async def _hear(self, msg: Msg) -> None:
-        parcel = self._parcels.get(msg.subject.rpartition(".")[2])
-        if parcel is None or parcel.acked.done():
+    async def _receive(self, msg: Msg) -> None:
+        pending = self._pending.get(msg.subject.rpartition(".")[2])
+        if pending is None or pending.acked.done():
             return
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS:
-            if not parcel.expects_stream:
-                parcel.acked.set_exception(Unserved(parcel.subject))
+            if not pending.expects_stream:
+                pending.acked.set_exception(NoStreamError(pending.subject))
                 return
-            parcel.last_fault = "no stream holds this subject"
-            parcel.resend_at_s = time.monotonic() + UNSERVED_RESEND_S  # as it is while the server reads its streams
+            pending.last_fault = "no stream holds this subject"
+            pending.resend_at_s = time.monotonic() + UNSERVED_RESEND_S  # as it is while the server reads its streams
             return
         ack = self._read(msg.data)
-        if ack.error is not None and ack.error.is_passing:
-            parcel.last_fault = ack.error.description
+        if ack.error is not None and ack.error.is_transient:
+            pending.last_fault = ack.error.description
             return
-        parcel.acked.set_result(ack)
+        pending.acked.set_result(ack)
 
     async def _resend_all(self) -> None:
-        for parcel in tuple(self._parcels.values()):
-            if not parcel.acked.done():
-                await self._send(parcel)
+        for pending in tuple(self._pending.values()):
+            if not pending.acked.done():
+                await self._send(pending)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
             now_s = time.monotonic()
-            for parcel in tuple(self._parcels.values()):
-                if parcel.acked.done():
+            for pending in tuple(self._pending.values()):
+                if pending.acked.done():
                     continue
-                if now_s > parcel.give_up_at_s:
-                    reason = f"{parcel.subject} was not acknowledged within {parcel.give_up_s:g} s: {parcel.last_fault}"
-                    parcel.acked.set_exception(TimeoutError(reason))
-                elif now_s > parcel.resend_at_s and self._link.is_up:
-                    await self._send(parcel)
+                if now_s > pending.give_up_at_s:
+                    reason = (
+                        f"{pending.subject} was not acknowledged within {pending.give_up_s:g} s: {pending.last_fault}"
+                    )
+                    pending.acked.set_exception(TimeoutError(reason))
+                elif now_s > pending.resend_at_s and self._link.is_up:
+                    await self._send(pending)

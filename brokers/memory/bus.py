@@ -1,4 +1,4 @@
-"""The in-memory twin of the house: the same bytes, the same verdicts, nothing outside this process."""
+"""The in-memory message bus: the same bytes, the same acknowledgements, nothing outside this process."""
 
 from __future__ import annotations
 
@@ -11,41 +11,39 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-from tidegate.brokers import obituary
-from tidegate.brokers.base import Delivery, Overtaken, Unreachable, report
-from tidegate.brokers.memory.consumer import Consumer, MemoryInbox, Stored, matches
+from tidegate.brokers.base import Delivery, SequenceConflictError, UnreachableError, report
+from tidegate.brokers.dead_letters import dead_letter_headers
+from tidegate.brokers.memory.consumer import Consumer, MemoryInbox, MemoryMessage, matches
 from tidegate.brokers.stage import ACK_WAIT_S, Stage
 from tidegate.schemas import Message, encode, subjects
-
-__all__ = ["MemoryHouse", "Stored", "matches"]
 
 LIVE = (subjects.ANSWERS, subjects.DEAD, subjects.TOKENS)
 
 
 @dataclass
-class Hearer:
-    """A listener, and what it has still to hear."""
+class Listener:
+    """A subscription, and the messages that it has still to handle."""
 
-    hear: Callable[[str, bytes], Awaitable[None]]
-    unheard: deque[tuple[str, bytes]] = field(default_factory=deque)
-    hearing: asyncio.Task[None] | None = None
+    handle: Callable[[str, bytes], Awaitable[None]]
+    queued: deque[tuple[str, bytes]] = field(default_factory=deque)
+    handling: asyncio.Task[None] | None = None
 
-    def tell(self, subject: str, data: bytes) -> None:
-        self.unheard.append((subject, data))
-        if self.hearing is None:
-            self.hearing = asyncio.create_task(self._hear_all())
+    def put(self, subject: str, data: bytes) -> None:
+        self.queued.append((subject, data))
+        if self.handling is None:
+            self.handling = asyncio.create_task(self._handle_all())
 
-    async def _hear_all(self) -> None:
-        while self.unheard:
+    async def _handle_all(self) -> None:
+        while self.queued:
             try:
-                await self.hear(*self.unheard.popleft())
-            except Exception as error:  # noqa: BLE001 - as JetStream's twin: reported, and the next one is heard
-                report(error, "a message was not heard")
-        self.hearing = None
+                await self.handle(*self.queued.popleft())
+            except Exception as error:  # noqa: BLE001 - as on NATS: reported, and the next one is handled
+                report(error, "a message was not handled")
+        self.handling = None
 
 
-class MemoryHouse:
-    """A house without a server. Messages are really encoded; ids, subjects held for ever, retries, ack waits and dead
+class MemoryBus:
+    """A bus without a server. Messages are really encoded; ids, subjects held for ever, retries, ack waits and dead
     letters follow the same rules.
 
     `stages` declares consumers in advance, so that messages wait for stages that nobody serves yet; the others are
@@ -55,12 +53,12 @@ class MemoryHouse:
     def __init__(self, domain: str, stages: Iterable[Stage] = (), *, ack_wait_s: float = ACK_WAIT_S) -> None:
         self.domain = domain
         self._ack_wait_s = ack_wait_s
-        self._streams: dict[str, list[Stored]] = {}
+        self._streams: dict[str, list[MemoryMessage]] = {}
         self._ids: set[tuple[str, str]] = set()
         self._consumers: dict[str, Consumer] = {}
         self._responders: list[tuple[str, Callable[[bytes], Awaitable[bytes]]]] = []
-        self._tellers: list[tuple[str, Callable[[bytes], AsyncIterator[bytes]]]] = []
-        self._hearers: list[tuple[str, Hearer]] = []
+        self._streamers: list[tuple[str, Callable[[bytes], AsyncIterator[bytes]]]] = []
+        self._listeners: list[tuple[str, Listener]] = []
         for stage in stages:
             self._consumer(stage)
 
@@ -75,55 +73,55 @@ class MemoryHouse:
         stream = subjects.stream_of(subject)
         last = max((kept.sequence for kept in self.stored(stream) if kept.subject == subject), default=0)
         if last != after:
-            raise Overtaken(f"{subject} does not end at {after}")
+            raise SequenceConflictError(f"{subject} does not end at {after}")
         self._store(subject, encode(message), {"Nats-Msg-Id": uuid.uuid4().hex})
         return self._streams[stream][-1].sequence
 
-    async def bury(self, delivery: Delivery, stage: str, error: BaseException) -> None:
+    async def dead_letter(self, delivery: Delivery, stage: str, error: BaseException) -> None:
         """See `Broker`."""
-        headers = obituary.headers_of(delivery, stage, self.domain, error)
+        headers = dead_letter_headers(delivery, stage, self.domain, error)
         self._store(subjects.dead_letter(stage, subjects.rid_of(delivery.subject)), delivery.data, headers)
         await delivery.term(headers["Dead-Reason"])
 
     def subscribe(self, stage: Stage) -> AbstractAsyncContextManager[MemoryInbox]:
-        """See `Broker`; never raises `TopologyMissing`."""
+        """See `Broker`; never raises `TopologyMissingError`."""
         return self._subscribed(stage)
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
-        """See `Wire`."""
-        hearers = self._tell(subject, data)
+        """See `CoreClient`."""
+        listening = self._send_core(subject, data)
         answers = [answer for pattern, answer in self._responders if matches(pattern, subject)]
-        if not answers and not hearers:
-            raise Unreachable(f"nobody answers on {subject}")
+        if not answers and not listening:
+            raise UnreachableError(f"nobody answers on {subject}")
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._answer(answers, data)
         except TimeoutError as error:
-            raise Unreachable(f"no answer on {subject} within {timeout_s:g} s") from error
+            raise UnreachableError(f"no answer on {subject} within {timeout_s:g} s") from error
 
     async def respond(self, subject: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
-        """See `Wire`; of several peers the first answers."""
+        """See `CoreClient`; of several peers the first answers."""
         self._responders.append((subject, answer))
 
-    async def listen(self, subject: str, hear: Callable[[str, bytes], Awaitable[None]]) -> None:
-        """See `Wire`."""
-        self._hearers.append((subject, Hearer(hear)))
+    async def listen(self, subject: str, handle: Callable[[str, bytes], Awaitable[None]]) -> None:
+        """See `CoreClient`."""
+        self._listeners.append((subject, Listener(handle)))
 
-    async def tell(self, subject: str, data: bytes) -> None:
-        """See `Wire`."""
-        self._tell(subject, data)
+    async def publish_core(self, subject: str, data: bytes) -> None:
+        """See `CoreClient`."""
+        self._send_core(subject, data)
 
     async def request_many(self, subject: str, data: bytes, *, idle_s: float) -> AsyncGenerator[bytes, None]:
-        """See `Wire`."""
-        found = next((answers for pattern, answers in self._tellers if matches(pattern, subject)), None)
+        """See `CoreClient`."""
+        found = next((answers for pattern, answers in self._streamers if matches(pattern, subject)), None)
         if found is None:
-            raise Unreachable(f"nobody answers on {subject}")
-        said = asyncio.Queue[bytes]()
+            raise UnreachableError(f"nobody answers on {subject}")
+        answered = asyncio.Queue[bytes]()
 
         async def answer_all() -> None:
             try:
                 async for answer in found(data):
-                    said.put_nowait(answer)
+                    answered.put_nowait(answer)
             except Exception as error:  # noqa: BLE001 - the error of another party, over there
                 report(error, "a request was not answered")
 
@@ -131,39 +129,33 @@ class MemoryHouse:
         try:
             while True:
                 try:
-                    yield await asyncio.wait_for(said.get(), idle_s)
+                    yield await asyncio.wait_for(answered.get(), idle_s)
                 except TimeoutError as error:
-                    raise Unreachable(f"no answer on {subject} within {idle_s:g} s") from error
+                    raise UnreachableError(f"no answer on {subject} within {idle_s:g} s") from error
         finally:
             answering.cancel()
 
     async def respond_many(self, subject: str, answers: Callable[[bytes], AsyncIterator[bytes]]) -> None:
-        """See `Wire`; of several peers the first answers."""
-        self._tellers.append((subject, answers))
+        """See `CoreClient`; of several peers the first answers."""
+        self._streamers.append((subject, answers))
 
     async def last(self, stream: str, subject: str) -> bytes | None:
-        """See `Wire`."""
+        """See `CoreClient`."""
         newest = next((kept for kept in reversed(self.stored(stream)) if kept.subject == subject), None)
         return None if newest is None else newest.data
 
     async def read(self, stream: str, subject: str, after: int = 0) -> list[tuple[int, bytes]]:
-        """See `Wire`; never raises `TopologyMissing`."""
+        """See `CoreClient`; never raises `TopologyMissingError`."""
         found = (kept for kept in self.stored(stream) if kept.subject == subject and kept.sequence > after)
         return [(kept.sequence, kept.data) for kept in found]
 
     async def pending(self, stage: Stage) -> int:
-        """See `Wire`."""
+        """See `CoreClient`."""
         return len(self._consumer(stage).current)
 
-    def stored(self, stream: str) -> tuple[Stored, ...]:
+    def stored(self, stream: str) -> tuple[MemoryMessage, ...]:
         """Everything that was ever stored in the stream, oldest first."""
         return tuple(self._streams.get(stream, ()))
-
-    async def settled(self) -> None:
-        """Return when every message came to its end at every consumer that was declared."""
-        while busy := [consumer for consumer in self._consumers.values() if consumer.current]:
-            for consumer in busy:
-                await consumer.idle.wait()
 
     def _consumer(self, stage: Stage) -> Consumer:
         if stage.name not in self._consumers:
@@ -184,23 +176,23 @@ class MemoryHouse:
         if is_taken or (stream, headers["Nats-Msg-Id"]) in self._ids:
             return False
         self._ids.add((stream, headers["Nats-Msg-Id"]))
-        stored = Stored(stream, len(kept) + 1, subject, data, headers, time.time())
+        stored = MemoryMessage(stream, len(kept) + 1, subject, data, headers, time.time())
         kept.append(stored)
         for consumer in self._consumers.values():
             if consumer.wants(stored):
                 consumer.deliver(stored, 1)
         if stream in LIVE:
-            self._tell(f"live.{subject}", data)
+            self._send_core(f"live.{subject}", data)
         return True
 
-    def _tell(self, subject: str, data: bytes) -> int:
-        heard = [hearer for pattern, hearer in self._hearers if matches(pattern, subject)]
-        for hearer in heard:
-            hearer.tell(subject, data)
-        return len(heard)
+    def _send_core(self, subject: str, data: bytes) -> int:
+        found = [listener for pattern, listener in self._listeners if matches(pattern, subject)]
+        for listener in found:
+            listener.put(subject, data)
+        return len(found)
 
     async def _answer(self, answers: list[Callable[[bytes], Awaitable[bytes]]], data: bytes) -> bytes:
-        """Raises nothing: who fails to answer is reported, and the asker waits in vain."""
+        """Raises nothing: an error in a responder is reported, and the requester waits until its timeout."""
         if answers:
             try:
                 return await answers[0](data)
@@ -210,5 +202,5 @@ class MemoryHouse:
         return await no_answer
 
 
-def _age(stored: Stored) -> float:
+def _age(stored: MemoryMessage) -> float:
     return stored.stored_at_s

@@ -1,4 +1,4 @@
-"""What a stage of the in-memory house has in hand: deliveries, retries and ack waits, as on the server."""
+"""The consumers of the in-memory bus: deliveries, retries and ack waits, as on the server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tidegate.schemas import subjects
 
 
 @dataclass(frozen=True)
-class Stored:
+class MemoryMessage:
     """A message in a stream."""
 
     stream: str
@@ -22,29 +22,29 @@ class Stored:
     stored_at_s: float
 
 
-def place_of(stored: Stored) -> str:
+def position_of(stored: MemoryMessage) -> str:
     return f"{stored.stream}:{stored.sequence}"
 
 
 class MemoryDelivery:
-    """A message in a worker's hands; without a verdict within the ack wait it is delivered again."""
+    """A message held by a worker; without an acknowledgement within the ack wait it is delivered again."""
 
-    def __init__(self, consumer: Consumer, stored: Stored, attempt: int) -> None:
+    def __init__(self, consumer: Consumer, stored: MemoryMessage, attempt: int) -> None:
         self.subject = stored.subject
         self.data = stored.data
         self.headers = stored.headers
         self.stored_at_s = stored.stored_at_s
         self.attempt = attempt
-        self.place = place_of(stored)
-        self.id = stored.headers.get("Nats-Msg-Id", self.place)
+        self.position = position_of(stored)
+        self.id = stored.headers.get("Nats-Msg-Id", self.position)
         self._consumer = consumer
         self._stored = stored
 
     async def ack(self) -> None:
-        self._consumer.ended(self.place)
+        self._consumer.end(self.position)
 
-    async def term(self, reason: str) -> None:  # noqa: ARG002 - the dead letter says it
-        self._consumer.ended(self.place)
+    async def term(self, reason: str) -> None:  # noqa: ARG002 - the dead letter has it
+        self._consumer.end(self.position)
 
     async def retry(self, after_s: float) -> None:
         self._consumer.deliver_again(self._stored, after_s)
@@ -52,8 +52,8 @@ class MemoryDelivery:
     async def keep_alive(self) -> None:
         self._consumer.deliver_again(self._stored, self._consumer.ack_wait_s)
 
-    def handed_out(self) -> MemoryDelivery:
-        """The ack wait begins now."""
+    def start_ack_wait(self) -> MemoryDelivery:
+        """Start the ack wait now; return self."""
         self._consumer.deliver_again(self._stored, self._consumer.ack_wait_s)
         return self
 
@@ -66,40 +66,35 @@ class Consumer:
         self.ack_wait_s = ack_wait_s
         self.queue: asyncio.Queue[MemoryDelivery] = asyncio.Queue()
         self.current: dict[str, int] = {}
-        """Place of every message that has no end yet → the attempt that is under way."""
+        """Position of every message that has no end yet → the attempt that is under way."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self.idle = asyncio.Event()
-        self.idle.set()
 
-    def wants(self, stored: Stored) -> bool:
+    def wants(self, stored: MemoryMessage) -> bool:
         return any(s.stream == stored.stream and matches(s.filter, stored.subject) for s in self.sources)
 
-    def deliver(self, stored: Stored, attempt: int) -> None:
+    def deliver(self, stored: MemoryMessage, attempt: int) -> None:
         delivery = MemoryDelivery(self, stored, attempt)
-        self.current[delivery.place] = attempt
-        self.idle.clear()
+        self.current[delivery.position] = attempt
         self.queue.put_nowait(delivery)
 
-    def deliver_again(self, stored: Stored, after_s: float) -> None:
-        """Unless it came to its end; a verdict on an earlier attempt counts too, as on the server."""
-        place = place_of(stored)
-        if place not in self.current:
+    def deliver_again(self, stored: MemoryMessage, after_s: float) -> None:
+        """Unless it came to its end; an acknowledgement of an earlier attempt counts too, as on the server."""
+        position = position_of(stored)
+        if position not in self.current:
             return
-        self._stop_waiting(place)
+        self._stop_waiting(position)
         if after_s > 0:
             loop = asyncio.get_running_loop()
-            self._timers[place] = loop.call_later(after_s, self.deliver_again, stored, 0.0)
+            self._timers[position] = loop.call_later(after_s, self.deliver_again, stored, 0.0)
         else:
-            self.deliver(stored, self.current[place] + 1)
+            self.deliver(stored, self.current[position] + 1)
 
-    def ended(self, place: str) -> None:
-        self._stop_waiting(place)
-        self.current.pop(place, None)
-        if not self.current:
-            self.idle.set()
+    def end(self, position: str) -> None:
+        self._stop_waiting(position)
+        self.current.pop(position, None)
 
-    def _stop_waiting(self, place: str) -> None:
-        if timer := self._timers.pop(place, None):
+    def _stop_waiting(self, position: str) -> None:
+        if timer := self._timers.pop(position, None):
             timer.cancel()
 
 
@@ -114,10 +109,10 @@ class MemoryInbox:
         if self._queue.empty():
             try:
                 async with asyncio.timeout(wait_s):
-                    return (await self._queue.get()).handed_out()
+                    return (await self._queue.get()).start_ack_wait()
             except TimeoutError:
                 return None
-        return self._queue.get_nowait().handed_out()
+        return self._queue.get_nowait().start_ack_wait()
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -32,7 +32,7 @@ class Fault(msgspec.Struct, frozen=True):
         return f"{said} (from {self.origin})" + (f"; {self.hint}" if self.hint else "")
 
 
-class BadSettings(ValueError):
+class SettingsError(ValueError):
     """The settings cannot be used; `faults` has everything that is wrong with them, not only the first thing."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
@@ -67,10 +67,10 @@ class _Said(msgspec.Struct, frozen=True):
 def load(
     kind: type[S], path: Path | None = None, environ: Mapping[str, str] | None = None, /, **overrides: object
 ) -> Loaded[S]:
-    """Read settings of `kind`: defaults, then the file, then `TIDEGATE_` variables, then overrides; the last one said holds.
+    """Read settings of `kind`: defaults, then the file, then `TIDEGATE_` variables, then overrides; the last one holds.
 
     A double underscore separates section and key in variables and overrides; lists in variables are comma-separated.
-    An override of None was not given. Raises `BadSettings` with all faults.
+    An override of None was not given. Raises `SettingsError` with all faults.
     """
     known = dict(_leaves(kind))
     faults: list[Fault] = []
@@ -87,7 +87,7 @@ def load(
         except msgspec.ValidationError as error:
             faults.append(_misfit(key, one, known[key], error))
     if faults:
-        raise BadSettings(tuple(faults))
+        raise SettingsError(tuple(faults))
     origins = {key: said[key].origin if key in said else "default" for key in known}
     return Loaded(_build(kind, values), origins)
 

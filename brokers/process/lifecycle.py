@@ -1,4 +1,6 @@
-"""One process from start to end: open in order, say ready, run until told to stop, close in reverse."""
+"""One process from start to end: open in order, mark itself ready, run until it is stopped, close in reverse.
+
+Next: ../worker.py, which each stage runs; telemetry.py; ready.py."""
 
 from __future__ import annotations
 
@@ -9,40 +11,49 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-import msgspec
 import uvloop
 
-from tidegate.brokers.base import House
-from tidegate.brokers.process import telemetry as telemetry_room
+from tidegate.brokers.base import Bus
+from tidegate.brokers.process.ready import mark_ready
+from tidegate.brokers.process.telemetry import Telemetry
 from tidegate.brokers.settings import ProcessSettings
 from tidegate.brokers.stage import Handler, Stage
 from tidegate.brokers.worker import run
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
-
-    from tidegate.brokers.process.telemetry import Telemetry
+from tidegate.schemas import TidegateError
 
 S = TypeVar("S", bound=ProcessSettings)
-OpenHouse = Callable[[S], AbstractAsyncContextManager[House]]
-Beside = Callable[[S, House], AbstractAsyncContextManager[Any]]
-Root = Callable[[Any, House], AbstractAsyncContextManager[Handler]]
+OpenBus = Callable[[S], AbstractAsyncContextManager[Bus]]
+OpenService = Callable[[S, Bus], AbstractAsyncContextManager[Any]]
+CompositionRoot = Callable[[Any, Bus], AbstractAsyncContextManager[Handler]]
 
 PR_SET_PDEATHSIG = 1
 PARENT_CHECK_S = 1.0
 
 
-class BadStage(RuntimeError):
+class StageOpenError(TidegateError, RuntimeError):
     """A stage's composition root cannot be found."""
+
+    hint = "the extra that this stage needs may not be installed"
 
     def __init__(self, stage: Stage, reason: str) -> None:
         super().__init__(f"stage {stage.name}: {stage.open} cannot be opened: {reason}")
-        self.hint = "the extra that this stage needs may not be installed"
+
+
+@dataclass(frozen=True)
+class WorkerProcess(Generic[S]):
+    """What one process serves: stages, and background services beside them, all on one bus."""
+
+    name: str
+    stages: Sequence[Stage]
+    open_bus: OpenBus[S]
+    services: Sequence[OpenService[S]] = ()
+    parent: int | None = None
+    """The id of the process that this one must not outlive."""
 
 
 def start(main: Coroutine[Any, Any, None]) -> None:
@@ -51,76 +62,63 @@ def start(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def serve(
-    stages: Sequence[Stage],
-    settings: S,
-    *,
-    open_house: OpenHouse[S],
-    name: str,
-    beside: Sequence[Beside[S]] = (),
-    telemetry: Telemetry | None = None,
-    stop: asyncio.Event | None = None,
-    parent: int | None = None,
+    process: WorkerProcess[S], settings: S, telemetry: Telemetry, stop: asyncio.Event | None = None
 ) -> None:
-    """Serve the stages in this process until `stop` or a signal; then drain for at most `settings.grace_s`.
+    """Serve the stages in this process until `stop` or a signal; then drain for at most `settings.grace_s` seconds.
 
-    What runs beside the stages ends before they drain, so that what it waits for can still be answered. `parent` is
-    the process id that this process must not outlive. Without `telemetry` the process opens its own.
+    The services beside the stages end before they drain, so that what these wait for can still be answered.
 
-    Raises what opening raises, before ready is said; `BadStage`; an `ExceptionGroup` of what made stages fail.
+    Raises what opening raises, before the process is ready; `StageOpenError`; an `ExceptionGroup` of what made stages
+    fail.
     """
     stop = stop or asyncio.Event()
+    names = tuple(stage.name for stage in process.stages)
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
-        watch = telemetry or stack.enter_context(telemetry_room.opened(settings))
-        stack.enter_context(_unhandled(watch))
-        if parent is not None:
-            await stack.enter_async_context(_guarded(parent, stop))
-        house = await stack.enter_async_context(open_house(settings))
-        handlers = [await stack.enter_async_context(resolve(stage)(settings, house)) for stage in stages]
+        stack.enter_context(_log_unhandled(telemetry))
+        if process.parent is not None:
+            await stack.enter_async_context(_end_with(process.parent, stop))
+        bus = await stack.enter_async_context(process.open_bus(settings))
+        handlers = [await stack.enter_async_context(resolve(stage)(settings, bus)) for stage in process.stages]
         drain = asyncio.Event()
         async with asyncio.TaskGroup() as running:
-            for stage, handler in zip(stages, handlers, strict=True):
-                running.create_task(run(stage, handler, house, drain, settings.grace_s, watch), name=stage.name)
-            async with AsyncExitStack() as neighbours:
-                for open_neighbour in beside:
-                    await neighbours.enter_async_context(open_neighbour(settings, house))
-                neighbours.enter_context(_ready(settings, name, stages))
-                watch.log.info("ready", process=name, stages=[stage.name for stage in stages])
+            for stage, handler in zip(process.stages, handlers, strict=True):
+                running.create_task(run(stage, handler, bus, drain, settings.grace_s, telemetry), name=stage.name)
+            async with AsyncExitStack() as services:
+                for open_service in process.services:
+                    await services.enter_async_context(open_service(settings, bus))
+                services.enter_context(mark_ready(settings, process.name, names, telemetry.metrics_port))
+                telemetry.log.info("ready", process=process.name, stages=names, metrics_port=telemetry.metrics_port)
                 await stop.wait()
-            watch.log.info("draining", process=name, grace_s=settings.grace_s)
+            telemetry.log.info("draining", process=process.name, grace_s=settings.grace_s)
             drain.set()
-        watch.log.info("closed", process=name)
+        telemetry.log.info("closed", process=process.name)
 
 
 @contextmanager
-def _unhandled(watch: Telemetry) -> Iterator[None]:
+def _log_unhandled(telemetry: Telemetry) -> Iterator[None]:
     """Log an error that nobody waits for like any other: asyncio's own way quotes its message, and so a request."""
     loop = asyncio.get_running_loop()
     before = loop.get_exception_handler()
 
-    def tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        watch.log.error("unhandled_error", what=context["message"], exc_info=context.get("exception"))
+    def log_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        telemetry.log.error("unhandled_error", what=context["message"], exc_info=context.get("exception"))
 
-    loop.set_exception_handler(tell)
+    loop.set_exception_handler(log_error)
     try:
         yield
     finally:
         loop.set_exception_handler(before)
 
 
-def resolve(stage: Stage) -> Root:
-    """The stage's composition root, imported only now. Raises `BadStage`."""
+def resolve(stage: Stage) -> CompositionRoot:
+    """The stage's composition root, imported only now. Raises `StageOpenError`."""
     module, _, function = stage.open.partition(":")
     try:
-        root: Root = getattr(importlib.import_module(module), function)
+        root: CompositionRoot = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise BadStage(stage, str(error)) from error
+        raise StageOpenError(stage, str(error)) from error
     return root
-
-
-def ready_file(settings: ProcessSettings, name: str) -> Path:
-    """The file that exists while the process `name` is ready."""
-    return Path(settings.state_dir) / settings.site / "ready" / name
 
 
 def guard_orphan(parent: int) -> None:
@@ -138,7 +136,7 @@ def guard_orphan(parent: int) -> None:
 
 
 @asynccontextmanager
-async def _guarded(parent: int, stop: asyncio.Event) -> AsyncIterator[None]:
+async def _end_with(parent: int, stop: asyncio.Event) -> AsyncIterator[None]:
     guard_orphan(parent)
 
     async def check() -> None:
@@ -178,17 +176,3 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         forget()
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _ready(settings: ProcessSettings, name: str, stages: Sequence[Stage]) -> Iterator[None]:
-    """The ready file, whole or not there: written beside and renamed."""
-    path = ready_file(settings, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{name}.{os.getpid()}")
-    fresh.write_bytes(msgspec.json.encode({"pid": os.getpid(), "stages": [stage.name for stage in stages]}))
-    fresh.replace(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)

@@ -1,16 +1,20 @@
-"""What the house says of itself: JSON log lines and metrics per stage, never a word of what was asked or answered."""
+"""The telemetry of a process: JSON log lines, metrics and spans per stage, never a word of what was asked or answered.
+
+Next: spans.py, trace.py."""
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 import structlog
+from opentelemetry.trace import Tracer
 from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
@@ -24,41 +28,46 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from tidegate.brokers.base import Delivery
 from tidegate.brokers.process import trace
+from tidegate.brokers.process.spans import open_tracer, record_span
 from tidegate.brokers.settings import ProcessSettings
-from tidegate.schemas import RejectError, RetryLaterError
+from tidegate.brokers.stage import Stage
+from tidegate.schemas import RejectError, RetryLaterError, TidegateError
 from tidegate.schemas.subjects import rid_of
-
-if TYPE_CHECKING:
-    from tidegate.brokers.base import Delivery
-    from tidegate.brokers.stage import Stage
 
 METRICS_TYPE: str = CONTENT_TYPE_LATEST
 HANDLE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 AGE_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-WORDS = frozenset({"answer", "body", "data", "message", "payload", "question", "quote", "text"})
+PRIVATE_KEYS = frozenset({"answer", "body", "data", "message", "payload", "question", "quote", "text"})
 """Keys under which somebody might log what a person wrote; their values never reach a line."""
-LEVEL_OF_VERDICT = {"buried": "error", "retried": "warning"}
+LEVEL_OF_OUTCOME = {"dead_lettered": "error", "retried": "warning"}
 
 _encoder = msgspec.json.Encoder()
 
 
+class MetricsAddressError(TidegateError, OSError):
+    """The address on which metrics are to be served cannot be used."""
+
+    hint = "set metrics_host to an address of this machine, and metrics_port to a port that it may use"
+
+
 def withhold(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Keep people's words out of a line: by key, and by type (bytes and structs may hold anything), at any depth."""
-    return {key: "[withheld]" if key in WORDS else _veiled(value) for key, value in line.items()}
+    return {key: "[withheld]" if key in PRIVATE_KEYS else _mask(value) for key, value in line.items()}
 
 
-def _veiled(value: Any) -> Any:
+def _mask(value: Any) -> Any:
     if isinstance(value, dict):
         return withhold(None, "", value)
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_veiled(item) for item in value]
+        return [_mask(item) for item in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else f"[{type(value).__name__}]"
 
 
-def tell_error(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Turn `exc_info` into the error's type and place; its message may quote what was asked, so it is left out.
+def describe_error(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Turn `exc_info` into the error's type and line; its message may quote what was asked, so it is left out.
 
     `RejectError` and `RetryLaterError` are raised on purpose, with a reason that is ours.
     """
@@ -77,9 +86,9 @@ def tell_error(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMap
 
 
 def metrics_of(registry: CollectorRegistry) -> tuple[Counter, Histogram, Gauge, Histogram]:
-    """The four metrics of every stage: ends by verdict, seconds of work, deliveries in hand, age when taken up."""
+    """The four metrics of every stage: outcomes, seconds of work, deliveries in flight, age at the start."""
     return (
-        Counter("tidegate_deliveries", "Deliveries that came to an end.", ["stage", "verdict"], registry=registry),
+        Counter("tidegate_deliveries", "Deliveries, by outcome.", ["stage", "outcome"], registry=registry),
         Histogram(
             "tidegate_handle_seconds",
             "How long a stage worked on a delivery.",
@@ -87,7 +96,7 @@ def metrics_of(registry: CollectorRegistry) -> tuple[Counter, Histogram, Gauge, 
             buckets=HANDLE_BUCKETS_S,
             registry=registry,
         ),
-        Gauge("tidegate_in_flight", "Deliveries in the hands of a stage.", ["stage"], registry=registry),
+        Gauge("tidegate_in_flight", "Deliveries that a stage works on.", ["stage"], registry=registry),
         Histogram(
             "tidegate_age_seconds",
             "How long a message had been stored when a stage took it up.",
@@ -98,8 +107,8 @@ def metrics_of(registry: CollectorRegistry) -> tuple[Counter, Histogram, Gauge, 
     )
 
 
-class Rooms(Collector):
-    """What the rooms of this process count for themselves, in the registry that they all know."""
+class ProcessMetrics(Collector):
+    """The `tidegate_` metrics that modules of this process keep in the global registry."""
 
     def collect(self) -> list[Metric]:
         return [metric for metric in REGISTRY.collect() if metric.name.startswith("tidegate_")]
@@ -109,7 +118,8 @@ class Rooms(Collector):
 
 
 class Telemetry:
-    """The worker's watch: one log line per end that is not a plain success, four metrics per stage.
+    """The worker's observer: one log line per outcome that is not a plain success, four metrics per stage, and a span
+    per delivery where there is a `tracer`.
 
     It registers nothing globally: everything goes to `registry` and `output`.
     """
@@ -126,7 +136,7 @@ class Telemetry:
         self.site = site
         self.registry = registry or CollectorRegistry()
         if self.registry is not REGISTRY:
-            self.registry.register(Rooms())
+            self.registry.register(ProcessMetrics())
         self.level = level
         self._clock = clock
         self._sink = structlog.BytesLogger(output or sys.stderr.buffer)
@@ -136,25 +146,29 @@ class Telemetry:
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
             cache_logger_on_first_use=True,
         )
+        self.tracer: Tracer | None = None
+        self.metrics_port = 0
+        """Where the metrics are served; 0: nowhere."""
         self._deliveries, self._handle_s, self._in_flight, self._age_s = metrics_of(self.registry)
         self._bound: dict[tuple[str, ...], Any] = {}
 
-    def started(self, stage: Stage, delivery: Delivery) -> None:
-        """A delivery is in hand: lines logged from this task on carry its stage, rid, id, attempt and trace."""
+    def on_start(self, stage: Stage, delivery: Delivery) -> None:
+        """A delivery is begun: lines logged from this task on carry its stage, rid, id, attempt and trace."""
         structlog.contextvars.bind_contextvars(**_identity(stage, delivery))
         self._of(self._in_flight, stage.name).inc()
         self._of(self._age_s, stage.name).observe(max(0.0, self._clock() - delivery.stored_at_s))
 
-    def ended(
-        self, stage: Stage, delivery: Delivery, verdict: str, worked_s: float, error: BaseException | None = None
+    def on_outcome(
+        self, stage: Stage, delivery: Delivery, outcome: str, worked_s: float, error: BaseException | None = None
     ) -> None:
-        """A delivery came to its one end. Each one buried is one line at level error."""
+        """A delivery came to its outcome. Each dead letter is one line at level error."""
         self._of(self._in_flight, stage.name).dec()
         self._of(self._handle_s, stage.name).observe(worked_s)
-        self._of(self._deliveries, stage.name, verdict).inc()
-        level = LEVEL_OF_VERDICT.get(verdict, "debug")
-        speak = getattr(self.log, level)
-        speak(verdict, **_identity(stage, delivery), worked_ms=round(worked_s * 1000, 3), exc_info=error)
+        self._of(self._deliveries, stage.name, outcome).inc()
+        if self.tracer is not None:
+            record_span(self.tracer, stage, delivery, outcome, worked_s, error)
+        log = getattr(self.log, LEVEL_OF_OUTCOME.get(outcome, "debug"))
+        log(outcome, **_identity(stage, delivery), worked_ms=round(worked_s * 1000, 3), exc_info=error)
 
     def metrics(self) -> bytes:
         """The metrics as text of type `METRICS_TYPE`; call it from a thread, a large scrape takes tens of ms."""
@@ -183,7 +197,7 @@ class Telemetry:
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             self._add_site,
             structlog.processors.EventRenamer("action"),
-            tell_error,
+            describe_error,
             withhold,
             structlog.processors.JSONRenderer(serializer=lambda line, **_: _encoder.encode(line)),
         ]
@@ -194,36 +208,51 @@ class Telemetry:
 
 
 @contextmanager
-def opened(settings: ProcessSettings, *, log_file: Path | None = None) -> Iterator[Telemetry]:
-    """Telemetry of one process: lines to stderr or `log_file`; metrics over HTTP where `settings.metrics_port` says so.
+def open_telemetry(settings: ProcessSettings, *, log_file: Path | None = None) -> Iterator[Telemetry]:
+    """Telemetry of one process: lines to stderr or `log_file`, metrics over HTTP where `settings.metrics_port` is set.
 
-    Raises `OSError` when the port is taken.
+    Where another process has that port, the system chooses one; `Telemetry.metrics_port` is the one in use.
+    Raises `MetricsAddressError`.
     """
     output = log_file.open("ab") if log_file is not None else None
     telemetry = Telemetry(settings.site, output=output, level=settings.log_level)
     ProcessCollector(registry=telemetry.registry)
     telemetry.adopt_loggers()
-    server = thread = None
-    try:
-        if settings.metrics_port:
-            server, thread = start_http_server(settings.metrics_port, settings.metrics_host, telemetry.registry)
-        yield telemetry
-    finally:
-        if server is not None and thread is not None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-        structlog.reset_defaults()
+    with ExitStack() as stack:
         if output is not None:
-            output.close()
+            stack.enter_context(output)
+        stack.callback(structlog.reset_defaults)
+        telemetry.tracer = stack.enter_context(open_tracer(settings.site))
+        if settings.metrics_port:
+            telemetry.metrics_port = stack.enter_context(_serve_metrics(settings, telemetry.registry))
+        yield telemetry
+
+
+@contextmanager
+def _serve_metrics(settings: ProcessSettings, registry: CollectorRegistry) -> Iterator[int]:
+    """Serve `/metrics`; yield the port."""
+    try:
+        try:
+            server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:  # a peer on this machine has the port that both were configured with
+                raise
+            server, thread = start_http_server(0, settings.metrics_host, registry)
+    except OSError as error:
+        raise MetricsAddressError(f"no metrics on {settings.metrics_host}:{settings.metrics_port}: {error}") from error
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _identity(stage: Stage, delivery: Delivery) -> dict[str, Any]:
-    hop = trace.read(delivery.headers.get(trace.HEADER))
     return {
         "stage": stage.name,
         "rid": rid_of(delivery.subject),
         "id": delivery.id,
         "attempt": delivery.attempt,
-        "trace": hop.trace_id if hop else "",
+        "trace": trace.trace_id_of(delivery.headers),
     }

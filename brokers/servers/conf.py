@@ -43,7 +43,7 @@ def hub(local: str, sites: Mapping[str, str]) -> Conf:
 
 def site(name: str, local: str, hub_url: str, leaf_seed: str) -> Conf:
     """A site: complete in itself, and a leaf of the hub whenever there is a link."""
-    kept = [*subjects.STAYS, "_INBOX.>", "$O.>", "$KV.>", "$JS.API.>"]
+    kept = [*subjects.SITE_ONLY, "_INBOX.>", "$O.>", "$KV.>", "$JS.API.>"]
     remote = {
         "urls": [hub_url],
         "account": ACCOUNT,
@@ -67,17 +67,17 @@ def leaf_permissions(site: str) -> dict[str, dict[str, list[str]]]:
     publish = [
         *(f"$JS.{subjects.HUB}.API.CONSUMER.RESET.{stream}.{down_consumer(site)}" for stream in DOWN),
         *(f"$JS.FC.{stream}.{down_consumer(site)}.>" for stream in DOWN),
-        *(subjects.carried_up(site, stream) for stream in UP),
+        *(subjects.source_up(site, stream) for stream in UP),
         "$JSC.R.>",
         subjects.fast_lane(site),
         subjects.ping(site),
-        subjects.all_loops(site),
+        subjects.all_verification_sessions(site),
     ]
     subscribe = [
         *(f"$JS.{site}.API.CONSUMER.RESET.{stream}.{up_consumer()}" for stream in UP),
         *(f"$JS.FC.{stream}.{up_consumer()}.>" for stream in UP),
-        *(subjects.carried_down(site, stream) for stream in DOWN),
-        subjects.all_said(site),
+        *(subjects.source_down(site, stream) for stream in DOWN),
+        subjects.all_cloud_partials(site),
         "$JSC.R.>",
         f"{subjects.inbox_of(site)}.>",
     ]

@@ -1,4 +1,4 @@
-"""Nkeys: who a server lets in, each seed in a file that only its owner reads."""
+"""Nkeys: the credentials that a server admits, each seed in a file that only its owner reads."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from pathlib import Path
 
 import nkeys
 
+from tidegate.schemas import TidegateError
 
-class BadSeed(ValueError):
+
+class NkeySeedError(TidegateError, ValueError):
     """The file does not hold the seed of a user nkey."""
+
+    hint = "delete the file to have a new seed made; a user's starts with SU"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Credential:
 
 
 def credential(seed_file: Path) -> Credential:
-    """The credential kept in `seed_file`, made now (mode 0600) when there is none yet. Raises `BadSeed`."""
+    """The credential kept in `seed_file`, made now (mode 0600) when there is none yet. Raises `NkeySeedError`."""
     try:
         text = seed_file.read_text().strip()
     except FileNotFoundError:
@@ -34,9 +38,9 @@ def credential(seed_file: Path) -> Credential:
     try:
         public = nkeys.from_seed(bytearray(text.encode())).public_key.decode()
     except (nkeys.NkeysError, ValueError) as error:
-        raise BadSeed(f"{seed_file} holds no nkey seed; delete it to have a new one made") from error
+        raise NkeySeedError(f"{seed_file} holds no nkey seed") from error
     if not public.startswith("U"):
-        raise BadSeed(f"{seed_file} holds the seed of another kind of nkey; a user's starts with SU")
+        raise NkeySeedError(f"{seed_file} holds the seed of another kind of nkey")
     return Credential(seed_file, public)
 
 

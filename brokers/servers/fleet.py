@@ -12,14 +12,21 @@ from pathlib import Path
 
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import Credential, credential
-from tidegate.brokers.servers.nats_server import POLL_S, RANDOM_PORT, Server, ServerFailed, ServerMissing
+from tidegate.brokers.servers.nats_server import POLL_S, RANDOM_PORT, Server
+from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
 
-__all__ = ["Fleet", "FleetBusy", "Server", "ServerFailed", "ServerMissing", "fleet"]
 
-
-class FleetBusy(RuntimeError):
+class FleetBusyError(TidegateError, RuntimeError):
     """Another process runs a fleet on this directory."""
+
+    hint = "stop that process, or use another state directory"
+
+
+class BadSiteNameError(TidegateError, ValueError):
+    """The text is no name for a site."""
+
+    hint = f"a name is 1 to 32 of a-z 0-9 _ -, starts with a letter or digit, and is not {HUB!r}"
 
 
 class Fleet:
@@ -50,17 +57,17 @@ class Fleet:
         await self.hub.start_soon()
         for site in sites:
             await self._start_site(site)
-        await self.linked()
+        await self.wait_until_linked()
 
     async def add(self, site: str) -> Server:
         """One more site, while the others run."""
         _check_name(site)
         self.hub.reload(self._hub_conf((*self.sites, site)))
         await self._start_site(site)
-        await self.linked()
+        await self.wait_until_linked()
         return self.sites[site]
 
-    async def linked(self, timeout_s: float = 10.0) -> None:
+    async def wait_until_linked(self, timeout_s: float = 10.0) -> None:
         """Return when the hub has a leaf of every site. Raises `TimeoutError` with the sites it waits for."""
         deadline = time.monotonic() + timeout_s
         while missing := self.sites.keys() - await asyncio.to_thread(self._leaves):
@@ -91,12 +98,12 @@ class Fleet:
 
 
 @contextlib.asynccontextmanager
-async def fleet(state_dir: Path, sites: Sequence[str]) -> AsyncIterator[Fleet]:
+async def open_fleet(state_dir: Path, sites: Sequence[str]) -> AsyncIterator[Fleet]:
     """A linked fleet under `state_dir`, ended on leaving; the same directory again is the same fleet, data and all.
 
-    Raises `FleetBusy` while another process has one there, `ServerMissing` and `ServerFailed` as `Server` does.
+    Raises `FleetBusyError` while another process has one there, and what `Server.start` raises.
     """
-    with _held(state_dir):
+    with _lock(state_dir):
         servers = Fleet(state_dir)
         try:
             await servers.start(sites)
@@ -106,19 +113,17 @@ async def fleet(state_dir: Path, sites: Sequence[str]) -> AsyncIterator[Fleet]:
 
 
 @contextlib.contextmanager
-def _held(state_dir: Path) -> Iterator[None]:
+def _lock(state_dir: Path) -> Iterator[None]:
     """Two servers on one store would destroy it; the kernel lets go of this lock however the process ends."""
     state_dir.mkdir(parents=True, exist_ok=True)
     with (state_dir / "fleet.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise FleetBusy(
-                f"another process runs a fleet on {state_dir}; stop it, or use another state_dir"
-            ) from error
+            raise FleetBusyError(f"another process runs a fleet on {state_dir}") from error
         yield
 
 
 def _check_name(site: str) -> None:
     if site == HUB or re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", site) is None:
-        raise ValueError(f"{site!r} is no name for a site: a-z 0-9 _ -, 32 at most, and not {HUB!r}")
+        raise BadSiteNameError(f"{site!r} is no name for a site")

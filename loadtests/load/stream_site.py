@@ -15,9 +15,9 @@ import msgspec
 from loadtests.load.dropping import Nats, Sse, Transport, Ws
 from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
-from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.schemas import Asked, Delta, Format, Published, Receipt, decode
 from tidegate.schemas.subjects import ASKS, TOKENS, tokens
 from tidegate.services.fleet.paths import StatePaths

@@ -25,12 +25,12 @@ from cryptography.x509.oid import NameOID
 
 from tests.support.nats_fleet import STAGES, until
 from tests.support.paths import ROOT
-from tidegate.brokers.base import Unreachable
+from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import credential
 from tidegate.brokers.settings import NatsSettings
-from tidegate.brokers.topology.plan import declare_site
 from tidegate.schemas.subjects import HUB
 
 pytestmark = pytest.mark.anyio
@@ -163,7 +163,7 @@ async def test_a_site_links_to_the_hub_over_mutual_tls_with_the_templates_as_the
         url = f"nats://127.0.0.1:{site}"
         async with connected(NatsSettings(url=url, nkey_seed_file=str(tmp_path / "site1.nk")), "site1") as nc:
             await declare_site(nc, "site1", STAGES)
-        with pytest.raises(Unreachable, match="Authorization Violation"):
+        with pytest.raises(UnreachableError, match="Authorization Violation"):
             async with connected(NatsSettings(url=url), "site1"):
                 pass
 

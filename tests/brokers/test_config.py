@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidegate.brokers.process.config import BadSettings, Fault, explain, load
+from tidegate.brokers.process.config import Fault, SettingsError, explain, load
 from tidegate.services.settings import Settings
 
 
@@ -20,7 +20,7 @@ def toml(tmp_path: Path, text: str) -> Path:
 def faults_of(
     path: Path | None = None, environ: dict[str, str] | None = None, **overrides: object
 ) -> tuple[Fault, ...]:
-    with pytest.raises(BadSettings) as bad:
+    with pytest.raises(SettingsError) as bad:
         load(Settings, path, environ or {}, **overrides)
     return bad.value.faults
 

@@ -26,7 +26,7 @@ from tests.support.scripted_stage import (
     withheld,
     working,
 )
-from tidegate.brokers.base import Delivery, House
+from tidegate.brokers.base import Bus, Delivery
 from tidegate.brokers.worker import run
 from tidegate.schemas import Asked, Message, Published, RejectError, RetryLaterError, Withheld, decode, encode
 
@@ -41,24 +41,24 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 class TestStoring:
     async def test_an_id_is_stored_once_and_handled_once(self, open_rig: OpenRig) -> None:
         script = Script()
-        async with open_rig(STAGE) as rig, working(STAGE, script, rig.house):
-            assert await rig.house.publish(asked("a"), id="q1", headers={}) is True
-            assert await rig.house.publish(asked("a"), id="q1", headers={}) is False
-            assert await rig.house.publish(asked("b"), id="q2", headers={}) is True
+        async with open_rig(STAGE) as rig, working(STAGE, script, rig.bus):
+            assert await rig.bus.publish(asked("a"), id="q1", headers={}) is True
+            assert await rig.bus.publish(asked("a"), id="q1", headers={}) is False
+            assert await rig.bus.publish(asked("b"), id="q2", headers={}) is True
             await holds(rig, "PIPE", 2)
             assert script.calls == {"a": 1, "b": 1}
 
     async def test_a_request_is_answered_once_whatever_the_ids(self, open_rig: OpenRig) -> None:
         async with open_rig() as rig:
-            assert await rig.house.publish(published("r1", "first"), id="x", headers={}) is True
-            assert await rig.house.publish(published("r1", "first"), id="x", headers={}) is False
-            assert await rig.house.publish(published("r1", "second"), id="y", headers={}) is False
-            assert await rig.house.publish(published("r2", "other"), id="z", headers={}) is True
+            assert await rig.bus.publish(published("r1", "first"), id="x", headers={}) is True
+            assert await rig.bus.publish(published("r1", "first"), id="x", headers={}) is False
+            assert await rig.bus.publish(published("r1", "second"), id="y", headers={}) is False
+            assert await rig.bus.publish(published("r2", "other"), id="z", headers={}) is True
             assert await texts(rig, "ANSWERS") == ["first", "other"]
 
     async def test_an_output_says_what_caused_it_and_keeps_the_trace(self, open_rig: OpenRig) -> None:
-        async with open_rig(STAGE) as rig, working(STAGE, Script(), rig.house):
-            await rig.house.publish(asked("a"), id="q1", headers={"traceparent": "00-1-2-01"})
+        async with open_rig(STAGE) as rig, working(STAGE, Script(), rig.bus):
+            await rig.bus.publish(asked("a"), id="q1", headers={"traceparent": "00-1-2-01"})
             await holds(rig, "PIPE", 1)
             [output] = await rig.stored("PIPE")
             assert output.subject == "pipe.kiosk.withheld.a"
@@ -70,7 +70,7 @@ class TestStoring:
         async def twice(question: Asked) -> list[Message]:
             return [withheld(question.rid, "one"), withheld(question.rid, "two")]
 
-        async with open_rig(STAGE) as rig, working(STAGE, twice, rig.house):
+        async with open_rig(STAGE) as rig, working(STAGE, twice, rig.bus):
             await ask(rig, asked("a"))
             await holds(rig, "PIPE", 2)
             assert [kept.headers["Nats-Msg-Id"] for kept in await rig.stored("PIPE")] == [
@@ -84,22 +84,24 @@ class TestStoring:
 
         async with (
             open_rig(STAGE, AFTER) as rig,
-            working(STAGE, Script(), rig.house),
-            working(AFTER, answer, rig.house),
+            working(STAGE, Script(), rig.bus),
+            working(AFTER, answer, rig.bus),
         ):
             await ask(rig, asked("a"))
             await holds(rig, "ANSWERS", 1)
             [kept] = await rig.stored("ANSWERS")
-            ledger = decode(kept.data, Published).ledger
-            assert [line.stage for line in ledger] == ["prefilter", "publisher"]
-            assert all(line.waited_ms >= 0 and line.worked_ms >= 0 for line in ledger)
+            timings = decode(kept.data, Published).timings
+            assert [line.stage for line in timings] == ["prefilter", "publisher"]
+            assert all(line.waited_ms >= 0 and line.worked_ms >= 0 for line in timings)
 
 
 class TestVerdicts:
-    async def test_a_rejected_message_is_buried_at_once_with_its_bytes_and_the_reason(self, open_rig: OpenRig) -> None:
+    async def test_a_rejected_message_is_dead_lettered_at_once_with_its_bytes_and_the_reason(
+        self, open_rig: OpenRig
+    ) -> None:
         script = Script(bad=raising(RejectError("never\nwill — it")))
-        async with open_rig(STAGE) as rig, working(STAGE, script, rig.house):
-            await rig.house.publish(asked("r7", "bad"), id="q1", headers={"traceparent": "00-1-2-01"})
+        async with open_rig(STAGE) as rig, working(STAGE, script, rig.bus):
+            await rig.bus.publish(asked("r7", "bad"), id="q1", headers={"traceparent": "00-1-2-01"})
             await holds(rig, "DEAD", 1)
             await no_more_pending(rig, STAGE)
             [letter] = await rig.stored("DEAD")
@@ -120,9 +122,9 @@ class TestVerdicts:
     @pytest.mark.parametrize(
         "data", [b"\xc1", b"{", b"", encode(withheld("x"))], ids=["bytes", "json", "nothing", "another type"]
     )
-    async def test_what_cannot_be_read_is_buried_and_never_handled(self, open_rig: OpenRig, data: bytes) -> None:
+    async def test_what_cannot_be_read_is_dead_lettered_and_never_handled(self, open_rig: OpenRig, data: bytes) -> None:
         script = Script()
-        async with open_rig(STAGE) as rig, working(STAGE, script, rig.house):
+        async with open_rig(STAGE) as rig, working(STAGE, script, rig.bus):
             await rig.put("asks.kiosk.x", data, "q1")
             await holds(rig, "DEAD", 1)
             [letter] = await rig.stored("DEAD")
@@ -139,7 +141,7 @@ class TestVerdicts:
                 raise RetryLaterError("no link", 0.15)
             return [withheld(question.rid)]
 
-        async with open_rig(STAGE) as rig, working(STAGE, handle, rig.house):
+        async with open_rig(STAGE) as rig, working(STAGE, handle, rig.bus):
             await ask(rig, asked("a"))
             await holds(rig, "PIPE", 1)
             assert times[1] - times[0] >= 0.14
@@ -147,34 +149,36 @@ class TestVerdicts:
 
     async def test_a_flaky_handler_is_tried_again_until_it_is_fine(self, open_rig: OpenRig) -> None:
         script = Script(flaky=failing_first(2))
-        async with open_rig(STAGE) as rig, working(STAGE, script, rig.house):
+        async with open_rig(STAGE) as rig, working(STAGE, script, rig.bus):
             await ask(rig, asked("a", "flaky"))
             await holds(rig, "PIPE", 1)
             await no_more_pending(rig, STAGE)
             assert script.calls["flaky"] == 3
             assert not await rig.stored("DEAD")
 
-    async def test_exhausted_retries_are_buried(self, open_rig: OpenRig) -> None:
-        script = Script(boom=raising(ValueError("it said: my card is 4111")))
-        async with open_rig(STAGE) as rig, working(STAGE, script, rig.house):
+    async def test_exhausted_retries_are_dead_lettered(self, open_rig: OpenRig) -> None:
+        script = Script(boom=raising(ValueError("bad value: my card is 4111")))
+        async with open_rig(STAGE) as rig, working(STAGE, script, rig.bus):
             await ask(rig, asked("a", "boom"))
             await holds(rig, "DEAD", 1)
             [letter] = await rig.stored("DEAD")
             assert letter.headers["Dead-Attempt"] == "3"
-            assert letter.headers["Dead-Reason"].startswith("ValueError at acts.py:")  # never what it quoted
+            assert letter.headers["Dead-Reason"].startswith("ValueError at scripted_stage.py:")  # never what it quoted
             assert script.calls["boom"] == 3
 
     async def test_a_handler_that_takes_too_long_is_tried_again(self, open_rig: OpenRig) -> None:
         hasty = replace(STAGE, timeout_s=0.05, retry=replace(SOON, attempts=2))
         script = Script(slow=stuck)
-        async with open_rig(hasty) as rig, working(hasty, script, rig.house):
+        async with open_rig(hasty) as rig, working(hasty, script, rig.bus):
             await ask(rig, asked("a", "slow"))
             await holds(rig, "DEAD", 1)
             [letter] = await rig.stored("DEAD")
             assert letter.headers["Dead-Reason"] == "TimeoutError: the handler took longer than 0.05 s"
             assert script.calls["slow"] == 2
 
-    async def test_a_message_that_kills_its_process_is_buried_without_another_try(self, open_rig: OpenRig) -> None:
+    async def test_a_message_that_kills_its_process_is_dead_lettered_without_another_try(
+        self, open_rig: OpenRig
+    ) -> None:
         script = Script()
         async with open_rig(STAGE, ack_wait_s=0.1) as rig:
             await ask(rig, asked("a", "killer"))
@@ -182,13 +186,13 @@ class TestVerdicts:
                 async with rig.peer() as doomed, doomed.subscribe(STAGE) as inbox:
                     delivery = await inbox.next(wait_s=5.0)
                     assert delivery.attempt == attempt  # and no verdict is ever given
-            async with working(STAGE, script, rig.house):
+            async with working(STAGE, script, rig.bus):
                 await holds(rig, "DEAD", 1)
                 [letter] = await rig.stored("DEAD")
-                assert "without a verdict" in letter.headers["Dead-Reason"]
+                assert "without an acknowledgement" in letter.headers["Dead-Reason"]
                 assert not script.calls
 
-    async def test_a_message_that_was_handed_back_too_often_is_buried_and_never_forgotten(
+    async def test_a_message_that_was_handed_back_too_often_is_dead_lettered_and_never_forgotten(
         self, open_rig: OpenRig
     ) -> None:
         # A hand-back counts as a try at the server, so that a few quick restarts may use up every try there is.
@@ -200,25 +204,25 @@ class TestVerdicts:
                     delivery = await inbox.next(wait_s=5.0)
                     assert delivery is not None
                     await delivery.retry(0.0)
-            async with working(STAGE, script, rig.house):
+            async with working(STAGE, script, rig.bus):
                 await holds(rig, "DEAD", 1)
                 assert not script.calls
 
     async def test_a_burial_that_fails_ends_the_worker_loudly(self, open_rig: OpenRig) -> None:
         class NoGraves:
-            def __init__(self, house: House) -> None:
-                self.house = house
+            def __init__(self, bus: Bus) -> None:
+                self.bus = bus
 
             def __getattr__(self, name: str) -> Any:
-                return getattr(self.house, name)
+                return getattr(self.bus, name)
 
-            async def bury(self, delivery: Delivery, stage: str, error: BaseException) -> None:  # noqa: ARG002
+            async def dead_letter(self, delivery: Delivery, stage: str, error: BaseException) -> None:  # noqa: ARG002
                 raise OSError("the disk is full")
 
         async with open_rig(STAGE) as rig:
             await ask(rig, asked("a", "bad"))
             script = Script(bad=raising(RejectError("no")))
-            job = run(STAGE, script, NoGraves(rig.house), asyncio.Event())  # type: ignore[arg-type]
+            job = run(STAGE, script, NoGraves(rig.bus), asyncio.Event())  # type: ignore[arg-type]
             with pytest.raises(ExceptionGroup) as caught:
                 await asyncio.wait_for(job, 10)
             assert caught.group_contains(OSError, match="the disk is full")

@@ -25,7 +25,7 @@ from tests.support.scripted_stage import (
     withheld,
     working,
 )
-from tidegate.brokers.base import Delivery, Unreachable
+from tidegate.brokers.base import Delivery, UnreachableError
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.worker import run
 from tidegate.schemas import Asked, Message, Published, RejectError, Withheld, decode, encode
@@ -45,9 +45,9 @@ class TestReading:
         async def handle(fact: Asked | Withheld) -> list[Message]:
             return [published(fact.rid, type(fact).__name__)]
 
-        async with open_rig(both) as rig, working(both, handle, rig.house):
-            await rig.house.publish(asked("a"), id="q1", headers={})
-            await rig.house.publish(withheld("b"), id="q2", headers={})
+        async with open_rig(both) as rig, working(both, handle, rig.bus):
+            await rig.bus.publish(asked("a"), id="q1", headers={})
+            await rig.bus.publish(withheld("b"), id="q2", headers={})
             await holds(rig, "ANSWERS", 2)
             assert await texts(rig, "ANSWERS") == ["Asked", "Withheld"]
 
@@ -55,15 +55,15 @@ class TestReading:
         both = Stage("policy", (Asked, Withheld), (), "none:open", retry=SOON)
         async with open_server_rig(both) as rig:
             await ask(rig, *(asked(f"a{n}") for n in range(20)))
-            await rig.house.publish(withheld("w"), id="w", headers={})
-            async with rig.house.subscribe(both) as inbox:
+            await rig.bus.publish(withheld("w"), id="w", headers={})
+            async with rig.bus.subscribe(both) as inbox:
                 await asyncio.sleep(0.2)
                 subjects_read = [(await inbox.next(wait_s=5.0)).subject for _ in range(3)]
             assert "pipe.kiosk.withheld.w" in subjects_read
 
     async def test_many_messages_come_through_a_small_batch(self, open_rig: OpenRig) -> None:
         narrow, script = replace(STAGE, concurrency=2), Script()
-        async with open_rig(narrow) as rig, working(narrow, script, rig.house):
+        async with open_rig(narrow) as rig, working(narrow, script, rig.bus):
             await asyncio.gather(*(ask(rig, asked(f"q{n}")) for n in range(100)))
             await holds(rig, "PIPE", 100)
             assert set(script.calls.values()) == {1}
@@ -76,13 +76,13 @@ class TestReading:
             await go_on.wait()
 
         async with open_rig(STAGE) as rig:
-            assert await rig.house.pending(STAGE) == 0
-            async with working(STAGE, Script(held=act), rig.house):
+            assert await rig.bus.pending(STAGE) == 0
+            async with working(STAGE, Script(held=act), rig.bus):
                 await ask(rig, asked("a", "held"), asked("b", "held"))
                 await begun.wait()
 
                 async def two() -> bool:
-                    return await rig.house.pending(STAGE) == 2
+                    return await rig.bus.pending(STAGE) == 2
 
                 await until(two)
                 go_on.set()
@@ -90,19 +90,19 @@ class TestReading:
 
     async def test_the_last_message_of_a_subject_can_be_read(self, open_rig: OpenRig) -> None:
         async with open_rig() as rig:
-            await rig.house.publish(withheld("a", "old"), id="1", headers={})
-            await rig.house.publish(withheld("a", "new"), id="2", headers={})
-            await rig.house.publish(withheld("b", "other"), id="3", headers={})
-            found = await rig.house.last("PIPE", "pipe.kiosk.withheld.a")
+            await rig.bus.publish(withheld("a", "old"), id="1", headers={})
+            await rig.bus.publish(withheld("a", "new"), id="2", headers={})
+            await rig.bus.publish(withheld("b", "other"), id="3", headers={})
+            found = await rig.bus.last("PIPE", "pipe.kiosk.withheld.a")
             assert found == encode(withheld("a", "new"))
-            assert await rig.house.last("PIPE", "pipe.kiosk.withheld.none") is None
+            assert await rig.bus.last("PIPE", "pipe.kiosk.withheld.none") is None
 
 
-class TestWire:
+class TestCoreClient:
     async def test_a_request_that_nobody_hears_is_unreachable_at_once(self, open_rig: OpenRig) -> None:
         async with open_rig() as rig, asyncio.timeout(5):
-            with pytest.raises(Unreachable, match="nobody"):
-                await rig.house.request("cloud.site1.verify", b"?", timeout_s=60.0)
+            with pytest.raises(UnreachableError, match="nobody"):
+                await rig.bus.request("cloud.site1.verify", b"?", timeout_s=60.0)
 
     async def test_requests_are_answered_side_by_side_and_by_one_peer_each(self, open_rig: OpenRig) -> None:
         together, answers = asyncio.Barrier(4), list[bytes]()
@@ -113,11 +113,11 @@ class TestWire:
             return data.upper()
 
         async with open_rig() as rig, rig.peer() as other:
-            await rig.house.respond("cloud.*.verify", answer)
-            if other is not rig.house:
+            await rig.bus.respond("cloud.*.verify", answer)
+            if other is not rig.bus:
                 await other.respond("cloud.*.verify", answer)
                 await asyncio.sleep(0.05)
-            asking = (rig.house.request("cloud.site1.verify", word, timeout_s=5.0) for word in (b"a", b"b", b"c", b"d"))
+            asking = (rig.bus.request("cloud.site1.verify", word, timeout_s=5.0) for word in (b"a", b"b", b"c", b"d"))
             assert await asyncio.gather(*asking) == [b"A", b"B", b"C", b"D"]
             assert sorted(answers) == [b"a", b"b", b"c", b"d"]
 
@@ -129,9 +129,9 @@ class TestWire:
             raise ValueError("a fault over there")
 
         async with open_rig() as rig:
-            await rig.house.respond("ask", answer)
-            with pytest.raises(Unreachable, match="within"):
-                await rig.house.request("ask", b"?", timeout_s=0.2)
+            await rig.bus.respond("ask", answer)
+            with pytest.raises(UnreachableError, match="within"):
+                await rig.bus.request("ask", b"?", timeout_s=0.2)
         assert [str(error) for error in reported] == ["a fault over there"]
 
     async def test_live_copies_are_heard_in_order_and_after_an_error_too(self, open_rig: OpenRig) -> None:
@@ -147,9 +147,9 @@ class TestWire:
                 raise ValueError("deaf for once")
 
         async with open_rig() as rig:
-            await rig.house.listen("live.answers.>", hear)
+            await rig.bus.listen("live.answers.>", hear)
             for n in range(5):
-                await rig.house.publish(published(f"r{n}", str(n)), id=str(n), headers={})
+                await rig.bus.publish(published(f"r{n}", str(n)), id=str(n), headers={})
 
             async def all_heard() -> bool:
                 return len(heard) == 5
@@ -160,38 +160,38 @@ class TestWire:
 
 
 class Seen:
-    """A watch that writes down what it is told."""
+    """An observer that keeps what it observed."""
 
     def __init__(self) -> None:
-        self.ends: list[tuple[str, str, int]] = []
-        self.in_hand = 0
+        self.outcomes: list[tuple[str, str, int]] = []
+        self.in_flight = 0
 
-    def started(self, stage: Stage, delivery: Delivery) -> None:  # noqa: ARG002
-        self.in_hand += 1
+    def on_start(self, stage: Stage, delivery: Delivery) -> None:  # noqa: ARG002
+        self.in_flight += 1
 
-    def ended(self, stage: Stage, delivery: Delivery, verdict: str, worked_s: float, error: Any) -> None:  # noqa: ARG002
+    def on_outcome(self, stage: Stage, delivery: Delivery, outcome: str, worked_s: float, error: Any) -> None:  # noqa: ARG002
         assert worked_s >= 0
-        self.in_hand -= 1
-        self.ends.append((verdict, type(error).__name__, delivery.attempt))
+        self.in_flight -= 1
+        self.outcomes.append((outcome, type(error).__name__, delivery.attempt))
 
 
-async def test_every_end_of_a_delivery_is_told_to_the_watch(open_rig: OpenRig) -> None:
+async def test_every_outcome_of_a_delivery_is_observed(open_rig: OpenRig) -> None:
     seen, stop = Seen(), asyncio.Event()
     script = Script(bad=raising(RejectError("no")), flaky=failing_first(1), stuck=stuck)
     async with open_rig(STAGE) as rig:
-        job = asyncio.create_task(run(STAGE, script, rig.house, stop, 0.0, seen))
+        job = asyncio.create_task(run(STAGE, script, rig.bus, stop, 0.0, seen))
         await ask(rig, asked("a", "fine"), asked("b", "bad"), asked("c", "flaky"), asked("d", "stuck"))
 
         async def four() -> bool:
-            return len(seen.ends) == 4 and script.calls["stuck"] == 1
+            return len(seen.outcomes) == 4 and script.calls["stuck"] == 1
 
         await until(four)
         stop.set()
         with pytest.raises(TimeoutError):
             await job
-    assert seen.in_hand == 0
-    assert sorted(seen.ends) == [
-        ("buried", "RejectError", 1),
+    assert seen.in_flight == 0
+    assert sorted(seen.outcomes) == [
+        ("dead_lettered", "RejectError", 1),
         ("done", "NoneType", 1),
         ("done", "NoneType", 2),
         ("handed_back", "CancelledError", 1),

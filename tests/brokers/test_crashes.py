@@ -49,10 +49,10 @@ class TestCrashes:
         script = Script()
         async with open_rig(STAGE, ack_wait_s=0.2) as rig:
             await ask(rig, asked("a"))
-            async with rig.house.subscribe(STAGE) as inbox:
+            async with rig.bus.subscribe(STAGE) as inbox:
                 delivery = await inbox.next(wait_s=5.0)
-                await settle(STAGE, script, LostAck(delivery), rig.house)  # type: ignore[arg-type]
-            async with working(STAGE, script, rig.house):
+                await settle(STAGE, script, LostAck(delivery), rig.bus)  # type: ignore[arg-type]
+            async with working(STAGE, script, rig.bus):
                 await no_more_pending(rig, STAGE)
             assert script.calls["a"] == 2
             assert await texts(rig) == ["a"]
@@ -60,7 +60,7 @@ class TestCrashes:
     async def test_a_message_that_is_worked_on_is_not_given_to_a_peer(self, open_rig: OpenRig) -> None:
         async with open_rig(STAGE, ack_wait_s=0.3) as rig:
             await ask(rig, asked("a"))
-            async with rig.house.subscribe(STAGE) as mine:
+            async with rig.bus.subscribe(STAGE) as mine:
                 delivery = await mine.next(wait_s=5.0)
                 async with rig.peer() as other, other.subscribe(STAGE) as theirs:
                     with keep_alive(delivery, every_s=0.03):
@@ -72,7 +72,7 @@ class TestCrashes:
     async def test_a_late_ack_still_ends_a_message_that_was_delivered_again(self, open_rig: OpenRig) -> None:
         async with open_rig(STAGE, ack_wait_s=0.2) as rig:
             await ask(rig, asked("a"))
-            async with rig.house.subscribe(STAGE) as inbox:
+            async with rig.bus.subscribe(STAGE) as inbox:
                 first, second = await inbox.next(wait_s=5.0), await inbox.next(wait_s=5.0)
                 assert (first.attempt, second.attempt) == (1, 2)
                 await first.ack()
@@ -84,7 +84,7 @@ class TestCrashes:
             await ask(rig, asked("a"))
             async with rig.peer() as leaver, leaver.subscribe(STAGE) as inbox:
                 await (await inbox.next(wait_s=5.0)).ack()
-            async with rig.house.subscribe(STAGE) as inbox:
+            async with rig.bus.subscribe(STAGE) as inbox:
                 assert await inbox.next(wait_s=0.25) is None
             await no_more_pending(rig, STAGE)
 
@@ -98,7 +98,7 @@ class TestDrain:
             await go_on.wait()
 
         async with open_rig(STAGE) as rig:
-            async with working(STAGE, Script(slow=act), rig.house):
+            async with working(STAGE, Script(slow=act), rig.bus):
                 await ask(rig, asked("a", "slow"))
                 await begun.wait()
                 asyncio.get_running_loop().call_later(0.1, go_on.set)
@@ -113,7 +113,7 @@ class TestDrain:
 
         async with open_rig(STAGE) as rig, rig.peer() as other:
             stop = asyncio.Event()
-            job = asyncio.create_task(run(STAGE, Script(stuck=act), rig.house, stop, grace_s=0.1))
+            job = asyncio.create_task(run(STAGE, Script(stuck=act), rig.bus, stop, grace_s=0.1))
             await ask(rig, asked("a", "stuck"))
             await begun.wait()
             stop.set()
@@ -135,7 +135,7 @@ class TestDrain:
             await ask(rig, asked("a", "slow"), *(asked(f"b{n}") for n in range(6)))
             stop = asyncio.Event()
             mine = Script(slow=act)
-            job = asyncio.create_task(run(single, mine, rig.house, stop, grace_s=10.0))
+            job = asyncio.create_task(run(single, mine, rig.bus, stop, grace_s=10.0))
             await begun.wait()
             stop.set()
             async with working(single, Script(), other):
@@ -149,7 +149,7 @@ class TestDrain:
     async def test_stop_is_heard_at_once_by_a_worker_that_has_nothing_to_do(self, open_rig: OpenRig) -> None:
         async with open_rig(STAGE) as rig:
             stop = asyncio.Event()
-            job = asyncio.create_task(run(STAGE, Script(), rig.house, stop))
+            job = asyncio.create_task(run(STAGE, Script(), rig.bus, stop))
             await asyncio.sleep(0.05)
             stop.set()
             async with asyncio.timeout(5):

@@ -9,11 +9,11 @@ import pytest
 from nats.aio.client import Client
 
 from tests.support.nats_fleet import STAGES, client_of, linked
-from tidegate.brokers.base import TopologyMissing, Unreachable
+from tidegate.brokers.base import TopologyMissingError, UnreachableError
 from tidegate.brokers.jetstream import api as jetstream_api
+from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.jetstream.history import history, last, message, messages
-from tidegate.brokers.servers.fleet import Server
-from tidegate.brokers.topology.plan import declare_site
+from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas.subjects import SITE_STREAMS
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +108,7 @@ async def test_the_hub_tells_its_part_and_a_bare_server_says_what_is_missing(tmp
         await all_.hub.jetstream().publish("verdicts.site1.kiosk.r1", b"x")
         assert [stored.stream for stored in await history(all_.hub, "r1")] == ["VERDICTS"]
     async with Server("bare", tmp_path / "bare") as server, client_of(server) as client:
-        with pytest.raises(TopologyMissing, match="none of ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS"):
+        with pytest.raises(TopologyMissingError, match="none of ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS"):
             await history(client, "r1")
 
 
@@ -117,5 +117,5 @@ async def test_a_server_that_does_not_answer_is_unreachable(tmp_path: Path) -> N
     await server.start_soon()
     async with client_of(server) as client:
         server.kill()
-        with pytest.raises(Unreachable):
+        with pytest.raises(UnreachableError):
             await messages(client, "ASKS", "asks.>")

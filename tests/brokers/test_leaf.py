@@ -12,10 +12,10 @@ from nats.aio.msg import Msg
 
 from tests.support.nats_fleet import STAGES, arrived, client_of, count, linked, until
 from tidegate.brokers.jetstream import api as jetstream_api
+from tidegate.brokers.jetstream.declare import connect_site_to_hub, plan_hub, plan_site
 from tidegate.brokers.jetstream.history import history, messages
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.topology.plan import connect_site_to_hub, plan_hub, plan_site
 from tidegate.schemas import subjects
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ async def worker(nc: Client) -> None:
     await nc.subscribe("cloud.*.verify", "hub", cb=answer)
     await nc.subscribe("cloud.*.ping", "hub", cb=answer)
     for who in (subjects.ANY_WORKER, "0a1b2c3d"):
-        await nc.subscribe(subjects.loop("*", who), "hub", cb=answer)
+        await nc.subscribe(subjects.verification_session("*", who), "hub", cb=answer)
     await nc.flush()
 
 
@@ -75,41 +75,49 @@ async def test_the_fast_lane_answers_and_without_a_worker_says_so_at_once(tmp_pa
         await worker(all_.hub)
         assert await answered(site, subjects.fast_lane("site1")) == b"cloud.site1.verify x"
         assert await answered(site, subjects.ping("site1")) == b"cloud.site1.ping x"
-        for ours in (subjects.loop("site1"), subjects.loop("site1", "0a1b2c3d")):
+        for ours in (subjects.verification_session("site1"), subjects.verification_session("site1", "0a1b2c3d")):
             assert await answered(site, ours) == ours.encode() + b" x"
-        theirs = (subjects.fast_lane("site2"), subjects.ping("site2"), subjects.loop("site2"))
+        theirs = (subjects.fast_lane("site2"), subjects.ping("site2"), subjects.verification_session("site2"))
         for foreign in (*theirs, "cloud.site1.other", "cloud.site1.loop"):
             with pytest.raises(nats.errors.NoRespondersError):
                 await site.request(foreign, b"x", timeout=60)
 
 
-async def test_a_site_hears_what_the_hub_says_to_it_and_nothing_that_is_said_to_another(tmp_path: Path) -> None:
+async def test_a_site_receives_what_the_hub_sends_to_it_and_nothing_that_is_sent_to_another(tmp_path: Path) -> None:
     async with linked(tmp_path) as all_:
         heard: list[tuple[str, str, str]] = []
         await worker(all_.hub)
         for name, nc in all_.sites.items():
-            for pattern in (subjects.said(name), subjects.all_said(name), "cloud.>", "cloud.*.said.>", ">"):
+            for pattern in (
+                subjects.cloud_partial(name),
+                subjects.all_cloud_partials(name),
+                "cloud.>",
+                "cloud.*.partial.>",
+                ">",
+            ):
                 await listen(nc, pattern, name, heard)
             for other in all_.sites.keys() - {name}:
-                await listen(nc, subjects.said(other), name, heard)
+                await listen(nc, subjects.cloud_partial(other), name, heard)
             await answered(nc, subjects.ping(name))
 
-        async def said() -> bool:  # until the interest has crossed the leaf
-            await all_.hub.publish(subjects.said("site1", "kiosk", "r1"), b"x")
+        async def has_crossed() -> bool:  # until the interest has crossed the leaf
+            await all_.hub.publish(subjects.cloud_partial("site1", "kiosk", "r1"), b"x")
             await all_.hub.flush()
-            return any(pattern == subjects.said("site1") for _, pattern, _ in heard)
+            return any(pattern == subjects.cloud_partial("site1") for _, pattern, _ in heard)
 
-        await until(said)
+        await until(has_crossed)
         for stays in ("partial.drafted.kiosk.r1", "tokens.kiosk.r1", "live.tokens.kiosk.r1", "stream", "resume"):
             await all_.hub.publish(stays, b"x")
-        await all_.sites["site2"].publish(subjects.said("site1", "kiosk", "r2"), b"a forgery of another site")
+        await all_.sites["site2"].publish(subjects.cloud_partial("site1", "kiosk", "r2"), b"a forgery of another site")
         for name, nc in all_.sites.items():
             await answered(nc, subjects.ping(name))  # what was sent before it would have come before it
         ours = {news for news in heard if not news[2].startswith(("$JS", "_INBOX", "sync.", "cloud.site1.ping"))}
-        local = {("site2", pattern) for pattern in ("cloud.>", "cloud.*.said.>", ">", subjects.said("site1"))}
+        local = {
+            ("site2", pattern) for pattern in ("cloud.>", "cloud.*.partial.>", ">", subjects.cloud_partial("site1"))
+        }
         assert {news[0:2] for news in ours if news[2].endswith(".r2")} <= local  # and no further than its own server
         assert {(site, subject) for site, _, subject in ours if not subject.endswith((".r2", ".ping"))} == {
-            ("site1", "cloud.site1.said.kiosk.r1")
+            ("site1", "cloud.site1.partial.kiosk.r1")
         }
 
 
@@ -119,7 +127,7 @@ async def test_what_stays_at_a_site_is_heard_nowhere_else(tmp_path: Path) -> Non
         await worker(all_.hub)
         await answered(site, subjects.ping("site1"))
         for domain, nc in (("hub", all_.hub), ("site2", all_.sites["site2"])):
-            for pattern in (*subjects.STAYS, "anything.>", ">"):
+            for pattern in (*subjects.SITE_ONLY, "anything.>", ">"):
                 await listen(nc, pattern, domain, heard)
         for subject in ("asks.kiosk.r1", "pipe.kiosk.screened.r1", "answers.kiosk.r1", "dead.router.r1"):
             await publish(site, subject)

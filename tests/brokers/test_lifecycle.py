@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tidegate.brokers.base import House, Unreachable, report
-from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.brokers.process.lifecycle import BadStage, ready_file, serve
+from tidegate.brokers.base import Bus, UnreachableError, report
+from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.brokers.process.lifecycle import StageOpenError, WorkerProcess, serve
+from tidegate.brokers.process.ready import read_ready_processes, ready_file
 from tidegate.brokers.process.telemetry import Telemetry
 from tidegate.brokers.stage import Handler, Retry, Stage
 from tidegate.schemas import Asked, Message, Question, Screened
@@ -38,7 +39,7 @@ def _fresh_story() -> None:
 
 
 @asynccontextmanager
-async def told(name: str) -> AsyncIterator[None]:
+async def record(name: str) -> AsyncIterator[None]:
     story.append(f"{name} opens")
     try:
         yield
@@ -56,7 +57,7 @@ async def open_screening(*_: object) -> AsyncIterator[Handler]:
             Screened(rid=asked.rid, tenant="kiosk", site="site1", asked_at_ms=0, deadline_at_ms=0, question=QUESTION)
         ]
 
-    async with told("screening"):
+    async with record("screening"):
         yield handler
 
 
@@ -65,7 +66,7 @@ async def open_second(*_: object) -> AsyncIterator[Handler]:
     async def handler(_: Screened) -> list[Message]:
         return []
 
-    async with told("second"):
+    async with record("second"):
         yield handler
 
 
@@ -88,31 +89,25 @@ class Running:
 
     def __init__(self, tmp_path: Path) -> None:
         self.settings = Settings(state_dir=str(tmp_path), grace_s=2.0)
-        self.house = MemoryHouse("site1")
+        self.bus = MemoryBus("site1")
         self.stop = asyncio.Event()
         self.log = io.BytesIO()
         self.ready = ready_file(self.settings, "all")
 
     @asynccontextmanager
-    async def open_house(self, *_: object) -> AsyncIterator[House]:
-        async with told("house"):
-            yield self.house
+    async def open_bus(self, *_: object) -> AsyncIterator[Bus]:
+        async with record("bus"):
+            yield self.bus
 
     @asynccontextmanager
-    async def beside(self, *_: object) -> AsyncIterator[None]:
-        async with told("gateway"):
+    async def gateway(self, *_: object) -> AsyncIterator[None]:
+        async with record("gateway"):
             yield
 
-    async def serve(self, *stages: Stage, beside: bool = False, stop: asyncio.Event | None = None) -> None:
-        await serve(
-            stages,
-            self.settings,
-            open_house=self.open_house,
-            name="all",
-            beside=[self.beside] if beside else [],
-            telemetry=Telemetry("site1", output=self.log),
-            stop=stop or self.stop,
-        )
+    async def serve(self, *stages: Stage, with_gateway: bool = False) -> None:
+        services = [self.gateway] if with_gateway else []
+        process = WorkerProcess("all", stages, self.open_bus, services)
+        await serve(process, self.settings, Telemetry("site1", output=self.log), self.stop)
 
     async def until_ready(self) -> None:
         await until(self.ready.exists)
@@ -120,28 +115,33 @@ class Running:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - a file and a process tell nobody
+        while not condition():  # noqa: ASYNC110 - a file and a process have no event
             await asyncio.sleep(0.005)
 
 
 async def test_everything_opens_in_order_and_closes_in_reverse(tmp_path: Path) -> None:
     running = Running(tmp_path)
-    task = asyncio.create_task(running.serve(stage("open_screening"), stage("open_second", Screened), beside=True))
+    task = asyncio.create_task(
+        running.serve(stage("open_screening"), stage("open_second", Screened), with_gateway=True)
+    )
     await running.until_ready()
-    assert json.loads(running.ready.read_text()) == {"pid": os.getpid(), "stages": ["screening", "second"]}
+    ready = {"site": "site1", "name": "all", "pid": os.getpid(), "stages": ["screening", "second"]}
+    assert json.loads(running.ready.read_text()).items() >= ready.items()
+    [found] = read_ready_processes(tmp_path)
+    assert (found.name, found.pid, found.stages, found.metrics_port) == ("all", os.getpid(), ("screening", "second"), 0)
     assert running.ready == tmp_path / "site1" / "ready" / "all"
     running.stop.set()
     await task
     assert not running.ready.exists()
     assert story == [
-        "house opens",
+        "bus opens",
         "screening opens",
         "second opens",
         "gateway opens",
         "gateway closes",
         "second closes",
         "screening closes",
-        "house closes",
+        "bus closes",
     ]
     actions = [json.loads(line)["action"] for line in running.log.getvalue().splitlines()]
     assert actions == ["ready", "draining", "closed"]
@@ -155,8 +155,8 @@ async def test_an_error_that_nobody_waits_for_is_one_line_that_quotes_nobody(tmp
     running.stop.set()
     await task
     [line] = [line for line in running.log.getvalue().splitlines() if b"unhandled_error" in line]
-    said = json.loads(line)
-    assert (said["what"], said["error"]) == ("a request was not answered", "ValueError")
+    logged = json.loads(line)
+    assert (logged["what"], logged["error"]) == ("a request was not answered", "ValueError")
     assert b"4111" not in running.log.getvalue()
 
 
@@ -164,73 +164,63 @@ async def test_what_is_in_flight_when_told_to_stop_is_finished(tmp_path: Path) -
     running = Running(tmp_path)
     task = asyncio.create_task(running.serve(stage("open_screening")))
     await running.until_ready()
-    await running.house.publish(asked("r1"), id="r1", headers={})
+    await running.bus.publish(asked("r1"), id="r1", headers={})
     await until(lambda: "began r1" in story)
     running.stop.set()
     await task
     assert story.index("answered r1") < story.index("screening closes")
-    assert len(running.house.stored("PIPE")) == 1
+    assert len(running.bus.stored("PIPE")) == 1
 
 
-async def test_what_runs_beside_may_still_be_answered_while_it_ends(tmp_path: Path) -> None:
+async def test_a_service_may_still_be_answered_while_it_ends(tmp_path: Path) -> None:
     running = Running(tmp_path)
 
     @asynccontextmanager
-    async def last_wish(_: Settings, house: House) -> AsyncIterator[None]:
+    async def last_request(_: Settings, bus: Bus) -> AsyncIterator[None]:
         yield
-        await house.publish(asked("late"), id="late", headers={})
-        await until(lambda: bool(running.house.stored("PIPE")))
-        story.append("wish granted")
+        await bus.publish(asked("late"), id="late", headers={})
+        await until(lambda: bool(running.bus.stored("PIPE")))
+        story.append("last request answered")
 
-    stop = asyncio.Event()
-    task = asyncio.create_task(
-        serve(
-            [stage("open_screening")],
-            running.settings,
-            open_house=running.open_house,
-            name="all",
-            beside=[last_wish],
-            telemetry=Telemetry("site1", output=running.log),
-            stop=stop,
-        )
-    )
+    process = WorkerProcess("all", [stage("open_screening")], running.open_bus, [last_request])
+    task = asyncio.create_task(serve(process, running.settings, Telemetry("site1", output=running.log), running.stop))
     await running.until_ready()
-    stop.set()
+    running.stop.set()
     await task
-    assert "wish granted" in story
+    assert "last request answered" in story
 
 
 async def test_what_cannot_open_ends_the_process_unready_and_closes_what_was_open(tmp_path: Path) -> None:
     running = Running(tmp_path)
     with pytest.raises(LookupError, match="no model"):
-        await running.serve(stage("open_screening"), stage("open_broken"), beside=True)
-    assert story == ["house opens", "screening opens", "screening closes", "house closes"]
+        await running.serve(stage("open_screening"), stage("open_broken"), with_gateway=True)
+    assert story == ["bus opens", "screening opens", "screening closes", "bus closes"]
     assert not running.ready.exists()
 
 
 @pytest.mark.parametrize("opens", ["no.such.room:open", f"{__name__}:open_nothing"])
 async def test_a_stage_that_cannot_be_found_is_named_with_a_hint(tmp_path: Path, opens: str) -> None:
-    with pytest.raises(BadStage, match="stage lost") as bad:
+    with pytest.raises(StageOpenError, match="stage lost") as bad:
         await Running(tmp_path).serve(Stage("lost", (Asked,), (), opens))
     assert bad.value.hint
 
 
 async def test_a_stage_that_fails_takes_the_process_with_it(tmp_path: Path) -> None:
-    class Severed(MemoryHouse):
+    class Severed(MemoryBus):
         async def publish(self, *_: object, **__: object) -> bool:
-            raise Unreachable("gone")
+            raise UnreachableError("gone")
 
-        async def bury(self, *_: object) -> None:
-            raise Unreachable("gone")
+        async def dead_letter(self, *_: object) -> None:
+            raise UnreachableError("gone")
 
     running = Running(tmp_path)
-    running.house = Severed("site1")
-    await MemoryHouse.publish(running.house, asked("r1"), id="r1", headers={})
+    running.bus = Severed("site1")
+    await MemoryBus.publish(running.bus, asked("r1"), id="r1", headers={})
     hopeless = Stage("screening", (Asked,), (Screened,), f"{__name__}:open_screening", retry=Retry(attempts=0))
     with pytest.raises(ExceptionGroup) as failed:
         async with asyncio.timeout(10):
-            await running.serve(hopeless, beside=True)
-    assert failed.value.subgroup(Unreachable) is not None
-    assert story[-1] == "house closes"
+            await running.serve(hopeless, with_gateway=True)
+    assert failed.value.subgroup(UnreachableError) is not None
+    assert story[-1] == "bus closes"
     assert "gateway closes" in story
     assert not running.ready.exists()

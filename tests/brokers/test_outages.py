@@ -18,8 +18,8 @@ from tests.support.scripted_stage import (
     texts,
     working,
 )
-from tidegate.brokers.base import TopologyMissing, Unreachable
-from tidegate.brokers.jetstream.publisher import NotStored, Publisher
+from tidegate.brokers.base import TopologyMissingError, UnreachableError
+from tidegate.brokers.jetstream.publisher import NotStoredError, Publisher
 from tidegate.brokers.worker import run
 from tidegate.schemas import Message, Withheld
 
@@ -43,7 +43,7 @@ class TestServer:
         async with (
             open_server_rig(STAGE, AFTER) as rig,
             rig.peer() as other,
-            working(STAGE, Script(), rig.house),
+            working(STAGE, Script(), rig.bus),
             working(AFTER, answer, other),
         ):
             asking = [asyncio.create_task(ask(rig, asked(f"q{n}"))) for n in range(200)]
@@ -62,7 +62,7 @@ class TestServer:
     ) -> None:
         async with open_server_rig() as rig:
             rig.server.kill()
-            publishing = asyncio.create_task(rig.house.publish(asked("a"), id="a", headers={}))
+            publishing = asyncio.create_task(rig.bus.publish(asked("a"), id="a", headers={}))
             await asyncio.sleep(0.2)
             assert not publishing.done()
             rig.server.start()
@@ -72,22 +72,22 @@ class TestServer:
     @pytest.mark.parametrize("how", ["closed for good", "deaf"])
     async def test_a_connection_that_nats_py_gave_up_is_mended(self, open_server_rig: OpenRig, how: str) -> None:
         # What the server sent into the dead connection comes again after the ack wait, hence a short one.
-        async with open_server_rig(STAGE, ack_wait_s=1.0) as rig, working(STAGE, Script(), rig.house):
+        async with open_server_rig(STAGE, ack_wait_s=1.0) as rig, working(STAGE, Script(), rig.bus):
             heard: list[str] = []
 
             async def hear(subject: str, _: bytes) -> None:
                 heard.append(subject)
 
-            await rig.house.listen("live.answers.>", hear)
+            await rig.bus.listen("live.answers.>", hear)
             await ask(rig, asked("a"))
             await holds(rig, "PIPE", 1)
             if how == "deaf":
-                rig.house.link.client._reading_task.cancel()  # as after any error inside nats-py's parser
+                rig.bus.link.client._reading_task.cancel()  # as after any error inside nats-py's parser
             else:
-                await rig.house.link.client.close()  # as nats-py does itself when a credential expires
+                await rig.bus.link.client.close()  # as nats-py does itself when a credential expires
             await ask(rig, asked("b"))
             await holds(rig, "PIPE", 2)
-            await rig.house.publish(published("r1"), id="r1", headers={})
+            await rig.bus.publish(published("r1"), id="r1", headers={})
 
             async def all_heard() -> bool:
                 return heard == ["live.answers.kiosk.r1"]
@@ -96,21 +96,22 @@ class TestServer:
 
     async def test_a_missing_consumer_fails_loudly_and_says_what_to_do(self, open_server_rig: OpenRig) -> None:
         async with open_server_rig() as rig:
-            with pytest.raises(TopologyMissing, match=r"consumer prefilter on stream ASKS.*tidegate topology apply"):
-                await run(STAGE, Script(), rig.house, asyncio.Event())
+            with pytest.raises(TopologyMissingError, match="consumer prefilter on stream ASKS") as missing:
+                await run(STAGE, Script(), rig.bus, asyncio.Event())
+            assert "tidegate topology apply" in missing.value.hint
             await rig.client.jetstream().delete_stream("ASKS")
-            with pytest.raises(TopologyMissing, match="stream ASKS"):
-                await run(STAGE, Script(), rig.house, asyncio.Event())
+            with pytest.raises(TopologyMissingError, match="stream ASKS"):
+                await run(STAGE, Script(), rig.bus, asyncio.Event())
 
     async def test_a_consumer_that_is_deleted_under_a_worker_ends_it_loudly(self, open_server_rig: OpenRig) -> None:
         async with open_server_rig(STAGE) as rig:
-            job = asyncio.create_task(run(STAGE, Script(), rig.house, asyncio.Event()))
+            job = asyncio.create_task(run(STAGE, Script(), rig.bus, asyncio.Event()))
             await ask(rig, asked("a"))
             await holds(rig, "PIPE", 1)
             await rig.client.jetstream().delete_consumer("ASKS", "prefilter")
             with pytest.raises(ExceptionGroup) as caught:
                 await asyncio.wait_for(job, 10)
-            assert isinstance(caught.value.exceptions[0], TopologyMissing)
+            assert isinstance(caught.value.exceptions[0], TopologyMissingError)
 
     async def test_a_stream_that_refuses_a_message_says_why(self, open_server_rig: OpenRig) -> None:
         async with open_server_rig() as rig:
@@ -118,11 +119,11 @@ class TestServer:
             config = (await jetstream.stream_info("ASKS")).config
             config.max_msg_size = 256
             await jetstream.update_stream(config)
-            with pytest.raises(NotStored, match="message size exceeds maximum"):
-                await rig.house.publish(asked("a", "long" * 100), id="a", headers={})
+            with pytest.raises(NotStoredError, match="message size exceeds maximum"):
+                await rig.bus.publish(asked("a", "long" * 100), id="a", headers={})
 
     async def test_a_publish_that_no_stream_takes_gives_up_and_says_so(self, open_server_rig: OpenRig) -> None:
-        async with open_server_rig() as rig, Publisher.open(rig.house.link, give_up_s=0.3) as hasty:
+        async with open_server_rig() as rig, Publisher.open(rig.bus.link, give_up_s=0.3) as hasty:
             with pytest.raises(TimeoutError, match="no stream holds this subject"):
                 await hasty.publish("elsewhere.kiosk.a", b"", {"Nats-Msg-Id": "a"})
 
@@ -131,16 +132,16 @@ class TestServer:
             rig.server.kill()
 
             async def is_down() -> bool:
-                return not rig.house.link.is_up
+                return not rig.bus.link.is_up
 
             await until(is_down)
-            with pytest.raises(Unreachable):
-                await rig.house.request("ask", b"?", timeout_s=60.0)
-            with pytest.raises(Unreachable):
-                await rig.house.last("PIPE", "pipe.kiosk.withheld.a")
+            with pytest.raises(UnreachableError):
+                await rig.bus.request("ask", b"?", timeout_s=60.0)
+            with pytest.raises(UnreachableError):
+                await rig.bus.last("PIPE", "pipe.kiosk.withheld.a")
             rig.server.start()
 
             async def is_back() -> bool:  # nats-py that is closed while it reconnects comes back, and then for ever
-                return rig.house.link.is_up and rig.client.is_connected
+                return rig.bus.link.is_up and rig.client.is_connected
 
             await until(is_back)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.brokers import obituary
-from tidegate.brokers.base import Unreachable
+from tidegate.brokers.base import UnreachableError
+from tidegate.brokers.dead_letters import MAX_REASON_CHARS, dead_letter_headers, describe_reason
 from tidegate.brokers.memory.bus import matches
 from tidegate.brokers.stage import Retry
 from tidegate.schemas import RejectError, RetryLaterError, UnreadableError
@@ -29,7 +29,7 @@ def highest(_low: float, high: float) -> float:
         (OSError(), 6, None),
         (TimeoutError(), 1, 0.4),
         (ValueError(), 1, 0.4),
-        (Unreachable(), 1, 0.4),
+        (UnreachableError("gone"), 1, 0.4),
         (RetryLaterError("no link", 7.5), 1, 7.5),
         (RetryLaterError("no link", 7.5), 4, 7.5),
         (RetryLaterError("no link", 7.5), 5, None),
@@ -70,26 +70,31 @@ def raised(error: Exception) -> Exception:
         (RejectError("caf\u00e9 \u2014 \x00\x1b"), "RejectError: caf? ? ??"),
         (RejectError("x" * 600), "RejectError: " + "x" * 487),
         (FileNotFoundError(2, "No such file or directory"), "FileNotFoundError: [Errno 2] No such file or directory"),
-        (Unreachable("nobody answers on ask"), "Unreachable: nobody answers on ask"),
-        (ValueError("invalid literal: '4111 1111'"), "ValueError at an unknown place"),
+        (UnreachableError("nobody answers on ask"), "UnreachableError: nobody answers on ask"),
+        (ValueError("invalid literal: '4111 1111'"), "ValueError at an unknown line"),
     ],
 )
-def test_the_reason_of_a_burial_is_one_ascii_line_that_quotes_nobody(error: Exception, reason: str) -> None:
-    assert obituary.reason_of(error) == reason
-    assert len(reason) <= obituary.MAX_REASON_CHARS
+def test_the_reason_of_a_dead_letter_is_one_ascii_line_that_quotes_nobody(error: Exception, reason: str) -> None:
+    assert describe_reason(error) == reason
+    assert len(reason) <= MAX_REASON_CHARS
 
 
 @pytest.mark.parametrize("error", [ValueError("4111 1111"), TimeoutError(), KeyError("john")])
 def test_an_error_that_may_quote_is_known_by_its_place(error: Exception) -> None:
-    reason = obituary.reason_of(raised(error))
+    reason = describe_reason(raised(error))
     assert reason.startswith(f"{type(error).__name__} at test_retry.py:")
 
 
-def test_the_same_delivery_buried_again_has_the_same_id() -> None:
+def test_the_same_delivery_dead_lettered_again_has_the_same_id() -> None:
     delivery: Any = SimpleNamespace(
-        id="q1", subject="asks.kiosk.r1", place="ASKS:42", attempt=3, stored_at_s=1.5, headers={"traceparent": "00-1"}
+        id="q1",
+        subject="asks.kiosk.r1",
+        position="ASKS:42",
+        attempt=3,
+        stored_at_s=1.5,
+        headers={"traceparent": "00-1"},
     )
-    assert obituary.headers_of(delivery, "router", "site1", RejectError("no")) == {
+    assert dead_letter_headers(delivery, "router", "site1", RejectError("no")) == {
         "Nats-Msg-Id": "q1.router.dead.42",
         "Dead-Stage": "router",
         "Dead-Site": "site1",

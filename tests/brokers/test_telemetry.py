@@ -1,4 +1,4 @@
-"""The house speaks of itself in JSON lines and metrics, and never repeats what a person wrote."""
+"""Telemetry is JSON lines, metrics and spans, and never repeats what a person wrote."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY, Counter
 
 from tidegate.brokers.process import trace
-from tidegate.brokers.process.telemetry import Telemetry, opened
+from tidegate.brokers.process.telemetry import Telemetry, open_telemetry
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Asked, RejectError, RetryLaterError, Screened
 from tidegate.services.settings import Settings
@@ -30,7 +30,7 @@ SECRET = "my number is 07700 900123"
 
 @dataclass
 class Held:
-    """A delivery as a watch sees it."""
+    """A delivery as an observer sees it."""
 
     id: str = "ASKS.7"
     subject: str = "asks.kiosk.r1"
@@ -38,7 +38,7 @@ class Held:
     headers: Mapping[str, str] = field(default_factory=lambda: {"traceparent": PARENT})
     attempt: int = 2
     stored_at_s: float = 100.0
-    place: str = "ASKS:7"
+    position: str = "ASKS:7"
 
     async def ack(self) -> None: ...
 
@@ -63,16 +63,16 @@ def raised(error: Exception) -> Exception:
         return caught
 
 
-def test_a_buried_message_is_one_error_line_with_its_identity() -> None:
+def test_a_dead_letter_is_one_error_line_with_its_identity() -> None:
     telemetry, output = a_telemetry()
-    telemetry.started(STAGE, Held())
-    telemetry.ended(STAGE, Held(), "buried", 0.25, raised(RejectError("no question in it")))
+    telemetry.on_start(STAGE, Held())
+    telemetry.on_outcome(STAGE, Held(), "dead_lettered", 0.25, raised(RejectError("no question in it")))
     [line] = lines(output)
     assert line.pop("time").endswith("Z")
     assert line.pop("where").startswith("test_telemetry.py:")
     assert line == {
         "level": "error",
-        "action": "buried",
+        "action": "dead_lettered",
         "site": "site1",
         "stage": "prefilter",
         "rid": "r1",
@@ -86,27 +86,28 @@ def test_a_buried_message_is_one_error_line_with_its_identity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "level"), [("done", "debug"), ("handed_back", "debug"), ("retried", "warning"), ("buried", "error")]
+    ("outcome", "level"),
+    [("done", "debug"), ("handed_back", "debug"), ("retried", "warning"), ("dead_lettered", "error")],
 )
-def test_a_verdict_speaks_at_its_level(verdict: str, level: str) -> None:
+def test_an_outcome_is_logged_at_its_level(outcome: str, level: str) -> None:
     telemetry, output = a_telemetry("debug")
-    telemetry.started(STAGE, Held())
-    telemetry.ended(STAGE, Held(), verdict, 0.0, None)
-    assert [(line["action"], line["level"]) for line in lines(output)] == [(verdict, level)]
+    telemetry.on_start(STAGE, Held())
+    telemetry.on_outcome(STAGE, Held(), outcome, 0.0, None)
+    assert [(line["action"], line["level"]) for line in lines(output)] == [(outcome, level)]
 
 
 def test_a_plain_success_is_silent_at_level_info() -> None:
     telemetry, output = a_telemetry()
-    telemetry.started(STAGE, Held())
-    telemetry.ended(STAGE, Held(), "done", 0.0, None)
+    telemetry.on_start(STAGE, Held())
+    telemetry.on_outcome(STAGE, Held(), "done", 0.0, None)
     assert output.getvalue() == b""
 
 
 @pytest.mark.parametrize("error", [ValueError(SECRET), RetryLaterError("busy", 1.0), KeyError(SECRET)])
 def test_an_error_s_own_message_never_reaches_a_line(error: Exception) -> None:
     telemetry, output = a_telemetry()
-    telemetry.started(STAGE, Held())
-    telemetry.ended(STAGE, Held(), "retried", 0.0, raised(error))
+    telemetry.on_start(STAGE, Held())
+    telemetry.on_outcome(STAGE, Held(), "retried", 0.0, raised(error))
     [line] = lines(output)
     assert line["error"] == type(error).__name__
     assert b"07700" not in output.getvalue()
@@ -130,7 +131,7 @@ async def test_lines_logged_while_handling_carry_the_delivery_and_not_its_neighb
 
     async def settle(rid: str) -> None:
         held = Held(subject=f"asks.kiosk.{rid}")
-        telemetry.started(STAGE, held)
+        telemetry.on_start(STAGE, held)
         await asyncio.sleep(0)
         telemetry.log.info("inside", expected=rid)
 
@@ -143,14 +144,14 @@ async def test_lines_logged_while_handling_carry_the_delivery_and_not_its_neighb
 
 def test_four_metrics_are_kept_per_stage_in_a_registry_of_their_own() -> None:
     telemetry, _ = a_telemetry()
-    for verdict in ("done", "done", "buried"):
-        telemetry.started(STAGE, Held())
-        telemetry.ended(STAGE, Held(), verdict, 0.2, None)
-    telemetry.started(STAGE, Held())
+    for outcome in ("done", "done", "dead_lettered"):
+        telemetry.on_start(STAGE, Held())
+        telemetry.on_outcome(STAGE, Held(), outcome, 0.2, None)
+    telemetry.on_start(STAGE, Held())
     text = telemetry.metrics().decode()
     for sample in (
-        'tidegate_deliveries_total{stage="prefilter",verdict="done"} 2.0',
-        'tidegate_deliveries_total{stage="prefilter",verdict="buried"} 1.0',
+        'tidegate_deliveries_total{outcome="done",stage="prefilter"} 2.0',
+        'tidegate_deliveries_total{outcome="dead_lettered",stage="prefilter"} 1.0',
         'tidegate_handle_seconds_bucket{le="0.1",stage="prefilter"} 0.0',
         'tidegate_handle_seconds_bucket{le="0.25",stage="prefilter"} 3.0',
         'tidegate_in_flight{stage="prefilter"} 1.0',
@@ -163,8 +164,8 @@ def test_four_metrics_are_kept_per_stage_in_a_registry_of_their_own() -> None:
     Telemetry("site1", output=io.BytesIO())  # a second one in the same process clashes with nothing
 
 
-def test_what_a_room_counts_for_itself_is_shown_by_the_worker_it_is_in() -> None:
-    counted = Counter("tidegate_counted_in_a_test", "Something that a room counts.")
+def test_a_metric_of_a_module_is_served_by_the_process_it_runs_in() -> None:
+    counted = Counter("tidegate_counted_in_a_test", "Something that a module counts.")
     try:
         telemetry, _ = a_telemetry()
         counted.inc(3)
@@ -176,9 +177,9 @@ def test_what_a_room_counts_for_itself_is_shown_by_the_worker_it_is_in() -> None
 def test_an_opened_telemetry_writes_to_a_file_adopts_loggers_and_serves_metrics(tmp_path: Path, free_port: int) -> None:
     log_file = tmp_path / "worker.log"
     settings = Settings(site="site9", metrics_port=free_port)
-    with opened(settings, log_file=log_file) as telemetry:
+    with open_telemetry(settings, log_file=log_file) as telemetry:
         structlog.get_logger().info("adopted", body=SECRET)
-        telemetry.started(STAGE, Held())
+        telemetry.on_start(STAGE, Held())
         with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5) as reply:
             assert 'tidegate_in_flight{stage="prefilter"} 1.0' in reply.read().decode()
     [line] = [msgspec.json.decode(line) for line in log_file.read_bytes().splitlines()]
@@ -208,35 +209,33 @@ def _no_context_left() -> Any:
     [
         (PARENT, "0af7651916cd43dd8448eb211c80319c"),
         (PARENT.replace("00-", "01-", 1) + "-more", "0af7651916cd43dd8448eb211c80319c"),
-        (None, None),
-        ("", None),
-        (PARENT.upper(), None),
-        (PARENT + "-more", None),
-        (PARENT + "\n", None),
-        (PARENT.replace("00-", "ff-", 1), None),
-        (f"00-{'0' * 32}-b7ad6b7169203331-01", None),
-        (f"00-0af7651916cd43dd8448eb211c80319c-{'0' * 16}-01", None),
-        ("00-0af7-b7ad-01", None),
+        ("", ""),
+        (PARENT.upper(), ""),
+        (PARENT + "-more", ""),
+        (PARENT.replace("00-", "ff-", 1), ""),
+        (f"00-{'0' * 32}-b7ad6b7169203331-01", ""),
+        (f"00-0af7651916cd43dd8448eb211c80319c-{'0' * 16}-01", ""),
+        ("00-0af7-b7ad-01", ""),
     ],
 )
-def test_a_traceparent_is_read_by_the_rules_of_w3c(header: str | None, trace_id: str | None) -> None:
-    read = trace.read(header)
-    assert (read.trace_id if read else None) == trace_id
+def test_a_traceparent_is_read_by_the_rules_of_w3c(header: str, trace_id: str) -> None:
+    assert trace.trace_id_of({"traceparent": header}) == trace_id
+    followed = trace.trace_id_of({"traceparent": trace.follow(header)})
+    assert followed == trace_id if trace_id else followed
+
+
+def test_a_delivery_without_the_header_belongs_to_no_trace() -> None:
+    assert trace.trace_id_of({"Nats-Msg-Id": "q1"}) == ""
 
 
 @given(st.text())
 def test_following_any_header_gives_one_that_can_be_read(header: str) -> None:
-    assert trace.read(str(trace.follow(header))) is not None
+    assert trace.trace_id_of({"traceparent": trace.follow(header)})
 
 
-def test_a_child_keeps_the_trace_and_its_flags_but_not_the_hop() -> None:
-    parent = trace.read(PARENT.replace("-01", "-00"))
-    assert parent is not None
-    child = parent.child()
-    assert (child.trace_id, child.flags) == (parent.trace_id, "00")
-    assert child.span_id != parent.span_id
-
-
-def test_an_all_zero_id_is_drawn_again() -> None:
-    draws = iter([b"\0" * 16, b"\1" * 16, b"\0" * 8, b"\2" * 8])
-    assert str(trace.begin(lambda _: next(draws))) == f"00-{'01' * 16}-{'02' * 8}-01"
+def test_the_next_hop_keeps_the_trace_and_its_flags_but_not_the_span() -> None:
+    version, trace_id, span_id, flags = trace.follow(PARENT.replace("-01", "-00")).split("-")
+    assert (version, trace_id, flags) == ("00", "0af7651916cd43dd8448eb211c80319c", "00")
+    assert span_id != PARENT.split("-")[2]
+    assert trace.follow("").endswith("-01")
+    assert trace.follow("") != trace.follow("")

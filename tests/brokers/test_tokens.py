@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.broker_harness import JetStreamRig, OpenRig, until
 from tests.support.scripted_stage import published
-from tidegate.brokers.base import Overtaken, TopologyMissing, Unreachable
-from tidegate.brokers.jetstream.publisher import NotStored
+from tidegate.brokers.base import SequenceConflictError, TopologyMissingError, UnreachableError
+from tidegate.brokers.jetstream.publisher import NotStoredError
 from tidegate.schemas import Delta, decode
 from tidegate.schemas.subjects import ANSWERS, TOKENS, tokens
 
@@ -30,17 +30,17 @@ def line(text: str, rid: str = "r1") -> Delta:
 
 
 async def read(rig: Any, after: int = 0, rid: str = "r1") -> list[tuple[int, str]]:
-    found = await rig.house.read(TOKENS, tokens("kiosk", rid), after)
+    found = await rig.bus.read(TOKENS, tokens("kiosk", rid), after)
     return [(sequence, decode(data, Delta).text) for sequence, data in found]
 
 
 class TestAppending:
     async def test_a_log_grows_line_by_line_and_is_read_after_any_of_them(self, open_rig: OpenRig) -> None:
         async with open_rig() as rig:
-            first = await rig.house.append(line("a"), after=0)
-            await rig.house.append(line("other", "r2"), after=0)
-            second = await rig.house.append(line("b"), after=first)
-            third = await rig.house.append(line("c"), after=second)
+            first = await rig.bus.append(line("a"), after=0)
+            await rig.bus.append(line("other", "r2"), after=0)
+            second = await rig.bus.append(line("b"), after=first)
+            third = await rig.bus.append(line("c"), after=second)
             assert await read(rig) == [(first, "a"), (second, "b"), (third, "c")]
             assert await read(rig, after=first) == [(second, "b"), (third, "c")]
             assert await read(rig, after=third) == []
@@ -49,28 +49,28 @@ class TestAppending:
 
     async def test_who_was_overtaken_is_told_so_and_stores_nothing(self, open_rig: OpenRig) -> None:
         async with open_rig() as rig:
-            first = await rig.house.append(line("a"), after=0)
+            first = await rig.bus.append(line("a"), after=0)
             for after in (0, first + 1, first + 1000):
-                with pytest.raises(Overtaken):
-                    await rig.house.append(line("b"), after=after)
-            with pytest.raises(Overtaken):
-                await rig.house.append(line("a", "r2"), after=first)
+                with pytest.raises(SequenceConflictError):
+                    await rig.bus.append(line("b"), after=after)
+            with pytest.raises(SequenceConflictError):
+                await rig.bus.append(line("a", "r2"), after=first)
             assert await read(rig) == [(first, "a")]
             assert await read(rig, rid="r2") == []
 
     async def test_of_two_writers_one_wins_every_line(self, open_rig: OpenRig) -> None:
-        async def write(house: Any, name: str) -> list[str]:
+        async def write(bus: Any, name: str) -> list[str]:
             after, won = 0, []
             for n in range(20):
                 try:
-                    after = await house.append(line(f"{name}{n}"), after=after)
+                    after = await bus.append(line(f"{name}{n}"), after=after)
                     won.append(f"{name}{n}")
-                except Overtaken:
-                    after = (await house.read(TOKENS, SUBJECT))[-1][0]
+                except SequenceConflictError:
+                    after = (await bus.read(TOKENS, SUBJECT))[-1][0]
             return won
 
         async with open_rig() as rig, rig.peer() as other:
-            ours, theirs = await asyncio.gather(write(rig.house, "a"), write(other, "b"))
+            ours, theirs = await asyncio.gather(write(rig.bus, "a"), write(other, "b"))
             texts = [text for _, text in await read(rig)]
         assert sorted(texts) == sorted(ours + theirs)
 
@@ -84,10 +84,10 @@ class TestAppending:
             return len(heard) == 3
 
         async with open_rig() as rig:
-            await rig.house.listen("live.tokens.>", hear)
+            await rig.bus.listen("live.tokens.>", hear)
             after = 0
             for text in "abc":
-                after = await rig.house.append(line(text), after=after)
+                after = await rig.bus.append(line(text), after=after)
             await until(all_heard)
         assert heard == [(f"live.{SUBJECT}", text) for text in "abc"]
 
@@ -95,7 +95,7 @@ class TestAppending:
         async with open_rig() as rig:
             after = 0
             for n in range(600):
-                after = await rig.house.append(line(str(n)), after=after)
+                after = await rig.bus.append(line(str(n)), after=after)
             assert [text for _, text in await read(rig)] == [str(n) for n in range(600)]
 
 
@@ -114,13 +114,13 @@ class TestCorePlane:
             return heard == [b"x"]
 
         async with open_rig() as rig:
-            await rig.house.listen("partial.drafted.>", hear)
-            await rig.house.tell("partial.drafted.kiosk.r1", b"x")
-            await rig.house.tell("nobody.listens", b"x")
-            await rig.house.respond_many("stream", count)
+            await rig.bus.listen("partial.drafted.>", hear)
+            await rig.bus.publish_core("partial.drafted.kiosk.r1", b"x")
+            await rig.bus.publish_core("nobody.listens", b"x")
+            await rig.bus.respond_many("stream", count)
             await asyncio.sleep(0.02)
             got = []
-            async with aclosing(rig.house.request_many("stream", b"50", idle_s=5.0)) as answers:
+            async with aclosing(rig.bus.request_many("stream", b"50", idle_s=5.0)) as answers:
                 async for answer in answers:
                     got.append(int(answer))
                     if len(got) == 50:
@@ -134,13 +134,13 @@ class TestCorePlane:
             yield b""
 
         async with open_rig() as rig:
-            with pytest.raises(Unreachable, match="nobody"):
-                async with asyncio.timeout(5), aclosing(rig.house.request_many("none", b"", idle_s=60)) as answers:
+            with pytest.raises(UnreachableError, match="nobody"):
+                async with asyncio.timeout(5), aclosing(rig.bus.request_many("none", b"", idle_s=60)) as answers:
                     await anext(answers)
-            await rig.house.respond_many("stream", never)
+            await rig.bus.respond_many("stream", never)
             await asyncio.sleep(0.02)
-            with pytest.raises(Unreachable, match="within"):
-                async with aclosing(rig.house.request_many("stream", b"", idle_s=0.1)) as answers:
+            with pytest.raises(UnreachableError, match="within"):
+                async with aclosing(rig.bus.request_many("stream", b"", idle_s=0.1)) as answers:
                     await anext(answers)
 
 
@@ -149,15 +149,15 @@ class TestOnAServer:
         self, open_server_rig: OpenRig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async with open_server_rig() as rig:
-            send, sendings = rig.house.link.send, []
+            send, sendings = rig.bus.link.send, []
 
             async def losing_the_first_reply(subject: str, data: bytes, reply: str, headers: Any) -> bool:
                 sendings.append(subject)
                 return bool(await send(subject, data, reply if len(sendings) > 1 else "", headers))
 
             monkeypatch.setattr("tidegate.brokers.jetstream.publisher.RESEND_S", 0.05)
-            monkeypatch.setattr(rig.house.link, "send", losing_the_first_reply)
-            first = await rig.house.append(line("a"), after=0)
+            monkeypatch.setattr(rig.bus.link, "send", losing_the_first_reply)
+            first = await rig.bus.append(line("a"), after=0)
             assert len(sendings) >= 2
             assert await read(rig) == [(first, "a")]
 
@@ -165,20 +165,20 @@ class TestOnAServer:
         self, open_server_rig: OpenRig
     ) -> None:
         async with open_server_rig() as rig:
-            first = await rig.house.append(line("a"), after=0)
-            second = await rig.house.append(line("b"), after=first)
-            await rig.house.publish(published("r1", "kept"), id="a1", headers={})
+            first = await rig.bus.append(line("a"), after=0)
+            second = await rig.bus.append(line("b"), after=first)
+            await rig.bus.publish(published("r1", "kept"), id="a1", headers={})
             rig.server.kill()
             await rig.server.start_soon()
 
             async def back() -> bool:
-                return bool(rig.house.link.is_up) and await answers_there(rig)
+                return bool(rig.bus.link.is_up) and await answers_there(rig)
 
             await until(back)
             assert await read(rig) == []
-            with pytest.raises(Overtaken):
-                await rig.house.append(line("c"), after=second)
-            again = await rig.house.append(line("again"), after=0)
+            with pytest.raises(SequenceConflictError):
+                await rig.bus.append(line("c"), after=second)
+            again = await rig.bus.append(line("again"), after=0)
             assert await read(rig) == [(again, "again")]
             config = (await rig.client.jetstream().stream_info(TOKENS)).config
             assert (config.storage, config.republish.dest) == ("memory", "live.tokens.>")
@@ -186,14 +186,14 @@ class TestOnAServer:
     async def test_nothing_but_the_log_is_brought_back(self, open_server_rig: OpenRig) -> None:
         async with open_server_rig() as rig:
             await rig.client.jetstream().delete_stream(ANSWERS)
-            with pytest.raises(TopologyMissing):
-                await rig.house.read(ANSWERS, "answers.kiosk.r1")
-            with pytest.raises(NotStored, match="no stream"):
-                await rig.house.append(published("r1"), after=0)
+            with pytest.raises(TopologyMissingError):
+                await rig.bus.read(ANSWERS, "answers.kiosk.r1")
+            with pytest.raises(NotStoredError, match="no stream"):
+                await rig.bus.append(published("r1"), after=0)
 
 
 async def answers_there(rig: JetStreamRig) -> bool:
     try:
-        return await rig.house.last(ANSWERS, "answers.kiosk.r1") is not None
-    except Unreachable:
+        return await rig.bus.last(ANSWERS, "answers.kiosk.r1") is not None
+    except UnreachableError:
         return False

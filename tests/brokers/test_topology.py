@@ -15,20 +15,10 @@ from nats.aio.client import Client
 
 from tests.support.nats_fleet import STAGES, client_of
 from tidegate.brokers.jetstream import api as jetstream_api
-from tidegate.brokers.servers.fleet import Server
+from tidegate.brokers.jetstream.declare import DataLossError, apply, declare_hub, declare_site, plan_site, read_topology
+from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.stage import Retry, Stage
-from tidegate.brokers.topology.plan import (
-    Topology,
-    WouldLose,
-    apply,
-    declare_hub,
-    declare_site,
-    look,
-    of_hub,
-    of_site,
-    plan,
-    plan_site,
-)
+from tidegate.brokers.topology.plan import Topology, hub_topology, plan, site_topology
 from tidegate.brokers.topology.streams import filters_of, stage_consumers
 from tidegate.schemas import Drafted, Escalated, Verified
 from tidegate.schemas.subjects import (
@@ -88,7 +78,7 @@ def test_what_is_not_declared_is_named_as_foreign_and_is_no_step() -> None:
 @given(site=st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True), others=st.sets(st.just("site9")))
 @settings(max_examples=30, derandomize=True)
 def test_a_domain_that_is_as_declared_needs_nothing(site: str, others: set[str]) -> None:
-    for declared in (of_site(site, STAGES), of_hub({site, *others}, STAGES)):
+    for declared in (site_topology(site, STAGES), hub_topology({site, *others}, STAGES)):
         assert plan(site, declared, declared).steps == ()
 
 
@@ -103,8 +93,8 @@ def test_a_stage_has_a_consumer_for_every_place_that_it_reads_and_only_where_it_
         if name.endswith(f"/{stage.name}")
         for subject in filters_of(consumer)
     }
-    is_home = (stage.where == "hub") == (domain == HUB)
-    places = {(place.stream, place.filter) for kind in stage.accepts for place in sources_of(kind, domain)}
+    is_home = (stage.side == "hub") == (domain == HUB)
+    places = {(position.stream, position.filter) for kind in stage.accepts for position in sources_of(kind, domain)}
     assert filters == (places if is_home else set())
 
 
@@ -120,7 +110,7 @@ def test_a_consumer_never_stops_delivering_what_its_stage_has_not_brought_to_an_
 
 
 def test_every_stream_of_a_domain_refuses_when_full_but_the_hops_and_the_log() -> None:
-    declared = {**of_site("site1", STAGES).streams, **of_hub(["site1"], STAGES).streams}
+    declared = {**site_topology("site1", STAGES).streams, **hub_topology(["site1"], STAGES).streams}
     assert {name for name, config in declared.items() if config["discard"] == "old"} == {PIPE, TOKENS}
     assert {name for name, config in declared.items() if config["storage"] == "memory"} == {TOKENS}
     assert {name for name, config in declared.items() if config["max_age"] == 0} == {ANSWERS, DEAD}
@@ -131,16 +121,16 @@ async def test_declaring_twice_changes_nothing_the_second_time(nc: Client, tmp_p
     first = await declare_site(nc, "site1", STAGES)
     assert {change.verb for change in first.changes} == {"create"}
     assert (await declare_site(nc, "site1", STAGES)).steps == ()
-    assert set((await look(nc)).streams) == {*SITE_STREAMS, TOKENS}
+    assert set((await read_topology(nc)).streams) == {*SITE_STREAMS, TOKENS}
     async with Server(HUB, tmp_path / HUB) as server, client_of(server) as hub:
         await declare_hub(hub, ["site1", "site2"], STAGES)
         assert (await declare_hub(hub, ["site2", "site1"], STAGES)).steps == ()
-        assert set((await look(hub)).streams) == {ESCALATIONS, VERDICTS, DEAD}
+        assert set((await read_topology(hub)).streams) == {ESCALATIONS, VERDICTS, DEAD}
 
 
 async def test_drift_is_printed_and_mended(nc: Client) -> None:
     await declare_site(nc, "site1", STAGES)
-    streams = (await look(nc)).streams
+    streams = (await read_topology(nc)).streams
     await jetstream_api.put_stream(nc, {**streams[ASKS], "discard": "old", "subjects": ["asks.>", "x"]}, is_new=False)
     consumers = await jetstream_api.consumers(nc, PIPE)
     await jetstream_api.put_consumer(nc, PIPE, {**consumers["PIPE/router"], "max_deliver": 99}, is_new=False)
@@ -159,7 +149,7 @@ async def test_drift_is_printed_and_mended(nc: Client) -> None:
 
 
 async def test_a_filter_that_another_tool_wrote_in_the_other_field_is_the_same_filter(nc: Client) -> None:
-    await jetstream_api.put_stream(nc, of_site("site1", STAGES).streams[PIPE], is_new=True)
+    await jetstream_api.put_stream(nc, site_topology("site1", STAGES).streams[PIPE], is_new=True)
     theirs = {"durable_name": "router", "name": "router", "ack_policy": "explicit", "max_deliver": 2}
     await jetstream_api.put_consumer(nc, PIPE, {**theirs, "filter_subject": "pipe.*.screened.*"}, is_new=True)
     (router,) = [change for change in (await plan_site(nc, "site1", STAGES)).changes if change.name == "PIPE/router"]
@@ -171,37 +161,37 @@ async def test_a_filter_that_another_tool_wrote_in_the_other_field_is_the_same_f
 async def test_what_others_declared_and_what_an_operator_added_stays(nc: Client) -> None:
     await jetstream_api.put_stream(nc, {"name": "THEIRS", "subjects": ["theirs.>"]}, is_new=True)
     await declare_site(nc, "site1", STAGES)
-    pipe = (await look(nc)).streams[PIPE]
+    pipe = (await read_topology(nc)).streams[PIPE]
     await jetstream_api.put_stream(nc, {**pipe, "description": "ours", "discard": "new"}, is_new=False)
     done = await declare_site(nc, "site1", STAGES)
     assert [(change.verb, change.name) for change in done.changes if change.verb != "unchanged"] == [
         ("update", "PIPE"),
         ("foreign", "THEIRS"),
     ]
-    after = (await look(nc)).streams
+    after = (await read_topology(nc)).streams
     assert "THEIRS" in after
     assert (after[PIPE]["description"], after[PIPE]["discard"]) == ("ours", "old")
 
 
 async def test_a_limit_is_tightened_only_when_told_so_and_before_that_nothing_is_done(nc: Client) -> None:
     await declare_site(nc, "site1", STAGES)
-    wanted = of_site("site1", STAGES)
+    wanted = site_topology("site1", STAGES)
     wanted.streams[ASKS]["description"] = "changed"
     wanted.streams[PIPE]["max_bytes"] = 4096
-    todo = plan("site1", wanted, await look(nc))
-    with pytest.raises(WouldLose, match="PIPE: a tighter limit"):
+    todo = plan("site1", wanted, await read_topology(nc))
+    with pytest.raises(DataLossError, match="PIPE: a tighter limit"):
         await apply(nc, todo)
-    assert "description" not in (await look(nc)).streams[ASKS]
+    assert "description" not in (await read_topology(nc)).streams[ASKS]
     await apply(nc, todo, may_lose=True)
-    assert (await look(nc)).streams[PIPE]["max_bytes"] == 4096
+    assert (await read_topology(nc)).streams[PIPE]["max_bytes"] == 4096
 
 
 async def test_a_full_site_refuses_new_requests_and_lets_accepted_ones_pass(nc: Client) -> None:
     await declare_site(nc, "site1", STAGES)
-    wanted = of_site("site1", STAGES)
+    wanted = site_topology("site1", STAGES)
     for stream in (ASKS, PIPE):
         wanted.streams[stream]["max_bytes"] = 4096
-    await apply(nc, plan("site1", wanted, await look(nc)), may_lose=True)
+    await apply(nc, plan("site1", wanted, await read_topology(nc)), may_lose=True)
     jetstream = nc.jetstream()
     for n in range(3):
         await jetstream.publish(f"asks.kiosk.r{n}", bytes(1000))
@@ -222,12 +212,12 @@ async def test_an_answer_and_a_dead_letter_are_heard_live_the_moment_they_are_st
 
 async def test_a_change_that_jetstream_cannot_make_is_said(nc: Client) -> None:
     await jetstream_api.put_stream(nc, {"name": "VERDICTS", "subjects": ["verdicts.>"]}, is_new=True)
-    with pytest.raises(jetstream_api.ApiError, match=r"^STREAM\.UPDATE\.VERDICTS: .*mirror"):
+    with pytest.raises(jetstream_api.JetStreamApiError, match=r"^STREAM\.UPDATE\.VERDICTS: .*mirror"):
         await declare_site(nc, "site1", STAGES, may_lose=True)
 
 
 def test_the_carriers_of_a_site_take_only_its_own_subjects() -> None:
-    consumers = of_hub(["site1", "site10"], STAGES).consumers
+    consumers = hub_topology(["site1", "site10"], STAGES).consumers
     assert fnmatchcase("verdicts.site1.kiosk.r1", filters_of(consumers["VERDICTS/to-site1"])[0].replace(">", "*"))
     assert not fnmatchcase("verdicts.site10.kiosk.r1", filters_of(consumers["VERDICTS/to-site1"])[0].replace(">", "*"))
-    assert {kind for stage in STAGES if stage.where == "hub" for kind in stage.accepts} == {Escalated}
+    assert {kind for stage in STAGES if stage.side == "hub" for kind in stage.accepts} == {Escalated}

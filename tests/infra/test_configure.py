@@ -18,7 +18,7 @@ import nats.errors
 import pytest
 
 from tests.support.paths import ROOT
-from tidegate.brokers.topology.plan import connect_site_to_hub, declare_hub
+from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings

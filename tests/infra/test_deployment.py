@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from tests.support.paths import ROOT
 from tidegate.brokers.process.config import load
 from tidegate.brokers.process.telemetry import Telemetry
-from tidegate.brokers.worker import Verdict
+from tidegate.brokers.worker import DeliveryOutcome
 from tidegate.services.cli import COMMANDS, cli
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
@@ -182,7 +182,7 @@ def test_an_alert_rests_on_series_stages_and_verdicts_that_there_are(rule: dict[
     assert used <= metrics | FOREIGN_METRICS
     stages = re.findall(r'stage[=!]~?"([^"]+)"', expression)
     assert {name for names in stages for name in names.split("|")} <= set(WORKERS)
-    assert set(re.findall(r'verdict="([^"]+)"', expression)) <= set(get_args(Verdict))
+    assert set(re.findall(r'outcome="([^"]+)"', expression)) <= set(get_args(DeliveryOutcome))
     assert expression.count("(") == expression.count(")")
     assert rule["labels"]["severity"] in {"warning", "critical"}
     assert {"summary", "description"} <= set(rule["annotations"])

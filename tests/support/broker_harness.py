@@ -11,14 +11,15 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 
-from tidegate.brokers.base import House
-from tidegate.brokers.jetstream.bus import JetStreamHouse
-from tidegate.brokers.memory.bus import MemoryHouse, Stored
+from tidegate.brokers.base import Bus
+from tidegate.brokers.jetstream import declare as topology
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.memory.bus import MemoryBus, MemoryMessage
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import Nats
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
-from tidegate.brokers.topology import plan as topology
+from tidegate.brokers.topology.plan import plan, site_topology
 
 SITE = "site1"
 WAIT_S = 10.0
@@ -34,54 +35,54 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 class MemoryRig:
     """The twin."""
 
-    def __init__(self, house: MemoryHouse) -> None:
-        self.house = house
+    def __init__(self, bus: MemoryBus) -> None:
+        self.bus = bus
 
     @contextlib.asynccontextmanager
-    async def peer(self) -> AsyncIterator[House]:
+    async def peer(self) -> AsyncIterator[Bus]:
         """The house as another process sees it."""
-        yield self.house
+        yield self.bus
 
     async def put(self, subject: str, data: bytes, id: str) -> None:
         """Store bytes as a foreign publisher would."""
-        self.house._store(subject, data, {"Nats-Msg-Id": id})
+        self.bus._store(subject, data, {"Nats-Msg-Id": id})
 
-    async def stored(self, stream: str) -> tuple[Stored, ...]:
+    async def stored(self, stream: str) -> tuple[MemoryMessage, ...]:
         """Everything in the stream."""
-        return self.house.stored(stream)
+        return self.bus.stored(stream)
 
 
 class JetStreamRig:
     """A server, and a client of the test's own that looks into it."""
 
-    def __init__(self, server: Server, house: JetStreamHouse, client: Client) -> None:
+    def __init__(self, server: Server, bus: JetStreamBus, client: Client) -> None:
         self.server = server
-        self.house = house
+        self.bus = bus
         self.client = client
 
     @contextlib.asynccontextmanager
-    async def peer(self) -> AsyncIterator[House]:
-        async with JetStreamHouse.open(Nats(url=self.server.url), SITE) as house:
-            yield house
+    async def peer(self) -> AsyncIterator[Bus]:
+        async with JetStreamBus.open(NatsSettings(url=self.server.url), SITE) as bus:
+            yield bus
 
     async def put(self, subject: str, data: bytes, id: str) -> None:
         await self.client.jetstream().publish(subject, data, headers={"Nats-Msg-Id": id})
 
-    async def stored(self, stream: str) -> tuple[Stored, ...]:
+    async def stored(self, stream: str) -> tuple[MemoryMessage, ...]:
         jetstream = self.client.jetstream()
         count = (await jetstream.stream_info(stream)).state.last_seq
         messages = [await jetstream.get_msg(stream, sequence) for sequence in range(1, count + 1)]
-        return tuple(Stored(stream, m.seq, m.subject, m.data or b"", m.headers or {}, 0.0) for m in messages)
+        return tuple(MemoryMessage(stream, m.seq, m.subject, m.data or b"", m.headers or {}, 0.0) for m in messages)
 
 
 async def declare(client: Client, stages: Sequence[Stage], ack_wait_s: float) -> None:
     """A site's own topology, with another ack wait."""
-    declared = topology.of_site(SITE, stages)
+    declared = site_topology(SITE, stages)
     for stage in stages:
         for name, config in declared.consumers.items():
             if name.endswith(f"/{stage.name}"):
                 config["ack_wait"] = int(ack_wait_s * 1e9)
-    await topology.apply(client, topology.plan(SITE, declared, await topology.look(client)))
+    await topology.apply(client, plan(SITE, declared, await topology.read_topology(client)))
 
 
 Rig = MemoryRig | JetStreamRig
@@ -90,7 +91,7 @@ OpenRig = Callable[..., contextlib.AbstractAsyncContextManager[Any]]
 
 @contextlib.asynccontextmanager
 async def memory(_: Path, *stages: Stage, ack_wait_s: float = 30.0) -> AsyncIterator[MemoryRig]:
-    yield MemoryRig(MemoryHouse(SITE, stages, ack_wait_s=ack_wait_s))
+    yield MemoryRig(MemoryBus(SITE, stages, ack_wait_s=ack_wait_s))
 
 
 @contextlib.asynccontextmanager
@@ -102,8 +103,8 @@ async def on_jetstream(directory: Path, *stages: Stage, ack_wait_s: float = 30.0
     try:
         client = await nats.connect(server.url, reconnect_time_wait=0.05, max_reconnect_attempts=-1)
         await declare(client, stages, ack_wait_s)
-        async with JetStreamHouse.open(Nats(url=server.url), SITE) as house:
-            yield JetStreamRig(server, house, client)
+        async with JetStreamBus.open(NatsSettings(url=server.url), SITE) as bus:
+            yield JetStreamRig(server, bus, client)
         await client.close()
     finally:
         server.kill()

@@ -12,9 +12,10 @@ from nats.aio.client import Client
 
 from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.api import connected
-from tidegate.brokers.servers.fleet import Fleet, Server, fleet
-from tidegate.brokers.settings import Nats
-from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.brokers.jetstream.declare import declare_fleet
+from tidegate.brokers.servers.fleet import Fleet, open_fleet
+from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
 from tidegate.services.pipeline import WORKERS
 
@@ -57,7 +58,7 @@ class Linked:
 async def linked(state_dir: Path, sites: Sequence[str] = ("site1", "site2")) -> AsyncIterator[Linked]:
     """A fleet with its topology and clients."""
     async with contextlib.AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(fleet(state_dir, sites))
+        servers = await stack.enter_async_context(open_fleet(state_dir, sites))
         await declare_fleet(servers, STAGES)
         hub = await stack.enter_async_context(client_of(servers.hub))
         clients = {name: await stack.enter_async_context(client_of(server)) for name, server in servers.sites.items()}
@@ -68,5 +69,5 @@ async def linked(state_dir: Path, sites: Sequence[str] = ("site1", "site2")) -> 
 async def client_of(server: Server) -> AsyncIterator[Client]:
     """A client of the server's domain."""
     domain = HUB if server.name == HUB else server.name
-    async with connected(Nats(url=server.url), domain) as client:
+    async with connected(NatsSettings(url=server.url), domain) as client:
         yield client

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from tests.support.broker_harness import SITE, Rig, until
-from tidegate.brokers.base import House
+from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Retry, Stage
 from tidegate.brokers.worker import run
 from tidegate.schemas import Asked, Message, Published, Receipt, Withheld, decode
@@ -80,10 +80,10 @@ async def stuck() -> None:
 
 
 @contextlib.asynccontextmanager
-async def working(stage: Stage, handle: Handle, house: House, grace_s: float = 5.0) -> AsyncIterator[None]:
+async def working(stage: Stage, handle: Handle, bus: Bus, grace_s: float = 5.0) -> AsyncIterator[None]:
     """A worker beside the body; it is drained on leaving."""
     stop = asyncio.Event()
-    job = asyncio.create_task(run(stage, handle, house, stop, grace_s))
+    job = asyncio.create_task(run(stage, handle, bus, stop, grace_s))
     try:
         yield
     finally:
@@ -94,7 +94,7 @@ async def working(stage: Stage, handle: Handle, house: House, grace_s: float = 5
 
 async def ask(rig: Rig, *questions: Asked) -> None:
     for question in questions:
-        await rig.house.publish(question, id=question.rid, headers={})
+        await rig.bus.publish(question, id=question.rid, headers={})
 
 
 async def texts(rig: Rig, stream: str = "PIPE") -> list[str]:
@@ -110,6 +110,6 @@ async def holds(rig: Rig, stream: str, count: int) -> None:
 
 async def no_more_pending(rig: Rig, stage: Stage) -> None:
     async def none() -> bool:
-        return await rig.house.pending(stage) == 0
+        return await rig.bus.pending(stage) == 0
 
     await until(none)

@@ -241,5 +241,5 @@ async def test_after_all_of_it_both_doors_answer_and_nothing_of_it_was_kept(bus:
         assert isinstance(reply, Published)
         assert "90 minutes" in reply.text
     assert await list_dead_letters(bus.wire.link.client) == []
-    assert {"ask_failed", "buried"}.isdisjoint(msgspec.json.decode(line)["action"] for line in bus.log)
+    assert {"ask_failed", "dead_lettered"}.isdisjoint(msgspec.json.decode(line)["action"] for line in bus.log)
     assert find_personal_values(bus.state, [PERSONAL, ANNS, "x" * 1000]) == {}
