@@ -17,13 +17,16 @@ from tidegate.brokers.stage import Stage
 from tidegate.schemas.subjects import rid_of
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+TIMEOUT = "OTEL_EXPORTER_OTLP_TIMEOUT"
+DEFAULT_TIMEOUT_S = "2"
+"""Shorter than OpenTelemetry's own 10 s: the end of a process waits as long for a collector that is away."""
 
 
 @contextmanager
 def open_tracer(site: str) -> Iterator[Tracer | None]:
     """A tracer that exports over OTLP/HTTP, sends what is left on leaving; None where no collector is named.
 
-    All other `OTEL_` variables of the specification count too. A collector that cannot be reached holds nothing up.
+    All other `OTEL_` variables of the specification count too. A collector that cannot be reached holds no delivery up.
     """
     if not os.environ.get(ENDPOINT):
         yield None
@@ -40,7 +43,8 @@ def open_tracer(site: str) -> Iterator[Tracer | None]:
     provider = TracerProvider(
         resource=Resource.create({"service.name": "tidegate", "tidegate.site": site}), shutdown_on_exit=False
     )
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    exporter = OTLPSpanExporter(timeout=float(os.environ.get(TIMEOUT, DEFAULT_TIMEOUT_S)))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
         yield provider.get_tracer("tidegate")
     finally:

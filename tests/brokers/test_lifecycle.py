@@ -147,6 +147,21 @@ async def test_everything_opens_in_order_and_closes_in_reverse(tmp_path: Path) -
     assert actions == ["ready", "draining", "closed"]
 
 
+async def test_the_ready_file_names_the_port_on_which_metrics_are_served(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    telemetry = Telemetry("site1", output=running.log)
+    telemetry.metrics_port = 9464
+    process = WorkerProcess("all", [], running.open_bus)
+    task = asyncio.create_task(serve(process, running.settings, telemetry, running.stop))
+    await running.until_ready()
+    (tmp_path / "site1" / "ready" / "half").write_text("{")
+    [found] = read_ready_processes(tmp_path)
+    assert (found.site, found.metrics_host, found.metrics_port) == ("site1", "127.0.0.1", 9464)
+    running.stop.set()
+    await task
+    assert read_ready_processes(tmp_path) == ()
+
+
 async def test_an_error_that_nobody_waits_for_is_one_line_that_quotes_nobody(tmp_path: Path) -> None:
     running = Running(tmp_path)
     task = asyncio.create_task(running.serve(stage("open_screening")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY, Counter
 
 from tidegate.brokers.process import trace
-from tidegate.brokers.process.telemetry import Telemetry, open_telemetry
+from tidegate.brokers.process.telemetry import MetricsAddressError, Telemetry, open_telemetry
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Asked, RejectError, RetryLaterError, Screened
 from tidegate.services.settings import Settings
@@ -188,10 +189,37 @@ def test_an_opened_telemetry_writes_to_a_file_adopts_loggers_and_serves_metrics(
         urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5)
 
 
+def test_processes_with_one_configured_port_each_serve_metrics_on_a_port_of_their_own(free_port: int) -> None:
+    settings = Settings(metrics_port=free_port)
+    with open_telemetry(settings) as first, open_telemetry(settings) as second, open_telemetry(settings) as third:
+        ports = {first.metrics_port, second.metrics_port, third.metrics_port}
+        assert first.metrics_port == free_port
+        assert len(ports) == 3
+        second.on_start(STAGE, Held())
+        for port, count in ((first.metrics_port, 0), (second.metrics_port, 1)):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+                assert reply.read().decode().count('tidegate_in_flight{stage="prefilter"} 1.0') == count
+    with open_telemetry(settings) as again:
+        assert again.metrics_port == free_port
+
+
+def test_no_port_is_opened_where_none_is_configured() -> None:
+    with open_telemetry(Settings()) as telemetry:
+        assert telemetry.metrics_port == 0
+
+
+def test_an_address_that_cannot_be_used_is_reported_with_a_hint() -> None:
+    settings = Settings(metrics_host="192.0.2.1", metrics_port=9464)
+    with (
+        pytest.raises(MetricsAddressError, match=r"no metrics on 192\.0\.2\.1:9464") as refused,
+        open_telemetry(settings),
+    ):
+        pass
+    assert "metrics_host" in refused.value.hint
+
+
 @pytest.fixture
 def free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
