@@ -15,16 +15,17 @@ from tidegate.schemas.facts import (
     Verified,
     Withheld,
 )
-from tidegate.schemas.message import Message, changed, decode, encode, encode_json, is_json
-from tidegate.schemas.plan import Concession, Draft, Guess, Mode, Plan, Rung, Speculation, Where
+from tidegate.schemas.message import Message, decode, encode, encode_json, is_json, replace
+from tidegate.schemas.plan import Degradation, DegradationLevel, Draft, Guess, Mode, Plan, Speculation, Where
 from tidegate.schemas.question import Question, Workload
-from tidegate.schemas.receipt import Artefact, Decision, Receipt, Spent
+from tidegate.schemas.receipt import Artefact, Decision, Receipt, StageTiming
 from tidegate.schemas.request import Asked, Refused
 from tidegate.schemas.stream import Committed, Cursor, Delta, Evidence, Partial, Resume, State
-from tidegate.schemas.uplink import Begin, CloudState, Propose, Stood
+from tidegate.schemas.uplink import Accepted, Begin, CloudState, Propose
 
 __all__ = [
     "PIPELINE",
+    "Accepted",
     "Answer",
     "Approved",
     "Artefact",
@@ -34,9 +35,10 @@ __all__ = [
     "Citation",
     "CloudState",
     "Committed",
-    "Concession",
     "Cursor",
     "Decision",
+    "Degradation",
+    "DegradationLevel",
     "Delta",
     "Draft",
     "Drafted",
@@ -61,21 +63,19 @@ __all__ = [
     "Retrieved",
     "RetryLaterError",
     "Routed",
-    "Rung",
     "Screened",
     "Speculation",
-    "Spent",
+    "StageTiming",
     "State",
-    "Stood",
     "TidegateError",
     "UnreadableError",
     "Verified",
     "Where",
     "Withheld",
     "Workload",
-    "changed",
     "decode",
     "encode",
     "encode_json",
     "is_json",
+    "replace",
 ]

@@ -52,7 +52,7 @@ class Check(msgspec.Struct, frozen=True, gc=False):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is said and what it rests on. `confidence` is calibrated: of answers at 0.8, four in five are right."""
+    """A text and what it rests on. `confidence` is calibrated: of answers at 0.8, four in five are right."""
 
     text: str
     format: Format = "text"

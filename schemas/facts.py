@@ -1,4 +1,6 @@
-"""The facts of the pipeline, in the order in which they become so."""
+"""The messages of the pipeline, in flow order: each stage reads one fact and leaves the next one behind.
+
+Next: services/pipeline.py, which stage does what; schemas/subjects.py, where they are stored."""
 
 from __future__ import annotations
 
@@ -6,19 +8,19 @@ from typing import Any, Literal, TypeVar
 
 from tidegate.schemas.answer import Answer, Citation, Format, Outcome, Passage
 from tidegate.schemas.message import Message, Millis, Name, Rid
-from tidegate.schemas.plan import Concession, Draft, Plan, Where
+from tidegate.schemas.plan import Degradation, Draft, Plan, Where
 from tidegate.schemas.question import Question
-from tidegate.schemas.receipt import Artefact, Decision, Receipt, Spent
+from tidegate.schemas.receipt import Artefact, Decision, Receipt, StageTiming
 from tidegate.schemas.request import Asked
 
 F = TypeVar("F", bound="Fact")
 
 
 class Fact(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """What every fact of one request carries: whose it is, by when it is due, what has had a part in it so far.
+    """What every fact of one request carries: whose it is, by when it is due, what has contributed to it so far.
 
-    Times are Unix time in milliseconds. `ledger` is kept by the worker, `lineage` and `concessions` by the handlers.
-    `can_retract` says that the asker's client can take back text that it has shown.
+    Times are Unix time in milliseconds. `timings` is written by the worker, `lineage` and `degradations` by the
+    handlers. `can_retract` says that the asker's client can retract text that it has shown.
     """
 
     rid: Rid
@@ -26,22 +28,22 @@ class Fact(Message, frozen=True, kw_only=True, omit_defaults=True):
     site: Name
     asked_at_ms: Millis
     deadline_at_ms: Millis
-    ledger: tuple[Spent, ...] = ()
+    timings: tuple[StageTiming, ...] = ()
     lineage: tuple[Artefact, ...] = ()
-    concessions: tuple[Concession, ...] = ()
+    degradations: tuple[Degradation, ...] = ()
     can_retract: bool = False
 
     def followed_by(self, kind: type[F], *parts: Artefact, **fields: Any) -> F:
-        """The next fact of the same request; `parts` are added to the lineage, `concessions` to those made before."""
+        """The next fact of the same request; `parts` are added to the lineage, `degradations` to those made before."""
         return kind(
             rid=self.rid,
             tenant=self.tenant,
             site=self.site,
             asked_at_ms=self.asked_at_ms,
             deadline_at_ms=self.deadline_at_ms,
-            ledger=self.ledger,
+            timings=self.timings,
             lineage=(*self.lineage, *parts),
-            concessions=(*self.concessions, *fields.pop("concessions", ())),
+            degradations=(*self.degradations, *fields.pop("degradations", ())),
             can_retract=self.can_retract,
             **fields,
         )
@@ -90,7 +92,7 @@ class Retrieved(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Drafted(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The edge's own answer, which the edge's verifier can vouch for, or the best it has when it may not escalate."""
+    """The edge's own answer, which passed the edge's verifier, or the best it has when it may not escalate."""
 
     question: Question
     plan: Plan
@@ -98,10 +100,10 @@ class Drafted(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Escalated(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The edge cannot vouch for an answer and asks the cloud. The only fact that crosses the leaf upwards.
+    """No answer of the edge passed its verifier, so the cloud is asked. The only fact that crosses the leaf upwards.
 
-    It has no field for an asker, a passage of the site or a value from the vault. `draft` is the edge's guess at the
-    answer, made of what the question and the documents say: personal data in it has become vault tokens too.
+    It has no field for an asker, a passage of the site or a value from the vault. `draft` is the edge's draft of the
+    answer, made from the question and the documents: personal data in it has become vault tokens too.
     """
 
     question: Question
@@ -112,7 +114,7 @@ class Escalated(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Verified(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The cloud's answer; an empty text with confidence 0 says that the cloud has none either."""
+    """The cloud's answer; an empty text with confidence 0 means that the cloud has none either."""
 
     question: Question
     plan: Plan
@@ -120,7 +122,7 @@ class Verified(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Approved(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The policy in force lets this answer pass, as it stands here."""
+    """This answer passed every policy in force, in this form."""
 
     question: Question
     plan: Plan
@@ -130,7 +132,7 @@ class Approved(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The one visible answer to a request, with its receipt. Vault tokens are still tokens here."""
+    """The one visible answer to a request, with its receipt. Vault tokens are not re-identified here."""
 
     outcome: Outcome
     text: str

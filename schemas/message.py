@@ -1,4 +1,6 @@
-"""What travels: frozen, tagged structs, and the one way to write and read them."""
+"""The base of every message, the types of its identifiers, and the one codec: MessagePack inside, JSON for clients.
+
+Next: schemas/facts.py, the messages of the pipeline."""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=str.lower):
-    """Base of everything that is said on the wire; the type's name in lower case is its tag.
+    """Base of every message on the wire; the type's name in lower case is its tag.
 
-    Unknown fields are ignored, so that a newer hub can speak to an older site; a new meaning is a new type.
+    Unknown fields are ignored, so that a newer hub can talk to an older site; a new meaning is a new type.
     """
 
 
@@ -30,18 +32,18 @@ _to_json = msgspec.json.Encoder()
 _decoders: dict[tuple[str, tuple[type[Message], ...]], Any] = {}
 
 
-def changed(struct: S, **fields: Any) -> S:
-    """A copy of a message, or of a part of one, with other values in some fields."""
+def replace(struct: S, **fields: Any) -> S:
+    """A copy of a message, or of a part of one, with other values in some fields, which are not validated."""
     return msgspec.structs.replace(struct, **fields)
 
 
 def encode(message: Message) -> bytes:
-    """MessagePack: the form inside the house."""
+    """MessagePack: the form between our processes."""
     return _to_msgpack.encode(message)
 
 
 def encode_json(message: Message) -> bytes:
-    """JSON: the form for people and for clients that asked in JSON."""
+    """JSON: the form for people, and for clients that ask in JSON."""
     return _to_json.encode(message)
 
 
@@ -55,7 +57,7 @@ def decode(data: bytes, only: type[M], /) -> M: ...
 @overload
 def decode(data: bytes, *types: type[Message]) -> Any: ...
 def decode(data: bytes, *types: type[Message]) -> Any:
-    """Read one of `types` from JSON or MessagePack, told apart by the first byte.
+    """Read one of `types` from JSON or MessagePack; the first byte tells which.
 
     Raises `UnreadableError` with the path of the first fault.
     """

@@ -1,4 +1,6 @@
-"""What a pack says: a site's documents, intents, policies, and the questions that it must be able to answer."""
+"""The contents of a pack: a site's documents, intents, policies, and the questions that it must be able to answer.
+
+Next: services/packs/load.py, which reads one."""
 
 from __future__ import annotations
 

@@ -11,12 +11,14 @@ import msgspec
 from tidegate.schemas.message import Share
 
 Where = Literal["edge", "cloud"]
-Mode = Literal["edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"]
+Mode = Literal["edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "remote_speculation"]
 """Who generates, and when; see `Plan`."""
-Rung = Literal["full", "smaller_k", "no_rerank", "no_race", "no_loop", "edge_only", "evidence_only", "abstain"]
+DegradationLevel = Literal[
+    "full", "fewer_passages", "no_rerank", "no_race", "no_remote_speculation", "edge_only", "evidence_only", "abstain"
+]
 """What is given up for the deadline or the link, in the order in which it is given up."""
-Guess = Literal["draft", "past_answer"]
-"""What the edge shows until the cloud speaks: its own draft, or what the cloud said to the same question before."""
+Guess = Literal["draft", "cached_answer"]
+"""What the edge shows until the cloud answers: its own draft, or the cloud's earlier answer to the same question."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,12 +26,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `mode`. `edge_only`: the cloud is not asked. `cloud_stream`: the cloud generates alone. `cloud_with_shipped_draft`:
     as before, with the edge's draft shipped once beside the question. `race`: as before, and the edge's draft is shown
-    at once as provisional, where its confidence is at least `show_from`. What the cloud said to the same question
-    before takes the draft's place in both, and is shown in both. `economy_loop`: the edge drafts, the cloud verifies in
-    rounds of `draft_length` tokens; slower than the stream, cheaper for the cloud.
-    `drafters` are asked in this order for each token. `break_even_rtt_ms` is the round trip below which a draft loop
-    over the link would beat the stream (0: never); `forecast_ms` is the expected time to the final token for each mode
-    that was weighed.
+    at once as provisional, where its confidence is at least `show_from`. A cached answer of the cloud to the same
+    question replaces the draft in both, and is shown in both. `remote_speculation`: the edge drafts, the cloud verifies
+    in rounds of `draft_length` tokens; slower than the stream, cheaper for the cloud.
+    `drafters` are asked in this order for each token; `k` is how many passages are retrieved. `break_even_rtt_ms` is
+    the round trip below which remote speculation would beat the stream (0: never); `forecast_ms` is the expected time
+    to the final token for each mode that was considered.
     """
 
     where: Where
@@ -37,7 +39,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     k: int
     model: str
     shares_ms: dict[str, float]
-    table: str
+    config_version: str
     reason: str
     mode: Mode = "edge_only"
     drafters: tuple[str, ...] = ()
@@ -47,21 +49,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     forecast_ms: dict[str, float] = {}
 
 
-class Concession(msgspec.Struct, frozen=True, gc=False):
-    """A stage that could not have what it needed and what it gave up instead; the rung above costs `needed_ms`."""
+class Degradation(msgspec.Struct, frozen=True, gc=False):
+    """What a stage gave up because it had only `left_ms`; the level above would have taken `needed_ms`."""
 
     stage: str
-    rung: Rung
+    level: DegradationLevel
     left_ms: float
     needed_ms: float
     reason: str = ""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An answer's token ids as one side expects them, for the other to verify; a guess, never believed.
+    """An answer's token ids as one side expects them, for the other to verify: never trusted.
 
-    `tokenizer` is the digest of the tokenizer that made the ids: to any other they mean nothing. `drafter` says who
-    guessed.
+    `tokenizer` is the digest of the tokenizer that made the ids: to any other they mean nothing. `drafter` names what
+    made them.
     """
 
     ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=512)]
@@ -72,9 +74,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What drafting cost and saved in one answer. `steps` are forward passes of the target, prefill included.
 
-    `drafted` tokens were proposed to the target, `accepted` of them stood, the rest were wasted work; `draft_bytes` is
-    what the draft weighed on the wire. Tokens that a schema or the rule of quoting forces take no step, and are neither
-    drafted nor accepted. Without those and without drafts `steps` equals `tokens`.
+    `drafted` tokens were proposed to the target, `accepted` of them were accepted, the rest were wasted work;
+    `draft_bytes` is the size of the draft on the wire. Tokens that a schema or the rule of quoting forces take no step,
+    and are neither drafted nor accepted. Without those and without drafts `steps` equals `tokens`.
     """
 
     steps: int
@@ -85,12 +87,12 @@ class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def wasted(self) -> int:
-        """Drafted tokens that did not stand."""
+        """Drafted tokens that were not accepted."""
         return self.drafted - self.accepted
 
     @property
     def bytes_per_accepted_token(self) -> float:
-        """Infinite where bytes were sent and nothing stood."""
+        """Infinite where bytes were sent and nothing was accepted."""
         if self.accepted:
             return self.draft_bytes / self.accepted
         return float("inf") if self.draft_bytes else 0.0

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from tidegate.schemas.answer import Check, Citation
-from tidegate.schemas.plan import Concession, Guess, Plan, Speculation, Where
+from tidegate.schemas.plan import Degradation, Guess, Plan, Speculation, Where
 
 
-class Spent(msgspec.Struct, frozen=True, gc=False):
-    """One line of the ledger: how long a stage let the fact wait and how long it worked on it."""
+class StageTiming(msgspec.Struct, frozen=True, gc=False):
+    """How long a fact waited for a stage, and how long the stage worked on it."""
 
     stage: str
     waited_ms: float
@@ -19,9 +19,9 @@ class Spent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Artefact(msgspec.Struct, frozen=True, gc=False):
-    """Something that had a part in the answer, by the version that had it."""
+    """Something that contributed to the answer, with its version."""
 
-    kind: Literal["model", "policy", "document", "index", "table", "pack", "detector", "software"]
+    kind: Literal["model", "policy", "document", "index", "config", "pack", "detector", "software"]
     id: str
     version: str
 
@@ -37,9 +37,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why this answer was given: where it was made, by what, from which spans, under which policy, in what time.
 
-    `finished_by` is the side that said the last word, where the other one began or it is not the route's. `is_cut`: who
-    began was lost before it said that this was all, and nobody could vouch for more. `committed_chars` of the text were
-    shown as final before the answer was whole; `retractions` says how often shown text was taken back (at most once).
+    `finished_by` is the side that ended the answer, where the other one began it or it is not the route's. `is_cut`:
+    the side that began was lost before the end of its answer, and the rest is missing. `committed_chars` of the text
+    were shown as final before the answer was whole; `retractions` is how often shown text was retracted (at most once).
     `guess` is what was shown as provisional, where anything was.
     """
 
@@ -50,7 +50,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     citations: tuple[Citation, ...]
     decisions: tuple[Decision, ...]
     checks: tuple[Check, ...] = ()
-    concessions: tuple[Concession, ...] = ()
+    degradations: tuple[Degradation, ...] = ()
     speculation: Speculation | None = None
     finished_by: Where | None = None
     is_cut: bool = False

@@ -1,4 +1,6 @@
-"""What is said to a person who gets no answer: one sentence per reason and language."""
+"""The sentence for a person who gets no answer: one per reason of `Withheld` and language.
+
+Next: schemas/refusals.py, for clients whose request is not accepted."""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Sequence
 
 LANGUAGES = ("en", "de", "fr", "es")
 
-SENTENCES: dict[str, tuple[str, str, str, str]] = {
+REFUSAL_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "unsupported_language": (
         "Sorry, I cannot help in this language yet. I speak: {languages}.",
         "Leider kann ich in dieser Sprache noch nicht helfen. Ich spreche: {languages}.",
@@ -59,11 +61,11 @@ SENTENCES: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-def sentence(reason: str, language: str, spoken: Sequence[str] = LANGUAGES) -> str:
+def refusal_text(reason: str, language: str, languages: Sequence[str] = LANGUAGES) -> str:
     """The sentence for a reason of `Withheld`, in English where `language` is none of ours. Raises `KeyError`.
 
-    `spoken` are the languages that the site speaks.
+    `languages` are those that the site answers in.
     """
-    texts = SENTENCES[reason]
+    texts = REFUSAL_TEXTS[reason]
     text = texts[LANGUAGES.index(language)] if language in LANGUAGES else texts[0]
-    return text.format(languages=", ".join(spoken))
+    return text.format(languages=", ".join(languages))

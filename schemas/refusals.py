@@ -98,11 +98,35 @@ REFUSALS: dict[str, RefusalTerms] = {
     "not_json": RefusalTerms(
         415, "the body is not declared as JSON", "send the header `Content-Type: application/json`"
     ),
+    "body_encoded": RefusalTerms(415, "the body is encoded as {encoding}", "send it as plain JSON"),
     "body_too_large": RefusalTerms(413, "the body is larger than {limit} bytes", "send a shorter request"),
     "body_too_slow": RefusalTerms(408, "the body did not arrive within {limit_s} seconds", "send it at once"),
     "bad_header": RefusalTerms(400, "the header {header} is not valid: {fault}", "correct it, or leave it out"),
     "no_such_path": RefusalTerms(
-        404, "there is nothing at this path, or not for this method", "POST /v1/chat/completions asks"
+        404, "there is nothing at this path", "POST /v1/chat/completions asks; GET /openapi.json lists all paths"
+    ),
+    "method_not_allowed": RefusalTerms(405, "the method {method} is not allowed at this path", "use {allowed}"),
+    "origin_not_allowed": RefusalTerms(
+        403, "a page of the origin {origin} may not open a socket here", "name the origin in `gateway.cors_origins`"
+    ),
+    "not_http": RefusalTerms(400, "what was sent is not an HTTP request", "send an HTTP/1.1 request"),
+    "headers_too_large": RefusalTerms(
+        431, "the headers are larger than {limit} bytes", "send fewer or shorter headers"
+    ),
+    "unknown_session": RefusalTerms(
+        404, "the hub has no verification session {session}, or not any more", "begin anew with the accepted prefix"
+    ),
+    "out_of_step": RefusalTerms(
+        409, "{known} tokens are accepted, not {position}", "begin anew with the accepted prefix"
+    ),
+    "unable": RefusalTerms(501, "{fault}", "the durable lane answers"),
+    "wrong_tokenizer": RefusalTerms(
+        409,
+        "the ids are of tokenizer {theirs}, the target's is {ours}",
+        "site and hub need models of one tokenizer: run `make models` on both",
+    ),
+    "out_of_range": RefusalTerms(
+        400, "token {token} is beyond the vocabulary of {limit}", "send ids of the hub's tokenizer"
     ),
     "internal": RefusalTerms(
         500,

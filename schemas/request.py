@@ -8,16 +8,16 @@ import msgspec
 
 from tidegate.schemas.message import Message, Millis, Name, Rid
 from tidegate.schemas.question import Workload
-from tidegate.schemas.receipt import Spent
+from tidegate.schemas.receipt import StageTiming
 
 
 class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """A request. Only `tenant` and `text` are needed; the door fills in the rest.
+    """A request. Only `tenant` and `text` are needed; the gateway fills in the rest.
 
-    `text` is in clear between the client and the door only; what is stored has it in `sealed`, under the site's key.
-    `asker` says for whom vault tokens may be restored; the door replaces it by a digest under the site's key.
+    `text` is in clear between the client and the gateway only; what is stored has it in `sealed`, under the site's key.
+    `asker` says for whom vault tokens may be re-identified; the gateway replaces it by a digest under the site's key.
     `schema` is the JSON schema that an `extract` must fill. `budget_ms` is what the asker is willing to wait.
-    `can_retract` says that the client can take back text that it has shown; others get committed text only.
+    `can_retract` says that the client can retract text that it has shown; others get committed text only.
     """
 
     tenant: Name
@@ -32,12 +32,12 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     asked_at_ms: Millis = 0
     deadline_at_ms: Millis = 0
     sealed: bytes = b""
-    ledger: tuple[Spent, ...] = ()
+    timings: tuple[StageTiming, ...] = ()
     can_retract: bool = False
 
 
 class Refused(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """The door did not accept the request: nothing was stored, nothing will be answered."""
+    """The request was not accepted, or has no answer yet: see the code in schemas/refusals.py."""
 
     code: str
     reason: str

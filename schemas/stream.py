@@ -1,7 +1,6 @@
-"""The token plane: an answer in the making, and the log of what was shown of it. Nothing here is a fact yet.
+"""The token plane: partial answers, and the log of what was shown of an answer. Nothing here is a fact yet.
 
-An answer is judged and committed by whole sentences; smaller pieces are cut at the door, for the client's sake only.
-"""
+Policies judge whole sentences; the gateway cuts smaller pieces. Next: services/streaming/log.py."""
 
 from __future__ import annotations
 
@@ -21,10 +20,10 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """All that one side has said so far of its answer, in whole sentences. Sent on the core plane, never stored.
+    """One side's answer so far, in whole sentences. Sent on the core plane, never stored.
 
-    Each one begins with the text of those before it; `ids` are the tokens of that text. A lost one is made good by the
-    next. `is_whole`: nothing more will come. `guess` is what the edge's text is; the cloud's is none.
+    Each one begins with the text of those before it, so a lost one does no harm; `ids` are the tokens of that text.
+    `is_whole`: nothing more will come. `guess` is what the edge's text is; the cloud's is none.
     """
 
     source: Where
@@ -37,9 +36,9 @@ class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a committed text rests on, as a receipt says it: the citations of its own sentences, and no others.
+    """What a committed text rests on: the citations of its own sentences, and no others.
 
-    `confidence` is that of the whole answer that the text begins. `lineage` names what had a part in it.
+    `confidence` is that of the whole answer that the text begins. `lineage` names what contributed to it.
     """
 
     citations: tuple[Citation, ...] = ()
@@ -49,7 +48,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands of an answer for ever. `is_whole`: whoever said it had no more to say; `is_closed`: no more can come.
+    """The final part of an answer. `is_whole`: its side has finished generating; `is_closed`: no more can come.
 
     What is closed and not whole was cut.
     """
@@ -68,14 +67,14 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the log of what was shown for a request; the log is the order of the stream.
 
-    `provisional`: `text` is shown from character `offset` on, and may be taken back; only in epoch 0. `committed`: the
-    characters from `offset` on are `text`, for ever; what was shown there as provisional is the same text. `retracted`:
+    `provisional`: `text` is shown from character `offset` on, and may be retracted; only in epoch 0. `committed`: the
+    characters from `offset` on are `text`, finally; what was shown there as provisional is the same text. `retracted`:
     epoch 1 begins, and of the shown text the first `offset` characters are left; at most once, and never below what is
     committed. `is_last`: the text is whole; `offset` plus the length of `text` is its length.
-    `ids` are the tokens of `text`, `position` is the number of tokens before them. Vault tokens are still tokens here.
-    `guess` says what provisional text is; `format` is the answer's. On a committed line, `evidence` is what all that is
-    committed with it rests on, and `is_whole` says that its speaker has no more to say; a last line without it ends an
-    answer that was cut.
+    `ids` are the tokens of `text`, `position` is the number of tokens before them. Vault tokens stay as they are.
+    `guess` says what provisional text is; `format` is the answer's. On a committed line, `evidence` is what the whole
+    committed text rests on, and `is_whole` means that its side has finished generating; a last line without it ends
+    an answer that was cut.
     """
 
     rid: Rid
@@ -108,7 +107,7 @@ class Cursor(msgspec.Struct, frozen=True, order=True):
 
     @classmethod
     def read(cls, text: str) -> Cursor:
-        """The cursor that `text` says. Raises `ValueError` for anything but what `str` writes."""
+        """The cursor that `str` wrote as `text`. Raises `ValueError` for anything else."""
         parts = text.split(".")
         if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts):
             raise ValueError(f"{text[:64]!r} is no cursor: epoch.shown.committed is expected")
@@ -119,9 +118,9 @@ class Cursor(msgspec.Struct, frozen=True, order=True):
 
 
 class Resume(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Go on with the stream of an accepted request from `cursor`, from its start where that is empty.
+    """Resume the stream of an accepted request from `cursor`, from its start where that is empty.
 
-    `asker` is who asked, as it was said then. `can_retract` may give up what the request said, never claim more.
+    `asker` is as in the request. `can_retract` may be less than in the request, never more.
     """
 
     rid: Rid

@@ -1,18 +1,18 @@
-"""The only place with subject strings: which fact lies in which stream, under which subject.
+"""The only module with subject strings: which fact is in which stream, under which subject.
 
-ask                                        core    the door of a site: Asked in, Published or Refused out
+ask                                        core    the entry point of a site: Asked in, Published or Refused out
 asks.<tenant>.<rid>                        ASKS    Asked, sealed
-pipe.<tenant>.<fact>.<rid>                 PIPE    the hops; Verified too, when it came by the fast lane
+pipe.<tenant>.<fact>.<rid>                 PIPE    the facts in between; Verified too, when it came by the fast lane
 escalations.<site>.<tenant>.<rid>          ESCALATIONS   at the site; sourced into the hub's
 verdicts.<site>.<tenant>.<rid>             VERDICTS      at the hub; mirrored to the site
 answers.<tenant>.<rid>                     ANSWERS one message per subject for ever; live copy on live.answers.>
 dead.<stage>.<rid>                         DEAD    original bytes with who, where, why; live copy on live.dead.>
 cloud.<site>.verify | cloud.<site>.ping    core    the fast lane over the leaf
-cloud.<site>.loop.<any|worker>             core    Begin and Propose: a draft verified round by round
-cloud.<site>.said.<tenant>.<rid>           core    Partial of the hub, down the leaf
-partial.<drafted|approved>.<tenant>.<rid>  core    Partial of the edge, and of both sides once judged
+cloud.<site>.session.<any|worker>          core    Begin and Propose: a draft verified round by round
+cloud.<site>.partial.<tenant>.<rid>        core    Partial of the hub, down the leaf
+partial.<drafted|approved>.<tenant>.<rid>  core    Partial of the edge; of both sides once approved
 tokens.<tenant>.<rid>                      TOKENS  Delta: the log of what was shown; live copy on live.tokens.>
-stream | resume                            core    the door for clients that read a stream; see services.gateway
+stream | resume                            core    entry points of clients that read a stream; see services.gateway
 sync.<site>.<up|down>.<stream>             core    a stream on its way over the leaf
 """
 
@@ -34,11 +34,19 @@ STREAM, RESUME = "stream", "resume"
 PARTIAL_DRAFTED, PARTIAL_APPROVED = "partial.drafted.>", "partial.approved.>"
 ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD = "ASKS", "PIPE", "ESCALATIONS", "VERDICTS", "ANSWERS", "DEAD"
 TOKENS = "TOKENS"
-"""The one stream that is kept in memory: what it holds can be told from the answer again."""
+"""The one stream that is kept in memory: what it holds follows from the published answer."""
 SITE_STREAMS = (ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD)
 
-STAYS = (ASK, STREAM, RESUME, "live.>", "partial.>", "tokens.>", *(f"{stream.lower()}.>" for stream in SITE_STREAMS))
-"""Everything that no leaf may carry under its own subject; escalations and verdicts travel as `sync.` instead."""
+SITE_ONLY = (
+    ASK,
+    STREAM,
+    RESUME,
+    "live.>",
+    "partial.>",
+    "tokens.>",
+    *(f"{stream.lower()}.>" for stream in SITE_STREAMS),
+)
+"""Subjects that no leaf may carry; escalations and verdicts cross it under `sync.` instead."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -48,8 +56,8 @@ class Source(msgspec.Struct, frozen=True):
     filter: str
 
 
-def word(kind: type[Message]) -> str:
-    """The one word of a fact: its type's name in lower case, its tag, its subject token."""
+def token_of(kind: type[Message]) -> str:
+    """The name of a fact in tags and subjects: its type's name in lower case."""
     return kind.__name__.lower()
 
 
@@ -67,13 +75,13 @@ def subject_of(message: Message, domain: str) -> str:
         case Delta():
             return tokens(message.tenant, message.rid)
         case facts.Fact() if not isinstance(message, Partial):
-            return hop(type(message), message.tenant, message.rid)
+            return fact_subject(type(message), message.tenant, message.rid)
     raise ValueError(f"{type(message).__name__} has no subject")
 
 
-def hop(kind: type[Message], tenant: str, rid: str) -> str:
+def fact_subject(kind: type[Message], tenant: str, rid: str) -> str:
     """Where a site stores the request's fact of this kind, on its way through the pipeline."""
-    return f"pipe.{tenant}.{word(kind)}.{rid}"
+    return f"pipe.{tenant}.{token_of(kind)}.{rid}"
 
 
 def stream_of(subject: str) -> str:
@@ -89,7 +97,7 @@ def sources_of(kind: type[Message], domain: str) -> tuple[Source, ...]:
         return (Source(ESCALATIONS, "escalations.>"),)
     if kind is facts.Published:
         return (Source(ANSWERS, "answers.>"),)
-    here = Source(PIPE, f"pipe.*.{word(kind)}.*")
+    here = Source(PIPE, f"pipe.*.{token_of(kind)}.*")
     if kind is facts.Verified:
         return (here, Source(VERDICTS, f"verdicts.{domain}.>"))
     return (here,)
@@ -101,7 +109,7 @@ def is_answered_once(subject: str) -> bool:
 
 
 def history_of(rid: str, tenant: str, site: str) -> tuple[Source, ...]:
-    """Every place at a site that may hold a fact of the request, in the order of the pipeline."""
+    """Every stream and subject at a site that may hold a fact of the request, in the order of the pipeline."""
     return (
         Source(ASKS, f"asks.{tenant}.{rid}"),
         Source(PIPE, f"pipe.{tenant}.*.{rid}"),
@@ -112,7 +120,7 @@ def history_of(rid: str, tenant: str, site: str) -> tuple[Source, ...]:
 
 
 def live_answer(tenant: str, rid: str) -> str:
-    """The core subject on which the answer is heard the moment it is stored."""
+    """The core subject on which the answer is republished the moment it is stored."""
     return f"live.answers.{tenant}.{rid}"
 
 
@@ -122,7 +130,7 @@ def rid_of(subject: str) -> str:
 
 
 def dead_letter(stage: str, rid: str) -> str:
-    """Where a message that `stage` could not settle is kept; `rid` is the last token of the subject it came under."""
+    """Where a message that `stage` gave up is stored; `rid` is the last token of the subject it came under."""
     return f"dead.{stage}.{rid}"
 
 
@@ -131,30 +139,30 @@ def fast_lane(site: str) -> str:
     return f"cloud.{site}.verify"
 
 
-def loop(site: str, worker: str = ANY_WORKER) -> str:
-    """Where a site begins a loop, or goes on with the one that `worker` has."""
-    return f"cloud.{site}.loop.{worker}"
+def verification_session(site: str, worker: str = ANY_WORKER) -> str:
+    """Where a site begins a verification session, or continues the one that `worker` holds."""
+    return f"cloud.{site}.session.{worker}"
 
 
-def all_loops(site: str) -> str:
-    """All that a site may send so. Not `.*`: a leaf is not told of an interest in `cloud.*.loop.…` where only that is
-    allowed (seen on nats-server 2.15)."""
-    return f"cloud.{site}.loop.>"
+def all_verification_sessions(site: str) -> str:
+    """All that a site may send so. Not `.*`: where only that is allowed, a leaf does not learn of an interest in
+    `cloud.*.session.…` (seen on nats-server 2.15)."""
+    return f"cloud.{site}.session.>"
 
 
-def said(site: str, tenant: str = "*", rid: str = "*") -> str:
-    """Where the hub says its sentences as it makes them."""
-    return f"cloud.{site}.said.{tenant}.{rid}"
+def cloud_partial(site: str, tenant: str = "*", rid: str = "*") -> str:
+    """Where the hub sends its partial answers to a site."""
+    return f"cloud.{site}.partial.{tenant}.{rid}"
 
 
-def all_said(site: str) -> str:
-    """Whatever the hub says to a site in this way; all that its leaf lets down beside replies and streams."""
-    return f"cloud.{site}.said.>"
+def all_cloud_partials(site: str) -> str:
+    """All partial answers of the hub to a site: the only subjects let down its leaf beside replies and streams."""
+    return f"cloud.{site}.partial.>"
 
 
-def partial(judged: bool, tenant: str, rid: str) -> str:
-    """Where the answer in the making is told inside a site: before the policy, or after it."""
-    return f"partial.{'approved' if judged else 'drafted'}.{tenant}.{rid}"
+def partial(approved: bool, tenant: str, rid: str) -> str:
+    """Where partial answers are sent inside a site: before the policy judged them, or after."""
+    return f"partial.{'approved' if approved else 'drafted'}.{tenant}.{rid}"
 
 
 def tokens(tenant: str, rid: str) -> str:
@@ -163,7 +171,7 @@ def tokens(tenant: str, rid: str) -> str:
 
 
 def live_tokens(tenant: str, rid: str) -> str:
-    """The core subject on which a line of the log is heard the moment it is stored."""
+    """The core subject on which a line of the log is republished the moment it is stored."""
     return f"live.tokens.{tenant}.{rid}"
 
 
@@ -172,24 +180,24 @@ def ping(site: str) -> str:
     return f"cloud.{site}.ping"
 
 
-def carried_up(site: str, stream: str) -> str:
-    """Under which subject a site's stream reaches the hub."""
+def source_up(site: str, stream: str) -> str:
+    """The subject under which the hub sources a site's stream."""
     return f"sync.{site}.up.{stream}"
 
 
-def carried_down(site: str, stream: str) -> str:
-    """Under which subject the hub's stream reaches a site."""
+def source_down(site: str, stream: str) -> str:
+    """The subject under which a site mirrors the hub's stream."""
     return f"sync.{site}.down.{stream}"
 
 
-def stored_again(subject: str, domain: str) -> str:
-    """Where a fact that came under `subject` can be stored once more in `domain`: a site cannot write to its mirror."""
+def replay_subject(subject: str, domain: str) -> str:
+    """Where a fact that came under `subject` is stored when `domain` replays it: a site cannot write to its mirror."""
     if domain != HUB and subject.startswith("verdicts."):
         _, _, tenant, rid = subject.split(".", 3)
-        return hop(facts.Verified, tenant, rid)
+        return fact_subject(facts.Verified, tenant, rid)
     return subject
 
 
 def inbox_of(domain: str) -> str:
-    """The prefix of the inboxes of a domain's clients; the leaf lets no other through."""
+    """The prefix of the inboxes of a domain's clients; no other crosses the leaf."""
     return f"_INBOX_{domain}"

@@ -1,13 +1,6 @@
-"""A loop over the link: a site drafts the cloud's answer a few tokens at a time, the cloud says how many of them stand.
+"""Interactive speculative decoding over the link: a site drafts a few tokens at a time, the hub verifies them.
 
-Every `Begin` and every `Propose` costs the cloud one pass, and is answered by `Stood`; by `Verified`, when the answer
-is over; or by `Refused`, whose code says what is left to do:
-
-`unknown_loop`, `out_of_step`  begin anew, with all that is said so far
-`busy`, `unavailable`          the hub cannot now
-`unable`                       the hub's model does not verify, or the question is too long for it
-`tokenizer`, `out_of_range`, `unreadable`   the request is wrong, and will be so at every try
-"""
+Next: services/uplink/verification_client.py and verification_server.py; schemas/refusals.py, the codes of a refusal."""
 
 from __future__ import annotations
 
@@ -22,57 +15,58 @@ from tidegate.schemas.plan import Speculation
 MOST_PROPOSED = 64
 """Tokens that one pass verifies at most."""
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
-Token = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Proposed = Annotated[tuple[TokenId, ...], msgspec.Meta(max_length=MOST_PROPOSED)]
-Said = Annotated[tuple[TokenId, ...], msgspec.Meta(max_length=512)]
+SubjectToken = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ProposedIds = Annotated[tuple[TokenId, ...], msgspec.Meta(max_length=MOST_PROPOSED)]
+PrefixIds = Annotated[tuple[TokenId, ...], msgspec.Meta(max_length=512)]
 
 
 class Begin(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Open a loop for an escalated question, or open it again after `said`, the answer as it is known so far.
+    """Open a verification session for an escalated question, or open it again with the answer as it is known so far.
 
-    Nothing of `said` is believed: it is verified as `ids` are, the site's guess at what follows, in the same pass.
-    `tokenizer` is the digest of the tokenizer by which both are meant.
+    `prefix` is not trusted: it is verified as `ids` are, the site's draft of what follows, in the same pass.
+    `tokenizer` is the digest of the tokenizer of both. Every `Begin` and every `Propose` costs the hub one pass, and is
+    answered by `Accepted`; by `Verified`, when the answer is over; or by `Refused`.
     """
 
     escalated: Escalated
     tokenizer: str
-    said: Said = ()
-    ids: Proposed = ()
+    prefix: PrefixIds = ()
+    ids: ProposedIds = ()
 
 
 class Propose(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """The next guess in an open loop; `at` is how many tokens of the answer the site knows, all of which stand."""
+    """The next draft in an open session; `position` is how many tokens of the answer the site knows, all accepted."""
 
-    loop: Token
-    at: Annotated[int, msgspec.Meta(ge=0)]
-    ids: Proposed = ()
+    session: SubjectToken
+    position: Annotated[int, msgspec.Meta(ge=0)]
+    ids: ProposedIds = ()
 
 
-class Stood(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """The first `stood` of the tokens that were sent (`said` and `ids`) are the target's own; `ids` come behind them.
+class Accepted(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """The first `accepted` of the tokens that were sent (prefix and draft) are the target's own; `ids` follow them.
 
-    `worker` is who has the loop and is asked from now on. In answer to `Begin` only: `prompt`, what the target answers,
-    and `quotes`, whether it does so by quoting the passages. `speculation` is what the loop has cost so far.
+    `worker` holds the session and is asked from now on. In answer to `Begin` only: `prompt`, what the target answers,
+    and `quotes`, whether it does so by quoting the passages. `speculation` is what the session has cost so far.
     """
 
-    worker: Token
-    loop: Token
-    stood: Annotated[int, msgspec.Meta(ge=0)]
-    ids: Said
+    worker: SubjectToken
+    session: SubjectToken
+    accepted: Annotated[int, msgspec.Meta(ge=0)]
+    ids: PrefixIds
     speculation: Speculation
     prompt: tuple[TokenId, ...] = ()
     quotes: bool = False
 
 
 class CloudState(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """The reply to a ping. The defaults say that nothing is known, as does a reply that is no `CloudState` at all.
+    """The reply to a ping. The defaults mean that nothing is known, as does a reply that is no `CloudState` at all.
 
-    `step_ms` is the time of one forward pass of the cloud's model (0: unknown), `queue` how many requests it is working
-    on or keeps waiting, `drafts` whether it can verify a draft that is shipped to it, `loops` whether it can do so
-    round by round.
+    `step_ms` is the time of one forward pass of the cloud's model (0: unknown), `queue` how many requests it works on
+    or keeps waiting, `verifies_drafts` whether it verifies a draft that is shipped to it, `keeps_sessions` whether it
+    does so round by round.
     """
 
     step_ms: Annotated[float, msgspec.Meta(ge=0.0, le=60_000.0)] = 0.0
     queue: Annotated[int, msgspec.Meta(ge=0)] = 0
-    drafts: bool = False
-    loops: bool = False
+    verifies_drafts: bool = False
+    keeps_sessions: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tidegate.schemas import Asked, Message
-from tidegate.schemas.subjects import word
+from tidegate.schemas.subjects import token_of
 from tidegate.services.pipeline import FAST_LANE, STAGES, WORKERS
 
 BEGIN, END = "<!-- stages -->", "<!-- /stages -->"
@@ -49,4 +49,4 @@ def _arrows() -> Iterator[str]:
 
 
 def _arrow(writer: str, kind: type[Message], reader: str, *, dotted: bool = False) -> str:
-    return f"{writer} {'-.->' if dotted else '-->'}|{word(kind)}| {reader}"
+    return f"{writer} {'-.->' if dotted else '-->'}|{token_of(kind)}| {reader}"

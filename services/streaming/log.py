@@ -4,11 +4,11 @@ Next: services/streaming/log_writer.py, which stores its lines; events.py, which
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tidegate.schemas import Committed, Delta, Evidence, Format, Guess, State, TidegateError, changed
+from tidegate.schemas import Committed, Delta, Evidence, Format, Guess, State, TidegateError, replace
 
 RUN_AHEAD_CHARS = 600
 NO_EVIDENCE = Evidence()
@@ -26,7 +26,7 @@ class CorruptLogError(TidegateError, ValueError):
     hint = "read the stream again from its first line, or take the text from the published answer"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class AnswerLog:
     """What is shown of one answer, and how much of it is final.
 
@@ -87,7 +87,7 @@ class AnswerLog:
         if end <= shown:
             return []
         known = ids if end == len(text) else ()
-        return [changed(self._line("provisional", shown, text[shown:end], known, self.drafted_ids), guess=guess)]
+        return [replace(self._line("provisional", shown, text[shown:end], known, self.drafted_ids), guess=guess)]
 
     def commit(self, text: str, ids: Sequence[int] = ()) -> list[Delta]:
         """Lines that make `text`, the whole answer so far, final; before it, the retraction of what it contradicts.
@@ -117,9 +117,9 @@ class AnswerLog:
                     _tokens_after(line, self.drafted_ids),
                     self.guess or line.guess,
                 )
-                return replace(self, text=text, drafted_ids=ids, format=line.format, guess=guess)
+                return dataclasses.replace(self, text=text, drafted_ids=ids, format=line.format, guess=guess)
             case "retracted" if (self.epoch, line.epoch) == (0, 1) and self.committed <= line.offset <= len(self.text):
-                return replace(self, text=self.text[: line.offset], epoch=1, kept=line.offset)
+                return dataclasses.replace(self, text=self.text[: line.offset], epoch=1, kept=line.offset)
             case "committed" if line.epoch == self.epoch and line.offset == self.committed:
                 return self._after_commit(line)
         raise CorruptLogError(f"a {line.state} line at {line.epoch}.{line.offset} does not follow {self._position}")
@@ -133,7 +133,7 @@ class AnswerLog:
                     f"the commit up to {end} is not what {self._position} shows, and nothing was retracted"
                 )
             text += beyond
-        return replace(
+        return dataclasses.replace(
             self,
             text=text,
             committed=end,
@@ -201,9 +201,9 @@ def with_evidence(
 ) -> list[Delta]:
     """The lines with their evidence: what the committed ones rest on, and whether the answer is whole."""
     return [
-        changed(line, format=format, evidence=evidence, is_whole=is_whole)
+        replace(line, format=format, evidence=evidence, is_whole=is_whole)
         if line.state == "committed"
-        else changed(line, format=format)
+        else replace(line, format=format)
         for line in lines
     ]
 

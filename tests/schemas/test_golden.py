@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.message_samples import GOLDEN, SAMPLES, SINCE
+from tests.support.message_samples import GOLDEN, MORE_SAMPLES, SAMPLES
 from tidegate.schemas import (
     PIPELINE,
+    Accepted,
     Asked,
     Begin,
     CloudState,
@@ -20,52 +21,51 @@ from tidegate.schemas import (
     Refused,
     Resume,
     Screened,
-    Stood,
     UnreadableError,
     decode,
     encode,
     encode_json,
     is_json,
 )
-from tidegate.schemas.subjects import word
+from tidegate.schemas.subjects import token_of
 
-TYPES = (*PIPELINE, Refused, Partial, Delta, Resume, CloudState, Begin, Propose, Stood)
+TYPES = (*PIPELINE, Refused, Partial, Delta, Resume, CloudState, Begin, Propose, Accepted)
 OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
-by_word = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: word(type(sample)))
+by_type = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: token_of(type(sample)))
 
 
 def test_every_type_of_the_pipeline_has_its_golden_files() -> None:
     assert [type(sample) for sample in SAMPLES] == list(TYPES)
     assert {path.name for path in GOLDEN.iterdir()} == {
-        f"{word(kind)}.{suffix}" for kind in TYPES for suffix in ("msgpack", "json")
+        f"{token_of(kind)}.{suffix}" for kind in TYPES for suffix in ("msgpack", "json")
     }
 
 
-@by_word
+@by_type
 @pytest.mark.parametrize("suffix", ["msgpack", "json"])
 def test_bytes_from_then_mean_what_they_meant_then(sample: Message, suffix: str) -> None:
-    data = (GOLDEN / f"{word(type(sample))}.{suffix}").read_bytes()
+    data = (GOLDEN / f"{token_of(type(sample))}.{suffix}").read_bytes()
     assert is_json(data) is (suffix == "json")
     assert decode(data, type(sample)) == sample
     assert decode(data, *TYPES) == sample
 
 
-@pytest.mark.parametrize("sample", [*SAMPLES, *SINCE], ids=lambda sample: word(type(sample)))
+@pytest.mark.parametrize("sample", [*SAMPLES, *MORE_SAMPLES], ids=lambda sample: token_of(type(sample)))
 def test_what_is_written_now_is_read_now(sample: Message) -> None:
     assert decode(encode(sample), *TYPES) == decode(encode_json(sample), *TYPES) == sample
 
 
-@by_word
+@by_type
 def test_fields_from_the_future_are_ignored_at_every_depth(sample: Message) -> None:
     tree: dict[str, Any] = msgspec.msgpack.decode(encode(sample))
     for part in (tree, *(tree[name] for name in OPEN if name in tree)):
         part["from_the_future"] = {"a": [1, None]}
     assert decode(msgspec.msgpack.encode(tree), *TYPES) == sample
-    if type(sample) is not Asked:  # the only one with bytes, which JSON says in base64
+    if type(sample) is not Asked:  # the only one with bytes, which JSON has in base64
         assert decode(msgspec.json.encode(tree), *TYPES) == sample
 
 
-@by_word
+@by_type
 def test_a_fact_cannot_be_changed(sample: Message) -> None:
     name = msgspec.structs.fields(type(sample))[0].name
     with pytest.raises(AttributeError, match="immutable"):
@@ -107,6 +107,6 @@ def test_what_no_field_can_hold_cannot_leave_the_site() -> None:
 
     fields = {field.name for field in msgspec.structs.fields(Escalated)}
     assert fields == {
-        "rid", "tenant", "site", "asked_at_ms", "deadline_at_ms", "ledger", "lineage",
-        "question", "plan", "reason", "edge_confidence", "draft", "concessions", "can_retract",
+        "rid", "tenant", "site", "asked_at_ms", "deadline_at_ms", "timings", "lineage",
+        "question", "plan", "reason", "edge_confidence", "draft", "degradations", "can_retract",
     }  # fmt: skip

@@ -42,7 +42,7 @@ facts = st.builds(
     ],
 )
 def test_every_fact_has_its_subject(word: str, domain: str, subject: str) -> None:
-    [fact] = (fact for fact in FACTS if subjects.word(type(fact)) == word)
+    [fact] = (fact for fact in FACTS if subjects.token_of(type(fact)) == word)
     assert subjects.subject_of(fact, domain) == subject
 
 
@@ -84,8 +84,8 @@ def test_an_answer_in_the_making_is_heard_where_it_is_listened_for_and_leaves_no
     heard = [pattern for pattern in (subjects.PARTIAL_DRAFTED, subjects.PARTIAL_APPROVED) if matches(pattern, subject)]
     assert heard == [subjects.PARTIAL_APPROVED if judged else subjects.PARTIAL_DRAFTED]
     for stays in (subject, subjects.STREAM, subjects.RESUME, subjects.tokens("kiosk", "r1")):
-        assert any(matches(pattern, stays) for pattern in subjects.STAYS)
-    assert not any(matches(pattern, subjects.said("site1", "kiosk", "r1")) for pattern in subjects.STAYS)
+        assert any(matches(pattern, stays) for pattern in subjects.SITE_ONLY)
+    assert not any(matches(pattern, subjects.cloud_partial("site1", "kiosk", "r1")) for pattern in subjects.SITE_ONLY)
 
 
 @given(facts, st.booleans())
@@ -135,6 +135,6 @@ def test_only_an_answer_is_stored_once_for_ever(fact: Message) -> None:
 
 
 def test_words_are_distinct_and_are_the_tags_on_the_wire() -> None:
-    words = [subjects.word(kind) for kind in (*PIPELINE, Refused)]
+    words = [subjects.token_of(kind) for kind in (*PIPELINE, Refused)]
     assert len(set(words)) == len(words)
     assert words == [kind.__struct_config__.tag for kind in (*PIPELINE, Refused)]

@@ -9,6 +9,7 @@ import msgspec
 
 from tests.support.paths import ROOT
 from tidegate.schemas import (
+    Accepted,
     Answer,
     Approved,
     Artefact,
@@ -17,8 +18,8 @@ from tidegate.schemas import (
     Check,
     Citation,
     CloudState,
-    Concession,
     Decision,
+    Degradation,
     Delta,
     Draft,
     Drafted,
@@ -38,24 +39,23 @@ from tidegate.schemas import (
     Routed,
     Screened,
     Speculation,
-    Spent,
-    Stood,
+    StageTiming,
     Verified,
     Withheld,
     encode,
     encode_json,
 )
-from tidegate.schemas.subjects import word
+from tidegate.schemas.subjects import token_of
 
 GOLDEN = ROOT / "tests" / "schemas" / "golden"
 
-SPENT = (Spent("prefilter", 1.5, 4.25), Spent("router", 0.5, 0.125))
+SPENT = (StageTiming("prefilter", 1.5, 4.25), StageTiming("router", 0.5, 0.125))
 LINEAGE = (
     Artefact("model", "minilm", "53aa51172d14"),
     Artefact("policy", "safe-answers-v3", "1c6f8d759d41"),
     Artefact("document", "cards", "0a1b2c3d4e5f"),
     Artefact("index", "kiosk", "g12"),
-    Artefact("table", "router", "fedcba987654"),
+    Artefact("config", "router", "fedcba987654"),
     Artefact("pack", "kiosk", "abcdef012345"),
     Artefact("detector", "dlp", "1"),
     Artefact("software", "tidegate", "0.1.0"),
@@ -75,7 +75,7 @@ PLAN = Plan(
     k=8,
     model="reader",
     shares_ms={"drafter": 1000.0, "policy": 3000.0},
-    table="fedcba987654",
+    config_version="fedcba987654",
     reason="a queue of 300",
 )
 RACE = msgspec.structs.replace(
@@ -126,7 +126,7 @@ WHOSE = {
     "site": "site1",
     "asked_at_ms": 1_700_000_000_000,
     "deadline_at_ms": 1_700_000_004_000,
-    "ledger": SPENT,
+    "timings": SPENT,
     "lineage": LINEAGE,
 }
 
@@ -144,7 +144,7 @@ SAMPLES: tuple[Message, ...] = (
         asked_at_ms=1_700_000_000_000,
         deadline_at_ms=1_700_000_002_500,
         sealed=b"\x00\x01\xfe\xff",
-        ledger=SPENT,
+        timings=SPENT,
     ),
     Screened(**WHOSE, question=QUESTION),
     Withheld(
@@ -177,7 +177,7 @@ SAMPLES: tuple[Message, ...] = (
     Refused(code="too_long", reason="the text has 9000 characters", hint="at most 8000 are read", rid="Req_1-a"),
     Partial(
         **WHOSE,
-        concessions=(Concession("retriever", "smaller_k", 120.5, 400.25, "short of time"),),
+        degradations=(Degradation("retriever", "fewer_passages", 120.5, 400.25, "short of time"),),
         can_retract=True,
         source="cloud",
         question=QUESTION,
@@ -198,18 +198,18 @@ SAMPLES: tuple[Message, ...] = (
         is_last=True,
     ),
     Resume(rid="Req_1-a", tenant="kiosk", asker="ada", cursor="1.40.12", can_retract=False),
-    CloudState(step_ms=21.5, queue=3, drafts=True),
+    CloudState(step_ms=21.5, queue=3, verifies_drafts=True),
     Begin(
         escalated=Escalated(**WHOSE, question=QUESTION, plan=PLAN, reason="low_confidence", edge_confidence=0.25),
         tokenizer="0a1b2c3d4e5f",
-        said=(10, 512),
+        prefix=(10, 512),
         ids=(77, 2),
     ),
-    Propose(loop="00ff00ff", at=3, ids=(10, 512, 77)),
-    Stood(
+    Propose(session="00ff00ff", position=3, ids=(10, 512, 77)),
+    Accepted(
         worker="0a1b2c3d",
-        loop="00ff00ff",
-        stood=2,
+        session="00ff00ff",
+        accepted=2,
         ids=(78, 512),
         speculation=Speculation(steps=2, tokens=7, drafted=5, accepted=4, draft_bytes=40),
         prompt=(1, 3, 300, 5),
@@ -217,11 +217,11 @@ SAMPLES: tuple[Message, ...] = (
     ),
 )
 
-SINCE: tuple[Message, ...] = (
+MORE_SAMPLES: tuple[Message, ...] = (
     msgspec.structs.replace(SAMPLES[0], can_retract=True),
     Escalated(
         **WHOSE,
-        concessions=(Concession("router", "no_race", 300.0, 450.0),),
+        degradations=(Degradation("router", "no_race", 300.0, 450.0),),
         can_retract=True,
         question=QUESTION,
         plan=RACE,
@@ -245,16 +245,16 @@ SINCE: tuple[Message, ...] = (
         reason="cloud_unreachable",
         receipt=msgspec.structs.replace(RECEIPT, finished_by="edge", is_cut=True, committed_chars=31, retractions=1),
     ),
-    CloudState(step_ms=21.5, queue=3, drafts=True, loops=True),
+    CloudState(step_ms=21.5, queue=3, verifies_drafts=True, keeps_sessions=True),
     Escalated(
         **WHOSE,
-        concessions=(Concession("drafter", "no_loop", 300.0, 450.0, "the cloud cannot be reached"),),
+        degradations=(Degradation("drafter", "no_remote_speculation", 300.0, 450.0, "the cloud cannot be reached"),),
         question=QUESTION,
-        plan=msgspec.structs.replace(PLAN, mode="economy_loop"),
+        plan=msgspec.structs.replace(PLAN, mode="remote_speculation"),
         reason="low_confidence",
     ),
     *(
-        msgspec.structs.replace(sample, guess="past_answer")
+        msgspec.structs.replace(sample, guess="cached_answer")
         for sample in SAMPLES
         if isinstance(sample, Partial | Delta)
     ),
@@ -264,7 +264,7 @@ SINCE: tuple[Message, ...] = (
         if isinstance(sample, Published)
     ),
 )
-"""What older types have learned to say since their golden files were written."""
+"""Fields and values that the golden files do not have."""
 
 
 def main() -> None:
@@ -272,7 +272,7 @@ def main() -> None:
     GOLDEN.mkdir(exist_ok=True)
     for sample in SAMPLES:
         for suffix, data in (("msgpack", encode(sample)), ("json", encode_json(sample))):
-            path = GOLDEN / f"{word(type(sample))}.{suffix}"
+            path = GOLDEN / f"{token_of(type(sample))}.{suffix}"
             if not path.exists():
                 path.write_bytes(data)
 

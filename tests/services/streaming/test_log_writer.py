@@ -20,8 +20,8 @@ from tidegate.schemas import (
     Check,
     Citation,
     Committed,
-    Concession,
     Cursor,
+    Degradation,
     Delta,
     Evidence,
     Guess,
@@ -31,20 +31,20 @@ from tidegate.schemas import (
     Question,
     Receipt,
     Withheld,
-    changed,
     decode,
     encode,
+    replace,
 )
 from tidegate.schemas.subjects import TOKENS, tokens
-from tidegate.services.stages.publisher.handler import publish, reconcile, was_shown
+from tidegate.services.stages.publisher.handler import PublisherPorts, publish, reconcile, was_shown
 from tidegate.services.streaming.log_writer import AnswerLogWriter
 
 pytestmark = pytest.mark.anyio
 
-RACE = Plan(where="edge", may_escalate=True, k=8, model="m", shares_ms={}, table="t", reason="r", mode="race")
+RACE = Plan(where="edge", may_escalate=True, k=8, model="m", shares_ms={}, config_version="t", reason="r", mode="race")
 QUESTION = Question(text="?", language="en", intent="cards", intent_confidence=1.0)
 WHOSE: dict[str, Any] = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked_at_ms": 1, "deadline_at_ms": 2}
-LOST = Concession("fast-lane", "abstain", 0.0, 0.0, "the cloud cannot be reached")
+LOST = Degradation("fast-lane", "abstain", 0.0, 0.0, "the cloud cannot be reached")
 
 
 MODEL, HUBS = Artefact("model", "reader", "1"), Artefact("model", "target", "2")
@@ -58,7 +58,7 @@ ONE = Committed(
         lineage=(HUBS,),
     ),
 )
-ALL_OF_ONE = changed(ONE, is_whole=True)
+ALL_OF_ONE = replace(ONE, is_whole=True)
 
 
 def said(
@@ -91,7 +91,7 @@ def lost() -> Withheld:
         stage="fast-lane",
         language="en",
         plan=RACE,
-        concessions=(LOST,),
+        degradations=(LOST,),
         text="Lost.",
     )
 
@@ -102,9 +102,9 @@ def lost() -> Withheld:
         (approved("x"), True),
         (approved("x", plan=msgspec.structs.replace(RACE, mode="edge_only")), False),
         (approved("x", route="edge"), False),
-        (approved("x", route="edge", concessions=(LOST,)), True),
-        (approved("x", route="edge", concessions=(Concession("drafter", "edge_only", 0.0, 1.0),)), True),
-        (approved("x", route="edge", concessions=(Concession("retriever", "smaller_k", 0.0, 1.0),)), False),
+        (approved("x", route="edge", degradations=(LOST,)), True),
+        (approved("x", route="edge", degradations=(Degradation("drafter", "edge_only", 0.0, 1.0),)), True),
+        (approved("x", route="edge", degradations=(Degradation("retriever", "fewer_passages", 0.0, 1.0),)), False),
         (lost(), True),
         (Withheld(**WHOSE, reason="unsafe", stage="prefilter"), False),
     ],
@@ -123,13 +123,13 @@ def test_only_where_the_cloud_was_asked_can_anything_have_been_shown(
         (
             "One. Two.",
             "answered",
-            changed(ONE, text="One. Two.", is_closed=True),
+            replace(ONE, text="One. Two.", is_closed=True),
             ("answered", "One. Two.", None, False),
         ),
         ("One.", "answered", ALL_OF_ONE, ("answered", "One.", None, False)),
         ("Uno.", "answered", ONE, ("answered", "One.", "edge", True)),
         ("Uno.", "answered", ALL_OF_ONE, ("answered", "One.", "edge", False)),
-        ("One. Two.", "answered", changed(ONE, is_closed=True), ("answered", "One.", "edge", True)),
+        ("One. Two.", "answered", replace(ONE, is_closed=True), ("answered", "One.", "edge", True)),
         ("One. Two.", "answered", ALL_OF_ONE, ("answered", "One.", "edge", False)),
         ("Lost.", "abstained", Committed(), ("abstained", "Lost.", None, False)),
         ("Lost.", "abstained", ONE, ("answered", "One.", "edge", True)),
@@ -173,7 +173,7 @@ async def log_of(bus: Any) -> list[Delta]:
 
 
 async def published(settled: Approved | Withheld, showing: AnswerLogWriter) -> Published:
-    (answer,) = await publish(settled, versions=(), standing=showing.committed_part, close=showing.close)
+    (answer,) = await publish(settled, PublisherPorts(showing.committed_part, showing.close), ())
     assert isinstance(answer, Published)
     return answer
 
@@ -194,7 +194,7 @@ async def test_the_edge_is_shown_and_the_cloud_stands_after_one_retraction(bus: 
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("guess", ["draft", "past_answer"])
+@pytest.mark.parametrize("guess", ["draft", "cached_answer"])
 async def test_the_receipt_says_what_was_shown_as_provisional_whoever_closes_the_log(bus: Any, guess: Guess) -> None:
     await AnswerLogWriter(bus).on_partial("", said("The fee is 5.", "edge", guess=guess))
     await AnswerLogWriter(bus).on_partial("", said("The fee is 5. It is monthly.", "edge", guess="draft"))
@@ -203,7 +203,7 @@ async def test_the_receipt_says_what_was_shown_as_provisional_whoever_closes_the
 
 async def test_where_nothing_was_shown_but_the_cloud_s_word_the_receipt_names_no_guess(bus: Any) -> None:
     showing = AnswerLogWriter(bus)
-    await showing.on_partial("", said("A guess.", "edge", can_retract=False, guess="past_answer"))
+    await showing.on_partial("", said("A guess.", "edge", can_retract=False, guess="cached_answer"))
     await showing.on_partial("", said("The fee is 7."))
     assert (await published(approved("The fee is 7."), showing)).receipt.guess is None
 
@@ -222,7 +222,7 @@ async def test_when_the_link_drops_in_mid_answer_what_was_committed_is_the_answe
     answer = await published(lost(), showing)
     assert (answer.outcome, answer.text, answer.reason) == ("answered", "First, block the card.", "cloud_unreachable")
     receipt = answer.receipt
-    assert (receipt.finished_by, receipt.is_cut, receipt.concessions) == ("edge", True, (LOST,))
+    assert (receipt.finished_by, receipt.is_cut, receipt.degradations) == ("edge", True, (LOST,))
     assert answer.citations == receipt.citations == ONE.evidence.citations
     assert (answer.confidence, receipt.lineage) == (0.75, (HUBS,))
     before = await log_of(bus)
@@ -247,7 +247,7 @@ async def test_the_log_says_what_an_answer_is_while_it_is_in_the_making(bus: Any
     showing = AnswerLogWriter(bus)
     for source in ("edge", "cloud"):
         partial = decode(said('{"fee":', source), Partial)
-        await showing.on_partial("", encode(changed(partial, answer=changed(partial.answer, format="json"))))
+        await showing.on_partial("", encode(replace(partial, answer=replace(partial.answer, format="json"))))
     found = [(line.state, line.format) for line in await log_of(bus)]
     assert found == [("provisional", "json"), ("committed", "json")]
 
