@@ -21,7 +21,8 @@ from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader import fit
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import Reader
-from tidegate.services.packs.load import judge, load_pack
+from tidegate.services.packs.correctness import judge
+from tidegate.services.packs.load import load_pack
 
 K = 8
 MEASURED = ("answerable", "paraphrased", "language", "personal", "hub", "out_of_scope")

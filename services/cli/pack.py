@@ -1,4 +1,4 @@
-"""`tidegate pack`: what is wrong with a pack. Next: services/packs/load.py."""
+"""`tidegate pack`: makes a pack, and checks one. Next: services/packs/new.py, services/packs/load.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,19 @@ from tidegate.services.cli.options import OPTIONS
 
 @click.group(cls=CommandGroup)
 def pack() -> None:
-    """Check a pack directory."""
+    """Make a pack of a folder of Markdown, or check one."""
+
+
+@pack.command("new")
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@OPTIONS["as_json"]
+def pack_new(directory: Path, as_json: bool) -> int:
+    """Write what DIRECTORY, a folder of Markdown, lacks to be a pack; no file that exists is touched."""
+    from tidegate.services.packs.new import complete_pack
+
+    made = complete_pack(directory)
+    click.echo(msgspec.json.encode(made) if as_json else str(made))
+    return 1 if made.report.faults else 0
 
 
 @pack.command("check")

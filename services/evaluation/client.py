@@ -24,7 +24,7 @@ from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.refusals import may_retry
 from tidegate.schemas.subjects import ANSWERS, ASK, ESCALATIONS
 from tidegate.services.evaluation.report import ClientRun
-from tidegate.services.packs.load import judge
+from tidegate.services.packs.correctness import judge
 
 TRANSPORTS = ("nats-json", "nats-msgpack", "http", "http-stream")
 

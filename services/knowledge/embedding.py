@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from tidegate.services.inference import Session
+from tidegate.services.inference import OnnxSession
 
 Vector = NDArray[np.float32]
 
@@ -56,7 +56,7 @@ class Embedder:
         self.version: str = hashlib.sha256(model + words).hexdigest()[:12]
         self._tokenizer = Tokenizer.from_buffer(words)
         self._end: int = self._tokenizer.encode("").ids[-1]
-        self._session = Session(model)
+        self._session = OnnxSession(model)
         self._cache: OrderedDict[tuple[str, int], Vector] = OrderedDict()
         self._cache_lock = threading.Lock()
 

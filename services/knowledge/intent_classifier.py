@@ -135,10 +135,11 @@ def train(intents: Sequence[Intent], encoder: Encoder, documents: Sequence[str] 
     """Fit weights (L2, full batch, so the same every time), then the temperature on out-of-fold predictions.
 
     `documents` are sentences that are certainly harmless; all together they weigh as much as one intent. Guo et al.,
-    "On Calibration of Modern Neural Networks", 2017. Raises `ValueError` for fewer than two intents.
+    "On Calibration of Modern Neural Networks", 2017. Raises `ValueError` where there are not two
+    kinds of text to tell apart.
     """
-    if len(intents) < 2:
-        raise ValueError("a pack needs at least two intents to tell apart")
+    if len(intents) + bool(documents) < 2:
+        raise ValueError("a pack needs at least two intents, or one and documents, to tell apart")
     samples = gathered(intents, encoder, documents)
     fitted = [(held_out(samples, penalty), penalty) for penalty in PENALTIES]
     asked = samples.labels < len(intents)

@@ -1,4 +1,7 @@
-"""Reads a pack, a folder that somebody brings, and says everything that is wrong with it."""
+"""Reads a pack, a folder that somebody brings, and says everything that is wrong with it.
+
+Promises that every file of the folder is read, or named as one that is not. Next: documents.py, validate.py.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from tidegate.brokers.process.config import BadSettings
+from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
 from tidegate.schemas.pack import Calibration, Document, Intent, LabelledQuestion, Pack, Synonyms
-from tidegate.services.packs.validate import Fault, Found, Rulebook, states
+from tidegate.services.packs.documents import FOLDER, SUFFIXES, find_documents, read_documents
+from tidegate.services.packs.findings import PackError, PackFault, PackFindings
+from tidegate.services.packs.validate import PackRules
+from tidegate.services.packs.yaml_files import read_yaml
 from tidegate.services.settings import Settings
-
-__all__ = ["BadPack", "Fault", "Report", "check_pack", "judge", "load_pack", "read_document"]
 
 LISTS: dict[str, Any] = {"intents.yaml": Intent, "questions.yaml": LabelledQuestion, "calibration.yaml": Calibration}
 THESAURUS = "thesaurus.yaml"
 """The one list that a pack may do without."""
 
 
-class BadPack(ValueError):
-    """The pack cannot be used; `faults` holds all that is wrong with it, not only the first."""
-
-    def __init__(self, path: Path, faults: tuple[Fault, ...]) -> None:
-        super().__init__("\n".join((f"{path}: {len(faults)} fault(s)", *map(str, faults))))
-        self.faults = faults
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check found. The pack can be used if `faults` is empty; a warning says where it will answer badly."""
+class PackReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check found. The pack can be used if `faults` is empty; a warning tells where it will answer badly."""
 
     path: str
     version: str
-    faults: tuple[Fault, ...]
-    warnings: tuple[Fault, ...]
+    faults: tuple[PackFault, ...]
+    warnings: tuple[PackFault, ...]
     counts: dict[str, int]
 
     def __str__(self) -> str:
@@ -50,28 +44,28 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_pack(path: Path) -> Pack:
-    """The pack in the folder `path`. Raises `BadPack` with every fault: file, line where known, reason and hint."""
-    pack, found = _read(path)
-    if found.faults:
-        raise BadPack(path, tuple(found.faults))
+    """The pack in the folder `path`. Raises `PackError` with every fault: file, line where known, reason and hint."""
+    pack, findings = _read(path)
+    if findings.faults:
+        raise PackError(path, tuple(findings.faults))
     return pack
 
 
 def load_questions(path: Path) -> tuple[LabelledQuestion, ...]:
-    """The pack's questions alone, without a look at anything else in it. Raises `BadPack`."""
-    found = Found()
-    questions = tuple(_read_list(path, "questions.yaml", LabelledQuestion, found))
-    if found.faults:
-        raise BadPack(path, tuple(found.faults))
+    """The pack's questions alone, without a look at anything else in it. Raises `PackError`."""
+    findings = PackFindings()
+    questions = tuple(_read_list(path, "questions.yaml", LabelledQuestion, findings))
+    if findings.faults:
+        raise PackError(path, tuple(findings.faults))
     return questions
 
 
-def check_pack(path: Path) -> Report:
+def check_pack(path: Path) -> PackReport:
     """Faults, warnings and counts of the pack in the folder `path`; never raises for what lies in the folder.
 
-    Raises `BadPack` if there is no such folder.
+    Raises `PackError` if there is no such folder.
     """
-    pack, found = _read(path)
+    pack, findings = _read(path)
     counts = {
         "documents": len(pack.documents),
         "intents": len(pack.intents),
@@ -80,77 +74,87 @@ def check_pack(path: Path) -> Report:
         "calibration": len(pack.calibration),
         "policies": len(pack.policy_files),
     }
-    for kind, items, word in (
+    counted: tuple[tuple[str, Iterable[Document | LabelledQuestion], str], ...] = (
         ("documents", pack.documents, "scope"),
         ("documents", pack.documents, "language"),
         ("questions", pack.questions, "kind"),
-    ):
+    )
+    for kind, items, word in counted:
         for item in items:
             key = f"{kind}.{getattr(item, word)}"
             counts[key] = counts.get(key, 0) + 1
-    return Report(
+    return PackReport(
         path=str(path),
         version=pack.version,
-        faults=tuple(found.faults),
-        warnings=tuple(found.warnings),
+        faults=tuple(findings.faults),
+        warnings=tuple(findings.warnings),
         counts=counts,
     )
 
 
-def judge(question: LabelledQuestion, outcome: str, text: str, cited_documents: Iterable[str]) -> bool:
-    """The one rule of what is correct: whether an answer (or its absence) is right for `question`.
-
-    `outcome` is that of `Published`; `cited_documents` are the ids of the documents that `text` cites.
-    """
-    if question.kind == "out_of_scope":
-        return outcome == "abstained"
-    if question.kind in ("unsafe", "unsupported_language"):
-        return outcome == "withheld"
-    said = all(states(text, fact) for fact in question.facts)
-    return outcome == "answered" and said and not set(question.documents).isdisjoint(cited_documents)
-
-
-def read_document(file: Path) -> Document:
-    """One document from a Markdown file with front matter. Raises `BadPack` with what is wrong with it."""
-    found = Found()
-    document = _read_document(file.parent, file, found)
-    if document is None:
-        raise BadPack(file, tuple(found.faults))
-    return document
+def read_site_settings(path: Path, findings: PackFindings) -> Settings:
+    """The settings of the pack's site; the defaults where it has none, or none that can be read."""
+    file = path / "site.toml"
+    if not file.is_file():
+        return Settings()
+    try:
+        return load_settings(Settings, file, {}).settings
+    except SettingsError as error:
+        for fault in error.faults:
+            reason = f"{fault.key}: {fault.reason}" if fault.key else fault.reason
+            findings.fault("site.toml", reason, fault.hint or "`tidegate config reference` prints the keys")
+    return Settings()
 
 
-def _read(path: Path) -> tuple[Pack, Found]:
-    found = Found()
+def list_files(path: Path) -> list[Path]:
+    """The files of a pack, in order; none whose name, or whose folder's name, starts with a dot."""
+    files = (file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path)))
+    return sorted(files, key=lambda file: file.relative_to(path).as_posix())
+
+
+def _read(path: Path) -> tuple[Pack, PackFindings]:
     if not path.is_dir():
-        raise BadPack(
-            path,
-            (Fault(file=str(path), reason="there is no such folder", hint="name the one that holds intents.yaml"),),
-        )
-    files = sorted(
-        (file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path))),
-        key=lambda file: file.relative_to(path).as_posix(),
-    )
-    settings = _read_site(path, found)
-    documents = tuple(_read_documents(path, files, found))
-    lists = {name: tuple(_read_list(path, name, kind, found)) for name, kind in LISTS.items()}
-    policies = tuple(file for file in files if file.parent == path / "policies" and file.suffix in (".yaml", ".yml"))
+        fault = PackFault(file=str(path), reason="there is no such folder", hint="`tidegate pack new` makes one")
+        raise PackError(path, (fault,))
+    findings = PackFindings()
+    files = list_files(path)
+    settings = read_site_settings(path, findings)
+    documents = find_documents(path, files)
+    lists = {name: tuple(_read_list(path, name, kind, findings)) for name, kind in LISTS.items()}
+    policies = [file for file in files if file.parent == path / "policies" and file.suffix in (".yaml", ".yml")]
+    thesaurus = path / THESAURUS
     pack = Pack(
         name=path.resolve().name,
         version=_version(path, files),
         path=str(path),
-        documents=documents,
+        documents=tuple(read_documents(path, documents, settings.prefilter.languages, findings)),
         intents=lists["intents.yaml"],
         questions=lists["questions.yaml"],
         calibration=lists["calibration.yaml"],
-        thesaurus=tuple(_read_list(path, THESAURUS, Synonyms, found)) if (path / THESAURUS).is_file() else (),
-        policy_files=tuple(str(file) for file in policies),
+        thesaurus=tuple(_read_list(path, THESAURUS, Synonyms, findings)) if thesaurus.is_file() else (),
+        policy_files=tuple(map(str, policies)),
     )
-    rules = Rulebook(pack, settings.prefilter.languages, found)
+    rules = PackRules(pack, settings.prefilter.languages, findings)
     rules.apply()
     for file in policies:
-        rules.policy(file.relative_to(path).as_posix(), _yaml(path, file, found))
-    found.place_lines(path)
-    return pack, found
+        rules.check_policy(file.relative_to(path).as_posix(), read_yaml(path, file, findings))
+    _name_unread(path, {*files} - {*documents, *policies}, findings)
+    findings.add_lines(path)
+    return pack, findings
+
+
+def _name_unread(path: Path, others: Iterable[Path], findings: PackFindings) -> None:
+    """A warning for each file that nobody reads, and for each link that leads to no file."""
+    names = ("site.toml", THESAURUS, *LISTS)
+    links = {link for link in path.rglob("*") if link.is_symlink() and not link.is_file()}
+    for file in sorted({*others, *links} - {path / name for name in names}):
+        name = file.relative_to(path)
+        if _is_hidden(name):
+            continue
+        hint = f"documents are {' and '.join(SUFFIXES)} files"
+        if (path / FOLDER).is_dir() and name.parts[0] != FOLDER:
+            hint = f"documents lie in {FOLDER}, policies in policies; beside them are {', '.join(names)}"
+        findings.warn(name.as_posix(), "this file is not read", hint)
 
 
 def _is_hidden(relative: Path) -> bool:
@@ -165,109 +169,23 @@ def _version(path: Path, files: list[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read_site(path: Path, found: Found) -> Settings:
-    file = path / "site.toml"
-    if not file.is_file():
-        return Settings()
-    try:
-        return load_settings(Settings, file, {}).settings
-    except BadSettings as error:
-        for fault in error.faults:
-            reason = f"{fault.key}: {fault.reason}" if fault.key else fault.reason
-            found.fault("site.toml", reason, fault.hint or "`tidegate config reference` prints the keys that there are")
-    return Settings()
-
-
-def _read_documents(path: Path, files: list[Path], found: Found) -> Iterable[Document]:
-    for file in files:
-        name = file.relative_to(path).as_posix()
-        if not name.startswith("documents/") or file.suffix != ".md":
-            continue
-        document = _read_document(path, file, found)
-        if document is None:
-            found.documents_unread += 1
-            continue
-        found.place_of_document[document.id] = name
-        yield document
-
-
-def _read_document(path: Path, file: Path, found: Found) -> Document | None:
-    name = file.relative_to(path).as_posix()
-    text = _text(path, file, found)
-    if text is None:
-        return None
-    opening, _, rest = text.replace("\r\n", "\n").partition("---\n")
-    front, dashes, body = rest.partition("\n---\n")
-    if opening or not dashes:
-        hint = "start it with a line ---, then id, title, language, scope, one a line, then a line ---"
-        found.fault(name, "the front matter is missing or does not end", hint, line=1)
-        return None
-    fields = _parse(name, front, found, first_line=2)
-    return None if fields is None else _document(name, fields, body.strip("\n"), found)
-
-
-def _document(name: str, fields: Any, body: str, found: Found) -> Document | None:
-    known = {"id", "title", "language", "scope"}
-    if not isinstance(fields, dict) or set(fields) != known:
-        given = ", ".join(map(str, fields)) if isinstance(fields, dict) else type(fields).__name__
-        hint = "exactly id, title, language and scope (site or hub)"
-        found.fault(name, f"the front matter holds {given or 'nothing'}", hint, line=1)
-        return None
-    version = hashlib.sha256(body.encode()).hexdigest()[:12]
-    try:
-        document = msgspec.convert({**fields, "text": body, "version": version}, Document)
-    except msgspec.ValidationError as error:
-        found.fault(name, str(error), "an id is a-z, 0-9, - and _; a language two letters; a scope site or hub", line=1)
-        return None
-    if document.id in found.place_of_document:
-        other = found.place_of_document[document.id]
-        found.fault(name, f"the id {document.id} is taken by {other}", "give each document its own id", line=2)
-        return None
-    return document
-
-
-def _read_list(path: Path, name: str, kind: Any, found: Found) -> Iterable[Any]:
+def _read_list(path: Path, name: str, kind: Any, findings: PackFindings) -> Iterable[Any]:
     file = path / name
     if not file.is_file():
-        found.fault(name, "the file is missing", "a pack has intents.yaml, questions.yaml and calibration.yaml")
+        findings.fault(name, "the file is missing", "`tidegate pack new` writes one that you can start from")
         return
-    raw = _yaml(path, file, found)
+    raw = read_yaml(path, file, findings)
     if raw is None:
         return
     if not isinstance(raw, list):
-        found.fault(name, f"expected a list, got {type(raw).__name__}", "start each item with a dash", line=1)
+        findings.fault(name, f"expected a list, got {type(raw).__name__}", "start each item with a dash", line=1)
         return
     for position, item in enumerate(raw):
         try:
             value = msgspec.convert(item, kind)
         except msgspec.ValidationError as error:
             hint = f"the fields are {', '.join(kind.__struct_fields__)}; put numbers and dates in quotes"
-            found.fault(name, str(error), hint, item=position)
+            findings.fault(name, str(error), hint, item=position)
             continue
-        found.place_of_item[id(value)] = (name, position)
+        findings.position_of_item[id(value)] = (name, position)
         yield value
-
-
-def _yaml(path: Path, file: Path, found: Found) -> Any:
-    text = _text(path, file, found)
-    return None if text is None else _parse(file.relative_to(path).as_posix(), text, found)
-
-
-def _text(path: Path, file: Path, found: Found) -> str | None:
-    try:
-        return file.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        found.fault(file.relative_to(path).as_posix(), str(error), "save the file as UTF-8")
-        return None
-
-
-def _parse(name: str, text: str, found: Found, first_line: int = 1) -> Any:
-    """YAML 1.2, in which `no` is a word; a key given twice is a fault. None if it cannot be read."""
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + first_line if error.problem_mark else 0
-        found.fault(name, error.problem or str(error), error.context or "see https://yaml.org for the form", line=line)
-    except YAMLError as error:
-        found.fault(name, str(error), "see https://yaml.org for the form")
-    return None

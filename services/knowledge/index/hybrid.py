@@ -110,7 +110,7 @@ class HybridIndex:
         """Add documents and replace those of another version; returns how many changed.
 
         The same id and version again changes nothing. A deleted document that is named here lives again.
-        Raises `IndexLocked`.
+        Raises `DocumentRefusedError`, before anything is written, and `IndexLocked`.
         """
         changed = self._writer.upsert(documents, origin)
         self._settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import chunks, spoken
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg, KeywordRow
@@ -26,6 +28,14 @@ from tidegate.services.knowledge.index.storage import (
 from tidegate.services.knowledge.index.vectors import Matrix
 
 Vector = NDArray[np.float32]
+_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What an id may be made of: the names of files are."""
+
+
+class DocumentRefusedError(TidegateError, ValueError):
+    """A document cannot be indexed: it is empty, has no proper id, or comes twice in one call."""
+
+    hint = "give every document a text, and an id of its own of a-z, 0-9, - and _"
 
 
 class Embeds(Protocol):
@@ -53,12 +63,12 @@ class Writer:
         return f"{ANALYZERS}-{self._embedder.version}"
 
     def upsert(self, documents: Sequence[Document], origin: Origin) -> int:
+        check_documents(documents)
         with self._storage.locked():
             manifest = self._storage.manifest()
             self._reconcile(manifest)
-            latest = {document.id: document for document in documents}
             known = manifest.documents
-            changed = [document for document in latest.values() if not _is_held(document, known.get(document.id))]
+            changed = [document for document in documents if not _is_held(document, known.get(document.id))]
             if changed:
                 self._add(manifest, changed, {document.id: origin for document in changed})
             return len(changed)
@@ -157,6 +167,19 @@ class Writer:
         for name, entry in sorted(manifest.documents.items()):
             rows += _rows(self._storage.get(name, entry.version, manifest.making), entry.first)
         self._keyword.replace(rows)
+
+
+def check_documents(documents: Iterable[Document]) -> None:
+    """Raises `DocumentRefusedError` for one that must not be indexed, before anything is written."""
+    seen: set[str] = set()
+    for document in documents:
+        if not (_KEY.fullmatch(document.id) and _KEY.fullmatch(document.version)):
+            raise DocumentRefusedError(f"{document.id}@{document.version} is no name of a document")
+        if not document.text.strip():
+            raise DocumentRefusedError(f"the document {document.id} is empty")
+        if document.id in seen:
+            raise DocumentRefusedError(f"the document {document.id} is given twice")
+        seen.add(document.id)
 
 
 def unit_vector(embedder: Embeds, title: str, heading: str, words: str, passage: Vector) -> Vector:

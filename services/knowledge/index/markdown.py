@@ -66,6 +66,12 @@ def blocks(text: str) -> Iterator[Block]:
             at = end
 
 
+def first_heading(text: str) -> str:
+    """The words of the first heading; empty where there is none."""
+    found = (_HEADING.match(line) for line in text.splitlines())
+    return next((match[2] for match in found if match), "")
+
+
 def cells(line: str) -> list[str]:
     """The cells of a table row, trimmed."""
     return [cell.replace("\\|", "|").strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]

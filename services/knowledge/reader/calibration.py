@@ -10,12 +10,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.schemas import TidegateError
 from tidegate.services.knowledge.reader.evidence import FEATURES, Evidence
 
 Rows = NDArray[np.float64]
 PENALTY = 1.0
 FOLDS = 5
 _STEPS = 50
+
+
+class CalibrationDataError(TidegateError, ValueError):
+    """The calibration questions are all answered rightly, or all wrongly: there is nothing to tell apart."""
+
+    hint = "calibration.yaml needs questions that the documents answer and questions that they do not"
 
 
 class NotCalibrated(RuntimeError):
@@ -90,10 +97,12 @@ def fitted(
     """Fit on labelled evidence, and judge the fit on what each fold had left out.
 
     `strangers` is the evidence for answers to what no corpus answers; all of it together weighs as much as the labelled
-    questions that were answered wrongly. Raises `ValueError` without both right and wrong answers.
+    questions that were answered wrongly. Raises `CalibrationDataError` without both right and wrong answers.
     """
     if len(set(right)) < 2:
-        raise ValueError("a calibration needs questions with an answer and questions without")
+        outcome = "rightly" if any(right) else "wrongly"
+        needed = "a calibration needs questions with an answer and questions without"
+        raise CalibrationDataError(f"{needed}: all {len(right)} are answered {outcome}")
     data = np.array([row.row() for row in rows], float)
     truth = np.array(right, float)
     beside = np.array([row.row() for row in strangers], float).reshape(-1, data.shape[1])

@@ -98,7 +98,8 @@ def test_fusion_is_reciprocal_rank_with_sixty() -> None:
 
 def vectors(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     drawn = np.random.default_rng(1).normal(size=(count, DIMENSIONS)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    unit: np.ndarray[tuple[int, int], np.dtype[np.float32]] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit
 
 
 def test_the_graph_finds_what_the_exact_scan_finds_also_after_deletions(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.support.branch_index import LETTERS, branch_index, found
 from tests.support.corpus import BRANCH, COINS, Letters, document
-from tidegate.schemas.pack import Pack
+from tidegate.schemas.pack import Document, Pack
 from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.index.index_writer import DocumentRefusedError
 from tidegate.services.knowledge.index.packing import prepare
 from tidegate.services.knowledge.index.storage import IndexDamaged, IndexLocked, Storage
 from tidegate.services.knowledge.index.tenant_indexes import Shelf
@@ -44,6 +45,27 @@ def test_another_process_that_writes_is_seen_at_the_next_question(index: HybridI
     index.upsert([document("coins", COINS + "\nIt is new.")])
     assert "coins" in found(other, "foreign coins")
     assert other.status() == index.status()
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        [document("blank", " \n")],
+        [document("twice", "One."), document("twice", "Two.")],
+        [document("../beside", "Outside.")],
+        [document("Hours", "In capitals.")],
+        [document("", "Nameless.")],
+    ],
+)
+def test_a_document_that_cannot_be_indexed_is_refused_before_anything_is_written(
+    tmp_path: Path, refused: list[Document]
+) -> None:
+    index = branch_index(tmp_path / "index")
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    with pytest.raises(DocumentRefusedError) as caught:
+        index.upsert([document("good", "Good."), *refused])
+    assert caught.value.hint
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
 
 
 def test_one_process_writes_at_a_time(index: HybridIndex, tmp_path: Path) -> None:
@@ -171,10 +193,10 @@ def test_a_deleted_document_never_comes_back_in_any_order_of_events() -> None:
     )
 
 
-def pack_of(*documents: object) -> Pack:
+def pack_of(*documents: Document) -> Pack:
     return Pack(
         name="p", version="1", path="", documents=documents, intents=(), questions=(), calibration=(), policy_files=()
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_preparing_brings_the_pack_and_leaves_alone_what_people_did(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.small_pack import GOOD, changed, pack_at
-from tidegate.services.packs.load import BadPack, Fault, check_pack, load_pack
+from tidegate.services.packs.findings import PackError, PackFault
+from tidegate.services.packs.load import check_pack, load_pack
 
 
-def only_fault(pack: Path) -> Fault:
-    with pytest.raises(BadPack) as caught:
+def only_fault(pack: Path) -> PackFault:
+    with pytest.raises(PackError) as caught:
         load_pack(pack)
     assert check_pack(pack).faults == caught.value.faults
     [fault] = caught.value.faults
@@ -91,7 +92,7 @@ def test_a_missing_file_is_a_fault_and_a_missing_folder_is_one_alone(tmp_path: P
     pack = pack_at(tmp_path)
     (pack / "calibration.yaml").unlink()
     assert only_fault(pack).file == "calibration.yaml"
-    with pytest.raises(BadPack, match="no such folder"):
+    with pytest.raises(PackError, match="no such folder"):
         check_pack(tmp_path / "nothing")
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.support.paths import KIOSK
 from tests.support.small_pack import GOOD, changed, pack_at
 from tidegate.schemas.pack import Kind, LabelledQuestion
-from tidegate.services.packs.load import check_pack, judge, load_pack, read_document
-from tidegate.services.packs.validate import THRESHOLDS, VERBS, states
-from tidegate.services.policies import language as rules
+from tidegate.services.packs.correctness import judge, states
+from tidegate.services.packs.documents import read_document
+from tidegate.services.packs.load import check_pack, load_pack
 
 
 def test_a_good_pack_is_read_whole(tmp_path: Path) -> None:
@@ -80,15 +80,6 @@ def test_a_report_counts_what_there_is_and_can_be_sent_as_json(tmp_path: Path) -
     }
     assert msgspec.json.decode(msgspec.json.encode(report), type=type(report)) == report
     assert str(report).endswith("0 faults, 0 warnings")
-
-
-def test_a_pack_knows_the_words_that_a_policy_knows() -> None:
-    assert {verb: set(known) for verb, known in VERBS.items()} == {
-        "allow": set(rules.ALLOW),
-        "transform": set(rules.TRANSFORM),
-        "block": set(rules.BLOCK),
-    }
-    assert set(THRESHOLDS) == set(rules.THRESHOLDS)
 
 
 STATED = [

@@ -1,0 +1,141 @@
+"""Reads a document as people have it: Markdown, with or without front matter.
+
+Promises a default for what the front matter leaves out, and that nothing is misread in silence. Next: load.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tidegate.schemas.pack import Document
+from tidegate.services.knowledge.index.markdown import first_heading
+from tidegate.services.languages.detection import detect_language
+from tidegate.services.packs.findings import PackError, PackFindings
+from tidegate.services.packs.yaml_files import parse_yaml, read_text
+
+SUFFIXES = (".md", ".markdown")
+FOLDER = "documents"
+DEFAULT_LANGUAGES = ("en", "de", "fr", "es")
+KEYS = ("id", "title", "language", "scope")
+_HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope site or hub"
+
+
+class _RawDocument(NamedTuple):
+    """A document before its defaults; `name` is its file, from the pack's folder."""
+
+    name: str
+    fields: dict[str, Any]
+    body: str
+
+
+def read_document(file: Path, languages: Sequence[str] = DEFAULT_LANGUAGES) -> Document:
+    """One document from a Markdown file. Raises `PackError` with what is wrong with it, that it is empty too."""
+    findings = PackFindings()
+    raw = _read(file.parent, file, findings)
+    document = raw and _document(raw, slug(file.stem), languages, findings)
+    if document is None or findings.faults:
+        raise PackError(file, tuple(findings.faults))
+    return document
+
+
+def find_documents(path: Path, files: Sequence[Path]) -> list[Path]:
+    """Those of a pack's files that are documents: the Markdown below `documents`, or all where there is no such
+    folder."""
+    root = path / FOLDER if (path / FOLDER).is_dir() else path
+    return [file for file in files if file.is_relative_to(root) and file.suffix.lower() in SUFFIXES]
+
+
+def read_documents(
+    path: Path, files: Sequence[Path], languages: Sequence[str], findings: PackFindings
+) -> Iterator[Document]:
+    """The documents in `files`, each with an id of its own; what is wrong with the others is in `findings`."""
+    raws = [(file, _read(path, file, findings)) for file in files]
+    stems = Counter(slug(file.stem) for file, raw in raws if raw and "id" not in raw.fields)
+    for file, raw in raws:
+        short = slug(file.stem)
+        inside = file.relative_to(path).with_suffix("").as_posix().removeprefix(f"{FOLDER}/")
+        document = raw and _document(raw, short if stems[short] == 1 else slug(inside), languages, findings)
+        if raw is None or document is None:
+            findings.documents_unread += 1
+            continue
+        if document.id in findings.file_of_document:
+            other = findings.file_of_document[document.id]
+            hint = "give each document its own id in its front matter"
+            findings.fault(raw.name, f"the id {document.id} is taken by {other}", hint, line=2)
+            continue
+        findings.file_of_document[document.id] = raw.name
+        yield document
+
+
+def slug(name: str) -> str:
+    """A document's id from its file's name: a-z, 0-9 and dashes, equal for names that differ in case or in how their
+    letters are composed."""
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    made = re.sub(r"[^a-z0-9_]+", "-", "".join(c for c in plain if not unicodedata.combining(c))).strip("-_")[:64]
+    return made or f"document-{hashlib.sha256(plain.encode()).hexdigest()[:12]}"
+
+
+def _read(path: Path, file: Path, findings: PackFindings) -> _RawDocument | None:
+    name = file.relative_to(path).as_posix()
+    text = read_text(path, file, findings)
+    if text is None:
+        return None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.startswith("+++\n"):
+        findings.fault(name, "the front matter is TOML", "write it as YAML, between two lines ---", line=1)
+        return None
+    if not text.startswith("---\n"):
+        return _RawDocument(name, {}, text.strip("\n"))
+    front, dashes, body = f"{text[3:]}\n".partition("\n---\n")
+    if not dashes:
+        hint = "end it with a line ---, or begin the text with something else than ---"
+        findings.fault(name, "the front matter does not end", hint, line=1)
+        return None
+    fields = parse_yaml(name, front, findings, first_line=1) if front.strip() else {}
+    if fields is not None and not isinstance(fields, dict):
+        findings.fault(name, f"the front matter is {type(fields).__name__}", "key: value, one a line", line=1)
+    if not isinstance(fields, dict):
+        return None
+    given = {"language" if key == "lang" else key: value for key, value in fields.items() if value is not None}
+    return _RawDocument(name, given, body.strip("\n"))
+
+
+def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], findings: PackFindings) -> Document | None:
+    for key in map(str, raw.fields.keys() - set(KEYS)):
+        if difflib.get_close_matches(key.casefold(), KEYS, cutoff=0.75):
+            findings.fault(raw.name, f"the front matter has {key}", f"the keys are {', '.join(KEYS)}", line=1)
+            return None
+    body = raw.body
+    if not body.strip():
+        findings.fault(raw.name, "the document is empty", "write its text below the front matter", line=1)
+    title = str(raw.fields.get("title", first_heading(body) or _title_from(raw.name)))
+    language = str(raw.fields.get("language", "")).lower().partition("-")[0]
+    try:
+        return msgspec.convert(
+            {
+                "id": raw.fields.get("id", default_id),
+                "title": title,
+                "language": language or detect_language(f"{title}\n{body}", languages),
+                "scope": raw.fields.get("scope", "site"),
+                "text": body,
+                "version": hashlib.sha256(body.encode()).hexdigest()[:12],
+            },
+            Document,
+        )
+    except msgspec.ValidationError as error:
+        findings.fault(raw.name, str(error), _HINT, line=1)
+        return None
+
+
+def _title_from(name: str) -> str:
+    words = re.sub(r"[-_\s]+", " ", Path(name).stem).strip() or Path(name).stem
+    return words[:1].upper() + words[1:]

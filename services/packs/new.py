@@ -1,0 +1,125 @@
+"""Makes a pack of a folder of Markdown: writes what is missing, from defaults that are shipped.
+
+Promises that no file that exists is touched, and that what is written passes `check_pack`. Next: load.py, defaults/.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ruamel.yaml import YAML
+
+from tidegate.schemas.pack import Calibration, Document
+from tidegate.services.knowledge.index.markdown import blocks
+from tidegate.services.languages.detection import detect_foreign_language
+from tidegate.services.packs.documents import DEFAULT_LANGUAGES, FOLDER, find_documents, read_documents
+from tidegate.services.packs.findings import PackFindings
+from tidegate.services.packs.load import PackReport, check_pack, list_files, read_site_settings
+from tidegate.services.packs.validate import wording
+
+MOST_QUESTIONS = 200
+MOST_PER_DOCUMENT = 4
+
+
+class NewPack(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written, as paths from the pack's folder, and what a check finds in the pack now."""
+
+    path: str
+    written: tuple[str, ...]
+    report: PackReport
+
+    def __str__(self) -> str:
+        lines = [f"wrote {name}" for name in self.written] or [f"{self.path}: nothing was missing"]
+        return "\n".join((*lines, str(self.report)))
+
+
+def complete_pack(path: Path) -> NewPack:
+    """Write what the folder `path` lacks to be a pack; make it, with a document to start from, where there is none.
+
+    Raises `OSError` where it cannot be written to.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    written: list[str] = []
+
+    def write(name: str, text: str) -> None:
+        if not (path / name).exists():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_text(text, encoding="utf-8")
+            written.append(name)
+
+    if not find_documents(path, list_files(path)):
+        write(f"{FOLDER}/example.md", _default("example.md"))
+    write("site.toml", _site_of(_documents(path, DEFAULT_LANGUAGES)))
+    languages = read_site_settings(path, PackFindings()).prefilter.languages
+    if not any((path / "policies").glob("*.y*ml")):
+        write("policies/default.yaml", _default("policy.yaml"))
+    for name in ("intents.yaml", "questions.yaml"):
+        write(name, _default(name))
+    write("calibration.yaml", _calibration_of(_documents(path, languages), languages))
+    return NewPack(path=str(path), written=tuple(written), report=check_pack(path))
+
+
+def _documents(path: Path, languages: Sequence[str]) -> list[Document]:
+    return list(read_documents(path, find_documents(path, list_files(path)), languages, PackFindings()))
+
+
+def _site_of(documents: Iterable[Document]) -> str:
+    languages = dict.fromkeys(DEFAULT_LANGUAGES)
+    for document in documents:
+        foreign = detect_foreign_language(document.text, DEFAULT_LANGUAGES)
+        languages.update(dict.fromkeys(filter(None, (document.language, foreign))))
+    listed = ", ".join(f'"{language}"' for language in languages)
+    return f"# `tidegate config reference` prints all keys.\n\n[prefilter]\nlanguages = [{listed}]\n"
+
+
+def _calibration_of(documents: Sequence[Document], languages: Sequence[str]) -> str:
+    """Questions for the documents' own topics, and shipped ones that no document answers."""
+    shipped = msgspec.convert(_read_default("calibration.yaml"), list[Calibration])
+    items = [*_topic_questions(documents), *(item for item in shipped if item.language in languages)]
+    lines = _default("calibration.yaml").splitlines()[:3]
+    for item in items:
+        lines.append(f"- text: {msgspec.json.encode(item.text).decode()}")
+        if item.language != "en":
+            lines.append(f"  language: {item.language}")
+        if item.documents:
+            lines.append(f"  documents: [{', '.join(item.documents)}]")
+    return "\n".join(lines) + "\n"
+
+
+def _topic_questions(documents: Sequence[Document]) -> list[Calibration]:
+    """A question for the title and for a few headings of each document; none for a heading that several have."""
+    asked: dict[str, str] = _read_default("topic_questions.yaml")
+    topics = [
+        (document, topic)
+        for document in documents
+        if document.scope == "site"
+        for topic in list(dict.fromkeys((document.title, *_headings(document))))[:MOST_PER_DOCUMENT]
+    ]
+    questions = [
+        Calibration(
+            text=asked.get(document.language, "{topic}?").replace("{topic}", topic),
+            language=document.language,
+            documents=(document.id,),
+        )
+        for document, topic in topics
+    ]
+    often = Counter(wording(question.text) for question in questions)
+    single = [question for question in questions if often[wording(question.text)] == 1]
+    return single[:: -(-len(single) // MOST_QUESTIONS) or 1]
+
+
+def _headings(document: Document) -> list[str]:
+    return [block.heading.rpartition(" › ")[2] for block in blocks(document.text) if block.heading]
+
+
+def _read_default(name: str) -> Any:
+    return YAML(typ="safe", pure=True).load(_default(name))
+
+
+def _default(name: str) -> str:
+    return (files("tidegate.services.packs") / "defaults" / name).read_text("utf-8")
