@@ -13,6 +13,7 @@ from tidegate.schemas.message import Name
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0)]
+Directory = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +30,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     site: Name = "site1"
     """The site that the process belongs to, or `hub`."""
-    state_dir: str = ".tidegate"
+    state_dir: Directory = ".tidegate"
     """Indices, vault, keys, server stores and logs of this machine live below it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe log lines that are written."""

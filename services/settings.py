@@ -3,7 +3,7 @@ the environment by brokers/process/config.py. `tidegate config reference` prints
 
 from __future__ import annotations
 
-from tidegate.brokers.settings import ProcessSettings
+from tidegate.brokers.settings import Directory, ProcessSettings
 from tidegate.schemas.message import Name
 from tidegate.services.gateway.settings import GatewaySettings
 from tidegate.services.stages.settings import (
@@ -20,9 +20,9 @@ class Settings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields
 
     tenants: tuple[Name, ...] = ("kiosk",)
     """The tenants that the site serves; each has an index, a vault and an answer cache of its own."""
-    models_dir: str = ".models"
+    models_dir: Directory = ".models"
     """Where the models lie that `tidegate` ships or makes."""
-    pack_dir: str = "infra/packs/kiosk"
+    pack_dir: Directory = "infra/packs/kiosk"
     """The pack: documents, intents, questions and policies of the site."""
     gateway: GatewaySettings = GatewaySettings()
     prefilter: PrefilterSettings = PrefilterSettings()

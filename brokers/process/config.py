@@ -204,6 +204,8 @@ def _limits(meta: msgspec.Meta) -> Iterator[str]:
         yield f"above {meta.gt}"
     if meta.le is not None:
         yield f"at most {meta.le}"
+    if meta.min_length:
+        yield "not empty"
     if meta.pattern is not None:
         yield f"of the form {meta.pattern}"
 
