@@ -1,13 +1,14 @@
-"""A site for the tests of the doors: real doors, a real broker in memory, real workers with scripted handlers."""
+"""A site for the tests of the gateway: real endpoints, a real broker in memory, real workers with scripted handlers."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import nats
@@ -15,11 +16,11 @@ import pytest
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
-from tidegate.brokers.topology.plan import declare_site
 from tidegate.brokers.worker import settle
 from tidegate.schemas import (
     Answer,
@@ -27,6 +28,7 @@ from tidegate.schemas import (
     Asked,
     Citation,
     Drafted,
+    Escalated,
     Message,
     Plan,
     Published,
@@ -37,30 +39,38 @@ from tidegate.schemas import (
     Retrieved,
     Routed,
     Screened,
+    Verified,
     Withheld,
     decode,
     encode,
 )
 from tidegate.schemas.subjects import ASK
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway.http.chat import HttpTimes
 from tidegate.services.gateway.http.server import all_metrics, serve_http
+from tidegate.services.gateway.http.token_counter import load_token_counter
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.gateway.nats import serve_nats
 from tidegate.services.gateway.settings import GatewaySettings
-from tidegate.services.pipeline import SITE_WORKERS, STAGES
-from tidegate.services.privacy.sealing import opened
+from tidegate.services.pipeline import SITE_WORKERS
+from tidegate.services.privacy.sealing import unseal_request
 from tidegate.services.privacy.vault import Vault, site_key
 from tidegate.services.settings import Settings
 
+Options = TypeVar("Options", bound=msgspec.Struct)
+TOKENIZER = Path(__file__).parents[2] / "infra" / "models" / "weights" / "tokenizer.json"
+TOKENS = load_token_counter(TOKENIZER)
 EMAIL = 'ada."the first"@example.org'
 MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
-PLAN = Plan(where="edge", may_escalate=True, k=8, model="minilm", shares_ms={}, table="t1", reason="faq")
-LOCAL = tuple(stage for stage in STAGES if stage.where == "site")
+PLAN = Plan(where="edge", may_escalate=True, k=8, model="minilm", shares_ms={}, config_version="t1", reason="faq")
+TABLE_HEADER = "| Who | Fee | Note |"
+TABLE_ROWS = (r"| Business customers | 2.5% \| net |  |", "| Children | free | up to 18 |")
+TABLE_TEXT = "Business customers – Fee: 2.5% | net\nChildren – Fee: free; Note: up to 18"
 
 
 @dataclass
 class Site:
-    """What runs, and the other side of the doors: the first word of a question says what becomes of it."""
+    """What runs, and the pipeline behind the gateway: the first word of a question says what becomes of it."""
 
     settings: Settings
     bus: Bus
@@ -76,7 +86,7 @@ class Site:
         """The stand-in prefilter, which already writes the answer where the question would be."""
         self.asked.append(asked)
         self.arrivals.put_nowait(asked)
-        text = opened(self.key, asked).text
+        text = unseal_request(self.key, asked).text
         behaviour = text.split()[0]
         if behaviour == "die":
             raise RejectError("this question kills")
@@ -84,22 +94,22 @@ class Site:
             return []
         if behaviour == "wait":
             await self.may_answer.wait()
-        said = f"Your question has {len(text.split())} words, and this is the answer to it."
+        answer = f"Your question has {len(text.split())} words, and this is the answer to it."
         if behaviour in ("personal", "json"):
             token = self.vault.put(asked.tenant, asked.asker, "EMAIL", EMAIL)
-            said = f"We write to {token} today, and to {token} tomorrow."
+            answer = f"We write to {token} today, and to {token} tomorrow."
             if behaviour == "json":
-                said = msgspec.json.encode({"email": token, "n": 1}).decode()
-        said = {"markup": MARKUP, "long": "x" * 400}.get(behaviour, said)
-        question = Question(text=said, language="en", intent=behaviour, intent_confidence=0.9)
+                answer = msgspec.json.encode({"email": token, "n": 1}).decode()
+        answer = {"markup": MARKUP, "long": "x" * 400}.get(behaviour, answer)
+        question = Question(text=answer, language="en", intent=behaviour, intent_confidence=0.9)
         common = {name: getattr(asked, name) for name in ("rid", "tenant", "site", "asked_at_ms", "deadline_at_ms")}
         return [Screened(**common, question=question)]
 
     def handlers(self) -> dict[str, Callable[[Any], Any]]:
         own = {"prefilter": self.screen, "policy": self.judge, "publisher": self.publish}
-        return {**own, "router": route, "retriever": retrieve, "drafter": draft}
+        return {**own, "router": route, "retriever": retrieve, "drafter": draft, "fast-lane": answer_from_cloud}
 
-    async def judge(self, fact: Drafted) -> list[Message]:
+    async def judge(self, fact: Drafted | Verified) -> list[Message]:
         """The stand-in policy."""
         behaviour = fact.question.intent
         if behaviour == "hold":
@@ -107,7 +117,8 @@ class Site:
         reasons = {"withhold": "policy_block", "abstain": "abstained"}
         if reason := reasons.get(behaviour):
             return [fact.followed_by(Withheld, reason=reason, stage="policy", text="I would rather not say.")]
-        return [fact.followed_by(Approved, question=fact.question, plan=PLAN, route="edge", answer=fact.answer)]
+        route: Any = "cloud" if isinstance(fact, Verified) else "edge"
+        return [fact.followed_by(Approved, question=fact.question, plan=PLAN, route=route, answer=fact.answer)]
 
     async def publish(self, fact: Approved | Withheld) -> list[Message]:
         """The stand-in publisher."""
@@ -125,7 +136,7 @@ class Site:
                 citations=answer.citations,
                 confidence=answer.confidence,
                 receipt=Receipt(
-                    site=fact.site, route="edge", plan=PLAN, lineage=(), citations=answer.citations, decisions=()
+                    site=fact.site, route=fact.route, plan=PLAN, lineage=(), citations=answer.citations, decisions=()
                 ),
             )
         ]
@@ -140,22 +151,42 @@ async def retrieve(fact: Routed) -> list[Message]:
 
 
 async def draft(fact: Retrieved) -> list[Message]:
-    said, behaviour = fact.question.text, fact.question.intent
-    quote = said if behaviour in ("personal", "markup") else "The branch opens at nine."
-    citation = Citation(document_id="hours", document_version="abc", start=0, end=len(quote), quote=quote)
+    """The stand-in drafter, which cites a table where the question is about one, and escalates where it says so."""
+    text, behaviour = fact.question.text, fact.question.intent
+    if behaviour == "escalate":
+        return [fact.followed_by(Escalated, question=fact.question, plan=PLAN, reason="low_confidence")]
+    quotes = [text if behaviour in ("personal", "markup") else "The branch opens at nine."]
+    if behaviour == "table":
+        text, quotes = TABLE_TEXT, [TABLE_HEADER, *TABLE_ROWS]
+    citations = tuple(
+        Citation(document_id="hours", document_version="abc", start=100 * n, end=100 * n + len(quote), quote=quote)
+        for n, quote in enumerate(quotes)
+    )
     form: Any = "json" if behaviour == "json" else "text"
-    answer = Answer(text=said, format=form, citations=(citation,), confidence=0.87)
+    answer = Answer(text=text, format=form, citations=citations, confidence=0.87)
     return [fact.followed_by(Drafted, question=fact.question, plan=PLAN, answer=answer)]
+
+
+async def answer_from_cloud(fact: Escalated) -> list[Message]:
+    """The stand-in fast lane, with a hub that has an answer at once."""
+    answer = Answer(text=fact.question.text, confidence=0.9)
+    return [fact.followed_by(Verified, question=fact.question, plan=PLAN, answer=answer)]
 
 
 @asynccontextmanager
 async def site(state: Path, http: bool = False, server: bool = False, **options: Any) -> AsyncIterator[Site]:
-    """The doors open and the workers at work, in memory or on a `server` of their own.
+    """The gateway open and the workers at work, in memory or on a `server` of their own.
 
-    `heartbeat_s` and `body_timeout_s` are for the HTTP door, the other options for what both doors share.
+    Options: the fields of `HttpTimes`, `GatewaySettings` and `IngressLimits`.
     """
-    timing = {name: options.pop(name) for name in ("heartbeat_s", "body_timeout_s") if name in options}
-    settings = Settings(state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=GatewaySettings())
+    times = take_fields(HttpTimes, options)
+    gateway = take_fields(GatewaySettings, options)
+    models = state / "models"
+    (models / "lm" / "target").mkdir(parents=True, exist_ok=True)
+    shutil.copy(TOKENIZER, models / "lm" / "target" / "tokenizer.json")
+    settings = Settings(
+        state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=gateway, models_dir=str(models)
+    )
     key = site_key(StatePaths(settings).key)
     vault = Vault.open(StatePaths(settings).vault, key)
     async with AsyncExitStack() as stack:
@@ -167,15 +198,20 @@ async def site(state: Path, http: bool = False, server: bool = False, **options:
         await running.ingress.open()
         await serve_nats(running.ingress)
         if http:
-            address = await stack.enter_async_context(serve_http(running.ingress, all_metrics, **timing))
+            address = await stack.enter_async_context(serve_http(running.ingress, all_metrics, times))
             running.url = address.url
-        working = [asyncio.create_task(work(bus, stage, running.handlers()[stage.name])) for stage in LOCAL]
+        working = [asyncio.create_task(work(bus, stage, running.handlers()[stage.name])) for stage in SITE_WORKERS]
         try:
             yield running
         finally:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
+
+
+def take_fields(kind: type[Options], options: dict[str, Any]) -> Options:
+    """A `kind` of those options that are its fields, which are removed."""
+    return kind(**{name: options.pop(name) for name in kind.__struct_fields__ if name in options})
 
 
 @asynccontextmanager
@@ -198,7 +234,7 @@ async def work(bus: Bus, stage: Stage, handle: Callable[[Any], Any]) -> None:
 
 
 async def http_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """The body of a fixture: a site with short waits behind its HTTP door."""
+    """The body of a fixture: a site with short waits, over HTTP."""
     state = tmp_path_factory.mktemp("site")
     async with site(state, http=True, grace_s=0.2, heartbeat_s=0.05, body_timeout_s=0.3) as running:
         yield running
@@ -212,7 +248,7 @@ def at_rest(open_site: Site) -> Site:
 
 
 async def nats_site(tmp_path: Path) -> AsyncIterator[Site]:
-    """The body of a fixture: a site with short waits behind its NATS door alone."""
+    """The body of a fixture: a site with short waits, over NATS alone."""
     async with site(tmp_path, grace_s=0.2) as running:
         yield running
 
@@ -222,8 +258,8 @@ def asked(text: str = "When do you open?", **fields: Any) -> Asked:
 
 
 async def ask(running: Site, request: Asked | bytes, form: Any = encode) -> Published | Refused:
-    """What the NATS door replies."""
+    """What the NATS endpoint replies."""
     data = request if isinstance(request, bytes) else form(request)
     reply = await running.bus.request(ASK, data, timeout_s=5.0)
-    said: Published | Refused = decode(reply, Published, Refused)
-    return said
+    decoded: Published | Refused = decode(reply, Published, Refused)
+    return decoded

@@ -17,8 +17,8 @@ from starlette.responses import Response
 from tidegate.brokers.base import Bus, UnreachableError
 from tidegate.schemas import Escalated, Where
 from tidegate.schemas.pack import LabelledQuestion
-from tidegate.schemas.subjects import ping, word
-from tidegate.services.fleet import endpoints
+from tidegate.schemas.subjects import ping, token_of
+from tidegate.services.fleet.endpoints import FleetNotRunningError, read_endpoints
 from tidegate.services.packs.load import load_questions
 from tidegate.services.pipeline import FAST_LANE, STAGES
 from tidegate.services.planning.estimates import RoundTrip
@@ -124,7 +124,7 @@ class SiteInfoEndpoints:
         return _json(await self._link.measure())
 
     async def questions(self, request: Request) -> Response:
-        """`ExampleQuestions` in `?language=`. Raises `BadPack` where the pack's questions cannot be read."""
+        """`ExampleQuestions` in `?language=`. Raises `PackError` where the pack's questions cannot be read."""
         if self._questions is None:
             self._questions = await asyncio.to_thread(load_questions, Path(self._settings.pack_dir))
         return _json(choose_examples(self._questions, request.query_params.get("language", "")))
@@ -135,7 +135,7 @@ def pipeline_stages() -> tuple[StageInfo, ...]:
     stages = list(STAGES)
     stages.insert(min(n for n, stage in enumerate(STAGES) if set(stage.accepts) & set(FAST_LANE.accepts)), FAST_LANE)
     return tuple(
-        StageInfo(stage.name, "cloud" if Escalated in stage.accepts else "edge", tuple(map(word, stage.accepts)))
+        StageInfo(stage.name, "cloud" if Escalated in stage.accepts else "edge", tuple(map(token_of, stage.accepts)))
         for stage in stages
     )
 
@@ -143,8 +143,8 @@ def pipeline_stages() -> tuple[StageInfo, ...]:
 def known_sites(settings: Settings) -> tuple[SiteAddress, ...]:
     """The sites of the fleet that is up on this machine, by name; this site alone where there is none."""
     try:
-        http = endpoints.read(settings).http
-    except endpoints.FleetNotRunningError:
+        http = read_endpoints(settings).http
+    except FleetNotRunningError:
         http = {}
     return tuple(SiteAddress(name, url) for name, url in sorted({settings.site: "/", **http}.items()))
 

@@ -1,0 +1,46 @@
+// What an answer cites, as sentences: the row of a table becomes "column: value". Next: page.js.
+
+const RULE = /^\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?$/;
+const BAR = /(?<!\\)\|/;
+
+// The citations in their order, each with the lines to show. A cited table header names the columns and is not shown.
+// `text` is the answer, which holds "column: value" for each row that it quotes: that tells a header from a row.
+export function linesOf(citations, text) {
+  const headers = new Map();
+  const rows = citations.map((citation) => rowsOf(citation.quote));
+  return citations.flatMap((citation, index) => {
+    const later = rows.slice(index).flatMap((lines, n) =>
+      (citations[index + n].document_id === citation.document_id ? lines : []));
+    const lines = rows[index].flatMap((line) => {
+      if (!line.cells) return [line.quote];
+      if (line.isHeader || names(line.cells, later, text)) {
+        headers.set(citation.document_id, line.cells);
+        return [];
+      }
+      return [sentence(headers.get(citation.document_id), line.cells)];
+    });
+    return lines.length ? [{ citation, lines }] : [];
+  });
+}
+
+// The lines of a quote: rows of a table with their cells, anything else as it stands. The rule under a header is no line.
+function rowsOf(quote) {
+  const lines = quote.split("\n").map((line) => line.trim());
+  const isTable = (line) => line !== undefined && BAR.test(line);
+  return lines.flatMap((line, index) => {
+    if (RULE.test(line) && isTable(line)) return [];
+    if (!isTable(line)) return line ? [{ quote: line }] : [];
+    return [{ cells: cellsOf(line), isHeader: isTable(lines[index + 1]) && RULE.test(lines[index + 1]) }];
+  });
+}
+
+const cellsOf = (line) => line.replace(/^\||(?<!\\)\|$/g, "").split(BAR).map((cell) => cell.replaceAll("\\|", "|").trim());
+
+const names = (header, rows, text) => rows.some(({ cells }) => cells && cells !== header && header.some((name, column) =>
+  column > 0 && name && cells[column] && text.includes(`${name}: ${cells[column]}`)));
+
+function sentence(header, cells) {
+  const parts = cells.map((cell, column) => (header?.[column] && cell ? `${header[column]}: ${cell}` : cell));
+  const words = parts.filter(Boolean).join(header ? "; " : ", ");
+  return /[.!?…]$/.test(words) ? words : `${words}.`;
+}

@@ -1,0 +1,83 @@
+// Every text of the page in its four languages; a text that is missing in one would show in English.
+
+const TEXTS = {
+  en: {
+    skip: "Skip to the question", motto: "Answered on site where possible, in the cloud where necessary.",
+    sites: "Sites", language: "Language", link_up: "Cloud link up", link_down: "Cloud link down", link_unknown: "Site not reached",
+    ask_title: "Ask", question: "Your question", examples: "For example", time_limit: "Time limit",
+    keys: "Ctrl + Enter sends", send: "Ask", answer: "Answer", sources: "Sources", receipt: "Receipt", record: "The whole record",
+    stages: "Stages", waited: "waited", worked: "worked", worked_cloud: "in the cloud", unneeded: "not needed", instead: "by {stage}",
+    asking: "The question was sent.", is_provisional: "A provisional answer is shown; it may still change.",
+    provisional: "provisional", committed: "being written", taken_back: "Taken back",
+    was_taken_back: "The provisional text was taken back.", broken: "The connection was lost. Going on where it broke.",
+    gone: "The connection was lost. Please ask again.", no_site: "The site cannot be reached. Please try again.",
+    answered: "answered", withheld: "withheld", abstained: "no answer", edge: "on site", cloud: "cloud", sure: "{share} sure",
+    rid: "Request", site: "Site", plan: "Plan", reason: "Reason", decisions: "Rules", checks: "Checks", lineage: "Made with",
+    finished_by: "Finished by", cut: "cut off before its end",
+  },
+  de: {
+    skip: "Zur Frage springen", motto: "Vor Ort beantwortet, wo möglich, in der Cloud, wo nötig.",
+    sites: "Standorte", language: "Sprache", link_up: "Cloud verbunden", link_down: "Cloud nicht verbunden",
+    link_unknown: "Standort nicht erreichbar", ask_title: "Fragen", question: "Ihre Frage", examples: "Zum Beispiel",
+    time_limit: "Zeitlimit", keys: "Strg + Eingabe sendet", send: "Fragen", answer: "Antwort", sources: "Quellen",
+    receipt: "Beleg", record: "Der ganze Datensatz", stages: "Stufen", waited: "gewartet", worked: "gearbeitet",
+    worked_cloud: "in der Cloud", unneeded: "nicht nötig", instead: "durch {stage}", asking: "Die Frage wurde gesendet.",
+    is_provisional: "Eine vorläufige Antwort wird gezeigt; sie kann sich noch ändern.", provisional: "vorläufig",
+    committed: "wird geschrieben", taken_back: "Zurückgenommen", was_taken_back: "Der vorläufige Text wurde zurückgenommen.",
+    broken: "Die Verbindung ist abgerissen. Es geht dort weiter, wo sie abriss.",
+    gone: "Die Verbindung ist abgerissen. Bitte noch einmal fragen.",
+    no_site: "Der Standort ist nicht erreichbar. Bitte noch einmal versuchen.", answered: "beantwortet",
+    withheld: "zurückgehalten", abstained: "keine Antwort", edge: "vor Ort", cloud: "Cloud", sure: "zu {share} sicher",
+    rid: "Anfrage", site: "Standort", plan: "Plan", reason: "Grund", decisions: "Regeln", checks: "Prüfungen",
+    lineage: "Beteiligt", finished_by: "Beendet durch", cut: "vor dem Ende abgebrochen",
+  },
+  fr: {
+    skip: "Aller à la question", motto: "Répondu sur place si possible, dans le cloud si nécessaire.",
+    sites: "Sites", language: "Langue", link_up: "Cloud relié", link_down: "Cloud non relié", link_unknown: "Site injoignable",
+    ask_title: "Demander", question: "Votre question", examples: "Par exemple", time_limit: "Délai",
+    keys: "Ctrl + Entrée envoie", send: "Demander", answer: "Réponse", sources: "Sources", receipt: "Reçu",
+    record: "L’enregistrement complet", stages: "Étapes", waited: "attente", worked: "travail", worked_cloud: "dans le cloud",
+    unneeded: "inutile", instead: "par {stage}", asking: "La question a été envoyée.",
+    is_provisional: "Une réponse provisoire est affichée ; elle peut encore changer.", provisional: "provisoire",
+    committed: "en cours d’écriture", taken_back: "Retiré", was_taken_back: "Le texte provisoire a été retiré.",
+    broken: "La connexion a été coupée. Reprise là où elle s’est arrêtée.",
+    gone: "La connexion a été coupée. Veuillez redemander.", no_site: "Le site est injoignable. Veuillez réessayer.",
+    answered: "répondu", withheld: "retenu", abstained: "sans réponse", edge: "sur place", cloud: "cloud", sure: "sûr à {share}",
+    rid: "Demande", site: "Site", plan: "Plan", reason: "Motif", decisions: "Règles", checks: "Contrôles",
+    lineage: "Réalisé avec", finished_by: "Terminé par", cut: "interrompu avant la fin",
+  },
+  es: {
+    skip: "Ir a la pregunta", motto: "Respondido en el sitio si es posible, en la nube si es necesario.",
+    sites: "Sitios", language: "Idioma", link_up: "Nube conectada", link_down: "Nube no conectada",
+    link_unknown: "Sitio inaccesible", ask_title: "Preguntar", question: "Su pregunta", examples: "Por ejemplo",
+    time_limit: "Tiempo límite", keys: "Ctrl + Intro envía", send: "Preguntar", answer: "Respuesta", sources: "Fuentes",
+    receipt: "Recibo", record: "El registro completo", stages: "Etapas", waited: "espera", worked: "trabajo",
+    worked_cloud: "en la nube", unneeded: "no hizo falta", instead: "por {stage}", asking: "La pregunta se ha enviado.",
+    is_provisional: "Se muestra una respuesta provisional; aún puede cambiar.", provisional: "provisional",
+    committed: "escribiéndose", taken_back: "Retirado", was_taken_back: "El texto provisional se ha retirado.",
+    broken: "Se cortó la conexión. Continúa donde se cortó.", gone: "Se cortó la conexión. Pregunte otra vez.",
+    no_site: "No se puede acceder al sitio. Inténtelo de nuevo.", answered: "respondido", withheld: "retenido",
+    abstained: "sin respuesta", edge: "en el sitio", cloud: "nube", sure: "{share} seguro", rid: "Solicitud", site: "Sitio",
+    plan: "Plan", reason: "Motivo", decisions: "Reglas", checks: "Controles", lineage: "Hecho con",
+    finished_by: "Terminado por", cut: "cortado antes del final",
+  },
+};
+
+export const NAMES = { en: "English", de: "Deutsch", fr: "Français", es: "Español" };
+
+let language = navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) => tag in TEXTS) ?? "en";
+
+export const currentLanguage = () => language;
+
+// The text under `key` in the language of the page, with its `{gaps}` filled.
+export function textOf(key, gaps = {}) {
+  const text = TEXTS[language][key] ?? TEXTS.en[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, gap) => gaps[gap] ?? whole);
+}
+
+// Shows every text that stands in the document in this language.
+export function translate(chosen = language) {
+  language = chosen;
+  document.documentElement.lang = language;
+  for (const node of document.querySelectorAll("[data-text]")) node.textContent = textOf(node.dataset.text);
+}
