@@ -39,5 +39,6 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     metrics_host: str = "127.0.0.1"
     """The address on which metrics are served."""
     metrics_port: Port = 0
-    """0: this process serves no metrics of its own."""
+    """The port on which metrics are served; where a process of this machine has it, the next one gets a port from the
+    system. `tidegate status` lists them. 0: none are served."""
     nats: NatsSettings = NatsSettings()

@@ -21,7 +21,7 @@ class Settings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields
     tenants: tuple[Name, ...] = ("kiosk",)
     """The tenants that the site serves; each has an index, a vault and an answer cache of its own."""
     models_dir: Directory = ".models"
-    """Where the models lie that `tidegate` ships or makes."""
+    """The directory of the models that are shipped or exported."""
     pack_dir: Directory = "infra/packs/kiosk"
     """The pack: documents, intents, questions and policies of the site."""
     gateway: GatewaySettings = GatewaySettings()

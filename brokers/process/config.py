@@ -1,4 +1,6 @@
-"""Where settings come from: one TOML file, the environment, arguments; every value knows its origin."""
+"""Loads settings of any struct: one TOML file, the environment, arguments; every value knows its origin.
+
+Next: config_reference.py, which describes every key."""
 
 from __future__ import annotations
 
@@ -14,13 +16,15 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from tidegate.schemas import TidegateError
+
 S = TypeVar("S", bound=msgspec.Struct)
 PREFIX = "TIDEGATE_"
 SECRET_WORDS = frozenset({"password", "secret", "token", "seed", "key"})
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """One thing that is wrong: the key (dotted; empty for the whole file), where it was said, why, what to do."""
+class SettingsFault(msgspec.Struct, frozen=True):
+    """One thing that is wrong: the key (dotted; empty for the whole file), its origin, why, what to do."""
 
     key: str
     origin: str
@@ -28,14 +32,16 @@ class Fault(msgspec.Struct, frozen=True):
     hint: str = ""
 
     def __str__(self) -> str:
-        said = f"{self.key}: {self.reason}" if self.key else self.reason
-        return f"{said} (from {self.origin})" + (f"; {self.hint}" if self.hint else "")
+        text = f"{self.key}: {self.reason}" if self.key else self.reason
+        return f"{text} (from {self.origin})" + (f"; {self.hint}" if self.hint else "")
 
 
-class SettingsError(ValueError):
+class SettingsError(TidegateError, ValueError):
     """The settings cannot be used; `faults` has everything that is wrong with them, not only the first thing."""
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
+    hint = "`tidegate config reference` prints every setting"
+
+    def __init__(self, faults: tuple[SettingsFault, ...]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
         self.faults = faults
 
@@ -47,7 +53,7 @@ class Loaded(msgspec.Struct, Generic[S], frozen=True):
     origins: Mapping[str, str]
 
 
-class Row(msgspec.Struct, frozen=True):
+class SettingRow(msgspec.Struct, frozen=True):
     """One line of `tidegate config explain`."""
 
     key: str
@@ -55,13 +61,13 @@ class Row(msgspec.Struct, frozen=True):
     origin: str
 
 
-class _Said(msgspec.Struct, frozen=True):
-    """A value before conversion; `spelt` is how its origin names the key, `textual` that it can only be text."""
+class _Given(msgspec.Struct, frozen=True):
+    """A value before conversion; `spelling` is how its origin names the key, `is_text` that it can only be text."""
 
     value: Any
     origin: str
-    spelt: str
-    textual: bool = False
+    spelling: str
+    is_text: bool = False
 
 
 def load(
@@ -72,128 +78,133 @@ def load(
     A double underscore separates section and key in variables and overrides; lists in variables are comma-separated.
     An override of None was not given. Raises `SettingsError` with all faults.
     """
-    known = dict(_leaves(kind))
-    faults: list[Fault] = []
-    said: dict[str, _Said] = {}
-    for key, one in (*_file(path, faults), *_environment(environ or {}), *_overrides(overrides)):
+    known = dict(fields_of(kind))
+    faults: list[SettingsFault] = []
+    given: dict[str, _Given] = {}
+    for key, one in (*_read_file(path, faults), *_read_environment(environ or {}), *_read_overrides(overrides)):
         if key in known:
-            said[key] = one
+            given[key] = one
         else:
-            faults.append(_unknown(key, one, known))
+            faults.append(_unknown_key(key, one, known))
     values: dict[str, Any] = {}
-    for key, one in said.items():
+    for key, one in given.items():
         try:
             values[key] = _convert(one, known[key])
         except msgspec.ValidationError as error:
-            faults.append(_misfit(key, one, known[key], error))
+            faults.append(_bad_value(key, one, known[key], error))
     if faults:
         raise SettingsError(tuple(faults))
-    origins = {key: said[key].origin if key in said else "default" for key in known}
+    origins = {key: given[key].origin if key in given else "default" for key in known}
     return Loaded(_build(kind, values), origins)
 
 
-def explain(loaded: Loaded[Any]) -> tuple[Row, ...]:
+def explain(loaded: Loaded[Any]) -> tuple[SettingRow, ...]:
     """Every key with its value in force and its origin; what may be secret is masked."""
     return tuple(
-        Row(key, _shown(key, _value_of(loaded.settings, key)), origin) for key, origin in loaded.origins.items()
+        SettingRow(key, show_value(key, value_of(loaded.settings, key)), origin)
+        for key, origin in loaded.origins.items()
     )
 
 
-def _leaves(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def fields_of(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of `kind` and of its sections: the dotted key and the type."""
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
         hint = hints[field.name]
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            yield from _leaves(hint, f"{prefix}{field.name}.")
+            yield from fields_of(hint, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, hint
 
 
-def _file(path: Path | None, faults: list[Fault]) -> list[tuple[str, _Said]]:
+def _read_file(path: Path | None, faults: list[SettingsFault]) -> list[tuple[str, _Given]]:
     if path is None:
         return []
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         faults.append(
-            Fault("", str(path), f"the file cannot be read: {error.strerror}", "give the path of a TOML file")
+            SettingsFault("", str(path), f"the file cannot be read: {error.strerror}", "give the path of a TOML file")
         )
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        faults.append(Fault("", str(path), f"the file is not TOML: {error}"))
+        faults.append(SettingsFault("", str(path), f"the file is not TOML: {error}"))
     else:
-        return list(_flat(tree, str(path)))
+        return list(_flatten(tree, str(path)))
     return []
 
 
-def _flat(tree: Mapping[str, Any], origin: str, prefix: str = "") -> Iterator[tuple[str, _Said]]:
+def _flatten(tree: Mapping[str, Any], origin: str, prefix: str = "") -> Iterator[tuple[str, _Given]]:
     for key, value in tree.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, origin, f"{prefix}{key}.")
+            yield from _flatten(value, origin, f"{prefix}{key}.")
         elif value != {}:
-            yield prefix + key, _Said(value, origin, prefix + key)
+            yield prefix + key, _Given(value, origin, prefix + key)
 
 
-def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Said]]:
+def _read_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]]:
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX):
             key = name.removeprefix(PREFIX).lower().replace("__", ".")
-            yield key, _Said(value, name, name, textual=True)
+            yield key, _Given(value, name, name, is_text=True)
 
 
-def _overrides(overrides: Mapping[str, object]) -> Iterator[tuple[str, _Said]]:
+def _read_overrides(overrides: Mapping[str, object]) -> Iterator[tuple[str, _Given]]:
     for name, value in overrides.items():
         if value is not None:
-            yield name.replace("__", "."), _Said(value, "argument", name)
+            yield name.replace("__", "."), _Given(value, "argument", name)
 
 
-def _convert(said: _Said, hint: Any) -> Any:
-    value = said.value
-    if said.textual and typing.get_origin(hint) is tuple:
+def _convert(given: _Given, hint: Any) -> Any:
+    value = given.value
+    if given.is_text and typing.get_origin(hint) is tuple:
         value = [part.strip() for part in value.split(",") if part.strip()]
-    converted = msgspec.convert(value, hint, strict=not said.textual)
+    converted = msgspec.convert(value, hint, strict=not given.is_text)
     if isinstance(converted, float) and not math.isfinite(converted):
         raise msgspec.ValidationError("the number is not finite")
     return converted
 
 
-def _misfit(key: str, said: _Said, hint: Any, error: Exception) -> Fault:
-    reason = f"{_shown(key, said.value)} is not {_expected(hint)}"
+def _bad_value(key: str, given: _Given, hint: Any, error: Exception) -> SettingsFault:
+    reason = f"{show_value(key, given.value)} is not {describe_type(hint)}"
     detail = re.search(r" - at `\$(.+)`$", str(error))
-    return Fault(key, said.origin, reason + (f", at {detail[1]}" if detail else ""))
+    return SettingsFault(key, given.origin, reason + (f", at {detail[1]}" if detail else ""))
 
 
-def _unknown(key: str, said: _Said, known: Mapping[str, Any]) -> Fault:
+def _unknown_key(key: str, given: _Given, known: Mapping[str, Any]) -> SettingsFault:
     section = any(other.startswith(f"{key}.") for other in known)
-    if section and not said.textual:
-        return Fault(key, said.origin, "is a section, not a value", f"write [{key}] with its keys below")
-    spellings = {_spelt(other, said): other for other in known}
-    close = difflib.get_close_matches(said.spelt, spellings, n=1, cutoff=0.6)
+    if section and not given.is_text:
+        return SettingsFault(key, given.origin, "is a section, not a value", f"write [{key}] with its keys below")
+    spellings = {_spell(other, given): other for other in known}
+    close = difflib.get_close_matches(given.spelling, spellings, n=1, cutoff=0.6)
     if not close:
         last = key.rsplit(".", 1)[-1]
         close = [spelling for spelling, other in spellings.items() if other.rsplit(".", 1)[-1] == last][:1]
-    return Fault(key, said.origin, "is not a setting", f"did you mean {close[0]}?" if close else "")
+    return SettingsFault(key, given.origin, "is not a setting", f"did you mean {close[0]}?" if close else "")
 
 
-def _spelt(key: str, said: _Said) -> str:
-    if said.textual:
+def _spell(key: str, given: _Given) -> str:
+    if given.is_text:
         return PREFIX + key.replace(".", "__").upper()
-    return key.replace(".", "__") if said.origin == "argument" else key
+    return key.replace(".", "__") if given.origin == "argument" else key
 
 
-def _expected(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """The type in words: `a whole number, at least 1`."""
     origin = typing.get_origin(hint)
     if origin is Annotated:
         base, *notes = typing.get_args(hint)
         limits = [words for note in notes if isinstance(note, msgspec.Meta) for words in _limits(note)]
-        return ", ".join([_expected(base), *limits])
+        return ", ".join([describe_type(base), *limits])
     if origin is Literal:
-        return "one of " + ", ".join(str(choice) for choice in typing.get_args(hint))
+        return "one of " + ", ".join(str(choice) or "nothing" for choice in typing.get_args(hint))
     if origin is tuple:
-        return f"a list, each item {_expected(typing.get_args(hint)[0])}"
+        return f"a list, each item {describe_type(typing.get_args(hint)[0])}"
+    if origin is dict:
+        name, value = typing.get_args(hint)
+        return f"a table, each name {describe_type(name)}, each value {describe_type(value)}"
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_expected(part) for part in typing.get_args(hint))
-    words = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
+        return " or ".join(describe_type(part) for part in typing.get_args(hint))
+    words = {type(None): "unset", str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
     return words.get(hint, str(hint))
 
 
@@ -210,14 +221,14 @@ def _limits(meta: msgspec.Meta) -> Iterator[str]:
         yield f"of the form {meta.pattern}"
 
 
-def _shown(key: str, value: object) -> str:
-    """A value for people's eyes. A password in a URL is masked; a key named for a secret is masked unless it only says
+def show_value(key: str, value: object) -> str:
+    """A value for people to read. A password in a URL is masked; a key named for a secret is masked unless it only says
     where the secret lies (`…_file`, `…_env`).
     """
     if key.rsplit(".", 1)[-1].rsplit("_", 1)[-1] in SECRET_WORDS:
         return "***" if value else "''"
     if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_shown(key, item) for item in value) + "]"
+        return "[" + ", ".join(show_value(key, item) for item in value) + "]"
     if isinstance(value, str):
         return repr(re.sub(r"(?<=://)[^@/\s]*@", "***@", value))
     return str(value)
@@ -233,7 +244,7 @@ def _build(kind: type[msgspec.Struct], values: Mapping[str, Any], prefix: str = 
     return kind(**fields)
 
 
-def _value_of(settings: Any, key: str) -> object:
+def value_of(settings: Any, key: str) -> object:
     for part in key.split("."):
         settings = getattr(settings, part)
     return settings

@@ -112,6 +112,12 @@ async def open_fleet(state_dir: Path, sites: Sequence[str]) -> AsyncIterator[Fle
             servers.stop()
 
 
+def check_free(state_dir: Path) -> None:
+    """Raises `FleetBusyError` while another process has a fleet there, `OSError` when the directory cannot be used."""
+    with _lock(state_dir):
+        pass
+
+
 @contextlib.contextmanager
 def _lock(state_dir: Path) -> Iterator[None]:
     """Two servers on one store would destroy it; the kernel lets go of this lock however the process ends."""

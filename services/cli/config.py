@@ -8,13 +8,17 @@ from __future__ import annotations
 import click
 import msgspec
 
+from tidegate.services.cli.config_reference import config_reference
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, with_options
 
 
 @click.group(cls=CommandGroup)
 def config() -> None:
-    """Check the settings, or explain where each comes from."""
+    """Check the settings, explain where each comes from, or list all that there are."""
+
+
+config.add_command(config_reference)
 
 
 @config.command("check")

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.services.cli.asyncapi import asyncapi_document, schema_bundle
+from tidegate.services.cli.config_reference import PAGE, reference_markdown
 from tidegate.services.cli.diagram import replace_diagram
 
 WRITE, CHECK = "python -m tidegate.services.cli.docs", "--check"
@@ -23,6 +24,7 @@ def generated(root: Path) -> Iterator[tuple[Path, str]]:
     """Each generated file below `root`, and what it has to hold."""
     yield root / "docs/asyncapi.json", pretty(asyncapi_document())
     yield root / "docs/schemas.json", pretty(schema_bundle())
+    yield root / PAGE, reference_markdown()
     for name in DRAWN:
         yield root / name, replace_diagram((root / name).read_text(encoding="utf-8"))
 

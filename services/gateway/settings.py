@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 
 from tidegate.brokers.settings import Port, Positive
 from tidegate.schemas.message import Name
+
+Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s*?#]+)$", description="as a browser sends it")]
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,8 +18,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     host: str = "127.0.0.1"
     """The address to listen on."""
     port: Port = 0
-    """0 lets the system choose; the chosen one is written to `<state_dir>/<site>/gateway.json`."""
+    """0: the port of the last run where it is free, else one that the system chooses; `<state_dir>/<site>/gateway.json`
+    says which."""
     max_body_bytes: Positive = 262_144
-    """The longest body of a request, in bytes; a longer one is refused."""
+    """The longest body of a request; a longer one is refused."""
     default_tenant: Name = "kiosk"
     """The tenant of a request that names none."""
+    model_aliases: dict[str, Literal["tidegate"]] = {}
+    """Other names under which clients may ask for the model, for those that cannot be told to say `tidegate`; each
+    reply has the name that was asked for."""
+    cors_origins: tuple[Origin, ...] = ()
+    """Origins (scheme, host and port) whose pages may use the API from a browser; `*`: all. Empty: none."""

@@ -12,6 +12,7 @@ from tidegate.schemas.message import Share
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
 from tidegate.services.planning.config import PlannerConfig
 
+Passages = Annotated[int, msgspec.Meta(ge=1, extra={"unit": "passages"})]
 PLANNER = PlannerConfig()
 """The planner's own defaults, which the router's keys repeat by reference."""
 
@@ -26,27 +27,27 @@ class PrefilterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     unsafe_threshold: Share = 0.5
     """Probability of an unsafe intent from which a question is withheld."""
     max_chars: Positive = 8000
-    """The longest question, in characters; a longer one is refused."""
+    """The longest question; a longer one is refused."""
 
 
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Planning: how much is searched, and what is asked of the cloud."""
 
-    k: Positive = PLANNER.k
+    k: Passages = PLANNER.k
     """How many passages are retrieved for a question."""
-    k_under_load: Positive = PLANNER.k_under_load
+    k_under_load: Passages = PLANNER.k_under_load
     """How many passages are retrieved while the site is under load."""
-    queue_depth_high: Positive = PLANNER.queue_depth_high
+    queue_depth_high: Annotated[int, msgspec.Meta(ge=1, extra={"unit": "messages"})] = PLANNER.queue_depth_high
     """How many messages must wait for the retriever and the drafter for the site to be under load."""
     ping_every_s: Seconds = 2.0
     """How often the link to the hub is measured."""
-    mode: Literal["", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"] = ""
+    mode: Literal["", "cloud_stream", "cloud_with_shipped_draft", "race", "remote_speculation"] = ""
     """What the planner must choose where the cloud may be asked; empty: what it finds best."""
     economy: Annotated[float, msgspec.Meta(ge=0.0)] = PLANNER.economy
     """What a millisecond of the cloud's computing is worth in milliseconds of waiting; 0: time alone counts.
     Above it a question may be answered in a loop over the link, which spares the cloud steps and takes longer."""
     answer_tokens: Annotated[int, msgspec.Meta(ge=1, le=512)] = PLANNER.answer_tokens
-    """How long an answer is expected to be, in tokens."""
+    """How long an answer is expected to be."""
     draft_token_ms: Annotated[float, msgspec.Meta(ge=0.0)] = PLANNER.drafters["lm"]
     """What the edge's language model takes for a token."""
     knee_positions: Positive = PLANNER.knee_positions
@@ -58,7 +59,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class RetrieverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Search in the tenants' indices."""
 
-    exact_below: Positive = 15_000
+    exact_below: Annotated[int, msgspec.Meta(ge=1, extra={"unit": "vectors"})] = 15_000
     """Vectors per tenant up to which the scan is exact; hnswlib above."""
 
 
@@ -67,7 +68,7 @@ class DrafterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     escalate_below: Share = 0.6
     """Calibrated confidence under which the edge does not vouch for its answer."""
-    past_answers: Annotated[int, msgspec.Meta(ge=0)] = 512
+    past_answers: Annotated[int, msgspec.Meta(ge=0, extra={"unit": "answers"})] = 512
     """How many answers of the cloud each tenant's cache holds, for when the same question comes again; 0: none."""
     past_answers_s: Seconds = 86_400.0
     """How long an answer is kept after the cloud has last given it."""

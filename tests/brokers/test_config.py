@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidegate.brokers.process.config import Fault, SettingsError, explain, load
+from tidegate.brokers.process.config import SettingsFault, SettingsError, explain, load
 from tidegate.services.settings import Settings
 
 
@@ -19,7 +19,7 @@ def toml(tmp_path: Path, text: str) -> Path:
 
 def faults_of(
     path: Path | None = None, environ: dict[str, str] | None = None, **overrides: object
-) -> tuple[Fault, ...]:
+) -> tuple[SettingsFault, ...]:
     with pytest.raises(SettingsError) as bad:
         load(Settings, path, environ or {}, **overrides)
     return bad.value.faults
