@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.brokers.settings import Positive, Seconds
 from tidegate.schemas.message import Share
+from tidegate.services.knowledge.index.limits import EXACT_BELOW
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
 from tidegate.services.planning.config import PlannerConfig
 
@@ -59,7 +60,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class RetrieverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Search in the tenants' indices."""
 
-    exact_below: Annotated[int, msgspec.Meta(ge=1, extra={"unit": "vectors"})] = 15_000
+    exact_below: Annotated[int, msgspec.Meta(ge=1, extra={"unit": "vectors"})] = EXACT_BELOW
     """Vectors per tenant up to which the scan is exact; hnswlib above."""
 
 

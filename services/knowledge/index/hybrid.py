@@ -19,6 +19,7 @@ from tidegate.services.knowledge.index.chunking import Unit
 from tidegate.services.knowledge.index.fusion import fused
 from tidegate.services.knowledge.index.index_writer import Embeds, Writer
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
+from tidegate.services.knowledge.index.limits import EXACT_BELOW
 from tidegate.services.knowledge.index.query import sought
 from tidegate.services.knowledge.index.storage import IndexDamaged, IndexLocked, Manifest, Origin, Storage
 from tidegate.services.knowledge.index.thesaurus import Thesaurus
@@ -74,7 +75,7 @@ class HybridIndex:
         self._view = View.empty()
 
     @classmethod
-    def open(cls, path: Path, embedder: Embeds, *, exact_below: int = 15_000) -> HybridIndex:
+    def open(cls, path: Path, embedder: Embeds, *, exact_below: int = EXACT_BELOW) -> HybridIndex:
         """Open the index in `path`, an empty one where there is none.
 
         An index made by another embedding model or other analyzers is built again from the documents it holds, and a

@@ -44,6 +44,7 @@ def test_every_key_that_can_be_loaded_is_described_and_no_other() -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.type.startswith("text")], ids=lambda row: row.key)
 def test_the_variable_of_a_setting_is_the_one_that_is_read(row: SettingReference) -> None:
+    assert re.fullmatch("[A-Z0-9_]+", row.variable), "no name that a shell takes"
     assert load(Settings, None, {row.variable: "x1"}).origins[row.key] == row.variable
 
 
