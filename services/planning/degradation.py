@@ -1,152 +1,161 @@
-"""One deadline, one ledger: which rung a stage can still stand on, and what it says when it has to step down."""
+"""Graceful degradation under one deadline: what each stage can still afford, and what it gives up where it cannot.
+
+Pure but for the clock that `LatencyModel` is given; the wire types are in `schemas.question`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, get_args
 
-from tidegate.schemas import Approved, Concession, Drafted, Escalated, Fact, Retrieved, Routed, Rung, Spent, Verified
+from tidegate.schemas import (
+    Approved,
+    Degradation,
+    DegradationLevel,
+    Drafted,
+    Escalated,
+    Fact,
+    Retrieved,
+    Routed,
+    StageTiming,
+    Verified,
+)
 
-Planned = Routed | Retrieved | Drafted | Escalated | Verified | Approved
+PlannedFact = Routed | Retrieved | Drafted | Escalated | Verified | Approved
 """The facts that carry a plan, and with it the shares of the time there is."""
 
-LADDER: tuple[Rung, ...] = get_args(Rung)
-"""Down it goes and never up."""
-NEWEST = 1 / 8
+LEVELS: tuple[DegradationLevel, ...] = get_args(DegradationLevel)
+"""From the best service to none; a request only ever goes down."""
+NEW_SAMPLE_WEIGHT = 1 / 8
 """The weight of a new measurement (as RFC 6298 weighs round trips)."""
-FADES = 1 / 64
-"""How fast a rung that was not tried for being too slow comes to look like the one that was taken instead."""
+DECAY = 1 / 64
+"""How fast the estimate of a level that was skipped for being too slow approaches that of the level used instead."""
 
 
-class Late(NamedTuple):
-    """Who spent most beyond its share, by how many milliseconds, in words."""
+class Overrun(NamedTuple):
+    """The stage that went farthest beyond its share: by how many milliseconds, and in words."""
 
     by_ms: float = 0.0
-    words: str = ""
+    description: str = ""
 
 
-NOBODY = Late()
+NO_OVERRUN = Overrun()
 
 
-def allowance_ms(stage: str, shares_ms: Mapping[str, float], ledger: Sequence[Spent], left_ms: float) -> float:
-    """What is left for `stage`: all that is left, less the shares of the stages that have still to come.
+def allowance_ms(stage: str, shares_ms: Mapping[str, float], timings: Sequence[StageTiming], left_ms: float) -> float:
+    """What `stage` may use: all that is left, less the shares of the stages that have still to come.
 
-    A stage that has a line in the ledger has spent what it spent: what it saved is to the good of those after it, what
-    it overspent is to their cost.
+    Stages that have a timing are done: what they saved benefits those after them, what they overspent costs them.
     """
-    spent = {line.stage for line in ledger}
+    spent = {line.stage for line in timings}
     return left_ms - sum(share for name, share in shares_ms.items() if name != stage and name not in spent)
 
 
-def rung_of(
+def degradation_for(
     stage: str,
-    costs_ms: Mapping[Rung, float],
+    costs_ms: Mapping[DegradationLevel, float],
     allowed_ms: float,
     left_ms: float,
-    late: Late = NOBODY,
-    made: Sequence[Concession] = (),
-) -> Concession | None:
-    """The highest rung of the stage's own that fits, as the concession it is; None where nothing has to be given up.
+    overrun: Overrun = NO_OVERRUN,
+    made: Sequence[Degradation] = (),
+) -> Degradation | None:
+    """The degradation to the highest of the stage's levels that fits; None where nothing has to be given up.
 
-    `costs_ms` are the stage's rungs and what each is expected to take. What anybody gave up before (`made`) stays given
-    up and is not conceded again; after an `abstain` there is nothing left to concede. A stage gives up its rungs one by
-    one for what it is allowed (`allowed_ms`); for its last one it may take all that is left (`left_ms`), and only
-    where that is too little too it abstains. Less time never gives a higher rung. The reason names who was `late` if
-    without that the rung above would have fitted; else the budget was too small for it from the start.
+    `costs_ms` are the stage's levels and what each is expected to take. Earlier degradations (`made`) stay in force and
+    are not repeated; after `abstain` nothing is left to give up. A level must fit into the stage's own time
+    (`allowed_ms`); the lowest may use all that is left (`left_ms`), and where that does not suffice the stage abstains.
+    Less time never gives a higher level. The reason names the `overrun` if without it the level above would have
+    fitted; else the budget was too small from the start.
     """
-    given_up = {concession.rung for concession in made}
+    given_up = {degradation.level for degradation in made}
     if "abstain" in given_up:
         return None
-    own = [rung for rung in LADDER if rung in costs_ms]
-    begin = max((own.index(rung) for rung in given_up if rung in costs_ms), default=0)
+    own = [level for level in LEVELS if level in costs_ms]
+    begin = max((own.index(level) for level in given_up if level in costs_ms), default=0)
     needed_ms = 0.0
-    for number, rung in enumerate(own[begin:]):
-        is_last = rung == own[-1]
-        if costs_ms[rung] <= (left_ms if is_last else allowed_ms):
-            return (
-                None
-                if number == 0
-                else Concession(stage, rung, allowed_ms, needed_ms, late_for(needed_ms - allowed_ms, late))
-            )
-        needed_ms = costs_ms[rung]
-    return Concession(stage, "abstain", left_ms, needed_ms, late_for(needed_ms - left_ms, late))
+    for number, level in enumerate(own[begin:]):
+        is_last = level == own[-1]
+        if costs_ms[level] <= (left_ms if is_last else allowed_ms):
+            reason = shortage_reason(needed_ms - allowed_ms, overrun)
+            return Degradation(stage, level, allowed_ms, needed_ms, reason) if number else None
+        needed_ms = costs_ms[level]
+    return Degradation(stage, "abstain", left_ms, needed_ms, shortage_reason(needed_ms - left_ms, overrun))
 
 
-def late_for(missing_ms: float, late: Late) -> str:
+def shortage_reason(missing_ms: float, overrun: Overrun) -> str:
     """Why `missing_ms` are missing."""
-    return late.words if late.by_ms >= missing_ms else "the budget is small"
+    return overrun.description if overrun.by_ms >= missing_ms else "the budget is small"
 
 
-def latest(shares_ms: Mapping[str, float], ledger: Sequence[Spent], waited_ms: float) -> Late:
-    """Who spent the most beyond its share: a stage of the ledger, or the wait for the one that asks.
+def worst_overrun(shares_ms: Mapping[str, float], timings: Sequence[StageTiming], waited_ms: float) -> Overrun:
+    """The stage that spent most beyond its share, or the wait for the stage that asks where that is longer.
 
     A stage that had no share (it worked before the plan was made) is measured by all that it spent.
     """
-    beyond = {line.stage: line.waited_ms + line.worked_ms - shares_ms.get(line.stage, 0.0) for line in ledger}
+    beyond = {line.stage: line.waited_ms + line.worked_ms - shares_ms.get(line.stage, 0.0) for line in timings}
     worst = max(beyond, key=lambda stage: beyond[stage], default="")
     if waited_ms > 0 and waited_ms >= beyond.get(worst, 0.0):
-        return Late(waited_ms, f"it lay waiting for {waited_ms:.0f} ms")
+        return Overrun(waited_ms, f"it lay waiting for {waited_ms:.0f} ms")
     if not worst or beyond[worst] <= 0:
-        return NOBODY
+        return NO_OVERRUN
     total_ms = beyond[worst] + shares_ms.get(worst, 0.0)
     share = f", {beyond[worst]:.0f} ms beyond its share" if worst in shares_ms else ""
-    return Late(beyond[worst], f"{worst} spent {total_ms:.0f} ms{share}")
+    return Overrun(beyond[worst], f"{worst} spent {total_ms:.0f} ms{share}")
 
 
 def unaccounted_ms(fact: Fact, now_ms: float) -> float:
-    """What passed since the question was asked and stands in no line of the ledger: the wait for whoever has it now."""
-    return max(0.0, now_ms - fact.asked_at_ms - sum(line.waited_ms + line.worked_ms for line in fact.ledger))
+    """What passed since the question was asked and is in no timing: the wait for the stage that has it now."""
+    return max(0.0, now_ms - fact.asked_at_ms - sum(line.waited_ms + line.worked_ms for line in fact.timings))
 
 
-class Pace:
-    """How fast a stage is on each of its rungs, learned from its own work; decides by it which rung a fact gets.
+class LatencyModel:
+    """How long a stage takes at each of its levels, learned from its own work; chooses the level for a fact by it.
 
-    `costs_ms` are the rungs with what each is first taken to cost; 0.0 says that nothing is known, and fits always.
+    `costs_ms` are the levels with what each is first assumed to take; 0.0 means unknown, and always fits.
     """
 
-    def __init__(self, stage: str, costs_ms: Mapping[Rung, float], clock: Callable[[], float]) -> None:
-        """`clock` gives Unix seconds. Raises `ValueError` without a rung to stand on."""
+    def __init__(self, stage: str, costs_ms: Mapping[DegradationLevel, float], clock: Callable[[], float]) -> None:
+        """`clock` gives Unix seconds. Raises `ValueError` without levels."""
         if not costs_ms:
-            raise ValueError(f"{stage} has no rung to stand on")
+            raise ValueError(f"{stage} has no levels")
         self._stage = stage
         self._clock = clock
-        self.costs_ms: dict[Rung, float] = {rung: costs_ms[rung] for rung in LADDER if rung in costs_ms}
+        self.costs_ms: dict[DegradationLevel, float] = {level: costs_ms[level] for level in LEVELS if level in costs_ms}
 
-    def short_of(self, fact: Planned, of: Collection[Rung] = LADDER) -> Concession | None:
-        """What the stage has to give up for this fact, where it has only those of its rungs that are among `of`.
+    def required_degradation(self, fact: PlannedFact, of: Collection[DegradationLevel] = LEVELS) -> Degradation | None:
+        """What the stage has to give up for this fact, where only those of its levels are open that are among `of`.
 
-        A plan that shares nothing out holds nobody to anything, and who has no rung has nothing to give up.
+        None for a plan without shares, and where none of the levels is the stage's.
         """
         shares_ms = fact.plan.shares_ms
-        costs_ms = {rung: cost for rung, cost in self.costs_ms.items() if rung in of}
+        costs_ms = {level: cost for level, cost in self.costs_ms.items() if level in of}
         if not shares_ms or not costs_ms:
             return None
         now_ms = self._clock() * 1000
         left_ms = fact.deadline_at_ms - now_ms
-        allowed_ms = allowance_ms(self._stage, shares_ms, fact.ledger, left_ms)
-        late = latest(shares_ms, fact.ledger, unaccounted_ms(fact, now_ms))
-        return rung_of(self._stage, costs_ms, allowed_ms, left_ms, late, fact.concessions)
+        allowed_ms = allowance_ms(self._stage, shares_ms, fact.timings, left_ms)
+        overrun = worst_overrun(shares_ms, fact.timings, unaccounted_ms(fact, now_ms))
+        return degradation_for(self._stage, costs_ms, allowed_ms, left_ms, overrun, fact.degradations)
 
-    def rung(self, fact: Fact, of: Collection[Rung] = LADDER) -> Rung:
-        """The rung on which the stage works, or worked, at this fact: what was conceded by anybody, or its first.
+    def level_of(self, fact: Fact, of: Collection[DegradationLevel] = LEVELS) -> DegradationLevel:
+        """The level at which the stage works, or worked, on this fact: the lowest that was degraded to, or its first.
 
-        Of its rungs those count that are among `of`, of which there must be one.
+        Only levels among `of` count; at least one of the stage's own must be there.
         """
-        given_up = {made.rung for made in fact.concessions}
+        given_up = {made.level for made in fact.degradations}
         if "abstain" in given_up:
             return "abstain"
-        own = [rung for rung in self.costs_ms if rung in of]
-        return next((rung for rung in reversed(own) if rung in given_up), own[0])
+        own = [level for level in self.costs_ms if level in of]
+        return next((level for level in reversed(own) if level in given_up), own[0])
 
-    def took(self, rung: Rung, worked_ms: float) -> None:
-        """Learn from work that was done, or (`abstain`) was not. The rungs above fade towards it, so that one slow time
-        is not for ever. Raises `ValueError` for a rung that is not the stage's."""
-        if rung not in (*self.costs_ms, "abstain"):
-            raise ValueError(f"{self._stage} has no rung {rung}")
-        known_ms = self.costs_ms.get(rung, 0.0)
-        taken_ms = known_ms + NEWEST * (worked_ms - known_ms) if known_ms else worked_ms
+    def observe(self, level: DegradationLevel, worked_ms: float) -> None:
+        """Learn from work done at `level` (`abstain`: from none). Estimates of higher levels decay towards it, so that
+        one slow time does not count for ever. Raises `ValueError` for a level that is not the stage's."""
+        if level not in (*self.costs_ms, "abstain"):
+            raise ValueError(f"{self._stage} has no level {level}")
+        known_ms = self.costs_ms.get(level, 0.0)
+        taken_ms = known_ms + NEW_SAMPLE_WEIGHT * (worked_ms - known_ms) if known_ms else worked_ms
         for other, cost_ms in self.costs_ms.items():
-            if other == rung:
+            if other == level:
                 self.costs_ms[other] = taken_ms
-            elif LADDER.index(other) < LADDER.index(rung):
-                self.costs_ms[other] = cost_ms + FADES * min(0.0, taken_ms - cost_ms)
+            elif LEVELS.index(other) < LEVELS.index(level):
+                self.costs_ms[other] = cost_ms + DECAY * min(0.0, taken_ms - cost_ms)

@@ -1,14 +1,15 @@
-"""What is learned from measurements that come one by one: the round trip, and how often drafts stand."""
+"""Estimates from measurements that come one by one: the round trip, and how many drafted tokens are accepted."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from tidegate.schemas import Published
+from tidegate.services.planning.config import class_of
 from tidegate.services.planning.speculation_cost import acceptance_of
-from tidegate.services.planning.table import class_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class RoundTrip:
 
 
 @dataclass(frozen=True)
-class Seen:
+class _Estimate:
     """What is known of one class, and when it was learned."""
 
     acceptance: float
@@ -35,7 +36,7 @@ class Seen:
 
 
 class Acceptances:
-    """How often drafts stand, by class: a moving average, for at most `classes` of them, the longest unseen go first.
+    """The acceptance of drafts by class: a moving average, for at most `classes` of them, the longest unseen go first.
 
     What was learned is forgotten after `memory_s` without anything new, so that a class that was given up is tried
     again. `site` and `tenants` are whose answers count.
@@ -46,27 +47,24 @@ class Acceptances:
     ) -> None:
         self._site = site
         self._tenants = frozenset(tenants)
-        self._classes = classes
         self._newest = newest
         self._memory_s = memory_s
-        self._seen: OrderedDict[str, Seen] = OrderedDict()
+        self._seen: LRUCache[str, _Estimate] = LRUCache(classes)
 
     def learn(self, published: Published, now_s: float) -> bool:
         """Learn from one answer; False where it tells nothing: it is not ours, or no draft had a part in it."""
-        told, plan = published.receipt.speculation, published.receipt.plan
+        speculation, plan = published.receipt.speculation, published.receipt.plan
         is_ours = published.site == self._site and published.tenant in self._tenants
-        if not is_ours or told is None or plan is None or not plan.drafters:
+        if not is_ours or speculation is None or plan is None or not plan.drafters:
             return False
-        if plan.draft_length < 1 or not 0 <= told.accepted <= told.drafted or told.drafted == 0:
+        if plan.draft_length < 1 or not 0 <= speculation.accepted <= speculation.drafted or speculation.drafted == 0:
             return False
         name = class_of(published.tenant, plan.model, plan.drafters)
-        fresh = acceptance_of(told.drafted, told.accepted, plan.draft_length)
-        known = self._seen.pop(name, None)
+        fresh = acceptance_of(speculation.drafted, speculation.accepted, plan.draft_length)
+        known = self._seen.get(name)
         if known is not None and now_s - known.at_s < self._memory_s:
             fresh = known.acceptance + self._newest * (fresh - known.acceptance)
-        self._seen[name] = Seen(fresh, now_s)
-        while len(self._seen) > self._classes:
-            self._seen.popitem(last=False)
+        self._seen[name] = _Estimate(fresh, now_s)
         return True
 
     def known(self, now_s: float) -> Mapping[str, float]:

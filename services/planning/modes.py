@@ -1,4 +1,6 @@
-"""Who generates, and when: the mode of a plan, from closed forms, for one question that may go to the cloud."""
+"""Who generates, and when: the mode of a plan for a question that may go to the cloud, from closed-form forecasts.
+
+Pure; the arithmetic is in `speculation_cost`."""
 
 from __future__ import annotations
 
@@ -7,16 +9,27 @@ from dataclasses import dataclass, field
 
 from tidegate.schemas import Mode, Where
 from tidegate.services.planning import speculation_cost as speculation
+from tidegate.services.planning.config import PlannerConfig, Signals
 from tidegate.services.planning.speculation_cost import Conditions, Forecast
-from tidegate.services.planning.table import Signals, Table
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModeRequest:
+    """The question that a mode is chosen for: its class (see `class_of`), drafters, and the time left."""
+
+    class_: str
+    drafters: tuple[str, ...]
+    remaining_ms: int
+    can_retract: bool
+    where: Where
+
+
+@dataclass(frozen=True)
+class ModeChoice:
     """The mode that was chosen, and why; see `schemas.Plan` for the fields."""
 
     mode: Mode
-    because: str
+    reason: str
     drafters: tuple[str, ...] = ()
     draft_length: int = 0
     show_from: float = 1.0
@@ -24,159 +37,165 @@ class Choice:
     forecast_ms: Mapping[str, float] = field(default_factory=dict)
 
 
-def drafters_of(signals: Signals, table: Table) -> tuple[str, ...]:
+def drafters_of(signals: Signals, config: PlannerConfig) -> tuple[str, ...]:
     """The drafters that are faster than a step of the cloud, in the table's order: a slower one never gets ahead."""
-    step_ms = step_ms_of(signals, table)
-    return tuple(name for name, token_ms in table.drafters.items() if token_ms < step_ms)
+    step_ms = step_ms_of(signals, config)
+    return tuple(name for name, token_ms in config.drafters.items() if token_ms < step_ms)
 
 
-def step_ms_of(signals: Signals, table: Table) -> float:
+def step_ms_of(signals: Signals, config: PlannerConfig) -> float:
     """The cloud's step as it says itself, or the table's guess."""
-    return signals.cloud.step_ms or table.step_ms
+    return signals.cloud.step_ms or config.step_ms
 
 
-def conditions_of(acceptance: float, drafters: tuple[str, ...], signals: Signals, table: Table) -> Conditions:
+def conditions_of(acceptance: float, drafters: tuple[str, ...], signals: Signals, config: PlannerConfig) -> Conditions:
     """What the forecasts rest on: a chain of drafters is as slow as its slowest, and each request that the cloud has
     before this one is prefilled first."""
     return Conditions(
         acceptance=min(0.99, max(0.01, acceptance)),
         rtt_ms=signals.rtt_ms,
-        step_ms=step_ms_of(signals, table),
-        draft_token_ms=max((table.drafters[name] for name in drafters), default=0.0),
-        tokens=table.answer_tokens,
-        first_tokens=table.sentence_tokens,
-        prefill_ms=table.prefill_ms,
-        queue_ms=signals.cloud.queue * table.prefill_ms,
-        edge_start_ms=table.edge_start_ms,
-        uplink_ms_per_byte=table.uplink_ms_per_byte,
+        step_ms=step_ms_of(signals, config),
+        draft_token_ms=max((config.drafters[name] for name in drafters), default=0.0),
+        tokens=config.answer_tokens,
+        first_tokens=config.sentence_tokens,
+        prefill_ms=config.prefill_ms,
+        queue_ms=signals.cloud.queue * config.prefill_ms,
+        edge_start_ms=config.edge_start_ms,
+        uplink_ms_per_byte=config.uplink_ms_per_byte,
     )
 
 
-def chosen(
-    class_: str, drafters: tuple[str, ...], remaining_ms: int, can_retract: bool, where: Where, at: Signals, by: Table
-) -> Choice:
-    """The mode with the least score among those that are open; of equal ones the plainest.
+def choose_mode(request: ModeRequest, signals: Signals, config: PlannerConfig) -> ModeChoice:
+    """The mode with the least score among those that are open; of equal ones the simplest.
 
     Open is: the stream always; a shipped draft where the cloud takes drafts and it saves `worth_ms`; the race, which
-    ends with either of them, where the client can take text back and the class was not seen to draft badly; the loop
-    where the table asks for economy, the cloud verifies round by round, a shipped draft is open, and the time suffices
-    for the link at its slowest. So no mode but the loop is expected to end later than the stream. A table that names a
-    mode opens that one alone, where it can be had at all.
+    ends with either of them, where the client can take text back and the class was not seen to draft badly; the
+    remote speculation where the configuration asks for economy, the cloud verifies round by round, a shipped draft is
+    open, and the time suffices for the link at its slowest. So no mode but that is expected to end later than the
+    stream. A configuration that names a mode opens that one alone, where it can be had at all.
     """
-    known = at.acceptance.get(class_)
-    told = conditions_of(by.acceptance_prior if known is None else known, drafters, at, by)
-    length = drafted_per_pass(told, drafters, where, at, by)
-    weighed = forecasts(told, drafters, where, length, at, by)
-    ships = length if is_shipping_open(weighed, by) else 0
+    known = signals.acceptance.get(request.class_)
+    acceptance = config.acceptance_prior if known is None else known
+    conditions = conditions_of(acceptance, request.drafters, signals, config)
+    length = drafted_per_pass(conditions, request, signals, config)
+    forecasts = forecast_modes(conditions, request, length, signals, config)
+    ships = length if is_shipping_open(forecasts, config) else 0
     open_: list[Mode] = ["cloud_stream"]
     if ships:
         open_.append("cloud_with_shipped_draft")
-    if "race" in weighed and can_retract and (known is None or known >= by.race_from):
-        weighed["race"] = speculation.race(told, ships)
+    if "race" in forecasts and request.can_retract and (known is None or known >= config.race_from):
+        forecasts["race"] = speculation.race(conditions, ships)
         open_.append("race")
-    if ships and "economy_loop" in weighed and slowest_ms(weighed["economy_loop"], at) <= remaining_ms:
-        open_.append("economy_loop")
-    if by.mode in weighed:
-        open_ = [by.mode]
-    mode = min(open_, key=lambda name: score(weighed[name], told, by))
-    drafted = length if mode == "economy_loop" else ships
-    return Choice(
+    if (
+        ships
+        and "remote_speculation" in forecasts
+        and slowest_ms(forecasts["remote_speculation"], signals) <= request.remaining_ms
+    ):
+        open_.append("remote_speculation")
+    if config.mode in forecasts:
+        open_ = [config.mode]
+    mode = min(open_, key=lambda name: score(forecasts[name], conditions, config))
+    drafted = length if mode == "remote_speculation" else ships
+    drafters = request.drafters
+    return ModeChoice(
         mode=mode,
-        because=because(mode, weighed, told, drafted, can_retract, where, at),
-        drafters=drafters if where == "edge" and mode != "cloud_stream" else (),
+        reason=explain(mode, forecasts, conditions, drafted, request, signals),
+        drafters=drafters if request.where == "edge" and mode != "cloud_stream" else (),
         draft_length=drafted if mode != "cloud_stream" else 0,
-        show_from=show_from(weighed, by) if mode == "race" else 1.0,
-        break_even_rtt_ms=round(speculation.break_even_rtt_ms(told), 1) if drafters else 0.0,
-        forecast_ms={name: round(forecast.final_ms, 1) for name, forecast in weighed.items()},
+        show_from=show_from(forecasts, config) if mode == "race" else 1.0,
+        break_even_rtt_ms=round(speculation.break_even_rtt_ms(conditions), 1) if drafters else 0.0,
+        forecast_ms={name: round(forecast.final_ms, 1) for name, forecast in forecasts.items()},
     )
 
 
-def drafted_per_pass(told: Conditions, drafters: tuple[str, ...], where: Where, at: Signals, by: Table) -> int:
+def drafted_per_pass(conditions: Conditions, request: ModeRequest, signals: Signals, config: PlannerConfig) -> int:
     """How many drafted tokens the cloud verifies per pass: as many as make its tokens cheapest (or a loop's, where the
-    table asks for economy), while there is room below the knee for all that the cloud works on; 0 where nobody drafts
-    or the cloud does not say that it takes drafts.
+    configuration asks for economy), while all that the cloud works on stays below the knee; 0 where nobody drafts or
+    the cloud does not say that it takes drafts.
 
     The same length serves every mode. It depends on neither the link nor the time that is left.
     """
-    if not drafters or where == "cloud" or not at.cloud.drafts:
+    if not request.drafters or request.where == "cloud" or not signals.cloud.verifies_drafts:
         return 0
-    longest = speculation.knee_cap(by.knee_positions, at.cloud.queue + 1)
-    if by.economy > 0:
-        return speculation.economical_draft_length(told, by.economy, longest)
-    return speculation.cheapest_draft_length(told, longest)
+    longest = speculation.knee_cap(config.knee_positions, signals.cloud.queue + 1)
+    if config.economy > 0:
+        return speculation.economical_draft_length(conditions, config.economy, longest)
+    return speculation.cheapest_draft_length(conditions, longest)
 
 
-def forecasts(
-    told: Conditions, drafters: tuple[str, ...], where: Where, length: int, at: Signals, by: Table
+def forecast_modes(
+    conditions: Conditions, request: ModeRequest, length: int, signals: Signals, config: PlannerConfig
 ) -> dict[Mode, Forecast]:
-    """Every mode that is worth weighing. An edge that is itself drowning drafts nothing."""
-    weighed: dict[Mode, Forecast] = {"cloud_stream": speculation.cloud_stream(told)}
-    if where == "cloud":
-        return weighed
-    weighed["edge_only"] = speculation.edge_alone(told)
-    if drafters:
-        weighed["race"] = speculation.race(told, length)
+    """The forecast of every mode that is possible. An overloaded edge drafts nothing."""
+    forecasts: dict[Mode, Forecast] = {"cloud_stream": speculation.cloud_stream(conditions)}
+    if request.where == "cloud":
+        return forecasts
+    forecasts["edge_only"] = speculation.edge_alone(conditions)
+    if request.drafters:
+        forecasts["race"] = speculation.race(conditions, length)
     if length:
-        weighed["cloud_with_shipped_draft"] = speculation.shipped_draft(told, length)
-        if at.cloud.loops and by.loops and (by.economy > 0 or by.mode == "economy_loop"):
-            weighed["economy_loop"] = speculation.stop_and_wait(told, length)
-    return weighed
+        forecasts["cloud_with_shipped_draft"] = speculation.shipped_draft(conditions, length)
+        if (
+            signals.cloud.keeps_sessions
+            and config.loops
+            and (config.economy > 0 or config.mode == "remote_speculation")
+        ):
+            forecasts["remote_speculation"] = speculation.stop_and_wait(conditions, length)
+    return forecasts
 
 
-def is_shipping_open(weighed: Mapping[Mode, Forecast], by: Table) -> bool:
+def is_shipping_open(forecasts: Mapping[Mode, Forecast], config: PlannerConfig) -> bool:
     """Whether a shipped draft saves enough to be made."""
-    shipped = weighed.get("cloud_with_shipped_draft")
-    return shipped is not None and shipped.final_ms + by.worth_ms <= weighed["cloud_stream"].final_ms
+    shipped = forecasts.get("cloud_with_shipped_draft")
+    return shipped is not None and shipped.final_ms + config.worth_ms <= forecasts["cloud_stream"].final_ms
 
 
-def slowest_ms(loop: Forecast, at: Signals) -> float:
-    """When a loop is through if each of its round trips takes as long as one seldom does: SRTT + 4 · RTTVAR."""
-    return loop.final_ms + loop.cloud_steps * (at.careful_rtt_ms - at.rtt_ms)
+def slowest_ms(loop: Forecast, signals: Signals) -> float:
+    """When a loop is through if each round trip takes as long as one seldom does: SRTT + 4 · RTTVAR."""
+    return loop.final_ms + loop.cloud_steps * (signals.careful_rtt_ms - signals.rtt_ms)
 
 
-def score(forecast: Forecast, told: Conditions, by: Table) -> float:
+def score(forecast: Forecast, conditions: Conditions, config: PlannerConfig) -> float:
     """What a mode costs, in milliseconds: waiting for the first piece and for the last, and computing at its price."""
-    return forecast.shown_ms + forecast.final_ms + by.economy * forecast.cloud_steps * told.step_ms
+    return forecast.shown_ms + forecast.final_ms + config.economy * forecast.cloud_steps * conditions.step_ms
 
 
-def show_from(weighed: Mapping[Mode, Forecast], by: Table) -> float:
+def show_from(forecasts: Mapping[Mode, Forecast], config: PlannerConfig) -> float:
     """The confidence c from which a draft is worth showing: c · gain ≥ (1 - c) · cost of taking it back.
 
     The farther the cloud, the more is gained by showing, and the less sure the edge needs to be.
     """
-    gain_ms = weighed["cloud_stream"].shown_ms - weighed["race"].shown_ms
-    return round(by.retraction_ms / (by.retraction_ms + max(0.0, gain_ms)), 3) if by.retraction_ms else 0.0
+    gain_ms = forecasts["cloud_stream"].shown_ms - forecasts["race"].shown_ms
+    return round(config.retraction_ms / (config.retraction_ms + max(0.0, gain_ms)), 3) if config.retraction_ms else 0.0
 
 
-def because(
+def explain(
     mode: Mode,
-    weighed: Mapping[Mode, Forecast],
-    told: Conditions,
+    forecasts: Mapping[Mode, Forecast],
+    conditions: Conditions,
     ships: int,
-    can_retract: bool,
-    where: Where,
-    at: Signals,
+    request: ModeRequest,
+    signals: Signals,
 ) -> str:
     """The choice in words."""
-    stream = weighed["cloud_stream"]
-    final_ms = f"{weighed[mode].final_ms:.0f} ms against the stream's {stream.final_ms:.0f}"
-    if mode == "economy_loop":
-        saved = stream.cloud_steps - weighed[mode].cloud_steps
+    stream = forecasts["cloud_stream"]
+    final_ms = f"{forecasts[mode].final_ms:.0f} ms against the stream's {stream.final_ms:.0f}"
+    if mode == "remote_speculation":
+        saved = stream.cloud_steps - forecasts[mode].cloud_steps
         return (
             f"draft and verify over the link, {ships} tokens a round, saving {saved:.0f} steps of the cloud: {final_ms}"
         )
-    shipping = f"drafts shipped once, {ships} tokens a pass at acceptance {told.acceptance:.2f}: {final_ms}"
+    shipping = f"drafts shipped once, {ships} tokens a pass at acceptance {conditions.acceptance:.2f}: {final_ms}"
     if mode == "cloud_with_shipped_draft":
-        return shipping if can_retract else f"{shipping}; the client cannot take text back"
+        return shipping if request.can_retract else f"{shipping}; the client cannot take text back"
     if mode == "race":
-        shown = f"the draft is shown after {weighed[mode].shown_ms:.0f} ms, not {stream.shown_ms:.0f}"
+        shown = f"the draft is shown after {forecasts[mode].shown_ms:.0f} ms, not {stream.shown_ms:.0f}"
         return f"{shown}; {shipping if ships else 'no draft is shipped'}"
-    if where == "cloud":
+    if request.where == "cloud":
         return "no speculation: the edge is too busy to draft"
-    if not at.cloud.drafts:
+    if not signals.cloud.verifies_drafts:
         return "no speculation: the cloud does not say that it takes drafts"
-    if ships == 0 and "cloud_with_shipped_draft" not in weighed:
-        return f"no speculation: no drafter is fast enough, or {at.cloud.queue} requests fill the cloud's passes"
-    return (
-        f"no speculation: a draft would not save {told.step_ms:.0f} ms steps enough at acceptance {told.acceptance:.2f}"
-    )
+    if ships == 0 and "cloud_with_shipped_draft" not in forecasts:
+        return f"no speculation: no drafter is fast enough, or {signals.cloud.queue} requests fill the cloud's passes"
+    steps = f"{conditions.step_ms:.0f} ms steps enough at acceptance {conditions.acceptance:.2f}"
+    return f"no speculation: a draft would not save {steps}"

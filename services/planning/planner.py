@@ -1,25 +1,24 @@
-"""The planner: a plan for a question, as a pure function of the question, the signals, the table and the time left."""
+"""The planner: a plan for a question, as a pure function of question, signals, configuration and time left."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tidegate.schemas import Concession, Plan, Question, Spent, Where, Workload
-from tidegate.services.planning.degradation import latest, rung_of
-from tidegate.services.planning.modes import Choice, chosen, drafters_of
-from tidegate.services.planning.table import Signals, Table, Weights, class_of
+from tidegate.schemas import Degradation, DegradationLevel, Plan, Question, StageTiming, Where, Workload
+from tidegate.services.planning.config import PlannerConfig, Signals, Weights, class_of
+from tidegate.services.planning.degradation import degradation_for, worst_overrun
+from tidegate.services.planning.modes import ModeChoice, ModeRequest, choose_mode, drafters_of
 
 STAGE = "router"
-NEVER_MS = 1.0
-"""What any plan needs at least: where less is left, the time is up."""
+MINIMUM_MS = 1.0
+"""What any plan needs at least; where less is left, the time is up."""
 
 
-def planned(
+def make_plan(
     question: Question,
     remaining_ms: int,
     signals: Signals,
-    table: Table,
-    version: str,
+    config: PlannerConfig,
     *,
     tenant: str = "",
     can_retract: bool = False,
@@ -28,108 +27,109 @@ def planned(
 
     Its mode is `edge_only` where the cloud may not be asked, and only there; else it says what is to happen once it is.
     """
-    pressed = pressure(signals, table)
-    may_escalate, link = escalation(question.workload, remaining_ms, signals, table)
-    drowning = signals.queue_depth >= table.drowning * table.queue_depth_high
-    where: Where = "cloud" if may_escalate and (drowning or table.mode == "cloud_stream") else "edge"
-    k, depth = depth_of(question.workload, remaining_ms, pressed, table)
-    model = table.models[question.workload]
-    mode = Choice("edge_only", "")
+    may_escalate, link = escalation(question.workload, remaining_ms, signals, config)
+    is_overloaded = signals.queue_depth >= config.overload_factor * config.queue_depth_high
+    where: Where = "cloud" if may_escalate and (is_overloaded or config.mode == "cloud_stream") else "edge"
+    k, depth = depth_of(question.workload, remaining_ms, pressure(signals, config), config)
+    model = config.models[question.workload]
+    choice = ModeChoice("edge_only", "")
     if may_escalate:
-        drafters = drafters_of(signals, table)
-        mode = chosen(class_of(tenant, model, drafters), drafters, remaining_ms, can_retract, where, signals, table)
-    said = [f"{question.workload} with {remaining_ms} ms left at the {where}: {link}", depth]
+        drafters = drafters_of(signals, config)
+        request = ModeRequest(class_of(tenant, model, drafters), drafters, remaining_ms, can_retract, where)
+        choice = choose_mode(request, signals, config)
+    reasons = [f"{question.workload} with {remaining_ms} ms left at the {where}: {link}", depth]
     return Plan(
         where=where,
         may_escalate=may_escalate,
         k=k,
         model=model,
-        shares_ms=shares_of(remaining_ms, weights_of(question.workload, may_escalate, table)),
-        table=version,
-        reason="; ".join([*said, f"{mode.mode}, {mode.because}"] if mode.because else said),
-        mode=mode.mode,
-        drafters=mode.drafters,
-        draft_length=mode.draft_length,
-        show_from=mode.show_from,
-        break_even_rtt_ms=mode.break_even_rtt_ms,
-        forecast_ms=dict(mode.forecast_ms),
+        shares_ms=shares_of(remaining_ms, weights_of(question.workload, may_escalate, config)),
+        config_version=config.version,
+        reason="; ".join([*reasons, f"{choice.mode}, {choice.reason}"] if choice.reason else reasons),
+        mode=choice.mode,
+        drafters=choice.drafters,
+        draft_length=choice.draft_length,
+        show_from=choice.show_from,
+        break_even_rtt_ms=choice.break_even_rtt_ms,
+        forecast_ms=dict(choice.forecast_ms),
     )
 
 
-def conceded(
+def plan_degradations(
     question: Question,
     remaining_ms: float,
     signals: Signals,
-    table: Table,
-    ledger: Sequence[Spent] = (),
+    config: PlannerConfig,
+    timings: Sequence[StageTiming] = (),
     waited_ms: float = 0.0,
-) -> tuple[Concession, ...]:
-    """What the plan gives up for the deadline or the link, in the ladder's order, and at whose expense.
+) -> tuple[Degradation, ...]:
+    """What the plan gives up for the deadline or the link, from the highest level down, and because of which overrun.
 
-    `remaining_ms` may be negative. Load is no concession: it costs depth even where there is time.
+    `remaining_ms` may be negative. Load is no degradation: it costs depth even where there is time.
     """
     if question.workload != "assist":
         return ()
-    late = latest({}, ledger, waited_ms)
-    depth = rung_of(STAGE, {"full": table.short_budget_ms, "smaller_k": NEVER_MS}, remaining_ms, remaining_ms, late)
-    if depth is not None and depth.rung == "abstain":
+    overrun = worst_overrun({}, timings, waited_ms)
+    depth = degradation_for(
+        STAGE, {"full": config.short_budget_ms, "fewer_passages": MINIMUM_MS}, remaining_ms, remaining_ms, overrun
+    )
+    if depth is not None and depth.level == "abstain":
         return (depth,)
     if not signals.link_up:
-        floor_ms = float(table.edge_floor_ms + table.cloud_floor_ms)
-        reach: Concession | None = Concession(STAGE, "edge_only", remaining_ms, floor_ms, "the link is down")
+        floor_ms = float(config.edge_floor_ms + config.cloud_floor_ms)
+        reach: Degradation | None = Degradation(STAGE, "edge_only", remaining_ms, floor_ms, "the link is down")
     else:
-        reach = rung_of(
-            STAGE, {"full": cloud_needs_ms(signals, table), "edge_only": NEVER_MS}, remaining_ms, remaining_ms, late
-        )
-    return tuple(concession for concession in (depth, reach) if concession is not None)
+        costs_ms: dict[DegradationLevel, float] = {"full": cloud_needs_ms(signals, config), "edge_only": MINIMUM_MS}
+        reach = degradation_for(STAGE, costs_ms, remaining_ms, remaining_ms, overrun)
+    return tuple(degradation for degradation in (depth, reach) if degradation is not None)
 
 
-def pressure(signals: Signals, table: Table) -> str:
+def pressure(signals: Signals, config: PlannerConfig) -> str:
     """What the site is short of, in words; empty when it has room."""
-    if signals.queue_depth >= table.queue_depth_high:
+    if signals.queue_depth >= config.queue_depth_high:
         return f"{signals.queue_depth} messages wait"
-    if signals.load >= table.load_high:
+    if signals.load >= config.load_high:
         return f"the load is {signals.load:.1f} per core"
     return ""
 
 
-def cloud_needs_ms(signals: Signals, table: Table) -> float:
+def cloud_needs_ms(signals: Signals, config: PlannerConfig) -> float:
     """What must be left for the cloud to be asked: the edge's part, the cloud's, and a slow round trip."""
-    return table.edge_floor_ms + table.cloud_floor_ms + signals.careful_rtt_ms
+    return config.edge_floor_ms + config.cloud_floor_ms + signals.careful_rtt_ms
 
 
-def escalation(workload: Workload, remaining_ms: int, signals: Signals, table: Table) -> tuple[bool, str]:
+def escalation(workload: Workload, remaining_ms: int, signals: Signals, config: PlannerConfig) -> tuple[bool, str]:
     """Whether the cloud may be asked, and why."""
     if workload != "assist":
         return False, f"{workload} is the edge's own work"
     if not signals.link_up:
         return False, "the link is down"
-    needed_ms = cloud_needs_ms(signals, table)
+    needed_ms = cloud_needs_ms(signals, config)
     if remaining_ms < needed_ms:
         return False, f"the cloud would need {needed_ms:.0f} ms"
     return True, f"the cloud may be asked, {signals.rtt_ms:.0f} ms away"
 
 
-def depth_of(workload: Workload, remaining_ms: int, pressed: str, table: Table) -> tuple[int, str]:
+def depth_of(workload: Workload, remaining_ms: int, pressed: str, config: PlannerConfig) -> tuple[int, str]:
     """How many passages to retrieve, and why; less time never gives more."""
     if workload != "assist":
         return 0, "no passages are needed"
-    shallow = min(table.k, table.k_under_load)
+    shallow = min(config.k, config.k_under_load)
     if remaining_ms <= 0:
-        k = min(shallow, table.k_too_late)
+        k = min(shallow, config.k_too_late)
         return k, f"{k} passage(s), for the deadline has passed"
-    if remaining_ms < table.short_budget_ms:
+    if remaining_ms < config.short_budget_ms:
         return shallow, f"{shallow} passages, for time is short"
     if pressed:
         return shallow, f"{shallow} passages, for {pressed}"
-    return table.k, f"{table.k} passages"
+    return config.k, f"{config.k} passages"
 
 
-def weights_of(workload: Workload, may_escalate: bool, table: Table) -> Weights:
+def weights_of(workload: Workload, may_escalate: bool, config: PlannerConfig) -> Weights:
     """How the time is shared out among the stages that are still to come."""
     if may_escalate:
-        return table.weights["escalating"]
-    return table.weights["edge" if workload == "assist" else "direct"]
+        return config.weights["escalating"]
+    return config.weights["edge" if workload == "assist" else "direct"]
 
 
 def shares_of(remaining_ms: int, weights: Weights) -> dict[str, float]:

@@ -32,25 +32,27 @@ def evaluate(
     """A block weighs more than an abstention; without a policy nothing passes. A provisional answer, which can be
     taken back, need reach no threshold."""
     versions = tuple(Artefact("policy", policy.id, policy.version) for policy in policies)
-    blocked = tuple(blocks(question, answer, policies))
+    blocked = tuple(find_blocks(question, answer, policies, is_provisional=is_provisional))
     if blocked or not policies:
         return PolicyEvaluation(answer, versions, blocked, "policy_block")
-    allowed, refused = permissions(answer, policies, is_provisional=is_provisional)
+    allowed, refused = find_permissions(answer, policies, is_provisional=is_provisional)
     if refused:
         return PolicyEvaluation(answer, versions, refused, "abstained")
-    passed, changes = transform(answer, policies, find_personal)
+    passed, changes = transform(answer, policies, find_personal, is_provisional=is_provisional)
     return PolicyEvaluation(passed, versions, (*allowed, *changes))
 
 
-def blocks(question: Question, answer: Answer, policies: Sequence[Policy]) -> Iterator[Decision]:
+def find_blocks(
+    question: Question, answer: Answer, policies: Sequence[Policy], *, is_provisional: bool = False
+) -> Iterator[Decision]:
     """What forbids the answer."""
     for policy in policies:
-        for name, rule in policy.block.items():
-            if reason := rule(question, answer):
+        for name, verb in policy.block.items():
+            if verb.applies(is_provisional) and (reason := verb.rule(question, answer)):
                 yield Decision(f"{policy.id}/{name}", "block", reason)
 
 
-def permissions(
+def find_permissions(
     answer: Answer, policies: Sequence[Policy], *, is_provisional: bool = False
 ) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
     """What lets the answer pass, and what does not vouch for it."""
@@ -59,13 +61,17 @@ def permissions(
     allowed: list[Decision] = []
     refused: list[Decision] = []
     for policy in policies:
-        for name, rule in policy.allow.items():
-            passed, reason = rule(answer)
+        for name, verb in policy.allow.items():
+            if not verb.applies(is_provisional):
+                continue
+            passed, reason = verb.rule(answer)
             (allowed if passed else refused).append(
                 Decision(f"{policy.id}/{name}", "allow" if passed else "abstain", reason)
             )
-        for name, (score_of, least) in () if is_provisional else policy.abstain_thresholds.items():
-            score = score_of(answer)
+        for name, (threshold, least) in policy.abstain_thresholds.items():
+            if not threshold.applies(is_provisional):
+                continue
+            score = threshold.rule(answer)
             if score is None or not score >= least:
                 finding = "was not measured" if score is None else f"{score:.3f} is below {least:g}"
                 refused.append(Decision(f"{policy.id}/{name}", "abstain", f"{name} {finding}"))
@@ -73,13 +79,15 @@ def permissions(
 
 
 def transform(
-    answer: Answer, policies: Sequence[Policy], find_personal: FindPersonal
+    answer: Answer, policies: Sequence[Policy], find_personal: FindPersonal, *, is_provisional: bool = False
 ) -> tuple[Answer, tuple[Decision, ...]]:
     """The answer after every transform, and what each of them changed."""
     changes: list[Decision] = []
     for policy in policies:
-        for name, rule in policy.transform.items():
-            answer, reason = rule(answer, find_personal)
+        for name, verb in policy.transform.items():
+            if not verb.applies(is_provisional):
+                continue
+            answer, reason = verb.rule(answer, find_personal)
             if reason:
                 changes.append(Decision(f"{policy.id}/{name}", "transform", reason))
     return answer, tuple(changes)

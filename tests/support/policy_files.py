@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from tidegate.schemas import Degradation, Drafted
 from tidegate.services.policies.language import load_policy
-from tidegate.services.policies.policy import Policy
+from tidegate.services.policies.policy import FindPersonal, Policy
+from tidegate.services.stages.policy import evaluate_in_thread
+from tidegate.services.stages.policy.handler import PolicyPorts
 
 WHITE_PAPER = """\
 policy_id: safe-answers-v3
@@ -24,3 +29,12 @@ def policy(tmp_path: Path, text: str = WHITE_PAPER, name: str = "p.yaml") -> Pol
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     return load_policy(path)
+
+
+def ports(
+    *policies: Policy,
+    find_personal: FindPersonal = lambda _: (),
+    required_degradation: Callable[[Drafted], Degradation | None] = lambda _: None,
+) -> PolicyPorts:
+    """The policy stage's ports over these policies, evaluated as in the product."""
+    return PolicyPorts(partial(evaluate_in_thread, policies, find_personal), required_degradation)

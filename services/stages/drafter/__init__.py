@@ -1,164 +1,104 @@
-"""The drafter: the edge's own answer, or the decision to ask the cloud."""
+"""The drafter's composition root: the edge's own answer, or the decision to ask the cloud (see `handler.py`)."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
-from tidegate.brokers.base import House, Wire
-from tidegate.brokers.settings import Settings
+from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import (
-    Answer,
-    Artefact,
-    Draft,
-    Escalated,
-    Message,
-    Partial,
-    Refused,
-    Retrieved,
-    Stood,
-    Verified,
-    decode,
-    encode,
-    subjects,
-)
-from tidegate.services.answering import draft_of, draft_saying
+from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Retrieved, encode, subjects
+from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import Shelf
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.read import survey_by
 from tidegate.services.knowledge.reader.reader import Reader
-from tidegate.services.llm.json_extraction import filled
-from tidegate.services.llm.site_model import Writer
+from tidegate.services.llm.json_extraction import fill_schema
 from tidegate.services.llm.text.tokenizer import TokenText
-from tidegate.services.privacy.dlp import Detector
-from tidegate.services.stages.drafter.answer_cache import Memory
-from tidegate.services.stages.drafter.answer_cache_writer import Learner
-from tidegate.services.stages.drafter.handler import Extract, Loop, LoopLost, Read, draft
-from tidegate.services.stages.drafter.latency import Paces, Stopwatch
-from tidegate.services.stages.drafter.site_models import Writers
-from tidegate.services.uplink.verification_client import Guess, Looping
+from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.settings import Settings
+from tidegate.services.stages.drafter.answer_cache import AnswerCache
+from tidegate.services.stages.drafter.answer_cache_writer import AnswerCacheWriter
+from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, draft
+from tidegate.services.stages.drafter.interactive import InteractiveVerifier
+from tidegate.services.stages.drafter.latency import DrafterLatency, Stopwatch
+from tidegate.services.stages.drafter.site_models import SiteModels
 
 __all__ = ["open"]
 
-LOOPS_AT_ONCE = 8
-"""So that questions that wait for the link leave room for those that do not."""
+Reading = Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...], Draft | None]]]
 
 
 @asynccontextmanager
-async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001
+async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - every stage's root is `open`
     """The handler, its model warm and the indices open. Raises `NotCalibrated` when the site was not prepared."""
     paths = StatePaths(settings)
     embedder = await asyncio.to_thread(Embedder.load, paths.models)
     calibration = Calibration.load(paths.calibration)
-    reader = Reader(embedder, calibration)
-    writers = await asyncio.to_thread(Writers, paths.models, settings.drafter.adapters)
-    tokens = writers.of("").tokenizer
+    models = await asyncio.to_thread(SiteModels, paths.models, settings.drafter.adapters)
+    tokens = models.of("").tokenizer
     detector = Detector(settings.prefilter.phone_regions)
-    shelf = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
-
-    async def tell(partial: Partial) -> None:
-        await house.tell(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
-
-    learner = await learning(settings, house, detector, tokens)
+    indexes = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
+    cache = await open_answer_cache(settings, bus, detector, tokens)
     for tenant in settings.tenants:
-        await asyncio.to_thread(shelf.index, tenant)
-    paces = Paces()
-    loop = looping(house, settings.site, writers.of)
+        await asyncio.to_thread(indexes.index, tenant)
+    latency = DrafterLatency()
+    verifier = InteractiveVerifier(bus, settings.site, models.of)
 
-    decide = partial(
-        draft,
-        read=reading(reader, shelf, detector, tokens),
-        extract=extracting(writers),
-        tell=tell,
-        recall=learner.recall,
-        escalate_below=settings.drafter.escalate_below,
-        short_of=paces.short_of,
-        beyond=frozenset(calibration.beyond),
+    async def publish_partial(partial: Partial) -> None:
+        await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
+
+    async def extract(retrieved: Retrieved) -> Answer:
+        question = retrieved.question
+        return await asyncio.to_thread(fill_schema, models.of(retrieved.tenant), question.text, question.schema)
+
+    ports = DrafterPorts(
+        read=read_with(Reader(embedder, calibration), indexes, detector, tokens),
+        extract=extract,
+        publish_partial=publish_partial,
+        required_degradation=latency.required_degradation,
+        verify_interactively=verifier.verify,
+        cached_answer=cache.find,
     )
+    rules = EscalationRules(settings.drafter.escalate_below, frozenset(calibration.beyond))
 
     async def handler(retrieved: Retrieved) -> list[Message]:
         watch = Stopwatch()
-        [made] = await decide(retrieved, loop=watch.without(loop))
-        paces.took(retrieved, made, watch.ms)
+        own = replace(ports, verify_interactively=watch.exclude(ports.verify_interactively))
+        [made] = await draft(retrieved, own, rules)
+        latency.observe(retrieved, made, watch.ms)
         return [made]
 
     yield handler
 
 
-def extracting(writers: Writers) -> Extract:
-    """Fills schemas with the tenant's own model."""
-
-    async def extract(retrieved: Retrieved) -> Answer:
-        question = retrieved.question
-        return await asyncio.to_thread(filled, writers.of(retrieved.tenant), question.text, question.schema)
-
-    return extract
-
-
-def reading(reader: Reader, shelf: Shelf, detector: Detector, tokens: TokenText) -> Read:
+def read_with(reader: Reader, indexes: Shelf, detector: Detector, tokens: TokenText) -> Reading:
     """The edge's own answer, and with it the draft, where nothing in that is personal data."""
 
-    def look(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
-        survey, parts = survey_by(reader, shelf, retrieved.tenant, retrieved.question, retrieved.passages)
+    def read_now(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
+        survey, parts = survey_by(reader, indexes, retrieved.tenant, retrieved.question, retrieved.passages)
         if survey is None:
             return Answer(text=""), parts, None
         may_leave = not detector.find(survey.answer.text)
-        return survey.answer, parts, draft_of(tokens, survey) if may_leave else None
+        return survey.answer, parts, draft_from_reading(tokens, survey) if may_leave else None
 
     async def read(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
-        return await asyncio.to_thread(look, retrieved)
+        return await asyncio.to_thread(read_now, retrieved)
 
     return read
 
 
-def looping(
-    house: Wire,
-    site: str,
-    writer_of: Callable[[str], Writer],
-    *,
-    at_once: int = LOOPS_AT_ONCE,
-    clock: Callable[[], float] = time.time,
-) -> Loop:
-    """Loops with the hub, for which the tenant's own model drafts; at most `at_once`, what is beyond is not begun."""
-    slots = asyncio.Semaphore(at_once)
-
-    async def ask(worker: str, request: Message, timeout_s: float) -> Message:
-        said = await house.request(subjects.loop(site, worker), encode(request), timeout_s=timeout_s)
-        reply: Message = decode(said, Stood, Verified, Refused)
-        return reply
-
-    async def loop(escalated: Escalated) -> Verified:
-        writer = writer_of(escalated.tenant)
-
-        def drafting(prompt: Sequence[int], quotes: bool) -> Guess:
-            drafter = writer.drafting(escalated.plan.drafters, prompt, quotes=quotes)
-
-            async def guess(ids: Sequence[int], k: int) -> list[int]:
-                return await asyncio.to_thread(drafter.propose, ids, k)
-
-            return guess
-
-        if slots.locked():
-            raise LoopLost(f"{at_once} loops are running already")
-        async with slots:
-            digest = writer.tokenizer.digest
-            return await Looping(escalated, digest, ask=ask, drafting=drafting, clock=clock).verdict()
-
-    return loop
-
-
-async def learning(settings: Settings, house: House, detector: Detector, tokens: TokenText) -> Learner:
-    """The memory of what the cloud answers, filled from now on; it stays empty where the settings give it no room."""
+async def open_answer_cache(settings: Settings, bus: Bus, detector: Detector, tokens: TokenText) -> AnswerCache:
+    """The cache of the cloud's answers, filled from now on; it stays empty where the settings give it no room."""
     most, age_s = settings.drafter.past_answers, settings.drafter.past_answers_s
-    learner = Learner(
-        house, Memory(settings.tenants, most, age_s, time.monotonic), detector, partial(draft_saying, tokens)
-    )
+    cache = AnswerCache(settings.tenants, most, age_s, time.monotonic)
     if most:
-        await house.listen(subjects.LIVE_ANSWERS, learner.hear)
-    return learner
+        writer = AnswerCacheWriter(bus, cache, detector, partial(draft_from_text, tokens))
+        await bus.listen(subjects.LIVE_ANSWERS, writer.receive)
+    return cache

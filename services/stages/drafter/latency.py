@@ -1,60 +1,60 @@
-"""How fast the drafter is, so that it knows what there is time for."""
+"""How long the drafter takes for each kind of its work, so that it knows what there is time for."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from tidegate.schemas import Concession, Drafted, Escalated, Retrieved, Rung, Verified
-from tidegate.services.planning.degradation import Pace
-from tidegate.services.stages.drafter.handler import Loop, rungs_of
+from tidegate.schemas import Degradation, DegradationLevel, Drafted, Escalated, Retrieved, Verified
+from tidegate.services.planning.degradation import LatencyModel
+from tidegate.services.stages.drafter.handler import VerifyInteractively, levels_of
 
 
-class Paces:
-    """How fast the drafter is at each kind of its work."""
+class DrafterLatency:
+    """Reading and extracting take different times, and are learned apart."""
 
     def __init__(self) -> None:
-        rungs: dict[Rung, float] = {"full": 0.0, "smaller_k": 0.0, "no_race": 0.0, "edge_only": 0.0}
-        self._reading = Pace("drafter", rungs, time.time)
-        self._extracting = Pace("drafter", {"full": 0.0}, time.time)
+        levels: dict[DegradationLevel, float] = {"full": 0.0, "fewer_passages": 0.0, "no_race": 0.0, "edge_only": 0.0}
+        self._reading = LatencyModel("drafter", levels, time.time)
+        self._extracting = LatencyModel("drafter", {"full": 0.0}, time.time)
 
-    def short_of(self, retrieved: Retrieved, rungs: frozenset[Rung]) -> Concession | None:
-        """What has to be given up, of these rungs."""
-        return self._of(retrieved).short_of(retrieved, rungs)
+    def required_degradation(self, retrieved: Retrieved, levels: frozenset[DegradationLevel]) -> Degradation | None:
+        """What has to be given up, of these levels."""
+        return self._model_of(retrieved).required_degradation(retrieved, levels)
 
-    def took(self, retrieved: Retrieved, made: Drafted | Escalated | Verified, worked_ms: float) -> None:
-        """Learn from what was made; work that an earlier stage had called off says nothing."""
-        pace, rungs = self._of(retrieved), rungs_of(retrieved)
-        if rungs and pace.rung(retrieved, rungs) != "abstain":
-            pace.took(pace.rung(made, rungs), worked_ms)
+    def observe(self, retrieved: Retrieved, made: Drafted | Escalated | Verified, worked_ms: float) -> None:
+        """Learn from what was made; work that an earlier stage had called off teaches nothing."""
+        latency, levels = self._model_of(retrieved), levels_of(retrieved)
+        if levels and latency.level_of(retrieved, levels) != "abstain":
+            latency.observe(latency.level_of(made, levels), worked_ms)
 
-    def _of(self, retrieved: Retrieved) -> Pace:
+    def _model_of(self, retrieved: Retrieved) -> LatencyModel:
         return self._extracting if retrieved.question.workload == "extract" else self._reading
 
 
 class Stopwatch:
-    """How long the drafter works at one question from now on, less what a loop takes: that waits for the hub, has its
+    """How long the drafter works at one question, less its interactive verification: that waits for the hub, has its
     own end, and says nothing of how fast the edge reads."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         """`clock` gives seconds."""
         self._clock = clock
         self._began_s = clock()
-        self._looped_s = 0.0
+        self._excluded_s = 0.0
 
     @property
     def ms(self) -> float:
         """So far."""
-        return (self._clock() - self._began_s - self._looped_s) * 1000
+        return (self._clock() - self._began_s - self._excluded_s) * 1000
 
-    def without(self, loop: Loop) -> Loop:
-        """The loop, while which the watch stands."""
+    def exclude(self, verify: VerifyInteractively) -> VerifyInteractively:
+        """The same verification, during which the watch stands still."""
 
-        async def looped(escalated: Escalated) -> Verified:
+        async def verify_excluded(escalated: Escalated) -> Verified | Degradation:
             began_s = self._clock()
             try:
-                return await loop(escalated)
+                return await verify(escalated)
             finally:
-                self._looped_s += self._clock() - began_s
+                self._excluded_s += self._clock() - began_s
 
-        return looped
+        return verify_excluded

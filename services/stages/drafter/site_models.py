@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.site_model import Writer
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.site_model import SiteModel
 
 
-class Writers:
+class SiteModels:
     """A writer for each tenant; tenants without an adapter share the one of the plain model."""
 
     def __init__(self, models: Path, adapters: Mapping[str, str]) -> None:
         """`adapters`: tenant to the name of a directory in `models/lm/adapters`, which `make models` merges with the
         draft model. Raises `ModelRefused` where there is none of that name."""
-        self._plain = Writer(CausalLM(models / "lm" / "draft"))
+        self._plain = SiteModel(CausalLM(models / "lm" / "draft"))
         self._adapted = {
-            tenant: Writer(CausalLM(models / "lm" / "adapters" / name), name) for tenant, name in adapters.items()
+            tenant: SiteModel(CausalLM(models / "lm" / "adapters" / name), name) for tenant, name in adapters.items()
         }
 
-    def of(self, tenant: str) -> Writer:
+    def of(self, tenant: str) -> SiteModel:
         """The tenant's writer."""
         return self._adapted.get(tenant, self._plain)

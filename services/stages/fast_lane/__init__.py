@@ -1,4 +1,4 @@
-"""The fast lane: asks the hub for a verdict at once, beside the durable lane."""
+"""The fast lane's composition root: asks the hub for a verdict at once, beside the durable lane."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from tidegate.brokers.base import House
-from tidegate.brokers.settings import Settings
+from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import (
     Answer,
@@ -24,6 +23,7 @@ from tidegate.schemas import (
     decode,
     encode,
 )
+from tidegate.schemas.refusals import may_retry
 from tidegate.schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
@@ -31,46 +31,47 @@ from tidegate.services.knowledge.index.tenant_indexes import Shelf
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.read import read_by
 from tidegate.services.knowledge.reader.reader import Reader
-from tidegate.services.stages.fast_lane.handler import hurry
-from tidegate.services.streaming.log import Broken, Log
+from tidegate.services.settings import Settings
+from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
+from tidegate.services.streaming.log import AnswerLog, CorruptLogError
 
 __all__ = ["open"]
 
 
 @asynccontextmanager
-async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001
+async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - a root is `open`
     """The handler, with the edge's reader beside it for when the cloud is lost. Raises `NotCalibrated`."""
     paths = StatePaths(settings)
     embedder = await asyncio.to_thread(Embedder.load, paths.models)
     reader = Reader(embedder, Calibration.load(paths.calibration))
-    shelf = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
+    indexes = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
 
     async def ask_hub(escalated: Escalated, left_s: float) -> Verified:
         timeout_s = min(left_s, settings.cloud_verifier.timeout_s)
-        said = await house.request(fast_lane(settings.site), encode(escalated), timeout_s=timeout_s)
-        reply = decode(said, Verified, Refused)
+        data = await bus.request(fast_lane(settings.site), encode(escalated), timeout_s=timeout_s)
+        reply = decode(data, Verified, Refused)
         if isinstance(reply, Refused):
-            if reply.code == "unavailable":
+            if may_retry(reply):
                 raise ConnectionError(reply.reason)
             raise RejectError(f"the hub refused: {reply.reason}", reply.hint)
         verified: Verified = reply
         return verified
 
-    async def alone(escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+    async def answer_alone(escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
         asked_for = escalated.followed_by(Retrieved, question=escalated.question, plan=escalated.plan)
-        data = await house.last(PIPE, subject_of(asked_for, settings.site))
+        data = await bus.last(PIPE, subject_of(asked_for, settings.site))
         if data is None:
             return Answer(text=""), ()
         passages = decode(data, Retrieved).passages
-        return await asyncio.to_thread(read_by, reader, shelf, escalated.tenant, escalated.question, passages)
+        return await asyncio.to_thread(read_by, reader, indexes, escalated.tenant, escalated.question, passages)
 
-    async def stands(escalated: Escalated) -> Committed:
-        stored = await house.read(TOKENS, tokens(escalated.tenant, escalated.rid))
+    async def committed_part(escalated: Escalated) -> Committed:
+        stored = await bus.read(TOKENS, tokens(escalated.tenant, escalated.rid))
         try:
-            log = Log.of((decode(data, Delta) for _, data in stored), escalated.rid, escalated.tenant)
-        except Broken:  # its first lines are gone, by age or for room: the publisher may know them, nobody else does
+            log = AnswerLog.from_lines((decode(data, Delta) for _, data in stored), escalated.rid, escalated.tenant)
+        except CorruptLogError:  # its first lines are gone, by age or for room: at best the publisher knows them
             return Committed()
-        return log.standing
+        return log.committed_part
 
-    alone_from = settings.drafter.escalate_below
-    yield partial(hurry, ask_hub=ask_hub, clock=time.time, alone=alone, alone_from=alone_from, stands=stands)
+    ports = FastLanePorts(ask_hub, answer_alone, committed_part, time.time)
+    yield partial(ask_in_time, ports=ports, alone_from=settings.drafter.escalate_below)

@@ -10,7 +10,7 @@ from functools import partial
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Artefact, Asked
-from tidegate.schemas.vault_token import VAULT_TOKEN, tokens_in
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.intent_classifier import MAX_TOKENS, HeadMissing, IntentHead
@@ -19,17 +19,24 @@ from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.sealing import unseal_request
 from tidegate.services.privacy.vault import Vault, asker_digest, site_key
 from tidegate.services.settings import Settings
-from tidegate.services.stages.prefilter.handler import Found, Meant, Parts, screen
+from tidegate.services.stages.prefilter.handler import (
+    IntentEstimate,
+    PersonalData,
+    PrefilterPorts,
+    ScreeningRules,
+    ScreeningVersions,
+    screen,
+)
 from tidegate.services.stages.prefilter.language import LanguageModel
 
-IN_THE_LOOP_CHARS = 500
+INLINE_CHARS = 500
 """A text up to this long is searched in less time than a thread takes to start."""
 PART_WORDS = 18
 """About 24 word pieces in the site's languages, so that a part seldom loses its end to the 32 that are read."""
 
 
 @asynccontextmanager
-async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001, ARG001
+async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001, ARG001 - a root is `open`
     """The handler, when key, vault and models are loaded and warm.
 
     Raises `ModelMissing` or `HeadMissing`, with a hint, when something was never prepared.
@@ -48,44 +55,44 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     head = IntentHead.load(paths.intent_head)
     if not head.version.endswith(f"+{embedder.version}"):
         raise HeadMissing(paths.intent_head, "it was trained over another embedding model")
-    detector = Detector(settings.prefilter.phone_regions)
-    language = LanguageModel(settings.prefilter.languages)
+    prefilter = settings.prefilter
+    detector = Detector(prefilter.phone_regions)
+    language = LanguageModel(prefilter.languages)
     detector.find("Warm up: I am Ann Example, +44 20 7946 0958.")
     language.detect("Warm up with a sentence of some length.")
     head.predict(embedder.embed("Warm up with a sentence of some length.", MAX_TOKENS))
-    return partial(
-        screen,
-        unseal=lambda asked: unseal_request(key, asked),
-        tokens_in=tokens_in,
+    ports = PrefilterPorts(
+        unseal=partial(unseal_request, key),
         find_personal=partial(find_personal, detector),
         tokenise=partial(tokenise, vault, key),
         detect_language=language.detect,
         classify=partial(classify, embedder, head),
-        languages=settings.prefilter.languages,
-        parts=Parts(
-            detector=Artefact("detector", "dlp", detector.version),
-            language=Artefact("model", "py3langid", language.version),
-            embedding=Artefact("model", "minilm", embedder.version),
-            intent=Artefact("model", "intent", head.version),
-        ),
-        unsafe_threshold=settings.prefilter.unsafe_threshold,
-        max_chars=settings.prefilter.max_chars,
     )
+    versions = ScreeningVersions(
+        detector=Artefact("detector", "dlp", detector.version),
+        language=Artefact("model", "py3langid", language.version),
+        embedding=Artefact("model", "minilm", embedder.version),
+        intent=Artefact("model", "intent", head.version),
+    )
+    rules = ScreeningRules(
+        versions, prefilter.languages, unsafe_threshold=prefilter.unsafe_threshold, max_chars=prefilter.max_chars
+    )
+    return partial(screen, ports=ports, rules=rules)
 
 
 async def find_personal(detector: Detector, text: str) -> list[Finding]:
     """The personal data in `text`; a long one is searched in a thread."""
-    return detector.find(text) if len(text) <= IN_THE_LOOP_CHARS else await asyncio.to_thread(detector.find, text)
+    return detector.find(text) if len(text) <= INLINE_CHARS else await asyncio.to_thread(detector.find, text)
 
 
-async def tokenise(vault: Vault, key: bytes, asked: Asked, findings: Sequence[Found]) -> list[str]:
-    """A vault token for each finding, kept for this asker. The door has put a digest in the asker's place already."""
+async def tokenise(vault: Vault, key: bytes, asked: Asked, findings: Sequence[PersonalData]) -> list[str]:
+    """A vault token for each finding, kept for this asker. The gateway has replaced the asker by a digest."""
     asker = asked.asker if asked.sealed and asked.asker else asker_digest(key, asked.tenant, asked.asker, asked.rid)
-    pairs = [(found.kind, found.value) for found in findings]
+    pairs = [(finding.kind, finding.value) for finding in findings]
     return await asyncio.to_thread(vault.put_all, asked.tenant, asker, pairs)
 
 
-async def classify(embedder: Embedder, head: IntentHead, text: str) -> Meant:
+async def classify(embedder: Embedder, head: IntentHead, text: str) -> IntentEstimate:
     """What the text asks for, by the part that is surest; how unsafe it is, by the worst of its parts.
 
     The model reads 32 tokens in 4 ms; a text is not safe because it takes longer than that to come to its point. A
@@ -96,7 +103,7 @@ async def classify(embedder: Embedder, head: IntentHead, text: str) -> Meant:
     predictions = [head.predict(vector) for vector in vectors]
     surest = max(predictions, key=lambda prediction: prediction.probability)
     unsafe = spread(max(map(head.unsafe, predictions)), len(predictions))
-    return Meant(surest.intent, surest.probability, unsafe, head.workloads[surest.intent])
+    return IntentEstimate(surest.intent, surest.probability, unsafe, head.workloads[surest.intent])
 
 
 def spread(probability: float, parts: int) -> float:

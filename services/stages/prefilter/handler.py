@@ -1,18 +1,22 @@
-"""Decides what of a person's words may go further: screened and without personal data, or withheld with a reason."""
+"""Decides what of a person's words may go further: screened and without personal data, or withheld with a reason.
+
+Promises that what cannot be screened never passes. Next: prefilter/__init__.py, which plugs in detectors and models."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from tidegate.schemas import Artefact, Asked, Fact, Message, Question, RejectError, Screened, Withheld, Workload
-from tidegate.schemas.refusal_texts import LANGUAGES, sentence
+from tidegate.schemas.refusal_texts import LANGUAGES, refusal_text
+from tidegate.schemas.vault_token import tokens_in
 
 STAGE = "prefilter"
 
 
-class Found(Protocol):
+class PersonalData(Protocol):
     """A piece of personal data: characters `start` to `end` of the text."""
 
     @property
@@ -25,14 +29,14 @@ class Found(Protocol):
     def value(self) -> str: ...
 
 
-class Tongue(NamedTuple):
+class DetectedLanguage(NamedTuple):
     """The language of a text (ISO 639-1), and whether the site speaks it."""
 
     code: str
-    spoken: bool
+    is_supported: bool
 
 
-class Meant(NamedTuple):
+class IntentEstimate(NamedTuple):
     """What a text asks for, with calibrated probabilities; `unsafe` is that of all unsafe intents together."""
 
     intent: str
@@ -41,7 +45,7 @@ class Meant(NamedTuple):
     workload: Workload
 
 
-class Parts(NamedTuple):
+class ScreeningVersions(NamedTuple):
     """The versions of what screens."""
 
     detector: Artefact
@@ -50,84 +54,90 @@ class Parts(NamedTuple):
     intent: Artefact
 
 
-async def screen(
-    asked: Asked,
-    *,
-    unseal: Callable[[Asked], Asked],
-    tokens_in: Callable[[str], Collection[str]],
-    find_personal: Callable[[str], Awaitable[Sequence[Found]]],
-    tokenise: Callable[[Asked, Sequence[Found]], Awaitable[Sequence[str]]],
-    detect_language: Callable[[str, str], Tongue],
-    classify: Callable[[str], Awaitable[Meant]],
-    languages: Sequence[str],
-    parts: Parts,
-    unsafe_threshold: float = 0.5,
-    max_chars: int = 8000,
-) -> list[Message]:
-    """`Screened`, or `Withheld` with the first reason found. What cannot be screened never passes.
+@dataclass(frozen=True)
+class PrefilterPorts:
+    """What the prefilter may call. Whatever they raise beyond what is said here is tried again, and dead-lettered if it
+    goes on."""
 
-    `unseal` gives the request in clear, and raises `ValueError` for one that does not open. Anything else that is
-    raised is tried again, and buried if it goes on. Raises `RejectError` for what did not come through a door.
+    unseal: Callable[[Asked], Asked]
+    """The request in clear; raises `ValueError` for one that does not open."""
+    find_personal: Callable[[str], Awaitable[Sequence[PersonalData]]]
+    tokenise: Callable[[Asked, Sequence[PersonalData]], Awaitable[Sequence[str]]]
+    """A vault token for each finding."""
+    detect_language: Callable[[str, str], DetectedLanguage]
+    """From a text and the language that the asker names."""
+    classify: Callable[[str], Awaitable[IntentEstimate]]
+
+
+@dataclass(frozen=True)
+class ScreeningRules:
+    """The languages that the site speaks, the longest text, and from which probability a text is unsafe."""
+
+    versions: ScreeningVersions
+    languages: Sequence[str]
+    unsafe_threshold: float
+    max_chars: int
+
+
+async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> list[Message]:
+    """`Screened`, or `Withheld` with the first reason found.
+
+    Raises `RejectError` for a request that did not come through the gateway.
     """
     if not (asked.rid and asked.site):
-        raise RejectError(
-            "the request has no id or no site", "ask through a door: the gateway or the site's ask subject"
-        )
+        raise RejectError("the request has no id or no site", "ask the gateway, or the site's ask subject")
+    versions = rules.versions
     try:
-        asked = unseal(asked)
-        text = _readable(asked.text, max_chars)
+        asked = ports.unseal(asked)
+        text = _readable(asked.text, rules.max_chars)
         schemas = _spellings(asked.schema)
     except (ValueError, RecursionError):
-        return [withheld(asked, "unscreenable")]
+        return [withhold(asked, "unscreenable")]
     if any(map(tokens_in, (text, *schemas))):
-        return [withheld(asked, "forged_token")]
-    if any([await find_personal(schema) for schema in schemas]):
-        return [withheld(asked, "unscreenable", parts.detector)]
-    findings = await find_personal(text)
-    redacted, tokens = replaced(text, findings, await tokenise(asked, findings) if findings else [])
-    tongue = detect_language(redacted, asked.language)
-    if not tongue.spoken:
-        return [withheld(asked, "unsupported_language", *parts[:2], language=tongue.code, languages=languages)]
-    meant = await classify(redacted)
-    if not meant.unsafe < unsafe_threshold:  # a probability that is not a number is unsafe too
-        return [withheld(asked, "unsafe", *parts, language=tongue.code)]
-    return [screened(asked, redacted, tokens, tongue, meant, parts)]
-
-
-def replaced(text: str, findings: Sequence[Found], tokens: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """`text` with a token in place of each finding, and the tokens, each once. Raises if one finding has no token."""
-    kept: list[str] = []
-    place = 0
-    for found, token in zip(findings, tokens, strict=True):
-        kept += (text[place : found.start], token)
-        place = found.end
-    return "".join((*kept, text[place:])), tuple(dict.fromkeys(tokens))
-
-
-def screened(asked: Asked, text: str, tokens: tuple[str, ...], tongue: Tongue, meant: Meant, parts: Parts) -> Screened:
-    """`Screened` with the redacted `text`; the asker's own choice of workload comes before the intent's."""
+        return [withhold(asked, "forged_token")]
+    if any([await ports.find_personal(schema) for schema in schemas]):
+        return [withhold(asked, "unscreenable", versions.detector)]
+    findings = await ports.find_personal(text)
+    redacted, tokens = redact(text, findings, await ports.tokenise(asked, findings) if findings else [])
+    language = ports.detect_language(redacted, asked.language)
+    if not language.is_supported:
+        parts = (versions.detector, versions.language)
+        return [withhold(asked, "unsupported_language", *parts, language=language.code, languages=rules.languages)]
+    estimate = await ports.classify(redacted)
+    if not estimate.unsafe < rules.unsafe_threshold:  # a probability that is not a number is unsafe too
+        return [withhold(asked, "unsafe", *versions, language=language.code)]
     question = Question(
-        text=text,
-        language=tongue.code,
-        intent=meant.intent,
-        intent_confidence=meant.probability,
-        workload=asked.workload or meant.workload,
+        text=redacted,
+        language=language.code,
+        intent=estimate.intent,
+        intent_confidence=estimate.probability,
+        workload=asked.workload or estimate.workload,  # the asker's own choice comes before the intent's
         schema=asked.schema,
         vault_tokens=tokens,
     )
-    return _first_fact(asked, parts).followed_by(Screened, question=question)
+    return [_first_fact(asked, versions).followed_by(Screened, question=question)]
 
 
-def withheld(
+def redact(text: str, findings: Sequence[PersonalData], tokens: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """`text` with a token instead of each finding, and the tokens, each once. Raises if one finding has no token."""
+    kept: list[str] = []
+    end = 0
+    for finding, token in zip(findings, tokens, strict=True):
+        kept += (text[end : finding.start], token)
+        end = finding.end
+    return "".join((*kept, text[end:])), tuple(dict.fromkeys(tokens))
+
+
+def withhold(
     asked: Asked, reason: str, *parts: Artefact, language: str = "", languages: Sequence[str] = ()
 ) -> Withheld:
-    """`Withheld` with a sentence in the asker's language, or in English; it repeats nothing of what they said."""
+    """`Withheld` with a sentence in the asker's language, or in English; it repeats nothing of the question."""
     known = language if language in LANGUAGES else asked.language[:2].lower()
-    text = sentence(reason, known, languages)
+    text = refusal_text(reason, known, languages)
     return _first_fact(asked, parts).followed_by(Withheld, reason=reason, stage=STAGE, language=language, text=text)
 
 
-def _first_fact(asked: Asked, parts: tuple[Artefact, ...]) -> Fact:
+def _first_fact(asked: Asked, parts: Sequence[Artefact]) -> Fact:
     """What every fact of this request carries, from a request that is not a fact itself."""
     return Fact(
         rid=asked.rid,
@@ -135,7 +145,7 @@ def _first_fact(asked: Asked, parts: tuple[Artefact, ...]) -> Fact:
         site=asked.site,
         asked_at_ms=asked.asked_at_ms,
         deadline_at_ms=asked.deadline_at_ms or asked.asked_at_ms + asked.budget_ms,
-        ledger=asked.ledger,
+        timings=asked.timings,
         lineage=tuple(parts),
         can_retract=asked.can_retract,
     )

@@ -1,4 +1,4 @@
-"""Tells the language of a text, and whether the site speaks it."""
+"""Detects the language of a text, and whether the site speaks it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.metadata import version
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.stages.prefilter.handler import Tongue
+from tidegate.services.stages.prefilter.handler import DetectedLanguage
 
 OTHERS = (
     "ar bg ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv nl no pl pt ro ru sk sl sq sr sv th tr uk ur "
@@ -43,26 +43,26 @@ class LanguageModel:
         self._model.set_languages({*OTHERS.split(), *languages})
         self.version = f"{version('py3langid')}/{'+'.join(self._languages)}"
 
-    def detect(self, text: str, hint: str = "") -> Tongue:
+    def detect(self, text: str, hint: str = "") -> DetectedLanguage:
         """The site's language that the text is in, or another one if it clearly is in that.
 
         A `hint` that the site speaks is believed. A text of fewer than 12 letters is in the site's first language,
         unless its script says otherwise. Vault tokens and other angle brackets' contents do not count.
         """
         if hint[:2].lower() in self._languages:
-            return Tongue(hint[:2].lower(), True)
+            return DetectedLanguage(hint[:2].lower(), True)
         words = VAULT_TOKEN.sub(" ", text)[:MOST_CHARS]
         letters = [letter for letter in words if letter.isalpha()]
         if len(letters) < LEAST_LETTERS and not _is_foreign_script(letters):
-            return Tongue(self._languages[0], True)
+            return DetectedLanguage(self._languages[0], True)
         ranked: list[tuple[str, float]] = self._model.rank(words)
-        spoken, likely = next((code, share) for code, share in ranked if code in self._languages)
+        own, likely = next((code, share) for code, share in ranked if code in self._languages)
         top, share = ranked[0]
-        if top != spoken and share >= SURE and share >= LEAD * likely:
-            return Tongue(top, False)
+        if top != own and share >= SURE and share >= LEAD * likely:
+            return DetectedLanguage(top, False)
         if _is_foreign_script(letters) and not _shares_script(ranked, self._languages):
-            return Tongue(top, False)
-        return Tongue(spoken, True)
+            return DetectedLanguage(top, False)
+        return DetectedLanguage(own, True)
 
 
 @cache

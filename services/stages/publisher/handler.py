@@ -1,95 +1,110 @@
-"""Publisher: the one visible answer to a request, and the receipt that says why it is so."""
+"""The publisher: the one visible answer to a request, and the receipt that says why it is so.
+
+Next: publisher/__init__.py and services/streaming/log_writer.py, the log of what was shown before."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from tidegate.schemas import (
     Approved,
     Artefact,
     Committed,
+    Guess,
     Message,
     Outcome,
     Published,
     Receipt,
     Withheld,
-    changed,
+    replace,
 )
-from tidegate.schemas.refusal_texts import sentence
-from tidegate.services.streaming.log import LogClosure
+from tidegate.schemas.refusal_texts import refusal_text
 
 ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
 """Reasons that say that there is no answer, not that there must be none."""
 
 
-Standing = Callable[[Published], Awaitable[Committed]]
-"""What is committed of the answer already."""
+class ClosedLog(Protocol):
+    """What was shown before the log was closed: how often text was retracted, and what was provisional first."""
+
+    @property
+    def retractions(self) -> int: ...
+    @property
+    def guess(self) -> Guess | None: ...
 
 
-Close = Callable[[Published], Awaitable[LogClosure | None]]
-"""Closes the log of what was shown over the answer's text; None when more had been committed in between."""
+@dataclass(frozen=True)
+class PublisherPorts:
+    """What the publisher may call."""
+
+    committed_part: Callable[[Published], Awaitable[Committed]]
+    """What is committed of the answer already."""
+    close: Callable[[Published], Awaitable[ClosedLog | None]]
+    """Closes the log of what was shown over the answer's text; None when more had been committed in between."""
 
 
-async def publish(
-    settled: Approved | Withheld, *, versions: Sequence[Artefact], standing: Standing, close: Close
-) -> list[Message]:
+async def publish(settled: Approved | Withheld, ports: PublisherPorts, versions: Sequence[Artefact]) -> list[Message]:
     """One `Published`. That there is never a second one is the stream's work; that it is the same each time is ours.
 
     `versions` are the software and the pack that had a part in every answer. Where the cloud was asked, parts of the
     answer may have been shown: what was committed stands, whatever was settled since.
     """
     lineage = tuple(dict.fromkeys((*settled.lineage, *versions)))
-    published = approved(settled, lineage) if isinstance(settled, Approved) else withheld(settled, lineage)
+    published = (
+        publish_approved(settled, lineage) if isinstance(settled, Approved) else publish_refusal(settled, lineage)
+    )
     if not was_shown(settled):
         return [published]
     while True:
-        reconciled = reconcile(published, await standing(published))
-        closed = await close(reconciled)
+        reconciled = reconcile(published, await ports.committed_part(published))
+        closed = await ports.close(reconciled)
         if closed is not None:
-            receipt = changed(reconciled.receipt, retractions=closed.retractions, guess=closed.guess)
-            return [changed(reconciled, receipt=receipt)]
+            receipt = replace(reconciled.receipt, retractions=closed.retractions, guess=closed.guess)
+            return [replace(reconciled, receipt=receipt)]
 
 
 def was_shown(settled: Approved | Withheld) -> bool:
     """Whether anything of the answer can have been shown before it was settled: only where the cloud was asked.
 
-    A drafter that stepped down may have asked before: in a loop or a race that died with it, at its first try.
+    A drafter that was degraded may have asked before: in a session or a race that ended with it, at its first try.
     """
-    lost = any(degradation.stage in {"fast-lane", "drafter"} for degradation in settled.concessions)
+    lost = any(degradation.stage in {"fast-lane", "drafter"} for degradation in settled.degradations)
     return settled.plan is not None and settled.plan.mode != "edge_only" and (settled.route == "cloud" or lost)
 
 
-def reconcile(published: Published, stands: Committed) -> Published:
-    """The answer as it can be published where `stands` is shown for ever.
+def reconcile(published: Published, committed: Committed) -> Published:
+    """The answer as it can be published where `committed` is shown for good.
 
-    An answer that goes on from what stands is published as it is. Anything else, a late verdict or word that there is
-    none, comes too late: the sentences that were committed are the answer, with what they rest on, and the edge has
-    said the last word. The receipt says so where that cuts an answer of which more was to come.
+    An answer that continues what is committed is published as it is. Anything else, a late verdict or word that there
+    is none, comes too late: the sentences that were committed are the answer, with what they rest on, and the edge
+    has finished it. The receipt says so where that cuts an answer of which more was to come.
     """
-    text, evidence = published.text, stands.evidence
+    text, evidence = published.text, committed.evidence
     lineage = tuple(dict.fromkeys((*published.receipt.lineage, *evidence.lineage)))
-    receipt = changed(published.receipt, lineage=lineage, committed_chars=len(stands.text))
-    if text == stands.text or (text.startswith(stands.text) and not stands.is_over):
-        took_over = receipt.route == "edge" and stands.text and not stands.is_closed
-        return changed(published, receipt=changed(receipt, finished_by="edge") if took_over else receipt)
-    receipt = changed(
+    receipt = replace(published.receipt, lineage=lineage, committed_chars=len(committed.text))
+    if text == committed.text or (text.startswith(committed.text) and not committed.is_over):
+        took_over = receipt.route == "edge" and committed.text and not committed.is_closed
+        return replace(published, receipt=replace(receipt, finished_by="edge") if took_over else receipt)
+    receipt = replace(
         receipt,
         citations=evidence.citations,
         checks=evidence.checks,
         finished_by="edge",
-        is_cut=not stands.is_whole,
+        is_cut=not committed.is_whole,
     )
-    return changed(
+    return replace(
         published,
         outcome="answered",
-        text=stands.text,
+        text=committed.text,
         citations=evidence.citations,
         confidence=evidence.confidence,
         receipt=receipt,
     )
 
 
-def approved(settled: Approved, lineage: tuple[Artefact, ...]) -> Published:
+def publish_approved(settled: Approved, lineage: tuple[Artefact, ...]) -> Published:
     """The answer as the policy let it pass."""
     answer = settled.answer
     return settled.followed_by(
@@ -108,20 +123,20 @@ def approved(settled: Approved, lineage: tuple[Artefact, ...]) -> Published:
             citations=answer.citations,
             decisions=settled.decisions,
             checks=answer.checks,
-            concessions=settled.concessions,
+            degradations=settled.degradations,
             speculation=answer.speculation,
         ),
     )
 
 
-def withheld(settled: Withheld, lineage: tuple[Artefact, ...]) -> Published:
+def publish_refusal(settled: Withheld, lineage: tuple[Artefact, ...]) -> Published:
     """No answer, with the sentence that says so and the decisions that led there."""
     outcome: Outcome = "abstained" if settled.reason in ABSTENTIONS else "withheld"
     return settled.followed_by(
         Published,
         outcome=outcome,
         reason=settled.reason,
-        text=settled.text or sentence(settled.reason, settled.language),
+        text=settled.text or refusal_text(settled.reason, settled.language),
         language=settled.language,
         receipt=Receipt(
             site=settled.site,
@@ -130,6 +145,6 @@ def withheld(settled: Withheld, lineage: tuple[Artefact, ...]) -> Published:
             lineage=lineage,
             citations=(),
             decisions=settled.decisions,
-            concessions=settled.concessions,
+            degradations=settled.degradations,
         ),
     )

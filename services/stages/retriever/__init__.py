@@ -1,4 +1,4 @@
-"""The retriever: the passages of the tenant's own index that may answer a question."""
+"""The retriever's composition root: finds the passages of the tenant's own index that may answer a question."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tidegate.brokers.base import House
-from tidegate.brokers.settings import Settings
+from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Artefact, Message, Passage, Routed
-from tidegate.services.fleet.paths import Places
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import Shelf
-from tidegate.services.planning.degradation import Pace
-from tidegate.services.stages.retriever.handler import retrieve
+from tidegate.services.planning.degradation import LatencyModel
+from tidegate.services.settings import Settings
+from tidegate.services.stages.retriever.handler import RetrieverPorts, retrieve
 
 __all__ = ["open"]
 
 
 @asynccontextmanager
-async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001, ARG001
+async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001, ARG001
     """The handler, its model warm and the indices of all tenants open.
 
     What another process adds to an index, or deletes, counts from the next question on.
     """
-    places = Places(settings)
-    embedder = await asyncio.to_thread(Embedder.load, places.models)
-    shelf = Shelf(settings.tenants, places.index, embedder, exact_below=settings.retriever.exact_below)
+    paths = StatePaths(settings)
+    embedder = await asyncio.to_thread(Embedder.load, paths.models)
+    indexes = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
 
     def find(tenant: str, text: str, language: str, k: int) -> tuple[tuple[Passage, ...], Artefact | None]:
-        index = shelf.index(tenant)
+        index = indexes.index(tenant)
         if index is None:
             return (), None
         focus = index.focus(text, language)
@@ -44,13 +44,15 @@ async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # n
     async def search(tenant: str, text: str, language: str, k: int) -> tuple[tuple[Passage, ...], Artefact | None]:
         return await asyncio.to_thread(find, tenant, text, language, k)
 
-    pace = Pace("retriever", {"full": 0.0, "smaller_k": 0.0}, time.time)
+    latency = LatencyModel("retriever", {"full": 0.0, "fewer_passages": 0.0}, time.time)
+
+    ports = RetrieverPorts(search, latency.required_degradation)
 
     async def handler(routed: Routed) -> list[Message]:
         began_s = time.perf_counter()
-        [retrieved] = await retrieve(routed, search=search, short_of=pace.short_of)
+        [retrieved] = await retrieve(routed, ports)
         if routed.plan.k > 0:
-            pace.took(pace.rung(retrieved), (time.perf_counter() - began_s) * 1000)
+            latency.observe(latency.level_of(retrieved), (time.perf_counter() - began_s) * 1000)
         return [retrieved]
 
     yield handler

@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from tidegate.brokers.base import House
-from tidegate.brokers.settings import Router, Settings
+from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Concession, Message, Plan, Screened
+from tidegate.schemas import Degradation, Message, Plan, Screened
+from tidegate.services.planning.config import PlannerConfig, Signals
 from tidegate.services.planning.degradation import unaccounted_ms
-from tidegate.services.planning.planner import conceded, planned
-from tidegate.services.planning.table import Signals, Table
+from tidegate.services.planning.planner import make_plan, plan_degradations
+from tidegate.services.settings import Settings
 from tidegate.services.stages.router.handler import Decide, route
+from tidegate.services.stages.settings import RouterSettings
 
 __all__ = ["open"]
 
@@ -24,66 +25,64 @@ QUEUES = ("retriever", "drafter")
 
 
 @asynccontextmanager
-async def open(settings: Settings, house: House) -> AsyncIterator[Handler]:  # noqa: A001 - the house's word for it
+async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - the house's word for it
     """Yield the handler once the link and the queues have been looked at for the first time.
 
     The handler raises what has ended the looking, should anything: a router that sees nothing must not plan.
     """
     from tidegate.services.pipeline import WORKERS
-    from tidegate.services.stages.router.signals import Lookout
+    from tidegate.services.stages.router.signals import SignalCollector
 
-    chosen = settings.router
-    table = table_of(chosen)
-    lookout = Lookout(house, settings.site, [WORKERS[name] for name in QUEUES], settings.tenants)
-    await lookout.keep_hearing()
-    await lookout.look()
-    looking = asyncio.create_task(lookout.keep_looking(chosen.ping_every_s))
+    router = settings.router
+    config = config_of(router)
+    collector = SignalCollector(bus, settings.site, [WORKERS[name] for name in QUEUES], settings.tenants)
+    await collector.learn_from_answers()
+    await collector.collect()
+    collecting = asyncio.create_task(collector.keep_collecting(router.ping_every_s))
 
     async def handler(screened: Screened) -> list[Message]:
-        if looking.done():
-            looking.result()
-        return await route(screened, decide=decision(lookout.signals, table), clock=time.time)
+        if collecting.done():
+            collecting.result()
+        return await route(screened, decide=planner_of(collector.signals, config), clock=time.time)
 
     try:
         yield handler
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
+        collecting.cancel()
+        await asyncio.wait([collecting])
 
 
-def table_of(chosen: Router) -> Table:
+def config_of(router: RouterSettings) -> PlannerConfig:
     """The table that the settings ask for."""
-    table = Table()
+    config = PlannerConfig()
     return replace(
-        table,
-        k=chosen.k,
-        k_under_load=chosen.k_under_load,
-        queue_depth_high=chosen.queue_depth_high,
-        economy=chosen.economy,
-        mode=chosen.mode or None,
-        answer_tokens=chosen.answer_tokens,
-        knee_positions=chosen.knee_positions,
-        drafters={**table.drafters, "lm": chosen.draft_token_ms},
-        uplink_ms_per_byte=8 / chosen.uplink_kbps if chosen.uplink_kbps else 0.0,
+        config,
+        k=router.k,
+        k_under_load=router.k_under_load,
+        queue_depth_high=router.queue_depth_high,
+        economy=router.economy,
+        mode=router.mode or None,
+        answer_tokens=router.answer_tokens,
+        knee_positions=router.knee_positions,
+        drafters={**config.drafters, "lm": router.draft_token_ms},
+        uplink_ms_per_byte=8 / router.uplink_kbps if router.uplink_kbps else 0.0,
     )
 
 
-def decision(signals: Signals, table: Table) -> Decide:
+def planner_of(signals: Signals, config: PlannerConfig) -> Decide:
     """What the handler decides by: the planner under these signals and this table."""
-    version = table.version
 
-    def decide(screened: Screened, now_ms: float) -> tuple[Plan, tuple[Concession, ...]]:
+    def decide(screened: Screened, now_ms: float) -> tuple[Plan, tuple[Degradation, ...]]:
         remaining_ms = screened.deadline_at_ms - int(now_ms)
-        plan = planned(
+        plan = make_plan(
             screened.question,
             max(0, remaining_ms),
             signals,
-            table,
-            version,
+            config,
             tenant=screened.tenant,
             can_retract=screened.can_retract,
         )
         waited_ms = unaccounted_ms(screened, now_ms)
-        return plan, conceded(screened.question, remaining_ms, signals, table, screened.ledger, waited_ms)
+        return plan, plan_degradations(screened.question, remaining_ms, signals, config, screened.timings, waited_ms)
 
     return decide

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tidegate.schemas import Artefact, Concession, Message, Plan, Routed, Screened
+from tidegate.schemas import Artefact, Degradation, Message, Plan, Routed, Screened
 
-Decide = Callable[[Screened, float], tuple[Plan, tuple[Concession, ...]]]
-"""From a question and the Unix time in milliseconds, a plan and what was conceded in it. Pure; raises nothing."""
+Decide = Callable[[Screened, float], tuple[Plan, tuple[Degradation, ...]]]
+"""From a question and the Unix time in milliseconds, a plan and what was degradation in it. Pure; raises nothing."""
 
 
 async def route(screened: Screened, *, decide: Decide, clock: Callable[[], float]) -> list[Message]:
@@ -15,6 +15,6 @@ async def route(screened: Screened, *, decide: Decide, clock: Callable[[], float
 
     `clock` gives Unix seconds.
     """
-    plan, concessions = decide(screened, clock() * 1000)
-    part = Artefact("table", "router", plan.table)
-    return [screened.followed_by(Routed, part, question=screened.question, plan=plan, concessions=concessions)]
+    plan, degradations = decide(screened, clock() * 1000)
+    part = Artefact("config", "router", plan.config_version)
+    return [screened.followed_by(Routed, part, question=screened.question, plan=plan, degradations=degradations)]

@@ -7,23 +7,23 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from tidegate.brokers.base import Unreachable, Wire
+from tidegate.brokers.base import CoreClient, UnreachableError
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Published, UnreadableError, decode, subjects
-from tidegate.schemas.cloud import CloudState
+from tidegate.schemas.uplink import CloudState
+from tidegate.services.planning.config import UNKNOWN, Signals
 from tidegate.services.planning.estimates import Acceptances, RoundTrip
-from tidegate.services.planning.table import UNKNOWN, Signals
 
 PING_TIMEOUT_S = 1.0
 
 
-class Lookout:
+class SignalCollector:
     """Looks at the link to the hub, at what the hub says of itself, and at the queues of `stages`; hears the answers of
     the site. `signals` is the newest snapshot."""
 
     def __init__(
         self,
-        house: Wire,
+        bus: CoreClient,
         site: str,
         stages: Sequence[Stage],
         tenants: tuple[str, ...] = (),
@@ -31,15 +31,15 @@ class Lookout:
     ) -> None:
         """`tenants` are those from whose answers it learns; `clock` gives seconds."""
         self.signals = Signals(link_up=False, rtt_ms=0.0, queue_depth=0, load=0.0)
-        self._house = house
+        self._bus = bus
         self._ping = subjects.ping(site)
         self._stages = stages
         self._clock = clock
         self._round_trip = RoundTrip()
         self._acceptances = Acceptances(site, tenants)
 
-    async def look(self) -> None:
-        """Take one snapshot. Raises `TopologyMissing` where a queue was never declared."""
+    async def collect(self) -> None:
+        """Take one snapshot. Raises `TopologyMissingError` where a queue was never declared."""
         cloud = await self._link()
         self.signals = Signals(
             link_up=cloud is not None,
@@ -51,15 +51,15 @@ class Lookout:
             acceptance=self._acceptances.known(self._clock()),
         )
 
-    async def keep_looking(self, every_s: float) -> None:
+    async def keep_collecting(self, every_s: float) -> None:
         """Take a snapshot every `every_s` seconds, for ever."""
         while True:
             await asyncio.sleep(every_s)
-            await self.look()
+            await self.collect()
 
-    async def keep_hearing(self) -> None:
+    async def learn_from_answers(self) -> None:
         """From now on learn from every answer of the site, as it is stored; the next snapshot says so."""
-        await self._house.listen(subjects.LIVE_ANSWERS, self._hear)
+        await self._bus.listen(subjects.LIVE_ANSWERS, self._hear)
 
     async def _hear(self, _: str, data: bytes) -> None:
         """Raises `UnreadableError` to the house, which reports it and goes on."""
@@ -69,8 +69,8 @@ class Lookout:
         """What the hub says of itself; None where it cannot be reached."""
         sent = time.perf_counter()
         try:
-            reply = await self._house.request(self._ping, b"", timeout_s=PING_TIMEOUT_S)
-        except Unreachable:
+            reply = await self._bus.request(self._ping, b"", timeout_s=PING_TIMEOUT_S)
+        except UnreachableError:
             return None
         self._round_trip = self._round_trip.after((time.perf_counter() - sent) * 1000)
         return cloud_state(reply)
@@ -78,8 +78,8 @@ class Lookout:
     async def _depth(self) -> int:
         """The longest queue; the last known one while the server cannot say."""
         try:
-            return max([await self._house.pending(stage) for stage in self._stages], default=0)
-        except (Unreachable, TimeoutError):
+            return max([await self._bus.pending(stage) for stage in self._stages], default=0)
+        except (UnreachableError, TimeoutError):
             return self.signals.queue_depth
 
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtests.link import simulator
-from tidegate.schemas import Mode, Plan, Question, Workload, changed
-from tidegate.schemas.cloud import CloudState
+from tidegate.schemas import Mode, Plan, Question, Workload
+from tidegate.schemas.uplink import CloudState
+from tidegate.services.planning.config import PlannerConfig, Signals, class_of
 from tidegate.services.planning.modes import conditions_of
-from tidegate.services.planning.planner import planned
+from tidegate.services.planning.planner import make_plan
 from tidegate.services.planning.speculation_cost import LONGEST, Conditions
-from tidegate.services.planning.table import Signals, Table, class_of
 
 TENANT = "kiosk"
-CLOUD = CloudState(step_ms=20.0, queue=0, drafts=True, loops=True)
+CLOUD = CloudState(step_ms=20.0, queue=0, verifies_drafts=True, keeps_sessions=True)
 CALM = Signals(link_up=True, rtt_ms=50.0, queue_depth=0, load=0.2, cloud=CLOUD)
-TABLE = Table()
-ECONOMICAL = Table(economy=40.0)
+TABLE = PlannerConfig()
+ECONOMICAL = PlannerConfig(economy=40.0)
 BOTH = ("lookup", "lm")
 
 
@@ -29,8 +30,10 @@ def question(workload: Workload = "assist") -> Question:
     return Question(text="How?", language="en", intent="cards", intent_confidence=0.9, workload=workload)
 
 
-def plan(signals: Signals, table: Table = TABLE, remaining_ms: int = 4000, *, can_retract: bool = False) -> Plan:
-    return planned(question(), remaining_ms, signals, table, "v", tenant=TENANT, can_retract=can_retract)
+def plan(
+    signals: Signals, config: PlannerConfig = TABLE, remaining_ms: int = 4000, *, can_retract: bool = False
+) -> Plan:
+    return make_plan(question(), remaining_ms, signals, config, tenant=TENANT, can_retract=can_retract)
 
 
 def seen(acceptance: float, signals: Signals = CALM, drafters: tuple[str, ...] = BOTH) -> Signals:
@@ -38,16 +41,16 @@ def seen(acceptance: float, signals: Signals = CALM, drafters: tuple[str, ...] =
 
 
 def cloud(signals: Signals = CALM, **fields: object) -> Signals:
-    parts = {"step_ms": 20.0, "queue": 0, "drafts": True, "loops": True, **fields}
+    parts = {"step_ms": 20.0, "queue": 0, "verifies_drafts": True, "keeps_sessions": True, **fields}
     return replace(signals, cloud=CloudState(**parts))  # type: ignore[arg-type]
 
 
 FAR = replace(CALM, rtt_ms=200.0)
-NO_DRAFTS = cloud(drafts=False)
+NO_DRAFTS = cloud(verifies_drafts=False)
 
 
 @pytest.mark.parametrize(
-    ("signals", "table", "remaining_ms", "can_retract", "mode", "draft_length", "says"),
+    ("signals", "config", "remaining_ms", "can_retract", "mode", "draft_length", "says"),
     [
         (CALM, TABLE, 4000, False, "cloud_with_shipped_draft", 7, "the client cannot take text back"),
         (CALM, TABLE, 4000, True, "race", 7, "the draft is shown after 100 ms, not 392"),
@@ -62,23 +65,29 @@ NO_DRAFTS = cloud(drafts=False)
         (cloud(step_ms=4.0), TABLE, 4000, False, "cloud_with_shipped_draft", 7, "drafts shipped"),
         (cloud(step_ms=0.05), TABLE, 4000, True, "cloud_stream", 0, "no drafter is fast enough"),
         (seen(0.01), TABLE, 4000, False, "cloud_stream", 0, "would not save"),
-        (CALM, Table(uplink_ms_per_byte=5.0), 4000, False, "cloud_stream", 0, "would not save"),
-        (CALM, Table(answer_tokens=1), 4000, False, "cloud_stream", 0, "would not save"),
+        (CALM, PlannerConfig(uplink_ms_per_byte=5.0), 4000, False, "cloud_stream", 0, "would not save"),
+        (CALM, PlannerConfig(answer_tokens=1), 4000, False, "cloud_stream", 0, "would not save"),
         (replace(CALM, queue_depth=256), TABLE, 4000, True, "cloud_stream", 0, "too busy to draft"),
         (replace(CALM, link_up=False), TABLE, 4000, True, "edge_only", 0, "the link is down"),
         (CALM, TABLE, 400, True, "edge_only", 0, "the cloud would need 450 ms"),
         (replace(CALM, rtt_var_ms=20.0), TABLE, 500, True, "edge_only", 0, "the cloud would need 530 ms"),
-        (seen(0.8), ECONOMICAL, 9000, False, "economy_loop", 12, "12 tokens a round, saving 49 steps"),
+        (seen(0.8), ECONOMICAL, 9000, False, "remote_speculation", 12, "12 tokens a round, saving 49 steps"),
         (seen(0.8), ECONOMICAL, 1200, False, "cloud_with_shipped_draft", 12, "drafts shipped"),
         (seen(0.8, replace(CALM, rtt_var_ms=100.0)), ECONOMICAL, 4000, False, "cloud_with_shipped_draft", 12, ""),
-        (seen(0.8), Table(economy=40.0, worth_ms=9999.0), 9000, False, "cloud_stream", 0, "would not save"),
-        (seen(0.8), Table(economy=0.5), 9000, False, "cloud_with_shipped_draft", 5, "drafts shipped"),
+        (seen(0.8), PlannerConfig(economy=40.0, worth_ms=9999.0), 9000, False, "cloud_stream", 0, "would not save"),
+        (seen(0.8), PlannerConfig(economy=0.5), 9000, False, "cloud_with_shipped_draft", 5, "drafts shipped"),
     ],
 )
 def test_a_mode_follows_from_link_cloud_class_client_and_time(
-    signals: Signals, table: Table, remaining_ms: int, can_retract: bool, mode: Mode, draft_length: int, says: str
+    signals: Signals,
+    config: PlannerConfig,
+    remaining_ms: int,
+    can_retract: bool,
+    mode: Mode,
+    draft_length: int,
+    says: str,
 ) -> None:
-    made = plan(signals, table, remaining_ms, can_retract=can_retract)
+    made = plan(signals, config, remaining_ms, can_retract=can_retract)
     assert (made.mode, made.draft_length) == (mode, draft_length)
     assert says in made.reason
 
@@ -86,9 +95,12 @@ def test_a_mode_follows_from_link_cloud_class_client_and_time(
 def test_the_drafters_are_those_that_are_faster_than_the_cloud_in_the_tables_order() -> None:
     assert plan(CALM).drafters == ("lookup", "lm")
     assert plan(cloud(step_ms=5.0)).drafters == ("lookup",)
-    assert plan(CALM, Table(drafters={"lm": 3.0, "lookup": 0.1})).drafters == ("lm", "lookup")
+    assert plan(CALM, PlannerConfig(drafters={"lm": 3.0, "lookup": 0.1})).drafters == ("lm", "lookup")
     assert plan(NO_DRAFTS).drafters == ()
-    assert Table(drafters={"lm": 3.0, "lookup": 0.1}).version != Table(drafters={"lookup": 0.1, "lm": 3.0}).version
+    assert (
+        PlannerConfig(drafters={"lm": 3.0, "lookup": 0.1}).version
+        != PlannerConfig(drafters={"lookup": 0.1, "lm": 3.0}).version
+    )
 
 
 def test_what_another_tenant_or_other_drafters_were_seen_to_do_counts_for_nothing() -> None:
@@ -101,20 +113,20 @@ def test_the_farther_the_cloud_the_less_sure_the_edge_must_be_to_show_its_draft(
     needed = [plan(replace(CALM, rtt_ms=rtt_ms), can_retract=True).show_from for rtt_ms in (10.0, 50.0, 200.0, 1000.0)]
     assert needed == sorted(needed, reverse=True)
     assert needed[1] == pytest.approx(100 / (100 + 392 - 100), abs=0.001)
-    assert plan(CALM, Table(retraction_ms=0.0), can_retract=True).show_from == 0.0
+    assert plan(CALM, PlannerConfig(retraction_ms=0.0), can_retract=True).show_from == 0.0
     assert plan(CALM).show_from == 1.0
 
 
 def test_a_plan_says_what_it_weighed_and_what_a_loop_would_need() -> None:
     made = plan(seen(0.8), ECONOMICAL, can_retract=True)
     assert set(made.forecast_ms) == {
-        "edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop",
+        "edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "remote_speculation",
     }  # fmt: skip
     assert made.forecast_ms["cloud_stream"] == 50 + 2 + 40 + 63 * 20
     assert made.break_even_rtt_ms == 40.0
-    assert "economy_loop" not in plan(seen(0.8)).forecast_ms
+    assert "remote_speculation" not in plan(seen(0.8)).forecast_ms
     assert plan(replace(CALM, link_up=False)).forecast_ms == {}
-    assert planned(question("extract"), 4000, CALM, TABLE, "v").mode == "edge_only"
+    assert make_plan(question("extract"), 4000, CALM, TABLE).mode == "edge_only"
 
 
 # --- against the simulator
@@ -127,19 +139,19 @@ WITHIN = {0.0: 1.02, 2.0: 1.08, 8.0: 1.08}
 """By economy, how much dearer than the best the planned mode may turn out to be."""
 
 
-def played(acceptance: float, mode: Mode, told: Conditions, length: int) -> simulator.Played:
+def played(acceptance: float, mode: Mode, conditions: Conditions, length: int) -> simulator.Played:
     protocol: dict[Mode, simulator.Protocol] = {
         "cloud_stream": lambda tape, at, _: simulator.cloud(tape, at),
         "cloud_with_shipped_draft": simulator.shipped_draft,
         "race": simulator.race,
-        "economy_loop": simulator.stop_and_wait,
+        "remote_speculation": simulator.stop_and_wait,
     }
-    return simulator.mean(protocol[mode], TAPES[acceptance], told, length)
+    return simulator.mean(protocol[mode], TAPES[acceptance], conditions, length)
 
 
-def price(game: simulator.Played, told: Conditions, economy: float) -> float:
+def price(game: simulator.Played, conditions: Conditions, economy: float) -> float:
     """The planner's objective, of what was played."""
-    return game.shown_ms + game.final_ms + economy * game.cloud_steps * told.step_ms
+    return game.shown_ms + game.final_ms + economy * game.cloud_steps * conditions.step_ms
 
 
 @pytest.mark.parametrize("acceptance", ACCEPTANCES)
@@ -150,37 +162,37 @@ def test_no_mode_that_is_open_does_better_in_the_simulator_than_the_planned_one(
     acceptance: float, step_ms: float, can_retract: bool, economy: float
 ) -> None:
     for rtt_ms, draft_ms in itertools.product(RTTS, DRAFTS):
-        table = Table(
+        config = PlannerConfig(
             economy=economy, drafters={"lm": draft_ms}, answer_tokens=TOKENS, sentence_tokens=1, race_from=0.0
         )
         signals = seen(acceptance, cloud(replace(CALM, rtt_ms=rtt_ms), step_ms=step_ms), ("lm",))
-        made = plan(signals, table, 600_000, can_retract=can_retract)
-        told = conditions_of(acceptance, ("lm",), signals, table)
-        stream = played(acceptance, "cloud_stream", told, 0)
-        mine = played(acceptance, made.mode, told, made.draft_length)
+        made = plan(signals, config, 600_000, can_retract=can_retract)
+        conditions = conditions_of(acceptance, ("lm",), signals, config)
+        stream = played(acceptance, "cloud_stream", conditions, 0)
+        mine = played(acceptance, made.mode, conditions, made.draft_length)
         rivals: list[Mode] = ["cloud_with_shipped_draft", "race"] if can_retract else ["cloud_with_shipped_draft"]
-        games = [stream, *(played(acceptance, mode, told, length) for mode in rivals for length in LENGTHS)]
+        games = [stream, *(played(acceptance, mode, conditions, length) for mode in rivals for length in LENGTHS)]
         if economy:
-            games += [played(acceptance, "economy_loop", told, length) for length in LENGTHS]
-        best = min(price(game, told, economy) for game in games)
-        assert price(mine, told, economy) <= WITHIN[economy] * best, (rtt_ms, draft_ms, made.reason)
+            games += [played(acceptance, "remote_speculation", conditions, length) for length in LENGTHS]
+        best = min(price(game, conditions, economy) for game in games)
+        assert price(mine, conditions, economy) <= WITHIN[economy] * best, (rtt_ms, draft_ms, made.reason)
         if not economy:
             assert mine.final_ms <= stream.final_ms + 1.0
-            assert made.mode != "economy_loop"
+            assert made.mode != "remote_speculation"
 
 
 def test_the_grid_has_every_outcome_in_it() -> None:
     modes = {
         plan(
             seen(acceptance, cloud(replace(CALM, rtt_ms=rtt_ms), step_ms=step_ms), ("lm",)),
-            Table(economy=economy, drafters={"lm": draft_ms}, race_from=0.75),
+            PlannerConfig(economy=economy, drafters={"lm": draft_ms}, race_from=0.75),
             60_000,
             can_retract=True,
         ).mode
         for acceptance, rtt_ms, step_ms, economy in itertools.product((0.01, 0.6, 0.8), RTTS, STEPS, (0.0, 40.0))
         for draft_ms in (5.0, 10.0)
     }
-    assert modes == {"cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"}
+    assert modes == {"cloud_stream", "cloud_with_shipped_draft", "race", "remote_speculation"}
 
 
 # --- rules
@@ -196,15 +208,15 @@ signals_of = st.builds(
         CloudState,
         step_ms=st.sampled_from([0.0, 3.0, 8.0, 20.0, 40.0]),
         queue=st.integers(0, 300),
-        drafts=st.booleans(),
-        loops=st.booleans(),
+        verifies_drafts=st.booleans(),
+        keeps_sessions=st.booleans(),
     ),
     acceptance=st.dictionaries(
         st.sampled_from([class_of(TENANT, "reader", names) for names in (BOTH, ("lookup",))]), st.floats(0, 1)
     ),
 )
 tables = st.builds(
-    Table,
+    PlannerConfig,
     economy=st.sampled_from([0.0, 1.0, 5.0, 40.0, 1000.0]),
     uplink_ms_per_byte=st.sampled_from([0.0, 0.1, 1.0]),
     answer_tokens=st.integers(1, 512),
@@ -212,16 +224,16 @@ tables = st.builds(
     knee_positions=st.integers(1, 600),
 )
 budgets = st.integers(0, 600_000)
-DRAFTING = {"cloud_with_shipped_draft", "race", "economy_loop"}
+DRAFTING = {"cloud_with_shipped_draft", "race", "remote_speculation"}
 everywhere = settings(derandomize=True, max_examples=200)
 
 
 @given(signals_of, tables, budgets, budgets, st.booleans())
 @everywhere
 def test_less_time_never_means_more_passages_nor_a_longer_draft(
-    signals: Signals, table: Table, one: int, other: int, can_retract: bool
+    signals: Signals, config: PlannerConfig, one: int, other: int, can_retract: bool
 ) -> None:
-    less, more = (plan(signals, table, left, can_retract=can_retract) for left in sorted((one, other)))
+    less, more = (plan(signals, config, left, can_retract=can_retract) for left in sorted((one, other)))
     assert less.k <= more.k
     assert less.draft_length <= more.draft_length
 
@@ -229,66 +241,68 @@ def test_less_time_never_means_more_passages_nor_a_longer_draft(
 @given(signals_of, tables, st.floats(0, 2000), budgets, st.booleans())
 @everywhere
 def test_a_longer_round_trip_never_turns_the_loop_on(
-    signals: Signals, table: Table, more_ms: float, remaining_ms: int, can_retract: bool
+    signals: Signals, config: PlannerConfig, more_ms: float, remaining_ms: int, can_retract: bool
 ) -> None:
-    near = plan(signals, table, remaining_ms, can_retract=can_retract)
-    far = plan(replace(signals, rtt_ms=signals.rtt_ms + more_ms), table, remaining_ms, can_retract=can_retract)
-    assert far.mode != "economy_loop" or near.mode == "economy_loop"
+    near = plan(signals, config, remaining_ms, can_retract=can_retract)
+    far = plan(replace(signals, rtt_ms=signals.rtt_ms + more_ms), config, remaining_ms, can_retract=can_retract)
+    assert far.mode != "remote_speculation" or near.mode == "remote_speculation"
 
 
 @given(signals_of, tables, st.integers(0, 300), st.integers(0, 400), budgets, st.booleans())
 @everywhere
 def test_a_longer_queue_at_either_end_never_means_a_longer_draft(
-    signals: Signals, table: Table, more: int, waiting: int, remaining_ms: int, can_retract: bool
+    signals: Signals, config: PlannerConfig, more: int, waiting: int, remaining_ms: int, can_retract: bool
 ) -> None:
-    calm = plan(signals, table, remaining_ms, can_retract=can_retract)
+    calm = plan(signals, config, remaining_ms, can_retract=can_retract)
     state = signals.cloud
-    fuller = changed(state, queue=state.queue + more)
+    fuller = msgspec.structs.replace(state, queue=state.queue + more)
     busy = replace(signals, cloud=fuller, queue_depth=signals.queue_depth + waiting)
-    assert plan(busy, table, remaining_ms, can_retract=can_retract).draft_length <= calm.draft_length
+    assert plan(busy, config, remaining_ms, can_retract=can_retract).draft_length <= calm.draft_length
 
 
 @given(signals_of, tables, budgets, st.booleans())
 @everywhere
-def test_every_plan_keeps_the_contract(signals: Signals, table: Table, remaining_ms: int, can_retract: bool) -> None:
-    made = plan(signals, table, remaining_ms, can_retract=can_retract)
+def test_every_plan_keeps_the_contract(
+    signals: Signals, config: PlannerConfig, remaining_ms: int, can_retract: bool
+) -> None:
+    made = plan(signals, config, remaining_ms, can_retract=can_retract)
     assert can_retract or made.mode != "race"
-    assert table.economy > 0 or made.mode != "economy_loop"
+    assert config.economy > 0 or made.mode != "remote_speculation"
     assert (made.mode == "edge_only") is (not made.may_escalate)
     assert made.mode in made.reason or not made.may_escalate
     assert 0 <= made.draft_length <= LONGEST
     if made.mode not in DRAFTING:
         assert (made.draft_length, made.drafters, made.show_from) == (0, (), 1.0)
     if made.draft_length:
-        assert signals.cloud.drafts
-        assert (signals.cloud.queue + 1) * (made.draft_length + 1) <= table.knee_positions
-    if made.mode == "economy_loop":
+        assert signals.cloud.verifies_drafts
+        assert (signals.cloud.queue + 1) * (made.draft_length + 1) <= config.knee_positions
+    if made.mode == "remote_speculation":
         assert made.draft_length > 0
-        assert signals.cloud.loops
-        assert made.forecast_ms["economy_loop"] <= remaining_ms
+        assert signals.cloud.keeps_sessions
+        assert made.forecast_ms["remote_speculation"] <= remaining_ms
     elif made.may_escalate:
         assert made.forecast_ms[made.mode] <= made.forecast_ms["cloud_stream"]
 
 
-@pytest.mark.parametrize("mode", ["cloud_stream", "cloud_with_shipped_draft", "race", "economy_loop"])
+@pytest.mark.parametrize("mode", ["cloud_stream", "cloud_with_shipped_draft", "race", "remote_speculation"])
 def test_a_table_that_names_a_mode_gets_it_where_the_cloud_may_be_asked(mode: Mode) -> None:
-    told = replace(TABLE, mode=mode)
-    assert plan(CALM, told).mode == mode
-    assert plan(CALM, told).where == ("cloud" if mode == "cloud_stream" else "edge")
-    assert plan(replace(CALM, link_up=False), told).mode == "edge_only"
+    conditions = replace(TABLE, mode=mode)
+    assert plan(CALM, conditions).mode == mode
+    assert plan(CALM, conditions).where == ("cloud" if mode == "cloud_stream" else "edge")
+    assert plan(replace(CALM, link_up=False), conditions).mode == "edge_only"
 
 
 def test_no_loop_is_planned_where_nobody_could_run_it() -> None:
-    assert plan(seen(0.8), ECONOMICAL, 9000).mode == "economy_loop"
+    assert plan(seen(0.8), ECONOMICAL, 9000).mode == "remote_speculation"
     assert plan(seen(0.8), replace(ECONOMICAL, loops=False), 9000).mode == "cloud_with_shipped_draft"
-    told = replace(TABLE, mode="economy_loop")
-    for table in (ECONOMICAL, told):
-        assert plan(seen(0.8, cloud(loops=False)), table, 9000).mode == "cloud_with_shipped_draft"
-        assert plan(cloud(drafts=False), table, 9000).mode == "cloud_stream"
+    conditions = replace(TABLE, mode="remote_speculation")
+    for config in (ECONOMICAL, conditions):
+        assert plan(seen(0.8, cloud(keeps_sessions=False)), config, 9000).mode == "cloud_with_shipped_draft"
+        assert plan(cloud(verifies_drafts=False), config, 9000).mode == "cloud_stream"
 
 
 def test_a_loop_that_was_told_is_drafted_for_even_where_it_saves_nothing() -> None:
-    told = Table(mode="economy_loop", worth_ms=9999.0)
-    made = plan(CALM, told)
-    assert (made.mode, made.drafters) == ("economy_loop", BOTH)
+    conditions = PlannerConfig(mode="remote_speculation", worth_ms=9999.0)
+    made = plan(CALM, conditions)
+    assert (made.mode, made.drafters) == ("remote_speculation", BOTH)
     assert made.draft_length == plan(CALM).draft_length > 0

@@ -99,9 +99,9 @@ def test_the_closed_form_finds_what_trying_every_length_finds(
 def test_the_length_that_suits_a_loop_is_the_published_one(
     acceptance: float, step_ms: float, draft_ms: float, rtt_ms: float, lengths: tuple[int, float]
 ) -> None:
-    told = at(acceptance, rtt_ms, step_ms, draft_ms)
+    conditions = at(acceptance, rtt_ms, step_ms, draft_ms)
     round_, token = rtt_ms + 2 + 3 + step_ms, draft_ms + 0.01 * step_ms
-    assert quickest_draft_length(told) == lengths[0]
+    assert quickest_draft_length(conditions) == lengths[0]
     assert best_draft_length(acceptance, round_, token) == pytest.approx(lengths[1], abs=0.06)
 
 
@@ -110,26 +110,26 @@ def test_the_length_that_suits_a_loop_is_the_published_one(
 def test_no_length_is_much_faster_in_the_simulator_than_the_one_that_is_computed(
     acceptance: float, rtt_ms: float
 ) -> None:
-    told = at(acceptance, rtt_ms, 20, 5, tokens=3000)
+    conditions = at(acceptance, rtt_ms, 20, 5, tokens=3000)
     tapes = simulator.tapes_of(acceptance, 3000, 3)
-    computed = quickest_draft_length(told)
+    computed = quickest_draft_length(conditions)
     times = {
-        g: simulator.mean(simulator.stop_and_wait, tapes, told, g).final_ms
+        g: simulator.mean(simulator.stop_and_wait, tapes, conditions, g).final_ms
         for g in sorted({max(1, computed + away) for away in range(-6, 7)})
     }
     assert times[computed] <= 1.015 * min(times.values())
     assert times[max(1, computed - 6)] > 1.02 * times[computed]
     each_ms = times[computed] / 3000
-    assert each_ms == pytest.approx(round_ms(told, computed) / expected_tokens(acceptance, computed), rel=0.05)
+    assert each_ms == pytest.approx(round_ms(conditions, computed) / expected_tokens(acceptance, computed), rel=0.05)
 
 
-def crossing_ms(told: Conditions, length: int, protocol: simulator.Protocol) -> float:
+def crossing_ms(conditions: Conditions, length: int, protocol: simulator.Protocol) -> float:
     """The round trip at which the protocol takes as long as the stream, by bisection on the same tapes."""
-    tapes = TAPES[told.acceptance]
+    tapes = TAPES[conditions.acceptance]
     low, high = 0.0, 300.0
     for _ in range(9):
         middle = (low + high) / 2
-        here = at(told.acceptance, middle, told.step_ms, told.draft_token_ms)
+        here = at(conditions.acceptance, middle, conditions.step_ms, conditions.draft_token_ms)
         stream_ms = simulator.cloud(tapes[0], here).final_ms
         is_faster = simulator.mean(protocol, tapes, here, length).final_ms < stream_ms
         low, high = (middle, high) if is_faster else (low, middle)
@@ -139,10 +139,10 @@ def crossing_ms(told: Conditions, length: int, protocol: simulator.Protocol) -> 
 TAPES = {acceptance: simulator.tapes_of(acceptance, 128, 200) for acceptance in (0.8, 0.9)}
 
 
-def as_drawn(told: Conditions) -> Conditions:
+def as_drawn(conditions: Conditions) -> Conditions:
     """With the share that really stands on the tapes: at 0.9 a hundredth more is 15 ms more of round trip."""
-    tapes = TAPES[told.acceptance]
-    return replace(told, acceptance=statistics.fmean(share for tape in tapes for share in tape[:128]))
+    tapes = TAPES[conditions.acceptance]
+    return replace(conditions, acceptance=statistics.fmean(share for tape in tapes for share in tape[:128]))
 
 
 @pytest.mark.parametrize(
@@ -152,12 +152,12 @@ def as_drawn(told: Conditions) -> Conditions:
 def test_the_break_even_round_trip_is_the_published_one_and_the_simulators(
     acceptance: float, step_ms: float, draft_ms: float, published_ms: float
 ) -> None:
-    told = at(acceptance, 0, step_ms, draft_ms)
+    conditions = at(acceptance, 0, step_ms, draft_ms)
     per_message = max(1, min(4, int(step_ms / draft_ms / 2)))
-    assert pipelined_break_even_ms(told) == pytest.approx(published_ms, abs=0.6)
-    assert break_even_rtt_ms(told) == pytest.approx(published_ms, abs=0.6)
-    seen = crossing_ms(told, per_message, simulator.pipelined)
-    assert seen == pytest.approx(pipelined_break_even_ms(as_drawn(told)), abs=8)
+    assert pipelined_break_even_ms(conditions) == pytest.approx(published_ms, abs=0.6)
+    assert break_even_rtt_ms(conditions) == pytest.approx(published_ms, abs=0.6)
+    seen = crossing_ms(conditions, per_message, simulator.pipelined)
+    assert seen == pytest.approx(pipelined_break_even_ms(as_drawn(conditions)), abs=8)
 
 
 @pytest.mark.parametrize(
@@ -174,10 +174,10 @@ def test_stop_and_wait_breaks_even_where_it_was_published_to(
 def test_stop_and_wait_breaks_even_in_the_simulator_within_a_tenth(
     acceptance: float, step_ms: float, draft_ms: float
 ) -> None:
-    told = at(acceptance, 0, step_ms, draft_ms)
-    computed = stop_and_wait_break_even_ms(as_drawn(told))
+    conditions = at(acceptance, 0, step_ms, draft_ms)
+    computed = stop_and_wait_break_even_ms(as_drawn(conditions))
     length = quickest_draft_length(at(acceptance, computed, step_ms, draft_ms))
-    assert crossing_ms(told, length, simulator.stop_and_wait) == pytest.approx(computed, rel=0.1, abs=2)
+    assert crossing_ms(conditions, length, simulator.stop_and_wait) == pytest.approx(computed, rel=0.1, abs=2)
 
 
 def test_where_the_cloud_is_as_fast_as_the_drafter_no_link_is_short_enough() -> None:
@@ -191,14 +191,14 @@ def test_where_the_cloud_is_as_fast_as_the_drafter_no_link_is_short_enough() -> 
 def test_forecasts_are_what_the_simulator_plays(
     acceptance: float, rtt_ms: float, step_ms: float, draft_ms: float, first_tokens: int
 ) -> None:
-    told = at(acceptance, rtt_ms, step_ms, draft_ms, first_tokens=first_tokens, queue_ms=30.0)
-    tapes = simulator.tapes_of(acceptance, told.tokens, 150)
+    conditions = at(acceptance, rtt_ms, step_ms, draft_ms, first_tokens=first_tokens, queue_ms=30.0)
+    tapes = simulator.tapes_of(acceptance, conditions.tokens, 150)
     for forecast, played in (
-        (cloud_stream(told), simulator.mean(simulator.colocated, tapes, told, 0)),
-        (colocated(told, 8), simulator.mean(simulator.colocated, tapes, told, 8)),
-        (shipped_draft(told, 8), simulator.mean(simulator.shipped_draft, tapes, told, 8)),
-        (race(told, 8), simulator.mean(simulator.race, tapes, told, 8)),
-        (stop_and_wait(told, 8), simulator.mean(simulator.stop_and_wait, tapes, told, 8)),
+        (cloud_stream(conditions), simulator.mean(simulator.colocated, tapes, conditions, 0)),
+        (colocated(conditions, 8), simulator.mean(simulator.colocated, tapes, conditions, 8)),
+        (shipped_draft(conditions, 8), simulator.mean(simulator.shipped_draft, tapes, conditions, 8)),
+        (race(conditions, 8), simulator.mean(simulator.race, tapes, conditions, 8)),
+        (stop_and_wait(conditions, 8), simulator.mean(simulator.stop_and_wait, tapes, conditions, 8)),
     ):
         assert forecast.final_ms == pytest.approx(played.final_ms, rel=0.05)
         assert forecast.cloud_steps == pytest.approx(played.cloud_steps, rel=0.05)
@@ -206,13 +206,13 @@ def test_forecasts_are_what_the_simulator_plays(
 
 
 def test_the_first_piece_is_forecast_as_it_is_played() -> None:
-    told = at(0.8, 100, 20, 1, first_tokens=16)
-    tapes = simulator.tapes_of(0.8, told.tokens, 150)
-    assert cloud_stream(told).shown_ms == simulator.cloud(tapes[0], told).shown_ms == 442
-    assert race(told, 8).shown_ms == simulator.mean(simulator.race, tapes, told, 8).shown_ms == 36
-    played = simulator.mean(simulator.shipped_draft, tapes, told, 8)
-    assert shipped_draft(told, 8).shown_ms == pytest.approx(played.shown_ms, rel=0.1)
-    assert edge_alone(told).final_ms == 20 + 128
+    conditions = at(0.8, 100, 20, 1, first_tokens=16)
+    tapes = simulator.tapes_of(0.8, conditions.tokens, 150)
+    assert cloud_stream(conditions).shown_ms == simulator.cloud(tapes[0], conditions).shown_ms == 442
+    assert race(conditions, 8).shown_ms == simulator.mean(simulator.race, tapes, conditions, 8).shown_ms == 36
+    played = simulator.mean(simulator.shipped_draft, tapes, conditions, 8)
+    assert shipped_draft(conditions, 8).shown_ms == pytest.approx(played.shown_ms, rel=0.1)
+    assert edge_alone(conditions).final_ms == 20 + 128
 
 
 @given(acceptances, st.integers(1, 32), st.sampled_from([8.0, 20.0, 40.0]), st.floats(0, 10))
@@ -247,9 +247,9 @@ def test_what_is_cheapest_for_the_cloud_depends_on_no_link(
 @pytest.mark.parametrize("acceptance", [0.3, 0.6, 0.8, 0.95])
 @pytest.mark.parametrize("length", [1, 4, 13])
 def test_the_acceptance_is_read_from_what_stood_in_the_simulator(acceptance: float, length: int) -> None:
-    told = at(acceptance, 50, 20, 0.1, tokens=4000)
+    conditions = at(acceptance, 50, 20, 0.1, tokens=4000)
     [tape] = simulator.tapes_of(acceptance, 4000, 1)
-    played = simulator.shipped_draft(tape, told, length)
+    played = simulator.shipped_draft(tape, conditions, length)
     assert acceptance_of(int(played.drafted), int(played.accepted), length) == pytest.approx(acceptance, abs=0.03)
 
 

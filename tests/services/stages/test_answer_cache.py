@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.support.escalation_site import question
 from tidegate.schemas import Answer, Artefact, Draft
-from tidegate.services.stages.drafter.answer_cache import MOST_CHARS, Memory, Past, key_of
+from tidegate.services.stages.drafter.answer_cache import MOST_CHARS, AnswerCache, CachedAnswer, key_of
 
-RESTS_ON = (
+LINEAGE = (
     Artefact("index", "kiosk", "i1"),
     Artefact("index", "hub/kiosk", "h1"),
     Artefact("policy", "safe", "p1"),
@@ -32,12 +32,12 @@ class Clock:
         return self.now_s
 
 
-def past(text: str = "Philippa Okonjo.") -> Past:
-    return Past(Answer(text=text), Draft(ids=(1, 2), tokenizer="t"))
+def cached(text: str = "Philippa Okonjo.") -> CachedAnswer:
+    return CachedAnswer(Answer(text=text), Draft(ids=(1, 2), tokenizer="t"))
 
 
-def memory(most: int = 8, age_s: float = 60.0, clock: Clock | None = None) -> Memory:
-    return Memory(("kiosk", "shop"), most, age_s, clock or Clock())
+def cache_of(most: int = 8, age_s: float = 60.0, clock: Clock | None = None) -> AnswerCache:
+    return AnswerCache(("kiosk", "shop"), most, age_s, clock or Clock())
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def memory(most: int = 8, age_s: float = 60.0, clock: Clock | None = None) -> Me
     ],
 )
 def test_the_same_question_is_the_same_however_it_is_typed(again: str) -> None:
-    held = memory()
-    held.remember("kiosk", ASKED, past(), RESTS_ON)
-    assert held.recall("kiosk", question(again)) == past()
+    cache = cache_of()
+    cache.put("kiosk", ASKED, cached(), LINEAGE)
+    assert cache.get("kiosk", question(again)) == cached()
 
 
 @pytest.mark.parametrize(
@@ -64,35 +64,35 @@ def test_the_same_question_is_the_same_however_it_is_typed(again: str) -> None:
     ],
 )
 def test_another_question_is_another_one(text: str, more: dict[str, Any]) -> None:
-    held = memory()
-    held.remember("kiosk", ASKED, past(), RESTS_ON)
-    assert held.recall("kiosk", question(text, **more)) is None
+    cache = cache_of()
+    cache.put("kiosk", ASKED, cached(), LINEAGE)
+    assert cache.get("kiosk", question(text, **more)) is None
 
 
 def test_a_question_without_a_word_is_none() -> None:
-    held = memory()
-    held.remember("kiosk", question("?!"), past(), RESTS_ON)
-    assert held.recall("kiosk", question("?!")) is None
-    assert len(held) == 0
+    cache = cache_of()
+    cache.put("kiosk", question("?!"), cached(), LINEAGE)
+    assert cache.get("kiosk", question("?!")) is None
+    assert len(cache) == 0
 
 
-def said_again(held: Memory) -> None:
-    held.remember("kiosk", ASKED, past(), RESTS_ON)
+def put_again(cache: AnswerCache) -> None:
+    cache.put("kiosk", ASKED, cached(), LINEAGE)
 
 
-def recalled(held: Memory) -> None:
-    held.recall("kiosk", ASKED)
+def get_again(cache: AnswerCache) -> None:
+    cache.get("kiosk", ASKED)
 
 
-@pytest.mark.parametrize("use", [said_again, recalled])
-def test_where_there_is_no_room_the_longest_unused_goes(use: Callable[[Memory], None]) -> None:
-    held = memory(2)
-    held.remember("kiosk", ASKED, past(), RESTS_ON)
-    held.remember("kiosk", question("And before?"), past("Ada."), RESTS_ON)
-    use(held)
-    held.remember("kiosk", question("And after?"), past("Eve."), RESTS_ON)
-    assert held.recall("kiosk", ASKED) == past()
-    assert held.recall("kiosk", question("And before?")) is None
+@pytest.mark.parametrize("use", [put_again, get_again])
+def test_where_there_is_no_room_the_longest_unused_goes(use: Callable[[AnswerCache], None]) -> None:
+    cache = cache_of(2)
+    cache.put("kiosk", ASKED, cached(), LINEAGE)
+    cache.put("kiosk", question("And before?"), cached("Ada."), LINEAGE)
+    use(cache)
+    cache.put("kiosk", question("And after?"), cached("Eve."), LINEAGE)
+    assert cache.get("kiosk", ASKED) == cached()
+    assert cache.get("kiosk", question("And before?")) is None
 
 
 @pytest.mark.parametrize(("one", "other"), [("costs 3.50?", "costs 350?"), ("at -5 degrees", "at 5 degrees")])
@@ -105,54 +105,54 @@ def test_a_vault_token_counts_as_its_kind_and_is_not_held() -> None:
     assert key_of(one) == key_of(other) != key_of(question("Is <CARD_0a0a0a0a0a0a> blocked?"))
 
 
-@pytest.mark.parametrize("changed", RESTS_ON[:4], ids=lambda part: f"{part.kind} {part.id}")
+@pytest.mark.parametrize("changed", LINEAGE[:4], ids=lambda part: f"{part.kind} {part.id}")
 def test_an_answer_goes_with_the_index_the_policy_or_the_pack_that_it_rests_on(changed: Artefact) -> None:
-    held = memory()
+    cache = cache_of()
     for tenant in ("kiosk", "shop"):
-        held.notice(tenant, RESTS_ON)
-        held.remember(tenant, ASKED, past(), RESTS_ON)
-    held.notice("kiosk", RESTS_ON)
-    assert held.recall("kiosk", ASKED) == past()
-    held.notice("kiosk", (Artefact(changed.kind, changed.id, "new"),))
-    assert held.recall("kiosk", ASKED) is None
-    assert held.recall("shop", ASKED) == past(), "what is new to one tenant says nothing of another"
+        cache.observe_versions(tenant, LINEAGE)
+        cache.put(tenant, ASKED, cached(), LINEAGE)
+    cache.observe_versions("kiosk", LINEAGE)
+    assert cache.get("kiosk", ASKED) == cached()
+    cache.observe_versions("kiosk", (Artefact(changed.kind, changed.id, "new"),))
+    assert cache.get("kiosk", ASKED) is None
+    assert cache.get("shop", ASKED) == cached(), "what is new to one tenant says nothing of another"
 
 
 def test_another_model_says_it_again_or_takes_it_back_and_is_no_reason_to_forget() -> None:
-    held = memory()
-    held.notice("kiosk", RESTS_ON)
-    held.remember("kiosk", ASKED, past(), RESTS_ON)
-    held.notice("kiosk", (Artefact("model", "target", "m2"), Artefact("index", "another", "1")))
-    assert held.recall("kiosk", ASKED) == past()
+    cache = cache_of()
+    cache.observe_versions("kiosk", LINEAGE)
+    cache.put("kiosk", ASKED, cached(), LINEAGE)
+    cache.observe_versions("kiosk", (Artefact("model", "target", "m2"), Artefact("index", "another", "1")))
+    assert cache.get("kiosk", ASKED) == cached()
 
 
 def test_no_tenant_hears_what_another_was_told_and_a_stranger_has_no_memory() -> None:
-    held = memory()
-    held.remember("kiosk", ASKED, past(), RESTS_ON)
-    held.remember("stranger", ASKED, past(), RESTS_ON)
-    assert held.recall("shop", ASKED) is None
-    assert held.recall("stranger", ASKED) is None
-    assert len(held) == 1
+    cache = cache_of()
+    cache.put("kiosk", ASKED, cached(), LINEAGE)
+    cache.put("stranger", ASKED, cached(), LINEAGE)
+    assert cache.get("shop", ASKED) is None
+    assert cache.get("stranger", ASKED) is None
+    assert len(cache) == 1
 
 
 def test_an_answer_of_any_length_is_not_remembered() -> None:
-    held = memory()
-    held.remember("kiosk", ASKED, past("x" * (MOST_CHARS + 1)), RESTS_ON)
-    assert len(held) == 0
+    cache = cache_of()
+    cache.put("kiosk", ASKED, cached("x" * (MOST_CHARS + 1)), LINEAGE)
+    assert len(cache) == 0
 
 
 def test_an_answer_that_the_cloud_has_not_given_for_too_long_is_forgotten_however_often_it_was_recalled() -> None:
     clock = Clock()
-    held = memory(age_s=60.0, clock=clock)
-    held.remember("kiosk", ASKED, past(), RESTS_ON)
+    cache = cache_of(age_s=60.0, clock=clock)
+    cache.put("kiosk", ASKED, cached(), LINEAGE)
     clock.now_s = 50.0
-    assert held.recall("kiosk", ASKED) == past()
-    held.remember("kiosk", ASKED, past(), RESTS_ON)
+    assert cache.get("kiosk", ASKED) == cached()
+    cache.put("kiosk", ASKED, cached(), LINEAGE)
     clock.now_s = 109.0
-    assert held.recall("kiosk", ASKED) == past()
+    assert cache.get("kiosk", ASKED) == cached()
     clock.now_s = 110.0
-    assert held.recall("kiosk", ASKED) is None
-    assert len(held) == 0
+    assert cache.get("kiosk", ASKED) is None
+    assert len(cache) == 0
 
 
 ACTS = st.lists(
@@ -170,30 +170,30 @@ def test_it_holds_no_more_than_it_may_for_no_longer_than_it_may_and_the_latest_o
     acts: list[tuple[str, str, int]], most: int
 ) -> None:
     clock = Clock()
-    held = memory(most, 10.0, clock)
+    cache = cache_of(most, 10.0, clock)
     said: dict[tuple[str, int], tuple[str, float, int]] = {}
     index = dict.fromkeys(("kiosk", "shop"), 0)
     for number, (act, tenant, which) in enumerate(acts):
         asked, rests_on = question(f"question {which}"), (Artefact("index", tenant, str(index[tenant])),)
-        held.notice(tenant, rests_on)
+        cache.observe_versions(tenant, rests_on)
         if act == "remember":
-            held.remember(tenant, asked, past(str(number)), rests_on)
+            cache.put(tenant, asked, cached(str(number)), rests_on)
             said[tenant, which] = str(number), clock.now_s, index[tenant]
         elif act == "forget":
-            held.forget(tenant, asked)
+            cache.remove(tenant, asked)
             said.pop((tenant, which), None)
         elif act == "wait":
             clock.now_s += which
         elif act == "change":
             index[tenant] += 1
-            held.notice(tenant, (Artefact("index", tenant, str(index[tenant])),))
-        found = held.recall(tenant, asked)
+            cache.observe_versions(tenant, (Artefact("index", tenant, str(index[tenant])),))
+        found = cache.get(tenant, asked)
         if found is not None:
             text, at_s, version = said[tenant, which]
-            assert found == past(text)
+            assert found == cached(text)
             assert clock.now_s - at_s < 10.0
             assert version == index[tenant]
         elif act == "remember":
             assert most == 0, "what was just said is known"
-        assert len(held) <= 2 * most
-        assert sum(held.recall(tenant, question(f"question {each}")) is not None for each in range(10)) <= most
+        assert len(cache) <= 2 * most
+        assert sum(cache.get(tenant, question(f"question {each}")) is not None for each in range(10)) <= most

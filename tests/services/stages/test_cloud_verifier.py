@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.chat_server import ModelServer
 from tests.support.escalation_site import HUB_ONLY, at_hub, escalated
-from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.brokers.settings import CloudVerifier
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import (
+    Accepted,
     Answer,
     Begin,
     Escalated,
@@ -24,19 +24,19 @@ from tidegate.schemas import (
     Refused,
     RetryLaterError,
     Speculation,
-    Stood,
     Verified,
     decode,
     encode,
 )
-from tidegate.schemas.cloud import CloudState
-from tidegate.schemas.subjects import fast_lane, loop, ping
-from tidegate.services.answering.citations import answered
-from tidegate.services.llm.targets.openai_compatible.circuit_breaker import Breaker
+from tidegate.schemas.subjects import fast_lane, ping, verification_session
+from tidegate.schemas.uplink import CloudState
+from tidegate.services.answering.citations import check_citations
+from tidegate.services.llm.targets.openai_compatible.circuit_breaker import CircuitBreaker
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import cloud_verifier
-from tidegate.services.stages.cloud_verifier.metrics import Meter
-from tidegate.services.uplink.single_flight import Desk
+from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
+from tidegate.services.stages.settings import CloudVerifierSettings
+from tidegate.services.uplink.single_flight import SingleFlight
 
 pytestmark = pytest.mark.anyio
 
@@ -45,12 +45,12 @@ WHO = "Who is the chief executive of the bank?"
 
 
 @asynccontextmanager
-async def hub(backend: str, **more: object) -> AsyncIterator[tuple[Handler, MemoryHouse, ModelServer]]:
-    house = MemoryHouse("hub")
+async def hub(backend: str, **more: object) -> AsyncIterator[tuple[Handler, MemoryBus, ModelServer]]:
+    bus = MemoryBus("hub")
     async with ModelServer().serving() as server:
-        cloud = CloudVerifier(backend=backend, base_url=server.url, model="echo", **more)  # type: ignore[arg-type]
-        async with cloud_verifier.open(at_hub(cloud), house) as handle:
-            yield handle, house, server
+        cloud = CloudVerifierSettings(backend=backend, base_url=server.url, model="echo", **more)  # type: ignore[arg-type]
+        async with cloud_verifier.open(at_hub(cloud), bus) as handle:
+            yield handle, bus, server
 
 
 async def verdict_of(handle: Handler, fact: Escalated) -> Verified:
@@ -86,11 +86,11 @@ class TestEveryBackend:
             assert verified.answer == Answer(text="")
 
     async def test_gives_both_lanes_the_same_verdict_and_keeps_the_question_and_plan(self, backend: str) -> None:
-        async with hub(backend) as (handle, house, server):
+        async with hub(backend) as (handle, bus, server):
             asked = escalated(WHO)
             replies = await asyncio.gather(
                 verdict_of(handle, asked),
-                *(house.request(fast_lane("site1"), encode(asked), timeout_s=5.0) for _ in range(4)),
+                *(bus.request(fast_lane("site1"), encode(asked), timeout_s=5.0) for _ in range(4)),
             )
             durable, *fast = replies
             assert [decode(data, Verified) for data in fast] == [durable] * 4
@@ -98,19 +98,21 @@ class TestEveryBackend:
             assert len(server.requests) == (1 if backend == "openai" else 0)
 
     async def test_says_how_busy_it_is_and_refuses_what_it_cannot_read(self, backend: str) -> None:
-        async with hub(backend) as (_, house, _):
-            state = decode(await house.request(ping("site7"), b"here", timeout_s=1.0), CloudState)
-            assert state == CloudState(drafts=backend == "embedded", loops=backend == "embedded")
-            refused = decode(await house.request(fast_lane("site7"), b"\x81garbage", timeout_s=1.0), Refused)
+        async with hub(backend) as (_, bus, _):
+            state = decode(await bus.request(ping("site7"), b"here", timeout_s=1.0), CloudState)
+            assert state == CloudState(verifies_drafts=backend == "embedded", keeps_sessions=backend == "embedded")
+            refused = decode(await bus.request(fast_lane("site7"), b"\x81garbage", timeout_s=1.0), Refused)
             assert refused.code == "unreadable"
 
     async def test_verifies_round_by_round_if_it_says_so_and_else_refuses(self, backend: str) -> None:
-        async with hub(backend) as (_, house, _):
-            state = decode(await house.request(ping("site7"), b"", timeout_s=1.0), CloudState)
+        async with hub(backend) as (_, bus, _):
+            state = decode(await bus.request(ping("site7"), b"", timeout_s=1.0), CloudState)
             begin = encode(Begin(escalated=escalated(WHO), tokenizer=TOKENS.digest))
-            reply = decode(await house.request(loop("site7"), begin, timeout_s=30.0), Stood, Verified, Refused)
-            assert isinstance(reply, (Stood, Verified)) is state.loops
-            assert state.loops or reply.code == "unable"
+            reply = decode(
+                await bus.request(verification_session("site7"), begin, timeout_s=30.0), Accepted, Verified, Refused
+            )
+            assert isinstance(reply, (Accepted, Verified)) is state.keeps_sessions
+            assert state.keeps_sessions or reply.code == "unable"
 
 
 async def test_the_key_from_the_environment_and_temperature_zero_go_with_every_request(
@@ -134,11 +136,11 @@ async def test_an_answer_that_its_passages_do_not_bear_out_has_no_confidence(mod
 
 @pytest.mark.parametrize("mode", ["500", "429", "garbage", "slow"])
 async def test_a_server_that_cannot_answer_now_is_asked_again_later_and_both_lanes_are_told(mode: str) -> None:
-    async with hub("openai", timeout_s=0.2) as (handle, house, server):
+    async with hub("openai", timeout_s=0.2) as (handle, bus, server):
         server.mode = mode
         with pytest.raises(RetryLaterError, match="cannot be reached"):
             await handle(escalated(WHO))
-        data = await house.request(fast_lane("site1"), encode(escalated(WHO, rid="r2")), timeout_s=5.0)
+        data = await bus.request(fast_lane("site1"), encode(escalated(WHO, rid="r2")), timeout_s=5.0)
         assert decode(data, Refused).code == "unavailable"
         server.mode = "answer"
         assert "Okonjo" in (await verdict_of(handle, escalated(WHO))).answer.text
@@ -162,13 +164,13 @@ async def test_after_five_failures_the_server_is_left_alone() -> None:
 
 async def test_a_backend_without_an_address_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="base_url"):
-        async with cloud_verifier.open(at_hub(CloudVerifier(backend="openai")), MemoryHouse("hub")):
+        async with cloud_verifier.open(at_hub(CloudVerifierSettings(backend="openai")), MemoryBus("hub")):
             pass
 
 
 def test_a_breaker_opens_rests_tries_once_and_closes() -> None:
     now_s = [0.0]
-    breaker = Breaker(failures=2, rest_s=10.0, clock=lambda: now_s[0])
+    breaker = CircuitBreaker(failures=2, rest_s=10.0, clock=lambda: now_s[0])
 
     def fail() -> None:
         with pytest.raises(OSError), breaker.call(OSError):  # noqa: PT011 the error that is thrown in the block
@@ -213,7 +215,7 @@ class Counting:
 
 async def test_a_request_is_computed_once_and_a_failure_is_not_remembered() -> None:
     verify = Counting()
-    desk = Desk(verify)
+    desk = SingleFlight(verify)
     verify.error = RetryLaterError("not now", 1.0)
     outcomes = await asyncio.gather(*(desk.verdict(escalated("q")) for _ in range(3)), return_exceptions=True)
     assert outcomes == [verify.error] * 3
@@ -224,7 +226,7 @@ async def test_a_request_is_computed_once_and_a_failure_is_not_remembered() -> N
 
 
 async def test_nobody_is_given_a_verdict_by_guessing_an_id() -> None:
-    desk = Desk(Counting())
+    desk = SingleFlight(Counting())
     mine = await desk.verdict(escalated("q"))
     for other in (escalated("q", tenant="other"), escalated("q", site="site2"), escalated("another")):
         assert await desk.verdict(other) is not mine
@@ -232,7 +234,7 @@ async def test_nobody_is_given_a_verdict_by_guessing_an_id() -> None:
 
 async def test_only_the_last_verdicts_are_remembered() -> None:
     verify = Counting()
-    desk = Desk(verify, remembered=2)
+    desk = SingleFlight(verify, remembered=2)
     for rid in ("a", "b", "c", "a"):
         await desk.verdict(escalated("q", rid=rid))
     assert verify.calls == 4
@@ -240,7 +242,7 @@ async def test_only_the_last_verdicts_are_remembered() -> None:
 
 async def test_a_lane_that_gives_up_does_not_end_the_work_of_the_other() -> None:
     verify = Counting()
-    desk = Desk(verify)
+    desk = SingleFlight(verify)
     impatient = asyncio.create_task(desk.verdict(escalated("q")))
     await asyncio.sleep(0)
     impatient.cancel()
@@ -272,7 +274,7 @@ PASSAGE = Passage(
 def test_what_a_model_says_is_believed_as_far_as_it_is_borne_out(
     said: str, question: str, confidence: float, quotes: list[str]
 ) -> None:
-    answer = answered(said, [PASSAGE], question)
+    answer = check_citations(said, [PASSAGE], question)
     assert answer.confidence == confidence
     assert [citation.quote for citation in answer.citations] == quotes
     for citation in answer.citations:
@@ -282,7 +284,7 @@ def test_what_a_model_says_is_believed_as_far_as_it_is_borne_out(
 
 def test_what_drafting_costs_and_saves_is_counted() -> None:
     registry = CollectorRegistry()
-    meter = Meter(registry)
+    meter = TargetMetrics(registry)
     for _ in range(2):
         meter.count(Speculation(steps=5, tokens=64, drafted=80, accepted=59, draft_bytes=118))
     counted = {

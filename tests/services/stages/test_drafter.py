@@ -12,7 +12,8 @@ from tidegate.schemas import (
     Answer,
     Artefact,
     Citation,
-    Concession,
+    Degradation,
+    DegradationLevel,
     Draft,
     Drafted,
     Escalated,
@@ -20,11 +21,10 @@ from tidegate.schemas import (
     Partial,
     Plan,
     Retrieved,
-    Rung,
     Verified,
     Where,
 )
-from tidegate.services.stages.drafter.handler import Loop, LoopLost, ShortOf, draft, no_loop
+from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, VerifyInteractively, draft
 
 pytestmark = pytest.mark.anyio
 
@@ -35,39 +35,38 @@ DOCUMENT = Artefact("document", "fees", "v1")
 GUESS = Draft(ids=(10, 77, 2), tokenizer="0a1b2c3d4e5f", drafter="lookup")
 
 
+async def no_session(_: Escalated) -> Verified:
+    raise AssertionError("nobody asked for it")
+
+
+LOST = Degradation("drafter", "no_remote_speculation", 700.0, 1200.0, "the cloud cannot be reached")
+
+
+async def lose_session(_: Escalated) -> Degradation:
+    return LOST
+
+
 async def decide(
     confidence: float,
     fact: Retrieved,
     *,
-    told: list[Partial] | None = None,
+    published: list[Partial] | None = None,
     guess: Draft | None = GUESS,
-    loop: Loop = no_loop,
-    past: tuple[Answer, Draft] | None = None,
-    short_of: ShortOf = lambda *_: None,
-    found: list[Retrieved] | None = None,
+    verify: VerifyInteractively = no_session,
+    cached: tuple[Answer, Draft] | None = None,
 ) -> Drafted | Escalated | Verified:
-    async def read(given: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
+    async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
-        (found if found is not None else []).append(given)
         return Answer(text="x", confidence=confidence, citations=(cited,)), (MODEL, DOCUMENT), guess
 
-    async def tell(partial: Partial) -> None:
-        (told if told is not None else []).append(partial)
+    async def publish_partial(partial: Partial) -> None:
+        (published if published is not None else []).append(partial)
 
     async def extract(_: Retrieved) -> Answer:
         return Answer(text="{}", format="json")
 
-    (outcome,) = await draft(
-        fact,
-        read=read,
-        extract=extract,
-        tell=tell,
-        loop=loop,
-        recall=lambda _: past,
-        escalate_below=0.6,
-        short_of=short_of,
-        beyond=frozenset({"weather"}),
-    )
+    ports = DrafterPorts(read, extract, publish_partial, lambda *_: None, verify, lambda _: cached)
+    (outcome,) = await draft(fact, ports, EscalationRules(0.6, frozenset({"weather"})))
     return outcome
 
 
@@ -111,38 +110,35 @@ async def test_what_goes_up_names_the_model_and_no_document_or_passage_of_the_si
         ("cloud_stream", None),
         ("cloud_with_shipped_draft", GUESS),
         ("race", GUESS),
-        ("economy_loop", GUESS),
+        ("remote_speculation", GUESS),
     ],
 )
 async def test_the_draft_goes_along_where_the_plan_ships_it(mode: Mode, shipped: Draft | None) -> None:
-    outcome = await decide(0.3, retrieved("q", plan_=msgspec.structs.replace(plan(), mode=mode)))
+    asked = retrieved("q", plan_=msgspec.structs.replace(plan(), mode=mode))
+    outcome = await decide(0.3, asked, verify=lose_session)
     assert isinstance(outcome, Escalated)
     assert outcome.draft == shipped
 
 
-LOOP = msgspec.structs.replace(plan(), mode="economy_loop", forecast_ms={"economy_loop": 1200.0})
+LOOP = msgspec.structs.replace(plan(), mode="remote_speculation", forecast_ms={"remote_speculation": 1200.0})
 
 
 async def test_where_the_loop_comes_to_its_end_nothing_is_escalated() -> None:
-    async def loop(asked: Escalated) -> Verified:
+    async def verify(asked: Escalated) -> Verified:
         assert asked.draft == GUESS
         answer = Answer(text="the cloud's", confidence=0.9)
         return asked.followed_by(Verified, question=asked.question, plan=asked.plan, answer=answer)
 
-    outcome = await decide(0.3, retrieved("q", plan_=LOOP), loop=loop)
+    outcome = await decide(0.3, retrieved("q", plan_=LOOP), verify=verify)
     assert isinstance(outcome, Verified)
     assert outcome.lineage == (MODEL,)
 
 
 async def test_a_question_whose_loop_is_lost_is_escalated_and_says_so() -> None:
-    async def lost(_: Escalated) -> Verified:
-        raise LoopLost("the cloud cannot be reached", 700.0)
-
-    outcome = await decide(0.3, retrieved("q", plan_=LOOP), loop=lost)
+    outcome = await decide(0.3, retrieved("q", plan_=LOOP), verify=lose_session)
     assert isinstance(outcome, Escalated)
     assert outcome.draft == GUESS
-    (given_up,) = outcome.concessions
-    assert given_up == Concession("drafter", "no_loop", 700.0, 1200.0, "the cloud cannot be reached")
+    assert outcome.degradations == (LOST,)
 
 
 @pytest.mark.parametrize(
@@ -158,23 +154,19 @@ async def test_a_question_whose_loop_is_lost_is_escalated_and_says_so() -> None:
 async def test_there_is_no_loop_but_where_the_plan_is_one_and_the_edge_is_unsure(
     confidence: float, plan_: Plan
 ) -> None:
-    async def loop(_: Escalated) -> Verified:
-        raise AssertionError("nobody asked for it")
-
-    assert isinstance(await decide(confidence, retrieved("q", plan_=plan_), loop=loop), (Drafted, Escalated))
+    assert isinstance(await decide(confidence, retrieved("q", plan_=plan_)), (Drafted, Escalated))
 
 
-@pytest.mark.parametrize("rung", ["no_race", "no_loop"])
+@pytest.mark.parametrize("level", ["no_race", "no_remote_speculation"])
 @pytest.mark.parametrize("where", ["edge", "cloud"])
-async def test_where_the_loop_is_given_up_already_the_cloud_is_asked_plainly(rung: Rung, where: Where) -> None:
-    async def loop(_: Escalated) -> Verified:
-        raise AssertionError("there is no time for it")
-
-    given_up = (Concession("router", rung, 0.0, 1.0),)
-    asked = retrieved("q", plan_=msgspec.structs.replace(LOOP, where=where), concessions=given_up)
-    outcome = await decide(0.3, asked, loop=loop)
+async def test_where_the_loop_is_given_up_already_the_cloud_is_asked_plainly(
+    level: DegradationLevel, where: Where
+) -> None:
+    given_up = (Degradation("router", level, 0.0, 1.0),)
+    asked = retrieved("q", plan_=msgspec.structs.replace(LOOP, where=where), degradations=given_up)
+    outcome = await decide(0.3, asked)
     assert isinstance(outcome, Escalated)
-    assert outcome.concessions == given_up
+    assert outcome.degradations == given_up
 
 
 async def test_a_draft_that_may_not_leave_the_site_stays() -> None:
@@ -199,11 +191,11 @@ RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.3)
 async def test_a_race_shows_the_edges_answer_to_who_can_take_it_back(
     confidence: float, can_retract: bool, plan_: Plan, texts: list[str]
 ) -> None:
-    told: list[Partial] = []
-    await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), told=told)
-    assert [partial.answer.text for partial in told] == texts
-    assert all((partial.source, partial.is_whole, partial.rid) == ("edge", True, "r1") for partial in told)
-    assert all(partial.guess == "draft" for partial in told)
+    published: list[Partial] = []
+    await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), published=published)
+    assert [partial.answer.text for partial in published] == texts
+    assert all((partial.source, partial.is_whole, partial.rid) == ("edge", True, "r1") for partial in published)
+    assert all(partial.guess == "draft" for partial in published)
 
 
 PAST = (Answer(text="y", confidence=0.2), Draft(ids=(11,), tokenizer="0a1b2c3d4e5f", drafter="lookup"))
@@ -225,16 +217,18 @@ STREAM = msgspec.structs.replace(RACE, mode="cloud_stream")
 async def test_what_the_cloud_said_before_takes_the_draft_s_place_wherever_that_has_one(
     confidence: float, can_retract: bool, plan_: Plan, texts: list[str], shipped: Draft | None
 ) -> None:
-    told: list[Partial] = []
-    outcome = await decide(confidence, retrieved("q", plan_=plan_, can_retract=can_retract), told=told, past=PAST)
+    published: list[Partial] = []
+    outcome = await decide(
+        confidence, retrieved("q", plan_=plan_, can_retract=can_retract), published=published, cached=PAST
+    )
     assert isinstance(outcome, Escalated)
     assert outcome.draft == shipped
-    assert [partial.answer.text for partial in told] == texts
-    assert all((partial.source, partial.guess, partial.rid) == ("edge", "past_answer", "r1") for partial in told)
+    assert [partial.answer.text for partial in published] == texts
+    assert all((partial.source, partial.guess, partial.rid) == ("edge", "cached_answer", "r1") for partial in published)
 
 
 async def test_what_the_edge_vouches_for_itself_it_does_not_ask_its_memory_about() -> None:
-    outcome = await decide(0.9, retrieved("q", plan_=RACE, can_retract=True), past=PAST)
+    outcome = await decide(0.9, retrieved("q", plan_=RACE, can_retract=True), cached=PAST)
     assert isinstance(outcome, Drafted)
     assert outcome.answer.text == "x"
 

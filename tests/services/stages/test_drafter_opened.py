@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from tests.support.escalation_site import escalated, plan, prepared, retrieved, routed
-from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import (
+    Accepted,
     Answer,
-    Concession,
+    Degradation,
     Drafted,
     Escalated,
     Message,
@@ -23,7 +24,6 @@ from tidegate.schemas import (
     Passage,
     Refused,
     Retrieved,
-    Stood,
     UnreadableError,
     Verified,
     decode,
@@ -31,9 +31,9 @@ from tidegate.schemas import (
 )
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import drafter, retriever
-from tidegate.services.stages.drafter.handler import LoopLost, in_a_loop, rungs_of
-from tidegate.services.stages.drafter.latency import Paces, Stopwatch
-from tidegate.services.uplink.verification_client import Guess, Looping
+from tidegate.services.stages.drafter.handler import levels_of
+from tidegate.services.stages.drafter.latency import DrafterLatency, Stopwatch
+from tidegate.services.uplink.verification_client import ProposeTokens, SessionLostError, VerificationClient
 
 pytestmark = pytest.mark.anyio
 
@@ -41,8 +41,8 @@ RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.3)
 
 
 async def test_a_site_answers_what_its_documents_say_and_asks_the_hub_what_only_the_hub_knows() -> None:
-    house = MemoryHouse("site1")
-    async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
+    bus = MemoryBus("site1")
+    async with retriever.open(prepared(), bus) as retrieve, drafter.open(prepared(), bus) as answer:
         for text, kind in (
             ("What does a banker's draft cost?", Drafted),
             ("Who is the chief executive of the bank?", Escalated),
@@ -58,30 +58,30 @@ async def test_a_site_answers_what_its_documents_say_and_asks_the_hub_what_only_
 
 async def test_a_site_fills_a_schema_without_any_passage() -> None:
     schema = json.dumps({"properties": {"reference": {"type": "string"}}, "required": ["reference"]})
-    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
+    async with drafter.open(prepared(), MemoryBus("site1")) as answer:
         (drafted,) = await answer(retrieved("Reference: QX-1", workload="extract", schema=schema))
         assert json.loads(drafted.answer.text) == {"reference": "QX-1"}
 
 
 async def test_a_site_ships_what_the_hubs_model_may_be_expected_to_say_and_tells_it_in_a_race() -> None:
-    house = MemoryHouse("site1")
-    heard: asyncio.Queue[Partial] = asyncio.Queue()
+    bus = MemoryBus("site1")
+    received: asyncio.Queue[Partial] = asyncio.Queue()
 
-    async def hear(_: str, data: bytes) -> None:
-        heard.put_nowait(decode(data, Partial))
+    async def receive(_: str, data: bytes) -> None:
+        received.put_nowait(decode(data, Partial))
 
-    await house.listen("partial.drafted.>", hear)
+    await bus.listen("partial.drafted.>", receive)
     plan_ = msgspec.structs.replace(RACE, where="cloud", show_from=0.0)
-    async with retriever.open(prepared(), house) as retrieve, drafter.open(prepared(), house) as answer:
+    async with retriever.open(prepared(), bus) as retrieve, drafter.open(prepared(), bus) as answer:
         (found,) = await retrieve(routed("What does a banker's draft cost?", plan_=plan_, can_retract=True))
         (outcome,) = await answer(found)
-        told = await asyncio.wait_for(heard.get(), 10)
+        partial = await asyncio.wait_for(received.get(), 10)
     assert isinstance(outcome, Escalated)
     tokens = TokenText.load(Path(".models/lm/draft/tokenizer.json"))
     assert outcome.draft is not None
     assert (outcome.draft.drafter, outcome.draft.tokenizer) == ("lookup", tokens.digest)
     assert "£12" in tokens.decode(outcome.draft.ids)
-    assert "£12" in told.answer.text
+    assert "£12" in partial.answer.text
 
 
 @pytest.mark.parametrize(("fee", "leaves"), [("£12", True), ("£12; call 020 7946 0958", False)])
@@ -99,7 +99,7 @@ async def test_a_draft_that_would_carry_personal_data_stays_at_the_site(fee: str
     )
     plan_ = msgspec.structs.replace(RACE, where="cloud")
     asked = retrieved("What does a banker's draft cost?", plan_=plan_, passages=(passage,))
-    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
+    async with drafter.open(prepared(), MemoryBus("site1")) as answer:
         (outcome,) = await answer(asked)
     assert isinstance(outcome, Escalated)
     assert (outcome.draft is not None) is leaves
@@ -112,11 +112,11 @@ HELD = msgspec.structs.replace(plan(), shares_ms={"drafter": 100.0, "cloud-verif
 @pytest.mark.parametrize("workload", ["assist", "extract"])
 async def test_an_opened_drafter_neither_drafts_nor_asks_once_the_time_is_up_and_says_so(workload: str) -> None:
     late = retrieved("What does a banker's draft cost?", plan_=HELD, workload=workload, schema="{}")
-    async with drafter.open(prepared(), MemoryHouse("site1")) as answer:
+    async with drafter.open(prepared(), MemoryBus("site1")) as answer:
         (outcome,) = await answer(late)
     assert isinstance(outcome, Drafted)
     assert outcome.answer == Answer(text="")
-    assert [(made.stage, made.rung) for made in outcome.concessions] == [("drafter", "abstain")]
+    assert [(made.stage, made.level) for made in outcome.degradations] == [("drafter", "abstain")]
 
 
 def test_reading_and_extracting_are_learned_apart_and_from_done_work_only() -> None:
@@ -125,41 +125,41 @@ def test_reading_and_extracting_are_learned_apart_and_from_done_work_only() -> N
     filling = msgspec.structs.replace(
         asked, question=msgspec.structs.replace(asked.question, workload="extract", schema="{}")
     )
-    paces = Paces()
+    latency = DrafterLatency()
 
-    def conceded(fact: Retrieved) -> str:
-        found = paces.short_of(fact, rungs_of(fact))
-        return "" if found is None else found.rung
+    def degradation(fact: Retrieved) -> str:
+        found = latency.required_degradation(fact, levels_of(fact))
+        return "" if found is None else found.level
 
-    def took(fact: Retrieved, worked_ms: float) -> None:
-        paces.took(
+    def observe(fact: Retrieved, worked_ms: float) -> None:
+        latency.observe(
             fact, fact.followed_by(Drafted, question=fact.question, plan=fact.plan, answer=Answer(text="x")), worked_ms
         )
 
-    called_off = Concession("router", "abstain", 0.0, 1.0)
-    took(msgspec.structs.replace(asked, concessions=(called_off,)), 1e6)
-    assert (conceded(asked), conceded(filling)) == ("", "")
-    took(asked, 1e6)
-    assert (conceded(asked), conceded(filling)) == ("smaller_k", "")
-    took(filling, 1e6)
-    assert conceded(filling) == "abstain"
+    called_off = Degradation("router", "abstain", 0.0, 1.0)
+    observe(msgspec.structs.replace(asked, degradations=(called_off,)), 1e6)
+    assert (degradation(asked), degradation(filling)) == ("", "")
+    observe(asked, 1e6)
+    assert (degradation(asked), degradation(filling)) == ("fewer_passages", "")
+    observe(filling, 1e6)
+    assert degradation(filling) == "abstain"
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
 async def test_the_wait_for_the_hub_in_a_loop_is_not_how_slow_the_edge_reads(is_lost: bool) -> None:
     now_s = 0.0
 
-    async def loop(asked: Escalated) -> Verified:
+    async def verify(asked: Escalated) -> Verified | Degradation:
         nonlocal now_s
         now_s += 5.0
         if is_lost:
-            raise LoopLost("the time is up")
+            return Degradation("drafter", "no_remote_speculation", 0.0, 1.0, "the time is up")
         return asked.followed_by(Verified, question=asked.question, plan=asked.plan, answer=Answer(text="x"))
 
     watch = Stopwatch(lambda: now_s)
     now_s += 0.25
-    outcome = await in_a_loop(escalated("q"), watch.without(loop))
-    assert isinstance(outcome, Escalated) is is_lost
+    outcome = await watch.exclude(verify)(escalated("q"))
+    assert isinstance(outcome, Degradation) is is_lost
     now_s += 0.25
     assert watch.ms == 500.0
 
@@ -167,22 +167,22 @@ async def test_the_wait_for_the_hub_in_a_loop_is_not_how_slow_the_edge_reads(is_
 @pytest.mark.parametrize(
     ("reply", "says"),
     [
-        (Stood(worker="w", loop="l", stood=5, ids=(9,), speculation=None), "5 of 0 tokens"),  # type: ignore[arg-type]
-        (Stood(worker="w", loop="l", stood=0, ids=(), speculation=None), "says nothing more"),  # type: ignore[arg-type]
+        (Accepted(worker="w", session="l", accepted=5, ids=(9,), speculation=None), "5 of 0 tokens"),  # type: ignore[arg-type]
+        (Accepted(worker="w", session="l", accepted=0, ids=(), speculation=None), "adds no token and does not end"),  # type: ignore[arg-type]
         (Refused(code="from_the_future", reason="not today"), "declined: not today"),
         (UnreadableError("it is from the future"), "cannot be read: it is from the future"),
     ],
 )
 async def test_a_hub_that_makes_no_sense_is_left(reply: Message | UnreadableError, says: str) -> None:
-    async def ask(_: str, __: Message, ___: float) -> Message:
+    async def send(_: str, __: Message, ___: float) -> Message:
         if isinstance(reply, UnreadableError):
             raise reply
         return reply
 
-    def drafting(_: Sequence[int], __: bool) -> Guess:
+    def open_drafter(_: Sequence[int], __: bool) -> ProposeTokens:
         raise AssertionError("there is nothing to draft for")
 
-    with pytest.raises(LoopLost, match=says):
-        await Looping(
-            escalated("q", deadline_at_ms=1 << 50), "t", ask=ask, drafting=drafting, clock=time.time
+    with pytest.raises(SessionLostError, match=says):
+        await VerificationClient(
+            escalated("q", deadline_at_ms=1 << 50), "t", send=send, open_drafter=open_drafter, clock=time.time
         ).verdict()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests.support.escalation_site import at_hub, escalated, prepared, routed
-from tidegate.brokers.base import Unreachable
-from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.base import UnreachableError
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import (
     Answer,
     Artefact,
@@ -20,20 +21,21 @@ from tidegate.schemas import (
     Drafted,
     Escalated,
     Evidence,
+    Message,
     Refused,
     RejectError,
     RetryLaterError,
     Verified,
     Withheld,
-    changed,
     decode,
     encode,
+    replace,
 )
 from tidegate.schemas.subjects import fast_lane as subject
 from tidegate.services.pipeline import FAST_LANE
 from tidegate.services.stages import cloud_verifier, fast_lane, retriever
-from tidegate.services.stages.fast_lane.handler import Alone, Stands, hurry
-from tidegate.services.streaming.log import Log, resting
+from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
+from tidegate.services.streaming.log import AnswerLog, with_evidence
 
 pytestmark = pytest.mark.anyio
 
@@ -45,45 +47,50 @@ async def verified(fact: Escalated, _: float) -> Verified:
 
 
 async def unreachable(_: Escalated, __: float) -> Verified:
-    raise Unreachable("no responders")
+    raise UnreachableError("no responders")
 
 
-def alone(confidence: float) -> Alone:
+def alone(confidence: float) -> Callable[[Escalated], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]:
     async def answer(_: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
         return Answer(text="the edge's own", confidence=confidence), (READER,)
 
     return answer
 
 
-def begun(stands: Committed) -> Stands:
-    async def committed(_: Escalated) -> Committed:
-        return stands
+def begun(committed: Committed) -> Callable[[Escalated], Awaitable[Committed]]:
+    async def committed_part(_: Escalated) -> Committed:
+        return committed
 
-    return committed
+    return committed_part
 
 
 READER = Artefact("model", "reader", "1")
 NOTHING = begun(Committed())
-LOST: dict[str, Any] = {"ask_hub": unreachable, "alone": alone(0.59), "alone_from": 0.6, "stands": NOTHING}
+
+
+async def run(fact: Escalated, clock: Callable[[], float] = lambda: 5.0, **ports: Any) -> list[Message]:
+    """The lane with a hub that cannot be reached, unless `ports` say otherwise."""
+    known = {"ask_hub": unreachable, "answer_alone": alone(0.59), "committed_part": NOTHING, **ports}
+    return await ask_in_time(fact, FastLanePorts(clock=clock, **known), 0.6)
 
 
 async def test_the_hubs_verdict_is_passed_on_as_it_is() -> None:
-    assert await hurry(QUESTION, **{**LOST, "ask_hub": verified}, clock=lambda: 2.0) == [await verified(QUESTION, 1.0)]
+    assert await run(QUESTION, lambda: 2.0, ask_hub=verified) == [await verified(QUESTION, 1.0)]
 
 
 @pytest.mark.parametrize(
-    ("confidence", "kind", "rung"),
+    ("confidence", "kind", "level"),
     [(0.6, Drafted, "edge_only"), (0.59, Withheld, "abstain"), (0.0, Withheld, "abstain")],
 )
 async def test_past_the_deadline_the_edge_finishes_with_what_it_can_vouch_for_and_says_what_was_given_up(
-    confidence: float, kind: type, rung: str
+    confidence: float, kind: type, level: str
 ) -> None:
     plan = msgspec.structs.replace(QUESTION.plan, shares_ms={"cloud-verifier": 2400.0})
     asked = msgspec.structs.replace(QUESTION, plan=plan)
-    (outcome,) = await hurry(asked, **{**LOST, "alone": alone(confidence)}, clock=lambda: 5.0)
+    (outcome,) = await run(asked, lambda: 5.0, answer_alone=alone(confidence))
     assert type(outcome) is kind
-    (given_up,) = outcome.concessions
-    assert (given_up.stage, given_up.rung) == ("fast-lane", rung)
+    (given_up,) = outcome.degradations
+    assert (given_up.stage, given_up.level) == ("fast-lane", level)
     assert (given_up.left_ms, given_up.needed_ms) == (0.0, 2400.0)
     assert "cannot be reached" in given_up.reason
     if isinstance(outcome, Drafted):
@@ -94,7 +101,7 @@ async def test_past_the_deadline_the_edge_finishes_with_what_it_can_vouch_for_an
 @pytest.mark.parametrize(("now_s", "after_s"), [(1.0, 0.5), (4.0, 0.5), (4.8, 0.2), (-95.0, 12.5)])
 async def test_while_the_hub_cannot_be_reached_it_is_asked_again(now_s: float, after_s: float) -> None:
     with pytest.raises(RetryLaterError) as raised:
-        await hurry(QUESTION, **LOST, clock=lambda: now_s)
+        await run(QUESTION, lambda: now_s)
     assert raised.value.after_s == pytest.approx(after_s)
 
 
@@ -104,7 +111,7 @@ async def test_the_tries_of_the_stage_last_to_the_longest_deadline(budget_s: int
     while True:
         tries += 1
         try:
-            (outcome,) = await hurry(QUESTION, **LOST, clock=lambda: now_s)  # noqa: B023
+            (outcome,) = await run(QUESTION, lambda: now_s)  # noqa: B023
         except RetryLaterError as later:
             now_s += later.after_s
         else:
@@ -122,11 +129,11 @@ async def test_a_hub_that_swallows_every_question_makes_no_abstention_late(budge
     async def swallow(_: Escalated, timeout_s: float) -> Verified:
         nonlocal now_s
         now_s += timeout_s
-        raise Unreachable("no answer")
+        raise UnreachableError("no answer")
 
     while True:
         try:
-            (outcome,) = await hurry(question, **{**LOST, "ask_hub": swallow}, clock=lambda: now_s)  # noqa: B023
+            (outcome,) = await run(question, lambda: now_s, ask_hub=swallow)  # noqa: B023
         except RetryLaterError as later:
             now_s += later.after_s
         else:
@@ -144,27 +151,27 @@ ONE_AND_TWO = Answer(text="One. Two.", citations=cited("fees"), confidence=0.3, 
 
 
 @pytest.mark.parametrize(
-    ("own", "stands", "confidence"),
+    ("own", "committed", "confidence"),
     [
         (ONE_AND_TWO, ONE, 0.8),
-        (changed(ONE_AND_TWO, confidence=0.9), ONE, 0.9),
-        (changed(ONE_AND_TWO, text="One."), ONE, 0.8),  # of which it knows no more either
-        (changed(ONE_AND_TWO, citations=cited("hours")), ONE, None),
-        (changed(ONE_AND_TWO, text="Uno. Two.", confidence=0.9), ONE, None),
-        (ONE_AND_TWO, changed(ONE, is_whole=True), None),
-        (ONE_AND_TWO, changed(ONE, is_closed=True), None),
+        (replace(ONE_AND_TWO, confidence=0.9), ONE, 0.9),
+        (replace(ONE_AND_TWO, text="One."), ONE, 0.8),  # of which it knows no more either
+        (replace(ONE_AND_TWO, citations=cited("hours")), ONE, None),
+        (replace(ONE_AND_TWO, text="Uno. Two.", confidence=0.9), ONE, None),
+        (ONE_AND_TWO, replace(ONE, is_whole=True), None),
+        (ONE_AND_TWO, replace(ONE, is_closed=True), None),
         (Answer(text=""), ONE, None),
     ],
 )
 async def test_what_the_cloud_began_the_edge_ends_where_its_own_answer_goes_on_from_it(
-    own: Answer, stands: Committed, confidence: float | None
+    own: Answer, committed: Committed, confidence: float | None
 ) -> None:
     async def draft(_: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
         return own, (READER,)
 
-    (outcome,) = await hurry(QUESTION, **{**LOST, "alone": draft, "stands": begun(stands)}, clock=lambda: 5.0)
-    (given_up,) = outcome.concessions  # type: ignore[attr-defined]
-    assert (given_up.stage, given_up.rung) == ("fast-lane", "edge_only")
+    (outcome,) = await run(QUESTION, lambda: 5.0, answer_alone=draft, committed_part=begun(committed))
+    (given_up,) = outcome.degradations  # type: ignore[attr-defined]
+    assert (given_up.stage, given_up.level) == ("fast-lane", "edge_only")
     if confidence is None:
         assert isinstance(outcome, Withheld)
         assert outcome.reason == "cloud_unreachable"
@@ -175,25 +182,27 @@ async def test_what_the_cloud_began_the_edge_ends_where_its_own_answer_goes_on_f
 
 
 async def test_the_lane_knows_what_is_committed_from_the_log() -> None:
-    house = MemoryHouse("site1")
+    bus = MemoryBus("site1")
     asked = "What do I need to bring to open an account?"
-    async with retriever.open(prepared(), house) as retrieve, fast_lane.open(prepared(), house) as handle:
+    async with retriever.open(prepared(), bus) as retrieve, fast_lane.open(prepared(), bus) as handle:
         (found,) = await retrieve(routed(asked))
-        await house.publish(found, id="found", headers={})
+        await bus.publish(found, id="found", headers={})
         fact = escalated(asked)
         (alone_,) = await handle(fact)
         assert isinstance(alone_, Drafted)
         own = alone_.answer
-        log = Log(fact.rid, fact.tenant)
-        (line,) = resting(log.commit(own.text[:9]), Evidence(citations=own.citations, confidence=1.0), is_whole=False)
-        await house.append(line, after=0)
+        log = AnswerLog(fact.rid, fact.tenant)
+        (line,) = with_evidence(
+            log.commit(own.text[:9]), Evidence(citations=own.citations, confidence=1.0), is_whole=False
+        )
+        await bus.append(line, after=0)
         (outcome,) = await handle(fact)
     assert isinstance(outcome, Drafted)
     assert (outcome.answer.text, outcome.answer.confidence) == (own.text, 1.0)
 
 
 async def test_past_the_deadline_the_question_is_withheld_with_its_plan() -> None:
-    (outcome,) = await hurry(QUESTION, **LOST, clock=lambda: 5.0)
+    (outcome,) = await run(QUESTION, lambda: 5.0)
     assert isinstance(outcome, Withheld)
     assert (outcome.reason, outcome.stage, outcome.route) == ("cloud_unreachable", "fast-lane", "edge")
     assert outcome.plan == QUESTION.plan
@@ -201,20 +210,20 @@ async def test_past_the_deadline_the_question_is_withheld_with_its_plan() -> Non
 
 
 async def test_a_refusal_of_the_hub_is_not_asked_again() -> None:
-    house = MemoryHouse("site1")
+    bus = MemoryBus("site1")
 
     async def refuse(_: bytes) -> bytes:
         return encode(Refused(code="unreadable", reason="no"))
 
-    await house.respond(subject("site1"), refuse)
-    async with fast_lane.open(prepared(), house) as handle:
+    await bus.respond(subject("site1"), refuse)
+    async with fast_lane.open(prepared(), bus) as handle:
         with pytest.raises(RejectError, match="the hub refused: no"):
             await handle(QUESTION)
 
 
 async def test_over_the_wire_the_site_gets_the_verdict_of_the_hub() -> None:
-    house = MemoryHouse("hub")
-    async with cloud_verifier.open(at_hub(), house) as durable, fast_lane.open(prepared(), house) as handle:
+    bus = MemoryBus("hub")
+    async with cloud_verifier.open(at_hub(), bus) as durable, fast_lane.open(prepared(), bus) as handle:
         in_time = msgspec.structs.replace(QUESTION, deadline_at_ms=int(time.time() * 1000) + 60_000)
         (fast,) = await handle(in_time)
         assert isinstance(fast, Verified)
@@ -223,17 +232,17 @@ async def test_over_the_wire_the_site_gets_the_verdict_of_the_hub() -> None:
 
 
 async def test_with_nobody_at_the_hub_the_lane_says_so_at_once() -> None:
-    async with fast_lane.open(prepared(), MemoryHouse("site1")) as handle:
+    async with fast_lane.open(prepared(), MemoryBus("site1")) as handle:
         (outcome,) = await handle(QUESTION)
         assert isinstance(decode(encode(outcome), Withheld), Withheld)
 
 
 async def test_the_edge_finishes_from_the_passages_that_it_had_found() -> None:
-    house = MemoryHouse("site1")
+    bus = MemoryBus("site1")
     asked = "What does a banker's draft cost?"
-    async with retriever.open(prepared(), house) as retrieve, fast_lane.open(prepared(), house) as handle:
+    async with retriever.open(prepared(), bus) as retrieve, fast_lane.open(prepared(), bus) as handle:
         (found,) = await retrieve(routed(asked))
-        await house.publish(found, id="found", headers={})
+        await bus.publish(found, id="found", headers={})
         (outcome,) = await handle(escalated(asked))
         assert isinstance(outcome, Drafted)
         assert "£12" in outcome.answer.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate.services.stages.prefilter.handler import Tongue
+from tidegate.services.stages.prefilter.handler import DetectedLanguage
 from tidegate.services.stages.prefilter.language import LanguageModel
 
 LANGUAGES = ("en", "de", "fr", "es")
@@ -56,17 +56,19 @@ def test_the_language_is_told_and_another_one_is_not_taken_for_ours(
 def test_a_vault_token_has_no_language(language: LanguageModel) -> None:
     german = LanguageModel(("de", "en"))
     token = "<ACCOUNT_deadbeefdead>"
-    assert german.detect(f"{token} {token} help") == Tongue("de", True), "four letters: the first language"
-    assert language.detect(f"{token} {token} help") == Tongue("en", True)
+    assert german.detect(f"{token} {token} help") == DetectedLanguage("de", True), "four letters: the first language"
+    assert language.detect(f"{token} {token} help") == DetectedLanguage("en", True)
 
 
 def test_a_site_speaks_what_it_was_told_to() -> None:
     italian, other = LanguageModel(("it", "ru")), LanguageModel(LANGUAGES)
-    assert italian.detect("Quali sono gli orari di apertura?") == Tongue("it", True)
-    assert italian.detect("Как заблокировать карту?") == Tongue("ru", True)
-    assert italian.detect("What are your opening hours on Saturday?") == Tongue("en", False)
+    assert italian.detect("Quali sono gli orari di apertura?") == DetectedLanguage("it", True)
+    assert italian.detect("Как заблокировать карту?") == DetectedLanguage("ru", True)
+    assert italian.detect("What are your opening hours on Saturday?") == DetectedLanguage("en", False)
     assert italian.version != other.version
     welsh, _ = LanguageModel(("cy",)), LanguageModel(LANGUAGES)
-    assert welsh.detect("Rydw i wedi colli fy ngherdyn banc") == Tongue("cy", True), "each site's model is its own"
+    assert welsh.detect("Rydw i wedi colli fy ngherdyn banc") == DetectedLanguage("cy", True), (
+        "each site's model is its own"
+    )
     with pytest.raises(ValueError, match="qq"):
         LanguageModel(("qq",))

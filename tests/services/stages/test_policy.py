@@ -10,21 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.policy_files import WHITE_PAPER, policy
-from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.brokers.settings import Settings
+from tests.support.policy_files import WHITE_PAPER, policy, ports
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import Answer, Approved, Artefact, Check, Citation, Drafted, Plan, Question, Verified, Withheld
-from tidegate.schemas.refusal_texts import sentence
-from tidegate.services.policies.language import BadPolicy
+from tidegate.schemas.refusal_texts import refusal_text
+from tidegate.services.policies.language import PolicyError
+from tidegate.services.policies.policy import Policy
 from tidegate.services.policies.redaction import redact_pii
-from tidegate.services.privacy.dlp import Detector, Finding
+from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.privacy.dlp.finding import Finding
+from tidegate.services.settings import Settings
 from tidegate.services.stages.policy import open as open_policy
-from tidegate.services.stages.policy.handler import Policy, judge
+from tidegate.services.stages.policy.handler import judge
 
 pytestmark = pytest.mark.anyio
 
 QUOTE = "A lost card is blocked at once. Call us on 020 7946 0958."
-PLAN = Plan(where="edge", may_escalate=False, k=8, model="reader", shares_ms={}, table="t", reason="a test")
+PLAN = Plan(where="edge", may_escalate=False, k=8, model="reader", shares_ms={}, config_version="t", reason="a test")
 FIND = Detector(("GB", "DE", "FR", "ES", "US")).find
 VOUCHED = (Check("grounding", True, 1.0), Check("entailment", True, 1.0))
 
@@ -56,12 +58,8 @@ def drafted(given: Answer, language: str = "en", kind: type[Drafted] | type[Veri
     )
 
 
-def in_time(_: Drafted) -> None:
-    """Nothing has to be given up."""
-
-
 async def judged(given: Answer, *policies: Policy, language: str = "en") -> Approved | Withheld:
-    [settled] = await judge(drafted(given, language), policies=policies, find_personal=FIND, short_of=in_time)
+    [settled] = await judge(drafted(given, language), ports(*policies, find_personal=FIND))
     return settled
 
 
@@ -79,8 +77,7 @@ async def test_the_route_is_where_the_answer_was_made(
     tmp_path: Path, kind: type[Drafted] | type[Verified], route: str
 ) -> None:
     for made in (answer(), answer(text="")):
-        rules = (policy(tmp_path),)
-        [settled] = await judge(drafted(made, kind=kind), policies=rules, find_personal=FIND, short_of=in_time)
+        [settled] = await judge(drafted(made, kind=kind), ports(policy(tmp_path), find_personal=FIND))
         assert settled.route == route
 
 
@@ -141,7 +138,7 @@ async def test_who_gets_no_answer_is_told_so_in_their_language(
 ) -> None:
     settled = await judged(given, policy(tmp_path), language=language)
     assert isinstance(settled, Withheld)
-    assert (settled.reason, settled.text, settled.language) == (reason, sentence(reason, language), language)
+    assert (settled.reason, settled.text, settled.language) == (reason, refusal_text(reason, language), language)
     assert (settled.stage, settled.plan) == ("policy", PLAN)
     assert settled.decisions
 
@@ -217,12 +214,12 @@ def test_a_personal_value_between_spaces_never_survives(around: str, value: str)
 
 async def test_the_opened_policy_has_every_policy_of_the_pack_in_force(tmp_path: Path) -> None:
     (tmp_path / "policies").mkdir()
-    with pytest.raises(BadPolicy, match="no policy is in force"):
-        async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryHouse("site1")):
+    with pytest.raises(PolicyError, match="no policy is in force"):
+        async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryBus("site1")):
             pass
     policy(tmp_path / "policies", WHITE_PAPER, "a.yaml")
     policy(tmp_path / "policies", "policy_id: b\nabstain_thresholds: {confidence: 1}\n", "b.yml")
-    async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryHouse("site1")) as handler:
+    async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryBus("site1")) as handler:
         [settled] = await handler(drafted(answer()))
         assert [part.id for part in settled.lineage] == ["safe-answers-v3", "b"]
         assert isinstance(settled, Withheld)
@@ -234,11 +231,11 @@ async def test_an_opened_policy_abstains_from_a_draft_that_comes_too_late_and_no
     (tmp_path / "policies").mkdir()
     policy(tmp_path / "policies", WHITE_PAPER, "a.yaml")
     plan = msgspec.structs.replace(PLAN, shares_ms={"policy": 50.0, "publisher": 50.0})
-    async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryHouse("site1")) as handler:
+    async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryBus("site1")) as handler:
         for kind, reason in ((Drafted, "deadline"), (Verified, "")):
             late = msgspec.structs.replace(drafted(answer(), kind=kind), plan=plan)
             [settled] = await handler(late)
             assert getattr(settled, "reason", "") == reason
-            assert [(made.stage, made.rung) for made in settled.concessions] == (
+            assert [(made.stage, made.level) for made in settled.degradations] == (
                 [("policy", "abstain")] if reason else []
             )

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from tests.support.paths import KIOSK
-from tests.support.policy_files import policy
-from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.brokers.settings import Settings
+from tests.support.policy_files import policy, ports
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import Answer, Artefact, Check, Citation, Partial, Plan, Question, Where, decode, encode, subjects
-from tidegate.services.privacy.dlp import Detector
+from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.settings import Settings
 from tidegate.services.stages.policy import open as open_policy
 from tidegate.services.stages.policy.handler import judge_partial
 
@@ -23,7 +23,7 @@ FINE = "A lost card is blocked at once."
 PROMISE = "Our fund is guaranteed to return 12% every year."
 PHONE = "Call us on 020 7946 0958."
 QUESTION = Question(text="What if I lose my card?", language="en", intent="cards", intent_confidence=0.9)
-PLAN = Plan(where="edge", may_escalate=True, k=8, model="m", shares_ms={}, table="t", reason="r", mode="race")
+PLAN = Plan(where="edge", may_escalate=True, k=8, model="m", shares_ms={}, config_version="t", reason="r", mode="race")
 FIND = Detector(("GB",)).find
 
 
@@ -46,7 +46,7 @@ def partial(text: str, source: Where, *, entailment: float = 1.0, grounded: bool
 
 
 @pytest.mark.parametrize(
-    ("said", "passes"),
+    ("unjudged", "passes"),
     [
         (partial(FINE, "edge"), True),
         (partial(FINE, "cloud"), True),
@@ -61,48 +61,50 @@ def partial(text: str, source: Where, *, entailment: float = 1.0, grounded: bool
     ],
 )
 async def test_only_a_threshold_is_waived_and_only_for_what_can_be_taken_back(
-    tmp_path: Path, said: Partial, passes: bool
+    tmp_path: Path, unjudged: Partial, passes: bool
 ) -> None:
     rules = policy(tmp_path)
-    shown = await judge_partial(said, policies=(rules,), find_personal=FIND)
+    shown = await judge_partial(unjudged, ports(rules, find_personal=FIND))
     judged_by = (Artefact("policy", "safe-answers-v3", rules.version),)
-    assert shown == (msgspec.structs.replace(said, lineage=judged_by) if passes else None)
+    assert shown == (msgspec.structs.replace(unjudged, lineage=judged_by) if passes else None)
 
 
 @pytest.mark.parametrize("source", ["edge", "cloud"])
 async def test_what_is_shown_is_struck_out_as_in_an_answer_and_keeps_no_token_of_it(
     tmp_path: Path, source: Where
 ) -> None:
-    said = partial(FINE, source)  # what a citation holds is published already, and stays
-    said = msgspec.structs.replace(said, answer=msgspec.structs.replace(said.answer, text=f"{FINE} {PHONE}"))
-    shown = await judge_partial(said, policies=(policy(tmp_path),), find_personal=FIND)
+    unjudged = partial(FINE, source)  # what a citation holds is published already, and stays
+    unjudged = msgspec.structs.replace(
+        unjudged, answer=msgspec.structs.replace(unjudged.answer, text=f"{FINE} {PHONE}")
+    )
+    shown = await judge_partial(unjudged, ports(policy(tmp_path), find_personal=FIND))
     assert shown is not None
     assert "7946" not in shown.answer.text
     assert shown.ids == ()
 
 
 async def test_without_a_policy_nothing_is_shown() -> None:
-    assert await judge_partial(partial(FINE, "edge"), policies=(), find_personal=FIND) is None
+    assert await judge_partial(partial(FINE, "edge"), ports()) is None
 
 
 async def test_the_opened_policy_stands_between_both_sides_and_the_publisher() -> None:
-    house = MemoryHouse("site1")
+    bus = MemoryBus("site1")
     passed: asyncio.Queue[Partial] = asyncio.Queue()
 
     async def hear(_: str, data: bytes) -> None:
         passed.put_nowait(decode(data, Partial))
 
-    await house.listen(subjects.PARTIAL_APPROVED, hear)
+    await bus.listen(subjects.PARTIAL_APPROVED, hear)
     pack = KIOSK
-    edge, cloud = subjects.partial(False, "kiosk", "r1"), subjects.said("site1", "kiosk", "r1")
-    async with open_policy(Settings(pack_dir=str(pack)), house):
+    edge, cloud = subjects.partial(False, "kiosk", "r1"), subjects.cloud_partial("site1", "kiosk", "r1")
+    async with open_policy(Settings(pack_dir=str(pack)), bus):
         for subject, text, source in (
             (edge, PROMISE, "edge"),
             (edge, FINE, "edge"),
             (cloud, PROMISE, "cloud"),
             (cloud, FINE, "cloud"),
         ):
-            await house.tell(subject, encode(partial(text, source)))  # type: ignore[arg-type]
+            await bus.publish_core(subject, encode(partial(text, source)))  # type: ignore[arg-type]
         heard = [await asyncio.wait_for(passed.get(), 10) for _ in range(2)]
     assert sorted((each.source, each.answer.text) for each in heard) == [("cloud", FINE), ("edge", FINE)]
     assert passed.empty()

@@ -12,30 +12,39 @@ import pytest
 
 from tests.support.branch_intents import INTENTS
 from tests.support.paths import MODELS
-from tidegate.brokers.settings import Settings
 from tidegate.schemas import Artefact, Asked, RejectError, Screened, Withheld, decode, encode
 from tidegate.schemas.pack import Pack
-from tidegate.schemas.refusal_texts import sentence
+from tidegate.schemas.refusal_texts import refusal_text
+from tidegate.schemas.vault_token import tokens_in
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge import intent_classifier as intent
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.privacy.dlp import Finding
-from tidegate.services.privacy.sealing import closed
-from tidegate.services.privacy.vault import Vault, asker_digest, site_key, tokens_in
+from tidegate.services.privacy.dlp.finding import Finding
+from tidegate.services.privacy.sealing import seal_request
+from tidegate.services.privacy.vault import Vault, asker_digest, site_key
+from tidegate.services.settings import Settings
 from tidegate.services.stages import prefilter
-from tidegate.services.stages.prefilter.handler import Meant, Parts, Tongue, screen
+from tidegate.services.stages.prefilter.handler import (
+    DetectedLanguage,
+    IntentEstimate,
+    PrefilterPorts,
+    ScreeningRules,
+    ScreeningVersions,
+    screen,
+)
 
 pytestmark = pytest.mark.anyio
 
 LANGUAGES = ("en", "de", "fr", "es")
-PARTS = Parts(
+PARTS = ScreeningVersions(
     Artefact("detector", "d", "1"),
     Artefact("model", "l", "2"),
     Artefact("model", "e", "3"),
     Artefact("model", "i", "4"),
 )
 TOKEN = "<NAME_0123456789ab>"
-SERVE = Meant("hours", 0.9, 0.1, "classify")
+ENGLISH = DetectedLanguage("en", True)
+SERVE = IntentEstimate("hours", 0.9, 0.1, "classify")
 
 
 def asked(text: str = "When do you open?", **fields: Any) -> Asked:
@@ -45,9 +54,9 @@ def asked(text: str = "When do you open?", **fields: Any) -> Asked:
 
 async def ann_is_personal(text: str) -> list[Finding]:
     return [
-        Finding(kind="NAME", start=place, end=place + 3, value="Ann")
-        for place in range(len(text))
-        if text.startswith("Ann", place)
+        Finding(kind="NAME", start=start, end=start + 3, value="Ann")
+        for start in range(len(text))
+        if text.startswith("Ann", start)
     ]
 
 
@@ -55,25 +64,34 @@ async def one_token(_: Asked, findings: Sequence[Finding]) -> list[str]:
     return [TOKEN for _ in findings]
 
 
-async def screened_by(request: Asked, meant: Meant = SERVE, tongue: Tongue | None = None, **changed: Any) -> Any:
-    heard: list[str] = []
+async def screened_by(
+    request: Asked,
+    estimate: IntentEstimate = SERVE,
+    language: DetectedLanguage = ENGLISH,
+    *,
+    max_chars: int = 8000,
+    **ports: Any,
+) -> Any:
+    seen: list[str] = []
 
-    async def classify(text: str) -> Meant:
-        heard.append(text)
-        return meant
+    async def classify(text: str) -> IntentEstimate:
+        seen.append(text)
+        return estimate
 
-    injected: dict[str, Any] = {
+    def detect(text: str, _: str) -> DetectedLanguage:
+        seen.append(text)
+        return language
+
+    known: dict[str, Any] = {
         "unseal": lambda request: request,
-        "tokens_in": tokens_in,
         "find_personal": ann_is_personal,
         "tokenise": one_token,
-        "detect_language": lambda text, _hint: heard.append(text) or tongue or Tongue("en", True),
+        "detect_language": detect,
         "classify": classify,
-        "languages": LANGUAGES,
-        "parts": PARTS,
     }
-    [message] = await screen(request, **(injected | changed))
-    assert all("Ann" not in text for text in heard), "the models read redacted text only"
+    rules = ScreeningRules(PARTS, LANGUAGES, unsafe_threshold=0.5, max_chars=max_chars)
+    [message] = await screen(request, PrefilterPorts(**(known | ports)), rules)
+    assert all("Ann" not in text for text in seen), "the models read redacted text only"
     return decode(encode(message), Screened, Withheld)
 
 
@@ -124,10 +142,10 @@ WITHHELD: tuple[tuple[str, str, Asked, dict[str, Any]], ...] = (
     ("a person in the schema's escapes", "unscreenable", asked(schema='{"title": "\\u0041nn"}'), {}),
     ("a schema that is not JSON", "unscreenable", asked(schema='{"title": '), {}),
     ("a bottomless schema", "unscreenable", asked(schema="[" * 16000), {}),
-    ("another language", "unsupported_language", asked("Ann, dove sei?"), {"tongue": Tongue("it", False)}),
-    ("something unsafe", "unsafe", asked("Ann, do harm"), {"meant": Meant("harm", 0.6, 0.5, "assist")}),
-    ("an unsafe sum", "unsafe", asked("Ann, do harm"), {"meant": Meant("hours", 0.45, 0.55, "assist")}),
-    ("no number", "unsafe", asked("Ann, do harm"), {"meant": Meant("hours", 0.9, float("nan"), "assist")}),
+    ("another language", "unsupported_language", asked("Ann, dove sei?"), {"language": DetectedLanguage("it", False)}),
+    ("something unsafe", "unsafe", asked("Ann, do harm"), {"estimate": IntentEstimate("harm", 0.6, 0.5, "assist")}),
+    ("an unsafe sum", "unsafe", asked("Ann, do harm"), {"estimate": IntentEstimate("hours", 0.45, 0.55, "assist")}),
+    ("no number", "unsafe", asked("Ann, do harm"), {"estimate": IntentEstimate("hours", 0.9, float("nan"), "assist")}),
 )
 
 
@@ -142,24 +160,24 @@ async def test_it_is_withheld(name: str, reason: str, request_: Asked, changed: 
 
 
 async def test_the_refusal_speaks_the_asker_s_language_where_it_can() -> None:
-    unsafe = await screened_by(asked(), Meant("harm", 0.9, 0.9, "assist"), Tongue("de", True))
-    assert unsafe.text == sentence("unsafe", "de")
-    foreign = await screened_by(asked(), tongue=Tongue("it", False))
+    unsafe = await screened_by(asked(), IntentEstimate("harm", 0.9, 0.9, "assist"), DetectedLanguage("de", True))
+    assert unsafe.text == refusal_text("unsafe", "de")
+    foreign = await screened_by(asked(), language=DetectedLanguage("it", False))
     assert foreign.language == "it"
     assert foreign.text == "Sorry, I cannot help in this language yet. I speak: en, de, fr, es."
 
 
 async def test_one_below_the_threshold_passes() -> None:
-    assert isinstance(await screened_by(asked(), Meant("hours", 0.5, 0.49, "assist")), Screened)
+    assert isinstance(await screened_by(asked(), IntentEstimate("hours", 0.5, 0.49, "assist")), Screened)
 
 
 @pytest.mark.parametrize("missing", ["rid", "site"])
-async def test_what_came_through_no_door_is_buried(missing: str) -> None:
+async def test_what_did_not_come_through_the_gateway_is_rejected(missing: str) -> None:
     with pytest.raises(RejectError, match="no id or no site"):
         await screened_by(asked(**{missing: ""}))
 
 
-@pytest.mark.parametrize("broken", ["tokens_in", "find_personal", "tokenise", "detect_language", "classify"])
+@pytest.mark.parametrize("broken", ["unseal", "find_personal", "tokenise", "detect_language", "classify"])
 async def test_a_part_that_breaks_lets_nothing_pass(broken: str) -> None:
     def breaks(*_: object) -> Any:
         raise OSError("disk")
@@ -189,13 +207,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 async def real(prepared: Settings) -> AsyncIterator[Any]:
-    house: Any = None
-    async with prefilter.open(prepared, house) as handler:
+    bus: Any = None
+    async with prefilter.open(prepared, bus) as handler:
         yield handler
 
 
 def as_the_door_stores_it(settings: Settings, request: Asked) -> Asked:
-    return closed(site_key(StatePaths(settings).key), request)
+    return seal_request(site_key(StatePaths(settings).key), request)
 
 
 async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_asker_alone(
@@ -215,8 +233,8 @@ async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_a
     vault = Vault.open(StatePaths(prepared).vault, key)
     try:
         mine, other = (asker_digest(key, "kiosk", asker, "r1") for asker in ("ann", "ben"))
-        assert vault.restore(found.question.text, "kiosk", mine) == text
-        assert vault.restore(found.question.text, "kiosk", other) == found.question.text
+        assert vault.detokenise(found.question.text, "kiosk", mine) == text
+        assert vault.detokenise(found.question.text, "kiosk", other) == found.question.text
     finally:
         vault.close()
 
@@ -275,19 +293,19 @@ async def test_a_vault_token_is_read_as_the_word_for_its_kind(prepared: Settings
 
 
 async def test_a_site_without_its_head_does_not_open_and_says_how_to_prepare_it(tmp_path: Path) -> None:
-    house: Any = None
+    bus: Any = None
     settings = Settings(state_dir=str(tmp_path), models_dir=str(MODELS))
     with pytest.raises(intent.HeadMissing, match="tidegate up"):
-        async with prefilter.open(settings, house):
+        async with prefilter.open(settings, bus):
             pass
 
 
 async def test_a_head_of_another_embedding_model_is_not_used(tmp_path: Path, prepared: Settings) -> None:
-    house: Any = None
+    bus: Any = None
     settings = Settings(state_dir=str(tmp_path), models_dir=str(MODELS))
     head = intent.IntentHead.load(StatePaths(prepared).intent_head)
     head.version = head.version.partition("+")[0] + "+another"
     head.save(StatePaths(settings).intent_head)
     with pytest.raises(intent.HeadMissing, match="another embedding model"):
-        async with prefilter.open(settings, house):
+        async with prefilter.open(settings, bus):
             pass

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from tests.support.paths import KIOSK
-from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import (
     Answer,
     Approved,
@@ -20,19 +20,21 @@ from tidegate.schemas import (
     Published,
     Question,
     Receipt,
-    Spent,
+    StageTiming,
     Withheld,
     decode,
     encode,
 )
-from tidegate.schemas.refusal_texts import LANGUAGES, SENTENCES, sentence
+from tidegate.schemas.refusal_texts import LANGUAGES, REFUSAL_TEXTS, refusal_text
 from tidegate.services.settings import Settings
 from tidegate.services.stages.publisher import open as open_publisher
-from tidegate.services.stages.publisher.handler import publish
+from tidegate.services.stages.publisher.handler import PublisherPorts, publish
 
 pytestmark = pytest.mark.anyio
 
-PLAN = Plan(where="edge", may_escalate=True, k=8, model="reader", shares_ms={"drafter": 5.0}, table="t", reason="why")
+PLAN = Plan(
+    where="edge", may_escalate=True, k=8, model="reader", shares_ms={"drafter": 5.0}, config_version="t", reason="why"
+)
 CITATION = Citation(document_id="d", document_version="v", start=3, end=8, quote="quote")
 DECISIONS = (Decision("safe/grounded_claims", "allow", "cited"),)
 CHECKS = (Check("grounding", True, 1.0),)
@@ -46,7 +48,7 @@ APPROVED = Approved(
     site="site1",
     asked_at_ms=1,
     deadline_at_ms=2,
-    ledger=(Spent("drafter", 1.0, 2.0),),
+    timings=(StageTiming("drafter", 1.0, 2.0),),
     lineage=(MODEL,),
     question=Question(text="?", language="de", intent="cards", intent_confidence=1.0),
     plan=PLAN,
@@ -79,7 +81,7 @@ async def unasked(_: Published) -> Any:
 
 
 async def published(fact: Approved | Withheld) -> Published:
-    [answer] = await publish(fact, versions=VERSIONS, standing=unasked, close=unasked)
+    [answer] = await publish(fact, PublisherPorts(unasked, unasked), VERSIONS)
     assert isinstance(answer, Published)
     assert decode(encode(answer), Published) == answer
     return answer
@@ -92,7 +94,7 @@ async def test_an_approved_answer_is_published_as_it_stands_with_its_whole_recei
         site="site1",
         asked_at_ms=1,
         deadline_at_ms=2,
-        ledger=(Spent("drafter", 1.0, 2.0),),
+        timings=(StageTiming("drafter", 1.0, 2.0),),
         lineage=(MODEL,),
         outcome="answered",
         text='{"a": 1}',
@@ -140,25 +142,25 @@ async def test_a_plan_that_was_made_is_in_the_receipt_of_what_was_withheld() -> 
 
 async def test_the_stage_s_own_sentence_is_said_and_else_the_house_s() -> None:
     assert (await published(withheld("abstained", "Nothing found."))).text == "Nothing found."
-    assert (await published(withheld("deadline", language="es"))).text == sentence("deadline", "es")
+    assert (await published(withheld("deadline", language="es"))).text == refusal_text("deadline", "es")
 
 
 async def test_what_had_a_part_twice_is_named_once() -> None:
-    [answer] = await publish(APPROVED, versions=(*VERSIONS, MODEL), standing=unasked, close=unasked)
+    [answer] = await publish(APPROVED, PublisherPorts(unasked, unasked), (*VERSIONS, MODEL))
     assert isinstance(answer, Published)
     assert answer.receipt.lineage == (MODEL, *VERSIONS)
 
 
 def test_there_is_a_sentence_of_its_own_for_every_reason_and_language() -> None:
-    assert set(SENTENCES) == set(REASONS) == set(OUTCOMES)
-    said = [sentence(reason, language) for reason in REASONS for language in LANGUAGES]
+    assert set(REFUSAL_TEXTS) == set(REASONS) == set(OUTCOMES)
+    said = [refusal_text(reason, language) for reason in REASONS for language in LANGUAGES]
     assert len(set(said)) == len(REASONS) * len(LANGUAGES)
-    assert sentence("unsafe", "") == sentence("unsafe", "it") == sentence("unsafe", "en")
+    assert refusal_text("unsafe", "") == refusal_text("unsafe", "it") == refusal_text("unsafe", "en")
 
 
 async def test_the_opened_publisher_names_its_software_and_its_pack() -> None:
     pack = KIOSK
-    async with open_publisher(Settings(pack_dir=str(pack)), MemoryHouse("site1")) as handler:
+    async with open_publisher(Settings(pack_dir=str(pack)), MemoryBus("site1")) as handler:
         [answer] = await handler(APPROVED)
     software, kiosk = answer.receipt.lineage[-2:]
     assert (software.kind, software.id) == ("software", "tidegate")

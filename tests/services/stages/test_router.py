@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.brokers.settings import Router, Settings
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Artefact, Plan, Question, Routed, Screened, Workload
 from tidegate.services.pipeline import STAGES
-from tidegate.services.planning.planner import planned, shares_of
-from tidegate.services.planning.table import Signals, Table
-from tidegate.services.stages.router import decision, table_of
+from tidegate.services.planning.config import PlannerConfig, Signals
+from tidegate.services.planning.planner import make_plan, shares_of
+from tidegate.services.settings import Settings
+from tidegate.services.stages.router import config_of, planner_of
 from tidegate.services.stages.router import open as open_router
 from tidegate.services.stages.router.handler import route
+from tidegate.services.stages.settings import RouterSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ CUT = replace(CALM, link_up=False)
 BUSY = replace(CALM, queue_depth=64)
 DROWNING = replace(CALM, queue_depth=256)
 LOADED = replace(CALM, load=8.0)
-TABLE = Table()
+TABLE = PlannerConfig()
 NOW_S = 1_700_000_000.0
 NOW_MS = 1_700_000_000_000
 
@@ -54,7 +55,7 @@ def screened(workload: Workload = "assist", budget_ms: int = 4000) -> Screened:
 
 
 def plan(workload: Workload, remaining_ms: int, signals: Signals) -> Plan:
-    return planned(question(workload), remaining_ms, signals, TABLE, TABLE.version)
+    return make_plan(question(workload), remaining_ms, signals, TABLE)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +138,8 @@ def test_less_time_never_means_more_passages_nor_a_new_leave_to_escalate(
 def test_passages_stay_monotone_whatever_the_settings_say(
     k: int, under: int, remaining_ms: int, signals: Signals
 ) -> None:
-    table = Table(k=k, k_under_load=under)
-    ks = [
-        planned(question(), left, signals, table, table.version).k
-        for left in sorted({0, remaining_ms, 999, 1000, 4000})
-    ]
+    config = PlannerConfig(k=k, k_under_load=under)
+    ks = [make_plan(question(), left, signals, config).k for left in sorted({0, remaining_ms, 999, 1000, 4000})]
     assert all(before <= after for before, after in itertools.pairwise(ks))
 
 
@@ -150,7 +148,9 @@ def test_the_same_question_under_the_same_signals_gets_the_same_plan() -> None:
     @settings(derandomize=True, max_examples=50)
     def same(workload: Workload, budget_ms: int, signals: Signals) -> None:
         fact = screened(workload, budget_ms)
-        plans = [asyncio.run(route(fact, decide=decision(signals, Table()), clock=lambda: NOW_S)) for _ in range(2)]
+        plans = [
+            asyncio.run(route(fact, decide=planner_of(signals, PlannerConfig()), clock=lambda: NOW_S)) for _ in range(2)
+        ]
         assert plans[0] == plans[1]
 
     same()
@@ -163,39 +163,39 @@ def test_every_share_is_named_for_a_stage_of_the_pipeline() -> None:
 
 
 def test_the_version_is_the_table_s_digest() -> None:
-    assert Table().version == Table().version
-    assert Table(k=7).version != Table().version
-    assert Table(weights={**TABLE.weights, "edge": {"drafter": 1}}).version != Table().version
-    assert len(Table().version) == 12
+    assert PlannerConfig().version == PlannerConfig().version
+    assert PlannerConfig(k=7).version != PlannerConfig().version
+    assert PlannerConfig(weights={**TABLE.weights, "edge": {"drafter": 1}}).version != PlannerConfig().version
+    assert len(PlannerConfig().version) == 12
 
 
 def test_the_settings_reach_the_table() -> None:
-    told = Router(k=7, economy=2.0, answer_tokens=100, draft_token_ms=3.0, knee_positions=100, uplink_kbps=64.0)
-    table = table_of(told)
-    assert (table.k, table.economy, table.answer_tokens, table.knee_positions) == (7, 2.0, 100, 100)
-    assert (table.drafters["lm"], table.uplink_ms_per_byte) == (3.0, 0.125)
-    assert table_of(Router()) == Table()
-    assert table_of(Router(mode="cloud_stream")).mode == "cloud_stream"
+    told = RouterSettings(k=7, economy=2.0, answer_tokens=100, draft_token_ms=3.0, knee_positions=100, uplink_kbps=64.0)
+    config = config_of(told)
+    assert (config.k, config.economy, config.answer_tokens, config.knee_positions) == (7, 2.0, 100, 100)
+    assert (config.drafters["lm"], config.uplink_ms_per_byte) == (3.0, 0.125)
+    assert config_of(RouterSettings()) == PlannerConfig()
+    assert config_of(RouterSettings(mode="cloud_stream")).mode == "cloud_stream"
 
 
 @pytest.mark.parametrize("budget_ms", [4000, 0, -500])
 async def test_a_question_becomes_a_routed_one_with_the_table_in_its_lineage_even_too_late(budget_ms: int) -> None:
     fact = screened(budget_ms=budget_ms)
-    [routed] = await route(fact, decide=decision(CALM, TABLE), clock=lambda: NOW_S)
+    [routed] = await route(fact, decide=planner_of(CALM, TABLE), clock=lambda: NOW_S)
     assert isinstance(routed, Routed)
     assert routed.question == fact.question
-    assert routed.lineage == (Artefact("table", "router", TABLE.version),)
-    assert routed.plan.table == TABLE.version
+    assert routed.lineage == (Artefact("config", "router", TABLE.version),)
+    assert routed.plan.config_version == TABLE.version
     assert sum(routed.plan.shares_ms.values()) == max(0, budget_ms)
     assert routed.plan.may_escalate is (budget_ms > 0)
-    assert [concession.rung for concession in routed.concessions] == ([] if budget_ms > 0 else ["abstain"])
+    assert [degradation.level for degradation in routed.degradations] == ([] if budget_ms > 0 else ["abstain"])
 
 
 async def test_only_a_client_that_can_take_text_back_is_raced_for() -> None:
     fact = screened()
     for can_retract in (False, True):
         told = msgspec.structs.replace(fact, can_retract=can_retract)
-        [routed] = await route(told, decide=decision(CALM, TABLE), clock=lambda: NOW_S)
+        [routed] = await route(told, decide=planner_of(CALM, TABLE), clock=lambda: NOW_S)
         assert isinstance(routed, Routed)
         assert (routed.plan.mode == "race") is can_retract
 
@@ -205,17 +205,17 @@ async def pong(_: bytes) -> bytes:
 
 
 async def test_the_opened_router_notices_a_hub_that_appears_later() -> None:
-    house = MemoryHouse("site1")
-    quick = Settings(router=Router(ping_every_s=0.01))
-    async with open_router(quick, house) as handler:
+    bus = MemoryBus("site1")
+    quick = Settings(router=RouterSettings(ping_every_s=0.01))
+    async with open_router(quick, bus) as handler:
         assert not (await routed_by(handler)).plan.may_escalate
-        await house.respond("cloud.site1.ping", pong)
+        await bus.respond("cloud.site1.ping", pong)
         plans = [plan async for plan in plans_until(handler, lambda plan: plan.may_escalate)]
         assert plans[-1].may_escalate
 
 
 async def test_the_opened_router_refuses_to_plan_once_it_cannot_look() -> None:
-    class Blind(MemoryHouse):
+    class Blind(MemoryBus):
         looks = 0
 
         async def pending(self, stage: Stage) -> int:
@@ -224,7 +224,7 @@ async def test_the_opened_router_refuses_to_plan_once_it_cannot_look() -> None:
                 raise LookupError("no such queue any more")
             return await super().pending(stage)
 
-    async with open_router(Settings(router=Router(ping_every_s=0.01)), Blind("site1")) as handler:
+    async with open_router(Settings(router=RouterSettings(ping_every_s=0.01)), Blind("site1")) as handler:
         with pytest.raises(LookupError, match="no such queue"):
             [_ async for _ in plans_until(handler, lambda _: False)]
 

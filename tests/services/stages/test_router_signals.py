@@ -9,22 +9,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidegate.brokers.jetstream.bus import JetStreamHouse
-from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.brokers.servers.fleet import fleet
-from tidegate.brokers.settings import Nats
-from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.declare import declare_fleet
+from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.brokers.servers.fleet import open_fleet
+from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Plan, Published, Question, Receipt, Screened, Speculation, encode
-from tidegate.schemas.cloud import CloudState
+from tidegate.schemas.uplink import CloudState
 from tidegate.services.pipeline import WORKERS
+from tidegate.services.planning.config import class_of
 from tidegate.services.planning.estimates import Acceptances, RoundTrip
-from tidegate.services.planning.table import class_of
-from tidegate.services.stages.router.signals import Lookout, cloud_state
+from tidegate.services.stages.router.signals import SignalCollector, cloud_state
 
 pytestmark = pytest.mark.anyio
 
 QUESTION = Question(text="How?", language="en", intent="cards", intent_confidence=0.9)
-STATE = CloudState(step_ms=12.5, queue=3, drafts=True)
+STATE = CloudState(step_ms=12.5, queue=3, verifies_drafts=True)
 DRAFTERS = ("lookup", "lm")
 CLASS = class_of("kiosk", "reader", DRAFTERS)
 
@@ -34,7 +34,7 @@ def published(
     drafted: int = 40, accepted: int = 40, drafters: tuple[str, ...] = DRAFTERS, model: str = "reader",
 ) -> Published:  # fmt: skip
     plan = Plan(
-        where="edge", may_escalate=True, k=8, model=model, shares_ms={}, table="t", reason="r",
+        where="edge", may_escalate=True, k=8, model=model, shares_ms={}, config_version="t", reason="r",
         mode="cloud_with_shipped_draft", drafters=drafters, draft_length=length,
     )  # fmt: skip
     told = Speculation(steps=20, tokens=60, drafted=drafted, accepted=accepted)
@@ -112,13 +112,13 @@ def test_the_number_of_classes_is_bounded_and_the_longest_unseen_goes_first() ->
 )  # fmt: skip
 def test_a_reply_that_says_nothing_says_that_nothing_is_known(reply: bytes) -> None:
     assert cloud_state(reply) == CloudState()
-    assert not cloud_state(reply).drafts
+    assert not cloud_state(reply).verifies_drafts
 
 
 def test_what_the_hub_says_of_itself_is_read_in_both_forms_and_from_the_future() -> None:
     assert cloud_state(encode(STATE)) == STATE
-    said = b'{"type":"cloudstate","step_ms":12.5,"queue":3,"drafts":true,"from_the_future":1}'
-    assert cloud_state(said) == STATE
+    reply = b'{"type":"cloudstate","step_ms":12.5,"queue":3,"verifies_drafts":true,"from_the_future":1}'
+    assert cloud_state(reply) == STATE
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -136,78 +136,78 @@ async def state(_: bytes) -> bytes:
 
 
 async def test_a_lookout_sees_the_hub_come_and_what_it_says() -> None:
-    house = MemoryHouse("site1")
-    lookout = Lookout(house, "site1", [])
-    await lookout.look()
-    assert not lookout.signals.link_up
-    assert lookout.signals.cloud == CloudState()
-    await house.respond("cloud.site1.ping", state)
-    await lookout.look()
-    assert lookout.signals.link_up
-    assert lookout.signals.cloud == STATE
-    assert lookout.signals.rtt_ms > 0.0
-    assert lookout.signals.rtt_var_ms == pytest.approx(lookout.signals.rtt_ms / 2)
+    bus = MemoryBus("site1")
+    collector = SignalCollector(bus, "site1", [])
+    await collector.collect()
+    assert not collector.signals.link_up
+    assert collector.signals.cloud == CloudState()
+    await bus.respond("cloud.site1.ping", state)
+    await collector.collect()
+    assert collector.signals.link_up
+    assert collector.signals.cloud == STATE
+    assert collector.signals.rtt_ms > 0.0
+    assert collector.signals.rtt_var_ms == pytest.approx(collector.signals.rtt_ms / 2)
 
 
 async def test_a_hub_that_sends_back_what_it_got_is_up_and_unknown() -> None:
-    house = MemoryHouse("site1")
-    await house.respond("cloud.site1.ping", pong)
-    lookout = Lookout(house, "site1", [])
-    await lookout.look()
-    assert lookout.signals.link_up
-    assert lookout.signals.cloud == CloudState()
+    bus = MemoryBus("site1")
+    await bus.respond("cloud.site1.ping", pong)
+    collector = SignalCollector(bus, "site1", [])
+    await collector.collect()
+    assert collector.signals.link_up
+    assert collector.signals.cloud == CloudState()
 
 
 async def test_a_lookout_sees_the_longest_queue() -> None:
-    house = MemoryHouse("site1", [WORKERS["router"]])
+    bus = MemoryBus("site1", [WORKERS["router"]])
     for n in range(3):
         fact = Screened(rid=f"r{n}", tenant="kiosk", site="site1", asked_at_ms=0, deadline_at_ms=1, question=QUESTION)
-        await house.publish(fact, id=f"id{n}", headers={})
-    lookout = Lookout(house, "site1", [WORKERS["drafter"], WORKERS["router"]])
-    await lookout.look()
-    assert lookout.signals.queue_depth == 3
+        await bus.publish(fact, id=f"id{n}", headers={})
+    collector = SignalCollector(bus, "site1", [WORKERS["drafter"], WORKERS["router"]])
+    await collector.collect()
+    assert collector.signals.queue_depth == 3
 
 
 async def test_a_lookout_hears_how_drafts_fared_in_its_own_sites_answers_only() -> None:
-    house = MemoryHouse("site1")
-    lookout = Lookout(house, "site1", [], ("kiosk",))
-    await lookout.keep_hearing()
+    bus = MemoryBus("site1")
+    collector = SignalCollector(bus, "site1", [], ("kiosk",))
+    await collector.learn_from_answers()
     for number, answer in enumerate((published("r1", site="site2", accepted=0), published("r2"))):
-        await house.publish(answer, id=str(number), headers={})
+        await bus.publish(answer, id=str(number), headers={})
 
     async def heard() -> bool:
-        await lookout.look()
-        return bool(lookout.signals.acceptance)
+        await collector.collect()
+        return bool(collector.signals.acceptance)
 
     await until(heard)
-    assert lookout.signals.acceptance == {CLASS: pytest.approx(1.0)}
+    assert collector.signals.acceptance == {CLASS: pytest.approx(1.0)}
 
 
 async def test_over_a_real_leaf_the_lookout_sees_cloud_link_and_drafts_and_the_link_go(tmp_path: Path) -> None:
-    async with fleet(tmp_path, ["site1", "site2"]) as servers:
+    async with open_fleet(tmp_path, ["site1", "site2"]) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()))
         async with (
-            JetStreamHouse.open(Nats(url=servers.hub.url), "hub") as hub,
-            JetStreamHouse.open(Nats(url=servers.sites["site1"].url), "site1") as house,
-            JetStreamHouse.open(Nats(url=servers.sites["site2"].url), "site2") as other,
+            JetStreamBus.open(NatsSettings(url=servers.hub.url), "hub") as hub,
+            JetStreamBus.open(NatsSettings(url=servers.sites["site1"].url), "site1") as bus,
+            JetStreamBus.open(NatsSettings(url=servers.sites["site2"].url), "site2") as other,
         ):
-            lookout = Lookout(house, "site1", [WORKERS["router"]], ("kiosk",))
-            await lookout.keep_hearing()
-            await lookout.look()
-            assert not lookout.signals.link_up
+            collector = SignalCollector(bus, "site1", [WORKERS["router"]], ("kiosk",))
+            await collector.learn_from_answers()
+            await collector.collect()
+            assert not collector.signals.link_up
             await hub.respond("cloud.*.ping", state)
             await other.publish(published("r0", site="site2", accepted=0), id="0", headers={})
-            await house.publish(published("r1"), id="1", headers={})
+            await bus.publish(published("r1"), id="1", headers={})
 
             async def seen() -> bool:
-                await lookout.look()
-                return lookout.signals.link_up and bool(lookout.signals.acceptance)
+                await collector.collect()
+                return collector.signals.link_up and bool(collector.signals.acceptance)
 
             await until(seen)
-            assert lookout.signals.cloud == STATE
-            assert lookout.signals.acceptance == {CLASS: pytest.approx(1.0)}
-            assert 0.0 < lookout.signals.rtt_ms < lookout.signals.careful_rtt_ms
+            assert collector.signals.cloud == STATE
+            assert collector.signals.acceptance == {CLASS: pytest.approx(1.0)}
+            assert 0.0 < collector.signals.rtt_ms < collector.signals.careful_rtt_ms
             servers.hub.kill()
-            await lookout.look()
-            assert not lookout.signals.link_up
-            assert lookout.signals.cloud == CloudState()
+            await collector.collect()
+            assert not collector.signals.link_up
+            assert collector.signals.cloud == CloudState()

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.services.llm.decoding.causal_lm import ModelRefused
-from tidegate.services.stages.drafter.site_models import Writers
+from tidegate.services.llm.model.causal_lm import ModelRefusedError
+from tidegate.services.stages.drafter.site_models import SiteModels
 
 MODELS = Path(".models")
 
 
 def test_a_tenant_with_an_adapter_has_a_model_of_its_own_and_the_others_share_the_plain_one() -> None:
-    writers = Writers(MODELS, {"signs": "signpost"})
+    writers = SiteModels(MODELS, {"signs": "signpost"})
     assert writers.of("kiosk") is writers.of("shop")
     assert writers.of("signs").artefact.id == "signpost"
     assert writers.of("signs").artefact.version != writers.of("kiosk").artefact.version
@@ -21,5 +21,5 @@ def test_a_tenant_with_an_adapter_has_a_model_of_its_own_and_the_others_share_th
 
 
 def test_an_adapter_that_is_not_there_is_refused_with_a_hint() -> None:
-    with pytest.raises(ModelRefused, match=r"adapters/nobody.*make models"):
-        Writers(MODELS, {"signs": "nobody"})
+    with pytest.raises(ModelRefusedError, match=r"adapters/nobody.*make models"):
+        SiteModels(MODELS, {"signs": "nobody"})

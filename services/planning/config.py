@@ -1,4 +1,4 @@
-"""What a plan rests on: the numbers that the rules read, and a snapshot of link, load and cloud."""
+"""What a plan depends on: the planner's parameters, and a snapshot of link, load and cloud."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from tidegate.schemas import Mode
-from tidegate.schemas.cloud import CloudState
+from tidegate.schemas.uplink import CloudState
 
 Weights = Mapping[str, int]
 UNKNOWN = CloudState()
@@ -36,14 +36,14 @@ class Signals:
 
 
 @dataclass(frozen=True)
-class Table:
-    """The numbers that the rules read; two routers with the same table make the same plans."""
+class PlannerConfig:
+    """The planner's parameters; two routers with the same ones make the same plans from the same signals."""
 
     k: int = 8
     k_under_load: int = 4
     k_too_late: int = 1
     queue_depth_high: int = 64
-    drowning: int = 4
+    overload_factor: int = 4
     """Times `queue_depth_high` at which the edge cannot clear its queue in time, and the cloud answers instead."""
     load_high: float = 8.0
     short_budget_ms: int = 1000
@@ -90,7 +90,7 @@ class Table:
 
     @cached_property
     def version(self) -> str:
-        """The first 12 hex digits of the sha256 of the table's canonical JSON."""
+        """The first 12 hex digits of the sha256 of the canonical JSON."""
         ordered = [*self.drafters]  # the order of asking is a rule too, and canonical JSON loses it
         canonical = json.dumps([asdict(self), ordered], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
