@@ -136,8 +136,7 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
     )
     rules = PackRules(pack, settings.prefilter.languages, findings)
     rules.apply()
-    for file in policies:
-        rules.check_policy(file.relative_to(path).as_posix(), read_yaml(path, file, findings))
+    rules.check_policies()
     _name_unread(path, {*files} - {*documents, *policies}, findings)
     findings.add_lines(path)
     return pack, findings

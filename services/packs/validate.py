@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from pathlib import Path
 
 from tidegate.schemas.pack import LabelledQuestion, Pack
 from tidegate.services.knowledge.index.markdown import blocks
 from tidegate.services.packs.correctness import states
 from tidegate.services.packs.findings import PackFindings
-from tidegate.services.policies import language
+from tidegate.services.policies.language import read_policy
 
 FEWEST_UTTERANCES = 8
 ANSWERED = ("answerable", "paraphrased", "language", "personal", "hub")
-VERBS = {"allow": language.ALLOW, "transform": language.TRANSFORM, "block": language.BLOCK}
 
 
 def wording(text: str) -> str:
@@ -51,26 +50,18 @@ class PackRules:
         self._check_unique()
         self._check_leaks()
 
-    def check_policy(self, file: str, raw: Any) -> None:
-        """The form of one policy file; `raw` is None if it could not be read, which was noted then."""
-        if raw is None:
-            return
-        keys = {"policy_id", *VERBS, "abstain_thresholds"}
-        if not isinstance(raw, dict) or not isinstance(raw.get("policy_id"), str):
-            self._findings.fault(file, "a policy is a mapping with a policy_id", "policy_id: my-policy-v1", line=1)
-            return
-        for key in raw.keys() - keys:
-            self._findings.fault(file, f"{key} is not a part of a policy", f"the parts are {', '.join(sorted(keys))}")
-        for verb, rules in VERBS.items():
-            named = raw.get(verb) or []
-            unknown = [rule for rule in named if rule not in rules] if isinstance(named, list) else [named]
-            for rule in unknown:
-                self._findings.fault(file, f"{rule} cannot be used with {verb}", f"a list out of {', '.join(rules)}")
-        thresholds = raw.get("abstain_thresholds") or {}
-        for name, value in thresholds.items() if isinstance(thresholds, dict) else ((thresholds, None),):
-            if name not in language.THRESHOLDS or not isinstance(value, int | float) or not 0 <= value <= 1:
-                hint = f"{' or '.join(language.THRESHOLDS)}, from 0 to 1"
-                self._findings.fault(file, f"{name}: {value} is not a threshold", hint)
+    def check_policies(self) -> None:
+        """The form of every policy file; each is a policy of its own."""
+        files: dict[str, str] = {}
+        for path in map(Path, self._pack.policy_files):
+            name = path.relative_to(self._pack.path).as_posix()
+            policy, faults = read_policy(path)
+            for fault in faults:
+                self._findings.fault(name, fault.fault, fault.hint, line=fault.line)
+            if policy is not None and files.setdefault(policy.id, name) != name:
+                self._findings.fault(
+                    name, f"the policy {policy.id} is in {files[policy.id]} too", "give each its own id"
+                )
 
     def _check_documents(self) -> None:
         if not self._pack.documents:

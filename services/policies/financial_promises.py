@@ -1,17 +1,12 @@
-"""What blocks an answer: a promise about money that nobody can keep, in English, German, French or Spanish.
+"""The content rule against promises of gain that nobody can keep, in English, German, French or Spanish.
 
-1. Text is read folded: compatibility forms, case and accents do not matter, invisible characters are not there.
-2. A phrase is a promise where it claims a certain gain, a rise that will surely come, or that nothing can be lost.
-3. A denied phrase ("returns are not guaranteed") is none; doubt denied ("no doubt") and "not only" deny nothing.
-4. What a product simply has (a guaranteed rate, a deposit guarantee scheme) is none.
-"""
+A promise claims a certain gain, a sure rise, or that nothing can be lost; denied phrases ("returns are not guaranteed")
+and plain features of a product (a guaranteed rate, a deposit guarantee scheme) are none. Next: phrases.py."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-
 from tidegate.schemas import Answer, Question
+from tidegate.services.policies.phrases import compile_phrases, normalise, states_any
 
 GAIN = {
     "en": r"(?:returns?|profits?|gains?|earnings|winnings|growth|yields?)",
@@ -95,49 +90,13 @@ PHRASES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-DENIAL = re.compile(
-    r"(?:\b(?:no such thing as|not|no|never|neither|nor|cannot|without"
-    r"|nobody|nothing|hardly|\w+n't|kein\w*|nicht|nie|niemals|ohne|weder"
-    r"|pas|aucune?|jamais|sans|ni|sin|nunca|ningun\w*|tampoco|jamas)\b)(?:[^\w,]+[\w'-]+){0,3}[^\w,]+$"
-)
-DENIES_NOTHING = re.compile(
-    r"(?:no|not|kein\w*|nicht|ohne|sans|pas|sin|ningun\w*)\W+(?:a |jeden |aucun |nul |ninguna )?"
-    r"(?:doubt|question|only|just|zweifel|nur|doute|seulement|duda|solo)\b"
-)
-DENIAL_INSIDE = re.compile(r"\b(?:not|nicht|pas|no|never)\b")
-LOSS = re.compile(r"lose|verlieren|perd|risk|riesgo|loss")
-CLAUSE_END = re.compile(r"[.;:!?\n]|\b(?:but|and|aber|sondern|und|mais|et|pero|sino|y)\b")
-INVISIBLE = re.compile(r"[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
-FAR = 120
-"""Characters before a phrase that may hold its denial: a few words, so that a long text costs no more per phrase."""
-GAP = r"[^\w.;:!?\n]+"
-"""What lies between two words of a phrase: never the end of a sentence."""
-PATTERNS = {
-    language: tuple(re.compile(rf"(?<!\w)(?:{phrase})(?!\w)".replace(r"\W+", GAP)) for phrase in phrases)
-    for language, phrases in PHRASES.items()
-}
+PATTERNS = {language: compile_phrases(phrases) for language, phrases in PHRASES.items()}
 
 
-def speculative_financial_promises(question: Question, answer: Answer) -> str:  # noqa: ARG001 - a block sees both
-    """Which language promises a gain in the answer; empty when none does."""
-    text = folded(answer.text)
+def speculative_financial_promises(question: Question, answer: Answer) -> str:  # noqa: ARG001 - a block rule gets both
+    """In which language the answer promises a gain; empty when in none."""
+    text = normalise(answer.text)
     for language, patterns in PATTERNS.items():
-        for pattern in patterns:
-            if any(not is_denied(text, match) for match in pattern.finditer(text)):
-                return f"it promises a gain that nobody can promise ({language})"
+        if states_any(text, patterns):
+            return f"it promises a gain that nobody can promise ({language})"
     return ""
-
-
-def folded(text: str) -> str:
-    """The text as the phrases are written; a number has no point or comma in it, for those end clauses."""
-    plain = unicodedata.normalize("NFKD", INVISIBLE.sub("", text)).casefold().replace("’", "'")
-    bare = "".join(mark for mark in plain if not unicodedata.combining(mark))
-    return re.sub(r"(?<=\d)[.,](?=\d)", "", bare)
-
-
-def is_denied(text: str, match: re.Match[str]) -> bool:
-    """Whether the clause says, just before the phrase or between its words, that it is not so."""
-    shortly_before = text[max(0, match.start() - FAR) : match.start()]
-    clause = DENIES_NOTHING.sub(" ", CLAUSE_END.split(shortly_before)[-1])
-    inside = DENIES_NOTHING.sub(" ", match.group())
-    return bool(DENIAL.search(clause)) or (bool(DENIAL_INSIDE.search(inside)) and not LOSS.search(inside))

@@ -1,4 +1,6 @@
-"""What lets an answer pass: that it rests on what it cites, or that its JSON was checked; and its scores."""
+"""The allow rule of grounding: an answer rests on what it cites, or its JSON was checked; and an answer's scores.
+
+Pure; next: services/policies/registry.py."""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ def check_of(answer: Answer, name: str) -> Check | None:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, case folded; vault tokens are nobody's claim."""
+    """The words of a text, case folded, without its vault tokens, which claim nothing."""
     return WORD.findall(unicodedata.normalize("NFKC", VAULT_TOKEN.sub(" ", text)).casefold())
 
 

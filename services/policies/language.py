@@ -1,4 +1,6 @@
-"""Policies as they are written: the YAML of the white paper, read strictly, with the line of every fault."""
+"""Policies as they are written: the YAML of the white paper, read strictly, with the line of every fault.
+
+Next: services/policies/registry.py, what a policy can name; services/policies/evaluation.py, what it then does."""
 
 from __future__ import annotations
 
@@ -28,196 +30,216 @@ from ruamel.yaml.tokens import (
     TagToken,
 )
 
-from tidegate.services.policies.financial_promises import speculative_financial_promises
-from tidegate.services.policies.grounding import confidence, entailment, grounded_claims
-from tidegate.services.policies.policy import AllowRule, BlockRule, Policy, ScoreRule, TransformRule
-from tidegate.services.policies.redaction import redact_pii
-from tidegate.services.policies.regulated_advice import legal_advice, medical_advice
+from tidegate.schemas import TidegateError
+from tidegate.services.policies.policy import Policy
+from tidegate.services.policies.registry import ALLOW, BLOCK, PARTS, THRESHOLDS, TRANSFORM, describe
 
-ALLOW: Mapping[str, AllowRule] = {"grounded_claims": grounded_claims}
-TRANSFORM: Mapping[str, TransformRule] = {"redact_pii": redact_pii}
-BLOCK: Mapping[str, BlockRule] = {
-    "speculative_financial_promises": speculative_financial_promises,
-    "legal_advice": legal_advice,
-    "medical_advice": medical_advice,
-}
-THRESHOLDS: Mapping[str, ScoreRule] = {"entailment": entailment, "confidence": confidence}
-KEYS = ("policy_id", "allow", "transform", "block", "abstain_thresholds")
-
+KEYS = ("policy_id", *PARTS)
+ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_BYTES = 65_536
 MAX_DEPTH = 4
-ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 OPENING = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
 CLOSING = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
-REFUSED = {
-    AnchorToken: "an anchor",
-    AliasToken: "an alias",
-    TagToken: "a tag",
-    DirectiveToken: "a directive",
-}
+REFUSED = {AnchorToken: "an anchor", AliasToken: "an alias", TagToken: "a tag", DirectiveToken: "a directive"}
 
 
-class BadPolicy(ValueError):
+class PolicyError(TidegateError, ValueError):
     """A policy cannot be put in force. `line` counts from 1; 0 is the file as a whole."""
 
+    hint = "correct the file; `tidegate pack check` lists all of its faults"
+
     def __init__(self, path: Path, line: int, reason: str, hint: str = "") -> None:
-        super().__init__(f"{path}{f':{line}' if line else ''}: {reason}")
+        super().__init__(f"{path}{f':{line}' if line else ''}: {reason}", hint)
         self.path = path
         self.line = line
-        self.reason = reason
-        self.hint = hint
+        self.fault = reason
 
 
 def load_policies(paths: Iterable[Path]) -> tuple[Policy, ...]:
     """The policies in these files, all to be in force together, in the order of their files.
 
-    Raises `BadPolicy` for the first fault, where two files name the same policy, and where there is none at all.
+    Raises `PolicyError` for the first fault, where two files name the same policy, and where there is none at all.
     """
     policies: dict[str, Policy] = {}
     path = Path("policies")
     for path in paths:
         policy = load_policy(path)
         if policy.id in policies:
-            raise BadPolicy(path, 0, f"the policy {policy.id} is in another file too", "give each its own policy_id")
+            raise PolicyError(path, 0, f"the policy {policy.id} is in another file too", "give each its own policy_id")
         policies[policy.id] = policy
     if not policies:
-        raise BadPolicy(path, 0, "no policy is in force", "a site answers only under a policy: add a file to policies/")
+        hint = "a site answers only under a policy: add a file to policies/"
+        raise PolicyError(path, 0, "no policy is in force", hint)
     return tuple(policies.values())
 
 
 def load_policy(path: Path) -> Policy:
-    """The policy in one file. Raises `BadPolicy`."""
+    """The policy in one file. Raises `PolicyError` for its first fault."""
+    policy, faults = read_policy(path)
+    if policy is None:
+        raise faults[0]
+    return policy
+
+
+def read_policy(path: Path) -> tuple[Policy | None, list[PolicyError]]:
+    """The policy in one file; where it has faults, none, and all of them in the order of their lines."""
+    reader = _PolicyReader(path)
     try:
-        data = path.read_bytes()
+        policy = reader.read(path.read_bytes())
     except OSError as error:
-        raise BadPolicy(path, 0, f"the file cannot be read: {error.strerror}") from error
-    return _Reader(path).policy(data)
+        reader.faults.append(PolicyError(path, 0, f"the file cannot be read: {error.strerror}"))
+    except PolicyError as error:
+        reader.faults.append(error)
+    else:
+        if not reader.faults:
+            return policy, []
+    return None, sorted(reader.faults, key=lambda fault: fault.line)
 
 
-class _Reader:
-    """Reads one file; knows its path, so that every fault can say where it is."""
+class _PolicyReader:
+    """Reads one file and notes every fault with its line, beyond which it reads on as far as that makes sense."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
+        self.faults: list[PolicyError] = []
 
-    def policy(self, data: bytes) -> Policy:
-        fields = self._mapping(self._root(data), "a policy")
+    def read(self, data: bytes) -> Policy:
+        """The policy, to be used only when there are no faults. Raises `PolicyError` for what is no YAML."""
+        fields = self._mapping(compose_yaml(self._path, data), "a policy")
         for key, (node, _) in fields.items():
             if key not in KEYS:
-                raise self._bad(node, f"{key} is not a part of a policy", f"the parts are {', '.join(KEYS)}")
-        if "policy_id" not in fields:
-            raise BadPolicy(self.path, 1, "policy_id is missing", "policy_id: my-policy-v1")
-        name = self._text(fields["policy_id"][1], "policy_id")
-        if not ID.fullmatch(name):
-            raise self._bad(fields["policy_id"][1], f"{name!r} is not a policy_id", "lower case letters, digits, . _ -")
-        allow, transform, block = (
-            self._verbs(fields.get(key), key, known)
-            for key, known in (("allow", ALLOW), ("transform", TRANSFORM), ("block", BLOCK))
-        )
+                self._fault(node, f"{key} is not a part of a policy", f"the parts are {', '.join(KEYS)}")
+        policy_id = self._policy_id(fields)
+        allow, transform, block = (self._verbs(fields.get(part), part) for part in ("allow", "transform", "block"))
         thresholds = self._thresholds(fields.get("abstain_thresholds"))
-        if not (allow or transform or block or thresholds):
-            raise BadPolicy(self.path, 1, "the policy says nothing", f"it may {', '.join(KEYS[1:])}")
+        if not self.faults and not (allow or transform or block or thresholds):
+            self._fault(None, "the policy has no rules", f"it may {', '.join(PARTS)}")
+        if self.faults:
+            allow = transform = block = ()
         return Policy(
-            name,
-            version_of(name, allow, transform, block, thresholds),
+            policy_id,
+            version_of(policy_id, allow, transform, block, thresholds),
             allow={verb: ALLOW[verb] for verb in allow},
             transform={verb: TRANSFORM[verb] for verb in transform},
             block={verb: BLOCK[verb] for verb in block},
             abstain_thresholds={score: (THRESHOLDS[score], least) for score, least in thresholds.items()},
         )
 
-    def _root(self, data: bytes) -> Node:
-        if len(data) > MAX_BYTES:
-            raise BadPolicy(self.path, 0, f"the file has {len(data)} bytes", f"at most {MAX_BYTES} are read")
-        try:
-            text = data.decode()
-            self._plain(text)
-            root: Node | None = YAML(typ="safe", pure=True).compose(text)
-        except UnicodeDecodeError as error:
-            raise BadPolicy(self.path, data[: error.start].count(b"\n") + 1, "the file is not UTF-8") from error
-        except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            raise BadPolicy(self.path, mark.line + 1 if mark else 0, f"not YAML: {error.problem}") from error
-        except ReaderError as error:
-            raise BadPolicy(self.path, text[: error.position].count("\n") + 1, f"not YAML: {error.reason}") from error
-        except YAMLError as error:
-            raise BadPolicy(self.path, 0, f"not YAML: {error}") from error
-        if root is None:
-            raise BadPolicy(self.path, 1, "the file is empty", "policy_id: my-policy-v1")
-        return root
-
-    def _plain(self, text: str) -> None:
-        """Refuse what makes a short text long, deep or something else than it looks."""
-        depth = documents = 0
-        for token in YAML(typ="safe", pure=True).scan(text):
-            line = token.start_mark.line + 1
-            for kind, name in REFUSED.items():
-                if isinstance(token, kind):
-                    raise BadPolicy(self.path, line, f"{name} is not allowed", "write the value itself")
-            depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
-            documents += isinstance(token, DocumentStartToken)
-            if depth > MAX_DEPTH:
-                raise BadPolicy(self.path, line, "nested too deeply", "a policy has lists of words, and numbers")
-            if documents > 1:
-                raise BadPolicy(self.path, line, "a second document", "one policy is one file")
+    def _policy_id(self, fields: Mapping[str, tuple[Node, Node]]) -> str:
+        if "policy_id" not in fields:
+            self._fault(None, "policy_id is missing", "policy_id: my-policy-v1")
+            return ""
+        node, value = fields["policy_id"]
+        found = self._text(value, "policy_id")
+        if found and not ID.fullmatch(found):
+            self._fault(node, f"{found!r} is not a policy_id", "lower case letters, digits, . _ -")
+        return found
 
     def _mapping(self, node: Node, what: str, at: Node | None = None) -> dict[str, tuple[Node, Node]]:
-        """Key → (its node, its value's node); refuses a key that is there twice."""
-        if not isinstance(node, MappingNode):
-            raise self._bad(at or node, f"{what} is a mapping", "key: value")
+        """Key → (its node, its value's node); a key that is there twice is a fault."""
         fields: dict[str, tuple[Node, Node]] = {}
+        if not isinstance(node, MappingNode):
+            self._fault(at or node, f"{what} is a mapping", "key: value")
+            return fields
         for key_node, value in node.value:
             key = self._text(key_node, "a key")
             if key in fields:
-                raise self._bad(key_node, f"{key} is there twice", "join the two")
-            fields[key] = (key_node, value)
+                self._fault(key_node, f"{key} is there twice", "join the two")
+            elif key:
+                fields[key] = (key_node, value)
         return fields
 
-    def _verbs(self, field: tuple[Node, Node] | None, key: str, known: Mapping[str, Any]) -> tuple[str, ...]:
+    def _verbs(self, field: tuple[Node, Node] | None, part: str) -> tuple[str, ...]:
         if field is None:
             return ()
+        known = PARTS[part]
         if not isinstance(field[1], SequenceNode):
-            raise self._bad(field[0], f"{key} is a list", f"{key}: [{next(iter(known))}]")
+            self._fault(field[0], f"{part} is a list", f"{part}: [{next(iter(known))}]")
+            return ()
         names: list[str] = []
         for item in field[1].value:
-            name = self._text(item, f"an item of {key}")
-            if name not in known:
-                raise self._bad(item, f"{name} is nothing that a policy can {key}", f"there is {', '.join(known)}")
-            if name in names:
-                raise self._bad(item, f"{name} is there twice", "once is enough")
-            names.append(name)
+            name = self._text(item, f"an item of {part}")
+            if name and name not in known:
+                self._fault(item, f"{name} is nothing that a policy can {part}", f"there is {describe(part)}")
+            elif name in names:
+                self._fault(item, f"{name} is there twice", "once is enough")
+            else:
+                names.append(name)
         return tuple(names)
 
     def _thresholds(self, field: tuple[Node, Node] | None) -> dict[str, float]:
         thresholds: dict[str, float] = {}
         for name, (node, value) in self._mapping(field[1], "abstain_thresholds", field[0]).items() if field else ():
-            if name not in THRESHOLDS:
-                raise self._bad(node, f"{name} is no score", f"there is {', '.join(THRESHOLDS)}")
-            thresholds[name] = self._share(value, name)
+            if name in THRESHOLDS:
+                thresholds[name] = self._share(value, name)
+            else:
+                self._fault(node, f"{name} is no score", f"there is {describe('abstain_thresholds')}")
         return thresholds
 
     def _share(self, node: Node, what: str) -> float:
+        hint = f"{what} takes {THRESHOLDS[what].parameter}, such as 0.85"
         if not isinstance(node, ScalarNode) or not str(node.tag).endswith((":float", ":int")):
-            raise self._bad(node, f"{what} is a number", "0.85")
+            self._fault(node, f"{what} is a number", hint)
+            return 0.0
         try:
             number = float(node.value)
         except ValueError:
             number = -1.0  # YAML has more spellings (.inf, 0x1) than a share needs
         if not 0.0 <= number <= 1.0:
-            raise self._bad(node, f"{what}: {node.value} is not between 0 and 1", "0.85")
+            self._fault(node, f"{what}: {node.value} is not between 0 and 1", hint)
         return number
 
     def _text(self, node: Node, what: str) -> str:
-        if not isinstance(node, ScalarNode) or not str(node.tag).endswith(":str"):
-            raise self._bad(node, f"{what} is a text", "put it in quotes if it is meant as one")
-        return str(node.value)
+        """The text of a scalar; empty for anything else, which is a fault."""
+        if isinstance(node, ScalarNode) and str(node.tag).endswith(":str") and node.value:
+            return str(node.value)
+        self._fault(node, f"{what} is a text", "put it in quotes if it is meant as one")
+        return ""
 
-    def _bad(self, node: Node, reason: str, hint: str = "") -> BadPolicy:
-        return BadPolicy(self.path, node.start_mark.line + 1, reason, hint)
+    def _fault(self, node: Node | None, reason: str, hint: str) -> None:
+        self.faults.append(PolicyError(self._path, node.start_mark.line + 1 if node else 1, reason, hint))
+
+
+def compose_yaml(path: Path, data: bytes) -> Node:
+    """The root of the one YAML document in a file. Raises `PolicyError` for its first fault."""
+    if len(data) > MAX_BYTES:
+        raise PolicyError(path, 0, f"the file has {len(data)} bytes", f"at most {MAX_BYTES} are read")
+    try:
+        text = data.decode()
+        _check_tokens(path, text)
+        root: Node | None = YAML(typ="safe", pure=True).compose(text)
+    except UnicodeDecodeError as error:
+        raise PolicyError(path, data[: error.start].count(b"\n") + 1, "the file is not UTF-8") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise PolicyError(path, mark.line + 1 if mark else 0, f"not YAML: {error.problem}") from error
+    except ReaderError as error:
+        raise PolicyError(path, text[: error.position].count("\n") + 1, f"not YAML: {error.reason}") from error
+    except YAMLError as error:
+        raise PolicyError(path, 0, f"not YAML: {error}") from error
+    if root is None:
+        raise PolicyError(path, 1, "the file is empty", "policy_id: my-policy-v1")
+    return root
+
+
+def _check_tokens(path: Path, text: str) -> None:
+    """Refuse what makes a short text long, deep or something else than it looks."""
+    depth = documents = 0
+    for token in YAML(typ="safe", pure=True).scan(text):
+        line = token.start_mark.line + 1
+        for kind, name in REFUSED.items():
+            if isinstance(token, kind):
+                raise PolicyError(path, line, f"{name} is not allowed", "write the value itself")
+        depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
+        documents += isinstance(token, DocumentStartToken)
+        if depth > MAX_DEPTH:
+            raise PolicyError(path, line, "nested too deeply", "a policy has lists of words, and numbers")
+        if documents > 1:
+            raise PolicyError(path, line, "a second document", "one policy is one file")
 
 
 def version_of(
-    id: str, allow: tuple[str, ...], transform: tuple[str, ...], block: tuple[str, ...], thresholds: Mapping[str, float]
+    id: str, allow: tuple[str, ...], transform: tuple[str, ...], block: tuple[str, ...], thresholds: Mapping[str, Any]
 ) -> str:
     """The first 12 hex digits of the sha256 of the policy's canonical JSON: sorted keys, no white space, all keys."""
     policy = {

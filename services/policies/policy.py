@@ -1,4 +1,4 @@
-"""What a policy is, and the four kinds of rules that it is made of: pure types, no rule among them.
+"""What a policy is, and the four kinds of rules that it is made of: types only.
 
 Next: services/policies/registry.py, every rule by its name; services/policies/language.py, the files."""
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from tidegate.schemas import Answer, Question
 from tidegate.services.privacy.dlp.finding import Finding
@@ -39,13 +39,34 @@ class ScoreRule(Protocol):
         ...
 
 
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class PolicyVerb(Generic[R_co]):
+    """A rule under the name by which policies ask for it. `parameter` says what it takes there, if anything.
+
+    `judges_provisional`: an answer that can still be retracted must pass it too.
+    """
+
+    name: str
+    rule: R_co
+    meaning: str
+    parameter: str = ""
+    judges_provisional: bool = True
+
+    def applies(self, is_provisional: bool) -> bool:
+        """Whether it has to judge an answer that is provisional, or is not."""
+        return self.judges_provisional or not is_provisional
+
+
 @dataclass(frozen=True)
 class Policy:
     """One policy in force. `version` is the first 12 hex digits of the sha256 of its canonical JSON."""
 
     id: str
     version: str
-    allow: Mapping[str, AllowRule]
-    transform: Mapping[str, TransformRule]
-    block: Mapping[str, BlockRule]
-    abstain_thresholds: Mapping[str, tuple[ScoreRule, float]]
+    allow: Mapping[str, PolicyVerb[AllowRule]]
+    transform: Mapping[str, PolicyVerb[TransformRule]]
+    block: Mapping[str, PolicyVerb[BlockRule]]
+    abstain_thresholds: Mapping[str, tuple[PolicyVerb[ScoreRule], float]]

@@ -1,4 +1,6 @@
-"""What changes an answer: personal values that it does not cite are struck out."""
+"""The transform rule that redacts personal values which an answer does not cite.
+
+Pure but for the detector that it is given; next: services/privacy/dlp/detector.py."""
 
 from __future__ import annotations
 
@@ -17,20 +19,20 @@ REDACTED = "[redacted]"
 
 
 def redact_pii(answer: Answer, find_personal: FindPersonal) -> tuple[Answer, str]:
-    """Personal values give way to `[redacted]`, but for those verbatim in a citation (a branch's own telephone number);
+    """Personal values become `[redacted]`, but for those verbatim in a citation (a branch's own telephone number);
     vault tokens stay. JSON stays JSON.
     """
     quotes = tuple(citation.quote for citation in answer.citations)
     if answer.format == "json":
-        text, count = _json_redacted(answer.text, quotes, find_personal)
+        text, count = _redact_json(answer.text, quotes, find_personal)
     else:
-        text, count = _redacted(answer.text, quotes, find_personal)
+        text, count = _redact_text(answer.text, quotes, find_personal)
     if not count:
         return answer, ""
-    return msgspec.structs.replace(answer, text=text), f"{count} personal value(s) struck out"
+    return msgspec.structs.replace(answer, text=text), f"{count} personal value(s) redacted"
 
 
-def _redacted(text: str, quotes: Sequence[str], find_personal: FindPersonal) -> tuple[str, int]:
+def _redact_text(text: str, quotes: Sequence[str], find_personal: FindPersonal) -> tuple[str, int]:
     kept = [match.span() for match in VAULT_TOKEN.finditer(text)]
     spans: list[tuple[int, int]] = []
     for found in sorted(find_personal(text), key=_start):
@@ -47,12 +49,12 @@ def _redacted(text: str, quotes: Sequence[str], find_personal: FindPersonal) -> 
     return text, len(spans)
 
 
-def _json_redacted(text: str, quotes: Sequence[str], find_personal: FindPersonal) -> tuple[str, int]:
+def _redact_json(text: str, quotes: Sequence[str], find_personal: FindPersonal) -> tuple[str, int]:
     """A text that only claims to be JSON is redacted as a text."""
     try:
         tree = json.loads(text)
     except ValueError:
-        return _redacted(text, quotes, find_personal)
+        return _redact_text(text, quotes, find_personal)
     in_context = {found.value for found in find_personal(text)}  # a key may be what tells that its value is personal
     count = 0
 
@@ -64,13 +66,13 @@ def _json_redacted(text: str, quotes: Sequence[str], find_personal: FindPersonal
             return [walk(item) for item in node]
         if isinstance(node, bool) or node is None:
             return node
-        said = node if isinstance(node, str) else json.dumps(node)
-        if said in in_context and not any(said in quote for quote in quotes):
+        written = node if isinstance(node, str) else json.dumps(node)
+        if written in in_context and not any(written in quote for quote in quotes):
             count += 1
             return REDACTED
-        redacted, found = _redacted(said, quotes, find_personal)
+        changed, found = _redact_text(written, quotes, find_personal)
         count += found
-        return redacted if found else node
+        return changed if found else node
 
     tree = walk(tree)
     return (json.dumps(tree, ensure_ascii=False), count) if count else (text, 0)

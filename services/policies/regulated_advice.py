@@ -1,16 +1,12 @@
-"""What blocks an answer: advice that only a doctor or a lawyer may give, in English, German, French or Spanish.
+"""The content rules against advice that only a doctor or a lawyer may give, in English, German, French or Spanish.
 
 General information passes ("see a doctor", "the period of notice is 14 days"); telling one person what to take, what
-they suffer from, or how their case will end, does not.
-"""
+they suffer from, or how their case will end, does not. Next: phrases.py."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-
 from tidegate.schemas import Answer, Question
-from tidegate.services.policies.financial_promises import folded, is_denied
+from tidegate.services.policies.phrases import compile_phrases, normalise, states_any
 
 DOSE = r"\d+\W*(?:mg|ml|mcg|milligrams?|milligramm|milligrammes?|miligramos?)\b"
 MEDICAL = (
@@ -43,27 +39,14 @@ LEGAL = (
     r"(?:deberia|debe|tiene que)\W+(?:\w+\W+){0,2}?(?:demandar|denunciar|presentar una demanda)",
     r"(?:ganara|va a ganar)\W+(?:\w+\W+){0,2}?(?:juicio|caso|pleito|demanda)",
 )
-GAP = r"[^\w.;:!?\n]+"
+MEDICAL_PATTERNS, LEGAL_PATTERNS = compile_phrases(MEDICAL), compile_phrases(LEGAL)
 
 
-def compiled(phrases: Iterable[str]) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(rf"(?<!\w)(?:{phrase})(?!\w)".replace(r"\W+", GAP)) for phrase in phrases)
+def medical_advice(question: Question, answer: Answer) -> str:  # noqa: ARG001 - a block rule gets both
+    """Why only a doctor may give the answer; empty when anybody may."""
+    return "it gives medical advice" if states_any(normalise(answer.text), MEDICAL_PATTERNS) else ""
 
 
-MEDICAL_PATTERNS, LEGAL_PATTERNS = compiled(MEDICAL), compiled(LEGAL)
-
-
-def medical_advice(question: Question, answer: Answer) -> str:  # noqa: ARG001 - a block sees both
-    """Why the answer is a doctor's to give; empty when it is not."""
-    return "it gives medical advice" if says(answer.text, MEDICAL_PATTERNS) else ""
-
-
-def legal_advice(question: Question, answer: Answer) -> str:  # noqa: ARG001 - a block sees both
-    """Why the answer is a lawyer's to give; empty when it is not."""
-    return "it gives legal advice" if says(answer.text, LEGAL_PATTERNS) else ""
-
-
-def says(text: str, patterns: Iterable[re.Pattern[str]]) -> bool:
-    """Whether the text says one of the phrases and does not deny it."""
-    plain = folded(text)
-    return any(not is_denied(plain, match) for pattern in patterns for match in pattern.finditer(plain))
+def legal_advice(question: Question, answer: Answer) -> str:  # noqa: ARG001 - a block rule gets both
+    """Why only a lawyer may give the answer; empty when anybody may."""
+    return "it gives legal advice" if states_any(normalise(answer.text), LEGAL_PATTERNS) else ""

@@ -201,7 +201,7 @@ def test_every_file_that_is_not_read_is_named(tmp_path: Path) -> None:
     unread += ["question.yaml", "policies/old.yml.bak", "LICENSE"]
     read = ["documents/note.markdown", "documents/UPPER.MD", "policies/more.yml"]
     pack = pack_at(tmp_path, **dict.fromkeys(unread, "x"), **dict.fromkeys(read[:2], "Some text."))
-    (pack / read[2]).write_text("policy_id: p2\n")
+    (pack / read[2]).write_text("policy_id: p2\nallow: [grounded_claims]\n")
     (pack / "documents/gone.md").symlink_to(pack / "nothing.md")
     (pack / "documents/linked").symlink_to(tmp_path)
     report = check_pack(pack)

@@ -32,9 +32,9 @@ FAULTS = [
     ("documents/hours.md", "title: Hours", "title: Hours\ntitle: Days", "duplicate key", 4),
     ("documents/hours.md", "language: en", "language: fr", "fr is not a language", 1),
     ("documents/hours.md", "title: Hours", "title: ' '", "title is empty", 1),
-    ("policies/safe.yaml", "grounded_claims", "everything", "everything", 0),
-    ("policies/safe.yaml", "allow:", "permit:", "permit", 0),
-    ("policies/safe.yaml", "entailment: 0.8", "entailment: 8", "8", 0),
+    ("policies/safe.yaml", "grounded_claims", "everything", "everything", 2),
+    ("policies/safe.yaml", "allow:", "permit:", "permit", 2),
+    ("policies/safe.yaml", "entailment: 0.8", "entailment: 8", "8", 3),
     ("policies/safe.yaml", "policy_id: p1", "policy_id: 1", "policy_id", 1),
     ("intents.yaml", "- example number 3", "- Example, number 2!", "stands in", 1),
     ("intents.yaml", "utterances", "utterance", "utterance", 1),
@@ -104,6 +104,13 @@ def test_a_pack_without_a_policy_or_without_a_document_cannot_be_used(tmp_path: 
     assert {"documents", "policies"} <= {fault.file for fault in check_pack(pack).faults}
 
 
+def test_two_files_with_one_policy_are_a_fault_of_the_second(tmp_path: Path) -> None:
+    pack = pack_at(tmp_path)
+    shutil.copy(pack / "policies/safe.yaml", pack / "policies/save.yml")
+    fault = only_fault(pack)
+    assert (fault.file, "policies/safe.yaml" in fault.reason) == ("policies/save.yml", True)
+
+
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     pack = pack_at(
         tmp_path,
@@ -119,8 +126,8 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ("calibration.yaml", 1),
         ("intents.yaml", 1),
         ("intents.yaml", 3),
-        ("policies/safe.yaml", 0),
-        ("policies/safe.yaml", 0),
+        ("policies/safe.yaml", 2),
+        ("policies/safe.yaml", 3),
         ("questions.yaml", 1),
         ("questions.yaml", 1),
         ("questions.yaml", 6),

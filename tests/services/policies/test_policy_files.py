@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.policy_files import WHITE_PAPER, policy
-from tidegate.services.policies.language import BadPolicy, load_policies, load_policy
+from tidegate.services.policies.language import PolicyError, load_policies, load_policy, read_policy
+from tidegate.services.policies.registry import PARTS, describe
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ from tidegate.services.policies.language import BadPolicy, load_policies, load_p
         ("allow: [grounded_claims]\n", 1, "policy_id is missing"),
         ("policy_id: 7\n", 1, "policy_id is a text"),
         ("policy_id: A b\nallow: [grounded_claims]\n", 1, "is not a policy_id"),
-        ("policy_id: a\n", 1, "says nothing"),
+        ("policy_id: a\n", 1, "has no rules"),
         ("", 1, "empty"),
         ("- a\n", 1, "a policy is a mapping"),
         ("policy_id: a\nallow: [x\nb: c\n", 3, "not YAML"),
@@ -45,7 +46,7 @@ from tidegate.services.policies.language import BadPolicy, load_policies, load_p
     ],
 )
 def test_a_bad_policy_is_refused_with_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:
-    with pytest.raises(BadPolicy) as bad:
+    with pytest.raises(PolicyError) as bad:
         policy(tmp_path, text)
     assert says in bad.value.reason
     assert bad.value.line == line
@@ -56,18 +57,18 @@ def test_a_policy_that_is_not_text_or_too_long_or_away_is_refused(tmp_path: Path
     path = tmp_path / "p.yaml"
     for data, says in ((b"policy_id: a\n\xff", "UTF-8"), (b"#" * 70_000, "bytes")):
         path.write_bytes(data)
-        with pytest.raises(BadPolicy, match=says):
+        with pytest.raises(PolicyError, match=says):
             load_policy(path)
-    with pytest.raises(BadPolicy, match="cannot be read"):
+    with pytest.raises(PolicyError, match="cannot be read"):
         load_policy(tmp_path / "none.yaml")
 
 
 def test_no_policy_and_the_same_policy_twice_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadPolicy, match="no policy is in force"):
+    with pytest.raises(PolicyError, match="no policy is in force"):
         load_policies([])
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text(WHITE_PAPER)
-    with pytest.raises(BadPolicy, match="another file"):
+    with pytest.raises(PolicyError, match="another file"):
         load_policies(sorted(tmp_path.glob("*.yaml")))
 
 
@@ -88,3 +89,28 @@ def test_the_white_paper_s_policy_loads_and_its_version_is_a_digest_of_what_it_s
     same = "abstain_thresholds: {entailment: 0.85}  # in another order\n" + WHITE_PAPER.split("abstain")[0]
     assert policy(tmp_path, same).version == rules.version
     assert policy(tmp_path, WHITE_PAPER.replace("0.85", "0.8")).version != rules.version
+
+
+def test_all_faults_of_a_policy_are_found_at_once_with_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "policy_id: A b\npermit: []\nallow: [everything, 3]\nblock: legal_advice\nabstain_thresholds:\n  charm: 1\n"
+        "  entailment: 8\n  confidence: sure\nallow: []\n"
+    )
+    read, faults = read_policy(path)
+    assert read is None
+    assert [fault.line for fault in faults] == [1, 2, 3, 3, 4, 6, 7, 8, 9]
+    assert all(fault.hint and fault.fault in fault.reason for fault in faults)
+    good = tmp_path / "good.yaml"
+    good.write_text(WHITE_PAPER)
+    assert read_policy(good) == (load_policy(good), [])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_hint_names_every_rule_of_a_part_with_its_meaning(tmp_path: Path, part: str) -> None:
+    wrong = "{no: 1}" if part == "abstain_thresholds" else "[no]"
+    with pytest.raises(PolicyError) as bad:
+        policy(tmp_path, f"policy_id: a\n{part}: {wrong}\n")
+    assert bad.value.hint == f"there is {describe(part)}"
+    for verb in PARTS[part].values():
+        assert f"{verb.name} ({verb.meaning})" in bad.value.hint
