@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,12 +15,14 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from tidegate.brokers.servers.fleet import Fleet, Server, fleet
+from tidegate.brokers.jetstream.declare import declare_fleet
+from tidegate.brokers.servers.fleet import Fleet, open_fleet
+from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
-from tidegate.brokers.topology.plan import declare_fleet
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import Endpoints, decode_state, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.ports import keep_port
 from tidegate.services.fleet.supervisor import Program, Supervisor
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
@@ -73,12 +74,11 @@ def environment_of(settings: Settings, site: str, url: str) -> dict[str, str]:
 
 
 def gateway_port(settings: Settings, number: int) -> int:
-    """A port that a gateway keeps when it is started again: the configured one and its successors, or a free one."""
+    """A port that a gateway keeps when it is started again: the configured one and its successors, or a free one, of
+    which the next run makes use again."""
     if settings.gateway.port:
         return settings.gateway.port + number - 1
-    with socket.socket() as probe:
-        probe.bind((settings.gateway.host, 0))
-        return int(probe.getsockname()[1])
+    return keep_port(settings.gateway.host, StatePaths(settings).gateway_port)
 
 
 def programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> list[Program]:
@@ -86,7 +86,7 @@ def programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> li
     found = []
     guard = ("--parent", str(os.getpid()))
     for number, (site, url) in enumerate(urls.items()):
-        port = gateway_port(settings, number)
+        port = 0 if site == HUB else gateway_port(settings_of(settings, site), number)
         stages = HUB_WORKERS if site == HUB else SITE_WORKERS
         names = [stage.name for stage in stages] + ([] if site == HUB else [GATEWAY])
         for name in names if per_stage else [ALL]:
@@ -109,7 +109,7 @@ async def deploy(settings: Settings, sites: Sequence[str], *, per_stage: bool = 
 
     Raises `ChildFailedError` when a worker cannot start, `ServerFailedError` when a server cannot.
     """
-    async with fleet(Path(settings.state_dir), sites) as servers:
+    async with open_fleet(Path(settings.state_dir), sites) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()))
         guard = asyncio.create_task(keep_servers(servers))
         urls = {HUB: servers.hub.url, **{name: server.url for name, server in servers.sites.items()}}

@@ -21,6 +21,7 @@ class StatePaths:
         self.intent_head = self.home / "intent.npz"
         self.calibration = self.home / "calibration.json"
         self.gateway = self.home / "gateway.json"
+        self.gateway_port = self.home / "gateway.port"
         self.logs = self.home / "logs"
         self.ready = self.home / "ready"
         self.nats = self.home / "nats"

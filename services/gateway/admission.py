@@ -54,5 +54,5 @@ def admit(asked: Asked, site: str, now_ms: int) -> Asked:
         asked_at_ms=now_ms,
         deadline_at_ms=deadline_at_ms,
         sealed=b"",
-        ledger=(),
+        timings=(),
     )

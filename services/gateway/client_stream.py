@@ -121,7 +121,7 @@ class _ClientStream:
         self.reply = asyncio.ensure_future(pending.reply())
 
     async def events(self, wakeup: asyncio.Event, heartbeat_s: float) -> AsyncIterator[Event]:
-        """The events but for a failure. Raises `CursorAheadError`, `CommitConflictError` and a vault's `TamperedError`."""
+        """The events but for a failure. Raises `CursorAheadError`, `CommitConflictError`, a vault's `TamperedError`."""
         while True:
             wakeup.clear()
             reply = self.reply.result() if self.reply.done() else None

@@ -99,7 +99,7 @@ class Ingress:
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
         reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s)
         try:
-            refused = await self._store_request(asked, is_known, str(trace.follow(traceparent)))
+            refused = await self._store_request(asked, is_known, trace.follow(traceparent))
         except OSError:
             refused = refusal("unavailable", asked.rid)
         except BaseException:

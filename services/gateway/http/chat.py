@@ -1,29 +1,36 @@
-"""POST /v1/chat/completions: from bytes to a ticket, from a ticket to a body or a stream of events."""
+"""POST /v1/chat/completions: from bytes to an accepted request, from that to a body or a stream of events.
+
+What is read is in openai.py, what is replied in completions.py."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from tidegate.schemas import Asked, Cursor, Published, Refused
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.client_stream import HEARTBEAT_S
-from tidegate.services.gateway.http import openai as openai_api
+from tidegate.services.gateway.http.body import BODY_TIMEOUT_S, read_body
+from tidegate.services.gateway.http.completions import ChatReply
+from tidegate.services.gateway.http.errors import error_body
+from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event, stream_response
+from tidegate.services.gateway.http.openai import ChatRequest, read_chat, read_question, read_task
+from tidegate.services.gateway.http.parameters import unsupported
+from tidegate.services.gateway.http.token_counter import TokenCounter
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError
 from tidegate.services.gateway.resume import read_cursor
 from tidegate.services.gateway.ticket import PendingRequest
 from tidegate.services.streaming.events import DeltaEvent, EndEvent, ErrorEvent, HeartbeatEvent
 
-BODY_TIMEOUT_S = 10.0
-HEADERS = {
+ASKED_HEADERS = {
     "x-request-id": "rid",
     "x-tidegate-tenant": "tenant",
     "x-tidegate-budget-ms": "budget_ms",
@@ -34,88 +41,73 @@ HEADERS = {
 """What a client may say beside the OpenAI fields: header by header, the field of `Asked` that it fills."""
 
 
-class Chat:
+class HttpTimes(msgspec.Struct, frozen=True):
+    """How long a stream may be silent, and how long a body may take, in seconds."""
+
+    heartbeat_s: float = HEARTBEAT_S
+    body_timeout_s: float = BODY_TIMEOUT_S
+
+
+DEFAULT_TIMES = HttpTimes()
+
+
+class ChatEndpoint:
     """The endpoint. A request that is refused at once has its HTTP status, even when it asked for a stream."""
 
-    def __init__(
-        self, ingress: Ingress, heartbeat_s: float = HEARTBEAT_S, body_timeout_s: float = BODY_TIMEOUT_S
-    ) -> None:
+    def __init__(self, ingress: Ingress, counter: TokenCounter, models: Collection[str], times: HttpTimes) -> None:
         self._ingress = ingress
-        self._heartbeat_s = heartbeat_s
-        self._body_timeout_s = body_timeout_s
+        self._counter = counter
+        self._models = models
+        self._times = times
 
-    async def __call__(self, request: Request) -> Response:
-        limit = self._ingress.settings.gateway.max_body_bytes
-        body = await read_body(request, limit, self._body_timeout_s)
-        chat = openai_api.read_chat(body)
-        asked = read_asked(chat, request.headers, self._ingress.settings.gateway.default_tenant)
+    async def complete(self, request: Request) -> Response:
+        """Answer one chat request."""
+        settings = self._ingress.settings.gateway
+        chat = read_chat(await read_body(request, settings.max_body_bytes, self._times.body_timeout_s), self._models)
+        asked = read_asked(chat, request.headers, settings.default_tenant)
         at = read_cursor(request.headers.get("last-event-id", ""), asked.rid)
+        if at != Cursor() and chat.limits:
+            raise unsupported(
+                "resuming a stream with limits", "leave `Last-Event-ID` or the limits out", "Last-Event-ID"
+            )
         if chat.stream and self._ingress.streams.is_full:
             raise RequestRefusedError(refusal("busy", asked.rid))
         pending = await self._ingress.accept(asked, request.headers.get("traceparent", ""))
         if isinstance(pending, Refused):
             raise RequestRefusedError(pending)
-        named = {"x-request-id": pending.rid}
+        reply = ChatReply(chat, asked.text, pending.rid, int(time.time()), self._counter)
         if chat.stream:
-            events = self._events(pending, at, chat, asked.text)
-            named["cache-control"] = "no-cache"
-            return StreamingResponse(events, media_type="text/event-stream", headers=named)
-        reply = await answered(request, pending)
-        if isinstance(reply, Refused):
-            raise RequestRefusedError(reply)
-        content = openai_api.completion(reply, asked.text, int(time.time()))
-        return Response(content, media_type="application/json", headers=named)
+            return stream_response(self._events(pending, at, reply), pending.rid)
+        answer = await wait_for_answer(request, pending)
+        if isinstance(answer, Refused):
+            raise RequestRefusedError(answer)
+        headers = {"x-request-id": pending.rid}
+        return Response(reply.whole(answer), media_type="application/json", headers=headers)
 
-    async def _events(
-        self, pending: PendingRequest, at: Cursor, chat: openai_api.ChatRequest, question: str
-    ) -> AsyncIterator[bytes]:
+    async def _events(self, pending: PendingRequest, at: Cursor, reply: ChatReply) -> AsyncIterator[bytes]:
         """What is committed, as it is; nothing provisional, for these clients cannot take anything back."""
-        rid, created = pending.rid, int(time.time())
-        usage = chat.stream_options is not None and chat.stream_options.include_usage
-        yield openai_api.opening(rid, created, usage)
+        yield reply.opening()
         following = self._ingress.streams.follow(
-            pending, at, can_retract=False, transport="http", heartbeat_s=self._heartbeat_s
+            pending, at, can_retract=False, transport="http", heartbeat_s=self._times.heartbeat_s
         )
         async with aclosing(following) as events:
             async for event in events:
                 match event:
                     case DeltaEvent():
-                        yield openai_api.piece(rid, created, usage, event.text, event.id)
+                        yield reply.piece(event.text, is_json=event.format == "json", id=event.id)
                     case EndEvent():
-                        yield openai_api.ending(event.published, question, created, usage, event.id)
+                        yield reply.ending(event.published, event.id)
                     case ErrorEvent():
-                        refused = Refused(code=event.code, reason=event.reason, hint=event.hint, rid=rid)
-                        yield openai_api.sse(openai_api.error_body(refused))
+                        refused = Refused(code=event.code, reason=event.reason, hint=event.hint, rid=pending.rid)
+                        yield format_event(error_body(refused))
                     case HeartbeatEvent():
-                        yield b": waiting\n\n"
+                        yield KEEP_ALIVE
 
 
-async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
-    """The body, of which at most `limit` bytes are ever held. Raises `RequestRefusedError` as soon as it is known why.
-
-    A body that is not declared as JSON is turned away: a page of another origin can send those without asking.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise RequestRefusedError(refusal("not_json"), "Content-Type")
-    too_large = RequestRefusedError(refusal("body_too_large", limit=limit))
-    if int(request.headers.get("content-length", 0)) > limit:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise too_large
-    except TimeoutError as error:
-        raise RequestRefusedError(refusal("body_too_slow", limit_s=timeout_s)) from error
-    return bytes(body)
-
-
-def read_asked(chat: openai_api.ChatRequest, headers: Mapping[str, str], default_tenant: str) -> Asked:
-    """The request as the pipeline knows it; raises `RequestRefusedError` naming the field or header at fault."""
+def read_asked(chat: ChatRequest, headers: Mapping[str, str], default_tenant: str) -> Asked:
+    """The request as the pipeline knows it. Raises `RequestRefusedError` naming the field or header at fault."""
     fields: dict[str, Any] = {"tenant": default_tenant}
-    for header, field in HEADERS.items():
+    for header, field in ASKED_HEADERS.items():
         if header not in headers:
             continue
         value = headers[header]
@@ -124,30 +116,21 @@ def read_asked(chat: openai_api.ChatRequest, headers: Mapping[str, str], default
         except msgspec.ValidationError as error:
             fault = str(error).partition(" - at ")[0][:FAULT_CHARS]
             raise RequestRefusedError(refusal("bad_header", header=header, fault=fault), header) from error
-    workload, schema = openai_api.task_in(chat)
+    workload, schema = read_task(chat)
     if workload:
         fields["workload"] = workload
-    asked = Asked(**fields, text=openai_api.question_in(chat), asker=chat.user or "")
-    return msgspec.structs.replace(asked, schema=within(schema))
+    return Asked(**fields, text=read_question(chat), asker=chat.user or "", schema=schema)
 
 
-def within(schema: str, limit: int = 16384) -> str:
-    """`schema` when it is not longer than what `Asked` may carry; raises `RequestRefusedError`."""
-    if len(schema) > limit:
-        fault = f"it has {len(schema)} characters; at most {limit} are accepted"
-        raise RequestRefusedError(refusal("bad_schema", fault=fault), "response_format")
-    return schema
+async def wait_for_answer(request: Request, pending: PendingRequest) -> Published | Refused:
+    """The answer. Gives up the wait and raises `ClientDisconnect` when the client goes away."""
 
-
-async def answered(request: Request, pending: PendingRequest) -> Published | Refused:
-    """The ticket's answer. Gives up the wait and raises `ClientDisconnect` when the client goes away."""
-
-    async def gone() -> None:
+    async def wait_for_disconnect() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
     answer = asyncio.ensure_future(pending.answer())
-    leaving = asyncio.ensure_future(gone())
+    leaving = asyncio.ensure_future(wait_for_disconnect())
     try:
         await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():

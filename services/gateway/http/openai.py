@@ -1,228 +1,176 @@
-"""OpenAI's chat completions, as far as a site speaks it: what is read, what is said, and how it maps to the pipeline.
+"""What is read of OpenAI's chat completions, and how it maps to a request of the pipeline.
 
-Source: https://platform.openai.com/docs/api-reference/chat. The last user message is the question. Earlier turns and
-system messages are accepted and ignored in this release; so are sampling parameters and tools.
-"""
+The last user message is the question. Instructions and earlier turns are read and have no effect: an answer says what
+the documents say. What each parameter becomes is in parameters.py; what is replied in completions.py."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
-from tidegate.schemas import Outcome, Published, Refused, Workload
-from tidegate.schemas.refusals import REFUSALS, refusal
+from tidegate.schemas import Workload
+from tidegate.schemas.refusals import refusal
+from tidegate.services.gateway.http.parameters import check_parameters, unsupported
+from tidegate.services.gateway.http.truncation import TextLimits
 from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError
 
 MODEL = "tidegate"
-Finish = Literal["stop", "content_filter"]
+MAX_SCHEMA_CHARS = 16_384
+"""What the `schema` of an `Asked` may have."""
+
+StopSequence = Annotated[str, msgspec.Meta(min_length=1)]
+TokenLimit = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Part(msgspec.Struct):
-    """A piece of a message's content; only those of type `text` can be read."""
+class ContentPart(msgspec.Struct):
+    """A piece of a message's content; only those of type `text` (and `refusal`, of an assistant) can be read."""
 
     type: str
     text: str = ""
 
 
 class ChatMessage(msgspec.Struct):
+    """One turn of the conversation."""
+
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Union[str, list[Part], None] = None  # noqa: UP007 msgspec reads it at run time
+    content: Union[str, list[ContentPart], None] = None  # noqa: UP007 msgspec reads it at run time
 
 
-class StreamOptions(msgspec.Struct):
-    include_usage: bool = False
+class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """`include_usage`: one more chunk, with the usage of the whole request, before the end."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
-class JsonSchema(msgspec.Struct):
+class JsonSchemaFormat(msgspec.Struct):
+    """The schema to fill. It is always kept to, whatever `strict` says."""
+
     schema: dict[str, Any]
+    name: str = ""
+    strict: bool | None = None
 
 
 class ResponseFormat(msgspec.Struct):
+    """`json_schema` asks for an extraction; `text` for what comes without it."""
+
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
+    json_schema: JsonSchemaFormat | None = None
 
 
-class ChatRequest(msgspec.Struct):
-    """The body of POST /v1/chat/completions; fields that it does not name are ignored."""
+class ToolDefinition(msgspec.Struct):
+    """A tool that the client could run. None is ever called."""
+
+    type: str
+
+
+class ChatRequest(msgspec.Struct, kw_only=True):
+    """The body of POST /v1/chat/completions, without the parameters that are refused."""
 
     model: str
     messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    user: Annotated[str, msgspec.Meta(max_length=128)] | None = None
     response_format: ResponseFormat | None = None
-    n: int | None = None
+    stop: Union[StopSequence, Annotated[list[StopSequence], msgspec.Meta(max_length=4)], None] = None  # noqa: UP007
+    max_tokens: TokenLimit | None = None
+    max_completion_tokens: TokenLimit | None = None
+    tools: Annotated[list[ToolDefinition], msgspec.Meta(max_length=128)] | None = None
+    tool_choice: Union[str, dict[str, Any], None] = None  # noqa: UP007
+    user: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    seed: int | None = None
+    metadata: Annotated[dict[str, str], msgspec.Meta(max_length=16)] | None = None
+    parallel_tool_calls: bool | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    safety_identifier: str | None = None
+
+    @property
+    def limits(self) -> TextLimits:
+        """Where the answer must end; of two token limits the smaller counts."""
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        given = [limit for limit in (self.max_tokens, self.max_completion_tokens) if limit is not None]
+        return TextLimits(stop, min(given, default=0))
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the content may be nothing but JSON."""
+        return self.response_format is not None and self.response_format.type == "json_schema"
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
-class Usage(msgspec.Struct):
-    """Counts of white-space separated words: the site answers with passages, no tokenizer counts what it says."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class Said(msgspec.Struct):
-    content: str
-    role: str = "assistant"
-    refusal: None = None
-
-
-class Choice(msgspec.Struct):
-    message: Said
-    finish_reason: Finish
-    index: int = 0
-    logprobs: None = None
-
-
-class Completion(msgspec.Struct):
-    """The reply in one piece. `tidegate` is the whole published answer: outcome, citations, ledger, receipt."""
-
-    id: str
-    created: int
-    choices: list[Choice]
-    usage: Usage
-    tidegate: Published
-    model: str = MODEL
-    object: str = "chat.completion"
-
-
-class Delta(msgspec.Struct, omit_defaults=True):
-    role: str | UnsetType = UNSET
-    content: str | UnsetType = UNSET
-
-
-class ChunkChoice(msgspec.Struct):
-    delta: Delta
-    finish_reason: Finish | None = None
-    index: int = 0
-    logprobs: None = None
-
-
-class Chunk(msgspec.Struct):
-    """One event of the streamed reply. `tidegate` is on the chunk that has the finish reason."""
-
-    id: str
-    created: int
-    choices: list[ChunkChoice]
-    usage: Usage | UnsetType | None = UNSET
-    tidegate: Published | UnsetType = UNSET
-    model: str = MODEL
-    object: str = "chat.completion.chunk"
-
-
-_reader = msgspec.json.Decoder(ChatRequest)
-_encode = msgspec.json.Encoder().encode
-
-
-def read_chat(body: bytes) -> ChatRequest:
-    """The chat request in `body`; raises `RequestRefusedError` with the path of the first fault."""
+def read_chat(body: bytes, models: Collection[str] = (MODEL,)) -> ChatRequest:
+    """The chat request in `body`. Raises `RequestRefusedError` with the path of the first fault."""
     try:
-        chat = _reader.decode(body)
+        fields = msgspec.json.decode(body)
+        if isinstance(fields, dict):
+            check_parameters(fields)
+        chat = msgspec.convert(fields, ChatRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         path = re.search(r"`\$\.?([^`]*)`", str(error))
         hint = "send a chat completion request as JSON in UTF-8"
-        raise RequestRefusedError(
-            refusal("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint), (path and path[1]) or None
-        ) from error
-    if chat.model != MODEL:
+        refused = refusal("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint)
+        raise RequestRefusedError(refused, (path and path[1]) or None) from error
+    if chat.model not in models:
         raise RequestRefusedError(refusal("unknown_model", model=chat.model[:64]), "model")
-    if chat.n is not None and chat.n != 1:
-        raise RequestRefusedError(refusal("unsupported", what="more than one choice", hint="leave `n` out"), "n")
+    _check_stream_options(chat)
+    _check_tool_choice(chat)
     return chat
 
 
-def question_in(chat: ChatRequest) -> str:
-    """The text of the last user message; raises `RequestRefusedError` when there is none, or it is not text."""
+def read_question(chat: ChatRequest) -> str:
+    """The text of the last user message. Raises `RequestRefusedError` when there is none, or not all is text."""
+    for n, message in enumerate(chat.messages):
+        if message.role in ("tool", "function"):
+            raise unsupported("the result of a tool", "put what it says into a user message", f"messages[{n}].role")
+        for m, part in enumerate(message.content if isinstance(message.content, list) else ()):
+            if part.type != "text" and not (part.type == "refusal" and message.role == "assistant"):
+                what, param = f"content of type {part.type[:32]}", f"messages[{n}].content[{m}].type"
+                raise unsupported(what, "send parts of type `text`", param)
     turns = [message for message in chat.messages if message.role == "user"]
     content = turns[-1].content if turns else None
     if content is None:
         raise RequestRefusedError(refusal("empty_text"), "messages")
-    if isinstance(content, str):
-        return content
-    for part in content:
-        if part.type != "text":
-            what = f"content of type {part.type[:32]}"
-            raise RequestRefusedError(refusal("unsupported", what=what, hint="send parts of type `text`"), "messages")
-    return "\n".join(part.text for part in content)
+    return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
 
-def task_in(chat: ChatRequest) -> tuple[Workload | Literal[""], str]:
-    """The workload and the JSON schema that `response_format` asks for; raises `RequestRefusedError`."""
+def read_task(chat: ChatRequest) -> tuple[Workload | Literal[""], str]:
+    """The workload and the JSON schema that `response_format` asks for. Raises `RequestRefusedError`."""
     wanted = chat.response_format
     if wanted is None or wanted.type == "text":
         return "", ""
     if wanted.type == "json_object" or wanted.json_schema is None:
-        hint = "send `json_schema` with the schema to fill"
-        raise RequestRefusedError(refusal("unsupported", what="JSON without a schema", hint=hint), "response_format")
-    return "extract", _encode(wanted.json_schema.schema).decode()
+        raise unsupported("JSON without a schema", "send `json_schema` with the schema to fill", "response_format")
+    schema = msgspec.json.encode(wanted.json_schema.schema).decode()
+    if len(schema) > MAX_SCHEMA_CHARS:
+        fault = f"it has {len(schema)} characters; at most {MAX_SCHEMA_CHARS} are accepted"
+        raise RequestRefusedError(refusal("bad_schema", fault=fault), "response_format")
+    return "extract", schema
 
 
-def finish_of(outcome: Outcome) -> Finish:
-    return "content_filter" if outcome == "withheld" else "stop"
+def _check_stream_options(chat: ChatRequest) -> None:
+    if chat.stream_options is None:
+        return
+    if not chat.stream:
+        raise unsupported("`stream_options` without a stream", "send `stream: true`, or leave it out", "stream_options")
+    if chat.stream_options.include_obfuscation:
+        param = "stream_options.include_obfuscation"
+        raise unsupported("padding of chunks", "leave `include_obfuscation` out", param)
 
 
-def usage_of(question: str, published: Published) -> Usage:
-    asked, said = len(question.split()), len(published.text.split())
-    return Usage(asked, said, asked + said)
-
-
-def completion(published: Published, question: str, created: int) -> bytes:
-    """The body of the reply in one piece."""
-    choice = Choice(Said(published.text), finish_of(published.outcome))
-    usage = usage_of(question, published)
-    return _encode(Completion(f"chatcmpl-{published.rid}", created, [choice], usage, published))
-
-
-def error_body(refused: Refused, param: str | None = None) -> bytes:
-    """OpenAI's error object, with the hint at the end of its message and beside it."""
-    status = REFUSALS[refused.code].status
-    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
-    message = f"{refused.reason} ({refused.hint})" if refused.hint else refused.reason
-    error = {"message": message, "type": kind, "param": param, "code": refused.code, "hint": refused.hint}
-    return _encode({"error": {**error, "rid": refused.rid} if refused.rid else error})
-
-
-def opening(rid: str, created: int, usage: bool) -> bytes:
-    """The first event: who speaks."""
-    return _event(rid, created, usage, ChunkChoice(Delta(role="assistant", content="")))
-
-
-def piece(rid: str, created: int, usage: bool, content: str, id: str) -> bytes:
-    """One event with a part of the text; `id` says from where to go on."""
-    return _event(rid, created, usage, ChunkChoice(Delta(content=content)), id=id)
-
-
-def ending(published: Published, question: str, created: int, usage: bool, id: str) -> bytes:
-    """Every event after the text: the finish with the answer, the usage if it was asked for, the end."""
-    rid = published.rid
-    events = [_event(rid, created, usage, ChunkChoice(Delta(), finish_of(published.outcome)), published, id)]
-    if usage:
-        counted = Chunk(f"chatcmpl-{rid}", created, [], usage_of(question, published))
-        events.append(sse(_encode(counted)))
-    return b"".join([*events, sse(b"[DONE]")])
-
-
-def _event(
-    rid: str, created: int, usage: bool, choice: ChunkChoice, published: Published | None = None, id: str = ""
-) -> bytes:
-    chunk = Chunk(f"chatcmpl-{rid}", created, [choice], None if usage else UNSET, published or UNSET)
-    return sse(_encode(chunk), id=id)
-
-
-def sse(data: bytes, event: str = "", id: str = "") -> bytes:
-    """One server-sent event (WHATWG HTML, 9.2); `data` is a single line."""
-    fields = (f"id: {id}\n" if id else "") + (f"event: {event}\n" if event else "")
-    return fields.encode() + b"data: " + data + b"\n\n"
-
-
-def models(created: int) -> bytes:
-    """The body of GET /v1/models."""
-    return _encode({"object": "list", "data": [model(created)]})
-
-
-def model(created: int) -> dict[str, object]:
-    return {"id": MODEL, "object": "model", "created": created, "owned_by": "tidegate"}
+def _check_tool_choice(chat: ChatRequest) -> None:
+    choice = chat.tool_choice
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        allowed = choice.get("allowed_tools", choice)
+        choice = allowed.get("mode", "") if isinstance(allowed, dict) else ""
+    if choice not in (None, "none", "auto"):
+        raise unsupported("calling a tool", "send `tool_choice` as `auto` or `none`, or leave it out", "tool_choice")

@@ -1,4 +1,6 @@
-"""The stages of one request as they are done, for a page to show: names and times, never a word of the text."""
+"""The stages of one request as they are done, for a page to show: names and times, never a word of the text.
+
+What is stored comes first, then what is stored next, until the answer is published; next: endpoints.py."""
 
 from __future__ import annotations
 
@@ -9,18 +11,28 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from tidegate.brokers.base import Bus
-from tidegate.schemas import PIPELINE, Asked, Escalated, Message, Published, UnreadableError, decode
-from tidegate.schemas.subjects import history_of, rid_of, word
-from tidegate.services.gateway.http.openai import sse
+from tidegate.schemas import PIPELINE, Asked, Escalated, Fact, Message, Published, UnreadableError, decode
+from tidegate.schemas.subjects import history_of, rid_of, token_of
+from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event
 
 MAX_WATCHERS = 256
 PATIENCE_S = 120.0
-HOPS = tuple(word(kind) for kind in PIPELINE if kind not in (Asked, Escalated, Published))
+HOPS = tuple(token_of(kind) for kind in PIPELINE if kind not in (Asked, Escalated, Published))
 LIVE = ("asks.>", "pipe.>", "escalations.>", "verdicts.>", "answers.>")
 
 
+class StageProgress(msgspec.Struct):
+    """A stage is done. `fact`: what it left behind, where that is known; `at_ms`: when, in Unix time; `spent`: how long
+    the request waited for it and how long it worked, in milliseconds."""
+
+    stage: str
+    fact: str
+    at_ms: int
+    spent: dict[str, float]
+
+
 class RequestProgress:
-    """Hears facts as they are stored. It starts to listen with the first watcher, so that nobody else pays for it."""
+    """Hears facts as they are stored. It subscribes with the first watcher, so that nobody else pays for it."""
 
     def __init__(self, bus: Bus, site: str, patience_s: float = PATIENCE_S) -> None:
         self._bus = bus
@@ -28,34 +40,35 @@ class RequestProgress:
         self._patience_s = patience_s
         self._watchers: dict[str, set[asyncio.Queue[bytes]]] = {}
         self._is_closed = False
-        self._listening: asyncio.Task[None] | None = None
+        self._subscribing: asyncio.Task[None] | None = None
 
     @property
     def is_full(self) -> bool:
+        """Whether one more watcher would be one too many."""
         return sum(map(len, self._watchers.values())) >= MAX_WATCHERS
 
     async def events(self, tenant: str, rid: str, heartbeat_s: float) -> AsyncIterator[bytes]:
-        """Server-sent events: `stage` for each line of the ledger, then one `end`. What is stored comes first."""
+        """Server-sent events: `stage` with a `StageProgress` for each stage that is done, then one `end`."""
         queue: asyncio.Queue[bytes] = asyncio.Queue(256)
         self._watchers.setdefault(rid, set()).add(queue)
         seen: set[str] = set()
         give_up = time.monotonic() + self._patience_s
         try:
             yield b": watching\n\n"
-            await self._listen()
-            for data in await self._stored(tenant, rid):
+            await self._subscribe()
+            for data in await self._read_stored(tenant, rid):
                 queue.put_nowait(data)
             while time.monotonic() < give_up and not self._is_closed:
                 try:
-                    fact = read(await asyncio.wait_for(queue.get(), heartbeat_s), tenant)
+                    fact = read_fact(await asyncio.wait_for(queue.get(), heartbeat_s), tenant)
                 except TimeoutError:
-                    yield b": waiting\n\n"
+                    yield KEEP_ALIVE
                     continue
-                for event in new_events(fact, seen) if fact else ():
-                    yield event
+                for stage in new_stages(fact, seen) if fact else ():
+                    yield format_event(msgspec.json.encode(stage), "stage")
                 if isinstance(fact, Published):
                     break
-            yield sse(b"{}", "end")
+            yield format_event(b"{}", "end")
         finally:
             self._watchers[rid].discard(queue)
             if not self._watchers[rid]:
@@ -69,21 +82,21 @@ class RequestProgress:
                 queue.get_nowait()
             queue.put_nowait(b"")
 
-    async def _listen(self) -> None:
-        if self._listening is None:
-            self._listening = asyncio.ensure_future(self._listen_to_all())
-        await asyncio.shield(self._listening)
+    async def _subscribe(self) -> None:
+        if self._subscribing is None:
+            self._subscribing = asyncio.ensure_future(self._subscribe_to_all())
+        await asyncio.shield(self._subscribing)
 
-    async def _listen_to_all(self) -> None:
+    async def _subscribe_to_all(self) -> None:
         for subject in LIVE:
-            await self._bus.listen(subject, self._hear)
+            await self._bus.listen(subject, self._on_fact)
 
-    async def _hear(self, subject: str, data: bytes) -> None:
+    async def _on_fact(self, subject: str, data: bytes) -> None:
         for queue in self._watchers.get(rid_of(subject), ()):
             if not queue.full():
                 queue.put_nowait(data)
 
-    async def _stored(self, tenant: str, rid: str) -> list[bytes]:
+    async def _read_stored(self, tenant: str, rid: str) -> list[bytes]:
         found = []
         for source in history_of(rid, tenant, self._site):
             subjects = [source.filter.replace("*", hop) for hop in HOPS] if "*" in source.filter else [source.filter]
@@ -91,31 +104,26 @@ class RequestProgress:
         return [data for data in found if data is not None]
 
 
-def read(data: bytes, tenant: str) -> Message | None:
+def read_fact(data: bytes, tenant: str) -> Asked | Fact | None:
     """The fact, when it is one and belongs to `tenant`."""
     try:
-        fact = decode(data, *PIPELINE)
+        fact: Message = decode(data, *PIPELINE)
     except UnreadableError:
         return None
-    return fact if getattr(fact, "tenant", None) == tenant else None
+    return fact if isinstance(fact, Asked | Fact) and fact.tenant == tenant else None
 
 
-def new_events(fact: Message, seen: set[str]) -> list[bytes]:
-    """An event for every line of the fact's ledger whose stage is not in `seen`, which is added to.
-
-    `at_ms` is Unix time, from the time of asking and the times in the ledger.
-    """
-    at_ms = float(getattr(fact, "asked_at_ms", 0))
-    ledger = getattr(fact, "ledger", ())
-    lines = [("gateway", 0.0, 0.0), *((line.stage, line.waited_ms, line.worked_ms) for line in ledger)]
-    events = []
+def new_stages(fact: Asked | Fact, seen: set[str]) -> list[StageProgress]:
+    """The stages that the fact says are done and that are not in `seen`, to which they are added."""
+    at_ms = float(fact.asked_at_ms)
+    lines = [("gateway", 0.0, 0.0), *((line.stage, line.waited_ms, line.worked_ms) for line in fact.timings)]
+    stages = []
     for stage, waited_ms, worked_ms in lines:
         at_ms += waited_ms + worked_ms
         if stage in seen:
             continue
         seen.add(stage)
-        fact_word = "asked" if stage == "gateway" else word(type(fact)) if stage == lines[-1][0] else ""
+        left = "asked" if stage == "gateway" else token_of(type(fact)) if stage == lines[-1][0] else ""
         spent = {"waited_ms": round(waited_ms, 3), "worked_ms": round(worked_ms, 3)}
-        event = {"stage": stage, "fact": fact_word, "at_ms": round(at_ms), "spent": spent}
-        events.append(sse(msgspec.json.encode(event), "stage"))
-    return events
+        stages.append(StageProgress(stage, left, round(at_ms), spent))
+    return stages

@@ -1,4 +1,6 @@
-"""The HTTP door: an OpenAI-compatible endpoint, the page, health and metrics, served in the worker's own loop."""
+"""Serves the HTTP API in the worker's own loop, and keeps its port from one run to the next.
+
+`gateway.json` says where it listens while it does; next: routes.py."""
 
 from __future__ import annotations
 
@@ -8,13 +10,15 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import uvicorn
 from prometheus_client import REGISTRY, generate_latest
 
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.ports import keep_port
+from tidegate.services.gateway.http.chat import DEFAULT_TIMES, HttpTimes
+from tidegate.services.gateway.http.protocol import JsonHttpProtocol
 from tidegate.services.gateway.http.routes import application
 from tidegate.services.gateway.ingress import Ingress
 
@@ -22,7 +26,7 @@ Metrics = Callable[[], bytes]
 
 
 class GatewayAddress(msgspec.Struct, frozen=True):
-    """Where the HTTP door of a site listens, and which process keeps it; what `gateway.json` holds."""
+    """Where a site's HTTP endpoint listens, and which process keeps it; what `gateway.json` holds."""
 
     url: str
     pid: int
@@ -43,28 +47,30 @@ class HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leave them to the worker."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, and say so."""
         await super().startup(sockets)
         self.ready.set()
 
 
 @contextlib.asynccontextmanager
 async def serve_http(
-    ingress: Ingress, metrics: Metrics = all_metrics, **timing: float
+    ingress: Ingress, metrics: Metrics = all_metrics, times: HttpTimes = DEFAULT_TIMES
 ) -> AsyncIterator[GatewayAddress]:
     """Serve until left; then let what is in flight finish for at most `settings.grace_s` seconds.
 
     Yields when requests are taken and `StatePaths.gateway` says where. Raises `OSError` when the address cannot be had.
-    `timing` is passed on to the application: `heartbeat_s`, `body_timeout_s`.
     """
-    settings = ingress.settings
-    listener = listen(settings.gateway.host, settings.gateway.port)
-    app = application(ingress, metrics, **timing)
+    settings, paths = ingress.settings, StatePaths(ingress.settings)
+    host = settings.gateway.host
+    listener = listen(host, settings.gateway.port or keep_port(host, paths.gateway_port))
+    app = application(ingress, metrics, times)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=JsonHttpProtocol,
         ws="wsproto",
         ws_max_size=settings.gateway.max_body_bytes,
         lifespan="off",
@@ -74,26 +80,25 @@ async def serve_http(
         timeout_graceful_shutdown=max(1, round(settings.grace_s)),
     )
     server = HttpServer(config)
-    serving = asyncio.create_task(server.serve([listener]), name="http-door")
+    serving = asyncio.create_task(server.serve([listener]), name="http-server")
     ready = asyncio.create_task(server.ready.wait())
-    address = GatewayAddress(url_of(listener, settings.gateway.host), os.getpid())
-    path = StatePaths(settings).gateway
+    address = GatewayAddress(url_of(listener, host), os.getpid())
     try:
         await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             serving.result()
-        write(path, address)
+        write_address(paths.gateway, address)
         yield address
     finally:
         ready.cancel()
-        retract(path, address)
+        remove_address(paths.gateway, address)
         app.state.progress.close()
         server.should_exit = True
         await serving
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises `OSError` that says which address was wanted."""
+    """A listening socket. Raises `OSError` that says which address was wanted."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
@@ -108,7 +113,7 @@ def url_of(listener: socket.socket, host: str) -> str:
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
-def write(path: Path, address: Any) -> None:
+def write_address(path: Path, address: GatewayAddress) -> None:
     """Make the address known in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -116,7 +121,7 @@ def write(path: Path, address: Any) -> None:
     draft.replace(path)
 
 
-def retract(path: Path, address: GatewayAddress) -> None:
+def remove_address(path: Path, address: GatewayAddress) -> None:
     """Take the address away, unless a successor has written its own."""
     with contextlib.suppress(FileNotFoundError):
         if msgspec.json.decode(path.read_bytes(), type=GatewayAddress) == address:

@@ -1,4 +1,6 @@
-"""Streams over HTTP as server-sent events (WHATWG HTML, 9.2): POST /v1/streams asks, GET /v1/streams/{rid} goes on."""
+"""Streams over HTTP as server-sent events: POST /v1/streams asks, GET /v1/streams/{rid} resumes.
+
+The grammar of the events is in streaming/events.py; next: websocket.py, the same over a socket."""
 
 from __future__ import annotations
 
@@ -7,31 +9,31 @@ from contextlib import aclosing
 
 import msgspec
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from tidegate.schemas import Asked, Resume, UnreadableError, decode
 from tidegate.schemas.refusals import refusal
-from tidegate.services.gateway.http.chat import read_body
-from tidegate.services.gateway.http.openai import sse
+from tidegate.services.gateway.http.body import read_body
+from tidegate.services.gateway.http.chat import HttpTimes
+from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event, stream_response
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError, unreadable
 from tidegate.services.gateway.resume import AdmittedClient, begin_stream, resume_stream
 from tidegate.services.streaming.events import Event, HeartbeatEvent
 
-HINT = "a request id has 1 to 64 letters, digits, `-` or `_`"
+RID_HINT = "a request id has 1 to 64 letters, digits, `-` or `_`"
 
 
-class EventStreams:
-    """The two endpoints. What is refused at once has its HTTP status; what fails later ends the stream as an event."""
+class EventStreamEndpoint:
+    """What is refused at once has its HTTP status; what fails later ends the stream as an event."""
 
-    def __init__(self, ingress: Ingress, heartbeat_s: float, body_timeout_s: float) -> None:
+    def __init__(self, ingress: Ingress, times: HttpTimes) -> None:
         self._ingress = ingress
-        self._heartbeat_s = heartbeat_s
-        self._body_timeout_s = body_timeout_s
+        self._times = times
 
     async def ask(self, request: Request) -> Response:
-        """The body is an `Asked`. The same again, with `Last-Event-ID`, goes on with its stream."""
-        body = await read_body(request, self._ingress.settings.gateway.max_body_bytes, self._body_timeout_s)
+        """The body is an `Asked`. The same again, with `Last-Event-ID`, resumes its stream."""
+        body = await read_body(request, self._ingress.settings.gateway.max_body_bytes, self._times.body_timeout_s)
         try:
             asked = decode(body, Asked)
         except UnreadableError as error:
@@ -43,33 +45,32 @@ class EventStreams:
         """From `Last-Event-ID`, or `?cursor=`, or the start; the asker is in the header `X-Tidegate-Asker`."""
         return self._stream(await resume_stream(self._ingress, read_resume(request, self._ingress)))
 
-    def _stream(self, admitted: AdmittedClient) -> Response:
-        headers = {"x-request-id": admitted.pending.rid, "cache-control": "no-cache", "x-accel-buffering": "no"}
-        return StreamingResponse(self._events(admitted), media_type="text/event-stream", headers=headers)
+    def _stream(self, client: AdmittedClient) -> Response:
+        return stream_response(self._events(client), client.pending.rid)
 
-    async def _events(self, admitted: AdmittedClient) -> AsyncIterator[bytes]:
-        follow = self._ingress.streams.follow(
-            admitted.pending,
-            admitted.at,
-            can_retract=admitted.can_retract,
+    async def _events(self, client: AdmittedClient) -> AsyncIterator[bytes]:
+        following = self._ingress.streams.follow(
+            client.pending,
+            client.at,
+            can_retract=client.can_retract,
             transport="http",
-            heartbeat_s=self._heartbeat_s,
+            heartbeat_s=self._times.heartbeat_s,
         )
         yield b"retry: 1000\n\n"
-        async with aclosing(follow) as events:
+        async with aclosing(following) as events:
             async for event in events:
-                yield written(event)
+                yield encode_event(event)
 
 
-def written(event: Event) -> bytes:
-    """The event as it is sent; the one that only says that the stream lives is a comment."""
+def encode_event(event: Event) -> bytes:
+    """The event as it is sent; the one that only says that the stream is alive is a comment."""
     if isinstance(event, HeartbeatEvent):
-        return b": waiting\n\n"
-    return sse(msgspec.json.encode(event), event.__struct_config__.tag, event.id)  # type: ignore[arg-type]
+        return KEEP_ALIVE
+    return format_event(msgspec.json.encode(event), event.__struct_config__.tag, event.id)  # type: ignore[arg-type]
 
 
 def read_resume(connection: HTTPConnection, ingress: Ingress) -> Resume:
-    """What the path, the query and the headers of a request ask to go on with. Raises `RequestRefusedError`."""
+    """What the path, the query and the headers of a request ask to resume. Raises `RequestRefusedError`."""
     headers, query = connection.headers, connection.query_params
     tenant = headers.get("x-tidegate-tenant") or query.get("tenant") or ingress.settings.gateway.default_tenant
     fields = {
@@ -82,4 +83,4 @@ def read_resume(connection: HTTPConnection, ingress: Ingress) -> Resume:
     try:
         return msgspec.convert({"type": "resume", **fields}, Resume)
     except msgspec.ValidationError as error:
-        raise RequestRefusedError(refusal("unreadable", fault=error, hint=HINT), "rid") from error
+        raise RequestRefusedError(refusal("unreadable", fault=error, hint=RID_HINT), "rid") from error

@@ -1,4 +1,6 @@
-"""Streams over WebSocket (RFC 6455): every event of the grammar is one text message in JSON."""
+"""Streams over WebSocket (RFC 6455): every event of the grammar is one text message in JSON.
+
+What cannot be opened is refused before the handshake, as an error object under its HTTP status; next: sse.py."""
 
 from __future__ import annotations
 
@@ -7,33 +9,38 @@ from contextlib import aclosing
 from urllib.parse import urlsplit
 
 import msgspec
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from tidegate.schemas import Asked, Resume
+from tidegate.schemas import Asked, Refused, Resume
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.client_stream import failed_event
+from tidegate.services.gateway.http.chat import HttpTimes
+from tidegate.services.gateway.http.cors import CorsPolicy
+from tidegate.services.gateway.http.errors import error_response
 from tidegate.services.gateway.http.sse import read_resume
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception
 from tidegate.services.gateway.resume import AdmittedClient, admit_client, resume_stream
 from tidegate.services.streaming.events import EndEvent, ErrorEvent
 
-DONE, REFUSED, LATER = 1000, 1008, 1013
+NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER = 1000, 1008, 1013
+"""Close codes (RFC 6455, 7.4.1)."""
 
 
-class WebSocketStreams:
+class WebSocketEndpoint:
     """/v1/streams/ws, where the first message is an `Asked` or a `Resume`, and /v1/streams/{rid}/ws?cursor=.
 
-    A page of another origin is turned away: its browser would let it ask without asking the site first.
+    A page of an origin that is not allowed is turned away: its browser would let it ask without a preflight.
     """
 
-    def __init__(self, ingress: Ingress, heartbeat_s: float, patience_s: float) -> None:
+    def __init__(self, ingress: Ingress, cors: CorsPolicy, times: HttpTimes) -> None:
         self._ingress = ingress
-        self._heartbeat_s = heartbeat_s
-        self._patience_s = patience_s
+        self._cors = cors
+        self._times = times
 
     async def ask(self, socket: WebSocket) -> None:
-        """Wait for the first message, for `patience_s` seconds; then tell."""
+        """Wait for the first message, as long as for a body; then send the events."""
         await self._serve(socket, is_resuming=False)
 
     async def resume(self, socket: WebSocket) -> None:
@@ -41,16 +48,17 @@ class WebSocketStreams:
         await self._serve(socket, is_resuming=True)
 
     async def _serve(self, socket: WebSocket, *, is_resuming: bool) -> None:
-        origin = socket.headers.get("origin")
-        if origin and urlsplit(origin).netloc != socket.headers.get("host"):
-            await socket.close(REFUSED)
+        origin = socket.headers.get("origin", "")
+        if origin and urlsplit(origin).netloc != socket.headers.get("host") and not self._cors.allows(origin):
+            await deny(socket, refusal("origin_not_allowed", origin=origin[:128]))
             return
         await socket.accept()
         try:
-            found = (
-                resume_stream(self._ingress, read_resume(socket, self._ingress)) if is_resuming else self._asked(socket)
-            )
-            await self._tell(socket, await found)
+            if is_resuming:
+                client = await resume_stream(self._ingress, read_resume(socket, self._ingress))
+            else:
+                client = await self._read_request(socket)
+            await self._follow(socket, client)
         except RequestRefusedError as error:
             await self._end(socket, failed_event(log_refusal(error.refused, "ws")))
         except WebSocketDisconnect:
@@ -58,33 +66,38 @@ class WebSocketStreams:
         except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
             await self._end(socket, failed_event(refusal_from_exception(error, "ws")))
 
-    async def _asked(self, socket: WebSocket) -> AdmittedClient:
+    async def _read_request(self, socket: WebSocket) -> AdmittedClient:
+        patience_s = self._times.body_timeout_s
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(patience_s):
                 message = await socket.receive()
         except TimeoutError as error:
-            raise RequestRefusedError(refusal("body_too_slow", limit_s=self._patience_s)) from error
+            raise RequestRefusedError(refusal("body_too_slow", limit_s=patience_s)) from error
         if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", DONE))
+            raise WebSocketDisconnect(message.get("code", NORMAL))
         data = message.get("bytes") or (message.get("text") or "").encode("utf-8", "surrogatepass")
         return await admit_client(self._ingress, data, Asked, Resume)
 
-    async def _tell(self, socket: WebSocket, client: AdmittedClient) -> None:
-        """Tell until the end, or until the client is gone."""
-        telling = asyncio.ensure_future(self._tell_all(socket, client))
-        leaving = asyncio.ensure_future(gone(socket))
+    async def _follow(self, socket: WebSocket, client: AdmittedClient) -> None:
+        """Send events until the end, or until the client is gone."""
+        sending = asyncio.ensure_future(self._send_all(socket, client))
+        leaving = asyncio.ensure_future(wait_until_closed(socket))
         try:
-            await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if telling.done():
-                telling.result()
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
         finally:
-            telling.cancel()
+            sending.cancel()
             leaving.cancel()
-            await asyncio.gather(telling, leaving, return_exceptions=True)
+            await asyncio.gather(sending, leaving, return_exceptions=True)
 
-    async def _tell_all(self, socket: WebSocket, client: AdmittedClient) -> None:
+    async def _send_all(self, socket: WebSocket, client: AdmittedClient) -> None:
         following = self._ingress.streams.follow(
-            client.pending, client.at, can_retract=client.can_retract, transport="ws", heartbeat_s=self._heartbeat_s
+            client.pending,
+            client.at,
+            can_retract=client.can_retract,
+            transport="ws",
+            heartbeat_s=self._times.heartbeat_s,
         )
         async with aclosing(following) as events:
             async for event in events:
@@ -96,15 +109,28 @@ class WebSocketStreams:
     async def _end(self, socket: WebSocket, event: EndEvent | ErrorEvent) -> None:
         if socket.application_state is not WebSocketState.CONNECTED:
             return
-        code = DONE if isinstance(event, EndEvent) else LATER if event.is_resumable else REFUSED
+        code = NORMAL
+        if isinstance(event, ErrorEvent):
+            code = TRY_AGAIN_LATER if event.is_resumable else POLICY_VIOLATION
         try:
             await socket.send_text(msgspec.json.encode(event).decode())
             await socket.close(code)
-        except (WebSocketDisconnect, RuntimeError):  # it left before the last word
+        except (WebSocketDisconnect, RuntimeError):  # it left before the last event
             return
 
 
-async def gone(socket: WebSocket) -> None:
-    """Return when the client has left; whatever else it says is of no interest."""
+async def deny(socket: WebSocket, refused: Refused) -> None:
+    """Refuse the handshake, with an error object."""
+    log_refusal(refused, "ws")
+    await socket.send_denial_response(error_response(RequestRefusedError(refused)))
+
+
+async def no_such_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """404 to a handshake at a path that has no socket."""
+    await deny(WebSocket(scope, receive, send), refusal("no_such_path"))
+
+
+async def wait_until_closed(socket: WebSocket) -> None:
+    """Return when the client has left; whatever else it sends is of no interest."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The NATS door and what both doors share: every request gets one reply, and nobody else's."""
+"""NATS, and what NATS and HTTP share: every request gets one reply, and nobody else's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_a_request_is_answered_in_the_form_in_which_it_came(running: Site,
     assert reply == form(published)
     assert published.outcome == "answered"
     assert published.receipt.site == "site1"
-    assert [line.stage for line in published.ledger] == [
+    assert [line.stage for line in published.timings] == [
         "prefilter", "router", "retriever", "drafter", "policy", "publisher",
     ]  # fmt: skip
 
@@ -61,6 +61,12 @@ async def test_what_cannot_be_read_is_refused_with_a_hint_and_one_log_line(runni
     assert "Traceback" not in refused.reason
     assert [line["event"] for line in lines] == ["ask_refused"]
     assert running.asked == []
+
+
+@pytest.mark.parametrize("data", [b"hello", "grüß".encode(), b"", b" \n", b"[1]", b"null", b'"x"', b"\xc1"])
+async def test_a_refusal_to_what_is_no_message_pack_is_text(running: Site, data: bytes) -> None:
+    reply = await running.bus.request(ASK, data, timeout_s=5.0)
+    assert msgspec.json.decode(reply)["code"] == "unreadable"
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def events_in(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture
 async def on_server(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """The HTTP door of a site on a real server, where what is stored is heard as well."""
+    """HTTP of a site on a real server, where what is stored is heard as well."""
     async with (
         site(tmp_path, http=True, server=True, heartbeat_s=0.05) as running,
         httpx.AsyncClient(base_url=running.url, timeout=10) as http,

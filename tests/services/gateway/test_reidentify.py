@@ -17,7 +17,7 @@ from tidegate.schemas.subjects import ANSWERS
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.gateway.reidentify import reidentify
 from tidegate.services.privacy.vault import Vault
-from tidegate.services.streaming.events import log_of_answer, split_step, render_event, pending_steps
+from tidegate.services.streaming.events import log_of_answer, pending_steps, render_event, split_step
 
 pytestmark = pytest.mark.anyio
 running = pytest.fixture(nats_site)
@@ -66,16 +66,16 @@ WORDS = st.lists(st.sampled_from(["We", "write", "to", "you", "<", "at\n", "noon
 
 
 @settings(derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(words=WORDS, places=st.lists(st.integers(0, 12), max_size=4), glue=st.sampled_from([" ", "", "\n"]))
+@given(words=WORDS, positions=st.lists(st.integers(0, 12), max_size=4), glue=st.sampled_from([" ", "", "\n"]))
 def test_no_chunk_of_a_stream_ever_holds_a_token_or_a_piece_of_one(
-    tmp_path: Path, words: list[str], places: list[int], glue: str
+    tmp_path: Path, words: list[str], positions: list[int], glue: str
 ) -> None:
     key = bytes(32)
     vault = Vault.open(tmp_path / "vault.sqlite", key)
     token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
     pieces = list(words)
-    for place in places:
-        pieces.insert(place, token)
+    for position in positions:
+        pieces.insert(position, token)
     stored = msgspec.structs.replace(STORED, text=glue.join(pieces))
     shown = reidentify(stored, vault, "digest")
     log = log_of_answer(stored.text, Cursor())

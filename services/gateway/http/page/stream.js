@@ -36,27 +36,42 @@ export class ShownText {
 // request sent again with the id of the last event: it goes on from there. Throws `RefusedError` with the server's words.
 export async function follow(asked, onDelta, onBreak) {
   let lastId = "";
+  let refusal = new Error("the connection broke too often");
   for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt += 1) {
     if (attempt > 0) {
       onBreak();
       await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE_MS * 2 ** (attempt - 1)));
     }
+    const events = eventsOf(asked, lastId);
     try {
-      for await (const event of eventsOf(asked, lastId)) {
-        attempt = 0;
+      for (let event = await next(events); event; event = await next(events)) {
         lastId = event.id || lastId;
-        if (event.event === "delta") onDelta(event);
         if (event.event === "end") return event.published;
         if (event.event === "error") {
-          if (event.is_resumable && event.code !== "late") break;
-          throw new RefusedError(wordsOf(event));
+          refusal = new RefusedError(wordsOf(event));
+          if (!event.is_resumable || event.code === "late") throw refusal;
+          break;
+        }
+        if (event.event === "delta") {
+          attempt = 0;
+          onDelta(event);
         }
       }
-    } catch (error) {
-      if (error instanceof RefusedError) throw error;
+    } finally {
+      await events.return();
     }
   }
-  throw new Error("the connection broke too often");
+  throw refusal;
+}
+
+// The next event; nothing where the connection ended or broke.
+async function next(events) {
+  try {
+    return (await events.next()).value;
+  } catch (error) {
+    if (error instanceof RefusedError) throw error;
+    return undefined;
+  }
 }
 
 // Each event of one connection as an object. Throws `RefusedError` where the request is turned away for good.

@@ -1,0 +1,103 @@
+"""The endpoints beside the chat and the streams: models, progress, health, metrics, the document, the page's files.
+
+Where each of them lies is in operations.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidegate.schemas import Asked
+from tidegate.schemas.refusals import refusal
+from tidegate.schemas.subjects import ANSWERS
+from tidegate.services.gateway.http.errors import Endpoint
+from tidegate.services.gateway.http.event_format import stream_response
+from tidegate.services.gateway.http.models import ModelCatalogue
+from tidegate.services.gateway.http.openapi import openapi_document
+from tidegate.services.gateway.http.operations import PAGE, Liveness, Readiness
+from tidegate.services.gateway.http.progress import RequestProgress
+from tidegate.services.gateway.http.sse import RID_HINT
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.refusals import RequestRefusedError
+
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+READY_WITHIN_S = 1.0
+
+
+class SiteEndpoints:
+    """What a site says about itself and its requests. `progress` is to be closed before the server."""
+
+    def __init__(
+        self, ingress: Ingress, models: ModelCatalogue, metrics: Callable[[], bytes], heartbeat_s: float
+    ) -> None:
+        self.progress = RequestProgress(ingress.bus, ingress.settings.site)
+        self._ingress = ingress
+        self._models = models
+        self._metrics = metrics
+        self._heartbeat_s = heartbeat_s
+
+    async def list_models(self, _: Request) -> Response:
+        """All names of the model."""
+        return json_response(self._models.list())
+
+    async def get_model(self, request: Request) -> Response:
+        """One of them."""
+        return json_response(self._models.get(request.path_params["model"]))
+
+    async def watch(self, request: Request) -> Response:
+        """The stages of one request of `?tenant=`; whoever knows a request's id may know how far it is."""
+        tenant = request.query_params.get("tenant", self._ingress.settings.gateway.default_tenant)
+        try:
+            asked = msgspec.convert({"tenant": tenant, "rid": request.path_params["rid"]}, Asked)
+        except msgspec.ValidationError as error:
+            raise RequestRefusedError(refusal("unreadable", fault=error, hint=RID_HINT), "rid") from error
+        if self.progress.is_full:
+            raise RequestRefusedError(refusal("busy", asked.rid))
+        return stream_response(self.progress.events(asked.tenant, asked.rid, self._heartbeat_s))
+
+    async def healthz(self, _: Request) -> Response:
+        """That the process serves."""
+        return json_response(Liveness(alive=True))
+
+    async def readyz(self, _: Request) -> Response:
+        """Whether the site's store can be read now."""
+        is_ready = not self._ingress.is_closing
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                await self._ingress.bus.last(ANSWERS, "answers.ready.ready")
+        except OSError:
+            is_ready = False
+        return json_response(Readiness(is_ready), 200 if is_ready else 503)
+
+    async def metrics(self, _: Request) -> Response:
+        """What is counted."""
+        return Response(await asyncio.to_thread(self._metrics), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def openapi(self, _: Request) -> Response:
+        """The document of all of this."""
+        return json_response(openapi_document())
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """A body in JSON."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def page_file(name: str, kind: str) -> Endpoint:
+    """The endpoint of one file of the page."""
+    content = (PAGE / name).read_bytes()
+
+    async def serve(_: Request) -> Response:
+        return Response(content, media_type=f"{kind}; charset=utf-8", headers=PAGE_HEADERS)
+
+    return serve

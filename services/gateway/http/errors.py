@@ -1,0 +1,88 @@
+"""OpenAI's error object: the body of every refusal over HTTP, whatever was wrong, and the one place that makes it.
+
+The codes and their HTTP statuses are in schemas/refusals.py."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from tidegate.schemas import Refused
+from tidegate.schemas.refusals import REFUSALS, refusal
+from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class ErrorObject(msgspec.Struct):
+    """`message` ends with the hint. `param`: the field or header at fault. `rid`: the request that it is about."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+    hint: str
+    rid: str | UnsetType = UNSET
+
+
+class ErrorReply(msgspec.Struct):
+    """The body of a refusal."""
+
+    error: ErrorObject
+
+
+def error_body(refused: Refused, param: str | None = None) -> bytes:
+    """The error object as JSON."""
+    status = REFUSALS[refused.code].status
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    message = f"{refused.reason} ({refused.hint})" if refused.hint else refused.reason
+    return msgspec.json.encode(
+        ErrorReply(ErrorObject(message, kind, param, refused.code, refused.hint, refused.rid or UNSET))
+    )
+
+
+def error_response(error: RequestRefusedError) -> Response:
+    """The error object under its status. `x-should-retry` is about a client's blind retry, which has a new id."""
+    refused = error.refused
+    terms = REFUSALS[refused.code]
+    headers = {"x-should-retry": "true" if terms.retry == "any_id" else "false"}
+    if terms.retry_after_s:
+        headers["retry-after"] = str(terms.retry_after_s)
+    if refused.rid:
+        headers["x-request-id"] = refused.rid
+    return Response(error_body(refused, error.param), terms.status, headers, media_type="application/json")
+
+
+def handle_errors(endpoint: Endpoint) -> Endpoint:
+    """The endpoint, which replies with an error object where it would raise."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except RequestRefusedError as error:
+            log_refusal(error.refused, "http")
+            return error_response(error)
+        except ClientDisconnect:
+            return Response(status_code=408)  # nobody is left to read it
+        except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
+            return error_response(RequestRefusedError(refusal_from_exception(error, "http")))
+
+    return handle
+
+
+async def no_such_path(_: Request, __: Exception) -> Response:
+    """404, as an error object."""
+    return error_response(RequestRefusedError(refusal("no_such_path")))
+
+
+async def method_not_allowed(request: Request, error: Exception) -> Response:
+    """405, as an error object, with the methods that are allowed in `Allow`."""
+    allowed: str = getattr(error, "headers", {}).get("Allow", "")
+    refused = refusal("method_not_allowed", method=request.method[:16], allowed=allowed)
+    response = error_response(RequestRefusedError(refused))
+    response.headers["allow"] = allowed
+    return response

@@ -1,0 +1,106 @@
+"""The OpenAPI 3.1 document of the HTTP API, made of the table of operations and of the structs that they name.
+
+What is served at /openapi.json is this; next: operations.py."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import cache
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from tidegate.schemas.refusals import REFUSALS
+from tidegate.services.gateway.http.errors import ErrorReply
+from tidegate.services.gateway.http.event_format import MEDIA_TYPE
+from tidegate.services.gateway.http.openai import ChatRequest
+from tidegate.services.gateway.http.operations import OPERATIONS, Operation
+from tidegate.services.gateway.http.parameters import REFUSED, WITHOUT_EFFECT
+
+REF = "#/components/schemas/{name}"
+EVERYWHERE = ("internal",)
+"""Codes that any operation may reply with."""
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """The document; the same for every site, and safe to encode as it is."""
+    types = [kind for each in OPERATIONS for kind in (each.body, each.reply, *each.events) if _is_type(kind)]
+    _, components = msgspec.json.schema_components([*types, ErrorReply], ref_template=REF)
+    _describe_chat(components[ChatRequest.__name__])
+    paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for each in OPERATIONS:
+        paths[re.sub(r":\w+}", "}", each.path)][each.method.lower()] = _operation(each)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tidegate",
+            "version": version("tidegate"),
+            "description": "The HTTP API of a site. Every refusal is an `ErrorReply`.",
+        },
+        "paths": dict(paths),
+        "components": {"schemas": components},
+    }
+
+
+def _operation(each: Operation) -> dict[str, Any]:
+    found: dict[str, Any] = {"operationId": each.id, "summary": each.summary, "responses": _responses(each)}
+    if each.parameters:
+        found["parameters"] = [
+            {
+                "name": parameter.name,
+                "in": parameter.location,
+                "required": parameter.location == "path",
+                "schema": _schema(parameter.type),
+                **({"description": parameter.description} if parameter.description else {}),
+            }
+            for parameter in each.parameters
+        ]
+    if each.body is not None:
+        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(each.body)}}}
+    return found
+
+
+def _responses(each: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if each.reply is not None:
+        is_json = _is_type(each.reply)
+        content["application/json" if is_json else each.reply] = {
+            "schema": _schema(each.reply) if is_json else {"type": "string"}
+        }
+    if each.events:
+        data = {"anyOf": [_schema(kind) for kind in each.events]}
+        content[MEDIA_TYPE] = {"schema": {"type": "string", "description": "server-sent events"}, "x-event-data": data}
+    if each.is_socket:
+        done = {"101": {"description": "The events, one text message each.", "x-event-data": data}}
+    else:
+        done = {"200": {"description": "Done.", "content": content}}
+    by_status: defaultdict[int, list[str]] = defaultdict(list)
+    for code in (*each.refusals, *EVERYWHERE):
+        by_status[REFUSALS[code].status].append(code)
+    refused = {"application/json": {"schema": _schema(ErrorReply)}}
+    for status, codes in sorted(by_status.items()):
+        done[str(status)] = {"description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}", "content": refused}
+    return done
+
+
+def _describe_chat(schema: dict[str, Any]) -> None:
+    """Add what `check_parameters` lets pass beside the fields of `ChatRequest`."""
+    for name, why in WITHOUT_EFFECT.items():
+        schema["properties"][name]["description"] = f"No effect: {why}."
+    for name, (what, neutral) in REFUSED.items():
+        allowed = [None, *neutral]
+        schema["properties"][name] = {"enum": allowed, "description": f"Refused where it asks for {what}."}
+    schema["additionalProperties"] = False
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=REF)
+    return schema
+
+
+def _is_type(kind: Any) -> bool:
+    return kind is not None and not isinstance(kind, str)

@@ -1,0 +1,173 @@
+"""The table of the HTTP API: every path with its method, what is sent and what is replied.
+
+routes.py makes the application of it and openapi.py the document, so that neither knows a path that the other does
+not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from tidegate.schemas import Asked, Workload
+from tidegate.schemas.message import Millis, Name, Rid
+from tidegate.services.gateway.http.completions import ChatCompletion, ChatCompletionChunk
+from tidegate.services.gateway.http.models import ModelInfo, ModelList
+from tidegate.services.gateway.http.openai import ChatRequest
+from tidegate.services.gateway.http.progress import StageProgress
+from tidegate.services.gateway.http.site_info import ExampleQuestions, LinkState, SiteInfo
+from tidegate.services.streaming.events import DeltaEvent, EndEvent, ErrorEvent
+
+PAGE = Path(__file__).parent / "page"
+FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    **{f"/{path.name}": (path.name, "text/javascript") for path in sorted(PAGE.glob("*.js"))},
+}
+
+
+class Liveness(msgspec.Struct):
+    """The process serves HTTP."""
+
+    alive: bool
+
+
+class Readiness(msgspec.Struct):
+    """Whether the site's store can be read now."""
+
+    ready: bool
+
+
+class ApiParameter(msgspec.Struct, frozen=True):
+    """What a request may say beside its body."""
+
+    name: str
+    location: Literal["path", "query", "header"]
+    type: Any
+    description: str = ""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One method at one path. `reply`: the type of the JSON body, or the media type of another one; `events`: the types
+    of the data in a stream of server-sent events. `refusals`: the codes that it may reply with."""
+
+    id: str
+    path: str
+    summary: str
+    method: Literal["GET", "POST"] = "GET"
+    body: Any = None
+    reply: Any = None
+    events: tuple[Any, ...] = ()
+    parameters: tuple[ApiParameter, ...] = ()
+    refusals: tuple[str, ...] = ()
+    is_socket: bool = False
+
+
+RID = ApiParameter("rid", "path", Rid, "the request id")
+TENANT = ApiParameter("tenant", "query", Name, "the site's default tenant where it is left out")
+CURSOR = ApiParameter("cursor", "query", str, "the `id` of the last event that the client has; `Last-Event-ID` as well")
+CAN_RETRACT = ApiParameter("can_retract", "query", bool, "false: send committed text only")
+LAST_EVENT_ID = ApiParameter("Last-Event-ID", "header", str, "the `id` of the last event, to resume after it")
+TRACEPARENT = ApiParameter("traceparent", "header", str, "W3C Trace Context")
+ASKER = ApiParameter("X-Tidegate-Asker", "header", str, "the `asker` of the request")
+ASKED_PARAMETERS = (
+    ApiParameter("X-Request-ID", "header", Rid, "the same id again gives the same answer; made where it is left out"),
+    ApiParameter("X-Tidegate-Tenant", "header", Name),
+    ApiParameter("X-Tidegate-Budget-Ms", "header", int, "how long the asker is willing to wait"),
+    ApiParameter("X-Tidegate-Deadline-At-Ms", "header", Millis, "Unix time in milliseconds"),
+    ApiParameter("X-Tidegate-Workload", "header", Workload),
+    ApiParameter("X-Tidegate-Language", "header", str, "ISO 639-1"),
+    LAST_EVENT_ID,
+    TRACEPARENT,
+)
+BODY = ("unreadable", "not_json", "body_encoded", "body_too_large", "body_too_slow")
+ASKED = (
+    "unknown_tenant", "empty_text", "text_too_long", "forged_token", "bad_schema", "missing_schema", "deadline_past",
+    "rid_taken", "bad_cursor", "busy", "unavailable", "closing", "late", "dead",
+)  # fmt: skip
+RESUMED = ("unreadable", "unknown_tenant", "unknown_request", "bad_cursor", "busy", "unavailable", "closing")
+STREAM_EVENTS = (DeltaEvent, EndEvent, ErrorEvent)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        id="complete",
+        path="/v1/chat/completions",
+        method="POST",
+        summary="Ask, as with OpenAI's chat completions; with `stream: true` as server-sent events.",
+        body=ChatRequest,
+        reply=ChatCompletion,
+        events=(ChatCompletionChunk,),
+        parameters=ASKED_PARAMETERS,
+        refusals=(*BODY, *ASKED, "unknown_model", "unsupported", "bad_header"),
+    ),
+    Operation(id="list_models", path="/v1/models", summary="The models, under all their names.", reply=ModelList),
+    Operation(
+        id="get_model",
+        path="/v1/models/{model:path}",
+        summary="One model.",
+        reply=ModelInfo,
+        parameters=(ApiParameter("model", "path", str),),
+        refusals=("unknown_model",),
+    ),
+    Operation(
+        id="ask",
+        path="/v1/streams",
+        method="POST",
+        summary="Ask, and follow the answer as it is made: provisional, committed and retracted text.",
+        body=Asked,
+        events=STREAM_EVENTS,
+        parameters=(LAST_EVENT_ID, TRACEPARENT),
+        refusals=(*BODY, *ASKED),
+    ),
+    Operation(
+        id="ask_by_socket",
+        path="/v1/streams/ws",
+        summary="WebSocket: the first message is an `Asked` or a `Resume`; each event is one message.",
+        events=STREAM_EVENTS,
+        refusals=("origin_not_allowed",),
+        is_socket=True,
+    ),
+    Operation(
+        id="resume_by_socket",
+        path="/v1/streams/{rid}/ws",
+        summary="WebSocket: resume a stream; each event is one message.",
+        events=STREAM_EVENTS,
+        parameters=(RID, TENANT, CURSOR, CAN_RETRACT, ASKER),
+        refusals=("origin_not_allowed",),
+        is_socket=True,
+    ),
+    Operation(
+        id="resume",
+        path="/v1/streams/{rid}",
+        summary="Resume the stream of an accepted request, from its start or from a cursor.",
+        events=STREAM_EVENTS,
+        parameters=(RID, TENANT, CURSOR, CAN_RETRACT, ASKER, LAST_EVENT_ID),
+        refusals=RESUMED,
+    ),
+    Operation(
+        id="watch",
+        path="/v1/requests/{rid}/events",
+        summary="The stages of a request as they are done: an event `stage` each, then `end`.",
+        events=(StageProgress,),
+        parameters=(RID, TENANT),
+        refusals=("unreadable", "busy"),
+    ),
+    Operation(id="site", path="/v1/site", summary="The site, its stages and its neighbours.", reply=SiteInfo),
+    Operation(id="link", path="/v1/site/link", summary="The state of the link to the hub.", reply=LinkState),
+    Operation(
+        id="questions",
+        path="/v1/site/questions",
+        summary="Some questions that the site's pack can answer.",
+        reply=ExampleQuestions,
+        parameters=(ApiParameter("language", "query", str, "ISO 639-1"),),
+    ),
+    Operation(id="healthz", path="/healthz", summary="Whether the process serves HTTP.", reply=Liveness),
+    Operation(id="readyz", path="/readyz", summary="Whether the site can store requests; 503: no.", reply=Readiness),
+    Operation(id="metrics", path="/metrics", summary="Prometheus' text format.", reply="text/plain"),
+    Operation(id="openapi", path="/openapi.json", summary="This document.", reply=dict[str, Any]),
+    *(
+        Operation(id=f"file_{name.replace('.', '_')}", path=path, summary=f"The page: {name}.", reply=kind)
+        for path, (name, kind) in FILES.items()
+    ),
+)
