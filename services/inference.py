@@ -21,7 +21,7 @@ _TYPES: dict[str, type[np.generic]] = {
 }
 
 
-class Tensor(NamedTuple):
+class TensorInfo(NamedTuple):
     """An input or output: its name, its numpy type (None: another kind), its shape; None where a size is free."""
 
     name: str
@@ -29,7 +29,7 @@ class Tensor(NamedTuple):
     shape: tuple[int | None, ...]
 
 
-class Kept:
+class RuntimeArray:
     """An array inside the runtime, fed back to it without a copy."""
 
     __slots__ = ("_array", "value")
@@ -39,7 +39,7 @@ class Kept:
         self._array = array  # the runtime borrows the memory of an array and does not keep it alive
 
     @classmethod
-    def of(cls, array: Array) -> Kept:
+    def of(cls, array: Array) -> RuntimeArray:
         """Take `array` over; it must not be written to afterwards."""
         whole = np.ascontiguousarray(array)
         return cls(onnxruntime.OrtValue.ortvalue_from_numpy(whole), whole)
@@ -50,7 +50,7 @@ class Kept:
         return array
 
 
-class Session:
+class OnnxSession:
     """A model that is ready to run, on one thread of the CPU. Safe to run from several threads at once."""
 
     def __init__(self, model: bytes | Path, *, shrink: bool = False) -> None:
@@ -68,8 +68,8 @@ class Session:
         self._run = onnxruntime.RunOptions()
         if shrink:
             self._run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self.inputs: tuple[Tensor, ...] = tuple(map(_tensor, self._session.get_inputs()))
-        self.outputs: tuple[Tensor, ...] = tuple(map(_tensor, self._session.get_outputs()))
+        self.inputs: tuple[TensorInfo, ...] = tuple(map(_tensor, self._session.get_inputs()))
+        self.outputs: tuple[TensorInfo, ...] = tuple(map(_tensor, self._session.get_outputs()))
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
         """All outputs, in the order of `outputs`."""
@@ -77,15 +77,15 @@ class Session:
         return found
 
     def run_keeping(
-        self, feeds: Mapping[str, Array], kept: Mapping[str, Kept], read: str, keep: Sequence[str]
-    ) -> tuple[Array, list[Kept]]:
+        self, feeds: Mapping[str, Array], kept: Mapping[str, RuntimeArray], read: str, keep: Sequence[str]
+    ) -> tuple[Array, list[RuntimeArray]]:
         """The output `read`, and those of `keep` left in the runtime; `kept` are inputs that were left there before."""
         values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
         values |= {name: each.value for name, each in kept.items()}
         first, *rest = self._session.run_with_ort_values([read, *keep], values, self._run)
-        return first.numpy(), [Kept(each) for each in rest]
+        return first.numpy(), [RuntimeArray(each) for each in rest]
 
 
-def _tensor(described: Any) -> Tensor:
+def _tensor(described: Any) -> TensorInfo:
     shape = tuple(size if isinstance(size, int) else None for size in described.shape)
-    return Tensor(described.name, _TYPES.get(described.type), shape)
+    return TensorInfo(described.name, _TYPES.get(described.type), shape)

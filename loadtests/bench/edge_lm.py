@@ -9,8 +9,8 @@ from pathlib import Path
 
 from loadtests.bench.measure import Bar, Entry, Measurement, Sampled, Target, interleaved
 from tidegate.infra.models.data import generator
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.decoding.speculative import speculate
+from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
+from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import Detokenizer
 
@@ -58,7 +58,7 @@ class Speaker:
             text.append(detokenizer.push(ids))
 
         began_s = time.perf_counter()
-        whole = speculate(self._lm, prompt, k=0, max_tokens=MAX_TOKENS, said=said)
+        whole = speculate(self._lm, prompt, options=DecodingOptions(k=0, max_tokens=MAX_TOKENS), on_tokens=said)
         took_s = time.perf_counter() - began_s
         text.append(detokenizer.finish())
         is_stable = tuple(streamed) == whole.ids and "".join(text) == self._lm.tokens.decode(whole.ids)

@@ -16,9 +16,9 @@ import msgspec
 from loadtests.bench.measure import quantile
 from tidegate.infra.models.data import generator
 from tidegate.infra.models.data.extraction import Record
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.json_extraction import filled
-from tidegate.services.llm.site_model import Writer
+from tidegate.services.llm.json_extraction import fill_schema
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.site_model import SiteModel
 
 TEXTS = 500
 
@@ -36,11 +36,11 @@ class Filler:
     """What the drafter does with an extraction: rules first, the draft model under the grammar for the rest."""
 
     def __init__(self, directory: Path) -> None:
-        self._writer = Writer(CausalLM(directory))
+        self._writer = SiteModel(CausalLM(directory))
 
     def fill(self, schema: dict[str, Any], text: str) -> str:
         """The object as JSON."""
-        return filled(self._writer, text, json.dumps(schema)).text
+        return fill_schema(self._writer, text, json.dumps(schema)).text
 
 
 def schema_of(fields: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from loadtests.bench.accuracy import K, Place
 from loadtests.bench.vllm_side import Case
 from tidegate.schemas import Question
 from tidegate.schemas.pack import LabelledQuestion
-from tidegate.services.answering import brief_of, draft_of
+from tidegate.services.answering.prompt_context import build_prompt_context, draft_from_reading
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.reader.reader import Survey
 from tidegate.services.llm.text.tokenizer import TokenText
@@ -37,8 +37,8 @@ def cases_of(pack: Path, models: Path, count: int) -> list[Case]:
 
 def _case(tokens: TokenText, places: dict[str, Place], asked: LabelledQuestion) -> Case | None:
     question = Question(text=asked.text, language=asked.language, intent="", intent_confidence=0.0)
-    brief = brief_of(tokens, question, _survey(places["hub"], asked))
-    draft = draft_of(tokens, _survey(places["site"], asked))
+    brief = build_prompt_context(tokens, question, _survey(places["hub"], asked))
+    draft = draft_from_reading(tokens, _survey(places["site"], asked))
     if brief is None or draft is None or len(draft.ids) < LEAST_TOKENS:
         return None
     dice = random.Random(asked.text)

@@ -14,9 +14,9 @@ from typing import BinaryIO
 import msgspec
 
 from loadtests.bench.measure import interleaved
-from tidegate.services.llm.targets.base import Generated
+from tidegate.services.llm.decoding.generated import Generated
 from tidegate.services.llm.targets.vllm.engine import EngineSettings
-from tidegate.services.llm.targets.vllm.target import VllmTarget
+from tidegate.services.llm.targets.vllm.target import VllmRequest, VllmTarget
 
 MOST_TOKENS = 64
 
@@ -92,11 +92,13 @@ class Side:
     async def _ask(self, number: int) -> Generated:
         case = self._cases[number]
         told = await self._target.generate(
-            f"case-{number}",
-            case.prompt,
-            draft=self._drafting(case),
-            max_tokens=MOST_TOKENS,
-            lookup=self._lookup,
+            VllmRequest(
+                rid=f"case-{number}",
+                prompt=case.prompt,
+                draft=self._drafting(case),
+                max_tokens=MOST_TOKENS,
+                lookup=self._lookup,
+            )
         )
         if self._answers.setdefault(number, told.ids) != told.ids:
             raise TextChanged(f"case {number}: {self._answers[number]} and {told.ids}")

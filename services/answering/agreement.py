@@ -1,4 +1,7 @@
-"""What stands of what a language model said: sentences that are in the passages they cite, where the reader agrees."""
+"""What stands of a language model's answer: sentences that are in the passages they cite, where the reader agrees.
+
+Promises that nothing of a model's answer stands but what a passage states word for word; next: `answerer`.
+"""
 
 from __future__ import annotations
 
@@ -7,62 +10,65 @@ from collections.abc import Sequence
 import msgspec
 
 from tidegate.schemas import Answer, Check, Citation, Speculation
-from tidegate.services.answering.prompt_context import Brief
+from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.knowledge.reader.candidates import Candidate
 from tidegate.services.knowledge.reader.reader import composed
-from tidegate.services.llm.text.answers import Reading
+from tidegate.services.llm.text.answers import ParsedAnswer
 from tidegate.services.llm.text.tokenizer import TokenText
 
-Said = Sequence[tuple[int, str]]
-"""What was said under each mark, in order: the number of the cited passage (0: none) and the text."""
+CitedTexts = Sequence[tuple[int, str]]
+"""The text under each mark, in order: the number of the cited passage (0: none) and the text."""
 
 
-def said_in(reading: Reading) -> Said:
-    """The sentences of a reading, those under one mark together."""
-    said: list[tuple[int, str]] = []
-    for sentence in reading.sentences:
-        if said and said[-1][0] == sentence.passage:
-            said[-1] = (sentence.passage, f"{said[-1][1]} {sentence.text}")
+def texts_by_mark(parsed: ParsedAnswer) -> CitedTexts:
+    """The sentences of an answer, those under one mark together."""
+    texts: list[tuple[int, str]] = []
+    for sentence in parsed.sentences:
+        if texts and texts[-1][0] == sentence.passage:
+            texts[-1] = (sentence.passage, f"{texts[-1][1]} {sentence.text}")
         else:
-            said.append((sentence.passage, sentence.text))
-    return said
+            texts.append((sentence.passage, sentence.text))
+    return texts
 
 
-def answer_of(brief: Brief, reading: Reading, speculation: Speculation | None = None) -> Answer:
-    """The answer of both: the reader's units, which the model has chosen too; or the reader's alone, and said so.
+def combine(context: PromptContext, parsed: ParsedAnswer, speculation: Speculation | None = None) -> Answer:
+    """The answer of both: the reader's units, which the model has chosen too; or the reader's alone, and its checks
+    show that.
 
     A model's sentence stands where it is its cited passage word for word. The check `agreement` is the share of its
-    sentences that stand and that the reader would say; it passes at 1.0. The confidence stays the reader's, for only
-    that is calibrated. A model that says nothing agrees with nothing.
+    sentences that stand and that the reader has selected; it passes at 1.0. The confidence stays the reader's, for only
+    that is calibrated. An empty answer agrees with nothing.
     """
-    said = said_in(reading)
-    agreed = sum(agrees(brief, number, text) for number, text in said)
-    share = agreed / len(said) if said else 0.0
-    checks = (*brief.survey.answer.checks, Check("agreement", share == 1.0, share))
-    return msgspec.structs.replace(brief.survey.answer, checks=checks, speculation=speculation)
+    texts = texts_by_mark(parsed)
+    agreed = sum(agrees(context, number, text) for number, text in texts)
+    share = agreed / len(texts) if texts else 0.0
+    checks = (*context.survey.answer.checks, Check("agreement", share == 1.0, share))
+    return msgspec.structs.replace(context.survey.answer, checks=checks, speculation=speculation)
 
 
-def agrees(brief: Brief, number: int, text: str) -> bool:
-    """Whether the sentence is the passage that it cites, and one that the reader would say."""
-    unit = brief.unit(number)
+def agrees(context: PromptContext, number: int, text: str) -> bool:
+    """Whether the sentence is the passage that it cites, and one that the reader has selected."""
+    unit = context.unit(number)
     if unit is None or " ".join(text.split()) != " ".join(unit.spoken.split()):
         return False
-    return unit.place in {chosen.place for chosen in brief.survey.chosen}
+    return unit.place in {chosen.place for chosen in context.survey.chosen}
 
 
-def sentences_of(brief: Brief, reading: Reading) -> Answer | None:
-    """What may be told of the answer while the model still speaks: the longest beginning of the answer's text that the
-    model's sentences have confirmed, with the citations of that much, or None where that is nothing."""
-    said = said_in(reading)
-    confirmed = {unit.place for number, text in said if agrees(brief, number, text) and (unit := brief.unit(number))}
-    if len(confirmed) < len(said) or not confirmed:
+def confirmed_beginning(context: PromptContext, parsed: ParsedAnswer) -> Answer | None:
+    """What may be shown of the answer while the model still generates: the longest beginning of the answer's text that
+    its sentences have confirmed, with the citations of that much; None where that is nothing."""
+    texts = texts_by_mark(parsed)
+    confirmed = {
+        unit.place for number, text in texts if agrees(context, number, text) and (unit := context.unit(number))
+    }
+    if len(confirmed) < len(texts) or not confirmed:
         return None
-    whole, text = brief.survey.answer, ""
+    whole, text = context.survey.answer, ""
     citations: tuple[Citation, ...] = ()
-    for count, unit in enumerate(brief.survey.chosen, start=1):
+    for count, unit in enumerate(context.survey.chosen, start=1):
         if unit.place not in confirmed:
             break
-        beginning, cited = composed(brief.survey.chosen[:count])
+        beginning, cited = composed(context.survey.chosen[:count])
         if whole.text.startswith(beginning):
             text, citations = beginning, cited
     if not text:
@@ -70,21 +76,21 @@ def sentences_of(brief: Brief, reading: Reading) -> Answer | None:
     return msgspec.structs.replace(whole, text=text, citations=citations)
 
 
-def strays(brief: Brief, tokens: TokenText, ids: Sequence[int]) -> bool:
-    """Whether what is said so far can no longer become an answer that stands: it begins under no mark, cites what the
-    reader would not say, or is not what it cites."""
+def has_diverged(context: PromptContext, tokens: TokenText, ids: Sequence[int]) -> bool:
+    """Whether the ids so far can no longer become an answer that stands: they begin under no mark, cite what the reader
+    has not selected, or are not what they cite."""
     begin, unit = 0, None
-    for place, each in enumerate(ids):
+    for index, each in enumerate(ids):
         number = tokens.marked(each)
         if number is not None:
-            if place and not _begins(tokens.decode(ids[begin:place]), unit):
+            if index and not _begins(tokens.decode(ids[begin:index]), unit):
                 return True
-            begin, unit = place + 1, brief.unit(number)
-            if unit is None or unit.place not in {chosen.place for chosen in brief.survey.chosen}:
+            begin, unit = index + 1, context.unit(number)
+            if unit is None or unit.place not in {chosen.place for chosen in context.survey.chosen}:
                 return True
     return bool(ids) and not _begins(tokens.decode(ids[begin:]), unit)
 
 
 def _begins(text: str, unit: Candidate | None) -> bool:
-    said = " ".join(text.rstrip("\ufffd").split())  # the rest of a character may be still to come
-    return unit is not None and " ".join(unit.spoken.split()).startswith(said)
+    beginning = " ".join(text.rstrip("\ufffd").split())  # the rest of a character may be still to come
+    return unit is not None and " ".join(unit.spoken.split()).startswith(beginning)

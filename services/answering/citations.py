@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from tidegate.schemas import Answer, Check, Citation, Passage
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.knowledge.index.keyword import terms
-from tidegate.services.knowledge.index.markdown import sentences
+from tidegate.services.knowledge.index.sentences import sentences
+from tidegate.services.llm.text.answers import is_abbreviation
 
 NONE = "NONE"
 _MARK = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_WHOLE = re.compile(r"[.!?…][\"'”’»)]*(?:\s*\[[\d\s,]+\])*(?=\s+[^\s\[])")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 ENTAILED_FROM = 0.5
 
 
-def prompt(question: str, language: str, passages: Sequence[Passage]) -> list[dict[str, str]]:
+def chat_messages(question: str, language: str, passages: Sequence[Passage]) -> list[dict[str, str]]:
     """The chat messages that ask for an answer from numbered passages and for nothing else.
 
-    The passages are data: the system message says so, and `answered` does not believe what is not in them.
+    The passages are data: the system message states that, and `check_citations` does not believe what is not in them.
     """
     numbered = "\n\n".join(
         f"[{number}] {passage.title}{' › ' + passage.heading if passage.heading else ''}\n{passage.text}"
@@ -35,15 +37,15 @@ def prompt(question: str, language: str, passages: Sequence[Passage]) -> list[di
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
-def answered(said: str, passages: Sequence[Passage], question: str = "") -> Answer:
-    """What the model said as an answer with citations; its confidence is what can be checked here, no more.
+def check_citations(generated: str, passages: Sequence[Passage], question: str = "") -> Answer:
+    """What the model generated as an answer with citations; its confidence is what can be checked here, no more.
 
     `entailment` is the share of the answer's terms that the cited passages hold; 0.0 when a number in it is neither in
     them nor in the question. `grounding` is the share of its marks that name a passage. The confidence is the
     entailment, and 0.0 without marks or with one that names no passage. `NONE` is an empty text with confidence 0.
     """
-    marks = [int(number) for group in _MARK.findall(said) for number in group.split(",")]
-    text = " ".join(_MARK.sub("", said).split())
+    marks = [int(number) for group in _MARK.findall(generated) for number in group.split(",")]
+    text = " ".join(_MARK.sub("", generated).split())
     if not text or text.rstrip(".").upper() == NONE:
         return Answer(text="")
     valid = [number for number in dict.fromkeys(marks) if 1 <= number <= len(passages)]
@@ -57,6 +59,22 @@ def answered(said: str, passages: Sequence[Passage], question: str = "") -> Answ
     confidence = entailed if grounded == 1.0 else 0.0
     citations = tuple(_citation(text, passage) for passage in cited)
     return Answer(text=text, citations=citations, confidence=confidence, checks=checks)
+
+
+def confirmed_text(generated: str, passages: Sequence[Passage], question: str = "") -> Answer | None:
+    """What may be shown of an answer that is still being generated: its first whole sentences, as long as each has a
+    mark, and the passages that it names bear it out. None where that is none.
+
+    A sentence is whole once another one begins behind it and its marks.
+    """
+    ends = [match.end() for match in _WHOLE.finditer(generated) if not is_abbreviation(generated, match.start())]
+    confirmed = 0
+    for end in ends:
+        sentence = check_citations(generated[confirmed:end], passages, question)
+        if not sentence.citations or not all(check.passed for check in sentence.checks):
+            break
+        confirmed = end
+    return check_citations(generated[:confirmed], passages, question) if confirmed else None
 
 
 def _entailed(text: str, cited: Sequence[Passage], question: str) -> float:

@@ -7,27 +7,27 @@ import msgspec
 from tidegate.schemas import Draft, Question
 from tidegate.services.knowledge.reader.candidates import Candidate
 from tidegate.services.knowledge.reader.reader import Survey
+from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
 MOST_PASSAGES = 6
 MOST_PROMPT_TOKENS = 448
-MOST_DRAFT_TOKENS = 512
 
 
-class Numbered(msgspec.Struct, frozen=True):
-    """One passage of a brief: the unit as it is said, under the number by which the model cites it."""
+class NumberedPassage(msgspec.Struct, frozen=True):
+    """One passage of a prompt: the unit under the number by which the model cites it."""
 
     number: int
     unit: Candidate
 
 
-class Brief(msgspec.Struct, frozen=True, kw_only=True):
+class PromptContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a language model is given: `prompt` holds the question and the passages, the reader's best first."""
 
     question: Question
     survey: Survey
-    passages: tuple[Numbered, ...]
+    passages: tuple[NumberedPassage, ...]
     prompt: tuple[int, ...]
 
     def unit(self, number: int) -> Candidate | None:
@@ -35,36 +35,36 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
         return self.passages[number - 1].unit if 1 <= number <= len(self.passages) else None
 
 
-def brief_of(tokens: TokenText, question: Question, survey: Survey) -> Brief | None:
-    """The brief of the reader's most likely units; None where it found nothing to read from.
+def build_prompt_context(tokens: TokenText, question: Question, survey: Survey) -> PromptContext | None:
+    """The prompt with the reader's most likely units; None where it found nothing to read from.
 
-    What the reader would say always comes first, so that a prompt that has to be cut loses the least likely.
+    What the reader has selected always comes first, so that a prompt that has to be cut loses the least likely.
     """
     if not survey.chosen:
         return None
     best = sorted(survey.chosen, key=lambda unit: -unit.score)
-    places = {unit.place for unit in best}
-    others = [unit for unit in survey.ranked if unit.place not in places]
+    known = {unit.place for unit in best}
+    others = [unit for unit in survey.ranked if unit.place not in known]
     units = [*best, *others][:MOST_PASSAGES]
     prompt = answer_prompt(tokens, question.text, [unit.spoken for unit in units], MOST_PROMPT_TOKENS)
-    passages = tuple(Numbered(number, unit) for number, unit in enumerate(units[: prompt.passages], start=1))
-    return Brief(question=question, survey=survey, passages=passages, prompt=prompt.ids)
+    passages = tuple(NumberedPassage(number, unit) for number, unit in enumerate(units[: prompt.passages], start=1))
+    return PromptContext(question=question, survey=survey, passages=passages, prompt=prompt.ids)
 
 
-def draft_of(tokens: TokenText, survey: Survey) -> Draft | None:
-    """What a model that reads the same documents is expected to say: the reader's best unit, marked as its first.
+def draft_from_reading(tokens: TokenText, survey: Survey) -> Draft | None:
+    """What a model that reads the same documents is expected to answer: the reader's best unit, marked as its first.
 
     No model is asked: this is prompt lookup with the reader as the index.
     """
     if not survey.chosen:
         return None
-    return draft_saying(tokens, max(survey.chosen, key=lambda unit: unit.score).spoken)
+    return draft_from_text(tokens, max(survey.chosen, key=lambda unit: unit.score).spoken)
 
 
-def draft_saying(tokens: TokenText, text: str) -> Draft:
-    """`text` as a model says it that quotes its first passage and nothing else.
+def draft_from_text(tokens: TokenText, text: str) -> Draft:
+    """`text` as the answer of a model that quotes its first passage and nothing else.
 
-    Where it quotes several, their marks are not foreseen, and the verifier finds its place again behind each.
+    Where it quotes several, their marks are not foreseen, and the verifier realigns behind each.
     """
     ids = (tokens.FIRST_MARK, *tokens.encode(f" {text}"), tokens.END)
     return Draft(ids=ids[:MOST_DRAFT_TOKENS], tokenizer=tokens.digest, drafter="lookup")

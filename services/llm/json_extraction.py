@@ -11,9 +11,9 @@ from tidegate.schemas import Answer, Check
 from tidegate.services.knowledge.extraction import values
 from tidegate.services.knowledge.extraction.extraction import MISSING_AT_MOST, extracted
 from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchema, kinds_of
-from tidegate.services.llm.constraints.json_grammar import SchemaRefused
-from tidegate.services.llm.site_model import Extracted, Writer
-from tidegate.services.llm.text.prompts import fields_of
+from tidegate.services.llm.constraints.json_grammar import SchemaRefusedError
+from tidegate.services.llm.site_model import ExtractedJson, SiteModel
+from tidegate.services.llm.text.prompts import describe_fields
 
 _WORDS_MOST = 200
 _SPAN_WORDS = 5
@@ -22,7 +22,7 @@ _OF_STRINGS = frozenset(("pattern", "minLength", "maxLength", "format"))
 _OF_NUMBERS = frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
 
 
-def filled(writer: Writer, text: str, schema_text: str) -> Answer:
+def fill_schema(model: SiteModel, text: str, schema_text: str) -> Answer:
     """The JSON object that the text fills the schema with; see `extraction.extracted`.
 
     Required properties that no rule finds are filled by the model, which may only choose among what stands in the text
@@ -44,8 +44,10 @@ def filled(writer: Writer, text: str, schema_text: str) -> Answer:
         return by_rule
     parts = {name: _choices(schema, properties[name], text) if name in missing else None for name in properties}
     try:
-        told = writer.extract_json(text, _narrowed(schema, found, parts), fields=_fields(parts, found, properties))
-    except SchemaRefused as error:
+        extracted_json = model.extract_json(
+            text, _narrowed(schema, found, parts), fields=_fields(parts, found, properties)
+        )
+    except SchemaRefusedError as error:
         name = f"grammar_{error.keyword}" if error.keyword else "grammar"
         return Answer(
             text=by_rule.text,
@@ -53,7 +55,7 @@ def filled(writer: Writer, text: str, schema_text: str) -> Answer:
             confidence=by_rule.confidence,
             checks=(*by_rule.checks, Check(name, False, 0.0)),
         )
-    return _answer(schema, text, told, missing)
+    return _answer(schema, text, extracted_json, missing)
 
 
 def _narrowed(schema: Schema, found: dict[str, Any], parts: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
@@ -68,8 +70,10 @@ def _narrowed(schema: Schema, found: dict[str, Any], parts: dict[str, dict[str, 
 
 
 def _fields(parts: Mapping[str, Any], found: Mapping[str, Any], properties: Mapping[str, dict[str, Any]]) -> str:
-    """What is to be said, named as the whole schema has it."""
-    return fields_of({name: properties[name] for name, part in parts.items() if name in found or part is not None})
+    """What is to be filled, named as the whole schema has it."""
+    return describe_fields(
+        {name: properties[name] for name, part in parts.items() if name in found or part is not None}
+    )
 
 
 def _choices(schema: Schema, part: dict[str, Any], text: str) -> dict[str, Any]:
@@ -102,26 +106,26 @@ def _runs(text: str) -> Iterator[str]:
         for last in range(first, min(first + _SPAN_WORDS, len(words))):
             if last > first and re.search(r"[,;:()\"\n]|[.!?]\s", text[words[last - 1][1] - 1 : words[last][0] + 1]):
                 break
-            said = text[start : words[last][1]].rstrip(".!?")
-            if said:
-                yield said
+            span = text[start : words[last][1]].rstrip(".!?")
+            if span:
+                yield span
 
 
-def _answer(schema: Schema, text: str, told: Extracted, missing: list[str]) -> Answer:
-    value = json.loads(told.text)
+def _answer(schema: Schema, text: str, extracted_json: ExtractedJson, missing: list[str]) -> Answer:
+    value = json.loads(extracted_json.text)
     valid = schema.accepts(value)
     grounded = all(_stands_in(text, value[name]) for name in missing)
     most = _MODEL_AT_MOST if grounded and valid else MISSING_AT_MOST
     return Answer(
         text=json.dumps(value, ensure_ascii=False),
         format="json",
-        confidence=min(most, told.likelihood),
+        confidence=min(most, extracted_json.likelihood),
         checks=(
             Check("schema", valid, 1.0),
             Check("grounding", grounded, float(grounded)),
-            Check("model", True, told.likelihood),
+            Check("model", True, extracted_json.likelihood),
         ),
-        speculation=told.speculation,
+        speculation=extracted_json.speculation,
     )
 
 

@@ -1,34 +1,58 @@
-"""Where both lanes meet: one computation per escalated request, one verdict for whoever asks."""
+"""Request coalescing: one computation per escalated request, one verdict for both lanes and whoever asks again."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from tidegate.schemas import Escalated, Message, Question, Refused, RetryLaterError, UnreadableError, decode, encode
+from tidegate.schemas import (
+    Escalated,
+    Message,
+    Question,
+    Refused,
+    RetryLaterError,
+    StageTiming,
+    UnreadableError,
+    decode,
+    encode,
+    replace,
+)
 
 Verify = Callable[[Escalated], Awaitable[Iterable[Message]]]
-Key: TypeAlias = tuple[str, str, str, Question]
+RequestKey: TypeAlias = tuple[str, str, str, Question]
 
 REMEMBERED = 4096
+STAGE = "cloud-verifier"
+"""The stage whose work this is, as it stands in a receipt's timings whichever lane brought the verdict."""
 
 
-class Desk:
+class TimedVerdict(NamedTuple):
+    """A verdict, and how long the hub worked at it."""
+
+    verdict: list[Message]
+    worked_ms: float
+
+
+class SingleFlight:
     """Calls `verify` once for each request, however many ask and by whichever lane; remembers the last verdicts.
 
-    A failure is shared by those who wait and then forgotten. Requests are told apart by tenant, site, id and question,
-    so that no tenant is given another's verdict by guessing its id.
+    A failure is shared by those who wait and then forgotten. Requests are distinguished by tenant, site, id and
+    question, so that no tenant is given another's verdict by guessing its id.
     """
 
     def __init__(self, verify: Verify, remembered: int = REMEMBERED) -> None:
         self._verify = verify
         self._remembered = remembered
-        self._verdicts: OrderedDict[Key, asyncio.Task[list[Message]]] = OrderedDict()
+        self._verdicts: OrderedDict[RequestKey, asyncio.Task[TimedVerdict]] = OrderedDict()
 
     async def verdict(self, escalated: Escalated) -> list[Message]:
         """The verdict, computed or remembered. Raises what `verify` raises."""
+        return (await self._timed_verdict(escalated)).verdict
+
+    async def _timed_verdict(self, escalated: Escalated) -> TimedVerdict:
         key = (escalated.tenant, escalated.site, escalated.rid, escalated.question)
         task = self._verdicts.get(key)
         if task is None:
@@ -42,12 +66,14 @@ class Desk:
         """The fast lane: bytes of an Escalated in; of a Verified, or of a Refused that says why, out."""
         try:
             escalated = decode(data, Escalated)
-            (verified,) = await self.verdict(escalated)
+            timed = await self._timed_verdict(escalated)
+            (verified,) = timed.verdict
         except UnreadableError as error:
             return encode(Refused(code="unreadable", reason=error.reason, hint=error.hint))
         except (RetryLaterError, ConnectionError, TimeoutError) as error:
             return encode(Refused(code="unavailable", reason=str(error)))
-        return encode(verified)
+        timing = StageTiming(STAGE, 0.0, timed.worked_ms)  # the durable lane's is added by its worker
+        return encode(replace(verified, timings=(*escalated.timings, timing)))
 
     async def close(self) -> None:
         """End what is still being computed."""
@@ -57,7 +83,8 @@ class Desk:
         await asyncio.gather(*running, return_exceptions=True)
         self._verdicts.clear()
 
-    async def _compute(self, key: Key, escalated: Escalated) -> list[Message]:
+    async def _compute(self, key: RequestKey, escalated: Escalated) -> TimedVerdict:
+        began_s = time.perf_counter()
         try:
             found = list(await self._verify(escalated))
         except BaseException:
@@ -65,4 +92,4 @@ class Desk:
             raise
         while len(self._verdicts) > self._remembered and next(iter(self._verdicts.values())).done():
             self._verdicts.popitem(last=False)
-        return found
+        return TimedVerdict(found, round((time.perf_counter() - began_s) * 1000, 3))

@@ -1,4 +1,7 @@
-"""The hub's end of a loop over the link: sites draft, the target verifies, and what it has read is kept in between."""
+"""The hub's end of interactive speculative decoding: sites draft, the target verifies and keeps what it has read.
+
+Promises that the text of an answer is the target's own, whatever is proposed; next: `llm/decoding/verification`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tidegate.schemas import (
+    Accepted,
     Answer,
     Artefact,
     Begin,
@@ -19,42 +23,45 @@ from tidegate.schemas import (
     Refused,
     RetryLaterError,
     Speculation,
-    Stood,
+    TidegateError,
     UnreadableError,
     Verified,
     decode,
     encode,
 )
-from tidegate.services.answering import Brief
-from tidegate.services.answering.answerer import MOST_TOKENS, Speaker, Telling
+from tidegate.services.answering.answerer import MOST_TOKENS, AnswerStream, GroundedAnswerer
+from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.llm.decoding.verification import Verification
-from tidegate.services.llm.targets.base import ContextOverflow, TargetClosed, VerifyingTarget
+from tidegate.services.llm.errors import ContextOverflowError, TargetClosedError
+from tidegate.services.llm.targets.base import VerifyingTarget
 
-MOST_LOOPS = 64
-"""Loops that a worker keeps at once; each holds the keys and values of one prompt and answer."""
+MOST_SESSIONS = 64
+"""Sessions that a worker keeps at once; each holds the keys and values of one prompt and answer."""
 IDLE_S = 10.0
-"""How long a loop is kept without a word from its site."""
+"""How long a session is kept without a request from its site."""
 
-_AGAIN = "begin anew with what is said so far"
+_AGAIN = "begin anew with the answer so far"
 
 
-class Declined(Exception):
-    """The loop is refused, for a reason that the site can act on; see `tidegate.schemas.uplink` for the codes."""
+class SessionRefusedError(TidegateError):
+    """The session is refused, for a reason that the site can act on; see `tidegate.schemas.uplink` for the codes."""
+
+    hint = "the durable lane answers"
 
     def __init__(self, code: str, reason: str, hint: str = "") -> None:
-        super().__init__(reason)
-        self.refused = Refused(code=code, reason=reason, hint=hint)
+        super().__init__(reason, hint)
+        self.refused = Refused(code=code, reason=reason, hint=self.hint)
 
 
 @dataclass
-class Loop:
+class VerificationSession:
     """One answer in the making. `sent` counts the bytes that the site has sent for it beside the question."""
 
     escalated: Escalated
-    brief: Brief
+    context: PromptContext
     parts: tuple[Artefact, ...]
     verification: Verification
-    telling: Telling
+    stream: AnswerStream
     sent: int = 0
     id: str = field(default_factory=lambda: secrets.token_hex(16))  # no other site can guess it
     expiry: asyncio.TimerHandle | None = None
@@ -65,21 +72,21 @@ class Loop:
         return msgspec.structs.replace(self.verification.speculation, draft_bytes=self.sent)
 
 
-class Loops:
-    """The loops that this worker has. The text of an answer is the target's own, whatever is proposed.
+class VerificationSessions:
+    """The sessions of this worker.
 
     They are bounded in number and forgotten after `idle_s` without a request; the site then begins anew.
     """
 
     def __init__(
-        self, speaker: Speaker, target: VerifyingTarget, *, most: int = MOST_LOOPS, idle_s: float = IDLE_S
+        self, answerer: GroundedAnswerer, target: VerifyingTarget, *, most: int = MOST_SESSIONS, idle_s: float = IDLE_S
     ) -> None:
         self.worker = secrets.token_hex(4)
-        self._speaker = speaker
+        self._answerer = answerer
         self._target = target
         self._most = most
         self._idle_s = idle_s
-        self._kept: dict[str, Loop] = {}
+        self._kept: dict[str, VerificationSession] = {}
         self._in_hand = 0
 
     def __len__(self) -> int:
@@ -87,76 +94,78 @@ class Loops:
         return len(self._kept) + self._in_hand
 
     async def begin(self, data: bytes) -> bytes:
-        """Bytes of a `Begin` in; of `Stood`, `Verified` or `Refused` out."""
-        return await _answered(self._begin, data)
+        """Bytes of a `Begin` in; of `Accepted`, `Verified` or `Refused` out."""
+        return await _answer(self._begin, data)
 
     async def go_on(self, data: bytes) -> bytes:
-        """Bytes of a `Propose` in; of `Stood`, `Verified` or `Refused` out."""
-        return await _answered(self._go_on, data)
+        """Bytes of a `Propose` in; of `Accepted`, `Verified` or `Refused` out."""
+        return await _answer(self._go_on, data)
 
     def close(self) -> None:
         """Forget all of them."""
         for name in [*self._kept]:
-            self._taken(name)
+            self._take(name)
 
     async def _begin(self, data: bytes) -> Message:
         asked = decode(data, Begin)
         ours = self._target.tokenizer.digest
         if asked.tokenizer != ours:
             hint = "site and hub need models of one tokenizer: run `make models` on both"
-            raise Declined("tokenizer", f"the ids are of tokenizer {asked.tokenizer}, the target's is {ours}", hint)
-        self._check((*asked.said, *asked.ids))
+            raise SessionRefusedError(
+                "tokenizer", f"the ids are of tokenizer {asked.tokenizer}, the target's is {ours}", hint
+            )
+        self._check((*asked.prefix, *asked.ids))
         if len(self) >= self._most:
-            raise Declined("busy", f"{self._most} loops are open already", "the durable lane answers")
+            raise SessionRefusedError("busy", f"{self._most} sessions are open already", "")
         self._in_hand += 1
         try:
-            brief, parts = await self._speaker.briefed(asked.escalated)
-            if brief is None:
+            context, parts = await self._answerer.prepare(asked.escalated)
+            if context is None:
                 return _verdict(asked.escalated, Answer(text=""), parts)
-            verification = self._target.verification(brief.prompt, max_tokens=MOST_TOKENS)
-            telling = self._speaker.telling(brief, asked.escalated, parts)
-            loop = Loop(asked.escalated, brief, parts, verification, telling)
-            sent = len(msgspec.msgpack.encode((asked.said, asked.ids)))
-            return await self._step(loop, (*asked.said, *asked.ids), sent, known=len(asked.said))
+            verification = self._target.verification(context.prompt, max_tokens=MOST_TOKENS)
+            stream = self._answerer.open_stream(context, asked.escalated, parts)
+            session = VerificationSession(asked.escalated, context, parts, verification, stream)
+            sent = len(msgspec.msgpack.encode((asked.prefix, asked.ids)))
+            return await self._step(session, (*asked.prefix, *asked.ids), sent, known=len(asked.prefix))
         finally:
             self._in_hand -= 1
 
     async def _go_on(self, data: bytes) -> Message:
         proposed = decode(data, Propose)
         self._check(proposed.ids)
-        loop = self._kept.get(proposed.loop)
-        if loop is None:
-            raise Declined("unknown_loop", f"there is no loop {proposed.loop} (any more)", _AGAIN)
-        at = len(loop.verification.ids)
-        if proposed.at != at:
-            self._taken(loop.id)
-            raise Declined("out_of_step", f"{at} tokens are said, not {proposed.at}", _AGAIN)
-        self._taken(loop.id)  # one request at a time: a second one finds no loop
+        session = self._kept.get(proposed.session)
+        if session is None:
+            raise SessionRefusedError("unknown_session", f"there is no session {proposed.session} (any more)", _AGAIN)
+        at = len(session.verification.ids)
+        if proposed.position != at:
+            self._take(session.id)
+            raise SessionRefusedError("out_of_step", f"the answer has {at} tokens, not {proposed.position}", _AGAIN)
+        self._take(session.id)  # one request at a time: a second one finds no session
         self._in_hand += 1
         try:
-            return await self._step(loop, proposed.ids, len(data))
+            return await self._step(session, proposed.ids, len(data))
         finally:
             self._in_hand -= 1
 
-    async def _step(self, loop: Loop, proposed: Sequence[int], sent: int, known: int = 0) -> Message:
-        is_first = not loop.verification.speculation.steps
-        before = 0 if is_first else len(loop.verification.ids)
-        verdict = await self._target.verify(loop.verification, proposed, known=known)
-        loop.sent += sent
-        loop.telling.hear(loop.verification.ids[before:])
-        if loop.telling.has_strayed or loop.verification.is_over:
-            await loop.telling.told()
-            ids = None if loop.telling.has_strayed else loop.verification.ids
-            answer = self._speaker.judged(loop.brief, ids, loop.speculation)
-            return _verdict(loop.escalated, answer, loop.parts)
-        self._keep(loop)
-        return Stood(
+    async def _step(self, session: VerificationSession, proposed: Sequence[int], sent: int, known: int = 0) -> Message:
+        is_first = not session.verification.speculation.steps
+        before = 0 if is_first else len(session.verification.ids)
+        step = await self._target.verify(session.verification, proposed, known=known)
+        session.sent += sent
+        session.stream.push(session.verification.ids[before:])
+        if session.stream.has_diverged or session.verification.is_over:
+            await session.stream.drain()
+            ids = None if session.stream.has_diverged else session.verification.ids
+            answer = self._answerer.conclude(session.context, ids, session.speculation)
+            return _verdict(session.escalated, answer, session.parts)
+        self._keep(session)
+        return Accepted(
             worker=self.worker,
-            loop=loop.id,
-            stood=verdict.stood,
-            ids=verdict.ids,
-            speculation=loop.speculation,
-            prompt=loop.brief.prompt if is_first else (),
+            session=session.id,
+            accepted=step.accepted,
+            ids=step.ids,
+            speculation=session.speculation,
+            prompt=session.context.prompt if is_first else (),
             quotes=self._target.quotes,
         )
 
@@ -164,20 +173,20 @@ class Loops:
         most = self._target.tokenizer.size
         foreign = next((each for each in ids if each >= most), None)
         if foreign is not None:
-            raise Declined("out_of_range", f"token {foreign} is beyond the vocabulary of {most}")
+            raise SessionRefusedError("out_of_range", f"token {foreign} is beyond the vocabulary of {most}")
 
-    def _keep(self, loop: Loop) -> None:
-        self._kept[loop.id] = loop
-        loop.expiry = asyncio.get_running_loop().call_later(self._idle_s, self._kept.pop, loop.id, None)
+    def _keep(self, session: VerificationSession) -> None:
+        self._kept[session.id] = session
+        session.expiry = asyncio.get_running_loop().call_later(self._idle_s, self._kept.pop, session.id, None)
 
-    def _taken(self, id: str) -> None:
-        loop = self._kept.pop(id)
-        if loop.expiry is not None:
-            loop.expiry.cancel()
+    def _take(self, id: str) -> None:
+        session = self._kept.pop(id)
+        if session.expiry is not None:
+            session.expiry.cancel()
 
 
-async def no_loop(_: bytes) -> bytes:
-    """What a hub says whose backend cannot verify round by round."""
+async def refuse_session(_: bytes) -> bytes:
+    """The reply of a hub whose backend cannot verify round by round."""
     return encode(
         Refused(code="unable", reason="the hub's backend verifies no drafts", hint="the durable lane answers")
     )
@@ -187,14 +196,14 @@ def _verdict(escalated: Escalated, answer: Answer, parts: tuple[Artefact, ...]) 
     return escalated.followed_by(Verified, *parts, question=escalated.question, plan=escalated.plan, answer=answer)
 
 
-async def _answered(answer: Callable[[bytes], Awaitable[Message]], data: bytes) -> bytes:
+async def _answer(handle: Callable[[bytes], Awaitable[Message]], data: bytes) -> bytes:
     try:
-        return encode(await answer(data))
+        return encode(await handle(data))
     except UnreadableError as error:
         return encode(Refused(code="unreadable", reason=error.reason, hint=error.hint))
-    except Declined as declined:
+    except SessionRefusedError as declined:
         return encode(declined.refused)
-    except ContextOverflow as error:
+    except ContextOverflowError as error:
         return encode(Refused(code="unable", reason=str(error)))
-    except (RetryLaterError, ConnectionError, TimeoutError, TargetClosed) as error:
+    except (RetryLaterError, ConnectionError, TimeoutError, TargetClosedError) as error:
         return encode(Refused(code="unavailable", reason=str(error)))

@@ -18,20 +18,22 @@ from loadtests.link.link import Link
 from tests.support.completions_server import CompletionsServer
 from tests.support.escalation_site import fact, prepared
 from tests.support.prompt_contexts import brief
-from tidegate.brokers.dead_letters import letters
-from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.jetstream.dead_letters import list_dead_letters
+from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.process.lifecycle import resolve
-from tidegate.brokers.settings import CloudVerifier, Nats, Settings
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
-from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.worker import run
 from tidegate.schemas import Approved, Committed, Delta, Escalated, Plan, Published, Routed, Verified, decode
 from tidegate.schemas.subjects import ANSWERS, HUB, PIPE, TOKENS, VERDICTS, live_answer, live_tokens, subject_of, tokens
 from tidegate.services.cli.options import default_pack
 from tidegate.services.knowledge.reader.reader import composed
-from tidegate.services.llm.decoding.causal_lm import CausalLM
+from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
-from tidegate.services.streaming.log import Log
+from tidegate.services.settings import Settings
+from tidegate.services.stages.settings import CloudVerifierSettings
+from tidegate.services.streaming.log import AnswerLog
 
 pytestmark = pytest.mark.anyio
 
@@ -42,19 +44,19 @@ BUDGET_MS, PUBLISHERS_MS = 5000, 2000
 PATIENCE_S = 30.0
 SHARES = {"retriever": 500.0, "drafter": 500.0, "cloud-verifier": 1500.0, "policy": 500.0, "publisher": 2000.0}
 PLAN = Plan(
-    where="cloud", may_escalate=True, k=8, model="m", shares_ms=SHARES, table="t", reason="r", mode="cloud_stream"
+    where="cloud", may_escalate=True, k=8, model="m", shares_ms=SHARES, config_version="t", reason="r", mode="cloud_stream"
 )
 
 
 @contextlib.asynccontextmanager
-async def at_work(stages: Sequence[Stage], settings: Settings, house: JetStreamHouse) -> AsyncIterator[None]:
+async def at_work(stages: Sequence[Stage], settings: Settings, bus: JetStreamBus) -> AsyncIterator[None]:
     """The stages, as a worker process runs them."""
     drain = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        handlers = [await stack.enter_async_context(resolve(stage)(settings, house)) for stage in stages]
+        handlers = [await stack.enter_async_context(resolve(stage)(settings, bus)) for stage in stages]
         running = await stack.enter_async_context(asyncio.TaskGroup())
         for stage, handler in zip(stages, handlers, strict=True):
-            running.create_task(run(stage, handler, house, drain, 2.0))
+            running.create_task(run(stage, handler, bus, drain, 2.0))
         try:
             yield
         finally:
@@ -65,7 +67,7 @@ async def at_work(stages: Sequence[Stage], settings: Settings, house: JetStreamH
 class Scene:
     """A site, the link to its hub, and the model that the hub asks."""
 
-    site: JetStreamHouse
+    site: JetStreamBus
     link: Link
     model: CompletionsServer
 
@@ -73,7 +75,7 @@ class Scene:
         return [decode(data, Delta) for _, data in await self.site.read(TOKENS, tokens("kiosk", rid))]
 
     async def stands(self, rid: str) -> Committed:
-        return Log.of(await self.log(rid), rid, "kiosk").standing
+        return AnswerLog.from_lines(await self.log(rid), rid, "kiosk").committed_part
 
 
 @contextlib.asynccontextmanager
@@ -84,11 +86,11 @@ async def scene(state: Path, settings: Settings) -> AsyncIterator[Scene]:
         links[SITE].set(rtt_ms=RTT_MS)
         model = CompletionsServer(CausalLM(Path(".models/lm/target")), offers={"chat"})
         await stack.enter_async_context(model.serving())
-        cloud = CloudVerifier(backend="completions", base_url=model.url, model="m")
-        hub = await stack.enter_async_context(JetStreamHouse.open(Nats(url=servers.hub.url), HUB))
+        cloud = CloudVerifierSettings(backend="completions", base_url=model.url, model="m")
+        hub = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=servers.hub.url), HUB))
         at_hub = msgspec.structs.replace(settings, site=HUB, cloud_verifier=cloud)
         await stack.enter_async_context(at_work(HUB_WORKERS, at_hub, hub))
-        site = await stack.enter_async_context(JetStreamHouse.open(Nats(url=servers.sites[SITE].url), SITE))
+        site = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=servers.sites[SITE].url), SITE))
         own = [stage for stage in SITE_WORKERS if stage.name not in {"prefilter", "router"}]
         await stack.enter_async_context(at_work(own, settings, site))
         yield Scene(site, links[SITE], model)
@@ -103,7 +105,7 @@ def state_of(directory: Path, *, same: bool) -> Settings:
     return msgspec.structs.replace(prepared(), state_dir=str(directory), pack_dir=str(default_pack()))
 
 
-async def heard(site: JetStreamHouse, subject: str) -> asyncio.Queue[bytes]:
+async def heard(site: JetStreamBus, subject: str) -> asyncio.Queue[bytes]:
     """What is said under it from now on."""
     queue: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -173,8 +175,8 @@ async def test_a_link_that_is_cut_in_mid_answer_leaves_one_answer_and_a_late_ver
         published, whole = await cut_in_mid_answer(on, text, settings)
         receipt = published.receipt
         assert (published.outcome, receipt.finished_by, receipt.is_cut) == ("answered", "edge", not same)
-        lost = receipt.concessions[-1]
-        assert (lost.stage, lost.rung) == ("fast-lane", "edge_only")
+        lost = receipt.degradations[-1]
+        assert (lost.stage, lost.level) == ("fast-lane", "edge_only")
         assert "cannot be reached" in lost.reason
         assert published.citations
         assert {cited.quote for cited in published.citations} <= {
@@ -194,4 +196,4 @@ async def test_a_link_that_is_cut_in_mid_answer_leaves_one_answer_and_a_late_ver
         assert (await on.stands("r1")).text == published.text
         stored = await on.site.read(ANSWERS, subject_of(published, SITE))
         assert [decode(data, Published) for _, data in stored] == [published]
-        assert await letters(on.site.link.client) == []
+        assert await list_dead_letters(on.site.link.client) == []

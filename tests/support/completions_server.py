@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.decoding.sampling import Sampling, choose
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.model.sampling import Sampling, choose
 
 EVERYTHING = frozenset(("batch", "prompt_logprobs", "ids", "stream", "tokens", "chat"))
 

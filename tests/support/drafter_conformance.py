@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.services.llm.drafters.drafters import Drafter
+from tidegate.services.llm.drafters.base import Drafter
 
 
 @dataclass(frozen=True)

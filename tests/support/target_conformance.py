@@ -15,7 +15,9 @@ from typing import ClassVar
 
 import pytest
 
-from tidegate.services.llm.targets.base import Generated, Target, TargetClosed
+from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.errors import TargetClosedError
+from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, Target
 
 
 class TargetActs:
@@ -27,9 +29,16 @@ class TargetActs:
     IS_INVARIANT_WHEN_HOT: ClassVar[bool] = True
     """Whether the draft leaves the output alone at any temperature too (sample-and-compare)."""
 
-    async def said_by(self, target: Target, prompt: Sequence[int], rid: str = "r", **more: object) -> Generated:
+    async def generated_by(
+        self,
+        target: Target,
+        prompt: Sequence[int],
+        rid: str = "r",
+        on_tokens: OnTokens | None = None,
+        **more: object,
+    ) -> Generated:
         options: dict[str, object] = {"max_tokens": self.MAX_TOKENS, **more}
-        return await target.generate(rid, prompt, **options)  # type: ignore[arg-type]
+        return await target.generate(GenerationRequest(rid=rid, prompt=prompt, **options), on_tokens)  # type: ignore[arg-type]
 
     async def test_it_says_who_it_is(self, target: Target) -> None:
         assert target.artefact.kind == "model"
@@ -41,31 +50,31 @@ class TargetActs:
     async def test_the_same_prompt_is_answered_in_the_same_words(
         self, target: Target, prompt: Sequence[int], other_prompt: Sequence[int]
     ) -> None:
-        first = await self.said_by(target, prompt)
+        first = await self.generated_by(target, prompt)
         assert len(first.ids) >= 8, "the fixture's prompt must make it say something"
-        assert (await self.said_by(target, prompt)).ids == first.ids
-        assert (await self.said_by(target, other_prompt)).ids != first.ids
+        assert (await self.generated_by(target, prompt)).ids == first.ids
+        assert (await self.generated_by(target, other_prompt)).ids != first.ids
 
     async def test_the_answer_is_neither_the_prompt_nor_the_end_mark(
         self, target: Target, prompt: Sequence[int]
     ) -> None:
-        told = await self.said_by(target, prompt)
-        assert target.tokenizer.end not in told.ids
-        assert all(0 <= each < target.tokenizer.size for each in told.ids)
-        assert told.is_finished or len(told.ids) == self.MAX_TOKENS
+        generated = await self.generated_by(target, prompt)
+        assert target.tokenizer.end not in generated.ids
+        assert all(0 <= each < target.tokenizer.size for each in generated.ids)
+        assert generated.is_finished or len(generated.ids) == self.MAX_TOKENS
 
     @pytest.mark.parametrize("most", [1, 2, 7])
     async def test_it_says_no_more_than_it_may_and_that_much_of_the_same(
         self, target: Target, prompt: Sequence[int], most: int
     ) -> None:
-        whole = await self.said_by(target, prompt)
+        whole = await self.generated_by(target, prompt)
         for draft in ((), whole.ids):
-            told = await self.said_by(target, prompt, max_tokens=most, draft=draft)
-            assert told.ids == whole.ids[:most]
-            assert not told.is_finished
+            generated = await self.generated_by(target, prompt, max_tokens=most, draft=draft)
+            assert generated.ids == whole.ids[:most]
+            assert not generated.is_finished
 
     async def test_no_draft_changes_a_word(self, target: Target, prompt: Sequence[int]) -> None:
-        whole = (await self.said_by(target, prompt)).ids
+        whole = (await self.generated_by(target, prompt)).ids
         size, end = target.tokenizer.size, target.tokenizer.end
         dice = random.Random(7)
         drafts: dict[str, tuple[int, ...]] = {
@@ -83,19 +92,19 @@ class TargetActs:
             "the prompt itself": tuple(prompt[:200]),
         }
         for name, draft in drafts.items():
-            told = await self.said_by(target, prompt, draft=draft)
-            assert told.ids == whole, name
-            count = told.speculation
+            generated = await self.generated_by(target, prompt, draft=draft)
+            assert generated.ids == whole, name
+            count = generated.speculation
             assert count.steps + count.accepted >= count.tokens, name
-            assert count.tokens == len(told.ids) + told.is_finished, name
+            assert count.tokens == len(generated.ids) + generated.is_finished, name
             assert 0 <= count.accepted <= count.drafted, name
 
     async def test_a_right_draft_saves_steps_and_a_wrong_one_costs_none(
         self, target: Target, prompt: Sequence[int]
     ) -> None:
-        alone = await self.said_by(target, prompt)
-        helped = await self.said_by(target, prompt, draft=alone.ids)
-        misled = await self.said_by(
+        alone = await self.generated_by(target, prompt)
+        helped = await self.generated_by(target, prompt, draft=alone.ids)
+        misled = await self.generated_by(
             target, prompt, draft=tuple((each + 1) % target.tokenizer.size for each in alone.ids)
         )
         assert helped.speculation.steps <= alone.speculation.steps // 2 + 1
@@ -107,17 +116,17 @@ class TargetActs:
     async def test_what_is_said_on_the_way_is_what_is_said_in_the_end(
         self, target: Target, prompt: Sequence[int]
     ) -> None:
-        whole = (await self.said_by(target, prompt)).ids
+        whole = (await self.generated_by(target, prompt)).ids
         for draft in ((), whole[:6]):
             heard: list[tuple[int, ...]] = []
             threads = set()
 
-            def said(ids: Sequence[int], heard: list[tuple[int, ...]] = heard, threads: set[int] = threads) -> None:
+            def receive(ids: Sequence[int], heard: list[tuple[int, ...]] = heard, threads: set[int] = threads) -> None:
                 heard.append(tuple(ids))
                 threads.add(threading.get_ident())
 
-            told = await self.said_by(target, prompt, draft=draft, said=said)
-            assert tuple(each for step in heard for each in step) == told.ids == whole
+            generated = await self.generated_by(target, prompt, draft=draft, on_tokens=receive)
+            assert tuple(each for step in heard for each in step) == generated.ids == whole
             assert all(heard), "nothing new is nothing to say"
             assert threads == {threading.get_ident()}
             if draft:
@@ -125,84 +134,71 @@ class TargetActs:
             else:
                 assert len(heard) > 1
 
-    async def test_a_late_draft_changes_no_word(self, target: Target, prompt: Sequence[int]) -> None:
-        whole = (await self.said_by(target, prompt)).ids
-        await target.late_draft("nobody", whole)
-        for draft in (whole, tuple(reversed(whole))):
-            late: list[asyncio.Task[None]] = []
-
-            def said(_: object, late: list[asyncio.Task[None]] = late, draft: tuple[int, ...] = draft) -> None:
-                if not late:
-                    late.append(asyncio.ensure_future(target.late_draft("late", draft)))
-
-            told = await self.said_by(target, prompt, rid="late", said=said)
-            await asyncio.gather(*late)
-            assert told.ids == whole
-        assert (await self.said_by(target, prompt, rid="late")).ids == whole
-
     async def test_requests_side_by_side_do_not_touch(
         self, target: Target, prompt: Sequence[int], other_prompt: Sequence[int]
     ) -> None:
-        first = await self.said_by(target, prompt)
-        second = await self.said_by(target, other_prompt)
+        first = await self.generated_by(target, prompt)
+        second = await self.generated_by(target, other_prompt)
         asked = [
-            self.said_by(target, each, rid=f"r{number}", draft=draft)
+            self.generated_by(target, each, rid=f"r{number}", draft=draft)
             for number, (each, draft) in enumerate(
                 [(prompt, ()), (other_prompt, first.ids), (prompt, second.ids), (other_prompt, ()), (prompt, first.ids)]
             )
         ]
-        told = await asyncio.gather(*asked)
-        assert [each.ids for each in told] == [first.ids, second.ids, first.ids, second.ids, first.ids]
+        generated = await asyncio.gather(*asked)
+        assert [each.ids for each in generated] == [first.ids, second.ids, first.ids, second.ids, first.ids]
 
     async def test_a_seed_is_a_promise(self, target: Target, prompt: Sequence[int]) -> None:
-        hot = [await self.said_by(target, prompt, temperature=1.5, seed=seed) for seed in (1, 1, 2, 3)]
+        hot = [await self.generated_by(target, prompt, temperature=1.5, seed=seed) for seed in (1, 1, 2, 3)]
         assert hot[0].ids == hot[1].ids
         assert len({each.ids for each in hot}) > 1
         if self.IS_INVARIANT_WHEN_HOT:
             for draft in (hot[0].ids, hot[2].ids, tuple(reversed(hot[0].ids))):
-                assert (await self.said_by(target, prompt, temperature=1.5, seed=1, draft=draft)).ids == hot[0].ids
+                assert (await self.generated_by(target, prompt, temperature=1.5, seed=1, draft=draft)).ids == hot[0].ids
 
     async def test_one_that_is_given_up_leaves_the_others_alone(self, target: Target, prompt: Sequence[int]) -> None:
-        whole = (await self.said_by(target, prompt)).ids
+        whole = (await self.generated_by(target, prompt)).ids
         begun = asyncio.Event()
-        task = asyncio.ensure_future(self.said_by(target, prompt, rid="gone", said=lambda _: begun.set()))
-        beside = asyncio.ensure_future(self.said_by(target, prompt, rid="beside"))
+        task = asyncio.ensure_future(self.generated_by(target, prompt, rid="gone", on_tokens=lambda _: begun.set()))
+        beside = asyncio.ensure_future(self.generated_by(target, prompt, rid="beside"))
         await begun.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert (await beside).ids == whole
-        assert (await self.said_by(target, prompt, rid="gone")).ids == whole
+        assert (await self.generated_by(target, prompt, rid="gone")).ids == whole
 
     async def test_its_state_says_how_long_a_step_takes_and_who_waits(
         self, target: Target, prompt: Sequence[int]
     ) -> None:
-        await self.said_by(target, prompt)
+        await self.generated_by(target, prompt)
         assert target.state().step_ms > 0
         assert target.state().queue == 0
 
     async def test_a_prompt_that_does_not_fit_is_refused(self, target: Target, prompt: Sequence[int]) -> None:
-        whole = (await self.said_by(target, prompt)).ids
+        whole = (await self.generated_by(target, prompt)).ids
         with pytest.raises(ValueError, match="context"):
-            await self.said_by(target, [*prompt] * (self.CONTEXT // len(prompt) + 1))
-        assert (await self.said_by(target, prompt)).ids == whole
+            await self.generated_by(target, [*prompt] * (self.CONTEXT // len(prompt) + 1))
+        assert (await self.generated_by(target, prompt)).ids == whole
 
 
 class ClosingActs:
     """What ends, ends; its `target` fixture is one that nobody else uses."""
 
     async def test_a_closed_target_says_so(self, target: Target, prompt: Sequence[int]) -> None:
-        assert (await target.generate("r", prompt, max_tokens=2)).ids
+        assert (await target.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=2))).ids
         await target.close()
         await target.close()
-        with pytest.raises(TargetClosed):
-            await target.generate("r", prompt, max_tokens=2)
+        with pytest.raises(TargetClosedError):
+            await target.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=2))
 
     async def test_closing_ends_what_runs(self, target: Target, prompt: Sequence[int]) -> None:
         begun = asyncio.Event()
         running = asyncio.ensure_future(
-            target.generate("r", prompt, max_tokens=200, temperature=3.0, said=lambda _: begun.set())
+            target.generate(
+                GenerationRequest(rid="r", prompt=prompt, max_tokens=200, temperature=3.0), lambda _: begun.set()
+            )
         )
         await begun.wait()
         await target.close()
         (outcome,) = await asyncio.gather(running, return_exceptions=True)
-        assert isinstance(outcome, (TargetClosed, Generated)), outcome
+        assert isinstance(outcome, (TargetClosedError, Generated)), outcome

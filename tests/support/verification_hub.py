@@ -9,24 +9,25 @@ from functools import partial
 import msgspec
 
 from tests.support.escalation_site import at_hub, escalated, plan
-from tidegate.brokers.base import House
+from tidegate.brokers.base import Bus
 from tidegate.schemas import Artefact, Escalated, Partial, Plan, Speculation
-from tidegate.schemas.subjects import loop
-from tidegate.services.answering import Brief
-from tidegate.services.answering.answerer import Speaker, Telling
-from tidegate.services.fleet.paths import Places
+from tidegate.schemas.subjects import verification_session
+from tidegate.services.answering.answerer import AnswerStream, GroundedAnswerer
+from tidegate.services.answering.prompt_context import PromptContext
+from tidegate.services.answering.sentence_stream import SentenceStream
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import Shelf
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import Reader
-from tidegate.services.llm.decoding.causal_lm import CausalLM
+from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
-from tidegate.services.stages.cloud_verifier import Hub
-from tidegate.services.uplink.verification_server import Loops
+from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
+from tidegate.services.uplink.verification_server import VerificationSessions
 
 WHO = "Who is the chief executive of the bank?"
 CONTEXT = 1024
-LOOP = msgspec.structs.replace(plan(), mode="economy_loop", drafters=("lm",), draft_length=6)
+LOOP = msgspec.structs.replace(plan(), mode="remote_speculation", drafters=("lm",), draft_length=6)
 
 
 def asked(rid: str = "r1", *, plan_: Plan = LOOP, **more: object) -> Escalated:
@@ -34,10 +35,10 @@ def asked(rid: str = "r1", *, plan_: Plan = LOOP, **more: object) -> Escalated:
     return escalated(WHO, rid=rid, plan_=plan_, deadline_at_ms=1 << 50, **more)
 
 
-class Heard(Telling):
-    """Hears all that the target says, and lets it finish, whatever it is: a model of random weights always strays."""
+class Recorded(AnswerStream):
+    """Takes in all that the target generates and lets it finish: a model of random weights always diverges."""
 
-    def hear(self, ids: Sequence[int]) -> None:
+    def push(self, ids: Sequence[int]) -> None:
         self._ids += ids
 
     @property
@@ -45,69 +46,70 @@ class Heard(Telling):
         return tuple(self._ids)
 
 
-class Patient(Speaker):
-    """A speaker that keeps what was said, by request and in the order of asking."""
+class Patient(GroundedAnswerer):
+    """An answerer that keeps what was generated, by request and in the order of asking."""
 
-    told: list[Heard]
+    streams: list[Recorded]
 
-    def telling(self, brief: Brief, escalated: Escalated, parts: tuple[Artefact, ...]) -> Heard:
-        telling = Heard(brief, escalated, parts, self._target.tokenizer, self._tell)
-        self.told.append(telling)
-        return telling
+    def open_stream(self, context: PromptContext, escalated: Escalated, parts: tuple[Artefact, ...]) -> Recorded:
+        sentences = SentenceStream(escalated, self._publish)
+        stream = Recorded(context, parts, self._target.tokenizer, sentences)
+        self.streams.append(stream)
+        return stream
 
 
 class Cloud(msgspec.Struct):
-    """What a hub consists of, as far as loops go."""
+    """What a hub consists of, as far as sessions go."""
 
     target: EmbeddedTarget
-    speaker: Speaker
-    loops: Loops
+    answerer: GroundedAnswerer
+    sessions: VerificationSessions
     counted: list[Speculation]
-    strayed: list[bool]
-    """Whether it had strayed, for each that was counted."""
+    diverged: list[bool]
+    """Whether it had diverged, for each that was counted."""
 
     @property
-    def said(self) -> list[tuple[int, ...]]:
-        """What the target said in each answer that was begun."""
-        assert isinstance(self.speaker, Patient)
-        return [telling.ids for telling in self.speaker.told]
+    def generated(self) -> list[tuple[int, ...]]:
+        """What the target generated for each answer that was begun."""
+        assert isinstance(self.answerer, Patient)
+        return [stream.ids for stream in self.answerer.streams]
 
 
 @asynccontextmanager
 async def cloud(
-    house: House, lm: CausalLM, *, quotes: bool = False, is_patient: bool = True, **bounds: object
+    bus: Bus, lm: CausalLM, *, quotes: bool = False, is_patient: bool = True, **bounds: object
 ) -> AsyncIterator[Cloud]:
-    """A hub with `lm` as its target, that answers loops on `house`."""
-    places = Places(at_hub())
-    embedder = Embedder.load(places.models)
-    shelf = Shelf(("kiosk",), places.index, embedder, exact_below=15_000)
-    survey = partial(Hub(shelf, embedder).survey, Reader(embedder, Calibration.load(places.calibration)))
+    """A hub with `lm` as its target, that answers sessions on `bus`."""
+    paths = StatePaths(at_hub())
+    embedder = Embedder.load(paths.models)
+    shelf = Shelf(("kiosk",), paths.index, embedder, exact_below=15_000)
+    survey = partial(HubCorpus(shelf, embedder).survey, Reader(embedder, Calibration.load(paths.calibration)))
 
-    async def tell(_: Partial) -> None: ...
+    async def publish(_: Partial) -> None: ...
 
     counted: list[Speculation] = []
-    strayed: list[bool] = []
+    diverged: list[bool] = []
 
-    def count(speculation: Speculation, has_strayed: bool) -> None:
+    def count(speculation: Speculation, has_diverged: bool) -> None:
         counted.append(speculation)
-        strayed.append(has_strayed)
+        diverged.append(has_diverged)
 
     target = EmbeddedTarget(lm, quotes=quotes)
-    speaker = (Patient if is_patient else Speaker)(target, survey, tell, count)
-    if isinstance(speaker, Patient):
-        speaker.told = []
-    loops = Loops(speaker, target, **bounds)  # type: ignore[arg-type]
-    await house.respond(loop("*"), loops.begin)
-    await house.respond(loop("*", loops.worker), loops.go_on)
-    yield Cloud(target, speaker, loops, counted, strayed)
-    loops.close()
+    answerer = (Patient if is_patient else GroundedAnswerer)(target, survey, publish, count)
+    if isinstance(answerer, Patient):
+        answerer.streams = []
+    sessions = VerificationSessions(answerer, target, **bounds)  # type: ignore[arg-type]
+    await bus.respond(verification_session("*"), sessions.begin)
+    await bus.respond(verification_session("*", sessions.worker), sessions.go_on)
+    yield Cloud(target, answerer, sessions, counted, diverged)
+    sessions.close()
     await target.close()
 
 
 async def alone(hub: Cloud, fact: Escalated) -> tuple[object, tuple[int, ...]]:
-    """The hub's own answer, without what it cost, and what its target said."""
-    answer, _ = await hub.speaker.answer(msgspec.structs.replace(fact, draft=None))
-    return without_costs(answer), hub.said[-1]
+    """The hub's own answer, without what it cost, and what its target generated."""
+    answer, _ = await hub.answerer.answer(msgspec.structs.replace(fact, draft=None))
+    return without_costs(answer), hub.generated[-1]
 
 
 def without_costs(answer: object) -> object:

@@ -19,20 +19,29 @@ from loadtests.link.link import Link
 from tests.support import tiny_models
 from tests.support.escalation_site import fact, prepared
 from tests.support.verification_hub import CONTEXT, LOOP, WHO, Cloud, asked, cloud
-from tidegate.brokers.base import Unreachable
-from tidegate.brokers.jetstream.bus import JetStreamHouse
+from tidegate.brokers.base import UnreachableError
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.lifecycle import resolve
-from tidegate.brokers.settings import Nats, Settings
-from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import run
 from tidegate.schemas import Escalated, Published, Retrieved, Verified, decode
-from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, HUB, PIPE, VERDICTS, all_loops, loop
+from tidegate.schemas.subjects import (
+    ANSWERS,
+    ESCALATIONS,
+    HUB,
+    PIPE,
+    VERDICTS,
+    all_verification_sessions,
+    verification_session,
+)
 from tidegate.services.fleet.deployment import programs
 from tidegate.services.fleet.supervisor import Supervisor
-from tidegate.services.llm.decoding.causal_lm import CausalLM
+from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.pipeline import WORKERS
+from tidegate.services.settings import Settings
 from tidegate.services.stages.cloud_verifier.handler import verify
-from tidegate.services.uplink.single_flight import Desk
+from tidegate.services.uplink.single_flight import SingleFlight
 
 pytestmark = pytest.mark.anyio
 
@@ -59,8 +68,8 @@ class Whole(msgspec.Struct):
     """A site and its hub, linked."""
 
     settings: Settings
-    site: JetStreamHouse
-    hub: JetStreamHouse
+    site: JetStreamBus
+    hub: JetStreamBus
     cloud: Cloud
     link: Link
     requests: int = 0
@@ -101,15 +110,16 @@ async def whole(tmp_path: Path, models: Path, *, in_process: tuple[str, ...]) ->
         await declare_fleet(servers, tuple(WORKERS.values()))
         urls = {"site1": servers.sites["site1"].url, HUB: servers.hub.url}
         site, hub = [
-            await stack.enter_async_context(JetStreamHouse.open(Nats(url=url), name)) for name, url in urls.items()
+            await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=url), name))
+            for name, url in urls.items()
         ]
         made = await stack.enter_async_context(cloud(hub, CausalLM(models / "lm" / "target")))
-        settings = msgspec.structs.replace(settings, nats=Nats(url=urls["site1"]))
+        settings = msgspec.structs.replace(settings, nats=NatsSettings(url=urls["site1"]))
         all_ = Whole(settings, site, hub, made, links["site1"])
-        await patiently(partial(site.request, loop("site1"), b"", timeout_s=5.0))
-        await hub.listen(all_loops("site1"), all_.hear)
+        await patiently(partial(site.request, verification_session("site1"), b"", timeout_s=5.0))
+        await hub.listen(all_verification_sessions("site1"), all_.hear)
         stop = asyncio.Event()
-        desk = Desk(partial(verify, answer=made.speaker.answer))
+        desk = SingleFlight(partial(verify, answer=made.speaker.answer))
         stages = [WORKERS[name] for name in in_process]
         handlers = [await stack.enter_async_context(resolve(stage)(settings, site)) for stage in stages]
         for stage in stages:
@@ -133,7 +143,7 @@ async def patiently(ask: Callable[[], Awaitable[object]]) -> None:
             try:
                 await ask()
                 return
-            except Unreachable:
+            except UnreachableError:
                 await asyncio.sleep(0.02)
 
 
@@ -144,7 +154,7 @@ async def test_a_question_is_answered_by_the_loop_and_goes_up_no_other_way(tmp_p
     async with whole(tmp_path, models, in_process=("drafter", *JUDGES)) as all_:
         put = await all_.put("r1")
         published = await all_.answered(put)
-        assert published.receipt.concessions == ()
+        assert published.receipt.degradations == ()
         (verified,) = await all_.stored(PIPE, f"pipe.kiosk.verified.{put.rid}")
         assert await all_.stored(ESCALATIONS, f"escalations.site1.kiosk.{put.rid}") == []
         assert await all_.stored(VERDICTS, f"verdicts.site1.kiosk.{put.rid}") == []
@@ -155,7 +165,7 @@ async def test_a_question_is_answered_by_the_loop_and_goes_up_no_other_way(tmp_p
         assert all_.cloud.said[0] == all_.cloud.said[1], "the loop says what the target says alone"
         assert decode(verified, Verified).answer.text == answer.text
         assert published.receipt.plan is not None
-        assert published.receipt.plan.mode == "economy_loop"
+        assert published.receipt.plan.mode == "remote_speculation"
         assert published.receipt.route == "cloud"
 
 
@@ -175,15 +185,15 @@ async def test_a_link_that_is_lost_in_mid_loop_leaves_the_question_to_the_durabl
             while not (stored := await all_.stored(ESCALATIONS, f"escalations.site1.kiosk.{put.rid}")):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         escalated = decode(stored[0], Escalated)
-        (given_up,) = escalated.concessions
-        assert (given_up.stage, given_up.rung) == ("drafter", "no_loop")
+        (given_up,) = escalated.degradations
+        assert (given_up.stage, given_up.level) == ("drafter", "no_remote_speculation")
         assert "cannot be reached" in given_up.reason
         all_.link.heal()
         published = await all_.answered(put)
         (verdict,) = await all_.stored(VERDICTS, f"verdicts.site1.kiosk.{put.rid}")
         assert "Philippa Okonjo" in decode(verdict, Verified).answer.text
         assert await all_.stored(PIPE, f"pipe.kiosk.verified.{put.rid}") == []
-        assert published.receipt.concessions == (given_up,)
+        assert published.receipt.degradations == (given_up,)
         assert published.receipt.route == "cloud"
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.support.vllm_engine import MODEL, needs_vllm, prompts_of_the_branch
-from tidegate.services.llm.constraints.quoting import Quoting
-from tidegate.services.llm.targets.vllm.target import VllmTarget
+from tidegate.services.llm.constraints.quoting import QuotingConstraint
+from tidegate.services.llm.targets.base import GenerationRequest
+from tidegate.services.llm.targets.vllm.target import VllmRequest, VllmTarget
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -24,12 +25,12 @@ BACK = 16
 
 def rule(tokens: TokenText, prompt: Sequence[int], said: Sequence[int]) -> list[int]:
     """What may follow by the embedded target's own rule: every token is tried."""
-    quoting = Quoting.of(tokens, prompt)
+    quoting = QuotingConstraint.of(tokens, prompt)
     assert quoting is not None
     quoting.accept(said)
     allowed = []
     for token in range(tokens.size):
-        again = Quoting.of(tokens, prompt)
+        again = QuotingConstraint.of(tokens, prompt)
         assert again is not None
         again.accept(said)
         try:
@@ -49,7 +50,7 @@ def test_the_grammar_allows_what_the_rule_allows_also_after_tokens_were_taken_ba
     dice = random.Random(seed)
     texts = ["It opens at 9:00.", "It is [1] £5.", "No.", "Ask <|none|> of it, or go to the second floor."]
     prompt = answer_prompt(tokens, "When?", texts[: seed + 1]).ids
-    quoting = Quoting.of(tokens, prompt)
+    quoting = QuotingConstraint.of(tokens, prompt)
     assert quoting is not None
     info = xgrammar.TokenizerInfo.from_huggingface(
         transformers.AutoTokenizer.from_pretrained(str(MODEL)), vocab_size=tokens.size
@@ -78,18 +79,27 @@ async def test_the_engine_quotes_as_the_rule_says_and_the_prompt_saves_the_steps
 ) -> None:
     prompts = prompts_of_the_branch(tokens, 8, seed=5)
     plain = await asyncio.gather(
-        *(engine.generate(f"plain-{n}", prompt, max_tokens=160, lookup=False) for n, prompt in enumerate(prompts))
+        *(
+            engine.generate(VllmRequest(rid=f"plain-{n}", prompt=prompt, max_tokens=160, lookup=False))
+            for n, prompt in enumerate(prompts)
+        )
     )
     free = await asyncio.gather(
-        *(engine.generate(f"free-{n}", prompt, max_tokens=48, quotes=False) for n, prompt in enumerate(prompts))
+        *(
+            engine.generate(VllmRequest(rid=f"free-{n}", prompt=prompt, max_tokens=48, quotes=False))
+            for n, prompt in enumerate(prompts)
+        )
     )
     helped = await asyncio.gather(
-        *(engine.generate(f"helped-{n}", prompt, max_tokens=160) for n, prompt in enumerate(prompts))
+        *(
+            engine.generate(GenerationRequest(rid=f"helped-{n}", prompt=prompt, max_tokens=160))
+            for n, prompt in enumerate(prompts)
+        )
     )
     assert [told.ids for told in helped] == [told.ids for told in plain]
     assert [told.ids for told in free] != [told.ids[:48] for told in plain], "the rule must change something"
     for prompt, told, alone in zip(prompts, helped, plain, strict=True):
-        quoting = Quoting.of(tokens, prompt)
+        quoting = QuotingConstraint.of(tokens, prompt)
         assert quoting is not None
         quoting.accept(told.ids)
         if len(told.ids) > BACK:

@@ -14,9 +14,11 @@ import pytest
 from tests.support.target_conformance import ClosingActs, TargetActs
 from tests.support.vllm_engine import MODEL, drafts_of, needs_vllm, prompts_of_the_branch
 from tidegate.schemas import RetryLaterError
-from tidegate.services.llm.targets.base import Generated, Target, TargetClosed
-from tidegate.services.llm.targets.vllm.engine import NotSampled
-from tidegate.services.llm.targets.vllm.target import VllmTarget
+from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.errors import TargetClosedError
+from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, Target
+from tidegate.services.llm.targets.vllm.engine import SamplingRefusedError
+from tidegate.services.llm.targets.vllm.target import VllmRequest, VllmTarget
 from tidegate.services.llm.text.tokenizer import TokenText
 
 pytestmark = [pytest.mark.anyio, needs_vllm]
@@ -45,8 +47,11 @@ class TestVllm(TargetActs):
 
     IS_INVARIANT_WHEN_HOT: ClassVar[bool] = False
 
-    async def said_by(self, target: Target, prompt: Sequence[int], rid: str = "r", **more: object) -> Generated:
-        return await super().said_by(target, prompt, rid, **{"lookup": False, "quotes": False, **more})
+    async def generated_by(
+        self, target: Target, prompt: Sequence[int], rid: str = "r", on_tokens: OnTokens | None = None, **more: Any
+    ) -> Generated:
+        options = {"max_tokens": self.MAX_TOKENS, **DRAFTS_ALONE, **more}
+        return await target.generate(VllmRequest(rid=rid, prompt=prompt, **options), on_tokens)
 
 
 @pytest.mark.parametrize(("at_once", "count", "quotes"), [(1, 12, False), (16, 30, False), (16, 16, True)])
@@ -59,8 +64,10 @@ async def test_no_draft_changes_a_word_over_hundreds_of_requests(
 
     async def say(name: str, prompt: Sequence[int], draft: Sequence[int] = (), *, lookup: bool) -> tuple[int, ...]:
         async with gate:
-            told = await engine.generate(name, prompt, draft=draft, max_tokens=TOKENS, lookup=lookup, quotes=quotes)
-            return told.ids
+            generated = await engine.generate(
+                VllmRequest(rid=name, prompt=prompt, draft=draft, max_tokens=TOKENS, lookup=lookup, quotes=quotes)
+            )
+            return generated.ids
 
     plain = await asyncio.gather(*(say(f"plain-{n}", prompt, lookup=False) for n, prompt in enumerate(prompts)))
     assert len({*plain}) > count / 4, "the prompts must not all be answered alike"
@@ -70,10 +77,10 @@ async def test_no_draft_changes_a_word_over_hundreds_of_requests(
         for name, draft in (drafts_of(answer, plain[n - 1], tokens.size, dice) | {"none": []}).items()
     ]
     dice.shuffle(cases)
-    told = await asyncio.gather(
+    generated = await asyncio.gather(
         *(say(name, prompt, draft, lookup=n % 4 > 0) for n, (name, prompt, draft, _) in enumerate(cases))
     )
-    changed = [case[0] for case, ids in zip(cases, told, strict=True) if ids != case[3]]
+    changed = [case[0] for case, ids in zip(cases, generated, strict=True) if ids != case[3]]
     assert changed == []
     assert await engine.held() == 0
 
@@ -82,11 +89,11 @@ async def test_a_foreign_draft_in_flight_is_never_proposed_to_another(
     engine: VllmTarget, prompt: Sequence[int]
 ) -> None:
     """The very same prompt, side by side: with its draft, with another's and with none."""
-    alone = await engine.generate("alone", prompt, **DRAFTS_ALONE)
+    alone = await engine.generate(VllmRequest(rid="alone", prompt=prompt, **DRAFTS_ALONE))
     helped, misled, plain = await asyncio.gather(
-        engine.generate("helped", prompt, draft=alone.ids, **DRAFTS_ALONE),
-        engine.generate("misled", prompt, draft=tuple(reversed(alone.ids)), **DRAFTS_ALONE),
-        engine.generate("plain", prompt, **DRAFTS_ALONE),
+        engine.generate(VllmRequest(rid="helped", prompt=prompt, draft=alone.ids, **DRAFTS_ALONE)),
+        engine.generate(VllmRequest(rid="misled", prompt=prompt, draft=tuple(reversed(alone.ids)), **DRAFTS_ALONE)),
+        engine.generate(VllmRequest(rid="plain", prompt=prompt, **DRAFTS_ALONE)),
     )
     assert helped.ids == misled.ids == plain.ids == alone.ids
     assert helped.speculation.steps * 3 < alone.speculation.steps
@@ -94,36 +101,13 @@ async def test_a_foreign_draft_in_flight_is_never_proposed_to_another(
     assert plain.speculation.steps == plain.speculation.tokens
 
 
-async def test_a_late_draft_saves_steps_from_then_on(engine: VllmTarget, prompt: Sequence[int]) -> None:
-    alone = await engine.generate("alone", prompt, **DRAFTS_ALONE)
-    sent: list[asyncio.Task[None]] = []
-
-    def said(_: Sequence[int]) -> None:
-        if not sent:
-            sent.append(asyncio.ensure_future(engine.late_draft("late", alone.ids)))
-
-    late = await engine.generate("late", prompt, said=said, **DRAFTS_ALONE)
-    assert late.ids == alone.ids
-    assert late.speculation.accepted > len(alone.ids) // 2
-    assert late.speculation.steps < alone.speculation.steps
-    assert late.speculation.draft_bytes > len(alone.ids)
-
-
-async def test_a_late_draft_reaches_nobody_where_two_have_its_id(engine: VllmTarget, prompt: Sequence[int]) -> None:
-    alone = await engine.generate("alone", prompt, **DRAFTS_ALONE)
-    first = asyncio.ensure_future(engine.generate("same", prompt, **DRAFTS_ALONE))
-    second = asyncio.ensure_future(engine.generate("same", prompt, **DRAFTS_ALONE))
-    await asyncio.sleep(0)  # both have begun
-    await engine.late_draft("same", alone.ids)
-    for told in (await first, await second):
-        assert told.ids == alone.ids
-        assert told.speculation.drafted == 0
-
-
 async def test_a_request_given_up_leaves_nothing_in_the_engine(engine: VllmTarget, prompt: Sequence[int]) -> None:
     begun = asyncio.Event()
     task = asyncio.ensure_future(
-        engine.generate("gone", prompt, draft=prompt[:100], max_tokens=400, quotes=False, said=lambda _: begun.set())
+        engine.generate(
+            VllmRequest(rid="gone", prompt=prompt, draft=prompt[:100], max_tokens=400, quotes=False),
+            lambda _: begun.set(),
+        )
     )
     await begun.wait()
     assert await engine.held() == 1
@@ -137,11 +121,11 @@ async def test_a_request_given_up_leaves_nothing_in_the_engine(engine: VllmTarge
 
 async def test_what_would_end_the_engine_is_refused(engine: VllmTarget, prompt: Sequence[int]) -> None:
     for top_p in (0.95, 1.0):
-        with pytest.raises(NotSampled, match="top_p"):
-            await engine.generate("r", prompt, temperature=1.0, top_k=20, top_p=top_p)
+        with pytest.raises(SamplingRefusedError, match="top_p"):
+            await engine.generate(VllmRequest(rid="r", prompt=prompt, temperature=1.0, top_k=20, top_p=top_p))
     with pytest.raises(ValueError, match="vocabulary"):
-        await engine.generate("r", [*prompt, 10**6])
-    assert (await engine.generate("r", prompt, temperature=1.0, top_p=0.95, max_tokens=8)).ids
+        await engine.generate(GenerationRequest(rid="r", prompt=[*prompt, 10**6]))
+    assert (await engine.generate(VllmRequest(rid="r", prompt=prompt, temperature=1.0, top_p=0.95, max_tokens=8))).ids
 
 
 class TestClosing(ClosingActs):
@@ -153,24 +137,29 @@ class TestClosing(ClosingActs):
 
     async def test_closing_ends_what_runs(self, target: VllmTarget, prompt: Sequence[int]) -> None:
         """As for every target, at a temperature that vLLM takes: it refuses any above 2."""
-        with pytest.raises(NotSampled, match="temperature"):
-            await target.generate("r", prompt, temperature=3.0)
+        with pytest.raises(SamplingRefusedError, match="temperature"):
+            await target.generate(GenerationRequest(rid="r", prompt=prompt, temperature=3.0))
         begun = asyncio.Event()
         running = asyncio.ensure_future(
-            target.generate("r", prompt, max_tokens=500, temperature=1.5, said=lambda _: begun.set())
+            target.generate(
+                GenerationRequest(rid="r", prompt=prompt, max_tokens=500, temperature=1.5), lambda _: begun.set()
+            )
         )
         await begun.wait()
         await target.close()
-        with pytest.raises(TargetClosed):
+        with pytest.raises(TargetClosedError):
             await asyncio.wait_for(running, 30)
 
 
 async def test_an_engine_that_died_is_noticed_and_started_again(engine: VllmTarget, prompt: Sequence[int]) -> None:
-    whole = await engine.generate("before", prompt, max_tokens=TOKENS)
+    whole = await engine.generate(GenerationRequest(rid="before", prompt=prompt, max_tokens=TOKENS))
     before = engine.pids
     begun = asyncio.Event()
     running = asyncio.ensure_future(
-        engine.generate("dying", prompt, temperature=1.5, max_tokens=500, quotes=False, said=lambda _: begun.set())
+        engine.generate(
+            VllmRequest(rid="dying", prompt=prompt, temperature=1.5, max_tokens=500, quotes=False),
+            lambda _: begun.set(),
+        )
     )
     await begun.wait()
     for pid in before:
@@ -178,11 +167,11 @@ async def test_an_engine_that_died_is_noticed_and_started_again(engine: VllmTarg
     with pytest.raises(RetryLaterError):
         await running
     with pytest.raises(RetryLaterError):
-        await engine.generate("meanwhile", prompt)
+        await engine.generate(GenerationRequest(rid="meanwhile", prompt=prompt))
     async with asyncio.timeout(900):
         while not engine.pids:  # noqa: ASYNC110 - it is another process that comes up
             await asyncio.sleep(0.2)
     assert not {*before} & {*engine.pids}
-    after = await engine.generate("after", prompt, draft=whole.ids, max_tokens=TOKENS)
+    after = await engine.generate(GenerationRequest(rid="after", prompt=prompt, draft=whole.ids, max_tokens=TOKENS))
     assert after.ids == whole.ids
     assert after.speculation.accepted

@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from tidegate.services.llm.constraints.schema_bounds import bounded
-from tidegate.services.llm.decoding.sampling import Mask, Row, Sampling, choose
-from tidegate.services.llm.drafters.drafters import common
+from tidegate.schemas import TidegateError
+from tidegate.services.llm.constraints.schema_bounds import bound_schema
+from tidegate.services.llm.model.sampling import Mask, Row, Sampling, choose
 from tidegate.services.llm.text.tokenizer import TokenText
 
 _CLOSERS = (b'"', b"}", b"]", b",", *(str(digit).encode() for digit in (*range(1, 10), 0)))
 """What ends a value, then what ends a number soonest: a 0 may have to be followed by more."""
-_LIMITS = LLParserLimits(verbose_errors=False)  # a verbose error quotes the schema and what was said
+_LIMITS = LLParserLimits(verbose_errors=False)  # a verbose error quotes the schema and the answer
 
 
-class SchemaRefused(ValueError):
+class SchemaRefusedError(TidegateError, ValueError):
     """The grammar engine cannot keep to this schema; `keyword` is the one it does not know, "" for another reason."""
+
+    hint = "leave the keyword out, or name fewer properties"
 
     def __init__(self, reason: str) -> None:
         named = re.search(r'Unimplemented keys: \["([^"]+)"', reason)
@@ -30,11 +32,13 @@ class SchemaRefused(ValueError):
         super().__init__(f"the schema cannot be a grammar: {at}{reason[:300]}")
 
 
-class GrammarBroken(RuntimeError):
+class GrammarStateError(TidegateError, RuntimeError):
     """The grammar engine gave up within a grammar that it had accepted, or was fed what it forbids."""
 
+    hint = "report the schema: this is a fault of the grammar engine or of ours"
 
-class Vocabulary:
+
+class GrammarVocabulary:
     """The tokens as the grammar engine knows them; made once for a tokenizer, in about 10 ms, and shared."""
 
     def __init__(self, tokens: TokenText) -> None:
@@ -47,59 +51,64 @@ class Vocabulary:
 
 
 class JsonGrammar:
-    """What may be said under one schema, in compact JSON. Shared by requests; each has its own `Matcher`."""
+    """What an answer may be under one schema, in compact JSON. Shared by requests; each has its own
+    `GrammarMatcher`.
+    """
 
-    def __init__(self, vocabulary: Vocabulary, schema: Mapping[str, Any] | str) -> None:
-        """Compile the schema, narrowed by `bounded`, in about 1 ms.
+    def __init__(self, vocabulary: GrammarVocabulary, schema: Mapping[str, Any] | str) -> None:
+        """Compile the schema, narrowed by `bound_schema`, in about 1 ms.
 
-        Raises `SchemaRefused`: for a keyword that the engine does not know, and where nothing satisfies the schema.
+        Raises `SchemaRefusedError`: for a keyword that the engine does not know, and where nothing satisfies the
+        schema.
         """
         try:
             read = json.loads(schema) if isinstance(schema, str) else schema
         except (ValueError, RecursionError) as error:
-            raise SchemaRefused(f"not JSON: {error}") from error
+            raise SchemaRefusedError(f"not JSON: {error}") from error
         if not isinstance(read, Mapping):
-            raise SchemaRefused("the schema must be a JSON object")
+            raise SchemaRefusedError("the schema must be a JSON object")
         self.vocabulary = vocabulary
         try:
             self._source = LLMatcher.grammar_from_json_schema(
-                json.dumps(bounded(read)), defaults={"whitespace_flexible": False}
+                json.dumps(bound_schema(read)), defaults={"whitespace_flexible": False}
             )
         except (ValueError, RecursionError) as error:
-            raise SchemaRefused(str(error)) from error
+            raise SchemaRefusedError(str(error)) from error
         is_error, messages = LLMatcher.validate_grammar_with_warnings(self._source, vocabulary.engine)
         if is_error or messages:
-            raise SchemaRefused("; ".join(messages))
+            raise SchemaRefusedError("; ".join(messages))
         self._fresh = LLMatcher(vocabulary.engine, self._source, log_level=0, limits=_LIMITS)
         try:
             self.matcher().forced()
-        except GrammarBroken as error:
-            raise SchemaRefused(str(error)) from error
+        except GrammarStateError as error:
+            raise SchemaRefusedError(str(error)) from error
 
-    def matcher(self) -> Matcher:
+    def matcher(self) -> GrammarMatcher:
         """At the beginning of the object."""
-        return Matcher(self.vocabulary, self._fresh.deep_copy())
+        return GrammarMatcher(self.vocabulary, self._fresh.deep_copy())
 
 
-class Matcher:
-    """A place within a grammar. Belongs to one thread; raises `GrammarBroken` where the engine only notes an error."""
+class GrammarMatcher:
+    """A position within a grammar. Belongs to one thread; raises `GrammarStateError` where the engine only notes an
+    error.
+    """
 
-    def __init__(self, vocabulary: Vocabulary, engine: LLMatcher) -> None:
+    def __init__(self, vocabulary: GrammarVocabulary, engine: LLMatcher) -> None:
         self._vocabulary = vocabulary
         self._engine = engine
         self.end = vocabulary.tokens.end
 
-    def copy(self) -> Matcher:
-        """The same place, to try something; takes about 1 µs."""
-        return Matcher(self._vocabulary, self._engine.deep_copy())
+    def copy(self) -> GrammarMatcher:
+        """The same position, to try something; takes about 1 µs."""
+        return GrammarMatcher(self._vocabulary, self._engine.deep_copy())
 
     def forced(self) -> list[int]:
         """What must come next: the only possible text, and the end mark behind the object; [] for a choice."""
         if self._engine.is_stopped():
-            _unbroken(self._engine)
+            _raise_if_broken(self._engine)
             return [self.end]
         ids: list[int] = self._engine.compute_ff_tokens()
-        _unbroken(self._engine)
+        _raise_if_broken(self._engine)
         if not ids:
             return []
         behind = self.copy()
@@ -109,7 +118,7 @@ class Matcher:
     def mask(self) -> Mask:
         """Which tokens may come next, (vocabulary,)."""
         bits = np.frombuffer(self._engine.compute_bitmask(), dtype=np.uint8)
-        _unbroken(self._engine)
+        _raise_if_broken(self._engine)
         return np.unpackbits(bits, bitorder="little")[: self._vocabulary.tokens.size].astype(np.bool_)
 
     def legal(self, ids: Sequence[int]) -> int:
@@ -118,16 +127,11 @@ class Matcher:
         return int(self._engine.validate_tokens(list(ids[:known])))
 
     def advance(self, ids: Sequence[int]) -> None:
-        """Say `ids`. Raises `GrammarBroken` where they are not legal."""
-        said = [each for each in ids if each != self.end]
-        if said and not self._engine.consume_tokens(said):
-            raise GrammarBroken(self._engine.get_error() or "an illegal token")
-        _unbroken(self._engine)
-
-    def rollback(self, count: int) -> None:
-        """Take the last `count` tokens back, the end mark not counted."""
-        if count and not self._engine.rollback(count):
-            raise GrammarBroken(self._engine.get_error() or "cannot roll back")
+        """Append `ids`. Raises `GrammarStateError` where they are not legal."""
+        visible = [each for each in ids if each != self.end]
+        if visible and not self._engine.consume_tokens(visible):
+            raise GrammarStateError(self._engine.get_error() or "an illegal token")
+        _raise_if_broken(self._engine)
 
     def ends_with(self, ids: Sequence[int]) -> bool:
         """Whether `ids` lead from here to the end of the object, beginning with what is forced here."""
@@ -161,33 +165,33 @@ class Matcher:
         return None
 
 
-def _unbroken(engine: LLMatcher) -> None:
+def _raise_if_broken(engine: LLMatcher) -> None:
     if engine.is_error():
-        raise GrammarBroken(engine.get_error())
+        raise GrammarStateError(engine.get_error())
 
 
 class JsonConstraint:
-    """Lets a model say only what the grammar allows, and closes the object before `most` tokens are over.
+    """Lets a model generate only what the grammar allows, and closes the object before `most` tokens are over.
 
     After each choice there is a known way to the end within what is left; a choice that leaves none is not made, and
-    the known way is gone instead. So what is said is whole, whatever the model wants. Tokens without an alternative
+    the known way is gone instead. So the object is whole, whatever the model wants. Tokens without an alternative
     are not chosen at all.
     """
 
     def __init__(self, grammar: JsonGrammar, most: int) -> None:
-        """Raises `SchemaRefused` where no object of the schema is found that takes at most `most` tokens."""
+        """Raises `SchemaRefusedError` where no object of the schema is found that takes at most `most` tokens."""
         self._matcher = grammar.matcher()
         self._left = most
         try:
             way = self._matcher.closing(most)
-        except GrammarBroken as error:
-            raise SchemaRefused(str(error)) from error
+        except GrammarStateError as error:
+            raise SchemaRefusedError(str(error)) from error
         if way is None:
-            raise SchemaRefused(f"its objects take more than {most} tokens")
+            raise SchemaRefusedError(f"its objects take more than {most} tokens")
         self._way = way
 
     def forced(self) -> list[int]:
-        """The tokens that come next whatever the model wants; said to `accept` like all others."""
+        """The tokens that come next whatever the model wants; passed to `accept` like all others."""
         return self._matcher.forced()
 
     def choose(self, row: Row, sampling: Sampling, position: int) -> int:
@@ -203,36 +207,12 @@ class JsonConstraint:
         return token
 
     def accept(self, ids: Sequence[int]) -> None:
-        """`ids` were said: what was chosen last, or all that was forced. Raises `GrammarBroken` for anything else."""
-        said = [each for each in ids if each != self._matcher.end]
-        if self._way[: len(said)] != said:
-            raise GrammarBroken("something was said that was neither chosen nor forced")
-        self._matcher.advance(said)
-        self._left -= len(said)
-        del self._way[: len(said)]
-
-
-class GrammarDrafter:
-    """Proposes the tokens that have no alternative under a grammar that begins behind `start` tokens; needs no model.
-
-    Where the answer has left the grammar it has no idea.
-    """
-
-    def __init__(self, grammar: JsonGrammar, start: int) -> None:
-        self._matcher = grammar.matcher()
-        self._start = start
-        self._said: list[int] = []
-
-    def propose(self, ids: Sequence[int], k: int) -> list[int]:
-        """See `Drafter`."""
-        answer = list(ids[self._start :])
-        if k < 1 or len(ids) < self._start:
-            return []
-        shared = common(self._said, answer)
-        self._matcher.rollback(len(self._said) - shared)
-        del self._said[shared:]
-        more = answer[shared:]
-        legal = self._matcher.legal(more)
-        self._matcher.advance(more[:legal])
-        self._said += more[:legal]
-        return self._matcher.forced()[:k] if legal == len(more) else []
+        """`ids` were appended: what was chosen last, or all that was forced. Raises `GrammarStateError` for anything
+        else.
+        """
+        visible = [each for each in ids if each != self._matcher.end]
+        if self._way[: len(visible)] != visible:
+            raise GrammarStateError("a token was appended that was neither chosen nor forced")
+        self._matcher.advance(visible)
+        self._left -= len(visible)
+        del self._way[: len(visible)]

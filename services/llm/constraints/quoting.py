@@ -1,4 +1,4 @@
-"""Lets a model only quote: behind a mark it says that passage to the letter, or it says that none answers."""
+"""Lets a model only quote: behind a mark comes that passage to the letter, or it answers that none fits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidegate.services.llm.decoding.sampling import Row, Sampling, choose
-from tidegate.services.llm.drafters.drafters import Drafter
+from tidegate.services.llm.drafters.base import Drafter
+from tidegate.services.llm.model.sampling import Row, Sampling, choose
 from tidegate.services.llm.text.tokenizer import TokenText
 
 MOST_QUOTES = 2
@@ -16,7 +16,7 @@ MOST_QUOTES = 2
 
 
 @dataclass(frozen=True)
-class Place:
+class QuotationState:
     """How far an answer is: the passages it has cited, what is left of the one it quotes, whether it is over."""
 
     cited: tuple[int, ...] = ()
@@ -26,7 +26,7 @@ class Place:
     is_over: bool = False
 
 
-class Quoting:
+class QuotingConstraint:
     """A `Constraint`: `<|none|>`, or `[n] P` or `[n] P [m] P` of the passages that the prompt holds.
 
     The model decides what to cite; what follows a mark has no alternative and takes no step. A small model that picks
@@ -38,10 +38,10 @@ class Quoting:
         self._tokens = tokens
         self._passages = passages
         self._space = tuple(tokens.encode(" "))
-        self._at = Place()
+        self._at = QuotationState()
 
     @classmethod
-    def of(cls, tokens: TokenText, prompt: Sequence[int]) -> Quoting | None:
+    def of(cls, tokens: TokenText, prompt: Sequence[int]) -> QuotingConstraint | None:
         """The rule for the passages of a question's prompt; None where it holds none."""
         passages: dict[int, tuple[int, ...]] = {}
         for begin, token in enumerate(prompt[:-1]):
@@ -53,9 +53,9 @@ class Quoting:
                 passages[mark] = tuple(prompt[begin + 2 : end])
         return cls(tokens, passages) if passages and prompt[-1] == tokens.ANSWER else None
 
-    def anew(self) -> Quoting:
-        """The same rule, for an answer of which nothing is said yet."""
-        return Quoting(self._tokens, self._passages)
+    def restart(self) -> QuotingConstraint:
+        """The same rule, for an answer of which there is nothing yet."""
+        return QuotingConstraint(self._tokens, self._passages)
 
     @property
     def options(self) -> list[int]:
@@ -87,7 +87,7 @@ class Quoting:
     def ebnf(self) -> str:
         """The same rule from the beginning of an answer, for grammar engines: of token ids, the end mark left out.
 
-        Written for xgrammar, where `Token(7)` is token 7: told by id, nothing is spelled in other tokens.
+        Written for xgrammar, where `Token(7)` is token 7: named by id, nothing is spelled in other tokens.
         """
         rules = [f"none ::= {_listed((self._tokens.NONE,))}", f"space ::= {_listed(self._space)}"]
         starts = ["none"]
@@ -97,7 +97,7 @@ class Quoting:
             rules.append(f"quote{mark} ::= {_listed((mark, *passage))}")
         return "\n".join((f"root ::= {' | '.join(starts)}", *rules))
 
-    def _options(self, at: Place) -> list[int]:
+    def _options(self, at: QuotationState) -> list[int]:
         if at.is_over:
             return []
         if at.left:
@@ -108,19 +108,19 @@ class Quoting:
         more = [self._space[0]] if uncited and len(at.cited) < MOST_QUOTES and self._is_quoted(at) else []
         return [self._tokens.END, *more]
 
-    def _after(self, at: Place, token: int) -> Place:
+    def _after(self, at: QuotationState, token: int) -> QuotationState:
         if token == self._tokens.END:
-            return Place(at.cited, is_between=False, is_over=True)
+            return QuotationState(at.cited, is_between=False, is_over=True)
         if at.left:
             left = at.left[1:]
-            return Place(at.cited, left, is_between=not left and at.is_between)
+            return QuotationState(at.cited, left, is_between=not left and at.is_between)
         if not at.is_between:  # the space before another mark
-            return Place(at.cited, self._space[1:])
+            return QuotationState(at.cited, self._space[1:])
         if token == self._tokens.NONE:
-            return Place((token,), is_between=False)
-        return Place((*at.cited, token), self._passages[token], is_between=False)
+            return QuotationState((token,), is_between=False)
+        return QuotationState((*at.cited, token), self._passages[token], is_between=False)
 
-    def _is_quoted(self, at: Place) -> bool:
+    def _is_quoted(self, at: QuotationState) -> bool:
         return self._tokens.NONE not in at.cited
 
 
@@ -130,7 +130,7 @@ class QuotingDrafter:
     Implements `Drafter`. Where the answer is no quotation it has no idea.
     """
 
-    def __init__(self, rule: Quoting, start: int, drafters: Sequence[Drafter]) -> None:
+    def __init__(self, rule: QuotingConstraint, start: int, drafters: Sequence[Drafter]) -> None:
         """`rule` is that of the prompt, which has `start` tokens."""
         self._rule = rule
         self._start = start
@@ -138,16 +138,16 @@ class QuotingDrafter:
 
     def propose(self, ids: Sequence[int], k: int) -> list[int]:
         """See `Drafter`."""
-        rule = self._rule.anew()
-        said: list[int] = []
+        rule = self._rule.restart()
+        proposed: list[int] = []
         try:
             rule.accept(ids[self._start :])
         except ValueError:
             return []
-        while len(said) < k and (token := self._next([*ids, *said], rule.options)) is not None:
+        while len(proposed) < k and (token := self._next([*ids, *proposed], rule.options)) is not None:
             rule.accept((token,))
-            said.append(token)
-        return said
+            proposed.append(token)
+        return proposed
 
     def _next(self, ids: Sequence[int], options: Sequence[int]) -> int | None:
         if len(options) == 1:

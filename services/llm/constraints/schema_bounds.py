@@ -16,7 +16,7 @@ _LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SAYING = frozenset(("$ref", "enum", "const", "type", "properties", "patternProperties", "items", *_LISTED))
 
 
-def bounded(schema: Mapping[str, Any], *, may_close: bool = True) -> dict[str, Any]:
+def bound_schema(schema: Mapping[str, Any], *, may_close: bool = True) -> dict[str, Any]:
     """`schema` with strings of at most 200 characters, arrays of 16, numbers within ±10¹², nothing unnamed in objects.
 
     What is stated more narrowly stays; keywords that are not known here stay too. A part that says nothing is a string.
@@ -31,7 +31,7 @@ def bounded(schema: Mapping[str, Any], *, may_close: bool = True) -> dict[str, A
             narrow[key] = {name: _part(each, may_close) for name, each in narrow[key].items()}
     for key in _SINGLE:
         if isinstance(narrow.get(key), dict):
-            narrow[key] = bounded(narrow[key])
+            narrow[key] = bound_schema(narrow[key])
     for key in _LISTED:
         if isinstance(narrow.get(key), list):
             narrow[key] = [_part(each, may_close and key != "allOf") for each in narrow[key]]
@@ -41,7 +41,7 @@ def bounded(schema: Mapping[str, Any], *, may_close: bool = True) -> dict[str, A
 
 
 def _part(schema: Any, may_close: bool) -> Any:
-    return bounded(schema, may_close=may_close) if isinstance(schema, dict) else schema
+    return bound_schema(schema, may_close=may_close) if isinstance(schema, dict) else schema
 
 
 def _limited(narrow: dict[str, Any], may_close: bool) -> dict[str, Any]:

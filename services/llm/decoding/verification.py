@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tidegate.schemas import Speculation
-from tidegate.services.llm.decoding.sampling import Sampling
-from tidegate.services.llm.decoding.speculative import Answering, Constraint, checked, step
-from tidegate.services.llm.drafters.drafters import common
-
-if TYPE_CHECKING:
-    from tidegate.services.llm.decoding.causal_lm import CausalLM
+from tidegate.services.llm.decoding.speculative import DecodingOptions, DecodingState, check_request, run_step
+from tidegate.services.llm.drafters.base import count_common
+from tidegate.services.llm.model.causal_lm import CausalLM
 
 
-class Verdict(NamedTuple):
-    """The first `stood` of what was proposed are the target's own choices, and `ids` are what it says behind them."""
+class VerificationStep(NamedTuple):
+    """The first `accepted` of what was proposed are the target's own choices, and `ids` are what it puts behind
+    them.
+    """
 
-    stood: int
+    accepted: int
     ids: tuple[int, ...]
 
 
 class Verification:
-    """What `lm` says to `prompt`, whoever proposes it: the same tokens as `speculate` says, up to rounding.
+    """The answer of `lm` to `prompt`, whoever proposes it: the same tokens as from `speculate`, up to rounding.
 
     Not safe to use from several threads at once.
     """
@@ -31,25 +30,22 @@ class Verification:
         self,
         lm: CausalLM,
         prompt: Sequence[int],
-        *,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
-        max_tokens: int = 160,
-        constraint: Constraint | None = None,
+        options: DecodingOptions = DecodingOptions(),  # noqa: B008 - frozen
     ) -> None:
-        """Raises `ContextOverflow`, `ValueError` for what makes no sense."""
-        checked(lm, prompt, 0, max_tokens)
+        """Raises `ContextOverflowError`, `ValueError` for what makes no sense."""
+        check_request(lm, prompt, options)
         self.prompt = tuple(prompt)
-        self._answer = Answering(prompt, min(max_tokens, lm.context - len(prompt)), lm.tokens.end, sampling, constraint)
+        self._answer = DecodingState(lm, prompt, options)
         self._context = lm.open(prompt)
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """What is said so far, without the end mark."""
+        """The answer so far, without the end mark."""
         return tuple(self._answer.ids[len(self.prompt) :])
 
     @property
     def is_over(self) -> bool:
-        """Whether it is finished, or may say no more."""
+        """Whether it is finished, or has no room for more."""
         return self._answer.is_over
 
     @property
@@ -58,20 +54,20 @@ class Verification:
         whoever proposed it."""
         return self._answer.generated().speculation
 
-    def step(self, proposed: Sequence[int], *, known: int = 0) -> Verdict:
-        """One pass: what of `proposed` stands, and at least one token more unless the answer is over.
+    def step(self, proposed: Sequence[int], *, known: int = 0) -> VerificationStep:
+        """One pass: what of `proposed` is accepted, and at least one token more unless the answer is over.
 
         The ids must be the vocabulary's. The first `known` of them were verified before, by somebody who has forgotten
         it; they are verified again and not counted.
         """
-        said = len(self.ids) if self._answer.steps else 0  # what is forced from the start was told to nobody
-        behind = common(self.ids[said:], proposed)
+        before = len(self.ids) if self._answer.steps else 0  # what is forced from the start was sent to nobody
+        behind = count_common(self.ids[before:], proposed)
         if self.is_over:
-            return Verdict(behind, ())
-        drafted = list(proposed[behind:]) if behind == len(self.ids) - said else []
+            return VerificationStep(behind, ())
+        drafted = list(proposed[behind:]) if behind == len(self.ids) - before else []
         unread = len(self._answer.ids) - self._context.length
         drafted = drafted[: max(0, min(self._answer.left - 1, self._context.room - unread))]
-        step(self._answer, self._context, drafted, known=max(0, known - behind))
-        new = self.ids[said:]
-        stood = common(new, proposed)
-        return Verdict(stood, new[stood:])
+        run_step(self._answer, self._context, drafted, known=max(0, known - behind))
+        new = self.ids[before:]
+        accepted = count_common(new, proposed)
+        return VerificationStep(accepted, new[accepted:])

@@ -1,43 +1,31 @@
-"""What a target model promises, wherever it runs: it says the answer, and a draft only makes it say it sooner."""
+"""What a target model promises, wherever it runs: the answer is its own, and a draft only makes it come sooner."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from tidegate.schemas import Artefact, Speculation
+from tidegate.schemas import Artefact
+from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.decoding.verification import Verification, VerificationStep
 from tidegate.services.llm.text.tokenizer import TokenText
 
-if TYPE_CHECKING:
-    from tidegate.services.llm.decoding.verification import Verdict, Verification
+OnTokens: TypeAlias = Callable[[Sequence[int]], None]
+"""Called in the loop's thread with the new ids of each step, end mark left out, all before `generate` returns."""
 
 
-class ContextOverflow(ValueError):
-    """The prompt leaves no room for an answer in the model's context."""
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target is to continue: `prompt`, by at most `max_tokens` tokens. `rid` is `tenant.site.id`."""
 
-    def __init__(self, tokens: int, most: int) -> None:
-        self.tokens, self.most = tokens, most
-        super().__init__(f"a prompt of {tokens} tokens, and the context holds {most} with the answer")
-
-
-class TargetClosed(RuntimeError):
-    """The target was closed and generates nothing more."""
-
-    def __init__(self) -> None:
-        super().__init__("the target is closed")
-
-
-class Generated(msgspec.Struct, frozen=True):
-    """What was said: token ids without the prompt and without the end mark; `is_finished`: the end mark was said.
-
-    The end mark counts among the speculation's tokens: it was chosen as every other one.
-    """
-
-    ids: tuple[int, ...]
-    speculation: Speculation
-    is_finished: bool
+    rid: str
+    prompt: Sequence[int]
+    draft: Sequence[int] = ()
+    """The answer that somebody expects; ids that no vocabulary has are no error."""
+    max_tokens: int = 160
+    seed: int = 0
+    temperature: float = 0.0
 
 
 class TargetState(msgspec.Struct, frozen=True):
@@ -53,26 +41,11 @@ class Target(Protocol):
     tokenizer: TokenText
     artefact: Artefact
 
-    async def generate(
-        self,
-        rid: str,
-        prompt: Sequence[int],
-        *,
-        draft: Sequence[int] = (),
-        max_tokens: int = 160,
-        seed: int = 0,
-        temperature: float = 0.0,
-        said: Callable[[Sequence[int]], None] | None = None,
-    ) -> Generated:
-        """The answer to `prompt`, of at most `max_tokens` tokens.
+    async def generate(self, request: GenerationRequest, on_tokens: OnTokens | None = None) -> Generated:
+        """The answer; at temperature 0 it does not depend on the draft, whatever that holds.
 
-        At temperature 0 it does not depend on `draft`, whatever that holds; ids that no vocabulary has are no error.
-        `said` is called in the loop's thread with the new ids of each step, end mark left out, all before this returns.
-        Cancelled, it stops within a step. Raises `ContextOverflow`, `TargetClosed`.
+        Cancelled, it stops within a step. Raises `ContextOverflowError`, `TargetClosedError`.
         """
-
-    async def late_draft(self, rid: str, draft: Sequence[int]) -> None:
-        """Use `draft` from the next step of the running request `rid` on; of no effect where none runs."""
 
     def state(self) -> TargetState:
         """How it is doing."""
@@ -89,10 +62,10 @@ class VerifyingTarget(Target, Protocol):
     """Whether it answers questions about passages by quoting them, and in no other way."""
 
     def verification(self, prompt: Sequence[int], *, max_tokens: int = 160) -> Verification:
-        """The answer to `prompt` at temperature 0, of which nothing is said yet; costs no pass.
+        """The answer to `prompt` at temperature 0, of which there is nothing yet; costs no pass.
 
-        Raises `ContextOverflow`, `TargetClosed`.
+        Raises `ContextOverflowError`, `TargetClosedError`.
         """
 
-    async def verify(self, verification: Verification, proposed: Sequence[int], *, known: int = 0) -> Verdict:
-        """See `Verification.step`; in turn with other requests. One call at a time. Raises `TargetClosed`."""
+    async def verify(self, verification: Verification, proposed: Sequence[int], *, known: int = 0) -> VerificationStep:
+        """See `Verification.step`; in turn with other requests. One call at a time. Raises `TargetClosedError`."""

@@ -15,10 +15,10 @@ _OTHERS = ("ca", "bzw", "evtl", "inkl", "ggf", "z.b", "u.a", "d.h", "str", "av",
 _SHORT = frozenset((*_ENGLISH, *_OTHERS))
 
 
-class Sentence(msgspec.Struct, frozen=True):
+class CitedSentence(msgspec.Struct, frozen=True):
     """A sentence without its mark; `passage` is the number of the passage that it cites, 0 where it cites none.
 
-    `tokens` is how many of the ids it takes to say the answer up to its end, the mark before it included.
+    `tokens` is how many ids the answer has up to its end, the mark before it included.
     """
 
     text: str
@@ -26,13 +26,13 @@ class Sentence(msgspec.Struct, frozen=True):
     tokens: int
 
 
-class Reading(msgspec.Struct, frozen=True):
+class ParsedAnswer(msgspec.Struct, frozen=True):
     """An answer as it was generated, so far. `text` is the sentences joined by a space.
 
-    `is_none`: the model says that the passages do not answer; then there is no sentence.
+    `is_none`: the model answers that no passage does; then there is no sentence.
     """
 
-    sentences: tuple[Sentence, ...]
+    sentences: tuple[CitedSentence, ...]
     is_none: bool = False
 
     @property
@@ -46,12 +46,12 @@ class Reading(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(sentence.passage for sentence in self.sentences if sentence.passage))
 
 
-def read_answer(tokens: TokenText, ids: Sequence[int]) -> Reading:
+def parse_answer(tokens: TokenText, ids: Sequence[int]) -> ParsedAnswer:
     """A whole answer, its end mark left out or not: `[n] S [m] S`, or `<|none|>`."""
     return _read(tokens, ids, is_whole=True)
 
 
-def sentences_so_far(tokens: TokenText, ids: Sequence[int]) -> Reading:
+def parse_complete_sentences(tokens: TokenText, ids: Sequence[int]) -> ParsedAnswer:
     """The sentences of an unfinished answer that no later token can change.
 
     One is complete when white space or another mark follows its full stop: "3." may still become "3.5". The reading of
@@ -60,49 +60,49 @@ def sentences_so_far(tokens: TokenText, ids: Sequence[int]) -> Reading:
     return _read(tokens, ids, is_whole=False)
 
 
-def _read(tokens: TokenText, ids: Sequence[int], *, is_whole: bool) -> Reading:
+def _read(tokens: TokenText, ids: Sequence[int], *, is_whole: bool) -> ParsedAnswer:
     if tokens.NONE in ids:
-        return Reading((), is_none=True)
-    sentences: list[Sentence] = []
+        return ParsedAnswer((), is_none=True)
+    sentences: list[CitedSentence] = []
     begin, passage = 0, 0
-    for place, each in enumerate((*ids, None)):
+    for index, each in enumerate((*ids, None)):
         number = tokens.marked(each) if each is not None else None
         if number is None and each is not None and each != tokens.END:
             continue
         is_closed = is_whole or each is not None
-        sentences += _split(tokens, ids[begin:place], passage, begin, is_closed=is_closed)
+        sentences += _split(tokens, ids[begin:index], passage, begin, is_closed=is_closed)
         if number is None:
             break
-        begin, passage = place + 1, number
-    return Reading(tuple(sentences))
+        begin, passage = index + 1, number
+    return ParsedAnswer(tuple(sentences))
 
 
-def _split(tokens: TokenText, ids: Sequence[int], passage: int, before: int, *, is_closed: bool) -> list[Sentence]:
+def _split(tokens: TokenText, ids: Sequence[int], passage: int, before: int, *, is_closed: bool) -> list[CitedSentence]:
     """The sentences of one run of text under one mark; an open run keeps its last words back."""
     text = tokens.decode(ids)
-    ends = [match.end() for match in _ENDS.finditer(text) if not _is_short(text, match.start())]
+    ends = [match.end() for match in _ENDS.finditer(text) if not is_abbreviation(text, match.start())]
     found = []
     start = 0
     for end in [*ends, *([len(text)] if is_closed else [])]:
         if text[start:end].strip():
             taken = len(ids) if end == len(text) else _tokens_up_to(tokens, ids, end)
-            found.append(Sentence(" ".join(text[start:end].split()), passage, before + taken))
+            found.append(CitedSentence(" ".join(text[start:end].split()), passage, before + taken))
         start = end
     return found
 
 
 def _tokens_up_to(tokens: TokenText, ids: Sequence[int], characters: int) -> int:
-    """How many ids it takes to say that many characters."""
+    """How many ids that many characters take."""
     wanted = len(tokens.decode(ids)[:characters].encode())
-    said = 0
+    spelled = 0
     for count, each in enumerate(ids, 1):
-        said += len(tokens.bytes_of((each,)))
-        if said >= wanted:
+        spelled += len(tokens.bytes_of((each,)))
+        if spelled >= wanted:
             return count
     return len(ids)
 
 
-def _is_short(text: str, stop: int) -> bool:
+def is_abbreviation(text: str, stop: int) -> bool:
     """Whether the full stop at `stop` belongs to an abbreviation, an initial, a step's number: ends nothing."""
     if text[stop] != ".":
         return False

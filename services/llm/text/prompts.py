@@ -58,7 +58,7 @@ def encode_words(tokens: TokenText, text: str) -> list[int]:
     return [token for part in SPACE.split(text) if part for token in tokens.encode(part)]
 
 
-def fields_of(properties: Mapping[str, Mapping[str, Any]]) -> str:
+def describe_fields(properties: Mapping[str, Mapping[str, Any]]) -> str:
     """The flat properties of a JSON schema as the prompt names them: `name:string total:number? kind:enum(a|b)`."""
     return " ".join(f"{name}:{_type(part)}" for name, part in properties.items())
 

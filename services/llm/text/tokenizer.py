@@ -11,14 +11,19 @@ from typing import Any, ClassVar
 
 from tokenizers import Tokenizer
 
+from tidegate.schemas import TidegateError
+from tidegate.services.llm.text import token_ids
+
 CONTROLS = tuple(
     f"<|{name}|>" for name in ("pad", "bos", "eos", "question", "passage", "answer", "none", "text", "schema", "json")
 )
 MARKS = tuple(f"[{number}]" for number in range(1, 10))
 
 
-class TokenizerRefused(ValueError):
+class TokenizerRefusedError(TidegateError, ValueError):
     """There is no tokenizer that can be used where one is expected."""
+
+    hint = "run `make models`"
 
 
 class TokenText:
@@ -27,21 +32,23 @@ class TokenText:
     What people wrote never becomes a control token: `<|eos|>` or `[3]` in it is spelled in ordinary pieces.
     """
 
-    PAD: ClassVar[int] = 0
-    BEGIN: ClassVar[int] = 1
-    END: ClassVar[int] = 2
-    QUESTION: ClassVar[int] = 3
-    PASSAGE: ClassVar[int] = 4
-    ANSWER: ClassVar[int] = 5
-    NONE: ClassVar[int] = 6
-    TEXT: ClassVar[int] = 7
-    SCHEMA: ClassVar[int] = 8
-    JSON: ClassVar[int] = 9
-    FIRST_MARK: ClassVar[int] = 10
+    PAD: ClassVar[int] = token_ids.PAD
+    BEGIN: ClassVar[int] = token_ids.BEGIN
+    END: ClassVar[int] = token_ids.END
+    QUESTION: ClassVar[int] = token_ids.QUESTION
+    PASSAGE: ClassVar[int] = token_ids.PASSAGE
+    ANSWER: ClassVar[int] = token_ids.ANSWER
+    NONE: ClassVar[int] = token_ids.NONE
+    TEXT: ClassVar[int] = token_ids.TEXT
+    SCHEMA: ClassVar[int] = token_ids.SCHEMA
+    JSON: ClassVar[int] = token_ids.JSON
+    FIRST_MARK: ClassVar[int] = token_ids.MARKS.start
     MOST_PASSAGES: ClassVar[int] = len(MARKS)
 
     def __init__(self, stored: bytes) -> None:
-        """Read a `tokenizer.json`. Raises `TokenizerRefused` where it is not byte-level BPE with the marks in place."""
+        """Read a `tokenizer.json`. Raises `TokenizerRefusedError` where it is not byte-level BPE with the marks where
+        they belong.
+        """
         self.digest: str = hashlib.sha256(stored).hexdigest()[:12]
         try:
             described: dict[str, Any] = json.loads(stored)
@@ -50,24 +57,24 @@ class TokenText:
             self.plain = Tokenizer.from_str(json.dumps(described))
             vocabulary: dict[str, int] = described["model"]["vocab"]
         except Exception as error:  # the library raises no other kind
-            raise TokenizerRefused(f"no tokenizer.json: {error}") from error
+            raise TokenizerRefusedError(f"no tokenizer.json: {error}") from error
         expected = {token: number for number, token in enumerate((*CONTROLS, *MARKS))}
         misplaced = [token for token, number in expected.items() if vocabulary.get(token) != number]
         if misplaced:
-            raise TokenizerRefused(f"{misplaced[0]!r} is not token {expected[misplaced[0]]}")
+            raise TokenizerRefusedError(f"{misplaced[0]!r} is not token {expected[misplaced[0]]}")
         if (self._described.get("decoder") or {}).get("type") != "ByteLevel":
-            raise TokenizerRefused("the decoder is not ByteLevel: tokens are no runs of bytes")
+            raise TokenizerRefusedError("the decoder is not ByteLevel: tokens are no runs of bytes")
         self.size: int = max(vocabulary.values()) + 1
         self.end: int = self.END
         self._bytes = _pieces(vocabulary, self.size, len(expected))
 
     @classmethod
     def load(cls, path: Path) -> TokenText:
-        """The tokenizer in the file `path`. Raises `TokenizerRefused`."""
+        """The tokenizer in the file `path`. Raises `TokenizerRefusedError`."""
         try:
             return cls(path.read_bytes())
         except OSError as error:
-            raise TokenizerRefused(f"no tokenizer at {path}: {error}") from error
+            raise TokenizerRefusedError(f"no tokenizer at {path}: {error}") from error
 
     def encode(self, text: str) -> list[int]:
         """The ids of somebody's text; no control token is among them."""
@@ -121,7 +128,7 @@ def _pieces(vocabulary: dict[str, int], size: int, controls: int) -> list[bytes]
     """The bytes of each id, undoing GPT-2's table from bytes to printable characters (Radford et al., 2019)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     table = {chr(byte): byte for byte in printable}
-    table |= {chr(0x100 + place): byte for place, byte in enumerate(sorted({*range(256)} - {*printable}))}
+    table |= {chr(0x100 + index): byte for index, byte in enumerate(sorted({*range(256)} - {*printable}))}
     pieces = [b""] * size
     for token, number in vocabulary.items():
         if number >= controls:

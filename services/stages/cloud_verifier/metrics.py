@@ -7,32 +7,32 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from tidegate.schemas import Speculation
 
 
-class Meter:
+class TargetMetrics:
     """Counts every answer of a target. Bytes per accepted token is the ratio of two of the counters; so are steps per
     answer and the share of drafted tokens that was wasted.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._answers = Counter("tidegate_target_answers", "Answers that the target model gave.", registry=registry)
-        self._strayed = Counter(
-            "tidegate_target_strayed",
+        self._diverged = Counter(
+            "tidegate_target_diverged",
             "Answers of the target model that were stopped because they could no longer stand.",
             registry=registry,
         )
         self._steps = Counter("tidegate_target_steps", "Forward passes of the target model.", registry=registry)
-        self._tokens = Counter("tidegate_target_tokens", "Tokens that the target model said.", registry=registry)
+        self._tokens = Counter("tidegate_target_tokens", "Tokens that the target model generated.", registry=registry)
         self._drafted = Counter(
             "tidegate_draft_tokens",
             "Tokens that were proposed to the target model, by what became of them.",
             ["result"],
             registry=registry,
         )
-        self._bytes = Counter("tidegate_draft_bytes", "What shipped drafts weighed on the wire.", registry=registry)
+        self._bytes = Counter("tidegate_draft_bytes", "Bytes of shipped drafts as they travel.", registry=registry)
 
-    def count(self, speculation: Speculation, has_strayed: bool = False) -> None:
-        """Count one answer, whole or stopped for having strayed."""
+    def count(self, speculation: Speculation, has_diverged: bool = False) -> None:
+        """Count one answer, whole or stopped for having diverged."""
         self._answers.inc()
-        self._strayed.inc(has_strayed)
+        self._diverged.inc(has_diverged)
         self._steps.inc(speculation.steps)
         self._tokens.inc(speculation.tokens)
         self._drafted.labels("accepted").inc(speculation.accepted)

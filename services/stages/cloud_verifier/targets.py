@@ -7,39 +7,35 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from tidegate.brokers.settings import Settings
-from tidegate.schemas.cloud import CloudState
+from tidegate.schemas.uplink import CloudState
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
+from tidegate.services.llm.targets.openai_compatible.target import open_openai_compatible
+from tidegate.services.llm.targets.vllm.engine import EngineSettings
+from tidegate.services.llm.targets.vllm.target import VllmTarget
 from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.settings import Settings
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Target]:
+async def open_target(settings: Settings) -> AsyncIterator[Target]:
     """The target that the settings name, ready to generate; closed on leaving.
 
     `embedded`: the shipped target through ONNX Runtime. `vllm`: any Llama or Qwen directory in vLLM's engine, in this
-    process. Of both the shipped target may only quote, unless `quotes` says otherwise. `completions`: a server with
-    vLLM's or OpenAI's completions, on the best tier that it is found to speak.
-    Raises `ModelMissing`, `ValueError` for a server without a base URL or a model, `ImportError` without the extra
-    `cloud`.
+    process. Of both the shipped target may only quote, unless `quotes` is set otherwise. `completions`: a server with
+    vLLM's or OpenAI's completions, by the best capability that it is found to have.
+    Raises `ModelMissing`, `ModelServerUnnamedError` for a server without a base URL or a model, `ImportError` without
+    the extra `cloud`.
     """
     chosen = settings.cloud_verifier
     directory = StatePaths(settings).models / "lm" / "target"
     if chosen.backend == "vllm":
-        from tidegate.services.llm.targets.vllm.engine import EngineSettings
-        from tidegate.services.llm.targets.vllm.target import VllmTarget
-
         quotes = not chosen.model if chosen.quotes is None else chosen.quotes
         target: Target = await VllmTarget.open(chosen.model or str(directory), settings=EngineSettings(quotes=quotes))
     elif chosen.backend == "completions":
-        from tidegate.services.llm.targets.openai_compatible.target import climb
-
-        if not chosen.base_url or not chosen.model:
-            raise ValueError("cloud_verifier.backend is completions: set cloud_verifier.base_url and .model")
         tokenizer = await asyncio.to_thread(TokenText.load, directory / "tokenizer.json")
-        target = await climb(chosen, tokenizer)
+        target = await open_openai_compatible(chosen, tokenizer)
     else:
         target = await asyncio.to_thread(partial(EmbeddedTarget.load, directory, quotes=chosen.quotes is not False))
     try:
@@ -48,7 +44,12 @@ async def opened(settings: Settings) -> AsyncIterator[Target]:
         await target.close()
 
 
-def state_of(target: Target) -> CloudState:
+def cloud_state(target: Target) -> CloudState:
     """How busy the target is, as a site wants to know it."""
     state = target.state()
-    return CloudState(step_ms=state.step_ms, queue=state.queue, drafts=True, loops=isinstance(target, VerifyingTarget))
+    return CloudState(
+        step_ms=state.step_ms,
+        queue=state.queue,
+        verifies_drafts=True,
+        keeps_sessions=isinstance(target, VerifyingTarget),
+    )

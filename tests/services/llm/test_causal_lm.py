@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import tiny_models
-from tidegate.services.llm.decoding.causal_lm import CausalLM, ModelRefused
-from tidegate.services.llm.targets.base import ContextOverflow
+from tidegate.services.llm.errors import ContextOverflowError
+from tidegate.services.llm.model.causal_lm import CausalLM, ModelRefusedError
 
 QUICK = settings(deadline=None, max_examples=25)
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -88,11 +88,11 @@ def test_the_context_ends_where_it_says(lm: CausalLM) -> None:
     context = lm.open()
     context.forward([30] * (tiny_models.CONTEXT - 1))
     assert context.room == 1
-    with pytest.raises(ContextOverflow, match="context"):
+    with pytest.raises(ContextOverflowError, match="context"):
         context.forward([30, 31])
     assert context.room == 1
     context.forward([30])
-    with pytest.raises(ContextOverflow):
+    with pytest.raises(ContextOverflowError):
         context.forward([30])
 
 
@@ -180,7 +180,7 @@ def test_threads_share_it(lm: CausalLM) -> None:
 def test_what_is_no_model_is_refused(tmp_path: Path, file: str, content: bytes, reason: str) -> None:
     directory = tiny_models.save(tmp_path)
     (directory / file).write_bytes(content)
-    with pytest.raises(ModelRefused, match=reason):
+    with pytest.raises(ModelRefusedError, match=reason):
         CausalLM(directory)
 
 
@@ -201,7 +201,7 @@ def test_a_graph_of_another_kind_is_refused(tmp_path: Path, old: str, new: str, 
         for names in (node.input, node.output):
             names[:] = [new if name == old else name for name in names]
     onnx.save(model, directory / "model.onnx")
-    with pytest.raises(ModelRefused, match=reason):
+    with pytest.raises(ModelRefusedError, match=reason):
         CausalLM(directory)
 
 
@@ -210,5 +210,5 @@ def test_logits_for_fewer_tokens_than_there_are_is_refused(tmp_path: Path) -> No
     stored = json.loads((directory / "tokenizer.json").read_text())
     stored["model"]["vocab"]["zzzz"] = 400
     (directory / "tokenizer.json").write_text(json.dumps(stored))
-    with pytest.raises(ModelRefused, match="400 logits"):
+    with pytest.raises(ModelRefusedError, match="400 logits"):
         CausalLM(directory)

@@ -12,9 +12,9 @@ import pytest
 
 from tests.support import tiny_models
 from tests.support.target_conformance import ClosingActs, TargetActs
-from tidegate.services.inference import Kept
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.targets.base import Target
+from tidegate.services.inference import RuntimeArray
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.targets.base import GenerationRequest, Target
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
 from tidegate.services.llm.text.prompts import answer_prompt
 
@@ -33,7 +33,7 @@ class Gated(CausalLM):
         super().__init__(directory)
         self.is_entered, self.may_go = threading.Event(), threading.Event()
 
-    def run(self, kept: dict[str, Kept], past: int, ids: Sequence[int]) -> Any:
+    def run(self, kept: dict[str, RuntimeArray], past: int, ids: Sequence[int]) -> Any:
         self.is_entered.set()
         assert self.may_go.wait(60)
         return super().run(kept, past, ids)
@@ -68,7 +68,10 @@ class TestEmbedded(TargetActs):
         self, gated: Gated, prompt: Sequence[int]
     ) -> None:
         embedded = EmbeddedTarget(gated, threads=1)
-        asked = [asyncio.ensure_future(embedded.generate(f"r{number}", prompt)) for number in range(4)]
+        asked = [
+            asyncio.ensure_future(embedded.generate(GenerationRequest(rid=f"r{number}", prompt=prompt)))
+            for number in range(4)
+        ]
         await asyncio.to_thread(gated.is_entered.wait)
         assert embedded.state().queue == 3
         asked[3].cancel()
@@ -77,21 +80,6 @@ class TestEmbedded(TargetActs):
         gated.may_go.set()
         assert len({(await each).ids for each in asked[:3]}) == 1
         assert embedded.state().queue == 0
-        await embedded.close()
-
-    async def test_a_late_draft_saves_steps_from_then_on(self, gated: Gated, prompt: Sequence[int]) -> None:
-        gated.may_go.set()
-        embedded = EmbeddedTarget(gated, threads=1, lookup=False)
-        whole = await embedded.generate("r", prompt, max_tokens=60)
-        assert whole.speculation.steps == 60
-        gated.may_go.clear()
-        gated.is_entered.clear()
-        late = asyncio.ensure_future(embedded.generate("r", prompt, max_tokens=60))
-        await asyncio.to_thread(gated.is_entered.wait)
-        await embedded.late_draft("r", whole.ids)
-        gated.may_go.set()
-        assert (await late).ids == whole.ids
-        assert (await late).speculation.steps == 5, "one without the draft, then 17 tokens a step"
         await embedded.close()
 
 

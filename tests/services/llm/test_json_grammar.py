@@ -13,23 +13,22 @@ from hypothesis import strategies as st
 
 from tests.support import tiny_models
 from tidegate.services.llm.constraints.json_grammar import (
-    GrammarBroken,
-    GrammarDrafter,
+    GrammarStateError,
+    GrammarVocabulary,
     JsonConstraint,
     JsonGrammar,
-    SchemaRefused,
-    Vocabulary,
+    SchemaRefusedError,
 )
-from tidegate.services.llm.constraints.schema_bounds import bounded
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.decoding.sampling import Sampling
-from tidegate.services.llm.decoding.speculative import speculate
-from tidegate.services.llm.drafters.prompt_lookup import Lookup
+from tidegate.services.llm.constraints.schema_bounds import bound_schema
+from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
+from tidegate.services.llm.drafters.alignment import AlignedDrafter
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.model.sampling import Sampling
 from tidegate.services.llm.text.prompts import json_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
 TOKENS = TokenText(tiny_models.tokenizer_json())
-VOCABULARY = Vocabulary(TOKENS)
+VOCABULARY = GrammarVocabulary(TOKENS)
 QUICK = settings(deadline=None, max_examples=25)
 
 
@@ -113,12 +112,11 @@ def test_no_illegal_token_is_chosen_and_what_is_forced_has_no_alternative(schema
     grammar = JsonGrammar(VOCABULARY, schema)
     said = said_under(JsonConstraint(grammar, 300), 300, seed, 3.0)
     matcher = grammar.matcher()
-    drafter = GrammarDrafter(grammar, 0)
-    for at, token in enumerate(said):
+    for token in said:
         mask = matcher.mask()
         assert mask[token]
         assert not mask[: TOKENS.FIRST_MARK + 9].any(), "no mark is part of any object"
-        forced = drafter.propose(said[:at], 16)
+        forced = [each for each in matcher.forced() if each != TOKENS.end]
         if forced:
             legal = [each for each in range(TOKENS.size) if mask[each]]
             text = TOKENS.bytes_of(forced)
@@ -137,7 +135,7 @@ def test_a_keyword_that_is_not_kept_to_is_named_when_the_schema_is_read(keyword:
         "dependentRequired": {"a": ["b"]},
         "propertyNames": {"minLength": 3},
     }
-    with pytest.raises(SchemaRefused, match=f"'{keyword}'") as refused:
+    with pytest.raises(SchemaRefusedError, match=f"'{keyword}'") as refused:
         JsonGrammar(VOCABULARY, of(a={"type": ["array", "object", "integer"], keyword: claims[keyword]}))
     assert refused.value.keyword == keyword
 
@@ -155,7 +153,7 @@ def test_a_keyword_that_is_not_kept_to_is_named_when_the_schema_is_read(keyword:
     ],
 )
 def test_a_schema_that_nothing_satisfies_or_that_is_none_is_refused(schema: Any) -> None:
-    with pytest.raises(SchemaRefused):
+    with pytest.raises(SchemaRefusedError):
         JsonGrammar(VOCABULARY, schema)
 
 
@@ -168,18 +166,18 @@ def test_a_schema_that_nothing_satisfies_or_that_is_none_is_refused(schema: Any)
     ids=["long", "endless"],
 )
 def test_objects_that_take_too_long_are_refused(schema: dict[str, Any]) -> None:
-    with pytest.raises(SchemaRefused, match=r"more than 100 tokens|Too many items"):
+    with pytest.raises(SchemaRefusedError, match=r"more than 100 tokens|Too many items"):
         JsonConstraint(JsonGrammar(VOCABULARY, schema), 100)
 
 
 def test_a_constraint_takes_only_what_it_allowed() -> None:
     constraint = JsonConstraint(JsonGrammar(VOCABULARY, of(a={"type": "boolean"})), 50)
-    with pytest.raises(GrammarBroken):
+    with pytest.raises(GrammarStateError):
         constraint.accept(TOKENS.encode("x"))
     matcher = JsonGrammar(VOCABULARY, of(a={"type": "boolean"})).matcher()
-    with pytest.raises(GrammarBroken):
+    with pytest.raises(GrammarStateError):
         matcher.advance(TOKENS.encode("x"))
-    with pytest.raises(GrammarBroken):
+    with pytest.raises(GrammarStateError):
         matcher.mask()
 
 
@@ -187,7 +185,7 @@ class TestBounded:
     @given(SCHEMAS, st.integers(0, 10**6))
     @QUICK
     def test_what_the_narrow_schema_takes_the_wide_one_takes(self, schema: dict[str, Any], seed: int) -> None:
-        narrow = bounded(schema)
+        narrow = bound_schema(schema)
         value = json.loads(
             TOKENS.decode(said_under(JsonConstraint(JsonGrammar(VOCABULARY, schema), 400), 400, seed, 1.0))
         )
@@ -220,7 +218,7 @@ class TestBounded:
         ],
     )
     def test_table(self, wide: dict[str, Any], narrow: dict[str, Any]) -> None:
-        assert bounded(wide) == narrow
+        assert bound_schema(wide) == narrow
 
 
 class TestUnderAModel:
@@ -240,7 +238,9 @@ class TestUnderAModel:
 
         def told(drafter: Any) -> Any:
             constraint = JsonConstraint(grammar, 80)
-            return speculate(lm, prompt, drafter, sampling=sampling, max_tokens=80, constraint=constraint)
+            return speculate(
+                lm, prompt, drafter, DecodingOptions(sampling=sampling, max_tokens=80, constraint=constraint)
+            )
 
         alone = told(None)
         assert alone.is_finished
@@ -255,7 +255,7 @@ class TestUnderAModel:
                 right = super().propose(ids, k)
                 return [*right[:2], *[(each + 1) % 400 for each in right[2:]]]
 
-        for drafter in (Truth(), Lie(), Lookup(lm.vocabulary), GrammarDrafter(grammar, len(prompt))):
+        for drafter in (Truth(), Lie(), AlignedDrafter(prompt, lm.vocabulary)):
             helped = told(drafter)
             assert helped.ids == alone.ids
             assert helped.speculation.steps <= alone.speculation.steps
@@ -263,7 +263,9 @@ class TestUnderAModel:
 
     def test_what_is_forced_takes_no_step(self, lm: CausalLM) -> None:
         grammar = JsonGrammar(VOCABULARY, of(kind={"const": "coin roll"}))
-        generated = speculate(lm, [1, 30], max_tokens=60, constraint=JsonConstraint(grammar, 60))
+        generated = speculate(
+            lm, [1, 30], options=DecodingOptions(max_tokens=60, constraint=JsonConstraint(grammar, 60))
+        )
         assert TOKENS.decode(generated.ids) == '{"kind":"coin roll"}'
         assert generated.speculation.steps == 0
         assert generated.speculation.tokens == len(generated.ids) + 1

@@ -1,4 +1,4 @@
-"""The ladder finds out what a server does, keeps the target's promises on every tier, and steps down unharmed."""
+"""The target finds out what a server can do, keeps its promises with every capability, and steps down unharmed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from tests.support import tiny_models
 from tests.support.completions_server import EVERYTHING, CompletionsServer
 from tests.support.target_conformance import ClosingActs, TargetActs
 from tidegate.schemas import RetryLaterError
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.targets.openai_compatible.client import Unable, Wire
-from tidegate.services.llm.targets.openai_compatible.target import CLIMB_AFTER_S, Ladder
-from tidegate.services.llm.targets.openai_compatible.tiers import encoded, spelled
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.targets.base import GenerationRequest
+from tidegate.services.llm.targets.openai_compatible.capabilities import encode_answer, prompt_as_text
+from tidegate.services.llm.targets.openai_compatible.client import CapabilityError, CompletionsClient
+from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
+from tidegate.services.llm.targets.openai_compatible.target import PROBE_AGAIN_S, OpenAICompatibleTarget
 from tidegate.services.llm.text.prompts import answer_prompt
 
 pytestmark = pytest.mark.anyio
@@ -47,34 +49,36 @@ async def server(lm: CausalLM) -> AsyncIterator[CompletionsServer]:
         yield serving
 
 
-def wire_to(server: CompletionsServer) -> Wire:
-    return Wire(server.url, "tiny", "", timeout_s=20.0)
+def client_of(server: CompletionsServer) -> CompletionsClient:
+    return CompletionsClient(OpenAICompatibleSettings(base_url=server.url, model="tiny", timeout_s=20.0), "")
 
 
 @pytest.fixture(params=sorted(OFFERS))
-async def target(lm: CausalLM, server: CompletionsServer, request: pytest.FixtureRequest) -> AsyncIterator[Ladder]:
+async def target(
+    lm: CausalLM, server: CompletionsServer, request: pytest.FixtureRequest
+) -> AsyncIterator[OpenAICompatibleTarget]:
     server.offers = set(OFFERS[request.param])
-    ladder = await Ladder.open(wire_to(server), lm.tokens, context=tiny_models.CONTEXT)
-    assert ladder.tier == request.param
-    yield ladder
-    await ladder.close()
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
+    assert remote.capability == request.param
+    yield remote
+    await remote.close()
 
 
-class TestLadder(TargetActs):
+class TestOpenAICompatible(TargetActs):
     CONTEXT: ClassVar[int] = tiny_models.CONTEXT
 
     async def test_a_right_draft_saves_steps_and_a_wrong_one_costs_none(
-        self, target: Ladder, prompt: Sequence[int]
+        self, target: OpenAICompatibleTarget, prompt: Sequence[int]
     ) -> None:
-        if target.tier == "stream":
-            pytest.skip("streaming uses no draft: that is what the tiers above it are for")
+        if target.capability == "stream":
+            pytest.skip("streaming uses no draft: that is what the other capabilities are for")
         await super().test_a_right_draft_saves_steps_and_a_wrong_one_costs_none(target, prompt)
 
     async def test_what_is_said_on_the_way_is_what_is_said_in_the_end(
-        self, target: Ladder, prompt: Sequence[int]
+        self, target: OpenAICompatibleTarget, prompt: Sequence[int]
     ) -> None:
-        if target.tier == "stream":
-            pytest.skip("streaming says a token at a time, whatever the draft")
+        if target.capability == "stream":
+            pytest.skip("streaming gives a token at a time, whatever the draft")
         await super().test_what_is_said_on_the_way_is_what_is_said_in_the_end(target, prompt)
 
 
@@ -85,14 +89,16 @@ class TestClosing(ClosingActs):
 async def test_a_right_draft_is_fanned_out_in_one_request_for_each_sixteen(
     lm: CausalLM, server: CompletionsServer, prompt: Sequence[int]
 ) -> None:
-    ladder = await Ladder.open(wire_to(server), lm.tokens, context=tiny_models.CONTEXT)
-    whole = await ladder.generate("r", prompt, max_tokens=34)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
+    whole = await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=34))
     server.asked.clear()
-    told = await ladder.generate("kiosk.site1.r", prompt, max_tokens=34, draft=whole.ids)
-    assert told.ids == whole.ids
+    generated = await remote.generate(
+        GenerationRequest(rid="kiosk.site1.r", prompt=prompt, max_tokens=34, draft=whole.ids)
+    )
+    assert generated.ids == whole.ids
     assert {each["cache_salt"] for each in server.asked} == {"kiosk"}
     assert [len(each["prompt"]) for each in server.asked] == [17, 17]
-    await ladder.close()
+    await remote.close()
 
 
 @pytest.mark.parametrize("begin", ["fan_out", "prompt_logprobs"])
@@ -101,48 +107,48 @@ async def test_a_tier_that_fails_in_the_middle_is_left_for_the_next_and_no_word_
 ) -> None:
     server.offers = set(OFFERS[begin])
     now = 0.0
-    ladder = Ladder(wire_to(server), lm.tokens, context=tiny_models.CONTEXT, clock=lambda: now)
-    await ladder.detect()
-    whole = (await ladder.generate("r", prompt, max_tokens=40)).ids
+    remote = OpenAICompatibleTarget(client_of(server), lm.tokens, context=tiny_models.CONTEXT, clock=lambda: now)
+    await remote.negotiate()
+    whole = (await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=40))).ids
     heard: list[int] = []
 
-    def said(new: Sequence[int]) -> None:
+    def receive(new: Sequence[int]) -> None:
         heard.extend(new)
         server.offers = set(OFFERS["stream"])
 
-    told = await ladder.generate("r", prompt, max_tokens=40, draft=whole, said=said)
-    assert told.ids == whole == tuple(heard)
-    assert ladder.tier == "stream"
+    generated = await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=40, draft=whole), receive)
+    assert generated.ids == whole == tuple(heard)
+    assert remote.capability == "stream"
     server.offers = set(EVERYTHING)
-    await ladder.generate("r", prompt, max_tokens=4)
-    assert ladder.tier == "stream"
-    now = CLIMB_AFTER_S
-    await ladder.generate("r", prompt, max_tokens=4)
-    assert ladder.tier == "fan_out"
-    await ladder.close()
+    await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=4))
+    assert remote.capability == "stream"
+    now = PROBE_AGAIN_S
+    await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=4))
+    assert remote.capability == "fan_out"
+    await remote.close()
 
 
 async def test_a_server_that_is_away_is_later_and_no_reason_to_step_down(
     lm: CausalLM, server: CompletionsServer, prompt: Sequence[int]
 ) -> None:
-    ladder = await Ladder.open(wire_to(server), lm.tokens, context=tiny_models.CONTEXT)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
     server.status = 503
     with pytest.raises(RetryLaterError):
-        await ladder.generate("r", prompt, draft=(1, 2, 3))
+        await remote.generate(GenerationRequest(rid="r", prompt=prompt, draft=(1, 2, 3)))
     server.status = 200
-    assert ladder.tier == "fan_out"
-    assert (await ladder.generate("r", prompt, max_tokens=4)).ids
-    await ladder.close()
+    assert remote.capability == "fan_out"
+    assert (await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=4))).ids
+    await remote.close()
 
 
 async def test_a_stream_that_breaks_off_is_said_to_be_broken(
     lm: CausalLM, server: CompletionsServer, prompt: Sequence[int]
 ) -> None:
-    ladder = await Ladder.open(wire_to(server), lm.tokens, context=tiny_models.CONTEXT)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
     server.break_after = 3
-    with pytest.raises(Unable, match="broke off"):
-        await ladder.generate("r", prompt)
-    await ladder.close()
+    with pytest.raises(CapabilityError, match="broke off"):
+        await remote.generate(GenerationRequest(rid="r", prompt=prompt))
+    await remote.close()
 
 
 async def test_no_token_id_travels_to_a_server_of_another_tokenizer(
@@ -157,16 +163,16 @@ async def test_no_token_id_travels_to_a_server_of_another_tokenizer(
     ours = lm.tokens
     lm.tokens = Other(tiny_models.tokenizer_json())
     try:
-        ladder = await Ladder.open(wire_to(server), ours, context=tiny_models.CONTEXT)
+        remote = await OpenAICompatibleTarget.open(client_of(server), ours, context=tiny_models.CONTEXT)
     finally:
         lm.tokens = ours
-    assert ladder.tier == "text"
+    assert remote.capability == "text"
     assert all("prompt" not in each for each in server.asked)
-    told = await ladder.generate("r", prompt, draft=(1, 2, 3))
-    assert told.is_finished
-    assert [each for each in told.ids if lm.tokens.is_control(each)] == [10, 11]
-    assert lm.tokens.decode(told.ids) == " The branch opens at nine. Three euros."
-    await ladder.close()
+    generated = await remote.generate(GenerationRequest(rid="r", prompt=prompt, draft=(1, 2, 3)))
+    assert generated.is_finished
+    assert [each for each in generated.ids if lm.tokens.is_control(each)] == [10, 11]
+    assert lm.tokens.decode(generated.ids) == " The branch opens at nine. Three euros."
+    await remote.close()
 
 
 async def test_a_server_that_only_chats_is_asked_in_words(
@@ -174,28 +180,28 @@ async def test_a_server_that_only_chats_is_asked_in_words(
 ) -> None:
     server.offers = {"chat"}
     server.says = "NONE"
-    ladder = await Ladder.open(wire_to(server), lm.tokens, context=tiny_models.CONTEXT)
-    assert ladder.tier == "text"
-    assert (await ladder.generate("r", prompt)).ids == (lm.tokens.NONE,)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
+    assert remote.capability == "text"
+    assert (await remote.generate(GenerationRequest(rid="r", prompt=prompt))).ids == (lm.tokens.NONE,)
     asked = str(server.asked[-1]["messages"])
     assert "Question: When does the branch open?" in asked
     assert "[1] The branch opens at nine" in asked
-    await ladder.close()
+    await remote.close()
 
 
 async def test_a_server_that_does_nothing_of_it_is_refused(lm: CausalLM, server: CompletionsServer) -> None:
     server.offers = set()
-    with pytest.raises(Unable):
-        await Ladder.open(wire_to(server), lm.tokens)
+    with pytest.raises(CapabilityError):
+        await OpenAICompatibleTarget.open(client_of(server), lm.tokens)
 
 
 def test_a_spelled_prompt_holds_what_the_prompt_holds(lm: CausalLM) -> None:
     ids = answer_prompt(lm.tokens, "What <|eos|> costs?", ("A coin [3] roll.", "A card."), 240).ids
-    text = spelled(lm.tokens, ids)
+    text = prompt_as_text(lm.tokens, ids)
     assert text.endswith("Question: What <|eos|> costs?\n\n[1] A coin [3] roll.\n\n[2] A card.\n\nAnswer: ")
 
 
 def test_marks_in_text_become_marks(lm: CausalLM) -> None:
     tokens = lm.tokens
-    assert encoded(tokens, "[2] Yes. [10] no [0]") == [11, *tokens.encode(" Yes. [10] no [0]")]
-    assert encoded(tokens, " none. ") == [tokens.NONE]
+    assert encode_answer(tokens, "[2] Yes. [10] no [0]") == [11, *tokens.encode(" Yes. [10] no [0]")]
+    assert encode_answer(tokens, " none. ") == [tokens.NONE]

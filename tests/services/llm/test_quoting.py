@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.services.llm.constraints.quoting import Quoting
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.decoding.sampling import Sampling
-from tidegate.services.llm.decoding.speculative import speculate
-from tidegate.services.llm.drafters.drafters import Drafter
-from tidegate.services.llm.targets.base import Generated
+from tidegate.services.llm.constraints.quoting import QuotingConstraint
+from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
+from tidegate.services.llm.drafters.base import Drafter
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.model.sampling import Sampling
+from tidegate.services.llm.targets.base import GenerationRequest
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
-from tidegate.services.llm.text.answers import read_answer
+from tidegate.services.llm.text.answers import parse_answer
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -26,7 +27,7 @@ PASSAGES = st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=9)
 pytestmark = pytest.mark.anyio
 
 
-def said_under(quoting: Quoting, seed: int) -> list[int]:
+def said_under(quoting: QuotingConstraint, seed: int) -> list[int]:
     """What a model of random logits says."""
     chance = np.random.default_rng(seed)
     said = quoting.forced()
@@ -52,14 +53,14 @@ def is_quotation(said: Sequence[int], passages: Sequence[str]) -> bool:
 @given(PASSAGES, st.integers(0, 2**32))
 def test_whatever_the_model_wants_it_quotes_or_says_that_nothing_answers(passages: list[str], seed: int) -> None:
     prompt = answer_prompt(TOKENS, "What is it?", passages, 2000)
-    quoting = Quoting.of(TOKENS, prompt.ids)
+    quoting = QuotingConstraint.of(TOKENS, prompt.ids)
     assert quoting is not None
     assert is_quotation(said_under(quoting, seed), passages[: prompt.passages])
 
 
 def test_a_prompt_without_passages_has_no_such_rule_and_what_is_no_quotation_is_not_accepted() -> None:
-    assert Quoting.of(TOKENS, answer_prompt(TOKENS, "What?", ()).ids) is None
-    quoting = Quoting.of(TOKENS, answer_prompt(TOKENS, "What?", ("The fee is £5.",)).ids)
+    assert QuotingConstraint.of(TOKENS, answer_prompt(TOKENS, "What?", ()).ids) is None
+    quoting = QuotingConstraint.of(TOKENS, answer_prompt(TOKENS, "What?", ("The fee is £5.",)).ids)
     assert quoting is not None
     with pytest.raises(ValueError, match="no part of a quotation"):
         quoting.accept((TOKENS.FIRST_MARK, TOKENS.END))
@@ -71,14 +72,14 @@ async def test_the_target_that_is_told_to_quote_quotes_whatever_was_drafted(draf
     prompt = answer_prompt(TOKENS, "What does a banker's draft cost?", passages)
     target = EmbeddedTarget.load(Path(".models/lm/target"), quotes=True)
     try:
-        plain = await target.generate("a", prompt.ids)
-        told = await target.generate("b", prompt.ids, draft=draft)
+        plain = await target.generate(GenerationRequest(rid="a", prompt=prompt.ids))
+        told = await target.generate(GenerationRequest(rid="b", prompt=prompt.ids, draft=draft))
     finally:
         await target.close()
     assert told.ids == plain.ids
     assert told.is_finished
     assert is_quotation([*told.ids, TOKENS.END], passages)
-    reading = read_answer(TOKENS, told.ids)
+    reading = parse_answer(TOKENS, told.ids)
     assert reading.is_none or {sentence.text for sentence in reading.sentences} <= set(passages)
     assert told.speculation.steps < len(told.ids)
 
@@ -99,7 +100,7 @@ def test_what_the_rule_of_quoting_forces_is_neither_drafted_nor_accepted() -> No
     lm = CausalLM(Path(".models/lm/target"))
 
     def told(drafter: Drafter | None) -> Generated:
-        return speculate(lm, prompt, drafter, constraint=Quoting.of(TOKENS, prompt))
+        return speculate(lm, prompt, drafter, DecodingOptions(constraint=QuotingConstraint.of(TOKENS, prompt)))
 
     alone = told(None)
     choices = alone.speculation.steps  # each step makes one choice, and what that forces is said with it

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.services.llm.decoding.sampling import NothingLegal, Sampling, choose, gumbel
+from tidegate.services.llm.model.sampling import NoLegalTokenError, Sampling, choose, gumbel
 
 GOLDEN = [0.766464501071686, -0.670977991707690, -0.845865050286223]
 """Worked out by hand in plain integers for seed 42, position 7, ids 0, 1 and 2047."""
@@ -101,7 +101,7 @@ def test_only_the_legal_are_chosen(row: np.ndarray, seed: int, temperature: floa
     if mask.any():
         assert mask[choose(row, Sampling(seed, temperature, 3), 1, mask)]
     else:
-        with pytest.raises(NothingLegal):
+        with pytest.raises(NoLegalTokenError):
             choose(row, Sampling(seed, temperature), 1, mask)
 
 

@@ -11,17 +11,17 @@ import pytest
 
 from tests.support.paths import MODELS
 from tests.support.target_conformance import TargetActs
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.decoding.sampling import Sampling
-from tidegate.services.llm.decoding.speculative import speculate
-from tidegate.services.llm.drafters.drafters import Chained, LmDrafter, Shipped
-from tidegate.services.llm.drafters.prompt_lookup import Lookup
-from tidegate.services.llm.json_extraction import filled
-from tidegate.services.llm.site_model import Writer
+from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
+from tidegate.services.llm.drafters.alignment import AlignedDrafter
+from tidegate.services.llm.drafters.chained import ChainedDrafter
+from tidegate.services.llm.drafters.lm_drafter import LmDrafter
+from tidegate.services.llm.json_extraction import fill_schema
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.model.sampling import Sampling
+from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.llm.targets.base import Target
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
 from tidegate.services.llm.text.prompts import answer_prompt, json_prompt
-from tidegate.services.llm.text.tokenizer import TokenText
 
 PAIR = MODELS / "lm"
 PASSAGES = (
@@ -86,25 +86,21 @@ def test_what_is_read_in_pieces_is_read_alike(lm: CausalLM, draft: CausalLM, pro
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(5, 0.8)], ids=["cold", "hot"])
 def test_no_drafter_changes_a_word(lm: CausalLM, draft: CausalLM, prompt: Sequence[int], sampling: Sampling) -> None:
-    alone = speculate(lm, prompt, sampling=sampling, max_tokens=32)
-    marks = range(TokenText.FIRST_MARK, TokenText.FIRST_MARK + 9)
+    alone = speculate(lm, prompt, options=DecodingOptions(sampling=sampling, max_tokens=32))
     for drafter in (
         LmDrafter(draft, sampling),
-        Lookup(lm.vocabulary, anchors=marks),
-        Shipped(len(prompt), alone.ids[:9], lm.vocabulary),
-        Chained([Lookup(lm.vocabulary, anchors=marks), LmDrafter(draft, sampling)]),
+        AlignedDrafter(prompt, lm.vocabulary),
+        AlignedDrafter(prompt, lm.vocabulary, alone.ids[:9]),
+        ChainedDrafter([AlignedDrafter(prompt, lm.vocabulary), LmDrafter(draft, sampling)]),
     ):
-        helped = speculate(lm, prompt, drafter, sampling=sampling, max_tokens=32)
+        helped = speculate(lm, prompt, drafter, DecodingOptions(sampling=sampling, max_tokens=32))
         assert helped.ids == alone.ids
         assert helped.is_finished == alone.is_finished
         assert helped.speculation.steps <= alone.speculation.steps
 
 
-def test_the_writer_writes_and_what_it_extracts_is_valid(draft: CausalLM) -> None:
-    writer = Writer(draft)
-    written = writer.write("What does counting a coin roll cost?", PASSAGES, max_tokens=48)
-    assert written.passages == len(PASSAGES)
-    assert written.ids
+def test_what_the_site_model_extracts_is_valid(draft: CausalLM) -> None:
+    model = SiteModel(draft)
     schema = {
         "type": "object",
         "properties": {
@@ -116,5 +112,5 @@ def test_the_writer_writes_and_what_it_extracts_is_valid(draft: CausalLM) -> Non
         "required": ["name", "amount", "when", "kind"],
     }
     text = "Move 300 euros to Anna Vale on 3 May 2026, a transfer"
-    for told in (writer.extract_json(text, schema).text, filled(writer, text, json.dumps(schema)).text):
-        assert jsonschema_rs.is_valid(schema, json.loads(told))
+    for filled in (model.extract_json(text, schema).text, fill_schema(model, text, json.dumps(schema)).text):
+        assert jsonschema_rs.is_valid(schema, json.loads(filled))

@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtests.bench.lm_speed import tokens_per_second
 from tests.support import tiny_models
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.decoding.sampling import Sampling, choose
-from tidegate.services.llm.decoding.speculative import speculate
-from tidegate.services.llm.drafters.drafters import LmDrafter
-from tidegate.services.llm.drafters.prompt_lookup import Lookup
-from tidegate.services.llm.targets.base import ContextOverflow
+from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
+from tidegate.services.llm.drafters.alignment import AlignedDrafter
+from tidegate.services.llm.drafters.lm_drafter import LmDrafter
+from tidegate.services.llm.errors import ContextOverflowError
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.model.sampling import Sampling, choose
 from tidegate.services.llm.text.prompts import answer_prompt
 
 QUICK = settings(deadline=None, max_examples=40)
@@ -113,7 +112,9 @@ def test_no_draft_changes_what_is_said(
             return said
 
     heard: list[int] = []
-    generated = speculate(lm, prompt, Spoilt(), sampling=HEAT[heat], k=k, max_tokens=MOST, said=heard.extend)
+    generated = speculate(
+        lm, prompt, Spoilt(), DecodingOptions(sampling=HEAT[heat], k=k, max_tokens=MOST), on_tokens=heard.extend
+    )
     assert generated.ids == told[heat]
     assert tuple(heard) == generated.ids
     spent = generated.speculation
@@ -128,8 +129,15 @@ def test_no_draft_changes_what_is_said(
 def test_real_drafters_change_nothing_either(
     lm: CausalLM, other: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]], heat: int, k: int
 ) -> None:
-    for drafter in (None, LmDrafter(other, HEAT[heat]), LmDrafter(lm, HEAT[heat]), Lookup(lm.vocabulary)):
-        assert speculate(lm, prompt, drafter, sampling=HEAT[heat], k=k, max_tokens=MOST).ids == told[heat]
+    for drafter in (
+        None,
+        LmDrafter(other, HEAT[heat]),
+        LmDrafter(lm, HEAT[heat]),
+        AlignedDrafter(prompt, lm.vocabulary),
+    ):
+        assert (
+            speculate(lm, prompt, drafter, DecodingOptions(sampling=HEAT[heat], k=k, max_tokens=MOST)).ids == told[heat]
+        )
 
 
 def test_it_goes_on_from_anywhere_in_the_same_words(
@@ -138,19 +146,23 @@ def test_it_goes_on_from_anywhere_in_the_same_words(
     """Another machine that is given what was said so far says the rest: the noise is keyed by the absolute position."""
     for sampling, whole in zip(HEAT, told, strict=True):
         for at in (1, 7, 20):
-            rest = speculate(lm, [*prompt, *whole[:at]], sampling=sampling, max_tokens=MOST - at).ids
+            rest = speculate(
+                lm, [*prompt, *whole[:at]], options=DecodingOptions(sampling=sampling, max_tokens=MOST - at)
+            ).ids
             assert rest == whole[at:]
 
 
 def test_a_drafter_that_is_the_target_is_always_right(lm: CausalLM, prompt: tuple[int, ...]) -> None:
     for sampling in HEAT:
-        spent = speculate(lm, prompt, LmDrafter(lm, sampling), sampling=sampling, max_tokens=MOST).speculation
+        spent = speculate(
+            lm, prompt, LmDrafter(lm, sampling), DecodingOptions(sampling=sampling, max_tokens=MOST)
+        ).speculation
         assert spent.accepted == spent.drafted > 0
         assert spent.steps == 2
 
 
 def test_without_drafts_every_token_takes_a_step(lm: CausalLM, prompt: tuple[int, ...]) -> None:
-    spent = speculate(lm, prompt, max_tokens=MOST).speculation
+    spent = speculate(lm, prompt, options=DecodingOptions(max_tokens=MOST)).speculation
     assert (spent.steps, spent.tokens, spent.drafted, spent.accepted) == (MOST, MOST, 0, 0)
 
 
@@ -159,7 +171,7 @@ def test_a_liar_costs_at_most_k_positions_a_token_and_no_step(
     lm: Counted, prompt: tuple[int, ...], told: list[tuple[int, ...]], k: int
 ) -> None:
     lm.positions = 0
-    generated = speculate(lm, prompt, Liar(told[0], len(prompt), lm.vocabulary), k=k, max_tokens=MOST)
+    generated = speculate(lm, prompt, Liar(told[0], len(prompt), lm.vocabulary), DecodingOptions(k=k, max_tokens=MOST))
     assert generated.ids == told[0]
     assert generated.speculation.accepted == 0
     assert generated.speculation.steps == MOST
@@ -181,7 +193,7 @@ def test_one_that_lies_now_and_then_costs_no_more(
             return list(self.truth[at : at + k]) if self.calls % 3 else super().propose(ids, k)
 
     lm.positions = 0
-    generated = speculate(lm, prompt, Trickster(told[0], len(prompt), lm.vocabulary), max_tokens=MOST)
+    generated = speculate(lm, prompt, Trickster(told[0], len(prompt), lm.vocabulary), DecodingOptions(max_tokens=MOST))
     assert generated.ids == told[0]
     assert lm.positions <= len(prompt) + 17 * len(generated.ids)
 
@@ -191,7 +203,7 @@ def test_it_says_no_more_than_it_may(
     lm: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]], most: int
 ) -> None:
     for drafter in (None, Script(told[0]), Script(told[0][:1], told[0])):
-        generated = speculate(lm, prompt, drafter, max_tokens=most)
+        generated = speculate(lm, prompt, drafter, DecodingOptions(max_tokens=most))
         assert generated.ids == told[0][:most]
         assert not generated.is_finished
 
@@ -208,7 +220,7 @@ class TestTheEnd:
     def ended(cls, brief: CausalLM, prompt: tuple[int, ...]) -> tuple[Sampling, tuple[int, ...]]:
         for seed in range(400):
             sampling = Sampling(seed, 3.0, 400)
-            generated = speculate(brief, prompt, sampling=sampling, max_tokens=40)
+            generated = speculate(brief, prompt, options=DecodingOptions(sampling=sampling, max_tokens=40))
             if generated.is_finished and 3 < len(generated.ids) < 30:
                 return sampling, generated.ids
         raise AssertionError("no seed ends")
@@ -219,7 +231,7 @@ class TestTheEnd:
         sampling, whole = ended
         end = brief.tokens.end
         for draft in ((), whole, (*whole, end), (*whole, end, 50, 51), (*whole[:2], end), (end,)):
-            generated = speculate(brief, prompt, Script(draft), sampling=sampling, max_tokens=40)
+            generated = speculate(brief, prompt, Script(draft), DecodingOptions(sampling=sampling, max_tokens=40))
             assert generated.ids == whole
             assert generated.is_finished
             assert generated.speculation.tokens == len(whole) + 1
@@ -230,16 +242,16 @@ class TestTheEnd:
     ) -> None:
         sampling, whole = ended
         draft = (*whole, brief.tokens.end)[:16]
-        spent = speculate(brief, prompt, Script(draft), sampling=sampling, max_tokens=40).speculation
+        spent = speculate(brief, prompt, Script(draft), DecodingOptions(sampling=sampling, max_tokens=40)).speculation
         assert spent.accepted == len(draft)
 
 
 def test_the_context_is_used_up_and_not_exceeded(lm: CausalLM) -> None:
     prompt = [30, 31, 32] * 105
-    generated = speculate(lm, prompt, Lookup(lm.vocabulary), max_tokens=160)
+    generated = speculate(lm, prompt, AlignedDrafter(prompt, lm.vocabulary), DecodingOptions(max_tokens=160))
     assert len(generated.ids) == tiny_models.CONTEXT - len(prompt)
     assert not generated.is_finished
-    with pytest.raises(ContextOverflow):
+    with pytest.raises(ContextOverflowError):
         speculate(lm, [30] * tiny_models.CONTEXT)
 
 
@@ -252,12 +264,14 @@ def test_a_prompt_that_makes_no_sense_is_refused(lm: CausalLM, prompt: tuple[int
 @pytest.mark.parametrize("more", [{"k": 17}, {"k": -1}, {"max_tokens": 0}])
 def test_what_makes_no_sense_is_refused(lm: CausalLM, more: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        speculate(lm, (1,), **more)  # type: ignore[arg-type]
+        speculate(lm, (1,), options=DecodingOptions(**more))  # type: ignore[arg-type]
 
 
 def test_it_stops_between_steps(lm: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]]) -> None:
     heard: list[int] = []
-    generated = speculate(lm, prompt, max_tokens=MOST, said=heard.extend, is_stopped=lambda: len(heard) >= 5)
+    generated = speculate(
+        lm, prompt, options=DecodingOptions(max_tokens=MOST), on_tokens=heard.extend, is_stopped=lambda: len(heard) >= 5
+    )
     assert generated.ids == told[0][:5]
     assert not generated.is_finished
 
@@ -268,24 +282,16 @@ def test_each_choice_is_weighed(lm: CausalLM, prompt: tuple[int, ...], told: lis
         lm,
         prompt,
         Script(told[0][:9]),
-        max_tokens=MOST,
-        weighed=lambda row, token: weighed.append((int(np.argmax(row)), token)),
+        DecodingOptions(max_tokens=MOST, on_choice=lambda row, token: weighed.append((int(np.argmax(row)), token))),
     )
     assert [token for _, token in weighed] == list(told[0])
     assert all(best == token for best, token in weighed)
 
 
-def test_a_measurement_says_what_was_run(lm: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]]) -> None:
-    alone = tokens_per_second(lm, prompt, max_tokens=MOST, repeats=2)
-    helped = tokens_per_second(lm, prompt, lambda: LmDrafter(lm), max_tokens=MOST, repeats=1)
-    assert alone.ids == helped.ids == told[0]
-    assert alone.speculation.steps == MOST
-    assert helped.speculation.steps == 2
-    assert 0 < alone.first_ms < alone.total_ms
-    assert alone.tokens_per_second == pytest.approx((MOST - 1) / (alone.total_ms - alone.first_ms) * 1000)
-
-
 def test_a_path_is_all_that_is_needed(tmp_path: Path) -> None:
     first, second = (CausalLM(tiny_models.save(tmp_path / name)) for name in ("a", "b"))
     assert first.version == second.version
-    assert speculate(first, [1, 30], max_tokens=5).ids == speculate(second, [1, 30], max_tokens=5).ids
+    assert (
+        speculate(first, [1, 30], options=DecodingOptions(max_tokens=5)).ids
+        == speculate(second, [1, 30], options=DecodingOptions(max_tokens=5)).ids
+    )

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import tiny_models
-from tidegate.services.llm.text.answers import read_answer, sentences_so_far
-from tidegate.services.llm.text.prompts import answer_prompt, fields_of, json_prompt
-from tidegate.services.llm.text.tokenizer import CONTROLS, MARKS, Detokenizer, TokenizerRefused, TokenText
+from tidegate.services.llm.text.answers import parse_answer, parse_complete_sentences
+from tidegate.services.llm.text.prompts import answer_prompt, describe_fields, json_prompt
+from tidegate.services.llm.text.tokenizer import CONTROLS, MARKS, Detokenizer, TokenizerRefusedError, TokenText
 
 TOKENS = TokenText(tiny_models.tokenizer_json())
 ONE, TWO = TOKENS.FIRST_MARK, TOKENS.FIRST_MARK + 1
@@ -68,7 +68,7 @@ class TestTokens:
     def test_another_kind_of_tokenizer_is_refused(self, change: Any, reason: str) -> None:
         stored = json.loads(tiny_models.tokenizer_json())
         change(stored)
-        with pytest.raises(TokenizerRefused, match=reason):
+        with pytest.raises(TokenizerRefusedError, match=reason):
             TokenText(json.dumps(stored).encode())
 
     def test_the_digest_is_of_every_byte(self) -> None:
@@ -122,7 +122,7 @@ class TestPrompts:
             answer_prompt(TOKENS, "When?", [], 159)
 
     def test_fields_and_a_text(self) -> None:
-        fields = fields_of(
+        fields = describe_fields(
             {
                 "name": {"type": "string"},
                 "count": {"type": ["integer", "null"]},
@@ -159,26 +159,26 @@ class TestAnswers:
         ],
     )  # fmt: skip
     def test_what_is_said_and_cited(self, ids: list[int], sentences: list[tuple[str, int]]) -> None:
-        reading = read_answer(TOKENS, ids)
+        reading = parse_answer(TOKENS, ids)
         assert [(each.text, each.passage) for each in reading.sentences] == sentences
         assert reading.text == " ".join(text for text, _ in sentences)
         assert not reading.is_none
 
     def test_none_says_nothing(self) -> None:
-        reading = read_answer(TOKENS, [TOKENS.NONE, TOKENS.END])
+        reading = parse_answer(TOKENS, [TOKENS.NONE, TOKENS.END])
         assert reading.is_none
         assert not reading.sentences
-        assert sentences_so_far(TOKENS, [TOKENS.NONE]).is_none
+        assert parse_complete_sentences(TOKENS, [TOKENS.NONE]).is_none
 
     def test_each_passage_is_cited_once_in_order(self) -> None:
-        assert read_answer(TOKENS, ids_of(TWO, " a. ", ONE, " b. ", TWO, " c.")).cited == (2, 1)
+        assert parse_answer(TOKENS, ids_of(TWO, " a. ", ONE, " b. ", TWO, " c.")).cited == (2, 1)
 
     def test_a_sentence_is_complete_when_nothing_can_change_it(self) -> None:
-        assert not sentences_so_far(TOKENS, ids_of(ONE, " It costs 3.")).sentences
-        assert not sentences_so_far(TOKENS, ids_of(ONE, " It costs 3.5 percent")).sentences
-        (only,) = sentences_so_far(TOKENS, ids_of(ONE, " It costs three. And")).sentences
+        assert not parse_complete_sentences(TOKENS, ids_of(ONE, " It costs 3.")).sentences
+        assert not parse_complete_sentences(TOKENS, ids_of(ONE, " It costs 3.5 percent")).sentences
+        (only,) = parse_complete_sentences(TOKENS, ids_of(ONE, " It costs three. And")).sentences
         assert (only.text, only.passage) == ("It costs three.", 1)
-        (only,) = sentences_so_far(TOKENS, ids_of(ONE, " It costs three.", TWO)).sentences
+        (only,) = parse_complete_sentences(TOKENS, ids_of(ONE, " It costs three.", TWO)).sentences
         assert only.text == "It costs three."
 
     WORDS = st.sampled_from(
@@ -188,10 +188,10 @@ class TestAnswers:
     @given(st.lists(WORDS, max_size=25))
     def test_what_was_complete_stays_as_it_was(self, parts: list[int | str]) -> None:
         ids = ids_of(*parts)
-        whole = read_answer(TOKENS, ids).sentences
+        whole = parse_answer(TOKENS, ids).sentences
         before: tuple[Any, ...] = ()
         for count in range(len(ids) + 1):
-            now = sentences_so_far(TOKENS, ids[:count]).sentences
+            now = parse_complete_sentences(TOKENS, ids[:count]).sentences
             assert now[: len(before)] == before
             assert whole[: len(now)] == now
             before = now
@@ -199,7 +199,7 @@ class TestAnswers:
     @given(st.lists(WORDS, max_size=25))
     def test_a_sentence_s_tokens_are_enough_to_say_it(self, parts: list[int | str]) -> None:
         ids = ids_of(*parts)
-        told = read_answer(TOKENS, ids).sentences
+        told = parse_answer(TOKENS, ids).sentences
         for at, sentence in enumerate(told):
-            so_far = read_answer(TOKENS, ids[: sentence.tokens]).sentences
+            so_far = parse_answer(TOKENS, ids[: sentence.tokens]).sentences
             assert [each.text for each in so_far[: at + 1]] == [each.text for each in told[: at + 1]]

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from tests.support import tiny_models
 from tests.support.drafter_conformance import Case, DrafterActs
-from tidegate.services.llm.constraints.quoting import Quoting, QuotingDrafter
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.decoding.speculative import Nothing, speculate
+from tidegate.services.llm.constraints.quoting import QuotingConstraint, QuotingDrafter
+from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
 from tidegate.services.llm.decoding.verification import Verification
-from tidegate.services.llm.drafters.drafters import LmDrafter
+from tidegate.services.llm.drafters.base import NoDrafter
+from tidegate.services.llm.drafters.lm_drafter import LmDrafter
+from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.text.prompts import answer_prompt
 
 MOST = 28
@@ -43,12 +44,14 @@ def prompt(lm: CausalLM) -> tuple[int, ...]:
     return answer_prompt(lm.tokens, "When?", PASSAGES, 240).ids
 
 
-def rule(lm: CausalLM, prompt: Sequence[int], *, quotes: bool) -> Quoting | None:
-    return Quoting.of(lm.tokens, prompt) if quotes else None
+def rule(lm: CausalLM, prompt: Sequence[int], *, quotes: bool) -> QuotingConstraint | None:
+    return QuotingConstraint.of(lm.tokens, prompt) if quotes else None
 
 
 def alone(lm: CausalLM, prompt: Sequence[int], *, quotes: bool = False, most: int = MOST) -> tuple[int, ...]:
-    return speculate(lm, prompt, Nothing(), max_tokens=most, constraint=rule(lm, prompt, quotes=quotes)).ids
+    return speculate(
+        lm, prompt, NoDrafter(), DecodingOptions(max_tokens=most, constraint=rule(lm, prompt, quotes=quotes))
+    ).ids
 
 
 def said_by(
@@ -59,7 +62,7 @@ def said_by(
     while not verification.is_over:
         proposed = (*(known if not said else ()), *propose(said or known))
         verdict = verification.step(proposed, known=0 if said else len(known))
-        said = (*said, *proposed[: verdict.stood], *verdict.ids)
+        said = (*said, *proposed[: verdict.accepted], *verdict.ids)
         assert said == verification.ids
     return said
 
@@ -87,7 +90,9 @@ def test_no_draft_changes_what_is_said_and_each_costs_one_pass(
         sent.append(len(guess))
         return guess
 
-    verification = Verification(lm, prompt, max_tokens=most, constraint=rule(lm, prompt, quotes=quotes))
+    verification = Verification(
+        lm, prompt, DecodingOptions(max_tokens=most, constraint=rule(lm, prompt, quotes=quotes))
+    )
     before = lm.passes
     assert said_by(verification, propose) == truth
     told = verification.speculation
@@ -97,7 +102,10 @@ def test_no_draft_changes_what_is_said_and_each_costs_one_pass(
 
 def test_a_right_draft_spares_passes_and_a_wrong_one_costs_none(lm: Counted, prompt: tuple[int, ...]) -> None:
     truth = alone(lm, prompt)
-    right, wrong = Verification(lm, prompt, max_tokens=MOST), Verification(lm, prompt, max_tokens=MOST)
+    right, wrong = (
+        Verification(lm, prompt, DecodingOptions(max_tokens=MOST)),
+        Verification(lm, prompt, DecodingOptions(max_tokens=MOST)),
+    )
     said_by(right, lambda said: truth[len(said) :][:7])
     said_by(wrong, lambda said: [(each + 1) % lm.vocabulary for each in truth[len(said) :][:7]])
     assert right.speculation.steps == -(-len(truth) // 8)
@@ -113,7 +121,9 @@ def test_what_was_said_before_is_verified_again_and_not_counted(
 ) -> None:
     truth = alone(lm, prompt, quotes=quotes)
     known = (*truth[:9], (truth[9] + 1) % lm.vocabulary, *truth[10:12]) if spoilt else truth[:12]
-    verification = Verification(lm, prompt, max_tokens=MOST, constraint=rule(lm, prompt, quotes=quotes))
+    verification = Verification(
+        lm, prompt, DecodingOptions(max_tokens=MOST, constraint=rule(lm, prompt, quotes=quotes))
+    )
     assert said_by(verification, lambda said: truth[len(said) :][:4], known) == truth
     told = verification.speculation
     assert told.drafted <= 4 * told.steps
@@ -121,7 +131,7 @@ def test_what_was_said_before_is_verified_again_and_not_counted(
 
 
 def test_what_has_no_alternative_is_neither_sent_nor_counted(lm: Counted, prompt: tuple[int, ...]) -> None:
-    verification = Verification(lm, prompt, max_tokens=160, constraint=rule(lm, prompt, quotes=True))
+    verification = Verification(lm, prompt, DecodingOptions(max_tokens=160, constraint=rule(lm, prompt, quotes=True)))
     said = said_by(verification, lambda _: ())
     assert said == alone(lm, prompt, quotes=True, most=160)
     assert verification.speculation.drafted == verification.speculation.accepted == 0
@@ -132,10 +142,14 @@ def test_what_has_no_alternative_is_not_counted_though_it_was_sent(lm: Counted, 
     choices: list[int] = []
     constraint = rule(lm, prompt, quotes=True)
     truth = speculate(
-        lm, prompt, max_tokens=160, constraint=constraint, weighed=lambda _, token: choices.append(token)
+        lm,
+        prompt,
+        options=DecodingOptions(
+            max_tokens=160, constraint=constraint, on_choice=lambda _, token: choices.append(token)
+        ),
     ).ids
     assert 0 < len(choices) < len(truth)
-    verification = Verification(lm, prompt, max_tokens=160, constraint=rule(lm, prompt, quotes=True))
+    verification = Verification(lm, prompt, DecodingOptions(max_tokens=160, constraint=rule(lm, prompt, quotes=True)))
     assert said_by(verification, lambda said: [*truth, lm.tokens.end][len(said) :]) == truth
     told = verification.speculation
     assert (told.steps, told.drafted, told.accepted) == (1, len(choices), len(choices))
@@ -146,13 +160,13 @@ class TestQuotingDrafter(DrafterActs):
     @classmethod
     def case(cls, lm: CausalLM) -> Case:
         prompt = answer_prompt(lm.tokens, "When?", PASSAGES, 240).ids
-        quoting = Quoting.of(lm.tokens, prompt)
+        quoting = QuotingConstraint.of(lm.tokens, prompt)
         assert quoting is not None
         answer = (lm.tokens.FIRST_MARK, *lm.tokens.encode(f" {PASSAGES[0]}"), lm.tokens.end)
         return Case(lambda: QuotingDrafter(quoting, len(prompt), [LmDrafter(lm)]), prompt, answer, lm.vocabulary)
 
     def test_behind_a_mark_it_says_the_passage_without_asking_anybody(self, case: Case, lm: CausalLM) -> None:
-        quoting = Quoting.of(lm.tokens, case.prompt)
+        quoting = QuotingConstraint.of(lm.tokens, case.prompt)
         assert quoting is not None
         drafter = QuotingDrafter(quoting, len(case.prompt), [])
         assert tuple(drafter.propose([*case.prompt, case.answer[0]], 99)) == case.answer[1:-1]
@@ -169,7 +183,7 @@ class TestQuotingDrafter(DrafterActs):
             def propose(self, _: Sequence[int], __: int) -> list[int]:
                 return [self.token]
 
-        quoting = Quoting.of(lm.tokens, case.prompt)
+        quoting = QuotingConstraint.of(lm.tokens, case.prompt)
         assert quoting is not None
         drafter = QuotingDrafter(quoting, len(case.prompt), [Says(lm.tokens.END), Says(lm.tokens.FIRST_MARK + 1)])
         assert drafter.propose(case.prompt, 1) == [lm.tokens.FIRST_MARK + 1]

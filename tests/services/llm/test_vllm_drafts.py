@@ -8,37 +8,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.services.llm.targets.vllm.draft_alignment import CREDIT, GUESS, LONGEST, PATIENCE, WIDTH, Alignment
-from tidegate.services.llm.targets.vllm.drafts import MAX_IDS, Counts, Drafts
+from tidegate.services.llm.drafters.alignment import CREDIT, MOST_DRAFT_TOKENS, PATIENCE, BudgetedAlignment
+from tidegate.services.llm.drafters.followed_text import GUESS, LONGEST, WIDTH
+from tidegate.services.llm.targets.vllm.request_drafts import DraftCounts, RequestDrafts
 
 WORDS = st.lists(st.integers(10, 16), max_size=120)
 """Few words, so that suffixes recur and a draft is often nearly right."""
 DIFFERENT = st.integers(60, 120).map(lambda count: list(range(100, 100 + count)))
 """Answers in which no token recurs."""
-Watch = Callable[[Alignment, list[int], list[int]], None]
+Watch = Callable[[BudgetedAlignment, list[int], list[int]], None]
 
 
 def said_by(
     answer: Sequence[int], draft: Sequence[int], watch: Watch = lambda *_: None, prompt: Sequence[int] = ()
-) -> Alignment:
+) -> BudgetedAlignment:
     """Run the engine's loop: the first token comes alone, then what stood of each proposal and one token more."""
     said = list(answer[:1])
-    following = Alignment(draft, said, prompt)
+    following = BudgetedAlignment(draft, said, prompt)
     while len(said) < len(answer):
-        proposed = following.next(min(WIDTH, len(answer) - len(said) - 1))
+        proposed = following.propose(min(WIDTH, len(answer) - len(said) - 1))
         watch(following, said, proposed)
         stood = 0
         while stood < len(proposed) and proposed[stood] == answer[len(said) + stood]:
             stood += 1
         new = list(answer[len(said) : len(said) + stood + 1])
         said += new
-        following.heard(new)
+        following.observe(new)
     return following
 
 
 @given(WORDS, WORDS)
 def test_no_draft_costs_more_than_its_credit_and_twice_what_stood(answer: list[int], draft: list[int]) -> None:
-    def watch(following: Alignment, _said: list[int], proposed: list[int]) -> None:
+    def watch(following: BudgetedAlignment, _said: list[int], proposed: list[int]) -> None:
         assert following.drafted + len(proposed) <= CREDIT + 2 * following.accepted
         assert len(proposed) <= WIDTH
 
@@ -52,7 +53,7 @@ def test_after_misses_in_a_row_only_a_long_suffix_wakes_it(answer: list[int], dr
     misses = 0
     last: list[tuple[int, list[int]]] = []
 
-    def watch(_following: Alignment, said: list[int], proposed: list[int]) -> None:
+    def watch(_following: BudgetedAlignment, said: list[int], proposed: list[int]) -> None:
         nonlocal misses
         if last:
             length, before = last.pop()
@@ -109,11 +110,11 @@ def test_it_finds_its_place_behind_what_was_left_out_or_put_in(answer: list[int]
     ],
 )
 def test_where_it_goes_on(said: list[int], draft: list[int], expected: list[int]) -> None:
-    following = Alignment(draft, said[:0])
+    following = BudgetedAlignment(draft, said[:0])
     for token in said:
-        following.heard([token])
-    assert following.next() == expected
-    assert Alignment(draft, said).next() == expected
+        following.observe([token])
+    assert following.propose() == expected
+    assert BudgetedAlignment(draft, said).propose() == expected
 
 
 def test_a_wrong_draft_is_given_up_after_two_proposals() -> None:
@@ -122,72 +123,65 @@ def test_a_wrong_draft_is_given_up_after_two_proposals() -> None:
     assert (done.drafted, done.accepted) == (WIDTH + GUESS, 0)
 
 
-def test_a_better_draft_takes_over_and_old_misses_still_count() -> None:
-    following = Alignment([1, 5, 6], [1])
-    assert following.next() == [5, 6]
-    following.heard([2])
-    assert following.next() == [6]
-    following.heard([3])
-    following.take([1, 2, 3, 4, 5], [1, 2, 3])
-    assert following.next() == [4, 5]
-    assert (following.drafted, following.accepted) == (3, 0)
-    following.heard([9])
-    following.take([1, 2, 3, 9, 8], [1, 2, 3, 9])
-    assert following.next() == []
+def test_an_answer_begun_anew_is_followed_and_old_misses_still_count() -> None:
+    following = BudgetedAlignment([1, 2, 3, 4, 5], [1, 9])
+    for expected in ([3, 4, 5], [], []):
+        assert following.propose() == expected
+        following.observe([9])
+    assert (following.steps, following.drafted, following.accepted) == (3, 3, 0)
+    following.restart([1, 2, 3])
+    assert following.propose() == [4, 5]
+    assert (following.steps, following.drafted, following.accepted) == (3, 3, 0)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), WORDS), max_size=30), st.integers(1, 3))
-def test_requests_never_see_each_others_drafts(heard: list[tuple[str, list[int]]], most: int) -> None:
+def test_requests_never_see_each_others_drafts(steps: list[tuple[str, list[int]]], most: int) -> None:
     """Every draft's ids lie in a range of its request; what is proposed for a request lies in its own."""
-    drafts = Drafts(most)
-    said: dict[str, list[int]] = {}
-    for key, words in heard:
+    drafts = RequestDrafts(most)
+    answers: dict[str, list[int]] = {}
+    for key, words in steps:
         own = range(ord(key) * 1000, ord(key) * 1000 + 100)
-        already = said.setdefault(key, [])
+        answer = answers.setdefault(key, [])
         new = [own[word] for word in words[:1]] or [own[0]]
-        already += new
-        followed = drafts.heard(key, [own[word] for word in words], new, already)
-        if followed is not None:
-            assert all(each in own for each in followed.next())
-        assert len(drafts) <= 2 * most
+        answer += new
+        if key in drafts:
+            held = drafts.observe(key, new, answer)
+        else:
+            held = drafts.add(key, [own[word] for word in words], answer)
+        if held is not None:
+            assert all(each in own for each in held.propose())
+        assert len(drafts) <= most
 
 
 def test_what_a_request_had_is_gone_when_it_settles() -> None:
-    drafts = Drafts()
-    drafts.put("a", [1, 2, 3, 4])
+    drafts = RequestDrafts()
+    held = drafts.add("a", [1, 2, 3, 4], [1])
+    assert held is not None
     assert "a" in drafts
-    followed = drafts.heard("a", (), [1], [1])
-    assert followed is not None
-    assert followed.next() == [2, 3, 4]
-    drafts.heard("a", (), [2, 3, 7], [1, 2, 3, 7])
-    assert drafts.settle("a") == Counts(steps=2, drafted=3, accepted=2)
-    assert drafts.settle("a") == Counts()
+    assert held.propose() == [2, 3, 4]
+    drafts.observe("a", [2, 3, 7], [1, 2, 3, 7])
+    assert drafts.settle("a") == DraftCounts(steps=2, drafted=3, accepted=2)
+    assert drafts.settle("a") == DraftCounts()
     assert len(drafts) == 0
-    assert drafts.total == Counts(steps=2, drafted=3, accepted=2)
 
 
-def test_what_is_held_is_bounded() -> None:
-    drafts = Drafts(most=2)
-    for key in "abcd":
-        drafts.put(key, range(10 * MAX_IDS))
-        late = drafts.heard(key, (), [0], [0])
-        assert late is not None
-        assert len(late.draft) == MAX_IDS
+def test_what_is_held_is_bounded_and_what_was_used_last_is_kept() -> None:
+    drafts = RequestDrafts(most=2)
+    for key in "ab":
+        held = drafts.add(key, range(10 * MOST_DRAFT_TOKENS), [0])
+        assert held is not None
+        assert len(held.draft) == MOST_DRAFT_TOKENS
+    drafts.observe("a", [1], [0, 1])
+    drafts.add("c", [1], [0])
     assert len(drafts) == 2
-    for key in "wxyz":
-        drafts.put(key, [1])  # of requests that are never heard of
-    assert len(drafts) == 4
-    assert drafts.settle("d").steps == 1
-    followed = drafts.heard("e", range(10 * MAX_IDS), [0], [0])
-    assert followed is not None
-    assert len(followed.draft) == MAX_IDS
+    assert "a" in drafts
+    assert drafts.settle("b") == DraftCounts()
+    assert drafts.settle("a").steps == 2
 
 
 def test_a_request_begun_anew_is_followed_from_where_it_is() -> None:
-    """A preempted request may be heard of again with less or more said than was known."""
-    drafts = Drafts()
-    first = drafts.heard("a", [1, 2, 3, 4, 5], [1], [1])
-    assert first is not None
-    again = drafts.heard("a", [1, 2, 3, 4, 5], [3], [1, 2, 3])
-    assert again is not None
-    assert again.next() == [4, 5]
+    """A preempted request may come again with a shorter or a longer answer than was known."""
+    drafts = RequestDrafts()
+    assert drafts.add("a", [1, 2, 3, 4, 5], [1]) is not None
+    assert drafts.observe("a", [3], [1, 2, 3]).propose() == [4, 5]
+    assert drafts.observe("a", [1], [1]).propose() == [2, 3, 4, 5]

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.services.llm.test_vllm_drafts import DIFFERENT, WORDS, said_by
-from tidegate.services.llm.targets.vllm.draft_alignment import CREDIT, LONGEST, PATIENCE, WIDTH, Alignment
-from tidegate.services.llm.targets.vllm.drafts import MAX_PROMPT, Drafts
-from tidegate.services.llm.targets.vllm.guides import GUESS, MARKS, PASSAGE, written
+from tidegate.services.llm.drafters.alignment import CREDIT, PATIENCE, BudgetedAlignment
+from tidegate.services.llm.drafters.followed_text import GUESS, LONGEST, WIDTH, as_code_points
+from tidegate.services.llm.targets.vllm.request_drafts import MAX_PROMPT, RequestDrafts
+from tidegate.services.llm.text.token_ids import MARKS, PASSAGE
 
 QUESTION, ANSWER, END, SPACE = 3, 5, 2, 30
 FIRST = [*range(100, 124)]
@@ -43,7 +44,7 @@ def steps_of(answer: Sequence[int], propose: Callable[[list[int], list[int]], li
 
 def ngrams_of(prompt: Sequence[int], said: Sequence[int]) -> list[int]:
     """What vLLM's own n-grams of 2 to 8 tokens propose: of the longest that recurs, what followed the earliest."""
-    text = written([*prompt, *said])
+    text = as_code_points([*prompt, *said])
     for size in range(8, 1, -1):
         at = text.find(text[-size:], 0, len(text) - 1)
         if at >= 0:
@@ -60,7 +61,7 @@ def test_draft_and_prompt_together_waste_no_more_than_a_draft_alone(
     prompt = prompt_of(*passages)
     last: list[tuple[int, list[int]]] = []
 
-    def watch(following: Alignment, said: list[int], proposed: list[int]) -> None:
+    def watch(following: BudgetedAlignment, said: list[int], proposed: list[int]) -> None:
         nonlocal misses
         assert following.drafted + len(proposed) <= CREDIT + 2 * following.accepted
         assert len(proposed) <= WIDTH
@@ -103,15 +104,15 @@ def test_draft_and_prompt_together_waste_no_more_than_a_draft_alone(
     ],
 )
 def test_what_is_proposed(said: list[int], draft: list[int], expected: list[int]) -> None:
-    assert Alignment(draft, said, PROMPT, quotes=True).next() == expected
-    following = Alignment(draft, said[:0], PROMPT, quotes=True)
+    assert BudgetedAlignment(draft, said, PROMPT, quotes=True).propose() == expected
+    following = BudgetedAlignment(draft, said[:0], PROMPT, quotes=True)
     for token in said:
-        following.heard([token])
-    assert following.next() == expected
+        following.observe([token])
+    assert following.propose() == expected
 
 
 def test_where_the_model_may_paraphrase_less_of_a_passage_is_risked() -> None:
-    assert Alignment((), [10], PROMPT).next() == FIRST[: 2 * GUESS]
+    assert BudgetedAlignment((), [10], PROMPT).propose() == FIRST[: 2 * GUESS]
 
 
 def test_an_answer_that_went_astray_and_repeats_itself_is_still_helped() -> None:
@@ -124,21 +125,23 @@ def test_an_answer_that_went_astray_and_repeats_itself_is_still_helped() -> None
 
 
 def test_after_misses_in_a_row_a_pair_is_not_enough() -> None:
-    following = Alignment((), [60], [1, 300, 301, 1, 400, 401, 1, 500, 501, 1, 600, 601, 1, *range(700, 712), ANSWER])
+    following = BudgetedAlignment(
+        (), [60], [1, 300, 301, 1, 400, 401, 1, 500, 501, 1, 600, 601, 1, *range(700, 712), ANSWER]
+    )
     for one, two in ((300, 301), (400, 401), (500, 501)):
-        following.heard([one])
-        following.heard([two])
-        assert following.next(1)
-    following.heard([600])
-    following.heard([601])
-    assert following.next(1) == []
+        following.observe([one])
+        following.observe([two])
+        assert following.propose(1)
+    following.observe([600])
+    following.observe([601])
+    assert following.propose(1) == []
     for token in range(700, 708):
-        following.heard([token])
-    assert following.next(1) == [708]
+        following.observe([token])
+    assert following.propose(1) == [708]
 
 
 def test_what_stands_before_a_passage_without_a_mark_is_no_citation() -> None:
-    assert Alignment((), [10], [1, 10, *FIRST, 5]).next() == []
+    assert BudgetedAlignment((), [10], [1, 10, *FIRST, 5]).propose() == []
 
 
 @settings(deadline=None)
@@ -150,11 +153,11 @@ def test_quoting_takes_no_more_steps_than_with_ngrams_of_the_prompt(
     answer = [MARKS[one], *passages[one], SPACE, MARKS[two], *passages[two], END]
     prompt = prompt_of(*passages)
     draft = [MARKS[0], *range(3000, 3040), END]
-    following = Alignment(draft, (), prompt, quotes=True)
+    following = BudgetedAlignment(draft, (), prompt, quotes=True)
 
     def ours(new: list[int], _said: list[int]) -> list[int]:
-        following.heard(new)
-        return following.next()
+        following.observe(new)
+        return following.propose()
 
     steps = steps_of(answer, ours)
     assert steps <= steps_of(answer, lambda _new, said: ngrams_of(prompt, said))
@@ -162,24 +165,13 @@ def test_quoting_takes_no_more_steps_than_with_ngrams_of_the_prompt(
 
 
 def test_of_a_prompt_no_more_is_held_than_its_end() -> None:
-    drafts = Drafts()
-    cut = drafts.heard("a", (), [10], [10], [*PROMPT, *range(300, 300 + MAX_PROMPT)])
+    drafts = RequestDrafts()
+    cut = drafts.add("a", (), [10], [*PROMPT, *range(300, 300 + MAX_PROMPT)])
     assert cut is not None
-    assert cut.next() == []
-    whole = drafts.heard("b", (), [10], [10], [*range(300, 300 + MAX_PROMPT), *PROMPT], quotes=True)
+    assert cut.propose() == []
+    whole = drafts.add("b", (), [10], [*range(300, 300 + MAX_PROMPT), *PROMPT], quotes=True)
     assert whole is not None
-    assert whole.next() == FIRST[:WIDTH]
-    assert drafts.follows("b")
-    assert drafts.heard("c", (), [10], [10]) is None
-    assert not drafts.follows("c")
-
-
-def test_a_draft_that_comes_late_has_the_prompt_behind_it_still() -> None:
-    drafts = Drafts()
-    drafts.heard("a", (), [10], [10], PROMPT, quotes=True)
-    drafts.put("a", [10, 7, 8, 9])
-    followed = drafts.heard("a", (), [7], [10, 7])
-    assert followed is not None
-    assert followed.next() == [8, 9]
-    drafts.heard("a", (), [60, 11], [10, 7, 60, 11])
-    assert followed.next() == SECOND
+    assert whole.propose() == FIRST[:WIDTH]
+    assert "b" in drafts
+    assert drafts.add("c", (), [10]) is None
+    assert "c" not in drafts

@@ -11,15 +11,19 @@ import pytest
 
 from tests.support import tiny_models
 from tests.support.verification_hub import CONTEXT, LOOP, alone, asked, cloud, without_costs
-from tidegate.brokers.memory.bus import MemoryHouse
-from tidegate.schemas import Begin, Draft, Escalated, Message, Propose, Refused, Stood, Verified, decode, encode
-from tidegate.schemas.subjects import loop
+from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.schemas import Accepted, Begin, Draft, Escalated, Message, Propose, Refused, Verified, decode, encode
+from tidegate.schemas.subjects import verification_session
 from tidegate.schemas.uplink import MOST_PROPOSED
-from tidegate.services.llm.decoding.causal_lm import CausalLM
-from tidegate.services.llm.site_model import Writer
-from tidegate.services.stages.drafter.handler import LoopLost
-from tidegate.services.uplink import verification_client as looping
-from tidegate.services.uplink.verification_client import BEGINNINGS, Guess, Looping
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.site_model import SiteModel
+from tidegate.services.stages.drafter.interactive import InteractiveVerifier
+from tidegate.services.uplink.verification_client import (
+    MOST_BEGINNINGS,
+    ProposeTokens,
+    SessionLostError,
+    VerificationClient,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -35,8 +39,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
 
 
 @pytest.fixture
-def house() -> MemoryHouse:
-    return MemoryHouse("site1")
+def bus() -> MemoryBus:
+    return MemoryBus("site1")
 
 
 def unhurried() -> float:
@@ -47,26 +51,28 @@ def unhurried() -> float:
 Draws = Callable[[Sequence[int], int], list[int]]
 
 
-async def put(house: MemoryHouse, worker: str, request: Message, timeout_s: float = 30.0) -> Message:
+async def put(bus: MemoryBus, worker: str, request: Message, timeout_s: float = 30.0) -> Message:
     """What a hub answers."""
-    said = await house.request(loop("site1", worker), encode(request), timeout_s=timeout_s)
-    reply: Message = decode(said, Stood, Verified, Refused)
+    said = await bus.request(verification_session("site1", worker), encode(request), timeout_s=timeout_s)
+    reply: Message = decode(said, Accepted, Verified, Refused)
     return reply
 
 
-def drawn(house: MemoryHouse, tokenizer: str, fact: Escalated, draw: Draws, clock: Callable[[], float]) -> Looping:
+def drawn(
+    bus: MemoryBus, tokenizer: str, fact: Escalated, draw: Draws, clock: Callable[[], float]
+) -> VerificationClient:
     """A loop in which `draw` drafts from the prompt and the answer so far."""
 
     async def ask(worker: str, request: Message, timeout_s: float) -> Message:
-        return await put(house, worker, request, timeout_s)
+        return await put(bus, worker, request, timeout_s)
 
-    def drafting(_: Sequence[int], __: bool) -> Guess:
+    def drafting(_: Sequence[int], __: bool) -> ProposeTokens:
         async def guess(ids: Sequence[int], k: int) -> list[int]:
             return draw(ids, k)
 
         return guess
 
-    return Looping(fact, tokenizer, ask=ask, drafting=drafting, clock=clock)
+    return VerificationClient(fact, tokenizer, send=ask, open_drafter=drafting, clock=clock)
 
 
 def noise(seed: int) -> Draws:
@@ -78,15 +84,15 @@ def noise(seed: int) -> Draws:
 @pytest.mark.parametrize("k", [1, 6, 64])
 @pytest.mark.parametrize("drafts", ["right", "wrong"])
 async def test_a_model_that_drafts_changes_no_word(
-    house: MemoryHouse, lm: CausalLM, other: CausalLM, drafts: str, k: int, quotes: bool
+    bus: MemoryBus, lm: CausalLM, other: CausalLM, drafts: str, k: int, quotes: bool
 ) -> None:
     fact = asked(plan_=msgspec.structs.replace(LOOP, draft_length=k))
-    async with cloud(house, lm, quotes=quotes) as hub:
+    async with cloud(bus, lm, quotes=quotes) as hub:
         answer, said = await alone(hub, fact)
-        writer = Writer(lm if drafts == "right" else other)
-        verified = await looping(house, "site1", lambda _: writer, clock=unhurried)(fact)
+        writer = SiteModel(lm if drafts == "right" else other)
+        verified = await InteractiveVerifier(bus, "site1", lambda _: writer, clock=unhurried).verdict(fact)
         told = verified.answer.speculation
-        assert (without_costs(verified.answer), hub.said[-1]) == (answer, said)
+        assert (without_costs(verified.answer), hub.generated[-1]) == (answer, said)
         assert told is not None
         assert told == hub.counted[-1]
         assert 0 <= told.accepted <= told.drafted
@@ -109,34 +115,34 @@ async def test_a_model_that_drafts_changes_no_word(
 )
 @pytest.mark.parametrize("quotes", [False, True], ids=["free", "quoting"])
 async def test_an_adversary_that_drafts_changes_no_word(
-    house: MemoryHouse, lm: CausalLM, draw: Draws, quotes: bool
+    bus: MemoryBus, lm: CausalLM, draw: Draws, quotes: bool
 ) -> None:
     fact = asked()
-    async with cloud(house, lm, quotes=quotes) as hub:
+    async with cloud(bus, lm, quotes=quotes) as hub:
         expected = await alone(hub, fact)
-        verified = await drawn(house, lm.tokens.digest, fact, draw, unhurried).verdict()
-        assert (without_costs(verified.answer), hub.said[-1]) == expected
+        verified = await drawn(bus, lm.tokens.digest, fact, draw, unhurried).verdict()
+        assert (without_costs(verified.answer), hub.generated[-1]) == expected
 
 
 @pytest.mark.parametrize("cut", [1, 3])
 async def test_what_was_shipped_begins_the_loop_if_it_is_of_the_same_tokenizer(
-    house: MemoryHouse, lm: CausalLM, cut: int
+    bus: MemoryBus, lm: CausalLM, cut: int
 ) -> None:
-    async with cloud(house, lm) as hub:
+    async with cloud(bus, lm) as hub:
         _, said = await alone(hub, asked())
         for digest, accepted in ((lm.tokens.digest, cut), ("of another", 0)):
             draft = Draft(ids=(*said[:cut], (said[cut] + 1) % 400), tokenizer=digest)
-            verified = await drawn(house, lm.tokens.digest, asked(draft=draft), lambda _, __: [], unhurried).verdict()
+            verified = await drawn(bus, lm.tokens.digest, asked(draft=draft), lambda _, __: [], unhurried).verdict()
             assert verified.answer.speculation is not None
             assert verified.answer.speculation.accepted == accepted
-            assert hub.said[-1] == said
+            assert hub.generated[-1] == said
 
 
 async def test_a_hub_that_has_forgotten_the_loop_is_told_all_that_was_said_and_the_receipt_has_both(
-    house: MemoryHouse, lm: CausalLM
+    bus: MemoryBus, lm: CausalLM
 ) -> None:
     """The loop expires while the site drafts, once."""
-    async with cloud(house, lm, idle_s=0.05) as hub:
+    async with cloud(bus, lm, idle_s=0.05) as hub:
         fact = asked()
         expected = await alone(hub, fact)
         rounds = 0
@@ -145,17 +151,17 @@ async def test_a_hub_that_has_forgotten_the_loop_is_told_all_that_was_said_and_t
             nonlocal rounds
             rounds += 1
             async with asyncio.timeout(30):
-                while rounds == 3 and len(hub.loops):  # noqa: ASYNC110 - it is the hub's own timer that is waited for
+                while rounds == 3 and len(hub.sessions):  # noqa: ASYNC110 - it is the hub's own timer that is waited for
                     await asyncio.sleep(0.01)
             return []
 
         async def ask(worker: str, request: Message, timeout_s: float) -> Message:
-            return await put(house, worker, request, timeout_s)
+            return await put(bus, worker, request, timeout_s)
 
-        made = Looping(fact, lm.tokens.digest, ask=ask, drafting=lambda _, __: guess, clock=unhurried)
+        made = VerificationClient(fact, lm.tokens.digest, send=ask, open_drafter=lambda _, __: guess, clock=unhurried)
         verified = await made.verdict()
         told = verified.answer.speculation
-        assert (without_costs(verified.answer), hub.said[-1]) == expected
+        assert (without_costs(verified.answer), hub.generated[-1]) == expected
         assert told is not None
         assert told.tokens == hub.counted[-1].tokens
         assert (told.drafted, told.accepted) == (0, 0), "what was said is no draft of the site's"
@@ -163,8 +169,8 @@ async def test_a_hub_that_has_forgotten_the_loop_is_told_all_that_was_said_and_t
         assert hub.counted[-1].steps == told.steps - 3
 
 
-async def test_a_request_that_came_to_the_hub_twice_has_the_loop_begun_anew(house: MemoryHouse, lm: CausalLM) -> None:
-    async with cloud(house, lm) as hub:
+async def test_a_request_that_came_to_the_hub_twice_has_the_loop_begun_anew(bus: MemoryBus, lm: CausalLM) -> None:
+    async with cloud(bus, lm) as hub:
         fact, sent = asked(), list[Message]()
         expected = await alone(hub, fact)
 
@@ -174,115 +180,115 @@ async def test_a_request_that_came_to_the_hub_twice_has_the_loop_begun_anew(hous
         async def ask(worker: str, request: Message, timeout_s: float) -> Message:
             sent.append(request)
             if len(sent) == 3:
-                await put(house, worker, request, timeout_s)
-            return await put(house, worker, request, timeout_s)
+                await put(bus, worker, request, timeout_s)
+            return await put(bus, worker, request, timeout_s)
 
-        made = Looping(fact, lm.tokens.digest, ask=ask, drafting=lambda _, __: guess, clock=unhurried)
-        assert (without_costs((await made.verdict()).answer), hub.said[-1]) == expected
+        made = VerificationClient(fact, lm.tokens.digest, send=ask, open_drafter=lambda _, __: guess, clock=unhurried)
+        assert (without_costs((await made.verdict()).answer), hub.generated[-1]) == expected
         assert [isinstance(each, Begin) for each in sent[:4]] == [True, False, False, True]
 
 
-async def test_a_site_gives_up_when_the_hub_loses_every_loop(house: MemoryHouse, lm: CausalLM) -> None:
-    async with cloud(house, lm) as hub:
+async def test_a_site_gives_up_when_the_hub_loses_every_loop(bus: MemoryBus, lm: CausalLM) -> None:
+    async with cloud(bus, lm) as hub:
 
         def draw(_: Sequence[int], __: int) -> list[int]:
-            hub.loops.close()
+            hub.sessions.close()
             return []
 
-        with pytest.raises(LoopLost, match=f"lost it {BEGINNINGS} times"):
-            await drawn(house, lm.tokens.digest, asked(), draw, unhurried).verdict()
-        assert len(hub.said) == BEGINNINGS
+        with pytest.raises(SessionLostError, match=f"lost it {MOST_BEGINNINGS} times"):
+            await drawn(bus, lm.tokens.digest, asked(), draw, unhurried).verdict()
+        assert len(hub.generated) == MOST_BEGINNINGS
 
 
-async def test_what_the_hub_keeps_is_bounded_and_expires(house: MemoryHouse, lm: CausalLM) -> None:
-    async with cloud(house, lm, most=2, idle_s=0.2) as hub:
+async def test_what_the_hub_keeps_is_bounded_and_expires(bus: MemoryBus, lm: CausalLM) -> None:
+    async with cloud(bus, lm, most=2, idle_s=0.2) as hub:
         begin = [Begin(escalated=asked(f"r{n}"), tokenizer=lm.tokens.digest) for n in range(4)]
-        replies = await asyncio.gather(*(put(house, "any", each) for each in begin))
+        replies = await asyncio.gather(*(put(bus, "any", each) for each in begin))
         refused = [reply for reply in replies if isinstance(reply, Refused)]
         assert [each.code for each in refused] == ["busy", "busy"]
-        assert len(hub.loops) == 2
-        with pytest.raises(LoopLost, match="the hub declined: 2 loops are open already"):
-            await looping(house, "site1", lambda _: Writer(lm))(asked("r9"))
+        assert len(hub.sessions) == 2
+        with pytest.raises(SessionLostError, match="the hub declined: 2 sessions are open already"):
+            await InteractiveVerifier(bus, "site1", lambda _: SiteModel(lm)).verdict(asked("r9"))
         async with asyncio.timeout(30):
-            while len(hub.loops):  # noqa: ASYNC110 - it is the hub's own timer that is waited for
+            while len(hub.sessions):  # noqa: ASYNC110 - it is the hub's own timer that is waited for
                 await asyncio.sleep(0.01)
-        assert isinstance(await put(house, "any", begin[0]), Stood)
+        assert isinstance(await put(bus, "any", begin[0]), Accepted)
 
 
-async def test_two_requests_at_once_do_not_share_a_loop(house: MemoryHouse, lm: CausalLM) -> None:
-    async with cloud(house, lm):
-        stood = await put(house, "any", Begin(escalated=asked(), tokenizer=lm.tokens.digest))
-        assert isinstance(stood, Stood)
-        more = Propose(loop=stood.loop, at=len(stood.ids))
-        replies = await asyncio.gather(*(put(house, stood.worker, more) for _ in range(2)))
-        assert [type(reply) for reply in replies] == [Stood, Refused]
+async def test_two_requests_at_once_do_not_share_a_loop(bus: MemoryBus, lm: CausalLM) -> None:
+    async with cloud(bus, lm):
+        stood = await put(bus, "any", Begin(escalated=asked(), tokenizer=lm.tokens.digest))
+        assert isinstance(stood, Accepted)
+        more = Propose(session=stood.session, position=len(stood.ids))
+        replies = await asyncio.gather(*(put(bus, stood.worker, more) for _ in range(2)))
+        assert [type(reply) for reply in replies] == [Accepted, Refused]
 
 
-async def test_what_makes_no_sense_is_refused_in_words_and_the_loop_goes_on(house: MemoryHouse, lm: CausalLM) -> None:
-    async with cloud(house, lm) as hub:
+async def test_what_makes_no_sense_is_refused_in_words_and_the_loop_goes_on(bus: MemoryBus, lm: CausalLM) -> None:
+    async with cloud(bus, lm) as hub:
         digest = lm.tokens.digest
         for begin, code in (
             (Begin(escalated=asked(), tokenizer="of another"), "tokenizer"),
             (Begin(escalated=asked(), tokenizer=digest, ids=(lm.vocabulary,)), "out_of_range"),
-            (Begin(escalated=asked(), tokenizer=digest, said=(1 << 30,)), "out_of_range"),
+            (Begin(escalated=asked(), tokenizer=digest, prefix=(1 << 30,)), "out_of_range"),
             (Begin(escalated=asked(), tokenizer=digest, ids=(-1,)), "unreadable"),
             (Begin(escalated=asked(), tokenizer=digest, ids=(9,) * (MOST_PROPOSED + 1)), "unreadable"),
-            (Begin(escalated=asked(), tokenizer=digest, said=(9,) * 513), "unreadable"),
+            (Begin(escalated=asked(), tokenizer=digest, prefix=(9,) * 513), "unreadable"),
         ):
-            refused = await put(house, "any", begin)
+            refused = await put(bus, "any", begin)
             assert isinstance(refused, Refused)
             assert (refused.code, bool(refused.reason)) == (code, True)
-        assert len(hub.loops) == 0
-        stood = await put(house, "any", Begin(escalated=asked(), tokenizer=digest))
-        assert isinstance(stood, Stood)
+        assert len(hub.sessions) == 0
+        stood = await put(bus, "any", Begin(escalated=asked(), tokenizer=digest))
+        assert isinstance(stood, Accepted)
         for propose, code in (
-            (Propose(loop=stood.loop, at=1, ids=(lm.vocabulary,)), "out_of_range"),
-            (Propose(loop=stood.loop, at=1, ids=(9,) * (MOST_PROPOSED + 1)), "unreadable"),
-            (Propose(loop="of-somebody-else", at=1), "unknown_loop"),
+            (Propose(session=stood.session, position=1, ids=(lm.vocabulary,)), "out_of_range"),
+            (Propose(session=stood.session, position=1, ids=(9,) * (MOST_PROPOSED + 1)), "unreadable"),
+            (Propose(session="of-somebody-else", position=1), "unknown_session"),
         ):
-            refused = await put(house, stood.worker, propose)
+            refused = await put(bus, stood.worker, propose)
             assert isinstance(refused, Refused)
             assert (refused.code, bool(refused.reason)) == (code, True)
-        assert isinstance(await put(house, stood.worker, Propose(loop=stood.loop, at=1)), Stood)
-        refused = await put(house, stood.worker, Propose(loop=stood.loop, at=1))
+        assert isinstance(await put(bus, stood.worker, Propose(session=stood.session, position=1)), Accepted)
+        refused = await put(bus, stood.worker, Propose(session=stood.session, position=1))
         assert isinstance(refused, Refused)
         assert refused.code == "out_of_step"
         for garbage in (b"", b"\x81garbage", encode(asked())):
-            reply = await house.request(loop("site1"), garbage, timeout_s=5.0)
+            reply = await bus.request(verification_session("site1"), garbage, timeout_s=5.0)
             assert decode(reply, Refused).code == "unreadable"
 
 
-async def test_a_question_that_the_hub_has_nothing_for_takes_no_pass(house: MemoryHouse, lm: CausalLM) -> None:
-    async with cloud(house, lm, is_patient=False) as hub:
-        verified = await looping(house, "site1", lambda _: Writer(lm))(asked(tenant="stranger"))
-        assert (verified.answer.text, verified.answer.speculation, len(hub.loops)) == ("", None, 0)
+async def test_a_question_that_the_hub_has_nothing_for_takes_no_pass(bus: MemoryBus, lm: CausalLM) -> None:
+    async with cloud(bus, lm, is_patient=False) as hub:
+        verified = await InteractiveVerifier(bus, "site1", lambda _: SiteModel(lm)).verdict(asked(tenant="stranger"))
+        assert (verified.answer.text, verified.answer.speculation, len(hub.sessions)) == ("", None, 0)
 
 
-async def test_a_model_that_strays_is_stopped_at_once_and_the_reader_stands(house: MemoryHouse, lm: CausalLM) -> None:
-    async with cloud(house, lm, is_patient=False) as hub:
-        answer, _ = await hub.speaker.answer(asked())
-        verified = await looping(house, "site1", lambda _: Writer(lm))(asked())
+async def test_a_model_that_strays_is_stopped_at_once_and_the_reader_stands(bus: MemoryBus, lm: CausalLM) -> None:
+    async with cloud(bus, lm, is_patient=False) as hub:
+        answer, _ = await hub.answerer.answer(asked())
+        verified = await InteractiveVerifier(bus, "site1", lambda _: SiteModel(lm)).verdict(asked())
         assert without_costs(verified.answer) == without_costs(answer)
         assert "Philippa Okonjo" in verified.answer.text
         assert verified.answer.speculation is not None
         assert verified.answer.speculation.steps == 1
-        assert (hub.counted[-1], hub.strayed) == (verified.answer.speculation, [True, True])
+        assert (hub.counted[-1], hub.diverged) == (verified.answer.speculation, [True, True])
 
 
-async def test_with_nobody_at_the_hub_the_loop_is_lost_at_once(house: MemoryHouse, lm: CausalLM) -> None:
-    with pytest.raises(LoopLost, match="cannot be reached"):
-        await looping(house, "site1", lambda _: Writer(lm))(asked())
+async def test_with_nobody_at_the_hub_the_loop_is_lost_at_once(bus: MemoryBus, lm: CausalLM) -> None:
+    with pytest.raises(SessionLostError, match="cannot be reached"):
+        await InteractiveVerifier(bus, "site1", lambda _: SiteModel(lm)).verdict(asked())
 
 
-async def test_beyond_so_many_at_once_no_loop_is_begun(house: MemoryHouse, lm: CausalLM) -> None:
-    async with cloud(house, lm):
-        run = looping(house, "site1", lambda _: Writer(lm), at_once=1, clock=unhurried)
+async def test_beyond_so_many_at_once_no_loop_is_begun(bus: MemoryBus, lm: CausalLM) -> None:
+    async with cloud(bus, lm):
+        run = InteractiveVerifier(bus, "site1", lambda _: SiteModel(lm), at_once=1, clock=unhurried).verdict
         outcomes = await asyncio.gather(run(asked()), run(asked("r2")), return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [Verified, LoopLost]
+        assert [type(outcome) for outcome in outcomes] == [Verified, SessionLostError]
         assert isinstance(await run(asked("r3")), Verified)
 
 
-async def test_a_loop_leaves_the_time_that_the_cloud_needs_alone(house: MemoryHouse, lm: CausalLM) -> None:
+async def test_a_loop_leaves_the_time_that_the_cloud_needs_alone(bus: MemoryBus, lm: CausalLM) -> None:
     """A second passes with every draft; the stream needs three, and publishing one."""
     plan_ = msgspec.structs.replace(LOOP, shares_ms={"publisher": 1000.0}, forecast_ms={"cloud_stream": 3000.0})
     now_s = 0.0
@@ -293,8 +299,8 @@ async def test_a_loop_leaves_the_time_that_the_cloud_needs_alone(house: MemoryHo
         return []
 
     fact = msgspec.structs.replace(asked(plan_=plan_), deadline_at_ms=9000)
-    async with cloud(house, lm):
-        with pytest.raises(LoopLost, match="time that a loop may take is up") as lost:
-            await drawn(house, lm.tokens.digest, fact, draw, lambda: now_s).verdict()
+    async with cloud(bus, lm):
+        with pytest.raises(SessionLostError, match="time that a session may take is up") as lost:
+            await drawn(bus, lm.tokens.digest, fact, draw, lambda: now_s).verdict()
         assert now_s == 5.0
         assert lost.value.left_ms == 0.0

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tidegate.schemas import RetryLaterError
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens after `failures` failures in a row; after `rest_s` one call may try (half-open): its end decides.
 
     Nygard, "Release It!", 2nd edition, 2018, chapter 5. `clock` gives seconds that only grow.

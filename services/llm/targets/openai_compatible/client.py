@@ -1,34 +1,53 @@
-"""The requests that the ladder makes of an OpenAI-compatible server, and what may come back."""
+"""The requests that are made of an OpenAI-compatible server, and what may come back.
+
+Promises that a parameter which the server refuses is left out from then on; next: `parameters`, `capabilities`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NoReturn, TypeVar
 
 import httpx
 import msgspec
 
-from tidegate.schemas import RetryLaterError
-from tidegate.services.llm.targets.openai_compatible.circuit_breaker import Breaker
+from tidegate.schemas import RetryLaterError, TidegateError
+from tidegate.services.llm.targets.openai_compatible.circuit_breaker import CircuitBreaker
+from tidegate.services.llm.targets.openai_compatible.parameters import accepted_parameters
+from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
 
-TRY_AGAIN_S = 2.0
+RETRY_AFTER_S = 2.0
 _BUSY = frozenset((408, 425, 429, 502, 503, 504))
+_REFUSED = frozenset((400, 422))
 T = TypeVar("T")
 
 
-class Unavailable(ConnectionError):
-    """The server did not answer, or said that it cannot now."""
+class ModelServerUnavailableError(TidegateError, ConnectionError):
+    """The server did not answer, or answered that it cannot now."""
+
+    hint = "check that the server at cloud_verifier.base_url is up; the request is tried again by itself"
 
 
-class Unable(ConnectionError):
-    """The server does not do this: it refuses the request, or what it answers is not what such a request asks for."""
+class CapabilityError(TidegateError, ConnectionError):
+    """The server refuses the request, or what it answers is not what such a request asks for."""
+
+    hint = "check cloud_verifier.base_url, .model and the API key; a server must speak the OpenAI API"
 
 
-class Scored(msgspec.Struct, frozen=True):
+class ModelServerUnnamedError(TidegateError, ValueError):
+    """The settings name no model server, or no model of it."""
+
+    hint = "set cloud_verifier.base_url, as in https://llm.example/v1, and cloud_verifier.model"
+
+
+class ScoredToken(msgspec.Struct, frozen=True):
+    """How likely the server holds a token of the prompt."""
+
     logprob: float
 
 
-class Choice(msgspec.Struct, frozen=True):
+class CompletionChoice(msgspec.Struct, frozen=True):
     """One completion, or the newest piece of one. `prompt_logprobs` has an entry per token of the prompt."""
 
     index: int = 0
@@ -36,115 +55,152 @@ class Choice(msgspec.Struct, frozen=True):
     token_ids: list[int] | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
-    prompt_logprobs: list[dict[int, Scored] | None] | None = None
+    prompt_logprobs: list[dict[int, ScoredToken] | None] | None = None
     delta: dict[str, Any] = {}
+    message: dict[str, Any] = {}
+
+    @property
+    def content(self) -> str:
+        """The text of a completion, of a chat's message, or of a piece of one."""
+        return self.text or self.delta.get("content") or self.message.get("content") or ""
 
 
-class Completion(msgspec.Struct, frozen=True):
-    choices: list[Choice]
+class CompletionResponse(msgspec.Struct, frozen=True):
+    """What the server answers, or one event of its stream."""
+
+    choices: list[CompletionChoice]
     model: str = ""
 
 
-class Tokens(msgspec.Struct, frozen=True):
+class TokenizeResponse(msgspec.Struct, frozen=True):
+    """A text as the server's tokens."""
+
     tokens: list[int]
 
 
-class Prompt(msgspec.Struct, frozen=True):
+class DetokenizeResponse(msgspec.Struct, frozen=True):
+    """The server's tokens as a text."""
+
     prompt: str
 
 
-class Wire:
-    """One client and one breaker for all requests. Raises `RetryLaterError` while the breaker is open or the server is
+class CompletionsClient:
+    """One client and one breaker for all requests, which raise `RetryLaterError` while it is open or the server is
     away.
+
+    `is_only_way`: there is no other way to ask this server, so that its faults (5xx, an answer that is no completion)
+    count as being away, and are not taken for something that it cannot do.
     """
 
-    def __init__(self, base_url: str, model: str, key: str, timeout_s: float, breaker: Breaker | None = None) -> None:
-        self.model = model
-        self._breaker = breaker or Breaker()
+    def __init__(
+        self,
+        settings: OpenAICompatibleSettings,
+        key: str,
+        breaker: CircuitBreaker | None = None,
+        *,
+        is_only_way: bool = False,
+    ) -> None:
+        if not settings.base_url or not settings.model:
+            raise ModelServerUnnamedError("this backend needs cloud_verifier.base_url and cloud_verifier.model")
+        self.model = settings.model
+        self._url = settings.base_url.rstrip("/") + "/"
+        self._breaker = breaker or CircuitBreaker()
+        self._is_only_way = is_only_way
         self._client = httpx.AsyncClient(
-            base_url=base_url.rstrip("/") + "/",
+            base_url=self._url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=timeout_s,
+            timeout=settings.timeout_s,
         )
 
-    async def complete(self, prompts: Sequence[Sequence[int]], **options: object) -> list[Choice]:
-        """One token for each of the prompts, in their order, with ids. Raises `Unable`, `RetryLaterError`."""
-        body = {"prompt": prompts, "max_tokens": 1, "return_token_ids": True, **options}
-        completion = await self.post("completions", Completion, **body)
+    async def complete(self, prompts: Sequence[Sequence[int]], **options: object) -> list[CompletionChoice]:
+        """One token for each of the prompts, in their order, with ids. Raises `CapabilityError`, `RetryLaterError`."""
+        body = {"prompt": prompts, "max_tokens": 1, "return_token_ids": True, "temperature": 0, **options}
+        completion = await self.post("completions", CompletionResponse, **body)
         choices = sorted(completion.choices, key=lambda choice: choice.index)
         if len(choices) != len(prompts) or any(not choice.token_ids for choice in choices):
-            raise Unable(f"{len(prompts)} prompts were answered by {len(choices)} choices, some without ids")
+            raise CapabilityError(f"{len(prompts)} prompts were answered by {len(choices)} choices, some without ids")
         return choices
 
     async def post(self, path: str, kind: type[T], **body: object) -> T:
-        """The answer to one request. Raises `Unable`, `RetryLaterError`."""
+        """The answer to one request. Raises `CapabilityError`, `RetryLaterError`."""
         with self._guarded():
-            try:
-                response = await self._client.post(path, content=self._body(body), headers=_JSON)
-            except httpx.TransportError as error:
-                raise Unavailable(f"{type(error).__name__}: {error}") from error
-            _accept(response.status_code, response.text)
-        try:
-            return msgspec.json.decode(response.content, type=kind, strict=False)
-        except msgspec.DecodeError as error:
-            raise Unable(f"{path} is not answered as it should be ({error})") from error
+            async with self._response(path, body) as response:
+                return self._decode(await response.aread(), kind)
 
-    async def stream(self, path: str, **body: object) -> AsyncGenerator[Choice, None]:
-        """The pieces of one completion as they come; the last one says why it ended. Raises `Unable`,
-        `RetryLaterError`.
+    async def stream(self, path: str, **body: object) -> AsyncGenerator[CompletionResponse, None]:
+        """The pieces of one completion as they come, the last with a finish reason; all at once from a server that does
+        not stream. Raises `CapabilityError`, `RetryLaterError`.
         """
+        is_over = False
         with self._guarded():
-            try:
-                request = self._client.stream("POST", path, content=self._body({**body, "stream": True}), headers=_JSON)
-                async with request as response:
-                    if response.status_code != 200:
-                        _accept(response.status_code, (await response.aread()).decode("utf-8", "replace"))
-                    async for line in response.aiter_lines():
-                        for choice in _choices(line):
-                            yield choice
-            except httpx.TransportError as error:
-                raise Unavailable(f"{type(error).__name__}: {error}") from error
+            async with self._response(path, {**body, "stream": True}) as response:
+                if "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
+                    yield self._decode(await response.aread(), CompletionResponse)
+                    return
+                async for line in response.aiter_lines():
+                    data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+                    if data and data != "[DONE]":
+                        piece = self._decode(data.encode(), CompletionResponse)
+                        is_over = is_over or any(choice.finish_reason for choice in piece.choices)
+                        yield piece
+                    is_over = is_over or data == "[DONE]"
+            if not is_over:
+                self._raise_unexpected("the stream broke off")
+
+    def lift_limit(self, path: str) -> bool:
+        """Send no limit of tokens from now on, to a model that spends it before it answers; whether one was sent."""
+        return accepted_parameters(self._url, self.model, path).leave_out("max_tokens", "max_completion_tokens")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    def _body(self, body: dict[str, object]) -> bytes:
-        return msgspec.json.encode({"model": self.model, "temperature": 0, **body})
+    @asynccontextmanager
+    async def _response(self, path: str, body: dict[str, object]) -> AsyncIterator[httpx.Response]:
+        try:
+            response = await self._send(path, {"model": self.model, **body})
+            try:
+                yield response
+            finally:
+                await response.aclose()
+        except httpx.TransportError as error:
+            raise ModelServerUnavailableError(f"{type(error).__name__}: {error}") from error
 
-    def _guarded(self) -> _Guarded:
-        return _Guarded(self._breaker)
+    async def _send(self, path: str, body: dict[str, object]) -> httpx.Response:
+        """The server's answer to the request, without the parameters that it refuses; its body is still to come."""
+        accepted = accepted_parameters(self._url, self.model, path)
+        while True:
+            sent = accepted.adapt(body)
+            content, headers = msgspec.json.encode(sent), {"Content-Type": "application/json"}
+            request = self._client.build_request("POST", path, content=content, headers=headers)
+            response = await self._client.send(request, stream=True)
+            if response.status_code == 200:
+                return response
+            text = (await response.aread()).decode("utf-8", "replace")
+            if response.status_code in _REFUSED:
+                accepted.learn(sent, text)
+            if accepted.adapt(sent) == sent:
+                self._raise_refused(response.status_code, text)
 
+    def _raise_refused(self, status: int, text: str) -> NoReturn:
+        if status in _BUSY or (self._is_only_way and status >= 500):
+            raise ModelServerUnavailableError(f"it answered {status}")
+        raise CapabilityError(f"it answered {status}: {text[:200]}")
 
-_JSON = {"Content-Type": "application/json"}
+    def _raise_unexpected(self, reason: str) -> NoReturn:
+        raise (ModelServerUnavailableError if self._is_only_way else CapabilityError)(reason)
 
+    def _decode(self, data: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(data, type=kind, strict=False)
+        except msgspec.DecodeError as error:
+            self._raise_unexpected(f"it answered what is no {kind.__name__} ({error})")
 
-class _Guarded:
-    """The breaker, with what it counts told as `RetryLaterError`."""
-
-    def __init__(self, breaker: Breaker) -> None:
-        self._call = breaker.call(Unavailable)
-
-    def __enter__(self) -> None:
-        self._call.__enter__()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        self._call.__exit__(kind, error, trace)
-        if isinstance(error, Unavailable):
-            raise RetryLaterError(f"the model server cannot be reached: {error}", TRY_AGAIN_S) from error
-
-
-def _accept(status: int, text: str) -> None:
-    if status in _BUSY:
-        raise Unavailable(f"it answered {status}")
-    if status != 200:
-        raise Unable(f"it answered {status}: {text[:200]}")
-
-
-def _choices(line: str) -> Sequence[Choice]:
-    if not line.startswith("data:") or line[5:].strip() == "[DONE]":
-        return ()
-    try:
-        return msgspec.json.decode(line[5:], type=Completion, strict=False).choices
-    except msgspec.DecodeError as error:
-        raise Unable(f"an event of the stream is no completion ({error})") from error
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """The breaker, with what it counts raised as `RetryLaterError`."""
+        try:
+            with self._breaker.call(ModelServerUnavailableError):
+                yield
+        except ModelServerUnavailableError as error:
+            raise RetryLaterError(f"the model server cannot be reached: {error}", RETRY_AFTER_S) from error

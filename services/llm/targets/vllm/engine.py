@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from tidegate.services.llm.targets.vllm.draft_alignment import WIDTH
+from tidegate.schemas import TidegateError
+from tidegate.services.llm.drafters.base import MOST_DRAFTED
 from tidegate.services.llm.targets.vllm.proposer import EXTRA
 
 ENVIRONMENT = {
@@ -28,18 +29,27 @@ ENVIRONMENT = {
 PROPOSER = "tidegate.services.llm.targets.vllm.proposer.EdgeDraftProposer"
 EXTENSION = "tidegate.services.llm.targets.vllm.proposer.WorkerDrafts"
 PROPOSERS: dict[str, dict[str, Any]] = {
-    "edge": {"method": "custom_class", "model": PROPOSER, "num_speculative_tokens": WIDTH},
-    "ngram": {"method": "ngram", "num_speculative_tokens": WIDTH, "prompt_lookup_min": 2, "prompt_lookup_max": 8},
+    "edge": {"method": "custom_class", "model": PROPOSER, "num_speculative_tokens": MOST_DRAFTED},
+    "ngram": {
+        "method": "ngram",
+        "num_speculative_tokens": MOST_DRAFTED,
+        "prompt_lookup_min": 2,
+        "prompt_lookup_max": 8,
+    },
 }
 STOP_S = 3.0
 
 
-class Dead(ConnectionError):
+class EngineStoppedError(TidegateError, ConnectionError):
     """The engine's process has ended, or does not serve any more; it must be started anew."""
 
+    hint = "ask again in some seconds: the target starts it anew by itself"
 
-class NotSampled(ValueError):
-    """The engine refuses these sampling parameters or this prompt; the message says why."""
+
+class SamplingRefusedError(TidegateError, ValueError):
+    """The engine refuses these sampling parameters or this prompt, for the reason in the message."""
+
+    hint = "give top_p instead of top_k, and a prompt that fits the model's context"
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +70,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether answers may be held to a grammar; takes a tokenizer that the library `transformers` reads."""
 
 
-class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+class EngineSampling(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of the sampler. `key`, `draft` and `lookup` travel to the proposer with the request itself."""
 
     key: str
@@ -79,11 +89,11 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.temperature > 0.0 and self.top_k > 0:
-            raise NotSampled("top_k ends vLLM 0.32 when it speculates on a CPU: give top_p instead")
+            raise SamplingRefusedError("top_k ends vLLM 0.32 when it speculates on a CPU: give top_p instead")
 
 
-class Engine:
-    """One running vLLM engine. Its process is `pid`; every method raises `Dead` once that has ended."""
+class VllmEngine:
+    """One running vLLM engine. Its process is `pid`; every method raises `EngineStoppedError` once that has ended."""
 
     def __init__(self, llm: Any, params: Any, dead: type[Exception], refused: tuple[type[Exception], ...]) -> None:
         self._llm = llm
@@ -93,7 +103,7 @@ class Engine:
         self._is_stopping = False
 
     @classmethod
-    async def start(cls, directory: Path, settings: EngineSettings) -> Engine:
+    async def start(cls, directory: Path, settings: EngineSettings) -> VllmEngine:
         """Load the model; tens of seconds. Raises `RuntimeError` where the proposer does not get its drafts."""
         loading = asyncio.ensure_future(asyncio.to_thread(cls._load, directory, settings))
         try:
@@ -107,7 +117,7 @@ class Engine:
         return engine
 
     @classmethod
-    def _load(cls, directory: Path, settings: EngineSettings) -> Engine:
+    def _load(cls, directory: Path, settings: EngineSettings) -> VllmEngine:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         from vllm import SamplingParams  # type: ignore[import-not-found,unused-ignore]
@@ -120,7 +130,7 @@ class Engine:
         arguments = AsyncEngineArgs(
             model=str(directory),
             skip_tokenizer_init=not settings.quotes,  # token ids in, token ids out; but no grammar without one
-            structured_outputs_config={"backend": "xgrammar"},  # llguidance 1.7 cannot take back tokens told by id
+            structured_outputs_config={"backend": "xgrammar"},  # llguidance 1.7 cannot take back tokens named by id
             generation_config="vllm",  # or the model's own file changes the sampling unseen
             dtype="float32" if settings.dtype == "auto" and current_platform.is_cpu() else settings.dtype,
             max_model_len=settings.max_model_len,
@@ -147,12 +157,12 @@ class Engine:
         return tuple(process.pid for process in manager.processes)
 
     async def stream(
-        self, prompt: Sequence[int], sampling: Sampling, salt: str
+        self, prompt: Sequence[int], sampling: EngineSampling, salt: str
     ) -> AsyncGenerator[tuple[list[int], str], None]:
         """The new ids after each step, and at the end why it ended (`stop`, `length`, or empty while it goes on).
 
         Requests share cached prefixes only under the same `salt`. Leaving the iterator early aborts the request. Raises
-        `Dead`, `NotSampled`.
+        `EngineStoppedError`, `SamplingRefusedError`.
         """
         given: dict[str, Any] = {"prompt_token_ids": list(prompt)}
         if salt:
@@ -161,31 +171,31 @@ class Engine:
             outputs = self._llm.generate(given, self._sampling(sampling), request_id=sampling.key)
             async with aclosing(outputs):
                 async for output in outputs:
-                    (said,) = output.outputs
-                    yield list(said.token_ids), said.finish_reason or ""
+                    (piece,) = output.outputs
+                    yield list(piece.token_ids), piece.finish_reason or ""
         except self._dead as error:
-            raise Dead("the engine has ended") from error
+            raise EngineStoppedError("the engine has ended") from error
         except self._refused as error:
-            raise NotSampled(str(error)) from error
+            raise SamplingRefusedError(str(error)) from error
 
     async def call(self, method: str, *args: object) -> list[Any]:
         """Call a method of the worker extension in every worker."""
         try:
             answers: list[Any] = await self._llm.collective_rpc(method, args=args)
         except self._dead as error:
-            raise Dead("the engine has ended") from error
+            raise EngineStoppedError("the engine has ended") from error
         except Exception as error:
             if self._is_stopping:  # vLLM then answers with a bare Exception
-                raise Dead("the engine has ended") from error
+                raise EngineStoppedError("the engine has ended") from error
             raise
         return answers
 
     def stop(self) -> None:
-        """End the engine's process; requests in flight, and calls, end with `Dead`."""
+        """End the engine's process; requests in flight, and calls, end with `EngineStoppedError`."""
         self._is_stopping = True
         self._llm.shutdown(timeout=STOP_S)
 
-    def _sampling(self, sampling: Sampling) -> Any:
+    def _sampling(self, sampling: EngineSampling) -> Any:
         from vllm.sampling_params import (  # type: ignore[import-not-found,unused-ignore]
             RequestOutputKind,
             StructuredOutputsParams,
@@ -216,7 +226,7 @@ def version_of(directory: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _stop_unwanted(loading: asyncio.Future[Engine]) -> None:
+def _stop_unwanted(loading: asyncio.Future[VllmEngine]) -> None:
     if not loading.cancelled() and loading.exception() is None:
         loading.result().stop()
 

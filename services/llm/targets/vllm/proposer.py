@@ -1,6 +1,7 @@
 """What runs in vLLM's worker: the proposer that vLLM asks for drafts, and the calls that reach it from outside.
 
-Written against vLLM 0.32's `custom_class` proposer and `worker_extension_cls`; needs neither to be imported.
+A thin adapter of `drafters.alignment` to vLLM 0.32's `custom_class` proposer and `worker_extension_cls`; needs neither
+to be imported.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from tidegate.services.llm.targets.vllm.draft_alignment import WIDTH
-from tidegate.services.llm.targets.vllm.drafts import Counts, Drafts
+from tidegate.services.llm.drafters.alignment import BudgetedAlignment
+from tidegate.services.llm.drafters.base import MOST_DRAFTED
+from tidegate.services.llm.targets.vllm.request_drafts import DraftCounts, RequestDrafts
 
 EXTRA = "tidegate"
 """The key of a request's `extra_args` under which its draft travels, as `{"key", "draft", "most", "lookup", "quotes"}`.
@@ -19,36 +21,38 @@ nothing but that passage can come.
 """
 
 
-class Row(Protocol):
+class WorkerRequest(Protocol):
     """What is read of one of vLLM's requests."""
 
     num_prompt_tokens: int
     sampling_params: Any
 
 
-class Batch(Protocol):
+class WorkerBatch(Protocol):
+    """What is read of vLLM's batch."""
+
     req_ids: list[str]
 
 
-class Runner(Protocol):
+class WorkerRunner(Protocol):
     """What is read of vLLM's model runner: who sits in which row, and what came with each request."""
 
-    requests: Mapping[str, Row]
-    input_batch: Batch
+    requests: Mapping[str, WorkerRequest]
+    input_batch: WorkerBatch
 
 
 class EdgeDraftProposer:
-    """Proposes what the edge shipped, where it still fits what the target says, or what the prompt goes on with, where
-    the request lets it look there; nothing for any other request.
+    """Proposes what the edge shipped, where it still fits the answer, or what the prompt goes on with, where the
+    request lets it look there; nothing for any other request.
 
     vLLM makes one in each worker. Without a proposal for any row the next step is a plain one.
     """
 
     def __init__(self, config: Any) -> None:
-        self.width = min(WIDTH, config.speculative_config.num_speculative_tokens)
+        self.width = min(MOST_DRAFTED, config.speculative_config.num_speculative_tokens)
         self.limit = config.model_config.max_model_len
-        self.drafts = Drafts()
-        self.runner: Runner | None = None
+        self.drafts = RequestDrafts()
+        self.runner: WorkerRunner | None = None
 
     def load_model(self, *_args: object, **_options: object) -> None:
         """There is no model to load; vLLM asks all the same."""
@@ -60,7 +64,7 @@ class EdgeDraftProposer:
         token_ids_cpu: Any,
         slot_mappings: object = None,  # noqa: ARG002 - vLLM names it
     ) -> list[list[int]]:
-        """Drafts for the next step, row by row. A row is a request's prompt and all that was said, new ids included.
+        """Drafts for the next step, row by row. A row is a request's prompt and its whole answer, new ids included.
 
         `sampled_token_ids` are the new ids per row (none while its prompt is still being read), `num_tokens_no_spec`
         the rows' lengths, `token_ids_cpu` is int32 (rows, longest).
@@ -69,23 +73,26 @@ class EdgeDraftProposer:
             return [[] for _ in sampled_token_ids]
         names = self.runner.input_batch.req_ids
         return [
-            self._next(self.runner.requests[names[row]], new, token_ids_cpu[row], int(num_tokens_no_spec[row]))
+            self._propose(self.runner.requests[names[row]], new, token_ids_cpu[row], int(num_tokens_no_spec[row]))
             if new
             else []
             for row, new in enumerate(sampled_token_ids)
         ]
 
-    def _next(self, request: Row, new: Sequence[int], ids: Any, length: int) -> list[int]:
+    def _propose(self, request: WorkerRequest, new: Sequence[int], ids: Any, length: int) -> list[int]:
         extra = (request.sampling_params.extra_args or {}).get(EXTRA)
-        if extra is None or not (extra["draft"] or extra["lookup"] or extra["key"] in self.drafts):
+        if extra is None or not (extra["draft"] or extra["lookup"]):
             return []
-        begin = request.num_prompt_tokens
+        key, begin = extra["key"], request.num_prompt_tokens
+        answer = ids[begin:length].tolist()
+        held: BudgetedAlignment | None
+        if key in self.drafts:
+            held = self.drafts.observe(key, new, answer)
+        else:
+            prompt = ids[:begin].tolist() if extra["lookup"] else ()
+            held = self.drafts.add(key, extra["draft"], answer, prompt, quotes=extra["quotes"])
         room = min(self.width, self.limit - length - 1, extra["most"] - (length - begin) - 1)
-        is_read = not extra["lookup"] or self.drafts.follows(extra["key"])
-        prompt = () if is_read else ids[:begin].tolist()
-        said = ids[begin:length].tolist()
-        followed = self.drafts.heard(extra["key"], extra["draft"], new, said, prompt, quotes=extra["quotes"])
-        return followed.next(room) if followed else []
+        return held.propose(room) if held else []
 
 
 class WorkerDrafts:
@@ -101,13 +108,9 @@ class WorkerDrafts:
         proposer.runner = self.model_runner
         return True
 
-    def tidegate_late_draft(self, key: str, draft: Sequence[int]) -> None:
-        """A draft for a request that is already on its way."""
-        self.model_runner.drafter.drafts.put(key, draft)
-
     def tidegate_settle(self, key: str) -> tuple[int, int, int]:
         """Forget a request's draft: its steps, proposed tokens, accepted tokens; zeros when it had none."""
-        counts: Counts = self.model_runner.drafter.drafts.settle(key)
+        counts: DraftCounts = self.model_runner.drafter.drafts.settle(key)
         return counts.steps, counts.drafted, counts.accepted
 
     def tidegate_held(self) -> int:

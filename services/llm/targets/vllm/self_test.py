@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from tidegate.services.llm.constraints.quoting import Quoting
-from tidegate.services.llm.targets.vllm.engine import Engine, Sampling
+from tidegate.services.llm.constraints.quoting import QuotingConstraint
+from tidegate.services.llm.targets.vllm.engine import EngineSampling, VllmEngine
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -14,7 +14,7 @@ PROBE = (1, 3, 5)
 PROBE_TOKENS = 12
 
 
-async def prove(engine: Engine, tokens: TokenText, *, drafts: bool, quotes: bool) -> None:
+async def run_self_test(engine: VllmEngine, tokens: TokenText, *, drafts: bool, quotes: bool) -> None:
     """See that a draft saves steps, and that an answer keeps to the rule of quoting, where that is asked.
 
     Raises `RuntimeError`, and stops the engine, where it does not.
@@ -27,25 +27,25 @@ async def prove(engine: Engine, tokens: TokenText, *, drafts: bool, quotes: bool
         raise RuntimeError("this vLLM does not keep to the grammar it is given; 0.32.0 does, with xgrammar")
 
 
-async def _is_drafted(engine: Engine) -> bool:
-    said: tuple[int, ...] = ()
+async def _is_drafted(engine: VllmEngine) -> bool:
+    answer: tuple[int, ...] = ()
     for key in ("plain", "drafted"):
-        said = await _said(engine, PROBE, Sampling(key=key, draft=said, max_tokens=PROBE_TOKENS, eos=-1))
+        answer = await _generate(engine, PROBE, EngineSampling(key=key, draft=answer, max_tokens=PROBE_TOKENS, eos=-1))
     *_, (steps, _, accepted) = await engine.call("tidegate_settle", "drafted")
     return bool(accepted and steps < PROBE_TOKENS)
 
 
-async def _is_quoted(engine: Engine, tokens: TokenText) -> bool:
+async def _is_quoted(engine: VllmEngine, tokens: TokenText) -> bool:
     prompt = answer_prompt(tokens, "Which?", ("It is this.", "It is that.")).ids
-    quoting = Quoting.of(tokens, prompt)
+    quoting = QuotingConstraint.of(tokens, prompt)
     assert quoting is not None
-    sampling = Sampling(key="quoted", draft=(), max_tokens=PROBE_TOKENS, eos=tokens.end, grammar=quoting.ebnf())
+    sampling = EngineSampling(key="quoted", draft=(), max_tokens=PROBE_TOKENS, eos=tokens.end, grammar=quoting.ebnf())
     try:
-        quoting.accept(await _said(engine, prompt, sampling))
+        quoting.accept(await _generate(engine, prompt, sampling))
     except ValueError:
         return False
     return True
 
 
-async def _said(engine: Engine, prompt: Sequence[int], sampling: Sampling) -> tuple[int, ...]:
+async def _generate(engine: VllmEngine, prompt: Sequence[int], sampling: EngineSampling) -> tuple[int, ...]:
     return tuple([each async for new, _ in engine.stream(prompt, sampling, "") for each in new])

@@ -6,17 +6,26 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
 from tidegate.schemas import Artefact, RetryLaterError, Speculation
-from tidegate.services.llm.constraints.quoting import Quoting
-from tidegate.services.llm.targets.base import ContextOverflow, Generated, TargetClosed, TargetState
-from tidegate.services.llm.targets.vllm.draft_alignment import WIDTH
-from tidegate.services.llm.targets.vllm.drafts import MAX_IDS, salt_of, weight_of
-from tidegate.services.llm.targets.vllm.engine import Dead, Engine, EngineSettings, Sampling, version_of
-from tidegate.services.llm.targets.vllm.self_test import prove
+from tidegate.services.llm.constraints.quoting import QuotingConstraint
+from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS
+from tidegate.services.llm.drafters.base import MOST_DRAFTED
+from tidegate.services.llm.errors import ContextOverflowError, TargetClosedError
+from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, TargetState
+from tidegate.services.llm.targets.vllm.engine import (
+    EngineSampling,
+    EngineSettings,
+    EngineStoppedError,
+    VllmEngine,
+    version_of,
+)
+from tidegate.services.llm.targets.vllm.request_drafts import cache_salt, encoded_size
+from tidegate.services.llm.targets.vllm.self_test import run_self_test
 from tidegate.services.llm.text.tokenizer import TokenText
 
 STARTING_S = 10.0
@@ -27,12 +36,25 @@ STEADY = 0.1
 """Weight of the newest step in the mean of step times."""
 
 
+class VllmRequest(GenerationRequest, frozen=True, kw_only=True):
+    """A request with what vLLM can do besides. `lookup`: where the draft gives nothing, the prompt may be proposed
+    from.
+
+    `quotes`: see `QuotingConstraint`; the engine's settings have to allow it, too.
+    """
+
+    top_k: int = 0
+    top_p: float = 1.0
+    lookup: bool = True
+    quotes: bool = True
+
+
 class VllmTarget:
-    """A `Target` on vLLM in this process. Temperature 0 by default; then what it says does not depend on drafts.
+    """A `Target` on vLLM in this process. At temperature 0 the answer does not depend on drafts.
 
     A request is decoded beside all others in one continuous batch. Its draft goes to the engine with it and is proposed
-    `WIDTH` tokens at a time where it fits (see `alignment`); with none, or where it does not fit, a step is a plain
-    one. An engine that died is started again; whoever asks meanwhile gets `RetryLaterError`.
+    `MOST_DRAFTED` tokens at a time where it fits (see `drafters.alignment`); with none, or where it does not fit, a
+    step is a plain one. An engine that died is started again; whoever asks meanwhile gets `RetryLaterError`.
     """
 
     def __init__(self, directory: Path, version: str, tokenizer: TokenText, settings: EngineSettings) -> None:
@@ -43,11 +65,9 @@ class VllmTarget:
         self._eos = tokenizer.end
         config = json.loads((directory / "config.json").read_text())
         self._vocabulary = int(config.get("vocab_size") or config["text_config"]["vocab_size"])
-        self._engine: Engine | None = None
-        self._keys: dict[str, list[str]] = {}
-        self._bytes: dict[str, int] = {}
+        self._engine: VllmEngine | None = None
         self._held: set[str] = set()  # keys of which the engine may hold something
-        self._unheard: set[str] = set()
+        self._waiting: set[str] = set()
         self._is_closed = False
         self._why_not = ""
         self._step_ms = 0.0
@@ -78,68 +98,29 @@ class VllmTarget:
         target._watching = asyncio.create_task(target._watch())
         return target
 
-    async def generate(
-        self,
-        rid: str,
-        prompt: Sequence[int],
-        *,
-        draft: Sequence[int] = (),
-        max_tokens: int = 160,
-        seed: int = 0,
-        temperature: float = 0.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        lookup: bool = True,
-        quotes: bool = True,
-        said: Callable[[Sequence[int]], None] | None = None,
-    ) -> Generated:
-        """The continuation of `prompt`; `said` is called with the new ids after every step.
+    async def generate(self, request: GenerationRequest, on_tokens: OnTokens | None = None) -> Generated:
+        """See `Target`; a `VllmRequest` may ask for more.
 
-        `lookup`: where the draft gives nothing, the prompt may be proposed from. `quotes`: see `Quoting`; the settings
-        have to say so, too. `rid` is `tenant.site.id`: only one tenant's requests share cached prefixes, or times would
-        tell what was asked. Raises `RetryLaterError`, `ContextOverflow`, `TargetClosed`, `NotSampled`, `ValueError`
-        for bad ids.
+        Only one tenant's requests share cached prefixes, or times would show what was asked. Raises `RetryLaterError`,
+        `ContextOverflowError`, `TargetClosedError`, `SamplingRefusedError`, `ValueError` for bad ids.
         """
         engine = self._serving()
-        sampling = Sampling(
-            key=secrets.token_hex(8),
-            draft=self._known(draft),
-            lookup=lookup and self._settings.proposer == "edge",
-            max_tokens=min(max_tokens, self._room(prompt)),
-            grammar=self._rule(prompt) if quotes and self._settings.quotes else "",
-            eos=self._eos,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-        )
-        key = self._enter(rid, sampling)
-        work = asyncio.create_task(self._generate(engine, key, prompt, sampling, salt_of(rid), said))
+        sampling = self._sampling(request)
+        self._waiting.add(sampling.key)
+        if sampling.draft or sampling.lookup:
+            self._held.add(sampling.key)
+        work = asyncio.create_task(self._generate(engine, request, sampling, on_tokens))
         try:
             return await self._outcome(work)
         finally:
-            self._leave(rid, key, engine)
-
-    async def late_draft(self, rid: str, draft: Sequence[int]) -> None:
-        """A draft for a request in flight, in place of any before; nothing where none, or more than one, has this id.
-
-        Of two requests under one id neither gets the draft: it may be the other's.
-        """
-        keys = self._keys.get(rid, [])
-        known = self._known(draft)
-        if len(keys) != 1 or self._engine is None or not known:
-            return
-        self._bytes[keys[0]] += weight_of(known)
-        self._held.add(keys[0])
-        with suppress(Dead):  # its request hears of that
-            await self._engine.call("tidegate_late_draft", keys[0], known)
+            self._leave(sampling.key, engine)
 
     def state(self) -> TargetState:
-        """Mean time of one step, prefill left out; requests in the engine that have not said anything yet."""
-        return TargetState(step_ms=self._step_ms, queue=len(self._unheard))
+        """Mean time of one step, prefill left out; requests in the engine that have no token yet."""
+        return TargetState(step_ms=self._step_ms, queue=len(self._waiting))
 
     async def close(self) -> None:
-        """End the engine. Requests in flight end with `TargetClosed`."""
+        """End the engine. Requests in flight end with `TargetClosedError`."""
         self._is_closed = True
         works = [*self._works]
         for work in works:
@@ -162,18 +143,18 @@ class VllmTarget:
         """How many drafts the engine holds. Raises `RetryLaterError`."""
         return sum(await self._serving().call("tidegate_held"))
 
-    def _serving(self) -> Engine:
+    def _serving(self) -> VllmEngine:
         if self._is_closed:
-            raise TargetClosed
+            raise TargetClosedError
         if self._engine is None or self._engine.is_dead:
             raise RetryLaterError(f"the engine is being started {self._why_not}".rstrip(), STARTING_S)
         return self._engine
 
     def _room(self, prompt: Sequence[int]) -> int:
-        """Tokens that may follow; vLLM stops asking any proposer for drafts `WIDTH` tokens before the end."""
-        most = self._settings.max_model_len - WIDTH - 1
+        """Tokens that may follow; vLLM stops asking any proposer for drafts `MOST_DRAFTED` tokens before the end."""
+        most = self._settings.max_model_len - MOST_DRAFTED - 1
         if not 0 < len(prompt) < most:
-            raise ContextOverflow(len(prompt), most)
+            raise ContextOverflowError(len(prompt), most)
         if not all(0 <= each < self._vocabulary for each in prompt):  # that would end the engine, for all
             raise ValueError(f"the prompt has ids beyond the {self._vocabulary} of the model's vocabulary")
         return most - len(prompt)
@@ -182,84 +163,81 @@ class VllmTarget:
         """The draft without ids that the model has not: they can only be wrong, and would end the engine."""
         if self._settings.proposer != "edge":
             return ()
-        return tuple(each for each in draft if 0 <= each < self._vocabulary)[:MAX_IDS]
+        return tuple(each for each in draft if 0 <= each < self._vocabulary)[:MOST_DRAFT_TOKENS]
 
-    def _rule(self, prompt: Sequence[int]) -> str:
-        quoting = Quoting.of(self.tokenizer, prompt)
+    def _sampling(self, request: GenerationRequest) -> EngineSampling:
+        known = {name: getattr(request, name) for name in request.__struct_fields__}
+        asked = request if isinstance(request, VllmRequest) else VllmRequest(**known)
+        return EngineSampling(
+            key=secrets.token_hex(8),
+            draft=self._known(asked.draft),
+            lookup=asked.lookup and self._settings.proposer == "edge",
+            max_tokens=min(asked.max_tokens, self._room(asked.prompt)),
+            grammar=self._grammar(asked.prompt) if asked.quotes and self._settings.quotes else "",
+            eos=self._eos,
+            temperature=asked.temperature,
+            top_k=asked.top_k,
+            top_p=asked.top_p,
+            seed=asked.seed,
+        )
+
+    def _grammar(self, prompt: Sequence[int]) -> str:
+        quoting = QuotingConstraint.of(self.tokenizer, prompt)
         return quoting.ebnf() if quoting is not None else ""
 
     async def _generate(
-        self,
-        engine: Engine,
-        key: str,
-        prompt: Sequence[int],
-        sampling: Sampling,
-        salt: str,
-        said: Callable[[Sequence[int]], None] | None,
+        self, engine: VllmEngine, request: GenerationRequest, sampling: EngineSampling, on_tokens: OnTokens | None
     ) -> Generated:
         ids: list[int] = []
-        is_finished, heard_at = False, 0.0
-        async with aclosing(engine.stream(prompt, sampling, salt)) as steps:
+        is_finished, stepped_at = False, 0.0
+        async with aclosing(engine.stream(request.prompt, sampling, cache_salt(request.rid))) as steps:
             async for new, why in steps:
                 now = time.perf_counter()
-                if heard_at:
-                    self._step_ms += ((now - heard_at) * 1e3 - self._step_ms) * (STEADY if self._step_ms else 1.0)
-                heard_at = now
-                self._unheard.discard(key)
+                if stepped_at:
+                    self._step_ms += ((now - stepped_at) * 1e3 - self._step_ms) * (STEADY if self._step_ms else 1.0)
+                stepped_at = now
+                self._waiting.discard(sampling.key)
                 is_finished = why == "stop"
                 visible = new[:-1] if is_finished and new and new[-1] == self._eos else new
                 ids += visible
-                if said is not None and visible:
-                    said(visible)
-        return Generated(tuple(ids), await self._cost(engine, key, len(ids) + is_finished), is_finished)
+                if on_tokens is not None and visible:
+                    on_tokens(visible)
+        return Generated(tuple(ids), await self._cost(engine, sampling, len(ids) + is_finished), is_finished)
 
-    async def _cost(self, engine: Engine, key: str, tokens: int) -> Speculation:
+    async def _cost(self, engine: VllmEngine, sampling: EngineSampling, tokens: int) -> Speculation:
         """What was proposed cost and saved; a plain request made a step a token."""
-        if key not in self._held:
+        if sampling.key not in self._held:
             return Speculation(steps=tokens, tokens=tokens)
         steps = drafted = accepted = 0
-        self._held.discard(key)  # a draft that comes while this is on its way is held anew
-        with suppress(Dead):  # the answer is whole; only its cost is not known any more
-            *_, (steps, drafted, accepted) = await engine.call("tidegate_settle", key)
+        self._held.discard(sampling.key)
+        with suppress(EngineStoppedError):  # the answer is whole; only its cost is not known any more
+            *_, (steps, drafted, accepted) = await engine.call("tidegate_settle", sampling.key)
         return Speculation(
             steps=steps or tokens,
             tokens=tokens,
             drafted=drafted,
             accepted=accepted,
-            draft_bytes=self._bytes[key],
+            draft_bytes=encoded_size(sampling.draft),
         )
 
     async def _outcome(self, work: asyncio.Task[Generated]) -> Generated:
         self._works.add(work)
         try:
             return await work
-        except Dead as error:
+        except EngineStoppedError as error:
             if self._is_closed:
-                raise TargetClosed from error
+                raise TargetClosedError from error
             raise RetryLaterError("the engine ended and is being started again", STARTING_S) from error
         except asyncio.CancelledError:
             asker = asyncio.current_task()
             if self._is_closed and asker is not None and not asker.cancelling():
-                raise TargetClosed from None
+                raise TargetClosedError from None
             raise
         finally:
             self._works.discard(work)
 
-    def _enter(self, rid: str, sampling: Sampling) -> str:
-        self._keys.setdefault(rid, []).append(sampling.key)
-        self._bytes[sampling.key] = weight_of(sampling.draft)
-        self._unheard.add(sampling.key)
-        if sampling.draft or sampling.lookup:
-            self._held.add(sampling.key)
-        return sampling.key
-
-    def _leave(self, rid: str, key: str, engine: Engine) -> None:
-        self._unheard.discard(key)
-        keys = self._keys[rid]
-        keys.remove(key)
-        if not keys:
-            del self._keys[rid]
-        del self._bytes[key]
+    def _leave(self, key: str, engine: VllmEngine) -> None:
+        self._waiting.discard(key)
         if key in self._held:
             self._held.discard(key)
             task = asyncio.create_task(_forget(engine, key))
@@ -278,17 +256,17 @@ class VllmTarget:
                     await asyncio.to_thread(dead.stop)
                 self._engine = await self._start()
                 pause_s, self._why_not = WATCH_S, ""
-            except Exception as error:  # noqa: BLE001 - whatever vLLM raises is told to every asker, and it is tried again
+            except Exception as error:  # noqa: BLE001 - whatever vLLM raises is passed to every asker, and it is tried again
                 pause_s = min(WORST_PAUSE_S, max(STARTING_S, 2 * pause_s))
                 self._why_not = f"(the last attempt failed: {error})"
 
-    async def _start(self) -> Engine:
-        engine = await Engine.start(self._directory, self._settings)
+    async def _start(self) -> VllmEngine:
+        engine = await VllmEngine.start(self._directory, self._settings)
         settings = self._settings
-        await prove(engine, self.tokenizer, drafts=settings.proposer == "edge", quotes=settings.quotes)
+        await run_self_test(engine, self.tokenizer, drafts=settings.proposer == "edge", quotes=settings.quotes)
         return engine
 
 
-async def _forget(engine: Engine, key: str) -> None:
-    with suppress(Dead):
+async def _forget(engine: VllmEngine, key: str) -> None:
+    with suppress(EngineStoppedError):
         await engine.call("tidegate_settle", key)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.services.inference import Kept, Session, Tensor
-from tidegate.services.llm.targets.base import ContextOverflow
-from tidegate.services.llm.text.tokenizer import TokenizerRefused, TokenText
+from tidegate.schemas import TidegateError
+from tidegate.services.inference import OnnxSession, RuntimeArray, TensorInfo
+from tidegate.services.llm.errors import ContextOverflowError
+from tidegate.services.llm.text.tokenizer import TokenizerRefusedError, TokenText
 
 Logits = NDArray[np.float32]
 _PAST = re.compile(r"^past_?(?:key_values)?[._]?(?:(\d+)[._](key|value)|(key|value)[._](\d+))$")
@@ -24,16 +25,17 @@ _PRESENT = re.compile(r"^present_?(?:key_values)?[._]?(?:(\d+)[._](key|value)|(k
 _KNOWN = ("input_ids", "attention_mask", "position_ids")
 
 
-class ModelRefused(ValueError):
-    """The directory holds no causal language model that can be run here; `hint` says how to get one."""
+class ModelRefusedError(TidegateError, ValueError):
+    """The directory holds no causal language model that can be run here."""
+
+    hint = "run `make models`"
 
     def __init__(self, directory: Path, reason: str) -> None:
-        self.hint = "run `make models`"
         super().__init__(f"no language model in {directory}: {reason} ({self.hint})")
 
 
 class CausalLM:
-    """Token ids in, logits out. Safe to use from several threads at once; a `Context` belongs to one.
+    """Token ids in, logits out. Safe to use from several threads at once; a `ModelContext` belongs to one.
 
     Takes any decoder with past keys and values (batch, heads, past, width) in and out, with or without
     `attention_mask` and `position_ids`, with as many key heads as its inputs say. Attention is over the whole context.
@@ -42,7 +44,7 @@ class CausalLM:
     def __init__(self, directory: Path, *, pinned_bytes: int = 64 << 20) -> None:
         """Read `config.json`, `tokenizer.json`, `model.onnx`; `pinned_bytes` bounds what `pin` keeps.
 
-        Raises `ModelRefused`.
+        Raises `ModelRefusedError`.
         """
         try:
             config: dict[str, Any] = json.loads((directory / "config.json").read_text())
@@ -50,23 +52,23 @@ class CausalLM:
             words = (directory / "tokenizer.json").read_bytes()
             self.tokens = TokenText(words)
             self.context: int = config["max_position_embeddings"]
-            self._session = Session(model)
-        except (OSError, ValueError, KeyError, TypeError, TokenizerRefused) as error:
-            raise ModelRefused(directory, str(error)) from error
+            self._session = OnnxSession(model)
+        except (OSError, ValueError, KeyError, TypeError, TokenizerRefusedError) as error:
+            raise ModelRefusedError(directory, str(error)) from error
         except Exception as error:  # the runtime's own errors share no base
-            raise ModelRefused(directory, f"model.onnx: {error}") from error
+            raise ModelRefusedError(directory, f"model.onnx: {error}") from error
         self.version: str = hashlib.sha256(model + words).hexdigest()[:12]
         self.vocabulary: int = _vocabulary(directory, self._session, self.tokens)
         self._takes = {each.name for each in self._session.inputs}
         self._past = _caches(directory, self._session.inputs, _PAST)
         self._present = _presents(directory, self._session.outputs, self._past)
-        self._empty = {each.name: Kept.of(_empty(directory, each, config)) for each in self._past.values()}
+        self._empty = {each.name: RuntimeArray.of(_empty(directory, each, config)) for each in self._past.values()}
         self._pinned = _Pinned(pinned_bytes)
 
-    def open(self, ids: Sequence[int] = ()) -> Context:
+    def open(self, ids: Sequence[int] = ()) -> ModelContext:
         """A context that holds the longest pinned prefix of `ids`, but never all of `ids`: its end must be run."""
         held, kept = self._pinned.longest(tuple(ids))
-        return Context(self, held, kept or dict(self._empty))
+        return ModelContext(self, held, kept or dict(self._empty))
 
     def pin(self, ids: Sequence[int]) -> None:
         """Compute `ids` once for all prompts that begin with them; the least used are let go beyond the limit."""
@@ -80,7 +82,9 @@ class CausalLM:
         """What the pinned prefixes weigh now."""
         return self._pinned.bytes
 
-    def run(self, kept: dict[str, Kept], past: int, ids: Sequence[int]) -> tuple[Logits, dict[str, Kept]]:
+    def run(
+        self, kept: dict[str, RuntimeArray], past: int, ids: Sequence[int]
+    ) -> tuple[Logits, dict[str, RuntimeArray]]:
         """One forward pass behind `past` tokens: logits (len(ids), vocabulary) and the keys and values of all."""
         row = np.array([ids], dtype=np.int64)
         feeds: dict[str, NDArray[Any]] = {"input_ids": row}
@@ -92,10 +96,10 @@ class CausalLM:
         return logits[0].astype(np.float32, copy=False), dict(zip(self._present.values(), present, strict=True))
 
 
-class Context:
+class ModelContext:
     """The tokens that a model has read: `length` of them. What they left behind is shared and never written to."""
 
-    def __init__(self, lm: CausalLM, held: tuple[int, ...], kept: dict[str, Kept]) -> None:
+    def __init__(self, lm: CausalLM, held: tuple[int, ...], kept: dict[str, RuntimeArray]) -> None:
         self._lm = lm
         self.ids: list[int] = list(held)
         self.kept = kept
@@ -111,11 +115,13 @@ class Context:
         return self._lm.context - len(self.ids)
 
     def forward(self, ids: Sequence[int]) -> Logits:
-        """Read `ids`; row i of the (len(ids), vocabulary) logits says what follows ids[i]. Raises `ContextOverflow`."""
+        """Read `ids`; row i of the (len(ids), vocabulary) logits is for what follows ids[i]. Raises
+        `ContextOverflowError`.
+        """
         if not ids:
             raise ValueError("there must be something to read")
         if len(ids) > self.room:
-            raise ContextOverflow(self.length + len(ids), self._lm.context)
+            raise ContextOverflowError(self.length + len(ids), self._lm.context)
         logits, self.kept = self._lm.run(self.kept, self.length, ids)
         self.ids += ids
         return logits[:, : self._lm.vocabulary]
@@ -125,7 +131,7 @@ class Context:
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot go back to {length} tokens: there are {self.length}")
         if length < self.length:
-            self.kept = {name: Kept.of(each.read()[:, :, :length]) for name, each in self.kept.items()}
+            self.kept = {name: RuntimeArray.of(each.read()[:, :, :length]) for name, each in self.kept.items()}
             del self.ids[length:]
 
 
@@ -134,7 +140,7 @@ class _Pinned:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held: OrderedDict[tuple[int, ...], tuple[dict[str, Kept], int]] = OrderedDict()
+        self._held: OrderedDict[tuple[int, ...], tuple[dict[str, RuntimeArray], int]] = OrderedDict()
         self._lock = threading.Lock()
         self.bytes = 0
 
@@ -142,7 +148,7 @@ class _Pinned:
         with self._lock:
             return ids in self._held
 
-    def longest(self, ids: tuple[int, ...]) -> tuple[tuple[int, ...], dict[str, Kept] | None]:
+    def longest(self, ids: tuple[int, ...]) -> tuple[tuple[int, ...], dict[str, RuntimeArray] | None]:
         with self._lock:
             fit = [held for held in self._held if len(held) < len(ids) and held == ids[: len(held)]]
             if not fit:
@@ -151,7 +157,7 @@ class _Pinned:
             self._held.move_to_end(best)
             return best, dict(self._held[best][0])
 
-    def put(self, ids: tuple[int, ...], kept: dict[str, Kept]) -> None:
+    def put(self, ids: tuple[int, ...], kept: dict[str, RuntimeArray]) -> None:
         weight = sum(each.read().nbytes for each in kept.values())
         with self._lock:
             if weight > self._most or ids in self._held:
@@ -168,41 +174,45 @@ def _key(match: re.Match[str]) -> tuple[int, str]:
     return int(layer or other_layer), kind or other_kind
 
 
-def _caches(directory: Path, inputs: Sequence[Tensor], pattern: re.Pattern[str]) -> dict[tuple[int, str], Tensor]:
+def _caches(
+    directory: Path, inputs: Sequence[TensorInfo], pattern: re.Pattern[str]
+) -> dict[tuple[int, str], TensorInfo]:
     """The inputs for past keys and values by layer and kind; all others must be known."""
     found = {_key(match): each for each in inputs if (match := pattern.match(each.name))}
     strange = [each.name for each in inputs if each.name not in _KNOWN and not pattern.match(each.name)]
     if strange or "input_ids" not in {each.name for each in inputs}:
-        raise ModelRefused(directory, f"model.onnx wants {strange or 'no input_ids'}")
+        raise ModelRefusedError(directory, f"model.onnx wants {strange or 'no input_ids'}")
     if not found:
-        raise ModelRefused(directory, "model.onnx takes no past keys and values")
+        raise ModelRefusedError(directory, "model.onnx takes no past keys and values")
     return found
 
 
-def _presents(directory: Path, outputs: Sequence[Tensor], past: dict[tuple[int, str], Tensor]) -> dict[str, str]:
+def _presents(
+    directory: Path, outputs: Sequence[TensorInfo], past: dict[tuple[int, str], TensorInfo]
+) -> dict[str, str]:
     """Which output becomes which input."""
     found = {_key(match): each.name for each in outputs if (match := _PRESENT.match(each.name))}
     if found.keys() != past.keys():
-        raise ModelRefused(directory, "model.onnx does not give back the keys and values that it takes")
+        raise ModelRefusedError(directory, "model.onnx does not give back the keys and values that it takes")
     return {name: past[key].name for key, name in found.items()}
 
 
-def _vocabulary(directory: Path, session: Session, tokens: TokenText) -> int:
+def _vocabulary(directory: Path, session: OnnxSession, tokens: TokenText) -> int:
     logits = next((each for each in session.outputs if each.name == "logits"), None)
     if logits is None:
-        raise ModelRefused(directory, "model.onnx has no output `logits`")
+        raise ModelRefusedError(directory, "model.onnx has no output `logits`")
     width = logits.shape[-1] or tokens.size
     if width < tokens.size:
-        raise ModelRefused(directory, f"{width} logits for a vocabulary of {tokens.size}")
+        raise ModelRefusedError(directory, f"{width} logits for a vocabulary of {tokens.size}")
     return tokens.size
 
 
-def _empty(directory: Path, described: Tensor, config: dict[str, Any]) -> NDArray[Any]:
+def _empty(directory: Path, described: TensorInfo, config: dict[str, Any]) -> NDArray[Any]:
     """Keys or values of no token; sizes that the graph leaves free come from the configuration."""
     heads = config.get("num_attention_heads", 0)
     stated = (config.get("num_key_value_heads", heads), config.get("head_dim"))
     width = stated[1] or (config.get("hidden_size", 0) // heads if heads else 0)
     shape = described.shape
     if len(shape) != 4 or described.type is None or not (shape[1] or stated[0]) or not (shape[3] or width):
-        raise ModelRefused(directory, f"{described.name} is not (batch, heads, past, width)")
+        raise ModelRefusedError(directory, f"{described.name} is not (batch, heads, past, width)")
     return np.zeros((1, shape[1] or stated[0], 0, shape[3] or width), dtype=described.type)

@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.schemas import TidegateError
+
 Row = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -32,18 +34,20 @@ class Sampling(msgspec.Struct, frozen=True):
             raise ValueError(f"top_k must be at least 1, not {self.top_k}")
 
 
-class NothingLegal(ValueError):
+class NoLegalTokenError(TidegateError, ValueError):
     """The mask allows no token."""
+
+    hint = "nothing to be done by a caller: the rule that made the mask is at fault"
 
 
 def choose(row: Row, sampling: Sampling, position: int, mask: Mask | None = None) -> int:
     """The token at the absolute `position`, given the logits `row` (vocabulary,); `mask` says which are legal.
 
-    Ties go to the lowest id; all that tie with the k-th likeliest are among the `top_k`. Raises `NothingLegal`.
+    Ties go to the lowest id; all that tie with the k-th likeliest are among the `top_k`. Raises `NoLegalTokenError`.
     """
     if mask is not None:
         if not mask.any():
-            raise NothingLegal("no token is legal here")
+            raise NoLegalTokenError("no token is legal here")
         row = np.where(mask, row, np.float32(-np.inf))
     if sampling.temperature == 0.0:
         return int(row.argmax())
@@ -54,6 +58,12 @@ def choose(row: Row, sampling: Sampling, position: int, mask: Mask | None = None
         inside = np.flatnonzero(row > -np.inf)
     scores = row[inside].astype(np.float64) / sampling.temperature + gumbel(sampling.seed, position, inside)
     return int(inside[scores.argmax()])
+
+
+def likelihood(row: Row, token: int) -> float:
+    """The probability of `token` under the logits `row`."""
+    weights = np.exp(row - row.max(), dtype=np.float64)
+    return float(weights[token] / weights.sum())
 
 
 def gumbel(seed: int, position: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -5,22 +5,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-WIDTH = 16
-"""Most tokens proposed at once."""
+from tidegate.services.llm.drafters.base import MOST_DRAFTED
+from tidegate.services.llm.text.token_ids import MARKS, PASSAGE
+
+WIDTH = MOST_DRAFTED
 SHORTEST = 2
 LONGEST = 8
 """Tokens of a suffix that is looked up in a text: no fewer, no more."""
 GUESS = 4
-"""Tokens proposed where the last token said is not the text's, or only it is."""
-PASSAGE = 4
-"""The id of `<|passage|>`, before the mark of every passage in a prompt."""
-MARKS = range(10, 19)
-"""The ids of the citation marks `[1]` to `[9]`."""
+"""Tokens proposed where the last token of the answer is not the text's, or only it is."""
 FOREIGN = "\U0010ffff"
 """Stands for ids that no vocabulary has; they are never proposed."""
 
 
-def written(ids: Sequence[int]) -> str:
+def as_code_points(ids: Sequence[int]) -> str:
     """The ids as code points, so that to look up a suffix is to search a string: microseconds, no index to build."""
     try:
         return "".join(map(chr, ids))
@@ -28,18 +26,18 @@ def written(ids: Sequence[int]) -> str:
         return "".join(chr(each) if 0 <= each < ord(FOREIGN) else FOREIGN for each in ids)
 
 
-class Guide:
-    """A text, and the place in it where the answer is: behind `run` tokens that agree with the last ones said.
+class FollowedText:
+    """A text, and the position in it where the answer is: behind `run` tokens that agree with the answer's last ones.
 
     After a mismatch it goes on where the longest suffix of the answer (`LONGEST` down to `SHORTEST` tokens) is found,
     nearest to where it was; else it takes the mismatch for one token put for another and goes on behind it.
     """
 
-    __slots__ = ("_at", "_lost", "_swapped", "_text", "run")
+    __slots__ = ("_at", "_mismatches", "_swapped", "_text", "run")
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._at = self.run = self._lost = 0
+        self._at = self.run = self._mismatches = 0
         self._swapped = False
 
     @property
@@ -53,18 +51,20 @@ class Guide:
         return len(self._text)
 
     def follow(self, token: int) -> None:
-        """`token` was said."""
+        """`token` was appended to the answer."""
         expected = ord(self._text[self._at]) if self._at < len(self._text) else None
         self._at += 1
         if token == expected:
             self.run += 1
             return
         self._swapped = expected in MARKS and token in MARKS
-        self._lost = 1 if self.run else self._lost + 1
+        self._mismatches = 1 if self.run else self._mismatches + 1
         self.run = 0
 
     def realign(self, tail: str) -> None:
-        """Go on behind the longest suffix of `tail`, the last tokens said, where that is longer than what agrees."""
+        """Go on behind the longest suffix of `tail`, the answer's last tokens, where that is longer than what
+        agrees.
+        """
         if self.run >= LONGEST:
             return
         for length in range(min(len(tail), LONGEST), max(self.run, SHORTEST - 1), -1):
@@ -79,7 +79,7 @@ class Guide:
             return WIDTH
         if self.run:
             return WIDTH if self._swapped else 2 * GUESS if self.run > 1 else GUESS
-        if self._lost > 1:
+        if self._mismatches > 1:
             return 0
         return WIDTH if self._swapped else GUESS
 
@@ -96,35 +96,35 @@ class Guide:
         return min(ends, key=lambda end: abs(end - self._at), default=0)
 
 
-class DraftGuide(Guide):
+class FollowedDraft(FollowedText):
     """A guess at the whole answer: as long as all of it agrees it goes on, however little that is."""
 
-    __slots__ = ("_said",)
+    __slots__ = ("_followed",)
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._said = 0
+        self._followed = 0
 
     def follow(self, token: int) -> None:
-        """See `Guide`."""
+        """See `FollowedText`."""
         super().follow(token)
-        self._said += 1
+        self._followed += 1
 
     def realign(self, tail: str) -> None:
-        """See `Guide`."""
-        if self.run != self._said:
+        """See `FollowedText`."""
+        if self.run != self._followed:
             super().realign(tail)
 
     def width(self) -> int:
-        """See `Guide`."""
-        return WIDTH if self.run == self._said else super().width()
+        """See `FollowedText`."""
+        return WIDTH if self.run == self._followed else super().width()
 
 
-class PromptGuide(Guide):
-    """The prompt and what was said to it. Behind a citation mark it goes on with that passage, up to its end.
+class FollowedPrompt(FollowedText):
+    """The prompt and the answer to it. Behind a citation mark it goes on with that passage, up to its end.
 
-    The more agrees, the more it proposes, and nothing by guess: most of a prompt is not said. A text that ends while it
-    is copied repeats itself, as in Lempel and Ziv (1977).
+    The more agrees, the more it proposes, and nothing by guess: most of a prompt is never in an answer. A text that
+    ends while it is copied repeats itself, as in Lempel and Ziv (1977).
     """
 
     __slots__ = ("_anchors", "_ends", "_is_anchored", "_quotes")
@@ -147,35 +147,35 @@ class PromptGuide(Guide):
 
     @property
     def is_sure(self) -> bool:
-        """See `Guide`."""
+        """See `FollowedText`."""
         return self.run >= LONGEST or self._is_anchored
 
     @property
     def _searched(self) -> int:
-        """All but the last token: a suffix shall not be found in its own place."""
+        """All but the last token: a suffix shall not be found where it stands itself."""
         return len(self._text) - 1
 
     def follow(self, token: int) -> None:
-        """See `Guide`."""
+        """See `FollowedText`."""
         super().follow(token)
-        self._text += written((token,))
+        self._text += as_code_points((token,))
         self._is_anchored = self.run < SHORTEST and token in self._anchors
         if self._is_anchored:
             self._at, self.run = self._anchors[token], 1
 
     def realign(self, tail: str) -> None:
-        """See `Guide`."""
+        """See `FollowedText`."""
         if not self._is_anchored:
             super().realign(tail)
 
     def width(self) -> int:
-        """See `Guide`."""
+        """See `FollowedText`."""
         if self._is_anchored:
             return WIDTH if self._quotes else 2 * GUESS
         return min(WIDTH, GUESS * self.run) if self.run >= SHORTEST else 0
 
     def next(self, length: int) -> list[int]:
-        """See `Guide`."""
+        """See `FollowedText`."""
         passed = bisect_right(self._ends, self._at - 1)
         if passed < len(self._ends):
             return super().next(min(length, self._ends[passed] - self._at))

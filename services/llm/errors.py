@@ -1,0 +1,24 @@
+"""What a target model refuses, whichever it is; each model's own errors stand beside what raises them."""
+
+from __future__ import annotations
+
+from tidegate.schemas import TidegateError
+
+
+class ContextOverflowError(TidegateError, ValueError):
+    """The prompt leaves no room for an answer in the model's context."""
+
+    hint = "shorten the question, or give fewer passages"
+
+    def __init__(self, tokens: int, most: int) -> None:
+        self.tokens, self.most = tokens, most
+        super().__init__(f"a prompt of {tokens} tokens, and the context holds {most} with the answer")
+
+
+class TargetClosedError(TidegateError, RuntimeError):
+    """The target was closed and generates nothing more."""
+
+    hint = "open a new target; one that was closed stays closed"
+
+    def __init__(self) -> None:
+        super().__init__("the target is closed")

@@ -1,0 +1,82 @@
+"""The drafts that an engine's worker holds, one per request in flight, and what they cost and saved."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import msgspec
+
+from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS, BudgetedAlignment
+
+MAX_REQUESTS = 1024
+MAX_PROMPT = 8192
+"""Tokens of a prompt that are looked up in: the last ones."""
+
+
+class DraftCounts(msgspec.Struct, frozen=True):
+    """Of one request: forward passes, and the tokens proposed and accepted in them."""
+
+    steps: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+
+class RequestDrafts:
+    """Alignments by the key of their request.
+
+    A key is made for one request and is a secret of it (the front end mints it, it never comes from an asker), so two
+    requests in flight with the very same prompt, of one tenant or of two, never see each other's drafts. At most
+    `most` requests are held, each with `MOST_DRAFT_TOKENS` of draft and `MAX_PROMPT` of prompt, four bytes a token:
+    beyond, the one longest held without a step loses what was held for it, which costs it speed and nothing else.
+    """
+
+    def __init__(self, most: int = MAX_REQUESTS) -> None:
+        self._most = most
+        self._held: OrderedDict[str, BudgetedAlignment] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._held
+
+    def add(
+        self, key: str, draft: Sequence[int], answer: Sequence[int], prompt: Sequence[int] = (), *, quotes: bool = False
+    ) -> BudgetedAlignment | None:
+        """The alignment of a request that has `answer` so far; None where there is nothing to follow for it.
+
+        Without a prompt the draft alone is followed.
+        """
+        if not draft and not prompt:
+            return None
+        held = BudgetedAlignment(draft[:MOST_DRAFT_TOKENS], answer, prompt[-MAX_PROMPT:], quotes=quotes)
+        held.steps = len(answer)  # until now it went a token a step
+        self._held[key] = held
+        while len(self._held) > self._most:
+            self._held.popitem(last=False)
+        return held
+
+    def observe(self, key: str, new: Sequence[int], answer: Sequence[int]) -> BudgetedAlignment:
+        """The alignment of a held request after a step that made `new`, `answer` in all."""
+        held = self._held[key]
+        self._held.move_to_end(key)
+        held.observe(new)
+        if held.length != len(answer):  # the engine began the request anew
+            held.restart(answer)
+        return held
+
+    def settle(self, key: str) -> DraftCounts:
+        """Forget the request; what its draft cost and saved. `DraftCounts()` when there was none."""
+        held = self._held.pop(key, None)
+        return DraftCounts(held.steps, held.drafted, held.accepted) if held is not None else DraftCounts()
+
+
+def encoded_size(draft: Sequence[int]) -> int:
+    """Bytes of the ids in MessagePack, as they travel; 0 for none."""
+    return len(msgspec.msgpack.encode(tuple(draft))) if draft else 0
+
+
+def cache_salt(rid: str) -> str:
+    """The tenant of a request id that is `tenant.site.id`; empty for any other."""
+    return rid.partition(".")[0] if "." in rid else ""
