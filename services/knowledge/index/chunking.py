@@ -8,7 +8,9 @@ from typing import Literal
 
 import msgspec
 
-from tidegate.services.knowledge.index.markdown import Block, blocks, cells, sentences
+from tidegate.services.knowledge.index.blocks import Block
+from tidegate.services.knowledge.index.markdown import blocks, cells, plain
+from tidegate.services.knowledge.index.sentences import sentences
 
 TARGET_WORDS = 100
 MOST_WORDS = 120
@@ -69,7 +71,7 @@ def spoken(text: str, unit: Unit) -> str:
         return f"{row[0]} – {'; '.join(named)}" if row and named else " ".join(row)
     if unit.kind == "row":
         return " ".join(cells(own))
-    return " ".join(own.split())
+    return plain(own)
 
 
 class _Piece(msgspec.Struct, frozen=True, gc=False):

@@ -16,6 +16,7 @@ from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import chunks, spoken
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg, KeywordRow
+from tidegate.services.knowledge.index.markdown import without_tags
 from tidegate.services.knowledge.index.storage import (
     Entry,
     Manifest,
@@ -151,7 +152,7 @@ class Writer:
         rows: list[Vector] = []
         units: list[Vector] = []
         for chunk in pieces:
-            text = document.text[chunk.start : chunk.end]
+            text = without_tags(document.text[chunk.start : chunk.end])
             rows.append(self._embedder.embed(in_words(document.title, chunk.heading, text)))
             for unit in chunk.units:
                 words = spoken(document.text, unit)
@@ -204,7 +205,7 @@ def _rows(stored: Stored, first: int) -> list[KeywordRow]:
             mark=mark,
             language=document.language,
             head=f"{document.title} {chunk.heading}",
-            body=document.text[chunk.start : chunk.end],
+            body=without_tags(document.text[chunk.start : chunk.end]),
         )
         for number, chunk in enumerate(stored.chunks, start=first)
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import tantivy
 
-ANALYZERS = "4"
+ANALYZERS = "5"
 """Version of all that turns text into pieces, terms and vectors, but for the model; a change rebuilds indices."""
 
 STEMMED = {"en": "english", "de": "german", "fr": "french", "es": "spanish"}

@@ -1,154 +1,169 @@
-"""The little Markdown that a corpus needs: headings, paragraphs, list items and tables, as spans of the text."""
+"""Markdown as spans of its text: headings, paragraphs, list items and tables, parsed by markdown-it-py.
+
+Promises that every span is verbatim in the document, and that nothing raises. Next: html_blocks.py, chunking.py.
+"""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
-from typing import Literal
+from functools import lru_cache
 
-import msgspec
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
-Kind = Literal["paragraph", "item", "header", "row"]
+from tidegate.services.knowledge.index.blocks import Block, BlockList, Kind
+from tidegate.services.knowledge.index.html_blocks import html_cells, read_html
 
-_HEADING = re.compile(r"\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
-_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(?=\S)")
-_RULE = re.compile(r"\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*$")
-_BREAK = re.compile(r"[.!?…]+[\"'»”’)\]*]*(?=\s)")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|approx|no|nr|mr|mrs|ms|dr|st|vs|incl|max|min|tel|p|pp|art|abs|bzw|ca|ggf|inkl|zzgl|usw|z\.\s?B|d\.\s?h"
-    r"|u\.\s?a|p\.\s?ej|sr|sra|núm|env|cf|M|Mme)|\b[A-Za-z])\.$",
-    re.IGNORECASE,
-)
-_ORDINAL = re.compile(r"(?:^|\s)\d{1,2}\.$")
-
-
-class Block(msgspec.Struct, frozen=True, gc=False):
-    """Characters `start` to `end`, without the white space around them; an item's words begin at `body`.
-
-    `section` counts the headings before it, so that two sections of the same name stay two.
-    """
-
-    kind: Kind
-    start: int
-    end: int
-    body: int
-    heading: str
-    section: int
-
-
-class _Line(msgspec.Struct, frozen=True, gc=False):
-    start: int
-    end: int
-    text: str
+_MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 100}).enable(["table", "strikethrough"])
+_MARKUP = re.compile(r"[*_`\[\]<>&\\~]")
+_LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|$)")
+_QUOTE_MARK = re.compile(r"[\r\n][ \t]*>[ \t]?")
+_FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]:?")
+_REFERENCE = re.compile(r"\[([^\[\]]+)\]\[[^\[\]]*\]")
+_TASK = re.compile(r"\[[ xX]\][ \t]+")
+_QUESTION = re.compile(r"(?P<label>\*{0,2}\w{1,10}[ \u00a0]?[:.]\*{0,2}\s+)?\S.*\?\W{0,3}")
+_LABEL = re.compile(r"\*{0,2}\w{1,10}[ \u00a0]?[:.]\*{0,2}\s+")
+_TAG = re.compile(r"<(?:[a-zA-Z/][^<>]*|!--.*?--)>", re.DOTALL)
+_LONGEST_QUESTION = 30
+_QUESTION_LEVEL = 7
+"""Below all headings: a question that stands alone, as in a list of questions and answers, is the heading of its
+answer."""
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """The blocks of a text in order; headings and table rules are not blocks. Never raises: what is no table, list or
-    heading is a paragraph."""
-    lines = _lines(text)
-    path: list[tuple[int, str]] = []
-    section = 0
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        title = _HEADING.match(line.text)
-        if title:
-            level = len(title[1])
-            path = [step for step in path if step[0] < level] + [(level, title[2])]
-            section += 1
-            at += 1
-        elif not line.text.strip():
-            at += 1
-        else:
-            heading = " › ".join(name for _, name in path)
-            end, found = _block(lines, at, heading, section)
-            yield from found
-            at = end
+    """The blocks of a text in order; headings, table rules and link definitions are not blocks."""
+    yield from _Reader(text).read()
 
 
 def first_heading(text: str) -> str:
     """The words of the first heading; empty where there is none."""
-    found = (_HEADING.match(line) for line in text.splitlines())
-    return next((match[2] for match in found if match), "")
+    tokens = iter(_MARKDOWN.parse(text))
+    return next((_words(next(tokens)) for token in tokens if token.type == "heading_open"), "")
 
 
 def cells(line: str) -> list[str]:
-    """The cells of a table row, trimmed."""
-    return [cell.replace("\\|", "|").strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+    """The cells of a table row, Markdown or HTML, as plain words."""
+    found = html_cells(line) or re.split(r"(?<!\\)\|", line.strip().strip("|"))
+    return [plain(cell.replace("\\|", "|")) for cell in found]
 
 
-def sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The sentences of `text[start:end]` as trimmed spans that cover every word, in order.
-
-    Does not end one at a common abbreviation, an initial, or an ordinal (`1. Januar`).
-    """
-    begin = start
-    for match in _BREAK.finditer(text, start, end):
-        stop = match.end()
-        after = text[stop:end].lstrip()
-        if not after or not (after[0].isupper() or after[0].isdigit() or after[0] in "\"'«“‘¿¡(*[<€£$"):
-            continue
-        before = text[begin:stop]
-        if match[0] == "." and (_ABBREVIATION.search(before) or _ORDINAL.search(before)):
-            continue
-        yield from _trimmed(text, begin, stop)
-        begin = stop
-    yield from _trimmed(text, begin, end)
+def plain(text: str) -> str:
+    """A piece of a document as it is read aloud: without markup, in one line. What is struck out is left out."""
+    return _plain(text) if _MARKUP.search(text) else " ".join(text.split())
 
 
-def _block(lines: list[_Line], at: int, heading: str, section: int) -> tuple[int, list[Block]]:
-    if _is_table(lines, at):
-        return _table(lines, at, heading, section)
-    first = lines[at]
-    item = _ITEM.match(first.text)
-    end = at + 1
-    while end < len(lines) and lines[end].text.strip() and not _starts_block(lines, end):
-        end += 1
-    start = first.start + len(first.text) - len(first.text.lstrip())
-    stop = lines[end - 1].start + len(lines[end - 1].text.rstrip())
-    body = first.start + item.end() if item else start
-    return end, [Block("item" if item else "paragraph", start, stop, body, heading, section)]
+def without_tags(text: str) -> str:
+    """A text to find by: as it is, but for HTML's tags and entities."""
+    return html.unescape(_TAG.sub(" ", text)) if _TAG.search(text) else text
 
 
-def _table(lines: list[_Line], at: int, heading: str, section: int) -> tuple[int, list[Block]]:
-    def block(kind: Kind, line: _Line) -> Block:
-        start = line.start + len(line.text) - len(line.text.lstrip())
-        return Block(kind, start, line.start + len(line.text.rstrip()), start, heading, section)
-
-    found = [block("header", lines[at])]
-    end = at + 2
-    while end < len(lines) and "|" in lines[end].text:
-        found.append(block("row", lines[end]))
-        end += 1
-    return end, found
+@lru_cache(maxsize=8192)
+def _plain(text: str) -> str:
+    text = _REFERENCE.sub(r"\1", _FOOTNOTE.sub("", _QUOTE_MARK.sub("\n", text)))
+    return _words(_MARKDOWN.parseInline(text)[0])
 
 
-def _is_table(lines: list[_Line], at: int) -> bool:
-    return "|" in lines[at].text and at + 1 < len(lines) and "|" in lines[at + 1].text and _is_rule(lines[at + 1].text)
+def _words(inline: Token) -> str:
+    words: list[str] = []
+    hidden = 0
+    for token in inline.children or ():
+        if token.type in ("s_open", "s_close"):
+            hidden += token.nesting
+        elif token.type == "html_inline":
+            tag = token.content.lower()
+            hidden += tag.startswith(("<script", "<style")) - tag.startswith(("</script", "</style"))
+            words.append(" " if tag.startswith(("<br", "<p", "</p", "<li", "</li", "<td", "</td")) else "")
+        elif not hidden:
+            words.append(token.content if token.content else " " * token.type.endswith("break"))
+    return " ".join("".join(words).replace("**", "").split())
 
 
-def _is_rule(line: str) -> bool:
-    return bool(_RULE.match(line))
+class _Reader:
+    """Goes through the tokens of one document, and turns lines into spans of its text."""
 
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._lines = [match.span(1) for match in _LINE.finditer(text)]
+        self._blocks = BlockList()
+        self._item_lines: set[int] = set()
+        self._in_head = False
+        self._is_labelled = False
 
-def _starts_block(lines: list[_Line], at: int) -> bool:
-    text = lines[at].text
-    return bool(_HEADING.match(text) or _ITEM.match(text)) or _is_table(lines, at)
+    def read(self) -> list[Block]:
+        tokens = _MARKDOWN.parse(self._text)
+        for position, token in enumerate(tokens):
+            match token.type:
+                case "heading_open":
+                    self._blocks.add_heading(int(token.tag[1]), _words(tokens[position + 1]))
+                case "list_item_open":
+                    self._item_lines.add(self._map(token)[0])
+                case "thead_open" | "thead_close":
+                    self._in_head = token.nesting == 1
+                case "tr_open":
+                    self._add_lines("header" if self._in_head else "row", *self._map(token))
+                case "fence" | "code_block":
+                    self._add_code(token)
+                case "html_block":
+                    first, end = self._map(token)
+                    read_html(self._text, self._lines[first][0], self._lines[end - 1][1], self._blocks, plain)
+                case "paragraph_open":
+                    after = tokens[position + 3] if position + 3 < len(tokens) else None
+                    self._add_paragraph(token, tokens[position + 1], after)
+        return self._blocks.found
 
+    def _add_paragraph(self, opening: Token, inline: Token, after: Token | None) -> None:
+        first, end = self._map(opening)
+        own = inline.content.split("\n")
+        body = max(self._first_character(first), self._last_character(first) - len(own[0].rstrip()))
+        question = _QUESTION.fullmatch(own[0].strip()) if opening.level == 0 else None
+        is_alone = len(own) == 1 and after is not None and after.type == "paragraph_open"
+        if question and len(own[0].split()) <= _LONGEST_QUESTION and (is_alone or (question["label"] and len(own) > 1)):
+            self._blocks.add_heading(_QUESTION_LEVEL, plain(own[0][len(question["label"] or "") :]))
+            self._is_labelled = bool(question["label"])
+            if is_alone:
+                return
+            first += 1
+            body = self._first_character(first)
+        label = _LABEL.match(self._text, body) if self._is_labelled else None
+        self._is_labelled = False
+        if label:
+            body = label.end()
+        is_item = first in self._item_lines
+        task = _TASK.match(self._text, body) if is_item else None
+        start = self._first_character(first) if is_item else body
+        self._blocks.add(
+            "item" if is_item else "paragraph", start, self._last_character(end - 1), task.end() if task else body
+        )
 
-def _lines(text: str) -> list[_Line]:
-    found: list[_Line] = []
-    start = 0
-    for line in text.splitlines(keepends=True):
-        found.append(_Line(start, start + len(line), line))
-        start += len(line)
-    return found
+    def _add_code(self, token: Token) -> None:
+        first, end = self._map(token)
+        is_fenced = token.type == "fence"
+        closes = is_fenced and self._text[slice(*self._lines[end - 1])].strip(" \t>").startswith(token.markup)
+        self._add_lines("paragraph", first + is_fenced, end - (closes and end - 1 > first))
 
+    def _add_lines(self, kind: Kind, first: int, end: int) -> None:
+        while first < end and self._is_blank(first):
+            first += 1
+        while first < end and self._is_blank(end - 1):
+            end -= 1
+        if first < end:
+            start = self._first_character(first)
+            self._blocks.add(kind, start, self._last_character(end - 1), start)
 
-def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    if start < end:
-        yield start, end
+    def _is_blank(self, line: int) -> bool:
+        return self._first_character(line) == self._lines[line][1]
+
+    def _first_character(self, line: int) -> int:
+        start, end = self._lines[line]
+        return end - len(self._text[start:end].lstrip())
+
+    def _last_character(self, line: int) -> int:
+        start, end = self._lines[line]
+        return start + len(self._text[start:end].rstrip())
+
+    @staticmethod
+    def _map(token: Token) -> tuple[int, int]:
+        first, end = token.map or (0, 0)
+        return first, end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.knowledge.index.markdown import sentences
+from tidegate.services.knowledge.index.sentences import sentences
 
 _MOST_WORDS = 60
 

@@ -14,6 +14,7 @@ from tidegate.services.knowledge.index.chunking import Unit, chunks, spoken
 from tidegate.services.knowledge.index.hybrid import Units
 from tidegate.services.knowledge.index.index_writer import in_words, unit_vector
 from tidegate.services.knowledge.index.keyword import terms
+from tidegate.services.knowledge.index.markdown import without_tags
 from tidegate.services.knowledge.reader.answer_type import ValueKind, holds, kind_asked
 
 Vector = NDArray[np.float32]
@@ -179,7 +180,7 @@ def _from_passage(weigh: Weigher, passage: Passage, rank: int, embedder: Embeds)
     rough = [(weigh.candidate(passage, unit, passage.text, (0.0, 0.0)), unit) for unit in units]
     rough.sort(key=lambda pair: -pair[0].score)
     exact = []
-    whole = embedder.embed(in_words(passage.title, passage.heading, passage.text))
+    whole = embedder.embed(in_words(passage.title, passage.heading, without_tags(passage.text)))
     for guess, unit in rough[: max(1, _MOST_EMBEDDED // (rank + 1))]:
         vector = unit_vector(embedder, passage.title, passage.heading, guess.spoken, whole)
         cosines = (float(vector @ weigh.sought.vector), float(whole @ weigh.sought.vector))

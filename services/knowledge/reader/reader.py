@@ -8,6 +8,7 @@ import msgspec
 
 from tidegate.schemas import Answer, Check, Citation, Passage
 from tidegate.services.knowledge.index.keyword import terms
+from tidegate.services.knowledge.index.markdown import plain
 from tidegate.services.knowledge.reader.answer_type import is_open
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.candidates import Candidate, Embeds, Sought, UnitSource, Weigher, candidates
@@ -120,7 +121,7 @@ def composed(said: Sequence[Candidate]) -> tuple[str, tuple[Citation, ...]]:
             spans = [*each.context, *spans]
         elif each.unit.kind == "item" and each.context and each.context[0][:2] not in citations:
             spans = [*each.context, *spans]
-            lines.append(" ".join(each.context[0][2].split()))
+            lines.append(plain(each.context[0][2]))
         for start, end, quote in spans:
             citations[start, end] = Citation(
                 document_id=each.passage.document_id,

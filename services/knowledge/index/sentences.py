@@ -1,0 +1,42 @@
+"""Where a sentence ends. Promises spans that cover every word. Next: chunking.py, which makes units of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_BREAK = re.compile(r"[.!?…]+[\"'»”’)\]*]*(?:\[\^[^\]\s]+\])*(?=\s)")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|approx|yrs?|hrs?|mins?|p\.\s?a|jan|feb|apr|jun|jul|aug|sept?|oct|nov|dec|okt|dez|no|nr|mr|mrs|ms|dr|st|vs|incl|max|min|tel|p|pp|art|abs|bzw|ca|ggf|inkl|zzgl|usw|z\.\s?B|d\.\s?h"
+    r"|u\.\s?a|p\.\s?ej|sr|sra|núm|env|cf|M|Mme)|\b[A-Za-z])\.$",
+    re.IGNORECASE,
+)
+_ORDINAL = re.compile(r"(?:^|\s)\d{1,2}\.$")
+
+
+def sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The sentences of `text[start:end]` as trimmed spans that cover every word, in order.
+
+    Does not end one at a common abbreviation, an initial, or an ordinal (`1. Januar`).
+    """
+    begin = start
+    for match in _BREAK.finditer(text, start, end):
+        stop = match.end()
+        after = text[stop:end].lstrip()
+        if not after or not (after[0].isupper() or after[0].isdigit() or after[0] in "\"'«“‘¿¡(*[<€£$"):
+            continue
+        before = text[begin:stop]
+        if match[0] == "." and (_ABBREVIATION.search(before) or _ORDINAL.search(before)):
+            continue
+        yield from _trimmed(text, begin, stop)
+        begin = stop
+    yield from _trimmed(text, begin, end)
+
+
+def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    if start < end:
+        yield start, end
