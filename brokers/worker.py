@@ -60,7 +60,7 @@ async def settle(
             finally:
                 worked_s = time.monotonic() - began_s
             line = StageTiming(stage.name, round(waited_s * 1e3, 3), round(worked_s * 1e3, 3))
-            await store(outputs, (*getattr(message, "timings", ()), line), stage, delivery, broker)
+            await store([with_timing(output, message, line) for output in outputs], stage, delivery, broker)
         await delivery.ack()  # last: every output is stored
         outcome = "done"
     except asyncio.CancelledError as error:  # the drain ran out of time: a peer gets it
@@ -134,19 +134,27 @@ async def work(stage: Stage, handle: Handler, message: Message) -> Iterable[Mess
         raise
 
 
-async def store(
-    outputs: Iterable[Message], timings: tuple[StageTiming, ...], stage: Stage, delivery: Delivery, broker: Broker
-) -> None:
-    """Publish the outputs with their timings, all at once, under ids that are the same at every try."""
+def with_timing(output: Message, cause: Message, timing: StageTiming) -> Message:
+    """The output with the timing of the stage that made it out of `cause`.
+
+    A timing that the handler added itself is of another stage that worked for it: that time is not counted twice.
+    """
+    if not hasattr(output, "timings"):
+        return output
+    before: tuple[StageTiming, ...] = getattr(cause, "timings", ())
+    inner = output.timings[len(before) :]
+    others_ms = sum(line.waited_ms + line.worked_ms for line in inner)
+    own = StageTiming(timing.stage, timing.waited_ms, round(max(0.0, timing.worked_ms - others_ms), 3))
+    return msgspec.structs.replace(output, timings=(*before, *inner, own))
+
+
+async def store(outputs: Iterable[Message], stage: Stage, delivery: Delivery, broker: Broker) -> None:
+    """Publish the outputs, all at once, under ids that are the same at every try."""
     headers = {"Tidegate-Cause": delivery.position}
     if traceparent := delivery.headers.get("traceparent"):
         headers["traceparent"] = traceparent
     publishing = [
-        broker.publish(
-            msgspec.structs.replace(output, timings=timings) if hasattr(output, "timings") else output,
-            id=f"{delivery.id}.{stage.name}.{n}",
-            headers=headers,
-        )
+        broker.publish(output, id=f"{delivery.id}.{stage.name}.{n}", headers=headers)
         for n, output in enumerate(outputs)
     ]
     if len(publishing) == 1:  # by far the most frequent case needs no task

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -55,6 +55,7 @@ class MemoryBus:
         self._ack_wait_s = ack_wait_s
         self._streams: dict[str, list[MemoryMessage]] = {}
         self._ids: set[tuple[str, str]] = set()
+        self._sequences: Counter[str] = Counter()
         self._consumers: dict[str, Consumer] = {}
         self._responders: list[tuple[str, Callable[[bytes], Awaitable[bytes]]]] = []
         self._streamers: list[tuple[str, Callable[[bytes], AsyncIterator[bytes]]]] = []
@@ -176,7 +177,8 @@ class MemoryBus:
         if is_taken or (stream, headers["Nats-Msg-Id"]) in self._ids:
             return False
         self._ids.add((stream, headers["Nats-Msg-Id"]))
-        stored = MemoryMessage(stream, len(kept) + 1, subject, data, headers, time.time())
+        self._sequences[stream] += 1
+        stored = MemoryMessage(stream, self._sequences[stream], subject, data, headers, time.time())
         kept.append(stored)
         for consumer in self._consumers.values():
             if consumer.wants(stored):
