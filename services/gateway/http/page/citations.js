@@ -36,8 +36,13 @@ function rowsOf(quote) {
 
 const cellsOf = (line) => line.replace(/^\||(?<!\\)\|$/g, "").split(BAR).map((cell) => cell.replaceAll("\\|", "|").trim());
 
-const names = (header, rows, text) => rows.some(({ cells }) => cells && cells !== header && header.some((name, column) =>
-  column > 0 && name && cells[column] && text.includes(`${name}: ${cells[column]}`)));
+// Whether these cells name the columns of a later row, as the answer says them: "first – column: value; column: value".
+const names = (header, rows, text) => rows.some(({ cells }) => {
+  if (!cells || cells === header) return false;
+  const named = cells.map((cell, column) => (header[column] && cell ? `${header[column]}: ${cell}` : cell));
+  const isNamed = named.some((words, column) => column > 0 && words !== cells[column] && text.includes(words));
+  return isNamed || text.includes(`${cells[0]} – ${named.slice(1).filter(Boolean).join("; ")}`);
+});
 
 function sentence(header, cells) {
   const parts = cells.map((cell, column) => (header?.[column] && cell ? `${header[column]}: ${cell}` : cell));

@@ -1,6 +1,6 @@
 // Every text of the page in its four languages; a text that is missing in one would show in English.
 
-const TEXTS = {
+export const TEXTS = {
   en: {
     skip: "Skip to the question", motto: "Answered on site where possible, in the cloud where necessary.",
     sites: "Sites", language: "Language", link_up: "Cloud link up", link_down: "Cloud link down", link_unknown: "Site not reached",

@@ -1,0 +1,137 @@
+"""What the page may know of its site: stages, sites, link and questions, each from where it is defined."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.requests import Request
+
+from tests.support.gateway_site import Site, site
+from tests.support.paths import ROOT
+from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.brokers.settings import NatsSettings
+from tidegate.schemas import CloudState, encode
+from tidegate.schemas.pack import LabelledQuestion
+from tidegate.schemas.subjects import ping, token_of
+from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
+from tidegate.services.gateway.http.site_info import (
+    EXAMPLE_KINDS,
+    LINK_FRESH_S,
+    MOST_EXAMPLES,
+    LinkProbe,
+    SiteInfoEndpoints,
+    choose_examples,
+    pipeline_stages,
+)
+from tidegate.services.packs.load import PackError, load_questions
+from tidegate.services.pipeline import WORKERS
+from tidegate.services.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(tmp_path, http=True, grace_s=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+async def http(running: Site) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=running.url, timeout=10) as http:
+        yield http
+
+
+def test_the_stages_are_those_of_the_pipeline_each_after_what_it_reads() -> None:
+    stages = pipeline_stages()
+    assert sorted(stage.name for stage in stages) == sorted(WORKERS)
+    for position, stage in enumerate(stages):
+        worker = WORKERS[stage.name]
+        assert stage.reads == tuple(map(token_of, worker.accepts))
+        writers = [
+            n for n, other in enumerate(stages) if set(map(token_of, WORKERS[other.name].emits)) & set(stage.reads)
+        ]
+        assert all(n < position for n in writers), f"{stage.name} stands before a stage that it waits for"
+    assert {stage.name for stage in stages if stage.where == "cloud"} == {"fast-lane", "cloud-verifier"}
+
+
+async def test_a_site_names_itself_and_the_sites_of_its_machine(running: Site, http: httpx.AsyncClient) -> None:
+    alone = (await http.get("/v1/site")).json()
+    assert (alone["site"], alone["tenant"]) == ("site1", "kiosk")
+    assert alone["sites"] == [{"name": "site1", "url": "/"}]
+    urls = {"site2": "http://127.0.0.1:2", "site1": "http://127.0.0.1:1"}
+    write_endpoints(running.settings, Endpoints(pid=1, hub=NatsSettings(), sites={}, http=urls))
+    fleet = (await http.get("/v1/site")).json()
+    assert fleet["sites"] == [{"name": "site1", "url": urls["site1"]}, {"name": "site2", "url": urls["site2"]}]
+
+
+async def test_the_link_is_down_until_a_hub_answers(running: Site, http: httpx.AsyncClient) -> None:
+    assert (await http.get("/v1/site/link")).json() == {"is_up": False, "rtt_ms": None}
+
+    async def answer(_: bytes) -> bytes:
+        return encode(CloudState())
+
+    await running.bus.respond(ping("site1"), answer)
+    async with asyncio.timeout(10):
+        while not (state := (await http.get("/v1/site/link")).json())["is_up"]:
+            pass
+    assert state["rtt_ms"] >= 0
+
+
+async def test_many_pages_ask_the_hub_once_and_a_later_one_again() -> None:
+    bus, now, pings = MemoryBus("site1"), 0.0, 0
+    probe = LinkProbe(bus, "site1", clock=lambda: now)
+
+    async def answer(_: bytes) -> bytes:
+        nonlocal pings
+        pings += 1
+        return b""
+
+    await bus.respond(ping("site1"), answer)
+    states = await asyncio.gather(*(probe.measure() for _ in range(20)))
+    assert pings == 1
+    assert all(state.is_up and state == states[0] for state in states)
+    now = LINK_FRESH_S * 0.9
+    await probe.measure()
+    assert pings == 1
+    now = LINK_FRESH_S * 1.1
+    await probe.measure()
+    assert pings == 2
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "es"])
+async def test_questions_are_the_pack_s_own_in_the_language_asked_for(http: httpx.AsyncClient, language: str) -> None:
+    reply = (await http.get("/v1/site/questions", params={"language": language})).json()
+    own = {each.text: each for each in load_questions(ROOT / "infra/packs/kiosk")}
+    assert reply["language"] == language
+    assert 3 <= len(set(reply["questions"])) == len(reply["questions"]) <= MOST_EXAMPLES
+    for text in reply["questions"]:
+        assert own[text].language == language
+        assert own[text].kind in EXAMPLE_KINDS
+        assert not own[text].personal
+
+
+def test_a_pack_without_the_language_gives_its_own_and_one_without_questions_none() -> None:
+    def question(n: int, kind: str, language: str = "it") -> LabelledQuestion:
+        return LabelledQuestion(id=f"q{n}", text=f"{kind} {n}?", kind=kind, language=language)  # type: ignore[arg-type]
+
+    pack = [question(0, "unsafe"), question(1, "personal"), *(question(n, "answerable") for n in range(2, 40))]
+    chosen = choose_examples(pack, "de")
+    assert chosen.language == "it"
+    assert len(chosen.questions) == MOST_EXAMPLES
+    assert {text.split()[0] for text in chosen.questions} == {"answerable"}
+    assert choose_examples(pack[:2], "de").questions == ()
+    assert choose_examples([], "de").questions == ()
+    assert choose_examples([question(1, "hub", "fr")], "fr").questions == ("hub 1?",)
+
+
+async def test_a_pack_that_cannot_be_read_is_an_error_and_not_an_empty_list(tmp_path: Path) -> None:
+    (tmp_path / "questions.yaml").write_text("- nonsense: 1\n")
+    endpoints = SiteInfoEndpoints(MemoryBus("site1"), Settings(pack_dir=str(tmp_path)))
+    request = Request({"type": "http", "query_string": b"", "headers": []})
+    with pytest.raises(PackError, match=r"questions\.yaml"):
+        await endpoints.questions(request)
