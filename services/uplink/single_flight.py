@@ -20,6 +20,7 @@ from tidegate.schemas import (
     encode,
     replace,
 )
+from tidegate.schemas.refusals import refusal
 
 Verify = Callable[[Escalated], Awaitable[Iterable[Message]]]
 RequestKey: TypeAlias = tuple[str, str, str, Question]
@@ -69,7 +70,7 @@ class SingleFlight:
             timed = await self._timed_verdict(escalated)
             (verified,) = timed.verdict
         except UnreadableError as error:
-            return encode(Refused(code="unreadable", reason=error.reason, hint=error.hint))
+            return encode(refusal("unreadable", fault=error.reason, hint=error.hint))
         except (RetryLaterError, ConnectionError, TimeoutError) as error:
             return encode(Refused(code="unavailable", reason=str(error)))
         timing = StageTiming(STAGE, 0.0, timed.worked_ms)  # the durable lane's is added by its worker
