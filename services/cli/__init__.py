@@ -6,12 +6,15 @@ Promises exit codes 0, 1, 2 and 130, and that an error is one reason and one hin
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
 
 from tidegate.services.cli import errors
 from tidegate.services.cli.groups import CommandGroup
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it when it is imported; a worker shares its cores
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (

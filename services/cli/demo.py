@@ -16,6 +16,7 @@ import msgspec
 
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.dead_letters import list_dead_letters
+from tidegate.brokers.servers.fleet import check_free
 from tidegate.schemas.pack import Pack
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.progress import show_progress
@@ -70,7 +71,8 @@ async def run_up(job: Job) -> int:
 
 @asynccontextmanager
 async def start_fleet(job: Job, pack: Pack, progress: ProgressReporter) -> AsyncIterator[Deployment]:
-    """A fleet with all that its sites need, up while the context lasts."""
+    """A fleet with all that its sites need, up while the context lasts. Raises `FleetBusyError` before any work."""
+    check_free(Path(job.settings.state_dir))
     await prepare_all(job.settings, job.sites, pack, progress)
     progress.start(f"starting a hub and {len(job.sites)} sites", 1)
     async with deploy(job.settings, job.sites, per_stage=job.per_stage) as deployment:

@@ -37,6 +37,10 @@ HINTS = {
 }
 
 
+OF_CODE = (AttributeError, ImportError, NameError, TypeError)
+"""Errors whose message names things of the program, never of a request."""
+
+
 class ErrorReport(msgspec.Struct, frozen=True):
     """What is printed of an error."""
 
@@ -75,7 +79,11 @@ def describe(error: BaseException) -> Described | None:
         case TidegateError():
             return Described(ErrorReport(error.code, error.reason, error.hint), 1)
         case click.ClickException():
-            return Described(ErrorReport("usage", error.message, _usage_hint(error)), error.exit_code)
+            reason = error.message if hasattr(error, "possibilities") else error.format_message()
+            return Described(ErrorReport("usage", reason, _usage_hint(error)), error.exit_code)
+        case ModuleNotFoundError() if not (error.name or "").startswith("tidegate"):
+            hint = "install what this command needs: pip install 'tidegate[edge,gateway]'"
+            return Described(ErrorReport("not_installed", f"the package {error.name} is not installed", hint), 1)
         case UnicodeDecodeError():
             return Described(ErrorReport("not_utf8", f"the text is not UTF-8: {error.reason}", "save it as UTF-8"), 1)
         case TimeoutError():
@@ -138,4 +146,10 @@ def _trace_lines(error: BaseException) -> list[str]:
         for each in error.exceptions:
             lines += [*_trace_lines(each), "", "in a group:"]
     frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-    return [*lines, "Traceback (most recent call last):", frames, type(error).__name__]
+    name = type(error).__name__
+    return [
+        *lines,
+        "Traceback (most recent call last):",
+        frames,
+        f"{name}: {error}" if isinstance(error, OF_CODE) else name,
+    ]

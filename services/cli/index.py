@@ -5,7 +5,6 @@ Promises that a command that is refused writes nothing, and that two files never
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,19 @@ from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.fleet.models import check_models
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.packs.load import read_document
+from tidegate.services.packs.documents import read_document
 
 
 class DuplicateDocumentError(TidegateError, ValueError):
     """Two of the files that are to be added have the same id; only one of them would be kept."""
 
     hint = "give each document an id of its own in its front matter"
+
+
+class IndexMissingError(TidegateError, LookupError):
+    """The tenant has no index at the site."""
+
+    hint = "`tidegate up` makes it from the pack, `tidegate index add` from files; --state names another directory"
 
 
 class UnknownDocumentError(TidegateError, LookupError):
@@ -46,7 +51,7 @@ def index() -> None:
 def index_add(options: CommandOptions, files: tuple[Path, ...]) -> None:
     """Add Markdown FILES with front matter, or newer versions of them; workers see them at the next question."""
     documents = read_documents(files)
-    hybrid = open_index(options)
+    hybrid = open_index(options, must_exist=False)
     with show_progress() as progress:
         progress.start("adding documents", len(documents))
         hybrid.upsert(documents)
@@ -62,7 +67,7 @@ def index_add(options: CommandOptions, files: tuple[Path, ...]) -> None:
 @with_options("site", "tenant", "as_json")
 def index_delete(options: CommandOptions, ids: tuple[str, ...]) -> int:
     """Delete documents by id, for good: they never come back by themselves."""
-    hybrid = open_index(options)
+    hybrid = open_index(options, must_exist=True)
     known = hybrid.document_ids()
     found, missing = ([each for each in dict.fromkeys(ids) if (each in known) is wanted] for wanted in (True, False))
     hybrid.delete(found)
@@ -77,7 +82,7 @@ def index_delete(options: CommandOptions, ids: tuple[str, ...]) -> int:
 @with_options("site", "tenant", "as_json")
 def index_status(options: CommandOptions) -> None:
     """Count documents, passages and tombstones."""
-    hybrid = open_index(options)
+    hybrid = open_index(options, must_exist=True)
     status = msgspec.to_builtins(hybrid.status())
     if options.as_json:
         click.echo(msgspec.json.encode({**status, "ids": sorted(hybrid.document_ids())}))
@@ -100,15 +105,16 @@ def read_documents(files: tuple[Path, ...]) -> list[Document]:
     return documents
 
 
-def open_index(options: CommandOptions) -> Any:
-    """The tenant's index at the site. Raises `ModelsNotBuiltError`, and what `CommandOptions.settings` raises."""
+def open_index(options: CommandOptions, *, must_exist: bool) -> Any:
+    """The tenant's index at the site. Raises `IndexMissingError`, `ModelsNotBuiltError`, and what `CommandOptions.settings` raises."""
     settings = options.settings()
     check_models(settings)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it when it is first imported, below
     from tidegate.services.knowledge.embedding import Embedder
     from tidegate.services.knowledge.index.hybrid import HybridIndex
 
     paths = StatePaths(settings)
     tenant = options.tenant or settings.tenants[0]
+    if must_exist and not paths.index(tenant).is_dir():
+        raise IndexMissingError(f"{settings.site} has no index of {tenant} below {settings.state_dir}")
     embedder = Embedder.load(paths.models)
     return HybridIndex.open(paths.index(tenant), embedder, exact_below=settings.retriever.exact_below)

@@ -71,14 +71,16 @@ class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
 def with_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command `--config`, `--state` and the named options, as one argument `options`."""
 
+    names = (*names, "config", "state_dir")
+
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def command(**given: Any) -> Any:
-            shared = {name: given.pop(name) for name in CommandOptions.__struct_fields__ if name in given}
+            shared = {name: given.pop(name) for name in names}
             return function(options=CommandOptions(**shared), **given)
 
         decorated: Callable[..., Any] = command
-        for name in reversed((*names, "config", "state_dir")):
+        for name in reversed(names):
             decorated = OPTIONS[name](decorated)
         return decorated
 

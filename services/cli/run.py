@@ -84,16 +84,16 @@ def serve_stages(
     """Serve in this process until a signal, with its telemetry, and with the site's gateway beside the stages."""
     from functools import partial
 
-    from tidegate.brokers.process import telemetry
-    from tidegate.brokers.process.lifecycle import Beside, serve, start
+    from tidegate.brokers.process.lifecycle import OpenService, WorkerProcess, serve, start
+    from tidegate.brokers.process.telemetry import open_telemetry
 
-    beside: list[Beside[Settings]] = []
-    with telemetry.opened(settings) as watch:
+    services: list[OpenService[Settings]] = []
+    with open_telemetry(settings) as telemetry:
         if with_gateway:
             from tidegate.services.gateway.composition import open as open_gateway
 
-            beside.append(partial(open_gateway, metrics=watch.metrics))
-        start(serve(stages, settings, open_bus=open_bus, name=name, beside=beside, telemetry=watch, parent=parent))
+            services.append(partial(open_gateway, metrics=telemetry.metrics))
+        start(serve(WorkerProcess(name, stages, open_bus, services, parent), settings, telemetry))
 
 
 def open_bus(settings: Settings) -> Any:

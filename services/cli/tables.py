@@ -40,7 +40,7 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
     """A table whose first `left` columns hold words; the others hold numbers, which end on one line."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number < left else "right")
+        table.add_column(name, justify="left" if number < left else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from tidegate.brokers.jetstream.api import connected
-from tidegate.brokers.topology.plan import Plan, connect_site_to_hub, declare_hub, plan_hub, plan_site
+from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub, plan_hub, plan_site
+from tidegate.brokers.topology.plan import Plan
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, with_options

@@ -79,7 +79,7 @@ def summarise_runs(runs: Sequence[ClientRun], *, dead: int, personal_values_foun
     outcomes = Counter(reply.outcome for _, reply in published)
     worked: dict[str, list[float]] = {}
     for _, reply in published:
-        for line in reply.ledger:
+        for line in reply.timings:
             worked.setdefault(line.stage, []).append(line.worked_ms)
     answered = [(run, reply) for run, reply in published if reply.outcome == "answered"]
     return RunReport(

@@ -6,7 +6,6 @@ Promises that only what changed is made again. Next: models.py, deployment.py.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Sequence
 
@@ -16,18 +15,47 @@ from tidegate.schemas.pack import Pack, Scope
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.models import ProgressReporter, build_models
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.knowledge import intent_classifier
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.index import packing
+from tidegate.services.knowledge.reader.fit import prepare_calibration
 from tidegate.services.settings import Settings
 
 
 async def prepare_all(settings: Settings, sites: Sequence[str], pack: Pack, progress: ProgressReporter) -> None:
     """Prepare the hub and every site of this machine below `settings.state_dir`. Raises `ModelBuildError`."""
     await build_models(settings, progress)
-    first, *others = [msgspec.structs.replace(settings, site=site) for site in sites]
-    await asyncio.to_thread(prepare, msgspec.structs.replace(settings, site=HUB), pack, progress)
-    await asyncio.to_thread(prepare, first, pack, progress)
-    for other in others:
-        await asyncio.to_thread(copy_prepared, first, other)
-        await asyncio.to_thread(prepare, other, pack, progress)
+    hub, first, *others = [msgspec.structs.replace(settings, site=site) for site in (HUB, *sites)]
+    stoppable = _StoppableProgress(progress)
+    try:
+        await asyncio.to_thread(prepare, hub, pack, stoppable)
+        await asyncio.to_thread(prepare, first, pack, stoppable)
+        for other in others:
+            await asyncio.to_thread(copy_prepared, first, other)
+            await asyncio.to_thread(prepare, other, pack, stoppable)
+    except asyncio.CancelledError:
+        stoppable.is_stopped = True
+        raise
+
+
+class _StoppableProgress:
+    """Passes progress on; a thread cannot be cancelled, so the next step that it reports ends it."""
+
+    def __init__(self, progress: ProgressReporter) -> None:
+        self._progress = progress
+        self.is_stopped = False
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self._check()
+        self._progress.start(what, total)
+
+    def step(self, detail: str = "") -> None:
+        self._check()
+        self._progress.step(detail)
+
+    def _check(self) -> None:
+        if self.is_stopped:
+            raise asyncio.CancelledError
 
 
 def copy_prepared(ready: Settings, new: Settings) -> None:
@@ -43,23 +71,17 @@ def copy_prepared(ready: Settings, new: Settings) -> None:
 
 
 def prepare(settings: Settings, pack: Pack, progress: ProgressReporter) -> None:
-    """Prepare one site, or the hub. Raises `ModelMissing` when the embedding model was never made."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from tidegate.services.knowledge import intent_classifier as intent
-    from tidegate.services.knowledge.embedding import Embedder
-    from tidegate.services.knowledge.index import packing
-    from tidegate.services.knowledge.reader import fit
-
+    """Prepare one site, or the hub. Raises `EmbeddingModelMissingError` when the embedding model was never made."""
     paths = StatePaths(settings)
     embedder = Embedder.load(paths.models)
     scope: Scope = "hub" if settings.site == HUB else "site"
     progress.start(f"{settings.site}: documents", len(pack.documents))
     for tenant in settings.tenants:
-        index = packing.prepare(pack, scope, embedder, paths.index(tenant), lambda _done, _total: progress.step())
+        index = packing.prepare_index(pack, scope, embedder, paths.index(tenant), lambda _done, _total: progress.step())
         progress.start(f"{settings.site}: calibration", 1)
-        fit.prepare(pack, index, embedder, paths.calibration)
+        prepare_calibration(pack, index, embedder, paths.calibration)
         progress.step()
     if scope == "site":
         progress.start(f"{settings.site}: intents", 1)
-        intent.prepare(pack, embedder, paths.intent_head)
+        intent_classifier.prepare_intents(pack, embedder, paths.intent_head)
         progress.step()

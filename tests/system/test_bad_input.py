@@ -1,4 +1,4 @@
-"""Bad input at both doors of a running site: a clear refusal each, one log line, and nothing else."""
+"""Bad input over both transports of a running site: a clear refusal each, one log line, and nothing else."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ INSIDES = re.compile(r"Traceback|File \"|\.py\b|site-packages|/(?:home|tmp|usr|w
 STREAMS = {"ASKS": "asks.>", "PIPE": "pipe.>", "ANSWERS": "answers.>", "ESCALATIONS": "escalations.>"}
 
 
-class Bus(NamedTuple):
+class RunningSite(NamedTuple):
     """A running site as its clients and its operator see it."""
 
-    wire: JetStreamBus
+    bus: JetStreamBus
     http: httpx.AsyncClient
     state: Path
     token: str
@@ -54,7 +54,7 @@ class Bus(NamedTuple):
 
     async def stored(self) -> list[tuple[str, int, bytes]]:
         """Everything in the streams that a request may touch."""
-        found = [await messages(self.wire.link.client, stream, subject) for stream, subject in STREAMS.items()]
+        found = [await messages(self.bus.link.client, stream, subject) for stream, subject in STREAMS.items()]
         return [(fact.stream, fact.sequence, fact.data) for facts in found for fact in facts]
 
 
@@ -66,28 +66,28 @@ def settings(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Settin
 
 
 @pytest.fixture(scope="module")
-async def bus(settings: Settings) -> AsyncIterator[Bus]:
+async def site(settings: Settings) -> AsyncIterator[RunningSite]:
     async with deploy(settings, ["site1"]) as deployment, AsyncExitStack() as stack:
-        wire = await stack.enter_async_context(JetStreamBus.open(deployment.endpoints.sites["site1"], "site1"))
+        bus = await stack.enter_async_context(JetStreamBus.open(deployment.endpoints.sites["site1"], "site1"))
         http = httpx.AsyncClient(base_url=deployment.endpoints.http["site1"], timeout=20.0)
         await stack.enter_async_context(http)
         known = asked(text=ANNS_TEXT, asker="ann", rid=TAKEN)
-        assert isinstance(decode(await wire.request(ASK, known, timeout_s=20.0), Published, Refused), Published)
-        [screened] = await messages(wire.link.client, "PIPE", f"pipe.kiosk.screened.{TAKEN}")
+        assert isinstance(decode(await bus.request(ASK, known, timeout_s=20.0), Published, Refused), Published)
+        [screened] = await messages(bus.link.client, "PIPE", f"pipe.kiosk.screened.{TAKEN}")
         [token] = decode(screened.data, Screened).question.vault_tokens
         assert VAULT_TOKEN.fullmatch(token)
-        yield Bus(wire, http, Path(settings.state_dir), token)
+        yield RunningSite(bus, http, Path(settings.state_dir), token)
 
 
-def asked(form: str = "json", **fields: Any) -> bytes:
-    """A request on the NATS door's wire; a field that is None is left out."""
-    said = {"type": "asked", "tenant": "kiosk", "text": f"I am {PERSONAL}. {GOOD}", "budget_ms": 10_000, **fields}
-    said = {name: value for name, value in said.items() if value is not None}
-    return msgspec.json.encode(said) if form == "json" else msgspec.msgpack.encode(said)
+def asked(form: str = "json", **changed: Any) -> bytes:
+    """A request as a NATS client sends it; a field that is None is left out."""
+    fields = {"type": "asked", "tenant": "kiosk", "text": f"I am {PERSONAL}. {GOOD}", "budget_ms": 10_000, **changed}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    return msgspec.json.encode(fields) if form == "json" else msgspec.msgpack.encode(fields)
 
 
 def chat(text: str = f"I am {PERSONAL}. {GOOD}", **fields: Any) -> bytes:
-    """A request on the HTTP door's wire."""
+    """A request as an HTTP client sends it."""
     return msgspec.json.encode({"model": "tidegate", "messages": [{"role": "user", "content": text}], **fields})
 
 
@@ -144,64 +144,68 @@ OVER_HTTP: dict[str, tuple[bytes, dict[str, str], str]] = {
 }
 
 
-async def refused_over_nats(bus: Bus, data: bytes) -> tuple[Refused, str]:
-    said = await bus.wire.request(ASK, data, timeout_s=10.0)
-    reply = decode(said, Published, Refused)
+async def refused_over_nats(site: RunningSite, data: bytes) -> tuple[Refused, str]:
+    reply_bytes = await site.bus.request(ASK, data, timeout_s=10.0)
+    reply = decode(reply_bytes, Published, Refused)
     assert isinstance(reply, Refused), "a bad request was answered"
-    return reply, said.decode(errors="replace")
+    return reply, reply_bytes.decode(errors="replace")
 
 
-async def refused_over_http(bus: Bus, content: bytes | AsyncIterator[bytes], headers: dict[str, str]) -> Any:
+async def refused_over_http(site: RunningSite, content: bytes | AsyncIterator[bytes], headers: dict[str, str]) -> Any:
     everything = {"Content-Type": "application/json", **headers}
-    response = await bus.http.post("/v1/chat/completions", content=content, headers=everything)
+    response = await site.http.post("/v1/chat/completions", content=content, headers=everything)
     error = response.json()["error"]
     assert response.status_code == REFUSALS[error["code"]].status
     assert 400 <= response.status_code < 500
     return Refused(code=error["code"], reason=error["message"], hint=error["hint"]), response.text
 
 
-def check(bus: Bus, before: list[str], refused: Refused, said: str, door: str, code: str) -> None:
-    """What holds for every refusal, whichever the door."""
-    assert refused.code == code, said
+def check(site: RunningSite, before: list[str], refused: Refused, text: str, transport: str, code: str) -> None:
+    """What holds for every refusal, whichever the transport."""
+    assert refused.code == code, text
     assert refused.reason
     assert refused.hint
-    assert not INSIDES.search(said), said
-    fresh = bus.log[len(before) :]
+    assert not INSIDES.search(text), text
+    fresh = site.log[len(before) :]
     assert len(fresh) == 1, fresh
     line = msgspec.json.decode(fresh[0])
-    assert (line["action"], line["door"], line["code"], line["site"]) == ("ask_refused", door, code, "site1")
+    assert (line["action"], line["transport"], line["code"], line["site"]) == ("ask_refused", transport, code, "site1")
 
 
 @pytest.mark.parametrize("case", OVER_NATS)
-async def test_a_bad_request_over_nats_is_refused_with_a_code_a_hint_and_one_log_line(bus: Bus, case: str) -> None:
+async def test_a_bad_request_over_nats_is_refused_with_a_code_a_hint_and_one_log_line(
+    site: RunningSite, case: str
+) -> None:
     data, code = OVER_NATS[case]
-    before, stored = bus.log, await bus.stored()
-    refused, said = await refused_over_nats(bus, data)
-    check(bus, before, refused, said, "nats", code)
-    assert await bus.stored() == stored
+    before, stored = site.log, await site.stored()
+    refused, text = await refused_over_nats(site, data)
+    check(site, before, refused, text, "nats", code)
+    assert await site.stored() == stored
 
 
 @pytest.mark.parametrize("case", OVER_HTTP)
-async def test_a_bad_request_over_http_is_refused_with_a_code_a_hint_and_one_log_line(bus: Bus, case: str) -> None:
+async def test_a_bad_request_over_http_is_refused_with_a_code_a_hint_and_one_log_line(
+    site: RunningSite, case: str
+) -> None:
     content, headers, code = OVER_HTTP[case]
-    before, stored = bus.log, await bus.stored()
-    refused, said = await refused_over_http(bus, content, headers)
-    check(bus, before, refused, said, "http", code)
-    assert await bus.stored() == stored
+    before, stored = site.log, await site.stored()
+    refused, text = await refused_over_http(site, content, headers)
+    check(site, before, refused, text, "http", code)
+    assert await site.stored() == stored
 
 
-@pytest.mark.parametrize("door", ["nats", "http"])
-async def test_the_vault_token_of_another_asker_opens_nothing(bus: Bus, door: str) -> None:
-    before, text = bus.log, f"I am {PERSONAL}. Whose is {bus.token}?"
-    if door == "nats":
-        refused, said = await refused_over_nats(bus, asked(text=text, asker="bob"))
+@pytest.mark.parametrize("transport", ["nats", "http"])
+async def test_the_vault_token_of_another_asker_opens_nothing(site: RunningSite, transport: str) -> None:
+    before, question = site.log, f"I am {PERSONAL}. Whose is {site.token}?"
+    if transport == "nats":
+        refused, text = await refused_over_nats(site, asked(text=question, asker="bob"))
     else:
-        refused, said = await refused_over_http(bus, chat(text, user="bob"), {})
-    check(bus, before, refused, said, door, "forged_token")
-    assert ANNS not in said
+        refused, text = await refused_over_http(site, chat(question, user="bob"), {})
+    check(site, before, refused, text, transport, "forged_token")
+    assert ANNS not in text
 
 
-async def test_ten_megabytes_of_unknown_length_are_refused_over_http_before_they_are_read(bus: Bus) -> None:
+async def test_ten_megabytes_of_unknown_length_are_refused_over_http_before_they_are_read(site: RunningSite) -> None:
     sent = 0
 
     async def body() -> AsyncIterator[bytes]:
@@ -210,36 +214,36 @@ async def test_ten_megabytes_of_unknown_length_are_refused_over_http_before_they
             sent += 65_536
             yield b" " * 65_536
 
-    before = bus.log
-    refused, said = await refused_over_http(bus, body(), {})
-    check(bus, before, refused, said, "http", "body_too_large")
+    before = site.log
+    refused, text = await refused_over_http(site, body(), {})
+    check(site, before, refused, text, "http", "body_too_large")
 
 
-async def test_ten_megabytes_do_not_leave_a_nats_client(bus: Bus) -> None:
-    before = bus.log
+async def test_ten_megabytes_do_not_leave_a_nats_client(site: RunningSite) -> None:
+    before = site.log
     with pytest.raises(nats.errors.MaxPayloadError):
-        await bus.wire.request(ASK, asked(text=PERSONAL + "x" * TEN_MB), timeout_s=10.0)
-    assert bus.log == before
+        await site.bus.request(ASK, asked(text=PERSONAL + "x" * TEN_MB), timeout_s=10.0)
+    assert site.log == before
 
 
-async def test_a_publish_that_names_nowhere_to_answer_costs_the_door_nothing(bus: Bus) -> None:
-    before = bus.log
-    assert await bus.wire.link.send(ASK, asked(tenant="nobody"))
-    refused, said = await refused_over_nats(bus, asked(text=""))
-    assert refused.code == "empty_text", said
-    fresh = [msgspec.json.decode(line) for line in bus.log[len(before) :]]
+async def test_a_publish_that_names_nowhere_to_answer_costs_nothing(site: RunningSite) -> None:
+    before = site.log
+    assert await site.bus.link.send(ASK, asked(tenant="nobody"))
+    refused, text = await refused_over_nats(site, asked(text=""))
+    assert refused.code == "empty_text", text
+    fresh = [msgspec.json.decode(line) for line in site.log[len(before) :]]
     assert sorted(line["code"] for line in fresh) == ["empty_text", "unknown_tenant"]
 
 
-async def test_after_all_of_it_both_doors_answer_and_nothing_of_it_was_kept(bus: Bus) -> None:
-    ask_over_nats = decode(await bus.wire.request(ASK, asked(text=GOOD), timeout_s=20.0), Published, Refused)
-    answered = await bus.http.post(
+async def test_after_all_of_it_both_transports_answer_and_nothing_of_it_was_kept(site: RunningSite) -> None:
+    over_nats = decode(await site.bus.request(ASK, asked(text=GOOD), timeout_s=20.0), Published, Refused)
+    answered = await site.http.post(
         "/v1/chat/completions", content=chat(GOOD), headers={"Content-Type": "application/json"}
     )
-    ask_over_http = parse_gateway_reply(answered.json())
-    for reply in (ask_over_nats, ask_over_http):
+    over_http = parse_gateway_reply(answered.json())
+    for reply in (over_nats, over_http):
         assert isinstance(reply, Published)
         assert "90 minutes" in reply.text
-    assert await list_dead_letters(bus.wire.link.client) == []
-    assert {"ask_failed", "dead_lettered"}.isdisjoint(msgspec.json.decode(line)["action"] for line in bus.log)
-    assert find_personal_values(bus.state, [PERSONAL, ANNS, "x" * 1000]) == {}
+    assert await list_dead_letters(site.bus.link.client) == []
+    assert {"ask_failed", "dead_lettered"}.isdisjoint(msgspec.json.decode(line)["action"] for line in site.log)
+    assert find_personal_values(site.state, [PERSONAL, ANNS, "x" * 1000]) == {}

@@ -18,18 +18,19 @@ import pytest
 
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.dead_letters import list_dead_letters
+from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.jetstream.history import history
 from tidegate.brokers.servers.fleet import Fleet as Servers
-from tidegate.brokers.servers.fleet import fleet
+from tidegate.brokers.servers.fleet import open_fleet
 from tidegate.brokers.settings import NatsSettings
-from tidegate.brokers.topology.plan import declare_fleet
 from tidegate.schemas import Asked, Published, Where
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, HUB, PIPE, VERDICTS
 from tidegate.services.evaluation.client import ask_over_nats
 from tidegate.services.fleet.deployment import programs
 from tidegate.services.fleet.supervisor import Supervisor
-from tidegate.services.packs.load import judge, load_pack
+from tidegate.services.packs.correctness import judge
+from tidegate.services.packs.load import load_pack
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
 
@@ -82,7 +83,7 @@ class Site:
 @asynccontextmanager
 async def unguarded(settings: Settings) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(fleet(Path(settings.state_dir), ["site1"]))
+        servers = await stack.enter_async_context(open_fleet(Path(settings.state_dir), ["site1"]))
         await declare_fleet(servers, tuple(WORKERS.values()))
         url = servers.sites["site1"].url
         children = programs(settings, {HUB: servers.hub.url, "site1": url}, per_stage=False)

@@ -21,7 +21,7 @@ GONE_WITHIN_S = 25.0
 
 
 def started(settings: Settings) -> tuple[subprocess.Popen[bytes], dict[str, object]]:
-    """`tidegate up` with one site, once it has said where it listens."""
+    """`tidegate up` with one site, once it has printed where it listens."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tidegate.services.cli", "up", "--sites", "1", "--json", "--state", settings.state_dir],
         stdout=subprocess.PIPE,
@@ -40,10 +40,10 @@ def running_below(state: str) -> list[int]:
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
         try:
-            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
         except OSError:
             continue
-        if state.encode() in told:
+        if state.encode() in text:
             found.append(int(process.name))
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.schemas import Published, Receipt, Refused, Spent
+from tidegate.schemas import Outcome, Published, Receipt, Refused, StageTiming
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.services.evaluation.client import find_personal_values
 from tidegate.services.evaluation.report import ClientRun, RunReport, measure_spread, summarise_runs
@@ -15,11 +15,11 @@ from tidegate.services.evaluation.report import ClientRun, RunReport, measure_sp
 QUESTION = LabelledQuestion(id="q", text="?", kind="answerable", documents=("d",))
 
 
-def run(outcome: str = "answered", stored: int = 1, **changed: Any) -> ClientRun:
+def client_run(outcome: Outcome = "answered", stored: int = 1, **changed: Any) -> ClientRun:
     receipt = Receipt(site="site1", route="edge", plan=None, lineage=(), citations=(), decisions=())
     reply = Published(
         rid="r", tenant="t", site="site1", asked_at_ms=0, deadline_at_ms=0, outcome=outcome, text="", receipt=receipt,
-        ledger=(Spent("router", 1.0, 2.0),),
+        timings=(StageTiming("router", 1.0, 2.0),),
     )  # fmt: skip
     fields = {"reply": reply, "answers_stored": stored, "ttft_ms": 5.0, "e2e_ms": 6.0, **changed}
     return ClientRun(question=QUESTION, rid="r", site="site1", transport="http", **fields)
@@ -30,13 +30,13 @@ def counted(*runs: ClientRun, dead: int = 0, leaked: int = 0) -> RunReport:
 
 
 @pytest.mark.parametrize(
-    ("askings", "lost", "duplicates"),
+    ("runs", "lost", "duplicates"),
     [
-        ((run(),), 0, 0),
-        ((run(reply=None),), 1, 0),
-        ((run(stored=0),), 1, 0),
-        ((run(stored=2),), 0, 1),
-        ((run(reply=Refused(code="late", reason="")),), 0, 0),
+        ((client_run(),), 0, 0),
+        ((client_run(reply=None),), 1, 0),
+        ((client_run(stored=0),), 1, 0),
+        ((client_run(stored=2),), 0, 1),
+        ((client_run(reply=Refused(code="late", reason="")),), 0, 0),
     ],
 )
 def test_an_answer_that_is_missing_is_lost_and_a_second_one_is_a_duplicate(
@@ -48,13 +48,13 @@ def test_an_answer_that_is_missing_is_lost_and_a_second_one_is_a_duplicate(
 
 
 def test_a_dead_letter_or_a_leaked_value_does_not_hold() -> None:
-    assert counted(run()).is_clean
-    assert not counted(run(), dead=1).is_clean
-    assert not counted(run(), leaked=1).is_clean
+    assert counted(client_run()).is_clean
+    assert not counted(client_run(), dead=1).is_clean
+    assert not counted(client_run(), leaked=1).is_clean
 
 
 def test_outcomes_and_correctness_are_counted_by_kind() -> None:
-    found = counted(run(correct=True), run("abstained"), run("withheld"))
+    found = counted(client_run(correct=True), client_run("abstained"), client_run("withheld"))
     assert (found.answered, found.abstained, found.withheld, found.wrongly_abstained) == (1, 1, 1, 1)
     assert found.by_kind == {"answerable": {"asked": 3, "correct": 1}}
     assert found.stages["router"].p50 == 2.0

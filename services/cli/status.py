@@ -1,0 +1,71 @@
+"""`tidegate status`: what is up, for people and for scripts. Next: services/fleet/status.py, which finds it out."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+import msgspec
+from rich.console import Console
+
+from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.cli.tables import make_table
+from tidegate.services.fleet.status import DomainStatus, FleetStatus, gather_status
+
+WIDTH = 140
+"""Columns of the tables where there is no terminal to say how many it has."""
+
+
+@click.command()
+@with_options("as_json")
+def status(options: CommandOptions) -> int:
+    """Show what is up: sites, links, ports, health, lag, versions. Exit code 1 when something is down."""
+    found = asyncio.run(gather_status(options.load().settings))
+    if options.as_json:
+        click.echo(msgspec.json.encode({"is_healthy": found.is_healthy, **msgspec.to_builtins(found)}))
+    else:
+        print_status(found)
+    return 0 if found.is_healthy else 1
+
+
+def print_status(found: FleetStatus) -> None:
+    """Tables of domains, processes and lag, then what is wrong."""
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+    policies = ", ".join(f"{name}@{version}" for name, version in found.policies.items())
+    console.print(f"tidegate {found.version} below {found.state_dir}, pack {found.pack}, policies {policies}")
+    columns = ("", "NATS", "version", "pid", "HTTP", "link", "index", "embedder")
+    console.print(make_table("domains", columns, map(_domain_row, found.domains), left=len(columns)))
+    processes = [
+        (each.name, process.name, str(process.pid), "gone" if process.is_stale else "up", process.metrics_url or "-")
+        for each in found.domains
+        for process in each.processes
+    ]
+    console.print(make_table("processes", ("", "process", "pid", "state", "metrics"), processes, left=5))
+    lag = [
+        (each.name, row.stage, row.stream, str(row.waiting), str(row.in_hand), str(row.redelivered))
+        for each in found.domains
+        for row in each.lag
+    ]
+    console.print(make_table("messages", ("", "stage", "stream", "waiting", "in hand", "redelivered"), lag, left=3))
+    for problem in found.problems:
+        console.print(f"problem: {problem}")
+    console.print("everything is healthy" if found.is_healthy else f"{len(found.problems)} problems")
+
+
+def _domain_row(domain: DomainStatus) -> tuple[str, ...]:
+    server, gateway, link = domain.server, domain.gateway, domain.link
+    return (
+        domain.name,
+        server.url.removeprefix("nats://") if server.is_up else f"{server.url.removeprefix('nats://')} down",
+        server.version or "-",
+        str(server.pid or "-"),
+        "-"
+        if gateway is None
+        else gateway.url
+        if gateway.is_ready
+        else f"{gateway.url} {'not ready' if gateway.is_up else 'down'}",
+        "-" if link is None else f"{link.rtt_ms:.1f} ms" if link.is_up else "down",
+        ", ".join(f"{tenant} {version}" for tenant, version in domain.indexes.items()) or "-",
+        domain.embedder or "-",
+    )

@@ -1,0 +1,233 @@
+"""What is up below a state directory, found out from the outside: files, servers, HTTP, streams.
+
+Promises to return within seconds whatever is down, and to change nothing. Next: cli/status.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from tidegate.brokers.base import UnreachableError
+from tidegate.brokers.jetstream import api
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.process.ready import read_ready_processes, ready_file
+from tidegate.brokers.servers.running import find_running_server, is_alive
+from tidegate.brokers.topology.streams import stage_consumers
+from tidegate.schemas import CloudState, TidegateError, UnreadableError, decode, subjects
+from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.endpoints import Endpoints, read_endpoints
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.knowledge.index.storage import Storage
+from tidegate.services.packs.load import load_pack
+from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
+from tidegate.services.policies.language import load_policies
+from tidegate.services.settings import Settings
+
+TIMEOUT_S = 2.0
+
+
+class ServerStatus(msgspec.Struct, kw_only=True):
+    """A domain's nats-server; `pid` is 0 where another machine or container keeps it."""
+
+    url: str
+    pid: int = 0
+    is_up: bool = False
+    version: str = ""
+
+
+class GatewayStatus(msgspec.Struct, kw_only=True):
+    """A site's HTTP server; `is_ready` when the site answers questions."""
+
+    url: str
+    is_up: bool = False
+    is_ready: bool = False
+
+
+class LinkStatus(msgspec.Struct, kw_only=True):
+    """From a site's server to the hub's worker and back; `cloud_queue` is how many requests the hub works on."""
+
+    is_up: bool = False
+    rtt_ms: float = 0.0
+    cloud_queue: int = 0
+
+
+class ProcessStatus(msgspec.Struct, kw_only=True):
+    """A worker that wrote a ready file; `is_stale` when it is gone and could not remove it."""
+
+    name: str
+    pid: int
+    stages: tuple[str, ...]
+    metrics_url: str = ""
+    is_stale: bool = False
+
+
+class StageLag(msgspec.Struct, kw_only=True):
+    """Messages of a stream that wait for a stage, that it has in hand, and that were delivered more than once."""
+
+    stage: str
+    stream: str
+    waiting: int
+    in_hand: int
+    redelivered: int
+
+
+class DomainStatus(msgspec.Struct, kw_only=True):
+    """A site, or the hub. `indexes` has the version of each tenant's index, `embedder` that of its model."""
+
+    name: str
+    server: ServerStatus
+    gateway: GatewayStatus | None = None
+    link: LinkStatus | None = None
+    processes: list[ProcessStatus] = []
+    lag: list[StageLag] = []
+    indexes: dict[str, str] = {}
+    embedder: str = ""
+
+
+class FleetStatus(msgspec.Struct, kw_only=True):
+    """Everything that is up, and everything that should be and is not."""
+
+    state_dir: str
+    version: str
+    pack: str
+    policies: dict[str, str]
+    domains: list[DomainStatus]
+    problems: list[str]
+
+    @property
+    def is_healthy(self) -> bool:
+        return not self.problems
+
+
+async def gather_status(settings: Settings) -> FleetStatus:
+    """The status of the fleet below `settings.state_dir`. Raises `FleetNotRunningError`, `StateFileDamagedError`."""
+    endpoints = read_endpoints(settings)
+    problems: list[str] = []
+    if endpoints.pid and not is_alive(endpoints.pid, StatePaths(settings).fleet.stat().st_mtime):
+        problems.append(f"process {endpoints.pid}, which kept the fleet up, is gone; start it again with `tidegate up`")
+    names = (HUB, *endpoints.sites)
+    domains = await asyncio.gather(
+        *(_domain_status(msgspec.structs.replace(settings, site=name), endpoints, problems) for name in names)
+    )
+    pack, policies = _read_pack(settings, problems)
+    return FleetStatus(
+        state_dir=settings.state_dir,
+        version=version("tidegate"),
+        pack=pack,
+        policies=policies,
+        domains=list(domains),
+        problems=problems,
+    )
+
+
+async def _domain_status(settings: Settings, endpoints: Endpoints, problems: list[str]) -> DomainStatus:
+    name, paths = settings.site, StatePaths(settings)
+    nats = endpoints.hub if name == HUB else endpoints.sites[name]
+    found = DomainStatus(name=name, server=ServerStatus(url=nats.url))
+    if running := find_running_server(paths.nats):
+        found.server.pid = running.pid
+    try:
+        async with asyncio.timeout(4 * TIMEOUT_S), JetStreamBus.open(nats, name) as bus:
+            found.server.is_up = True
+            known = bus.link.client.connected_server_version
+            found.server.version = f"{known.major}.{known.minor}.{known.patch}"
+            found.lag = await _read_lag(bus, name)
+            if name != HUB:
+                found.link = await _measure_link(bus, name)
+    except (TidegateError, OSError) as error:
+        problems.append(f"{name}: the NATS server at {nats.url} does not answer as it should: {error or 'too late'}")
+    if name in endpoints.http:
+        found.gateway = await _check_gateway(endpoints.http[name])
+    found.processes = _read_processes(settings)
+    _read_versions(found, settings, problems)
+    problems += _find_problems(found, is_served_here=bool(endpoints.pid))
+    return found
+
+
+async def _read_lag(bus: JetStreamBus, domain: str) -> list[StageLag]:
+    rows = []
+    for consumer in stage_consumers((*SITE_WORKERS, *HUB_WORKERS), domain):
+        stream, _, stage = consumer.partition("/")
+        info = await api.call(bus.link.client, f"CONSUMER.INFO.{stream}.{stage}")
+        waiting, in_hand, again = (int(info[key]) for key in ("num_pending", "num_ack_pending", "num_redelivered"))
+        rows.append(StageLag(stage=stage, stream=stream, waiting=waiting, in_hand=in_hand, redelivered=again))
+    return rows
+
+
+async def _measure_link(bus: JetStreamBus, site: str) -> LinkStatus:
+    began_s = time.perf_counter()
+    try:
+        reply = await bus.request(subjects.ping(site), b"", timeout_s=TIMEOUT_S)
+    except UnreachableError:
+        return LinkStatus()
+    link = LinkStatus(is_up=True, rtt_ms=round((time.perf_counter() - began_s) * 1000, 2))
+    with suppress(UnreadableError):  # an older hub sends back what it got
+        link.cloud_queue = decode(reply, CloudState).queue
+    return link
+
+
+async def _check_gateway(url: str) -> GatewayStatus:
+    found = GatewayStatus(url=url)
+    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False) as http:
+        with suppress(httpx.HTTPError):
+            found.is_up = (await http.get("/healthz")).is_success
+            found.is_ready = (await http.get("/readyz")).is_success
+    return found
+
+
+def _read_processes(settings: Settings) -> list[ProcessStatus]:
+    found = []
+    for ready in read_ready_processes(Path(settings.state_dir)):
+        if ready.site != settings.site:
+            continue
+        url = f"http://{ready.metrics_host}:{ready.metrics_port}/metrics" if ready.metrics_port else ""
+        process = ProcessStatus(name=ready.name, pid=ready.pid, stages=ready.stages, metrics_url=url)
+        with suppress(FileNotFoundError):  # it ended just now
+            process.is_stale = not is_alive(ready.pid, ready_file(settings, ready.name).stat().st_mtime)
+            found.append(process)
+    return found
+
+
+def _read_versions(found: DomainStatus, settings: Settings, problems: list[str]) -> None:
+    for tenant in settings.tenants:
+        try:
+            manifest = Storage(StatePaths(settings).index(tenant)).manifest()
+        except TidegateError as error:
+            problems.append(f"{found.name}: {error}")
+        else:
+            found.indexes[tenant], found.embedder = manifest.digest(), manifest.embedder
+
+
+def _read_pack(settings: Settings, problems: list[str]) -> tuple[str, dict[str, str]]:
+    try:
+        pack = load_pack(StatePaths(settings).pack)
+        policies = load_policies(sorted(StatePaths(settings).pack.glob("policies/*.y*ml")))
+    except (TidegateError, OSError) as error:
+        problems.append(f"the pack cannot be read: {error}")
+        return "", {}
+    return f"{pack.name}@{pack.version}", {policy.id: policy.version for policy in policies}
+
+
+def _find_problems(found: DomainStatus, *, is_served_here: bool) -> list[str]:
+    """What should be up and is not. Workers of other machines leave no ready file here, so they are not missed."""
+    name, problems = found.name, []
+    if found.gateway is not None and not found.gateway.is_ready:
+        problems.append(
+            f"{name}: the gateway at {found.gateway.url} is {'not ready' if found.gateway.is_up else 'down'}"
+        )
+    if found.link is not None and not found.link.is_up:
+        problems.append(f"{name}: the hub does not answer over the link")
+    served = {stage for each in found.processes if not each.is_stale for stage in each.stages}
+    left = [stage for each in found.processes if each.is_stale for stage in each.stages]
+    here = [stage.name for stage in (HUB_WORKERS if name == HUB else SITE_WORKERS)] if is_served_here else []
+    problems += [
+        f"{name}: no process runs the {stage}" for stage in dict.fromkeys([*here, *left]) if stage not in served
+    ]
+    return problems
