@@ -237,6 +237,10 @@ async def test_a_stream_that_is_cut_goes_on_where_it_was(running: Site, browser:
     async with linked(host, int(port)) as link:
         url = f"http://127.0.0.1:{link.port}"
         async with opened(running, browser, url, may_break=True) as page:
+            cursors: list[str | None] = []
+            page.on(
+                "request", lambda sent: cursors.append(sent.headers.get("last-event-id")) if sent.post_data else None
+            )
             rid = await ask_and_hold(running, page)
             last = 0
             if when == "in the middle":
@@ -257,6 +261,7 @@ async def test_a_stream_that_is_cut_goes_on_where_it_was(running: Site, browser:
             running.may_answer.set()
             await expect(page.locator("#text")).to_have_text(ANSWER)
             await expect(page.locator("#outcome")).to_have_text("answered")
+            assert (cursors[0], cursors[-1]) == (None, "0.18.18" if last else None)
             assert sum(asked.rid == rid for asked in running.asked) == 1, "it was asked a second time"
 
 
