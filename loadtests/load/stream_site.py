@@ -1,4 +1,4 @@
-"""A site for streams alone: a real server, the real doors, and a publisher that plays an answer line by line."""
+"""A site for streams alone: a real server, the real gateway, and a publisher that plays an answer line by line."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Play:
 
 @dataclass
 class StreamSite:
-    """What runs. `doors` are open when it is opened; close and open them again with `close_doors` and `open_doors`."""
+    """What runs. The gateway is open at first; close and open it again with `close_gateway` and `open_gateway`."""
 
     settings: Settings
     server: Server
@@ -81,13 +81,13 @@ class StreamSite:
     key: bytes
     transports: list[Transport] = field(default_factory=list)
     ingress: Ingress | None = None
-    _doors: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _gateway: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def open_gateway(self) -> None:
-        bus = await self._doors.enter_async_context(
+        bus = await self._gateway.enter_async_context(
             JetStreamBus.open(NatsSettings(url=self.server.url), self.settings.site)
         )
-        self.ingress = await self._doors.enter_async_context(gateway.open(self.settings, bus, lambda: b""))
+        self.ingress = await self._gateway.enter_async_context(gateway.open(self.settings, bus, lambda: b""))
         await bus.link.client.flush()
         address = msgspec.json.decode(StatePaths(self.settings).gateway.read_bytes(), type=GatewayAddress)
         url = urlsplit(address.url)
@@ -96,11 +96,11 @@ class StreamSite:
 
     @property
     def streams(self) -> int:
-        """How many clients are being told."""
+        """How many clients follow an answer."""
         return 0 if self.ingress is None else len(self.ingress.streams)
 
     async def close_gateway(self) -> None:
-        await self._doors.aclose()
+        await self._gateway.aclose()
 
     def written(self, play: Play, asked: Asked) -> tuple[str, str]:
         """Answer and draft as they are stored: with the asker's own vault token."""
@@ -115,20 +115,21 @@ class StreamSite:
             await self._end(play, asked)
 
     async def perform_when_asked(self, play: Play, asked: Asked, pause_s: float) -> None:
-        """Wait until a door has accepted the request, however long its client takes to say it; then perform."""
+        """Wait until the request has been accepted, however long its client takes to send it; then perform."""
         while await self.bus.last(ASKS, f"asks.{asked.tenant}.{asked.rid}") is None:  # noqa: ASYNC110 no event
             await asyncio.sleep(0.001)
         await self.perform(play, asked, pause_s=pause_s)
 
-    async def go_on(self, play: Play, asked: Asked, acts: int) -> None:
-        """The rest of a play after that many acts, as a publisher that finds what is stored, or finds it lost."""
+    async def go_on(self, play: Play, asked: Asked, acts: int, until: int | None = None) -> None:
+        """As `perform`, after that many acts, as a publisher that finds what is stored, or finds it lost."""
         log, last = await self._stored(asked)
         if log.is_empty:
             for line in log.restart():
                 last = await self.bus.append(line, after=last)
                 log = log.with_line(line)
-        await self._write(play, asked, log, last, (play.acts or ())[acts:], 0.0)
-        await self._end(play, asked)
+        await self._write(play, asked, log, last, (play.acts or ())[acts:until], 0.0)
+        if until is None:
+            await self._end(play, asked)
 
     async def go_on_when_back(self, play: Play, asked: Asked, acts: int) -> None:
         """As `go_on`, as soon as the server that was restarted can be asked."""
@@ -187,7 +188,7 @@ class StreamSite:
 
 @asynccontextmanager
 async def stream_site(state: Path) -> AsyncIterator[StreamSite]:
-    """A site with its topology and open doors, and nothing else."""
+    """A site with its topology and an open gateway, and nothing else."""
     settings = Settings(state_dir=str(state), tenants=(TENANT,), grace_s=0.2)
     key = site_key(StatePaths(settings).key)
     async with AsyncExitStack() as stack:

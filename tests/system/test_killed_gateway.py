@@ -1,4 +1,4 @@
-"""A gateway is killed while it tells an answer: whoever comes back to the next one goes on at the same character."""
+"""A gateway is killed in the middle of an answer: whoever comes back to the next one goes on at the same character."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from loadtests.load.dropping import Sse, Transport, Ws
 from loadtests.load.resume import differs
 from loadtests.load.stream_client import Client
 from loadtests.load.stream_site import Play, StreamSite, stream_site
+from tests.support.stream_conformance import accepted
+from tidegate.schemas import Asked
 from tidegate.services.fleet.deployment import programs
 from tidegate.services.fleet.supervisor import Supervisor
 
@@ -36,13 +39,35 @@ PLAYS = {
 @asynccontextmanager
 async def guarded(site: StreamSite) -> AsyncIterator[tuple[Supervisor, dict[str, Transport]]]:
     """The gateway as a process of its own, started again whenever it ends, and the ways to it."""
-    await site.close_doors()
+    await site.close_gateway()
     (program,) = [
         each for each in programs(site.settings, {"site1": site.server.url}, per_stage=True) if each.name == NAME
     ]
     port = int(program.env["TIDEGATE_GATEWAY__PORT"])
     async with Supervisor([program], grace_s=15.0) as supervisor:
         yield supervisor, {"sse": Sse("127.0.0.1", port), "ws": Ws("127.0.0.1", port)}
+
+
+@dataclass
+class Reader:
+    """A client that comes back whenever it is cut off, and keeps what it shows."""
+
+    transport: Transport
+    asked: Asked
+    client: Client = field(default_factory=Client)
+
+    async def read(self) -> None:
+        while True:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await self.transport.ask(self.asked, self.client)
+            if self.client.is_done:
+                return
+            self.client = self.client.resumed()
+            await asyncio.sleep(0.05)
+
+    async def has_shown(self, chars: int) -> None:
+        while len(self.client.text) < chars:  # noqa: ASYNC110 - it is another process that sends
+            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("play", PLAYS)
@@ -52,25 +77,16 @@ async def test_a_stream_goes_on_at_the_same_character_behind_a_killed_gateway(
 ) -> None:
     played = PLAYS[play]
     async with stream_site(tmp_path) as site, guarded(site) as (supervisor, ways):
-        asked, client, kills = played.asked(), Client(), 0
-        telling = asyncio.create_task(site.perform_when_asked(played, asked, 0.1))
+        asked = played.asked()
+        reader = Reader(ways[transport], asked)
+        reading = asyncio.create_task(reader.read())
         async with asyncio.timeout(PATIENCE_S):
-            while not client.is_done:
-                heard = asyncio.create_task(ways[transport].ask(asked, client))
-                before = len(client.text)
-                while not heard.done() and (  # noqa: ASYNC110 - it is another process that tells
-                    kills == 2 or len(client.text) <= before + 50 or telling.done()
-                ):
-                    await asyncio.sleep(0.005)  # the kill comes in the middle of what is told
-                if not heard.done():
-                    os.kill(supervisor.children[NAME].pid, signal.SIGKILL)
-                    kills += 1
-                with suppress(OSError, asyncio.IncompleteReadError):
-                    await heard
-                if not client.is_done:
-                    client = client.resumed()
-                    await asyncio.sleep(0.05)
-        await telling
-        assert kills == 2
-        assert supervisor.children[NAME].restarts == kills
-        assert differs(client, played) == ""
+            await accepted(site, asked)
+            await site.perform(played, asked, until=4)
+            for acts, chars, until in ((4, 100, 8), (8, 250, None)):
+                await reader.has_shown(chars)
+                os.kill(supervisor.children[NAME].pid, signal.SIGKILL)
+                await site.go_on(played, asked, acts, until)
+            await reading
+        assert supervisor.children[NAME].restarts == 2
+        assert differs(reader.client, played) == ""

@@ -127,6 +127,7 @@ async def test_a_socket_that_cannot_be_opened_is_refused_in_json(
             400,
             "not_http",
         ),
+        ([b"GET / HTTP/1.1\r\n" + b"X: yy\r\n" * 9_500 + b"\r\n"], 431, "headers_too_large"),
         ([b"GET / HTTP/1.1\r\nHost: x\r\n", *(b"X-%d: y\r\n" % n for n in range(20_000))], 431, "headers_too_large"),
         (
             [b"GET / HTTP/1.1\r\nHost: x\r\nX: ", *[b"y" * 1024] * (MAX_HEAD_BYTES // 1024 + 1)],
@@ -135,7 +136,7 @@ async def test_a_socket_that_cannot_be_opened_is_refused_in_json(
         ),
         ([b"GET /" + b"a" * (MAX_HEAD_BYTES + 1) + b" HTTP/1.1\r\nHost: x\r\n\r\n"], 431, "headers_too_large"),
     ],
-    ids=["tls", "words", "length", "smuggled", "many headers", "endless header", "long path"],
+    ids=["tls", "words", "length", "smuggled", "whole head", "many headers", "endless header", "long path"],
 )
 async def test_what_is_not_http_or_has_no_end_is_refused_in_json(
     running: Site, parts: list[bytes], status: int, code: str
