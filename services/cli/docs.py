@@ -1,6 +1,6 @@
 """Writes what is generated in docs/ and README.md, or says what of it is stale: `python -m tidegate.services.cli.docs`.
 
-`--check` writes nothing, names each stale file and fails. Read next: asyncapi.py, diagram.py.
+`--check` writes nothing, names each stale file and fails. Read next: asyncapi.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 from tidegate.services.cli.asyncapi import asyncapi_document, schema_bundle
 from tidegate.services.cli.config_reference import PAGE, reference_markdown
 from tidegate.services.cli.diagram import replace_diagram
+from tidegate.services.gateway.http.openapi import openapi_document
 
 WRITE, CHECK = "python -m tidegate.services.cli.docs", "--check"
 DRAWN = ("README.md", "docs/architecture.md")
@@ -23,6 +24,7 @@ DRAWN = ("README.md", "docs/architecture.md")
 def generated(root: Path) -> Iterator[tuple[Path, str]]:
     """Each generated file below `root`, and what it has to hold."""
     yield root / "docs/asyncapi.json", pretty(asyncapi_document())
+    yield root / "docs/openapi.json", pretty(openapi_document())
     yield root / "docs/schemas.json", pretty(schema_bundle())
     yield root / PAGE, reference_markdown()
     for name in DRAWN:

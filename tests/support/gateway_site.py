@@ -106,7 +106,11 @@ class Site:
         return [Screened(**common, question=question)]
 
     def handlers(self) -> dict[str, Callable[[Any], Any]]:
-        own = {"prefilter": self.screen, "policy": self.judge, "publisher": self.publish}
+        own: dict[str, Callable[[Any], Any]] = {
+            "prefilter": self.screen,
+            "policy": self.judge,
+            "publisher": self.publish,
+        }
         return {**own, "router": route, "retriever": retrieve, "drafter": draft, "fast-lane": answer_from_cloud}
 
     async def judge(self, fact: Drafted | Verified) -> list[Message]:

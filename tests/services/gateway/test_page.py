@@ -481,8 +481,9 @@ async def test_it_fits_the_screen_in_the_light_and_in_the_dark(running: Site, br
     async with opened(running, browser) as page:
         await page.set_viewport_size({"width": width, "height": 800})
         grounds = set()
-        for scheme in ("light", "dark"):
-            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        schemes: tuple[Any, ...] = ("light", "dark")
+        for scheme in schemes:
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             grounds.add(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
         await ask(page, "long answer please")
         await expect(page.locator("#outcome")).to_have_text("answered")

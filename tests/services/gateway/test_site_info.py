@@ -27,7 +27,8 @@ from tidegate.services.gateway.http.site_info import (
     choose_examples,
     pipeline_stages,
 )
-from tidegate.services.packs.load import PackError, load_questions
+from tidegate.services.packs.findings import PackError
+from tidegate.services.packs.load import load_questions
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
 
