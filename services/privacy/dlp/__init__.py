@@ -1,1 +1,1 @@
-"""Finds personal data in text: deterministic rules that always finish, each sure of its own kind."""
+"""Finds personal data in text by deterministic rules that always finish; next: detector.py."""

@@ -1,24 +1,51 @@
-"""Secrets: what opens something, known by its own shape or by the word before it."""
+"""Finds secrets, by their own shape or by the word before them; next: names.py."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from tidegate.services.privacy.dlp.finding import Span
+from tidegate.services.privacy.dlp.finding import PersonalSpan
 
-SHAPES = (
-    ("AKIA", re.compile(r"\bAKIA[0-9A-Z]{16}\b")),
-    ("eyJ", re.compile(r"\beyJ[\w-]{8,2000}\.[\w-]{8,2000}\.[\w-]{0,2000}")),
-    ("gh", re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,80}\b")),
-    ("sk-", re.compile(r"\bsk-[\w-]{16,200}")),
-    ("xox", re.compile(r"\bxox[abprs]-[\w-]{10,200}")),
-    ("AIza", re.compile(r"\bAIza[\w-]{35}")),
-    (
-        "PRIVATE KEY",
-        re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]{0,8000}(?:-----END [A-Z ]{0,20}KEY-----)?"),
-    ),
+SHAPES = tuple(
+    (literal, re.compile(shape))
+    for literal, shape in (
+        ("AKIA", r"\bAKIA[0-9A-Z]{16}\b"),
+        ("ASIA", r"\bASIA[0-9A-Z]{16}\b"),
+        ("AccountKey=", r"AccountKey=[A-Za-z0-9+/=]{40,200}"),
+        ("eyJ", r"\beyJ[\w-]{8,2000}\.[\w-]{8,2000}\.[\w-]{0,2000}"),
+        ("gh", r"\bgh[pousr]_[A-Za-z0-9]{30,80}\b"),
+        ("github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{30,200}"),
+        ("gl", r"\bgl(?:pat|rt|dt|ft|soat|cbt|ptt|agent|oas|imt)-[\w-]{20,200}"),
+        ("AIza", r"\bAIza[\w-]{35}"),
+        ("GOCSPX-", r"\bGOCSPX-[\w-]{20,80}"),
+        ("xox", r"\bxox[abprs]-[\w-]{10,200}"),
+        ("xapp-", r"\bxapp-\d-[\w-]{20,200}"),
+        ("hooks.slack.com", r"https?://hooks\.slack\.com/[\w/]{20,200}"),
+        ("k_", r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}"),
+        ("SG.", r"\bSG\.[\w-]{16,32}\.[\w-]{32,64}"),
+        ("-us", r"\b[0-9a-f]{32}-us\d{1,2}\b"),
+        ("SK", r"\bSK[0-9a-f]{32}\b"),
+        (":", r"(?<![\d:])\d{8,10}:[\w-]{35}(?![\w-])"),
+        (".", r"\b[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}"),
+        ("npm_", r"\bnpm_[A-Za-z0-9]{36}\b"),
+        ("pypi-", r"\bpypi-[\w-]{50,250}"),
+        ("sk-", r"\bsk-[\w-]{16,200}"),
+        ("hf_", r"\bhf_[A-Za-z0-9]{30,60}\b"),
+        ("_v1_", r"\bdo[opr]_v1_[0-9a-f]{64}\b"),
+        ("shp", r"\bshp(?:at|ca|pa|ss)_[0-9a-f]{32}\b"),
+        ("sq0", r"\bsq0(?:csp|atp)-[\w-]{22,60}"),
+        ("PMAK-", r"\bPMAK-[0-9a-f]{24}-[0-9a-f]{34}\b"),
+        ("://", r"(?<=://)[^\s:/@]{0,64}:[^\s:/@]{3,200}(?=@)"),
+        (
+            "PRIVATE KEY",
+            r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){0,8000}"
+            r"(?:-----END [A-Z ]{0,20}KEY(?: BLOCK)?-----)?",
+        ),
+    )
 )
+"""By the literal that each must hold: keys of AWS, Azure, GitHub, GitLab, Google, Slack, Stripe, SendGrid, Mailchimp,
+Twilio, Telegram, Discord, npm, PyPI, OpenAI and others, as their makers document them; passwords in links."""
 WORD = re.compile(
     r"(?<![^\W_])(api[ _-]?key|access[ _-]?key|secret(?:[ _-]?key)?|access[ _-]?token|auth[ _-]?token|bearer|token|"
     r"pass(?:word|wort|phrase|code)|pwd?|kennwort|mot de passe|contraseña|clave|cvv2?|cvc2?|"
@@ -37,19 +64,19 @@ TRAILING = ".,;:)]}\"'`\u201d\u201c"
 SHORT_CODES = frozenset({"pin", "tan", "otp", "cvv", "cvc", "cvv2", "cvc2", "geheimzahl"})
 
 
-def secrets(text: str) -> Iterator[Span]:
-    """Keys of well-known shapes, private keys, JSON web tokens, and what is said to be a password, a PIN or a code."""
+def find_secrets(text: str) -> Iterator[PersonalSpan]:
+    """Keys of well-known shapes, private keys, JSON web tokens, and what follows a word for a password or PIN."""
     for literal, shape in SHAPES:
         if literal in text:
             for found in shape.finditer(text):
-                yield Span("SECRET", found.start(), found.end())
+                yield PersonalSpan("SECRET", found.start(), found.end())
     for word in WORD.finditer(text):
-        span = _said(text, word)
+        span = _secret_after(text, word)
         if span:
             yield span
 
 
-def _said(text: str, word: re.Match[str]) -> Span | None:
+def _secret_after(text: str, word: re.Match[str]) -> PersonalSpan | None:
     mark = MARK.match(text, word.end())
     copula = None if mark else COPULA.match(text, word.end())
     link = mark or copula or SPACE.match(text, word.end())
@@ -58,28 +85,28 @@ def _said(text: str, word: re.Match[str]) -> Span | None:
         return None
     start = value.start(1)
     end = start + len(value[1].rstrip(TRAILING))
-    said = text[start:end]
+    candidate = text[start:end]
     name = word[1].lower()
-    quoted = text[value.start()] in "\"'`\u201c\u201e"
+    is_quoted = text[value.start()] in "\"'`\u201c\u201e"
     if name in SHORT_CODES or name.startswith("pin") or "code" in name:
-        proven = said.isdecimal() and 3 <= len(said) <= 10
-        proven = proven or (bool(mark) and any(letter.isdecimal() for letter in said))
+        is_secret = candidate.isdecimal() and 3 <= len(candidate) <= 10
+        is_secret = is_secret or (bool(mark) and any(letter.isdecimal() for letter in candidate))
     elif mark:
-        proven = not said.isalpha() or quoted or _ends_line(text, value.end())
+        is_secret = not candidate.isalpha() or is_quoted or _ends_line(text, value.end())
     else:
-        proven = bool(copula and quoted) or _is_random(said, loosely=bool(copula))
-    return Span("SECRET", start, end) if proven and len(said) > 2 else None
+        is_secret = bool(copula and is_quoted) or _is_random(candidate, loosely=bool(copula))
+    return PersonalSpan("SECRET", start, end) if is_secret and len(candidate) > 2 else None
 
 
-def _ends_line(text: str, place: int) -> bool:
-    return not text[place : place + 200].split("\n")[0].strip()
+def _ends_line(text: str, end: int) -> bool:
+    return not text[end : end + 200].split("\n")[0].strip()
 
 
-def _is_random(said: str, loosely: bool) -> bool:
-    """Whether it looks chosen, not written: letters and digits mixed; after a copula, digits or signs will do."""
-    digit = any(letter.isdecimal() for letter in said)
-    letter = any(letter.isalpha() for letter in said)
-    sign = any(not letter.isalnum() and letter not in "-'/," for letter in said)
+def _is_random(candidate: str, loosely: bool) -> bool:
+    """Whether it looks random, not written: letters and digits mixed; after a copula, digits or signs will do."""
+    digit = any(letter.isdecimal() for letter in candidate)
+    letter = any(letter.isalpha() for letter in candidate)
+    sign = any(not letter.isalnum() and letter not in "-'/," for letter in candidate)
     if loosely:
-        return len(said) >= 4 and (digit or sign)
-    return len(said) >= 8 and digit and letter
+        return len(candidate) >= 4 and (digit or sign)
+    return len(candidate) >= 8 and digit and letter

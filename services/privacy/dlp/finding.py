@@ -1,4 +1,4 @@
-"""What was found, and how findings that overlap become one."""
+"""What a detector finds, and how findings that overlap become one; next: detector.py."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     value: str
 
 
-class Span(msgspec.Struct, frozen=True):
-    """A finding before it has its words: where, and of what kind."""
+class PersonalSpan(msgspec.Struct, frozen=True):
+    """A finding before its value is cut out: where, and of what kind."""
 
     kind: str
     start: int
     end: int
 
 
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """Sorted and apart: spans that overlap become one, from the first start to the last end, of the surest kind.
+def merge_spans(spans: Iterable[PersonalSpan]) -> list[PersonalSpan]:
+    """Sorted and apart: spans that overlap become one, from the first start to the last end, of the most certain kind.
 
-    The union, not the best of them: what the surest one leaves over was found to be personal too.
+    The union, not the best of them: what the most certain one leaves over was found to be personal too.
     """
-    found: list[Span] = []
+    found: list[PersonalSpan] = []
     for span in sorted(spans, key=lambda span: (span.start, -span.end)):
         if found and span.start < found[-1].end:
             last = found[-1]
-            found[-1] = Span(min(last.kind, span.kind, key=KINDS.index), last.start, max(last.end, span.end))
+            found[-1] = PersonalSpan(min(last.kind, span.kind, key=KINDS.index), last.start, max(last.end, span.end))
         else:
             found.append(span)
     return found

@@ -9,21 +9,21 @@ INVISIBLE = frozenset("\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2
 DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
 
 
-def folded(text: str) -> tuple[str, Callable[[int], int]]:
+def fold(text: str) -> tuple[str, Callable[[int], int]]:
     """The text as a pattern should see it, and a map from its offsets to the offsets of `text`.
 
     One character stays one character; invisible ones vanish. ASCII comes back as it is.
     """
     if text.isascii():
-        return text, lambda place: place
+        return text, lambda offset: offset
     kept: list[str] = []
-    places: list[int] = []
-    for place, character in enumerate(text):
+    offsets: list[int] = []
+    for offset, character in enumerate(text):
         if character not in INVISIBLE:
             kept.append(character if character < "\x80" else _plain(character))
-            places.append(place)
-    places.append(len(text))
-    return "".join(kept), places.__getitem__
+            offsets.append(offset)
+    offsets.append(len(text))
+    return "".join(kept), offsets.__getitem__
 
 
 def _plain(character: str) -> str:

@@ -1,11 +1,11 @@
-"""Names, by what people say before and after them; a name that nothing introduces is not found."""
+"""Finds names by the words around them; a name that nothing introduces is not found. Next: phones.py."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from tidegate.services.privacy.dlp.finding import Span
+from tidegate.services.privacy.dlp.finding import PersonalSpan
 
 INTRODUCED = re.compile(
     r"\b(?:my name(?: is|'s)|my full name is|mein name (?:ist|lautet)|ich hei(?:ß|ss)e|je m'appelle|mon nom est|"
@@ -57,52 +57,56 @@ _SIGNED = "regard sincere yours cheers thank gr vg lg mfg cordial salu bien merc
 SIGNED_GATE = tuple(_SIGNED.split())
 
 
-def names(text: str) -> Iterator[Span]:
+def find_names(text: str) -> Iterator[PersonalSpan]:
     """Names after an introduction, a title or a closing formula, in English, German, French and Spanish."""
     lower = text.lower()
     if any(word in lower for word in INTRODUCED_GATE):
-        yield from _after(INTRODUCED, text, any_case=True)
-    yield from _after(PRESENTED, text, least=2)
-    yield from _after(TITLED, text)
-    yield from _after(RELATED, text)
+        yield from _names_after(INTRODUCED, text, any_case=True)
+    yield from _names_after(PRESENTED, text, least=2)
+    yield from _names_after(TITLED, text)
+    yield from _names_after(RELATED, text)
     if any(word in lower for word in SIGNED_GATE):
-        yield from (span for span in _after(SIGNED, text) if LINE_END.match(text, span.end))
+        yield from (span for span in _names_after(SIGNED, text) if LINE_END.match(text, span.end))
 
 
-def _after(opening: re.Pattern[str], text: str, least: int = 1, any_case: bool = False) -> Iterator[Span]:
+def _names_after(opening: re.Pattern[str], text: str, least: int = 1, any_case: bool = False) -> Iterator[PersonalSpan]:
     for found in opening.finditer(text):
         end = _name_end(text, found.end(), least, any_case)
         if end is not None:
-            yield Span("NAME", found.end(), end)
+            yield PersonalSpan("NAME", found.end(), end)
 
 
 def _name_end(text: str, start: int, least: int, any_case: bool) -> int | None:
     """Where the name that starts here ends; None when none does, or one of fewer than `least` words."""
-    place, end, count = start, None, 0
-    capital = True
+    offset, end, count = start, None, 0
+    is_capital = True
     while count < MOST_WORDS:
-        word = WORD.match(text, place)
+        word = WORD.match(text, offset)
         if word is None:
             break
-        said = word.group()
-        particle = said in PARTICLES
+        letters = word.group()
+        is_particle = letters in PARTICLES
         if count == 0:
-            capital = _is_proper(said)
-        if not _is_proper(said) and not particle and (capital or not any_case or said.lower() in NOT_A_NAME):
+            is_capital = _is_proper(letters)
+        if (
+            not _is_proper(letters)
+            and not is_particle
+            and (is_capital or not any_case or letters.lower() in NOT_A_NAME)
+        ):
             break
         count += 1
-        end = end if particle else word.end()
+        end = end if is_particle else word.end()
         gap = GAP.match(text, word.end())
-        if gap is None or (not capital and count == 2) or _ends_sentence(said, gap.group()):
+        if gap is None or (not is_capital and count == 2) or _ends_sentence(letters, gap.group()):
             break
-        place = gap.end()
+        offset = gap.end()
     return end if count >= least else None
 
 
-def _is_proper(said: str) -> bool:
-    return said[0].isupper() or (said[1:2] == "'" and said[2:3].isupper())
+def _is_proper(letters: str) -> bool:
+    return letters[0].isupper() or (letters[1:2] == "'" and letters[2:3].isupper())
 
 
-def _ends_sentence(said: str, gap: str) -> bool:
+def _ends_sentence(letters: str, gap: str) -> bool:
     """A dot ends the sentence unless it stands after an initial or a title."""
-    return "." in gap and len(said) > 3
+    return "." in gap and len(letters) > 3

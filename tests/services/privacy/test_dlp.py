@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from schwifty import IBAN
+from schwifty.registry import get_countries
 
 from tidegate.services.privacy.dlp.detector import Detector
-from tidegate.services.privacy.dlp.finding import KINDS, Span, merged
+from tidegate.services.privacy.dlp.finding import KINDS, PersonalSpan, merge_spans
+from tidegate.services.privacy.dlp.numbers import find_ibans
 
 DETECTOR = Detector(("GB", "DE", "FR", "ES", "US"))
 
@@ -182,9 +186,12 @@ def test_where_kinds_overlap_all_of_it_is_hidden_under_the_surest() -> None:
 @pytest.mark.parametrize("spans", [((0, 5), (3, 9)), ((0, 9), (3, 5)), ((3, 9), (0, 5)), ((0, 9), (0, 5))])
 def test_overlapping_spans_become_their_union(spans: tuple[tuple[int, int], ...]) -> None:
     kinds = ("PHONE", "IBAN")
-    found = merged(Span(kind, start, end) for kind, (start, end) in zip(kinds, spans, strict=True))
-    assert found == [Span("IBAN", 0, 9)]
-    assert merged([Span("IP", 4, 6), Span("IP", 0, 4)]) == [Span("IP", 0, 4), Span("IP", 4, 6)]
+    found = merge_spans(PersonalSpan(kind, start, end) for kind, (start, end) in zip(kinds, spans, strict=True))
+    assert found == [PersonalSpan("IBAN", 0, 9)]
+    assert merge_spans([PersonalSpan("IP", 4, 6), PersonalSpan("IP", 0, 4)]) == [
+        PersonalSpan("IP", 0, 4),
+        PersonalSpan("IP", 4, 6),
+    ]
 
 
 def test_the_version_tells_of_other_regions_and_an_unknown_one_is_refused() -> None:
@@ -202,11 +209,41 @@ def test_more_numbers_than_are_tried_are_hidden_all_the_same() -> None:
 
 
 def redacted(text: str) -> str:
-    kept, place = [], 0
+    kept, end = [], 0
     for found in DETECTOR.find(text):
-        kept += [text[place : found.start], f"<{found.kind}>"]
-        place = found.end
-    return "".join([*kept, text[place:]])
+        kept += [text[end : found.start], f"<{found.kind}>"]
+        end = found.end
+    return "".join([*kept, text[end:]])
+
+
+COUNTRIES = st.sampled_from(get_countries())
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(country=COUNTRIES, seed=st.integers(0, 1 << 30), gap=st.sampled_from(["", " ", "-"]), lower=st.booleans())
+def test_an_iban_of_every_country_is_found_however_it_is_grouped(
+    country: str, seed: int, gap: str, lower: bool
+) -> None:
+    iban = str(IBAN.random(country, random=random.Random(seed), use_registry=False))
+    written = gap.join(iban[start : start + 4] for start in range(0, len(iban), 4))
+    written = written.lower() if lower else written
+    [found] = find_ibans(f"an {written}, bitte")
+    assert f"an {written}, bitte"[found.start : found.end] == written
+    assert redacted(f"an {written}, bitte") == "an <IBAN>, bitte"
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(country=COUNTRIES, seed=st.integers(0, 1 << 30), at=st.integers(4, 30), digit=st.integers(1, 9))
+def test_what_fails_its_check_digits_is_an_iban_only_after_the_word(
+    country: str, seed: int, at: int, digit: int
+) -> None:
+    iban = str(IBAN.random(country, random=random.Random(seed), use_registry=False))
+    at = 4 + at % (len(iban) - 4)
+    if not iban[at].isdecimal():
+        return
+    wrong = f"{iban[:at]}{(int(iban[at]) + digit) % 10}{iban[at + 1 :]}"
+    assert list(find_ibans(f"an {wrong}, bitte")) == []
+    assert list(find_ibans(f"my IBAN is {wrong}, please")) == [PersonalSpan("IBAN", 11, 11 + len(wrong))]
 
 
 PIECES = st.sampled_from([frame.format(value) for _, value, frame in FOUND] + list(LEFT_ALONE))
@@ -223,11 +260,11 @@ def test_findings_are_sorted_apart_and_verbatim_in_any_text(parts: list[str], gl
         assert text[found.start : found.end] == found.value
         assert found.kind in KINDS
         end = found.end
-    rebuilt, place = [], 0
+    rebuilt, end = [], 0
     for found in findings:
-        rebuilt += [text[place : found.start], found.value]
-        place = found.end
-    assert "".join([*rebuilt, text[place:]]) == text
+        rebuilt += [text[end : found.start], found.value]
+        end = found.end
+    assert "".join([*rebuilt, text[end:]]) == text
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
