@@ -5,10 +5,11 @@ Next: worker.py, which settles deliveries; jetstream/bus.py and memory/bus.py, w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from tidegate.brokers.service import MicroService
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Message, TidegateError
 
@@ -110,8 +111,11 @@ class CoreClient(Protocol):
         Raises `UnreachableError` at once when nobody listens, and when no reply came for `idle_s` seconds.
         """
 
-    async def respond_many(self, subject: str, answers: Callable[[bytes], AsyncIterator[bytes]]) -> None:
-        """Answer each request on `subject` with everything that `answers(data)` yields, as `respond` does with one."""
+    async def serve(self, service: MicroService) -> None:
+        """Answer requests on the service's endpoints concurrently, shared with peers, and on `$SRV`, until closed.
+
+        A request is answered with everything that its endpoint yields; an error that it raises ends the replies.
+        """
 
     async def listen(self, subject: str, handle: Callable[[str, bytes], Awaitable[None]]) -> None:
         """Call `handle(subject, data)` for every message on `subject`, in order, until closed."""

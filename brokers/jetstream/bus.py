@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import time
 import uuid
@@ -20,6 +21,7 @@ from tidegate.brokers.jetstream import history
 from tidegate.brokers.jetstream.connection import NO_RESPONDERS, DurableSubscription, Link
 from tidegate.brokers.jetstream.consumer import JetStreamInbox, consumer_info
 from tidegate.brokers.jetstream.publisher import WRONG_LAST_SEQUENCE, NoStreamError, NotStoredError, Publisher
+from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.streams import tokens_stream
@@ -145,18 +147,32 @@ class JetStreamBus:
         finally:
             await self.link.unsubscribe(subscription)
 
-    async def respond_many(self, subject: str, answers: Callable[[bytes], AsyncIterator[bytes]]) -> None:
-        """See `CoreClient`. An error of `answers` goes to the loop's exception handler; no more replies follow."""
+    async def serve(self, service: MicroService) -> None:
+        """See `CoreClient`. An error of an endpoint goes to the loop's exception handler.
 
-        async def reply_to(msg: Msg) -> None:
-            async for answer in answers(msg.data):
-                await self.link.send(msg.reply, answer)
+        What was published to an endpoint without a reply subject is handled all the same.
+        """
+        running = RunningService(service, QUEUE)
 
-        async def receive(msg: Msg) -> None:
+        async def answer(endpoint: ServiceEndpoint, msg: Msg) -> None:
+            async with contextlib.aclosing(running.answer(endpoint, msg.data)) as replies:
+                async for reply in replies:
+                    if msg.reply:
+                        await self.link.send(msg.reply, reply.data, headers=reply.headers)
+
+        async def receive(endpoint: ServiceEndpoint, msg: Msg) -> None:
+            self._answer_in_background(answer(endpoint, msg))
+
+        async def describe(description: Callable[[], bytes], msg: Msg) -> None:
             if msg.reply:
-                self._answer_in_background(reply_to(msg))
+                await self.link.send(msg.reply, description())
 
-        self._subscriptions.append(await self.link.subscribe(subject, receive, QUEUE))
+        for endpoint in service.endpoints:
+            handle = functools.partial(receive, endpoint)
+            self._subscriptions.append(await self.link.subscribe(endpoint.subject, handle, QUEUE))
+        for subject, description in running.control_subjects():  # without a queue group: every instance answers
+            handle = functools.partial(describe, description)
+            self._subscriptions.append(await self.link.subscribe(subject, handle))
 
     async def listen(self, subject: str, handle: Callable[[str, bytes], Awaitable[None]]) -> None:
         """See `CoreClient`. An error of `handle` goes to the loop's exception handler; the next message is handled."""

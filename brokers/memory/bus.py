@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 import uuid
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 
 from tidegate.brokers.base import Delivery, SequenceConflictError, UnreachableError, report
 from tidegate.brokers.dead_letters import dead_letter_headers
 from tidegate.brokers.memory.consumer import Consumer, MemoryInbox, MemoryMessage, matches
+from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
 from tidegate.brokers.stage import ACK_WAIT_S, Stage
 from tidegate.schemas import Message, encode, subjects
 
@@ -58,7 +60,7 @@ class MemoryBus:
         self._sequences: Counter[str] = Counter()
         self._consumers: dict[str, Consumer] = {}
         self._responders: list[tuple[str, Callable[[bytes], Awaitable[bytes]]]] = []
-        self._streamers: list[tuple[str, Callable[[bytes], AsyncIterator[bytes]]]] = []
+        self._streamers: list[tuple[str, Callable[[bytes], AsyncGenerator[bytes, None]]]] = []
         self._listeners: list[tuple[str, Listener]] = []
         for stage in stages:
             self._consumer(stage)
@@ -136,9 +138,15 @@ class MemoryBus:
         finally:
             answering.cancel()
 
-    async def respond_many(self, subject: str, answers: Callable[[bytes], AsyncIterator[bytes]]) -> None:
+    async def serve(self, service: MicroService) -> None:
         """See `CoreClient`; of several peers the first answers."""
-        self._streamers.append((subject, answers))
+        running = RunningService(service, "memory")
+        for endpoint in service.endpoints:
+            answers = functools.partial(_data_of, running, endpoint)
+            self._streamers.append((endpoint.subject, answers))
+            self._responders.append((endpoint.subject, functools.partial(_first, answers)))
+        for subject, describe in running.control_subjects():
+            self._responders.append((subject, functools.partial(_described, describe)))
 
     async def last(self, stream: str, subject: str) -> bytes | None:
         """See `CoreClient`."""
@@ -202,6 +210,21 @@ class MemoryBus:
                 report(error, "a request was not answered")
         no_answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         return await no_answer
+
+
+async def _data_of(running: RunningService, endpoint: ServiceEndpoint, data: bytes) -> AsyncGenerator[bytes, None]:
+    async with aclosing(running.answer(endpoint, data)) as replies:
+        async for reply in replies:
+            yield reply.data
+
+
+async def _first(answers: Callable[[bytes], AsyncGenerator[bytes, None]], data: bytes) -> bytes:
+    async with aclosing(answers(data)) as replies:
+        return await anext(replies)
+
+
+async def _described(describe: Callable[[], bytes], _: bytes) -> bytes:
+    return describe()
 
 
 def _age(stored: MemoryMessage) -> float:

@@ -12,6 +12,8 @@ from tidegate.schemas import subjects
 Conf = dict[str, Any]
 
 ACCOUNT = "TIDEGATE"
+SERVICE_CONTROL = "$SRV.>"
+"""Where instances of a micro service are asked about themselves: a site's own business, so no leaf carries it."""
 GIB = 1 << 30
 
 
@@ -43,7 +45,7 @@ def hub(local: str, sites: Mapping[str, str]) -> Conf:
 
 def site(name: str, local: str, hub_url: str, leaf_seed: str) -> Conf:
     """A site: complete in itself, and a leaf of the hub whenever there is a link."""
-    kept = [*subjects.SITE_ONLY, "_INBOX.>", "$O.>", "$KV.>", "$JS.API.>"]
+    kept = [SERVICE_CONTROL, *subjects.SITE_ONLY, "_INBOX.>", "$O.>", "$KV.>", "$JS.API.>"]
     remote = {
         "urls": [hub_url],
         "account": ACCOUNT,

@@ -4,44 +4,56 @@ Every request is answered or refused; next: ingress.py, resume.py."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
+from importlib.metadata import version
 
 import msgspec
 
+from tidegate.brokers.service import EndpointReply, MicroService, ServiceEndpoint
 from tidegate.schemas import Asked, Published, Refused, Resume, UnreadableError, decode, encode, encode_json
 from tidegate.schemas.message import Message
+from tidegate.schemas.refusals import REFUSALS
 from tidegate.schemas.subjects import ASK, RESUME, STREAM
 from tidegate.services.gateway.client_stream import HEARTBEAT_S, failed_event
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception, unreadable
 from tidegate.services.gateway.resume import admit_client
-from tidegate.services.streaming.events import Event
+from tidegate.services.streaming.events import ErrorEvent, Event
+
+DESCRIPTION = "Questions answered at this site: one reply, or a stream that can be resumed."
 
 
 async def serve_nats(ingress: Ingress, heartbeat_s: float = HEARTBEAT_S) -> None:
-    """Answer `ask`, `stream` and `resume` until the bus closes.
+    """Answer `ask`, `stream` and `resume` until the bus closes, as the endpoints of the NATS micro service `tidegate`.
 
     Every `ask` gets one reply. A `stream`, with an `Asked`, and a `resume`, with a `Resume`, get the events of the
     stream, the last of which is `end` or `error`; to a subscriber that went away they are sent until then, in vain.
     """
 
-    async def answer(data: bytes) -> bytes:
+    async def answer(data: bytes) -> AsyncGenerator[EndpointReply, None]:
         reply = await _reply(ingress, data)
-        return encode(reply) if is_msgpack_map(data) else encode_json(reply)
+        code = reply.code if isinstance(reply, Refused) else ""
+        yield _endpoint_reply(encode(reply) if is_msgpack_map(data) else encode_json(reply), code)
 
-    def stream_of(kind: type[Message]) -> Callable[[bytes], AsyncIterator[bytes]]:
-        async def stream(data: bytes) -> AsyncIterator[bytes]:
-            encode_event = msgspec.msgpack.encode if is_msgpack_map(data) else msgspec.json.encode
-            async with aclosing(_events(ingress, data, kind, heartbeat_s)) as events:
-                async for event in events:
-                    yield encode_event(event)
+    async def stream(kind: type[Message], data: bytes) -> AsyncGenerator[EndpointReply, None]:
+        encode_event = msgspec.msgpack.encode if is_msgpack_map(data) else msgspec.json.encode
+        async with aclosing(_events(ingress, data, kind, heartbeat_s)) as events:
+            async for event in events:
+                yield _endpoint_reply(encode_event(event), event.code if isinstance(event, ErrorEvent) else "")
 
-        return stream
+    endpoints = (
+        ServiceEndpoint("ask", ASK, answer),
+        ServiceEndpoint("stream", STREAM, partial(stream, Asked)),
+        ServiceEndpoint("resume", RESUME, partial(stream, Resume)),
+    )
+    metadata = {"site": ingress.settings.site}
+    await ingress.bus.serve(MicroService("tidegate", version("tidegate"), DESCRIPTION, endpoints, metadata))
 
-    await ingress.bus.respond(ASK, answer)
-    await ingress.bus.respond_many(STREAM, stream_of(Asked))
-    await ingress.bus.respond_many(RESUME, stream_of(Resume))
+
+def _endpoint_reply(data: bytes, refusal_code: str) -> EndpointReply:
+    return EndpointReply(data, REFUSALS[refusal_code].status, refusal_code) if refusal_code else EndpointReply(data)
 
 
 def is_msgpack_map(data: bytes) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidegate.brokers.process.config import SettingsFault, SettingsError, explain, load
+from tidegate.brokers.process.config import SettingsError, SettingsFault, explain, load
 from tidegate.services.settings import Settings
 
 

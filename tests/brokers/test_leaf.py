@@ -127,11 +127,18 @@ async def test_what_stays_at_a_site_is_heard_nowhere_else(tmp_path: Path) -> Non
         await worker(all_.hub)
         await answered(site, subjects.ping("site1"))
         for domain, nc in (("hub", all_.hub), ("site2", all_.sites["site2"])):
-            for pattern in (*subjects.SITE_ONLY, "anything.>", ">"):
+            for pattern in (*subjects.SITE_ONLY, "$SRV.>", "anything.>", ">"):
                 await listen(nc, pattern, domain, heard)
         for subject in ("asks.kiosk.r1", "pipe.kiosk.screened.r1", "answers.kiosk.r1", "dead.router.r1"):
             await publish(site, subject)
-        for subject in (subjects.ASK, "live.tokens.r1", "anything.else", "verdicts.site1.kiosk.r1"):
+        for subject in (
+            subjects.ASK,
+            "$SRV.PING",
+            "$SRV.STATS.tidegate",
+            "live.tokens.r1",
+            "anything.else",
+            "verdicts.site1.kiosk.r1",
+        ):
             await site.publish(subject, b"x")
         await publish(site, "escalations.site1.kiosk.r1")
         await arrived(all_.hub, "ESCALATIONS", 1)

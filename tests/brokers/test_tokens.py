@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.support.broker_harness import JetStreamRig, OpenRig, until
 from tests.support.scripted_stage import published
 from tidegate.brokers.base import SequenceConflictError, TopologyMissingError, UnreachableError
 from tidegate.brokers.jetstream.publisher import NotStoredError
+from tidegate.brokers.service import EndpointReply, MicroService, ServiceEndpoint
 from tidegate.schemas import Delta, decode
 from tidegate.schemas.subjects import ANSWERS, TOKENS, tokens
 
@@ -47,7 +48,7 @@ class TestAppending:
             assert await read(rig, rid="r3") == []
             assert [text for _, text in await read(rig, rid="r2")] == ["other"]
 
-    async def test_who_was_overtaken_is_told_so_and_stores_nothing(self, open_rig: OpenRig) -> None:
+    async def test_a_conflict_is_raised_and_stores_nothing(self, open_rig: OpenRig) -> None:
         async with open_rig() as rig:
             first = await rig.bus.append(line("a"), after=0)
             for after in (0, first + 1, first + 1000):
@@ -99,25 +100,25 @@ class TestAppending:
             assert [text for _, text in await read(rig)] == [str(n) for n in range(600)]
 
 
-class TestCorePlane:
-    async def test_what_is_told_is_heard_and_answers_are_many_and_in_order(self, open_rig: OpenRig) -> None:
+class TestCoreNats:
+    async def test_what_is_published_is_received_and_replies_are_many_and_in_order(self, open_rig: OpenRig) -> None:
         heard: list[bytes] = []
 
         async def hear(_: str, data: bytes) -> None:
             heard.append(data)
 
-        async def count(data: bytes) -> AsyncIterator[bytes]:
+        async def count(data: bytes) -> AsyncGenerator[EndpointReply, None]:
             for n in range(int(data)):
-                yield str(n).encode()
+                yield EndpointReply(str(n).encode())
 
-        async def told() -> bool:
+        async def all_heard() -> bool:
             return heard == [b"x"]
 
         async with open_rig() as rig:
             await rig.bus.listen("partial.drafted.>", hear)
             await rig.bus.publish_core("partial.drafted.kiosk.r1", b"x")
             await rig.bus.publish_core("nobody.listens", b"x")
-            await rig.bus.respond_many("stream", count)
+            await rig.bus.serve(MicroService("s", "0.0.1", "", (ServiceEndpoint("stream", "stream", count),)))
             await asyncio.sleep(0.02)
             got = []
             async with aclosing(rig.bus.request_many("stream", b"50", idle_s=5.0)) as answers:
@@ -125,19 +126,19 @@ class TestCorePlane:
                     got.append(int(answer))
                     if len(got) == 50:
                         break
-            await until(told)
+            await until(all_heard)
         assert got == list(range(50))
 
-    async def test_who_asks_for_many_and_gets_none_is_told_so(self, open_rig: OpenRig) -> None:
-        async def never(_: bytes) -> AsyncIterator[bytes]:
+    async def test_a_request_for_many_that_gets_none_is_unreachable(self, open_rig: OpenRig) -> None:
+        async def never(_: bytes) -> AsyncGenerator[EndpointReply, None]:
             await asyncio.sleep(3600)
-            yield b""
+            yield EndpointReply(b"")
 
         async with open_rig() as rig:
             with pytest.raises(UnreachableError, match="nobody"):
                 async with asyncio.timeout(5), aclosing(rig.bus.request_many("none", b"", idle_s=60)) as answers:
                     await anext(answers)
-            await rig.bus.respond_many("stream", never)
+            await rig.bus.serve(MicroService("s", "0.0.1", "", (ServiceEndpoint("stream", "stream", never),)))
             await asyncio.sleep(0.02)
             with pytest.raises(UnreachableError, match="within"):
                 async with aclosing(rig.bus.request_many("stream", b"", idle_s=0.1)) as answers:
