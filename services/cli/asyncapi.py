@@ -17,6 +17,7 @@ from tidegate import schemas
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import (
     PIPELINE,
+    Accepted,
     Asked,
     Begin,
     CloudState,
@@ -28,7 +29,6 @@ from tidegate.schemas import (
     Published,
     Refused,
     Resume,
-    Stood,
     Verified,
     subjects,
 )
@@ -113,7 +113,7 @@ def pipeline_channels() -> dict[str, Channel]:
         source = subjects.sources_of(kind, SITE)[0]
         for history in subjects.history_of(RID, TENANT, SITE):
             if history.stream == source.stream:
-                token = subjects.word(kind)
+                token = subjects.token_of(kind)
                 channels[token] = Channel(history.filter.replace("*", token), f"stream {source.stream}", (kind,))
     verdicts = subjects.history_of(RID, TENANT, SITE)[3]
     channels["verdicts"] = Channel(verdicts.filter, f"stream {verdicts.stream}, mirrored from the hub", (Verified,))
@@ -135,13 +135,15 @@ def core_channels() -> dict[str, Channel]:
         "verify": Channel(
             subjects.fast_lane(SITE), "an escalated question, without waiting for a stream", (Escalated,)
         ),
-        "sessions": Channel(subjects.loop(SITE, "{worker}"), "verification round by round", (Begin, Propose)),
-        "cloudText": Channel(subjects.said(SITE, TENANT, RID), "the hub's answer in the making", (Partial,)),
+        "sessions": Channel(
+            subjects.verification_session(SITE, "{worker}"), "verification round by round", (Begin, Propose)
+        ),
+        "cloudText": Channel(subjects.cloud_partial(SITE, TENANT, RID), "the hub's answer in the making", (Partial,)),
         "ping": Channel(subjects.ping(SITE), "an empty message; the round trip to the hub", ()),
         "answerReply": Channel(None, "the reply subject of `ask`", (Published, Refused)),
         "eventReplies": Channel(None, "the reply subject of `stream` and `resume`", EVENTS),
         "verdictReply": Channel(None, "the reply subject of `verify`", (Verified, Refused)),
-        "sessionReply": Channel(None, "the reply subject of a session", (Stood, Verified, Refused)),
+        "sessionReply": Channel(None, "the reply subject of a session", (Accepted, Verified, Refused)),
         "pingReply": Channel(None, "the reply subject of `ping`", (CloudState,)),
     }
 
@@ -179,7 +181,7 @@ def _channels_of(worker: Stage, kinds: Iterable[type[Message]], action: str) -> 
     """Where the worker reads or stores facts of these kinds: the hub's verdicts lie in a stream of their own."""
     for kind in kinds:
         if kind is not Verified or worker.side == "site":
-            yield subjects.word(kind), kind
+            yield subjects.token_of(kind), kind
         if kind is Verified and (worker.side == "hub" or action == "receive"):
             yield "verdicts", kind
 
