@@ -71,7 +71,7 @@ class Synonyms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     words: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
 
 
-class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CalibrationQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A question used to calibrate the confidence, never to measure it; no documents: there is no answer."""
 
     text: str
@@ -88,6 +88,6 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     documents: tuple[Document, ...]
     intents: tuple[Intent, ...]
     questions: tuple[LabelledQuestion, ...]
-    calibration: tuple[Calibration, ...]
+    calibration: tuple[CalibrationQuestion, ...]
     policy_files: tuple[str, ...]
     thesaurus: tuple[Synonyms, ...] = ()

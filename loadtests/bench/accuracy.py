@@ -46,15 +46,15 @@ class Place:
     """An index with its reader: a site's, or the hub's."""
 
     def __init__(self, pack: Pack, scope: str, embedder: Embedder, home: Path) -> None:
-        self.index = packing.prepare(pack, "hub" if scope == "hub" else "site", embedder, home / "index")
-        self.calibration: Calibration = fit.prepare(pack, self.index, embedder, home / "calibration.json")
+        self.index = packing.prepare_index(pack, "hub" if scope == "hub" else "site", embedder, home / "index")
+        self.calibration: Calibration = fit.prepare_calibration(pack, self.index, embedder, home / "calibration.json")
         self.reader = Reader(embedder, self.calibration)
         self.embedder = embedder
 
     def ask(self, question: LabelledQuestion) -> tuple[Answer, list[str]]:
         """The answer, and the documents that were found for it."""
-        focus = self.index.focus(question.text, question.language)
-        passages = self.index.search(focus, self.embedder.embed(focus), K, question.language)
+        query = self.index.rewrite_query(question.text, question.language)
+        passages = self.index.search(query, self.embedder.embed(query), K, question.language)
         answer = self.reader.answer(question.text, question.language, passages, self.index)
         return answer, [passage.document_id for passage in passages]
 
@@ -65,7 +65,7 @@ def outcome_of(answer: Answer, abstain_below: float) -> str:
 
 
 def measure(
-    pack: Pack, places: dict[str, Place], escalate_below: float, abstain_below: float, show: bool
+    pack: Pack, positions: dict[str, Place], escalate_below: float, abstain_below: float, show: bool
 ) -> dict[str, Score]:
     """Ask every measured question of the pack as the house would: the site first, then, where it is unsure, the hub."""
     scores: dict[str, Score] = defaultdict(Score)
@@ -74,12 +74,12 @@ def measure(
             continue
         score = scores[question.kind]
         began = time.perf_counter()
-        answer, found = places["site"].ask(question)
+        answer, found = positions["site"].ask(question)
         score.times_ms.append((time.perf_counter() - began) * 1e3)
         edge, route = answer, "edge"
         if answer.confidence < escalate_below:
             score.escalated += 1
-            answer, found = places["hub"].ask(question)
+            answer, found = positions["hub"].ask(question)
             route = "hub"
         outcome = outcome_of(answer, abstain_below)
         cited = [citation.document_id for citation in answer.citations]
@@ -111,10 +111,10 @@ def main() -> None:
     embedder = Embedder.load(given.models)
     with tempfile.TemporaryDirectory() as temporary:
         home = given.state or Path(temporary)
-        places = {scope: Place(pack, scope, embedder, home / scope) for scope in ("site", "hub")}
-        for scope, place in places.items():
-            print(f"{scope}: {place.index.status()}\n  {place.calibration.fit}")
-        scores = measure(pack, places, given.escalate_below, given.abstain_below, given.failures)
+        positions = {scope: Place(pack, scope, embedder, home / scope) for scope in ("site", "hub")}
+        for scope, position in positions.items():
+            print(f"{scope}: {position.index.status()}\n  {position.calibration.fit}")
+        scores = measure(pack, positions, given.escalate_below, given.abstain_below, given.failures)
     print(f"\n{'kind':<14}{'right':>12}{'wrong':>11}{'found':>11}{'escalated':>11}{'p50 ms':>9}{'p95 ms':>9}")
     for kind in MEASURED:
         if score := scores.get(kind):

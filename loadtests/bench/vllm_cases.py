@@ -12,7 +12,7 @@ from tidegate.schemas import Question
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.services.answering.prompt_context import build_prompt_context, draft_from_reading
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.reader.reader import Survey
+from tidegate.services.knowledge.reader.reader import RankedSpans
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.packs.load import load_pack
 
@@ -27,18 +27,18 @@ def cases_of(pack: Path, models: Path, count: int) -> list[Case]:
     embedder = Embedder.load(models)
     labelled = load_pack(pack)
     with tempfile.TemporaryDirectory() as directory:
-        places = {scope: Place(labelled, scope, embedder, Path(directory) / scope) for scope in ("site", "hub")}
+        positions = {scope: Place(labelled, scope, embedder, Path(directory) / scope) for scope in ("site", "hub")}
         asked = [each for each in labelled.questions if each.kind in KINDS and each.workload == "assist"]
-        found = [case for each in asked if (case := _case(tokens, places, each)) is not None]
+        found = [case for each in asked if (case := _case(tokens, positions, each)) is not None]
     if len(found) < count:
         raise ValueError(f"{pack} has {len(found)} questions with a draft of {LEAST_TOKENS} tokens, not {count}")
     return found[:: len(found) // count][:count]
 
 
-def _case(tokens: TokenText, places: dict[str, Place], asked: LabelledQuestion) -> Case | None:
+def _case(tokens: TokenText, positions: dict[str, Place], asked: LabelledQuestion) -> Case | None:
     question = Question(text=asked.text, language=asked.language, intent="", intent_confidence=0.0)
-    brief = build_prompt_context(tokens, question, _survey(places["hub"], asked))
-    draft = draft_from_reading(tokens, _survey(places["site"], asked))
+    brief = build_prompt_context(tokens, question, _survey(positions["hub"], asked))
+    draft = draft_from_reading(tokens, _survey(positions["site"], asked))
     if brief is None or draft is None or len(draft.ids) < LEAST_TOKENS:
         return None
     dice = random.Random(asked.text)
@@ -47,7 +47,7 @@ def _case(tokens: TokenText, places: dict[str, Place], asked: LabelledQuestion) 
     return Case(brief.prompt, draft.ids, wrong)
 
 
-def _survey(place: Place, asked: LabelledQuestion) -> Survey:
-    focus = place.index.focus(asked.text, asked.language)
-    passages = place.index.search(focus, place.embedder.embed(focus), K, asked.language)
-    return place.reader.survey(asked.text, asked.language, passages, place.index)
+def _survey(position: Place, asked: LabelledQuestion) -> RankedSpans:
+    query = position.index.rewrite_query(asked.text, asked.language)
+    passages = position.index.search(query, position.embedder.embed(query), K, asked.language)
+    return position.reader.rank_spans(asked.text, asked.language, passages, position.index)

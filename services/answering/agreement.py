@@ -12,7 +12,7 @@ import msgspec
 from tidegate.schemas import Answer, Check, Citation, Speculation
 from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.knowledge.reader.candidates import Candidate
-from tidegate.services.knowledge.reader.reader import composed
+from tidegate.services.knowledge.reader.reader import compose_answer
 from tidegate.services.llm.text.answers import ParsedAnswer
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -42,16 +42,16 @@ def combine(context: PromptContext, parsed: ParsedAnswer, speculation: Speculati
     texts = texts_by_mark(parsed)
     agreed = sum(agrees(context, number, text) for number, text in texts)
     share = agreed / len(texts) if texts else 0.0
-    checks = (*context.survey.answer.checks, Check("agreement", share == 1.0, share))
-    return msgspec.structs.replace(context.survey.answer, checks=checks, speculation=speculation)
+    checks = (*context.reading.answer.checks, Check("agreement", share == 1.0, share))
+    return msgspec.structs.replace(context.reading.answer, checks=checks, speculation=speculation)
 
 
 def agrees(context: PromptContext, number: int, text: str) -> bool:
     """Whether the sentence is the passage that it cites, and one that the reader has selected."""
     unit = context.unit(number)
-    if unit is None or " ".join(text.split()) != " ".join(unit.spoken.split()):
+    if unit is None or " ".join(text.split()) != " ".join(unit.plain_text.split()):
         return False
-    return unit.place in {chosen.place for chosen in context.survey.chosen}
+    return unit.span in {chosen.span for chosen in context.reading.selected}
 
 
 def confirmed_beginning(context: PromptContext, parsed: ParsedAnswer) -> Answer | None:
@@ -59,16 +59,16 @@ def confirmed_beginning(context: PromptContext, parsed: ParsedAnswer) -> Answer 
     its sentences have confirmed, with the citations of that much; None where that is nothing."""
     texts = texts_by_mark(parsed)
     confirmed = {
-        unit.place for number, text in texts if agrees(context, number, text) and (unit := context.unit(number))
+        unit.span for number, text in texts if agrees(context, number, text) and (unit := context.unit(number))
     }
     if len(confirmed) < len(texts) or not confirmed:
         return None
-    whole, text = context.survey.answer, ""
+    whole, text = context.reading.answer, ""
     citations: tuple[Citation, ...] = ()
-    for count, unit in enumerate(context.survey.chosen, start=1):
-        if unit.place not in confirmed:
+    for count, unit in enumerate(context.reading.selected, start=1):
+        if unit.span not in confirmed:
             break
-        beginning, cited = composed(context.survey.chosen[:count])
+        beginning, cited = compose_answer(context.reading.selected[:count])
         if whole.text.startswith(beginning):
             text, citations = beginning, cited
     if not text:
@@ -86,11 +86,11 @@ def has_diverged(context: PromptContext, tokens: TokenText, ids: Sequence[int]) 
             if index and not _begins(tokens.decode(ids[begin:index]), unit):
                 return True
             begin, unit = index + 1, context.unit(number)
-            if unit is None or unit.place not in {chosen.place for chosen in context.survey.chosen}:
+            if unit is None or unit.span not in {chosen.span for chosen in context.reading.selected}:
                 return True
     return bool(ids) and not _begins(tokens.decode(ids[begin:]), unit)
 
 
 def _begins(text: str, unit: Candidate | None) -> bool:
     beginning = " ".join(text.rstrip("\ufffd").split())  # the rest of a character may be still to come
-    return unit is not None and " ".join(unit.spoken.split()).startswith(beginning)
+    return unit is not None and " ".join(unit.plain_text.split()).startswith(beginning)

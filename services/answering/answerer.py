@@ -15,13 +15,13 @@ from tidegate.schemas import Answer, Artefact, Escalated, Speculation
 from tidegate.services.answering.agreement import combine, confirmed_beginning, has_diverged
 from tidegate.services.answering.prompt_context import PromptContext, build_prompt_context
 from tidegate.services.answering.sentence_stream import PublishPartial, SentenceStream
-from tidegate.services.knowledge.reader.reader import Survey
+from tidegate.services.knowledge.reader.reader import RankedSpans
 from tidegate.services.llm.decoding.generated import Generated
 from tidegate.services.llm.targets.base import GenerationRequest, Target
 from tidegate.services.llm.text.answers import ParsedAnswer, parse_answer, parse_complete_sentences
 from tidegate.services.llm.text.tokenizer import TokenText
 
-ReadCorpus = Callable[[Escalated], Awaitable[tuple[Survey | None, tuple[Artefact, ...]]]]
+ReadCorpus = Callable[[Escalated], Awaitable[tuple[RankedSpans | None, tuple[Artefact, ...]]]]
 """From an escalated question to what the hub's reader makes of its own corpus; None for an unknown tenant."""
 
 NONE_BELOW = 0.25
@@ -71,9 +71,9 @@ class GroundedAnswerer:
 
     async def prepare(self, escalated: Escalated) -> tuple[PromptContext | None, tuple[Artefact, ...]]:
         """What the target is to answer, and what has a part in the answer; None where it is not worth asking."""
-        survey, parts = await self._read_corpus(escalated)
-        context = build_prompt_context(self._target.tokenizer, escalated.question, survey) if survey else None
-        if context is None or context.survey.answer.confidence < NONE_BELOW:
+        reading, parts = await self._read_corpus(escalated)
+        context = build_prompt_context(self._target.tokenizer, escalated.question, reading) if reading else None
+        if context is None or context.reading.answer.confidence < NONE_BELOW:
             return None, tuple(part for part in parts if part.kind != "document")
         return context, (*parts, self._target.artefact)
 
@@ -138,7 +138,7 @@ class AnswerStream:
             self.on_divergence()
         answer = confirmed_beginning(self._context, parse_complete_sentences(self._tokens, self._ids))
         if answer is not None:
-            is_whole = answer.text == self._context.survey.answer.text
+            is_whole = answer.text == self._context.reading.answer.text
             self._sentences.show(answer, self._parts, ids=self._tokens.encode(answer.text), is_whole=is_whole)
 
     @property

@@ -6,7 +6,7 @@ import msgspec
 
 from tidegate.schemas import Draft, Question
 from tidegate.services.knowledge.reader.candidates import Candidate
-from tidegate.services.knowledge.reader.reader import Survey
+from tidegate.services.knowledge.reader.reader import RankedSpans
 from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
@@ -26,7 +26,7 @@ class PromptContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a language model is given: `prompt` holds the question and the passages, the reader's best first."""
 
     question: Question
-    survey: Survey
+    reading: RankedSpans
     passages: tuple[NumberedPassage, ...]
     prompt: tuple[int, ...]
 
@@ -35,30 +35,30 @@ class PromptContext(msgspec.Struct, frozen=True, kw_only=True):
         return self.passages[number - 1].unit if 1 <= number <= len(self.passages) else None
 
 
-def build_prompt_context(tokens: TokenText, question: Question, survey: Survey) -> PromptContext | None:
+def build_prompt_context(tokens: TokenText, question: Question, reading: RankedSpans) -> PromptContext | None:
     """The prompt with the reader's most likely units; None where it found nothing to read from.
 
     What the reader has selected always comes first, so that a prompt that has to be cut loses the least likely.
     """
-    if not survey.chosen:
+    if not reading.selected:
         return None
-    best = sorted(survey.chosen, key=lambda unit: -unit.score)
-    known = {unit.place for unit in best}
-    others = [unit for unit in survey.ranked if unit.place not in known]
+    best = sorted(reading.selected, key=lambda unit: -unit.score)
+    known = {unit.span for unit in best}
+    others = [unit for unit in reading.ranked if unit.span not in known]
     units = [*best, *others][:MOST_PASSAGES]
-    prompt = answer_prompt(tokens, question.text, [unit.spoken for unit in units], MOST_PROMPT_TOKENS)
+    prompt = answer_prompt(tokens, question.text, [unit.plain_text for unit in units], MOST_PROMPT_TOKENS)
     passages = tuple(NumberedPassage(number, unit) for number, unit in enumerate(units[: prompt.passages], start=1))
-    return PromptContext(question=question, survey=survey, passages=passages, prompt=prompt.ids)
+    return PromptContext(question=question, reading=reading, passages=passages, prompt=prompt.ids)
 
 
-def draft_from_reading(tokens: TokenText, survey: Survey) -> Draft | None:
+def draft_from_reading(tokens: TokenText, reading: RankedSpans) -> Draft | None:
     """What a model that reads the same documents is expected to answer: the reader's best unit, marked as its first.
 
     No model is asked: this is prompt lookup with the reader as the index.
     """
-    if not survey.chosen:
+    if not reading.selected:
         return None
-    return draft_from_text(tokens, max(survey.chosen, key=lambda unit: unit.score).spoken)
+    return draft_from_text(tokens, max(reading.selected, key=lambda unit: unit.score).plain_text)
 
 
 def draft_from_text(tokens: TokenText, text: str) -> Draft:

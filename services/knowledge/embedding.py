@@ -1,4 +1,4 @@
-"""Sentences as vectors."""
+"""Turns sentences into vectors by a model that is shipped. Next: services/inference.py."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from cachetools import LRUCache
 from tokenizers import Tokenizer
 
+from tidegate.schemas import TidegateError
 from tidegate.services.inference import OnnxSession
+from tidegate.services.knowledge.text_embedder import Vector
 
-Vector = NDArray[np.float32]
 
+class EmbeddingModelMissingError(TidegateError, FileNotFoundError):
+    """There is no usable embedding model in the settings' `models_dir`."""
 
-class ModelMissing(FileNotFoundError):
-    """There is no usable embedding model where the settings say; `hint` says how to get one."""
+    hint = "run `make models`"
 
     def __init__(self, directory: Path, reason: str) -> None:
-        self.hint = "run `make models`"
         super().__init__(f"no embedding model in {directory}: {reason} ({self.hint})")
 
 
@@ -40,29 +40,28 @@ class Embedder:
     def __init__(self, directory: Path, cached: int = 4096) -> None:
         """Read `model.onnx`, `tokenizer.json` and `manifest.json`; use `load`, which does it once for each path.
 
-        `cached` is how many texts are remembered. Raises `ModelMissing`.
+        `cached` is how many texts are remembered. Raises `EmbeddingModelMissingError`.
         """
-        self._cached = cached
         try:
             manifest = json.loads((directory / "manifest.json").read_text())
             model = (directory / "model.onnx").read_bytes()
             words = (directory / "tokenizer.json").read_bytes()
             built = manifest["built"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelMissing(directory, str(error)) from error
+            raise EmbeddingModelMissingError(directory, str(error)) from error
         for name, data in (("model.onnx", model), ("tokenizer.json", words)):
             if hashlib.sha256(data).hexdigest() != built.get(name):
-                raise ModelMissing(directory, f"{name} is not the file that the manifest speaks of")
+                raise EmbeddingModelMissingError(directory, f"{name} is not the file that the manifest names")
         self.version: str = hashlib.sha256(model + words).hexdigest()[:12]
         self._tokenizer = Tokenizer.from_buffer(words)
         self._end: int = self._tokenizer.encode("").ids[-1]
         self._session = OnnxSession(model)
-        self._cache: OrderedDict[tuple[str, int], Vector] = OrderedDict()
+        self._cache: LRUCache[tuple[str, int], Vector] = LRUCache(cached)
         self._cache_lock = threading.Lock()
 
     @classmethod
     def load(cls, models_dir: Path) -> Embedder:
-        """The embedder in `models_dir/minilm`, loaded once for all stages of a process. Raises `ModelMissing`."""
+        """The embedder in `models_dir/minilm`, once for a process. Raises `EmbeddingModelMissingError`."""
         directory = (models_dir / "minilm").resolve()
         with cls._loading:
             if directory not in cls._loaded:
@@ -76,7 +75,7 @@ class Embedder:
         """
         if not 2 < max_tokens <= 512:
             raise ValueError(f"max_tokens must be in 3 … 512, not {max_tokens}")
-        known = self._remembered(text, max_tokens)
+        known = self._cached_vector(text, max_tokens)
         if known is not None:
             return known
         ids = self._tokenizer.encode(text).ids
@@ -88,22 +87,17 @@ class Embedder:
         vector.flags.writeable = False
         with self._cache_lock:
             self._cache[text, max_tokens] = vector
-            while len(self._cache) > self._cached:
-                self._cache.popitem(last=False)
         return vector
 
     async def embed_soon(self, text: str, max_tokens: int = 128) -> Vector:
         """`embed` in a thread, so that the loop goes on; a text that is remembered is answered at once."""
-        known = self._remembered(text, max_tokens)
+        known = self._cached_vector(text, max_tokens)
         return known if known is not None else await asyncio.to_thread(self.embed, text, max_tokens)
 
     def count_tokens(self, text: str) -> int:
         """How many tokens `text` has, the two that frame it counted."""
         return len(self._tokenizer.encode(text).ids)
 
-    def _remembered(self, text: str, max_tokens: int) -> Vector | None:
+    def _cached_vector(self, text: str, max_tokens: int) -> Vector | None:
         with self._cache_lock:
-            vector = self._cache.get((text, max_tokens))
-            if vector is not None:
-                self._cache.move_to_end((text, max_tokens))
-            return vector
+            return self._cache.get((text, max_tokens))

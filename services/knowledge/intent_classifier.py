@@ -1,4 +1,7 @@
-"""Tells what a text asks for: a multinomial logistic head over sentence embeddings, trained on a pack's utterances."""
+"""Tells what a text asks for: a multinomial logistic head over sentence embeddings, trained on a pack's utterances.
+
+Promises the same weights for the same pack and embedder. Next: embedding.py.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,15 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.schemas import Workload
+from tidegate.schemas import TidegateError, Workload
 from tidegate.schemas.pack import Intent, Pack
+from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 Matrix = NDArray[np.float64]
 
@@ -30,32 +34,25 @@ RECIPE = 1
 """Raised when training changes, so that saved heads are trained again."""
 
 
-class Encoder(Protocol):
-    """What turns a text into a unit vector."""
+class IntentHeadMissingError(TidegateError, FileNotFoundError):
+    """There is no intent head that fits the embedding model."""
 
-    version: str
-
-    def embed(self, text: str, max_tokens: int = ...) -> NDArray[np.float32]: ...
-
-
-class HeadMissing(FileNotFoundError):
-    """There is no intent head that fits the embedding model; `hint` says how to get one."""
+    hint = "run `tidegate up`, which prepares it"
 
     def __init__(self, path: Path, reason: str) -> None:
-        self.hint = "run `tidegate up`, which prepares it"
         super().__init__(f"no intent head in {path}: {reason} ({self.hint})")
 
 
 class Prediction(NamedTuple):
     """The likeliest intent, its calibrated probability, and those of all intents (they sum to 1).
 
-    `plain` is the probability that the text is the kind of thing that the site's own documents say.
+    `harmless` is the probability that the text is the kind of thing that the site's own documents say.
     """
 
     intent: str
     probability: float
     probabilities: Mapping[str, float]
-    plain: float
+    harmless: float
 
 
 class Samples(NamedTuple):
@@ -86,10 +83,12 @@ class IntentHead:
         """What the text of this unit vector asks for. Probabilities are calibrated on held-out utterances."""
         shares = softmax((_with_one(vector[None, :]) @ self.weights.T) / self.temperature)[0]
         asked = shares[: len(self.ids)]
-        plain = float(shares[len(self.ids) :].sum())
+        harmless = float(shares[len(self.ids) :].sum())
         asked = asked / asked.sum()
         best = int(asked.argmax())
-        return Prediction(self.ids[best], float(asked[best]), dict(zip(self.ids, asked.tolist(), strict=True)), plain)
+        return Prediction(
+            self.ids[best], float(asked[best]), dict(zip(self.ids, asked.tolist(), strict=True)), harmless
+        )
 
     def unsafe(self, prediction: Prediction) -> float:
         """The probability that the text asks for something unsafe, whichever of these intents it is.
@@ -97,7 +96,7 @@ class IntentHead:
         Words of the site's own documents speak against it: "vault", "report", "cash" are no crime in a bank.
         """
         shares = prediction.probabilities.items()
-        return (1 - prediction.plain) * sum(share for key, share in shares if self.verdicts[key] == "unsafe")
+        return (1 - prediction.harmless) * sum(share for key, share in shares if self.verdicts[key] == "unsafe")
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -111,27 +110,27 @@ class IntentHead:
 
     @classmethod
     def load(cls, path: Path) -> IntentHead:
-        """The saved head. Raises `HeadMissing` when there is none, or none that can be read."""
+        """The saved head. Raises `IntentHeadMissingError` when there is none, or none that can be read."""
         try:
             with np.load(path, allow_pickle=False) as saved:
                 about: dict[str, Any] = json.loads(str(saved["about"]))
                 weights: Matrix = saved["weights"]
             head = cls(about["intents"], weights, float(about["temperature"]), str(about["version"]))
         except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-            raise HeadMissing(path, str(error)) from error
+            raise IntentHeadMissingError(path, str(error)) from error
         if weights.ndim != 2 or len(weights) - len(head.ids) not in (0, 1) or not np.isfinite(weights).all():
-            raise HeadMissing(path, "it is damaged")
+            raise IntentHeadMissingError(path, "it is damaged")
         return head
 
 
-def version_of(intents: Sequence[Intent], encoder: Encoder, documents: Sequence[str] = ()) -> str:
+def version_of(intents: Sequence[Intent], embedder: TextEmbedder, documents: Sequence[str] = ()) -> str:
     """What a head trained on these texts over this embedding is called: digest, then the embedding's version."""
     about = [[intent.id, intent.verdict, intent.workload, *intent.utterances] for intent in intents]
     digest = hashlib.sha256(json.dumps([RECIPE, about, list(documents)]).encode()).hexdigest()
-    return f"{digest[:12]}+{encoder.version}"
+    return f"{digest[:12]}+{embedder.version}"
 
 
-def train(intents: Sequence[Intent], encoder: Encoder, documents: Sequence[str] = ()) -> IntentHead:
+def train(intents: Sequence[Intent], embedder: TextEmbedder, documents: Sequence[str] = ()) -> IntentHead:
     """Fit weights (L2, full batch, so the same every time), then the temperature on out-of-fold predictions.
 
     `documents` are sentences that are certainly harmless; all together they weigh as much as one intent. Guo et al.,
@@ -140,27 +139,27 @@ def train(intents: Sequence[Intent], encoder: Encoder, documents: Sequence[str] 
     """
     if len(intents) + bool(documents) < 2:
         raise ValueError("a pack needs at least two intents, or one and documents, to tell apart")
-    samples = gathered(intents, encoder, documents)
-    fitted = [(held_out(samples, penalty), penalty) for penalty in PENALTIES]
+    samples = embed_samples(intents, embedder, documents)
+    fits = [(predict_held_out(samples, penalty), penalty) for penalty in PENALTIES]
     asked = samples.labels < len(intents)
     _, temperature, penalty = min(
-        (*_temperature(logits[asked], samples.labels[asked]), penalty) for logits, penalty in fitted
+        (*_temperature(logits[asked], samples.labels[asked]), penalty) for logits, penalty in fits
     )
     rows = [{"id": intent.id, "verdict": intent.verdict, "workload": intent.workload} for intent in intents]
-    return IntentHead(rows, fit(samples, penalty), temperature, version_of(intents, encoder, documents))
+    return IntentHead(rows, fit(samples, penalty), temperature, version_of(intents, embedder, documents))
 
 
-def prepare(pack: Pack, encoder: Encoder, path: Path) -> IntentHead:
+def prepare_intents(pack: Pack, embedder: TextEmbedder, path: Path) -> IntentHead:
     """The head for the pack's intents, in `path`; trained unless the one that is there was trained on the same."""
     documents = sentences_of(pack)
     try:
         head = IntentHead.load(path)
-    except HeadMissing:
+    except IntentHeadMissingError:
         pass
     else:
-        if head.version == version_of(pack.intents, encoder, documents):
+        if head.version == version_of(pack.intents, embedder, documents):
             return head
-    head = train(pack.intents, encoder, documents)
+    head = train(pack.intents, embedder, documents)
     head.save(path)
     return head
 
@@ -172,12 +171,12 @@ def sentences_of(pack: Pack) -> tuple[str, ...]:
     return tuple(found[:: max(1, -(-len(found) // MOST_SENTENCES))])
 
 
-def gathered(intents: Sequence[Intent], encoder: Encoder, documents: Sequence[str] = ()) -> Samples:
+def embed_samples(intents: Sequence[Intent], embedder: TextEmbedder, documents: Sequence[str] = ()) -> Samples:
     """Embed all utterances and documents. An intent's utterances are dealt out to the folds in turn."""
     texts = [[*intent.utterances] for intent in intents] + ([[*documents]] if documents else [])
     labels = np.array([number for number, group in enumerate(texts) for _ in group])
-    folds = np.array([place % FOLDS for group in texts for place, _ in enumerate(group)])
-    vectors = np.stack([encoder.embed(text, MAX_TOKENS) for group in texts for text in group])
+    folds = np.array([position % FOLDS for group in texts for position, _ in enumerate(group)])
+    vectors = np.stack([embedder.embed(text, MAX_TOKENS) for group in texts for text in group])
     weights = np.ones(len(labels))
     if documents:
         count = len(labels) - len(documents)
@@ -205,7 +204,7 @@ def fit(samples: Samples, penalty: float, but_fold: int | None = None) -> Matrix
     return weights
 
 
-def held_out(samples: Samples, penalty: float) -> Matrix:
+def predict_held_out(samples: Samples, penalty: float) -> Matrix:
     """The logits of each text by weights that never saw its fold."""
     logits = np.zeros((len(samples.labels), samples.labels.max() + 1))
     for fold in set(samples.folds.tolist()):

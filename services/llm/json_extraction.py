@@ -9,8 +9,8 @@ from typing import Any
 
 from tidegate.schemas import Answer, Check
 from tidegate.services.knowledge.extraction import values
-from tidegate.services.knowledge.extraction.extraction import MISSING_AT_MOST, extracted
-from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchema, kinds_of
+from tidegate.services.knowledge.extraction.extraction import MISSING_AT_MOST, extract
+from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchemaError, kinds_of
 from tidegate.services.llm.constraints.json_grammar import SchemaRefusedError
 from tidegate.services.llm.site_model import ExtractedJson, SiteModel
 from tidegate.services.llm.text.prompts import describe_fields
@@ -32,10 +32,10 @@ def fill_schema(model: SiteModel, text: str, schema_text: str) -> Answer:
     model chose has a confidence of at most 0.6, what stands nowhere of at most 0.3. Where the grammar cannot keep to
     the schema the rules' answer stays, with a failed check `grammar` (`grammar_<keyword>` where a keyword is to blame).
     """
-    by_rule = extracted(text, schema_text)
+    by_rule = extract(text, schema_text)
     try:
         schema = Schema(schema_text)
-    except UnsupportedSchema:
+    except UnsupportedSchemaError:
         return by_rule
     found: dict[str, Any] = json.loads(by_rule.text)
     properties = schema.properties(schema.root)
@@ -83,10 +83,10 @@ def _choices(schema: Schema, part: dict[str, Any], text: str) -> dict[str, Any]:
         return part
     options: list[Any] = []
     if "string" in kinds:
-        options += [found.value for found in values.dates(text)] if part.get("format") == "date" else _spans(text)
+        options += [found.value for found in values.find_dates(text)] if part.get("format") == "date" else _spans(text)
     for kind in ("integer", "number"):
         if kind in kinds:
-            options += [found.value for found in values.numbers(text, whole=kind == "integer")]
+            options += [found.value for found in values.find_numbers(text, whole=kind == "integer")]
     if (_OF_STRINGS | _OF_NUMBERS) & part.keys():
         options = [each for each in options if schema.fits(part, each)]
     named = part.get("type")
@@ -138,5 +138,5 @@ def _stands_in(text: str, value: Any) -> bool:
     if isinstance(value, bool) or value is None:
         return value is None
     if isinstance(value, str):
-        return value.casefold() in text.casefold() or value in {found.value for found in values.dates(text)}
-    return value in {found.value for whole in (True, False) for found in values.numbers(text, whole=whole)}
+        return value.casefold() in text.casefold() or value in {found.value for found in values.find_dates(text)}
+    return value in {found.value for whole in (True, False) for found in values.find_numbers(text, whole=whole)}

@@ -14,14 +14,18 @@ import msgspec
 
 from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
-from tidegate.schemas.pack import Calibration, Document, Intent, LabelledQuestion, Pack, Synonyms
+from tidegate.schemas.pack import CalibrationQuestion, Document, Intent, LabelledQuestion, Pack, Synonyms
 from tidegate.services.packs.documents import FOLDER, SUFFIXES, find_documents, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings
 from tidegate.services.packs.validate import PackRules
 from tidegate.services.packs.yaml_files import read_yaml
 from tidegate.services.settings import Settings
 
-LISTS: dict[str, Any] = {"intents.yaml": Intent, "questions.yaml": LabelledQuestion, "calibration.yaml": Calibration}
+LISTS: dict[str, Any] = {
+    "intents.yaml": Intent,
+    "questions.yaml": LabelledQuestion,
+    "calibration.yaml": CalibrationQuestion,
+}
 THESAURUS = "thesaurus.yaml"
 """The one list that a pack may do without."""
 

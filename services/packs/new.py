@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from ruamel.yaml import YAML
 
-from tidegate.schemas.pack import Calibration, Document
+from tidegate.schemas.pack import CalibrationQuestion, Document
 from tidegate.services.knowledge.index.markdown import blocks
 from tidegate.services.languages.detection import detect_foreign_language
 from tidegate.services.packs.documents import DEFAULT_LANGUAGES, FOLDER, find_documents, read_documents
@@ -79,7 +79,7 @@ def _site_of(documents: Iterable[Document]) -> str:
 
 def _calibration_of(documents: Sequence[Document], languages: Sequence[str]) -> str:
     """Questions for the documents' own topics, and shipped ones that no document answers."""
-    shipped = msgspec.convert(_read_default("calibration.yaml"), list[Calibration])
+    shipped = msgspec.convert(_read_default("calibration.yaml"), list[CalibrationQuestion])
     items = [*_topic_questions(documents), *(item for item in shipped if item.language in languages)]
     lines = _default("calibration.yaml").splitlines()[:3]
     for item in items:
@@ -91,7 +91,7 @@ def _calibration_of(documents: Sequence[Document], languages: Sequence[str]) -> 
     return "\n".join(lines) + "\n"
 
 
-def _topic_questions(documents: Sequence[Document]) -> list[Calibration]:
+def _topic_questions(documents: Sequence[Document]) -> list[CalibrationQuestion]:
     """A question for the title and for a few headings of each document; none for a heading that several have."""
     asked: dict[str, str] = _read_default("topic_questions.yaml")
     topics = [
@@ -101,7 +101,7 @@ def _topic_questions(documents: Sequence[Document]) -> list[Calibration]:
         for topic in list(dict.fromkeys((document.title, *_headings(document))))[:MOST_PER_DOCUMENT]
     ]
     questions = [
-        Calibration(
+        CalibrationQuestion(
             text=asked.get(document.language, "{topic}?").replace("{topic}", topic),
             language=document.language,
             documents=(document.id,),

@@ -1,4 +1,4 @@
-"""An answer whose link is cut when half of it is said: what stands is the answer, and what comes late is not shown."""
+"""An answer whose link is cut when half of it is shown: what stands is the answer, and what comes late is not shown."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from loadtests.link.link import Link
 from tests.support.completions_server import CompletionsServer
 from tests.support.escalation_site import fact, prepared
 from tests.support.prompt_contexts import brief
-from tidegate.brokers.jetstream.dead_letters import list_dead_letters
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.dead_letters import list_dead_letters
+from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.lifecycle import resolve
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
-from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.worker import run
 from tidegate.schemas import Approved, Committed, Delta, Escalated, Plan, Published, Routed, Verified, decode
 from tidegate.schemas.subjects import ANSWERS, HUB, PIPE, TOKENS, VERDICTS, live_answer, live_tokens, subject_of, tokens
 from tidegate.services.cli.options import default_pack
-from tidegate.services.knowledge.reader.reader import composed
+from tidegate.services.knowledge.reader.reader import compose_answer
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
@@ -44,8 +44,9 @@ BUDGET_MS, PUBLISHERS_MS = 5000, 2000
 PATIENCE_S = 30.0
 SHARES = {"retriever": 500.0, "drafter": 500.0, "cloud-verifier": 1500.0, "policy": 500.0, "publisher": 2000.0}
 PLAN = Plan(
-    where="cloud", may_escalate=True, k=8, model="m", shares_ms=SHARES, config_version="t", reason="r", mode="cloud_stream"
-)
+    where="cloud", may_escalate=True, k=8, model="m", shares_ms=SHARES, config_version="t", reason="r",
+    mode="cloud_stream",
+)  # fmt: skip
 
 
 @contextlib.asynccontextmanager
@@ -106,7 +107,7 @@ def state_of(directory: Path, *, same: bool) -> Settings:
 
 
 async def heard(site: JetStreamBus, subject: str) -> asyncio.Queue[bytes]:
-    """What is said under it from now on."""
+    """What is sentences under it from now on."""
     queue: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def hear(_: str, data: bytes) -> None:
@@ -125,23 +126,23 @@ def routed(text: str, rid: str) -> Routed:
 async def cut_in_mid_answer(on: Scene, text: str, settings: Settings) -> tuple[Published, str]:
     """Ask, cut the link as soon as the hub's first sentence is committed at the site, and wait for the answer."""
     at_hub = brief(text, msgspec.structs.replace(settings, site=HUB))
-    chosen = at_hub.survey.chosen
+    chosen = at_hub.reading.selected
     assert len(chosen) > 1, "there must be something to cut"
-    number_of = {numbered.unit.place: numbered.number for numbered in at_hub.passages}
-    said = [f"[{number_of[unit.place]}] {unit.spoken}" for unit in chosen]
-    on.model.says = " ".join(said)
-    on.model.holds_after = len(said[0].split(" ")) + 2  # the next mark ends a sentence, and a word the mark
+    number_of = {numbered.unit.span: numbered.number for numbered in at_hub.passages}
+    sentences = [f"[{number_of[unit.span]}] {unit.plain_text}" for unit in chosen]
+    on.model.says = " ".join(sentences)
+    on.model.holds_after = len(sentences[0].split(" ")) + 2  # the next mark ends a sentence, and a word the mark
     lines = await heard(on.site, live_tokens("kiosk", "r1"))
     answers = await heard(on.site, live_answer("kiosk", "r1"))
     await on.site.publish(routed(text, "r1"), id="r1.routed", headers={})
     async with asyncio.timeout(PATIENCE_S):
         first = decode(await lines.get(), Delta)
         on.link.cut()
-        assert (first.state, first.text, first.is_last) == ("committed", composed(chosen[:1])[0], False)
+        assert (first.state, first.text, first.is_last) == ("committed", compose_answer(chosen[:1])[0], False)
         on.model.go_on.set()
         published = decode(await answers.get(), Published)
     assert published.receipt.committed_chars == len(first.text)
-    return published, at_hub.survey.answer.text
+    return published, at_hub.reading.answer.text
 
 
 async def late_verdict(on: Scene, rid: str) -> Verified:
@@ -151,7 +152,7 @@ async def late_verdict(on: Scene, rid: str) -> Verified:
         rid=rid, tenant="kiosk", site=SITE, asked_at_ms=1, deadline_at_ms=2, question=brief().question, plan=PLAN,
         reason="planned",
     )  # fmt: skip
-    late = asked.followed_by(Verified, question=asked.question, plan=PLAN, answer=brief().survey.answer)
+    late = asked.followed_by(Verified, question=asked.question, plan=PLAN, answer=brief().reading.answer)
     async with asyncio.timeout(PATIENCE_S):
         while True:
             verdict = await on.site.last(VERDICTS, subject_of(late, HUB))
@@ -180,7 +181,7 @@ async def test_a_link_that_is_cut_in_mid_answer_leaves_one_answer_and_a_late_ver
         assert "cannot be reached" in lost.reason
         assert published.citations
         assert {cited.quote for cited in published.citations} <= {
-            quoted.quote for quoted in brief(text, msgspec.structs.replace(settings, site=HUB)).survey.answer.citations
+            quoted.quote for quoted in brief(text, msgspec.structs.replace(settings, site=HUB)).reading.answer.citations
         }
         if same:
             assert (published.text, receipt.route) == (whole, "edge")

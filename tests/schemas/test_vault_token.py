@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tidegate.schemas import Answer, Asked
 from tidegate.schemas.vault_token import VAULT_TOKEN, complete_length, next_boundary, tokens_in, vault_token
 from tidegate.services.gateway.admission import find_fault
-from tidegate.services.knowledge.extraction.values import numbers, tokens
-from tidegate.services.knowledge.index.query import sought
+from tidegate.services.knowledge.extraction.values import find_numbers, find_vault_tokens
+from tidegate.services.knowledge.index.query import rewrite_query
 from tidegate.services.policies.grounding import words
 from tidegate.services.policies.redaction import redact_pii
 from tidegate.services.privacy.dlp.finding import KINDS, Finding
@@ -37,9 +37,9 @@ USERS: dict[str, Callable[[str], bool]] = {
     "stream": lambda text: reidentify_text(text, lambda _: "value") == "value",
     "grounding": lambda text: words(text) == [],
     "redaction": redacts_nothing,
-    "search": lambda text: sought(text) == "",
-    "extraction": lambda text: [found.value for found in tokens(text, text[1:].partition("_")[0])] == [text],
-    "numbers": lambda text: not any(numbers(text, whole=True)),
+    "search": lambda text: rewrite_query(text) == "",
+    "extraction": lambda text: [found.value for found in find_vault_tokens(text, text[1:].partition("_")[0])] == [text],
+    "numbers": lambda text: not any(find_numbers(text, whole=True)),
     "gateway": lambda text: getattr(find_fault(Asked(tenant="kiosk", text=text), Settings(), 1), "code", "") != "",
 }
 users = pytest.mark.parametrize("user", sorted(USERS))

@@ -11,14 +11,15 @@ from tempfile import mkdtemp
 import msgspec
 
 from tests.support.corpus import BRANCH, document
-from tidegate.brokers.settings import CloudVerifier, Settings
 from tidegate.schemas import Escalated, Plan, Question, Retrieved, Routed
 from tidegate.schemas.facts import F
-from tidegate.schemas.pack import Calibration, Intent, Pack
-from tidegate.services.fleet.paths import Places
+from tidegate.schemas.pack import CalibrationQuestion, Intent, Pack
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader import fit
+from tidegate.services.settings import Settings
+from tidegate.services.stages.settings import CloudVerifierSettings
 
 HUB_ONLY = document("board", "# The board\n\nThe chief executive is Philippa Okonjo. She was appointed in 2021.")
 LABELLED = (
@@ -41,7 +42,7 @@ PACK = Pack(
     documents=(*BRANCH, document("board", HUB_ONLY.text)),
     intents=(Intent(id="weather", utterances=("will it rain", "is it cold"), verdict="out_of_scope"),),
     questions=(),
-    calibration=tuple(Calibration(text=t, language=lang, documents=names) for t, lang, names in LABELLED),
+    calibration=tuple(CalibrationQuestion(text=t, language=lang, documents=names) for t, lang, names in LABELLED),
     policy_files=(),
 )
 
@@ -56,15 +57,15 @@ def prepared() -> Settings:
     pack = msgspec.structs.replace(PACK, documents=(*BRANCH, hub_only))
     embedder = Embedder.load(Path(".models"))
     for site, scope in (("site1", "site"), ("hub", "hub")):
-        places = Places(msgspec.structs.replace(settings, site=site))
-        index = packing.prepare(pack, scope, embedder, places.index("kiosk"))  # type: ignore[arg-type]
-        fit.prepare(pack, index, embedder, places.calibration)
+        paths = StatePaths(msgspec.structs.replace(settings, site=site))
+        index = packing.prepare_index(pack, scope, embedder, paths.index("kiosk"))  # type: ignore[arg-type]
+        fit.prepare_calibration(pack, index, embedder, paths.calibration)
     return settings
 
 
-def at_hub(cloud: CloudVerifier | None = None) -> Settings:
+def at_hub(cloud: CloudVerifierSettings | None = None) -> Settings:
     """The hub's settings beside that site."""
-    return msgspec.structs.replace(prepared(), site="hub", cloud_verifier=cloud or CloudVerifier())
+    return msgspec.structs.replace(prepared(), site="hub", cloud_verifier=cloud or CloudVerifierSettings())
 
 
 def plan(*, where: str = "edge", may_escalate: bool = True, k: int = 8) -> Plan:
@@ -74,7 +75,7 @@ def plan(*, where: str = "edge", may_escalate: bool = True, k: int = 8) -> Plan:
         k=k,
         model="extractive",
         shares_ms={},
-        table="1",
+        config_version="1",
         reason="test",
     )
 

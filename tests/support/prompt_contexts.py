@@ -9,9 +9,9 @@ from tidegate.schemas import Question
 from tidegate.services.answering.prompt_context import PromptContext, build_prompt_context
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.tenant_indexes import Shelf
+from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.read import survey_by
+from tidegate.services.knowledge.reader.read import rank_for_tenant
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.settings import Settings
@@ -24,22 +24,22 @@ def prompt_context(asked: str = ASKED, at: Settings | None = None, **more: objec
     """What the reader of that site (or of the hub) finds for the question."""
     paths = StatePaths(at or prepared())
     embedder = Embedder.load(paths.models)
-    shelf = Shelf(("kiosk",), paths.index, embedder, exact_below=15_000)
-    index = shelf.index("kiosk")
+    indexes = TenantIndexes(("kiosk",), paths.index, embedder, exact_below=15_000)
+    index = indexes.index("kiosk")
     assert index is not None
     put: Question = question(asked, **more)
-    focus = index.focus(put.text, put.language)
-    passages = tuple(index.search(focus, embedder.embed(focus), 8, put.language))
-    survey, _ = survey_by(Reader(embedder, Calibration.load(paths.calibration)), shelf, "kiosk", put, passages)
-    assert survey is not None
-    made = build_prompt_context(TOKENS, put, survey)
+    query = index.rewrite_query(put.text, put.language)
+    passages = tuple(index.search(query, embedder.embed(query), 8, put.language))
+    reading, _ = rank_for_tenant(Reader(embedder, Calibration.load(paths.calibration)), indexes, "kiosk", put, passages)
+    assert reading is not None
+    made = build_prompt_context(TOKENS, put, reading)
     assert made is not None
     return made
 
 
 CONTEXT = prompt_context()
-CHOSEN = {unit.place: unit for unit in CONTEXT.survey.chosen}
-NUMBER_OF = {numbered.unit.place: numbered.number for numbered in CONTEXT.passages}
+CHOSEN = {unit.span: unit for unit in CONTEXT.reading.selected}
+NUMBER_OF = {numbered.unit.span: numbered.number for numbered in CONTEXT.passages}
 
 
 def quote(*numbers: int, cut: int = 0) -> list[int]:
@@ -47,9 +47,9 @@ def quote(*numbers: int, cut: int = 0) -> list[int]:
     ids: list[int] = []
     for number in numbers:
         unit = CONTEXT.passages[number - 1].unit
-        ids += [TOKENS.FIRST_MARK + number - 1, *TOKENS.encode(f" {unit.spoken}")]
+        ids += [TOKENS.FIRST_MARK + number - 1, *TOKENS.encode(f" {unit.plain_text}")]
     return ids[: len(ids) - cut]
 
 
 ALL = tuple(NUMBER_OF[at] for at in CHOSEN)
-OTHER = next(numbered.number for numbered in CONTEXT.passages if numbered.unit.place not in CHOSEN)
+OTHER = next(numbered.number for numbered in CONTEXT.passages if numbered.unit.span not in CHOSEN)

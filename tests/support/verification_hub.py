@@ -17,7 +17,7 @@ from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.answering.sentence_stream import SentenceStream
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.tenant_indexes import Shelf
+from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.llm.model.causal_lm import CausalLM
@@ -82,8 +82,8 @@ async def cloud(
     """A hub with `lm` as its target, that answers sessions on `bus`."""
     paths = StatePaths(at_hub())
     embedder = Embedder.load(paths.models)
-    shelf = Shelf(("kiosk",), paths.index, embedder, exact_below=15_000)
-    survey = partial(HubCorpus(shelf, embedder).survey, Reader(embedder, Calibration.load(paths.calibration)))
+    indexes = TenantIndexes(("kiosk",), paths.index, embedder, exact_below=15_000)
+    reading = partial(HubCorpus(indexes, embedder).rank_spans, Reader(embedder, Calibration.load(paths.calibration)))
 
     async def publish(_: Partial) -> None: ...
 
@@ -95,7 +95,7 @@ async def cloud(
         diverged.append(has_diverged)
 
     target = EmbeddedTarget(lm, quotes=quotes)
-    answerer = (Patient if is_patient else GroundedAnswerer)(target, survey, publish, count)
+    answerer = (Patient if is_patient else GroundedAnswerer)(target, reading, publish, count)
     if isinstance(answerer, Patient):
         answerer.streams = []
     sessions = VerificationSessions(answerer, target, **bounds)  # type: ignore[arg-type]

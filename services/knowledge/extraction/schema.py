@@ -1,4 +1,5 @@
-"""A JSON schema that somebody brings: read, bounded, and turned into a validator; nothing is ever fetched for it."""
+"""A JSON schema that somebody brings: read, bounded, and made a validator. Promises to fetch nothing. Next:
+extraction.py."""
 
 from __future__ import annotations
 
@@ -7,12 +8,16 @@ from typing import Any
 
 import jsonschema_rs
 
+from tidegate.schemas import TidegateError
+
 MOST_DEPTH = 5
 MOST_PROPERTIES = 64
 
 
-class UnsupportedSchema(ValueError):
-    """The schema cannot be filled here; `code` says why in one word, the message at length."""
+class UnsupportedSchemaError(TidegateError, ValueError):
+    """The schema cannot be filled here; `code` tells why in one word, the reason at length."""
+
+    hint = "ask for a JSON object with properties, and with references inside the schema only"
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -27,18 +32,20 @@ class Schema:
         try:
             self.root: dict[str, Any] = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UnsupportedSchema("not_json", f"the schema is not JSON: {error}") from error
+            raise UnsupportedSchemaError("not_json", f"the schema is not JSON: {error}") from error
         if not isinstance(self.root, dict):
-            raise UnsupportedSchema("not_an_object", "the schema must be a JSON object with `properties`")
+            raise UnsupportedSchemaError("not_an_object", "the schema must be a JSON object with `properties`")
         _refuse_remote(self.root, 0)
         try:
             self._validator = jsonschema_rs.validator_for(
                 self.root, retriever=_never, pattern_options=jsonschema_rs.RegexOptions()
             )
         except (ValueError, RuntimeError, jsonschema_rs.ReferencingError) as error:
-            raise UnsupportedSchema("invalid", f"the schema is no valid JSON schema: {str(error)[:300]}") from error
+            raise UnsupportedSchemaError(
+                "invalid", f"the schema is no valid JSON schema: {str(error)[:300]}"
+            ) from error
         if not self.properties(self.root):
-            raise UnsupportedSchema("no_properties", "the schema names no properties to fill")
+            raise UnsupportedSchemaError("no_properties", "the schema names no properties to fill")
 
     def resolved(self, part: Any) -> dict[str, Any]:
         """A sub-schema with its local `$ref` followed; an empty one where the reference leads nowhere."""
@@ -56,10 +63,10 @@ class Schema:
 
     def properties(self, part: Any) -> dict[str, dict[str, Any]]:
         """The properties of an object's schema, each with its references followed."""
-        held = self.resolved(part).get("properties")
-        if not isinstance(held, dict):
+        named = self.resolved(part).get("properties")
+        if not isinstance(named, dict):
             return {}
-        return {name: self.resolved(each) for name, each in list(held.items())[:MOST_PROPERTIES]}
+        return {name: self.resolved(each) for name, each in list(named.items())[:MOST_PROPERTIES]}
 
     def required(self, part: Any) -> frozenset[str]:
         """The names that an object of this schema must have."""
@@ -85,12 +92,14 @@ def kinds_of(part: dict[str, Any]) -> tuple[str, ...]:
 
 def _refuse_remote(part: Any, depth: int) -> None:
     if depth > 4 * MOST_DEPTH:
-        raise UnsupportedSchema("too_deep", "the schema is nested too deeply")
+        raise UnsupportedSchemaError("too_deep", "the schema is nested too deeply")
     if isinstance(part, dict):
         for key in ("$ref", "$dynamicRef", "$recursiveRef"):
             target = part.get(key)
             if isinstance(target, str) and not target.startswith("#"):
-                raise UnsupportedSchema("remote_reference", f"{key} to {target!r}: only references inside the schema")
+                raise UnsupportedSchemaError(
+                    "remote_reference", f"{key} to {target!r}: only references inside the schema"
+                )
         for each in part.values():
             _refuse_remote(each, depth + 1)
     elif isinstance(part, list):

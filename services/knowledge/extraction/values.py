@@ -1,4 +1,5 @@
-"""Finds values in a text by their shape or by the label before them; what is found is verbatim."""
+"""Finds values in a text by their shape or by the label before them. Promises that each is verbatim. Next:
+extraction.py."""
 
 from __future__ import annotations
 
@@ -25,16 +26,16 @@ _YES = frozenset(["yes", "true", "ja", "wahr", "oui", "vrai", "sí", "si", "verd
 _NO = frozenset(["no", "false", "nein", "falsch", "non", "faux", "falso"])
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A value as JSON wants it, the characters of the text it was read from, and how sure the way of finding it is."""
+class FoundValue(msgspec.Struct, frozen=True):
+    """A value as JSON wants it, the characters of the text that it was read from, and a confidence."""
 
     value: Any
     start: int
     end: int
-    sureness: float
+    confidence: float
 
 
-def after_label(text: str, labels: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+def find_after_label(text: str, labels: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     """Where a value stands after a label: `Label: value`, `label = value`, `the label is value`; best label first."""
     for label in labels:
         words = r"[\s_-]*".join(re.escape(word) for word in label.split())
@@ -46,30 +47,30 @@ def after_label(text: str, labels: tuple[str, ...]) -> Iterator[tuple[int, int]]
                 yield start, end
 
 
-def near_label(text: str, labels: tuple[str, ...], start: int, end: int) -> bool:
+def is_near_label(text: str, labels: tuple[str, ...], start: int, end: int) -> bool:
     """Whether one of the labels stands in the thirty characters before `start`, or right after `end`."""
     before, after = text[max(0, start - 30) : start].casefold(), text[end : end + 30].casefold().lstrip()
     return any(label.casefold() in before or after.startswith(label.casefold()) for label in labels)
 
 
-def tokens(text: str, kind: str) -> Iterator[Found]:
+def find_vault_tokens(text: str, kind: str) -> Iterator[FoundValue]:
     """Vault tokens of a kind, such as EMAIL: the form in which personal data is in the text."""
     for match in VAULT_TOKEN.finditer(text):
         if match[1] == kind:
-            yield Found(match[0], match.start(), match.end(), _SHAPED)
+            yield FoundValue(match[0], match.start(), match.end(), _SHAPED)
 
 
-def numbers(text: str, *, whole: bool) -> Iterator[Found]:
+def find_numbers(text: str, *, whole: bool) -> Iterator[FoundValue]:
     """Numbers, thousands and decimals in either convention; a vault token has none."""
     for match in _NUMBER.finditer(text):
-        value = number(match[0])
+        value = parse_number(match[0])
         if whole and value == int(value):
-            yield Found(int(value), match.start(), match.end(), _SHAPED)
+            yield FoundValue(int(value), match.start(), match.end(), _SHAPED)
         elif not whole:
-            yield Found(value if value != int(value) else int(value), match.start(), match.end(), _SHAPED)
+            yield FoundValue(value if value != int(value) else int(value), match.start(), match.end(), _SHAPED)
 
 
-def number(written: str) -> float:
+def parse_number(written: str) -> float:
     """`1.234,50`, `1,234.50`, `1 234,5`, `1'234.5` and `1,234` as a number.
 
     Commas or points alone that stand before exactly three digits group thousands.
@@ -85,10 +86,10 @@ def number(written: str) -> float:
     return float(re.sub(r"[.,]", "", bare[:last]) + "." + bare[last + 1 :])
 
 
-def dates(text: str) -> Iterator[Found]:
+def find_dates(text: str) -> Iterator[FoundValue]:
     """Dates as ISO 8601, where the text leaves no doubt which is the day and which the month."""
     for match in _ISO_DATE.finditer(text):
-        yield Found(match[0], match.start(), match.end(), _SHAPED)
+        yield FoundValue(match[0], match.start(), match.end(), _SHAPED)
     for pattern, order in ((_DOTTED_DATE, (3, 2, 1)), (_WORDED_DATE, (3, 2, 1)), (_MONTH_FIRST, (3, 1, 2))):
         for match in pattern.finditer(text):
             year, month, day = (match[each] for each in order)
@@ -96,16 +97,16 @@ def dates(text: str) -> Iterator[Found]:
                 int(month) if month.isdigit() else MONTHS.get(month.casefold()[:4]) or MONTHS.get(month.casefold()[:3])
             )
             if ordinal and 1 <= ordinal <= 12 and 1 <= int(day) <= 31:
-                yield Found(f"{year}-{ordinal:02}-{int(day):02}", match.start(), match.end(), _SHAPED)
+                yield FoundValue(f"{year}-{ordinal:02}-{int(day):02}", match.start(), match.end(), _SHAPED)
 
 
-def urls(text: str) -> Iterator[Found]:
+def find_urls(text: str) -> Iterator[FoundValue]:
     """Web addresses."""
     for match in _URL.finditer(text):
-        yield Found(match[0], match.start(), match.end(), _SHAPED)
+        yield FoundValue(match[0], match.start(), match.end(), _SHAPED)
 
 
-def named(text: str, options: list[Any]) -> Iterator[Found]:
+def find_options(text: str, options: list[Any]) -> Iterator[FoundValue]:
     """Which of the options the text names, as whole words, in any case; in order of appearance."""
     hits = []
     for option in options:
@@ -114,23 +115,23 @@ def named(text: str, options: list[Any]) -> Iterator[Found]:
         words = r"[\s_-]+".join(re.escape(word) for word in re.split(r"[\s_-]+", option.strip()))
         match = re.search(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)
         if match:
-            hits.append(Found(option, match.start(), match.end(), _SHAPED))
+            hits.append(FoundValue(option, match.start(), match.end(), _SHAPED))
     yield from sorted(hits, key=lambda hit: hit.start)
 
 
-def yes_or_no(text: str, labels: tuple[str, ...]) -> Iterator[Found]:
+def find_booleans(text: str, labels: tuple[str, ...]) -> Iterator[FoundValue]:
     """What stands after a label as yes or no."""
-    for start, end in after_label(text, labels):
+    for start, end in find_after_label(text, labels):
         word = text[start:end].strip().split(" ", 1)[0].casefold().strip(".,")
         if word in _YES or word in _NO:
-            yield Found(word in _YES, start, end, _LABELLED)
+            yield FoundValue(word in _YES, start, end, _LABELLED)
 
 
-def phrases(text: str, labels: tuple[str, ...]) -> Iterator[Found]:
+def find_phrases(text: str, labels: tuple[str, ...]) -> Iterator[FoundValue]:
     """What stands after a label, up to the end of its clause."""
-    for start, end in after_label(text, labels):
+    for start, end in find_after_label(text, labels):
         value = text[start:end]
         trimmed = value.strip(" \t\"'*`“”„")
         begin = start + value.index(trimmed) if trimmed else start
         if trimmed:
-            yield Found(trimmed, begin, begin + len(trimmed), _LABELLED)
+            yield FoundValue(trimmed, begin, begin + len(trimmed), _LABELLED)

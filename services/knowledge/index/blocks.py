@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["paragraph", "item", "header", "row"]
+BlockKind = Literal["paragraph", "item", "header", "row"]
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
@@ -15,7 +15,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     `section` counts the headings before it, so that two sections of the same name stay two.
     """
 
-    kind: Kind
+    kind: BlockKind
     start: int
     end: int
     body: int
@@ -36,7 +36,7 @@ class BlockList:
         self._path = [step for step in self._path if step[0] < level] + [(level, words)]
         self._section += 1
 
-    def add(self, kind: Kind, start: int, end: int, body: int) -> None:
+    def add(self, kind: BlockKind, start: int, end: int, body: int) -> None:
         """Add a block; one without a character is none."""
         if body < end:
             heading = " › ".join(words for _, words in self._path if words)

@@ -1,4 +1,4 @@
-"""Documents in pieces: passages to find and, inside them, the units that can answer a question."""
+"""Cuts documents into passages to find and, inside them, the units that can answer a question. Next: markdown.py."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TARGET_WORDS = 100
 MOST_WORDS = 120
 LEAST_WORDS = 25
 
-Span = tuple[int, int]
+CharacterSpan = tuple[int, int]
 _WORD = re.compile(r"\S+")
 
 
 class Unit(msgspec.Struct, frozen=True, gc=False):
-    """The smallest thing that can be said: a sentence, a table row or a list item, as characters of the document.
+    """The smallest thing that can answer: a sentence, a table row or a list item, as characters of the document.
 
     `context` holds the spans without which it would not be understood: a row's header, an item's intro.
     """
@@ -30,11 +30,11 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
     end: int
     kind: Literal["sentence", "row", "item"]
     heading: str = ""
-    context: tuple[Span, ...] = ()
+    context: tuple[CharacterSpan, ...] = ()
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """A passage to be: characters `start` to `end`, under `heading`; `units` lie inside, in order, without overlap."""
+    """What becomes a passage: characters `start` to `end`, under `heading`; `units` lie inside, in order, apart."""
 
     start: int
     end: int
@@ -57,8 +57,8 @@ def chunks(text: str) -> list[Chunk]:
     return found
 
 
-def spoken(text: str, unit: Unit) -> str:
-    """What a unit says with its context, as plain words: a row as `first – header: cell; header: cell`.
+def render_unit(text: str, unit: Unit) -> str:
+    """A unit with its context as plain words: a row as `first – header: cell; header: cell`.
 
     Every word comes from the unit or its context.
     """
@@ -120,12 +120,12 @@ def _pieces(text: str, section: list[Block]) -> Iterator[_Piece]:
             lead = intro
             intro = []
             yield from _flush(text, lead[:-1])
-            held = lead[-1:]
+            last = lead[-1:]
             first = next((other for other in section[position + 1 :]), None)
             if first is None or first.kind != "row":
-                yield from _flush(text, [*held, Unit(block.start, block.end, "row", block.heading)])
+                yield from _flush(text, [*last, Unit(block.start, block.end, "row", block.heading)])
             else:
-                intro = held
+                intro = last
             continue
         units = list(_units(text, block, section, position))
         followed = section[position + 1].kind if position + 1 < len(section) else ""
@@ -170,11 +170,11 @@ def _units(text: str, block: Block, section: list[Block], position: int) -> Iter
         yield Unit(begin, end, "sentence", block.heading)
 
 
-def _last_sentence(text: str, block: Block) -> Span:
+def _last_sentence(text: str, block: Block) -> CharacterSpan:
     return list(_short(text, block.start, block.end))[-1]
 
 
-def _short(text: str, start: int, end: int) -> Iterator[Span]:
+def _short(text: str, start: int, end: int) -> Iterator[CharacterSpan]:
     """Sentences; one of more than `MOST_WORDS` words is cut between words."""
     for begin, stop in sentences(text, start, end):
         words = [(match.start(), match.end()) for match in _WORD.finditer(text, begin, stop)]
@@ -183,7 +183,7 @@ def _short(text: str, start: int, end: int) -> Iterator[Span]:
             yield part[0][0], part[-1][1]
 
 
-def _trim(text: str, start: int, end: int) -> Span:
+def _trim(text: str, start: int, end: int) -> CharacterSpan:
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():

@@ -1,4 +1,4 @@
-"""Two rankings made one."""
+"""Makes one ranking of several. Next: hybrid.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Key = TypeVar("Key", bound=Hashable)
 RANK_CONSTANT = 60
 
 
-def fused(*rankings: Sequence[Key]) -> list[tuple[Key, float]]:
+def fuse_rankings(*rankings: Sequence[Key]) -> list[tuple[Key, float]]:
     """Reciprocal rank fusion (Cormack, Clarke & Büttcher, SIGIR 2009), k = 60: keys with their score, best first.
 
     A key scores the sum of 1 / (60 + rank) over the rankings that hold it; ties keep the order of first appearance.

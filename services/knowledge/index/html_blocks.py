@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 
-from tidegate.services.knowledge.index.blocks import BlockList, Kind
+from tidegate.services.knowledge.index.blocks import BlockKind, BlockList
 
 _CELL = re.compile(r"<t[dh]\b[^>]*>(.*?)(?=</?t[dhr]\b|$)", re.IGNORECASE | re.DOTALL)
 _INLINE = frozenset(
@@ -82,7 +82,7 @@ class _HtmlReader(HTMLParser):
         if self._open in _HEADINGS:
             self._blocks.add_heading(_HEADINGS[self._open], self._plain(self._text[start:end]))
         else:
-            kind: Kind = "item" if self._open == "li" else "paragraph"
+            kind: BlockKind = "item" if self._open == "li" else "paragraph"
             self._blocks.add(kind, start, end, start)
 
     def _offset(self) -> int:

@@ -1,4 +1,7 @@
-"""One tenant's index: documents in, passages out, fused from words and meaning."""
+"""One tenant's index: documents in, passages out, ranked by words and by meaning.
+
+Promises that a deleted document never comes back. Next: index_writer.py, snapshot.py.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,22 @@ from typing import Literal
 import msgspec
 import numpy as np
 import structlog
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from tidegate.schemas.answer import Passage
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Unit
-from tidegate.services.knowledge.index.fusion import fused
-from tidegate.services.knowledge.index.index_writer import Embeds, Writer
+from tidegate.services.knowledge.index.fusion import fuse_rankings
+from tidegate.services.knowledge.index.index_writer import IndexWriter
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
 from tidegate.services.knowledge.index.limits import EXACT_BELOW
-from tidegate.services.knowledge.index.query import sought
-from tidegate.services.knowledge.index.storage import IndexDamaged, IndexLocked, Manifest, Origin, Storage
+from tidegate.services.knowledge.index.query import rewrite_query
+from tidegate.services.knowledge.index.snapshot import IndexSnapshot, read_snapshot
+from tidegate.services.knowledge.index.storage import IndexDamagedError, IndexLockedError, Manifest, Origin, Storage
 from tidegate.services.knowledge.index.thesaurus import Thesaurus
 from tidegate.services.knowledge.index.vectors import Matrix, VectorLeg
-from tidegate.services.knowledge.index.view import View, view_of
+from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 LEAST_DEPTH = 8
 """A leg brings its k best, and never fewer than this: what is far down in both legs must not beat the best of one."""
@@ -46,8 +51,8 @@ class IndexStatus(msgspec.Struct, frozen=True, kw_only=True):
     embedder: str
 
 
-class Units(msgspec.Struct, frozen=True, kw_only=True):
-    """A document's smallest pieces with their vectors, row by row; `passages` are the vectors of what they stand in."""
+class DocumentUnits(msgspec.Struct, frozen=True, kw_only=True):
+    """A document's units with their vectors, row by row; `passages` are the vectors of the passages they are in."""
 
     document: Document
     units: tuple[Unit, ...]
@@ -62,63 +67,64 @@ class HybridIndex:
     any point, a merge or a re-opening. `search` and `units` are safe from several threads.
     """
 
-    def __init__(self, storage: Storage, embedder: Embeds, exact_below: int) -> None:
+    def __init__(self, storage: Storage, embedder: TextEmbedder, exact_below: int) -> None:
         self._storage = storage
         self._embedder = embedder
         self._keyword = _open_keyword_leg(storage)
         self._exact_below = exact_below
         self._vectors = VectorLeg(exact_below=exact_below)
         self._refreshing = threading.Lock()
-        self._units: dict[tuple[str, str], Units] = {}
-        self._writer = Writer(storage, self._keyword, embedder)
+        self._units: LRUCache[tuple[str, str], DocumentUnits] = LRUCache(2048)
+        self._units_lock = threading.Lock()
+        self._writer = IndexWriter(storage, self._keyword, embedder)
         self._thesaurus = Thesaurus.load(storage.path)
-        self._view = View.empty()
+        self._snapshot = IndexSnapshot.empty()
 
     @classmethod
-    def open(cls, path: Path, embedder: Embeds, *, exact_below: int = EXACT_BELOW) -> HybridIndex:
+    def open(cls, path: Path, embedder: TextEmbedder, *, exact_below: int = EXACT_BELOW) -> HybridIndex:
         """Open the index in `path`, an empty one where there is none.
 
         An index made by another embedding model or other analyzers is built again from the documents it holds, and a
         keyword leg that holds anything but what the manifest says is written anew.
-        Raises `IndexDamaged`, and `IndexLocked` when it must be built again but another process writes.
+        Raises `IndexDamagedError`, and `IndexLockedError` when it must be built again but another process writes.
         """
         index = cls(Storage(path), embedder, exact_below)
         manifest = index._storage.manifest()
-        if manifest.documents and manifest.making != index._writer.making:
+        if manifest.documents and manifest.built_by != index._writer.built_by:
             _log.warning(
                 "index.rebuilding",
                 path=str(path),
                 reason="made by another embedding model or other analyzers",
-                made_by=manifest.making,
-                now=index._writer.making,
+                made_by=manifest.built_by,
+                now=index._writer.built_by,
                 documents=len(manifest.documents),
             )
             index._writer.rebuild()
         index._refresh()
-        if not index._writer.is_reconciled(index._view.manifest):
+        if not index._writer.is_reconciled(index._snapshot.manifest):
             try:
                 index._writer.repair()
-            except IndexLocked:
+            except IndexLockedError:
                 _log.info("index.repair_postponed", path=str(path), reason="another process is writing")
         return index
 
     @property
     def version(self) -> str:
         """Equal where the same documents were indexed by the same models."""
-        return self._view.digest
+        return self._snapshot.digest
 
     def upsert(self, documents: Sequence[Document], *, origin: Origin = "added") -> int:
         """Add documents and replace those of another version; returns how many changed.
 
         The same id and version again changes nothing. A deleted document that is named here lives again.
-        Raises `DocumentRefusedError`, before anything is written, and `IndexLocked`.
+        Raises `DocumentRefusedError`, before anything is written, and `IndexLockedError`.
         """
         changed = self._writer.upsert(documents, origin)
         self._settle()
         return changed
 
     def delete(self, ids: Iterable[str], *, origin: Origin = "added") -> int:
-        """Delete documents and lay a tombstone for each; returns how many there were. Raises `IndexLocked`."""
+        """Delete documents and lay a tombstone for each; returns how many there were. Raises `IndexLockedError`."""
         gone = self._writer.delete(ids, origin)
         self._settle()
         return gone
@@ -131,9 +137,11 @@ class HybridIndex:
         """The ids of the live documents."""
         return frozenset(self._storage.manifest().documents)
 
-    def focus(self, question: str, language: str) -> str:
-        """What of a question is worth looking for, as the documents would put it; `search` and a reader take this."""
-        return self._thesaurus.worded(sought(question), language, lambda term: self._keyword.holds(term, language))
+    def rewrite_query(self, question: str, language: str) -> str:
+        """A question as a search query, in the words of the documents; `search` and a reader take this."""
+        return self._thesaurus.rewrite(
+            rewrite_query(question), language, lambda term: self._keyword.holds(term, language)
+        )
 
     def search(self, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
         """The k best passages for a question, best first, by reciprocal rank fusion of BM25 and cosine.
@@ -143,38 +151,38 @@ class HybridIndex:
         self._refresh()
         if k <= 0:
             return []
-        view = self._view
-        found = self._ranked(view, text, vector, k, language)[:k]
+        snapshot = self._snapshot
+        found = self._ranked(snapshot, text, vector, k, language)[:k]
         nearest = max((passage.similarity for passage in found), default=0.0)
         if len(found) == k and nearest >= CROSS_BELOW:
             return found
-        others = [other for other in view.languages if other != language]
-        rest = [passage for other in others for passage in self._ranked(view, text, vector, k, other)]
+        others = [other for other in snapshot.languages if other != language]
+        rest = [passage for other in others for passage in self._ranked(snapshot, text, vector, k, other)]
         rest.sort(key=lambda passage: -passage.similarity)
         if nearest >= CROSS_BELOW:
             return [*found, *rest][:k]
         nearer = [passage for passage in rest if passage.similarity > nearest][: max(1, k // 2)]
         return [*nearer, *found, *rest[len(nearer) :]][:k]
 
-    def units(self, document_id: str, version: str) -> Units | None:
+    def units(self, document_id: str, version: str) -> DocumentUnits | None:
         """A live document's units with their vectors; None when it is gone or has another version by now."""
-        entry = self._view.manifest.documents.get(document_id)
+        entry = self._snapshot.manifest.documents.get(document_id)
         if entry is None or entry.version != version:
             return None
-        found = self._units.get((document_id, version))
+        with self._units_lock:
+            found = self._units.get((document_id, version))
         if found is None:
-            stored = self._storage.get(document_id, version, self._writer.making)
-            matrix = self._storage.vectors(document_id, version, self._writer.making)
+            stored = self._storage.get(document_id, version, self._writer.built_by)
+            matrix = self._storage.vectors(document_id, version, self._writer.built_by)
             pieces = [(row, unit) for row, chunk in enumerate(stored.chunks) for unit in chunk.units]
-            found = Units(
+            found = DocumentUnits(
                 document=stored.document,
                 units=tuple(unit for _, unit in pieces),
                 vectors=matrix[len(stored.chunks) :],
                 passages=matrix[[row for row, _ in pieces]],
             )
-            if len(self._units) > 2048:
-                self._units.clear()
-            self._units[document_id, version] = found
+            with self._units_lock:
+                self._units[document_id, version] = found
         return found
 
     def holds(self, term: str, language: str) -> bool:
@@ -187,62 +195,65 @@ class HybridIndex:
 
     def status(self) -> IndexStatus:
         self._refresh()
-        manifest = self._view.manifest
+        manifest = self._snapshot.manifest
         return IndexStatus(
             version=self.version,
             documents=len(manifest.documents),
-            passages=len(self._view.passages),
+            passages=len(self._snapshot.passages),
             tombstones=len(manifest.tombstones),
             bytes=self._storage.size_bytes(),
             vectors=self._vectors.mode,
             embedder=manifest.embedder,
         )
 
-    def _ranked(self, view: View, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
+    def _ranked(
+        self, snapshot: IndexSnapshot, text: str, vector: NDArray[np.float32], k: int, language: str
+    ) -> list[Passage]:
         depth = max(k, LEAST_DEPTH)
-        words = dict(self._keyword.search(text, language, depth, view.ranks.get(language, {})))
-        among = view.numbers_in.get(language)
+        words = dict(self._keyword.search(text, language, depth, snapshot.ranks.get(language, {})))
+        among = snapshot.numbers_in.get(language)
         near = dict(self._vectors.search(vector, depth, among)) if among is not None else {}
         return [
             msgspec.structs.replace(
-                view.passages[number],
+                snapshot.passages[number],
                 score=score,
                 bm25=words.get(number, 0.0),
                 similarity=max(0.0, near.get(number, 0.0)),
             )
-            for number, score in fused(list(words), list(near))
+            for number, score in fuse_rankings(list(words), list(near))
         ]
 
     def _refresh(self) -> None:
         """See what any process wrote since."""
         self._keyword.refresh()
-        if self._storage.stamp() == self._view.stamp:
+        if self._storage.stamp() == self._snapshot.stamp:
             return
         with self._refreshing:
             stamp = self._storage.stamp()
-            if stamp == self._view.stamp:
+            if stamp == self._snapshot.stamp:
                 return
             try:
                 manifest = self._storage.manifest()
-                if manifest.documents and manifest.making != self._writer.making:
-                    raise IndexDamaged(self._storage.path, "was built again by another embedding model meanwhile")
-                if not manifest.continues(self._view.manifest):
+                if manifest.documents and manifest.built_by != self._writer.built_by:
+                    raise IndexDamagedError(self._storage.path, "was built again by another embedding model meanwhile")
+                if not manifest.continues(self._snapshot.manifest):
                     self._vectors = VectorLeg(exact_below=self._exact_below)
-                view = view_of(self._storage, manifest, stamp, self._view)
-            except IndexDamaged:
+                snapshot = read_snapshot(self._storage, manifest, stamp, self._snapshot)
+            except IndexDamagedError:
                 if self._storage.stamp() == stamp:
                     raise
                 return  # another process replaced what was being read; the next call reads what it wrote
             self._keyword.refresh()
-            self._vectors.replace(view.numbers, view.matrix, self._storage.graph, manifest.graph_sha256)
-            self._view = view
-            self._units = {}
+            self._vectors.replace(snapshot.numbers, snapshot.matrix, self._storage.graph, manifest.graph_sha256)
+            self._snapshot = snapshot
+            with self._units_lock:
+                self._units.clear()
 
     def _settle(self) -> None:
         """See one's own writes, and save the graph when it has changed by a twentieth."""
         self._refresh()
-        rows = len(self._view.numbers)
-        if self._vectors.mode == "graph" and abs(rows - self._view.manifest.graph_rows) * 20 > rows:
+        rows = len(self._snapshot.numbers)
+        if self._vectors.mode == "graph" and abs(rows - self._snapshot.manifest.graph_rows) * 20 > rows:
             self._writer.keep_graph(self._vectors.save_graph(self._storage.graph), rows)
 
 

@@ -1,4 +1,4 @@
-"""Changes an index, so that a crash between any two writes leaves it whole."""
+"""Changes an index. Promises that a crash between any two writes leaves it whole. Next: storage.py, keyword.py."""
 
 from __future__ import annotations
 
@@ -6,29 +6,27 @@ import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
-from typing import Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
-from tidegate.services.knowledge.index.chunking import chunks, spoken
+from tidegate.services.knowledge.index.chunking import chunks, render_unit
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg, KeywordRow
 from tidegate.services.knowledge.index.markdown import without_tags
 from tidegate.services.knowledge.index.storage import (
-    Entry,
+    DocumentEntry,
     Manifest,
     Origin,
     Storage,
-    Stored,
+    StoredDocument,
     Tombstone,
     mark_of,
 )
 from tidegate.services.knowledge.index.vectors import Matrix
+from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
-Vector = NDArray[np.float32]
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What an id may be made of: the names of files are."""
 
@@ -39,28 +37,19 @@ class DocumentRefusedError(TidegateError, ValueError):
     hint = "give every document a text, and an id of its own of a-z, 0-9, - and _"
 
 
-class Embeds(Protocol):
-    """Turns text into a unit vector (384,); `version` changes whenever the vectors would."""
-
-    @property
-    def version(self) -> str: ...
-
-    def embed(self, text: str, max_tokens: int = 128) -> Vector: ...
-
-
-class Writer:
-    """The one writer of an index; every method takes the directory's lock and raises `IndexLocked` when it is taken.
+class IndexWriter:
+    """The one writer of an index; every method takes the directory's lock. Raises `IndexLockedError` where it is taken.
 
     Added: files, then the keyword leg, then the manifest. Removed: the manifest, then the keyword leg, then files.
     """
 
-    def __init__(self, storage: Storage, keyword: KeywordLeg, embedder: Embeds) -> None:
+    def __init__(self, storage: Storage, keyword: KeywordLeg, embedder: TextEmbedder) -> None:
         self._storage = storage
         self._keyword = keyword
         self._embedder = embedder
 
     @property
-    def making(self) -> str:
+    def built_by(self) -> str:
         return f"{ANALYZERS}-{self._embedder.version}"
 
     def upsert(self, documents: Sequence[Document], origin: Origin) -> int:
@@ -69,7 +58,7 @@ class Writer:
             manifest = self._storage.manifest()
             self._reconcile(manifest)
             known = manifest.documents
-            changed = [document for document in documents if not _is_held(document, known.get(document.id))]
+            changed = [document for document in documents if not _is_indexed(document, known.get(document.id))]
             if changed:
                 self._add(manifest, changed, {document.id: origin for document in changed})
             return len(changed)
@@ -81,8 +70,8 @@ class Writer:
             if not gone:
                 return 0
             left = {name: entry for name, entry in manifest.documents.items() if name not in gone}
-            laid = {name: Tombstone(version=entry.version, by=origin) for name, entry in gone.items()}
-            self._commit(manifest, left, {**manifest.tombstones, **laid}, manifest.next_number)
+            new = {name: Tombstone(version=entry.version, by=origin) for name, entry in gone.items()}
+            self._commit(manifest, left, {**manifest.tombstones, **new}, manifest.next_number)
             return len(gone)
 
     def repair(self) -> None:
@@ -98,11 +87,11 @@ class Writer:
         """Make every document's pieces and vectors again, from the text that the index holds."""
         with self._storage.locked():
             manifest = self._storage.manifest()
-            held = [
-                self._storage.document(name, entry.version, manifest.making)
+            documents = [
+                self._storage.document(name, entry.version, manifest.built_by)
                 for name, entry in manifest.documents.items()
             ]
-            self._add(manifest, held, {name: entry.origin for name, entry in manifest.documents.items()})
+            self._add(manifest, documents, {name: entry.origin for name, entry in manifest.documents.items()})
 
     def keep_graph(self, digest: str, rows: int) -> None:
         """Record the graph that was just saved."""
@@ -115,9 +104,9 @@ class Writer:
         number = manifest.next_number
         added: list[KeywordRow] = []
         with ThreadPoolExecutor(min(4, cpu_count() or 1)) as pool:
-            for document, (stored, vectors) in zip(documents, pool.map(self._made, documents), strict=True):
-                self._storage.put(stored, vectors, self.making)
-                entries[document.id] = Entry(
+            for document, (stored, vectors) in zip(documents, pool.map(self._embed, documents), strict=True):
+                self._storage.put(stored, vectors, self.built_by)
+                entries[document.id] = DocumentEntry(
                     version=document.version,
                     title=document.title,
                     language=document.language,
@@ -125,14 +114,18 @@ class Writer:
                     first=number,
                     passages=len(stored.chunks),
                 )
-                added.extend(_rows(stored, number))
+                added.extend(_keyword_rows(stored, number))
                 number += len(stored.chunks)
         self._keyword.append(added)
-        tombstones = {name: laid for name, laid in manifest.tombstones.items() if name not in origins}
+        tombstones = {name: each for name, each in manifest.tombstones.items() if name not in origins}
         self._commit(manifest, entries, tombstones, number)
 
     def _commit(
-        self, manifest: Manifest, documents: dict[str, Entry], tombstones: dict[str, Tombstone], next_number: int
+        self,
+        manifest: Manifest,
+        documents: dict[str, DocumentEntry],
+        tombstones: dict[str, Tombstone],
+        next_number: int,
     ) -> None:
         manifest = msgspec.structs.replace(
             manifest,
@@ -145,20 +138,20 @@ class Writer:
         )
         self._storage.put_manifest(manifest)
         self._reconcile(manifest)
-        self._storage.forget(manifest)
+        self._storage.remove_unnamed(manifest)
 
-    def _made(self, document: Document) -> tuple[Stored, Matrix]:
+    def _embed(self, document: Document) -> tuple[StoredDocument, Matrix]:
         pieces = tuple(chunks(document.text))
         rows: list[Vector] = []
         units: list[Vector] = []
         for chunk in pieces:
             text = without_tags(document.text[chunk.start : chunk.end])
-            rows.append(self._embedder.embed(in_words(document.title, chunk.heading, text)))
+            rows.append(self._embedder.embed(with_heading(document.title, chunk.heading, text)))
             for unit in chunk.units:
-                words = spoken(document.text, unit)
-                units.append(unit_vector(self._embedder, document.title, unit.heading, words, rows[-1]))
+                words = render_unit(document.text, unit)
+                units.append(embed_unit(self._embedder, document.title, unit.heading, words, rows[-1]))
         matrix = np.array([*rows, *units], np.float32).reshape(len(rows) + len(units), -1)
-        return Stored(document=document, chunks=pieces), matrix
+        return StoredDocument(document=document, chunks=pieces), matrix
 
     def _reconcile(self, manifest: Manifest) -> None:
         """A crash may have left the keyword leg more than the manifest names or, on a bad disk, less."""
@@ -166,7 +159,7 @@ class Writer:
             return
         rows: list[KeywordRow] = []
         for name, entry in sorted(manifest.documents.items()):
-            rows += _rows(self._storage.get(name, entry.version, manifest.making), entry.first)
+            rows += _keyword_rows(self._storage.get(name, entry.version, manifest.built_by), entry.first)
         self._keyword.replace(rows)
 
 
@@ -183,20 +176,20 @@ def check_documents(documents: Iterable[Document]) -> None:
         seen.add(document.id)
 
 
-def unit_vector(embedder: Embeds, title: str, heading: str, words: str, passage: Vector) -> Vector:
-    """A unit's vector: what it says under its heading, a little of what it says alone, a little of its passage."""
-    mixed = 0.5 * embedder.embed(in_words(title, heading, words)) + 0.25 * embedder.embed(words) + 0.25 * passage
+def embed_unit(embedder: TextEmbedder, title: str, heading: str, words: str, passage: Vector) -> Vector:
+    """A unit's vector: half of it under its heading, a quarter of it alone, a quarter of its passage."""
+    mixed = 0.5 * embedder.embed(with_heading(title, heading, words)) + 0.25 * embedder.embed(words) + 0.25 * passage
     unit: Vector = mixed / np.linalg.norm(mixed)
     return unit
 
 
-def in_words(title: str, heading: str, text: str) -> str:
-    """What is embedded: the words with where they stand."""
+def with_heading(title: str, heading: str, text: str) -> str:
+    """What is embedded: a text with its title and heading."""
     where = heading if title in heading else f"{title} › {heading}" if heading else title
     return f"{where}: {text}"
 
 
-def _rows(stored: Stored, first: int) -> list[KeywordRow]:
+def _keyword_rows(stored: StoredDocument, first: int) -> list[KeywordRow]:
     document = stored.document
     mark = mark_of(document.id, document.version)
     return [
@@ -211,6 +204,6 @@ def _rows(stored: Stored, first: int) -> list[KeywordRow]:
     ]
 
 
-def _is_held(document: Document, entry: Entry | None) -> bool:
-    held = entry and (entry.version, entry.title, entry.language)
-    return held == (document.version, document.title, document.language)
+def _is_indexed(document: Document, entry: DocumentEntry | None) -> bool:
+    indexed = entry and (entry.version, entry.title, entry.language)
+    return indexed == (document.version, document.title, document.language)

@@ -1,4 +1,6 @@
-"""Finding by words: BM25 by tantivy, one analyzer and one field per language. The only room that imports tantivy."""
+"""Finds by words: BM25 by tantivy, one analyzer and one field per language. The only module that imports tantivy.
+
+Promises the ranking of an index made anew. Next: hybrid.py."""
 
 from __future__ import annotations
 
@@ -90,7 +92,7 @@ class KeywordLeg:
         self._write(rows, emptied=True)
 
     def entries(self) -> list[tuple[int, int]]:
-        """The number and the mark of every row that the last commit holds, sorted; a row that is held twice is listed
+        """The number and the mark of every row that the last commit holds, sorted; a row that is there twice is listed
         twice."""
         searcher = self._searcher
         if not searcher.num_docs:
@@ -102,8 +104,8 @@ class KeywordLeg:
     def search(self, text: str, language: str, limit: int, rank: Mapping[int, int]) -> list[tuple[int, float]]:
         """The `limit` best numbers with their BM25 score, best first, among those in `rank`.
 
-        Rows of equal score come in the order of `rank`, so that the history of the index does not show. A row that is
-        not in `rank` takes nobody's turn.
+        Rows of equal score come in the order of `rank`, so that the history of the index does not show; a row that is
+        not in `rank` does not count towards `limit`.
         """
         searcher, kind = self._searcher, field_language(language)
         wanted = dict.fromkeys(terms(text, language))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tidegate.services.knowledge.index.blocks import Block, BlockList, Kind
+from tidegate.services.knowledge.index.blocks import Block, BlockKind, BlockList
 from tidegate.services.knowledge.index.html_blocks import html_cells, read_html
 
 _MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 100}).enable(["table", "strikethrough"])
@@ -143,7 +143,7 @@ class _Reader:
         closes = is_fenced and self._text[slice(*self._lines[end - 1])].strip(" \t>").startswith(token.markup)
         self._add_lines("paragraph", first + is_fenced, end - (closes and end - 1 > first))
 
-    def _add_lines(self, kind: Kind, first: int, end: int) -> None:
+    def _add_lines(self, kind: BlockKind, first: int, end: int) -> None:
         while first < end and self._is_blank(first):
             first += 1
         while first < end and self._is_blank(end - 1):

@@ -1,4 +1,4 @@
-"""Brings an index to what a pack says, and leaves alone what people added or deleted by hand."""
+"""Brings an index to what a pack holds. Promises to keep what people added or deleted by hand. Next: hybrid.py."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from tidegate.schemas.pack import Document, Pack, Scope
 from tidegate.services.knowledge.index import thesaurus
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.index_writer import Embeds
 from tidegate.services.knowledge.index.storage import Tombstone
+from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 BATCH = 16
 """Documents in a write, at least; replacing any costs a writing of the whole keyword leg, so there are few writes."""
 
 
-def prepare(
-    pack: Pack, scope: Scope, embedder: Embeds, path: Path, progress: Callable[[int, int], None] | None = None
+def prepare_index(
+    pack: Pack, scope: Scope, embedder: TextEmbedder, path: Path, progress: Callable[[int, int], None] | None = None
 ) -> HybridIndex:
     """Bring the index in `path` to the pack's documents and return it open.
 
@@ -24,13 +24,13 @@ def prepare(
     from the pack and are no longer in it are deleted; added ones are kept. What was deleted by hand stays deleted until
     the pack brings a new version. `progress(done, total)` is called for each document. Stops and goes on at any point.
     """
-    thesaurus.keep(path, pack.thesaurus)
+    thesaurus.save_thesaurus(path, pack.thesaurus)
     index = HybridIndex.open(path, embedder)
     manifest = index.manifest()
     wanted = [
         document
         for document in pack.documents
-        if scope in ("hub", document.scope) and not _buried(document, manifest.tombstones)
+        if scope in ("hub", document.scope) and not _is_deleted_by_hand(document, manifest.tombstones)
     ]
     names = {document.id for document in wanted}
     stale = [name for name, entry in manifest.documents.items() if entry.origin == "pack" and name not in names]
@@ -44,6 +44,6 @@ def prepare(
     return index
 
 
-def _buried(document: Document, tombstones: dict[str, Tombstone]) -> bool:
-    laid = tombstones.get(document.id)
-    return laid is not None and laid.by == "added" and laid.version == document.version
+def _is_deleted_by_hand(document: Document, tombstones: dict[str, Tombstone]) -> bool:
+    tombstone = tombstones.get(document.id)
+    return tombstone is not None and tombstone.by == "added" and tombstone.version == document.version

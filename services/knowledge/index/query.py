@@ -1,4 +1,4 @@
-"""What of a question is worth looking for."""
+"""Rewrites a question into a search query. Next: thesaurus.py, which adds the documents' own words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tidegate.services.knowledge.index.sentences import sentences
 _MOST_WORDS = 60
 
 
-def sought(text: str) -> str:
+def rewrite_query(text: str) -> str:
     """A question without its vault tokens; of a long text, its sentences with a question mark, where there are any.
 
-    What stands beside a question often names what it is about, and sixty words are about what an embedding can hold.
+    The rest of a short text often names what the question is about; an embedding can hold about sixty words.
     """
     bare = " ".join(VAULT_TOKEN.sub(" ", text).split())
     if len(bare.split()) <= _MOST_WORDS:

@@ -1,7 +1,5 @@
-"""What an index keeps on disk, and in which order it is written, so that a crash between two writes loses nothing.
-
-The manifest is the truth and is replaced in one step. A document is there when the manifest says so; its files and its
-entries in the keyword leg are written before that, and removed after the manifest has forgotten it.
+"""The files of an index. Promises that a crash between two writes loses nothing: the manifest, replaced in one step, is
+the truth; the rest is written before the manifest names it, and removed afterwards. Next: index_writer.py.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from typing import Literal, TypeVar
 import msgspec
 import numpy as np
 
+from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Chunk
 from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix
@@ -27,18 +26,22 @@ FORMAT = 1
 Origin = Literal["pack", "added"]
 
 
-class IndexDamaged(RuntimeError):
-    """A file of the index is missing or is not what was written; the hint says how to build it again."""
+class IndexDamagedError(TidegateError):
+    """A file of the index is missing or is not what was written."""
+
+    hint = "remove the directory of the index and index the documents again"
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}; remove the directory and index the documents again")
+        super().__init__(f"{path}: {reason}; {self.hint}")
 
 
-class IndexLocked(RuntimeError):
+class IndexLockedError(TidegateError):
     """Another process is writing to the index."""
 
+    hint = "try again when the other process has ended"
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+
+class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A live document; its passages are numbered from `first`, its units follow them in the vectors' file."""
 
     version: str
@@ -54,7 +57,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
-    """A deleted document. One laid by hand keeps a pack from bringing the same version back."""
+    """A deleted document. One deleted by hand is not brought back by a pack with the same version."""
 
     version: str
     by: Origin
@@ -68,30 +71,30 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     embedder: str = ""
     analyzers: str = ""
     next_number: int = 0
-    documents: dict[str, Entry] = {}
+    documents: dict[str, DocumentEntry] = {}
     tombstones: dict[str, Tombstone] = {}
     graph_sha256: str = ""
     graph_rows: int = 0
 
     @property
-    def making(self) -> str:
-        """What made the pieces and the vectors; files of two makings lie beside each other until one is forgotten."""
+    def built_by(self) -> str:
+        """What built the pieces and the vectors; the files of two builds lie side by side until one is removed."""
         return f"{self.analyzers}-{self.embedder}"
 
     def rows(self) -> list[tuple[int, int]]:
         """What the keyword leg must hold: the number and the mark of every live passage, sorted."""
-        held = ((entry, mark_of(name, entry.version)) for name, entry in self.documents.items())
-        return sorted((number, mark) for entry, mark in held for number in entry.numbers)
+        marked = ((entry, mark_of(name, entry.version)) for name, entry in self.documents.items())
+        return sorted((number, mark) for entry, mark in marked for number in entry.numbers)
 
-    def continues(self, before: Manifest) -> bool:
+    def continues(self, previous: Manifest) -> bool:
         """Whether no number means another passage than in `before`; one that was restored from a copy may differ."""
-        known = dict(before.rows())
-        return self.generation >= before.generation and all(known.get(n, mark) == mark for n, mark in self.rows())
+        known = dict(previous.rows())
+        return self.generation >= previous.generation and all(known.get(n, mark) == mark for n, mark in self.rows())
 
     def digest(self) -> str:
         """12 hex digits that are equal where the same documents were indexed by the same models."""
-        held = sorted(self.documents.items())
-        about = (f"{name} {entry.version} {entry.language} {entry.title}" for name, entry in held)
+        documents = sorted(self.documents.items())
+        about = (f"{name} {entry.version} {entry.language} {entry.title}" for name, entry in documents)
         lines = [self.embedder, self.analyzers, *about]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
@@ -101,7 +104,7 @@ def mark_of(name: str, version: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{name}@{version}".encode()).digest()[:6], "big")
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
+class StoredDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A document with its pieces."""
 
     document: Document
@@ -116,7 +119,7 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class Storage:
-    """The files of one index directory. Nobody else spells their names."""
+    """The files of one index directory. No other module spells their names."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -133,54 +136,54 @@ class Storage:
         return (found.st_mtime_ns, found.st_ino)
 
     def manifest(self) -> Manifest:
-        """The manifest; an empty one when there is none. Raises `IndexDamaged`."""
+        """The manifest; an empty one when there is none. Raises `IndexDamagedError`."""
         try:
             manifest = msgspec.json.decode(self._manifest.read_bytes(), type=Manifest)
         except FileNotFoundError:
             return Manifest()
         except msgspec.DecodeError as error:
-            raise IndexDamaged(self._manifest, f"is no manifest ({error})") from error
+            raise IndexDamagedError(self._manifest, f"is no manifest ({error})") from error
         if manifest.format != FORMAT:
-            raise IndexDamaged(self._manifest, f"has format {manifest.format}, this program reads {FORMAT}")
+            raise IndexDamagedError(self._manifest, f"has format {manifest.format}, this program reads {FORMAT}")
         return manifest
 
     def put_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest in one step, on disk when this returns."""
         _replace(self._manifest, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
 
-    def put(self, stored: Stored, vectors: Matrix, making: str) -> None:
-        """Keep a document and its vectors (passages first, then units), as half floats."""
+    def put(self, stored: StoredDocument, vectors: Matrix, built_by: str) -> None:
+        """Write a document and its vectors (passages first, then units), as half floats."""
         self._documents.mkdir(parents=True, exist_ok=True)
         name, version = stored.document.id, stored.document.version
-        held = io.BytesIO()
-        np.save(held, vectors.astype(np.float16))
-        _replace(self._file(name, version, making, "npy"), held.getvalue())
-        _replace(self._file(name, version, making, "msgpack"), msgspec.msgpack.encode(stored))
+        buffer = io.BytesIO()
+        np.save(buffer, vectors.astype(np.float16))
+        _replace(self._file(name, version, built_by, "npy"), buffer.getvalue())
+        _replace(self._file(name, version, built_by, "msgpack"), msgspec.msgpack.encode(stored))
 
-    def get(self, name: str, version: str, making: str) -> Stored:
-        """A document as it was kept. Raises `IndexDamaged`."""
-        return self._decode(self._file(name, version, making, "msgpack"), Stored)
+    def get(self, name: str, version: str, built_by: str) -> StoredDocument:
+        """A document as it was written. Raises `IndexDamagedError`."""
+        return self._decode(self._file(name, version, built_by, "msgpack"), StoredDocument)
 
-    def document(self, name: str, version: str, making: str) -> Document:
-        """A document without its pieces, which another version of this program may have cut. Raises `IndexDamaged`."""
-        return self._decode(self._file(name, version, making, "msgpack"), _StoredText).document
+    def document(self, name: str, version: str, built_by: str) -> Document:
+        """A document without its pieces, whatever version of this program cut them. Raises `IndexDamagedError`."""
+        return self._decode(self._file(name, version, built_by, "msgpack"), _StoredText).document
 
-    def vectors(self, name: str, version: str, making: str) -> Matrix:
-        """The document's vectors, passages first, as float32. Raises `IndexDamaged`."""
-        path = self._file(name, version, making, "npy")
+    def vectors(self, name: str, version: str, built_by: str) -> Matrix:
+        """The document's vectors, passages first, as float32. Raises `IndexDamagedError`."""
+        path = self._file(name, version, built_by, "npy")
         try:
             found = np.load(path)
         except (OSError, ValueError, EOFError) as error:
-            raise IndexDamaged(path, f"cannot be read ({error})") from error
+            raise IndexDamagedError(path, f"cannot be read ({error})") from error
         if found.ndim != 2 or found.shape[1] != DIMENSIONS:
-            raise IndexDamaged(path, f"has the shape {found.shape}")
+            raise IndexDamagedError(path, f"has the shape {found.shape}")
         matrix: Matrix = found.astype(np.float32)
         return matrix
 
-    def forget(self, manifest: Manifest) -> None:
-        """Remove the files of documents, and of makings, that the manifest does not name."""
+    def remove_unnamed(self, manifest: Manifest) -> None:
+        """Remove the files of documents, and of builds, that the manifest does not name."""
         kept = {
-            self._file(name, entry.version, manifest.making, suffix).name
+            self._file(name, entry.version, manifest.built_by, suffix).name
             for name, entry in manifest.documents.items()
             for suffix in ("npy", "msgpack")
         }
@@ -205,32 +208,32 @@ class Storage:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only writer, of all processes of this machine. Raises `IndexLocked` when there is one already."""
+        """Be the only writer, of all processes of this machine. Raises `IndexLockedError` when there is one already."""
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / "lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise IndexLocked(f"{self.path}: another process is writing; try again when it has ended") from error
+                raise IndexLockedError(f"{self.path}: another process is writing") from error
             yield
 
     def _decode(self, path: Path, kind: type[_Struct]) -> _Struct:
         try:
             return msgspec.msgpack.decode(path.read_bytes(), type=kind)
         except (OSError, msgspec.DecodeError) as error:
-            raise IndexDamaged(path, f"cannot be read ({error})") from error
+            raise IndexDamagedError(path, f"cannot be read ({error})") from error
 
-    def _file(self, name: str, version: str, making: str, suffix: str) -> Path:
-        return self._documents / f"{name}@{version}.{making}.{suffix}"
+    def _file(self, name: str, version: str, built_by: str, suffix: str) -> Path:
+        return self._documents / f"{name}@{version}.{built_by}.{suffix}"
 
 
 def _replace(path: Path, data: bytes) -> None:
-    beside = path.with_name(path.name + ".new")
-    with open(beside, "wb") as file:
+    draft = path.with_name(path.name + ".new")
+    with open(draft, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    beside.replace(path)
+    draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -1,4 +1,4 @@
-"""The indices of a machine's tenants, opened when first asked for and shared by the stages of a process."""
+"""The indexes of a machine's tenants, opened when first asked for, once for a process. Next: hybrid.py."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.index_writer import Embeds
+from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 
-class Shelf:
+class TenantIndexes:
     """One index per tenant; a tenant that is not on the list has none. Safe to use from several threads."""
 
     _opened: ClassVar[WeakValueDictionary[tuple[Path, str], HybridIndex]] = WeakValueDictionary()
     _opening: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(
-        self, tenants: tuple[str, ...], place: Callable[[str], Path], embedder: Embeds, *, exact_below: int
+        self, tenants: tuple[str, ...], path_of: Callable[[str], Path], embedder: TextEmbedder, *, exact_below: int
     ) -> None:
         self._tenants = tenants
-        self._place = place
+        self._path_of = path_of
         self._embedder = embedder
         self._exact_below = exact_below
-        self._held: dict[str, HybridIndex] = {}
+        self._indexes: dict[str, HybridIndex] = {}
 
     def index(self, tenant: str) -> HybridIndex | None:
         """The tenant's index; None when this machine serves no such tenant. Raises what `HybridIndex.open` raises."""
         if tenant not in self._tenants:
             return None
-        if tenant not in self._held:
-            key = (self._place(tenant).resolve(), self._embedder.version)
+        if tenant not in self._indexes:
+            key = (self._path_of(tenant).resolve(), self._embedder.version)
             with self._opening:
                 found = self._opened.get(key)
                 if found is None:
                     found = HybridIndex.open(key[0], self._embedder, exact_below=self._exact_below)
                     self._opened[key] = found
-            self._held[tenant] = found
-        return self._held[tenant]
+            self._indexes[tenant] = found
+        return self._indexes[tenant]

@@ -1,4 +1,4 @@
-"""What people say for the words of the documents: a question is looked for as the documents would put it."""
+"""Synonyms: rewrites a question in the words of the documents. Next: hybrid.py."""
 
 from __future__ import annotations
 
@@ -26,50 +26,52 @@ class Thesaurus:
     """
 
     def __init__(self, groups: Iterable[Synonyms] = ()) -> None:
-        self._own: dict[str, dict[Phrase, list[str]]] = {}
+        self._phrases: dict[str, dict[Phrase, list[str]]] = {}
         self._longest = 1
         for group in groups:
-            held = self._own.setdefault(group.language, {})
-            for said in group.words[1:]:
-                phrase = tuple(stem for stem, _, _ in stems(said, group.language))
+            phrases = self._phrases.setdefault(group.language, {})
+            for synonym in group.words[1:]:
+                phrase = tuple(stem for stem, _, _ in stems(synonym, group.language))
                 if phrase:
-                    held.setdefault(phrase, []).append(group.words[0])
+                    phrases.setdefault(phrase, []).append(group.words[0])
                     self._longest = max(self._longest, len(phrase))
 
     @classmethod
     def load(cls, directory: Path) -> Thesaurus:
-        """The one kept beside an index; an empty one where there is none."""
+        """The one saved with an index; an empty one where there is none."""
         try:
             return cls(_read((directory / FILE).read_bytes()))
         except FileNotFoundError:
             return cls()
 
-    def worded(self, text: str, language: str, is_known: Callable[[str], bool]) -> str:
-        """`text` as the documents would put it: their terms follow it, and stand in place of what they never say.
+    def rewrite(self, text: str, language: str, is_known: Callable[[str], bool]) -> str:
+        """`text` in the words of the documents: their terms follow it, and replace what no document holds.
 
         `is_known(term)` says whether any document holds a term.
         """
-        held = self._own.get(language)
-        if not held:
+        phrases = self._phrases.get(language)
+        if not phrases:
             return text
-        said = stems(text, language)
+        words = stems(text, language)
         kept: list[str] = []
         added: list[str] = []
-        place = end = 0
-        while place < len(said):
-            length = self._longest_at(said, place, held)
+        position = end = 0
+        while position < len(words):
+            length = self._longest_at(words, position, phrases)
             if length:
-                phrase = tuple(stem for stem, _, _ in said[place : place + length])
-                added += held[phrase]
+                phrase = tuple(stem for stem, _, _ in words[position : position + length])
+                added += phrases[phrase]
                 if not any(is_known(stem) for stem in phrase):
-                    kept.append(text[end : said[place][1]])
-                    end = said[place + length - 1][2]
-            place += length or 1
+                    kept.append(text[end : words[position][1]])
+                    end = words[position + length - 1][2]
+            position += length or 1
         return " ".join((*"".join((*kept, text[end:])).split(), *dict.fromkeys(added)))
 
-    def _longest_at(self, said: Sequence[tuple[str, int, int]], place: int, held: dict[Phrase, list[str]]) -> int:
-        for length in range(min(self._longest, len(said) - place), 0, -1):
-            if tuple(stem for stem, _, _ in said[place : place + length]) in held:
+    def _longest_at(
+        self, words: Sequence[tuple[str, int, int]], position: int, phrases: dict[Phrase, list[str]]
+    ) -> int:
+        for length in range(min(self._longest, len(words) - position), 0, -1):
+            if tuple(stem for stem, _, _ in words[position : position + length]) in phrases:
                 return length
         return 0
 
@@ -83,8 +85,8 @@ def stems(text: str, language: str) -> list[tuple[str, int, int]]:
     return found
 
 
-def keep(directory: Path, groups: Sequence[Synonyms]) -> None:
-    """Write the thesaurus beside an index, in one step; nothing when it is there already."""
+def save_thesaurus(directory: Path, groups: Sequence[Synonyms]) -> None:
+    """Write the thesaurus into an index's directory, in one step; nothing when it is there already."""
     made = msgspec.json.encode(tuple(groups))
     path = directory / FILE
     if path.exists() and path.read_bytes() == made:

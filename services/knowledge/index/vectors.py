@@ -1,4 +1,5 @@
-"""Finding by meaning: exact cosine scan while small, an HNSW graph above. The only room that imports hnswlib."""
+"""Finds by meaning: exact cosine scan while small, an HNSW graph above. The only module that imports hnswlib. Next:
+hybrid.py."""
 
 from __future__ import annotations
 
@@ -74,9 +75,9 @@ class VectorLeg:
 class _Graph:
     """An HNSW graph (Malkov & Yashunin 2018) that follows a set of numbers; deleted ones stay as marked nodes."""
 
-    def __init__(self, index: hnswlib.Index, held: set[int], deleted: int) -> None:
+    def __init__(self, index: hnswlib.Index, live: set[int], deleted: int) -> None:
         self._index = index
-        self._held = held
+        self._live = live
         self._deleted = deleted
 
     @classmethod
@@ -86,8 +87,8 @@ class _Graph:
             index = hnswlib.Index(space="ip", dim=DIMENSIONS)
             index.load_index(str(path))
             index.set_ef(_EF_SEARCH)
-            held = {int(number) for number in index.get_ids_list()}
-            return cls(index, held, 0)
+            live = {int(number) for number in index.get_ids_list()}
+            return cls(index, live, 0)
         return cls._empty(1024)
 
     @classmethod
@@ -99,30 +100,30 @@ class _Graph:
 
     def matching(self, numbers: Numbers, matrix: Matrix) -> _Graph:
         """This graph, or a new one, with exactly these numbers alive."""
-        live = {int(number) for number in numbers}
-        gone = self._held - live
-        if self._deleted + len(gone) > _MOST_DELETED * max(1, len(live)):
-            return _Graph._empty(len(live)).matching(numbers, matrix)
+        wanted = {int(number) for number in numbers}
+        gone = self._live - wanted
+        if self._deleted + len(gone) > _MOST_DELETED * max(1, len(wanted)):
+            return _Graph._empty(len(wanted)).matching(numbers, matrix)
         for number in gone:
             with suppress(RuntimeError):  # a loaded graph lists what was marked before it was saved
                 self._index.mark_deleted(number)
         self._deleted += len(gone)
-        self._held -= gone
-        new = np.array([number not in self._held for number in numbers.tolist()], bool)
+        self._live -= gone
+        new = np.array([number not in self._live for number in numbers.tolist()], bool)
         room = self._index.get_current_count() + int(new.sum())
         if room > self._index.get_max_elements():
             self._index.resize_index(room + room // 4)
         if new.any():
             self._index.add_items(matrix[new], numbers[new], num_threads=1)
-            self._held |= {int(number) for number in numbers[new]}
+            self._live |= {int(number) for number in numbers[new]}
         return self
 
     def search(self, vector: npt.NDArray[np.float32], k: int, keep: Numbers) -> list[tuple[int, float]] | None:
         """None when the graph cannot say: it returned too few, or cannot return k at all."""
-        wanted = set(keep.tolist()) if len(keep) < len(self._held) else None
-        reach = k if wanted is None else min(4 * k, len(self._held))
+        wanted = set(keep.tolist()) if len(keep) < len(self._live) else None
+        reach = k if wanted is None else min(4 * k, len(self._live))
         try:
-            found, distances = self._index.knn_query(vector, k=min(reach, len(self._held)), num_threads=1)
+            found, distances = self._index.knn_query(vector, k=min(reach, len(self._live)), num_threads=1)
         except RuntimeError:
             return None
         hits = [(int(n), 1.0 - float(d)) for n, d in zip(found[0], distances[0], strict=True)]
@@ -131,8 +132,8 @@ class _Graph:
         return hits[:k] if len(hits) >= k else None
 
     def save(self, path: Path) -> str:
-        beside = path.with_suffix(".new")
-        self._index.save_index(str(beside))
-        digest = hashlib.sha256(beside.read_bytes()).hexdigest()
-        beside.replace(path)
+        draft = path.with_suffix(".new")
+        self._index.save_index(str(draft))
+        digest = hashlib.sha256(draft.read_bytes()).hexdigest()
+        draft.replace(path)
         return digest

@@ -97,16 +97,16 @@ _HELD: dict[ValueKind, re.Pattern[str]] = {
 _PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _ASKED)
 
 
-def is_open(question: str) -> bool:
+def is_open_question(question: str) -> bool:
     """Whether a question asks for something that it does not name itself, so that yes or no would be no answer."""
     return _OPEN.search(question.lower()) is not None
 
 
-def kind_asked(question: str) -> ValueKind | None:
+def expected_kind(question: str) -> ValueKind | None:
     """The kind of value that a question (en, de, fr, es) asks for; None when it asks for none that is known here."""
     return next((kind for kind, pattern in _PATTERNS if pattern.search(question)), None)
 
 
-def holds(text: str, kind: ValueKind) -> bool:
+def has_value(text: str, kind: ValueKind) -> bool:
     """Whether the text holds a value of the kind."""
     return bool(_HELD[kind].search(text))

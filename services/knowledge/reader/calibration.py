@@ -1,4 +1,4 @@
-"""How sure is sure: a logistic model from evidence to the chance that an answer is right."""
+"""A logistic model from evidence to the chance that an answer is right. Next: fit.py."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ class CalibrationDataError(TidegateError, ValueError):
     hint = "calibration.yaml needs questions that the documents answer and questions that they do not"
 
 
-class NotCalibrated(RuntimeError):
-    """There is no calibration where one is needed; the message says how to get it."""
+class CalibrationMissingError(TidegateError):
+    """There is no calibration where one is needed, or none that this program can read."""
+
+    hint = "`tidegate up` and `tidegate demo` make it from the pack; remove a file that cannot be read"
 
 
-class Fit(msgspec.Struct, frozen=True, kw_only=True):
+class CalibrationQuality(msgspec.Struct, frozen=True, kw_only=True):
     """Quality on questions that the model did not see (k-fold).
 
     `brier` is the mean squared error of the confidence; `error` the expected calibration error over ten bins
@@ -46,7 +48,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Weights over standardised evidence. `made_from` names the pack, the index and the embedder it was fitted on.
 
-    `beyond` are the intents of the pack that no corpus answers.
+    `out_of_scope_intents` are those of the pack that no corpus answers.
     """
 
     features: tuple[str, ...]
@@ -55,8 +57,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     weights: tuple[float, ...]
     bias: float
     made_from: str
-    beyond: tuple[str, ...] = ()
-    fit: Fit = Fit()
+    out_of_scope_intents: tuple[str, ...] = ()
+    fit: CalibrationQuality = CalibrationQuality()
 
     @property
     def version(self) -> str:
@@ -71,33 +73,37 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     def save(self, path: Path) -> None:
         """Replace the file in one step."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(path.name + ".new")
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
-        beside.replace(path)
+        draft = path.with_name(path.name + ".new")
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
+        draft.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
-        """Raises `NotCalibrated` when there is none, or one for other evidence than this program's."""
+        """Raises `CalibrationMissingError` when there is none, or one for other evidence than this program's."""
         try:
             found = msgspec.json.decode(path.read_bytes(), type=cls)
         except FileNotFoundError as error:
-            raise NotCalibrated(
+            raise CalibrationMissingError(
                 f"{path} is missing; `tidegate up` and `tidegate demo` make it from the pack"
             ) from error
         except msgspec.DecodeError as error:
-            raise NotCalibrated(f"{path} cannot be read ({error}); remove it and prepare the site again") from error
+            raise CalibrationMissingError(
+                f"{path} cannot be read ({error}); remove it and prepare the site again"
+            ) from error
         if found.features != FEATURES:
-            raise NotCalibrated(f"{path} was made by another version of this program; remove it and prepare again")
+            raise CalibrationMissingError(
+                f"{path} was made by another version of this program; remove it and prepare again"
+            )
         return found
 
 
-def fitted(
-    rows: Sequence[Evidence], right: Sequence[bool], made_from: str, strangers: Sequence[Evidence] = ()
+def fit_calibration(
+    rows: Sequence[Evidence], right: Sequence[bool], made_from: str, unanswerable: Sequence[Evidence] = ()
 ) -> Calibration:
     """Fit on labelled evidence, and judge the fit on what each fold had left out.
 
-    `strangers` is the evidence for answers to what no corpus answers; all of it together weighs as much as the labelled
-    questions that were answered wrongly. Raises `CalibrationDataError` without both right and wrong answers.
+    `unanswerable` is the evidence for answers to what no corpus answers; all of it together weighs as much as the
+    labelled questions that were answered wrongly. Raises `CalibrationDataError` without both right and wrong answers.
     """
     if len(set(right)) < 2:
         outcome = "rightly" if any(right) else "wrongly"
@@ -105,15 +111,15 @@ def fitted(
         raise CalibrationDataError(f"{needed}: all {len(right)} are answered {outcome}")
     data = np.array([row.row() for row in rows], float)
     truth = np.array(right, float)
-    beside = np.array([row.row() for row in strangers], float).reshape(-1, data.shape[1])
+    extra = np.array([row.row() for row in unanswerable], float).reshape(-1, data.shape[1])
     unseen = np.zeros(len(truth))
     order = np.random.default_rng(7).permutation(len(truth))
     for fold in range(FOLDS):
         out = order[fold::FOLDS]
         kept = np.setdiff1d(order, out)
-        mean, spread, weights, bias = _fit(data[kept], truth[kept], beside)
+        mean, spread, weights, bias = _fit(data[kept], truth[kept], extra)
         unseen[out] = _sigmoid(((data[out] - mean) / spread) @ weights + bias)
-    mean, spread, weights, bias = _fit(data, truth, beside)
+    mean, spread, weights, bias = _fit(data, truth, extra)
     return Calibration(
         features=FEATURES,
         mean=tuple(mean.tolist()),
@@ -125,12 +131,12 @@ def fitted(
     )
 
 
-def _fit(data: Rows, truth: Rows, strangers: Rows) -> tuple[Rows, Rows, Rows, float]:
-    each = max(1.0, float((truth == 0).sum())) / max(1, len(strangers))
+def _fit(data: Rows, truth: Rows, unanswerable: Rows) -> tuple[Rows, Rows, Rows, float]:
+    each = max(1.0, float((truth == 0).sum())) / max(1, len(unanswerable))
     return _logistic(
-        np.vstack([data, strangers]),
-        np.concatenate([truth, np.zeros(len(strangers))]),
-        np.concatenate([np.ones(len(data)), np.full(len(strangers), each)]),
+        np.vstack([data, unanswerable]),
+        np.concatenate([truth, np.zeros(len(unanswerable))]),
+        np.concatenate([np.ones(len(data)), np.full(len(unanswerable), each)]),
     )
 
 
@@ -158,7 +164,7 @@ def _sigmoid(x: Rows) -> Rows:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -40, 40))))
 
 
-def _quality(chance: Rows, truth: Rows) -> Fit:
+def _quality(chance: Rows, truth: Rows) -> CalibrationQuality:
     bins = np.minimum((chance * 10).astype(int), 9)
     error = sum(
         float(abs(chance[bins == each].mean() - truth[bins == each].mean())) * float((bins == each).mean())
@@ -166,7 +172,7 @@ def _quality(chance: Rows, truth: Rows) -> Fit:
     )
     yes, no = chance[truth == 1], chance[truth == 0]
     above = (yes[:, None] > no[None, :]).mean() + 0.5 * (yes[:, None] == no[None, :]).mean()
-    return Fit(
+    return CalibrationQuality(
         questions=len(truth),
         right=int(truth.sum()),
         brier=round(float(((chance - truth) ** 2).mean()), 4),

@@ -1,4 +1,7 @@
-"""The spans that may answer a question, each with what speaks for it."""
+"""The spans that may answer a question, each with its features and its score.
+
+Promises that every span is verbatim in its document. Next: evidence.py, reader.py.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,15 @@ from typing import Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegate.schemas import Passage
-from tidegate.services.knowledge.index.chunking import Unit, chunks, spoken
-from tidegate.services.knowledge.index.hybrid import Units
-from tidegate.services.knowledge.index.index_writer import in_words, unit_vector
+from tidegate.services.knowledge.index.chunking import Unit, chunks, render_unit
+from tidegate.services.knowledge.index.hybrid import DocumentUnits
+from tidegate.services.knowledge.index.index_writer import embed_unit, with_heading
 from tidegate.services.knowledge.index.keyword import terms
 from tidegate.services.knowledge.index.markdown import without_tags
-from tidegate.services.knowledge.reader.answer_type import ValueKind, holds, kind_asked
-
-Vector = NDArray[np.float32]
+from tidegate.services.knowledge.reader.answer_type import ValueKind, expected_kind, has_value
+from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
 WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.1, "passage": 0.15, "kind": 0.1, "language": 0.05}
 _SHORTEST_STEM = 5
@@ -26,49 +27,42 @@ _MOST_EMBEDDED = 6
 
 
 class UnitSource(Protocol):
-    """Where the units of a document and their vectors were kept when it was indexed."""
+    """Holds the units of documents with the vectors that were made when they were indexed: a `HybridIndex`."""
 
-    def units(self, document_id: str, version: str) -> Units | None: ...
+    def units(self, document_id: str, version: str) -> DocumentUnits | None: ...
 
     def rarity(self, term: str, language: str) -> float: ...
 
     def holds(self, term: str, language: str) -> bool: ...
 
-    def focus(self, question: str, language: str) -> str: ...
-
-
-class Embeds(Protocol):
-    @property
-    def version(self) -> str: ...
-
-    def embed(self, text: str, max_tokens: int = 128) -> Vector: ...
+    def rewrite_query(self, question: str, language: str) -> str: ...
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit of a passage. `spoken` is the unit in plain words, `context` the spans that belong to it.
+    """A unit of a passage. `plain_text` is the unit without markup, `context` the spans that belong to it.
 
-    `similarity` is its cosine to the question, `nearness` its passage's. `coverage` is the share of the question's
-    terms, weighted by rarity, that it states; `around` the same for unit, heading and title together.
+    `similarity` is its cosine to the question, `passage_similarity` its passage's. `coverage` is the share of the
+    question's terms, weighted by rarity, that it states.
     """
 
     passage: Passage
     unit: Unit
     text: str
-    spoken: str
+    plain_text: str
     context: tuple[tuple[int, int, str], ...]
     similarity: float
-    nearness: float
+    passage_similarity: float
     coverage: float
-    around: float
     score: float
 
     @property
-    def place(self) -> tuple[str, int]:
+    def span(self) -> tuple[str, int]:
+        """Where it begins: the document's id and the character."""
         return self.passage.document_id, self.unit.start
 
 
-class Sought(msgspec.Struct, frozen=True, kw_only=True):
-    """A question made ready to be looked for."""
+class PreparedQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A question with its vector and the kind of value that it asks for."""
 
     text: str
     language: str
@@ -76,97 +70,98 @@ class Sought(msgspec.Struct, frozen=True, kw_only=True):
     kind: ValueKind | None
 
     @classmethod
-    def of(cls, text: str, language: str, vector: Vector) -> Sought:
-        return cls(text=text, language=language, vector=vector, kind=kind_asked(text))
+    def of(cls, text: str, language: str, vector: Vector) -> PreparedQuestion:
+        return cls(text=text, language=language, vector=vector, kind=expected_kind(text))
 
 
-def candidates(weigh: Weigher, passages: Sequence[Passage], source: UnitSource, embedder: Embeds) -> list[Candidate]:
+def find_candidates(
+    scorer: SpanScorer, passages: Sequence[Passage], source: UnitSource, embedder: TextEmbedder
+) -> list[Candidate]:
     """Every unit of the passages, best first. Where the index no longer holds a passage's document, its units are found
     in the passage itself and the likeliest few are embedded now."""
-    vector = weigh.sought.vector
+    vector = scorer.question.vector
     found: list[Candidate] = []
     for rank, passage in enumerate(passages):
         held = source.units(passage.document_id, passage.document_version)
         if held is None:
-            found += _from_passage(weigh, passage, rank, embedder)
+            found += _from_passage(scorer, passage, rank, embedder)
             continue
         cosines = np.stack((held.vectors @ vector, held.passages @ vector), axis=1)
         for unit, pair in zip(held.units, cosines, strict=True):
             if passage.start <= unit.start and unit.end <= passage.end:
-                found.append(weigh.candidate(passage, unit, held.document.text, (float(pair[0]), float(pair[1]))))
-    unique = {candidate.place: candidate for candidate in reversed(found)}
+                found.append(scorer.score(passage, unit, held.document.text, (float(pair[0]), float(pair[1]))))
+    unique = {candidate.span: candidate for candidate in reversed(found)}
     return sorted(unique.values(), key=lambda candidate: -candidate.score)
 
 
-class Weigher:
-    """What speaks for a unit as an answer to one question."""
+class SpanScorer:
+    """Scores units as answers to one question."""
 
-    def __init__(self, sought: Sought, source: UnitSource) -> None:
-        self.sought = sought
+    def __init__(self, question: PreparedQuestion, source: UnitSource) -> None:
+        self.question = question
         self._source = source
         self._weights: dict[str, dict[str, float]] = {}
 
     def weights(self, language: str) -> dict[str, float]:
         """The question's terms with their rarity among the documents of `language`."""
         if language not in self._weights:
-            found = terms(self.sought.text, language)
+            found = terms(self.question.text, language)
             self._weights[language] = {term: self._source.rarity(term, language) for term in found}
         return self._weights[language]
 
-    def strange(self, language: str) -> float:
-        """The share of the question, weighted by rarity, that no document in `language` ever mentions."""
+    def out_of_vocabulary_rate(self, language: str) -> float:
+        """The share of the question, weighted by rarity, that no document in `language` mentions."""
         weights = self.weights(language)
         total = sum(weights.values())
-        unsaid = sum(weight for term, weight in weights.items() if not self._source.holds(term, language))
-        return unsaid / total if total else 0.0
+        unknown = sum(weight for term, weight in weights.items() if not self._source.holds(term, language))
+        return unknown / total if total else 0.0
 
-    def candidate(
+    def score(
         self, passage: Passage, unit: Unit, text: str, cosines: tuple[float, float], offset: int = 0
     ) -> Candidate:
         """The unit, given as characters of `text`, which begins at character `offset` of the document.
 
         `cosines` are the question's to the unit and to the passage.
         """
-        sought, language = self.sought, passage.language
-        words = spoken(text, unit)
+        question, language = self.question, passage.language
+        words = render_unit(text, unit)
         context = tuple((start + offset, end + offset, text[start:end]) for start, end in unit.context)
         weights = self.weights(language)
-        own = frozenset(terms(" ".join((words, *(said for _, _, said in context))), language))
+        own = frozenset(terms(" ".join((words, *(quote for _, _, quote in context))), language))
         head = frozenset(terms(f"{passage.title} {passage.heading}", language))
         whole = frozenset(terms(passage.text, language))
-        right = sought.kind is None or holds(words, sought.kind)
-        coverage, around = covered(weights, own), covered(weights, own | head)
+        has_kind = question.kind is None or has_value(words, question.kind)
+        coverage = weigh_coverage(weights, own)
         score = (
             WEIGHTS["similarity"] * max(cosines[0], 0.0)
             + WEIGHTS["coverage"] * coverage
-            + WEIGHTS["heading"] * around
-            + WEIGHTS["passage"] * covered(weights, whole | head)
-            + WEIGHTS["kind"] * right
-            + WEIGHTS["language"] * (language == sought.language)
+            + WEIGHTS["heading"] * weigh_coverage(weights, own | head)
+            + WEIGHTS["passage"] * weigh_coverage(weights, whole | head)
+            + WEIGHTS["kind"] * has_kind
+            + WEIGHTS["language"] * (language == question.language)
         )
         return Candidate(
             passage=passage,
             unit=msgspec.structs.replace(unit, start=unit.start + offset, end=unit.end + offset),
             text=text[unit.start : unit.end],
-            spoken=words,
+            plain_text=words,
             context=context,
             similarity=max(cosines[0], 0.0),
-            nearness=max(cosines[1], 0.0),
+            passage_similarity=max(cosines[1], 0.0),
             coverage=coverage,
-            around=around,
             score=score,
         )
 
 
-def covered(weights: dict[str, float], stated: frozenset[str]) -> float:
+def weigh_coverage(weights: dict[str, float], stated: frozenset[str]) -> float:
     """The share of the question's terms, by weight, that are stated; a common stem of a compound counts in part."""
     total = sum(weights.values())
     if not total:
         return 0.0
-    return sum(weight * _stated(term, stated) for term, weight in weights.items()) / total
+    return sum(weight * _degree_stated(term, stated) for term, weight in weights.items()) / total
 
 
-def _stated(term: str, stated: frozenset[str]) -> float:
+def _degree_stated(term: str, stated: frozenset[str]) -> float:
     if term in stated:
         return 1.0
     if len(term) < _SHORTEST_STEM:
@@ -175,14 +170,14 @@ def _stated(term: str, stated: frozenset[str]) -> float:
     return _PARTIAL if near else 0.0
 
 
-def _from_passage(weigh: Weigher, passage: Passage, rank: int, embedder: Embeds) -> list[Candidate]:
+def _from_passage(scorer: SpanScorer, passage: Passage, rank: int, embedder: TextEmbedder) -> list[Candidate]:
     units = [unit for chunk in chunks(passage.text) for unit in chunk.units]
-    rough = [(weigh.candidate(passage, unit, passage.text, (0.0, 0.0)), unit) for unit in units]
+    rough = [(scorer.score(passage, unit, passage.text, (0.0, 0.0)), unit) for unit in units]
     rough.sort(key=lambda pair: -pair[0].score)
     exact = []
-    whole = embedder.embed(in_words(passage.title, passage.heading, without_tags(passage.text)))
+    whole = embedder.embed(with_heading(passage.title, passage.heading, without_tags(passage.text)))
     for guess, unit in rough[: max(1, _MOST_EMBEDDED // (rank + 1))]:
-        vector = unit_vector(embedder, passage.title, passage.heading, guess.spoken, whole)
-        cosines = (float(vector @ weigh.sought.vector), float(whole @ weigh.sought.vector))
-        exact.append(weigh.candidate(passage, unit, passage.text, cosines, passage.start))
+        vector = embed_unit(embedder, passage.title, passage.heading, guess.plain_text, whole)
+        cosines = (float(vector @ scorer.question.vector), float(whole @ scorer.question.vector))
+        exact.append(scorer.score(passage, unit, passage.text, cosines, passage.start))
     return exact

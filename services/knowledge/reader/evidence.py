@@ -1,4 +1,4 @@
-"""What speaks for an answer, as numbers that a confidence can be calibrated on."""
+"""The features of an answer on which its confidence is calibrated. Next: calibration.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tidegate.services.knowledge.index.keyword import terms
-from tidegate.services.knowledge.reader.candidates import Candidate, Weigher, covered
+from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer, weigh_coverage
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,14 +15,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     `similarity`: cosine of the question and the best unit; `passage`: of the question and the passage that it stands
     in; `coverage`: share of the question's terms, by rarity, that the answer and its headings state; `margin`: lead of
-    the best unit over the best of another document; `strangeness`: share of the question that no document mentions.
+    the best unit over the best of another document; `out_of_vocabulary_rate`: share of the question that no document
+    mentions.
     """
 
     similarity: float = 0.0
     passage: float = 0.0
     coverage: float = 0.0
     margin: float = 0.0
-    strangeness: float = 0.0
+    out_of_vocabulary_rate: float = 0.0
 
     def row(self) -> tuple[float, ...]:
         return msgspec.structs.astuple(self)
@@ -31,19 +32,19 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 FEATURES: tuple[str, ...] = tuple(field.name for field in msgspec.structs.fields(Evidence))
 
 
-def evidence(weigh: Weigher, ranked: Sequence[Candidate], chosen: Sequence[Candidate]) -> Evidence:
-    """The evidence for saying `chosen`; all zero when nothing is said."""
-    if not chosen:
+def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: Sequence[Candidate]) -> Evidence:
+    """The evidence for the answer that `selected` makes; all zero for no answer."""
+    if not selected:
         return Evidence()
-    best = max(chosen, key=lambda each: each.score)
+    best = max(selected, key=lambda each: each.score)
     passage, language = best.passage, best.passage.language
-    texts = [text for each in chosen for text in (each.spoken, *(said for _, _, said in each.context))]
+    texts = [text for each in selected for text in (each.plain_text, *(quote for _, _, quote in each.context))]
     stated = frozenset(terms(" ".join((passage.title, passage.heading, *texts)), language))
     rival = next((each.score for each in ranked if each.passage.document_id != passage.document_id), 0.0)
     return Evidence(
         similarity=best.similarity,
-        passage=best.nearness,
-        coverage=covered(weigh.weights(language), stated),
+        passage=best.passage_similarity,
+        coverage=weigh_coverage(scorer.weights(language), stated),
         margin=min(1.0, max(0.0, best.score - rival)),
-        strangeness=weigh.strange(language),
+        out_of_vocabulary_rate=scorer.out_of_vocabulary_rate(language),
     )

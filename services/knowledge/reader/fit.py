@@ -1,4 +1,4 @@
-"""Calibrates a reader on a pack's calibration questions against the index it will read from."""
+"""Calibrates a reader on a pack's calibration questions against the index it will read from. Next: calibration.py."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import msgspec
 
 from tidegate.schemas.pack import Pack
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.reader.calibration import Calibration, NotCalibrated, fitted
-from tidegate.services.knowledge.reader.candidates import Embeds
+from tidegate.services.knowledge.reader.calibration import Calibration, CalibrationMissingError, fit_calibration
 from tidegate.services.knowledge.reader.evidence import Evidence
 from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 K = 8
 UTTERED_IN = "en"
 """The language in which an intent's utterances are looked for; the pack does not say theirs."""
 
 
-def prepare(pack: Pack, index: HybridIndex, embedder: Embeds, path: Path) -> Calibration:
+def prepare_calibration(pack: Pack, index: HybridIndex, embedder: TextEmbedder, path: Path) -> Calibration:
     """Fit the confidence on the pack's calibration questions, and on the utterances of intents that no corpus answers,
     never on the questions it is measured on; write it to `path`.
 
@@ -31,33 +31,34 @@ def prepare(pack: Pack, index: HybridIndex, embedder: Embeds, path: Path) -> Cal
         found = Calibration.load(path)
         if found.made_from == made_from:
             return found
-    except NotCalibrated:
+    except CalibrationMissingError:
         pass
     labelled = [(question.text, question.language, question.documents) for question in pack.calibration]
-    rows, right = gathered(labelled, index, embedder)
-    beyond = [intent for intent in pack.intents if intent.verdict == "out_of_scope"]
-    utterances = [(said, UTTERED_IN, ()) for intent in beyond for said in intent.utterances]
-    strangers, _ = gathered(utterances, index, embedder)
+    rows, right = gather_evidence(labelled, index, embedder)
+    out_of_scope = [intent for intent in pack.intents if intent.verdict == "out_of_scope"]
+    utterances = [(text, UTTERED_IN, ()) for intent in out_of_scope for text in intent.utterances]
+    unanswerable, _ = gather_evidence(utterances, index, embedder)
     calibration = msgspec.structs.replace(
-        fitted(rows, right, made_from, strangers), beyond=tuple(intent.id for intent in beyond)
+        fit_calibration(rows, right, made_from, unanswerable),
+        out_of_scope_intents=tuple(intent.id for intent in out_of_scope),
     )
     calibration.save(path)
     return calibration
 
 
-def gathered(
-    questions: Iterable[tuple[str, str, tuple[str, ...]]], index: HybridIndex, embedder: Embeds
+def gather_evidence(
+    questions: Iterable[tuple[str, str, tuple[str, ...]]], index: HybridIndex, embedder: TextEmbedder
 ) -> tuple[list[Evidence], list[bool]]:
     """For each (text, language, documents) the evidence of the reader's answer, and whether it cites one of those."""
     reader = Reader(embedder, _UNFITTED)
     rows: list[Evidence] = []
     right: list[bool] = []
     for text, language, documents in questions:
-        focus = index.focus(text, language)
-        passages = index.search(focus, embedder.embed(focus), K, language)
-        said, proof = reader.read(text, language, passages, index)
-        rows.append(proof)
-        right.append(bool(said) and said[0].passage.document_id in documents)
+        query = index.rewrite_query(text, language)
+        passages = index.search(query, embedder.embed(query), K, language)
+        selected, evidence = reader.read(text, language, passages, index)
+        rows.append(evidence)
+        right.append(bool(selected) and selected[0].passage.document_id in documents)
     return rows, right
 
 

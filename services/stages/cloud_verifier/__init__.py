@@ -15,7 +15,7 @@ from tidegate.schemas.uplink import CloudState
 from tidegate.services.answering.answerer import GroundedAnswerer
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.tenant_indexes import Shelf
+from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.llm.targets.base import VerifyingTarget
@@ -39,12 +39,12 @@ METRICS = TargetMetrics()
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001
     """The handler, with the fast lane answering on core subjects beside it; both share every verdict.
 
-    Raises `NotCalibrated` where the hub was not prepared, `ModelMissing` where a target model is not there, and
-    `ModelServerUnnamedError` (backends `openai` and `completions`) without a base URL or a model.
+    Raises `CalibrationMissingError` where the hub was not prepared, `EmbeddingModelMissingError` where a target model
+    is not there, and `ModelServerUnnamedError` (backends `openai` and `completions`) without a base URL or a model.
     """
     paths = StatePaths(settings)
     embedder = await asyncio.to_thread(Embedder.load, paths.models)
-    indexes = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
+    indexes = TenantIndexes(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
     corpus = HubCorpus(indexes, embedder)
@@ -62,7 +62,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
             backend = partial(corpus.read, reader)
             if settings.cloud_verifier.backend != "extractive":
                 target = await stack.enter_async_context(open_target(settings))
-                answerer = GroundedAnswerer(target, partial(corpus.survey, reader), publish, METRICS.count)
+                answerer = GroundedAnswerer(target, partial(corpus.rank_spans, reader), publish, METRICS.count)
                 backend, state = answerer.answer, partial(cloud_state, target)
                 if isinstance(target, VerifyingTarget):
                     sessions = VerificationSessions(answerer, target)

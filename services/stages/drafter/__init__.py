@@ -15,9 +15,9 @@ from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Retrieve
 from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.tenant_indexes import Shelf
+from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.read import survey_by
+from tidegate.services.knowledge.reader.read import rank_for_tenant
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.llm.json_extraction import fill_schema
 from tidegate.services.llm.text.tokenizer import TokenText
@@ -37,14 +37,14 @@ Reading = Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...], Dr
 
 @asynccontextmanager
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - every stage's root is `open`
-    """The handler, its model warm and the indices open. Raises `NotCalibrated` when the site was not prepared."""
+    """The handler, its model warm and the indices open. Raises `CalibrationMissingError` when the site was not prepared."""
     paths = StatePaths(settings)
     embedder = await asyncio.to_thread(Embedder.load, paths.models)
     calibration = Calibration.load(paths.calibration)
     models = await asyncio.to_thread(SiteModels, paths.models, settings.drafter.adapters)
     tokens = models.of("").tokenizer
     detector = Detector(settings.prefilter.phone_regions)
-    indexes = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
+    indexes = TenantIndexes(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
     cache = await open_answer_cache(settings, bus, detector, tokens)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
@@ -66,7 +66,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         verify_interactively=verifier.verify,
         cached_answer=cache.find,
     )
-    rules = EscalationRules(settings.drafter.escalate_below, frozenset(calibration.beyond))
+    rules = EscalationRules(settings.drafter.escalate_below, frozenset(calibration.out_of_scope_intents))
 
     async def handler(retrieved: Retrieved) -> list[Message]:
         watch = Stopwatch()
@@ -78,15 +78,15 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     yield handler
 
 
-def read_with(reader: Reader, indexes: Shelf, detector: Detector, tokens: TokenText) -> Reading:
+def read_with(reader: Reader, indexes: TenantIndexes, detector: Detector, tokens: TokenText) -> Reading:
     """The edge's own answer, and with it the draft, where nothing in that is personal data."""
 
     def read_now(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
-        survey, parts = survey_by(reader, indexes, retrieved.tenant, retrieved.question, retrieved.passages)
-        if survey is None:
+        reading, parts = rank_for_tenant(reader, indexes, retrieved.tenant, retrieved.question, retrieved.passages)
+        if reading is None:
             return Answer(text=""), parts, None
-        may_leave = not detector.find(survey.answer.text)
-        return survey.answer, parts, draft_from_reading(tokens, survey) if may_leave else None
+        may_leave = not detector.find(reading.answer.text)
+        return reading.answer, parts, draft_from_reading(tokens, reading) if may_leave else None
 
     async def read(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         return await asyncio.to_thread(read_now, retrieved)

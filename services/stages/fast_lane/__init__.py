@@ -27,9 +27,9 @@ from tidegate.schemas.refusals import may_retry
 from tidegate.schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.tenant_indexes import Shelf
+from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.read import read_by
+from tidegate.services.knowledge.reader.read import answer_for_tenant
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.settings import Settings
 from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
@@ -40,11 +40,11 @@ __all__ = ["open"]
 
 @asynccontextmanager
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - a root is `open`
-    """The handler, with the edge's reader beside it for when the cloud is lost. Raises `NotCalibrated`."""
+    """The handler, with the edge's reader beside it for when the cloud is lost. Raises `CalibrationMissingError`."""
     paths = StatePaths(settings)
     embedder = await asyncio.to_thread(Embedder.load, paths.models)
     reader = Reader(embedder, Calibration.load(paths.calibration))
-    indexes = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
+    indexes = TenantIndexes(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
 
     async def ask_hub(escalated: Escalated, left_s: float) -> Verified:
         timeout_s = min(left_s, settings.cloud_verifier.timeout_s)
@@ -63,7 +63,9 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         if data is None:
             return Answer(text=""), ()
         passages = decode(data, Retrieved).passages
-        return await asyncio.to_thread(read_by, reader, indexes, escalated.tenant, escalated.question, passages)
+        return await asyncio.to_thread(
+            answer_for_tenant, reader, indexes, escalated.tenant, escalated.question, passages
+        )
 
     async def committed_part(escalated: Escalated) -> Committed:
         stored = await bus.read(TOKENS, tokens(escalated.tenant, escalated.rid))

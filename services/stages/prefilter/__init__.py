@@ -13,7 +13,7 @@ from tidegate.schemas import Artefact, Asked
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.intent_classifier import MAX_TOKENS, HeadMissing, IntentHead
+from tidegate.services.knowledge.intent_classifier import MAX_TOKENS, IntentHead, IntentHeadMissingError
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.sealing import unseal_request
@@ -39,7 +39,7 @@ PART_WORDS = 18
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001, ARG001 - a root is `open`
     """The handler, when key, vault and models are loaded and warm.
 
-    Raises `ModelMissing` or `HeadMissing`, with a hint, when something was never prepared.
+    Raises `EmbeddingModelMissingError` or `IntentHeadMissingError`, with a hint, when something was never prepared.
     """
     paths = StatePaths(settings)
     key = await asyncio.to_thread(site_key, paths.key)
@@ -54,7 +54,7 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     embedder = Embedder.load(paths.models)
     head = IntentHead.load(paths.intent_head)
     if not head.version.endswith(f"+{embedder.version}"):
-        raise HeadMissing(paths.intent_head, "it was trained over another embedding model")
+        raise IntentHeadMissingError(paths.intent_head, "it was trained over another embedding model")
     prefilter = settings.prefilter
     detector = Detector(prefilter.phone_regions)
     language = LanguageModel(prefilter.languages)

@@ -12,7 +12,7 @@ from tidegate.brokers.stage import Handler
 from tidegate.schemas import Artefact, Message, Passage, Routed
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.tenant_indexes import Shelf
+from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.planning.degradation import LatencyModel
 from tidegate.services.settings import Settings
 from tidegate.services.stages.retriever.handler import RetrieverPorts, retrieve
@@ -28,14 +28,14 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     """
     paths = StatePaths(settings)
     embedder = await asyncio.to_thread(Embedder.load, paths.models)
-    indexes = Shelf(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
+    indexes = TenantIndexes(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
 
     def find(tenant: str, text: str, language: str, k: int) -> tuple[tuple[Passage, ...], Artefact | None]:
         index = indexes.index(tenant)
         if index is None:
             return (), None
-        focus = index.focus(text, language)
-        passages = index.search(focus, embedder.embed(focus), k, language)
+        query = index.rewrite_query(text, language)
+        passages = index.search(query, embedder.embed(query), k, language)
         return tuple(passages), Artefact("index", tenant, index.version)
 
     for tenant in settings.tenants:

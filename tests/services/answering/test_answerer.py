@@ -13,7 +13,7 @@ from tests.support.escalation_site import escalated
 from tests.support.prompt_contexts import ALL, CONTEXT, OTHER, TOKENS, quote
 from tidegate.schemas import Artefact, Escalated, Partial, Speculation
 from tidegate.services.answering.answerer import GroundedAnswerer
-from tidegate.services.knowledge.reader.reader import Survey
+from tidegate.services.knowledge.reader.reader import RankedSpans
 from tidegate.services.llm.decoding.generated import Generated
 from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, TargetState
 
@@ -67,8 +67,8 @@ class Hub:
             model, self._read_corpus, self._publish, lambda *what: self.counted.append(what)
         )
 
-    async def _read_corpus(self, _: Escalated) -> tuple[Survey, tuple[Artefact, ...]]:
-        return CONTEXT.survey, (DOCUMENT,)
+    async def _read_corpus(self, _: Escalated) -> tuple[RankedSpans, tuple[Artefact, ...]]:
+        return CONTEXT.reading, (DOCUMENT,)
 
     async def _publish(self, partial: Partial) -> None:
         self.published.append(partial)
@@ -99,7 +99,7 @@ async def test_a_model_that_diverges_is_stopped_the_reader_answers_and_its_steps
     async with asyncio.timeout(10):
         answer, parts = await hub.answerer.answer(ASKED)
     assert model.was_stopped
-    assert (answer.text, answer.speculation) == (CONTEXT.survey.answer.text, None)
+    assert (answer.text, answer.speculation) == (CONTEXT.reading.answer.text, None)
     assert answer.checks[-1].name == "agreement"
     assert answer.checks[-1].score == 0.0
     assert parts == (DOCUMENT, TARGET)

@@ -10,15 +10,15 @@ from tests.support.prompt_contexts import ALL, CHOSEN, CONTEXT, NUMBER_OF, OTHER
 from tidegate.schemas import Answer
 from tidegate.services.answering.agreement import combine, confirmed_beginning, has_diverged
 from tidegate.services.answering.prompt_context import draft_from_reading
-from tidegate.services.knowledge.reader.reader import composed
+from tidegate.services.knowledge.reader.reader import compose_answer
 from tidegate.services.llm.text.answers import ParsedAnswer, parse_answer, parse_complete_sentences
 
 
 def test_the_reader_s_units_come_first_and_the_draft_is_the_best_of_them() -> None:
-    best = max(CONTEXT.survey.chosen, key=lambda unit: unit.score)
+    best = max(CONTEXT.reading.selected, key=lambda unit: unit.score)
     assert CONTEXT.passages[0].unit == best
-    assert {numbered.unit.place for numbered in CONTEXT.passages[: len(CHOSEN)]} == set(CHOSEN)
-    draft = draft_from_reading(TOKENS, CONTEXT.survey)
+    assert {numbered.unit.span for numbered in CONTEXT.passages[: len(CHOSEN)]} == set(CHOSEN)
+    draft = draft_from_reading(TOKENS, CONTEXT.reading)
     assert draft is not None
     assert list(draft.ids) == [*quote(1), TOKENS.END]
     assert draft.tokenizer == TOKENS.digest
@@ -39,7 +39,7 @@ def test_the_reader_s_units_come_first_and_the_draft_is_the_best_of_them() -> No
 )
 def test_the_answer_is_the_reader_s_and_shows_how_far_the_model_agrees(ids: list[int], share: float) -> None:
     answer = combine(CONTEXT, parse_answer(TOKENS, ids))
-    assert (answer.text, answer.confidence) == (CONTEXT.survey.answer.text, CONTEXT.survey.answer.confidence)
+    assert (answer.text, answer.confidence) == (CONTEXT.reading.answer.text, CONTEXT.reading.answer.confidence)
     agreement = answer.checks[-1]
     assert (agreement.name, agreement.passed, agreement.score) == ("agreement", share == 1.0, share)
 
@@ -48,20 +48,20 @@ def test_what_is_shown_early_begins_the_answer_and_nothing_is_shown_that_the_mod
     whole = quote(*ALL)
     shown = [answer.text for end in range(len(whole)) if (answer := _shown(whole[:end]))]
     assert shown == sorted(shown, key=len)
-    assert all(CONTEXT.survey.answer.text.startswith(text) for text in shown)
+    assert all(CONTEXT.reading.answer.text.startswith(text) for text in shown)
     last = _shown([*whole, TOKENS.END])
-    assert last == CONTEXT.survey.answer
+    assert last == CONTEXT.reading.answer
     assert _shown(quote(OTHER)) is None
     assert confirmed_beginning(CONTEXT, ParsedAnswer(())) is None
 
 
 def test_what_is_shown_early_has_its_own_citations_and_no_others() -> None:
-    chosen = CONTEXT.survey.chosen
+    chosen = CONTEXT.reading.selected
     assert len(chosen) > 1
-    first = _shown([*quote(NUMBER_OF[chosen[0].place]), TOKENS.END])
+    first = _shown([*quote(NUMBER_OF[chosen[0].span]), TOKENS.END])
     assert first is not None
-    assert (first.text, first.citations) == composed(chosen[:1])
-    assert set(first.citations) < set(CONTEXT.survey.answer.citations)
+    assert (first.text, first.citations) == compose_answer(chosen[:1])
+    assert set(first.citations) < set(CONTEXT.reading.answer.citations)
 
 
 def _shown(ids: list[int]) -> Answer | None:

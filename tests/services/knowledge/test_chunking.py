@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.corpus import FEES, STUNDEN
-from tidegate.services.knowledge.index.chunking import MOST_WORDS, chunks, spoken
+from tidegate.services.knowledge.index.chunking import MOST_WORDS, chunks, render_unit
 
 WORDS = st.text(alphabet="abcdeÄöß019.,!?|-*# \t:", min_size=0, max_size=40)
 LINES = st.one_of(
@@ -31,7 +31,7 @@ def test_a_passage_is_exactly_the_characters_that_its_span_names_in_order_and_ap
         inside = chunk.start
         for unit in chunk.units:
             assert inside <= unit.start < unit.end <= chunk.end
-            assert spoken(text, unit) or unit.kind == "row"
+            assert render_unit(text, unit) or unit.kind == "row"
             assert all(0 <= start < end <= len(text) for start, end in unit.context)
             inside = unit.end
         last = chunk.end
@@ -55,7 +55,7 @@ def test_no_passage_is_much_longer_than_promised(text: str) -> None:
 
 
 def test_a_row_is_said_with_the_words_of_its_header() -> None:
-    said = [spoken(FEES, unit) for chunk in chunks(FEES) for unit in chunk.units if unit.kind == "row"]
+    said = [render_unit(FEES, unit) for chunk in chunks(FEES) for unit in chunk.units if unit.kind == "row"]
     assert said == [
         "Banker's draft – Fee: £12; Paid: at once",
         "Replacement card after loss – Fee: £6; Paid: with the next statement",
@@ -64,7 +64,7 @@ def test_a_row_is_said_with_the_words_of_its_header() -> None:
 
 def test_an_item_is_kept_with_its_intro_and_its_continuation() -> None:
     items = [
-        (spoken(FEES, unit), unit.context) for chunk in chunks(FEES) for unit in chunk.units if unit.kind == "item"
+        (render_unit(FEES, unit), unit.context) for chunk in chunks(FEES) for unit in chunk.units if unit.kind == "item"
     ]
     assert [said for said, _ in items] == [
         "a passport or an identity card",
@@ -74,9 +74,9 @@ def test_an_item_is_kept_with_its_intro_and_its_continuation() -> None:
 
 
 def test_a_sentence_does_not_end_at_an_abbreviation_or_an_ordinal() -> None:
-    said = [spoken(STUNDEN, unit) for chunk in chunks(STUNDEN) for unit in chunk.units]
+    said = [render_unit(STUNDEN, unit) for chunk in chunks(STUNDEN) for unit in chunk.units]
     assert said[1] == "Am 1. Januar bleibt sie geschlossen."
-    assert any("e.g. in the app" in spoken(FEES, unit) for chunk in chunks(FEES) for unit in chunk.units)
+    assert any("e.g. in the app" in render_unit(FEES, unit) for chunk in chunks(FEES) for unit in chunk.units)
 
 
 def test_a_passage_never_crosses_a_heading() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tests.support.paths import ROOT
-from tidegate.services.knowledge.embedding import Embedder, ModelMissing
+from tidegate.services.knowledge.embedding import Embedder, EmbeddingModelMissingError
 
 MODELS = ROOT / ".models"
 
@@ -198,12 +198,12 @@ def test_stages_of_one_process_share_the_embedder() -> None:
 
 
 def test_a_missing_or_altered_model_is_said_with_the_way_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(ModelMissing, match="make models"):
+    with pytest.raises(EmbeddingModelMissingError, match="make models"):
         Embedder.load(tmp_path)
     shutil.copytree(MODELS / "minilm", tmp_path / "minilm")
     with (tmp_path / "minilm" / "tokenizer.json").open("ab") as file:
         file.write(b" ")
-    with pytest.raises(ModelMissing, match=r"tokenizer\.json is not the file"):
+    with pytest.raises(EmbeddingModelMissingError, match=r"tokenizer\.json is not the file"):
         Embedder.load(tmp_path)
 
 

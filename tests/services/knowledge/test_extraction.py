@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.schemas import Answer
-from tidegate.services.knowledge.extraction.extraction import extracted
-from tidegate.services.knowledge.extraction.values import number
+from tidegate.services.knowledge.extraction.extraction import extract
+from tidegate.services.knowledge.extraction.values import parse_number
 
 LETTER = """Dear team,
 Reference: QX-2041
@@ -25,7 +25,7 @@ Services: online banking, travel money
 
 def fill(text: str, properties: dict[str, Any], *required: str, **more: Any) -> tuple[dict[str, Any], Answer]:
     schema = {"type": "object", "properties": properties, "required": list(required), **more}
-    answer = extracted(text, json.dumps(schema))
+    answer = extract(text, json.dumps(schema))
     return json.loads(answer.text), answer
 
 
@@ -96,19 +96,19 @@ def test_a_value_that_the_schema_forbids_is_not_taken() -> None:
     ],
 )
 def test_a_schema_that_cannot_be_filled_is_named_and_nothing_is_said(schema: str, code: str) -> None:
-    answer = extracted(LETTER, schema)
+    answer = extract(LETTER, schema)
     assert (answer.text, answer.confidence) == ("", 0.0)
     assert [check.name for check in answer.checks] == [f"schema_{code}"]
 
 
 def test_a_schema_that_refers_to_itself_ends() -> None:
     schema = {"properties": {"reference": {"type": "string"}, "again": {"$ref": "#"}}}
-    assert json.loads(extracted(LETTER, json.dumps(schema)).text)["reference"] == "QX-2041"
+    assert json.loads(extract(LETTER, json.dumps(schema)).text)["reference"] == "QX-2041"
 
 
 def test_a_pattern_made_to_hang_a_backtracking_engine_does_not() -> None:
     began = time.process_time()
-    extracted("a" * 3000 + "!", json.dumps({"properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}}))
+    extract("a" * 3000 + "!", json.dumps({"properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}}))
     assert time.process_time() - began < 5.0
 
 
@@ -116,7 +116,7 @@ def test_a_pattern_made_to_hang_a_backtracking_engine_does_not() -> None:
 @given(st.text(alphabet="aZ9 :.,\n<>_-é£", max_size=60), st.sampled_from(["name", "amount", "email", "date"]))
 def test_whatever_the_text_every_string_in_the_answer_is_in_it(text: str, name: str) -> None:
     properties = {name: {"type": "string"}, "x": {"type": "string", "pattern": "^[a-z]+$"}, "n": {"type": "integer"}}
-    answer = extracted(text, json.dumps({"properties": properties}))
+    answer = extract(text, json.dumps({"properties": properties}))
     for value in json.loads(answer.text).values():
         assert not isinstance(value, str) or value in text
 
@@ -135,4 +135,4 @@ def test_whatever_the_text_every_string_in_the_answer_is_in_it(text: str, name: 
     ],
 )
 def test_a_number_is_read_in_either_convention(written: str, value: float) -> None:
-    assert number(written) == value
+    assert parse_number(written) == value

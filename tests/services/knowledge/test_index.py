@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tests.support.branch_index import LETTERS, branch_index, found
 from tests.support.corpus import BRANCH, FEES, document
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.fusion import fused
+from tidegate.services.knowledge.index.fusion import fuse_rankings
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.query import sought
+from tidegate.services.knowledge.index.query import rewrite_query
 from tidegate.services.knowledge.index.vectors import DIMENSIONS, VectorLeg
 
 
@@ -61,7 +61,7 @@ def test_no_question_is_too_odd(index: HybridIndex) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "focus"),
+    ("text", "query"),
     [
         ("I am <NAME_0a1b2c3d4e5f>. What does a draft cost?", "I am . What does a draft cost?"),
         ("word " * 70 + "end. What does a draft cost?", "What does a draft cost?"),
@@ -71,8 +71,8 @@ def test_no_question_is_too_odd(index: HybridIndex) -> None:
         ("Is <IBAN_0a1b2c3d4e5f> an account with a fee?", "Is an account with a fee?"),
     ],
 )
-def test_what_is_looked_for_is_what_is_asked_and_no_token(text: str, focus: str) -> None:
-    assert sought(text) == focus
+def test_what_is_looked_for_is_what_is_asked_and_no_token(text: str, query: str) -> None:
+    assert rewrite_query(text) == query
 
 
 @settings(max_examples=100, derandomize=True)
@@ -80,7 +80,7 @@ def test_what_is_looked_for_is_what_is_asked_and_no_token(text: str, focus: str)
 def test_fusion_ranks_every_key_once_and_never_below_one_that_is_behind_it_everywhere(
     rankings: list[list[int]],
 ) -> None:
-    ranked = fused(*rankings)
+    ranked = fuse_rankings(*rankings)
     keys = [key for key, _ in ranked]
     assert sorted(keys) == sorted({key for ranking in rankings for key in ranking})
     assert all(one >= two for (_, one), (_, two) in itertools.pairwise(ranked))
@@ -93,7 +93,7 @@ def test_fusion_ranks_every_key_once_and_never_below_one_that_is_behind_it_every
 
 
 def test_fusion_is_reciprocal_rank_with_sixty() -> None:
-    assert fused(["a", "b"], ["b"]) == [("b", 1 / 62 + 1 / 61), ("a", 1 / 61)]
+    assert fuse_rankings(["a", "b"], ["b"]) == [("b", 1 / 62 + 1 / 61), ("a", 1 / 61)]
 
 
 def vectors(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -16,9 +16,9 @@ from tests.support.corpus import BRANCH, COINS, Letters, document
 from tidegate.schemas.pack import Document, Pack
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import DocumentRefusedError
-from tidegate.services.knowledge.index.packing import prepare
-from tidegate.services.knowledge.index.storage import IndexDamaged, IndexLocked, Storage
-from tidegate.services.knowledge.index.tenant_indexes import Shelf
+from tidegate.services.knowledge.index.packing import prepare_index
+from tidegate.services.knowledge.index.storage import IndexDamagedError, IndexLockedError, Storage
+from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_document_that_cannot_be_indexed_is_refused_before_anything_is_written
 
 
 def test_one_process_writes_at_a_time(index: HybridIndex, tmp_path: Path) -> None:
-    with Storage(tmp_path / "index").locked(), pytest.raises(IndexLocked, match="another process is writing"):
+    with Storage(tmp_path / "index").locked(), pytest.raises(IndexLockedError, match="another process is writing"):
         index.upsert([document("more", "More.")])
 
 
@@ -134,7 +134,7 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, damage: str) ->
     HybridIndex.open(path, LETTERS).upsert(BRANCH)
     file = next(path.glob(damage))
     file.write_bytes(file.read_bytes()[:20])
-    with pytest.raises(IndexDamaged, match=r"index the documents again"):
+    with pytest.raises(IndexDamagedError, match=r"index the documents again"):
         HybridIndex.open(path, LETTERS)
 
 
@@ -201,33 +201,33 @@ def pack_of(*documents: Document) -> Pack:
 
 def test_preparing_brings_the_pack_and_leaves_alone_what_people_did(tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    prepare(pack_of(*BRANCH[:3]), "site", LETTERS, tmp_path / "i", lambda *step: steps.append(step))
+    prepare_index(pack_of(*BRANCH[:3]), "site", LETTERS, tmp_path / "i", lambda *step: steps.append(step))
     assert steps == [(1, 3), (2, 3), (3, 3)]
     by_hand = HybridIndex.open(tmp_path / "i", LETTERS)
     by_hand.upsert([document("added", "# Added\n\nBy hand.")])
     by_hand.delete(["hours"])
-    again = prepare(pack_of(*BRANCH[1:]), "site", LETTERS, tmp_path / "i")
+    again = prepare_index(pack_of(*BRANCH[1:]), "site", LETTERS, tmp_path / "i")
     assert again.document_ids() == {"added", "stunden", "coins"}
     newer = document("hours", "# Opening hours\n\nAlways.")
-    assert "hours" in prepare(pack_of(newer), "site", LETTERS, tmp_path / "i").document_ids()
-    assert "fees" in prepare(pack_of(BRANCH[0]), "site", LETTERS, tmp_path / "i").document_ids()
+    assert "hours" in prepare_index(pack_of(newer), "site", LETTERS, tmp_path / "i").document_ids()
+    assert "fees" in prepare_index(pack_of(BRANCH[0]), "site", LETTERS, tmp_path / "i").document_ids()
 
 
 def test_a_site_holds_its_own_documents_and_the_hub_all(tmp_path: Path) -> None:
     import msgspec
 
     pack = pack_of(BRANCH[0], msgspec.structs.replace(BRANCH[1], scope="hub"))
-    assert prepare(pack, "site", LETTERS, tmp_path / "s").document_ids() == {"fees"}
-    assert prepare(pack, "hub", LETTERS, tmp_path / "h").document_ids() == {"fees", "hours"}
+    assert prepare_index(pack, "site", LETTERS, tmp_path / "s").document_ids() == {"fees"}
+    assert prepare_index(pack, "hub", LETTERS, tmp_path / "h").document_ids() == {"fees", "hours"}
 
 
 def test_a_tenant_that_is_not_served_has_no_index(tmp_path: Path) -> None:
-    shelf = Shelf(("one", "two"), lambda tenant: tmp_path / tenant, LETTERS, exact_below=100)
-    one, two = shelf.index("one"), shelf.index("two")
+    indexes = TenantIndexes(("one", "two"), lambda tenant: tmp_path / tenant, LETTERS, exact_below=100)
+    one, two = indexes.index("one"), indexes.index("two")
     assert one is not None
     assert two is not None
     one.upsert(BRANCH)
     assert two.status().documents == 0
-    assert shelf.index("three") is None
+    assert indexes.index("three") is None
     assert not (tmp_path / "three").exists()
-    assert Shelf(("one",), lambda tenant: tmp_path / tenant, LETTERS, exact_below=100).index("one") is one
+    assert TenantIndexes(("one",), lambda tenant: tmp_path / tenant, LETTERS, exact_below=100).index("one") is one

@@ -15,10 +15,10 @@ from tidegate.schemas.pack import Document, Intent, Pack
 from tidegate.services.knowledge import intent_classifier as module
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.intent_classifier import (
-    HeadMissing,
     IntentHead,
+    IntentHeadMissingError,
     fit,
-    prepare,
+    prepare_intents,
     sentences_of,
     softmax,
     train,
@@ -65,7 +65,7 @@ def head(embedder: Embedder) -> IntentHead:
 
 
 def test_the_weights_are_where_the_slope_of_the_loss_is_nothing() -> None:
-    samples = module.gathered(blobs(), Blobs(0.3), documents=("3:1", "3:2", "0:1"))
+    samples = module.embed_samples(blobs(), Blobs(0.3), documents=("3:1", "3:2", "0:1"))
     vectors, labels, _, shares_of = samples
     weights = fit(samples, penalty=1e-2)
 
@@ -115,7 +115,7 @@ def test_the_words_of_the_site_s_documents_speak_against_unsafe_and_not_against_
     between = ((np.eye(8)[1] + 2 * np.eye(8)[3]) / np.sqrt(5)).astype(np.float32)
     with_documents, without = head.predict(between), train(blobs(), encoder).predict(between)
     assert with_documents.intent == without.intent == "i1"
-    assert with_documents.plain > 0.3
+    assert with_documents.harmless > 0.3
     assert sum(with_documents.probabilities.values()) == pytest.approx(1)
     assert head.unsafe(with_documents) < 0.7 < head.unsafe(encoder_prediction(head, encoder, "1:500"))
 
@@ -125,15 +125,15 @@ def encoder_prediction(head: IntentHead, encoder: Blobs, text: str) -> Any:
 
 
 def test_all_documents_together_weigh_as_much_as_one_intent() -> None:
-    samples = module.gathered(blobs(size=20), Blobs(0.2), tuple(f"3:{n}" for n in range(200)))
+    samples = module.embed_samples(blobs(size=20), Blobs(0.2), tuple(f"3:{n}" for n in range(200)))
     weights = [float(samples.weights[samples.labels == label].sum()) for label in range(4)]
     assert weights == pytest.approx([20.0] * 4)
 
 
 def test_what_a_text_is_held_out_for_never_saw_it() -> None:
-    samples = module.gathered(blobs(), Blobs(0.5))
+    samples = module.embed_samples(blobs(), Blobs(0.5))
     other = samples._replace(labels=np.where(np.arange(len(samples.labels)) == 7, 2, samples.labels))
-    before, after = (module.held_out(each, 1e-2) for each in (samples, other))
+    before, after = (module.predict_held_out(each, 1e-2) for each in (samples, other))
     np.testing.assert_array_equal(before[7], after[7])
     assert not np.allclose(before[8], after[8]), "and a text of another fold did see it"
 
@@ -151,10 +151,10 @@ def test_sentences_rows_and_headings_of_the_documents_are_gathered_once_and_not_
         "Monday | nine | five",
     )
     many = "\n".join(f"This is line {number}" for number in range(1000))
-    gathered = sentences_of(a_pack(documents=(document("c", many),)))
-    assert 300 <= len(gathered) <= 400
-    assert gathered[0].endswith(" 0")
-    assert int(gathered[-1].split()[-1]) > 990
+    embed_samples = sentences_of(a_pack(documents=(document("c", many),)))
+    assert 300 <= len(embed_samples) <= 400
+    assert embed_samples[0].endswith(" 0")
+    assert int(embed_samples[-1].split()[-1]) > 990
 
 
 def test_a_temperature_softens_what_the_weights_say() -> None:
@@ -200,18 +200,18 @@ def test_a_head_that_is_missing_or_damaged_is_said_with_the_way_to_get_one(tmp_p
     path = tmp_path / "intent.npz"
     if data is not None:
         path.write_bytes(data)
-    with pytest.raises(HeadMissing, match="tidegate up"):
+    with pytest.raises(IntentHeadMissingError, match="tidegate up"):
         IntentHead.load(path)
 
 
 def test_a_head_is_trained_only_when_utterances_or_embedding_changed(tmp_path: Path) -> None:
     path = tmp_path / "intent.npz"
     pack = a_pack(intents=blobs())
-    first = prepare(pack, Blobs(0.2), path)
+    first = prepare_intents(pack, Blobs(0.2), path)
     stored = path.stat().st_mtime_ns, path.stat().st_ino
-    assert prepare(pack, Blobs(0.2), path).version == first.version
+    assert prepare_intents(pack, Blobs(0.2), path).version == first.version
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == stored
-    changed = prepare(msgspec.structs.replace(pack, intents=blobs(size=12)), Blobs(0.2), path)
+    changed = prepare_intents(msgspec.structs.replace(pack, intents=blobs(size=12)), Blobs(0.2), path)
     assert changed.version != first.version
     assert IntentHead.load(path).version == changed.version
 

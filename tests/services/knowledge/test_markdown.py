@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.corpus import document
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.chunking import chunks, spoken
+from tidegate.services.knowledge.index.chunking import chunks, render_unit
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.markdown import blocks, cells, first_heading, plain
 from tidegate.services.knowledge.reader.calibration import Calibration
@@ -75,13 +75,13 @@ Draft | £12 \\| €14
 """
 
 
-def spoken_units(text: str) -> list[tuple[str, str]]:
-    return [(unit.kind, spoken(text, unit)) for chunk in chunks(text) for unit in chunk.units]
+def units_of(text: str) -> list[tuple[str, str]]:
+    return [(unit.kind, render_unit(text, unit)) for chunk in chunks(text) for unit in chunk.units]
 
 
 def test_an_underlined_heading_is_a_heading_and_never_in_an_answer() -> None:
     assert [chunk.heading for chunk in chunks(SETEXT)] == ["Harebell account", "Harebell account › Charges abroad"]
-    assert [words for _, words in spoken_units(SETEXT)] == [
+    assert [words for _, words in units_of(SETEXT)] == [
         "The Harebell account costs £3 a month.",
         "Paying abroad with Harebell costs 1.5 %.",
     ]
@@ -90,7 +90,7 @@ def test_an_underlined_heading_is_a_heading_and_never_in_an_answer() -> None:
 
 def test_html_is_read_like_markdown_and_its_scripts_are_not_read_at_all() -> None:
     assert {chunk.heading for chunk in chunks(HTML)} == {"Campion account"}
-    assert spoken_units(HTML) == [
+    assert units_of(HTML) == [
         ("row", "Campion monthly fee – Fee: £2"),
         ("row", "Campion card replacement – Fee: £11"),
         ("sentence", "Campion customers need £500 on the account."),
@@ -100,7 +100,7 @@ def test_html_is_read_like_markdown_and_its_scripts_are_not_read_at_all() -> Non
 
 
 def test_an_answer_is_in_plain_words_without_what_was_struck_out() -> None:
-    assert spoken_units(MARKUP) == [
+    assert units_of(MARKUP) == [
         (
             "sentence",
             "The Teasel account costs £4 a month and comes with a plastic card and one free ATM withdrawal a day.",
@@ -117,17 +117,17 @@ def test_a_question_in_a_document_is_the_heading_of_its_answer() -> None:
         "Is there a fee for wet banknotes?",
         "How long does it take until the money for wet banknotes is on my account?",
     ]
-    assert [words for _, words in spoken_units(QUESTIONS)] == [
+    assert [words for _, words in units_of(QUESTIONS)] == [
         "Yes, at the counter of any branch, with proof of identity.",
         "No.",
         "Ten working days.",
     ]
     last = "Is this the end?\n\n# Other\n\nText. Is it? It is."
-    assert [words for _, words in spoken_units(last)] == ["Is this the end?", "Text.", "Is it?", "It is."]
+    assert [words for _, words in units_of(last)] == ["Is this the end?", "Text.", "Is it?", "It is."]
 
 
 def test_code_quotes_lists_in_lists_and_tables_without_edges() -> None:
-    assert spoken_units(CODE) == [
+    assert units_of(CODE) == [
         ("sentence", "To log in, run:"),
         ("sentence", "vale login --branch quayside"),
         ("sentence", "Keep the key in a safe place."),
@@ -144,7 +144,7 @@ def test_code_quotes_lists_in_lists_and_tables_without_edges() -> None:
 def test_line_ends_of_other_systems_move_no_span(end: str) -> None:
     for text in (SETEXT, HTML, MARKUP, QUESTIONS, CODE):
         other = text.replace("\n", end)
-        assert [" ".join(words.split()) for _, words in spoken_units(other)] == [w for _, w in spoken_units(text)]
+        assert [" ".join(words.split()) for _, words in units_of(other)] == [w for _, w in units_of(text)]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_whatever_the_markup_spans_are_in_order_and_inside(text: str) -> None:
         assert text[chunk.start : chunk.end].strip()
         for unit in chunk.units:
             assert chunk.start <= unit.start < unit.end <= chunk.end
-            spoken(text, unit)
+            render_unit(text, unit)
 
 
 @pytest.mark.parametrize(

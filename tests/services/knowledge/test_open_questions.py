@@ -9,7 +9,7 @@ import pytest
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.reader.answer_type import is_open
+from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.evidence import FEATURES
 from tidegate.services.knowledge.reader.reader import Reader
@@ -34,8 +34,8 @@ def test_an_open_question_is_not_answered_by_its_own_words(question: str, is_ans
     embedder = Embedder.load(Path(".models"))
     index = HybridIndex.open(tmp_path, embedder)
     index.upsert([PEOPLE])
-    focus = index.focus(question, "en")
-    passages = index.search(focus, embedder.embed(focus), 8, "en")
+    query = index.rewrite_query(question, "en")
+    passages = index.search(query, embedder.embed(query), 8, "en")
     answer = Reader(embedder, CALIBRATION).answer(question, "en", passages, index)
     assert bool(answer.text) is is_answered
 
@@ -53,4 +53,4 @@ def test_an_open_question_is_not_answered_by_its_own_words(question: str, is_ans
     ],
 )
 def test_open_questions_are_told_from_those_that_yes_answers(question: str, open_: bool) -> None:
-    assert is_open(question) is open_
+    assert is_open_question(question) is open_

@@ -9,16 +9,15 @@ import pytest
 
 from tests.support.corpus import BRANCH
 from tidegate.schemas import Answer
-from tidegate.schemas.pack import Calibration as Labelled
-from tidegate.schemas.pack import Intent, LabelledQuestion, Pack
+from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import terms
-from tidegate.services.knowledge.index.query import sought
-from tidegate.services.knowledge.reader.answer_type import holds, kind_asked
-from tidegate.services.knowledge.reader.calibration import Calibration, NotCalibrated, fitted
+from tidegate.services.knowledge.index.query import rewrite_query
+from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value
+from tidegate.services.knowledge.reader.calibration import Calibration, CalibrationMissingError, fit_calibration
 from tidegate.services.knowledge.reader.evidence import FEATURES, Evidence
-from tidegate.services.knowledge.reader.fit import prepare
+from tidegate.services.knowledge.reader.fit import prepare_calibration
 from tidegate.services.knowledge.reader.reader import Reader
 
 DOCUMENTS = {each.id: each for each in BRANCH}
@@ -51,8 +50,8 @@ class Desk:
         self.reader = Reader(self.embedder, CALIBRATION)
 
     def ask(self, text: str, language: str = "en") -> Answer:
-        focus = sought(text)
-        passages = self.index.search(focus, self.embedder.embed(focus), 8, language)
+        query = rewrite_query(text)
+        passages = self.index.search(query, self.embedder.embed(query), 8, language)
         return self.reader.answer(text, language, passages, self.index)
 
 
@@ -110,9 +109,12 @@ def test_a_passage_whose_document_is_gone_by_now_is_read_by_itself_and_its_spans
 
 def pack(**fields: object) -> Pack:
     calibration = (
-        *(Labelled(text=text, language=language, documents=(name,)) for text, language, name, _ in QUESTIONS),
         *(
-            Labelled(text=f"{text}?")
+            CalibrationQuestion(text=text, language=language, documents=(name,))
+            for text, language, name, _ in QUESTIONS
+        ),
+        *(
+            CalibrationQuestion(text=f"{text}?")
             for text in ("Who is the king", "How tall is a tree", "Where is Mars", "Why is it dark")
         ),
     )
@@ -132,11 +134,11 @@ def pack(**fields: object) -> Pack:
 
 def test_preparing_calibrates_on_the_packs_calibration_and_never_on_its_questions(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
-    prepare(pack(), desk.index, desk.embedder, path)
+    prepare_calibration(pack(), desk.index, desk.embedder, path)
     without = path.read_bytes()
     (path).unlink()
     asked = LabelledQuestion(id="q", text="Is it free?", kind="answerable", documents=("fees",), facts=("free",))
-    prepare(pack(questions=(asked,)), desk.index, desk.embedder, path)
+    prepare_calibration(pack(questions=(asked,)), desk.index, desk.embedder, path)
     assert path.read_bytes() == without
     calibration = Calibration.load(path)
     assert calibration.fit.questions == 11
@@ -148,34 +150,34 @@ def test_preparing_calibrates_on_the_packs_calibration_and_never_on_its_question
 
 def test_preparing_again_changes_nothing_until_pack_or_index_change(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
-    first = prepare(pack(), desk.index, desk.embedder, path)
+    first = prepare_calibration(pack(), desk.index, desk.embedder, path)
     stamp = path.stat().st_mtime_ns
-    assert prepare(pack(), desk.index, desk.embedder, path) == first
+    assert prepare_calibration(pack(), desk.index, desk.embedder, path) == first
     assert path.stat().st_mtime_ns == stamp
-    assert prepare(pack(version="2"), desk.index, desk.embedder, path).made_from != first.made_from
+    assert prepare_calibration(pack(version="2"), desk.index, desk.embedder, path).made_from != first.made_from
 
 
 def test_more_evidence_never_makes_less_sure() -> None:
     low, high = Evidence(similarity=0.1, passage=0.1), Evidence(similarity=0.8, passage=0.7, coverage=0.9, margin=0.4)
-    calibration = fitted([low, high] * 10, [False, True] * 10, "x")
+    calibration = fit_calibration([low, high] * 10, [False, True] * 10, "x")
     assert calibration.confidence(low) < 0.2 < 0.8 < calibration.confidence(high)
     assert 0.0 <= calibration.fit.error <= 0.3
 
 
 def test_a_calibration_needs_right_and_wrong_answers() -> None:
     with pytest.raises(ValueError, match="with an answer and questions without"):
-        fitted([Evidence()] * 4, [True] * 4, "x")
+        fit_calibration([Evidence()] * 4, [True] * 4, "x")
 
 
 def test_a_missing_damaged_or_foreign_calibration_is_named_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
-    with pytest.raises(NotCalibrated, match="is missing"):
+    with pytest.raises(CalibrationMissingError, match="is missing"):
         Calibration.load(path)
     path.write_text("{")
-    with pytest.raises(NotCalibrated, match="cannot be read"):
+    with pytest.raises(CalibrationMissingError, match="cannot be read"):
         Calibration.load(path)
     msgspec.structs.replace(CALIBRATION, features=("other",)).save(path)
-    with pytest.raises(NotCalibrated, match="another version"):
+    with pytest.raises(CalibrationMissingError, match="another version"):
         Calibration.load(path)
     CALIBRATION.save(path)
     assert Calibration.load(path) == CALIBRATION
@@ -197,7 +199,7 @@ def test_a_missing_damaged_or_foreign_calibration_is_named_with_what_to_do(tmp_p
     ],
 )
 def test_a_question_asks_for_a_kind_of_value(question: str, kind: str | None, has: str, has_not: str) -> None:
-    assert kind_asked(question) == kind
-    if kind_asked(question) is not None:
-        assert holds(has, kind)  # type: ignore[arg-type]
-        assert not holds(has_not, kind)  # type: ignore[arg-type]
+    assert expected_kind(question) == kind
+    if expected_kind(question) is not None:
+        assert has_value(has, kind)  # type: ignore[arg-type]
+        assert not has_value(has_not, kind)  # type: ignore[arg-type]

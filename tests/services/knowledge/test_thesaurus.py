@@ -9,7 +9,7 @@ import pytest
 from tidegate.schemas.pack import Document, Pack, Synonyms
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index import packing
-from tidegate.services.knowledge.index.thesaurus import Thesaurus, keep
+from tidegate.services.knowledge.index.thesaurus import Thesaurus, save_thesaurus
 
 GROUPS = (
     Synonyms(language="en", words=("cash machine", "hole in the wall", "atm")),
@@ -21,7 +21,7 @@ KNOWN = {"machin", "cash", "open", "close"}
 
 
 @pytest.mark.parametrize(
-    ("text", "language", "worded"),
+    ("text", "language", "rewritten"),
     [
         ("Where is the hole in the wall?", "en", "Where is the ? cash machine"),
         ("Where is the cash machine?", "en", "Where is the cash machine?"),
@@ -33,15 +33,15 @@ KNOWN = {"machin", "cash", "open", "close"}
         ("", "en", ""),
     ],
 )
-def test_a_question_gets_the_documents_words(text: str, language: str, worded: str) -> None:
-    assert Thesaurus(GROUPS).worded(text, language, KNOWN.__contains__) == worded
+def test_a_question_gets_the_documents_words(text: str, language: str, rewritten: str) -> None:
+    assert Thesaurus(GROUPS).rewrite(text, language, KNOWN.__contains__) == rewritten
 
 
 def test_a_thesaurus_is_kept_beside_an_index_and_read_again(tmp_path: Path) -> None:
-    keep(tmp_path, GROUPS)
+    save_thesaurus(tmp_path, GROUPS)
     again = Thesaurus.load(tmp_path)
-    assert again.worded("the atm", "en", KNOWN.__contains__) == "the cash machine"
-    assert Thesaurus.load(tmp_path / "none").worded("the atm", "en", KNOWN.__contains__) == "the atm"
+    assert again.rewrite("the atm", "en", KNOWN.__contains__) == "the cash machine"
+    assert Thesaurus.load(tmp_path / "none").rewrite("the atm", "en", KNOWN.__contains__) == "the atm"
 
 
 def test_a_packs_thesaurus_finds_what_its_documents_say_in_other_words(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_packs_thesaurus_finds_what_its_documents_say_in_other_words(tmp_path:
         thesaurus=GROUPS,
     )
     embedder = Embedder.load(Path(".models"))
-    index = packing.prepare(pack, "site", embedder, tmp_path)
-    focus = index.focus("What does the hole in the wall give me?", "en")
-    best = index.search(focus, embedder.embed(focus), 1, "en")[0]
+    index = packing.prepare_index(pack, "site", embedder, tmp_path)
+    query = index.rewrite_query("What does the hole in the wall give me?", "en")
+    best = index.search(query, embedder.embed(query), 1, "en")[0]
     assert (best.document_id, best.bm25 > 0) == ("machines", True)

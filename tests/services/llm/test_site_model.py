@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import tiny_models
-from tidegate.services.knowledge.extraction.extraction import extracted
+from tidegate.services.knowledge.extraction.extraction import extract
 from tidegate.services.llm.constraints.json_grammar import SchemaRefusedError
 from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
 from tidegate.services.llm.json_extraction import fill_schema
@@ -21,7 +21,7 @@ from tidegate.services.llm.site_model import ExtractedJson, SiteModel
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "amount": {"type": "number"},
@@ -102,7 +102,7 @@ def names_of(checks: Any) -> dict[str, bool]:
 
 class TestFilled:
     def test_what_rules_find_stays_and_the_model_fills_the_rest_from_the_text(self, model: SiteModel) -> None:
-        by_rule = json.loads(extracted(TEXT, json.dumps(SCHEMA)).text)
+        by_rule = json.loads(extract(TEXT, json.dumps(SCHEMA)).text)
         assert "receiver" not in by_rule, "or there would be nothing to test"
         answer = fill_schema(model, TEXT, json.dumps(SCHEMA))
         value = json.loads(answer.text)
@@ -123,7 +123,7 @@ class TestFilled:
 
     def test_where_rules_suffice_no_model_is_asked(self, model: SiteModel) -> None:
         schema = {**SCHEMA, "required": ["amount", "kind"]}
-        assert fill_schema(model, TEXT, json.dumps(schema)) == extracted(TEXT, json.dumps(schema))
+        assert fill_schema(model, TEXT, json.dumps(schema)) == extract(TEXT, json.dumps(schema))
 
     def test_what_stands_nowhere_is_valid_and_not_believed(self, model: SiteModel) -> None:
         answer = fill_schema(model, "Please transfer 300 euros", json.dumps(SCHEMA))
@@ -158,9 +158,9 @@ class TestFilled:
     def test_where_the_grammar_gives_up_the_rules_answer_stays(self, model: SiteModel) -> None:
         schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "receiver": {"type": "object", "not": {"const": 3}}}}
         answer = fill_schema(model, TEXT, json.dumps(schema))
-        assert answer.text == extracted(TEXT, json.dumps(schema)).text
+        assert answer.text == extract(TEXT, json.dumps(schema)).text
         assert names_of(answer.checks)["grammar_not"] is False
         assert answer.confidence <= 0.3
 
     def test_a_schema_that_cannot_be_read_is_refused_as_before(self, model: SiteModel) -> None:
-        assert fill_schema(model, TEXT, "[") == extracted(TEXT, "[")
+        assert fill_schema(model, TEXT, "[") == extract(TEXT, "[")

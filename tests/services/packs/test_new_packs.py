@@ -13,7 +13,7 @@ from tests.support.paths import KIOSK
 from tests.support.small_pack import pack_at
 from tidegate.services.cli.pack import pack as pack_command
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.packing import prepare
+from tidegate.services.knowledge.index.packing import prepare_index
 from tidegate.services.knowledge.intent_classifier import train
 from tidegate.services.knowledge.reader import fit
 from tidegate.services.knowledge.reader.reader import Reader
@@ -124,11 +124,11 @@ def test_a_new_pack_answers_questions_and_knows_what_it_does_not_know(tmp_path: 
     complete_pack(tmp_path / "museum")
     pack = load_pack(tmp_path / "museum")
     embedder = Embedder.load(Path(".models"))
-    index = prepare(pack, "site", embedder, tmp_path / "index")
-    reader = Reader(embedder, fit.prepare(pack, index, embedder, tmp_path / "calibration.json"))
+    index = prepare_index(pack, "site", embedder, tmp_path / "index")
+    reader = Reader(embedder, fit.prepare_calibration(pack, index, embedder, tmp_path / "calibration.json"))
 
     def answer(text: str, language: str = "en") -> tuple[str, float]:
-        words = index.focus(text, language)
+        words = index.rewrite_query(text, language)
         found = reader.answer(text, language, index.search(words, embedder.embed(words), 8, language), index)
         return found.text, found.confidence
 

@@ -201,7 +201,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         name="p", version="1", path="", documents=(), intents=INTENTS, questions=(), calibration=(), policy_files=()
     )
     paths = StatePaths(settings)
-    intent.prepare(pack, Embedder.load(paths.models), paths.intent_head)
+    intent.prepare_intents(pack, Embedder.load(paths.models), paths.intent_head)
     return settings
 
 
@@ -295,7 +295,7 @@ async def test_a_vault_token_is_read_as_the_word_for_its_kind(prepared: Settings
 async def test_a_site_without_its_head_does_not_open_and_says_how_to_prepare_it(tmp_path: Path) -> None:
     bus: Any = None
     settings = Settings(state_dir=str(tmp_path), models_dir=str(MODELS))
-    with pytest.raises(intent.HeadMissing, match="tidegate up"):
+    with pytest.raises(intent.IntentHeadMissingError, match="tidegate up"):
         async with prefilter.open(settings, bus):
             pass
 
@@ -306,6 +306,6 @@ async def test_a_head_of_another_embedding_model_is_not_used(tmp_path: Path, pre
     head = intent.IntentHead.load(StatePaths(prepared).intent_head)
     head.version = head.version.partition("+")[0] + "+another"
     head.save(StatePaths(settings).intent_head)
-    with pytest.raises(intent.HeadMissing, match="another embedding model"):
+    with pytest.raises(intent.IntentHeadMissingError, match="another embedding model"):
         async with prefilter.open(settings, bus):
             pass

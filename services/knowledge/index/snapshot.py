@@ -1,4 +1,4 @@
-"""What one reader sees of an index: a consistent picture of one manifest, never changed once made."""
+"""What one reader sees of an index. Promises to agree with one manifest, and never to change. Next: hybrid.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Number
 
 
 @dataclass(frozen=True)
-class View:
+class IndexSnapshot:
     """`numbers` and `matrix` have one row per live passage; `numbers_in` has those of each language.
 
     `ranks` gives, for each language, the row of each of its numbers. Rows are in the order of the documents' ids.
@@ -32,25 +32,27 @@ class View:
         return tuple(self.numbers_in)
 
     @classmethod
-    def empty(cls) -> View:
+    def empty(cls) -> IndexSnapshot:
         nothing = np.empty((0, DIMENSIONS), np.float32)
         return cls(Manifest(), (-1, -1), "", {}, np.empty(0, np.int64), nothing)
 
 
-def view_of(storage: Storage, manifest: Manifest, stamp: tuple[int, int], before: View) -> View:
-    """Read what `manifest` names, taking from the view `before` what both have. Raises `IndexDamaged`."""
-    row_of = {int(number): row for row, number in enumerate(before.numbers)}
-    same_making = manifest.making == before.manifest.making
+def read_snapshot(
+    storage: Storage, manifest: Manifest, stamp: tuple[int, int], previous: IndexSnapshot
+) -> IndexSnapshot:
+    """Read what `manifest` names, taking from the view `before` what both have. Raises `IndexDamagedError`."""
+    row_of = {int(number): row for row, number in enumerate(previous.numbers)}
+    is_same_build = manifest.built_by == previous.manifest.built_by
     passages: dict[int, Passage] = {}
     rows: list[Matrix] = []
     for name, entry in sorted(manifest.documents.items()):
-        if same_making and before.manifest.documents.get(name) == entry:
-            passages.update((number, before.passages[number]) for number in entry.numbers)
-            rows.append(before.matrix[[row_of[number] for number in entry.numbers]])
+        if is_same_build and previous.manifest.documents.get(name) == entry:
+            passages.update((number, previous.passages[number]) for number in entry.numbers)
+            rows.append(previous.matrix[[row_of[number] for number in entry.numbers]])
             continue
-        stored = storage.get(name, entry.version, manifest.making)
+        stored = storage.get(name, entry.version, manifest.built_by)
         document = stored.document
-        rows.append(storage.vectors(name, entry.version, manifest.making)[: len(stored.chunks)])
+        rows.append(storage.vectors(name, entry.version, manifest.built_by)[: len(stored.chunks)])
         for number, chunk in zip(entry.numbers, stored.chunks, strict=True):
             passages[number] = Passage(
                 document_id=name,
@@ -66,13 +68,13 @@ def view_of(storage: Storage, manifest: Manifest, stamp: tuple[int, int], before
     ranks: dict[str, dict[int, int]] = {}
     for row, (number, passage) in enumerate(passages.items()):
         ranks.setdefault(passage.language, {})[number] = row
-    return View(
+    return IndexSnapshot(
         manifest=manifest,
         stamp=stamp,
         digest=manifest.digest(),
         passages=passages,
         numbers=np.fromiter(passages, np.int64, len(passages)),
-        matrix=np.concatenate(rows) if rows else before.matrix[:0],
+        matrix=np.concatenate(rows) if rows else previous.matrix[:0],
         numbers_in={language: np.fromiter(ranks[language], np.int64) for language in sorted(ranks)},
         ranks=ranks,
     )

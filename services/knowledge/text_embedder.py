@@ -1,0 +1,19 @@
+"""What the rooms of knowledge ask of an embedding model. Next: embedding.py, which is the one that is shipped."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+
+
+class TextEmbedder(Protocol):
+    """Turns a text into a unit vector (384,); `version` changes whenever the vectors would."""
+
+    @property
+    def version(self) -> str: ...
+
+    def embed(self, text: str, max_tokens: int = ...) -> Vector: ...
