@@ -42,7 +42,9 @@ def say(text: str) -> None:
 
 def run(command: Sequence[str], **options: Any) -> str:
     """The command's output. Raises `ImageTestError` with its last lines when it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
+    )
     if done.returncode:
         lines = "\n".join(done.stdout.splitlines()[-25:])
         raise ImageTestError(f"`{' '.join(command)}` ended with {done.returncode}:\n{lines}")

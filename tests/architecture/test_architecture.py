@@ -1,4 +1,4 @@
-"""What makes this a house and not a heap: its floors, its one table, the size of its rooms."""
+"""What every file keeps to: the layers, the one table of stages, names, and sizes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import gc
 import importlib
 import inspect
 import os
+import pkgutil
 import subprocess
 import sys
 import typing
@@ -18,19 +19,23 @@ from pathlib import Path
 import pytest
 from importlinter.cli import lint_imports
 
+import tidegate
 from tests.support.paths import ROOT
 from tidegate.brokers.stage import Stage
-from tidegate.schemas import PIPELINE, Asked, Message, Published
+from tidegate.schemas import PIPELINE, Asked, Message, Published, TidegateError
 from tidegate.services.pipeline import FAST_LANE, HUB_WORKERS, SITE_WORKERS, STAGES, WORKERS
 
 PRODUCT = ("schemas", "brokers", "sync", "services")
 TOP = {
-    ".ci", ".dockerignore", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "brokers", "docs", "infra",
-    "loadtests", "pyproject.toml", "schemas", "services", "sync", "tests",
+    ".ci", ".dockerignore", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "brokers", "docs",
+    "infra", "loadtests", "pyproject.toml", "schemas", "services", "sync", "tests",
 }  # fmt: skip
 ENGINES = ("onnxruntime", "tantivy", "hnswlib", "vllm")
 VAGUE = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "shared"}
-MAX_FILE, MAX_FUNCTION = 300, 40
+UNIMPORTABLE = ("tidegate.infra.", "tidegate.services.llm.targets.vllm.")  # torch or vllm may not be installed
+MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 300, 40, 6
+PRIVATE_DIALECT = {"said", "told", "place"}
+"""Words that once meant many things each; docs/glossary.md has the terms that took their places."""
 
 every_worker = pytest.mark.parametrize("stage", WORKERS.values(), ids=lambda stage: stage.name)
 
@@ -140,6 +145,84 @@ def test_no_function_is_too_long() -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and (node.end_lineno or 0) - node.lineno + 1 > MAX_FUNCTION
     }
+
+
+def functions(*floors: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every function of the floors, with where it is."""
+    for path, tree in trees(*floors).items():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield f"{path}:{node.lineno} {node.name}", node
+
+
+def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    arguments = function.args
+    given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return [each.arg for each in given if each.arg not in ("self", "cls")]
+
+
+def test_no_function_takes_too_much() -> None:
+    taken = {where: len(parameters_of(function)) for where, function in functions(*PRODUCT, "loadtests", "infra")}
+    assert not {where: count for where, count in taken.items() if count > MAX_PARAMETERS}
+
+
+def test_no_public_class_name_is_defined_twice() -> None:
+    defined: dict[str, set[str]] = {}
+    for path, tree in trees(*PRODUCT).items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                defined.setdefault(node.name, set()).add(f"{path}:{node.lineno}")
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node in tree.body:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+                for name in names:
+                    if not name.startswith("_") and name[0].isupper() and not name.isupper():  # an alias of a type
+                        defined.setdefault(name, set()).add(f"{path}:{node.lineno}")
+    assert defined, "nothing was looked at"
+    assert not {name: sorted(places) for name, places in defined.items() if len(places) > 1}
+
+
+def identifiers(tree: ast.AST) -> Iterator[str]:
+    """Every name that the code gives or uses: of values, attributes, parameters, functions, classes and modules."""
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "arg", "name", "asname"):
+            if isinstance(name := getattr(node, field, None), str):
+                yield name
+
+
+def test_no_identifier_is_of_the_private_dialect() -> None:
+    found = {
+        str(path): words
+        for path, tree in trees(*PRODUCT, "loadtests", "tests", "infra").items()
+        if (words := PRIVATE_DIALECT & set(identifiers(tree)))
+    }
+    assert not found
+
+
+def test_every_error_of_ours_says_what_to_do() -> None:
+    for module in pkgutil.walk_packages(tidegate.__path__, "tidegate."):
+        if not module.name.endswith("__main__") and not module.name.startswith(UNIMPORTABLE):
+            importlib.import_module(module.name)  # so that every subclass is known
+    classes = [node for tree in trees(*PRODUCT).values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    raised = {node.name for node in classes if is_error(node) and not node.name.startswith("_")}
+    ours = {kind.__name__: kind for kind in every_subclass(TidegateError)}
+    assert len(ours) > 20, "the modules were not imported"
+    assert not raised - set(ours) - {"TidegateError"}
+    assert not {name for name in ours if not name.endswith("Error")}
+    assert not {name for name, kind in ours.items() if not getattr(kind, "hint", "") or not kind.__doc__}
+
+
+def is_error(node: ast.ClassDef) -> bool:
+    """Whether it is a class that is raised, by the names of what it derives from."""
+    return any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
+
+
+def every_subclass(kind: type) -> Iterator[type]:
+    child: type
+    for child in kind.__subclasses__():
+        if child.__module__.startswith("tidegate."):
+            yield child
+        yield from every_subclass(child)
 
 
 def test_every_room_says_in_one_breath_what_it_is_for() -> None:

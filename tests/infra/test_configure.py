@@ -16,6 +16,7 @@ import msgspec
 import nats
 import nats.errors
 import pytest
+from nats.aio.client import Client
 
 from tests.support.paths import ROOT
 from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub
@@ -105,7 +106,7 @@ async def test_a_hub_and_a_site_link_up_and_let_nobody_else_in(tmp_path: Path) -
         await site.close()
 
 
-async def connected(out: Path, port: int, seed_of: str | None) -> nats.NATS:
+async def connected(out: Path, port: int, seed_of: str | None) -> Client:
     seed = {"nkeys_seed": str(out / seed_of / "client.nk")} if seed_of else {}
 
     async def quiet(_: Exception) -> None:
@@ -133,9 +134,7 @@ def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> N
     configure(tmp_path)
     settings = Settings(state_dir=str(tmp_path))
 
-    found = {
-        site: find_server(msgspec.structs.replace(settings, site=site)) for site in ("hub", "site1", "site2")
-    }
+    found = {site: find_server(msgspec.structs.replace(settings, site=site)) for site in ("hub", "site1", "site2")}
 
     for site, server in found.items():
         assert server.url == f"nats://{site}-nats:4222"

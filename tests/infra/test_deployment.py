@@ -56,7 +56,8 @@ def commands_of_units() -> list[list[str]]:
 
 def commands_of_containers() -> list[list[str]]:
     files = [INFRA / "containers" / name for name in ("Containerfile.edge", "Containerfile.hub")]
-    return [YAML(typ="safe").load(re.search(r"^CMD (\[.*\])$", path.read_text(), re.MULTILINE)[1]) for path in files]
+    found = [re.findall(r"^CMD (\[.*\])$", path.read_text(), re.MULTILINE) for path in files]
+    return [YAML(typ="safe").load(command) for [command] in found]
 
 
 ALL_COMMANDS = commands_of_compose() + commands_of_units() + commands_of_containers()

@@ -32,14 +32,16 @@ def test_a_source_is_the_token_that_comes_next_and_a_sentence_ends_where_it_says
     prompt, answer = builder.question(sample.question, sample.passages), builder.answer(sample.parts)
     guide, row = guiding.answering(prompt, answer), prompt + answer
     assert all(row[ask + 1] == row[look] and look < len(prompt) <= ask + 1 for ask, look in guide.sources)
-    told = [len(builder.text(" " + sentence)) for _, sentence in sample.parts]
-    assert len(guide.sources) == sum(told)
+    outcome = [len(builder.text(" " + sentence)) for _, sentence in sample.parts]
+    assert len(guide.sources) == sum(outcome)
     ends = {look for _, look in guide.sentences}
     assert 0 in ends
-    assert {place for place, right in guide.verdicts if right} == ends - {0}
+    assert {position for position, right in guide.verdicts if right} == ends - {0}
     assert len(ends) == len(sample.parts) + 1
     first = prompt.index(prompts.PASSAGE)
-    assert all(bool(said) == (prompt[place] in prompt[2:first]) and place > first for place, said in guide.echoes)
+    assert all(
+        bool(output) == (prompt[position] in prompt[2:first]) and position > first for position, output in guide.echoes
+    )
 
 
 @given(st.integers(0, 2**32))
@@ -62,17 +64,17 @@ def test_copy_tasks_are_guided_alike(seed: int) -> None:
     ],
 )
 def test_a_name_is_looked_for_in_the_schema_and_a_value_in_the_text(
-    schema: str, text: str, compact: dict, seen: str
+    schema: str, text: str, compact: dict[str, object], seen: str
 ) -> None:
     builder = prompts.Prompts(TOKENIZER)
-    told = json.dumps(compact, separators=(",", ":"))
-    guide = guiding.fields(builder, schema, text, told)
+    outcome = json.dumps(compact, separators=(",", ":"))
+    guide = guiding.fields(builder, schema, text, outcome)
     prompt = builder.extraction(schema, text)
     looked = "".join(words([prompt[look]]).strip() for _, look in guide.sources)
     assert looked == seen.replace(" ", "")
-    row = prompt + builder.json(told)
-    said = "".join(words([row[ask + 1]]).strip() for ask, _ in guide.sources)
-    assert said == looked
+    row = prompt + builder.json(outcome)
+    output = "".join(words([row[ask + 1]]).strip() for ask, _ in guide.sources)
+    assert output == looked
 
 
 @given(st.integers(0, 2**32))
@@ -83,13 +85,13 @@ def test_what_answers_is_about_the_thing_and_the_attribute_that_were_asked_for(s
     builder = prompts.Prompts(TOKENIZER)
     prompt = builder.question(sample.question, sample.passages)
     guide = guiding.answering(prompt, builder.answer(sample.parts))
-    guiding.likened(guide, builder, prompt, sample.told)
-    right = {place for place, told in guide.verdicts if told}
-    assert len(guide.things) == len(guide.attributes) == len(sample.told)
-    assert all(told for place, told in [*guide.things, *guide.attributes] if place in right)
+    guiding.likened(guide, builder, prompt, sample.relevance)
+    right = {position for position, outcome in guide.verdicts if outcome}
+    assert len(guide.things) == len(guide.attributes) == len(sample.relevance)
+    assert all(outcome for position, outcome in [*guide.things, *guide.attributes] if position in right)
     if sample.kind == "two passages":
-        assert {place for place, _ in guide.firsts} == right
-        assert sum(told for _, told in guide.firsts) == 1
+        assert {position for position, _ in guide.firsts} == right
+        assert sum(outcome for _, outcome in guide.firsts) == 1
 
 
 def test_an_abstention_looks_at_the_beginning() -> None:

@@ -153,8 +153,8 @@ def test_the_shipped_model_answers_held_out_questions_by_quoting(name: str) -> N
     samples = generator.heldout(60, seed=404)
     right = 0
     for sample in samples:
-        said = quoting.answer(decoder, builder(), sample.question, sample.passages)
-        right += said == builder().answer(sample.parts)[:-1]
+        output = quoting.answer(decoder, builder(), sample.question, sample.passages)
+        right += output == builder().answer(sample.parts)[:-1]
     assert right / len(samples) >= FLOORS[name]
 
 

@@ -185,4 +185,4 @@ async def unacknowledged(asker: Asker, prefix: str) -> int:
     ]
     working = [info for info in infos if not info.name.startswith("to-")]
     assert len(working) == len(STAGES)
-    return sum(info.num_ack_pending + info.num_pending for info in working)
+    return sum((info.num_ack_pending or 0) + (info.num_pending or 0) for info in working)

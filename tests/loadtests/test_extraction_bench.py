@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import jsonschema_rs
@@ -11,23 +10,20 @@ import pytest
 
 from loadtests.bench import extraction
 from loadtests.bench.extraction import fields_in, judged, kinds_of, schema_of
-
-
-@dataclass
-class Truth:
-    schema: str
-    text: str
-    truth: dict[str, Any]
-
+from tidegate.infra.models.data.extraction import Record
 
 FIELDS = "total:number since:date? hazard:enum(very dry|wet)? open:boolean name:string"
-TRUE = {"total": 3, "since": None, "hazard": "very dry", "open": True, "name": "Ann"}
+TRUE: dict[str, Any] = {"total": 3, "since": None, "hazard": "very dry", "open": True, "name": "Ann"}
+
+
+def record_of(schema: str, truth: dict[str, Any]) -> Record:
+    return Record(schema, "", json.dumps(truth))
 
 
 def test_fields_become_a_schema_that_their_truth_satisfies() -> None:
     schema = schema_of(FIELDS)
     assert [*fields_in(FIELDS)][2] == "hazard:enum(very dry|wet)?"
-    assert kinds_of(Truth(FIELDS, "", TRUE)) == {
+    assert kinds_of(record_of(FIELDS, TRUE)) == {
         "total": "number", "since": "date", "hazard": "enum", "open": "boolean", "name": "string"
     }  # fmt: skip
     validator = jsonschema_rs.validator_for(schema, validate_formats=True)
@@ -39,7 +35,7 @@ def test_fields_become_a_schema_that_their_truth_satisfies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "is_valid", "wrong"),
+    ("output", "is_valid", "wrong"),
     [
         (json.dumps(TRUE), True, set()),
         (json.dumps(TRUE | {"total": 3.0}), True, set()),
@@ -50,18 +46,18 @@ def test_fields_become_a_schema_that_their_truth_satisfies() -> None:
         ("[]", False, set(TRUE)),
     ],
 )
-def test_an_object_is_judged_field_by_field(said: str, is_valid: bool, wrong: set[str]) -> None:
-    filled = judged(Truth(FIELDS, "", TRUE), schema_of(FIELDS), said, 1.0)
+def test_an_object_is_judged_field_by_field(output: str, is_valid: bool, wrong: set[str]) -> None:
+    filled = judged(record_of(FIELDS, TRUE), schema_of(FIELDS), output, 1.0)
     assert filled.is_valid is is_valid
     assert {name for name, is_right in filled.right.items() if not is_right} == wrong
 
 
 def test_the_table_counts_fields_objects_and_validity() -> None:
-    record = Truth("total:number name:string", "", {"total": 3, "name": "Ann"})
+    record = record_of("total:number name:string", {"total": 3, "name": "Ann"})
     schema = schema_of(record.schema)
     done = [
-        (record, judged(record, schema, said, took_ms))
-        for said, took_ms in (('{"total":3,"name":"Ann"}', 10.0), ('{"total":4,"name":"Ann"}', 30.0), ("", 20.0))
+        (record, judged(record, schema, output, took_ms))
+        for output, took_ms in (('{"total":3,"name":"Ann"}', 10.0), ('{"total":4,"name":"Ann"}', 30.0), ("", 20.0))
     ]
     table = extraction.table_of(done)
     assert "valid by the schema: 2 of 3" in table

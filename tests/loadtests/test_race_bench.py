@@ -20,7 +20,7 @@ from loadtests.bench.measure import Bar, Entry, Measurement, Sampled, Target, he
 from loadtests.bench.race_client import Contradiction, Heard, Refusal, events, hear
 from loadtests.link.link import HOST
 from tidegate.schemas import Asked, Cursor, Published, Receipt, encode_json
-from tidegate.services.streaming.events import StreamStep, render_event, pending_steps
+from tidegate.services.streaming.events import StreamStep, pending_steps, render_event
 from tidegate.services.streaming.log import AnswerLog
 
 pytestmark = pytest.mark.anyio
@@ -29,9 +29,16 @@ RECEIPT = Receipt(site="site1", route="edge", plan=None, lineage=(), citations=(
 
 
 def published(text: str) -> Published:
-    times = {"asked_at_ms": 1, "deadline_at_ms": 2}
     return Published(
-        rid="r1", tenant="kiosk", site="site1", **times, outcome="answered", text=text, confidence=0.9, receipt=RECEIPT
+        rid="r1",
+        tenant="kiosk",
+        site="site1",
+        asked_at_ms=1,
+        deadline_at_ms=2,
+        outcome="answered",
+        text=text,
+        confidence=0.9,
+        receipt=RECEIPT,
     )
 
 
@@ -73,10 +80,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("said", WRONG.values(), ids=WRONG)
-def test_a_stream_that_contradicts_itself_is_no_measurement(said: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("events", WRONG.values(), ids=WRONG)
+def test_a_stream_that_contradicts_itself_is_no_measurement(events: list[dict[str, Any]]) -> None:
     heard = Heard()
-    *before, last = said
+    *before, last = events
     for event in before:
         heard.take(event, 1.0)
     with pytest.raises(Contradiction):
@@ -139,7 +146,7 @@ async def test_events_are_read_by_name_or_by_what_they_say_they_are() -> None:
 class Door:
     """A server that speaks the grammar over a real socket, with pauses in it."""
 
-    said: list[tuple[float, str, dict[str, Any]]]
+    events: list[tuple[float, str, dict[str, Any]]]
     status: int = 200
     body: bytes = b""
 
@@ -148,7 +155,7 @@ class Door:
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         self.body = await reader.readexactly(length)
         writer.write(b"HTTP/1.1 %d X\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" % self.status)
-        for wait_s, name, data in self.said:
+        for wait_s, name, data in self.events:
             await writer.drain()
             await asyncio.sleep(wait_s)
             writer.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())

@@ -67,14 +67,14 @@ async def test_laps_are_run_once_and_told_again(monkeypatch: pytest.MonkeyPatch)
 
 
 def heard(shown_ms: float, guess: Guess | None = None) -> Heard:
-    said = msgspec.structs.replace(PUBLISHED, receipt=msgspec.structs.replace(RECEIPT, guess=guess))
-    return Heard(shown_ms=shown_ms, committed_ms=shown_ms, final_ms=shown_ms, text="x", published=said)
+    published = msgspec.structs.replace(PUBLISHED, receipt=msgspec.structs.replace(RECEIPT, guess=guess))
+    return Heard(shown_ms=shown_ms, committed_ms=shown_ms, final_ms=shown_ms, text="x", published=published)
 
 
 def test_what_is_asked_for_the_first_time_is_told_apart_from_what_is_asked_again() -> None:
     kinds = {"q": "hub", "r": "answerable"}
     first = race.timed(race.Lap("ours", {"q": heard(160.0), "r": heard(10.0)}, is_first=True), kinds)
-    again = race.timed(race.Lap("ours", {"q": heard(14.0, "past_answer"), "r": heard(10.0)}), kinds)
+    again = race.timed(race.Lap("ours", {"q": heard(14.0, "cached_answer"), "r": heard(10.0)}), kinds)
     assert (first["shown"], first["shown, asked first"]) == ((160.0, 10.0), (160.0, 10.0))
     assert (first["shown, hub, asked first"], again["shown, hub, asked again"]) == ((160.0,), (14.0,))
     assert again["past answers shown, asked again"] == (1.0, 0.0)
@@ -83,7 +83,7 @@ def test_what_is_asked_for_the_first_time_is_told_apart_from_what_is_asked_again
 
 
 def test_a_first_asking_in_which_something_was_remembered_is_none_and_fails() -> None:
-    for guess, holds in (("draft", True), ("past_answer", False)):
+    for guess, holds in (("draft", True), ("cached_answer", False)):
         lap = race.timed(race.Lap("ours", {"q": heard(1.0, guess)}, is_first=True), {"q": "hub"})  # type: ignore[arg-type]
         samples: Samples = {"ours": {name: list(values) for name, values in lap.items()}, "peer": {}}
         assert held(race.NOTHING_REMEMBERED, samples).holds is holds
