@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -9,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema_rs
 import pytest
 
 from tests.support.paths import ROOT
 from tidegate import schemas
 from tidegate.schemas import PIPELINE, Message, subjects
-from tidegate.services.cli import docs
+from tidegate.services.cli import cli, docs
 from tidegate.services.cli.asyncapi import asyncapi_document, schema_bundle
 from tidegate.services.cli.diagram import draw_pipeline, replace_diagram
 from tidegate.services.pipeline import WORKERS
@@ -84,6 +86,30 @@ def test_the_diagram_shows_every_stage_and_every_fact() -> None:
 def test_a_page_links_to_nothing_that_is_not_there(page: Path) -> None:
     links = LINK.findall(page.read_text(encoding="utf-8"))
     assert not [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_shows_only_commands_and_modules_that_there_are(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    shown = [
+        tuple(words.split())
+        for words in re.findall(r"(?<!from )tidegate ([a-z]+(?: [a-z]+(?:\\?\|[a-z]+)*)?)", code_in(text))
+    ]
+    for name, *rest in shown:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None, name
+        if rest and isinstance(command, click.Group):
+            assert set(rest[0].replace("\\", "").split("|")) <= set(command.commands), name
+    for module in re.findall(r"python -m ([\w.]+)", text):
+        assert importlib.util.find_spec(module.rstrip(".")), module
+    for target in re.findall(r"\bmake ([a-z][a-z-]*)", code_in(text)):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8"), target
+
+
+def code_in(text: str) -> str:
+    """What stands in code: fenced blocks, and spans between backticks."""
+    fenced = "".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL))
+    return "\n".join([fenced, *re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))])
 
 
 def test_the_life_of_a_request_is_told_in_ten_lines_that_each_name_a_file() -> None:
