@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.services.privacy.secret_samples import HARMLESS, SECRETS
@@ -34,8 +36,6 @@ def test_what_only_looks_like_a_secret_is_left_alone(text: str) -> None:
     ["xoxb-1-" * 400, "eyJ" * 1000, "sk-" * 1000, "://a:" * 600, "A.B" * 1000, "1:" * 1500, "MMMMMM.MMMMMM." * 200],
 )
 def test_many_beginnings_of_secrets_take_no_pathological_work(text: str) -> None:
-    import time
-
     def spent_s(text: str) -> float:
         best = float("inf")
         for _ in range(3):
@@ -45,4 +45,4 @@ def test_many_beginnings_of_secrets_take_no_pathological_work(text: str) -> None
         return best
 
     clean = ("My password is changed: the branch in the old town opens at 9 and closes at 17.30. " * 40)[:3000]
-    assert spent_s(text[:3000]) < 100 * spent_s(clean)
+    assert spent_s(text[:3000]) < 15 * spent_s(clean)
