@@ -6,12 +6,13 @@ import hashlib
 import json
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
@@ -139,10 +140,12 @@ class _Pinned:
     """Prefixes by their ids, the least recently used first."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._held: OrderedDict[tuple[int, ...], tuple[dict[str, RuntimeArray], int]] = OrderedDict()
+        self._held: LRUCache[tuple[int, ...], dict[str, RuntimeArray]] = LRUCache(most, getsizeof=_count_bytes)
         self._lock = threading.Lock()
-        self.bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        return int(self._held.currsize)
 
     def has(self, ids: tuple[int, ...]) -> bool:
         with self._lock:
@@ -154,19 +157,16 @@ class _Pinned:
             if not fit:
                 return (), None
             best = max(fit, key=len)
-            self._held.move_to_end(best)
-            return best, dict(self._held[best][0])
+            return best, dict(self._held[best])
 
     def put(self, ids: tuple[int, ...], kept: dict[str, RuntimeArray]) -> None:
-        weight = sum(each.read().nbytes for each in kept.values())
-        with self._lock:
-            if weight > self._most or ids in self._held:
-                return
-            self._held[ids] = kept, weight
-            self.bytes += weight
-            while self.bytes > self._most:
-                _, (_, freed) = self._held.popitem(last=False)
-                self.bytes -= freed
+        with self._lock, suppress(ValueError):  # what is larger than the cache is not kept
+            if ids not in self._held:
+                self._held[ids] = kept
+
+
+def _count_bytes(kept: dict[str, RuntimeArray]) -> int:
+    return sum(each.read().nbytes for each in kept.values())
 
 
 def _key(match: re.Match[str]) -> tuple[int, str]:

@@ -37,7 +37,7 @@ Reading = Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...], Dr
 
 @asynccontextmanager
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - every stage's root is `open`
-    """The handler, its model warm and the indices open. Raises `CalibrationMissingError` when the site was not prepared."""
+    """The handler, its model warm, the indices open. Raises `CalibrationMissingError` for an unprepared site."""
     paths = StatePaths(settings)
     embedder = await asyncio.to_thread(Embedder.load, paths.models)
     calibration = Calibration.load(paths.calibration)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import msgspec
+from cachetools import LRUCache
 
 from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS, BudgetedAlignment
 
@@ -32,8 +32,7 @@ class RequestDrafts:
     """
 
     def __init__(self, most: int = MAX_REQUESTS) -> None:
-        self._most = most
-        self._held: OrderedDict[str, BudgetedAlignment] = OrderedDict()
+        self._held: LRUCache[str, BudgetedAlignment] = LRUCache(most)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -53,14 +52,11 @@ class RequestDrafts:
         held = BudgetedAlignment(draft[:MOST_DRAFT_TOKENS], answer, prompt[-MAX_PROMPT:], quotes=quotes)
         held.steps = len(answer)  # until now it went a token a step
         self._held[key] = held
-        while len(self._held) > self._most:
-            self._held.popitem(last=False)
         return held
 
     def observe(self, key: str, new: Sequence[int], answer: Sequence[int]) -> BudgetedAlignment:
         """The alignment of a held request after a step that made `new`, `answer` in all."""
         held = self._held[key]
-        self._held.move_to_end(key)
         held.observe(new)
         if held.length != len(answer):  # the engine began the request anew
             held.restart(answer)
