@@ -49,20 +49,20 @@ class Speaker:
         return Sampled(spoken / whole_s, {name: tuple(values) for name, values in samples.items()})
 
     def _answer(self, prompt: Sequence[int]) -> tuple[int, float, float, bool]:
-        streamed, text, heard_s = list[int](), list[str](), list[float]()
+        streamed, text, received_s = list[int](), list[str](), list[float]()
         detokenizer = Detokenizer(self._lm.tokens)
 
-        def said(ids: Sequence[int]) -> None:
-            heard_s.append(time.perf_counter())
+        def output(ids: Sequence[int]) -> None:
+            received_s.append(time.perf_counter())
             streamed.extend(ids)
             text.append(detokenizer.push(ids))
 
         began_s = time.perf_counter()
-        whole = speculate(self._lm, prompt, options=DecodingOptions(k=0, max_tokens=MAX_TOKENS), on_tokens=said)
+        whole = speculate(self._lm, prompt, options=DecodingOptions(k=0, max_tokens=MAX_TOKENS), on_tokens=output)
         took_s = time.perf_counter() - began_s
         text.append(detokenizer.finish())
         is_stable = tuple(streamed) == whole.ids and "".join(text) == self._lm.tokens.decode(whole.ids)
-        first_ms = ((heard_s[0] if heard_s else began_s + took_s) - began_s) * 1e3
+        first_ms = ((received_s[0] if received_s else began_s + took_s) - began_s) * 1e3
         return whole.speculation.tokens, first_ms, took_s, is_stable
 
 

@@ -24,9 +24,9 @@ TEXTS = 500
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True):
-    """One text: what was said of it, whether the schema accepts that, and which fields are true."""
+    """One text: what was output of it, whether the schema accepts that, and which fields are true."""
 
-    said: str
+    output: str
     is_valid: bool
     right: dict[str, bool]
     took_ms: float
@@ -79,17 +79,17 @@ def part_of(kind: str, *, nullable: bool) -> dict[str, Any]:
     return part | ({"format": "date"} if kind == "date" else {})
 
 
-def judged(record: Record, schema: dict[str, Any], said: str, took_ms: float) -> Filled:
+def judged(record: Record, schema: dict[str, Any], output: str, took_ms: float) -> Filled:
     """Compare with the truth, field by field; a number is right whatever its spelling, a text only to the letter."""
     try:
-        found = json.loads(said)
+        found = json.loads(output)
     except ValueError:
         found = None
     validator = jsonschema_rs.validator_for(schema, validate_formats=True)
     is_valid = found is not None and bool(validator.is_valid(found))
     fields = found if isinstance(found, dict) else {}
     right = {name: name in fields and same(fields[name], value) for name, value in record.truth.items()}
-    return Filled(said=said, is_valid=is_valid, right=right, took_ms=took_ms)
+    return Filled(output=output, is_valid=is_valid, right=right, took_ms=took_ms)
 
 
 def same(found: Any, true: Any) -> bool:
@@ -102,9 +102,9 @@ def measure(filler: Filler, records: Iterable[Record]) -> Iterator[tuple[Record,
     for record in records:
         schema = schema_of(record.schema)
         began_s = time.perf_counter()
-        said = filler.fill(schema, record.text)
+        output = filler.fill(schema, record.text)
         took_ms = (time.perf_counter() - began_s) * 1e3
-        yield record, judged(record, schema, said, took_ms)
+        yield record, judged(record, schema, output, took_ms)
 
 
 def kinds_of(record: Record) -> dict[str, str]:
@@ -156,7 +156,7 @@ def main() -> int:
     for record, each in measure(Filler(given.model), generator.heldout_records(given.texts)):
         done.append((record, each))
         if given.failures and not (each.is_valid and all(each.right.values())):
-            print(f"{record.schema}\n  {record.text!r}\n  said {each.said}\n  true {json.dumps(record.truth)}")
+            print(f"{record.schema}\n  {record.text!r}\n  output {each.output}\n  true {json.dumps(record.truth)}")
     print(table_of(done))
     return 0 if all(each.is_valid for _, each in done) else 1
 

@@ -131,8 +131,10 @@ async def interleaved(repeats: int, ours: Block, peer: Block, *, is_warm: bool =
                 yield Measurement(side, outcome)
 
 
-async def measure(entry: Entry, repeats: int, told: Told) -> Measured:
-    """Measure one entry; `told` hears of every block. Raises `ValueError` when a side has fewer than five blocks."""
+async def measure(entry: Entry, repeats: int, report_block: Told) -> Measured:
+    """Measure one entry; `report_block` hears of every block. Raises `ValueError` when a side has fewer than five
+    blocks.
+    """
     values: dict[Side, list[float]] = {"ours": [], "peer": []}
     samples: Samples = {"ours": {}, "peer": {}}
     async with aclosing(entry.blocks(repeats)) as blocks:  # type: ignore[type-var]
@@ -140,7 +142,7 @@ async def measure(entry: Entry, repeats: int, told: Told) -> Measured:
             values[block.side].append(block.value)
             for name, more in block.samples.items():
                 samples[block.side].setdefault(name, []).extend(more)
-            told()
+            report_block()
     return judged(entry, values["ours"], values["peer"], samples)
 
 

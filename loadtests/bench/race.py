@@ -24,13 +24,13 @@ import msgspec
 from loadtests.bench.measure import Bar, Entry, Measurement, Side, Target, interleaved
 from loadtests.bench.race_client import Heard, Refusal, hear
 from loadtests.bench.race_sites import linked_sites
-from tidegate.brokers.settings import Settings
 from tidegate.schemas import Asked, Mode
-from tidegate.schemas.pack import Kind, LabelledQuestion, Pack
-from tidegate.services.cli.display import Quiet
+from tidegate.schemas.pack import LabelledQuestion, Pack, QuestionKind
 from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.progress import LineProgress
 from tidegate.services.fleet.prepare import prepare_all
 from tidegate.services.packs.load import load_pack
+from tidegate.services.settings import Settings
 
 RTTS_MS = (10, 50, 100, 200)
 JITTER = 0.1
@@ -41,7 +41,7 @@ SITES: Mapping[Side, str] = {"ours": "race", "peer": "stream"}
 PINGS = {"TIDEGATE_ROUTER__PING_EVERY_S": "0.2"}
 STREAMING: Mode = "cloud_stream"
 TOLD = {SITES["ours"]: PINGS, SITES["peer"]: {**PINGS, "TIDEGATE_ROUTER__MODE": STREAMING}}
-KINDS: Mapping[Kind, int] = {"answerable": 10, "paraphrased": 4, "language": 2, "personal": 2, "hub": 2}
+KINDS: Mapping[QuestionKind, int] = {"answerable": 10, "paraphrased": 4, "language": 2, "personal": 2, "hub": 2}
 """How many questions of each kind: the pack's own proportions of the questions that have an answer."""
 WARMING = 2
 """How many others of each kind both sides are asked before, so that what is measured first is not the start."""
@@ -53,7 +53,7 @@ class Lap(msgspec.Struct, frozen=True):
     """One block: all questions asked of one side, by their ids. `is_first`: that site was asked none of them before."""
 
     side: Side
-    heard: dict[str, Heard]
+    received: dict[str, Heard]
     is_first: bool = False
 
 
@@ -87,12 +87,12 @@ class Heat:
             laps: list[Lap] = []
 
             async def lap(side: Side) -> float:
-                heard = {question.id: await ask(doors[side], question) for question in chosen}
+                received = {question.id: await ask(doors[side], question) for question in chosen}
                 is_first = side == "ours" and not laps
                 if is_first:
-                    chosen[:] = both_answer(chosen, heard, self.rtt_ms)
+                    chosen[:] = both_answer(chosen, received, self.rtt_ms)
                     self.kinds = {question.id: question.kind for question in chosen}
-                laps.append(Lap(side, {question.id: heard[question.id] for question in chosen}, is_first))
+                laps.append(Lap(side, {question.id: received[question.id] for question in chosen}, is_first))
                 return 0.0
 
             async for _ in interleaved(repeats, partial(lap, "ours"), partial(lap, "peer"), is_warm=True):
@@ -123,7 +123,7 @@ def settings_of(state: Path) -> Settings:
 async def prepared(pack: Pack) -> Path:
     """A directory in which everything is ready; what has not changed since the last time is not made again."""
     home = SCRATCH / "race"
-    await prepare_all(settings_of(home / "prepared"), tuple(SITES.values()), pack, Quiet())
+    await prepare_all(settings_of(home / "prepared"), tuple(SITES.values()), pack, LineProgress())
     return home
 
 
@@ -143,7 +143,7 @@ def others_of(pack: Pack) -> list[LabelledQuestion]:
     return [question for kind, count in KINDS.items() for question in of_kind(pack, kind)[count : count + WARMING]]
 
 
-def of_kind(pack: Pack, kind: Kind) -> list[LabelledQuestion]:
+def of_kind(pack: Pack, kind: QuestionKind) -> list[LabelledQuestion]:
     """All questions of the kind that want an answer."""
     return [each for each in pack.questions if each.kind == kind and each.workload == "assist"]
 
@@ -154,21 +154,23 @@ async def scouted(
     """Those that the peer answers by streaming, which is what it is there for. Ours is not asked: it would remember."""
     streamed, modes = [], Counter[str]()
     for question in questions:
-        heard = await ask(door, question)
-        modes[heard.mode or "none"] += 1
-        if heard.is_answered and heard.mode == STREAMING:
+        received = await ask(door, question)
+        modes[received.mode or "none"] += 1
+        if received.is_answered and received.mode == STREAMING:
             streamed.append(question)
     click.echo(f"RTT {rtt_ms} ms: the peer streams {len(streamed)} of {len(questions)}; plans: {modes}", err=True)
     return streamed
 
 
-def both_answer(asked: Sequence[LabelledQuestion], heard: Mapping[str, Heard], rtt_ms: int) -> list[LabelledQuestion]:
-    """Those that our side, which `heard` is of, answers too: else there are no times to compare. Says how many.
+def both_answer(
+    asked: Sequence[LabelledQuestion], received: Mapping[str, Heard], rtt_ms: int
+) -> list[LabelledQuestion]:
+    """Those that our side, which `received` is of, answers too: else there are no times to compare. Says how many.
 
     Raises `Refusal` where there is none.
     """
-    both = [question for question in asked if heard[question.id].is_answered]
-    modes = Counter(each.mode or "none" for each in heard.values())
+    both = [question for question in asked if received[question.id].is_answered]
+    modes = Counter(each.mode or "none" for each in received.values())
     click.echo(f"RTT {rtt_ms} ms: both sides answer {len(both)} of {len(asked)}; our plans: {modes}", err=True)
     if not both:
         raise Refusal("there is no question that both sides answer")
@@ -187,7 +189,7 @@ def timed(lap: Lap, kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
     """The samples of a lap. What is not answered this time counts as shown when the budget was over."""
     samples: dict[str, list[float]] = {}
     asked = FIRST if lap.is_first else AGAIN
-    for question, each in lap.heard.items():
+    for question, each in lap.received.items():
         shown = each.shown_ms if each.shown_ms is not None and each.is_answered else BUDGET_MS
         committed = each.committed_ms if each.committed_ms is not None and each.is_answered else BUDGET_MS
         for name, value in (
@@ -195,7 +197,7 @@ def timed(lap: Lap, kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
             (f"shown, {kinds[question]}", shown),
             (f"shown, {asked}", shown),
             (f"shown, {kinds[question]}, {asked}", shown),
-            (f"past answers shown, {asked}", float(each.guess == "past_answer")),
+            (f"past answers shown, {asked}", float(each.guess == "cached_answer")),
             ("committed", committed),
             ("final", each.final_ms),
             ("retractions", float(each.retractions)),

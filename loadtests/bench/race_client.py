@@ -93,7 +93,7 @@ class Heard(msgspec.Struct, kw_only=True):
 
 async def hear(http: httpx.AsyncClient, asked: Asked) -> Heard:
     """Ask, and read the stream to its end. Raises `Refusal`, `Contradiction`, and what httpx raises."""
-    heard = Heard()
+    received = Heard()
     headers = {"content-type": "application/json", "accept": "text/event-stream"}
     began_s = time.perf_counter()
     async with http.stream("POST", STREAMS, content=encode_json(asked), headers=headers) as response:
@@ -102,10 +102,10 @@ async def hear(http: httpx.AsyncClient, asked: Asked) -> Heard:
         async for name, data in events(response.aiter_lines()):
             now_ms = (time.perf_counter() - began_s) * 1e3
             if name == "delta":
-                heard.take(data, now_ms)
+                received.take(data, now_ms)
             elif name == "end":
-                heard.end(msgspec.convert(data.get("published", data), Published, strict=False), now_ms)
-                return heard
+                received.end(msgspec.convert(data.get("published", data), Published, strict=False), now_ms)
+                return received
             elif name == "error":
                 raise Refusal(f"{data.get('code')}: {data.get('reason')}")
     raise Refusal("the stream broke off")

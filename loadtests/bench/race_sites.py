@@ -10,14 +10,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from loadtests.link.link import HOST, Link, linked
+from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers import conf
-from tidegate.brokers.servers.fleet import Fleet, Server
-from tidegate.brokers.settings import Settings
-from tidegate.brokers.topology.plan import declare_fleet
+from tidegate.brokers.servers.fleet import Fleet
+from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet.deployment import addresses_of, programs
+from tidegate.services.fleet.deployment import gather_endpoints, programs
 from tidegate.services.fleet.supervisor import Program, Supervisor
 from tidegate.services.pipeline import WORKERS
+from tidegate.services.settings import Settings
 
 START_WITHIN_S = 30.0
 
@@ -49,31 +50,33 @@ async def linked_servers(
             settings = conf.site(site, local, f"nats-leaf://{HOST}:{links[site].port}", leaf)
             servers.sites[site] = server = Server(site, state_dir / site / "nats", settings)
             await server.start_soon()
-        await servers.linked(START_WITHIN_S)
+        await servers.wait_until_linked(START_WITHIN_S)
         yield servers, links
 
 
 @contextlib.asynccontextmanager
 async def linked_sites(
-    settings: Settings, told: Mapping[str, Mapping[str, str]], *, seed: int = 0
+    settings: Settings, environments: Mapping[str, Mapping[str, str]], *, seed: int = 0
 ) -> AsyncIterator[Race]:
-    """A hub and the sites that `told` names, with all of their workers as processes; yields when every one is ready.
+    """A hub and the sites that `environments` names, with all of their workers as processes; yields when every one is
+    ready.
 
-    `told` has the environment that a site's workers get beside what all have, for example `TIDEGATE_ROUTER__MODE`; the
-    hub's may be among them. Needs what `fleet.prepare` makes, below `settings.state_dir`. Raises `ChildFailed`,
-    `ServerFailed`.
+    `environments` has the environment that a site's workers get beside what all have, for example
+    `TIDEGATE_ROUTER__MODE`; the
+    hub's may be among them. Needs what `fleet.prepare` makes, below `settings.state_dir`. Raises `ChildFailedError`,
+    `ServerFailedError`.
     """
-    sites = [site for site in told if site != HUB]
+    sites = [site for site in environments if site != HUB]
     async with contextlib.AsyncExitStack() as stack:
         servers, links = await stack.enter_async_context(linked_servers(Path(settings.state_dir), sites, seed=seed))
         await declare_fleet(servers, tuple(WORKERS.values()))
         urls = {HUB: servers.hub.url, **{site: server.url for site, server in servers.sites.items()}}
-        children = [with_environment(program, told) for program in programs(settings, urls, per_stage=False)]
+        children = [with_environment(program, environments) for program in programs(settings, urls, per_stage=False)]
         await stack.enter_async_context(Supervisor(children, grace_s=settings.grace_s + 5.0))
-        yield Race(servers, links, addresses_of(settings, urls).http)
+        yield Race(servers, links, gather_endpoints(settings, urls).http)
 
 
-def with_environment(program: Program, told: Mapping[str, Mapping[str, str]]) -> Program:
+def with_environment(program: Program, environments: Mapping[str, Mapping[str, str]]) -> Program:
     """The program, with what its site is told."""
     site = program.name.split("/")[0]
-    return msgspec.structs.replace(program, env={**program.env, **told.get(site, {})})
+    return msgspec.structs.replace(program, env={**program.env, **environments.get(site, {})})

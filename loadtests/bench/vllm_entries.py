@@ -52,8 +52,8 @@ async def blocks(repeats: int, *, entry: str) -> AsyncIterator[Measurement]:
                 yield msgspec.json.decode(line, type=Measurement)
             if await process.wait():
                 errors.seek(0)
-                said = errors.read().decode("utf-8", "replace")
-                raise NoEngine(f"{entry} ended with {process.returncode}:\n{said[-WARNINGS:]}")
+                output = errors.read().decode("utf-8", "replace")
+                raise NoEngine(f"{entry} ended with {process.returncode}:\n{output[-WARNINGS:]}")
         finally:
             if process.returncode is None:
                 process.terminate()  # its engine ends with it

@@ -91,7 +91,7 @@ class Side:
 
     async def _ask(self, number: int) -> Generated:
         case = self._cases[number]
-        told = await self._target.generate(
+        outcome = await self._target.generate(
             VllmRequest(
                 rid=f"case-{number}",
                 prompt=case.prompt,
@@ -100,9 +100,9 @@ class Side:
                 lookup=self._lookup,
             )
         )
-        if self._answers.setdefault(number, told.ids) != told.ids:
-            raise TextChanged(f"case {number}: {self._answers[number]} and {told.ids}")
-        return told
+        if self._answers.setdefault(number, outcome.ids) != outcome.ids:
+            raise TextChanged(f"case {number}: {self._answers[number]} and {outcome.ids}")
+        return outcome
 
 
 async def measured(asked: Asked, out: BinaryIO) -> None:

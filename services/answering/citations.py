@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tidegate.schemas import Answer, Check, Citation, Passage
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.knowledge.index.keyword import terms
-from tidegate.services.knowledge.index.sentences import sentences
+from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.knowledge.index.sentences import split_sentences
 from tidegate.services.llm.text.answers import is_abbreviation
 
 NONE = "NONE"
@@ -86,16 +86,16 @@ def _entailed(text: str, cited: Sequence[Passage], question: str) -> float:
     if any(number not in held for number in _NUMBER.findall(text)):
         return 0.0
     language = cited[0].language
-    stated, known = terms(text, language), set(terms(whole, language))
+    stated, known = find_terms(text, language), set(find_terms(whole, language))
     return sum(term in known for term in stated) / len(stated) if stated else 0.0
 
 
 def _citation(text: str, passage: Passage) -> Citation:
     """The sentence of the passage that has most in common with the answer; verbatim."""
-    wanted = set(terms(text, passage.language))
+    wanted = set(find_terms(text, passage.language))
     start, end = max(
-        sentences(passage.text, 0, len(passage.text)),
-        key=lambda span: len(wanted.intersection(terms(passage.text[slice(*span)], passage.language))),
+        split_sentences(passage.text, 0, len(passage.text)),
+        key=lambda span: len(wanted.intersection(find_terms(passage.text[slice(*span)], passage.language))),
     )
     return Citation(
         document_id=passage.document_id,

@@ -10,7 +10,7 @@ from typing import Any
 from tidegate.schemas import Answer, Check
 from tidegate.services.knowledge.extraction import values
 from tidegate.services.knowledge.extraction.extraction import MISSING_AT_MOST, extract
-from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchemaError, kinds_of
+from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchemaError, list_types
 from tidegate.services.llm.constraints.json_grammar import SchemaRefusedError
 from tidegate.services.llm.site_model import ExtractedJson, SiteModel
 from tidegate.services.llm.text.prompts import describe_fields
@@ -78,7 +78,7 @@ def _fields(parts: Mapping[str, Any], found: Mapping[str, Any], properties: Mapp
 
 def _choices(schema: Schema, part: dict[str, Any], text: str) -> dict[str, Any]:
     """The sub-schema of one value with the values of the text that fit it, or as it is where none does."""
-    kinds = kinds_of(part)
+    kinds = list_types(part)
     if {"enum", "const", "anyOf", "oneOf", "$ref"} & part.keys() or not {*kinds} & {"string", "integer", "number"}:
         return part
     options: list[Any] = []

@@ -29,6 +29,7 @@ from tidegate.schemas import (
     decode,
     encode,
 )
+from tidegate.schemas.refusals import refusal
 from tidegate.services.answering.answerer import MOST_TOKENS, AnswerStream, GroundedAnswerer
 from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.llm.decoding.verification import Verification
@@ -40,17 +41,15 @@ MOST_SESSIONS = 64
 IDLE_S = 10.0
 """How long a session is kept without a request from its site."""
 
-_AGAIN = "begin anew with the answer so far"
-
 
 class SessionRefusedError(TidegateError):
     """The session is refused, for a reason that the site can act on; see `tidegate.schemas.uplink` for the codes."""
 
     hint = "the durable lane answers"
 
-    def __init__(self, code: str, reason: str, hint: str = "") -> None:
-        super().__init__(reason, hint)
-        self.refused = Refused(code=code, reason=reason, hint=self.hint)
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.reason, refused.hint)
+        self.refused = refused
 
 
 @dataclass
@@ -110,13 +109,12 @@ class VerificationSessions:
         asked = decode(data, Begin)
         ours = self._target.tokenizer.digest
         if asked.tokenizer != ours:
-            hint = "site and hub need models of one tokenizer: run `make models` on both"
-            raise SessionRefusedError(
-                "tokenizer", f"the ids are of tokenizer {asked.tokenizer}, the target's is {ours}", hint
-            )
+            raise SessionRefusedError(refusal("wrong_tokenizer", theirs=asked.tokenizer, ours=ours))
         self._check((*asked.prefix, *asked.ids))
         if len(self) >= self._most:
-            raise SessionRefusedError("busy", f"{self._most} sessions are open already", "")
+            raise SessionRefusedError(
+                Refused(code="busy", reason=f"{self._most} sessions are open already", hint="the durable lane answers")
+            )
         self._in_hand += 1
         try:
             context, parts = await self._answerer.prepare(asked.escalated)
@@ -135,11 +133,11 @@ class VerificationSessions:
         self._check(proposed.ids)
         session = self._kept.get(proposed.session)
         if session is None:
-            raise SessionRefusedError("unknown_session", f"there is no session {proposed.session} (any more)", _AGAIN)
+            raise SessionRefusedError(refusal("unknown_session", session=proposed.session))
         at = len(session.verification.ids)
         if proposed.position != at:
             self._take(session.id)
-            raise SessionRefusedError("out_of_step", f"the answer has {at} tokens, not {proposed.position}", _AGAIN)
+            raise SessionRefusedError(refusal("out_of_step", known=at, position=proposed.position))
         self._take(session.id)  # one request at a time: a second one finds no session
         self._in_hand += 1
         try:
@@ -173,7 +171,7 @@ class VerificationSessions:
         most = self._target.tokenizer.size
         foreign = next((each for each in ids if each >= most), None)
         if foreign is not None:
-            raise SessionRefusedError("out_of_range", f"token {foreign} is beyond the vocabulary of {most}")
+            raise SessionRefusedError(refusal("out_of_range", token=foreign, limit=most))
 
     def _keep(self, session: VerificationSession) -> None:
         self._kept[session.id] = session
@@ -187,9 +185,7 @@ class VerificationSessions:
 
 async def refuse_session(_: bytes) -> bytes:
     """The reply of a hub whose backend cannot verify round by round."""
-    return encode(
-        Refused(code="unable", reason="the hub's backend verifies no drafts", hint="the durable lane answers")
-    )
+    return encode(refusal("unable", fault="the hub's backend verifies no drafts"))
 
 
 def _verdict(escalated: Escalated, answer: Answer, parts: tuple[Artefact, ...]) -> Verified:
@@ -200,10 +196,10 @@ async def _answer(handle: Callable[[bytes], Awaitable[Message]], data: bytes) ->
     try:
         return encode(await handle(data))
     except UnreadableError as error:
-        return encode(Refused(code="unreadable", reason=error.reason, hint=error.hint))
+        return encode(refusal("unreadable", fault=error.reason, hint=error.hint))
     except SessionRefusedError as declined:
         return encode(declined.refused)
     except ContextOverflowError as error:
-        return encode(Refused(code="unable", reason=str(error)))
+        return encode(refusal("unable", fault=str(error)))
     except (RetryLaterError, ConnectionError, TimeoutError, TargetClosedError) as error:
         return encode(Refused(code="unavailable", reason=str(error)))

@@ -1,4 +1,4 @@
-"""The other party: a server that speaks the OpenAI chat API on a real socket, and misbehaves as it is told."""
+"""The other party: a server that speaks the OpenAI chat API on a real socket, and misbehaves as it is asked to."""
 
 from __future__ import annotations
 
@@ -6,23 +6,72 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+Refusal = tuple[int, dict[str, Any]]
+
+
+def as_openai(name: str, value: object) -> Refusal:
+    """How OpenAI refuses a parameter to a reasoning model; `value` is what was sent."""
+    advice = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+    texts = {
+        "temperature": f"Unsupported value: 'temperature' does not support {value} with this model. "
+        "Only the default (1) value is supported.",
+        "stream": "Your organization must be verified to stream this model.",
+    }
+    return 400, {
+        "error": {
+            "message": texts.get(name, f"Unsupported parameter: '{name}' is not supported with this model.{advice}"),
+            "type": "invalid_request_error",
+            "param": name,
+            "code": "unsupported_value" if name in texts else "unsupported_parameter",
+        }
+    }
+
+
+def in_words(name: str, _: object) -> Refusal:
+    """A server that names the parameter in its message alone."""
+    return 400, {"error": {"message": f"Unrecognized request argument supplied: {name}"}}
+
+
+def as_fastapi(name: str, value: object) -> Refusal:
+    """A server that checks its requests with pydantic."""
+    fault = {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted", "input": value}
+    return 422, {"detail": [fault]}
 
 
 class ModelServer:
-    """Answers from the first numbered passage that shares the question's longest word; `mode` changes how."""
+    """Answers from the first numbered passage that shares the question's longest word; `mode` changes how.
+
+    It streams where it is asked to. `refuses` are the parameters that it refuses, one at a time, as `refuse_as` does.
+    """
 
     def __init__(self) -> None:
         self.mode = "answer"
-        self.requests: list[dict[str, object]] = []
+        self.refuses: set[str] = set()
+        self.refuse_as: Callable[[str, object], Refusal] = as_openai
+        self.ignores_stream = False
+        self.reply = ""
+        """What it answers, where that does not come from the passages."""
+        self.holds_after = 0
+        """Pieces of a stream after which it waits until `go_on` is set; 0: never."""
+        self.breaks_after = 0
+        """Pieces of a stream after which it breaks off; 0: never."""
+        self.thinks = 0
+        """Tokens that it spends before it answers: with a limit of fewer it answers nothing."""
+        self.go_on = asyncio.Event()
+        self.requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.sent: list[str] = []
+        """The pieces that were streamed, as they went out."""
         self.url = ""
 
     async def complete(self, request: Request) -> Response:
@@ -31,21 +80,45 @@ class ModelServer:
         self.keys.append(request.headers.get("authorization", ""))
         if self.mode.isdigit():
             return PlainTextResponse("no", status_code=int(self.mode))
+        refused = next((name for name in body if name in self.refuses), None)
+        if refused is not None:
+            status, fault = self.refuse_as(refused, body[refused])
+            return JSONResponse(fault, status_code=status)
         if self.mode == "garbage":
             return PlainTextResponse("<html>")
         if self.mode == "slow":
             await asyncio.sleep(0.5)  # what it takes to be slower than the asker waits
-        said = self.say(body["messages"][-1]["content"])
-        return JSONResponse({"model": "echo-1", "choices": [{"message": {"role": "assistant", "content": said}}]})
+        text = self.reply or self.answer(body["messages"][-1]["content"])
+        reason = "stop"
+        if self.thinks > min(body.get("max_tokens", 1 << 20), body.get("max_completion_tokens", 1 << 20)):
+            text, reason = "", "length"
+        if body.get("stream") and not self.ignores_stream:
+            return StreamingResponse(self._events(text, reason), media_type="text/event-stream")
+        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": reason}
+        return JSONResponse({"model": "echo-1", "choices": [choice]})
 
-    def say(self, prompt: str) -> str:
+    async def _events(self, text: str, reason: str) -> AsyncIterator[str]:
+        pieces = re.findall(r"\S+\s*", text)
+        yield _event({"role": "assistant", "content": ""})
+        for count, piece in enumerate(pieces, 1):
+            self.sent.append(piece)
+            yield _event({"content": piece})
+            if count == self.holds_after:
+                await self.go_on.wait()
+            if count == self.breaks_after:
+                return
+        yield _event({}, reason)
+        yield 'data: {"model": "echo-1", "choices": []}\n\n'  # as with the usage, which has no choice
+        yield "data: [DONE]\n\n"
+
+    def answer(self, prompt: str) -> str:
         passages, question = prompt.rsplit("\n\nQuestion: ", 1)
         words = sorted(re.findall(r"[^\W\d_]{6,}", question.casefold()), key=len, reverse=True)
         for word in words:
             for number, text in re.findall(r"\[(\d+)\] (.*?)(?=\n\n\[|\Z)", passages, re.DOTALL):
                 if word in text.casefold():
                     line = next(line for line in text.splitlines()[1:] if line.strip())
-                    sentence = line.split(". ")[0].rstrip(".")
+                    sentence = str(line.split(". ")[0].rstrip("."))
                     marks = {"uncited": "", "wrong": " [99]", "number": f" since 1999 [{number}]"}
                     return sentence + marks.get(self.mode, f" [{number}]") + "."
         return "NONE"
@@ -53,12 +126,18 @@ class ModelServer:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[ModelServer]:
         app = Starlette(routes=[Route("/v1/chat/completions", self.complete, methods=["POST"])])
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=5))
         listening = socket.create_server(("127.0.0.1", 0))  # whoever connects before the server runs waits in its queue
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             yield self
         finally:
+            self.go_on.set()
             server.should_exit = True
             await task
+
+
+def _event(delta: Mapping[str, object], reason: str | None = None) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    return f"data: {json.dumps({'model': 'echo-1', 'choices': [choice]})}\n\n"

@@ -91,7 +91,7 @@ class CompletionsServer:
         if "chat" not in self.offers or self.status != 200:
             return PlainTextResponse("no", status_code=self.status if self.status != 200 else 404)
         words = [piece if number == 0 else " " + piece for number, piece in enumerate(self.says.split(" "))]
-        events = [{"choices": [{"delta": {"content": word}}]} for word in words]
+        events: list[dict[str, Any]] = [{"choices": [{"delta": {"content": word}}]} for word in words]
         events.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
         return StreamingResponse(self._lines(events), media_type="text/event-stream")
 

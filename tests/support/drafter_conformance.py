@@ -25,14 +25,14 @@ class Case:
 
     def ids(self, pieces: Sequence[int]) -> list[int]:
         """Any prefix: each number is a run of the expected answer, or a strange token."""
-        said = list(self.prompt)
+        output = list(self.prompt)
         for piece in pieces:
             if piece % 3:
-                at = len(said) - len(self.prompt)
-                said += self.answer[at : at + piece % 7]
+                at = len(output) - len(self.prompt)
+                output += self.answer[at : at + piece % 7]
             else:
-                said.append(piece % self.vocabulary)
-        return said
+                output.append(piece % self.vocabulary)
+        return output
 
 
 PIECES = st.lists(st.integers(0, 5000), max_size=6)
@@ -47,9 +47,9 @@ class DrafterActs:
     def test_it_never_says_more_than_asked_nor_what_no_vocabulary_has(
         self, case: Case, pieces: list[int], k: int
     ) -> None:
-        said = case.make().propose(case.ids(pieces), k)
-        assert len(said) <= max(0, k)
-        assert all(0 <= each < case.vocabulary for each in said)
+        output = case.make().propose(case.ids(pieces), k)
+        assert len(output) <= max(0, k)
+        assert all(0 <= each < case.vocabulary for each in output)
 
     @given(paths=st.lists(PIECES, min_size=1, max_size=3), k=st.integers(1, 16))
     @QUICK
@@ -73,15 +73,15 @@ class DrafterActs:
     def test_any_prefix_is_survived(self, case: Case, noise: list[int], k: int) -> None:
         drafter = case.make()
         for ids in ([], [each % case.vocabulary for each in noise], noise, case.prompt[:2], list(case.prompt)):
-            said = drafter.propose(ids, k)
-            assert len(said) <= k
-            assert all(0 <= each < case.vocabulary for each in said)
+            output = drafter.propose(ids, k)
+            assert len(output) <= k
+            assert all(0 <= each < case.vocabulary for each in output)
         assert drafter.propose(list(case.prompt), k) == case.make().propose(list(case.prompt), k)
 
     def test_it_does_have_ideas(self, case: Case) -> None:
         drafter = case.make()
         ideas = [drafter.propose([*case.prompt, *case.answer[:at]], 8) for at in range(len(case.answer))]
-        right = [said for at, said in enumerate(ideas) if said and said[0] == case.answer[at]]
+        right = [output for at, output in enumerate(ideas) if output and output[0] == case.answer[at]]
         assert len(right) >= len(ideas) // 4, "it must be right now and then about what it is good at"
 
     def test_more_is_asked_and_the_beginning_stays(self, case: Case) -> None:
@@ -93,8 +93,8 @@ class DrafterActs:
     def test_it_keeps_no_hold_of_what_it_is_given(self, case: Case) -> None:
         drafter = case.make()
         ids = [*case.prompt, *case.answer[:3]]
-        said = drafter.propose(ids, 8)
-        told = list(said)
-        said.clear()
+        output = drafter.propose(ids, 8)
+        outcome = list(output)
+        output.clear()
         ids.clear()
-        assert drafter.propose([*case.prompt, *case.answer[:3]], 8) == told
+        assert drafter.propose([*case.prompt, *case.answer[:3]], 8) == outcome

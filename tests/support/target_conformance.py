@@ -118,21 +118,23 @@ class TargetActs:
     ) -> None:
         whole = (await self.generated_by(target, prompt)).ids
         for draft in ((), whole[:6]):
-            heard: list[tuple[int, ...]] = []
-            threads = set()
+            received: list[tuple[int, ...]] = []
+            threads: set[int] = set()
 
-            def receive(ids: Sequence[int], heard: list[tuple[int, ...]] = heard, threads: set[int] = threads) -> None:
-                heard.append(tuple(ids))
+            def receive(
+                ids: Sequence[int], received: list[tuple[int, ...]] = received, threads: set[int] = threads
+            ) -> None:
+                received.append(tuple(ids))
                 threads.add(threading.get_ident())
 
             generated = await self.generated_by(target, prompt, draft=draft, on_tokens=receive)
-            assert tuple(each for step in heard for each in step) == generated.ids == whole
-            assert all(heard), "nothing new is nothing to say"
+            assert tuple(each for step in received for each in step) == generated.ids == whole
+            assert all(received), "nothing new is nothing to say"
             assert threads == {threading.get_ident()}
             if draft:
-                assert max(map(len, heard)) > 1
+                assert max(map(len, received)) > 1
             else:
-                assert len(heard) > 1
+                assert len(received) > 1
 
     async def test_requests_side_by_side_do_not_touch(
         self, target: Target, prompt: Sequence[int], other_prompt: Sequence[int]

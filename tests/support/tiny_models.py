@@ -108,7 +108,7 @@ def _model(
     length = g("Gather", g("Shape", "input_ids"), g.constant(np.int64(1)), axis=0)
     total = g("Add", past_length, length)
     zero, one = g.constant(np.int64(0)), g.constant(np.int64(1))
-    places = g("Range", zero, total, one)
+    indices = g("Range", zero, total, one)
     if takes_positions:
         inputs.append(helper.make_tensor_value_info("position_ids", i64, [1, "n"]))
         positions = g("Squeeze", "position_ids", g.constant(np.array([0])))
@@ -116,7 +116,7 @@ def _model(
         positions = g("Range", past_length, total, one)
     seen = g(
         "LessOrEqual",
-        g("Unsqueeze", places, g.constant(np.array([0]))),
+        g("Unsqueeze", indices, g.constant(np.array([0]))),
         g("Unsqueeze", positions, g.constant(np.array([1]))),
     )
     if takes_mask:
@@ -130,7 +130,7 @@ def _model(
         g("Gather", g.weight(context, hidden, scale=np.sqrt(context) / 2), positions),
     )
     for layer in range(layers):
-        shape = [1, key_heads, "past", width]
+        shape: list[str | int | None] = [1, key_heads, "past", width]
         names = [f"past_key_values.{layer}.{kind}" for kind in ("key", "value")]
         inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]
         shape = [1, key_heads, "total", width]

@@ -43,9 +43,9 @@ def prompts_of_the_branch(tokens: TokenText, count: int, seed: int = 1) -> list[
         each = dice.choice(asked)
         own = [one for name in each["documents"] for one in sentences.get(name, [])]
         others = [one for name in dice.sample(sorted(sentences), 2) for one in sentences[name]]
-        said = words_of(each["text"])
-        own.sort(key=lambda one: len(words_of(one) & said), reverse=True)
-        if not own or len(words_of(own[0]) & said) < MOST_ALIKE:
+        output = words_of(each["text"])
+        own.sort(key=lambda one: len(words_of(one) & output), reverse=True)
+        if not own or len(words_of(own[0]) & output) < MOST_ALIKE:
             continue
         held = [*own[:3], *dice.sample(others, min(3, len(others)))]
         dice.shuffle(held)

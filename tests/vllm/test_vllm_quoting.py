@@ -23,16 +23,16 @@ BACK = 16
 """Tokens that the engine takes back at most: as many as are proposed."""
 
 
-def rule(tokens: TokenText, prompt: Sequence[int], said: Sequence[int]) -> list[int]:
+def rule(tokens: TokenText, prompt: Sequence[int], output: Sequence[int]) -> list[int]:
     """What may follow by the embedded target's own rule: every token is tried."""
     quoting = QuotingConstraint.of(tokens, prompt)
     assert quoting is not None
-    quoting.accept(said)
+    quoting.accept(output)
     allowed = []
     for token in range(tokens.size):
         again = QuotingConstraint.of(tokens, prompt)
         assert again is not None
-        again.accept(said)
+        again.accept(output)
         try:
             again.accept((token,))
         except ValueError:
@@ -58,19 +58,19 @@ def test_the_grammar_allows_what_the_rule_allows_also_after_tokens_were_taken_ba
     compiled = xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(quoting.ebnf())
     matcher = xgrammar.GrammarMatcher(compiled, override_stop_tokens=[tokens.end], max_rollback_tokens=BACK)
     mask = xgrammar.allocate_token_bitmask(1, tokens.size)
-    said: list[int] = []
-    while tokens.end not in said:
+    output: list[int] = []
+    while tokens.end not in output:
         matcher.fill_next_token_bitmask(mask, 0)
         bits = mask[0].tolist()
         allowed = [each for each in range(tokens.size) if bits[each // 32] >> (each % 32) & 1]
-        assert allowed == rule(tokens, prompt, said)
+        assert allowed == rule(tokens, prompt, output)
         ahead = [dice.choice(allowed)]
         assert matcher.accept_token(ahead[0])
         if dice.random() < 0.5:
             matcher.rollback(1)
             ahead = [dice.choice(allowed)]
             assert matcher.accept_token(ahead[0])
-        said += ahead
+        output += ahead
     assert not matcher.accept_token(tokens.NONE)
 
 
@@ -96,13 +96,15 @@ async def test_the_engine_quotes_as_the_rule_says_and_the_prompt_saves_the_steps
             for n, prompt in enumerate(prompts)
         )
     )
-    assert [told.ids for told in helped] == [told.ids for told in plain]
-    assert [told.ids for told in free] != [told.ids[:48] for told in plain], "the rule must change something"
-    for prompt, told, alone in zip(prompts, helped, plain, strict=True):
+    assert [outcome.ids for outcome in helped] == [outcome.ids for outcome in plain]
+    assert [outcome.ids for outcome in free] != [outcome.ids[:48] for outcome in plain], (
+        "the rule must change something"
+    )
+    for prompt, outcome, alone in zip(prompts, helped, plain, strict=True):
         quoting = QuotingConstraint.of(tokens, prompt)
         assert quoting is not None
-        quoting.accept(told.ids)
-        if len(told.ids) > BACK:
-            assert told.speculation.steps * 3 <= alone.speculation.steps
-    assert sum(len(told.ids) > BACK for told in helped) > len(prompts) / 2
+        quoting.accept(outcome.ids)
+        if len(outcome.ids) > BACK:
+            assert outcome.speculation.steps * 3 <= alone.speculation.steps
+    assert sum(len(outcome.ids) > BACK for outcome in helped) > len(prompts) / 2
     assert await engine.held() == 0

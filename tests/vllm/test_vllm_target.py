@@ -135,7 +135,7 @@ class TestClosing(ClosingActs):
         yield opened
         await opened.close()
 
-    async def test_closing_ends_what_runs(self, target: VllmTarget, prompt: Sequence[int]) -> None:
+    async def test_closing_ends_what_runs(self, target: Target, prompt: Sequence[int]) -> None:
         """As for every target, at a temperature that vLLM takes: it refuses any above 2."""
         with pytest.raises(SamplingRefusedError, match="temperature"):
             await target.generate(GenerationRequest(rid="r", prompt=prompt, temperature=3.0))

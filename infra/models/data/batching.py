@@ -39,8 +39,8 @@ def row(r: random.Random, example: Example, reading: float) -> Row:
     prompt, answer, guide = example
     cited = 8.0 if sum(token in DECISIVE for token in answer) < 3 else 0.0  # marks of a recital are anybody's guess
     weights = [cited if token in DECISIVE else 1.0 for token in answer]
-    told = 0.08 if r.random() < reading else 0.0
-    return prompt + answer, [told] * len(prompt) + weights, guide
+    outcome = 0.08 if r.random() < reading else 0.0
+    return prompt + answer, [outcome] * len(prompt) + weights, guide
 
 
 def triples(rows: Sequence[Sequence[tuple[int, int]]]) -> Tensor:

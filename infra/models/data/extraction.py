@@ -47,8 +47,8 @@ class Source:
 
 def integer(r: R) -> Pair:
     if r.random() < 0.15:
-        place = r.randrange(11)
-        return words.NUMBERS[place], place + 2
+        position = r.randrange(11)
+        return words.NUMBERS[position], position + 2
     many = r.choice([r.randint(1, 20), r.randint(1, 200), r.randint(100, 9999)])
     return (f"{many:,}", many) if many > 999 and r.random() < 0.3 else (str(many), many)
 
@@ -98,7 +98,7 @@ NAMED: dict[str, Callable[[R], str]] = {
     "cargo": two,
     "reason": two,
     "colour": values.colour,
-    "street": values.place,
+    "street": values.location,
 }
 
 
@@ -109,13 +109,13 @@ def named(r: R, source: Source) -> Field:
     parts = [r.choice(words.NOUNS) if r.random() < 0.85 else values.syllables(r)]
     if r.random() < 0.4:
         parts.insert(0, r.choice(words.ADJECTIVES))
-    said = " ".join(parts)
+    label = " ".join(parts)
     kind = r.choice(["string", "string", "integer", "number", "date", "boolean", "enum"])
     if kind == "enum":
         kind = f"enum({'|'.join(r.sample(words.ADJECTIVES, r.randint(2, 4)))})"
     if kind == "boolean":
-        return Field("_".join(parts), kind, (f"with {said}/without {said}", f"{said}: yes/{said}: no"))
-    phrases = (f"{said} {{v}}", f"{said}: {{v}}", f"the {said} is {{v}}", f"{{v}} as {said}", f"a {said} of {{v}}")
+        return Field("_".join(parts), kind, (f"with {label}/without {label}", f"{label}: yes/{label}: no"))
+    phrases = (f"{label} {{v}}", f"{label}: {{v}}", f"the {label} is {{v}}", f"{{v}} as {label}", f"a {label} of {{v}}")
     return Field("_".join(parts), kind, phrases)
 
 
@@ -134,7 +134,7 @@ def valued(r: R, field: Field) -> Pair:
     return phrase.replace("{v}", text), value
 
 
-def told(r: R, source: Source, phrases: list[str]) -> str:
+def state(r: R, source: Source, phrases: list[str]) -> str:
     """The phrases as a text: a sentence, several, or a list."""
     style = r.random()
     if style < 0.25:
@@ -168,7 +168,7 @@ def record(r: R, source: Source) -> Record:
         if noise.name not in fields:
             phrases.append(valued(r, noise)[0])
     r.shuffle(phrases)
-    text = told(r, source, phrases) if phrases else r.choice(source.intros).strip(" :,") + "."
+    text = state(r, source, phrases) if phrases else r.choice(source.intros).strip(" :,") + "."
     return Record(" ".join(schema), text, json.dumps(truth, separators=(",", ":"), ensure_ascii=False))
 
 

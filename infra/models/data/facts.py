@@ -144,7 +144,8 @@ def invented(r: R) -> Attribute:
     if r.random() < 0.7:
         parts.insert(0, r.choice(words.ADJECTIVES + words.NOUNS))
     name = " ".join(parts)
-    maker = r.choice(["money", "number", "percent", "span", "clock", "date", "weight", "size", "name", "place", "code"])
+    makers = ("money", "number", "percent", "span", "clock", "date", "weight", "size", "name", "location", "code")
+    maker = r.choice(makers)
     says = tuple(say.replace("{a}", name) for say in OPEN_SAYS)
     return Attribute(name, maker, says, (f"The {name} is {{v}}.",), tuple(q.replace("{a}", name) for q in OPEN_ASKS))
 

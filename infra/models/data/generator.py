@@ -31,7 +31,7 @@ KEPT = frozenset(
 class Sample:
     """A question with its passages; `parts` are (passage number, sentence) in the order of the answer, () for none.
 
-    `told`, where it is known, says of each sentence whether it is about the thing, and the attribute, asked for:
+    `relevance`, where it is known, says of each sentence whether it is about the thing, and the attribute, asked for:
     (passage number, sentence, thing, attribute).
     """
 
@@ -39,7 +39,7 @@ class Sample:
     question: str
     passages: tuple[str, ...]
     parts: tuple[tuple[int, str], ...]
-    told: tuple[tuple[int, str, bool, bool], ...] = ()
+    relevance: tuple[tuple[int, str, bool, bool], ...] = ()
 
     @property
     def answer(self) -> str:
@@ -86,16 +86,16 @@ def assembled(r: R, kind: str, asked: list[Fact], wanted: list[Fact], groups: li
     parts = []
     for fact in wanted:
         for number, group in enumerate(groups, 1):
-            parts += [(number, told.text) for told in group if told.key == fact.key]
+            parts += [(number, relevance.text) for relevance in group if relevance.key == fact.key]
     things = {fact.thing for fact in asked}
     attributes = {fact.attribute.name for fact in asked if fact.attribute}
-    told = tuple(
+    relevance = tuple(
         (number, fact.text, fact.thing in things, fact.attribute.name in attributes)
         for number, group in enumerate(groups, 1)
         for fact in group
         if fact.attribute and attributes
     )
-    return Sample(kind, asked[0].question, passages, tuple(parts), told)
+    return Sample(kind, asked[0].question, passages, tuple(parts), relevance)
 
 
 def single(r: R, pack: Pack, kind: str) -> Sample:
@@ -175,7 +175,7 @@ class Training:
                 made = self.sample(r)
                 prompt, answer = self.prompts.question(made.question, made.passages), self.prompts.answer(made.parts)
                 guide = guiding.answering(prompt, answer)
-                guiding.likened(guide, self.prompts, prompt, made.told)
+                guiding.likened(guide, self.prompts, prompt, made.relevance)
             if len(prompt) + len(answer) <= LONGEST:
                 return prompt, answer, guide
 
@@ -188,8 +188,10 @@ def strange(r: R, made: Sample) -> Sample:
         new = values.syllables(r)
         change = phrasing.substitution(word, new)
         parts = tuple((number, change(sentence)) for number, sentence in made.parts)
-        told = tuple((number, change(sentence), thing, attribute) for number, sentence, thing, attribute in made.told)
-        made = Sample(made.kind, change(made.question), tuple(map(change, made.passages)), parts, told)
+        relevance = tuple(
+            (number, change(sentence), thing, attribute) for number, sentence, thing, attribute in made.relevance
+        )
+        made = Sample(made.kind, change(made.question), tuple(map(change, made.passages)), parts, relevance)
     return made
 
 

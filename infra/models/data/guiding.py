@@ -60,42 +60,46 @@ def found(part: Sequence[int], whole: Sequence[int]) -> int:
 
 def citations(answer: Sequence[int]) -> list[tuple[int, list[int]]]:
     """The place of each mark in an answer, and the tokens that it quotes."""
-    places = [place for place, token in enumerate(answer) if token in MARKS]
+    positions = [position for position, token in enumerate(answer) if token in MARKS]
     quoted = []
-    for place, after in zip(places, [*places[1:], len(answer)][: len(places)], strict=True):
-        tokens = [token for token in answer[place + 1 : after] if token != EOS]
-        quoted.append((place, tokens[:-1] if after < len(answer) and len(places) <= MOST_CITED else tokens))
+    for position, after in zip(positions, [*positions[1:], len(answer)][: len(positions)], strict=True):
+        tokens = [token for token in answer[position + 1 : after] if token != EOS]
+        quoted.append((position, tokens[:-1] if after < len(answer) and len(positions) <= MOST_CITED else tokens))
     return quoted
 
 
-def heard(prompt: Sequence[int], first: int) -> list[Pair]:
+def received(prompt: Sequence[int], first: int) -> list[Pair]:
     """Each token of the passages, and whether it stands in the question."""
     asked = set(prompt[2:first])
-    return [(place, int(prompt[place] in asked)) for place in range(first, len(prompt)) if prompt[place] >= FIRST]
+    return [
+        (position, int(prompt[position] in asked))
+        for position in range(first, len(prompt))
+        if prompt[position] >= FIRST
+    ]
 
 
 def judged(prompt: Sequence[int], spans: Sequence[Pair], quoted: Sequence[Pair]) -> list[Pair]:
     """The end of each sentence of the passages and whether it is quoted; places inside what is quoted are left out."""
     ends, begins = stops()
     right = {last for _, last in quoted}
-    inside = {place for first, last in quoted for place in range(first, last)}
-    places = {last for _, last in spans} | right
+    inside = {position for first, last in quoted for position in range(first, last)}
+    positions = {last for _, last in spans} | right
     for first, last in spans:
-        places |= {p for p in range(first, last) if prompt[p] in ends and prompt[p + 1] in begins}
-    return [(place, int(place in right)) for place in sorted(places - inside)]
+        positions |= {p for p in range(first, last) if prompt[p] in ends and prompt[p + 1] in begins}
+    return [(position, int(position in right)) for position in sorted(positions - inside)]
 
 
 def question(prompt: Sequence[int], answer: Sequence[int]) -> Guide:
     """The guide to an answer that cites passages, or says that none answers."""
-    openers = [place for place, token in enumerate(prompt) if token == PASSAGE]
+    openers = [position for position, token in enumerate(prompt) if token == PASSAGE]
     if prompt[:2] != [BOS, QUESTION] or not openers:
         return Guide()
     spans = [(at + 2, after - 1) for at, after in zip(openers, [*openers[1:], len(prompt) - 1], strict=True)]
     guide = Guide()
     quoted: list[Pair] = []
     cited = citations(answer)
-    for place, tokens in cited:
-        number = MARKS.index(answer[place])
+    for position, tokens in cited:
+        number = MARKS.index(answer[position])
         if not tokens or number >= len(spans):
             continue
         first, last = spans[number]
@@ -103,14 +107,14 @@ def question(prompt: Sequence[int], answer: Sequence[int]) -> Guide:
         if start < 0:
             continue
         start += first
-        at = len(prompt) + place
+        at = len(prompt) + position
         guide.sources += [(at + i, start + i) for i in range(len(tokens))]
         asks = range(at - (len(cited) <= MOST_CITED), at + len(tokens))
         guide.sentences += [(ask, start + len(tokens) - 1) for ask in asks]
         quoted.append((start, start + len(tokens) - 1))
     if len(cited) <= MOST_CITED:
         if len(prompt) > 3 and prompt[2] != PASSAGE:
-            guide.verdicts, guide.echoes = judged(prompt, spans, quoted), heard(prompt, openers[0])
+            guide.verdicts, guide.echoes = judged(prompt, spans, quoted), received(prompt, openers[0])
         settle(guide, len(prompt), cited, quoted)
     return guide
 
@@ -123,7 +127,7 @@ def settle(guide: Guide, start: int, cited: list[tuple[int, list[int]]], quoted:
         if len(quoted) == MOST_CITED:
             guide.firsts = [(quoted[0][1], 1), (quoted[1][1], 0)]
         following = [*(last for _, last in quoted[1:]), 0]
-        guide.sentences += [(start + place + len(t), to) for (place, t), to in zip(cited, following, strict=True)]
+        guide.sentences += [(start + position + len(t), to) for (position, t), to in zip(cited, following, strict=True)]
 
 
 def spread(prompts: Prompts, text: str) -> tuple[list[int], list[int]]:
@@ -133,9 +137,9 @@ def spread(prompts: Prompts, text: str) -> tuple[list[int], list[int]]:
     at = 0
     for part in SPACE.split(text):
         if part:
-            said = prompts.plain.encode(part, add_special_tokens=False)
-            ids += said.ids
-            begins += [at + first for first, _ in said.offsets]
+            output = prompts.plain.encode(part, add_special_tokens=False)
+            ids += output.ids
+            begins += [at + first for first, _ in output.offsets]
         at += len(part)
     return ids, begins
 
@@ -144,15 +148,15 @@ def fields(prompts: Prompts, schema: str, text: str, compact: str) -> Guide:
     """The guide to an object: a name looks at the schema, a value that stands in the text looks at where it stands."""
     guide = Guide()
     named, names = spread(prompts, schema)
-    said, starts = spread(prompts, text)
+    output, starts = spread(prompts, text)
     _, begins = spread(prompts, compact)
     before = 3 + len(named)
-    answer = before + len(said) + 1
+    answer = before + len(output) + 1
 
-    def look(first: int, length: int, found: int, places: list[int], offset: int) -> None:
+    def look(first: int, length: int, found: int, positions: list[int], offset: int) -> None:
         for number, left in enumerate(begins):
             if found >= 0 and first <= left < first + length:
-                source = bisect.bisect_right(places, found + left - first) - 1
+                source = bisect.bisect_right(positions, found + left - first) - 1
                 guide.sources.append((answer + number - 1, offset + source))
 
     at, within = 1, 0
@@ -166,14 +170,16 @@ def fields(prompts: Prompts, schema: str, text: str, compact: str) -> Guide:
             look(at + (written != inner), len(inner), text.find(inner), starts, before)
         at += len(written) + 1
     asked = set(named)
-    guide.echoes = [(before + number, int(token in asked)) for number, token in enumerate(said)]
+    guide.echoes = [(before + number, int(token in asked)) for number, token in enumerate(output)]
     return guide
 
 
-def likened(guide: Guide, prompts: Prompts, prompt: Sequence[int], told: Sequence[tuple[int, str, bool, bool]]) -> None:
+def likened(
+    guide: Guide, prompts: Prompts, prompt: Sequence[int], relevance: Sequence[tuple[int, str, bool, bool]]
+) -> None:
     """Add what each sentence has of what is asked for, its thing or its attribute: a near miss has one of them."""
-    openers = [place for place, token in enumerate(prompt) if token == PASSAGE]
-    for number, sentence, is_thing, is_attribute in told:
+    openers = [position for position, token in enumerate(prompt) if token == PASSAGE]
+    for number, sentence, is_thing, is_attribute in relevance:
         first = openers[number - 1] + 2
         last = openers[number] if number < len(openers) else len(prompt) - 1
         ids = prompts.text(" " + sentence)

@@ -33,8 +33,8 @@ def rounded(blocks: Array, scales: Array, bits: int) -> Array:
 def fitted(blocks: Array, bits: int) -> Array:
     """The scale of each block, of a few candidates, that loses least; the largest weight may sit on either end."""
     half = 1 << (bits - 1)
-    places = np.abs(blocks).argmax(axis=-1)[..., None]
-    extreme = np.take_along_axis(blocks, places, axis=-1)[..., 0]
+    positions = np.abs(blocks).argmax(axis=-1)[..., None]
+    extreme = np.take_along_axis(blocks, positions, axis=-1)[..., 0]
     best = (-extreme / half).astype(np.float32)
     least = np.square(blocks - rounded(blocks, best, bits) * best[..., None]).sum(-1)
     for shrink in (1.0, 0.95, 0.9, 0.85, 0.8, 0.75) if bits == 4 else (1.0,):

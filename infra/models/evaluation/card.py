@@ -74,12 +74,12 @@ def quantised(found: Mapping[str, Any]) -> str:
     """The table of precisions and what was chosen."""
     kept = found["plan"] if found["kept"] == "mixed" else {}
     low = sorted(name for name, bits in kept.items() if bits == "int4")
-    told = f"int4 in the mixture: {', '.join(low) or 'none'}; the rest int8. " if kept else ""
+    outcome = f"int4 in the mixture: {', '.join(low) or 'none'}; the rest int8. " if kept else ""
     worst = max(found["sensitivity"].items(), key=lambda pair: pair[1]["int4"])
     return (
         f"{table(found['rows'])}\n\nDivergence is the mean over the tokens of held-out answers, in nats, from fp32; "
         f"the mixture may reach {found['cap']}. Latency: one thread of a shared two-core machine, the fastest of "
-        f"several. {told}Most sensitive to int4: {worst[0]} ({worst[1]['int4']:.1e}). "
+        f"several. {outcome}Most sensitive to int4: {worst[0]} ({worst[1]['int4']:.1e}). "
         f"`make models` builds {found['kept']}."
     )
 
@@ -91,8 +91,8 @@ def foreseen(found: Mapping[str, Mapping[str, float]]) -> str:
         {"kind": kind, **{title: share(row[key]) if key == "accepted" else row[key] for key, title in names.items()}}
         for kind, row in found.items()
     ]
-    told = "Given the true prefix; a run counts the accepted of so many proposed, from every place. 30 cases a kind."
-    return f"{table(rows)}\n\n{told}"
+    outcome = "Given the true prefix; a run counts the accepted of so many proposed, from every place. 30 cases a kind."
+    return f"{table(rows)}\n\n{outcome}"
 
 
 def card(directory: Path) -> str:

@@ -38,26 +38,26 @@ def greedy(model: llama.Llama, prompts: Sequence[Sequence[int]]) -> list[list[in
     width = ids.shape[1]
     positions = (real.cumsum(1) - 1).clamp(min=0)
     cache = llama.Cache(real)
-    step, place = ids, positions[:, :width]
-    said: list[Tensor] = []
+    step, position = ids, positions[:, :width]
+    output: list[Tensor] = []
     done = torch.zeros(len(prompts), dtype=torch.bool)
-    while len(said) < LIMIT and not bool(done.all()):
-        token = model.logits(model(step, place, cache)[:, -1]).argmax(-1)
-        said.append(token)
+    while len(output) < LIMIT and not bool(done.all()):
+        token = model.logits(model(step, position, cache)[:, -1]).argmax(-1)
+        output.append(token)
         done |= token == EOS
-        step, place = token[:, None], positions[:, width + len(said) - 1, None]
-    rows = torch.stack(said, 1).tolist()
+        step, position = token[:, None], positions[:, width + len(output) - 1, None]
+    rows = torch.stack(output, 1).tolist()
     return [row[: row.index(EOS)] if EOS in row else row for row in rows]
 
 
 def answers(model: llama.Llama, prompts: Sequence[Sequence[int]], size: int = 40) -> list[list[int]]:
     """`greedy` in batches of about one length, in the order of `prompts`."""
-    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    order = sorted(range(len(prompts)), key=lambda position: len(prompts[position]))
     found: list[list[int]] = [[] for _ in prompts]
     for start in range(0, len(order), size):
-        places = order[start : start + size]
-        for place, said in zip(places, greedy(model, [prompts[p] for p in places]), strict=True):
-            found[place] = said
+        indices = order[start : start + size]
+        for position, output in zip(indices, greedy(model, [prompts[p] for p in indices]), strict=True):
+            found[position] = output
     return found
 
 
@@ -65,10 +65,10 @@ def questions(
     model: llama.Llama, builder: Prompts, samples: Sequence[generator.Sample], shown: int = 0
 ) -> dict[str, Any]:
     """The share of answers that are right to the last character, by kind, and how those that are not go wrong."""
-    said = answers(model, [builder.question(s.question, s.passages) for s in samples])
+    output = answers(model, [builder.question(s.question, s.passages) for s in samples])
     right: dict[str, list[int]] = defaultdict(list)
     wrong: dict[str, int] = defaultdict(int)
-    for sample, ids in zip(samples, said, strict=True):
+    for sample, ids in zip(samples, output, strict=True):
         exact = ids == builder.answer(sample.parts)[:-1]
         right[sample.kind].append(exact)
         if not exact:
@@ -84,9 +84,9 @@ def questions(
 
 def extraction(model: llama.Llama, builder: Prompts, records: Sequence[Any], shown: int = 0) -> dict[str, float]:
     """The share of fields that are right and of objects that are right as a whole, decoding without constraint."""
-    said = answers(model, [builder.extraction(record.schema, record.text) for record in records])
+    output = answers(model, [builder.extraction(record.schema, record.text) for record in records])
     fields = right = whole = valid = 0
-    for record, ids in zip(records, said, strict=True):
+    for record, ids in zip(records, output, strict=True):
         try:
             found = json.loads(builder.decoded(ids))
             valid += isinstance(found, dict)
@@ -109,8 +109,8 @@ def foreseen(target: llama.Llama, draft: llama.Llama, prompts: Sequence[Sequence
     A run for k counts how many of k tokens proposed in a row are the target's, from every place of every answer.
     """
     hits: list[list[bool]] = []
-    for prompt, said in zip(prompts, answers(target, prompts), strict=True):
-        ids = torch.tensor([[*prompt, *said, EOS]])
+    for prompt, output in zip(prompts, answers(target, prompts), strict=True):
+        ids = torch.tensor([[*prompt, *output, EOS]])
         guessed = draft.logits(draft(ids[:, :-1]))[0].argmax(-1)[len(prompt) - 1 :]
         hits.append((guessed == ids[0, len(prompt) :]).tolist())
     result = {"accepted": round(sum(map(sum, hits)) / sum(map(len, hits)), 4)}

@@ -46,7 +46,7 @@ def answer(decoder: reference.Decoder, builder: Prompts, question: str, passages
     space = builder.text(" ")
     decoder.reset()
     logits = decoder.feed(builder.question(question, passages))[-1]
-    said: list[int] = []
+    output: list[int] = []
     node: Node = {**trees, NONE: {END: {}}}
     cited: list[int] = []
     while True:
@@ -57,14 +57,14 @@ def answer(decoder: reference.Decoder, builder: Prompts, question: str, passages
                 allowed += space
         token = max(allowed, key=lambda option: float(logits[option]))
         if token == EOS:
-            return said
+            return output
         if token in trees and node.get(token) is trees[token]:
             cited.append(token)
         if END in node and [token] == space and token not in node:
             node = {mark: found for mark, found in trees.items() if mark not in cited}
         else:
             node = node[token]
-        said.append(token)
+        output.append(token)
         logits = decoder.feed([token])[-1]
 
 
@@ -77,8 +77,8 @@ def exact(directory: Path, count: int) -> dict[str, float]:
     decoder = reference.Decoder(export.build(config, weights, plan).SerializeToString())
     right: dict[str, list[bool]] = defaultdict(list)
     for sample in generator.heldout(count):
-        said = answer(decoder, builder, sample.question, sample.passages)
-        right[sample.kind].append(said == builder.answer(sample.parts)[:-1])
+        output = answer(decoder, builder, sample.question, sample.passages)
+        right[sample.kind].append(output == builder.answer(sample.parts)[:-1])
     shares = {kind: round(sum(rows) / len(rows), 4) for kind, rows in right.items()}
     return {"all": round(sum(map(sum, right.values())) / count, 4), **shares}
 

@@ -114,8 +114,8 @@ def exact_match(decoder: reference.Decoder, count: int) -> float:
     samples = generator.heldout(count)
     right = 0
     for sample in samples:
-        said = quoting.answer(decoder, builder, sample.question, sample.passages)
-        right += said == builder.answer(sample.parts)[:-1]
+        output = quoting.answer(decoder, builder, sample.question, sample.passages)
+        right += output == builder.answer(sample.parts)[:-1]
     return right / len(samples)
 
 

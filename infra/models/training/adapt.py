@@ -93,8 +93,8 @@ def keep(found: dict[str, Adapted], out: Path) -> None:
 def exact(model: llama.Llama, builder: Prompts, count: int) -> float:
     """The share of held-out questions that are answered as the tenant wants it."""
     samples = generator.heldout(count, seed=31)
-    said = evaluate.answers(model, [builder.question(s.question, s.passages) for s in samples])
-    return sum(ids == habit(s)[:-1] for s, ids in zip(samples, said, strict=True)) / count
+    output = evaluate.answers(model, [builder.question(s.question, s.passages) for s in samples])
+    return sum(ids == habit(s)[:-1] for s, ids in zip(samples, output, strict=True)) / count
 
 
 def train(model: llama.Llama, builder: Prompts, trained: Sequence[nn.Parameter], seconds: float) -> int:

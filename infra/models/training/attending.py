@@ -57,16 +57,16 @@ def strayed(model: llama.Llama, entering: Tensor, head: tuple[int, int], pairs: 
 
 def unheard(model: llama.Llama, entering: Tensor, head: tuple[int, int], pack: Batch) -> Tensor:
     """`strayed`, of each token of the passages: it should look at itself in the question, or else at `<|bos|>`."""
-    row, place, present = pack.echoes.unbind(1)
+    row, position, present = pack.echoes.unbind(1)
     if not len(row):
         return entering.sum() * 0
     ids = pack.ids
     asked = torch.isin(ids, torch.tensor(OPENERS)).cumsum(1) == 0
     asked[:, :2] = False
-    alike = (ids[row] == ids[row, place][:, None]) & asked[row]
+    alike = (ids[row] == ids[row, position][:, None]) & asked[row]
     alike[:, 0] = present == 0
-    found = scores(model, entering, head)[row, place]
-    later = torch.arange(found.shape[1]) > place[:, None]
+    found = scores(model, entering, head)[row, position]
+    later = torch.arange(found.shape[1]) > position[:, None]
     every = found.masked_fill(later, -1e4).logsumexp(1)
     return (every - found.masked_fill(~alike, -1e4).logsumexp(1)).mean()
 
@@ -82,15 +82,15 @@ class Judge(nn.Module):
         """Mean binary cross-entropy over the truths, (n, 3): row, place, 0 or 1."""
         if not len(truths):
             return entering.sum() * 0
-        row, place, truth = truths.unbind(1)
-        told = self.linear(functional.rms_norm(entering[row, place], entering.shape[-1:]))[:, output]
-        return functional.binary_cross_entropy_with_logits(told.float(), truth.float())
+        row, position, truth = truths.unbind(1)
+        outcome = self.linear(functional.rms_norm(entering[row, position], entering.shape[-1:]))[:, output]
+        return functional.binary_cross_entropy_with_logits(outcome.float(), truth.float())
 
 
 def asked(model: llama.Llama, judge: Judge, entered: list[Tensor], pack: Batch) -> tuple[Tensor, ...]:
     """The losses of what was heard, where it was asked, what was judged, where sentence and next token are."""
     seats = Seats.of(model.shape)
-    judged = (judge(entered[seats.judged], pack.truths[name], place) for place, name in enumerate(TRUTHS, 1))
+    judged = (judge(entered[seats.judged], pack.truths[name], position) for position, name in enumerate(TRUTHS, 1))
     return (
         judge(entered[seats.echo[0] + 1], pack.echoes, 0),
         unheard(model, entered[seats.echo[0]], seats.echo, pack),

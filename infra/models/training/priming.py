@@ -41,8 +41,8 @@ class Primer:
         words[[QUESTION, *MARKS], 1] = OPENER
         code = self.a[: len(self.r)] @ words[QUESTION]
         self.asked = (code / code.norm()) @ self.r
-        told = self.a @ words[ANSWER]
-        self.answering = (told / told.norm()) @ self.a
+        outcome = self.a @ words[ANSWER]
+        self.answering = (outcome / outcome.norm()) @ self.a
         self.first = torch.eye(width)[0]
 
     def head(self, layer: int, number: int, read: Tensor, write: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ class Primer:
         half = self.shape.head // 2
         rates = self.shape.theta ** (-torch.arange(half) / half)[: len(FAST)]
         query[list(FAST), 0] = 1.8 * torch.cos(distance * rates)
-        query[[half + place for place in FAST], 0] = -1.8 * torch.sin(distance * rates)
+        query[[half + position for position in FAST], 0] = -1.8 * torch.sin(distance * rates)
         key[list(FAST), 0] = 1.8
 
     def region(self, layer: int, number: int) -> None:
@@ -74,9 +74,9 @@ class Primer:
 
     def pairs(self, query: Tensor, key: Tensor, *matched: tuple[Tensor, Tensor, int, float]) -> None:
         """The score grows where what the query reads is what the key reads; `count` slow places for each."""
-        places = [*SLOW, *(self.shape.head // 2 + place for place in SLOW)]
+        positions = [*SLOW, *(self.shape.head // 2 + position for position in SLOW)]
         for asked, held, count, scale in matched:
-            here, places = places[:count], places[count:]
+            here, positions = positions[:count], positions[count:]
             query[here] = scale * asked[:count]
             key[here] = scale * held[:count]
 

@@ -68,8 +68,8 @@ class Run:
             if len(kept["param_groups"]) < len(bases):
                 kept["param_groups"] += optimiser.state_dict()["param_groups"][len(kept["param_groups"]) :]
             optimiser.load_state_dict(kept)
-            for weight, told in [*optimiser.state.items()]:
-                if any(isinstance(x, Tensor) and x.ndim and x.shape != weight.shape for x in told.values()):
+            for weight, outcome in [*optimiser.state.items()]:
+                if any(isinstance(x, Tensor) and x.ndim and x.shape != weight.shape for x in outcome.values()):
                     del optimiser.state[weight]  # the judge is asked other things than before
             for group, base in zip(optimiser.param_groups, bases, strict=True):
                 group["base"] = base
@@ -87,7 +87,7 @@ class Run:
         mean.load_state_dict(self.mean.weights)
         llama.save(mean, out / "mean")
 
-    def told(self, seconds: float) -> None:
+    def report(self, seconds: float) -> None:
         """What this run was, for the card."""
         some = ("tasks", "size", "muon", "adam", "flat", "copies", "judge", "guide", "seed")
         run = {name: getattr(self.arguments, name) for name in some}
@@ -109,16 +109,16 @@ class Run:
         loss = total = (each * weight).sum() / weight.sum()
         if self.teacher is not None:
             with torch.no_grad():
-                told = self.teacher.logits(self.teacher(pack.ids).flatten(0, 1)[where]).float()
-            total = 0.3 * loss + 0.7 * distilled(logits, told, weight)
+                outcome = self.teacher.logits(self.teacher(pack.ids).flatten(0, 1)[where]).float()
+            total = 0.3 * loss + 0.7 * distilled(logits, outcome, weight)
         return total, loss, *attending.asked(self.model, self.judge, entered, pack)
 
     def step(self, pack: Batch, rate: float) -> tuple[float, ...]:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            total, *told = self.losses(pack)
-        _, heard, echo, *judged, sentence, pointer = told
+            total, *outcome = self.losses(pack)
+        _, received, echo, *judged, sentence, pointer = outcome
         arguments = self.arguments
-        total = total + arguments.judge * sum(judged, heard) + arguments.guide * (echo + sentence + pointer)
+        total = total + arguments.judge * sum(judged, received) + arguments.guide * (echo + sentence + pointer)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
@@ -129,7 +129,7 @@ class Run:
         self.mean.update(self.model)
         self.steps += 1
         self.tokens += pack.ids.numel()
-        return tuple(float(one.detach()) for one in told)
+        return tuple(float(one.detach()) for one in outcome)
 
 
 def rate(done: float, steps: int, flat: float) -> float:
@@ -159,15 +159,15 @@ def train(arguments: argparse.Namespace) -> None:
             speed = (run.tokens - last) / (time.monotonic() - since)
             last, since = run.tokens, time.monotonic()
             means = (sum(column) / 20 for column in zip(*losses, strict=True))
-            named = zip(("loss", "heard", "echo", *TRUTHS, "sentence", "pointer"), means, strict=True)
-            told = " ".join(f"{name} {mean:.4f}" for name, mean in named)
-            print(f"{done:6.1%} step {run.steps} {told} {run.tokens / 1e6:.2f} M, {speed:.0f}/s", flush=True)
+            named = zip(("loss", "received", "echo", *TRUTHS, "sentence", "pointer"), means, strict=True)
+            outcome = " ".join(f"{name} {mean:.4f}" for name, mean in named)
+            print(f"{done:6.1%} step {run.steps} {outcome} {run.tokens / 1e6:.2f} M, {speed:.0f}/s", flush=True)
             losses = []
         if time.monotonic() - kept > 120:
             run.keep()
             kept = time.monotonic()
     run.keep()
-    run.told(time.monotonic() - started)
+    run.report(time.monotonic() - started)
     print("done", flush=True)
 
 

@@ -17,7 +17,7 @@ from tidegate.services.llm.errors import ContextOverflowError
 from tidegate.services.llm.model.causal_lm import CausalLM, ModelRefusedError
 
 QUICK = settings(deadline=None, max_examples=25)
-CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+CLOSE = 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_in_pieces_it_reads_as_at_once(lm: CausalLM, ids: list[int], data: st.Da
     while context.length < len(ids):
         step = data.draw(st.integers(1, len(ids) - context.length))
         rows.append(context.forward(ids[context.length : context.length + step]))
-    np.testing.assert_allclose(np.concatenate(rows), at_once, **CLOSE)
+    np.testing.assert_allclose(np.concatenate(rows), at_once, rtol=CLOSE, atol=CLOSE)
 
 
 @given(ids=IDS, wrong=st.lists(st.integers(19, 399), min_size=1, max_size=8), data=st.data())
@@ -52,16 +52,16 @@ def test_what_was_taken_back_leaves_no_trace(
     context.rollback(kept)
     assert context.length == kept
     assert context.ids == ids[:kept]
-    np.testing.assert_allclose(context.forward(ids[kept:]), lm.open().forward(ids)[kept:], **CLOSE)
+    np.testing.assert_allclose(context.forward(ids[kept:]), lm.open().forward(ids)[kept:], rtol=CLOSE, atol=CLOSE)
 
 
 def test_every_earlier_token_counts(lm: CausalLM) -> None:
     ids = list(range(30, 42))
     last = lm.open().forward(ids)[-1]
-    for place in range(len(ids)):
-        other = lm.open().forward([*ids[:place], 99, *ids[place + 1 :]])
-        assert np.abs(other[-1] - last).max() > 1e-3, place
-        assert place == 0 or np.abs(other[0] - lm.open().forward(ids)[0]).max() < 1e-4, "and no later one"
+    for position in range(len(ids)):
+        other = lm.open().forward([*ids[:position], 99, *ids[position + 1 :]])
+        assert np.abs(other[-1] - last).max() > 1e-3, position
+        assert position == 0 or np.abs(other[0] - lm.open().forward(ids)[0]).max() < 1e-4, "and no later one"
 
 
 @pytest.mark.parametrize("takes_mask", [True, False])
@@ -80,7 +80,7 @@ def test_models_of_several_shapes(
     context.rollback(3)
     assert {each.read().shape for each in context.kept.values()} == {(1, key_heads, 3, 8)}
     np.testing.assert_allclose(
-        context.forward([33, 34, 35]), model.open().forward([30, 31, 32, 33, 34, 35])[3:], **CLOSE
+        context.forward([33, 34, 35]), model.open().forward([30, 31, 32, 33, 34, 35])[3:], rtol=CLOSE, atol=CLOSE
     )
 
 
@@ -119,8 +119,8 @@ class TestPinned:
         assert first.ids == second.ids == prefix
         alone = first.forward([60, 61])
         assert second.length == len(prefix), "what one reads the other has not read"
-        np.testing.assert_allclose(alone, CausalLM.open(lm).forward(ids)[-2:], **CLOSE)
-        np.testing.assert_allclose(second.forward([62]), lm.open().forward([*prefix, 62])[-1:], **CLOSE)
+        np.testing.assert_allclose(alone, CausalLM.open(lm).forward(ids)[-2:], rtol=CLOSE, atol=CLOSE)
+        np.testing.assert_allclose(second.forward([62]), lm.open().forward([*prefix, 62])[-1:], rtol=CLOSE, atol=CLOSE)
 
     def test_the_longest_is_taken_but_never_all(self, lm: CausalLM) -> None:
         lm.pin([30, 31])
@@ -157,7 +157,7 @@ def test_threads_share_it(lm: CausalLM) -> None:
             context = lm.open()
             for each in range(seed, seed + 20):
                 row = context.forward([each])[-1]
-            if not np.allclose(row, expected[seed], **CLOSE):
+            if not np.allclose(row, expected[seed], rtol=CLOSE, atol=CLOSE):
                 wrong.append(seed)
 
     threads = [threading.Thread(target=read, args=(seed,)) for seed in expected]

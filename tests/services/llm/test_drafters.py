@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.support import tiny_models
 from tests.support.drafter_conformance import Case, DrafterActs
 from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
 from tidegate.services.llm.drafters.alignment import AlignedDrafter
+from tidegate.services.llm.drafters.base import Drafter
 from tidegate.services.llm.drafters.chained import ChainedDrafter
 from tidegate.services.llm.drafters.lm_drafter import LmDrafter
 from tidegate.services.llm.model.causal_lm import CausalLM
@@ -120,7 +122,7 @@ class TestChained(DrafterActs):
     @classmethod
     def case(cls, lm: CausalLM, request: pytest.FixtureRequest) -> Case:
         prompt = asked(lm.tokens)
-        makers = {
+        makers: dict[str, Callable[[], Drafter]] = {
             "lookup": lambda: AlignedDrafter(prompt, lm.vocabulary),
             "lm": lambda: LmDrafter(lm),
         }

@@ -73,20 +73,20 @@ SCHEMAS = st.dictionaries(st.sampled_from(["name", "count", "état", "x"]), PART
 )
 
 
-def said_under(constraint: JsonConstraint, most: int, seed: int, wild: float) -> list[int]:
+def output_under(constraint: JsonConstraint, most: int, seed: int, wild: float) -> list[int]:
     """What a model of random wishes says, token by token."""
     dice = np.random.default_rng(seed)
-    said: list[int] = []
-    while len(said) <= most:
+    output: list[int] = []
+    while len(output) <= most:
         forced = constraint.forced()
         constraint.accept(forced)
-        said += [each for each in forced if each != TOKENS.end]
+        output += [each for each in forced if each != TOKENS.end]
         if TOKENS.end in forced:
-            return said
+            return output
         row = dice.normal(0, wild, TOKENS.size).astype(np.float32)
-        token = constraint.choose(row, Sampling(), len(said))
+        token = constraint.choose(row, Sampling(), len(output))
         constraint.accept((token,))
-        said.append(token)
+        output.append(token)
     raise AssertionError("it does not end")
 
 
@@ -99,9 +99,9 @@ def test_whatever_the_model_wants_the_object_is_whole_valid_and_in_time(
     shortest = grammar.matcher().closing(400)
     assert shortest is not None
     most = len(shortest) + spare
-    said = said_under(JsonConstraint(grammar, most), most, seed, 3.0)
-    assert len(said) <= most
-    value = json.loads(TOKENS.decode(said))
+    output = output_under(JsonConstraint(grammar, most), most, seed, 3.0)
+    assert len(output) <= most
+    value = json.loads(TOKENS.decode(output))
     assert jsonschema_rs.is_valid(schema, value), (schema, value)
     assert value.keys() <= schema["properties"].keys()
 
@@ -110,9 +110,9 @@ def test_whatever_the_model_wants_the_object_is_whole_valid_and_in_time(
 @QUICK
 def test_no_illegal_token_is_chosen_and_what_is_forced_has_no_alternative(schema: dict[str, Any], seed: int) -> None:
     grammar = JsonGrammar(VOCABULARY, schema)
-    said = said_under(JsonConstraint(grammar, 300), 300, seed, 3.0)
+    output = output_under(JsonConstraint(grammar, 300), 300, seed, 3.0)
     matcher = grammar.matcher()
-    for token in said:
+    for token in output:
         mask = matcher.mask()
         assert mask[token]
         assert not mask[: TOKENS.FIRST_MARK + 9].any(), "no mark is part of any object"
@@ -187,7 +187,7 @@ class TestBounded:
     def test_what_the_narrow_schema_takes_the_wide_one_takes(self, schema: dict[str, Any], seed: int) -> None:
         narrow = bound_schema(schema)
         value = json.loads(
-            TOKENS.decode(said_under(JsonConstraint(JsonGrammar(VOCABULARY, schema), 400), 400, seed, 1.0))
+            TOKENS.decode(output_under(JsonConstraint(JsonGrammar(VOCABULARY, schema), 400), 400, seed, 1.0))
         )
         assert jsonschema_rs.is_valid(narrow, value)
         assert jsonschema_rs.is_valid(schema, value)
@@ -236,13 +236,13 @@ class TestUnderAModel:
         grammar = JsonGrammar(VOCABULARY, self.SCHEMA)
         prompt = json_prompt(TOKENS, "name:string", "A coin roll costs two euros.")
 
-        def told(drafter: Any) -> Any:
+        def outcome(drafter: Any) -> Any:
             constraint = JsonConstraint(grammar, 80)
             return speculate(
                 lm, prompt, drafter, DecodingOptions(sampling=sampling, max_tokens=80, constraint=constraint)
             )
 
-        alone = told(None)
+        alone = outcome(None)
         assert alone.is_finished
         assert jsonschema_rs.is_valid(self.SCHEMA, json.loads(TOKENS.decode(alone.ids)))
 
@@ -256,10 +256,10 @@ class TestUnderAModel:
                 return [*right[:2], *[(each + 1) % 400 for each in right[2:]]]
 
         for drafter in (Truth(), Lie(), AlignedDrafter(prompt, lm.vocabulary)):
-            helped = told(drafter)
+            helped = outcome(drafter)
             assert helped.ids == alone.ids
             assert helped.speculation.steps <= alone.speculation.steps
-        assert told(Truth()).speculation.steps < alone.speculation.steps / 3
+        assert outcome(Truth()).speculation.steps < alone.speculation.steps / 3
 
     def test_what_is_forced_takes_no_step(self, lm: CausalLM) -> None:
         grammar = JsonGrammar(VOCABULARY, of(kind={"const": "coin roll"}))

@@ -12,7 +12,7 @@ from tests.support.completions_server import EVERYTHING, CompletionsServer
 from tests.support.target_conformance import ClosingActs, TargetActs
 from tidegate.schemas import RetryLaterError
 from tidegate.services.llm.model.causal_lm import CausalLM
-from tidegate.services.llm.targets.base import GenerationRequest
+from tidegate.services.llm.targets.base import GenerationRequest, Target
 from tidegate.services.llm.targets.openai_compatible.capabilities import encode_answer, prompt_as_text
 from tidegate.services.llm.targets.openai_compatible.client import CapabilityError, CompletionsClient
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
@@ -68,15 +68,17 @@ class TestOpenAICompatible(TargetActs):
     CONTEXT: ClassVar[int] = tiny_models.CONTEXT
 
     async def test_a_right_draft_saves_steps_and_a_wrong_one_costs_none(
-        self, target: OpenAICompatibleTarget, prompt: Sequence[int]
+        self, target: Target, prompt: Sequence[int]
     ) -> None:
+        assert isinstance(target, OpenAICompatibleTarget)
         if target.capability == "stream":
             pytest.skip("streaming uses no draft: that is what the other capabilities are for")
         await super().test_a_right_draft_saves_steps_and_a_wrong_one_costs_none(target, prompt)
 
     async def test_what_is_said_on_the_way_is_what_is_said_in_the_end(
-        self, target: OpenAICompatibleTarget, prompt: Sequence[int]
+        self, target: Target, prompt: Sequence[int]
     ) -> None:
+        assert isinstance(target, OpenAICompatibleTarget)
         if target.capability == "stream":
             pytest.skip("streaming gives a token at a time, whatever the draft")
         await super().test_what_is_said_on_the_way_is_what_is_said_in_the_end(target, prompt)
@@ -110,14 +112,14 @@ async def test_a_tier_that_fails_in_the_middle_is_left_for_the_next_and_no_word_
     remote = OpenAICompatibleTarget(client_of(server), lm.tokens, context=tiny_models.CONTEXT, clock=lambda: now)
     await remote.negotiate()
     whole = (await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=40))).ids
-    heard: list[int] = []
+    received: list[int] = []
 
     def receive(new: Sequence[int]) -> None:
-        heard.extend(new)
+        received.extend(new)
         server.offers = set(OFFERS["stream"])
 
     generated = await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=40, draft=whole), receive)
-    assert generated.ids == whole == tuple(heard)
+    assert generated.ids == whole == tuple(received)
     assert remote.capability == "stream"
     server.offers = set(EVERYTHING)
     await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=4))

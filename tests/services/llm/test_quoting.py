@@ -27,26 +27,26 @@ PASSAGES = st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=9)
 pytestmark = pytest.mark.anyio
 
 
-def said_under(quoting: QuotingConstraint, seed: int) -> list[int]:
+def output_under(quoting: QuotingConstraint, seed: int) -> list[int]:
     """What a model of random logits says."""
     chance = np.random.default_rng(seed)
-    said = quoting.forced()
-    quoting.accept(said)
-    while TOKENS.END not in said:
-        token = quoting.choose(chance.standard_normal(TOKENS.size).astype(np.float32), Sampling(), len(said))
+    output = quoting.forced()
+    quoting.accept(output)
+    while TOKENS.END not in output:
+        token = quoting.choose(chance.standard_normal(TOKENS.size).astype(np.float32), Sampling(), len(output))
         quoting.accept((token,))
         forced = quoting.forced()
         quoting.accept(forced)
-        said += [token, *forced]
-    return said
+        output += [token, *forced]
+    return output
 
 
-def is_quotation(said: Sequence[int], passages: Sequence[str]) -> bool:
+def is_quotation(output: Sequence[int], passages: Sequence[str]) -> bool:
     quotes = {n: [TOKENS.FIRST_MARK + n, *TOKENS.encode(f" {text}")] for n, text in enumerate(passages)}
     whole = [[TOKENS.NONE], *quotes.values()]
     space = TOKENS.encode(" ")
     whole += [[*one, *space, *two] for n, one in quotes.items() for m, two in quotes.items() if n != m]
-    return list(said) in [[*ids, TOKENS.END] for ids in whole]
+    return list(output) in [[*ids, TOKENS.END] for ids in whole]
 
 
 @settings(max_examples=200)
@@ -55,7 +55,7 @@ def test_whatever_the_model_wants_it_quotes_or_says_that_nothing_answers(passage
     prompt = answer_prompt(TOKENS, "What is it?", passages, 2000)
     quoting = QuotingConstraint.of(TOKENS, prompt.ids)
     assert quoting is not None
-    assert is_quotation(said_under(quoting, seed), passages[: prompt.passages])
+    assert is_quotation(output_under(quoting, seed), passages[: prompt.passages])
 
 
 def test_a_prompt_without_passages_has_no_such_rule_and_what_is_no_quotation_is_not_accepted() -> None:
@@ -73,15 +73,15 @@ async def test_the_target_that_is_told_to_quote_quotes_whatever_was_drafted(draf
     target = EmbeddedTarget.load(Path(".models/lm/target"), quotes=True)
     try:
         plain = await target.generate(GenerationRequest(rid="a", prompt=prompt.ids))
-        told = await target.generate(GenerationRequest(rid="b", prompt=prompt.ids, draft=draft))
+        outcome = await target.generate(GenerationRequest(rid="b", prompt=prompt.ids, draft=draft))
     finally:
         await target.close()
-    assert told.ids == plain.ids
-    assert told.is_finished
-    assert is_quotation([*told.ids, TOKENS.END], passages)
-    reading = parse_answer(TOKENS, told.ids)
+    assert outcome.ids == plain.ids
+    assert outcome.is_finished
+    assert is_quotation([*outcome.ids, TOKENS.END], passages)
+    reading = parse_answer(TOKENS, outcome.ids)
     assert reading.is_none or {sentence.text for sentence in reading.sentences} <= set(passages)
-    assert told.speculation.steps < len(told.ids)
+    assert outcome.speculation.steps < len(outcome.ids)
 
 
 class Says:
@@ -99,19 +99,19 @@ def test_what_the_rule_of_quoting_forces_is_neither_drafted_nor_accepted() -> No
     prompt = answer_prompt(TOKENS, "What does a banker's draft cost?", passages).ids
     lm = CausalLM(Path(".models/lm/target"))
 
-    def told(drafter: Drafter | None) -> Generated:
+    def outcome(drafter: Drafter | None) -> Generated:
         return speculate(lm, prompt, drafter, DecodingOptions(constraint=QuotingConstraint.of(TOKENS, prompt)))
 
-    alone = told(None)
+    alone = outcome(None)
     choices = alone.speculation.steps  # each step makes one choice, and what that forces is said with it
     assert 2 <= choices < len(alone.ids)
     assert (alone.speculation.drafted, alone.speculation.accepted) == (0, 0)
     answer = [*alone.ids, TOKENS.END]
-    right = told(Says(len(prompt), answer))
+    right = outcome(Says(len(prompt), answer))
     assert right.ids == alone.ids
     assert right.speculation.drafted == right.speculation.accepted == choices
     wrong_mark = TOKENS.FIRST_MARK + (answer[0] - TOKENS.FIRST_MARK + 1) % len(passages)
-    wrong = told(Says(len(prompt), [wrong_mark, *answer[1:]]))
+    wrong = outcome(Says(len(prompt), [wrong_mark, *answer[1:]]))
     assert wrong.ids == alone.ids
     assert wrong.speculation.accepted == choices - 1
     assert wrong.speculation.drafted > wrong.speculation.accepted

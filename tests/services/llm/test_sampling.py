@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tidegate.services.llm.model.sampling import NoLegalTokenError, Sampling, choose, gumbel
 
@@ -24,9 +26,9 @@ def chi_square_tail(statistic: float, freedom: int) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def softmax(row: np.ndarray) -> np.ndarray:
-    weights = np.exp(row.astype(np.float64) - row.max())
-    return weights / weights.sum()
+def softmax(row: NDArray[Any]) -> NDArray[np.float64]:
+    weights: NDArray[np.float64] = np.exp(row.astype(np.float64) - row.max())
+    return np.asarray(weights / weights.sum())
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])

@@ -74,7 +74,7 @@ def prompt(lm: CausalLM) -> tuple[int, ...]:
 
 
 @pytest.fixture(scope="module")
-def told(lm: CausalLM, prompt: tuple[int, ...]) -> list[tuple[int, ...]]:
+def outcome(lm: CausalLM, prompt: tuple[int, ...]) -> list[tuple[int, ...]]:
     """What is said at each heat, chosen token by token from a fresh reading of everything before it."""
     found = []
     for sampling in HEAT:
@@ -97,7 +97,7 @@ DRAFTS = st.lists(
 @given(heat=st.integers(0, 2), drafts=DRAFTS, k=st.integers(0, 16))
 @QUICK
 def test_no_draft_changes_what_is_said(
-    lm: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]], heat: int, drafts: Any, k: int
+    lm: CausalLM, prompt: tuple[int, ...], outcome: list[tuple[int, ...]], heat: int, drafts: Any, k: int
 ) -> None:
     """Each step proposes a run of the truth, from the right place, spoilt at any of its places by any number."""
 
@@ -106,17 +106,17 @@ def test_no_draft_changes_what_is_said(
     class Spoilt:
         def propose(self, ids: Sequence[int], _: int) -> list[int]:
             length, spoils = left.pop(0) if left else (0, [])
-            said = list(told[heat][len(ids) - len(prompt) :][:length])
-            for place, token in spoils:
-                said[place : place + 1] = [token]
-            return said
+            output = list(outcome[heat][len(ids) - len(prompt) :][:length])
+            for position, token in spoils:
+                output[position : position + 1] = [token]
+            return output
 
-    heard: list[int] = []
+    received: list[int] = []
     generated = speculate(
-        lm, prompt, Spoilt(), DecodingOptions(sampling=HEAT[heat], k=k, max_tokens=MOST), on_tokens=heard.extend
+        lm, prompt, Spoilt(), DecodingOptions(sampling=HEAT[heat], k=k, max_tokens=MOST), on_tokens=received.extend
     )
-    assert generated.ids == told[heat]
-    assert tuple(heard) == generated.ids
+    assert generated.ids == outcome[heat]
+    assert tuple(received) == generated.ids
     spent = generated.speculation
     assert spent.tokens == len(generated.ids) + generated.is_finished
     assert spent.accepted <= spent.drafted <= k * spent.steps
@@ -127,7 +127,7 @@ def test_no_draft_changes_what_is_said(
 @pytest.mark.parametrize("heat", range(3))
 @pytest.mark.parametrize("k", [0, 1, 2, 5, 16])
 def test_real_drafters_change_nothing_either(
-    lm: CausalLM, other: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]], heat: int, k: int
+    lm: CausalLM, other: CausalLM, prompt: tuple[int, ...], outcome: list[tuple[int, ...]], heat: int, k: int
 ) -> None:
     for drafter in (
         None,
@@ -136,15 +136,16 @@ def test_real_drafters_change_nothing_either(
         AlignedDrafter(prompt, lm.vocabulary),
     ):
         assert (
-            speculate(lm, prompt, drafter, DecodingOptions(sampling=HEAT[heat], k=k, max_tokens=MOST)).ids == told[heat]
+            speculate(lm, prompt, drafter, DecodingOptions(sampling=HEAT[heat], k=k, max_tokens=MOST)).ids
+            == outcome[heat]
         )
 
 
 def test_it_goes_on_from_anywhere_in_the_same_words(
-    lm: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]]
+    lm: CausalLM, prompt: tuple[int, ...], outcome: list[tuple[int, ...]]
 ) -> None:
     """Another machine that is given what was said so far says the rest: the noise is keyed by the absolute position."""
-    for sampling, whole in zip(HEAT, told, strict=True):
+    for sampling, whole in zip(HEAT, outcome, strict=True):
         for at in (1, 7, 20):
             rest = speculate(
                 lm, [*prompt, *whole[:at]], options=DecodingOptions(sampling=sampling, max_tokens=MOST - at)
@@ -168,11 +169,13 @@ def test_without_drafts_every_token_takes_a_step(lm: CausalLM, prompt: tuple[int
 
 @pytest.mark.parametrize("k", [1, 4, 16])
 def test_a_liar_costs_at_most_k_positions_a_token_and_no_step(
-    lm: Counted, prompt: tuple[int, ...], told: list[tuple[int, ...]], k: int
+    lm: Counted, prompt: tuple[int, ...], outcome: list[tuple[int, ...]], k: int
 ) -> None:
     lm.positions = 0
-    generated = speculate(lm, prompt, Liar(told[0], len(prompt), lm.vocabulary), DecodingOptions(k=k, max_tokens=MOST))
-    assert generated.ids == told[0]
+    generated = speculate(
+        lm, prompt, Liar(outcome[0], len(prompt), lm.vocabulary), DecodingOptions(k=k, max_tokens=MOST)
+    )
+    assert generated.ids == outcome[0]
     assert generated.speculation.accepted == 0
     assert generated.speculation.steps == MOST
     assert lm.positions <= len(prompt) + (k + 1) * MOST
@@ -180,7 +183,7 @@ def test_a_liar_costs_at_most_k_positions_a_token_and_no_step(
 
 
 def test_one_that_lies_now_and_then_costs_no_more(
-    lm: Counted, prompt: tuple[int, ...], told: list[tuple[int, ...]]
+    lm: Counted, prompt: tuple[int, ...], outcome: list[tuple[int, ...]]
 ) -> None:
     class Trickster(Liar):
         """Right for as long as it takes to be asked for much, wrong then."""
@@ -193,18 +196,20 @@ def test_one_that_lies_now_and_then_costs_no_more(
             return list(self.truth[at : at + k]) if self.calls % 3 else super().propose(ids, k)
 
     lm.positions = 0
-    generated = speculate(lm, prompt, Trickster(told[0], len(prompt), lm.vocabulary), DecodingOptions(max_tokens=MOST))
-    assert generated.ids == told[0]
+    generated = speculate(
+        lm, prompt, Trickster(outcome[0], len(prompt), lm.vocabulary), DecodingOptions(max_tokens=MOST)
+    )
+    assert generated.ids == outcome[0]
     assert lm.positions <= len(prompt) + 17 * len(generated.ids)
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_it_says_no_more_than_it_may(
-    lm: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]], most: int
+    lm: CausalLM, prompt: tuple[int, ...], outcome: list[tuple[int, ...]], most: int
 ) -> None:
-    for drafter in (None, Script(told[0]), Script(told[0][:1], told[0])):
+    for drafter in (None, Script(outcome[0]), Script(outcome[0][:1], outcome[0])):
         generated = speculate(lm, prompt, drafter, DecodingOptions(max_tokens=most))
-        assert generated.ids == told[0][:most]
+        assert generated.ids == outcome[0][:most]
         assert not generated.is_finished
 
 
@@ -267,24 +272,28 @@ def test_what_makes_no_sense_is_refused(lm: CausalLM, more: dict[str, int]) -> N
         speculate(lm, (1,), options=DecodingOptions(**more))  # type: ignore[arg-type]
 
 
-def test_it_stops_between_steps(lm: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]]) -> None:
-    heard: list[int] = []
+def test_it_stops_between_steps(lm: CausalLM, prompt: tuple[int, ...], outcome: list[tuple[int, ...]]) -> None:
+    received: list[int] = []
     generated = speculate(
-        lm, prompt, options=DecodingOptions(max_tokens=MOST), on_tokens=heard.extend, is_stopped=lambda: len(heard) >= 5
+        lm,
+        prompt,
+        options=DecodingOptions(max_tokens=MOST),
+        on_tokens=received.extend,
+        is_stopped=lambda: len(received) >= 5,
     )
-    assert generated.ids == told[0][:5]
+    assert generated.ids == outcome[0][:5]
     assert not generated.is_finished
 
 
-def test_each_choice_is_weighed(lm: CausalLM, prompt: tuple[int, ...], told: list[tuple[int, ...]]) -> None:
+def test_each_choice_is_weighed(lm: CausalLM, prompt: tuple[int, ...], outcome: list[tuple[int, ...]]) -> None:
     weighed: list[tuple[int, int]] = []
     speculate(
         lm,
         prompt,
-        Script(told[0][:9]),
+        Script(outcome[0][:9]),
         DecodingOptions(max_tokens=MOST, on_choice=lambda row, token: weighed.append((int(np.argmax(row)), token))),
     )
-    assert [token for _, token in weighed] == list(told[0])
+    assert [token for _, token in weighed] == list(outcome[0])
     assert all(best == token for best, token in weighed)
 
 

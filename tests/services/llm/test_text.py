@@ -41,13 +41,13 @@ class TestTokens:
     @given(st.text(max_size=20), st.data())
     def test_in_pieces_it_is_the_same_text_and_never_half_a_character(self, text: str, data: st.DataObject) -> None:
         ids = TOKENS.encode(text)
-        told, detokenizer, at = "", Detokenizer(TOKENS), 0
+        outcome, detokenizer, at = "", Detokenizer(TOKENS), 0
         while at < len(ids):
             step = data.draw(st.integers(1, 3))
-            told += detokenizer.push(ids[at : at + step])
+            outcome += detokenizer.push(ids[at : at + step])
             at += step
-            assert TOKENS.decode(ids).startswith(told)
-        assert told + detokenizer.finish() == TOKENS.decode(ids)
+            assert TOKENS.decode(ids).startswith(outcome)
+        assert outcome + detokenizer.finish() == TOKENS.decode(ids)
 
     def test_a_character_waits_for_its_last_byte(self) -> None:
         ids = TOKENS.encode("€")
@@ -199,7 +199,7 @@ class TestAnswers:
     @given(st.lists(WORDS, max_size=25))
     def test_a_sentence_s_tokens_are_enough_to_say_it(self, parts: list[int | str]) -> None:
         ids = ids_of(*parts)
-        told = parse_answer(TOKENS, ids).sentences
-        for at, sentence in enumerate(told):
+        outcome = parse_answer(TOKENS, ids).sentences
+        for at, sentence in enumerate(outcome):
             so_far = parse_answer(TOKENS, ids[: sentence.tokens]).sentences
-            assert [each.text for each in so_far[: at + 1]] == [each.text for each in told[: at + 1]]
+            assert [each.text for each in so_far[: at + 1]] == [each.text for each in outcome[: at + 1]]

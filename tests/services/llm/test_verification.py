@@ -54,17 +54,17 @@ def alone(lm: CausalLM, prompt: Sequence[int], *, quotes: bool = False, most: in
     ).ids
 
 
-def said_by(
+def output_of(
     verification: Verification, propose: Callable[[tuple[int, ...]], Sequence[int]], known: tuple[int, ...] = ()
 ) -> tuple[int, ...]:
     """What a site hears that proposes so; put together from the verdicts, as it does it."""
-    said: tuple[int, ...] = ()
+    output: tuple[int, ...] = ()
     while not verification.is_over:
-        proposed = (*(known if not said else ()), *propose(said or known))
-        verdict = verification.step(proposed, known=0 if said else len(known))
-        said = (*said, *proposed[: verdict.accepted], *verdict.ids)
-        assert said == verification.ids
-    return said
+        proposed = (*(known if not output else ()), *propose(output or known))
+        verdict = verification.step(proposed, known=0 if output else len(known))
+        output = (*output, *proposed[: verdict.accepted], *verdict.ids)
+        assert output == verification.ids
+    return output
 
 
 DRAFTS = st.lists(
@@ -82,11 +82,11 @@ def test_no_draft_changes_what_is_said_and_each_costs_one_pass(
     truth, left = alone(lm, prompt, quotes=quotes, most=most), list(drafts)
     sent: list[int] = []
 
-    def propose(said: tuple[int, ...]) -> list[int]:
+    def propose(output: tuple[int, ...]) -> list[int]:
         length, spoils = left.pop(0) if left else (0, [])
-        guess = [*truth, lm.tokens.end][len(said) :][:length]
-        for place, token in spoils:
-            guess[place : place + 1] = [token]
+        guess = [*truth, lm.tokens.end][len(output) :][:length]
+        for position, token in spoils:
+            guess[position : position + 1] = [token]
         sent.append(len(guess))
         return guess
 
@@ -94,10 +94,10 @@ def test_no_draft_changes_what_is_said_and_each_costs_one_pass(
         lm, prompt, DecodingOptions(max_tokens=most, constraint=rule(lm, prompt, quotes=quotes))
     )
     before = lm.passes
-    assert said_by(verification, propose) == truth
-    told = verification.speculation
-    assert told.steps == len(sent) == lm.passes - before
-    assert 0 <= told.accepted <= told.drafted <= sum(sent)
+    assert output_of(verification, propose) == truth
+    outcome = verification.speculation
+    assert outcome.steps == len(sent) == lm.passes - before
+    assert 0 <= outcome.accepted <= outcome.drafted <= sum(sent)
 
 
 def test_a_right_draft_spares_passes_and_a_wrong_one_costs_none(lm: Counted, prompt: tuple[int, ...]) -> None:
@@ -106,8 +106,8 @@ def test_a_right_draft_spares_passes_and_a_wrong_one_costs_none(lm: Counted, pro
         Verification(lm, prompt, DecodingOptions(max_tokens=MOST)),
         Verification(lm, prompt, DecodingOptions(max_tokens=MOST)),
     )
-    said_by(right, lambda said: truth[len(said) :][:7])
-    said_by(wrong, lambda said: [(each + 1) % lm.vocabulary for each in truth[len(said) :][:7]])
+    output_of(right, lambda output: truth[len(output) :][:7])
+    output_of(wrong, lambda output: [(each + 1) % lm.vocabulary for each in truth[len(output) :][:7]])
     assert right.speculation.steps == -(-len(truth) // 8)
     assert right.speculation.accepted == right.speculation.drafted == len(truth) - right.speculation.steps
     assert wrong.speculation.steps == len(truth)
@@ -124,18 +124,18 @@ def test_what_was_said_before_is_verified_again_and_not_counted(
     verification = Verification(
         lm, prompt, DecodingOptions(max_tokens=MOST, constraint=rule(lm, prompt, quotes=quotes))
     )
-    assert said_by(verification, lambda said: truth[len(said) :][:4], known) == truth
-    told = verification.speculation
-    assert told.drafted <= 4 * told.steps
-    assert told.accepted <= len(truth) - (9 if spoilt else 12)
+    assert output_of(verification, lambda output: truth[len(output) :][:4], known) == truth
+    outcome = verification.speculation
+    assert outcome.drafted <= 4 * outcome.steps
+    assert outcome.accepted <= len(truth) - (9 if spoilt else 12)
 
 
 def test_what_has_no_alternative_is_neither_sent_nor_counted(lm: Counted, prompt: tuple[int, ...]) -> None:
     verification = Verification(lm, prompt, DecodingOptions(max_tokens=160, constraint=rule(lm, prompt, quotes=True)))
-    said = said_by(verification, lambda _: ())
-    assert said == alone(lm, prompt, quotes=True, most=160)
+    output = output_of(verification, lambda _: ())
+    assert output == alone(lm, prompt, quotes=True, most=160)
     assert verification.speculation.drafted == verification.speculation.accepted == 0
-    assert verification.speculation.steps < len(said)
+    assert verification.speculation.steps < len(output)
 
 
 def test_what_has_no_alternative_is_not_counted_though_it_was_sent(lm: Counted, prompt: tuple[int, ...]) -> None:
@@ -150,9 +150,9 @@ def test_what_has_no_alternative_is_not_counted_though_it_was_sent(lm: Counted, 
     ).ids
     assert 0 < len(choices) < len(truth)
     verification = Verification(lm, prompt, DecodingOptions(max_tokens=160, constraint=rule(lm, prompt, quotes=True)))
-    assert said_by(verification, lambda said: [*truth, lm.tokens.end][len(said) :]) == truth
-    told = verification.speculation
-    assert (told.steps, told.drafted, told.accepted) == (1, len(choices), len(choices))
+    assert output_of(verification, lambda output: [*truth, lm.tokens.end][len(output) :]) == truth
+    outcome = verification.speculation
+    assert (outcome.steps, outcome.drafted, outcome.accepted) == (1, len(choices), len(choices))
 
 
 class TestQuotingDrafter(DrafterActs):

@@ -19,31 +19,31 @@ DIFFERENT = st.integers(60, 120).map(lambda count: list(range(100, 100 + count))
 Watch = Callable[[BudgetedAlignment, list[int], list[int]], None]
 
 
-def said_by(
+def output_of(
     answer: Sequence[int], draft: Sequence[int], watch: Watch = lambda *_: None, prompt: Sequence[int] = ()
 ) -> BudgetedAlignment:
     """Run the engine's loop: the first token comes alone, then what stood of each proposal and one token more."""
-    said = list(answer[:1])
-    following = BudgetedAlignment(draft, said, prompt)
-    while len(said) < len(answer):
-        proposed = following.propose(min(WIDTH, len(answer) - len(said) - 1))
-        watch(following, said, proposed)
+    output = list(answer[:1])
+    following = BudgetedAlignment(draft, output, prompt)
+    while len(output) < len(answer):
+        proposed = following.propose(min(WIDTH, len(answer) - len(output) - 1))
+        watch(following, output, proposed)
         stood = 0
-        while stood < len(proposed) and proposed[stood] == answer[len(said) + stood]:
+        while stood < len(proposed) and proposed[stood] == answer[len(output) + stood]:
             stood += 1
-        new = list(answer[len(said) : len(said) + stood + 1])
-        said += new
+        new = list(answer[len(output) : len(output) + stood + 1])
+        output += new
         following.observe(new)
     return following
 
 
 @given(WORDS, WORDS)
 def test_no_draft_costs_more_than_its_credit_and_twice_what_stood(answer: list[int], draft: list[int]) -> None:
-    def watch(following: BudgetedAlignment, _said: list[int], proposed: list[int]) -> None:
+    def watch(following: BudgetedAlignment, _output: list[int], proposed: list[int]) -> None:
         assert following.drafted + len(proposed) <= CREDIT + 2 * following.accepted
         assert len(proposed) <= WIDTH
 
-    done = said_by(answer, draft, watch)
+    done = output_of(answer, draft, watch)
     assert done.drafted - done.accepted <= CREDIT + done.accepted
     assert done.drafted <= CREDIT + 2 * len(answer)
 
@@ -53,36 +53,36 @@ def test_after_misses_in_a_row_only_a_long_suffix_wakes_it(answer: list[int], dr
     misses = 0
     last: list[tuple[int, list[int]]] = []
 
-    def watch(_following: BudgetedAlignment, said: list[int], proposed: list[int]) -> None:
+    def watch(_following: BudgetedAlignment, output: list[int], proposed: list[int]) -> None:
         nonlocal misses
         if last:
             length, before = last.pop()
-            stood = said[length : length + 1] == before[:1]
+            stood = output[length : length + 1] == before[:1]
             misses = 0 if stood else misses + 1
         if not proposed:
             return
         if misses >= PATIENCE:
-            tail = said[-LONGEST:]
-            places = range(len(draft) - LONGEST + 1)
+            tail = output[-LONGEST:]
+            positions = range(len(draft) - LONGEST + 1)
             assert any(
                 draft[at : at + LONGEST] == tail and draft[at + LONGEST : at + LONGEST + len(proposed)] == proposed
-                for at in places
+                for at in positions
             )
-        last.append((len(said), proposed))
+        last.append((len(output), proposed))
 
-    said_by(answer, draft, watch)
+    output_of(answer, draft, watch)
 
 
 @given(st.lists(st.integers(0, 2000), min_size=1, max_size=120))
 def test_the_right_draft_is_said_in_the_fewest_steps(answer: list[int]) -> None:
-    done = said_by(answer, answer)
+    done = output_of(answer, answer)
     assert done.drafted == done.accepted
     assert done.steps == -(-(len(answer) - 1) // (WIDTH + 1))
 
 
 @given(DIFFERENT, st.integers(1, 30))
 def test_a_token_put_for_another_costs_no_more_than_the_step_that_finds_it(answer: list[int], at: int) -> None:
-    done = said_by(answer, [*answer[:at], 3, *answer[at + 1 :]])
+    done = output_of(answer, [*answer[:at], 3, *answer[at + 1 :]])
     fewest = -(-(len(answer) - 1) // (WIDTH + 1))
     assert done.steps <= fewest + 3
 
@@ -90,14 +90,14 @@ def test_a_token_put_for_another_costs_no_more_than_the_step_that_finds_it(answe
 @given(DIFFERENT, st.integers(1, 20), st.integers(1, 20))
 def test_it_finds_its_place_behind_what_was_left_out_or_put_in(answer: list[int], at: int, much: int) -> None:
     fewest = -(-(len(answer) - 1) // (WIDTH + 1))
-    left_out = said_by(answer, [*answer[:at], *answer[at + much :]])
-    put_in = said_by(answer, [*answer[:at], *range(2001, 2001 + much), *answer[at:]])
+    left_out = output_of(answer, [*answer[:at], *answer[at + much :]])
+    put_in = output_of(answer, [*answer[:at], *range(2001, 2001 + much), *answer[at:]])
     assert left_out.steps <= fewest + much + 6
     assert put_in.steps <= fewest + 6
 
 
 @pytest.mark.parametrize(
-    ("said", "draft", "expected"),
+    ("output", "draft", "expected"),
     [
         ([], [7, 8, 9], [7, 8, 9]),
         ([7], [7, 8, 9], [8, 9]),
@@ -109,17 +109,17 @@ def test_it_finds_its_place_behind_what_was_left_out_or_put_in(answer: list[int]
         ([1, 2], [1, 2], []),
     ],
 )
-def test_where_it_goes_on(said: list[int], draft: list[int], expected: list[int]) -> None:
-    following = BudgetedAlignment(draft, said[:0])
-    for token in said:
+def test_where_it_goes_on(output: list[int], draft: list[int], expected: list[int]) -> None:
+    following = BudgetedAlignment(draft, output[:0])
+    for token in output:
         following.observe([token])
     assert following.propose() == expected
-    assert BudgetedAlignment(draft, said).propose() == expected
+    assert BudgetedAlignment(draft, output).propose() == expected
 
 
 def test_a_wrong_draft_is_given_up_after_two_proposals() -> None:
     answer, draft = [10, *range(100, 160)], [10, *range(500, 560)]
-    done = said_by(answer, draft)
+    done = output_of(answer, draft)
     assert (done.drafted, done.accepted) == (WIDTH + GUESS, 0)
 
 
@@ -144,6 +144,7 @@ def test_requests_never_see_each_others_drafts(steps: list[tuple[str, list[int]]
         answer = answers.setdefault(key, [])
         new = [own[word] for word in words[:1]] or [own[0]]
         answer += new
+        held: BudgetedAlignment | None
         if key in drafts:
             held = drafts.observe(key, new, answer)
         else:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.services.llm.test_vllm_drafts import DIFFERENT, WORDS, said_by
+from tests.services.llm.test_vllm_drafts import DIFFERENT, WORDS, output_of
 from tidegate.services.llm.drafters.alignment import CREDIT, PATIENCE, BudgetedAlignment
 from tidegate.services.llm.drafters.followed_text import GUESS, LONGEST, WIDTH, as_code_points
 from tidegate.services.llm.targets.vllm.request_drafts import MAX_PROMPT, RequestDrafts
@@ -30,21 +30,21 @@ PROMPT = prompt_of(FIRST, SECOND)
 
 def steps_of(answer: Sequence[int], propose: Callable[[list[int], list[int]], list[int]]) -> int:
     """Forward passes for an answer; `propose` is given what the last one said, and all that was said."""
-    new = said = list(answer[:1])
+    new = output = list(answer[:1])
     steps = 1
-    while len(said) < len(answer):
-        proposed = propose(new, said)
-        rest = list(answer[len(said) :])
+    while len(output) < len(answer):
+        proposed = propose(new, output)
+        rest = list(answer[len(output) :])
         stood = next((at for at, pair in enumerate(zip(proposed, rest, strict=False)) if pair[0] != pair[1]), None)
         new = rest[: (len(proposed) if stood is None else stood) + 1]
-        said = said + new
+        output = output + new
         steps += 1
     return steps
 
 
-def ngrams_of(prompt: Sequence[int], said: Sequence[int]) -> list[int]:
+def ngrams_of(prompt: Sequence[int], output: Sequence[int]) -> list[int]:
     """What vLLM's own n-grams of 2 to 8 tokens propose: of the longest that recurs, what followed the earliest."""
-    text = as_code_points([*prompt, *said])
+    text = as_code_points([*prompt, *output])
     for size in range(8, 1, -1):
         at = text.find(text[-size:], 0, len(text) - 1)
         if at >= 0:
@@ -61,32 +61,32 @@ def test_draft_and_prompt_together_waste_no_more_than_a_draft_alone(
     prompt = prompt_of(*passages)
     last: list[tuple[int, list[int]]] = []
 
-    def watch(following: BudgetedAlignment, said: list[int], proposed: list[int]) -> None:
+    def watch(following: BudgetedAlignment, output: list[int], proposed: list[int]) -> None:
         nonlocal misses
         assert following.drafted + len(proposed) <= CREDIT + 2 * following.accepted
         assert len(proposed) <= WIDTH
         if last:
             length, before = last.pop()
-            misses = 0 if said[length : length + 1] == before[:1] else misses + 1
+            misses = 0 if output[length : length + 1] == before[:1] else misses + 1
         if proposed:
-            last.append((len(said), proposed))
+            last.append((len(output), proposed))
         if proposed and misses >= PATIENCE:
-            text = [*prompt, *said]
-            tail = said[-LONGEST:]
+            text = [*prompt, *output]
+            tail = output[-LONGEST:]
             again = [
                 at
                 for words in (draft, text[:-1])
                 for at in range(len(words) - LONGEST + 1)
                 if words[at : at + LONGEST] == tail and words[at + LONGEST :][:1] == proposed[:1]
             ]
-            assert again or said[-1] in MARKS
+            assert again or output[-1] in MARKS
 
-    done = said_by(answer, draft, watch, prompt)
+    done = output_of(answer, draft, watch, prompt)
     assert done.drafted - done.accepted <= CREDIT + done.accepted
 
 
 @pytest.mark.parametrize(
-    ("said", "draft", "expected"),
+    ("output", "draft", "expected"),
     [
         ([10], [], FIRST[:WIDTH]),  # behind a mark, its passage
         ([11], [], SECOND),  # up to its end
@@ -103,10 +103,10 @@ def test_draft_and_prompt_together_waste_no_more_than_a_draft_alone(
         ([60, 61, 62, 60, 61, 62], [], [60, 61, 62, 60, 61, 62, 60, 61, 62, 60, 61, 62]),  # what repeats, repeats
     ],
 )
-def test_what_is_proposed(said: list[int], draft: list[int], expected: list[int]) -> None:
-    assert BudgetedAlignment(draft, said, PROMPT, quotes=True).propose() == expected
-    following = BudgetedAlignment(draft, said[:0], PROMPT, quotes=True)
-    for token in said:
+def test_what_is_proposed(output: list[int], draft: list[int], expected: list[int]) -> None:
+    assert BudgetedAlignment(draft, output, PROMPT, quotes=True).propose() == expected
+    following = BudgetedAlignment(draft, output[:0], PROMPT, quotes=True)
+    for token in output:
         following.observe([token])
     assert following.propose() == expected
 
@@ -119,7 +119,7 @@ def test_an_answer_that_went_astray_and_repeats_itself_is_still_helped() -> None
     """Three pairs of the prompt go on otherwise than there: that takes all the credit that may be taken by chance."""
     prompt = [1, *range(300, 320), *range(400, 420), *range(500, 520), ANSWER]
     answer = [60, 300, 301, 61, 400, 401, 62, 500, 501, *[63, 64, 65] * 30]
-    done = said_by(answer, (), prompt=prompt)
+    done = output_of(answer, (), prompt=prompt)
     assert done.drafted - done.accepted <= CREDIT
     assert done.steps < len(answer) / 3
 
@@ -155,12 +155,12 @@ def test_quoting_takes_no_more_steps_than_with_ngrams_of_the_prompt(
     draft = [MARKS[0], *range(3000, 3040), END]
     following = BudgetedAlignment(draft, (), prompt, quotes=True)
 
-    def ours(new: list[int], _said: list[int]) -> list[int]:
+    def ours(new: list[int], _output: list[int]) -> list[int]:
         following.observe(new)
         return following.propose()
 
     steps = steps_of(answer, ours)
-    assert steps <= steps_of(answer, lambda _new, said: ngrams_of(prompt, said))
+    assert steps <= steps_of(answer, lambda _new, output: ngrams_of(prompt, output))
     assert steps * 3 <= len(answer)
 
 

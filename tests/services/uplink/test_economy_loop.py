@@ -53,8 +53,8 @@ Draws = Callable[[Sequence[int], int], list[int]]
 
 async def put(bus: MemoryBus, worker: str, request: Message, timeout_s: float = 30.0) -> Message:
     """What a hub answers."""
-    said = await bus.request(verification_session("site1", worker), encode(request), timeout_s=timeout_s)
-    reply: Message = decode(said, Accepted, Verified, Refused)
+    output = await bus.request(verification_session("site1", worker), encode(request), timeout_s=timeout_s)
+    reply: Message = decode(output, Accepted, Verified, Refused)
     return reply
 
 
@@ -88,19 +88,19 @@ async def test_a_model_that_drafts_changes_no_word(
 ) -> None:
     fact = asked(plan_=msgspec.structs.replace(LOOP, draft_length=k))
     async with cloud(bus, lm, quotes=quotes) as hub:
-        answer, said = await alone(hub, fact)
+        answer, output = await alone(hub, fact)
         writer = SiteModel(lm if drafts == "right" else other)
         verified = await InteractiveVerifier(bus, "site1", lambda _: writer, clock=unhurried).verdict(fact)
-        told = verified.answer.speculation
-        assert (without_costs(verified.answer), hub.generated[-1]) == (answer, said)
-        assert told is not None
-        assert told == hub.counted[-1]
-        assert 0 <= told.accepted <= told.drafted
-        assert told.draft_bytes > 0
+        cost = verified.answer.speculation
+        assert (without_costs(verified.answer), hub.generated[-1]) == (answer, output)
+        assert cost is not None
+        assert cost == hub.counted[-1]
+        assert 0 <= cost.accepted <= cost.drafted
+        assert cost.draft_bytes > 0
         if drafts == "right" and not quotes:
-            assert told.accepted == told.drafted
-            assert told.steps <= 2 + told.tokens // (k + 1), "each round says what was drafted, and one token more"
-        assert told.steps <= told.tokens
+            assert cost.accepted == cost.drafted
+            assert cost.steps <= 2 + cost.tokens // (k + 1), "each round says what was drafted, and one token more"
+        assert cost.steps <= cost.tokens
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ async def test_what_was_shipped_begins_the_loop_if_it_is_of_the_same_tokenizer(
     bus: MemoryBus, lm: CausalLM, cut: int
 ) -> None:
     async with cloud(bus, lm) as hub:
-        _, said = await alone(hub, asked())
+        _, output = await alone(hub, asked())
         for digest, accepted in ((lm.tokens.digest, cut), ("of another", 0)):
-            draft = Draft(ids=(*said[:cut], (said[cut] + 1) % 400), tokenizer=digest)
+            draft = Draft(ids=(*output[:cut], (output[cut] + 1) % 400), tokenizer=digest)
             verified = await drawn(bus, lm.tokens.digest, asked(draft=draft), lambda _, __: [], unhurried).verdict()
             assert verified.answer.speculation is not None
             assert verified.answer.speculation.accepted == accepted
-            assert hub.generated[-1] == said
+            assert hub.generated[-1] == output
 
 
 async def test_a_hub_that_has_forgotten_the_loop_is_told_all_that_was_said_and_the_receipt_has_both(
@@ -160,13 +160,13 @@ async def test_a_hub_that_has_forgotten_the_loop_is_told_all_that_was_said_and_t
 
         made = VerificationClient(fact, lm.tokens.digest, send=ask, open_drafter=lambda _, __: guess, clock=unhurried)
         verified = await made.verdict()
-        told = verified.answer.speculation
+        cost = verified.answer.speculation
         assert (without_costs(verified.answer), hub.generated[-1]) == expected
-        assert told is not None
-        assert told.tokens == hub.counted[-1].tokens
-        assert (told.drafted, told.accepted) == (0, 0), "what was said is no draft of the site's"
-        assert told.steps == told.tokens, "three steps, then one for what they said, which says a fourth token"
-        assert hub.counted[-1].steps == told.steps - 3
+        assert cost is not None
+        assert cost.tokens == hub.counted[-1].tokens
+        assert (cost.drafted, cost.accepted) == (0, 0), "what was said is no draft of the site's"
+        assert cost.steps == cost.tokens, "three steps, then one for what they said, which says a fourth token"
+        assert hub.counted[-1].steps == cost.steps - 3
 
 
 async def test_a_request_that_came_to_the_hub_twice_has_the_loop_begun_anew(bus: MemoryBus, lm: CausalLM) -> None:
@@ -228,7 +228,7 @@ async def test_what_makes_no_sense_is_refused_in_words_and_the_loop_goes_on(bus:
     async with cloud(bus, lm) as hub:
         digest = lm.tokens.digest
         for begin, code in (
-            (Begin(escalated=asked(), tokenizer="of another"), "tokenizer"),
+            (Begin(escalated=asked(), tokenizer="of another"), "wrong_tokenizer"),
             (Begin(escalated=asked(), tokenizer=digest, ids=(lm.vocabulary,)), "out_of_range"),
             (Begin(escalated=asked(), tokenizer=digest, prefix=(1 << 30,)), "out_of_range"),
             (Begin(escalated=asked(), tokenizer=digest, ids=(-1,)), "unreadable"),

@@ -55,7 +55,7 @@ Q Who is responsible for the {e}?
 Q Who looks after the {e}?
 Q Who can help me with the {e}?
 Q Who is in charge of the {e}?
-@ location place
+@ location location
 S The {e} is at {v}.
 S You find the {e} at {v}.
 S Collect the {e} from {v}.

@@ -102,7 +102,7 @@ def code(r: R) -> str:
     return letters + r.choice(["", "-", " ", "/"]) + str(r.randint(10, 99999))
 
 
-def place(r: R) -> str:
+def location(r: R) -> str:
     return r.choice(
         [
             f"{r.randint(1, 199)} {name(r)} {r.choice(words.STREETS)}",
@@ -181,7 +181,7 @@ def language(r: R) -> str:
 MAKERS: dict[str, Maker] = {
     maker.__name__: maker
     for maker in (
-        name, person, money, number, percent, clock, hours, span, date, day, phone, mail, code, place, papers, thing,
+        name, person, money, number, percent, clock, hours, span, date, day, phone, mail, code, location, papers, thing,
         action, steps, weight, size, heat, colour, age, language,
     )
 }  # fmt: skip

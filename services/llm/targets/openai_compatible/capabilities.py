@@ -10,7 +10,7 @@ from typing import Protocol
 from tidegate.services.llm.drafters.alignment import BudgetedAlignment
 from tidegate.services.llm.drafters.base import MOST_DRAFTED, in_vocabulary
 from tidegate.services.llm.targets.base import GenerationRequest, OnTokens
-from tidegate.services.llm.targets.openai_compatible.client import CapabilityError, CompletionChoice, CompletionsClient
+from tidegate.services.llm.targets.openai_compatible.client import CapabilityError, CompletionsClient, ServedChoice
 from tidegate.services.llm.targets.vllm.request_drafts import cache_salt
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -126,7 +126,7 @@ class PromptLogprobsCapability:
             run.observe(_accepted(proposed, [*best, _first(choice)], self._end))
         await self._rest.go_on(run)
 
-    def _best(self, choice: CompletionChoice, start: int, proposed: Sequence[int]) -> list[int]:
+    def _best(self, choice: ServedChoice, start: int, proposed: Sequence[int]) -> list[int]:
         scores = choice.prompt_logprobs
         if scores is None or len(scores) != start + len(proposed):
             raise CapabilityError("the prompt was not scored token by token")
@@ -259,7 +259,7 @@ def _accepted(proposed: Sequence[int], own: Sequence[int], end: int) -> list[int
     return accepted
 
 
-def _first(choice: CompletionChoice) -> int:
+def _first(choice: ServedChoice) -> int:
     if not choice.token_ids:
         raise CapabilityError("a choice has no token ids")
     return choice.token_ids[0]

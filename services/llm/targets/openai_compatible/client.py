@@ -47,7 +47,7 @@ class ScoredToken(msgspec.Struct, frozen=True):
     logprob: float
 
 
-class CompletionChoice(msgspec.Struct, frozen=True):
+class ServedChoice(msgspec.Struct, frozen=True):
     """One completion, or the newest piece of one. `prompt_logprobs` has an entry per token of the prompt."""
 
     index: int = 0
@@ -68,7 +68,7 @@ class CompletionChoice(msgspec.Struct, frozen=True):
 class CompletionResponse(msgspec.Struct, frozen=True):
     """What the server answers, or one event of its stream."""
 
-    choices: list[CompletionChoice]
+    choices: list[ServedChoice]
     model: str = ""
 
 
@@ -112,7 +112,7 @@ class CompletionsClient:
             timeout=settings.timeout_s,
         )
 
-    async def complete(self, prompts: Sequence[Sequence[int]], **options: object) -> list[CompletionChoice]:
+    async def complete(self, prompts: Sequence[Sequence[int]], **options: object) -> list[ServedChoice]:
         """One token for each of the prompts, in their order, with ids. Raises `CapabilityError`, `RetryLaterError`."""
         body = {"prompt": prompts, "max_tokens": 1, "return_token_ids": True, "temperature": 0, **options}
         completion = await self.post("completions", CompletionResponse, **body)
