@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.schemas.question import Workload
 
-Kind = Literal[
+QuestionKind = Literal[
     "answerable",
     "paraphrased",
     "language",
@@ -22,13 +22,13 @@ Kind = Literal[
 ]
 Scope = Literal["site", "hub"]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}$", description="ISO 639-1")]
-Key = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+ItemId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """`version` is the first 12 hex digits of the sha256 of `text`; `scope` says whose corpus holds the document."""
 
-    id: Key
+    id: ItemId
     title: str
     language: Language
     scope: Scope
@@ -39,7 +39,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What people may want, by example. `verdict` says what an utterance of this kind leads to."""
 
-    id: Key
+    id: ItemId
     utterances: tuple[str, ...]
     verdict: Literal["serve", "unsafe", "out_of_scope"] = "serve"
     workload: Workload = "assist"
@@ -53,11 +53,11 @@ class LabelledQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     stored. Abstention, or being withheld, is right where `kind` says so.
     """
 
-    id: Key
+    id: ItemId
     text: str
-    kind: Kind
+    kind: QuestionKind
     language: Language = "en"
-    documents: tuple[Key, ...] = ()
+    documents: tuple[ItemId, ...] = ()
     facts: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
     workload: Workload = "assist"
@@ -76,7 +76,7 @@ class CalibrationQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     text: str
     language: Language = "en"
-    documents: tuple[Key, ...] = ()
+    documents: tuple[ItemId, ...] = ()
 
 
 class Pack(msgspec.Struct, frozen=True, kw_only=True):

@@ -104,7 +104,7 @@ class AnswerLog:
         """The first line of a log whose predecessor was lost with its stream. Nobody knows whether what clients show
         is right, so all but what is committed is retracted and nothing provisional follows. No line in epoch 1.
         """
-        return [] if self.epoch else [self._line("retracted", self.committed, epoch=1)]
+        return [] if self.epoch else [self._retraction(self.committed)]
 
     def with_line(self, line: Delta) -> AnswerLog:
         """The log with `line` stored. Raises `CorruptLogError` when it cannot be the next one."""
@@ -157,30 +157,28 @@ class AnswerLog:
             return []
         agreed = _common_prefix_length(text, self.text)
         is_wrong = agreed < len(self.text) and (is_last or agreed < len(text))
-        epoch = 1 if is_wrong else self.epoch
-        line = self._line("committed", self.committed, text[self.committed :], ids, self.committed_ids, epoch, is_last)
-        return [self._line("retracted", agreed, epoch=1), line] if epoch > self.epoch else [line]
+        before = self.committed_ids
+        line = replace(
+            self._line("committed", self.committed, text[self.committed :], ids, before),
+            epoch=1 if is_wrong else self.epoch,
+            is_last=is_last,
+        )
+        return [self._retraction(agreed), line] if line.epoch > self.epoch else [line]
 
-    def _line(
-        self,
-        state: State,
-        offset: int,
-        text: str = "",
-        ids: Sequence[int] = (),
-        before: int | None = None,
-        epoch: int | None = None,
-        is_last: bool = False,
-    ) -> Delta:
+    def _retraction(self, offset: int) -> Delta:
+        return Delta(rid=self.rid, tenant=self.tenant, state="retracted", epoch=1, offset=offset)
+
+    def _line(self, state: State, offset: int, text: str, ids: Sequence[int], before: int | None) -> Delta:
+        """A line of this epoch; `before` is how many tokens are before its text, None where that is not known."""
         return Delta(
             rid=self.rid,
             tenant=self.tenant,
             state=state,
-            epoch=self.epoch if epoch is None else epoch,
+            epoch=self.epoch,
             position=before or 0 if ids else 0,
             ids=tuple(ids[before:]) if before is not None else (),
             offset=offset,
             text=text,
-            is_last=is_last,
         )
 
     @property

@@ -29,7 +29,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.subjects import token_of
 
-TYPES = (*PIPELINE, Refused, Partial, Delta, Resume, CloudState, Begin, Propose, Accepted)
+TYPES: tuple[type[Message], ...] = (*PIPELINE, Refused, Partial, Delta, Resume, CloudState, Begin, Propose, Accepted)
 OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
 by_type = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: token_of(type(sample)))
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.message_samples import SAMPLES
-from tidegate.brokers.memory.bus import matches
+from tidegate.brokers.memory.consumer import matches
 from tidegate.schemas import PIPELINE, Delta, Message, Partial, Published, Refused, Verified, subjects
 
 FACTS = tuple(sample for sample in SAMPLES if isinstance(sample, PIPELINE))
@@ -122,9 +122,9 @@ def test_a_filter_for_one_type_never_finds_another(one: Message, other: Message)
 def test_the_history_of_a_request_covers_every_fact_of_it_once(fact: Message) -> None:
     for domain in (fact.site, subjects.HUB):  # type: ignore[attr-defined]
         subject = subjects.subject_of(fact, domain)
-        places = subjects.history_of(fact.rid, fact.tenant, fact.site)  # type: ignore[attr-defined]
-        found = [place for place in places if matches(place.filter, subject)]
-        assert [place.stream for place in found] == [subjects.stream_of(subject)]
+        sources = subjects.history_of(fact.rid, fact.tenant, fact.site)  # type: ignore[attr-defined]
+        found = [source for source in sources if matches(source.filter, subject)]
+        assert [source.stream for source in found] == [subjects.stream_of(subject)]
 
 
 @given(facts)
@@ -134,7 +134,8 @@ def test_only_an_answer_is_stored_once_for_ever(fact: Message) -> None:
     assert subjects.is_answered_once(subject) is isinstance(fact, Published)
 
 
-def test_words_are_distinct_and_are_the_tags_on_the_wire() -> None:
-    words = [subjects.token_of(kind) for kind in (*PIPELINE, Refused)]
-    assert len(set(words)) == len(words)
-    assert words == [kind.__struct_config__.tag for kind in (*PIPELINE, Refused)]
+def test_subject_tokens_are_distinct_and_are_the_tags_on_the_wire() -> None:
+    kinds: tuple[type[Message], ...] = (*PIPELINE, Refused)
+    tokens = [subjects.token_of(kind) for kind in kinds]
+    assert len(set(tokens)) == len(tokens)
+    assert tokens == [kind.__struct_config__.tag for kind in kinds]

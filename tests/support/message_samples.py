@@ -5,6 +5,8 @@ A golden file is written once and never again: `python tests/support/message_sam
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from tests.support.paths import ROOT
@@ -120,7 +122,7 @@ RECEIPT = Receipt(
     decisions=DECISIONS,
     checks=CHECKS,
 )
-WHOSE = {
+WHOSE: dict[str, Any] = {
     "rid": "Req_1-a",
     "tenant": "kiosk",
     "site": "site1",

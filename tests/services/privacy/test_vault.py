@@ -216,8 +216,8 @@ def test_every_altered_byte_of_a_sealed_text_is_noticed() -> None:
     data = seal(KEY, "Ann, 12", "kiosk", "r1")
     assert data != seal(KEY, "Ann, 12", "kiosk", "r1"), "a nonce of its own"
     assert b"Ann" not in data
-    for place in range(len(data)):
-        altered = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    for at in range(len(data)):
+        altered = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
         with pytest.raises(TamperedError):
             unseal(KEY, altered, "kiosk", "r1")
     for length in range(len(data)):

@@ -61,7 +61,7 @@ ONE = Committed(
 ALL_OF_ONE = replace(ONE, is_whole=True)
 
 
-def said(
+def partial_answer(
     text: str, source: str = "cloud", *, can_retract: bool = True, is_whole: bool = False, guess: Guess | None = None
 ) -> bytes:
     return encode(
@@ -172,17 +172,17 @@ async def log_of(bus: Any) -> list[Delta]:
     return [decode(data, Delta) for _, data in await bus.read(TOKENS, tokens("kiosk", "r1"))]
 
 
-async def published(settled: Approved | Withheld, showing: AnswerLogWriter) -> Published:
-    (answer,) = await publish(settled, PublisherPorts(showing.committed_part, showing.close), ())
+async def published(settled: Approved | Withheld, log_writer: AnswerLogWriter) -> Published:
+    (answer,) = await publish(settled, PublisherPorts(log_writer.committed_part, log_writer.close), ())
     assert isinstance(answer, Published)
     return answer
 
 
 async def test_the_edge_is_shown_and_the_cloud_stands_after_one_retraction(bus: Any) -> None:
-    showing = AnswerLogWriter(bus)
-    await showing.on_partial("", said("The fee is 5. It is monthly.", "edge"))
-    await showing.on_partial("", said("The fee is 7."))
-    answer = await published(approved("The fee is 7. It is yearly."), showing)
+    log_writer = AnswerLogWriter(bus)
+    await log_writer.on_partial("", partial_answer("The fee is 5. It is monthly.", "edge"))
+    await log_writer.on_partial("", partial_answer("The fee is 7."))
+    answer = await published(approved("The fee is 7. It is yearly."), log_writer)
     assert [(line.state, line.offset, line.text) for line in await log_of(bus)] == [
         ("provisional", 0, "The fee is 5. It is monthly."),
         ("retracted", 11, ""),
@@ -196,30 +196,30 @@ async def test_the_edge_is_shown_and_the_cloud_stands_after_one_retraction(bus: 
 
 @pytest.mark.parametrize("guess", ["draft", "cached_answer"])
 async def test_the_receipt_says_what_was_shown_as_provisional_whoever_closes_the_log(bus: Any, guess: Guess) -> None:
-    await AnswerLogWriter(bus).on_partial("", said("The fee is 5.", "edge", guess=guess))
-    await AnswerLogWriter(bus).on_partial("", said("The fee is 5. It is monthly.", "edge", guess="draft"))
+    await AnswerLogWriter(bus).on_partial("", partial_answer("The fee is 5.", "edge", guess=guess))
+    await AnswerLogWriter(bus).on_partial("", partial_answer("The fee is 5. It is monthly.", "edge", guess="draft"))
     assert (await published(approved("The fee is 5. It is monthly."), AnswerLogWriter(bus))).receipt.guess == guess
 
 
 async def test_where_nothing_was_shown_but_the_cloud_s_word_the_receipt_names_no_guess(bus: Any) -> None:
-    showing = AnswerLogWriter(bus)
-    await showing.on_partial("", said("A guess.", "edge", can_retract=False, guess="cached_answer"))
-    await showing.on_partial("", said("The fee is 7."))
-    assert (await published(approved("The fee is 7."), showing)).receipt.guess is None
+    log_writer = AnswerLogWriter(bus)
+    await log_writer.on_partial("", partial_answer("A guess.", "edge", can_retract=False, guess="cached_answer"))
+    await log_writer.on_partial("", partial_answer("The fee is 7."))
+    assert (await published(approved("The fee is 7."), log_writer)).receipt.guess is None
 
 
 async def test_who_cannot_take_text_back_is_shown_nothing_that_may_have_to_be(bus: Any) -> None:
-    showing = AnswerLogWriter(bus)
-    await showing.on_partial("", said("A guess.", "edge", can_retract=False))
+    log_writer = AnswerLogWriter(bus)
+    await log_writer.on_partial("", partial_answer("A guess.", "edge", can_retract=False))
     assert await log_of(bus) == []
 
 
 async def test_when_the_link_drops_in_mid_answer_what_was_committed_is_the_answer_and_a_late_verdict_changes_nothing(
     bus: Any,
 ) -> None:
-    showing = AnswerLogWriter(bus)
-    await showing.on_partial("", said("First, block the card."))
-    answer = await published(lost(), showing)
+    log_writer = AnswerLogWriter(bus)
+    await log_writer.on_partial("", partial_answer("First, block the card."))
+    answer = await published(lost(), log_writer)
     assert (answer.outcome, answer.text, answer.reason) == ("answered", "First, block the card.", "cloud_unreachable")
     receipt = answer.receipt
     assert (receipt.finished_by, receipt.is_cut, receipt.degradations) == ("edge", True, (LOST,))
@@ -227,16 +227,16 @@ async def test_when_the_link_drops_in_mid_answer_what_was_committed_is_the_answe
     assert (answer.confidence, receipt.lineage) == (0.75, (HUBS,))
     before = await log_of(bus)
     assert (before[-1].is_last, before[-1].is_whole) == (True, False)
-    await showing.on_partial("", said("First, block the card. Then call us."))
+    await log_writer.on_partial("", partial_answer("First, block the card. Then call us."))
     late = await published(approved("First, block the card. Then call us."), AnswerLogWriter(bus))
     assert (late.text, late.citations, late.receipt.is_cut) == (answer.text, answer.citations, True)
     assert await log_of(bus) == before
 
 
 async def test_what_the_cloud_said_to_its_end_is_no_cut_answer_though_its_verdict_was_lost(bus: Any) -> None:
-    showing = AnswerLogWriter(bus)
-    await showing.on_partial("", said("First, block the card.", is_whole=True))
-    for publisher in (showing, AnswerLogWriter(bus)):  # the second finds the log closed
+    log_writer = AnswerLogWriter(bus)
+    await log_writer.on_partial("", partial_answer("First, block the card.", is_whole=True))
+    for publisher in (log_writer, AnswerLogWriter(bus)):  # the second finds the log closed
         answer = await published(lost(), publisher)
         receipt = answer.receipt
         assert (answer.text, receipt.finished_by, receipt.is_cut) == ("First, block the card.", "edge", False)
@@ -244,10 +244,10 @@ async def test_what_the_cloud_said_to_its_end_is_no_cut_answer_though_its_verdic
 
 
 async def test_the_log_says_what_an_answer_is_while_it_is_in_the_making(bus: Any) -> None:
-    showing = AnswerLogWriter(bus)
+    log_writer = AnswerLogWriter(bus)
     for source in ("edge", "cloud"):
-        partial = decode(said('{"fee":', source), Partial)
-        await showing.on_partial("", encode(replace(partial, answer=replace(partial.answer, format="json"))))
+        partial = decode(partial_answer('{"fee":', source), Partial)
+        await log_writer.on_partial("", encode(replace(partial, answer=replace(partial.answer, format="json"))))
     found = [(line.state, line.format) for line in await log_of(bus)]
     assert found == [("provisional", "json"), ("committed", "json")]
 
@@ -265,10 +265,10 @@ async def test_several_publishers_at_once_write_one_log(bus: Any) -> None:
     chance = random.Random(seed)
     sentences = [f"Sentence {number}." for number in range(6)]
     whole = " ".join(sentences)
-    said_so_far = [" ".join(sentences[: count + 1]) for count in range(6)]
+    texts = [" ".join(sentences[: count + 1]) for count in range(6)]
     writers = [AnswerLogWriter(bus) for _ in range(3)]
-    heard = [(writer, said(text)) for writer in writers for text in said_so_far]
-    heard += [(writer, said(" ".join(sentences[:3]) + " Wrong.", "edge")) for writer in writers]
+    heard = [(writer, partial_answer(text)) for writer in writers for text in texts]
+    heard += [(writer, partial_answer(" ".join(sentences[:3]) + " Wrong.", "edge")) for writer in writers]
     chance.shuffle(heard)
     await asyncio.gather(*(writer.on_partial("", data) for writer, data in heard))
     answers = [await published(approved(whole), writer) for writer in writers]
@@ -279,10 +279,10 @@ async def test_several_publishers_at_once_write_one_log(bus: Any) -> None:
 
 
 async def test_a_log_that_was_lost_with_its_server_begins_again_with_nothing_provisional(bus: Any) -> None:
-    showing = AnswerLogWriter(bus)
-    await showing.on_partial("", said("A guess that was shown.", "edge"))
+    log_writer = AnswerLogWriter(bus)
+    await log_writer.on_partial("", partial_answer("A guess that was shown.", "edge"))
     await lose(bus)
-    answer = await published(approved("The truth."), showing)
+    answer = await published(approved("The truth."), log_writer)
     assert [(line.state, line.offset) for line in await log_of(bus)] == [("retracted", 0), ("committed", 0)]
     assert answer.receipt.retractions == 1
 
