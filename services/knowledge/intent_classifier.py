@@ -22,7 +22,7 @@ from tidegate.schemas import TidegateError, Workload
 from tidegate.schemas.pack import Intent, Pack
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
-Matrix = NDArray[np.float64]
+FloatMatrix = NDArray[np.float64]
 
 MAX_TOKENS = 32
 FOLDS = 5
@@ -58,10 +58,10 @@ class Prediction(NamedTuple):
 class Samples(NamedTuple):
     """What a head is trained on: vectors (texts, dimensions + 1), and the row, fold and weight of each text."""
 
-    vectors: Matrix
+    vectors: FloatMatrix
     labels: NDArray[np.int64]
     folds: NDArray[np.int64]
-    weights: Matrix
+    weights: FloatMatrix
 
 
 class IntentHead:
@@ -70,7 +70,9 @@ class IntentHead:
     There is a row for each intent, and after them one for the site's own documents, if it was trained on any.
     """
 
-    def __init__(self, intents: Sequence[Mapping[str, str]], weights: Matrix, temperature: float, version: str) -> None:
+    def __init__(
+        self, intents: Sequence[Mapping[str, str]], weights: FloatMatrix, temperature: float, version: str
+    ) -> None:
         """`intents`: id, verdict and workload of each row of `weights` but the documents'."""
         self.ids = tuple(intent["id"] for intent in intents)
         self.verdicts = {intent["id"]: intent["verdict"] for intent in intents}
@@ -114,7 +116,7 @@ class IntentHead:
         try:
             with np.load(path, allow_pickle=False) as saved:
                 about: dict[str, Any] = json.loads(str(saved["about"]))
-                weights: Matrix = saved["weights"]
+                weights: FloatMatrix = saved["weights"]
             head = cls(about["intents"], weights, float(about["temperature"]), str(about["version"]))
         except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise IntentHeadMissingError(path, str(error)) from error
@@ -123,7 +125,7 @@ class IntentHead:
         return head
 
 
-def version_of(intents: Sequence[Intent], embedder: TextEmbedder, documents: Sequence[str] = ()) -> str:
+def make_version(intents: Sequence[Intent], embedder: TextEmbedder, documents: Sequence[str] = ()) -> str:
     """What a head trained on these texts over this embedding is called: digest, then the embedding's version."""
     about = [[intent.id, intent.verdict, intent.workload, *intent.utterances] for intent in intents]
     digest = hashlib.sha256(json.dumps([RECIPE, about, list(documents)]).encode()).hexdigest()
@@ -146,25 +148,25 @@ def train(intents: Sequence[Intent], embedder: TextEmbedder, documents: Sequence
         (*_temperature(logits[asked], samples.labels[asked]), penalty) for logits, penalty in fits
     )
     rows = [{"id": intent.id, "verdict": intent.verdict, "workload": intent.workload} for intent in intents]
-    return IntentHead(rows, fit(samples, penalty), temperature, version_of(intents, embedder, documents))
+    return IntentHead(rows, fit(samples, penalty), temperature, make_version(intents, embedder, documents))
 
 
 def prepare_intents(pack: Pack, embedder: TextEmbedder, path: Path) -> IntentHead:
     """The head for the pack's intents, in `path`; trained unless the one that is there was trained on the same."""
-    documents = sentences_of(pack)
+    documents = sample_sentences(pack)
     try:
         head = IntentHead.load(path)
     except IntentHeadMissingError:
         pass
     else:
-        if head.version == version_of(pack.intents, embedder, documents):
+        if head.version == make_version(pack.intents, embedder, documents):
             return head
     head = train(pack.intents, embedder, documents)
     head.save(path)
     return head
 
 
-def sentences_of(pack: Pack) -> tuple[str, ...]:
+def sample_sentences(pack: Pack) -> tuple[str, ...]:
     """Up to `MOST_SENTENCES` sentences, table rows and headings of the pack's documents, evenly spread, each once."""
     lines = (line.strip("#-*>| \t") for document in pack.documents for line in SENTENCE_END.split(document.text))
     found = list(dict.fromkeys(line for line in lines if len(line.split()) > 2))
@@ -184,7 +186,7 @@ def embed_samples(intents: Sequence[Intent], embedder: TextEmbedder, documents: 
     return Samples(_with_one(vectors), labels, folds, weights)
 
 
-def fit(samples: Samples, penalty: float, but_fold: int | None = None) -> Matrix:
+def fit(samples: Samples, penalty: float, but_fold: int | None = None) -> FloatMatrix:
     """Weights that minimise mean cross entropy + penalty · |W|², by accelerated gradient (Nesterov, 1983).
 
     The curvature is at most λmax(XᵀSX)/2 + 2·penalty, and λmax at most the trace, which is 2: unit vectors and a one.
@@ -204,7 +206,7 @@ def fit(samples: Samples, penalty: float, but_fold: int | None = None) -> Matrix
     return weights
 
 
-def predict_held_out(samples: Samples, penalty: float) -> Matrix:
+def predict_held_out(samples: Samples, penalty: float) -> FloatMatrix:
     """The logits of each text by weights that never saw its fold."""
     logits = np.zeros((len(samples.labels), samples.labels.max() + 1))
     for fold in set(samples.folds.tolist()):
@@ -213,14 +215,14 @@ def predict_held_out(samples: Samples, penalty: float) -> Matrix:
     return logits
 
 
-def softmax(logits: Matrix) -> Matrix:
+def softmax(logits: FloatMatrix) -> FloatMatrix:
     """Rows that sum to 1."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Matrix = shifted / shifted.sum(axis=1, keepdims=True)
+    shares: FloatMatrix = shifted / shifted.sum(axis=1, keepdims=True)
     return shares
 
 
-def _temperature(logits: Matrix, labels: NDArray[np.int64]) -> tuple[float, float]:
+def _temperature(logits: FloatMatrix, labels: NDArray[np.int64]) -> tuple[float, float]:
     """The smallest mean cross entropy and the temperature that has it, on a grid 2 % apart.
 
     One more utterance is counted than there are, which could be of any intent: without it, intents that the folds
@@ -235,5 +237,5 @@ def _temperature(logits: Matrix, labels: NDArray[np.int64]) -> tuple[float, floa
     return losses[best], float(candidates[best])
 
 
-def _with_one(vectors: NDArray[Any]) -> Matrix:
+def _with_one(vectors: NDArray[Any]) -> FloatMatrix:
     return np.hstack([vectors.astype(np.float64), np.ones((len(vectors), 1))])

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidegate.schemas.pack import Document
-from tidegate.services.knowledge.index.markdown import first_heading
+from tidegate.services.knowledge.index.markdown import find_first_heading
 from tidegate.services.languages.detection import detect_language
 from tidegate.services.packs.findings import PackError, PackFindings
 from tidegate.services.packs.yaml_files import parse_yaml, read_text
@@ -41,7 +41,7 @@ def read_document(file: Path, languages: Sequence[str] = DEFAULT_LANGUAGES) -> D
     """One document from a Markdown file. Raises `PackError` with what is wrong with it, that it is empty too."""
     findings = PackFindings()
     raw = _read(file.parent, file, findings)
-    document = raw and _document(raw, slug(file.stem), languages, findings)
+    document = raw and _document(raw, make_slug(file.stem), languages, findings)
     if document is None or findings.faults:
         raise PackError(file, tuple(findings.faults))
     return document
@@ -59,11 +59,11 @@ def read_documents(
 ) -> Iterator[Document]:
     """The documents in `files`, each with an id of its own; what is wrong with the others is in `findings`."""
     raws = [(file, _read(path, file, findings)) for file in files]
-    stems = Counter(slug(file.stem) for file, raw in raws if raw and "id" not in raw.fields)
+    stems = Counter(make_slug(file.stem) for file, raw in raws if raw and "id" not in raw.fields)
     for file, raw in raws:
-        short = slug(file.stem)
+        short = make_slug(file.stem)
         inside = file.relative_to(path).with_suffix("").as_posix().removeprefix(f"{FOLDER}/")
-        document = raw and _document(raw, short if stems[short] == 1 else slug(inside), languages, findings)
+        document = raw and _document(raw, short if stems[short] == 1 else make_slug(inside), languages, findings)
         if raw is None or document is None:
             findings.documents_unread += 1
             continue
@@ -76,7 +76,7 @@ def read_documents(
         yield document
 
 
-def slug(name: str) -> str:
+def make_slug(name: str) -> str:
     """A document's id from its file's name: a-z, 0-9 and dashes, equal for names that differ in case or in how their
     letters are composed."""
     plain = unicodedata.normalize("NFKD", name.casefold())
@@ -117,7 +117,7 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
     body = raw.body
     if not body.strip():
         findings.fault(raw.name, "the document is empty", "write its text below the front matter", line=1)
-    title = str(raw.fields.get("title", first_heading(body) or _title_from(raw.name)))
+    title = str(raw.fields.get("title", find_first_heading(body) or _title_from(raw.name)))
     language = str(raw.fields.get("language", "")).lower().partition("-")[0]
     try:
         return msgspec.convert(

@@ -15,12 +15,12 @@ import msgspec
 from ruamel.yaml import YAML
 
 from tidegate.schemas.pack import CalibrationQuestion, Document
-from tidegate.services.knowledge.index.markdown import blocks
+from tidegate.services.knowledge.index.markdown import find_blocks
 from tidegate.services.languages.detection import detect_foreign_language
 from tidegate.services.packs.documents import DEFAULT_LANGUAGES, FOLDER, find_documents, read_documents
 from tidegate.services.packs.findings import PackFindings
 from tidegate.services.packs.load import PackReport, check_pack, list_files, read_site_settings
-from tidegate.services.packs.validate import wording
+from tidegate.services.packs.validate import normalise_wording
 
 MOST_QUESTIONS = 200
 MOST_PER_DOCUMENT = 4
@@ -108,13 +108,13 @@ def _topic_questions(documents: Sequence[Document]) -> list[CalibrationQuestion]
         )
         for document, topic in topics
     ]
-    often = Counter(wording(question.text) for question in questions)
-    single = [question for question in questions if often[wording(question.text)] == 1]
+    often = Counter(normalise_wording(question.text) for question in questions)
+    single = [question for question in questions if often[normalise_wording(question.text)] == 1]
     return single[:: -(-len(single) // MOST_QUESTIONS) or 1]
 
 
 def _headings(document: Document) -> list[str]:
-    return [block.heading.rpartition(" › ")[2] for block in blocks(document.text) if block.heading]
+    return [block.heading.rpartition(" › ")[2] for block in find_blocks(document.text) if block.heading]
 
 
 def _read_default(name: str) -> Any:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tidegate.schemas.pack import LabelledQuestion, Pack
-from tidegate.services.knowledge.index.markdown import blocks
+from tidegate.services.knowledge.index.markdown import find_blocks
 from tidegate.services.packs.correctness import states
 from tidegate.services.packs.findings import PackFindings
 from tidegate.services.policies.language import read_policy
@@ -15,7 +15,7 @@ FEWEST_UTTERANCES = 8
 ANSWERED = ("answerable", "paraphrased", "language", "personal", "hub")
 
 
-def wording(text: str) -> str:
+def normalise_wording(text: str) -> str:
     """What makes two questions the same one: their words, without case and punctuation."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
@@ -74,7 +74,7 @@ class PackRules:
             if document.language not in self._languages:
                 hint = f"prefilter.languages in site.toml has {', '.join(self._languages)}"
                 self._findings.fault(file, f"{document.language} is not a language of this site", hint, line=1)
-            elif document.text.strip() and not any(blocks(document.text)):
+            elif document.text.strip() and not any(find_blocks(document.text)):
                 self._findings.warn(file, "the document holds only headings", "write what is to be answered below them")
             if not document.title.strip():
                 self._findings.fault(file, "the title is empty", "answers name a document by its title", line=1)
@@ -167,13 +167,15 @@ class PackRules:
         seen: dict[str, str] = {}
         for intent in self._pack.intents:
             for utterance in intent.utterances:
-                if wording(utterance) in seen:
-                    reason = f"the utterance {utterance!r} of {intent.id} stands in {seen[wording(utterance)]}"
+                if normalise_wording(utterance) in seen:
+                    reason = (
+                        f"the utterance {utterance!r} of {intent.id} stands in {seen[normalise_wording(utterance)]}"
+                    )
                     self._findings.fault_of(intent, reason, "an utterance teaches once")
-                seen[wording(utterance)] = f"intents.yaml, {intent.id}"
+                seen[normalise_wording(utterance)] = f"intents.yaml, {intent.id}"
         for kind, items in (("calibration.yaml", self._pack.calibration), ("questions.yaml", self._pack.questions)):
             for item in items:
-                if wording(item.text) in seen:
+                if normalise_wording(item.text) in seen:
                     hint = "a question is used to teach, to calibrate or to measure, once"
-                    self._findings.fault_of(item, f"{item.text!r} stands in {seen[wording(item.text)]}", hint)
-                seen[wording(item.text)] = kind
+                    self._findings.fault_of(item, f"{item.text!r} stands in {seen[normalise_wording(item.text)]}", hint)
+                seen[normalise_wording(item.text)] = kind

@@ -11,7 +11,7 @@ import msgspec
 
 from tidegate.schemas import Answer, Check
 from tidegate.services.knowledge.extraction import values
-from tidegate.services.knowledge.extraction.schema import MOST_DEPTH, Schema, UnsupportedSchemaError, kinds_of
+from tidegate.services.knowledge.extraction.schema import MOST_DEPTH, Schema, UnsupportedSchemaError, list_types
 from tidegate.services.knowledge.extraction.values import FoundValue
 
 MISSING_AT_MOST = 0.3
@@ -92,11 +92,11 @@ class _SchemaFiller:
         return {name: filled[name] for name in properties if name in filled}
 
     def _fill(self, name: str, part: dict[str, Any], depth: int, used: list[tuple[int, int]], may_guess: bool) -> Any:
-        kind = kinds_of(part)[0]
+        kind = list_types(part)[0]
         if kind == "object":
             return (self.fill_object(part, depth + 1) or None) if depth < MOST_DEPTH else None
         if kind == "array":
-            return self._fill_array(part, labels_of(name, part))
+            return self._fill_array(part, find_labels(name, part))
         for found in self._find(name, part, kind, may_guess):
             is_free = all(found.end <= start or end <= found.start for start, end in used)
             if is_free and self._schema.fits(part, found.value):
@@ -120,7 +120,7 @@ class _SchemaFiller:
         return found or None
 
     def _find(self, name: str, part: dict[str, Any], kind: str, may_guess: bool) -> Iterator[FoundValue]:
-        labels = labels_of(name, part)
+        labels = find_labels(name, part)
         options = [part["const"]] if "const" in part else part.get("enum")
         if isinstance(options, list):
             yield from self._labelled_first(values.find_options(self._text, options), labels, may_guess)
@@ -175,7 +175,7 @@ class _SchemaFiller:
                     yield each if len(found) == 1 else msgspec.structs.replace(each, confidence=_GUESS)
 
 
-def labels_of(name: str, part: dict[str, Any]) -> tuple[str, ...]:
+def find_labels(name: str, part: dict[str, Any]) -> tuple[str, ...]:
     """The words that may stand before a property's value: its name, its title, their synonyms, its description."""
     own = [_words(name)]
     if isinstance(part.get("title"), str):

@@ -83,7 +83,7 @@ class Schema:
         return bool(jsonschema_rs.is_valid({**whole, **part}, value, pattern_options=jsonschema_rs.RegexOptions()))
 
 
-def kinds_of(part: dict[str, Any]) -> tuple[str, ...]:
+def list_types(part: dict[str, Any]) -> tuple[str, ...]:
     """The types that a sub-schema allows, `null` apart; `string` where it says nothing."""
     named = part.get("type", "object" if "properties" in part else "string")
     listed = named if isinstance(named, list) else [named]

@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 
 from tidegate.services.knowledge.index.blocks import Block
-from tidegate.services.knowledge.index.markdown import blocks, cells, plain
-from tidegate.services.knowledge.index.sentences import sentences
+from tidegate.services.knowledge.index.markdown import find_blocks, split_cells, strip_markup
+from tidegate.services.knowledge.index.sentences import split_sentences
 
 TARGET_WORDS = 100
 MOST_WORDS = 120
@@ -42,7 +42,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     units: tuple[Unit, ...]
 
 
-def chunks(text: str) -> list[Chunk]:
+def cut_into_chunks(text: str) -> list[Chunk]:
     """Cut a Markdown document into passages of about 80 to 120 words, in order, without overlap.
 
     A passage never crosses a heading, never cuts a sentence, a row or an item (unless one alone is too long), and keeps
@@ -64,14 +64,14 @@ def render_unit(text: str, unit: Unit) -> str:
     """
     own = text[unit.start : unit.end]
     if unit.kind == "row" and unit.context:
-        header = cells(text[slice(*unit.context[0])])
-        row = cells(own)
+        header = split_cells(text[slice(*unit.context[0])])
+        row = split_cells(own)
         named = [f"{name}: {cell}" if name else cell for name, cell in zip(header[1:], row[1:], strict=False) if cell]
         named += [cell for cell in row[len(header) :] if cell]
         return f"{row[0]} – {'; '.join(named)}" if row and named else " ".join(row)
     if unit.kind == "row":
-        return " ".join(cells(own))
-    return plain(own)
+        return " ".join(split_cells(own))
+    return strip_markup(own)
 
 
 class _Piece(msgspec.Struct, frozen=True, gc=False):
@@ -85,7 +85,7 @@ class _Piece(msgspec.Struct, frozen=True, gc=False):
 
 def _sections(text: str) -> Iterator[list[Block]]:
     section: list[Block] = []
-    for block in blocks(text):
+    for block in find_blocks(text):
         if section and (block.heading, block.section) != (section[0].heading, section[0].section):
             yield section
             section = []
@@ -176,7 +176,7 @@ def _last_sentence(text: str, block: Block) -> CharacterSpan:
 
 def _short(text: str, start: int, end: int) -> Iterator[CharacterSpan]:
     """Sentences; one of more than `MOST_WORDS` words is cut between words."""
-    for begin, stop in sentences(text, start, end):
+    for begin, stop in split_sentences(text, start, end):
         words = [(match.start(), match.end()) for match in _WORD.finditer(text, begin, stop)]
         for first in range(0, len(words), MOST_WORDS):
             part = words[first : first + MOST_WORDS]

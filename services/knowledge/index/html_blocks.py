@@ -24,7 +24,7 @@ def read_html(text: str, start: int, end: int, blocks: BlockList, plain: Callabl
     parser.flush()
 
 
-def html_cells(row: str) -> list[str]:
+def split_html_cells(row: str) -> list[str]:
     """The cells of an HTML table row, as HTML; none for any other text."""
     return _CELL.findall(row)
 

@@ -26,7 +26,13 @@ from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
 from tidegate.services.knowledge.index.limits import EXACT_BELOW
 from tidegate.services.knowledge.index.query import rewrite_query
 from tidegate.services.knowledge.index.snapshot import IndexSnapshot, read_snapshot
-from tidegate.services.knowledge.index.storage import IndexDamagedError, IndexLockedError, Manifest, Origin, Storage
+from tidegate.services.knowledge.index.storage import (
+    DocumentOrigin,
+    IndexDamagedError,
+    IndexLockedError,
+    Manifest,
+    Storage,
+)
 from tidegate.services.knowledge.index.thesaurus import Thesaurus
 from tidegate.services.knowledge.index.vectors import Matrix, VectorLeg
 from tidegate.services.knowledge.text_embedder import TextEmbedder
@@ -113,7 +119,7 @@ class HybridIndex:
         """Equal where the same documents were indexed by the same models."""
         return self._snapshot.digest
 
-    def upsert(self, documents: Sequence[Document], *, origin: Origin = "added") -> int:
+    def upsert(self, documents: Sequence[Document], *, origin: DocumentOrigin = "added") -> int:
         """Add documents and replace those of another version; returns how many changed.
 
         The same id and version again changes nothing. A deleted document that is named here lives again.
@@ -123,7 +129,7 @@ class HybridIndex:
         self._settle()
         return changed
 
-    def delete(self, ids: Iterable[str], *, origin: Origin = "added") -> int:
+    def delete(self, ids: Iterable[str], *, origin: DocumentOrigin = "added") -> int:
         """Delete documents and lay a tombstone for each; returns how many there were. Raises `IndexLockedError`."""
         gone = self._writer.delete(ids, origin)
         self._settle()

@@ -12,17 +12,17 @@ import numpy as np
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
-from tidegate.services.knowledge.index.chunking import chunks, render_unit
+from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg, KeywordRow
-from tidegate.services.knowledge.index.markdown import without_tags
+from tidegate.services.knowledge.index.markdown import strip_tags
 from tidegate.services.knowledge.index.storage import (
     DocumentEntry,
+    DocumentOrigin,
     Manifest,
-    Origin,
     Storage,
     StoredDocument,
     Tombstone,
-    mark_of,
+    make_mark,
 )
 from tidegate.services.knowledge.index.vectors import Matrix
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
@@ -52,7 +52,7 @@ class IndexWriter:
     def built_by(self) -> str:
         return f"{ANALYZERS}-{self._embedder.version}"
 
-    def upsert(self, documents: Sequence[Document], origin: Origin) -> int:
+    def upsert(self, documents: Sequence[Document], origin: DocumentOrigin) -> int:
         check_documents(documents)
         with self._storage.locked():
             manifest = self._storage.manifest()
@@ -63,7 +63,7 @@ class IndexWriter:
                 self._add(manifest, changed, {document.id: origin for document in changed})
             return len(changed)
 
-    def delete(self, names: Iterable[str], origin: Origin) -> int:
+    def delete(self, names: Iterable[str], origin: DocumentOrigin) -> int:
         with self._storage.locked():
             manifest = self._storage.manifest()
             gone = {name: manifest.documents[name] for name in dict.fromkeys(names) if name in manifest.documents}
@@ -99,7 +99,7 @@ class IndexWriter:
             manifest = self._storage.manifest()
             self._storage.put_manifest(msgspec.structs.replace(manifest, graph_sha256=digest, graph_rows=rows))
 
-    def _add(self, manifest: Manifest, documents: Sequence[Document], origins: dict[str, Origin]) -> None:
+    def _add(self, manifest: Manifest, documents: Sequence[Document], origins: dict[str, DocumentOrigin]) -> None:
         entries = dict(manifest.documents)
         number = manifest.next_number
         added: list[KeywordRow] = []
@@ -141,11 +141,11 @@ class IndexWriter:
         self._storage.remove_unnamed(manifest)
 
     def _embed(self, document: Document) -> tuple[StoredDocument, Matrix]:
-        pieces = tuple(chunks(document.text))
+        pieces = tuple(cut_into_chunks(document.text))
         rows: list[Vector] = []
         units: list[Vector] = []
         for chunk in pieces:
-            text = without_tags(document.text[chunk.start : chunk.end])
+            text = strip_tags(document.text[chunk.start : chunk.end])
             rows.append(self._embedder.embed(with_heading(document.title, chunk.heading, text)))
             for unit in chunk.units:
                 words = render_unit(document.text, unit)
@@ -191,14 +191,14 @@ def with_heading(title: str, heading: str, text: str) -> str:
 
 def _keyword_rows(stored: StoredDocument, first: int) -> list[KeywordRow]:
     document = stored.document
-    mark = mark_of(document.id, document.version)
+    mark = make_mark(document.id, document.version)
     return [
         KeywordRow(
             number=number,
             mark=mark,
             language=document.language,
             head=f"{document.title} {chunk.heading}",
-            body=without_tags(document.text[chunk.start : chunk.end]),
+            body=strip_tags(document.text[chunk.start : chunk.end]),
         )
         for number, chunk in enumerate(stored.chunks, start=first)
     ]

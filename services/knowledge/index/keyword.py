@@ -43,7 +43,7 @@ def field_language(language: str) -> str:
 
 
 @lru_cache(maxsize=8192)
-def terms(text: str, language: str) -> tuple[str, ...]:
+def find_terms(text: str, language: str) -> tuple[str, ...]:
     """The terms of a text, as the index holds them: lower case, without stop words, stemmed, folded to ASCII."""
     return tuple(_analyzer(field_language(language)).analyze(text))
 
@@ -108,7 +108,7 @@ class KeywordLeg:
         not in `rank` does not count towards `limit`.
         """
         searcher, kind = self._searcher, field_language(language)
-        wanted = dict.fromkeys(terms(text, language))
+        wanted = dict.fromkeys(find_terms(text, language))
         if not wanted or not searcher.num_docs:
             return []
         legs = []

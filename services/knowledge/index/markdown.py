@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tidegate.services.knowledge.index.blocks import Block, BlockKind, BlockList
-from tidegate.services.knowledge.index.html_blocks import html_cells, read_html
+from tidegate.services.knowledge.index.html_blocks import read_html, split_html_cells
 
 _MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 100}).enable(["table", "strikethrough"])
 _MARKUP = re.compile(r"[*_`\[\]<>&\\~]")
@@ -32,29 +32,29 @@ _QUESTION_LEVEL = 7
 answer."""
 
 
-def blocks(text: str) -> Iterator[Block]:
+def find_blocks(text: str) -> Iterator[Block]:
     """The blocks of a text in order; headings, table rules and link definitions are not blocks."""
     yield from _Reader(text).read()
 
 
-def first_heading(text: str) -> str:
+def find_first_heading(text: str) -> str:
     """The words of the first heading; empty where there is none."""
     tokens = iter(_MARKDOWN.parse(text))
     return next((_words(next(tokens)) for token in tokens if token.type == "heading_open"), "")
 
 
-def cells(line: str) -> list[str]:
+def split_cells(line: str) -> list[str]:
     """The cells of a table row, Markdown or HTML, as plain words."""
-    found = html_cells(line) or re.split(r"(?<!\\)\|", line.strip().strip("|"))
-    return [plain(cell.replace("\\|", "|")) for cell in found]
+    found = split_html_cells(line) or re.split(r"(?<!\\)\|", line.strip().strip("|"))
+    return [strip_markup(cell.replace("\\|", "|")) for cell in found]
 
 
-def plain(text: str) -> str:
+def strip_markup(text: str) -> str:
     """A piece of a document as it is read aloud: without markup, in one line. What is struck out is left out."""
     return _plain(text) if _MARKUP.search(text) else " ".join(text.split())
 
 
-def without_tags(text: str) -> str:
+def strip_tags(text: str) -> str:
     """A text to find by: as it is, but for HTML's tags and entities."""
     return html.unescape(_TAG.sub(" ", text)) if _TAG.search(text) else text
 
@@ -107,7 +107,7 @@ class _Reader:
                     self._add_code(token)
                 case "html_block":
                     first, end = self._map(token)
-                    read_html(self._text, self._lines[first][0], self._lines[end - 1][1], self._blocks, plain)
+                    read_html(self._text, self._lines[first][0], self._lines[end - 1][1], self._blocks, strip_markup)
                 case "paragraph_open":
                     after = tokens[position + 3] if position + 3 < len(tokens) else None
                     self._add_paragraph(token, tokens[position + 1], after)
@@ -120,7 +120,7 @@ class _Reader:
         question = _QUESTION.fullmatch(own[0].strip()) if opening.level == 0 else None
         is_alone = len(own) == 1 and after is not None and after.type == "paragraph_open"
         if question and len(own[0].split()) <= _LONGEST_QUESTION and (is_alone or (question["label"] and len(own) > 1)):
-            self._blocks.add_heading(_QUESTION_LEVEL, plain(own[0][len(question["label"] or "") :]))
+            self._blocks.add_heading(_QUESTION_LEVEL, strip_markup(own[0][len(question["label"] or "") :]))
             self._is_labelled = bool(question["label"])
             if is_alone:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.knowledge.index.sentences import sentences
+from tidegate.services.knowledge.index.sentences import split_sentences
 
 _MOST_WORDS = 60
 
@@ -16,5 +16,5 @@ def rewrite_query(text: str) -> str:
     bare = " ".join(VAULT_TOKEN.sub(" ", text).split())
     if len(bare.split()) <= _MOST_WORDS:
         return bare
-    asked = [bare[start:end] for start, end in sentences(bare, 0, len(bare)) if "?" in bare[start:end]]
+    asked = [bare[start:end] for start, end in split_sentences(bare, 0, len(bare)) if "?" in bare[start:end]]
     return " ".join(asked) or bare

@@ -14,7 +14,7 @@ _ABBREVIATION = re.compile(
 _ORDINAL = re.compile(r"(?:^|\s)\d{1,2}\.$")
 
 
-def sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+def split_sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The sentences of `text[start:end]` as trimmed spans that cover every word, in order.
 
     Does not end one at a common abbreviation, an initial, or an ordinal (`1. Januar`).

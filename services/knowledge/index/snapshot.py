@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tidegate.schemas.answer import Passage
-from tidegate.services.knowledge.index.storage import Manifest, Storage
+from tidegate.services.knowledge.index.storage import Manifest, Storage, StoredDocument
 from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Numbers
 
 
@@ -40,7 +40,7 @@ class IndexSnapshot:
 def read_snapshot(
     storage: Storage, manifest: Manifest, stamp: tuple[int, int], previous: IndexSnapshot
 ) -> IndexSnapshot:
-    """Read what `manifest` names, taking from the view `before` what both have. Raises `IndexDamagedError`."""
+    """Read what `manifest` names, taking from `previous` what both have. Raises `IndexDamagedError`."""
     row_of = {int(number): row for row, number in enumerate(previous.numbers)}
     is_same_build = manifest.built_by == previous.manifest.built_by
     passages: dict[int, Passage] = {}
@@ -51,20 +51,8 @@ def read_snapshot(
             rows.append(previous.matrix[[row_of[number] for number in entry.numbers]])
             continue
         stored = storage.get(name, entry.version, manifest.built_by)
-        document = stored.document
         rows.append(storage.vectors(name, entry.version, manifest.built_by)[: len(stored.chunks)])
-        for number, chunk in zip(entry.numbers, stored.chunks, strict=True):
-            passages[number] = Passage(
-                document_id=name,
-                document_version=entry.version,
-                title=document.title,
-                text=document.text[chunk.start : chunk.end],
-                language=document.language,
-                start=chunk.start,
-                end=chunk.end,
-                score=0.0,
-                heading=chunk.heading,
-            )
+        passages.update(zip(entry.numbers, _cut_passages(stored), strict=True))
     ranks: dict[str, dict[int, int]] = {}
     for row, (number, passage) in enumerate(passages.items()):
         ranks.setdefault(passage.language, {})[number] = row
@@ -78,3 +66,21 @@ def read_snapshot(
         numbers_in={language: np.fromiter(ranks[language], np.int64) for language in sorted(ranks)},
         ranks=ranks,
     )
+
+
+def _cut_passages(stored: StoredDocument) -> list[Passage]:
+    document = stored.document
+    return [
+        Passage(
+            document_id=document.id,
+            document_version=document.version,
+            title=document.title,
+            text=document.text[chunk.start : chunk.end],
+            language=document.language,
+            start=chunk.start,
+            end=chunk.end,
+            score=0.0,
+            heading=chunk.heading,
+        )
+        for chunk in stored.chunks
+    ]

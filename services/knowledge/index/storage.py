@@ -23,7 +23,7 @@ from tidegate.services.knowledge.index.chunking import Chunk
 from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix
 
 FORMAT = 1
-Origin = Literal["pack", "added"]
+DocumentOrigin = Literal["pack", "added"]
 
 
 class IndexDamagedError(TidegateError):
@@ -47,7 +47,7 @@ class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     title: str
     language: str
-    origin: Origin
+    origin: DocumentOrigin
     first: int
     passages: int
 
@@ -60,7 +60,7 @@ class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
     """A deleted document. One deleted by hand is not brought back by a pack with the same version."""
 
     version: str
-    by: Origin
+    by: DocumentOrigin
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def rows(self) -> list[tuple[int, int]]:
         """What the keyword leg must hold: the number and the mark of every live passage, sorted."""
-        marked = ((entry, mark_of(name, entry.version)) for name, entry in self.documents.items())
+        marked = ((entry, make_mark(name, entry.version)) for name, entry in self.documents.items())
         return sorted((number, mark) for entry, mark in marked for number in entry.numbers)
 
     def continues(self, previous: Manifest) -> bool:
@@ -99,7 +99,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
-def mark_of(name: str, version: str) -> int:
+def make_mark(name: str, version: str) -> int:
     """A number of 48 bits that tells one version of one document from all others."""
     return int.from_bytes(hashlib.sha256(f"{name}@{version}".encode()).digest()[:6], "big")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.schemas.pack import Synonyms
-from tidegate.services.knowledge.index.keyword import terms
+from tidegate.services.knowledge.index.keyword import find_terms
 
 FILE = "thesaurus.json"
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
@@ -31,7 +31,7 @@ class Thesaurus:
         for group in groups:
             phrases = self._phrases.setdefault(group.language, {})
             for synonym in group.words[1:]:
-                phrase = tuple(stem for stem, _, _ in stems(synonym, group.language))
+                phrase = tuple(stem for stem, _, _ in find_stems(synonym, group.language))
                 if phrase:
                     phrases.setdefault(phrase, []).append(group.words[0])
                     self._longest = max(self._longest, len(phrase))
@@ -52,7 +52,7 @@ class Thesaurus:
         phrases = self._phrases.get(language)
         if not phrases:
             return text
-        words = stems(text, language)
+        words = find_stems(text, language)
         kept: list[str] = []
         added: list[str] = []
         position = end = 0
@@ -76,11 +76,11 @@ class Thesaurus:
         return 0
 
 
-def stems(text: str, language: str) -> list[tuple[str, int, int]]:
+def find_stems(text: str, language: str) -> list[tuple[str, int, int]]:
     """The words of a text by stem, with their first and last character; a stop word stands for itself."""
     found = []
     for match in _WORD.finditer(text):
-        stemmed = terms(match.group(), language)
+        stemmed = find_terms(match.group(), language)
         found.append((stemmed[0] if stemmed else match.group().lower(), match.start(), match.end()))
     return found
 

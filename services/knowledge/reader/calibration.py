@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
-from tidegate.services.knowledge.reader.evidence import FEATURES, Evidence
+from tidegate.services.knowledge.reader.evidence import FEATURES, AnswerEvidence
 
 Rows = NDArray[np.float64]
 PENALTY = 1.0
@@ -65,7 +65,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         """The first 12 hex digits of a sha256 over everything in it."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
 
-    def confidence(self, evidence: Evidence) -> float:
+    def confidence(self, evidence: AnswerEvidence) -> float:
         """The chance, 0 … 1, that an answer with this evidence is right."""
         row = (np.array(evidence.row()) - self.mean) / self.spread
         return float(1.0 / (1.0 + np.exp(-(row @ np.array(self.weights) + self.bias))))
@@ -98,7 +98,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fit_calibration(
-    rows: Sequence[Evidence], right: Sequence[bool], made_from: str, unanswerable: Sequence[Evidence] = ()
+    rows: Sequence[AnswerEvidence], right: Sequence[bool], made_from: str, unanswerable: Sequence[AnswerEvidence] = ()
 ) -> Calibration:
     """Fit on labelled evidence, and judge the fit on what each fold had left out.
 

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 
 from tidegate.schemas import Passage
-from tidegate.services.knowledge.index.chunking import Unit, chunks, render_unit
+from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.hybrid import DocumentUnits
 from tidegate.services.knowledge.index.index_writer import embed_unit, with_heading
-from tidegate.services.knowledge.index.keyword import terms
-from tidegate.services.knowledge.index.markdown import without_tags
+from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.knowledge.index.markdown import strip_tags
 from tidegate.services.knowledge.reader.answer_type import ValueKind, expected_kind, has_value
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
@@ -105,7 +105,7 @@ class SpanScorer:
     def weights(self, language: str) -> dict[str, float]:
         """The question's terms with their rarity among the documents of `language`."""
         if language not in self._weights:
-            found = terms(self.question.text, language)
+            found = find_terms(self.question.text, language)
             self._weights[language] = {term: self._source.rarity(term, language) for term in found}
         return self._weights[language]
 
@@ -127,9 +127,9 @@ class SpanScorer:
         words = render_unit(text, unit)
         context = tuple((start + offset, end + offset, text[start:end]) for start, end in unit.context)
         weights = self.weights(language)
-        own = frozenset(terms(" ".join((words, *(quote for _, _, quote in context))), language))
-        head = frozenset(terms(f"{passage.title} {passage.heading}", language))
-        whole = frozenset(terms(passage.text, language))
+        own = frozenset(find_terms(" ".join((words, *(quote for _, _, quote in context))), language))
+        head = frozenset(find_terms(f"{passage.title} {passage.heading}", language))
+        whole = frozenset(find_terms(passage.text, language))
         has_kind = question.kind is None or has_value(words, question.kind)
         coverage = weigh_coverage(weights, own)
         score = (
@@ -171,11 +171,11 @@ def _degree_stated(term: str, stated: frozenset[str]) -> float:
 
 
 def _from_passage(scorer: SpanScorer, passage: Passage, rank: int, embedder: TextEmbedder) -> list[Candidate]:
-    units = [unit for chunk in chunks(passage.text) for unit in chunk.units]
+    units = [unit for chunk in cut_into_chunks(passage.text) for unit in chunk.units]
     rough = [(scorer.score(passage, unit, passage.text, (0.0, 0.0)), unit) for unit in units]
     rough.sort(key=lambda pair: -pair[0].score)
     exact = []
-    whole = embedder.embed(with_heading(passage.title, passage.heading, without_tags(passage.text)))
+    whole = embedder.embed(with_heading(passage.title, passage.heading, strip_tags(passage.text)))
     for guess, unit in rough[: max(1, _MOST_EMBEDDED // (rank + 1))]:
         vector = embed_unit(embedder, passage.title, passage.heading, guess.plain_text, whole)
         cosines = (float(vector @ scorer.question.vector), float(whole @ scorer.question.vector))

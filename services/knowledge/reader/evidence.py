@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tidegate.services.knowledge.index.keyword import terms
+from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer, weigh_coverage
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """Five numbers in 0 … 1, in the order of the calibration's weights.
 
     `similarity`: cosine of the question and the best unit; `passage`: of the question and the passage that it stands
@@ -29,19 +29,19 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.astuple(self)
 
 
-FEATURES: tuple[str, ...] = tuple(field.name for field in msgspec.structs.fields(Evidence))
+FEATURES: tuple[str, ...] = tuple(field.name for field in msgspec.structs.fields(AnswerEvidence))
 
 
-def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: Sequence[Candidate]) -> Evidence:
+def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: Sequence[Candidate]) -> AnswerEvidence:
     """The evidence for the answer that `selected` makes; all zero for no answer."""
     if not selected:
-        return Evidence()
+        return AnswerEvidence()
     best = max(selected, key=lambda each: each.score)
     passage, language = best.passage, best.passage.language
     texts = [text for each in selected for text in (each.plain_text, *(quote for _, _, quote in each.context))]
-    stated = frozenset(terms(" ".join((passage.title, passage.heading, *texts)), language))
+    stated = frozenset(find_terms(" ".join((passage.title, passage.heading, *texts)), language))
     rival = next((each.score for each in ranked if each.passage.document_id != passage.document_id), 0.0)
-    return Evidence(
+    return AnswerEvidence(
         similarity=best.similarity,
         passage=best.passage_similarity,
         coverage=weigh_coverage(scorer.weights(language), stated),

@@ -10,7 +10,7 @@ import msgspec
 from tidegate.schemas.pack import Pack
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import Calibration, CalibrationMissingError, fit_calibration
-from tidegate.services.knowledge.reader.evidence import Evidence
+from tidegate.services.knowledge.reader.evidence import AnswerEvidence
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
@@ -48,10 +48,10 @@ def prepare_calibration(pack: Pack, index: HybridIndex, embedder: TextEmbedder, 
 
 def gather_evidence(
     questions: Iterable[tuple[str, str, tuple[str, ...]]], index: HybridIndex, embedder: TextEmbedder
-) -> tuple[list[Evidence], list[bool]]:
+) -> tuple[list[AnswerEvidence], list[bool]]:
     """For each (text, language, documents) the evidence of the reader's answer, and whether it cites one of those."""
     reader = Reader(embedder, _UNFITTED)
-    rows: list[Evidence] = []
+    rows: list[AnswerEvidence] = []
     right: list[bool] = []
     for text, language, documents in questions:
         query = index.rewrite_query(text, language)

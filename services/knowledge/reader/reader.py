@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from tidegate.schemas import Answer, Check, Citation, Passage
-from tidegate.services.knowledge.index.keyword import terms
-from tidegate.services.knowledge.index.markdown import plain
+from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.knowledge.index.markdown import strip_markup
 from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.candidates import (
@@ -21,7 +21,7 @@ from tidegate.services.knowledge.reader.candidates import (
     UnitSource,
     find_candidates,
 )
-from tidegate.services.knowledge.reader.evidence import Evidence, measure_evidence
+from tidegate.services.knowledge.reader.evidence import AnswerEvidence, measure_evidence
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 MOST_UNITS = 3
@@ -83,14 +83,14 @@ class Reader:
 
     def read(
         self, question: str, language: str, passages: Sequence[Passage], source: UnitSource
-    ) -> tuple[list[Candidate], Evidence]:
+    ) -> tuple[list[Candidate], AnswerEvidence]:
         """The selected units, in the order of the document, and the evidence for them."""
         _, selected, evidence = self._score(question, language, passages, source)
         return selected, evidence
 
     def _score(
         self, question: str, language: str, passages: Sequence[Passage], source: UnitSource
-    ) -> tuple[list[Candidate], list[Candidate], Evidence]:
+    ) -> tuple[list[Candidate], list[Candidate], AnswerEvidence]:
         query = source.rewrite_query(question, language)
         prepared = PreparedQuestion.of(query, language, self._embedder.embed(query))
         scorer = SpanScorer(prepared, source)
@@ -105,7 +105,7 @@ def adds_to(candidate: Candidate, question: str) -> bool:
     """Whether the unit states anything that the question does not: repeating an open question does not answer it."""
     language = candidate.passage.language
     stated = (candidate.plain_text, *(quote for _, _, quote in candidate.context))
-    return not frozenset(terms(" ".join(stated), language)) <= frozenset(terms(question, language))
+    return not frozenset(find_terms(" ".join(stated), language)) <= frozenset(find_terms(question, language))
 
 
 def select_units(ranked: Sequence[Candidate]) -> list[Candidate]:
@@ -131,7 +131,7 @@ def compose_answer(selected: Sequence[Candidate]) -> tuple[str, tuple[Citation, 
             spans = [*each.context, *spans]
         elif each.unit.kind == "item" and each.context and each.context[0][:2] not in citations:
             spans = [*each.context, *spans]
-            lines.append(plain(each.context[0][2]))
+            lines.append(strip_markup(each.context[0][2]))
         for start, end, quote in spans:
             citations[start, end] = Citation(
                 document_id=each.passage.document_id,
@@ -146,13 +146,13 @@ def compose_answer(selected: Sequence[Candidate]) -> tuple[str, tuple[Citation, 
 
 
 def run_checks(
-    text: str, citations: Sequence[Citation], selected: Sequence[Candidate], evidence: Evidence
+    text: str, citations: Sequence[Citation], selected: Sequence[Candidate], evidence: AnswerEvidence
 ) -> tuple[Check, ...]:
     """See `Reader.answer`."""
     grounded = sum(_is_grounded(citation, selected) for citation in citations) / max(1, len(citations))
     language = selected[0].passage.language
-    held = {word for citation in citations for word in terms(citation.quote, language)}
-    stated = terms(text, language)
+    held = {word for citation in citations for word in find_terms(citation.quote, language)}
+    stated = find_terms(text, language)
     entailed = sum(word in held for word in stated) / len(stated) if stated else 0.0
     return (
         Check("grounding", grounded == 1.0, grounded),

@@ -18,11 +18,11 @@ from tidegate.services.knowledge.intent_classifier import (
     IntentHead,
     IntentHeadMissingError,
     fit,
+    make_version,
     prepare_intents,
-    sentences_of,
+    sample_sentences,
     softmax,
     train,
-    version_of,
 )
 
 
@@ -95,10 +95,10 @@ def test_a_probability_is_as_often_right_as_it_says() -> None:
     encoder = Blobs(0.9)
     head = train(blobs(size=60), encoder)
     predictions = [(head.predict(encoder.embed(f"{a}:{n}", 32)), f"i{a}") for a in range(3) for n in range(1000, 1300)]
-    said = np.mean([prediction.probability for prediction, _ in predictions])
+    claimed = np.mean([prediction.probability for prediction, _ in predictions])
     right = np.mean([prediction.intent == wanted for prediction, wanted in predictions])
     assert 0.4 < right < 0.95, "hard enough to be wrong at times"
-    assert said == pytest.approx(right, abs=0.08)
+    assert claimed == pytest.approx(right, abs=0.08)
 
 
 def test_unsafe_is_the_sum_over_all_unsafe_intents() -> None:
@@ -144,14 +144,14 @@ def test_sentences_rows_and_headings_of_the_documents_are_gathered_once_and_not_
 
     text = "# Opening hours today\n\nWe open at nine. We close at five!\n\n| Monday | nine | five |\nNo.\n"
     pack = a_pack(documents=(document("a", text), document("b", text)))
-    assert sentences_of(pack) == (
+    assert sample_sentences(pack) == (
         "Opening hours today",
         "We open at nine.",
         "We close at five!",
         "Monday | nine | five",
     )
     many = "\n".join(f"This is line {number}" for number in range(1000))
-    embed_samples = sentences_of(a_pack(documents=(document("c", many),)))
+    embed_samples = sample_sentences(a_pack(documents=(document("c", many),)))
     assert 300 <= len(embed_samples) <= 400
     assert embed_samples[0].endswith(" 0")
     assert int(embed_samples[-1].split()[-1]) > 990
@@ -175,12 +175,12 @@ def test_training_twice_gives_the_same_bytes_and_other_utterances_another_versio
     first, second = train(blobs(), Blobs(0.2)), train(blobs(), Blobs(0.2))
     assert first.weights.tobytes() == second.weights.tobytes()
     assert (first.temperature, first.version) == (second.temperature, second.version)
-    assert version_of(blobs(size=19), Blobs(0.2)) != first.version
-    assert version_of(blobs(), Blobs(0.2), ("a document",)) != first.version
+    assert make_version(blobs(size=19), Blobs(0.2)) != first.version
+    assert make_version(blobs(), Blobs(0.2), ("a document",)) != first.version
     other = Blobs(0.2)
     other.version = "blobs2"
-    assert version_of(blobs(), other) != first.version
-    assert version_of((msgspec.structs.replace(blobs()[0], verdict="unsafe"), *blobs()[1:]), other) != version_of(
+    assert make_version(blobs(), other) != first.version
+    assert make_version((msgspec.structs.replace(blobs()[0], verdict="unsafe"), *blobs()[1:]), other) != make_version(
         blobs(), other
     )
 
@@ -241,8 +241,8 @@ HELD_OUT = (
 
 
 def test_utterances_that_it_never_saw_are_understood_in_four_languages(embedder: Embedder, head: IntentHead) -> None:
-    told = [head.predict(embedder.embed(text, 32)).intent for _, text in HELD_OUT]
-    wrong = [(text, got) for (wanted, text), got in zip(HELD_OUT, told, strict=True) if got != wanted]
+    predicted = [head.predict(embedder.embed(text, 32)).intent for _, text in HELD_OUT]
+    wrong = [(text, got) for (wanted, text), got in zip(HELD_OUT, predicted, strict=True) if got != wanted]
     assert len(wrong) <= 2, wrong
 
 

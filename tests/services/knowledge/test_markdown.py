@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.support.corpus import document
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.chunking import chunks, render_unit
+from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.markdown import blocks, cells, first_heading, plain
+from tidegate.services.knowledge.index.markdown import find_blocks, find_first_heading, split_cells, strip_markup
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.evidence import FEATURES
 from tidegate.services.knowledge.reader.reader import Reader
@@ -76,20 +76,23 @@ Draft | £12 \\| €14
 
 
 def units_of(text: str) -> list[tuple[str, str]]:
-    return [(unit.kind, render_unit(text, unit)) for chunk in chunks(text) for unit in chunk.units]
+    return [(unit.kind, render_unit(text, unit)) for chunk in cut_into_chunks(text) for unit in chunk.units]
 
 
 def test_an_underlined_heading_is_a_heading_and_never_in_an_answer() -> None:
-    assert [chunk.heading for chunk in chunks(SETEXT)] == ["Harebell account", "Harebell account › Charges abroad"]
+    assert [chunk.heading for chunk in cut_into_chunks(SETEXT)] == [
+        "Harebell account",
+        "Harebell account › Charges abroad",
+    ]
     assert [words for _, words in units_of(SETEXT)] == [
         "The Harebell account costs £3 a month.",
         "Paying abroad with Harebell costs 1.5 %.",
     ]
-    assert first_heading(SETEXT) == "Harebell account"
+    assert find_first_heading(SETEXT) == "Harebell account"
 
 
 def test_html_is_read_like_markdown_and_its_scripts_are_not_read_at_all() -> None:
-    assert {chunk.heading for chunk in chunks(HTML)} == {"Campion account"}
+    assert {chunk.heading for chunk in cut_into_chunks(HTML)} == {"Campion account"}
     assert units_of(HTML) == [
         ("row", "Campion monthly fee – Fee: £2"),
         ("row", "Campion card replacement – Fee: £11"),
@@ -111,7 +114,7 @@ def test_an_answer_is_in_plain_words_without_what_was_struck_out() -> None:
 
 
 def test_a_question_in_a_document_is_the_heading_of_its_answer() -> None:
-    headings = [chunk.heading for chunk in chunks(QUESTIONS)]
+    headings = [chunk.heading for chunk in cut_into_chunks(QUESTIONS)]
     assert headings == [
         "Can I pay in wet banknotes?",
         "Is there a fee for wet banknotes?",
@@ -158,11 +161,11 @@ def test_line_ends_of_other_systems_move_no_span(end: str) -> None:
     ],
 )
 def test_plain_words(text: str, words: str) -> None:
-    assert plain(text) == words
+    assert strip_markup(text) == words
 
 
 def test_a_cell_may_hold_markup() -> None:
-    assert cells("| **a** | [b](c) | d \\| e |") == ["a", "b", "d | e"]
+    assert split_cells("| **a** | [b](c) | d \\| e |") == ["a", "b", "d | e"]
 
 
 TAGS = (
@@ -187,10 +190,10 @@ PIECES = st.sampled_from((*TAGS, *MARKS, "\n", "\n\n", "\r\n"))
 @given(st.lists(PIECES, max_size=25).map("".join))
 def test_whatever_the_markup_spans_are_in_order_and_inside(text: str) -> None:
     last = 0
-    for block in blocks(text):
+    for block in find_blocks(text):
         assert last <= block.start <= block.body < block.end <= len(text)
         last = block.end
-    for chunk in chunks(text):
+    for chunk in cut_into_chunks(text):
         assert text[chunk.start : chunk.end].strip()
         for unit in chunk.units:
             assert chunk.start <= unit.start < unit.end <= chunk.end

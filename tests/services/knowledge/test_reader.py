@@ -12,11 +12,11 @@ from tidegate.schemas import Answer
 from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.keyword import terms
+from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.query import rewrite_query
 from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value
 from tidegate.services.knowledge.reader.calibration import Calibration, CalibrationMissingError, fit_calibration
-from tidegate.services.knowledge.reader.evidence import FEATURES, Evidence
+from tidegate.services.knowledge.reader.evidence import FEATURES, AnswerEvidence
 from tidegate.services.knowledge.reader.fit import prepare_calibration
 from tidegate.services.knowledge.reader.reader import Reader
 
@@ -40,7 +40,7 @@ QUESTIONS = (
 )
 
 
-class Desk:
+class BranchReader:
     """An index of the branch with a reader over it."""
 
     def __init__(self, path: Path) -> None:
@@ -56,52 +56,58 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("reading") / "index")
+def branch(tmp_path_factory: pytest.TempPathFactory) -> BranchReader:
+    return BranchReader(tmp_path_factory.mktemp("reading") / "index")
 
 
 @pytest.mark.parametrize(("question", "language", "name", "fact"), QUESTIONS)
 def test_an_answer_states_the_fact_and_cites_it_verbatim(
-    desk: Desk, question: str, language: str, name: str, fact: str
+    branch: BranchReader, question: str, language: str, name: str, fact: str
 ) -> None:
-    answer = desk.ask(question, language)
+    answer = branch.ask(question, language)
     assert fact in answer.text
     assert {citation.document_id for citation in answer.citations} == {name}
     for citation in answer.citations:
         document = DOCUMENTS[citation.document_id]
         assert citation.document_version == document.version
         assert document.text[citation.start : citation.end] == citation.quote
-    held = {word for citation in answer.citations for word in terms(citation.quote, language)}
-    assert set(terms(answer.text, language)) <= held
+    held = {word for citation in answer.citations for word in find_terms(citation.quote, language)}
+    assert set(find_terms(answer.text, language)) <= held
     assert {check.name: check.score for check in answer.checks if check.name != "coverage"} == {
         "grounding": 1.0,
         "entailment": 1.0,
     }
 
 
-def test_a_row_is_answered_with_its_header_and_cites_both_lines(desk: Desk) -> None:
-    answer = desk.ask("How much is a replacement card after loss?")
+def test_a_row_is_answered_with_its_header_and_cites_both_lines(branch: BranchReader) -> None:
+    answer = branch.ask("How much is a replacement card after loss?")
     assert "Replacement card after loss – Fee: £6" in answer.text
     assert "| Service | Fee | Paid |" in [citation.quote for citation in answer.citations]
 
 
-def test_a_question_that_no_document_answers_is_answered_less_surely_than_any_that_one_does(desk: Desk) -> None:
-    known = [desk.ask(question, language).confidence for question, language, _, _ in QUESTIONS if language == "en"]
-    unknown = [desk.ask(each).confidence for each in ("Who won the football?", "How do I bake bread?", "Is Mars red?")]
+def test_a_question_that_no_document_answers_is_answered_less_surely_than_any_that_one_does(
+    branch: BranchReader,
+) -> None:
+    known = [branch.ask(question, language).confidence for question, language, _, _ in QUESTIONS if language == "en"]
+    unknown = [
+        branch.ask(each).confidence for each in ("Who won the football?", "How do I bake bread?", "Is Mars red?")
+    ]
     assert max(unknown) < min(known)
 
 
-def test_no_passages_give_an_empty_answer_without_confidence(desk: Desk) -> None:
-    answer = desk.reader.answer("What does a draft cost?", "en", (), desk.index)
+def test_no_passages_give_an_empty_answer_without_confidence(branch: BranchReader) -> None:
+    answer = branch.reader.answer("What does a draft cost?", "en", (), branch.index)
     assert (answer.text, answer.confidence, answer.citations) == ("", 0.0, ())
     assert not any(check.passed for check in answer.checks)
 
 
-def test_a_passage_whose_document_is_gone_by_now_is_read_by_itself_and_its_spans_stay_exact(desk: Desk) -> None:
+def test_a_passage_whose_document_is_gone_by_now_is_read_by_itself_and_its_spans_stay_exact(
+    branch: BranchReader,
+) -> None:
     text = "When are fees collected?"
-    passages = desk.index.search(text, desk.embedder.embed(text), 8, "en")
+    passages = branch.index.search(text, branch.embedder.embed(text), 8, "en")
     gone = [msgspec.structs.replace(passage, document_version="0" * 12) for passage in passages]
-    answer = desk.reader.answer(text, "en", gone, desk.index)
+    answer = branch.reader.answer(text, "en", gone, branch.index)
     assert "20th of the following month" in answer.text
     for citation in answer.citations:
         assert DOCUMENTS[citation.document_id].text[citation.start : citation.end] == citation.quote
@@ -132,33 +138,38 @@ def pack(**fields: object) -> Pack:
     return Pack(**{**parts, **fields})  # type: ignore[arg-type]
 
 
-def test_preparing_calibrates_on_the_packs_calibration_and_never_on_its_questions(desk: Desk, tmp_path: Path) -> None:
+def test_preparing_calibrates_on_the_packs_calibration_and_never_on_its_questions(
+    branch: BranchReader, tmp_path: Path
+) -> None:
     path = tmp_path / "calibration.json"
-    prepare_calibration(pack(), desk.index, desk.embedder, path)
+    prepare_calibration(pack(), branch.index, branch.embedder, path)
     without = path.read_bytes()
     (path).unlink()
     asked = LabelledQuestion(id="q", text="Is it free?", kind="answerable", documents=("fees",), facts=("free",))
-    prepare_calibration(pack(questions=(asked,)), desk.index, desk.embedder, path)
+    prepare_calibration(pack(questions=(asked,)), branch.index, branch.embedder, path)
     assert path.read_bytes() == without
     calibration = Calibration.load(path)
     assert calibration.fit.questions == 11
-    sure = Reader(desk.embedder, calibration)
-    passages = desk.index.search("draft", desk.embedder.embed("draft"), 8, "en")
-    assert sure.answer("What does a banker's draft cost?", "en", passages, desk.index).confidence > 0.6
-    assert sure.answer("Will it snow in Paris?", "en", passages, desk.index).confidence < 0.35
+    sure = Reader(branch.embedder, calibration)
+    passages = branch.index.search("draft", branch.embedder.embed("draft"), 8, "en")
+    assert sure.answer("What does a banker's draft cost?", "en", passages, branch.index).confidence > 0.6
+    assert sure.answer("Will it snow in Paris?", "en", passages, branch.index).confidence < 0.35
 
 
-def test_preparing_again_changes_nothing_until_pack_or_index_change(desk: Desk, tmp_path: Path) -> None:
+def test_preparing_again_changes_nothing_until_pack_or_index_change(branch: BranchReader, tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
-    first = prepare_calibration(pack(), desk.index, desk.embedder, path)
+    first = prepare_calibration(pack(), branch.index, branch.embedder, path)
     stamp = path.stat().st_mtime_ns
-    assert prepare_calibration(pack(), desk.index, desk.embedder, path) == first
+    assert prepare_calibration(pack(), branch.index, branch.embedder, path) == first
     assert path.stat().st_mtime_ns == stamp
-    assert prepare_calibration(pack(version="2"), desk.index, desk.embedder, path).made_from != first.made_from
+    assert prepare_calibration(pack(version="2"), branch.index, branch.embedder, path).made_from != first.made_from
 
 
 def test_more_evidence_never_makes_less_sure() -> None:
-    low, high = Evidence(similarity=0.1, passage=0.1), Evidence(similarity=0.8, passage=0.7, coverage=0.9, margin=0.4)
+    low, high = (
+        AnswerEvidence(similarity=0.1, passage=0.1),
+        AnswerEvidence(similarity=0.8, passage=0.7, coverage=0.9, margin=0.4),
+    )
     calibration = fit_calibration([low, high] * 10, [False, True] * 10, "x")
     assert calibration.confidence(low) < 0.2 < 0.8 < calibration.confidence(high)
     assert 0.0 <= calibration.fit.error <= 0.3
@@ -166,7 +177,7 @@ def test_more_evidence_never_makes_less_sure() -> None:
 
 def test_a_calibration_needs_right_and_wrong_answers() -> None:
     with pytest.raises(ValueError, match="with an answer and questions without"):
-        fit_calibration([Evidence()] * 4, [True] * 4, "x")
+        fit_calibration([AnswerEvidence()] * 4, [True] * 4, "x")
 
 
 def test_a_missing_damaged_or_foreign_calibration_is_named_with_what_to_do(tmp_path: Path) -> None:

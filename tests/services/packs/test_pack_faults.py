@@ -59,13 +59,13 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "old", "new", "said", "line"), FAULTS)
+@pytest.mark.parametrize(("name", "old", "new", "stated", "line"), FAULTS)
 def test_a_fault_names_its_file_its_line_and_a_way_out(
-    tmp_path: Path, name: str, old: str, new: str, said: str, line: int
+    tmp_path: Path, name: str, old: str, new: str, stated: str, line: int
 ) -> None:
     fault = only_fault(changed(tmp_path, name, old, new))
     assert (fault.file, fault.line) == (name, line)
-    assert said in fault.reason
+    assert stated in fault.reason
 
 
 def test_an_empty_document_is_a_fault_and_so_is_the_fact_that_it_no_longer_states(tmp_path: Path) -> None:

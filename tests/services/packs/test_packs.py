@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.paths import KIOSK
 from tests.support.small_pack import GOOD, changed, pack_at
-from tidegate.schemas.pack import Kind, LabelledQuestion
+from tidegate.schemas.pack import LabelledQuestion, QuestionKind
 from tidegate.services.packs.correctness import judge, states
 from tidegate.services.packs.documents import read_document
 from tidegate.services.packs.load import check_pack, load_pack
@@ -97,11 +97,11 @@ STATED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "fact", "said"), STATED)
+@pytest.mark.parametrize(("text", "fact", "stated"), STATED)
 def test_a_fact_is_said_whatever_the_case_and_the_white_space_but_never_by_a_longer_number(
-    text: str, fact: str, said: bool
+    text: str, fact: str, stated: bool
 ) -> None:
-    assert states(text, fact) is said
+    assert states(text, fact) is stated
 
 
 @given(st.integers(0, 99_999), st.integers(0, 99_999))
@@ -109,7 +109,7 @@ def test_a_number_is_said_by_itself_and_by_no_other_number(one: int, other: int)
     assert states(f"You pay £{one}, at once.", f"£{other}") == (one == other)
 
 
-JUDGED: list[tuple[Kind, str, str, tuple[str, ...], bool]] = [
+JUDGED: list[tuple[QuestionKind, str, str, tuple[str, ...], bool]] = [
     ("answerable", "answered", "At 09:30 and £5", ("a",), True),
     ("paraphrased", "answered", "At 09:30 and £5", ("x", "b"), True),
     ("language", "answered", "At 09:30 and £5", ("x",), False),
@@ -129,7 +129,7 @@ JUDGED: list[tuple[Kind, str, str, tuple[str, ...], bool]] = [
 
 @pytest.mark.parametrize(("kind", "outcome", "text", "cited", "right"), JUDGED)
 def test_what_is_right_depends_on_the_kind_of_question(
-    kind: Kind, outcome: str, text: str, cited: tuple[str, ...], right: bool
+    kind: QuestionKind, outcome: str, text: str, cited: tuple[str, ...], right: bool
 ) -> None:
     question = LabelledQuestion(id="q", text="?", kind=kind, documents=("a", "b"), facts=("09:30", "£5"))
     assert judge(question, outcome, text, cited) is right
