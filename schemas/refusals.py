@@ -109,6 +109,11 @@ REFUSALS: dict[str, RefusalTerms] = {
     "origin_not_allowed": RefusalTerms(
         403, "a page of the origin {origin} may not open a socket here", "name the origin in `gateway.cors_origins`"
     ),
+    "bad_handshake": RefusalTerms(
+        400,
+        "the WebSocket handshake is not one of RFC 6455",
+        "send `Sec-WebSocket-Key` and `Sec-WebSocket-Version: 13`",
+    ),
     "not_http": RefusalTerms(400, "what was sent is not an HTTP request", "send an HTTP/1.1 request"),
     "headers_too_large": RefusalTerms(
         431, "the headers are larger than {limit} bytes", "send fewer or shorter headers"

@@ -1,4 +1,4 @@
-"""Keeps a port from one run to the next, so that clients, bookmarks and dashboards find a site where it was."""
+"""Listens on addresses, and keeps a port from one run to the next: clients and bookmarks find a site where it was."""
 
 from __future__ import annotations
 
@@ -6,11 +6,29 @@ import os
 import socket
 from pathlib import Path
 
+from tidegate.schemas import TidegateError
+
+
+class AddressUnavailableError(TidegateError, OSError):
+    """An address cannot be listened on."""
+
+    hint = "choose another `gateway.host` or `gateway.port`; port 0 lets the system choose"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `AddressUnavailableError`, which says which address was wanted."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AddressUnavailableError(f"cannot listen on {host}:{port}: {reason}") from error
+
 
 def keep_port(host: str, memory: Path) -> int:
-    """The port in the file `memory` where it is free at `host`, else one that the system chooses, which is written there.
+    """The port in the file `memory` where it is free at `host`, else one that the system chooses, which it keeps there.
 
-    Raises `OSError` where `host` is no address of this machine.
+    Raises `AddressUnavailableError` where `host` is no address of this machine.
     """
     try:
         remembered = int(memory.read_text())
@@ -26,11 +44,10 @@ def keep_port(host: str, memory: Path) -> int:
 
 
 def _free_port(host: str, wanted: int) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, wanted), family=family) as probe:
+        with listen(host, wanted) as probe:
             return int(probe.getsockname()[1])
-    except (OSError, OverflowError):
+    except AddressUnavailableError:
         if not wanted:
             raise
         return _free_port(host, 0)

@@ -13,7 +13,7 @@ from typing import Literal
 from tidegate.brokers.base import Bus
 from tidegate.schemas import Cursor, Delta, Published, Refused, decode
 from tidegate.schemas.refusals import REFUSALS, refusal
-from tidegate.schemas.subjects import TOKENS, rid_of, tokens
+from tidegate.schemas.subjects import LIVE_TOKENS, TOKENS, rid_of, tokens
 from tidegate.services.gateway.refusals import log_refusal, refusal_from_exception
 from tidegate.services.gateway.ticket import PendingRequest
 from tidegate.services.streaming import events
@@ -22,7 +22,6 @@ from tidegate.services.streaming.log import AnswerLog, CorruptLogError
 from tidegate.services.streaming.pacing import Pacer
 
 HEARTBEAT_S = 10.0
-LIVE_TOKENS = "live.tokens.>"
 Transport = Literal["http", "ws", "nats"]
 
 

@@ -23,7 +23,7 @@ async def open(  # noqa: A001 a composition root is called `open` here
     On leaving, nothing more is accepted, and those who wait get their answers for `settings.grace_s` seconds: leave
     before the stages and the bus do. `metrics` gives what GET /metrics answers, and is called in a thread.
 
-    Raises `OSError` when the HTTP address cannot be had, `ValueError` when the site's key is not one.
+    Raises `AddressUnavailableError` when the HTTP address cannot be had, `ValueError` when the site's key is not one.
     """
     paths = StatePaths(settings)
     key = site_key(paths.key)

@@ -1,13 +1,16 @@
-"""HTTP/1.1 as uvicorn parses it; what is refused before any endpoint sees it is refused in JSON too.
+"""HTTP/1.1 and WebSocket as uvicorn parses them; what is refused before any endpoint sees it is refused in JSON too.
 
 Next: server.py, which uses it."""
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from wsproto.utilities import RemoteProtocolError
 
 from tidegate.schemas.refusals import REFUSALS, refusal
 from tidegate.services.gateway.http.errors import error_body
@@ -53,17 +56,40 @@ class JsonHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 the text is uvicorn's, for its log
         """Refuse and close: nothing that follows can be understood."""
-        code = "headers_too_large" if max(self._head_bytes, self._fed_bytes) > MAX_HEAD_BYTES else "not_http"
-        status = HTTPStatus(REFUSALS[code].status)
-        body = error_body(refusal(code, limit=MAX_HEAD_BYTES))
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        refuse(
+            self.transport,
+            "headers_too_large" if max(self._head_bytes, self._fed_bytes) > MAX_HEAD_BYTES else "not_http",
         )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:
             raise ValueError("the head is too large")  # the parser turns it into its own error, and that into a refusal
+
+
+class JsonWebSocketProtocol(WSProtocol):
+    """Replies with an error object to a handshake that is none."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come; before the handshake is complete they are its request."""
+        if self.handshake_complete:
+            super().data_received(data)
+            return
+        try:
+            self.conn.receive_data(data)
+        except RemoteProtocolError:
+            refuse(self.transport, "bad_handshake", "sec-websocket-version: 13\r\n")
+        else:
+            self.handle_events()
+
+
+def refuse(transport: asyncio.Transport, code: str, headers: str = "") -> None:
+    """Reply with an error object, and close."""
+    status = HTTPStatus(REFUSALS[code].status)
+    body = error_body(refusal(code, limit=MAX_HEAD_BYTES))
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n{headers}"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    transport.write(head.encode() + body)
+    transport.close()

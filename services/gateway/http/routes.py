@@ -5,11 +5,12 @@ Next: operations.py, the table."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.http.chat import DEFAULT_TIMES, ChatEndpoint, HttpTimes
@@ -63,11 +64,11 @@ def application(ingress: Ingress, metrics: Callable[[], bytes], times: HttpTimes
         exception_handlers={404: no_such_path, 405: method_not_allowed},
         middleware=[Middleware(CorsMiddleware, policy=cors, routes=routes)],
     )
-    not_found = app.router.default
-
-    async def refuse_unknown(scope: Scope, receive: Receive, send: Send) -> None:
-        await (no_such_socket if scope["type"] == "websocket" else not_found)(scope, receive, send)
-
-    app.router.default = refuse_unknown
+    app.router.default = partial(refuse_unknown, app.router.default)
     app.state.progress = site.progress
     return app
+
+
+async def refuse_unknown(not_found: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a path that is none; a handshake there is no request, and has its own way to be refused."""
+    await (no_such_socket if scope["type"] == "websocket" else not_found)(scope, receive, send)

@@ -16,9 +16,9 @@ import uvicorn
 from prometheus_client import REGISTRY, generate_latest
 
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.ports import keep_port
+from tidegate.services.fleet.ports import keep_port, listen
 from tidegate.services.gateway.http.chat import DEFAULT_TIMES, HttpTimes
-from tidegate.services.gateway.http.protocol import JsonHttpProtocol
+from tidegate.services.gateway.http.protocol import JsonHttpProtocol, JsonWebSocketProtocol
 from tidegate.services.gateway.http.routes import application
 from tidegate.services.gateway.ingress import Ingress
 
@@ -62,7 +62,7 @@ async def serve_http(
 ) -> AsyncIterator[GatewayAddress]:
     """Serve until left; then let what is in flight finish for at most `settings.grace_s` seconds.
 
-    Yields when requests are taken and `StatePaths.gateway` says where. Raises `OSError` when the address cannot be had.
+    Yields when requests are taken and `StatePaths.gateway` says where. Raises `AddressUnavailableError`.
     """
     settings, paths = ingress.settings, StatePaths(ingress.settings)
     host = settings.gateway.host
@@ -71,7 +71,7 @@ async def serve_http(
     config = uvicorn.Config(
         app,
         http=JsonHttpProtocol,
-        ws="wsproto",
+        ws=JsonWebSocketProtocol,
         ws_max_size=settings.gateway.max_body_bytes,
         lifespan="off",
         log_config=None,
@@ -95,15 +95,6 @@ async def serve_http(
         app.state.progress.close()
         server.should_exit = True
         await serving
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `OSError` that says which address was wanted."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
 def url_of(listener: socket.socket, host: str) -> str:

@@ -18,8 +18,9 @@ from tests.support.gateway_site import Site, at_rest, http_site, site
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas.subjects import ASKS
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.ports import AddressUnavailableError, listen
 from tidegate.services.gateway import composition as gateway
-from tidegate.services.gateway.http.server import GatewayAddress, listen, url_of
+from tidegate.services.gateway.http.server import GatewayAddress, url_of
 from tidegate.services.gateway.settings import GatewaySettings
 from tidegate.services.settings import Settings
 
@@ -203,7 +204,7 @@ async def test_an_address_that_is_taken_is_an_error_that_names_it(tmp_path: Path
     port = taken.getsockname()[1]
     async with site(tmp_path) as running:
         settings = Settings(state_dir=str(tmp_path), gateway=GatewaySettings(port=port))
-        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
+        with pytest.raises(AddressUnavailableError, match=f"cannot listen on 127.0.0.1:{port}"):
             async with gateway.open(settings, running.bus):
                 pass
     taken.close()

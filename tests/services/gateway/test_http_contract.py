@@ -117,6 +117,16 @@ async def test_a_socket_that_cannot_be_opened_is_refused_in_json(
 
 
 @pytest.mark.parametrize(
+    "missing", ["Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"]
+)
+@pytest.mark.parametrize("path", ["/v1/streams/ws", "/v1/nowhere"])
+async def test_a_handshake_that_is_none_is_refused_in_json(running: Site, path: str, missing: str) -> None:
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n"
+    assert missing in head
+    assert await send_raw(running.url, head.replace(missing, "").encode()) == (400, "bad_handshake")
+
+
+@pytest.mark.parametrize(
     ("parts", "status", "code"),
     [
         ([b"\x16\x03\x01\x00\xee\x01\x00\x00\xea\x03\x03\r\n\r\n"], 400, "not_http"),
