@@ -89,7 +89,8 @@ def asyncapi_document() -> Document:
             "title": "Tidegate on NATS",
             "version": version("tidegate"),
             "description": "Subjects of a site's NATS server; those with `cloud.` cross the link to the hub. "
-            "A request is JSON or MessagePack, told apart by its first byte; its replies have the same form.",
+            "A request is JSON or MessagePack, told apart by its first byte; its replies have the same form. "
+            "`ask`, `stream` and `resume` are endpoints of the NATS micro service `tidegate`, which `$SRV` asks about.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
