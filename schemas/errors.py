@@ -1,6 +1,6 @@
 """The base of every error that we raise on purpose, and the three that a handler or a reader of the wire may raise.
 
-An error has a code for machines, a reason and a hint for people; next: schemas/refusals.py, what a client is told."""
+An error has a code for machines, a reason and a hint for people; next: schemas/refusals.py, what a client gets."""
 
 from __future__ import annotations
 

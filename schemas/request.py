@@ -1,4 +1,4 @@
-"""What a client sends and what it is told at once when that is not accepted; next: schemas/refusals.py."""
+"""A client's request, and the refusal that it gets instead of an answer; next: schemas/refusals.py."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ ASK = "ask"
 ANY_WORKER = "any"
 LIVE_ANSWERS = "live.answers.>"
 LIVE_DEAD = "live.dead.>"
+LIVE_TOKENS = "live.tokens.>"
 STREAM, RESUME = "stream", "resume"
 PARTIAL_DRAFTED, PARTIAL_APPROVED = "partial.drafted.>", "partial.approved.>"
 ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD = "ASKS", "PIPE", "ESCALATIONS", "VERDICTS", "ANSWERS", "DEAD"
@@ -132,6 +133,11 @@ def rid_of(subject: str) -> str:
 def dead_letter(stage: str, rid: str) -> str:
     """Where a message that `stage` gave up is stored; `rid` is the last token of the subject it came under."""
     return f"dead.{stage}.{rid}"
+
+
+def is_at_hub(subject: str) -> bool:
+    """Whether whoever answers on `subject`, or publishes under it, is at the hub."""
+    return subject.startswith("cloud.")
 
 
 def fast_lane(site: str) -> str:

@@ -1,13 +1,13 @@
 """The grammar of a vault token, for whoever makes, finds, replaces or must not cut one: `<KIND_0123456789ab>`.
 
-Pure; next: services/privacy/vault.py, which makes tokens and keeps what they stand for."""
+Pure; next: services/privacy/vault.py, which makes tokens and stores their values."""
 
 from __future__ import annotations
 
 import re
 
 VAULT_TOKEN = re.compile(r"<([A-Z]{2,16})_([0-9a-f]{12})>")
-"""The kind of what it stands for, and 48 bits that only the site can make. ASCII alone; nothing shorter or longer."""
+"""The kind of its value, and 48 bits that only the site can make. ASCII alone; nothing shorter or longer."""
 DIGITS = 12
 _BEGUN = re.compile(r"<(?:[A-Z]{0,16}|[A-Z]{2,16}_[0-9a-f]{0,12})")
 _LONGEST_BEGUN = len("<") + 16 + len("_") + DIGITS

@@ -1,4 +1,4 @@
-"""Evaluates an answer under every policy in force: what blocks it, what does not vouch for it, what is changed in it.
+"""Evaluates an answer under every policy in force: what blocks it, what falls short, what is changed in it.
 
 Pure. All policies hold together: what any one of them refuses does not pass. Next: services/policies/policy.py."""
 
@@ -55,7 +55,7 @@ def find_blocks(
 def find_permissions(
     answer: Answer, policies: Sequence[Policy], *, is_provisional: bool = False
 ) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
-    """What lets the answer pass, and what does not vouch for it."""
+    """The decisions by which the answer passes, and those by which it falls short."""
     if not answer.text.strip():
         return (), (Decision("answer", "abstain", "there is no answer"),)
     allowed: list[Decision] = []

@@ -16,7 +16,7 @@ WORD = re.compile(r"\w+")
 def grounded_claims(answer: Answer) -> tuple[bool, str]:
     """Whether every claim rests on a citation.
 
-    A text passes when every word of it stands in its citations; a reworded one when its `grounding` and `entailment`
+    A text passes when every word of it is in its citations; a reworded one when its `grounding` and `entailment`
     checks passed. No text passes without citations, or with a failed `grounding` check. JSON needs its `schema` check.
     """
     if answer.format == "json":
@@ -29,7 +29,7 @@ def grounded_claims(answer: Answer) -> tuple[bool, str]:
     count = len(answer.citations)
     cited = {word for citation in answer.citations for word in words(citation.quote)}
     if set(words(answer.text)) <= cited:
-        return True, f"every word stands in {count} citation(s)"
+        return True, f"every word is in {count} citation(s)"
     if _passed(answer, "grounding") and _passed(answer, "entailment"):
         return True, f"reworded from {count} citation(s), checked"
     return False, "it says more than it cites"

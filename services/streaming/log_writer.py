@@ -19,7 +19,7 @@ MAX_ATTEMPTS = 16
 LOCKS = 64
 """Locks that the requests of this process share, so that it does not overtake itself."""
 
-Lines = Callable[[AnswerLog], list[Delta]]
+LinesOf = Callable[[AnswerLog], list[Delta]]
 
 
 class LogContentionError(TidegateError, TimeoutError):
@@ -91,7 +91,7 @@ class AnswerLogWriter:
             return None
         return LogClosure(log.epoch, log.guess)
 
-    async def _write(self, tenant: str, rid: str, lines_of: Lines) -> AnswerLog:
+    async def _write(self, tenant: str, rid: str, lines_of: LinesOf) -> AnswerLog:
         """Store the lines that follow; returns the log with them.
 
         Raises `CommitConflictError`, and `LogContentionError` after `MAX_ATTEMPTS`.
@@ -99,7 +99,7 @@ class AnswerLogWriter:
         async with self._locks[hash((tenant, rid)) % LOCKS]:
             return await self._write_locked(tenant, rid, lines_of)
 
-    async def _write_locked(self, tenant: str, rid: str, lines_of: Lines) -> AnswerLog:
+    async def _write_locked(self, tenant: str, rid: str, lines_of: LinesOf) -> AnswerLog:
         log, last = self._logs.get((tenant, rid)) or await self._read(tenant, rid)
         was_lost = False
         for _ in range(MAX_ATTEMPTS):

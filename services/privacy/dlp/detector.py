@@ -48,7 +48,7 @@ class Detector:
         self.version = sha256(rules + data).hexdigest()[:12]
 
     def find(self, text: str) -> list[Finding]:
-        """The personal data in `text`: sorted, never overlapping, each with the words as they stand there."""
+        """The personal data in `text`: sorted, never overlapping, each with its value as it is written there."""
         plain, offset_in_text = fold(text)
         found = []
         for span in merge_spans(self._spans(plain)):
