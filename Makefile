@@ -18,13 +18,13 @@ check: .venv/.dev
 bench: .venv/.dev models
 	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-models: wheel-test:
+models: .models/minilm/manifest.json .models/lm/manifest.json
+
+wheel-test:
 	@infra/bin/wheel-test $(ARGS)
 
 image-test:
 	@$(PYTHON) infra/containers/image_test.py
-
-.models/minilm/manifest.json .models/lm/manifest.json
 
 vllm: models
 	@infra/bin/vllm
