@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
 from nats.aio.msg import Msg
@@ -65,7 +65,7 @@ class JetStreamDelivery:
         self._reply = msg.reply
         self.subject = msg.subject
         self.data = msg.data
-        self.headers: dict[str, str] = msg.headers or {}
+        self.headers: Mapping[str, str] = msg.headers or {}
         self.attempt = int(attempt)
         self.stored_at_s = int(stored_at_ns) / NANOSECONDS
         self.position = f"{stream}:{sequence}"

@@ -1,1 +1,1 @@
-"""The in-memory twin of the JetStream bus, for the in-process runtime; one conformance suite holds both to it."""
+"""The in-memory bus, for the in-process runtime; one conformance suite tests it and the JetStream bus alike."""

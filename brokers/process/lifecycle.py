@@ -157,19 +157,19 @@ async def _end_with(parent: int, stop: asyncio.Event) -> AsyncIterator[None]:
 def _signals(stop: asyncio.Event) -> Iterator[None]:
     """The first SIGTERM or SIGINT sets `stop` and restores the default, so that the second one kills."""
     loop = asyncio.get_running_loop()
-    heard = (signal.SIGTERM, signal.SIGINT)
+    handled = (signal.SIGTERM, signal.SIGINT)
 
     def first() -> None:
         stop.set()
         forget()
 
     def forget() -> None:
-        for number in heard:
+        for number in handled:
             loop.remove_signal_handler(number)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     before = signal.getsignal(signal.SIGINT)
-    for number in heard:
+    for number in handled:
         loop.add_signal_handler(number, first)
     try:
         yield

@@ -34,7 +34,7 @@ def ready_file(settings: ProcessSettings, name: str) -> Path:
 
 
 def read_ready_processes(state_dir: Path) -> tuple[ReadyProcess, ...]:
-    """Every process below `state_dir` that has said it is ready, the hub's too. One that was killed leaves its file
+    """Every process below `state_dir` that is marked as ready, the hub's too. One that was killed leaves its file
     behind, so that the `pid` may be of no process any more. Files that are not whole are left out.
     """
     found = []

@@ -1,4 +1,4 @@
-"""The telemetry of a process: JSON log lines, metrics and spans per stage, never a word of what was asked or answered.
+"""The telemetry of a process: JSON log lines, metrics and spans per stage, never what was asked or answered.
 
 Next: spans.py, trace.py."""
 
@@ -175,7 +175,7 @@ class Telemetry:
         return bytes(generate_latest(self.registry))
 
     def adopt_loggers(self) -> None:
-        """Make `structlog.get_logger()` of this process write the same lines to the same place."""
+        """Make `structlog.get_logger()` of this process write the same lines to the same output."""
         structlog.configure(
             processors=self._processors(),
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[self.level]),

@@ -1,11 +1,6 @@
-"""The streams and consumers of a domain, as the data that JetStream's API takes.
+"""The streams and consumers of a domain, as the data that JetStream's API takes. Pure.
 
-Every stream keeps by limits, so that it replays, and on files. A full stream refuses (`discard: new`): what was
-accepted is never thrown away to make room. PIPE lets the oldest go: everything in it follows from an ask that ASKS
-still holds, and refusing a hop in mid-pipeline would strand a request that was accepted; the place to refuse is the
-door. TOKENS lets the oldest go too and is the one stream in memory: what was shown of an answer can be told again from
-the answer, so that it costs no flush, and a restart of the server costs a client one retraction at most.
-"""
+Next: plan.py, which compares them with what a server has."""
 
 from __future__ import annotations
 
@@ -28,6 +23,11 @@ from tidegate.schemas.subjects import (
     sources_of,
 )
 
+# Every stream keeps by limits, so that it replays, and on files. A full stream refuses (`discard: new`): what was
+# accepted is never thrown away to make room. PIPE lets the oldest go: everything in it follows from a request that ASKS
+# still holds, and refusing a hop in mid-pipeline would strand a request that was accepted; the gateway is where to
+# refuse. TOKENS lets the oldest go too and is the one stream in memory: what was shown of an answer can be sent again
+# from the answer, so that it costs no flush, and a restart of the server costs a client one retraction at most.
 Config = dict[str, Any]
 
 UP = (ESCALATIONS,)
@@ -50,7 +50,7 @@ MAX_BYTES: Mapping[str, int] = {
     TOKENS: GIB >> 2,
 }
 SHOWN_FOR_S = 900
-"""How long a client may go on with a stream by its log; afterwards the answer takes its place."""
+"""How long a client may go on with a stream by its log; afterwards it gets the answer."""
 
 
 def down_consumer(site: str) -> str:
@@ -145,10 +145,10 @@ def filters_of(consumer: Mapping[str, Any]) -> list[str]:
 
 
 def _by_stream(stage: Stage, domain: str) -> dict[str, list[str]]:
-    places: set[Source] = {place for kind in stage.accepts for place in sources_of(kind, domain)}
+    sources: set[Source] = {source for kind in stage.accepts for source in sources_of(kind, domain)}
     return {
-        stream: sorted(place.filter for place in places if place.stream == stream)
-        for stream in sorted({place.stream for place in places})
+        stream: sorted(source.filter for source in sources if source.stream == stream)
+        for stream in sorted({source.stream for source in sources})
     }
 
 

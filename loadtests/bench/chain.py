@@ -22,7 +22,7 @@ from tidegate.schemas import (
     Retrieved,
     Routed,
     Screened,
-    Spent,
+    StageTiming,
     Verified,
     encode,
 )
@@ -44,11 +44,11 @@ PLAN = Plan(
     k=8,
     model="extractive",
     shares_ms={stage.name: 4000 / len(STAGES) for stage in STAGES},
-    table="v1",
+    config_version="v1",
     reason="default",
 )
 ANSWER = Answer(text="A valid identity document of one parent, and the child's birth certificate.", confidence=0.9)
-AT_SITE: tuple[Stage, ...] = tuple(dataclasses.replace(stage, where="site") for stage in STAGES)
+AT_SITE: tuple[Stage, ...] = tuple(dataclasses.replace(stage, side="site") for stage in STAGES)
 """The pipeline's own table, with every stage at home in one domain, so that seven hops are walked on one server."""
 
 
@@ -74,7 +74,7 @@ async def screen(asked: Asked) -> list[Message]:
             site=SITE,
             asked_at_ms=asked.asked_at_ms,
             deadline_at_ms=asked.deadline_at_ms,
-            ledger=asked.ledger,
+            timings=asked.timings,
             question=QUESTION,
         )
     ]
@@ -135,15 +135,15 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def hops() -> tuple[Hop, ...]:
-    """The seven hops with payloads of the very size that our stages store, ledger included."""
+    """The seven hops with payloads of the very size that our stages store, timings included."""
     found = []
     message: Message = question(RID)
     for stage, handle in zip(AT_SITE, HANDLERS, strict=True):
         source = sources_of(type(message), SITE)[0]
         (message,) = await handle(message)
         if isinstance(message, Fact):
-            spent = Spent(stage.name, 0.512, 0.024)
-            message = msgspec.structs.replace(message, ledger=(*message.ledger, spent))
+            spent = StageTiming(stage.name, 0.512, 0.024)
+            message = msgspec.structs.replace(message, timings=(*message.timings, spent))
         leaves = subject_of(message, SITE)
         hop = Hop(
             stage=stage.name,

@@ -9,7 +9,8 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from loadtests.bench.chain import SITE, Hop
 from tidegate.brokers.jetstream import api as jetstream_api
-from tidegate.brokers.topology.streams import ACK_WAIT_S, MAX_ACK_PENDING, site_streams
+from tidegate.brokers.stage import ACK_WAIT_S
+from tidegate.brokers.topology.streams import MAX_ACK_PENDING, site_streams
 
 
 async def declare(client: Client, peer: str, hops: Sequence[Hop]) -> None:

@@ -208,8 +208,8 @@ class TestVerdicts:
                 await holds(rig, "DEAD", 1)
                 assert not script.calls
 
-    async def test_a_burial_that_fails_ends_the_worker_loudly(self, open_rig: OpenRig) -> None:
-        class NoGraves:
+    async def test_a_dead_letter_that_cannot_be_stored_ends_the_worker_with_an_error(self, open_rig: OpenRig) -> None:
+        class FailingBus:
             def __init__(self, bus: Bus) -> None:
                 self.bus = bus
 
@@ -222,7 +222,7 @@ class TestVerdicts:
         async with open_rig(STAGE) as rig:
             await ask(rig, asked("a", "bad"))
             script = Script(bad=raising(RejectError("no")))
-            job = run(STAGE, script, NoGraves(rig.bus), asyncio.Event())  # type: ignore[arg-type]
+            job = run(STAGE, script, FailingBus(rig.bus), asyncio.Event())
             with pytest.raises(ExceptionGroup) as caught:
                 await asyncio.wait_for(job, 10)
             assert caught.group_contains(OSError, match="the disk is full")

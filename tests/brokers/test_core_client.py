@@ -82,7 +82,7 @@ class TestReading:
                 await begun.wait()
 
                 async def two() -> bool:
-                    return await rig.bus.pending(STAGE) == 2
+                    return bool(await rig.bus.pending(STAGE) == 2)
 
                 await until(two)
                 go_on.set()

@@ -51,7 +51,7 @@ class TestCrashes:
             await ask(rig, asked("a"))
             async with rig.bus.subscribe(STAGE) as inbox:
                 delivery = await inbox.next(wait_s=5.0)
-                await settle(STAGE, script, LostAck(delivery), rig.bus)  # type: ignore[arg-type]
+                await settle(STAGE, script, LostAck(delivery), rig.bus)
             async with working(STAGE, script, rig.bus):
                 await no_more_pending(rig, STAGE)
             assert script.calls["a"] == 2

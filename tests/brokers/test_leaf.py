@@ -123,7 +123,8 @@ async def test_a_site_receives_what_the_hub_sends_to_it_and_nothing_that_is_sent
 
 async def test_what_stays_at_a_site_is_heard_nowhere_else(tmp_path: Path) -> None:
     async with linked(tmp_path) as all_:
-        site, heard = all_.sites["site1"], []
+        site = all_.sites["site1"]
+        heard: list[tuple[str, str, str]] = []
         await worker(all_.hub)
         await answered(site, subjects.ping("site1"))
         for domain, nc in (("hub", all_.hub), ("site2", all_.sites["site2"])):

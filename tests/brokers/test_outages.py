@@ -142,6 +142,6 @@ class TestServer:
             rig.server.start()
 
             async def is_back() -> bool:  # nats-py that is closed while it reconnects comes back, and then for ever
-                return rig.bus.link.is_up and rig.client.is_connected
+                return bool(rig.bus.link.is_up and rig.client.is_connected)
 
             await until(is_back)

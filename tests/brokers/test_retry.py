@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.dead_letters import MAX_REASON_CHARS, dead_letter_headers, describe_reason
-from tidegate.brokers.memory.bus import matches
+from tidegate.brokers.memory.consumer import matches
 from tidegate.brokers.stage import Retry
 from tidegate.schemas import RejectError, RetryLaterError, UnreadableError
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,7 +158,7 @@ def test_ctrl_c_does_not_reach_the_server_before_its_parent(tmp_path: Path) -> N
 
 
 async def test_a_fleet_on_the_same_directory_is_the_same_fleet(tmp_path: Path) -> None:
-    seen = []
+    seen: list[Any] = []
     for _ in range(2):
         async with open_fleet(tmp_path, ["site1", "site2"]) as servers:
             await declare_fleet(servers, STAGES)

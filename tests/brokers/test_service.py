@@ -121,7 +121,7 @@ async def test_a_stream_is_counted_from_its_beginning_and_timed_at_its_end(open_
 
             async def has_ended() -> bool:
                 [held] = (await ask_control(rig.bus, "STATS")).endpoints
-                return held.processing_time > 0
+                return bool(held.processing_time)
 
             await until(has_ended)
 

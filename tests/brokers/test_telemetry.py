@@ -47,6 +47,8 @@ class Held:
 
     async def keep_alive(self) -> None: ...
 
+    async def term(self, reason: str) -> None: ...
+
 
 def lines(output: io.BytesIO) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in output.getvalue().splitlines()]

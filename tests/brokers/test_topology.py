@@ -94,7 +94,7 @@ def test_a_stage_has_a_consumer_for_every_place_that_it_reads_and_only_where_it_
         for subject in filters_of(consumer)
     }
     is_home = (stage.side == "hub") == (domain == HUB)
-    places = {(position.stream, position.filter) for kind in stage.accepts for position in sources_of(kind, domain)}
+    places = {(source.stream, source.filter) for kind in stage.accepts for source in sources_of(kind, domain)}
     assert filters == (places if is_home else set())
 
 
@@ -207,6 +207,7 @@ async def test_an_answer_and_a_dead_letter_are_heard_live_the_moment_they_are_st
     for subject in ("answers.kiosk.r1", "dead.router.r1"):
         await nc.jetstream().publish(subject, b"x")
         message = await heard.next_msg(timeout=5)
+        assert message.headers is not None
         assert (message.subject, message.headers["Nats-Sequence"]) == (f"live.{subject}", "1")
 
 

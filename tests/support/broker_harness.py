@@ -14,7 +14,8 @@ from nats.aio.client import Client
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream import declare as topology
 from tidegate.brokers.jetstream.bus import JetStreamBus
-from tidegate.brokers.memory.bus import MemoryBus, MemoryMessage
+from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.brokers.memory.consumer import MemoryMessage
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
@@ -72,7 +73,9 @@ class JetStreamRig:
         jetstream = self.client.jetstream()
         count = (await jetstream.stream_info(stream)).state.last_seq
         messages = [await jetstream.get_msg(stream, sequence) for sequence in range(1, count + 1)]
-        return tuple(MemoryMessage(stream, m.seq, m.subject, m.data or b"", m.headers or {}, 0.0) for m in messages)
+        return tuple(
+            MemoryMessage(stream, m.seq or 0, m.subject or "", m.data or b"", m.headers or {}, 0.0) for m in messages
+        )
 
 
 async def declare(client: Client, stages: Sequence[Stage], ack_wait_s: float) -> None:
