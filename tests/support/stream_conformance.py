@@ -13,7 +13,7 @@ from loadtests.load.stream_client import Client
 from loadtests.load.stream_site import Play, StreamSite
 from tidegate.schemas import Asked
 
-Act = Callable[[StreamSite, Transport], Awaitable[None]]
+Case = Callable[[StreamSite, Transport], Awaitable[None]]
 
 ANSWER = "The branch opens at nine. On Saturdays it opens at ten, and on Sundays it stays shut. "
 MORE = "Überweisungen gehen immer — auch nachts."
@@ -59,50 +59,50 @@ async def finish(transport: Transport, asked: Asked, client: Client, *, asking: 
     return client
 
 
-async def told_live(site: StreamSite, transport: Transport, play: Play) -> Client:
+async def receive_live(site: StreamSite, transport: Transport, play: Play) -> Client:
     """Ask, and be there while the answer is made."""
     asked, client = play.asked(), Client()
-    telling = asyncio.create_task(finish(transport, asked, client, asking=True))
-    await accepted(site, asked)
+    receiving = asyncio.create_task(finish(transport, asked, client, asking=True))
+    await wait_until_accepted(site, asked)
     await site.perform(play, asked, pause_s=0.03)
-    return await telling
+    return await receiving
 
 
-async def accepted(site: StreamSite, asked: Asked) -> None:
+async def wait_until_accepted(site: StreamSite, asked: Asked) -> None:
     """Return when the request is stored."""
     async with asyncio.timeout(10):
-        while await site.house.last("ASKS", f"asks.{asked.tenant}.{asked.rid}") is None:  # noqa: ASYNC110 a store has no event
+        while await site.bus.last("ASKS", f"asks.{asked.tenant}.{asked.rid}") is None:  # noqa: ASYNC110 a store has no event
             await asyncio.sleep(0.002)
 
 
-async def over(site: StreamSite, transport: Transport, play: Play) -> Asked:
+async def answer_unread(site: StreamSite, transport: Transport, play: Play) -> Asked:
     """A request that was asked, left at once, and answered meanwhile."""
     asked = play.asked()
     leaving = asyncio.create_task(transport.ask(asked, Client()))
-    await accepted(site, asked)
+    await wait_until_accepted(site, asked)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     await site.perform(play, asked)
     return asked
 
 
-async def every_answer_is_told_as_it_is_made(site: StreamSite, transport: Transport) -> None:
+async def every_answer_is_streamed_as_it_is_made(site: StreamSite, transport: Transport) -> None:
     for name, play in PLAYS.items():
-        client = await told_live(site, transport, play)
+        client = await receive_live(site, transport, play)
         check(play, client)
         assert client.retractions == (1 if name in ("retracted", "personal", "json taken back") else 0), name
 
 
 async def a_provisional_word_is_shown_before_it_is_committed(site: StreamSite, transport: Transport) -> None:
-    client = await told_live(site, transport, CONFIRMED)
+    client = await receive_live(site, transport, CONFIRMED)
     assert client.states == {"provisional", "committed"}
     assert client.epoch == 0
 
 
 async def from_every_cut_the_stream_goes_on_to_the_same_text(site: StreamSite, transport: Transport) -> None:
-    """At every byte of the socket, or every message: what a client has then, and what it is told from there."""
+    """At every byte of the socket, or every message: what a client has then, and what it gets from there."""
     for play in (PERSONAL, JSON):
-        asked = await over(site, transport, play)
+        asked = await answer_unread(site, transport, play)
         whole = Client()
         used = await transport.resume(asked, whole)
         check(play, whole)
@@ -122,13 +122,13 @@ def cuts(used: int, chars: int) -> list[int]:
     return list(range(used + 1)) if used < 100 else random.Random(chars).sample(range(used + 1), 24)
 
 
-async def whoever_drops_again_and_again_is_told_everything_once(site: StreamSite, transport: Transport) -> None:
+async def a_client_that_drops_repeatedly_gets_everything_once(site: StreamSite, transport: Transport) -> None:
     chance = random.Random(11)
     for name in ("retracted", "personal", "json", "committed only"):
-        check(PLAYS[name], await dropped(site, transport, PLAYS[name], chance))
+        check(PLAYS[name], await drop_repeatedly(site, transport, PLAYS[name], chance))
 
 
-async def dropped(site: StreamSite, transport: Transport, play: Play, chance: random.Random) -> Client:
+async def drop_repeatedly(site: StreamSite, transport: Transport, play: Play, chance: random.Random) -> Client:
     """A client that loses its line while the answer is made, over and over, and comes back."""
     asked, client = play.asked(), Client()
     performing = asyncio.create_task(site.perform_when_asked(play, asked, chance.random() * 0.01))
@@ -146,54 +146,54 @@ async def dropped(site: StreamSite, transport: Transport, play: Play, chance: ra
     return client
 
 
-async def a_new_door_goes_on_where_the_old_one_stopped(site: StreamSite, transport: Transport) -> None:
+async def a_new_gateway_goes_on_where_the_old_one_stopped(site: StreamSite, transport: Transport) -> None:
     asked, client = RETRACTED.asked(), Client()
-    telling = asyncio.create_task(transport.ask(asked, client))
-    await accepted(site, asked)
+    receiving = asyncio.create_task(transport.ask(asked, client))
+    await wait_until_accepted(site, asked)
     await site.perform(RETRACTED, asked, until=2)
-    await shown(client, DRAFT[:40])
-    await site.close_doors()
-    await telling
+    await wait_until_shown(client, DRAFT[:40])
+    await site.close_gateway()
+    await receiving
     assert client.failed is not None
     assert (client.failed.code, client.failed.is_resumable) == ("closing", True)
-    await site.open_doors()
-    await continued(site, same(site, transport), asked, client, RETRACTED)
+    await site.open_gateway()
+    await continue_stream(site, same_transport(site, transport), asked, client, RETRACTED)
 
 
-async def continued(
+async def continue_stream(
     site: StreamSite, transport: Transport, asked: Asked, client: Client, play: Play, expected: int = 1
 ) -> None:
     """The rest of a play, whose first two acts the client was shown, for a client that comes back."""
-    telling = asyncio.create_task(finish(transport, asked, client.resumed()))
+    receiving = asyncio.create_task(finish(transport, asked, client.resumed()))
     await asyncio.sleep(0.05)
     await site.go_on(play, asked, 2)
-    client = await telling
+    client = await receiving
     check(play, client)
     assert client.retractions == expected
 
 
-def same(site: StreamSite, transport: Transport) -> Transport:
-    """The same transport at the site's new doors."""
+def same_transport(site: StreamSite, transport: Transport) -> Transport:
+    """The same transport at the new gateway."""
     [found] = [other for other in site.transports if other.name == transport.name]
     return found
 
 
-async def shown(client: Client, text: str) -> None:
+async def wait_until_shown(client: Client, text: str) -> None:
     """Return when the client shows at least this much."""
     async with asyncio.timeout(10):
-        while not client.text.startswith(text):  # noqa: ASYNC110 nor has a person who reads
+        while not client.text.startswith(text):  # noqa: ASYNC110 nor has what a client shows
             await asyncio.sleep(0.002)
 
 
-async def a_log_that_is_lost_is_told_from_the_answer(site: StreamSite, transport: Transport) -> None:
+async def a_lost_log_is_replaced_by_the_answer(site: StreamSite, transport: Transport) -> None:
     for play, retractions in ((RETRACTED, 1), (PLAIN, 0), (PERSONAL, 1)):
         asked, client = play.asked(), Client()
-        telling = asyncio.create_task(transport.ask(asked, client))
-        await accepted(site, asked)
+        receiving = asyncio.create_task(transport.ask(asked, client))
+        await wait_until_accepted(site, asked)
         await site.perform(play, asked, until=2)
-        await shown(client, play.seen()[:10])
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        await wait_until_shown(client, play.seen()[:10])
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
         await site.lose_tokens()
         await site.publish(play, asked)
         client = await finish(transport, asked, client.resumed())
@@ -201,50 +201,50 @@ async def a_log_that_is_lost_is_told_from_the_answer(site: StreamSite, transport
         assert client.retractions == retractions
 
 
-async def a_log_that_begins_again_goes_on(site: StreamSite, transport: Transport) -> None:
+async def a_log_that_restarts_goes_on(site: StreamSite, transport: Transport) -> None:
     asked, client = RETRACTED.asked(), Client()
-    telling = asyncio.create_task(transport.ask(asked, client))
-    await accepted(site, asked)
+    receiving = asyncio.create_task(transport.ask(asked, client))
+    await wait_until_accepted(site, asked)
     await site.perform(RETRACTED, asked, until=2)
-    await shown(client, DRAFT[:40])
+    await wait_until_shown(client, DRAFT[:40])
     await site.lose_tokens()  # and the client stays where it is
     await site.go_on(RETRACTED, asked, 2)
-    await telling
+    await receiving
     check(RETRACTED, client)
     assert client.retractions == 1
 
 
 async def nobody_else_may_go_on_with_a_stream(site: StreamSite, transport: Transport) -> None:
-    asked = await over(site, transport, PERSONAL)
+    asked = await answer_unread(site, transport, PERSONAL)
     for stranger in (
         msgspec.structs.replace(asked, asker="bob"),
         msgspec.structs.replace(asked, asker=""),
         msgspec.structs.replace(asked, rid="never-asked"),
     ):
-        assert (await refused(transport, stranger)).startswith("unknown_request")
-    assert (await refused(transport, msgspec.structs.replace(asked, tenant="bank"))).startswith("unknown_tenant")
+        assert (await refusal_code(transport, stranger)).startswith("unknown_request")
+    assert (await refusal_code(transport, msgspec.structs.replace(asked, tenant="bank"))).startswith("unknown_tenant")
     check(PERSONAL, await finish(transport, asked, Client()))
 
 
-async def refused(transport: Transport, asked: Asked, id: str = "", asking: bool = False) -> str:
-    """The code under which the transport says no, and how."""
+async def refusal_code(transport: Transport, asked: Asked, id: str = "", asking: bool = False) -> str:
+    """The code under which the transport refuses."""
     client = Client(id=id)
     try:
         await (transport.ask if asking else transport.resume)(asked, client)
-    except ValueError as error:  # HTTP says it by its status
+    except ValueError as error:  # HTTP refuses by its status
         return str(msgspec.json.decode(str(error).partition(": ")[2])["error"]["code"])
     assert client.failed is not None
     assert not client.text
     return client.failed.code
 
 
-async def what_is_no_cursor_is_refused(site: StreamSite, transport: Transport) -> None:
-    asked = await over(site, transport, PLAIN)
+async def a_bad_cursor_is_refused(site: StreamSite, transport: Transport) -> None:
+    asked = await answer_unread(site, transport, PLAIN)
     for wrong in ("0.0", "0.0.x", "2.0.0", "0.1.2", "0.0.0.0", "0.9999.9999", f"1.9999.{len(ANSWER) + 1}"):
-        assert await refused(transport, asked, wrong) == "bad_cursor", wrong
+        assert await refusal_code(transport, asked, wrong) == "bad_cursor", wrong
 
 
-async def what_may_not_be_asked_is_refused(site: StreamSite, transport: Transport) -> None:
+async def a_bad_request_is_refused(site: StreamSite, transport: Transport) -> None:
     asked = PLAIN.asked()
     for code, bad in {
         "empty_text": msgspec.structs.replace(asked, text=" "),
@@ -252,16 +252,16 @@ async def what_may_not_be_asked_is_refused(site: StreamSite, transport: Transpor
         "forged_token": msgspec.structs.replace(asked, text="<IBAN_0a1b2c3d4e5f>"),
         "deadline_past": msgspec.structs.replace(asked, deadline_at_ms=1),
     }.items():
-        assert await refused(transport, bad, asking=True) == code
-    assert await site.house.last("ASKS", f"asks.{asked.tenant}.{asked.rid}") is None
+        assert await refusal_code(transport, bad, asking=True) == code
+    assert await site.bus.last("ASKS", f"asks.{asked.tenant}.{asked.rid}") is None
 
 
 async def a_request_that_is_late_says_so_and_may_be_resumed(site: StreamSite, transport: Transport) -> None:
     asked, client = msgspec.structs.replace(RETRACTED.asked(), budget_ms=300), Client()
-    telling = asyncio.create_task(transport.ask(asked, client))
-    await accepted(site, asked)
+    receiving = asyncio.create_task(transport.ask(asked, client))
+    await wait_until_accepted(site, asked)
     await site.perform(RETRACTED, asked, until=2)
-    await telling
+    await receiving
     assert client.failed is not None
     assert (client.failed.code, client.failed.is_resumable, client.failed.id) == ("late", True, client.id)
     await site.go_on(RETRACTED, asked, 2)
@@ -269,29 +269,29 @@ async def a_request_that_is_late_says_so_and_may_be_resumed(site: StreamSite, tr
     check(RETRACTED, client)
 
 
-async def who_is_gone_takes_no_place(site: StreamSite, transport: Transport) -> None:
+async def a_client_that_left_takes_no_room(site: StreamSite, transport: Transport) -> None:
     asked = PLAIN.asked()
     leaving = asyncio.create_task(transport.ask(asked, Client()))
-    await accepted(site, asked)
+    await wait_until_accepted(site, asked)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     await site.perform(PLAIN, asked)
     async with asyncio.timeout(5):
-        while site.streams:  # noqa: ASYNC110 it happens inside the doors
+        while site.streams:  # noqa: ASYNC110 it happens inside the gateway
             await asyncio.sleep(0.005)
 
 
-ACTS: tuple[Act, ...] = (
-    every_answer_is_told_as_it_is_made,
+CASES: tuple[Case, ...] = (
+    every_answer_is_streamed_as_it_is_made,
     a_provisional_word_is_shown_before_it_is_committed,
     from_every_cut_the_stream_goes_on_to_the_same_text,
-    whoever_drops_again_and_again_is_told_everything_once,
-    a_new_door_goes_on_where_the_old_one_stopped,
-    a_log_that_is_lost_is_told_from_the_answer,
-    a_log_that_begins_again_goes_on,
+    a_client_that_drops_repeatedly_gets_everything_once,
+    a_new_gateway_goes_on_where_the_old_one_stopped,
+    a_lost_log_is_replaced_by_the_answer,
+    a_log_that_restarts_goes_on,
     nobody_else_may_go_on_with_a_stream,
-    what_is_no_cursor_is_refused,
-    what_may_not_be_asked_is_refused,
+    a_bad_cursor_is_refused,
+    a_bad_request_is_refused,
     a_request_that_is_late_says_so_and_may_be_resumed,
-    who_is_gone_takes_no_place,
+    a_client_that_left_takes_no_room,
 )

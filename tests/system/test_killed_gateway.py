@@ -17,7 +17,7 @@ from loadtests.load.dropping import Sse, Transport, Ws
 from loadtests.load.resume import differs
 from loadtests.load.stream_client import Client
 from loadtests.load.stream_site import Play, StreamSite, stream_site
-from tests.support.stream_conformance import accepted
+from tests.support.stream_conformance import wait_until_accepted
 from tidegate.schemas import Asked
 from tidegate.services.fleet.deployment import programs
 from tidegate.services.fleet.supervisor import Supervisor
@@ -81,7 +81,7 @@ async def test_a_stream_goes_on_at_the_same_character_behind_a_killed_gateway(
         reader = Reader(ways[transport], asked)
         reading = asyncio.create_task(reader.read())
         async with asyncio.timeout(PATIENCE_S):
-            await accepted(site, asked)
+            await wait_until_accepted(site, asked)
             await site.perform(played, asked, until=4)
             for acts, chars, until in ((4, 100, 8), (8, 250, None)):
                 await reader.has_shown(chars)
