@@ -22,9 +22,9 @@ from tidegate.services.cli.asyncapi import asyncapi_document, schema_bundle
 from tidegate.services.cli.diagram import draw_pipeline, replace_diagram
 from tidegate.services.pipeline import WORKERS
 
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("infra/**/README.md"), *ROOT.glob("*/README.md")]
-)
+FOLDERS = (".", "docs", "loadtests", "infra/packs", "infra/models", "infra/decisions")
+PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
+PATH = re.compile(r"`((?:schemas|brokers|sync|services|infra|tests|loadtests|docs)/[\w./-]+)`")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)[^)]*\)")
 DOCUMENT = asyncapi_document()
 
@@ -83,9 +83,10 @@ def test_the_diagram_shows_every_stage_and_every_fact() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_links_to_nothing_that_is_not_there(page: Path) -> None:
+def test_a_page_names_no_file_that_is_not_there(page: Path) -> None:
     links = LINK.findall(page.read_text(encoding="utf-8"))
     assert not [link for link in links if not (page.parent / link).exists()]
+    assert not [path for path in PATH.findall(page.read_text(encoding="utf-8")) if not (ROOT / path).exists()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
