@@ -32,7 +32,7 @@ class JetStreamApiError(TidegateError, RuntimeError):
 
 
 @asynccontextmanager
-async def connected(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
+async def connect(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
     """A plain connection to the domain's server, for one piece of work. Raises `UnreachableError`."""
     errors: list[Exception] = []
 

@@ -233,9 +233,9 @@ class JetStreamBus:
     def _answer_in_background(self, answering: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(answering)
         self._answering.add(task)
-        task.add_done_callback(self._answered)
+        task.add_done_callback(self._on_answered)
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
+    def _on_answered(self, task: asyncio.Task[None]) -> None:
         self._answering.discard(task)
         if not task.cancelled() and (error := task.exception()):
             report(error, "a request was not answered")

@@ -86,9 +86,9 @@ class Link:
             "ping_interval": PING_S,
             "max_outstanding_pings": 2,
             "pending_size": PENDING_BYTES,
-            "reconnected_cb": self._changed,
-            "closed_cb": self._changed,
-            "error_cb": self._failed,
+            "reconnected_cb": self._on_change,
+            "closed_cb": self._on_change,
+            "error_cb": self._on_error,
         }
         if settings.nkey_seed_file:
             self._options["nkeys_seed"] = settings.nkey_seed_file
@@ -105,7 +105,7 @@ class Link:
         link = cls(settings, inbox_prefix)
         link.client = await link._connect()
         supervisor = asyncio.create_task(link._supervise())
-        supervisor.add_done_callback(link._supervised)
+        supervisor.add_done_callback(link._on_supervisor_end)
         try:
             yield link
         finally:
@@ -198,10 +198,10 @@ class Link:
             url, why = self._options["servers"], self._last_error or error
             raise UnreachableError(f"no server at {url}: {why!r}") from error
 
-    async def _changed(self) -> None:
+    async def _on_change(self) -> None:
         self._change.set()
 
-    async def _failed(self, error: Exception) -> None:
+    async def _on_error(self, error: Exception) -> None:
         """Keep what nats-py recovers from for the next `UnreachableError`; hand all else to the loop's handler."""
         is_new = repr(error) != repr(self._last_error)  # a refused login comes back ten times a second
         self._last_error = error
@@ -243,6 +243,6 @@ class Link:
             else:
                 return
 
-    def _supervised(self, supervisor: asyncio.Task[None]) -> None:
+    def _on_supervisor_end(self, supervisor: asyncio.Task[None]) -> None:
         if not supervisor.cancelled() and (error := supervisor.exception()):
             report(error, "the connection is no longer supervised")

@@ -98,10 +98,10 @@ async def connect_site_to_hub(hub: Client, site: Client, name: str, stages: Sequ
 async def declare_fleet(servers: Fleet, stages: Sequence[Stage]) -> tuple[Plan, ...]:
     """Declare the hub and every site of a running fleet, and connect them. Returns what was done."""
     done = []
-    async with api.connected(NatsSettings(url=servers.hub.url), HUB) as hub:
+    async with api.connect(NatsSettings(url=servers.hub.url), HUB) as hub:
         done.append(await declare_hub(hub, _sites_of(await read_topology(hub)), stages))
         for name, server in servers.sites.items():
-            async with api.connected(NatsSettings(url=server.url), name) as site:
+            async with api.connect(NatsSettings(url=server.url), name) as site:
                 done.extend(await connect_site_to_hub(hub, site, name, stages))
     return tuple(done)
 

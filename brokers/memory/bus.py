@@ -88,7 +88,7 @@ class MemoryBus:
 
     def subscribe(self, stage: Stage) -> AbstractAsyncContextManager[MemoryInbox]:
         """See `Broker`; never raises `TopologyMissingError`."""
-        return self._subscribed(stage)
+        return self._subscription(stage)
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """See `CoreClient`."""
@@ -146,7 +146,7 @@ class MemoryBus:
             self._streamers.append((endpoint.subject, answers))
             self._responders.append((endpoint.subject, functools.partial(_first, answers)))
         for subject, describe in running.control_subjects():
-            self._responders.append((subject, functools.partial(_described, describe)))
+            self._responders.append((subject, functools.partial(_describe, describe)))
 
     async def last(self, stream: str, subject: str) -> bytes | None:
         """See `CoreClient`."""
@@ -175,7 +175,7 @@ class MemoryBus:
         return self._consumers[stage.name]
 
     @contextlib.asynccontextmanager
-    async def _subscribed(self, stage: Stage) -> AsyncIterator[MemoryInbox]:
+    async def _subscription(self, stage: Stage) -> AsyncIterator[MemoryInbox]:
         yield MemoryInbox(self._consumer(stage))
 
     def _store(self, subject: str, data: bytes, headers: Mapping[str, str]) -> bool:
@@ -223,7 +223,7 @@ async def _first(answers: Callable[[bytes], AsyncGenerator[bytes, None]], data: 
         return await anext(replies)
 
 
-async def _described(describe: Callable[[], bytes], _: bytes) -> bytes:
+async def _describe(describe: Callable[[], bytes], _: bytes) -> bytes:
     return describe()
 
 

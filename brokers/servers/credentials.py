@@ -29,7 +29,7 @@ class Credential:
         return self.seed_file.read_text().strip()
 
 
-def credential(seed_file: Path) -> Credential:
+def load_credential(seed_file: Path) -> Credential:
     """The credential kept in `seed_file`, made now (mode 0600) when there is none yet. Raises `NkeySeedError`."""
     try:
         text = seed_file.read_text().strip()

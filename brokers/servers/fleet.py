@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tidegate.brokers.servers import conf
-from tidegate.brokers.servers.credentials import Credential, credential
+from tidegate.brokers.servers.credentials import Credential, load_credential
 from tidegate.brokers.servers.nats_server import POLL_S, RANDOM_PORT, Server
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
@@ -43,11 +43,11 @@ class Fleet:
 
     def leaf_credential(self, site: str) -> Credential:
         """What the hub knows the site's leaf by."""
-        return credential(self.state_dir / "keys" / f"{site}.leaf.nk")
+        return load_credential(self.state_dir / "keys" / f"{site}.leaf.nk")
 
     def local_credential(self, domain: str) -> Credential:
         """The user that a domain's own clients become; a client may also show it."""
-        return credential(self.state_dir / "keys" / f"{domain}.client.nk")
+        return load_credential(self.state_dir / "keys" / f"{domain}.client.nk")
 
     async def start(self, sites: Sequence[str]) -> None:
         """Start the hub, then the sites, and return when every site is linked."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.brokers.servers import conf
-from tidegate.brokers.servers.credentials import credential
+from tidegate.brokers.servers.credentials import load_credential
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import Endpoints
@@ -26,8 +26,8 @@ STORE = "/var/lib/nats"
 
 def configure(out: Path, sites: list[str]) -> None:
     """Write everything below `out`."""
-    clients = {domain: credential(out / domain / "client.nk") for domain in (HUB, *sites)}
-    leaves = {site: credential(out / site / "leaf.nk") for site in sites}
+    clients = {domain: load_credential(out / domain / "client.nk") for domain in (HUB, *sites)}
+    leaves = {site: load_credential(out / site / "leaf.nk") for site in sites}
     hub = conf.hub(clients[HUB].public, {site: leaf.public for site, leaf in leaves.items()})
     hub["leafnodes"] = {"listen": f"0.0.0.0:{LEAF_PORT}", **hub["leafnodes"]}
     write(out / HUB / "nats.conf", HUB, hub)

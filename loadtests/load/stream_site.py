@@ -181,7 +181,7 @@ class StreamSite:
 
     async def lose_tokens(self) -> None:
         """As a restart of the server does."""
-        async with jetstream_api.connected(NatsSettings(url=self.server.url), self.settings.site) as nc:
+        async with jetstream_api.connect(NatsSettings(url=self.server.url), self.settings.site) as nc:
             if TOKENS in await jetstream_api.streams(nc):
                 await jetstream_api.call(nc, "STREAM.DELETE.TOKENS")
 
@@ -195,7 +195,7 @@ async def stream_site(state: Path) -> AsyncIterator[StreamSite]:
         vault = Vault.open(StatePaths(settings).vault, key)
         stack.callback(vault.close)
         server = await stack.enter_async_context(Server(settings.site, state / "nats"))
-        async with jetstream_api.connected(NatsSettings(url=server.url), settings.site) as nc:
+        async with jetstream_api.connect(NatsSettings(url=server.url), settings.site) as nc:
             await declare_site(nc, settings.site, SITE_WORKERS)
         bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), settings.site))
         site = StreamSite(settings, server, bus, vault, key)

@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.schemas import Asked, Published, Refused, TidegateError, decode, encode, encode_json
 from tidegate.schemas.subjects import ASK, HUB
@@ -38,7 +39,10 @@ def ask(options: CommandOptions, text: str, asker: str, budget_ms: int) -> int:
     asked = Asked(tenant=options.tenant or settings.tenants[0], text=text, asker=asker, budget_ms=budget_ms)
 
     async def go() -> bytes:
-        async with JetStreamBus.open(find_server(settings), settings.site) as bus:
+        server = find_server(settings)
+        async with connect(server, settings.site):  # fails at once where nothing listens; a bus would go on trying
+            pass
+        async with JetStreamBus.open(server, settings.site) as bus:
             return await bus.request(ASK, encode(asked), timeout_s=budget_ms / 1000 + 3.0)
 
     reply: Published | Refused = decode(asyncio.run(go()), Published, Refused)

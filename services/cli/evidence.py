@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.dead_letters import get_dead_letter, list_dead_letters, replay_dead_letter
 from tidegate.brokers.jetstream.history import StoredMessage, history
 from tidegate.schemas import PIPELINE, TidegateError, UnreadableError, decode
@@ -37,7 +37,7 @@ def query_site(options: CommandOptions, query: Callable[[Any], Awaitable[T]]) ->
     settings = options.settings()
 
     async def go() -> T:
-        async with connected(find_server(settings), settings.site) as client:
+        async with connect(find_server(settings), settings.site) as client:
             return await query(client)
 
     return asyncio.run(go())

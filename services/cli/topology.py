@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import click
 import msgspec
 
-from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub, plan_hub, plan_site
 from tidegate.brokers.topology.plan import Plan
 from tidegate.schemas.subjects import HUB
@@ -50,12 +50,12 @@ async def make_plans(settings: Settings, *, applying: bool) -> tuple[Plan, ...]:
     """
     stages = tuple(WORKERS.values())
     async with AsyncExitStack() as stack:
-        here = await stack.enter_async_context(connected(find_server(settings), settings.site))
+        here = await stack.enter_async_context(connect(find_server(settings), settings.site))
         if settings.site == HUB:
             sites = tuple(read_endpoints(settings).sites)
             return (await (declare_hub if applying else plan_hub)(here, sites, stages),)
         if applying:
-            hub = await stack.enter_async_context(connected(read_endpoints(settings).hub, HUB))
+            hub = await stack.enter_async_context(connect(read_endpoints(settings).hub, HUB))
             plans: tuple[Plan, ...] = await connect_site_to_hub(hub, here, settings.site, stages)
             return plans
         return (await plan_site(here, settings.site, stages),)

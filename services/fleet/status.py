@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -134,13 +135,14 @@ async def _domain_status(settings: Settings, endpoints: Endpoints, problems: lis
     if running := find_running_server(paths.nats):
         found.server.pid = running.pid
     try:
-        async with asyncio.timeout(4 * TIMEOUT_S), JetStreamBus.open(nats, name) as bus:
+        async with asyncio.timeout(4 * TIMEOUT_S), api.connect(nats, name) as client:
             found.server.is_up = True
-            known = bus.link.client.connected_server_version
+            known = client.connected_server_version
             found.server.version = f"{known.major}.{known.minor}.{known.patch}"
-            found.lag = await _read_lag(bus, name)
+            found.lag = await _read_lag(client, name)
             if name != HUB:
-                found.link = await _measure_link(bus, name)
+                async with JetStreamBus.open(nats, name) as bus:
+                    found.link = await _measure_link(bus, name)
     except (TidegateError, OSError) as error:
         problems.append(f"{name}: the NATS server at {nats.url} does not answer as it should: {error or 'too late'}")
     if name in endpoints.http:
@@ -151,11 +153,11 @@ async def _domain_status(settings: Settings, endpoints: Endpoints, problems: lis
     return found
 
 
-async def _read_lag(bus: JetStreamBus, domain: str) -> list[StageLag]:
+async def _read_lag(client: Any, domain: str) -> list[StageLag]:
     rows = []
     for consumer in stage_consumers((*SITE_WORKERS, *HUB_WORKERS), domain):
         stream, _, stage = consumer.partition("/")
-        info = await api.call(bus.link.client, f"CONSUMER.INFO.{stream}.{stage}")
+        info = await api.call(client, f"CONSUMER.INFO.{stream}.{stage}")
         waiting, in_hand, again = (int(info[key]) for key in ("num_pending", "num_ack_pending", "num_redelivered"))
         rows.append(StageLag(stage=stage, stream=stream, waiting=waiting, in_hand=in_hand, redelivered=again))
     return rows

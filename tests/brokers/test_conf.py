@@ -26,10 +26,10 @@ from cryptography.x509.oid import NameOID
 from tests.support.nats_fleet import STAGES, until
 from tests.support.paths import ROOT
 from tidegate.brokers.base import UnreachableError
-from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.servers import conf
-from tidegate.brokers.servers.credentials import credential
+from tidegate.brokers.servers.credentials import load_credential
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
 
@@ -73,7 +73,7 @@ def environments(directory: Path, leaf_port: int) -> dict[str, dict[str, str]]:
     ca_private = serialization.load_pem_private_key(ca_key.read_bytes(), None)
     assert isinstance(ca_private, ec.EllipticCurvePrivateKey)
     ca = (x509.load_pem_x509_certificate(ca_cert.read_bytes()).subject, ca_private)
-    leaf = credential(directory / "leaf.nk")
+    leaf = load_credential(directory / "leaf.nk")
     found = {}
     for domain in (HUB, "site1"):
         cert, key = certificate(directory, domain, ca)
@@ -83,9 +83,9 @@ def environments(directory: Path, leaf_port: int) -> dict[str, dict[str, str]]:
             "TLS_KEY": str(key),
             "TLS_CA": str(ca_cert),
             "STORE_DIR": str(directory / domain),
-            "HUB_NKEY": credential(directory / "hub.nk").public,
-            "CLIENT_NKEY": credential(directory / "site1.nk").public,
-            "SYSTEM_NKEY": credential(directory / "system.nk").public,
+            "HUB_NKEY": load_credential(directory / "hub.nk").public,
+            "CLIENT_NKEY": load_credential(directory / "site1.nk").public,
+            "SYSTEM_NKEY": load_credential(directory / "system.nk").public,
             "SITE1_NKEY": leaf.public,
             "LEAF_SEED": leaf.seed(),
             "HUB_LEAF_URL": f"tls://127.0.0.1:{leaf_port}",
@@ -161,10 +161,10 @@ async def test_a_site_links_to_the_hub_over_mutual_tls_with_the_templates_as_the
 
         await until(is_linked)
         url = f"nats://127.0.0.1:{site}"
-        async with connected(NatsSettings(url=url, nkey_seed_file=str(tmp_path / "site1.nk")), "site1") as nc:
+        async with connect(NatsSettings(url=url, nkey_seed_file=str(tmp_path / "site1.nk")), "site1") as nc:
             await declare_site(nc, "site1", STAGES)
         with pytest.raises(UnreachableError, match="Authorization Violation"):
-            async with connected(NatsSettings(url=url), "site1"):
+            async with connect(NatsSettings(url=url), "site1"):
                 pass
 
 

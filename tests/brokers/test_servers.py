@@ -19,7 +19,7 @@ import pytest
 from tests.support.nats_fleet import STAGES, client_of, count
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers import conf
-from tidegate.brokers.servers.credentials import NkeySeedError, credential
+from tidegate.brokers.servers.credentials import NkeySeedError, load_credential
 from tidegate.brokers.servers.fleet import FleetBusyError, open_fleet
 from tidegate.brokers.servers.nats_server import Server, ServerFailedError, ServerMissingError
 
@@ -212,8 +212,8 @@ async def test_a_name_that_would_break_a_subject_is_no_site(tmp_path: Path, name
 
 
 def test_a_credential_is_made_once(tmp_path: Path) -> None:
-    first = credential(tmp_path / "keys" / "a.nk")
-    assert credential(tmp_path / "keys" / "a.nk") == first
+    first = load_credential(tmp_path / "keys" / "a.nk")
+    assert load_credential(tmp_path / "keys" / "a.nk") == first
     assert first.seed().startswith("SU")
     assert first.public.startswith("U")
-    assert credential(tmp_path / "keys" / "b.nk").public != first.public
+    assert load_credential(tmp_path / "keys" / "b.nk").public != first.public

@@ -92,9 +92,9 @@ async def test_a_hub_and_a_site_link_up_and_let_nobody_else_in(tmp_path: Path) -
         await until(f"http://127.0.0.1:{hub_monitor}/leafz", lambda answer: answer.json()["leafnodes"] == 1)
         for port, seed in ((hub_port, None), (site_port, None), (site_port, "hub"), (hub_port, "site1")):
             with pytest.raises(nats.errors.Error):
-                await connected(tmp_path, port, seed)
-        hub = await connected(tmp_path, hub_port, "hub")
-        site = await connected(tmp_path, site_port, "site1")
+                await connect(tmp_path, port, seed)
+        hub = await connect(tmp_path, hub_port, "hub")
+        site = await connect(tmp_path, site_port, "site1")
         stages = tuple(WORKERS.values())
         await declare_hub(hub, (), stages)
         await connect_site_to_hub(hub, site, "site1", stages)
@@ -106,7 +106,7 @@ async def test_a_hub_and_a_site_link_up_and_let_nobody_else_in(tmp_path: Path) -
         await site.close()
 
 
-async def connected(out: Path, port: int, seed_of: str | None) -> Client:
+async def connect(out: Path, port: int, seed_of: str | None) -> Client:
     seed = {"nkeys_seed": str(out / seed_of / "client.nk")} if seed_of else {}
 
     async def quiet(_: Exception) -> None:

@@ -14,7 +14,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from loadtests.bench.race_sites import linked_servers
-from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import subjects
 
@@ -39,8 +39,8 @@ async def until(holds: Callable[[], bool]) -> None:
 async def test_a_leaf_is_as_far_from_its_hub_as_the_link_and_comes_back_after_either_outage(tmp_path: Path) -> None:
     async with (
         linked_servers(tmp_path, ["site1"]) as (servers, links),
-        connected(NatsSettings(url=servers.hub.url), subjects.HUB) as hub,
-        connected(NatsSettings(url=servers.sites["site1"].url), "site1") as site,
+        connect(NatsSettings(url=servers.hub.url), subjects.HUB) as hub,
+        connect(NatsSettings(url=servers.sites["site1"].url), "site1") as site,
     ):
         link = links["site1"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from tidegate.brokers.jetstream import api as jetstream_api
-from tidegate.brokers.jetstream.api import connected
+from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
@@ -69,5 +69,5 @@ async def linked(state_dir: Path, sites: Sequence[str] = ("site1", "site2")) -> 
 async def client_of(server: Server) -> AsyncIterator[Client]:
     """A client of the server's domain."""
     domain = HUB if server.name == HUB else server.name
-    async with connected(NatsSettings(url=server.url), domain) as client:
+    async with connect(NatsSettings(url=server.url), domain) as client:
         yield client
