@@ -19,12 +19,12 @@ import msgspec
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.markdown import find_first_heading
 from tidegate.services.languages.detection import detect_language
+from tidegate.services.languages.words import LANGUAGES
 from tidegate.services.packs.findings import PackError, PackFindings
 from tidegate.services.packs.yaml_files import parse_yaml, read_text
 
 SUFFIXES = (".md", ".markdown")
 FOLDER = "documents"
-DEFAULT_LANGUAGES = ("en", "de", "fr", "es")
 KEYS = ("id", "title", "language", "scope")
 _HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope site or hub"
 
@@ -37,7 +37,7 @@ class _RawDocument(NamedTuple):
     body: str
 
 
-def read_document(file: Path, languages: Sequence[str] = DEFAULT_LANGUAGES) -> Document:
+def read_document(file: Path, languages: Sequence[str] = LANGUAGES) -> Document:
     """One document from a Markdown file. Raises `PackError` with what is wrong with it, that it is empty too."""
     findings = PackFindings()
     raw = _read(file.parent, file, findings)

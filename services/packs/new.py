@@ -17,7 +17,8 @@ from ruamel.yaml import YAML
 from tidegate.schemas.pack import CalibrationQuestion, Document
 from tidegate.services.knowledge.index.markdown import find_blocks
 from tidegate.services.languages.detection import detect_foreign_language
-from tidegate.services.packs.documents import DEFAULT_LANGUAGES, FOLDER, find_documents, read_documents
+from tidegate.services.languages.words import LANGUAGES, load_words
+from tidegate.services.packs.documents import FOLDER, find_documents, read_documents
 from tidegate.services.packs.findings import PackFindings
 from tidegate.services.packs.load import PackReport, check_pack, list_files, read_site_settings
 from tidegate.services.packs.validate import normalise_wording
@@ -54,7 +55,7 @@ def complete_pack(path: Path) -> NewPack:
 
     if not find_documents(path, list_files(path)):
         write(f"{FOLDER}/example.md", _default("example.md"))
-    write("site.toml", _site_of(_documents(path, DEFAULT_LANGUAGES)))
+    write("site.toml", _site_of(_documents(path, LANGUAGES)))
     languages = read_site_settings(path, PackFindings()).prefilter.languages
     if not any((path / "policies").glob("*.y*ml")):
         write("policies/default.yaml", _default("policy.yaml"))
@@ -69,9 +70,9 @@ def _documents(path: Path, languages: Sequence[str]) -> list[Document]:
 
 
 def _site_of(documents: Iterable[Document]) -> str:
-    languages = dict.fromkeys(DEFAULT_LANGUAGES)
+    languages = dict.fromkeys(LANGUAGES)
     for document in documents:
-        foreign = detect_foreign_language(document.text, DEFAULT_LANGUAGES)
+        foreign = detect_foreign_language(document.text, LANGUAGES)
         languages.update(dict.fromkeys(filter(None, (document.language, foreign))))
     listed = ", ".join(f'"{language}"' for language in languages)
     return f"# `tidegate config reference` prints all keys.\n\n[prefilter]\nlanguages = [{listed}]\n"
@@ -93,7 +94,6 @@ def _calibration_of(documents: Sequence[Document], languages: Sequence[str]) -> 
 
 def _topic_questions(documents: Sequence[Document]) -> list[CalibrationQuestion]:
     """A question for the title and for a few headings of each document; none for a heading that several have."""
-    asked: dict[str, str] = _read_default("topic_questions.yaml")
     topics = [
         (document, topic)
         for document in documents
@@ -102,7 +102,7 @@ def _topic_questions(documents: Sequence[Document]) -> list[CalibrationQuestion]
     ]
     questions = [
         CalibrationQuestion(
-            text=asked.get(document.language, "{topic}?").replace("{topic}", topic),
+            text=_ask_about(topic, document.language),
             language=document.language,
             documents=(document.id,),
         )
@@ -111,6 +111,11 @@ def _topic_questions(documents: Sequence[Document]) -> list[CalibrationQuestion]
     often = Counter(normalise_wording(question.text) for question in questions)
     single = [question for question in questions if often[normalise_wording(question.text)] == 1]
     return single[:: -(-len(single) // MOST_QUESTIONS) or 1]
+
+
+def _ask_about(topic: str, language: str) -> str:
+    asked = load_words(language).topic_question if language in LANGUAGES else "{topic}?"
+    return asked.replace("{topic}", topic)
 
 
 def _headings(document: Document) -> list[str]:

@@ -13,21 +13,13 @@ from tidegate.schemas import Answer, Check
 from tidegate.services.knowledge.extraction import values
 from tidegate.services.knowledge.extraction.schema import MOST_DEPTH, Schema, UnsupportedSchemaError, list_types
 from tidegate.services.knowledge.extraction.values import FoundValue
+from tidegate.services.languages.words import LANGUAGES, load_words
 
 MISSING_AT_MOST = 0.3
 _GUESS = 0.6
-_SYNONYMS: tuple[tuple[str, ...], ...] = (
-    ("email", "e-mail", "mail", "email address", "correo", "courriel"),
-    ("phone", "telephone", "phone number", "mobile", "tel", "telefon", "téléphone", "teléfono"),
-    ("amount", "sum", "total", "price", "betrag", "montant", "importe", "summe"),
-    ("date", "datum", "fecha", "day"),
-    ("name", "full name", "customer", "kunde", "nom", "nombre"),
-    ("reference", "ref", "reference number", "referenz", "référence", "referencia"),
-    ("account", "account number", "konto", "kontonummer", "compte", "cuenta"),
-    ("currency", "währung", "devise", "moneda"),
-    ("quantity", "number of", "count", "anzahl", "menge", "quantité", "cantidad"),
-    ("branch", "filiale", "agence", "sucursal"),
-    ("reason", "grund", "motif", "motivo"),
+_SYNONYMS = tuple(
+    tuple(word for language in LANGUAGES for word in load_words(language).labels.get(field, ()))
+    for field in load_words("en").labels
 )
 _TOKEN_KINDS = {
     "email": "EMAIL",

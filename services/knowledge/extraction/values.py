@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.knowledge.reader.answer_type import MONTHS
+from tidegate.services.languages.words import LANGUAGES, join_patterns, load_words
 
 _LABELLED = 0.95
 _SHAPED = 0.9
@@ -20,10 +20,16 @@ _DOTTED_DATE = re.compile(r"\b(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})\b")
 _WORDED_DATE = re.compile(r"\b(\d{1,2})(?:\.|st|nd|rd|th)?\s+(?:de\s+)?([^\W\d_]{3,10})\.?,?\s+(?:de\s+)?(\d{4})\b")
 _MONTH_FIRST = re.compile(r"\b([^\W\d_]{3,10})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})\b")
 _URL = re.compile(r"\bhttps?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
-_IS = r"(?:\s*(?:[:=–-]|\bis\b|\bare\b|\bwas\b|\bof\b|\bist\b|\bsind\b|\blautet\b|\best\b|\bsont\b|\bes\b|\bson\b)\s*)"
-_END = re.compile(r"[\n;]|[.!?](?=\s|$)|,\s|\s(?:and|und|et|y)\s")
-_YES = frozenset(["yes", "true", "ja", "wahr", "oui", "vrai", "sí", "si", "verdadero"])
-_NO = frozenset(["no", "false", "nein", "falsch", "non", "faux", "falso"])
+_IS = rf"(?:\s*(?:[:=–-]|\b(?:{join_patterns(lambda words: words.copulas)})\b)\s*)"
+_END = re.compile(rf"[\n;]|[.!?](?=\s|$)|,\s|\s(?:{join_patterns(lambda words: words.conjunctions)})\s")
+_YES = frozenset(word for language in LANGUAGES for word in load_words(language).yes)
+_NO = frozenset(word for language in LANGUAGES for word in load_words(language).no)
+_MONTHS = {
+    name: number
+    for language in LANGUAGES
+    for number, names in enumerate(load_words(language).months, start=1)
+    for name in names.split()
+}
 
 
 class FoundValue(msgspec.Struct, frozen=True):
@@ -93,9 +99,8 @@ def find_dates(text: str) -> Iterator[FoundValue]:
     for pattern, order in ((_DOTTED_DATE, (3, 2, 1)), (_WORDED_DATE, (3, 2, 1)), (_MONTH_FIRST, (3, 1, 2))):
         for match in pattern.finditer(text):
             year, month, day = (match[each] for each in order)
-            ordinal = (
-                int(month) if month.isdigit() else MONTHS.get(month.casefold()[:4]) or MONTHS.get(month.casefold()[:3])
-            )
+            name = month.casefold()
+            ordinal = int(month) if month.isdigit() else _MONTHS.get(name[:4]) or _MONTHS.get(name[:3])
             if ordinal and 1 <= ordinal <= 12 and 1 <= int(day) <= 31:
                 yield FoundValue(f"{year}-{ordinal:02}-{int(day):02}", match.start(), match.end(), _SHAPED)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 import tantivy
 
+from tidegate.services.languages.words import load_words
+
 ANALYZERS = "5"
 """Version of all that turns text into pieces, terms and vectors, but for the model; a change rebuilds indices."""
 
@@ -22,19 +24,6 @@ PLAIN = "xx"
 HEAD_BOOST = 0.7
 _WRITER_BYTES = 16_000_000
 _LANGUAGES = (*STEMMED, PLAIN)
-
-# What a question is made of and a document is not; tantivy's own list for English stops at 33 words.
-_ASKING = {
-    "en": "how what when where which who whom whose why do does did can could would should may might must shall "
-    "i me my we us our you your he him his she her it its am been being has have had having get got there "
-    "here from about any some than too very just also so tell please want need like know s t m re ve d ll",
-    "de": "wie was wann wo welche welcher welches wer wem wen warum wieso kann können könnte muss müssen soll "
-    "darf gibt bitte ich mir mich mein meine meinem meinen meiner sie ihr ihre ihren möchte will",
-    "fr": "comment que quoi quand où quel quelle quels quelles qui pourquoi combien est-ce puis peux peut dois "
-    "doit faut je me moi mon ma mes vous votre vos cela ça veux voudrais",
-    "es": "cómo como qué que cuándo cuando dónde donde cuál cual cuáles quién quien por puedo puede debo debe "
-    "hay yo me mi mis usted su sus quiero quisiera",
-}  # fmt: skip
 
 
 def field_language(language: str) -> str:
@@ -193,6 +182,6 @@ def _analyzer(language: str) -> tantivy.TextAnalyzer:
     if language in STEMMED:
         name = STEMMED[language]
         builder = builder.filter(tantivy.Filter.stopword(name))
-        builder = builder.filter(tantivy.Filter.custom_stopword(_ASKING[language].split()))
+        builder = builder.filter(tantivy.Filter.custom_stopword(load_words(language).stop_words.split()))
         builder = builder.filter(tantivy.Filter.stemmer(name))
     return builder.filter(tantivy.Filter.ascii_fold()).build()

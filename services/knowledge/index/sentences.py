@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tidegate.services.languages.words import join_patterns
+
 _BREAK = re.compile(r"[.!?…]+[\"'»”’)\]*]*(?:\[\^[^\]\s]+\])*(?=\s)")
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|approx|yrs?|hrs?|mins?|p\.\s?a|jan|feb|apr|jun|jul|aug|sept?|oct|nov|dec|okt|dez|no|nr|mr|mrs|ms|dr|st|vs|incl|max|min|tel|p|pp|art|abs|bzw|ca|ggf|inkl|zzgl|usw|z\.\s?B|d\.\s?h"
-    r"|u\.\s?a|p\.\s?ej|sr|sra|núm|env|cf|M|Mme)|\b[A-Za-z])\.$",
-    re.IGNORECASE,
+    rf"(?:\b(?:{join_patterns(lambda words: words.abbreviations)})|\b[A-Za-z])\.$", re.IGNORECASE
 )
 _ORDINAL = re.compile(r"(?:^|\s)\d{1,2}\.$")
 

@@ -17,8 +17,9 @@ from tidegate.services.knowledge.index.hybrid import DocumentUnits
 from tidegate.services.knowledge.index.index_writer import embed_unit, with_heading
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.markdown import strip_tags
-from tidegate.services.knowledge.reader.answer_type import ValueKind, expected_kind, has_value
+from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
+from tidegate.services.languages.words import ValueKind
 
 WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.1, "passage": 0.15, "kind": 0.1, "language": 0.05}
 _SHORTEST_STEM = 5

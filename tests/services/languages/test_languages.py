@@ -1,0 +1,87 @@
+"""The words of the languages: every language has all of them, and what they are for still holds."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+
+from tidegate.services.knowledge.index.sentences import split_sentences
+from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value, is_open_question
+from tidegate.services.languages.detection import detect_foreign_language, detect_language
+from tidegate.services.languages.words import LANGUAGES, LanguageWords, ValueKind, join_patterns, load_words
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_language_has_words_for_all_that_english_has(language: str) -> None:
+    words = load_words(language)
+    assert all(getattr(words, field) for field in LanguageWords.__struct_fields__)
+    assert set(words.asked) == set(load_words("en").asked)
+    assert set(words.labels) <= set(load_words("en").labels)
+    assert "{topic}" in words.topic_question
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_pattern_compiles_alone_and_none_matches_everything(language: str) -> None:
+    words = msgspec.to_builtins(load_words(language))
+    groups = [*words.values(), *words["asked"].values(), *words["values"].values()]
+    for pattern in (each for group in groups if isinstance(group, list) for each in group):
+        assert re.compile(pattern, re.IGNORECASE).fullmatch("") is None
+
+
+def test_the_longer_of_two_alternatives_is_tried_first() -> None:
+    assert re.match(join_patterns(lambda words: words.number_words), "fourteen")[0] == "fourteen"  # type: ignore[index]
+    assert re.search(join_patterns(lambda _: ()), "anything") is None
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "answer", "other"),
+    [
+        ("How long does it take?", "duration", "two working days", "at once by post"),
+        ("Wie lange dauert das?", "duration", "zwei Werktage", "am Schalter"),
+        ("Cuánto tarda", "duration", "tres días", "en la oficina"),
+        ("What does a draft cost?", "amount", "£12", "at the counter"),
+        ("Wie viel kostet das?", "amount", "kostenlos", "am Schalter"),
+        ("Combien ça coûte ?", "amount", "gratuit", "au guichet"),
+        ("À quelle heure fermez-vous ?", "clock", "16h30", "le lundi"),
+        ("Which day is it?", "date", "1 March", "soon"),
+        ("¿Cuál es su correo electrónico?", "email", "a@b.example", "en la web"),
+    ],
+)
+def test_a_question_asks_for_a_kind_of_value_in_each_language(
+    question: str, kind: ValueKind, answer: str, other: str
+) -> None:
+    assert expected_kind(question) == kind
+    assert has_value(answer, kind)
+    assert not has_value(other, kind)
+
+
+def test_an_open_question_is_known_in_each_language() -> None:
+    assert all(map(is_open_question, ("Who pays?", "Wer zahlt?", "Qui paie ?", "¿Quién paga?")))
+    assert not any(map(is_open_question, ("Do I pay?", "Zahle ich?", "Est-ce gratuit ?", "¿Pago yo?")))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The bond matures in approx. 5 yrs. (i.e. on 30.09.2031).",
+        "Interest of 3.25 % p.a. is paid on Dec. 31 by Dr. Oetzel Trust Ltd.",
+        "Das gilt z. B. Montags und bzw. Dienstags.",
+        "El núm. 4 es de la Sra. Pérez.",
+    ],
+)
+def test_an_abbreviation_ends_no_sentence(sentence: str) -> None:
+    text = f"{sentence} Then more."
+    assert [text[start:end] for start, end in split_sentences(text, 0, len(text))] == [sentence, "Then more."]
+
+
+def test_a_document_s_language_is_one_of_those_asked_for_unless_it_is_certainly_another() -> None:
+    german = "Die Filiale ist am Montag geschlossen, außer wenn der Montag ein Feiertag ist. " * 4
+    italian = "Il museo è aperto dal martedì alla domenica, e il lunedì resta chiuso ai visitatori. " * 4
+    assert detect_language(german, ("en", "de")) == "de"
+    assert detect_language("12:30", ("fr", "en")) == "fr"
+    assert detect_language(italian, ("en", "de")) in ("en", "de")
+    assert detect_foreign_language(italian, ("en", "de")) == "it"
+    assert detect_foreign_language(german, ("en", "de")) is None
+    assert detect_foreign_language(italian[:80], ("en", "de")) is None
