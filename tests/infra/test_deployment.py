@@ -74,7 +74,7 @@ def test_every_command_that_is_deployed_exists_with_its_options(command: list[st
 
 
 @pytest.mark.parametrize("command", [each for each in ALL_COMMANDS if each[0] == "worker"], ids=" ".join)
-def test_every_worker_that_is_deployed_is_one_of_its_place(command: list[str]) -> None:
+def test_every_worker_that_is_deployed_belongs_to_its_domain(command: list[str]) -> None:
     _, name, _, site = command
     there = HUB_WORKERS if site == "hub" else SITE_WORKERS
 
@@ -99,13 +99,13 @@ def test_a_service_waits_only_for_services_and_mounts_only_volumes_that_there_ar
         assert set(service.get("networks", ())) <= set(document["networks"]), name
 
 
-def test_a_service_is_on_its_own_place_s_network_and_only_servers_meet_those_of_other_places() -> None:
+def test_a_service_is_on_its_own_network_and_only_servers_meet_those_of_other_domains() -> None:
     meeting = {"nats": {"wan"}, "topology": {"hub"}}
     for name, service in compose()["services"].items():
         if service.get("network_mode") == "none":
             continue
-        place, _, role = name.partition("-")
-        assert set(service["networks"]) == {place} | meeting.get(role, set()), name
+        domain, _, role = name.partition("-")
+        assert set(service["networks"]) == {domain} | meeting.get(role, set()), name
 
 
 def settings_of_compose() -> list[dict[str, str]]:
