@@ -1,1 +1,1 @@
-"""The gateway of a site: HTTP as OpenAI speaks it, and NATS; composition.py opens it."""
+"""The gateway of a site: an HTTP API as OpenAI's, and NATS; composition.py opens it."""

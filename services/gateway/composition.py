@@ -1,4 +1,4 @@
-"""The ways into a site: HTTP as OpenAI's clients speak it, and NATS. Not a stage; it runs beside them, or alone."""
+"""The ways into a site: an HTTP API as OpenAI's, and NATS. Not a stage; it runs beside them, or alone."""
 
 from __future__ import annotations
 

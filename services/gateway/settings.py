@@ -25,7 +25,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     default_tenant: Name = "kiosk"
     """The tenant of a request that names none."""
     model_aliases: dict[str, Literal["tidegate"]] = {}
-    """Other names under which clients may ask for the model, for those that cannot be told to say `tidegate`; each
+    """Other names under which clients may ask for the model, for those whose model name cannot be changed; each
     reply has the name that was asked for."""
     cors_origins: tuple[Origin, ...] = ()
     """Origins (scheme, host and port) whose pages may use the API from a browser; `*`: all. Empty: none."""

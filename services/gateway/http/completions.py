@@ -20,7 +20,7 @@ END = format_event(b"[DONE]")
 
 
 class CompletionUsage(msgspec.Struct):
-    """Tokens of the question and of what was said. `tokenizer`: the digest of the one that counted, or `words`."""
+    """Tokens of the question and of the text that is sent. `tokenizer`: the digest of what counted, or `words`."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -110,7 +110,7 @@ class ChatReply:
         return msgspec.json.encode(reply)
 
     def opening(self) -> bytes:
-        """The first event: who speaks."""
+        """The first event: the role."""
         return self._chunk(ChunkChoice(ChunkDelta(role="assistant", content=UNSET if self._chat.wants_json else "")))
 
     def piece(self, text: str, *, is_json: bool, id: str = "") -> bytes:

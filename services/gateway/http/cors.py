@@ -26,7 +26,7 @@ class CorsPolicy:
         return bool(origin) and ("*" in self._origins or origin in self._origins)
 
     def headers(self, origin: str) -> dict[str, str]:
-        """The headers that say so; empty where it may not. `*` is said where everybody may."""
+        """The headers that grant it; empty where it may not. `*` stands for everybody."""
         if not self.allows(origin):
             return {}
         return {"access-control-allow-origin": "*" if "*" in self._origins else origin}

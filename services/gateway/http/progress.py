@@ -32,7 +32,7 @@ class StageProgress(msgspec.Struct):
 
 
 class RequestProgress:
-    """Hears facts as they are stored. It subscribes with the first watcher, so that nobody else pays for it."""
+    """Follows facts as they are stored. It subscribes with the first watcher, so that nobody else pays for it."""
 
     def __init__(self, bus: Bus, site: str, patience_s: float = PATIENCE_S) -> None:
         self._bus = bus

@@ -219,7 +219,7 @@ async def test_a_stream_that_ends_without_an_answer_ends_with_an_error_event(cli
 
 
 @pytest.mark.parametrize(("text", "finish"), [("withhold", "content_filter"), ("abstain", "stop")])
-async def test_what_is_not_answered_is_said_politely(client: openai.AsyncOpenAI, text: str, finish: str) -> None:
+async def test_what_is_not_answered_is_worded_politely(client: openai.AsyncOpenAI, text: str, finish: str) -> None:
     whole = await client.chat.completions.create(model="tidegate", messages=turn(text))
     assert whole.choices[0].finish_reason == finish
     assert whole.choices[0].message.content == "I would rather not say."

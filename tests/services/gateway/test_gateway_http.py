@@ -50,7 +50,9 @@ def body(text: str = "When do you open?", **fields: Any) -> dict[str, Any]:
     return {"model": "tidegate", "messages": turn(text), **fields}
 
 
-async def test_a_request_id_is_the_clients_or_the_sites_and_always_told(http: httpx.AsyncClient, rid: str) -> None:
+async def test_a_request_id_is_the_clients_or_the_sites_and_always_in_the_reply(
+    http: httpx.AsyncClient, rid: str
+) -> None:
     ours = await http.post(CHAT, json=body())
     assert len(ours.headers["x-request-id"]) == 32
     first = await http.post(CHAT, json=body(user="ada"), headers={"X-Request-Id": rid})
@@ -129,7 +131,7 @@ async def test_a_waiting_stream_shows_that_it_lives(running: Site, http: httpx.A
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_leaves_frees_its_place(running: Site, http: httpx.AsyncClient, stream: bool) -> None:
+async def test_a_client_that_leaves_no_longer_counts(running: Site, http: httpx.AsyncClient, stream: bool) -> None:
     leaving = asyncio.create_task(http.post(CHAT, json=body("wait here", stream=stream)))
     await running.arrivals.get()
     leaving.cancel()

@@ -171,7 +171,7 @@ async def test_an_answer_that_was_stored_but_not_heard_is_found_at_the_deadline(
     assert isinstance(published, Published)
 
 
-async def test_a_dead_letter_is_told_at_once_without_internals_and_again_when_asked_again(running: Site) -> None:
+async def test_a_dead_letter_is_a_refusal_at_once_without_internals_and_again_when_asked_again(running: Site) -> None:
     with capture_logs() as lines:
         dead = await ask(running, asked("die", rid="r1", budget_ms=60_000))
         again = await ask(running, asked("die", rid="r1", budget_ms=60_000))
@@ -205,7 +205,7 @@ async def test_the_number_of_waiting_requests_is_bounded(tmp_path: Path) -> None
         assert isinstance(await ask(running, asked()), Published)
 
 
-async def test_a_client_that_leaves_frees_its_place_and_the_request_is_answered_all_the_same(running: Site) -> None:
+async def test_a_client_that_leaves_no_longer_counts_and_the_request_is_answered_all_the_same(running: Site) -> None:
     leaving = asyncio.create_task(running.ingress.submit(asked("wait here", rid="r1")))
     await running.arrivals.get()
     leaving.cancel()
@@ -217,7 +217,7 @@ async def test_a_client_that_leaves_frees_its_place_and_the_request_is_answered_
     assert len(running.asked) == 1
 
 
-async def test_a_door_that_closes_gives_out_what_comes_in_time_and_a_last_word_to_the_rest(running: Site) -> None:
+async def test_a_gateway_that_closes_gives_out_what_comes_in_time_and_refuses_the_rest(running: Site) -> None:
     running.ingress.settings = msgspec.structs.replace(running.settings, grace_s=0.2)
     in_time = asyncio.create_task(ask(running, asked("wait here")))
     never = asyncio.create_task(ask(running, asked("vanish", budget_ms=60_000, rid="r2")))
@@ -225,18 +225,18 @@ async def test_a_door_that_closes_gives_out_what_comes_in_time_and_a_last_word_t
         await running.arrivals.get()
     closing = asyncio.create_task(running.ingress.close())
     await asyncio.sleep(0)
-    at_the_door = await ask(running, asked(rid="r1"))
+    while_closing = await ask(running, asked(rid="r1"))
     running.may_answer.set()
     await closing
     assert isinstance(await in_time, Published)
-    assert isinstance(at_the_door, Refused)
+    assert isinstance(while_closing, Refused)
     last_word = await never
     assert isinstance(last_word, Refused)
-    assert (last_word.code, last_word.rid, at_the_door.code) == ("closing", "r2", "closing")
+    assert (last_word.code, last_word.rid, while_closing.code) == ("closing", "r2", "closing")
     assert await running.bus.last(ASKS, "asks.kiosk.r1") is None
 
 
-async def test_a_fault_is_told_in_few_words_however_much_was_sent(running: Site) -> None:
+async def test_a_fault_is_named_in_few_words_however_much_was_sent(running: Site) -> None:
     refused = await ask(running, b'{"tenant":"kiosk","text":"x","workload":"' + b"y" * 100_000 + b'"}')
     assert isinstance(refused, Refused)
     assert len(refused.reason) < 300

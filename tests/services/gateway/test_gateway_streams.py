@@ -235,7 +235,7 @@ async def test_a_request_that_died_says_so_to_who_comes_back(running: Site) -> N
     assert (client.failed.code, client.failed.is_resumable) == ("dead", False)
 
 
-async def test_the_number_of_streams_is_bounded_and_a_door_that_closes_ends_them(tmp_path: Path) -> None:
+async def test_the_number_of_streams_is_bounded_and_a_gateway_that_closes_ends_them(tmp_path: Path) -> None:
     async with site(tmp_path, http=True, max_streams=2) as running:
         running.ingress.settings = msgspec.structs.replace(running.settings, grace_s=0.05)
         clients = [Client(), Client()]
@@ -258,7 +258,7 @@ async def test_the_number_of_streams_is_bounded_and_a_door_that_closes_ends_them
         running.may_answer.set()
 
 
-async def test_an_answer_that_is_not_what_was_committed_is_never_told(running: Site) -> None:
+async def test_an_answer_that_is_not_what_was_committed_is_never_sent(running: Site) -> None:
     await line(running, "lie1", "Something else. ", 0)
     client = Client()
     with capture_logs() as lines:
@@ -268,7 +268,7 @@ async def test_an_answer_that_is_not_what_was_committed_is_never_told(running: S
     assert [line["error"] for line in lines if line["event"] == "ask_failed"] == ["CommitConflictError"]
 
 
-async def test_a_log_whose_first_lines_are_gone_is_told_from_the_answer(running: Site) -> None:
+async def test_a_log_whose_first_lines_are_gone_is_replaced_by_the_answer(running: Site) -> None:
     await line(running, "aged1", " has 4 words", 0, offset=13)
     client = Client()
     await Sse(*address_of(running)).ask(asked(rid="aged1"), client)

@@ -91,7 +91,7 @@ async def test_another_tenant_sees_nothing_of_a_request_neither_before_nor_after
     assert (await on_server.get("/v1/requests/a.b/events")).status_code == 400
 
 
-async def test_a_door_that_closes_ends_the_streams_of_those_who_watch(tmp_path: Path) -> None:
+async def test_a_gateway_that_closes_ends_the_streams_of_those_who_watch(tmp_path: Path) -> None:
     async with httpx.AsyncClient(timeout=10) as http, site(tmp_path) as running:
         watching = asyncio.Event()
 

@@ -34,7 +34,7 @@ def test_tokens_are_those_of_the_tokenizer_of_the_site(text: str) -> None:
     assert ends[-1:] == ([len(text)] if text else [])
 
 
-def test_where_there_is_no_tokenizer_words_are_counted_and_that_is_said() -> None:
+def test_where_there_is_no_tokenizer_words_are_counted_and_usage_says_so() -> None:
     assert WORDS.name == "words"
     assert TOKENS.name != "words"
     assert WORDS.ends("one  two\nthree ") == [3, 8, 14]

@@ -12,7 +12,7 @@ export const TEXTS = {
     was_taken_back: "The provisional text was taken back.", broken: "The connection was lost. Going on where it broke.",
     gone: "The connection was lost. Please ask again.", no_site: "The site cannot be reached. Please try again.",
     answered: "answered", withheld: "withheld", abstained: "no answer", edge: "on site", cloud: "cloud", sure: "{share} sure",
-    rid: "Request", site: "Site", plan: "Plan", reason: "Reason", decisions: "Rules", checks: "Checks", lineage: "Made with",
+    rid: "Request", site: "Site", plan: "Plan", reason: "Reason", degradations: "Reduced", decisions: "Rules", checks: "Checks", lineage: "Made with",
     finished_by: "Finished by", cut: "cut off before its end",
   },
   de: {
@@ -28,7 +28,7 @@ export const TEXTS = {
     gone: "Die Verbindung ist abgerissen. Bitte noch einmal fragen.",
     no_site: "Der Standort ist nicht erreichbar. Bitte noch einmal versuchen.", answered: "beantwortet",
     withheld: "zurückgehalten", abstained: "keine Antwort", edge: "vor Ort", cloud: "Cloud", sure: "zu {share} sicher",
-    rid: "Anfrage", site: "Standort", plan: "Plan", reason: "Grund", decisions: "Regeln", checks: "Prüfungen",
+    rid: "Anfrage", site: "Standort", plan: "Plan", reason: "Grund", degradations: "Eingeschränkt", decisions: "Regeln", checks: "Prüfungen",
     lineage: "Beteiligt", finished_by: "Beendet durch", cut: "vor dem Ende abgebrochen",
   },
   fr: {
@@ -43,7 +43,7 @@ export const TEXTS = {
     broken: "La connexion a été coupée. Reprise là où elle s’est arrêtée.",
     gone: "La connexion a été coupée. Veuillez redemander.", no_site: "Le site est injoignable. Veuillez réessayer.",
     answered: "répondu", withheld: "retenu", abstained: "sans réponse", edge: "sur place", cloud: "cloud", sure: "sûr à {share}",
-    rid: "Demande", site: "Site", plan: "Plan", reason: "Motif", decisions: "Règles", checks: "Contrôles",
+    rid: "Demande", site: "Site", plan: "Plan", reason: "Motif", degradations: "Réduit", decisions: "Règles", checks: "Contrôles",
     lineage: "Réalisé avec", finished_by: "Terminé par", cut: "interrompu avant la fin",
   },
   es: {
@@ -58,7 +58,7 @@ export const TEXTS = {
     broken: "Se cortó la conexión. Continúa donde se cortó.", gone: "Se cortó la conexión. Pregunte otra vez.",
     no_site: "No se puede acceder al sitio. Inténtelo de nuevo.", answered: "respondido", withheld: "retenido",
     abstained: "sin respuesta", edge: "en el sitio", cloud: "nube", sure: "{share} seguro", rid: "Solicitud", site: "Sitio",
-    plan: "Plan", reason: "Motivo", decisions: "Reglas", checks: "Controles", lineage: "Hecho con",
+    plan: "Plan", reason: "Motivo", degradations: "Reducido", decisions: "Reglas", checks: "Controles", lineage: "Hecho con",
     finished_by: "Terminado por", cut: "cortado antes del final",
   },
 };
