@@ -27,6 +27,7 @@ from tidegate.schemas import (
     Approved,
     Asked,
     Citation,
+    Degradation,
     Drafted,
     Escalated,
     Message,
@@ -140,7 +141,13 @@ class Site:
                 citations=answer.citations,
                 confidence=answer.confidence,
                 receipt=Receipt(
-                    site=fact.site, route=fact.route, plan=PLAN, lineage=(), citations=answer.citations, decisions=()
+                    site=fact.site,
+                    route=fact.route,
+                    plan=PLAN,
+                    lineage=(),
+                    citations=answer.citations,
+                    decisions=(),
+                    degradations=fact.degradations,
                 ),
             )
         ]
@@ -168,7 +175,8 @@ async def draft(fact: Retrieved) -> list[Message]:
     )
     form: Any = "json" if behaviour == "json" else "text"
     answer = Answer(text=text, format=form, citations=citations, confidence=0.87)
-    return [fact.followed_by(Drafted, question=fact.question, plan=PLAN, answer=answer)]
+    degradations = (Degradation("drafter", "fewer_passages", 10.0, 20.0, "deadline"),) if behaviour == "table" else ()
+    return [fact.followed_by(Drafted, question=fact.question, plan=PLAN, answer=answer, degradations=degradations)]
 
 
 async def answer_from_cloud(fact: Escalated) -> list[Message]:

@@ -344,6 +344,7 @@ async def test_the_sources_of_a_table_are_shown_without_bars(running: Site, brow
             ["Who: Business customers; Fee: 2.5% | net.", "Who: Children; Fee: free; Note: up to 18."]
         )
         await expect(page.locator("#record")).to_contain_text("| Who | Fee | Note |")
+        await expect(page.locator("#facts")).to_contain_text("Reduceddrafter: fewer_passages, deadline")
 
 
 async def test_an_example_of_the_pack_is_asked_with_one_click(running: Site, browser: Any) -> None:

@@ -143,6 +143,7 @@ function showReceipt({ rid, reason, receipt }) {
     plan: plan && `${plan.where}, ${plan.mode ?? "edge_only"}, ${plan.model}, k = ${plan.k}: ${plan.reason}`,
     reason,
     finished_by: receipt.finished_by && textOf(receipt.finished_by) + (is_cut ? `, ${textOf("cut")}` : ""),
+    degradations: named(receipt.degradations, ({ stage, level, reason }) => `${stage}: ${level}${reason ? `, ${reason}` : ""}`),
     decisions: named(receipt.decisions, ({ rule, verb }) => `${rule}: ${verb}`),
     checks: named(receipt.checks, ({ name, passed, score }) => `${passed ? "✓" : "✗"} ${name} ${number(score, 2)}`),
     lineage: named(receipt.lineage, ({ kind, id, version }) => `${kind} ${id}@${version}`),
