@@ -89,10 +89,3 @@ class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def wasted(self) -> int:
         """Drafted tokens that were not accepted."""
         return self.drafted - self.accepted
-
-    @property
-    def bytes_per_accepted_token(self) -> float:
-        """Infinite where bytes were sent and nothing was accepted."""
-        if self.accepted:
-            return self.draft_bytes / self.accepted
-        return float("inf") if self.draft_bytes else 0.0

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "pack": ("tidegate.services.cli.pack:pack", "Check a pack directory."),
     "index": ("tidegate.services.cli.index:index", "Add, delete and count a site's documents."),
+    "vault": ("tidegate.services.cli.vault:vault", "Erase the personal values that a site keeps of one asker."),
     "config": ("tidegate.services.cli.config:config", "Check the settings, or explain where each comes from."),
 }
 
@@ -72,6 +73,6 @@ def main(argv: list[str] | None = None) -> None:
         result = cli.main(arguments, prog_name="tidegate", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BaseException as error:  # noqa: BLE001 - the outermost layer: whatever it is, a person is told of it
+    except BaseException as error:  # noqa: BLE001 - the outermost layer: whatever it is, it is printed
         sys.exit(errors.report(error, arguments))
     sys.exit(result if isinstance(result, int) else 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import pytest
 
-from tests.support.paths import KIOSK, MODELS
+from tests.support.paths import KIOSK, MODELS, ROOT
 from tidegate.services.cli import COMMANDS, main
 
 GOOD = "---\nid: {id}\ntitle: A title\nlanguage: en\nscope: site\n---\n\nThe lobby opens at nine.\n"
@@ -54,6 +55,7 @@ CALLS = {
     "site that is a path, by environment": Call("index status", 1, "../x", environ=(("TIDEGATE_SITE", "../x"),)),
     "site that is no name": Call("ask hello --site Site1", 1, "'Site1'", "--site"),
     "questions to the hub": Call("ask hello --site hub", 1, "the hub takes no questions", "tidegate status"),
+    "nothing to forget": Call("vault forget ann", 1, "site1 has no vault", "--site"),
     "unknown tenant": Call("ask hello --tenant nobody", 1, "'nobody'", "site.toml"),
     "tenant that is a path": Call("index add good.md --tenant ../x", 1, "'../x'", "site.toml"),
     "tenant that is a path, delete": Call("index delete a --tenant ../x", 1, "'../x'", "site.toml"),
@@ -65,11 +67,11 @@ CALLS = {
     "document that is not text": Call("index add binary.md", 1, "binary.md"),
     "front matter that is not YAML": Call("index add broken.md", 1, "broken.md"),
     "the same file twice": Call("index add good.md good.md", 1, "good.md", "id of its own"),
-    "two files with one id": Call("index add good.md same.md", 1, "good.md and same.md have the same id", "id of its own"),
+    "two files with one id": Call("index add good.md same.md", 1, "good.md and same.md have", "id of its own"),
     "index that was never made": Call("index status", 1, "no index", "tidegate up"),
     "index that was never made, delete": Call("index delete a", 1, "no index", "tidegate up"),
     "models that are missing": Call(
-        "index add good.md", 1, "no models in absent", "tidegate.infra.models.export", (("TIDEGATE_MODELS_DIR", "absent"),)
+        "index add good.md", 1, "no models in absent", "models.export", (("TIDEGATE_MODELS_DIR", "absent"),)
     ),
     "models that are missing, worker": Call(
         "worker all --site site1", 1, "no models in absent", "embedding", (("TIDEGATE_MODELS_DIR", "absent"),)
@@ -223,6 +225,28 @@ def is_bare(lines: list[str], number: int) -> bool:
     beside = "  " in lines[number].strip()
     below = number + 1 < len(lines) and not lines[number + 1].lstrip().startswith("-")
     return not (beside or below)
+
+
+def readme_commands() -> list[list[str]]:
+    """Every command that the README's table shows, one for each alternative, without its arguments."""
+    rows = re.findall(r"^\| `\.venv/bin/tidegate ([^`]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    found = []
+    for row in rows:
+        words = [word for word in row.replace("\\|", "|").replace("[", "").replace("]", "").split() if word.islower()]
+        first, *others = [word for word in words if not word.startswith("-")]
+        options = [word for word in words if word.startswith("--")]
+        found += [[first, *filter(None, [each]), *options] for each in (others[0].split("|") if others else [""])]
+    return found
+
+
+def test_every_command_of_the_readme_exists_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = readme_commands()
+    assert {command[0] for command in shown} == set(COMMANDS)
+    for command in shown:
+        names = [word for word in command if not word.startswith("-")]
+        assert called([*names, "--help"]) == 0, command
+        text = capsys.readouterr().out
+        assert all(option in text for option in command if option.startswith("--")), command
 
 
 def test_the_kiosk_pack_is_found_whatever_the_working_directory_is(folder: Path) -> None:
