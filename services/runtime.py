@@ -1,107 +1,233 @@
-"""The white paper's edge runtime: the same handlers as the workers', in process, with no broker in between."""
+"""The edge runtime: a whole site in one object, with the workers' own handlers and no broker in between.
+
+Promises that no piece of an answer is yielded before the policy has judged it. Next: services/pipeline.py."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Generator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
-import msgspec
-
-from tidegate.brokers.base import House
-from tidegate.brokers.memory.bus import MemoryHouse
+from tidegate.brokers.base import Bus
+from tidegate.brokers.memory.edge_bus import EdgeBus
 from tidegate.brokers.process.lifecycle import resolve
-from tidegate.brokers.settings import Settings
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Handler, Stage
-from tidegate.schemas import Asked, Escalated, Message, Published, Spent
-from tidegate.services.fleet.paths import Places
-from tidegate.services.pipeline import STAGES
-from tidegate.services.privacy.sealing import closed
+from tidegate.brokers.worker import with_timing, work
+from tidegate.schemas import (
+    Asked,
+    Cursor,
+    Delta,
+    Message,
+    Published,
+    RetryLaterError,
+    StageTiming,
+    TidegateError,
+    decode,
+    replace,
+)
+from tidegate.schemas.subjects import LIVE_TOKENS
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.pipeline import SITE_WORKERS
+from tidegate.services.privacy.sealing import seal_request
 from tidegate.services.privacy.vault import Vault, asker_digest, site_key
+from tidegate.services.settings import Settings
+from tidegate.services.streaming.events import pending_steps
+from tidegate.services.streaming.log import AnswerLog
+from tidegate.services.streaming.reidentify import ValueOf, reidentify_text
 
-PIECES = re.compile(r"\S+\s*")
+KEPT_REQUESTS = 64
+"""How many finished requests stay on the bus: what hears of an answer, or is late, still finds what it is about."""
+SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
+_WORD = re.compile(r"\s*\S+\s*|\s+")
+
+Lines = asyncio.Queue[Delta | None]
 
 
-class NoHub(RuntimeError):
-    """A stage escalated, but this runtime has no hub to ask; its router was told so and must not plan it."""
+class HubAddressError(TidegateError, ValueError):
+    """The hub's address is not one of a NATS server."""
+
+    hint = "give it as nats://HOST:PORT, or tls://HOST:PORT"
+
+
+class NotPreparedError(TidegateError, FileNotFoundError):
+    """A directory that the runtime is to read is not there."""
+
+    hint = "`tidegate models build` makes the models, `tidegate up` prepares a site's state from a pack"
+
+
+class RequestInProgressError(TidegateError, RuntimeError):
+    """A request with this id is being answered."""
+
+    hint = "leave `rid` out, so that each request gets its own"
 
 
 class EdgeRuntime:
     """A site in one object: `await EdgeRuntime.init(models, policies, indices)`, then `serve` requests, then `close`.
 
-    It has no link: what it cannot vouch for it abstains from. Vault tokens are restored for the asker, as at the door.
+    Without a hub it abstains from what it cannot vouch for; with one it asks the hub, within the deadline, and abstains
+    where that does not answer. Vault tokens are re-identified for the asker, as at the gateway.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        places = Places(settings)
-        self._key = site_key(places.key)
-        self._vault = Vault.open(places.vault, self._key)
+        paths = StatePaths(settings)
+        self._key = site_key(paths.key)
+        self._vault = Vault.open(paths.vault, self._key)
         self._stack = AsyncExitStack()
         self._handlers: dict[type[Message], tuple[Stage, Handler]] = {}
+        self._running: dict[str, Lines] = {}
+        self._finished: deque[str] = deque()
+
+    _bus: EdgeBus
 
     @classmethod
     async def init(
-        cls, models: Path | str, policies: Path | str, indices: Path | str, settings: Settings | None = None
+        cls,
+        models: Path | str,
+        policies: Path | str,
+        indices: Path | str,
+        settings: Settings | None = None,
+        *,
+        hub_url: str | None = None,
     ) -> EdgeRuntime:
         """Open every stage of a site: `models` directory, `policies` pack directory, `indices` state directory.
 
-        Raises what the stages raise when something that `tidegate up` prepares is missing.
+        With `hub_url`, the address of the hub's NATS server, what the edge does not vouch for is asked there, logged in
+        with `settings.nats.nkey_seed_file` where that is set. A hub that is away now is asked once it is there.
+
+        Raises `NotPreparedError` for a directory that is not there, `HubAddressError`, and what the stages raise when
+        something that `tidegate up` prepares is missing; each with a hint.
         """
-        chosen = msgspec.structs.replace(
-            settings or Settings(), models_dir=str(models), pack_dir=str(policies), state_dir=str(indices)
-        )
-        runtime = cls(chosen)
-        house: House = MemoryHouse(chosen.site)
+        check_directories(models=models, policies=policies, indices=indices)
+        settings = settings or Settings()
+        hub = None if hub_url is None else hub_settings(hub_url, settings)
+        runtime = cls(replace(settings, models_dir=str(models), pack_dir=str(policies), state_dir=str(indices)))
         try:
-            for stage in (stage for stage in STAGES if stage.where == "site"):
-                handler = await runtime._stack.enter_async_context(resolve(stage)(chosen, house))
-                for kind in stage.accepts:
-                    runtime._handlers[kind] = (stage, handler)
+            await runtime._open(hub)
         except BaseException:
             await runtime.close()
             raise
         return runtime
 
     async def answer(self, request: Asked) -> Published:
-        """The published answer to one request, with its receipt and ledger; vault tokens still tokens."""
+        """The published answer to one request, with its receipt and timings; vault tokens stay tokens.
+
+        Raises `RequestInProgressError`, and what a stage raises that cannot process the request.
+        """
+        asked = self._admit(request)
+        with self._tracked(asked.rid):
+            return await self._process(asked)
+
+    async def serve(self, request: Asked) -> AsyncIterator[str]:
+        """The answer's text in pieces, each as soon as it is committed, with the asker's own values put back.
+
+        Raises as `answer`. A consumer that leaves early (`aclose`) ends all work on the request here.
+        """
+        asked = self._admit(replace(request, can_retract=False))
+        digest = asker_digest(self._key, asked.tenant, asked.asker, asked.rid)
+        value_of = partial(self._vault.detokenise, tenant=asked.tenant, asker=digest)
+        log, cursor = AnswerLog(asked.rid, asked.tenant), Cursor()
+        with self._tracked(asked.rid) as lines:
+            processing = asyncio.create_task(self._process(asked))
+            processing.add_done_callback(lambda _: lines.put_nowait(None))
+            try:
+                while (line := await lines.get()) is not None:
+                    log = log.with_line(line)
+                    for step in pending_steps(log, cursor, can_retract=False):
+                        cursor = step.cursor
+                        for piece in pieces_of(step.text, value_of, is_json=log.format == "json"):
+                            yield piece
+                published = await processing
+                rest = published.text[cursor.committed :]
+                for piece in pieces_of(rest, value_of, is_json=published.format == "json"):
+                    yield piece
+            finally:
+                processing.cancel()
+                await asyncio.gather(processing, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close every stage, last opened first, then the link and the vault."""
+        await self._stack.aclose()
+        self._vault.close()
+
+    async def _open(self, hub: NatsSettings | None) -> None:
+        self._bus = await self._stack.enter_async_context(EdgeBus.open(self.settings.site, hub))
+        await self._bus.listen(LIVE_TOKENS, self._on_line)
+        bus: Bus = self._bus
+        for stage in SITE_WORKERS:
+            handler = await self._stack.enter_async_context(resolve(stage)(self.settings, bus))
+            self._handlers.update(dict.fromkeys(stage.accepts, (stage, handler)))
+
+    def _admit(self, request: Asked) -> Asked:
         now_ms = int(time.time() * 1000)
-        asked = msgspec.structs.replace(
+        return replace(
             request,
             rid=request.rid or uuid.uuid4().hex,
             site=self.settings.site,
             asked_at_ms=now_ms,
             deadline_at_ms=now_ms + request.budget_ms,
         )
-        fact: Message = closed(self._key, asked)
+
+    @contextlib.contextmanager
+    def _tracked(self, rid: str) -> Generator[Lines, None, None]:
+        if rid in self._running:
+            raise RequestInProgressError(f"the request {rid} is being answered already")
+        self._bus.forget(rid)  # an earlier request of the same id
+        self._running[rid] = lines = Lines()
+        try:
+            yield lines
+        finally:
+            del self._running[rid]
+            self._finished.append(rid)
+            if len(self._finished) > KEPT_REQUESTS:
+                self._bus.forget(self._finished.popleft())
+
+    async def _on_line(self, _: str, data: bytes) -> None:
+        line = decode(data, Delta)
+        if line.rid in self._running:
+            self._running[line.rid].put_nowait(line)
+
+    async def _process(self, asked: Asked) -> Published:
+        """One stage after the other, until the answer is published on the bus."""
+        fact: Message = seal_request(self._key, asked)
         while not isinstance(fact, Published):
-            if isinstance(fact, Escalated):
-                raise NoHub
             stage, handler = self._handlers[type(fact)]
-            started = time.perf_counter()
-            outputs = await handler(fact)
-            fact = ledgered(outputs, fact, stage, (time.perf_counter() - started) * 1000)
+            began_s = time.perf_counter()
+            try:
+                [output] = await work(stage, handler, fact)
+            except RetryLaterError as later:
+                await asyncio.sleep(later.after_s)
+                continue
+            timing = StageTiming(stage.name, 0.0, round((time.perf_counter() - began_s) * 1000, 3))
+            fact = with_timing(output, fact, timing)
+            await self._bus.publish(fact, id=f"{asked.rid}.{stage.name}", headers={})
         return fact
 
-    async def serve(self, request: Asked) -> AsyncIterator[str]:
-        """The answer's text, piece by piece, with the asker's own values put back."""
-        published = await self.answer(request)
-        digest = asker_digest(self._key, request.tenant, request.asker, published.rid)
-        for piece in PIECES.findall(self._vault.restore(published.text, request.tenant, digest)):
-            yield piece
 
-    async def close(self) -> None:
-        """Close every stage, last opened first, then the vault."""
-        await self._stack.aclose()
-        self._vault.close()
+def check_directories(**directories: Path | str) -> None:
+    """Raises `NotPreparedError` for the first that is not there."""
+    for name, directory in directories.items():
+        if not Path(directory).is_dir():
+            raise NotPreparedError(f"{name}: there is no directory {directory}")
 
 
-def ledgered(outputs: Iterable[Message], cause: Any, stage: Stage, worked_ms: float) -> Message:
-    """The one fact that follows in process, with the stage's line in its ledger."""
-    [fact] = outputs
-    line = Spent(stage.name, 0.0, round(worked_ms, 3))
-    return msgspec.structs.replace(fact, ledger=(*cause.ledger, line))
+def hub_settings(url: str, settings: Settings) -> NatsSettings:
+    """How the hub is reached. Raises `HubAddressError`."""
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        raise HubAddressError(f"{url!r} is not the address of a NATS server")
+    return replace(settings.nats, url=url)
+
+
+def pieces_of(text: str, value_of: ValueOf, *, is_json: bool) -> list[str]:
+    """`text`, which cuts no vault token, word by word with the values put back."""
+    return _WORD.findall(reidentify_text(text, value_of, is_json=is_json))
