@@ -2,7 +2,7 @@
 
 import { currentLanguage } from "/texts.js";
 
-export const at = (id) => document.getElementById(id);
+export const byId = (id) => document.getElementById(id);
 export const number = (value, digits) => value.toLocaleString(currentLanguage(), { maximumFractionDigits: digits });
 export const ms = (value) => `${number(value, value < 10 ? 1 : 0)} ms`;
 

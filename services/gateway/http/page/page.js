@@ -2,7 +2,7 @@
 // text, never as markup. Read next: stream.js (the answer in the making), citations.js, texts.js.
 
 import { linesOf } from "/citations.js";
-import { at, element, ms, number } from "/elements.js";
+import { byId, element, ms, number } from "/elements.js";
 import { drawStages, layStages, showTimings, watchStages } from "/stages.js";
 import { follow, RefusedError, ShownText } from "/stream.js";
 import { currentLanguage, NAMES, textOf, translate } from "/texts.js";
@@ -22,7 +22,7 @@ let site = null;
 async function loadSite() {
   site ??= await getJson("/v1/site");
   document.title = `Tidegate · ${site.site}`;
-  at("sites").querySelector("ul").replaceChildren(...site.sites.map(({ name, url }) => {
+  byId("sites").querySelector("ul").replaceChildren(...site.sites.map(({ name, url }) => {
     const item = element("li");
     const link = element("a", name);
     link.href = name === site.site ? "/" : addressOf(url);
@@ -46,13 +46,13 @@ async function checkLink() {
   const before = linkState?.is_up;
   linkState = await getJson("/v1/site/link").catch(() => null);
   drawLink();
-  if (before !== undefined && linkState && linkState.is_up !== before) announce(at("link-text").textContent);
+  if (before !== undefined && linkState && linkState.is_up !== before) announce(byId("link-text").textContent);
 }
 
 function drawLink() {
-  at("link").dataset.state = linkState === null ? "unknown" : linkState.is_up ? "up" : "down";
+  byId("link").dataset.state = linkState === null ? "unknown" : linkState.is_up ? "up" : "down";
   const rtt = linkState?.rtt_ms ?? null;
-  at("link-text").textContent = textOf(`link_${at("link").dataset.state}`) + (rtt === null ? "" : `, ${ms(rtt)}`);
+  byId("link-text").textContent = textOf(`link_${byId("link").dataset.state}`) + (rtt === null ? "" : `, ${ms(rtt)}`);
 }
 
 async function keepLinkChecked() {
@@ -64,13 +64,13 @@ async function keepLinkChecked() {
 
 async function loadExamples() {
   const { language, questions } = await getJson(`/v1/site/questions?language=${currentLanguage()}`);
-  at("examples").hidden = questions.length === 0;
-  at("examples").querySelector("ul").replaceChildren(...questions.map((question) => {
+  byId("examples").hidden = questions.length === 0;
+  byId("examples").querySelector("ul").replaceChildren(...questions.map((question) => {
     const item = element("li");
     const button = element("button", question);
     button.type = "button";
     button.lang = language;
-    button.addEventListener("click", () => { at("question").value = question; submit(); });
+    button.addEventListener("click", () => { byId("question").value = question; submit(); });
     item.append(button);
     return item;
   }));
@@ -81,50 +81,50 @@ async function loadExamples() {
 let published = null;
 
 function announce(text) {
-  at("status").textContent = text;
+  byId("status").textContent = text;
 }
 
 function chip(id, kind, text) {
-  at(id).dataset.kind = kind;
-  at(id).textContent = text;
+  byId(id).dataset.kind = kind;
+  byId(id).textContent = text;
 }
 
 function showDelta(shown, delta) {
   const wasProvisional = shown.provisional !== "";
   shown.take(delta);
-  at("answer").hidden = false;
-  at("committed").textContent = shown.committed;
-  at("provisional").textContent = shown.provisional;
+  byId("answer").hidden = false;
+  byId("committed").textContent = shown.committed;
+  byId("provisional").textContent = shown.provisional;
   const state = shown.provisional ? "provisional" : "committed";
   chip("outcome", state, textOf(state));
   if (shown.provisional && !wasProvisional) announce(textOf("is_provisional"));
   if (delta.state === "retracted" && shown.retracted) {
-    at("retracted").hidden = false;
-    at("retracted").querySelector("del").textContent = shown.retracted;
+    byId("retracted").hidden = false;
+    byId("retracted").querySelector("del").textContent = shown.retracted;
     announce(textOf("was_taken_back"));
   }
 }
 
 function showAnswer() {
   const { receipt, text } = published;
-  at("answer").hidden = false;
-  at("committed").textContent = text;
-  at("provisional").textContent = "";
-  at("text").lang = published.language || "";
+  byId("answer").hidden = false;
+  byId("committed").textContent = text;
+  byId("provisional").textContent = "";
+  byId("text").lang = published.language || "";
   chip("outcome", published.outcome, textOf(published.outcome));
   chip("route", receipt.route, textOf(receipt.route));
   const share = `${Math.round((published.confidence ?? 0) * 100)} %`;
-  at("confidence").textContent = published.confidence ? textOf("sure", { share }) : "";
+  byId("confidence").textContent = published.confidence ? textOf("sure", { share }) : "";
   const total = showTimings(published.timings ?? []);
-  at("total").textContent = ms(total);
+  byId("total").textContent = ms(total);
   showCitations(published);
   showReceipt(published);
   announce(`${textOf(published.outcome)}, ${textOf(receipt.route)}, ${ms(total)}. ${text}`);
 }
 
 function showCitations({ citations = [], text, language }) {
-  at("evidence").hidden = citations.length === 0;
-  at("citations").replaceChildren(...linesOf(citations, text).map(({ citation, lines }) => {
+  byId("evidence").hidden = citations.length === 0;
+  byId("citations").replaceChildren(...linesOf(citations, text).map(({ citation, lines }) => {
     const item = element("li");
     const { document_id, document_version, start, end } = citation;
     const quote = element("q", lines.join("\n"));
@@ -148,18 +148,18 @@ function showReceipt({ rid, reason, receipt }) {
     checks: named(receipt.checks, ({ name, passed, score }) => `${passed ? "✓" : "✗"} ${name} ${number(score, 2)}`),
     lineage: named(receipt.lineage, ({ kind, id, version }) => `${kind} ${id}@${version}`),
   };
-  at("receipt").hidden = false;
-  at("facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value)
+  byId("receipt").hidden = false;
+  byId("facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value)
     .flatMap(([key, value]) => [element("dt", textOf(key)), element("dd", value)]));
-  at("record").textContent = JSON.stringify(published, null, 2);
+  byId("record").textContent = JSON.stringify(published, null, 2);
 }
 
 function clear() {
   published = null;
-  for (const id of ["answer", "evidence", "fault", "receipt", "retracted"]) at(id).hidden = true;
-  at("receipt").open = false;
+  for (const id of ["answer", "evidence", "fault", "receipt", "retracted"]) byId(id).hidden = true;
+  byId("receipt").open = false;
   for (const id of ["committed", "provisional", "outcome", "route", "confidence", "total", "record", "fault"]) {
-    at(id).textContent = "";
+    byId(id).textContent = "";
   }
   announce(textOf("asking"));
 }
@@ -167,7 +167,7 @@ function clear() {
 let isAsking = false;
 
 async function submit() {
-  const text = at("question").value;
+  const text = byId("question").value;
   if (isAsking || !text.trim()) return;
   setAsking(true);
   clear();
@@ -178,7 +178,7 @@ async function submit() {
     const rid = crypto.getRandomValues(new Uint8Array(16)).reduce((hex, byte) => hex + byte.toString(16).padStart(2, "0"), "");
     source = watchStages(rid, site.tenant);
     const shown = new ShownText();
-    const asked = { rid, text, tenant: site.tenant, budget_ms: Number(at("budget").value) };
+    const asked = { rid, text, tenant: site.tenant, budget_ms: Number(byId("budget").value) };
     published = await follow(asked, (delta) => showDelta(shown, delta), () => announce(textOf("broken")));
     showAnswer();
   } catch (error) {
@@ -192,17 +192,17 @@ async function submit() {
 function showFault(error) {
   const isRefused = error instanceof RefusedError;
   announce("");
-  at("provisional").textContent = at("outcome").textContent = "";
-  at("answer").hidden = at("committed").textContent === "";
-  at("fault").lang = isRefused ? "en" : currentLanguage();
-  at("fault").textContent = isRefused ? error.message : textOf(site ? "gone" : "no_site");
-  at("fault").hidden = false;
+  byId("provisional").textContent = byId("outcome").textContent = "";
+  byId("answer").hidden = byId("committed").textContent === "";
+  byId("fault").lang = isRefused ? "en" : currentLanguage();
+  byId("fault").textContent = isRefused ? error.message : textOf(site ? "gone" : "no_site");
+  byId("fault").hidden = false;
 }
 
 function setAsking(now) {
   isAsking = now;
   document.body.classList.toggle("asking", now);
-  at("send").setAttribute("aria-disabled", String(now));
+  byId("send").setAttribute("aria-disabled", String(now));
 }
 
 function chooseLanguage(language) {
@@ -210,15 +210,15 @@ function chooseLanguage(language) {
   drawLink();
   drawStages(published !== null);
   if (published) showAnswer();
-  loadExamples().catch(() => { at("examples").hidden = true; });
+  loadExamples().catch(() => { byId("examples").hidden = true; });
 }
 
-at("language").append(...Object.entries(NAMES).map(([tag, name]) => new Option(name, tag, false, tag === currentLanguage())));
-for (const option of at("language").options) option.lang = option.value;
-at("language").addEventListener("change", (event) => chooseLanguage(event.target.value));
-at("form").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
-at("question").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); at("form").requestSubmit(); }
+byId("language").append(...Object.entries(NAMES).map(([tag, name]) => new Option(name, tag, false, tag === currentLanguage())));
+for (const option of byId("language").options) option.lang = option.value;
+byId("language").addEventListener("change", (event) => chooseLanguage(event.target.value));
+byId("form").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
+byId("question").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); byId("form").requestSubmit(); }
 });
 chooseLanguage(currentLanguage());
 loadSite().catch(() => drawLink());

@@ -1,6 +1,6 @@
 // The stages of a question, as the site lists them, with the time that each took. Read next: page.js.
 
-import { at, element, ms } from "/elements.js";
+import { byId, element, ms } from "/elements.js";
 import { textOf } from "/texts.js";
 
 let stages = [];
@@ -12,7 +12,7 @@ export function layStages(listed) {
   stages = listed;
   timings = new Map();
   newestFact = "";
-  at("stages").replaceChildren(...stages.map(stageRow));
+  byId("stages").replaceChildren(...stages.map(stageRow));
   drawStages(false);
 }
 
@@ -26,14 +26,14 @@ function stageRow({ name, where }) {
   return row;
 }
 
-const rowOf = (stage) => at("stages").querySelector(`[data-stage="${CSS.escape(stage)}"]`);
+const rowOf = (stage) => byId("stages").querySelector(`[data-stage="${CSS.escape(stage)}"]`);
 
 // Takes in what a stage took. One that is not listed stands before the last one.
 function setTiming({ stage, waited_ms, worked_ms }) {
   if (!rowOf(stage)) {
     const row = { name: stage, where: "edge", reads: [] };
     stages = [...stages.slice(0, -1), row, ...stages.slice(-1)];
-    at("stages").lastElementChild.before(stageRow(row));
+    byId("stages").lastElementChild.before(stageRow(row));
   }
   timings.set(stage, { waited_ms, worked_ms });
 }

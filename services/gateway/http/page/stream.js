@@ -32,7 +32,7 @@ export class ShownText {
   }
 }
 
-// Asks, calls `onDelta` for each piece, and returns the published answer. A break is told to `onBreak`, and the same
+// Asks, calls `onDelta` for each piece, and returns the published answer. A break is reported to `onBreak`, and the same
 // request sent again with the id of the last event: it goes on from there. Throws `RefusedError` with the server's words.
 export async function follow(asked, onDelta, onBreak) {
   let lastId = "";
