@@ -42,7 +42,7 @@ class Score(msgspec.Struct):
     times_ms: list[float] = []
 
 
-class Place:
+class PreparedSide:
     """An index with its reader: a site's, or the hub's."""
 
     def __init__(self, pack: Pack, scope: str, embedder: Embedder, home: Path) -> None:
@@ -65,7 +65,7 @@ def outcome_of(answer: Answer, abstain_below: float) -> str:
 
 
 def measure(
-    pack: Pack, positions: dict[str, Place], escalate_below: float, abstain_below: float, show: bool
+    pack: Pack, sides: dict[str, PreparedSide], escalate_below: float, abstain_below: float, show: bool
 ) -> dict[str, Score]:
     """Ask every measured question of the pack as the house would: the site first, then, where it is unsure, the hub."""
     scores: dict[str, Score] = defaultdict(Score)
@@ -74,12 +74,12 @@ def measure(
             continue
         score = scores[question.kind]
         began = time.perf_counter()
-        answer, found = positions["site"].ask(question)
+        answer, found = sides["site"].ask(question)
         score.times_ms.append((time.perf_counter() - began) * 1e3)
         edge, route = answer, "edge"
         if answer.confidence < escalate_below:
             score.escalated += 1
-            answer, found = positions["hub"].ask(question)
+            answer, found = sides["hub"].ask(question)
             route = "hub"
         outcome = outcome_of(answer, abstain_below)
         cited = [citation.document_id for citation in answer.citations]
@@ -111,10 +111,10 @@ def main() -> None:
     embedder = Embedder.load(given.models)
     with tempfile.TemporaryDirectory() as temporary:
         home = given.state or Path(temporary)
-        positions = {scope: Place(pack, scope, embedder, home / scope) for scope in ("site", "hub")}
-        for scope, position in positions.items():
-            print(f"{scope}: {position.index.status()}\n  {position.calibration.fit}")
-        scores = measure(pack, positions, given.escalate_below, given.abstain_below, given.failures)
+        sides = {scope: PreparedSide(pack, scope, embedder, home / scope) for scope in ("site", "hub")}
+        for scope, side in sides.items():
+            print(f"{scope}: {side.index.status()}\n  {side.calibration.fit}")
+        scores = measure(pack, sides, given.escalate_below, given.abstain_below, given.failures)
     print(f"\n{'kind':<14}{'right':>12}{'wrong':>11}{'found':>11}{'escalated':>11}{'p50 ms':>9}{'p95 ms':>9}")
     for kind in MEASURED:
         if score := scores.get(kind):

@@ -20,7 +20,7 @@ MAX_TOKENS = 96
 """An answer of the pair is a quoted sentence or two."""
 
 
-class Speaker:
+class BenchedModel:
     """One model on the thread that calls it, without drafts: one token a step."""
 
     def __init__(self, directory: Path) -> None:
@@ -68,8 +68,8 @@ class Speaker:
 
 async def speed_blocks(repeats: int) -> AsyncIterator[Measurement]:
     """Tokens per second of the edge's model and of the cloud's, each alone on one thread."""
-    edge = await asyncio.to_thread(Speaker, MODELS / "draft")
-    cloud = await asyncio.to_thread(Speaker, MODELS / "target")
+    edge = await asyncio.to_thread(BenchedModel, MODELS / "draft")
+    cloud = await asyncio.to_thread(BenchedModel, MODELS / "target")
     prompts = edge.prompts(QUESTIONS)
 
     async def ours() -> Sampled:

@@ -36,11 +36,11 @@ class Filler:
     """What the drafter does with an extraction: rules first, the draft model under the grammar for the rest."""
 
     def __init__(self, directory: Path) -> None:
-        self._writer = SiteModel(CausalLM(directory))
+        self._model = SiteModel(CausalLM(directory))
 
     def fill(self, schema: dict[str, Any], text: str) -> str:
         """The object as JSON."""
-        return fill_schema(self._writer, text, json.dumps(schema)).text
+        return fill_schema(self._model, text, json.dumps(schema)).text
 
 
 def schema_of(fields: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from loadtests.bench.accuracy import K, Place
+from loadtests.bench.accuracy import K, PreparedSide
 from loadtests.bench.vllm_side import Case
 from tidegate.schemas import Question
 from tidegate.schemas.pack import LabelledQuestion
@@ -27,27 +27,27 @@ def cases_of(pack: Path, models: Path, count: int) -> list[Case]:
     embedder = Embedder.load(models)
     labelled = load_pack(pack)
     with tempfile.TemporaryDirectory() as directory:
-        positions = {scope: Place(labelled, scope, embedder, Path(directory) / scope) for scope in ("site", "hub")}
+        sides = {scope: PreparedSide(labelled, scope, embedder, Path(directory) / scope) for scope in ("site", "hub")}
         asked = [each for each in labelled.questions if each.kind in KINDS and each.workload == "assist"]
-        found = [case for each in asked if (case := _case(tokens, positions, each)) is not None]
+        found = [case for each in asked if (case := _case(tokens, sides, each)) is not None]
     if len(found) < count:
         raise ValueError(f"{pack} has {len(found)} questions with a draft of {LEAST_TOKENS} tokens, not {count}")
     return found[:: len(found) // count][:count]
 
 
-def _case(tokens: TokenText, positions: dict[str, Place], asked: LabelledQuestion) -> Case | None:
+def _case(tokens: TokenText, sides: dict[str, PreparedSide], asked: LabelledQuestion) -> Case | None:
     question = Question(text=asked.text, language=asked.language, intent="", intent_confidence=0.0)
-    brief = build_prompt_context(tokens, question, _survey(positions["hub"], asked))
-    draft = draft_from_reading(tokens, _survey(positions["site"], asked))
-    if brief is None or draft is None or len(draft.ids) < LEAST_TOKENS:
+    context = build_prompt_context(tokens, question, _survey(sides["hub"], asked))
+    draft = draft_from_reading(tokens, _survey(sides["site"], asked))
+    if context is None or draft is None or len(draft.ids) < LEAST_TOKENS:
         return None
     dice = random.Random(asked.text)
-    unsaid = [each for each in range(tokens.size) if not tokens.is_control(each) and each not in {*brief.prompt}]
-    wrong = tuple(dice.choice(unsaid) for _ in draft.ids)  # answers copy from the prompt
-    return Case(brief.prompt, draft.ids, wrong)
+    absent = [each for each in range(tokens.size) if not tokens.is_control(each) and each not in {*context.prompt}]
+    wrong = tuple(dice.choice(absent) for _ in draft.ids)  # answers copy from the prompt
+    return Case(context.prompt, draft.ids, wrong)
 
 
-def _survey(position: Place, asked: LabelledQuestion) -> RankedSpans:
-    query = position.index.rewrite_query(asked.text, asked.language)
-    passages = position.index.search(query, position.embedder.embed(query), K, asked.language)
-    return position.reader.rank_spans(asked.text, asked.language, passages, position.index)
+def _survey(side: PreparedSide, asked: LabelledQuestion) -> RankedSpans:
+    query = side.index.rewrite_query(asked.text, asked.language)
+    passages = side.index.search(query, side.embedder.embed(query), K, asked.language)
+    return side.reader.rank_spans(asked.text, asked.language, passages, side.index)

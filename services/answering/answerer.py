@@ -1,6 +1,6 @@
 """Generation that is grounded: the hub's passages before a language model, its sentences shown once confirmed.
 
-Promises that the answer is the reader's own, which the model has chosen too, or says that it has not; next:
+Promises that the answer is the reader's own, which the model has chosen too, or marks that it has not; next:
 `agreement`.
 """
 
@@ -25,7 +25,7 @@ ReadCorpus = Callable[[Escalated], Awaitable[tuple[RankedSpans | None, tuple[Art
 """From an escalated question to what the hub's reader makes of its own corpus; None for an unknown tenant."""
 
 NONE_BELOW = 0.25
-"""Confidence under which the hub says that it has no answer, rather than a wrong one."""
+"""Confidence under which the hub gives no answer, rather than a wrong one."""
 MOST_TOKENS = 160
 
 

@@ -64,7 +64,7 @@ class SingleFlight:
         return await asyncio.shield(task)  # one lane's time limit does not end the other's work
 
     async def reply(self, data: bytes) -> bytes:
-        """The fast lane: bytes of an Escalated in; of a Verified, or of a Refused that says why, out."""
+        """The fast lane: bytes of an Escalated in; of a Verified, or of a Refused with the reason, out."""
         try:
             escalated = decode(data, Escalated)
             timed = await self._timed_verdict(escalated)

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.support.chat_server import as_openai
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.model.sampling import Sampling, choose
 
@@ -30,6 +31,8 @@ class CompletionsServer:
         self.offers = set(offers)
         self.asked: list[dict[str, Any]] = []
         self.status = 200
+        self.refuses: set[str] = set()
+        """Parameters that it refuses in words, one at a time, as OpenAI does."""
         self.break_after = 0
         """Pieces of a stream after which it breaks off; 0: never."""
         self.holds_after = 0
@@ -90,6 +93,9 @@ class CompletionsServer:
         self.asked.append(body)
         if "chat" not in self.offers or self.status != 200:
             return PlainTextResponse("no", status_code=self.status if self.status != 200 else 404)
+        for name in body.keys() & self.refuses:
+            status, fault = as_openai(name, body[name])
+            return JSONResponse(fault, status_code=status)
         words = [piece if number == 0 else " " + piece for number, piece in enumerate(self.says.split(" "))]
         events: list[dict[str, Any]] = [{"choices": [{"delta": {"content": word}}]} for word in words]
         events.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})

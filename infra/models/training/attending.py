@@ -45,7 +45,7 @@ def scores(model: llama.Llama, entering: Tensor, head: tuple[int, int]) -> Tenso
     return (query @ key.mT).float() / size**0.5
 
 
-def strayed(model: llama.Llama, entering: Tensor, head: tuple[int, int], pairs: Tensor) -> Tensor:
+def attention_loss(model: llama.Llama, entering: Tensor, head: tuple[int, int], pairs: Tensor) -> Tensor:
     """How little a head looks where it should: mean negative log attention over the pairs, in nats."""
     if not len(pairs):
         return entering.sum() * 0
@@ -56,7 +56,9 @@ def strayed(model: llama.Llama, entering: Tensor, head: tuple[int, int], pairs: 
 
 
 def unheard(model: llama.Llama, entering: Tensor, head: tuple[int, int], pack: Batch) -> Tensor:
-    """`strayed`, of each token of the passages: it should look at itself in the question, or else at `<|bos|>`."""
+    """`attention_loss`, of each token of the passages: it should look at itself in the question, or else at
+    `<|bos|>`.
+    """
     row, position, present = pack.echoes.unbind(1)
     if not len(row):
         return entering.sum() * 0
@@ -95,6 +97,6 @@ def asked(model: llama.Llama, judge: Judge, entered: list[Tensor], pack: Batch) 
         judge(entered[seats.echo[0] + 1], pack.echoes, 0),
         unheard(model, entered[seats.echo[0]], seats.echo, pack),
         *judged,
-        strayed(model, entered[seats.sentence[0]], seats.sentence, pack.sentences),
-        strayed(model, entered[seats.pointer[0]], seats.pointer, pack.sources),
+        attention_loss(model, entered[seats.sentence[0]], seats.sentence, pack.sentences),
+        attention_loss(model, entered[seats.pointer[0]], seats.pointer, pack.sources),
     )

@@ -1,1 +1,1 @@
-"""What decoding may say: quotations of the passages, or JSON of a schema."""
+"""What decoding is held to: quotations of the passages, or JSON of a schema."""

@@ -1,4 +1,4 @@
-"""A JSON schema narrowed to what can be said in a few tokens: all that the narrow one allows, the wide one does."""
+"""A JSON schema narrowed to what fits into a few tokens: all that the narrow one allows, the wide one does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ _FORMATS = frozenset(("date", "time", "date-time"))
 _NAMED = ("properties", "$defs", "definitions", "patternProperties")
 _SINGLE = ("items", "additionalProperties")
 _LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SAYING = frozenset(("$ref", "enum", "const", "type", "properties", "patternProperties", "items", *_LISTED))
+_STATING = frozenset(("$ref", "enum", "const", "type", "properties", "patternProperties", "items", *_LISTED))
 
 
 def bound_schema(schema: Mapping[str, Any], *, may_close: bool = True) -> dict[str, Any]:
     """`schema` with strings of at most 200 characters, arrays of 16, numbers within ±10¹², nothing unnamed in objects.
 
-    What is stated more narrowly stays; keywords that are not known here stay too. A part that says nothing is a string.
+    What is stated more narrowly stays; keywords that are not known here stay too. A part that states nothing is a
+    string.
     Formats other than dates and times are annotations (JSON Schema 2020-12, 7.2.1) and go, since vault tokens stand
     where an address was. `may_close` is for the branches of `allOf`, whose objects are not closed one by one.
     """
@@ -35,7 +36,7 @@ def bound_schema(schema: Mapping[str, Any], *, may_close: bool = True) -> dict[s
     for key in _LISTED:
         if isinstance(narrow.get(key), list):
             narrow[key] = [_part(each, may_close and key != "allOf") for each in narrow[key]]
-    if not _SAYING & narrow.keys():
+    if not _STATING & narrow.keys():
         narrow["type"] = "string"
     return _limited(narrow, may_close)
 

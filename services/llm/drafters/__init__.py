@@ -1,1 +1,1 @@
-"""Proposes the tokens that a target model may say next."""
+"""Proposes the tokens that a target model may generate next."""

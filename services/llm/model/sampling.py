@@ -41,7 +41,7 @@ class NoLegalTokenError(TidegateError, ValueError):
 
 
 def choose(row: Row, sampling: Sampling, position: int, mask: Mask | None = None) -> int:
-    """The token at the absolute `position`, given the logits `row` (vocabulary,); `mask` says which are legal.
+    """The token at the absolute `position`, given the logits `row` (vocabulary,); `mask` marks which are legal.
 
     Ties go to the lowest id; all that tie with the k-th likeliest are among the `top_k`. Raises `NoLegalTokenError`.
     """

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from tidegate.schemas import Answer, Artefact, Escalated, Message, Verified
 
 Backend = Callable[[Escalated], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]
-"""From an escalated question to the cloud's answer and what made it; an empty text with confidence 0 says: none.
+"""From an escalated question to the cloud's answer and what made it; an empty text with confidence 0 means none.
 
 Raises `RetryLaterError` when it cannot answer now.
 """

@@ -10,7 +10,7 @@ from tidegate.services.llm.site_model import SiteModel
 
 
 class SiteModels:
-    """A writer for each tenant; tenants without an adapter share the one of the plain model."""
+    """A model for each tenant; tenants without an adapter share the one of the plain model."""
 
     def __init__(self, models: Path, adapters: Mapping[str, str]) -> None:
         """`adapters`: tenant to the name of a directory in `models/lm/adapters`, which `make models` merges with the
@@ -21,5 +21,5 @@ class SiteModels:
         }
 
     def of(self, tenant: str) -> SiteModel:
-        """The tenant's writer."""
+        """The model of the tenant."""
         return self._adapted.get(tenant, self._plain)

@@ -191,6 +191,21 @@ async def test_a_server_that_only_chats_is_asked_in_words(
     await remote.close()
 
 
+async def test_a_server_is_sent_no_parameter_that_it_has_refused(
+    lm: CausalLM, server: CompletionsServer, prompt: Sequence[int]
+) -> None:
+    server.offers = {"chat"}
+    server.refuses = {"max_tokens", "temperature"}
+    server.says = "NONE"
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens)
+    server.asked.clear()
+    request = GenerationRequest(rid="r", prompt=prompt, max_tokens=40)
+    assert (await remote.generate(request)).ids == (lm.tokens.NONE,)
+    assert [set(body) for body in server.asked] == [{"model", "messages", "max_completion_tokens", "stream"}]
+    assert server.asked[0]["max_completion_tokens"] == 40
+    await remote.close()
+
+
 async def test_a_server_that_does_nothing_of_it_is_refused(lm: CausalLM, server: CompletionsServer) -> None:
     server.offers = set()
     with pytest.raises(CapabilityError):

@@ -6,9 +6,8 @@ Promises that each refusal is learned from once, so that a request is tried agai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
@@ -66,38 +65,22 @@ def _refused_parameter(sent: Mapping[str, object], refusal: str) -> str | None:
     if "messages" not in sent and not isinstance(sent.get("prompt"), str):
         return None  # of token ids every parameter is meant; a server without it is asked in another way
     optional = OPTIONAL & sent.keys()
-    for code, named, message in _complaints(refusal):
-        if code not in _CODES and not _UNSUPPORTED.search(message):
-            continue
-        if named in sent:
-            return named if named in optional else None
-        at = {name: match.start() for name in optional if (match := re.search(rf"\b{name}\b", message))}
-        if at:
-            return min(at, key=at.__getitem__)
-    return None
+    code, named, message = _read_refusal(refusal)
+    if code not in _CODES and not _UNSUPPORTED.search(message):
+        return None
+    if named in sent:
+        return named if named in optional else None
+    at = {name: match.start() for name in optional if (match := re.search(rf"\b{name}\b", message))}
+    return min(at, key=at.__getitem__, default=None)
 
 
-def _complaints(refusal: str) -> Iterator[tuple[str, str, str]]:
-    """(code, parameter, message) of each error in a refusal, in the shapes that servers give it."""
+def _read_refusal(refusal: str) -> tuple[str, str, str]:
+    """Code, parameter and message: OpenAI's shape, vLLM's, or any other, which is then all message."""
     try:
         read = msgspec.json.decode(refusal)
     except msgspec.DecodeError:
-        read = refusal
-    outer = read if isinstance(read, dict) else {"message": str(read)}
-    error = outer.get("error", outer)
+        return "", "", refusal
+    error = read.get("error", read) if isinstance(read, dict) else read
     if not isinstance(error, dict):
-        error = {"message": str(error)}
-    details = error.get("detail")
-    if not isinstance(details, list):
-        yield _complaint(error)
-        return
-    for each in details:  # as FastAPI answers
-        if isinstance(each, dict):
-            location = each.get("loc") or [""]
-            named = location[-1] if isinstance(location, list) else location
-            yield _complaint({"code": each.get("type"), "param": named, "message": each.get("msg")})
-
-
-def _complaint(error: Mapping[str, Any]) -> tuple[str, str, str]:
-    message = error.get("message") or error.get("detail") or error
-    return str(error.get("code") or ""), str(error.get("param") or ""), str(message)
+        return "", "", str(error)
+    return str(error.get("code") or ""), str(error.get("param") or ""), str(error.get("message") or error)

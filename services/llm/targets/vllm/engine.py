@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Set before vLLM is imported, where the environment does not say otherwise."""
+"""Set before vLLM is imported, where the environment does not set it otherwise."""
 PROPOSER = "tidegate.services.llm.targets.vllm.proposer.EdgeDraftProposer"
 EXTENSION = "tidegate.services.llm.targets.vllm.proposer.WorkerDrafts"
 PROPOSERS: dict[str, dict[str, Any]] = {

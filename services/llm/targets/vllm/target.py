@@ -132,7 +132,10 @@ class VllmTarget:
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await asyncio.to_thread(engine.stop)
-        await asyncio.gather(*self._behind, return_exceptions=True)
+        behind = [*self._behind]
+        for task in behind:
+            task.cancel()  # so it does who calls it; what it held is gone with it
+        await asyncio.gather(*behind, return_exceptions=True)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -238,7 +241,7 @@ class VllmTarget:
 
     def _leave(self, key: str, engine: VllmEngine) -> None:
         self._waiting.discard(key)
-        if key in self._held:
+        if key in self._held and not self._is_closed:
             self._held.discard(key)
             task = asyncio.create_task(_forget(engine, key))
             self._behind.add(task)
