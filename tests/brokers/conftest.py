@@ -1,4 +1,4 @@
-"""Every promise of a house is asked of both houses."""
+"""Every promise of a bus is asked of both buses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.broker_harness import OpenRig, memory, on_jetstream
 
 @pytest.fixture(params=["memory", "jetstream"])
 def open_rig(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRig:
-    """Every promise holds for both houses."""
+    """Every promise holds for both buses."""
     opener: Callable[..., Any] = memory if request.param == "memory" else on_jetstream
     return lambda *stages, **more: opener(tmp_path, *stages, **more)
 

@@ -1,4 +1,4 @@
-"""The templates for production say what the code says, and a real pair of servers links with them."""
+"""The templates for production have what the code has, and a real pair of servers links with them."""
 
 from __future__ import annotations
 

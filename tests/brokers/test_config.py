@@ -25,13 +25,13 @@ def faults_of(
     return bad.value.faults
 
 
-def test_nothing_said_gives_the_defaults() -> None:
+def test_nothing_given_gives_the_defaults() -> None:
     loaded = load(Settings, None, {})
     assert loaded.settings == Settings()
     assert set(loaded.origins.values()) == {"default"}
 
 
-def test_the_last_one_said_holds_and_is_the_origin(tmp_path: Path) -> None:
+def test_the_last_one_given_holds_and_is_the_origin(tmp_path: Path) -> None:
     path = toml(tmp_path, 'site = "a"\ngrace_s = 3\n[nats]\nurl = "nats://file:1"\n[router]\nk = 6\n')
     environ = {"TIDEGATE_NATS__URL": "nats://env:2", "TIDEGATE_ROUTER__K": "5", "HOME": "/elsewhere"}
     loaded = load(Settings, path, environ, router__k=7, site=None)
@@ -50,7 +50,7 @@ def test_lists_in_variables_are_separated_by_commas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "says"),
+    ("text", "key", "reason"),
     [
         ("metrics_port = 70000", "metrics_port", "70000 is not a whole number, at least 0, at most 65535"),
         ('metrics_port = "80"', "metrics_port", "'80' is not a whole number"),
@@ -70,16 +70,18 @@ def test_lists_in_variables_are_separated_by_commas() -> None:
         ("[orbit]\nmoons = 3", "orbit.moons", "is not a setting"),
     ],
 )
-def test_a_bad_value_in_the_file_names_key_value_type_and_file(tmp_path: Path, text: str, key: str, says: str) -> None:
+def test_a_bad_value_in_the_file_names_key_value_type_and_file(
+    tmp_path: Path, text: str, key: str, reason: str
+) -> None:
     path = toml(tmp_path, text)
     [fault] = faults_of(path)
     assert fault.key == key
     assert fault.origin == str(path)
-    assert says in str(fault)
+    assert reason in str(fault)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "reason"),
     [
         ("TIDEGATE_ROUTER__K", "many", "router.k: 'many' is not a whole number, at least 1 (from TIDEGATE_ROUTER__K)"),
         ("TIDEGATE_ROUTER__K", "0", "'0' is not a whole number, at least 1"),
@@ -88,10 +90,10 @@ def test_a_bad_value_in_the_file_names_key_value_type_and_file(tmp_path: Path, t
         ("TIDEGATE_NATS", "x", "is not a setting"),
     ],
 )
-def test_a_bad_variable_is_named_as_it_is_spelt(name: str, value: str, says: str) -> None:
+def test_a_bad_variable_is_named_as_it_is_spelled(name: str, value: str, reason: str) -> None:
     [fault] = faults_of(None, {name: value})
     assert fault.origin == name
-    assert says in str(fault)
+    assert reason in str(fault)
 
 
 def test_an_unknown_argument_is_a_fault_with_a_hint() -> None:
@@ -99,7 +101,7 @@ def test_an_unknown_argument_is_a_fault_with_a_hint() -> None:
     assert fault.hint == "did you mean router__k?"
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     path = toml(tmp_path, 'sight = "x"\nmetrics_port = -1\n')
     faults = faults_of(path, {"TIDEGATE_ROUTER__K": "0"})
     assert [fault.key for fault in faults] == ["sight", "metrics_port", "router.k"]

@@ -46,7 +46,7 @@ async def proxy_before(url: str, sent: bytearray) -> AsyncIterator[str]:
         server.close()
 
 
-async def test_the_round_trip_of_an_unsubscription_begins_after_the_server_was_told_of_it(tmp_path: Path) -> None:
+async def test_the_round_trip_of_an_unsubscription_begins_after_the_server_has_read_it(tmp_path: Path) -> None:
     async def ignore(_: Msg) -> None: ...
 
     sent = bytearray()

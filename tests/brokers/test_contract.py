@@ -1,4 +1,4 @@
-"""What both houses promise, in memory and on a real server, on asyncio and on uvloop: storing, and verdicts."""
+"""What both buses promise, in memory and on a real server, on asyncio and on uvloop: storing and outcomes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TestStoring:
             assert await rig.bus.publish(published("r2", "other"), id="z", headers={}) is True
             assert await texts(rig, "ANSWERS") == ["first", "other"]
 
-    async def test_an_output_says_what_caused_it_and_keeps_the_trace(self, open_rig: OpenRig) -> None:
+    async def test_an_output_names_its_cause_and_keeps_the_trace(self, open_rig: OpenRig) -> None:
         async with open_rig(STAGE) as rig, working(STAGE, Script(), rig.bus):
             await rig.bus.publish(asked("a"), id="q1", headers={"traceparent": "00-1-2-01"})
             await holds(rig, "PIPE", 1)
@@ -95,7 +95,7 @@ class TestStoring:
             assert all(line.waited_ms >= 0 and line.worked_ms >= 0 for line in timings)
 
 
-class TestVerdicts:
+class TestOutcomes:
     async def test_a_rejected_message_is_dead_lettered_at_once_with_its_bytes_and_the_reason(
         self, open_rig: OpenRig
     ) -> None:
@@ -185,7 +185,7 @@ class TestVerdicts:
             for attempt in range(1, STAGE.retry.attempts + 1):
                 async with rig.peer() as doomed, doomed.subscribe(STAGE) as inbox:
                     delivery = await inbox.next(wait_s=5.0)
-                    assert delivery.attempt == attempt  # and no verdict is ever given
+                    assert delivery.attempt == attempt  # and it is never acknowledged
             async with working(STAGE, script, rig.bus):
                 await holds(rig, "DEAD", 1)
                 [letter] = await rig.stored("DEAD")

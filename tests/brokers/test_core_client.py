@@ -1,4 +1,4 @@
-"""What both houses promise about reading, the core plane, and what they tell."""
+"""What both buses promise about reading, core NATS and observers."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TestReading:
 
 
 class TestCoreClient:
-    async def test_a_request_that_nobody_hears_is_unreachable_at_once(self, open_rig: OpenRig) -> None:
+    async def test_a_request_that_nobody_answers_is_unreachable_at_once(self, open_rig: OpenRig) -> None:
         async with open_rig() as rig, asyncio.timeout(5):
             with pytest.raises(UnreachableError, match="nobody"):
                 await rig.bus.request("cloud.site1.verify", b"?", timeout_s=60.0)
@@ -121,7 +121,7 @@ class TestCoreClient:
             assert await asyncio.gather(*asking) == [b"A", b"B", b"C", b"D"]
             assert sorted(answers) == [b"a", b"b", b"c", b"d"]
 
-    async def test_an_answer_that_fails_is_reported_and_the_asker_is_told_in_time(self, open_rig: OpenRig) -> None:
+    async def test_an_answer_that_fails_is_reported_and_the_requester_times_out(self, open_rig: OpenRig) -> None:
         reported: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
 
@@ -134,29 +134,29 @@ class TestCoreClient:
                 await rig.bus.request("ask", b"?", timeout_s=0.2)
         assert [str(error) for error in reported] == ["a fault over there"]
 
-    async def test_live_copies_are_heard_in_order_and_after_an_error_too(self, open_rig: OpenRig) -> None:
-        heard: list[str] = []
+    async def test_live_copies_are_received_in_order_and_after_an_error_too(self, open_rig: OpenRig) -> None:
+        received: list[str] = []
         reported: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
 
-        async def hear(subject: str, data: bytes) -> None:
+        async def receive(subject: str, data: bytes) -> None:
             await asyncio.sleep(0.01)
-            heard.append(decode(data, Published).text)
-            assert subject == f"live.answers.kiosk.r{len(heard) - 1}"
-            if len(heard) == 2:
-                raise ValueError("deaf for once")
+            received.append(decode(data, Published).text)
+            assert subject == f"live.answers.kiosk.r{len(received) - 1}"
+            if len(received) == 2:
+                raise ValueError("failing for once")
 
         async with open_rig() as rig:
-            await rig.bus.listen("live.answers.>", hear)
+            await rig.bus.listen("live.answers.>", receive)
             for n in range(5):
                 await rig.bus.publish(published(f"r{n}", str(n)), id=str(n), headers={})
 
-            async def all_heard() -> bool:
-                return len(heard) == 5
+            async def all_received() -> bool:
+                return len(received) == 5
 
-            await until(all_heard)
-        assert heard == ["0", "1", "2", "3", "4"]
-        assert [str(error) for error in reported] == ["deaf for once"]
+            await until(all_received)
+        assert received == ["0", "1", "2", "3", "4"]
+        assert [str(error) for error in reported] == ["failing for once"]
 
 
 class Seen:

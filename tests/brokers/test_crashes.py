@@ -1,4 +1,4 @@
-"""What both houses promise when workers die, and when they drain."""
+"""What both buses promise when workers die, and when they drain."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class TestDrain:
             assert mine.calls == {"slow": 1}
             assert len(await texts(rig)) == 7
 
-    async def test_stop_is_heard_at_once_by_a_worker_that_has_nothing_to_do(self, open_rig: OpenRig) -> None:
+    async def test_stop_is_noticed_at_once_by_a_worker_that_has_nothing_to_do(self, open_rig: OpenRig) -> None:
         async with open_rig(STAGE) as rig:
             stop = asyncio.Event()
             job = asyncio.create_task(run(STAGE, Script(), rig.bus, stop))

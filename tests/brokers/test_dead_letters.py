@@ -71,7 +71,7 @@ async def put(nc: Client, subject: str, data: bytes, **headers: str) -> int:
     return int(stored.seq)
 
 
-async def test_a_letter_says_who_where_why_and_holds_the_original_bytes(bus: JetStreamBus) -> None:
+async def test_a_dead_letter_states_who_where_why_and_holds_the_original_bytes(bus: JetStreamBus) -> None:
     began_s = time.time()
     delivery = await make_dead_letter(bus, "r1")
     (letter,) = await list_dead_letters(bus.link.client)
@@ -141,12 +141,12 @@ async def test_a_letter_can_be_replayed_to_another_subject_and_to_one_that_nobod
 
 
 @pytest.mark.parametrize("seq", [-1, 0, 1, 99])
-async def test_a_letter_that_is_not_there_is_said(bus: JetStreamBus, seq: int) -> None:
+async def test_a_dead_letter_that_is_not_there_is_an_error(bus: JetStreamBus, seq: int) -> None:
     with pytest.raises(DeadLetterNotFoundError, match=f"no dead letter {seq}"):
         await replay_dead_letter(bus.link.client, seq)
 
 
-async def test_a_domain_without_dead_letters_stream_says_so(tmp_path: Path) -> None:
+async def test_a_domain_without_the_stream_of_dead_letters_is_an_error(tmp_path: Path) -> None:
     async with Server("site1", tmp_path) as server, JetStreamBus.open(NatsSettings(url=server.url), "site1") as bare:
         with pytest.raises(TopologyMissingError, match="no stream DEAD"):
             await list_dead_letters(bare.link.client)

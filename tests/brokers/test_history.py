@@ -103,7 +103,7 @@ async def test_an_empty_message_is_a_message(nc: Client) -> None:
     assert [stored.data for stored in await messages(nc, "ASKS", "asks.>")] == [b""]
 
 
-async def test_the_hub_tells_its_part_and_a_bare_server_says_what_is_missing(tmp_path: Path) -> None:
+async def test_the_hub_has_its_part_and_a_bare_server_is_an_error_that_names_what_is_missing(tmp_path: Path) -> None:
     async with linked(tmp_path, ["site1"]) as all_:
         await all_.hub.jetstream().publish("verdicts.site1.kiosk.r1", b"x")
         assert [stored.stream for stored in await history(all_.hub, "r1")] == ["VERDICTS"]

@@ -67,7 +67,7 @@ async def test_escalations_of_every_site_reach_the_hub_and_a_verdict_its_own_sit
             assert [message.subject for message in mirrored] == [f"verdicts.{site}.kiosk.{rid}"]
 
 
-async def test_the_fast_lane_answers_and_without_a_worker_says_so_at_once(tmp_path: Path) -> None:
+async def test_the_fast_lane_answers_and_without_a_worker_fails_at_once(tmp_path: Path) -> None:
     async with linked(tmp_path) as all_:
         site = all_.sites["site1"]
         with pytest.raises(nats.errors.NoRespondersError):
@@ -85,7 +85,7 @@ async def test_the_fast_lane_answers_and_without_a_worker_says_so_at_once(tmp_pa
 
 async def test_a_site_receives_what_the_hub_sends_to_it_and_nothing_that_is_sent_to_another(tmp_path: Path) -> None:
     async with linked(tmp_path) as all_:
-        heard: list[tuple[str, str, str]] = []
+        received: list[tuple[str, str, str]] = []
         await worker(all_.hub)
         for name, nc in all_.sites.items():
             for pattern in (
@@ -95,15 +95,15 @@ async def test_a_site_receives_what_the_hub_sends_to_it_and_nothing_that_is_sent
                 "cloud.*.partial.>",
                 ">",
             ):
-                await listen(nc, pattern, name, heard)
+                await listen(nc, pattern, name, received)
             for other in all_.sites.keys() - {name}:
-                await listen(nc, subjects.cloud_partial(other), name, heard)
+                await listen(nc, subjects.cloud_partial(other), name, received)
             await answered(nc, subjects.ping(name))
 
         async def has_crossed() -> bool:  # until the interest has crossed the leaf
             await all_.hub.publish(subjects.cloud_partial("site1", "kiosk", "r1"), b"x")
             await all_.hub.flush()
-            return any(pattern == subjects.cloud_partial("site1") for _, pattern, _ in heard)
+            return any(pattern == subjects.cloud_partial("site1") for _, pattern, _ in received)
 
         await until(has_crossed)
         for stays in ("partial.drafted.kiosk.r1", "tokens.kiosk.r1", "live.tokens.kiosk.r1", "stream", "resume"):
@@ -111,7 +111,7 @@ async def test_a_site_receives_what_the_hub_sends_to_it_and_nothing_that_is_sent
         await all_.sites["site2"].publish(subjects.cloud_partial("site1", "kiosk", "r2"), b"a forgery of another site")
         for name, nc in all_.sites.items():
             await answered(nc, subjects.ping(name))  # what was sent before it would have come before it
-        ours = {news for news in heard if not news[2].startswith(("$JS", "_INBOX", "sync.", "cloud.site1.ping"))}
+        ours = {news for news in received if not news[2].startswith(("$JS", "_INBOX", "sync.", "cloud.site1.ping"))}
         local = {
             ("site2", pattern) for pattern in ("cloud.>", "cloud.*.partial.>", ">", subjects.cloud_partial("site1"))
         }
@@ -121,15 +121,15 @@ async def test_a_site_receives_what_the_hub_sends_to_it_and_nothing_that_is_sent
         }
 
 
-async def test_what_stays_at_a_site_is_heard_nowhere_else(tmp_path: Path) -> None:
+async def test_what_stays_at_a_site_is_received_nowhere_else(tmp_path: Path) -> None:
     async with linked(tmp_path) as all_:
         site = all_.sites["site1"]
-        heard: list[tuple[str, str, str]] = []
+        received: list[tuple[str, str, str]] = []
         await worker(all_.hub)
         await answered(site, subjects.ping("site1"))
         for domain, nc in (("hub", all_.hub), ("site2", all_.sites["site2"])):
             for pattern in (*subjects.SITE_ONLY, "$SRV.>", "anything.>", ">"):
-                await listen(nc, pattern, domain, heard)
+                await listen(nc, pattern, domain, received)
         for subject in ("asks.kiosk.r1", "pipe.kiosk.screened.r1", "answers.kiosk.r1", "dead.router.r1"):
             await publish(site, subject)
         for subject in (
@@ -144,18 +144,18 @@ async def test_what_stays_at_a_site_is_heard_nowhere_else(tmp_path: Path) -> Non
         await publish(site, "escalations.site1.kiosk.r1")
         await arrived(all_.hub, "ESCALATIONS", 1)
         await answered(site, subjects.ping("site1"))  # what was sent before it would have come before it
-        ours = [news for news in heard if not news[2].startswith(("$JS", "_INBOX"))]
+        ours = [news for news in received if not news[2].startswith(("$JS", "_INBOX"))]
         # JetStream shows the original subject to whoever listens under the subject that carries it, here sync.site1.up
         assert ours == [("hub", ">", "escalations.site1.kiosk.r1"), ("hub", ">", subjects.ping("site1"))]
         assert await count(all_.hub, "VERDICTS") == 0
         assert await count(all_.hub, "DEAD") == 0
 
 
-async def listen(nc: Client, pattern: str, domain: str, heard: list[tuple[str, str, str]]) -> None:
-    async def hear(message: Msg) -> None:
-        heard.append((domain, pattern, message.subject))
+async def listen(nc: Client, pattern: str, domain: str, received: list[tuple[str, str, str]]) -> None:
+    async def receive(message: Msg) -> None:
+        received.append((domain, pattern, message.subject))
 
-    await nc.subscribe(pattern, cb=hear)
+    await nc.subscribe(pattern, cb=receive)
     await nc.flush()
 
 

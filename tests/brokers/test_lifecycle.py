@@ -175,7 +175,7 @@ async def test_an_error_that_nobody_waits_for_is_one_line_that_quotes_nobody(tmp
     assert b"4111" not in running.log.getvalue()
 
 
-async def test_what_is_in_flight_when_told_to_stop_is_finished(tmp_path: Path) -> None:
+async def test_what_is_in_flight_at_the_stop_is_finished(tmp_path: Path) -> None:
     running = Running(tmp_path)
     task = asyncio.create_task(running.serve(stage("open_screening")))
     await running.until_ready()

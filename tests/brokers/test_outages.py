@@ -73,12 +73,12 @@ class TestServer:
     async def test_a_connection_that_nats_py_gave_up_is_mended(self, open_server_rig: OpenRig, how: str) -> None:
         # What the server sent into the dead connection comes again after the ack wait, hence a short one.
         async with open_server_rig(STAGE, ack_wait_s=1.0) as rig, working(STAGE, Script(), rig.bus):
-            heard: list[str] = []
+            received: list[str] = []
 
-            async def hear(subject: str, _: bytes) -> None:
-                heard.append(subject)
+            async def receive(subject: str, _: bytes) -> None:
+                received.append(subject)
 
-            await rig.bus.listen("live.answers.>", hear)
+            await rig.bus.listen("live.answers.>", receive)
             await ask(rig, asked("a"))
             await holds(rig, "PIPE", 1)
             if how == "deaf":
@@ -89,12 +89,12 @@ class TestServer:
             await holds(rig, "PIPE", 2)
             await rig.bus.publish(published("r1"), id="r1", headers={})
 
-            async def all_heard() -> bool:
-                return heard == ["live.answers.kiosk.r1"]
+            async def all_received() -> bool:
+                return received == ["live.answers.kiosk.r1"]
 
-            await until(all_heard)
+            await until(all_received)
 
-    async def test_a_missing_consumer_fails_loudly_and_says_what_to_do(self, open_server_rig: OpenRig) -> None:
+    async def test_a_missing_consumer_ends_the_worker_and_its_error_has_a_hint(self, open_server_rig: OpenRig) -> None:
         async with open_server_rig() as rig:
             with pytest.raises(TopologyMissingError, match="consumer prefilter on stream ASKS") as missing:
                 await run(STAGE, Script(), rig.bus, asyncio.Event())
@@ -113,7 +113,7 @@ class TestServer:
                 await asyncio.wait_for(job, 10)
             assert isinstance(caught.value.exceptions[0], TopologyMissingError)
 
-    async def test_a_stream_that_refuses_a_message_says_why(self, open_server_rig: OpenRig) -> None:
+    async def test_a_refusal_of_a_stream_is_an_error_with_its_reason(self, open_server_rig: OpenRig) -> None:
         async with open_server_rig() as rig:
             jetstream = rig.client.jetstream()
             config = (await jetstream.stream_info("ASKS")).config
@@ -122,7 +122,7 @@ class TestServer:
             with pytest.raises(NotStoredError, match="message size exceeds maximum"):
                 await rig.bus.publish(asked("a", "long" * 100), id="a", headers={})
 
-    async def test_a_publish_that_no_stream_takes_gives_up_and_says_so(self, open_server_rig: OpenRig) -> None:
+    async def test_a_publish_that_no_stream_takes_gives_up_with_an_error(self, open_server_rig: OpenRig) -> None:
         async with open_server_rig() as rig, Publisher.open(rig.bus.link, give_up_s=0.3) as hasty:
             with pytest.raises(TimeoutError, match="no stream holds this subject"):
                 await hasty.publish("elsewhere.kiosk.a", b"", {"Nats-Msg-Id": "a"})

@@ -1,4 +1,4 @@
-"""When to try again, and what a dead letter says: decisions as tables."""
+"""When to try again, and what a dead letter states: decisions as tables."""
 
 from __future__ import annotations
 

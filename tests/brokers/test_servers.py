@@ -86,7 +86,7 @@ def test_a_port_that_another_process_took_meanwhile_is_replaced(tmp_path: Path) 
             assert server.url != first
 
 
-def test_a_fixed_port_is_never_replaced_and_the_failure_says_why(tmp_path: Path) -> None:
+def test_a_fixed_port_is_never_replaced_and_the_failure_names_the_cause(tmp_path: Path) -> None:
     with Server("a", tmp_path / "a") as taken:
         second = Server("b", tmp_path / "b", client_port=int(taken.url.rpartition(":")[2]))
         with pytest.raises(ServerFailedError, match="address already in use"):

@@ -61,7 +61,7 @@ async def take(bus: Bus, subject: str, data: bytes, replies: int) -> list[bytes]
         return [await anext(answers) for _ in range(replies)]
 
 
-async def test_a_service_is_found_by_kind_and_by_instance_and_says_where_it_answers(open_rig: OpenRig) -> None:
+async def test_a_service_is_found_by_kind_and_by_instance_and_states_where_it_answers(open_rig: OpenRig) -> None:
     async with open_rig() as rig:
         await rig.bus.serve(SERVICE)
         ping = await ask_control(rig.bus, "PING")

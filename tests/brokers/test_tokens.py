@@ -1,4 +1,4 @@
-"""What both houses promise about the token plane: a log with one writer, reads by subject, answers in many parts."""
+"""What both buses promise about the answer log: a log with one writer, reads by subject, answers in many parts."""
 
 from __future__ import annotations
 
@@ -75,22 +75,22 @@ class TestAppending:
             texts = [text for _, text in await read(rig)]
         assert sorted(texts) == sorted(ours + theirs)
 
-    async def test_every_line_is_heard_in_order_as_it_is_stored(self, open_rig: OpenRig) -> None:
-        heard: list[tuple[str, str]] = []
+    async def test_every_line_is_received_in_order_as_it_is_stored(self, open_rig: OpenRig) -> None:
+        received: list[tuple[str, str]] = []
 
-        async def hear(subject: str, data: bytes) -> None:
-            heard.append((subject, decode(data, Delta).text))
+        async def receive(subject: str, data: bytes) -> None:
+            received.append((subject, decode(data, Delta).text))
 
-        async def all_heard() -> bool:
-            return len(heard) == 3
+        async def all_received() -> bool:
+            return len(received) == 3
 
         async with open_rig() as rig:
-            await rig.bus.listen("live.tokens.>", hear)
+            await rig.bus.listen("live.tokens.>", receive)
             after = 0
             for text in "abc":
                 after = await rig.bus.append(line(text), after=after)
-            await until(all_heard)
-        assert heard == [(f"live.{SUBJECT}", text) for text in "abc"]
+            await until(all_received)
+        assert received == [(f"live.{SUBJECT}", text) for text in "abc"]
 
     async def test_a_log_longer_than_a_page_is_read_whole(self, open_rig: OpenRig) -> None:
         async with open_rig() as rig:
@@ -102,20 +102,20 @@ class TestAppending:
 
 class TestCoreNats:
     async def test_what_is_published_is_received_and_replies_are_many_and_in_order(self, open_rig: OpenRig) -> None:
-        heard: list[bytes] = []
+        received: list[bytes] = []
 
-        async def hear(_: str, data: bytes) -> None:
-            heard.append(data)
+        async def receive(_: str, data: bytes) -> None:
+            received.append(data)
 
         async def count(data: bytes) -> AsyncGenerator[EndpointReply, None]:
             for n in range(int(data)):
                 yield EndpointReply(str(n).encode())
 
-        async def all_heard() -> bool:
-            return heard == [b"x"]
+        async def all_received() -> bool:
+            return received == [b"x"]
 
         async with open_rig() as rig:
-            await rig.bus.listen("partial.drafted.>", hear)
+            await rig.bus.listen("partial.drafted.>", receive)
             await rig.bus.publish_core("partial.drafted.kiosk.r1", b"x")
             await rig.bus.publish_core("nobody.listens", b"x")
             await rig.bus.serve(MicroService("s", "0.0.1", "", (ServiceEndpoint("stream", "stream", count),)))
@@ -126,7 +126,7 @@ class TestCoreNats:
                     got.append(int(answer))
                     if len(got) == 50:
                         break
-            await until(all_heard)
+            await until(all_received)
         assert got == list(range(50))
 
     async def test_a_request_for_many_that_gets_none_is_unreachable(self, open_rig: OpenRig) -> None:
@@ -146,7 +146,7 @@ class TestCoreNats:
 
 
 class TestOnAServer:
-    async def test_a_line_whose_acknowledgement_is_lost_is_one_line_and_says_where_it_lies(
+    async def test_a_line_whose_acknowledgement_is_lost_is_one_line_and_its_position_is_returned(
         self, open_server_rig: OpenRig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async with open_server_rig() as rig:

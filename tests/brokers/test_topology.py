@@ -63,7 +63,7 @@ def of_pipe(**fields: Any) -> Topology:
         pytest.param(of_pipe(max_bytes=-1), "update", ("max_bytes",), True, id="a first limit"),
     ],
 )
-def test_a_plan_says_what_is_to_be_done(actual: Topology, verb: str, differing: tuple[str, ...], loses: bool) -> None:
+def test_a_plan_has_what_is_to_be_done(actual: Topology, verb: str, differing: tuple[str, ...], loses: bool) -> None:
     (change,) = plan("site1", SITE, actual).changes
     assert (change.verb, tuple(difference.field for difference in change.differences)) == (verb, differing)
     assert any(difference.loses for difference in change.differences) == loses
@@ -84,9 +84,7 @@ def test_a_domain_that_is_as_declared_needs_nothing(site: str, others: set[str])
 
 @pytest.mark.parametrize("domain", ["site1", HUB])
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
-def test_a_stage_has_a_consumer_for_every_place_that_it_reads_and_only_where_it_is_at_home(
-    stage: Stage, domain: str
-) -> None:
+def test_a_stage_has_a_consumer_for_every_source_that_it_reads_and_only_on_its_side(stage: Stage, domain: str) -> None:
     filters = {
         (name.split("/")[0], subject)
         for name, consumer in stage_consumers(STAGES, domain).items()
@@ -94,8 +92,8 @@ def test_a_stage_has_a_consumer_for_every_place_that_it_reads_and_only_where_it_
         for subject in filters_of(consumer)
     }
     is_home = (stage.side == "hub") == (domain == HUB)
-    places = {(source.stream, source.filter) for kind in stage.accepts for source in sources_of(kind, domain)}
-    assert filters == (places if is_home else set())
+    wanted = {(source.stream, source.filter) for kind in stage.accepts for source in sources_of(kind, domain)}
+    assert filters == (wanted if is_home else set())
 
 
 def test_a_consumer_never_stops_delivering_what_its_stage_has_not_brought_to_an_end() -> None:
@@ -173,7 +171,7 @@ async def test_what_others_declared_and_what_an_operator_added_stays(nc: Client)
     assert (after[PIPE]["description"], after[PIPE]["discard"]) == ("ours", "old")
 
 
-async def test_a_limit_is_tightened_only_when_told_so_and_before_that_nothing_is_done(nc: Client) -> None:
+async def test_a_limit_is_tightened_only_when_asked_for_and_before_that_nothing_is_done(nc: Client) -> None:
     await declare_site(nc, "site1", STAGES)
     wanted = site_topology("site1", STAGES)
     wanted.streams[ASKS]["description"] = "changed"
@@ -201,17 +199,17 @@ async def test_a_full_site_refuses_new_requests_and_lets_accepted_ones_pass(nc: 
     assert (await jetstream.publish("pipe.kiosk.screened.r9", bytes(1500))).seq == 4
 
 
-async def test_an_answer_and_a_dead_letter_are_heard_live_the_moment_they_are_stored(nc: Client) -> None:
+async def test_an_answer_and_a_dead_letter_are_received_live_the_moment_they_are_stored(nc: Client) -> None:
     await declare_site(nc, "site1", STAGES)
-    heard = await nc.subscribe("live.>")
+    received = await nc.subscribe("live.>")
     for subject in ("answers.kiosk.r1", "dead.router.r1"):
         await nc.jetstream().publish(subject, b"x")
-        message = await heard.next_msg(timeout=5)
+        message = await received.next_msg(timeout=5)
         assert message.headers is not None
         assert (message.subject, message.headers["Nats-Sequence"]) == (f"live.{subject}", "1")
 
 
-async def test_a_change_that_jetstream_cannot_make_is_said(nc: Client) -> None:
+async def test_a_change_that_jetstream_cannot_make_is_an_error(nc: Client) -> None:
     await jetstream_api.put_stream(nc, {"name": "VERDICTS", "subjects": ["verdicts.>"]}, is_new=True)
     with pytest.raises(jetstream_api.JetStreamApiError, match=r"^STREAM\.UPDATE\.VERDICTS: .*mirror"):
         await declare_site(nc, "site1", STAGES, may_lose=True)

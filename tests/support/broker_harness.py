@@ -1,4 +1,4 @@
-"""Two houses behind one door: in memory, and on a nats-server of its own for every test."""
+"""Two buses under one harness: in memory, and on a nats-server of its own for every test."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 
 class MemoryRig:
-    """The twin."""
+    """The bus in memory."""
 
     def __init__(self, bus: MemoryBus) -> None:
         self.bus = bus
 
     @contextlib.asynccontextmanager
     async def peer(self) -> AsyncIterator[Bus]:
-        """The house as another process sees it."""
+        """The bus as another process sees it."""
         yield self.bus
 
     async def put(self, subject: str, data: bytes, id: str) -> None:

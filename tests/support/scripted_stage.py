@@ -1,4 +1,4 @@
-"""What the tests of a house say and do: two stages, three facts, a handler that follows a script."""
+"""What the tests of a bus share: two stages, three facts, a handler that follows a script."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def published(rid: str, text: str = "") -> Published:
 
 
 class Script:
-    """A handler that does what the text says, and counts."""
+    """A handler that does what the text asks for, and counts."""
 
     def __init__(self, **acts: Callable[[], Awaitable[None]]) -> None:
         self.acts = acts
