@@ -43,7 +43,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
     """0 when nothing was lost, doubled, dead-lettered or leaked; else 1."""
-    pack = load_pack(Path(job.settings.pack_dir))
+    pack = read_pack(job)
     async with AsyncExitStack() as stack:
         with show_progress() as progress:
             deployment = await stack.enter_async_context(start_fleet(job, pack, progress))
@@ -59,7 +59,7 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
 
 async def run_up(job: Job) -> int:
     """Keep a fleet up until cancelled."""
-    pack = load_pack(Path(job.settings.pack_dir))
+    pack = read_pack(job)
     async with AsyncExitStack() as stack:
         with show_progress() as progress:
             deployment = await stack.enter_async_context(start_fleet(job, pack, progress))
@@ -69,10 +69,16 @@ async def run_up(job: Job) -> int:
     return 0
 
 
+def read_pack(job: Job) -> Pack:
+    """The pack to start with. Raises `PackError`, then `FleetBusyError`, before anything is made."""
+    pack = load_pack(Path(job.settings.pack_dir))
+    check_free(Path(job.settings.state_dir))
+    return pack
+
+
 @asynccontextmanager
 async def start_fleet(job: Job, pack: Pack, progress: ProgressReporter) -> AsyncIterator[Deployment]:
-    """A fleet with all that its sites need, up while the context lasts. Raises `FleetBusyError` before any work."""
-    check_free(Path(job.settings.state_dir))
+    """A fleet with all that its sites need, up while the context lasts."""
     await prepare_all(job.settings, job.sites, pack, progress)
     progress.start(f"starting a hub and {len(job.sites)} sites", 1)
     async with deploy(job.settings, job.sites, per_stage=job.per_stage) as deployment:

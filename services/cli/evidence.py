@@ -18,7 +18,7 @@ from tidegate.brokers.jetstream.dead_letters import get_dead_letter, list_dead_l
 from tidegate.brokers.jetstream.history import StoredMessage, history
 from tidegate.schemas import PIPELINE, TidegateError, UnreadableError, decode
 from tidegate.schemas.message import Rid
-from tidegate.services.cli.groups import CommandGroup, UnknownCommandError, suggest
+from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.pipeline import WORKERS
@@ -125,8 +125,8 @@ def dead() -> None:
 @click.option("--stage", help="Only what this stage gave up.")
 def dead_list(options: CommandOptions, stage: str | None) -> None:
     """List what could not be processed: who, where, why."""
-    if stage is not None and stage not in WORKERS:
-        raise UnknownCommandError(f"there is no stage {stage!r}", suggest(stage, WORKERS), click.get_current_context())
+    if stage is not None:
+        check_choice("there is no stage", stage, tuple(WORKERS))
     found = query_site(options, lambda client: list_dead_letters(client, stage))
     if options.as_json:
         click.echo(msgspec.json.encode(found))

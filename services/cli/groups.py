@@ -6,7 +6,7 @@ Next: options.py.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -25,10 +25,8 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Raises `click.UsageError` with a suggestion."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise UnknownCommandError(
-                f"{ctx.command_path} has no command {args[0]!r}", suggest(args[0], self.list_commands(ctx)), ctx
-            )
+        if args and not args[0].startswith("-"):
+            check_choice(f"{ctx.command_path} has no command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
     def describe_commands(self, ctx: click.Context) -> list[tuple[str, str]]:
@@ -41,9 +39,15 @@ class CommandGroup(click.Group):
             formatter.write_dl(self.describe_commands(ctx))
 
 
-class UnknownCommandError(click.UsageError):
-    """There is no such command; `hint` says what may have been meant."""
+class _UnknownChoiceError(click.UsageError):
+    """There is no such command or stage; `hint` says what may have been meant."""
 
-    def __init__(self, reason: str, hint: str, ctx: click.Context | None = None) -> None:
-        super().__init__(reason, ctx)
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason, click.get_current_context(silent=True))
         self.hint = hint
+
+
+def check_choice(problem: str, name: str, known: Sequence[str]) -> None:
+    """Raises a usage error with a suggestion when `name` is none of `known`; `problem` begins its text."""
+    if name not in known:
+        raise _UnknownChoiceError(f"{problem} {name!r}", suggest(name, known))

@@ -106,7 +106,7 @@ def read_documents(files: tuple[Path, ...]) -> list[Document]:
 
 
 def open_index(options: CommandOptions, *, must_exist: bool) -> Any:
-    """The tenant's index at the site. Raises `IndexMissingError`, `ModelsNotBuiltError`, and what `CommandOptions.settings` raises."""
+    """The tenant's index at the site. Raises `IndexMissingError`, `ModelsNotBuiltError`, `UnknownTenantError`, …"""
     settings = options.settings()
     check_models(settings)
     from tidegate.services.knowledge.embedding import Embedder

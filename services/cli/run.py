@@ -14,7 +14,7 @@ import structlog
 
 from tidegate.brokers.stage import Stage
 from tidegate.schemas.subjects import HUB
-from tidegate.services.cli.groups import UnknownCommandError, suggest
+from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.fleet.models import check_models
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
@@ -68,8 +68,7 @@ def make_job(options: CommandOptions, sites: int, *, per_stage: bool) -> Any:
 def worker(options: CommandOptions, stage: str, site: str, parent: int | None) -> None:
     """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, or `all` for everything the site runs."""
     names = (*WORKERS, "gateway", "all")
-    if stage not in names:
-        raise UnknownCommandError(f"there is no stage {stage!r}", suggest(stage, names), click.get_current_context())
+    check_choice("there is no stage", stage, names)
     settings = CommandOptions(config=options.config, state_dir=options.state_dir, site=site).settings()
     check_models(settings)
     at_hub = settings.site == HUB
@@ -122,4 +121,7 @@ def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:
             return await task
         return 128 + (stopped_by or [signal.SIGINT])[0]
 
-    return asyncio.run(guard())
+    try:
+        return asyncio.run(guard())
+    finally:
+        structlog.reset_defaults()

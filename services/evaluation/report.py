@@ -59,7 +59,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was lost, doubled, buried or leaked."""
+        """Whether nothing was lost, doubled, dead-lettered or leaked."""
         return not (self.lost or self.duplicates or self.dead or self.personal_values_found)
 
 

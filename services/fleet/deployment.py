@@ -22,7 +22,7 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import Endpoints, decode_state, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.ports import keep_port
+from tidegate.services.fleet.ports import check_port, keep_port
 from tidegate.services.fleet.supervisor import Program, Supervisor
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
@@ -75,9 +75,9 @@ def environment_of(settings: Settings, site: str, url: str) -> dict[str, str]:
 
 def gateway_port(settings: Settings, number: int) -> int:
     """A port that a gateway keeps when it is started again: the configured one and its successors, or a free one, of
-    which the next run makes use again."""
+    which the next run makes use again. Raises `OSError` where the configured one is taken."""
     if settings.gateway.port:
-        return settings.gateway.port + number - 1
+        return check_port(settings.gateway.host, settings.gateway.port + number - 1)
     return keep_port(settings.gateway.host, StatePaths(settings).gateway_port)
 
 

@@ -43,6 +43,16 @@ def keep_port(host: str, memory: Path) -> int:
     return port
 
 
+def check_port(host: str, port: int) -> int:
+    """The port, where it is free at `host`. Raises `OSError` that says which address was wanted."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    return port
+
+
 def _free_port(host: str, wanted: int) -> int:
     try:
         with listen(host, wanted) as probe:

@@ -1,4 +1,4 @@
-"""The whole house as processes, one per stage, with parts of it killed while it is asked."""
+"""Everything as processes, one per stage, with parts of it killed while it is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job: the kiosk's questions through both doors of two sites, and the bars it has to clear."""
+"""The main job: the kiosk's questions over both transports of two sites, and the bars it has to clear."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tidegate.services.settings import Settings
 pytestmark = pytest.mark.system
 
 IN_THE_DOCUMENTS_WORDS = ("answerable", "language", "personal", "hub")
-"""Kinds whose questions share words with the document; how paraphrases fare is told by the demo, and is no bar yet."""
+"""Kinds whose questions share words with the document; how paraphrases fare the demo shows, and is no bar yet."""
 
 
 def demo(settings: Settings) -> dict[str, Any]:

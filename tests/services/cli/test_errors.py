@@ -1,4 +1,4 @@
-"""What a person or a script gets to see of an error: a reason, a hint, an exit code; never a traceback, never a value."""
+"""What a person or a script gets to see of an error: a reason, a hint, an exit code; never a traceback or a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Children are kept alive, are told apart from those that cannot start, and all end."""
+"""Children are kept alive, are distinguished from those that cannot start, and all end."""
 
 from __future__ import annotations
 
