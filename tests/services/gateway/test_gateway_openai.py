@@ -318,6 +318,12 @@ def test_usage_comes_last_and_only_when_it_was_asked_for() -> None:
     assert not any("usage" in chunk for chunk in stream(published()))
 
 
+def test_the_usage_of_a_resumed_stream_is_that_of_the_whole_answer() -> None:
+    reply = reply_to(stream=True, stream_options={"include_usage": True})
+    chunks = events(reply.piece("sharp.", is_json=False) + reply.ending(published("At nine sharp."), "0.14.14"))
+    assert chunks[-1]["usage"]["completion_tokens"] == TOKENS.count("At nine sharp.")
+
+
 def test_an_error_never_repeats_the_question() -> None:
     refused = Refused(code="late", reason="no answer", rid="r1")
     assert json.loads(error_body(refused, None))["error"]["rid"] == "r1"
