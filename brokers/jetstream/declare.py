@@ -12,7 +12,7 @@ from tidegate.brokers.jetstream import api
 from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
-from tidegate.brokers.topology.plan import Plan, Topology, hub_topology, plan, site_topology
+from tidegate.brokers.topology.plan import Topology, TopologyPlan, hub_topology, plan, site_topology
 from tidegate.brokers.topology.streams import DOWN, UP, Config, down_consumer, sourcing_consumers, up_consumer
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import ESCALATIONS, HUB
@@ -33,7 +33,7 @@ async def read_topology(nc: Client) -> Topology:
     return Topology(streams, consumers)
 
 
-async def apply(nc: Client, todo: Plan, *, may_lose: bool = False) -> None:
+async def apply(nc: Client, todo: TopologyPlan, *, may_lose: bool = False) -> None:
     """Make it so; nothing is ever deleted, and doing it twice does nothing the second time.
 
     Raises `DataLossError` before the first step unless `may_lose`; `JetStreamApiError` where a field cannot be changed.
@@ -49,31 +49,35 @@ async def apply(nc: Client, todo: Plan, *, may_lose: bool = False) -> None:
             await api.put_consumer(nc, change.name.split("/")[0], change.config, is_new=is_new)
 
 
-async def plan_site(nc: Client, site: str, stages: Iterable[Stage]) -> Plan:
+async def plan_site(nc: Client, site: str, stages: Iterable[Stage]) -> TopologyPlan:
     """What `declare_site` would do."""
     return plan(site, site_topology(site, stages), await read_topology(nc))
 
 
-async def plan_hub(nc: Client, sites: Iterable[str], stages: Iterable[Stage]) -> Plan:
+async def plan_hub(nc: Client, sites: Iterable[str], stages: Iterable[Stage]) -> TopologyPlan:
     """What `declare_hub` would do."""
     return plan(HUB, hub_topology(sites, stages), await read_topology(nc))
 
 
-async def declare_site(nc: Client, site: str, stages: Iterable[Stage], *, may_lose: bool = False) -> Plan:
+async def declare_site(nc: Client, site: str, stages: Iterable[Stage], *, may_lose: bool = False) -> TopologyPlan:
     """Give a site its streams and consumers, linked or not. Returns what was done."""
     todo = await plan_site(nc, site, stages)
     await apply(nc, todo, may_lose=may_lose)
     return todo
 
 
-async def declare_hub(nc: Client, sites: Iterable[str], stages: Iterable[Stage], *, may_lose: bool = False) -> Plan:
+async def declare_hub(
+    nc: Client, sites: Iterable[str], stages: Iterable[Stage], *, may_lose: bool = False
+) -> TopologyPlan:
     """Give the hub its streams and consumers for exactly these sites. Returns what was done."""
     todo = await plan_hub(nc, sites, stages)
     await apply(nc, todo, may_lose=may_lose)
     return todo
 
 
-async def connect_site_to_hub(hub: Client, site: Client, name: str, stages: Sequence[Stage]) -> tuple[Plan, ...]:
+async def connect_site_to_hub(
+    hub: Client, site: Client, name: str, stages: Sequence[Stage]
+) -> tuple[TopologyPlan, ...]:
     """Declare a site and make the hub serve it beside those that it serves already. Returns what was done.
 
     In the order in which either side finds the other's consumer at its first try; it would look again after seconds
@@ -95,7 +99,7 @@ async def connect_site_to_hub(hub: Client, site: Client, name: str, stages: Sequ
     return first, second, await declare_hub(hub, {*known, name}, stages)
 
 
-async def declare_fleet(servers: Fleet, stages: Sequence[Stage]) -> tuple[Plan, ...]:
+async def declare_fleet(servers: Fleet, stages: Sequence[Stage]) -> tuple[TopologyPlan, ...]:
     """Declare the hub and every site of a running fleet, and connect them. Returns what was done."""
     done = []
     async with api.connect(NatsSettings(url=servers.hub.url), HUB) as hub:

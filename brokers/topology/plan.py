@@ -52,7 +52,7 @@ class Change(msgspec.Struct, frozen=True):
     differences: tuple[Difference, ...] = ()
 
 
-class Plan(msgspec.Struct, frozen=True):
+class TopologyPlan(msgspec.Struct, frozen=True):
     """What it takes to make one domain as declared; printable, and a dict by `as_dict`."""
 
     domain: str
@@ -89,9 +89,9 @@ def hub_topology(sites: Iterable[str], stages: Iterable[Stage]) -> Topology:
     return Topology(hub_streams(sites), {**stage_consumers(stages, HUB), **sourcing_consumers(HUB, sites)})
 
 
-def plan(domain: str, declared: Topology, actual: Topology) -> Plan:
+def plan(domain: str, declared: Topology, actual: Topology) -> TopologyPlan:
     """Compare. Only the fields that are declared count; what else an operator has set is kept."""
-    return Plan(
+    return TopologyPlan(
         domain,
         (
             *_changes("stream", declared.streams, actual.streams),

@@ -13,7 +13,7 @@ import msgspec
 
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub, plan_hub, plan_site
-from tidegate.brokers.topology.plan import Plan
+from tidegate.brokers.topology.plan import TopologyPlan
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, with_options
@@ -43,7 +43,7 @@ def topology_apply(options: CommandOptions) -> None:
     show_plans(asyncio.run(make_plans(options.settings(), applying=True)), as_json=options.as_json)
 
 
-async def make_plans(settings: Settings, *, applying: bool) -> tuple[Plan, ...]:
+async def make_plans(settings: Settings, *, applying: bool) -> tuple[TopologyPlan, ...]:
     """The plans of `settings.site`, carried out when `applying`.
 
     A site is declared at both ends: the hub sources from it and carries verdicts to it.
@@ -56,12 +56,12 @@ async def make_plans(settings: Settings, *, applying: bool) -> tuple[Plan, ...]:
             return (await (declare_hub if applying else plan_hub)(here, sites, stages),)
         if applying:
             hub = await stack.enter_async_context(connect(read_endpoints(settings).hub, HUB))
-            plans: tuple[Plan, ...] = await connect_site_to_hub(hub, here, settings.site, stages)
+            plans: tuple[TopologyPlan, ...] = await connect_site_to_hub(hub, here, settings.site, stages)
             return plans
         return (await plan_site(here, settings.site, stages),)
 
 
-def show_plans(plans: tuple[Plan, ...], *, as_json: bool) -> None:
+def show_plans(plans: tuple[TopologyPlan, ...], *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode([plan.as_dict() for plan in plans]))
     else:
