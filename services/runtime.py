@@ -222,8 +222,12 @@ def check_directories(**directories: Path | str) -> None:
 
 def hub_settings(url: str, settings: Settings) -> NatsSettings:
     """How the hub is reached. Raises `HubAddressError`."""
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in SCHEMES and bool(parts.hostname) and (parts.port or 4222) > 0
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise HubAddressError(f"{url!r} is not the address of a NATS server")
     return replace(settings.nats, url=url)
 

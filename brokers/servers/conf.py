@@ -107,5 +107,6 @@ def _client(public: str) -> Conf:
 
 
 def _leaf(site: str, public: str) -> Conf:
-    kinds = ["LEAFNODE", "LEAFNODE_WS"]
+    """A site, which speaks for itself only: by its leaf, or as the in-process runtime by a client of its own."""
+    kinds = ["LEAFNODE", "LEAFNODE_WS", "STANDARD", "WEBSOCKET"]
     return {"nkey": public, "allowed_connection_types": kinds, "permissions": leaf_permissions(site)}

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import nats
 import pytest
 
 from tests.support.broker_harness import until
 from tests.system.conftest import settings_for
 from tidegate import EdgeRuntime
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.servers.fleet import open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Asked, Check, Citation, Escalated, Partial, Verified, decode, encode
 from tidegate.schemas.answer import Answer
-from tidegate.schemas.subjects import cloud_partial, fast_lane, ping
+from tidegate.schemas.subjects import cloud_partial, fast_lane, inbox_of, ping
 from tidegate.schemas.uplink import CloudState
 from tidegate.schemas.vault_token import tokens_in
 from tidegate.services.runtime import RequestInProgressError
@@ -47,7 +49,7 @@ def site(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @asynccontextmanager
 async def open_runtime(site: Settings, hub_url: str | None = None) -> AsyncIterator[EdgeRuntime]:
-    runtime = await EdgeRuntime.init(site.models_dir, site.pack_dir, site.state_dir, hub_url=hub_url)
+    runtime = await EdgeRuntime.init(site.models_dir, site.pack_dir, site.state_dir, site, hub_url=hub_url)
     try:
         yield runtime
     finally:
@@ -260,6 +262,25 @@ async def test_a_hub_that_is_not_there_yet_is_asked_as_soon_as_it_is(site: Setti
             return (await runtime.answer(asked(AT_THE_HUB))).text == FIRST + LAST
 
         await until(is_answered)
+
+
+async def test_a_runtime_logs_in_with_its_sites_nkey_and_speaks_for_that_site_only(
+    site: Settings, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path, ["site1", "site2"]) as fleet, open_hub(fleet.hub, site) as line_is_free:
+        line_is_free.set()
+        login = NatsSettings(url=fleet.hub.url, nkey_seed_file=str(fleet.leaf_credential("site1").seed_file))
+        with_login = msgspec.structs.replace(site, nats=login)
+        async with open_runtime(with_login, fleet.hub.url) as runtime:
+            assert await serve(runtime, asked(AT_THE_HUB)) == FIRST + LAST
+        refused: asyncio.Queue[Exception] = asyncio.Queue()
+        client = await nats.connect(
+            login.url, nkeys_seed=login.nkey_seed_file, inbox_prefix=inbox_of("site1"), error_cb=refused.put
+        )
+        assert await client.request(ping("site1"), timeout=5.0)
+        await client.publish(ping("site2"))
+        assert "cloud.site2.ping" in str(await asyncio.wait_for(refused.get(), 5.0))
+        await client.close()
 
 
 @asynccontextmanager
