@@ -112,7 +112,7 @@ class Link:
             supervisor.cancel()
             with contextlib.suppress(*_GONE):
                 await link._send_unsent()
-            with contextlib.suppress(RuntimeError, OSError):  # nats-py writes what is pending even to a socket that is gone
+            with contextlib.suppress(RuntimeError, OSError):  # nats-py writes even to a socket that is gone
                 await link.client.close()
 
     client: Client

@@ -27,9 +27,11 @@ from tests.support.nats_fleet import STAGES, until
 from tests.support.paths import ROOT
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.api import connect
+from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import load_credential
+from tidegate.brokers.service import MicroService
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
 
@@ -163,6 +165,10 @@ async def test_a_site_links_to_the_hub_over_mutual_tls_with_the_templates_as_the
         url = f"nats://127.0.0.1:{site}"
         async with connect(NatsSettings(url=url, nkey_seed_file=str(tmp_path / "site1.nk")), "site1") as nc:
             await declare_site(nc, "site1", STAGES)
+        authorised = NatsSettings(url=url, nkey_seed_file=str(tmp_path / "site1.nk"))
+        async with JetStreamBus.open(authorised, "site1") as bus:
+            await bus.serve(MicroService("tidegate", "0.1.0", "", ()))
+            assert json.loads(await bus.request("$SRV.PING", b"", timeout_s=5.0))["name"] == "tidegate"
         with pytest.raises(UnreachableError, match="Authorization Violation"):
             async with connect(NatsSettings(url=url), "site1"):
                 pass
