@@ -228,7 +228,8 @@ async def test_over_the_wire_the_site_gets_the_verdict_of_the_hub() -> None:
         (fast,) = await handle(in_time)
         assert isinstance(fast, Verified)
         assert "Philippa Okonjo" in fast.answer.text
-        assert [fast] == await durable(in_time)
+        assert [timing.stage for timing in fast.timings] == ["cloud-verifier"]  # the durable lane's worker adds it there
+        assert [msgspec.structs.replace(fast, timings=())] == await durable(in_time)
 
 
 async def test_with_nobody_at_the_hub_the_lane_says_so_at_once() -> None:
