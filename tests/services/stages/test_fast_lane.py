@@ -228,7 +228,7 @@ async def test_over_the_wire_the_site_gets_the_verdict_of_the_hub() -> None:
         (fast,) = await handle(in_time)
         assert isinstance(fast, Verified)
         assert "Philippa Okonjo" in fast.answer.text
-        assert [timing.stage for timing in fast.timings] == ["cloud-verifier"]  # the durable lane's worker adds it there
+        assert [timing.stage for timing in fast.timings] == ["cloud-verifier"]  # a worker adds it in the durable lane
         assert [msgspec.structs.replace(fast, timings=())] == await durable(in_time)
 
 
