@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,11 +24,13 @@ from tidegate.schemas import (
     Refused,
     RetryLaterError,
     Speculation,
+    StageTiming,
     TidegateError,
     UnreadableError,
     Verified,
     decode,
     encode,
+    replace,
 )
 from tidegate.schemas.refusals import refusal
 from tidegate.services.answering.answerer import MOST_TOKENS, AnswerStream, GroundedAnswerer
@@ -35,6 +38,7 @@ from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.llm.decoding.verification import Verification
 from tidegate.services.llm.errors import ContextOverflowError, TargetClosedError
 from tidegate.services.llm.targets.base import VerifyingTarget
+from tidegate.services.uplink.single_flight import STAGE
 
 MOST_SESSIONS = 64
 """Sessions that a worker keeps at once; each holds the keys and values of one prompt and answer."""
@@ -62,6 +66,7 @@ class VerificationSession:
     verification: Verification
     stream: AnswerStream
     sent: int = 0
+    worked_ms: float = 0.0
     id: str = field(default_factory=lambda: secrets.token_hex(16))  # no other site can guess it
     expiry: asyncio.TimerHandle | None = None
 
@@ -116,13 +121,15 @@ class VerificationSessions:
                 Refused(code="busy", reason=f"{self._most} sessions are open already", hint="the durable lane answers")
             )
         self._in_hand += 1
+        began_s = time.perf_counter()
         try:
             context, parts = await self._answerer.prepare(asked.escalated)
             if context is None:
-                return _verdict(asked.escalated, Answer(text=""), parts)
+                return _verdict(asked.escalated, Answer(text=""), parts, ms_since(began_s))
             verification = self._target.verification(context.prompt, max_tokens=MOST_TOKENS)
             stream = self._answerer.open_stream(context, asked.escalated, parts)
             session = VerificationSession(asked.escalated, context, parts, verification, stream)
+            session.worked_ms = ms_since(began_s)
             sent = len(msgspec.msgpack.encode((asked.prefix, asked.ids)))
             return await self._step(session, (*asked.prefix, *asked.ids), sent, known=len(asked.prefix))
         finally:
@@ -146,16 +153,18 @@ class VerificationSessions:
             self._in_hand -= 1
 
     async def _step(self, session: VerificationSession, proposed: Sequence[int], sent: int, known: int = 0) -> Message:
+        began_s = time.perf_counter()
         is_first = not session.verification.speculation.steps
         before = 0 if is_first else len(session.verification.ids)
         step = await self._target.verify(session.verification, proposed, known=known)
         session.sent += sent
+        session.worked_ms += ms_since(began_s)
         session.stream.push(session.verification.ids[before:])
         if session.stream.has_diverged or session.verification.is_over:
             await session.stream.drain()
             ids = None if session.stream.has_diverged else session.verification.ids
             answer = self._answerer.conclude(session.context, ids, session.speculation)
-            return _verdict(session.escalated, answer, session.parts)
+            return _verdict(session.escalated, answer, session.parts, session.worked_ms)
         self._keep(session)
         return Accepted(
             worker=self.worker,
@@ -188,8 +197,14 @@ async def refuse_session(_: bytes) -> bytes:
     return encode(refusal("unable", fault="the hub's backend verifies no drafts"))
 
 
-def _verdict(escalated: Escalated, answer: Answer, parts: tuple[Artefact, ...]) -> Verified:
-    return escalated.followed_by(Verified, *parts, question=escalated.question, plan=escalated.plan, answer=answer)
+def _verdict(escalated: Escalated, answer: Answer, parts: tuple[Artefact, ...], worked_ms: float) -> Verified:
+    fields = {"question": escalated.question, "plan": escalated.plan, "answer": answer}
+    timings = (*escalated.timings, StageTiming(STAGE, 0.0, round(worked_ms, 3)))
+    return replace(escalated.followed_by(Verified, *parts, **fields), timings=timings)
+
+
+def ms_since(began_s: float) -> float:
+    return (time.perf_counter() - began_s) * 1000
 
 
 async def _answer(handle: Callable[[bytes], Awaitable[Message]], data: bytes) -> bytes:
