@@ -13,6 +13,8 @@ from tidegate.schemas.message import Name
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0)]
+GRACE_S = 10.0
+"""How long a drain takes at most, where nothing else is set."""
 Directory = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -34,7 +36,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Indices, vault, keys, server stores and logs of this machine live below it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe log lines that are written."""
-    grace_s: Seconds = 10.0
+    grace_s: Seconds = GRACE_S
     """How long a drain may take before work in flight is handed back."""
     metrics_host: str = "127.0.0.1"
     """The address on which metrics are served."""

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from tidegate.brokers.base import Broker, Delivery, Inbox
+from tidegate.brokers.settings import GRACE_S
 from tidegate.brokers.stage import ACK_WAIT_S, Handler, Stage
 from tidegate.schemas import Message, RejectError, StageTiming, decode
 
@@ -83,7 +84,7 @@ async def run(
     handle: Handler,
     broker: Broker,
     stop: asyncio.Event,
-    grace_s: float = 10.0,
+    grace_s: float = GRACE_S,
     observer: WorkerObserver = NO_OBSERVER,
 ) -> None:
     """Settle deliveries until `stop`; then take no more, and drain for at most `grace_s` seconds.

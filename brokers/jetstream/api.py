@@ -1,4 +1,6 @@
-"""JetStream's own API, as JSON in and out: what a domain has, and what it is configured to have."""
+"""JetStream's own API, as JSON in and out: what a domain has, and what it is configured to have.
+
+Next: declare.py, which uses it to make a domain what it must be."""
 
 from __future__ import annotations
 

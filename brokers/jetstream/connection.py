@@ -1,4 +1,6 @@
-"""The link: one supervised connection to the domain's server, which recovers from every disconnection."""
+"""The link: one supervised connection to the domain's server, which recovers from every disconnection.
+
+Next: publisher.py and consumer.py, which share it."""
 
 from __future__ import annotations
 

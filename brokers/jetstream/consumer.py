@@ -1,4 +1,6 @@
-"""The inbox: a stage's deliveries, requested in advance and handed out one by one."""
+"""The inbox: a stage's deliveries, requested in advance and handed out one by one.
+
+Next: ../worker.py, which takes from the inbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the streams hold, read without a consumer: all facts of one request are a handful of direct gets."""
+"""What the streams hold, read without a consumer: all facts of one request are a handful of direct gets.
+
+Next: dead_letters.py and bus.py, which read by it."""
 
 from __future__ import annotations
 

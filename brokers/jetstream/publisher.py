@@ -1,4 +1,6 @@
-"""The publisher: many messages in flight to their streams at once, each stored once."""
+"""The publisher: many messages in flight to their streams at once, each stored once.
+
+Next: bus.py, which publishes by it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The in-memory message bus: the same bytes, the same acknowledgements, nothing outside this process."""
+"""The in-memory message bus: the same bytes, the same acknowledgements, nothing outside this process.
+
+Next: consumer.py; ../jetstream/bus.py keeps the same promises on a server."""
 
 from __future__ import annotations
 

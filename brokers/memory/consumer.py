@@ -1,4 +1,6 @@
-"""The consumers of the in-memory bus: deliveries, retries and ack waits, as on the server."""
+"""The consumers of the in-memory bus: deliveries, retries and ack waits, as on the server.
+
+Next: bus.py."""
 
 from __future__ import annotations
 

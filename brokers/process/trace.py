@@ -1,4 +1,6 @@
-"""Which request a hop belongs to: W3C Trace Context, read and written by OpenTelemetry's own propagator."""
+"""Which request a hop belongs to: W3C Trace Context, read and written by OpenTelemetry's own propagator.
+
+Next: spans.py."""
 
 from __future__ import annotations
 

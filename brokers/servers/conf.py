@@ -1,4 +1,6 @@
-"""nats-server's configuration as data: what a hub and a site need, and how it is written down."""
+"""nats-server's configuration as data: what a hub and a site need, and how it is written down.
+
+Next: nats_server.py, which runs a server with it; infra/nats has the same as files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Nkeys: the credentials that a server admits, each seed in a file that only its owner reads."""
+"""Nkeys: the credentials that a server admits, each seed in a file that only its owner reads.
+
+Next: conf.py, which names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A hub and its sites on one machine: real servers, real leaf nodes, one JetStream domain each."""
+"""A hub and its sites on one machine: real servers, real leaf nodes, one JetStream domain each.
+
+Next: nats_server.py, conf.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""nats-server as a child process that ends with its parent and restarts on the same ports."""
+"""nats-server as a child process that ends with its parent and restarts on the same ports.
+
+Next: fleet.py, which runs several."""
 
 from __future__ import annotations
 
