@@ -18,6 +18,19 @@ FAULT_CHARS = 200
 """How much of a fault is repeated: it may quote what the client sent."""
 
 
+FIELD_AT_FAULT = {
+    "unknown_tenant": "tenant",
+    "empty_text": "text",
+    "text_too_long": "text",
+    "forged_token": "text",
+    "bad_schema": "schema",
+    "missing_schema": "schema",
+    "deadline_past": "deadline_at_ms",
+    "rid_taken": "rid",
+}
+"""The field of `Asked` that a refusal is about, where it is about one."""
+
+
 class RequestRefusedError(TidegateError):
     """A request that is turned away; `param` names the field or header at fault."""
 
@@ -26,7 +39,7 @@ class RequestRefusedError(TidegateError):
     def __init__(self, refused: Refused, param: str | None = None) -> None:
         super().__init__(refused.reason, refused.hint)
         self.refused = refused
-        self.param = param
+        self.param = param or FIELD_AT_FAULT.get(refused.code)
 
 
 def unreadable(error: UnreadableError) -> Refused:

@@ -25,7 +25,7 @@ from tidegate.services.gateway.http.openai import ChatRequest, read_chat, read_q
 from tidegate.services.gateway.http.parameters import unsupported
 from tidegate.services.gateway.http.token_counter import TokenCounter
 from tidegate.services.gateway.ingress import Ingress
-from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError
+from tidegate.services.gateway.refusals import FAULT_CHARS, FIELD_AT_FAULT, RequestRefusedError
 from tidegate.services.gateway.resume import read_cursor
 from tidegate.services.gateway.ticket import PendingRequest
 from tidegate.services.streaming.events import DeltaEvent, EndEvent, ErrorEvent, HeartbeatEvent
@@ -39,6 +39,14 @@ ASKED_HEADERS = {
     "x-tidegate-language": "language",
 }
 """What a client may say beside the OpenAI fields: header by header, the field of `Asked` that it fills."""
+
+PARAMETERS = {
+    **{field: header for header, field in ASKED_HEADERS.items()},
+    "text": "messages",
+    "schema": "response_format",
+    "asker": "user",
+}
+"""Field by field of `Asked`, where a client of OpenAI's API says it."""
 
 
 class HttpTimes(msgspec.Struct, frozen=True):
@@ -74,7 +82,7 @@ class ChatEndpoint:
             raise RequestRefusedError(refusal("busy", asked.rid))
         pending = await self._ingress.accept(asked, request.headers.get("traceparent", ""))
         if isinstance(pending, Refused):
-            raise RequestRefusedError(pending)
+            raise RequestRefusedError(pending, PARAMETERS.get(FIELD_AT_FAULT.get(pending.code, "")))
         reply = ChatReply(chat, asked.text, pending.rid, int(time.time()), self._counter)
         if chat.stream:
             return stream_response(self._events(pending, at, reply), pending.rid)

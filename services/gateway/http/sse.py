@@ -4,6 +4,7 @@ The grammar of the events is in streaming/events.py; next: websocket.py, the sam
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -37,7 +38,8 @@ class EventStreamEndpoint:
         try:
             asked = decode(body, Asked)
         except UnreadableError as error:
-            raise RequestRefusedError(unreadable(error)) from error
+            path = re.search(r"`\$\.([^`]*)`", error.reason)
+            raise RequestRefusedError(unreadable(error), path and path[1]) from error
         last, trace = request.headers.get("last-event-id", ""), request.headers.get("traceparent", "")
         return self._stream(await begin_stream(self._ingress, asked, last, trace))
 

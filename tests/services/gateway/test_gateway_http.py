@@ -85,6 +85,44 @@ async def test_a_body_that_cannot_be_read_is_an_openai_error(
     assert [line["event"] for line in lines] == ["ask_refused"]
 
 
+@pytest.mark.parametrize(
+    ("chat", "headers", "code", "param"),
+    [
+        ({"messages": turn(" ")}, {}, "empty_text", "messages"),
+        ({"messages": [{"role": "user", "content": []}]}, {}, "empty_text", "messages"),
+        ({"messages": turn("x" * 9000)}, {}, "text_too_long", "messages"),
+        ({"messages": turn("Restore <EMAIL_0123456789ab>")}, {}, "forged_token", "messages"),
+        ({}, {"X-Tidegate-Tenant": "stranger"}, "unknown_tenant", "x-tidegate-tenant"),
+        ({}, {"X-Tidegate-Deadline-At-Ms": "1"}, "deadline_past", "x-tidegate-deadline-at-ms"),
+        ({}, {"X-Tidegate-Workload": "extract"}, "missing_schema", "response_format"),
+        ({}, {"X-Tidegate-Budget-Ms": "-1"}, "bad_header", "x-tidegate-budget-ms"),
+    ],
+)
+async def test_a_refusal_names_what_is_at_fault_as_the_client_knows_it(
+    http: httpx.AsyncClient, chat: Any, headers: Any, code: str, param: str
+) -> None:
+    error = (await http.post(CHAT, json={**body(), **chat}, headers=headers)).json()["error"]
+    assert (error["code"], error["param"]) == (code, param)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "param"),
+    [
+        ({"text": ""}, "empty_text", "text"),
+        ({"tenant": "stranger"}, "unknown_tenant", "tenant"),
+        ({"tenant": "*"}, "unreadable", "tenant"),
+        ({"budget_ms": "soon"}, "unreadable", "budget_ms"),
+        ({"deadline_at_ms": 1}, "deadline_past", "deadline_at_ms"),
+        ({"workload": "extract", "schema": "["}, "bad_schema", "schema"),
+    ],
+)
+async def test_a_refusal_of_a_stream_names_the_field(
+    http: httpx.AsyncClient, change: Any, code: str, param: str
+) -> None:
+    error = (await http.post("/v1/streams", json={"tenant": "kiosk", "text": "x", **change})).json()["error"]
+    assert (error["code"], error["param"]) == (code, param)
+
+
 async def test_ten_megabytes_are_refused_before_they_are_sent(running: Site) -> None:
     reader, writer = await asyncio.open_connection(*address_of(running))
     writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
