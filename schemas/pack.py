@@ -48,7 +48,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class LabelledQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A question with what a right answer must cite (any one of `documents`) and say (all of `facts`).
 
-    A fact is matched case-insensitively with white space collapsed; `a|b` means that either form will do; a number is not
+    A fact is matched without regard to case and white space; `a|b` means that either form will do; a number is not
     found inside a longer one (£5 is not in £50). `personal` lists the raw values in the text that must never be
     stored. Abstention, or being withheld, is right where `kind` says so.
     """
