@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 from safetensors.numpy import load_file
 
 from tidegate.infra.models.data import packing
+from tidegate.infra.models.export import reference
 from tidegate.infra.models.export.embedding import Graph, say
 
 Array = np.ndarray[Any, Any]
@@ -194,8 +195,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the model.onnx to write")
     parser.add_argument("--precision", choices=("fp32", *packing.BITS), default="fp32")
     arguments = parser.parse_args()
-    from tidegate.infra.models.export import reference
-
     config, weights = read(arguments.directory)
     plan = {} if arguments.precision == "fp32" else dict.fromkeys(matrices(config, weights), arguments.precision)
     content = build(config, weights, plan).SerializeToString(deterministic=True)

@@ -1,4 +1,4 @@
-"""Draft and verify: the target alone decides what is said, and a bad draft costs what it is said to cost at most."""
+"""Draft and verify: the target alone decides the answer, and a bad draft costs no more than is promised."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ DRAFTS = st.lists(
 
 @given(heat=st.integers(0, 2), drafts=DRAFTS, k=st.integers(0, 16))
 @QUICK
-def test_no_draft_changes_what_is_said(
+def test_no_draft_changes_the_answer(
     lm: CausalLM, prompt: tuple[int, ...], outcome: list[tuple[int, ...]], heat: int, drafts: Any, k: int
 ) -> None:
     """Each step proposes a run of the truth, from the right place, spoilt at any of its places by any number."""
@@ -129,16 +129,9 @@ def test_no_draft_changes_what_is_said(
 def test_real_drafters_change_nothing_either(
     lm: CausalLM, other: CausalLM, prompt: tuple[int, ...], outcome: list[tuple[int, ...]], heat: int, k: int
 ) -> None:
-    for drafter in (
-        None,
-        LmDrafter(other, HEAT[heat]),
-        LmDrafter(lm, HEAT[heat]),
-        AlignedDrafter(prompt, lm.vocabulary),
-    ):
-        assert (
-            speculate(lm, prompt, drafter, DecodingOptions(sampling=HEAT[heat], k=k, max_tokens=MOST)).ids
-            == outcome[heat]
-        )
+    sampling, options = HEAT[heat], DecodingOptions(HEAT[heat], k, MOST)
+    for drafter in (None, LmDrafter(other, sampling), LmDrafter(lm, sampling), AlignedDrafter(prompt, lm.vocabulary)):
+        assert speculate(lm, prompt, drafter, options).ids == outcome[heat]
 
 
 def test_it_goes_on_from_anywhere_in_the_same_words(
@@ -216,38 +209,38 @@ def test_it_says_no_more_than_it_may(
 class TestTheEnd:
     @pytest.fixture(scope="class")
     @classmethod
-    def brief(cls, tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
+    def short(cls, tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
         """A model that ends when it is hot."""
-        return CausalLM(tiny_models.save(tmp_path_factory.mktemp("brief"), seed=6, chattiness=0.3))
+        return CausalLM(tiny_models.save(tmp_path_factory.mktemp("short"), seed=6, chattiness=0.3))
 
     @pytest.fixture(scope="class")
     @classmethod
-    def ended(cls, brief: CausalLM, prompt: tuple[int, ...]) -> tuple[Sampling, tuple[int, ...]]:
+    def ended(cls, short: CausalLM, prompt: tuple[int, ...]) -> tuple[Sampling, tuple[int, ...]]:
         for seed in range(400):
             sampling = Sampling(seed, 3.0, 400)
-            generated = speculate(brief, prompt, options=DecodingOptions(sampling=sampling, max_tokens=40))
+            generated = speculate(short, prompt, options=DecodingOptions(sampling=sampling, max_tokens=40))
             if generated.is_finished and 3 < len(generated.ids) < 30:
                 return sampling, generated.ids
         raise AssertionError("no seed ends")
 
-    def test_the_end_is_said_once_and_counted(
-        self, brief: CausalLM, prompt: tuple[int, ...], ended: tuple[Sampling, tuple[int, ...]]
+    def test_the_end_comes_once_and_is_counted(
+        self, short: CausalLM, prompt: tuple[int, ...], ended: tuple[Sampling, tuple[int, ...]]
     ) -> None:
         sampling, whole = ended
-        end = brief.tokens.end
+        end = short.tokens.end
         for draft in ((), whole, (*whole, end), (*whole, end, 50, 51), (*whole[:2], end), (end,)):
-            generated = speculate(brief, prompt, Script(draft), DecodingOptions(sampling=sampling, max_tokens=40))
+            generated = speculate(short, prompt, Script(draft), DecodingOptions(sampling=sampling, max_tokens=40))
             assert generated.ids == whole
             assert generated.is_finished
             assert generated.speculation.tokens == len(whole) + 1
             assert end not in generated.ids
 
     def test_a_drafted_end_is_accepted(
-        self, brief: CausalLM, prompt: tuple[int, ...], ended: tuple[Sampling, tuple[int, ...]]
+        self, short: CausalLM, prompt: tuple[int, ...], ended: tuple[Sampling, tuple[int, ...]]
     ) -> None:
         sampling, whole = ended
-        draft = (*whole, brief.tokens.end)[:16]
-        spent = speculate(brief, prompt, Script(draft), DecodingOptions(sampling=sampling, max_tokens=40)).speculation
+        draft = (*whole, short.tokens.end)[:16]
+        spent = speculate(short, prompt, Script(draft), DecodingOptions(sampling=sampling, max_tokens=40)).speculation
         assert spent.accepted == len(draft)
 
 

@@ -19,8 +19,6 @@ from tidegate.schemas import (
     Answer,
     Begin,
     Escalated,
-    Message,
-    Passage,
     Refused,
     RetryLaterError,
     Speculation,
@@ -31,13 +29,10 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.subjects import fast_lane, ping, verification_session
 from tidegate.schemas.uplink import CloudState
-from tidegate.services.answering.citations import check_citations
-from tidegate.services.llm.targets.openai_compatible.circuit_breaker import CircuitBreaker
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import cloud_verifier
 from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
 from tidegate.services.stages.settings import CloudVerifierSettings
-from tidegate.services.uplink.single_flight import SingleFlight
 
 pytestmark = pytest.mark.anyio
 
@@ -167,120 +162,6 @@ async def test_a_backend_without_an_address_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="base_url"):
         async with cloud_verifier.open(at_hub(CloudVerifierSettings(backend="openai")), MemoryBus("hub")):
             pass
-
-
-def test_a_breaker_opens_rests_tries_once_and_closes() -> None:
-    now_s = [0.0]
-    breaker = CircuitBreaker(failures=2, rest_s=10.0, clock=lambda: now_s[0])
-
-    def fail() -> None:
-        with pytest.raises(OSError), breaker.call(OSError):  # noqa: PT011 the error that is thrown in the block
-            raise OSError
-
-    fail()
-    assert breaker.state == "closed"
-    with pytest.raises(ValueError), breaker.call(OSError):  # noqa: PT011 not a failure of the other party
-        raise ValueError
-    fail()
-    assert breaker.state == "open"
-    with pytest.raises(RetryLaterError) as raised, breaker.call(OSError):
-        pass
-    assert raised.value.after_s == 10.0
-    now_s[0] = 10.0
-    assert breaker.state == "half-open"
-    with breaker.call(OSError), pytest.raises(RetryLaterError), breaker.call(OSError):
-        pass
-    assert breaker.state == "closed"
-    fail()
-    fail()
-    now_s[0] = 20.0
-    fail()
-    assert breaker.state == "open"
-
-
-class Counting:
-    """A verifier that counts its calls and can be made to fail."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.error: Exception | None = None
-
-    async def __call__(self, fact: Escalated) -> list[Message]:
-        self.calls += 1
-        await asyncio.sleep(0)
-        if self.error is not None:
-            raise self.error
-        answer = Answer(text=f"{fact.tenant} {self.calls}")
-        return [fact.followed_by(Verified, question=fact.question, plan=fact.plan, answer=answer)]
-
-
-async def test_a_request_is_computed_once_and_a_failure_is_not_remembered() -> None:
-    verify = Counting()
-    flight = SingleFlight(verify)
-    verify.error = RetryLaterError("not now", 1.0)
-    outcomes = await asyncio.gather(*(flight.verdict(escalated("q")) for _ in range(3)), return_exceptions=True)
-    assert outcomes == [verify.error] * 3
-    verify.error = None
-    first = await flight.verdict(escalated("q"))
-    assert await flight.verdict(escalated("q")) is first
-    assert verify.calls == 2
-
-
-async def test_nobody_is_given_a_verdict_by_guessing_an_id() -> None:
-    flight = SingleFlight(Counting())
-    mine = await flight.verdict(escalated("q"))
-    for other in (escalated("q", tenant="other"), escalated("q", site="site2"), escalated("another")):
-        assert await flight.verdict(other) is not mine
-
-
-async def test_only_the_last_verdicts_are_remembered() -> None:
-    verify = Counting()
-    flight = SingleFlight(verify, remembered=2)
-    for rid in ("a", "b", "c", "a"):
-        await flight.verdict(escalated("q", rid=rid))
-    assert verify.calls == 4
-
-
-async def test_a_lane_that_gives_up_does_not_end_the_work_of_the_other() -> None:
-    verify = Counting()
-    flight = SingleFlight(verify)
-    impatient = asyncio.create_task(flight.verdict(escalated("q")))
-    await asyncio.sleep(0)
-    impatient.cancel()
-    assert len(await flight.verdict(escalated("q"))) == 1
-    assert verify.calls == 1
-
-
-PASSAGE = Passage(
-    document_id="d", document_version="v", title="Fees", text="A draft costs £12. It is paid at once.", language="en",
-    start=100, end=138, score=1.0,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("output", "question", "confidence", "quotes"),
-    [
-        ("A draft costs £12 [1].", "", 1.0, ["A draft costs £12."]),
-        ("It is paid at once [1].", "", 1.0, ["It is paid at once."]),
-        ("A draft costs £13 [1].", "", 0.0, ["A draft costs £12."]),
-        ("For 5 drafts: a draft costs £12 [1].", "What do 5 drafts cost?", 0.8, ["A draft costs £12."]),
-        ("A draft costs £12.", "", 0.0, []),
-        ("A draft costs £12 [2].", "", 0.0, []),
-        ("A draft costs £12 [1][2].", "", 0.0, ["A draft costs £12."]),
-        ("NONE", "", 0.0, []),
-        ("none.", "", 0.0, []),
-        ("", "", 0.0, []),
-    ],
-)
-def test_what_a_model_says_is_believed_as_far_as_it_is_borne_out(
-    output: str, question: str, confidence: float, quotes: list[str]
-) -> None:
-    answer = check_citations(output, [PASSAGE], question)
-    assert answer.confidence == confidence
-    assert [citation.quote for citation in answer.citations] == quotes
-    for citation in answer.citations:
-        assert PASSAGE.text[citation.start - 100 : citation.end - 100] == citation.quote
-    assert "[" not in answer.text
 
 
 def test_what_drafting_costs_and_saves_is_counted() -> None:

@@ -1,10 +1,11 @@
-"""The loop over the link: the site drafts, the hub verifies, and the answer is what the hub would have said alone."""
+"""Remote speculation: the site drafts, the hub verifies, and the answer is the hub's own, word for word."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import pytest
@@ -43,36 +44,30 @@ def bus() -> MemoryBus:
     return MemoryBus("site1")
 
 
-def unhurried() -> float:
-    """A clock that stands."""
-    return 0.0
-
-
+unhurried = float
+"""A clock that stands at 0.0."""
 Draws = Callable[[Sequence[int], int], list[int]]
 
 
 async def put(bus: MemoryBus, worker: str, request: Message, timeout_s: float = 30.0) -> Message:
     """What a hub answers."""
-    output = await bus.request(verification_session("site1", worker), encode(request), timeout_s=timeout_s)
-    reply: Message = decode(output, Accepted, Verified, Refused)
-    return reply
+    reply = await bus.request(verification_session("site1", worker), encode(request), timeout_s=timeout_s)
+    found: Message = decode(reply, Accepted, Verified, Refused)
+    return found
 
 
 def drawn(
     bus: MemoryBus, tokenizer: str, fact: Escalated, draw: Draws, clock: Callable[[], float]
 ) -> VerificationClient:
-    """A loop in which `draw` drafts from the prompt and the answer so far."""
+    """A session in which `draw` drafts from the prompt and the answer so far."""
 
-    async def ask(worker: str, request: Message, timeout_s: float) -> Message:
-        return await put(bus, worker, request, timeout_s)
-
-    def drafting(_: Sequence[int], __: bool) -> ProposeTokens:
-        async def guess(ids: Sequence[int], k: int) -> list[int]:
+    def open_drafter(_: Sequence[int], __: bool) -> ProposeTokens:
+        async def propose(ids: Sequence[int], k: int) -> list[int]:
             return draw(ids, k)
 
-        return guess
+        return propose
 
-    return VerificationClient(fact, tokenizer, send=ask, open_drafter=drafting, clock=clock)
+    return VerificationClient(fact, tokenizer, send=partial(put, bus), open_drafter=open_drafter, clock=clock)
 
 
 def noise(seed: int) -> Draws:
@@ -125,7 +120,7 @@ async def test_an_adversary_that_drafts_changes_no_word(
 
 
 @pytest.mark.parametrize("cut", [1, 3])
-async def test_what_was_shipped_begins_the_loop_if_it_is_of_the_same_tokenizer(
+async def test_what_was_shipped_begins_the_session_if_it_is_of_the_same_tokenizer(
     bus: MemoryBus, lm: CausalLM, cut: int
 ) -> None:
     async with cloud(bus, lm) as hub:
@@ -138,10 +133,10 @@ async def test_what_was_shipped_begins_the_loop_if_it_is_of_the_same_tokenizer(
             assert hub.generated[-1] == output
 
 
-async def test_a_hub_that_has_forgotten_the_loop_is_told_all_that_was_said_and_the_receipt_has_both(
+async def test_a_hub_that_has_forgotten_the_session_is_sent_the_whole_prefix_and_the_receipt_has_both(
     bus: MemoryBus, lm: CausalLM
 ) -> None:
-    """The loop expires while the site drafts, once."""
+    """The session expires while the site drafts, once."""
     async with cloud(bus, lm, idle_s=0.05) as hub:
         fact = asked()
         expected = await alone(hub, fact)
@@ -169,7 +164,7 @@ async def test_a_hub_that_has_forgotten_the_loop_is_told_all_that_was_said_and_t
         assert hub.counted[-1].steps == cost.steps - 3
 
 
-async def test_a_request_that_came_to_the_hub_twice_has_the_loop_begun_anew(bus: MemoryBus, lm: CausalLM) -> None:
+async def test_a_request_that_came_to_the_hub_twice_has_the_session_begun_anew(bus: MemoryBus, lm: CausalLM) -> None:
     async with cloud(bus, lm) as hub:
         fact, sent = asked(), list[Message]()
         expected = await alone(hub, fact)
@@ -188,7 +183,7 @@ async def test_a_request_that_came_to_the_hub_twice_has_the_loop_begun_anew(bus:
         assert [isinstance(each, Begin) for each in sent[:4]] == [True, False, False, True]
 
 
-async def test_a_site_gives_up_when_the_hub_loses_every_loop(bus: MemoryBus, lm: CausalLM) -> None:
+async def test_a_site_gives_up_when_the_hub_loses_every_session(bus: MemoryBus, lm: CausalLM) -> None:
     async with cloud(bus, lm) as hub:
 
         def draw(_: Sequence[int], __: int) -> list[int]:
@@ -215,16 +210,16 @@ async def test_what_the_hub_keeps_is_bounded_and_expires(bus: MemoryBus, lm: Cau
         assert isinstance(await put(bus, "any", begin[0]), Accepted)
 
 
-async def test_two_requests_at_once_do_not_share_a_loop(bus: MemoryBus, lm: CausalLM) -> None:
+async def test_two_requests_at_once_do_not_share_a_session(bus: MemoryBus, lm: CausalLM) -> None:
     async with cloud(bus, lm):
-        stood = await put(bus, "any", Begin(escalated=asked(), tokenizer=lm.tokens.digest))
-        assert isinstance(stood, Accepted)
-        more = Propose(session=stood.session, position=len(stood.ids))
-        replies = await asyncio.gather(*(put(bus, stood.worker, more) for _ in range(2)))
+        opened = await put(bus, "any", Begin(escalated=asked(), tokenizer=lm.tokens.digest))
+        assert isinstance(opened, Accepted)
+        more = Propose(session=opened.session, position=len(opened.ids))
+        replies = await asyncio.gather(*(put(bus, opened.worker, more) for _ in range(2)))
         assert [type(reply) for reply in replies] == [Accepted, Refused]
 
 
-async def test_what_makes_no_sense_is_refused_in_words_and_the_loop_goes_on(bus: MemoryBus, lm: CausalLM) -> None:
+async def test_what_makes_no_sense_is_refused_in_words_and_the_session_goes_on(bus: MemoryBus, lm: CausalLM) -> None:
     async with cloud(bus, lm) as hub:
         digest = lm.tokens.digest
         for begin, code in (
@@ -239,18 +234,18 @@ async def test_what_makes_no_sense_is_refused_in_words_and_the_loop_goes_on(bus:
             assert isinstance(refused, Refused)
             assert (refused.code, bool(refused.reason)) == (code, True)
         assert len(hub.sessions) == 0
-        stood = await put(bus, "any", Begin(escalated=asked(), tokenizer=digest))
-        assert isinstance(stood, Accepted)
+        opened = await put(bus, "any", Begin(escalated=asked(), tokenizer=digest))
+        assert isinstance(opened, Accepted)
         for propose, code in (
-            (Propose(session=stood.session, position=1, ids=(lm.vocabulary,)), "out_of_range"),
-            (Propose(session=stood.session, position=1, ids=(9,) * (MOST_PROPOSED + 1)), "unreadable"),
+            (Propose(session=opened.session, position=1, ids=(lm.vocabulary,)), "out_of_range"),
+            (Propose(session=opened.session, position=1, ids=(9,) * (MOST_PROPOSED + 1)), "unreadable"),
             (Propose(session="of-somebody-else", position=1), "unknown_session"),
         ):
-            refused = await put(bus, stood.worker, propose)
+            refused = await put(bus, opened.worker, propose)
             assert isinstance(refused, Refused)
             assert (refused.code, bool(refused.reason)) == (code, True)
-        assert isinstance(await put(bus, stood.worker, Propose(session=stood.session, position=1)), Accepted)
-        refused = await put(bus, stood.worker, Propose(session=stood.session, position=1))
+        assert isinstance(await put(bus, opened.worker, Propose(session=opened.session, position=1)), Accepted)
+        refused = await put(bus, opened.worker, Propose(session=opened.session, position=1))
         assert isinstance(refused, Refused)
         assert refused.code == "out_of_step"
         for garbage in (b"", b"\x81garbage", encode(asked())):
@@ -264,7 +259,7 @@ async def test_a_question_that_the_hub_has_nothing_for_takes_no_pass(bus: Memory
         assert (verified.answer.text, verified.answer.speculation, len(hub.sessions)) == ("", None, 0)
 
 
-async def test_a_model_that_strays_is_stopped_at_once_and_the_reader_stands(bus: MemoryBus, lm: CausalLM) -> None:
+async def test_a_model_that_diverges_is_stopped_at_once_and_the_reader_stands(bus: MemoryBus, lm: CausalLM) -> None:
     async with cloud(bus, lm, is_patient=False) as hub:
         answer, _ = await hub.answerer.answer(asked())
         verified = await InteractiveVerifier(bus, "site1", lambda _: SiteModel(lm)).verdict(asked())
@@ -275,12 +270,12 @@ async def test_a_model_that_strays_is_stopped_at_once_and_the_reader_stands(bus:
         assert (hub.counted[-1], hub.diverged) == (verified.answer.speculation, [True, True])
 
 
-async def test_with_nobody_at_the_hub_the_loop_is_lost_at_once(bus: MemoryBus, lm: CausalLM) -> None:
+async def test_with_nobody_at_the_hub_the_session_is_lost_at_once(bus: MemoryBus, lm: CausalLM) -> None:
     with pytest.raises(SessionLostError, match="cannot be reached"):
         await InteractiveVerifier(bus, "site1", lambda _: SiteModel(lm)).verdict(asked())
 
 
-async def test_beyond_so_many_at_once_no_loop_is_begun(bus: MemoryBus, lm: CausalLM) -> None:
+async def test_beyond_so_many_at_once_no_session_is_begun(bus: MemoryBus, lm: CausalLM) -> None:
     async with cloud(bus, lm):
         run = InteractiveVerifier(bus, "site1", lambda _: SiteModel(lm), at_once=1, clock=unhurried).verdict
         outcomes = await asyncio.gather(run(asked()), run(asked("r2")), return_exceptions=True)
@@ -288,7 +283,7 @@ async def test_beyond_so_many_at_once_no_loop_is_begun(bus: MemoryBus, lm: Causa
         assert isinstance(await run(asked("r3")), Verified)
 
 
-async def test_a_loop_leaves_the_time_that_the_cloud_needs_alone(bus: MemoryBus, lm: CausalLM) -> None:
+async def test_a_session_leaves_the_time_that_the_cloud_needs_alone(bus: MemoryBus, lm: CausalLM) -> None:
     """A second passes with every draft; the stream needs three, and publishing one."""
     plan_ = msgspec.structs.replace(LOOP, shares_ms={"publisher": 1000.0}, forecast_ms={"cloud_stream": 3000.0})
     now_s = 0.0
