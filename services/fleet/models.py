@@ -72,10 +72,10 @@ async def build_models(settings: Settings, progress: ProgressReporter) -> None:
         raise ModelBuildError(f"models are missing in {settings.models_dir}, and to build them: {', '.join(absent)}")
     for name in missing:
         progress.start(f"building the models ({name})")
-        await _build(BUILDERS[name], Path(settings.models_dir) / name, progress)
+        await run_builder(BUILDERS[name], Path(settings.models_dir) / name, progress)
 
 
-async def _build(module: str, out: Path, progress: ProgressReporter) -> None:
+async def run_builder(module: str, out: Path, progress: ProgressReporter) -> None:
     """Run one builder, and show its lines as progress; when cancelled, let it remove its unfinished files."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, "--out", str(out),

@@ -22,12 +22,14 @@ def tidegate(*arguments: str, environ: Mapping[str, str] | None = None) -> subpr
     )
 
 
-def start_tidegate(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start one command in a session of its own; its stdout can be read, what it logs is dropped."""
+def start_tidegate(
+    *arguments: str, environ: Mapping[str, str] | None = None, together: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start one command in a session of its own; its stdout can be read, and `together` with it what it logs."""
     return subprocess.Popen(
         [*COMMAND, *arguments],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT if together else subprocess.DEVNULL,
         start_new_session=True,
         env={**os.environ, **(environ or {})},
     )

@@ -125,4 +125,3 @@ def test_a_port_that_is_taken_is_named(settings: Settings) -> None:
     error, hint = shown.stderr.splitlines()[-2:]
     assert f"cannot listen on 127.0.0.1:{port}" in error
     assert "choose another port" in hint
-    assert "all.log" in hint

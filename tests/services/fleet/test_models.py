@@ -1,0 +1,77 @@
+"""Models that are missing are found and built; a build that fails says why, one that is interrupted leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tidegate.services.fleet.models import (
+    BUILDERS,
+    ModelBuildError,
+    ModelsNotBuiltError,
+    check_models,
+    find_missing_models,
+    run_builder,
+)
+from tidegate.services.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+BUILDER = "tests.support.slow_builder"
+
+
+class Heard:
+    """Keeps what is reported, and says when there is something."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.something = asyncio.Event()
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self.lines.append(f"{what} {total}")
+
+    def step(self, detail: str = "") -> None:
+        self.lines.append(detail)
+        self.something.set()
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_what_a_builder_prints_is_progress_and_what_it_makes_is_found(tmp_path: Path) -> None:
+    settings, heard = Settings(models_dir=str(tmp_path)), Heard()
+    assert find_missing_models(settings) == tuple(BUILDERS)
+    for name in BUILDERS:
+        await run_builder(BUILDER, tmp_path / name, heard)
+    assert heard.lines == ["fetching", "ready"] * len(BUILDERS)
+    assert find_missing_models(settings) == ()
+    check_models(settings)
+
+
+async def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ModelBuildError, match="the package index is not reachable"):
+        await run_builder(BUILDER, tmp_path / "fails", Heard())
+    assert names_in(tmp_path) == []
+
+
+async def test_a_build_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    heard = Heard()
+    build = asyncio.create_task(run_builder(BUILDER, tmp_path / "waits", heard))
+    await asyncio.wait_for(heard.something.wait(), 30)
+    assert len(names_in(tmp_path)) == 1
+    build.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await build
+    assert names_in(tmp_path) == []
+
+
+async def test_models_that_are_missing_are_an_error_with_the_commands_that_build_them(tmp_path: Path) -> None:
+    with pytest.raises(ModelsNotBuiltError) as missing:
+        check_models(Settings(models_dir=str(tmp_path / "none")))
+    assert all(
+        f"python -m {module} --out {tmp_path / 'none' / name}" in missing.value.hint
+        for name, module in BUILDERS.items()
+    )
