@@ -246,8 +246,7 @@ async def test_what_makes_no_sense_is_refused_in_words_and_the_session_goes_on(b
             assert (refused.code, bool(refused.reason)) == (code, True)
         assert isinstance(await put(bus, opened.worker, Propose(session=opened.session, position=1)), Accepted)
         refused = await put(bus, opened.worker, Propose(session=opened.session, position=1))
-        assert isinstance(refused, Refused)
-        assert refused.code == "out_of_step"
+        assert getattr(refused, "code", "") == "out_of_step"
         for garbage in (b"", b"\x81garbage", encode(asked())):
             reply = await bus.request(verification_session("site1"), garbage, timeout_s=5.0)
             assert decode(reply, Refused).code == "unreadable"
