@@ -38,7 +38,7 @@ from tidegate.schemas.subjects import LIVE_TOKENS
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.sealing import seal_request
-from tidegate.services.privacy.vault import Vault, asker_digest, site_key
+from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
 from tidegate.services.streaming.events import pending_steps
 from tidegate.services.streaming.log import AnswerLog
@@ -80,7 +80,7 @@ class EdgeRuntime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         paths = StatePaths(settings)
-        self._key = site_key(paths.key)
+        self._key = load_site_key(paths.key)
         self._vault = Vault.open(paths.vault, self._key)
         self._stack = AsyncExitStack()
         self._handlers: dict[type[Message], tuple[Stage, Handler]] = {}

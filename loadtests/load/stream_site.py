@@ -25,7 +25,7 @@ from tidegate.services.gateway import composition as gateway
 from tidegate.services.gateway.http.server import GatewayAddress
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.pipeline import SITE_WORKERS
-from tidegate.services.privacy.vault import Vault, asker_digest, site_key
+from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
 from tidegate.services.streaming.log import NO_EVIDENCE, AnswerLog, with_evidence
 
@@ -190,7 +190,7 @@ class StreamSite:
 async def stream_site(state: Path) -> AsyncIterator[StreamSite]:
     """A site with its topology and an open gateway, and nothing else."""
     settings = Settings(state_dir=str(state), tenants=(TENANT,), grace_s=0.2)
-    key = site_key(StatePaths(settings).key)
+    key = load_site_key(StatePaths(settings).key)
     async with AsyncExitStack() as stack:
         vault = Vault.open(StatePaths(settings).vault, key)
         stack.callback(vault.close)

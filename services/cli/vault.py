@@ -34,9 +34,9 @@ def vault_forget(options: CommandOptions, asker: str) -> None:
     paths, tenant = StatePaths(settings), options.tenant or settings.tenants[0]
     if not (paths.vault.is_file() and paths.key.is_file()):
         raise VaultMissingError(f"{settings.site} has no vault below {settings.state_dir}")
-    from tidegate.services.privacy.vault import Vault, asker_digest, site_key
+    from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 
-    key = site_key(paths.key)
+    key = load_site_key(paths.key)
     opened = Vault.open(paths.vault, key)
     try:
         erased = opened.forget(tenant, asker_digest(key, tenant, asker, ""))

@@ -10,7 +10,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.nats import serve_nats
-from tidegate.services.privacy.vault import Vault, site_key
+from tidegate.services.privacy.vault import Vault, load_site_key
 from tidegate.services.settings import Settings
 
 
@@ -26,7 +26,7 @@ async def open(  # noqa: A001 a composition root is called `open` here
     Raises `AddressUnavailableError` when the HTTP address cannot be had, `ValueError` when the site's key is not one.
     """
     paths = StatePaths(settings)
-    key = site_key(paths.key)
+    key = load_site_key(paths.key)
     with closing(Vault.open(paths.vault, key)) as vault:
         ingress = Ingress(settings, bus, vault, key)
         await ingress.open()

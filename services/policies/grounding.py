@@ -27,8 +27,8 @@ def grounded_claims(answer: Answer) -> tuple[bool, str]:
     if grounding is not None and not grounding.passed:
         return False, "the grounding check failed"
     count = len(answer.citations)
-    cited = {word for citation in answer.citations for word in words(citation.quote)}
-    if set(words(answer.text)) <= cited:
+    cited = {word for citation in answer.citations for word in list_words(citation.quote)}
+    if set(list_words(answer.text)) <= cited:
         return True, f"every word is in {count} citation(s)"
     if _passed(answer, "grounding") and _passed(answer, "entailment"):
         return True, f"reworded from {count} citation(s), checked"
@@ -53,7 +53,7 @@ def check_of(answer: Answer, name: str) -> Check | None:
     return next((check for check in answer.checks if check.name == name), None)
 
 
-def words(text: str) -> list[str]:
+def list_words(text: str) -> list[str]:
     """The words of a text, case folded, without its vault tokens, which claim nothing."""
     return WORD.findall(unicodedata.normalize("NFKC", VAULT_TOKEN.sub(" ", text)).casefold())
 

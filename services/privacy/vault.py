@@ -43,7 +43,7 @@ class SiteKeyError(TidegateError, ValueError):
     hint = "restore the key file from its backup; a new key cannot read what the old one encrypted"
 
 
-def site_key(path: Path) -> bytes:
+def load_site_key(path: Path) -> bytes:
     """The site's 32 secret bytes; created on first use, readable by this user only, the same for all processes.
 
     Raises `SiteKeyError` when the file holds anything else.

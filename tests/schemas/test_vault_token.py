@@ -14,7 +14,7 @@ from tidegate.schemas.vault_token import VAULT_TOKEN, complete_length, next_boun
 from tidegate.services.gateway.admission import find_fault
 from tidegate.services.knowledge.extraction.values import find_numbers, find_vault_tokens
 from tidegate.services.knowledge.index.query import rewrite_query
-from tidegate.services.policies.grounding import words
+from tidegate.services.policies.grounding import list_words
 from tidegate.services.policies.redaction import redact_pii
 from tidegate.services.privacy.dlp.finding import KINDS, Finding
 from tidegate.services.privacy.vault import Vault
@@ -35,7 +35,7 @@ def redacts_nothing(text: str) -> bool:
 USERS: dict[str, Callable[[str], bool]] = {
     "grammar": lambda text: tokens_in(text) == (text,),
     "stream": lambda text: reidentify_text(text, lambda _: "value") == "value",
-    "grounding": lambda text: words(text) == [],
+    "grounding": lambda text: list_words(text) == [],
     "redaction": redacts_nothing,
     "search": lambda text: rewrite_query(text) == "",
     "extraction": lambda text: [found.value for found in find_vault_tokens(text, text[1:].partition("_")[0])] == [text],

@@ -55,7 +55,7 @@ from tidegate.services.gateway.nats import serve_nats
 from tidegate.services.gateway.settings import GatewaySettings
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.sealing import unseal_request
-from tidegate.services.privacy.vault import Vault, site_key
+from tidegate.services.privacy.vault import Vault, load_site_key
 from tidegate.services.settings import Settings
 
 Options = TypeVar("Options", bound=msgspec.Struct)
@@ -199,7 +199,7 @@ async def site(state: Path, http: bool = False, server: bool = False, **options:
     settings = Settings(
         state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=gateway, models_dir=str(models)
     )
-    key = site_key(StatePaths(settings).key)
+    key = load_site_key(StatePaths(settings).key)
     vault = Vault.open(StatePaths(settings).vault, key)
     async with AsyncExitStack() as stack:
         stack.callback(vault.close)

@@ -46,11 +46,11 @@ class Rule:
     accepts: Callable[[str], bool]
 
 
-def at_least(digits: int) -> Callable[[str], bool]:
+def has_digits(digits: int) -> Callable[[str], bool]:
     return lambda value: sum(letter.isdecimal() for letter in value) >= digits
 
 
-def words(pattern: str) -> re.Pattern[str]:
+def compile_words(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![^\W_])(?:{pattern})(?![^\W_])", re.IGNORECASE)
 
 
@@ -63,49 +63,49 @@ RULES = (
     Rule(
         "PASSPORT",
         ("pass", "pasaporte", "ausweis", "ident", "id card", "driv", "führerschein", "condu"),
-        words(
+        compile_words(
             r"passports?|reisepass(?:nummer|nr)?|pass(?:nummer|nr)|(?:personal)?ausweis(?:nummer|nr)?|passeport|pasaporte|"
             r"carte d'identité|identity card|id card|driving licen[cs]e|driver'?s license|führerschein(?:nummer)?|"
             r"permis de conduire|permiso de conducir"
         ),
         DOCUMENT,
-        at_least(4),
+        has_digits(4),
     ),
     Rule(
         "ACCOUNT",
         ("acc", "a/c", "konto", "depot", "compte", "cuenta"),
-        words(r"accounts?|acct|a/c|konto(?:nummer|nr)?|kontos|depot(?:nummer)?|compte|cuenta"),
+        compile_words(r"accounts?|acct|a/c|konto(?:nummer|nr)?|kontos|depot(?:nummer)?|compte|cuenta"),
         NUMBER,
-        at_least(6),
+        has_digits(6),
     ),
     Rule(
         "CUSTOMER",
         ("customer", "client", "kunde", "member", "mitglied", "patient", "mrn", "medical", "ver", "number", "contrat"),
-        words(
+        compile_words(
             r"customer|client|kunden?(?:nummer|nr|-nr)?|cliente|member(?:ship)?|mitglieds(?:nummer|nr)|patient(?:ennummer)?|"
             r"mrn|medical record|versicherten?nummer|vertrags(?:nummer|nr)|policy number|contract number|"
             r"numéro de contrat|número de contrato"
         ),
         CODE,
-        at_least(4),
+        has_digits(4),
     ),
     Rule(
         "CARD",
         ("card", "kart", "carte", "tarjeta"),
-        words(r"\w{0,12}(?:card|karte)|carte|tarjeta"),
+        compile_words(r"\w{0,12}(?:card|karte)|carte|tarjeta"),
         NUMBER,
-        at_least(13),
+        has_digits(13),
     ),
-    Rule("SSN", ("ssn", "social"), words(r"ssn|social security"), MIXED, at_least(9)),
+    Rule("SSN", ("ssn", "social"), compile_words(r"ssn|social security"), MIXED, has_digits(9)),
     Rule(
         "NATIONALID",
         ("tax", "tin", "steuer", "sozial", "sécurité", "seguridad", "insurance", "dni", "nie", "nif"),
-        words(
+        compile_words(
             r"tax (?:id|number)|tin|steuer-?(?:id|nummer|identifikationsnummer)|sozialversicherungsnummer|"
             r"sécurité sociale|seguridad social|national insurance|dni|nie|nif"
         ),
         MIXED,
-        at_least(7),
+        has_digits(7),
     ),
 )
 

@@ -17,7 +17,7 @@ from tidegate.services.knowledge.intent_classifier import MAX_TOKENS, IntentHead
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.sealing import unseal_request
-from tidegate.services.privacy.vault import Vault, asker_digest, site_key
+from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
 from tidegate.services.stages.prefilter.handler import (
     IntentEstimate,
@@ -42,7 +42,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     Raises `EmbeddingModelMissingError` or `IntentHeadMissingError`, with a hint, when something was never prepared.
     """
     paths = StatePaths(settings)
-    key = await asyncio.to_thread(site_key, paths.key)
+    key = await asyncio.to_thread(load_site_key, paths.key)
     vault = await asyncio.to_thread(Vault.open, paths.vault, key)
     try:
         yield await asyncio.to_thread(_handler, settings, paths, key, vault)

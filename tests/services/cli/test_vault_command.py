@@ -9,13 +9,13 @@ import pytest
 
 from tidegate.services.cli import main
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.privacy.vault import Vault, asker_digest, site_key
+from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
 
 
 def test_one_asker_is_forgotten_and_the_others_are_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = StatePaths(Settings(state_dir=str(tmp_path)))
-    key = site_key(paths.key)
+    key = load_site_key(paths.key)
     vault = Vault.open(paths.vault, key)
     owners = {name: asker_digest(key, "kiosk", name, "r1") for name in ("ann", "ben")}
     tokens = {name: vault.put("kiosk", owner, "NAME", name.title()) for name, owner in owners.items()}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.paths import ROOT
 from tidegate.schemas.vault_token import VAULT_TOKEN, tokens_in
-from tidegate.services.privacy.vault import TamperedError, Vault, asker_digest, seal, site_key, unseal
+from tidegate.services.privacy.vault import TamperedError, Vault, asker_digest, load_site_key, seal, unseal
 
 KEY = bytes(range(32))
 ANN = asker_digest(KEY, "kiosk", "ann", "r1")
@@ -126,10 +126,10 @@ def test_threads_share_one_vault(vault: Vault) -> None:
 
 def test_processes_that_open_a_new_vault_at_once_all_succeed_and_agree(tmp_path: Path) -> None:
     script = (
-        "import sys\nfrom pathlib import Path\nfrom tidegate.services.privacy.vault import Vault, site_key\n"
+        "import sys\nfrom pathlib import Path\nfrom tidegate.services.privacy.vault import Vault, load_site_key\n"
         "sys.stdin.readline()\n"
         "home = Path(sys.argv[1])\n"
-        "vault = Vault.open(home / 'v' / 'vault.sqlite', site_key(home / 'k' / 'site.key'))\n"
+        "vault = Vault.open(home / 'v' / 'vault.sqlite', load_site_key(home / 'k' / 'site.key'))\n"
         "print([vault.put('kiosk', 'a', 'NAME', f'P{n}') for n in range(20)])\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
@@ -148,10 +148,10 @@ def test_processes_that_open_a_new_vault_at_once_all_succeed_and_agree(tmp_path:
 
 def test_the_key_is_made_once_for_this_user_alone(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "site1.key"
-    key = site_key(path)
+    key = load_site_key(path)
     assert len(key) == 32
-    assert site_key(path) == key
-    assert site_key(tmp_path / "other.key") != key
+    assert load_site_key(path) == key
+    assert load_site_key(tmp_path / "other.key") != key
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -162,7 +162,7 @@ def test_peers_that_make_the_key_at_once_get_the_same_one(tmp_path: Path) -> Non
 
         def make(path: Path, together: threading.Barrier = together, keys: list[bytes] = keys) -> None:
             together.wait()
-            keys.append(site_key(path))
+            keys.append(load_site_key(path))
 
         peers = [threading.Thread(target=make, args=(tmp_path / f"{number}.key",)) for _ in range(6)]
         for peer in peers:
@@ -197,7 +197,7 @@ def test_many_who_open_a_new_vault_at_once_all_succeed(tmp_path: Path) -> None:
 def test_half_a_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.key").write_bytes(b"short")
     with pytest.raises(ValueError, match="5 bytes"):
-        site_key(tmp_path / "bad.key")
+        load_site_key(tmp_path / "bad.key")
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

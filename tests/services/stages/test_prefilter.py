@@ -21,7 +21,7 @@ from tidegate.services.knowledge import intent_classifier as intent
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.sealing import seal_request
-from tidegate.services.privacy.vault import Vault, asker_digest, site_key
+from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
 from tidegate.services.stages import prefilter
 from tidegate.services.stages.prefilter.handler import (
@@ -213,7 +213,7 @@ async def real(prepared: Settings) -> AsyncIterator[Any]:
 
 
 def as_the_door_stores_it(settings: Settings, request: Asked) -> Asked:
-    return seal_request(site_key(StatePaths(settings).key), request)
+    return seal_request(load_site_key(StatePaths(settings).key), request)
 
 
 async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_asker_alone(
@@ -229,7 +229,7 @@ async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_a
     assert len(found.question.vault_tokens) == 3
     for private in (b"Ann", b"Hathaway", b"example.org", b"7946"):
         assert private not in encode(found)
-    key = site_key(StatePaths(prepared).key)
+    key = load_site_key(StatePaths(prepared).key)
     vault = Vault.open(StatePaths(prepared).vault, key)
     try:
         mine, other = (asker_digest(key, "kiosk", asker, "r1") for asker in ("ann", "ben"))
