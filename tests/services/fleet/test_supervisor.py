@@ -65,6 +65,15 @@ async def test_a_child_that_never_gets_ready_is_an_error_with_its_last_words_and
     assert str(tmp_path / "child.log") in failed.value.hint
 
 
+async def test_of_a_child_that_printed_an_error_the_reason_and_the_hint_are_shown(tmp_path: Path) -> None:
+    code = 'print(\'error: no disk\\nhint: buy one\\n{"action": "closed"}\'); raise SystemExit(1)'
+    with pytest.raises(ChildFailedError) as failed:
+        async with Supervisor([program(tmp_path, code)], grace_s=1.0):
+            pass
+    assert failed.value.reason == "child ended with 1 before it was ready: no disk"
+    assert failed.value.hint == f"buy one; its whole log is {tmp_path / 'child.log'}"
+
+
 async def test_a_child_that_is_just_being_started_again_ends_too(tmp_path: Path) -> None:
     only = program(tmp_path, STEADY)
     async with Supervisor([only], grace_s=5.0) as supervisor:
