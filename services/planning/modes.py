@@ -86,11 +86,8 @@ def choose_mode(request: ModeRequest, signals: Signals, config: PlannerConfig) -
     if "race" in forecasts and request.can_retract and (known is None or known >= config.race_from):
         forecasts["race"] = speculation.race(conditions, ships)
         open_.append("race")
-    if (
-        ships
-        and "remote_speculation" in forecasts
-        and slowest_ms(forecasts["remote_speculation"], signals) <= request.remaining_ms
-    ):
+    remote = forecasts.get("remote_speculation")
+    if ships and remote is not None and slowest_ms(remote, signals) <= request.remaining_ms:
         open_.append("remote_speculation")
     if config.mode in forecasts:
         open_ = [config.mode]

@@ -158,9 +158,9 @@ async def test_a_question_is_answered_by_the_loop_and_goes_up_no_other_way(tmp_p
         (verified,) = await all_.stored(PIPE, f"pipe.kiosk.verified.{put.rid}")
         assert await all_.stored(ESCALATIONS, f"escalations.site1.kiosk.{put.rid}") == []
         assert await all_.stored(VERDICTS, f"verdicts.site1.kiosk.{put.rid}") == []
-        told = published.receipt.speculation
-        assert told == all_.cloud.counted[-1]
-        assert told.steps == all_.requests > ROUNDS, "a pass for each request"
+        speculation = published.receipt.speculation
+        assert speculation == all_.cloud.counted[-1]
+        assert speculation.steps == all_.requests > ROUNDS, "a pass for each request"
         answer, _ = await all_.cloud.speaker.answer(asked())
         assert all_.cloud.said[0] == all_.cloud.said[1], "the loop says what the target says alone"
         assert decode(verified, Verified).answer.text == answer.text

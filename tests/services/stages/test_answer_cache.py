@@ -1,4 +1,4 @@
-"""What the cloud said before: bounded, its tenant's own, gone with what it rests on."""
+"""What the cloud model before: bounded, its tenant's own, gone with what it rests on."""
 
 from __future__ import annotations
 
@@ -171,17 +171,17 @@ def test_it_holds_no_more_than_it_may_for_no_longer_than_it_may_and_the_latest_o
 ) -> None:
     clock = Clock()
     cache = cache_of(most, 10.0, clock)
-    said: dict[tuple[str, int], tuple[str, float, int]] = {}
+    model: dict[tuple[str, int], tuple[str, float, int]] = {}
     index = dict.fromkeys(("kiosk", "shop"), 0)
     for number, (act, tenant, which) in enumerate(acts):
         asked, rests_on = question(f"question {which}"), (Artefact("index", tenant, str(index[tenant])),)
         cache.observe_versions(tenant, rests_on)
         if act == "remember":
             cache.put(tenant, asked, cached(str(number)), rests_on)
-            said[tenant, which] = str(number), clock.now_s, index[tenant]
+            model[tenant, which] = str(number), clock.now_s, index[tenant]
         elif act == "forget":
             cache.remove(tenant, asked)
-            said.pop((tenant, which), None)
+            model.pop((tenant, which), None)
         elif act == "wait":
             clock.now_s += which
         elif act == "change":
@@ -189,11 +189,11 @@ def test_it_holds_no_more_than_it_may_for_no_longer_than_it_may_and_the_latest_o
             cache.observe_versions(tenant, (Artefact("index", tenant, str(index[tenant])),))
         found = cache.get(tenant, asked)
         if found is not None:
-            text, at_s, version = said[tenant, which]
+            text, at_s, version = model[tenant, which]
             assert found == cached(text)
             assert clock.now_s - at_s < 10.0
             assert version == index[tenant]
         elif act == "remember":
-            assert most == 0, "what was just said is known"
+            assert most == 0, "what was just model is known"
         assert len(cache) <= 2 * most
         assert sum(cache.get(tenant, question(f"question {each}")) is not None for each in range(10)) <= most

@@ -153,8 +153,8 @@ async def test_what_had_a_part_twice_is_named_once() -> None:
 
 def test_there_is_a_sentence_of_its_own_for_every_reason_and_language() -> None:
     assert set(REFUSAL_TEXTS) == set(REASONS) == set(OUTCOMES)
-    said = [refusal_text(reason, language) for reason in REASONS for language in LANGUAGES]
-    assert len(set(said)) == len(REASONS) * len(LANGUAGES)
+    texts = [refusal_text(reason, language) for reason in REASONS for language in LANGUAGES]
+    assert len(set(texts)) == len(REASONS) * len(LANGUAGES)
     assert refusal_text("unsafe", "") == refusal_text("unsafe", "it") == refusal_text("unsafe", "en")
 
 

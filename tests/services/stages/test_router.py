@@ -170,8 +170,10 @@ def test_the_version_is_the_table_s_digest() -> None:
 
 
 def test_the_settings_reach_the_table() -> None:
-    told = RouterSettings(k=7, economy=2.0, answer_tokens=100, draft_token_ms=3.0, knee_positions=100, uplink_kbps=64.0)
-    config = config_of(told)
+    given = RouterSettings(
+        k=7, economy=2.0, answer_tokens=100, draft_token_ms=3.0, knee_positions=100, uplink_kbps=64.0
+    )
+    config = config_of(given)
     assert (config.k, config.economy, config.answer_tokens, config.knee_positions) == (7, 2.0, 100, 100)
     assert (config.drafters["lm"], config.uplink_ms_per_byte) == (3.0, 0.125)
     assert config_of(RouterSettings()) == PlannerConfig()
@@ -194,8 +196,8 @@ async def test_a_question_becomes_a_routed_one_with_the_table_in_its_lineage_eve
 async def test_only_a_client_that_can_take_text_back_is_raced_for() -> None:
     fact = screened()
     for can_retract in (False, True):
-        told = msgspec.structs.replace(fact, can_retract=can_retract)
-        [routed] = await route(told, decide=planner_of(CALM, TABLE), clock=lambda: NOW_S)
+        given = msgspec.structs.replace(fact, can_retract=can_retract)
+        [routed] = await route(given, decide=planner_of(CALM, TABLE), clock=lambda: NOW_S)
         assert isinstance(routed, Routed)
         assert (routed.plan.mode == "race") is can_retract
 

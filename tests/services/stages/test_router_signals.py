@@ -37,8 +37,8 @@ def published(
         where="edge", may_escalate=True, k=8, model=model, shares_ms={}, config_version="t", reason="r",
         mode="cloud_with_shipped_draft", drafters=drafters, draft_length=length,
     )  # fmt: skip
-    told = Speculation(steps=20, tokens=60, drafted=drafted, accepted=accepted)
-    receipt = Receipt(site=site, route="cloud", plan=plan, lineage=(), citations=(), decisions=(), speculation=told)
+    cost = Speculation(steps=20, tokens=60, drafted=drafted, accepted=accepted)
+    receipt = Receipt(site=site, route="cloud", plan=plan, lineage=(), citations=(), decisions=(), speculation=cost)
     return Published(
         rid=rid, tenant=tenant, site=site, asked_at_ms=1, deadline_at_ms=2, outcome="answered", text="so",
         receipt=receipt,
