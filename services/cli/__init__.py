@@ -31,10 +31,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "tidegate.services.cli.topology:topology",
         "Compare streams and consumers with what is declared, or declare them.",
     ),
-    "pack": ("tidegate.services.cli.pack:pack", "Check a pack directory."),
+    "pack": ("tidegate.services.cli.pack:pack", "Make a pack of a folder of Markdown, or check one."),
     "index": ("tidegate.services.cli.index:index", "Add, delete and count a site's documents."),
     "vault": ("tidegate.services.cli.vault:vault", "Erase the personal values that a site keeps of one asker."),
-    "config": ("tidegate.services.cli.config:config", "Check the settings, or explain where each comes from."),
+    "config": (
+        "tidegate.services.cli.config:config",
+        "Check the settings, explain where each comes from, or list them all.",
+    ),
 }
 
 

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import msgspec
 import pytest
 
 from tests.support.paths import KIOSK, MODELS, ROOT
-from tidegate.services.cli import COMMANDS, main
+from tidegate.services.cli import COMMANDS, cli, main
 
 GOOD = "---\nid: {id}\ntitle: A title\nlanguage: en\nscope: site\n---\n\nThe lobby opens at nine.\n"
 
@@ -200,9 +201,13 @@ def test_an_index_that_was_damaged_is_no_traceback(folder: Path, capsys: pytest.
 
 
 def commands() -> list[list[str]]:
-    groups = {"index": ("add", "delete", "status"), "dead": ("list", "show", "replay"), "topology": ("plan", "apply")}
-    groups |= {"pack": ("check", "new"), "config": ("check", "explain")}
-    return [[], *([name] for name in COMMANDS), *([group, each] for group, names in groups.items() for each in names)]
+    """The path of every command and group."""
+    found: list[list[str]] = [[]]
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        found.append([name])
+        found += [[name, each] for each in command.commands] if isinstance(command, click.Group) else []
+    return found
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "200"])
