@@ -161,14 +161,14 @@ class Telemetry:
     def on_outcome(
         self, stage: Stage, delivery: Delivery, outcome: str, worked_s: float, error: BaseException | None = None
     ) -> None:
-        """A delivery came to its outcome. Each dead letter is one line at level error."""
+        """A delivery came to its outcome, in the task that started it. Each dead letter is one line at level error."""
         self._of(self._in_flight, stage.name).dec()
         self._of(self._handle_s, stage.name).observe(worked_s)
         self._of(self._deliveries, stage.name, outcome).inc()
         if self.tracer is not None:
             record_span(self.tracer, stage, delivery, outcome, worked_s, error)
         log = getattr(self.log, LEVEL_OF_OUTCOME.get(outcome, "debug"))
-        log(outcome, **_identity(stage, delivery), worked_ms=round(worked_s * 1000, 3), exc_info=error)
+        log(outcome, worked_ms=round(worked_s * 1000, 3), exc_info=error)
 
     def metrics(self) -> bytes:
         """The metrics as text of type `METRICS_TYPE`; call it from a thread, a large scrape takes tens of ms."""
