@@ -15,7 +15,7 @@ from tidegate.services.cli.options import CommandOptions, with_options
 
 @click.group(cls=CommandGroup)
 def config() -> None:
-    """Check the settings, explain where each comes from, or list all that there are."""
+    """Check the settings, explain where each comes from, or list them all."""
 
 
 config.add_command(config_reference)
