@@ -21,6 +21,12 @@ def suggest(name: str, known: Iterable[str]) -> str:
 class CommandGroup(click.Group):
     """A group of commands."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises `click.UsageError` when a command is missing; `tidegate` alone is `tidegate --help`."""
+        if not args and ctx.parent is not None:
+            raise _UnknownChoiceError(f"{ctx.command_path} needs a command", suggest("", self.list_commands(ctx)), ctx)
+        return super().parse_args(ctx, args or ["--help"])
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -42,8 +48,8 @@ class CommandGroup(click.Group):
 class _UnknownChoiceError(click.UsageError):
     """There is no such command or stage; `hint` says what may have been meant."""
 
-    def __init__(self, reason: str, hint: str) -> None:
-        super().__init__(reason, click.get_current_context(silent=True))
+    def __init__(self, reason: str, hint: str, ctx: click.Context | None = None) -> None:
+        super().__init__(reason, ctx)
         self.hint = hint
 
 

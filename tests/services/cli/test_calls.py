@@ -32,6 +32,8 @@ CALLS = {
     "mistyped option": Call("ask hello --sitte site1", 2, "--sitte", "--site"),
     "mistyped stage": Call("worker drafer --site site1", 2, "'drafer'", "'drafter'"),
     "mistyped stage of dead letters": Call("dead list --stage publishr", 2, "'publishr'", "'publisher'"),
+    "command missing": Call("index", 2, "tidegate index needs a command", "add, delete, status"),
+    "no tenants": Call("ask hello", 1, "tenants", environ=(("TIDEGATE_TENANTS", ""),)),
     "argument missing": Call("ask", 2, "TEXT", "tidegate ask --help"),
     "number too small": Call("demo --limit 0", 2, "--limit", "tidegate demo --help"),
     "number too large": Call("up --sites 99", 2, "--sites", "tidegate up --help"),
@@ -151,7 +153,10 @@ def test_a_call_that_cannot_work_says_why_and_what_to_do_and_leaves_nothing(
     assert files_below(folder) == before
 
 
-@pytest.mark.parametrize("name", [name for name, call in CALLS.items() if not call.arguments.startswith("worker")])
+@pytest.mark.parametrize(
+    "name",
+    [name for name, call in CALLS.items() if not call.arguments.startswith("worker") and call.arguments != "index"],
+)
 def test_with_json_the_error_is_json_whatever_is_wrong(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
