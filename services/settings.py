@@ -3,6 +3,10 @@ the environment by brokers/process/config.py. `tidegate config reference` prints
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from tidegate.brokers.settings import Directory, ProcessSettings
 from tidegate.schemas.message import Name
 from tidegate.services.gateway.settings import GatewaySettings
@@ -18,7 +22,7 @@ from tidegate.services.stages.settings import (
 class Settings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of every process of a site or of the hub. Paths are relative to the working directory."""
 
-    tenants: tuple[Name, ...] = ("kiosk",)
+    tenants: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)] = ("kiosk",)
     """The tenants that the site serves; each has an index, a vault and an answer cache of its own."""
     models_dir: Directory = ".models"
     """The directory of the models that are shipped or exported."""

@@ -75,13 +75,14 @@ def load(
 ) -> Loaded[S]:
     """Read settings of `kind`: defaults, then the file, then `TIDEGATE_` variables, then overrides; the last one holds.
 
-    A double underscore separates section and key in variables and overrides; lists in variables are comma-separated.
-    An override of None was not given. Raises `SettingsError` with all faults.
+    A double underscore separates section and key in variables and overrides. In variables, lists are comma-separated,
+    tables are written `name=value,name=value`, and empty text unsets what may be unset. An override of None was not
+    given. Raises `SettingsError` with all faults.
     """
     known = dict(fields_of(kind))
     faults: list[SettingsFault] = []
     given: dict[str, _Given] = {}
-    for key, one in (*_read_file(path, faults), *_read_environment(environ or {}), *_read_overrides(overrides)):
+    for key, one in (*_read_file(path, known, faults), *_read_environment(environ or {}), *_read_overrides(overrides)):
         if key in known:
             given[key] = one
         else:
@@ -117,7 +118,7 @@ def fields_of(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[st
             yield prefix + field.name, hint
 
 
-def _read_file(path: Path | None, faults: list[SettingsFault]) -> list[tuple[str, _Given]]:
+def _read_file(path: Path | None, known: Mapping[str, Any], faults: list[SettingsFault]) -> list[tuple[str, _Given]]:
     if path is None:
         return []
     try:
@@ -129,14 +130,16 @@ def _read_file(path: Path | None, faults: list[SettingsFault]) -> list[tuple[str
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         faults.append(SettingsFault("", str(path), f"the file is not TOML: {error}"))
     else:
-        return list(_flatten(tree, str(path)))
+        return list(_flatten(tree, str(path), known))
     return []
 
 
-def _flatten(tree: Mapping[str, Any], origin: str, prefix: str = "") -> Iterator[tuple[str, _Given]]:
+def _flatten(
+    tree: Mapping[str, Any], origin: str, known: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, _Given]]:
     for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _flatten(value, origin, f"{prefix}{key}.")
+        if isinstance(value, dict) and value and prefix + key not in known:
+            yield from _flatten(value, origin, known, f"{prefix}{key}.")
         elif value != {}:
             yield prefix + key, _Given(value, origin, prefix + key)
 
@@ -156,12 +159,24 @@ def _read_overrides(overrides: Mapping[str, object]) -> Iterator[tuple[str, _Giv
 
 def _convert(given: _Given, hint: Any) -> Any:
     value = given.value
-    if given.is_text and typing.get_origin(hint) is tuple:
+    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+    if given.is_text and typing.get_origin(bare) in (tuple, dict):
         value = [part.strip() for part in value.split(",") if part.strip()]
+        if typing.get_origin(bare) is dict:
+            value = dict(_split_pair(part) for part in value)
+    if given.is_text and value == "" and type(None) in typing.get_args(bare):
+        value = None
     converted = msgspec.convert(value, hint, strict=not given.is_text)
     if isinstance(converted, float) and not math.isfinite(converted):
         raise msgspec.ValidationError("the number is not finite")
     return converted
+
+
+def _split_pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        pass
+    return name.strip(), value.strip()
 
 
 def _bad_value(key: str, given: _Given, hint: Any, error: Exception) -> SettingsFault:
