@@ -45,7 +45,7 @@ PARAMETERS = {
 }
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 Kind = type[msgspec.Struct]
-Document = dict[str, Any]
+JsonDocument = dict[str, Any]
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ def message_schemas(ref_template: str = "#/$defs/{name}") -> tuple[list[str], di
     return sorted(kind.__name__ for kind in (*kinds, *EVENTS)), dict(sorted(components.items()))
 
 
-def schema_bundle() -> Document:
+def schema_bundle() -> JsonDocument:
     """One JSON Schema for whatever may be a message, with a definition for each."""
     names, definitions = message_schemas()
     return {
@@ -79,7 +79,7 @@ def schema_bundle() -> Document:
     }
 
 
-def asyncapi_document() -> Document:
+def asyncapi_document() -> JsonDocument:
     """The document; operations are those of a site and of the hub, not those of a client."""
     channels = pipeline_channels() | core_channels()
     names, definitions = message_schemas("#/components/schemas/{name}")
@@ -162,7 +162,7 @@ SENT = {"tokens": "publisher", "draftedText": "drafter", "approvedText": "policy
 """Who sends what no stage's row in the table names: the answer in the making."""
 
 
-def _operations(channels: dict[str, Channel]) -> Iterable[tuple[str, Document]]:
+def _operations(channels: dict[str, Channel]) -> Iterable[tuple[str, JsonDocument]]:
     for request, reply in REPLIES.items():
         operation = _operation("receive", request, channels[request].messages, channels[request].title)
         yield request, {**operation, "reply": {"channel": _ref("channels", reply)}}
@@ -192,22 +192,22 @@ def _camel(stage: Stage) -> str:
     return first + "".join(map(str.title, rest))
 
 
-def _operation(action: str, channel: str, kinds: Sequence[Kind], summary: str) -> Document:
+def _operation(action: str, channel: str, kinds: Sequence[Kind], summary: str) -> JsonDocument:
     messages = [{"$ref": f"#/channels/{channel}/messages/{kind.__name__}"} for kind in kinds]
     return {"action": action, "channel": _ref("channels", channel), "summary": summary, "messages": messages}
 
 
-def _channel(channel: Channel) -> Document:
+def _channel(channel: Channel) -> JsonDocument:
     gaps = [name for name in PARAMETERS if f"{{{name}}}" in (channel.address or "")]
     parameters = {"parameters": {name: _ref("components/parameters", name) for name in gaps}} if gaps else {}
     messages = {kind.__name__: _ref("components/messages", kind.__name__) for kind in channel.messages}
     return {"address": channel.address, "title": channel.title, "messages": messages, **parameters}
 
 
-def _message(name: str, schema: Document) -> Document:
+def _message(name: str, schema: JsonDocument) -> JsonDocument:
     summary = schema.get("description", name).split("\n\n")[0].replace("\n", " ")
     return {"name": name, "title": name, "summary": summary, "payload": _ref("components/schemas", name)}
 
 
-def _ref(section: str, name: str) -> Document:
+def _ref(section: str, name: str) -> JsonDocument:
     return {"$ref": f"#/{section}/{name}"}
