@@ -138,7 +138,7 @@ def _flatten(
     tree: Mapping[str, Any], origin: str, known: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, _Given]]:
     for key, value in tree.items():
-        if isinstance(value, dict) and value and prefix + key not in known:
+        if isinstance(value, dict) and value and _origin_of(known.get(prefix + key)) is not dict:
             yield from _flatten(value, origin, known, f"{prefix}{key}.")
         elif value != {}:
             yield prefix + key, _Given(value, origin, prefix + key)
@@ -159,12 +159,11 @@ def _read_overrides(overrides: Mapping[str, object]) -> Iterator[tuple[str, _Giv
 
 def _convert(given: _Given, hint: Any) -> Any:
     value = given.value
-    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
-    if given.is_text and typing.get_origin(bare) in (tuple, dict):
+    if given.is_text and _origin_of(hint) in (tuple, dict):
         value = [part.strip() for part in value.split(",") if part.strip()]
-        if typing.get_origin(bare) is dict:
+        if _origin_of(hint) is dict:
             value = dict(_split_pair(part) for part in value)
-    if given.is_text and value == "" and type(None) in typing.get_args(bare):
+    if given.is_text and value == "" and type(None) in typing.get_args(hint):
         value = None
     converted = msgspec.convert(value, hint, strict=not given.is_text)
     if isinstance(converted, float) and not math.isfinite(converted):
@@ -172,10 +171,15 @@ def _convert(given: _Given, hint: Any) -> Any:
     return converted
 
 
+def _origin_of(hint: Any) -> Any:
+    """`tuple` of `tuple[str, ...]`, whatever limits it is annotated with."""
+    return typing.get_origin(typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint)
+
+
 def _split_pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        pass
+        raise msgspec.ValidationError("a name without a value")
     return name.strip(), value.strip()
 
 

@@ -26,7 +26,8 @@ the same.
 
 A setting is read from the pack's `site.toml` (or the file that `--config` names), then from the environment, then from
 a command's options; the last one holds. In the file a key below stands in its section, `[router]` with `k = 4`; in the
-environment it is `TIDEGATE_ROUTER__K=4`, and a list is written `TIDEGATE_TENANTS=kiosk,bank`. `tidegate config explain`
+environment it is `TIDEGATE_ROUTER__K=4`, a list is written `TIDEGATE_TENANTS=kiosk,bank` and a table
+`TIDEGATE_DRAFTER__ADAPTERS=kiosk=name,bank=other`. `tidegate config explain`
 prints every value in force and its origin; `tidegate config check` names every fault. Paths are relative to the working
 directory.
 

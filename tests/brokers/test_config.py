@@ -49,6 +49,25 @@ def test_lists_in_variables_are_separated_by_commas() -> None:
     assert loaded.settings.prefilter.languages == ("en",)
 
 
+def test_a_table_is_one_setting_in_the_file_and_in_a_variable(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text('[drafter]\nadapters = {kiosk = "a"}\n[gateway.model_aliases]\n"gpt-3.5" = "tidegate"\n')
+    loaded = load(Settings, path, {})
+    assert loaded.settings.drafter.adapters == {"kiosk": "a"}
+    assert loaded.settings.gateway.model_aliases == {"gpt-3.5": "tidegate"}
+    assert loaded.origins["drafter.adapters"] == str(path)
+    over = load(Settings, path, {"TIDEGATE_DRAFTER__ADAPTERS": "bank = b, kiosk=c"})
+    assert over.settings.drafter.adapters == {"bank": "b", "kiosk": "c"}
+    assert load(Settings, path, {"TIDEGATE_DRAFTER__ADAPTERS": ""}).settings.drafter.adapters == {}
+
+
+def test_a_variable_unsets_what_may_be_unset(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text("[cloud_verifier]\nquotes = true\n")
+    assert load(Settings, path, {"TIDEGATE_CLOUD_VERIFIER__QUOTES": ""}).settings.cloud_verifier.quotes is None
+    assert load(Settings, path, {}).settings.cloud_verifier.quotes is True
+
+
 @pytest.mark.parametrize(
     ("text", "key", "reason"),
     [
@@ -83,6 +102,8 @@ def test_a_bad_value_in_the_file_names_key_value_type_and_file(
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
+        ("TIDEGATE_DRAFTER__ADAPTERS", "kiosk", "each value text"),
+        ("TIDEGATE_GATEWAY__MODEL_ALIASES", "gpt=other", "each value one of tidegate"),
         ("TIDEGATE_ROUTER__K", "many", "router.k: 'many' is not a whole number, at least 1 (from TIDEGATE_ROUTER__K)"),
         ("TIDEGATE_ROUTER__K", "0", "'0' is not a whole number, at least 1"),
         ("TIDEGATE_NATS_URL", "x", "did you mean TIDEGATE_NATS__URL?"),
