@@ -32,7 +32,7 @@ def grounded_claims(answer: Answer) -> tuple[bool, str]:
         return True, f"every word is in {count} citation(s)"
     if _passed(answer, "grounding") and _passed(answer, "entailment"):
         return True, f"reworded from {count} citation(s), checked"
-    return False, "it says more than it cites"
+    return False, "it claims more than it cites"
 
 
 def entailment(answer: Answer) -> float | None:

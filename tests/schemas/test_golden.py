@@ -1,4 +1,4 @@
-"""What was said once is understood for ever: a site may lag behind its hub, and a stream behind both, by years."""
+"""Old bytes keep their meaning: a site may lag behind its hub, and a stream behind both, by years."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_type_from_the_future_is_unreadable_and_named(form: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "reason"),
     [
         (b"", "truncated"),
         (b"{", "truncated"),
@@ -95,10 +95,10 @@ def test_a_type_from_the_future_is_unreadable_and_named(form: Any) -> None:
         (b'{"type": "asked", "tenant": "kiosk", "x": ' + b"[" * 100_000, "recursion"),
     ],
 )
-def test_bytes_that_say_nothing_are_unreadable_at_the_first_fault(data: bytes, says: str) -> None:
+def test_bytes_that_are_no_message_are_unreadable_at_the_first_fault(data: bytes, reason: str) -> None:
     with pytest.raises(UnreadableError) as unreadable:
         decode(data, Asked)
-    assert says in unreadable.value.reason
+    assert reason in unreadable.value.reason
     assert "expected" in unreadable.value.hint
 
 

@@ -78,11 +78,11 @@ def test_a_line_of_the_log_is_stored_with_the_other_lines_of_its_request(domain:
     assert not subjects.is_answered_once(subject)
 
 
-@pytest.mark.parametrize("judged", [False, True])
-def test_an_answer_in_the_making_is_heard_where_it_is_listened_for_and_leaves_no_site(judged: bool) -> None:
-    subject = subjects.partial(judged, "kiosk", "r1")
-    heard = [pattern for pattern in (subjects.PARTIAL_DRAFTED, subjects.PARTIAL_APPROVED) if matches(pattern, subject)]
-    assert heard == [subjects.PARTIAL_APPROVED if judged else subjects.PARTIAL_DRAFTED]
+@pytest.mark.parametrize("approved", [False, True])
+def test_an_answer_in_the_making_is_heard_where_it_is_listened_for_and_leaves_no_site(approved: bool) -> None:
+    subject = subjects.partial(approved, "kiosk", "r1")
+    found = [pattern for pattern in (subjects.PARTIAL_DRAFTED, subjects.PARTIAL_APPROVED) if matches(pattern, subject)]
+    assert found == [subjects.PARTIAL_APPROVED if approved else subjects.PARTIAL_DRAFTED]
     for stays in (subject, subjects.STREAM, subjects.RESUME, subjects.tokens("kiosk", "r1")):
         assert any(matches(pattern, stays) for pattern in subjects.SITE_ONLY)
     assert not any(matches(pattern, subjects.cloud_partial("site1", "kiosk", "r1")) for pattern in subjects.SITE_ONLY)

@@ -1,4 +1,4 @@
-"""A policy's file: a bad one is refused with its line, a good one is known by a digest of what it says."""
+"""A policy's file: a bad one is refused with its line, a good one is known by a digest of its rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidegate.services.policies.registry import PARTS, describe
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "says"),
+    ("text", "line", "reason"),
     [
         ("policy_id: a\nblocks: [x]\n", 2, "blocks is not a part of a policy"),
         ("policy_id: a\nblock:\n  - speculative_financial_promises\n  - everything\n", 4, "everything is nothing"),
@@ -45,19 +45,19 @@ from tidegate.services.policies.registry import PARTS, describe
         ("policy_id: a\n\n#\x01\n", 3, "not YAML"),
     ],
 )
-def test_a_bad_policy_is_refused_with_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:
+def test_a_bad_policy_is_refused_with_its_line(tmp_path: Path, text: str, line: int, reason: str) -> None:
     with pytest.raises(PolicyError) as bad:
         policy(tmp_path, text)
-    assert says in bad.value.reason
+    assert reason in bad.value.reason
     assert bad.value.line == line
     assert str(tmp_path) in str(bad.value)
 
 
 def test_a_policy_that_is_not_text_or_too_long_or_away_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
-    for data, says in ((b"policy_id: a\n\xff", "UTF-8"), (b"#" * 70_000, "bytes")):
+    for data, reason in ((b"policy_id: a\n\xff", "UTF-8"), (b"#" * 70_000, "bytes")):
         path.write_bytes(data)
-        with pytest.raises(PolicyError, match=says):
+        with pytest.raises(PolicyError, match=reason):
             load_policy(path)
     with pytest.raises(PolicyError, match="cannot be read"):
         load_policy(tmp_path / "none.yaml")
@@ -72,7 +72,7 @@ def test_no_policy_and_the_same_policy_twice_are_refused(tmp_path: Path) -> None
         load_policies(sorted(tmp_path.glob("*.yaml")))
 
 
-def test_the_white_paper_s_policy_loads_and_its_version_is_a_digest_of_what_it_says(tmp_path: Path) -> None:
+def test_the_white_paper_s_policy_loads_and_its_version_is_a_digest_of_its_rules(tmp_path: Path) -> None:
     rules = policy(tmp_path)
     assert (rules.id, *rules.allow, *rules.transform, *rules.block) == (
         "safe-answers-v3",

@@ -1,4 +1,4 @@
-"""What was shown of an answer stands: one log, one writer at a time, at most one retraction, whatever comes late."""
+"""What was committed of an answer is final: one log, one writer at a time, at most one retraction, whatever is late."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_only_where_the_cloud_was_asked_can_anything_have_been_shown(
 
 
 @pytest.mark.parametrize(
-    ("text", "outcome", "stands", "expected"),
+    ("text", "outcome", "committed", "expected"),
     [
         ("One. Two.", "answered", Committed(), ("answered", "One. Two.", None, False)),
         ("One. Two.", "answered", ONE, ("answered", "One. Two.", None, False)),
@@ -137,18 +137,18 @@ def test_only_where_the_cloud_was_asked_can_anything_have_been_shown(
     ],
 )
 def test_what_stands_is_the_beginning_of_the_answer_or_all_of_it(
-    text: str, outcome: Any, stands: Committed, expected: tuple[str, str, str | None, bool]
+    text: str, outcome: Any, committed: Committed, expected: tuple[str, str, str | None, bool]
 ) -> None:
     mine = (QUOTED,) if outcome == "answered" else ()
     receipt = Receipt(site="site1", route="cloud", plan=RACE, lineage=(MODEL,), citations=mine, decisions=())
     settled_ = Published(**WHOSE, outcome=outcome, text=text, citations=mine, receipt=receipt)
-    found = reconcile(settled_, stands)
+    found = reconcile(settled_, committed)
     assert (found.outcome, found.text, found.receipt.finished_by, found.receipt.is_cut) == expected
-    assert found.receipt.committed_chars == len(stands.text)
-    rests_on = stands.evidence if found.receipt.finished_by else Evidence(citations=mine)
+    assert found.receipt.committed_chars == len(committed.text)
+    rests_on = committed.evidence if found.receipt.finished_by else Evidence(citations=mine)
     assert found.citations == found.receipt.citations == rests_on.citations
     assert (found.confidence, found.receipt.checks) == (rests_on.confidence, rests_on.checks)
-    assert found.receipt.lineage == (MODEL, *stands.evidence.lineage)
+    assert found.receipt.lineage == (MODEL, *committed.evidence.lineage)
 
 
 def test_where_the_edge_goes_on_from_what_the_cloud_began_the_receipt_says_who_ended_it() -> None:
@@ -267,10 +267,10 @@ async def test_several_publishers_at_once_write_one_log(bus: Any) -> None:
     whole = " ".join(sentences)
     texts = [" ".join(sentences[: count + 1]) for count in range(6)]
     writers = [AnswerLogWriter(bus) for _ in range(3)]
-    heard = [(writer, partial_answer(text)) for writer in writers for text in texts]
-    heard += [(writer, partial_answer(" ".join(sentences[:3]) + " Wrong.", "edge")) for writer in writers]
-    chance.shuffle(heard)
-    await asyncio.gather(*(writer.on_partial("", data) for writer, data in heard))
+    partials = [(writer, partial_answer(text)) for writer in writers for text in texts]
+    partials += [(writer, partial_answer(" ".join(sentences[:3]) + " Wrong.", "edge")) for writer in writers]
+    chance.shuffle(partials)
+    await asyncio.gather(*(writer.on_partial("", data) for writer, data in partials))
     answers = [await published(approved(whole), writer) for writer in writers]
     assert {answer.text for answer in answers} == {whole}
     lines = await log_of(bus)

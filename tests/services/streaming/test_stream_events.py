@@ -1,4 +1,4 @@
-"""Every client is told the same answer, from wherever it was cut off, whatever it can do and whatever was lost."""
+"""Every client gets the same answer, from wherever it was cut off, whatever it can do and whatever was lost."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def pieces(step: StreamStep, limit: int) -> list[StreamStep]:
     return found
 
 
-def history(answer: str, draft: str, acts: list[tuple[bool, int]], *, closes: bool = True) -> list[AnswerLog]:
+def history(answer: str, draft: str, writes: list[tuple[bool, int]], *, closes: bool = True) -> list[AnswerLog]:
     """The log after each line."""
     logs = [AnswerLog("r1", "kiosk", 30)]
 
@@ -151,7 +151,7 @@ def history(answer: str, draft: str, acts: list[tuple[bool, int]], *, closes: bo
         for line in lines:
             logs.append(logs[-1].with_line(line))
 
-    for shows, n in acts:
+    for shows, n in writes:
         store(logs[-1].show_provisional(draft[:n]) if shows else logs[-1].commit(answer[:n]))
     if closes:
         store(logs[-1].close(answer))
@@ -166,10 +166,10 @@ def events_of(log: AnswerLog, steps: list[StreamStep], limit: int, is_json: bool
 def test_whenever_it_is_cut_off_a_client_ends_with_the_answer(
     data: st.DataObject, answer: str, draft: str, agreed: int, is_json: bool
 ) -> None:
-    acts = data.draw(st.lists(st.tuples(st.booleans(), st.integers(0, 80)), max_size=8))
+    writes = data.draw(st.lists(st.tuples(st.booleans(), st.integers(0, 80)), max_size=8))
     can_retract = data.draw(st.booleans())
     client = Client()
-    for log in history(answer, answer[:agreed] + draft, acts):
+    for log in history(answer, answer[:agreed] + draft, writes):
         events: list[Event] = events_of(
             log,
             pending_steps(log, Cursor.read(client.id or "0.0.0"), can_retract=can_retract),
@@ -189,27 +189,27 @@ def test_whenever_it_is_cut_off_a_client_ends_with_the_answer(
     assert can_retract or "provisional" not in client.states
 
 
-@given(data=st.data(), answer=TEXT, draft=TEXT, agreed=st.integers(0, 60), is_retold=st.booleans())
+@given(data=st.data(), answer=TEXT, draft=TEXT, agreed=st.integers(0, 60), is_restarted=st.booleans())
 def test_a_log_that_is_lost_costs_one_retraction_at_most(
-    data: st.DataObject, answer: str, draft: str, agreed: int, is_retold: bool
+    data: st.DataObject, answer: str, draft: str, agreed: int, is_restarted: bool
 ) -> None:
-    acts = st.lists(st.tuples(st.booleans(), st.integers(0, 80)), max_size=6)
+    writes = st.lists(st.tuples(st.booleans(), st.integers(0, 80)), max_size=6)
     client = Client()
-    for log in history(answer, answer[:agreed] + draft, data.draw(acts), closes=False):
+    for log in history(answer, answer[:agreed] + draft, data.draw(writes), closes=False):
         for event in events_of(
             log, pending_steps(log, Cursor.read(client.id or "0.0.0")), data.draw(st.integers(1, 40)), False
         ):
             client.take(event)
-    if is_retold:  # the writer goes on in a new stream: it says what it had committed once more
+    if is_restarted:  # the writer goes on in a new stream: it commits once more what it had committed
         logs = [AnswerLog("r1", "kiosk")]
-        for act in ("begin_again", *data.draw(st.lists(st.integers(0, 80), max_size=4)), "close"):
+        for step in ("restart", *data.draw(st.lists(st.integers(0, 80), max_size=4)), "close"):
             lines = (
                 logs[-1].restart()
-                if act == "begin_again"
+                if step == "restart"
                 else logs[-1].close(answer)
-                if act == "close"
-                else logs[-1].commit(answer[:act])
-                if isinstance(act, int) and act > logs[-1].committed
+                if step == "close"
+                else logs[-1].commit(answer[:step])
+                if isinstance(step, int) and step > logs[-1].committed
                 else []
             )
             for line in lines:

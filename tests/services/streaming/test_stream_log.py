@@ -25,7 +25,7 @@ def show(text: str = "", log: AnswerLog = EMPTY) -> AnswerLog:
     return stored(log, log.show_provisional(text))
 
 
-def stand(text: str, log: AnswerLog = EMPTY) -> AnswerLog:
+def commit(text: str, log: AnswerLog = EMPTY) -> AnswerLog:
     return stored(log, log.commit(text))
 
 
@@ -41,23 +41,23 @@ def summary(lines: list[Delta]) -> list[tuple[Any, ...]]:
         (show("One"), "show_provisional", "One two", [("provisional", 0, 3, " two", False)]),
         (show("One two"), "show_provisional", "One", []),  # late
         (show("One two"), "show_provisional", "One three", []),  # a draft takes nothing back
-        (stand("One"), "show_provisional", "One two", [("provisional", 0, 3, " two", False)]),
-        (stand("One two", show("One three")), "show_provisional", "One two three", []),  # epoch 1
+        (commit("One"), "show_provisional", "One two", [("provisional", 0, 3, " two", False)]),
+        (commit("One two", show("One three")), "show_provisional", "One two three", []),  # epoch 1
         (EMPTY, "commit", "One", [("committed", 0, 0, "One", False)]),
         (show("One two"), "commit", "One", [("committed", 0, 0, "One", False)]),
         (show("One two"), "commit", "One two three", [("committed", 0, 0, "One two three", False)]),
-        (stand("One"), "commit", "One", []),
-        (stand("One two"), "commit", "One", []),
+        (commit("One"), "commit", "One", []),
+        (commit("One two"), "commit", "One", []),
         (show("One two"), "commit", "One tin", [("retracted", 1, 5, "", False), ("committed", 1, 0, "One tin", False)]),
         (
-            show("One two three", stand("One")),
+            show("One two three", commit("One")),
             "commit",
             "One zwei",
             [("retracted", 1, 4, "", False), ("committed", 1, 3, " zwei", False)],
         ),
-        (stand("One two", show("One three")), "commit", "One two four", [("committed", 1, 7, " four", False)]),
+        (commit("One two", show("One three")), "commit", "One two four", [("committed", 1, 7, " four", False)]),
         (EMPTY, "close", "", [("committed", 0, 0, "", True)]),
-        (stand("One"), "close", "One", [("committed", 0, 3, "", True)]),
+        (commit("One"), "close", "One", [("committed", 0, 3, "", True)]),
         (show("One two"), "close", "One", [("retracted", 1, 3, "", False), ("committed", 1, 0, "One", True)]),
         (stored(EMPTY, EMPTY.close("One")), "close", "One", []),
         (stored(EMPTY, EMPTY.close("One")), "commit", "One", []),
@@ -71,9 +71,9 @@ def test_what_is_written_next(log: AnswerLog, method: str, text: str, lines: lis
 @pytest.mark.parametrize(
     ("log", "method", "text"),
     [
-        (stand("One two"), "commit", "One three"),
-        (stand("One two"), "commit", "Two"),
-        (stand("One two"), "close", "One"),
+        (commit("One two"), "commit", "One three"),
+        (commit("One two"), "commit", "Two"),
+        (commit("One two"), "close", "One"),
         (stored(EMPTY, EMPTY.close("One")), "close", "One two"),
         (stored(EMPTY, EMPTY.close("One")), "close", "On"),
         (stored(EMPTY, EMPTY.close("One")), "commit", "One two"),
@@ -89,7 +89,7 @@ def test_a_draft_runs_ahead_by_whole_words_and_no_further_than_it_may() -> None:
     log = show("One two three four", log)
     assert log.text == "One two "
     assert log.show_provisional("One two three four") == []
-    log = show("One two three four", stand("One two three", log))
+    log = show("One two three four", commit("One two three", log))
     assert log.text == "One two three four"
     assert AnswerLog("r1", "kiosk", run_ahead_chars=4).show_provisional("Unbreakable") == []
 
@@ -100,10 +100,10 @@ def test_token_ids_are_told_where_they_are_known_to_be_those_of_the_text() -> No
     log = log.with_line(first)
     [second] = log.show_provisional("One two three four", [1, 2, 3, 4])  # cut: where its tokens end is not known
     assert [(line.position, line.ids) for line in (first, second)] == [(0, (1, 2)), (0, ())]
-    [stands] = log.commit("One two", [7, 8, 9])
-    [more] = log.with_line(stands).commit("One two three", [7, 8, 9, 10])
-    assert [(line.position, line.ids) for line in (stands, more)] == [(0, (7, 8, 9)), (3, (10,))]
-    [last] = log.with_line(stands).with_line(more).close("One two three.")
+    [committed] = log.commit("One two", [7, 8, 9])
+    [more] = log.with_line(committed).commit("One two three", [7, 8, 9, 10])
+    assert [(line.position, line.ids) for line in (committed, more)] == [(0, (7, 8, 9)), (3, (10,))]
+    [last] = log.with_line(committed).with_line(more).close("One two three.")
     assert (last.position, last.ids, last.is_last) == (0, (), True)
 
 
@@ -125,7 +125,7 @@ def test_token_ids_are_told_where_they_are_known_to_be_those_of_the_text() -> No
 )
 def test_a_line_that_cannot_follow_is_not_taken(line: Delta) -> None:
     with pytest.raises(CorruptLogError):
-        show("One", stand("O")).with_line(line)
+        show("One", commit("O")).with_line(line)
 
 
 def test_nothing_follows_the_end() -> None:
@@ -141,23 +141,23 @@ def test_a_log_that_begins_again_vouches_for_nothing_and_drafts_no_more() -> Non
     assert summary(log.commit("One")) == [("committed", 1, 0, "One", False)]
 
 
-acts = st.lists(st.tuples(st.sampled_from(["show", "stand", "fold"]), st.integers(0, 40)), max_size=14)
+steps = st.lists(st.tuples(st.sampled_from(["show", "commit", "fold"]), st.integers(0, 40)), max_size=14)
 
 
-@given(answer=WORDS, draft=WORDS, agreed=st.integers(0, 12), acts=acts, ahead=st.integers(0, 12))
+@given(answer=WORDS, draft=WORDS, agreed=st.integers(0, 12), steps=steps, ahead=st.integers(0, 12))
 def test_whatever_is_late_doubled_or_lost_the_log_ends_with_the_answer(
-    answer: str, draft: str, agreed: int, acts: list[tuple[str, int]], ahead: int
+    answer: str, draft: str, agreed: int, steps: list[tuple[str, int]], ahead: int
 ) -> None:
     draft = answer[:agreed] + draft
     log, lines = AnswerLog("r1", "kiosk", ahead), list[Delta]()
-    for act, n in [*acts, ("close", 0)]:
-        if act == "show":
+    for step, n in [*steps, ("close", 0)]:
+        if step == "show":
             new = log.show_provisional(draft[:n], range(n))
-        elif act == "stand":
+        elif step == "commit":
             new = log.commit(answer[:n], range(n))
         else:
-            new = log.close(answer) if act == "close" else []
-        for line in new[: 1 if act == "stand" and n % 2 else None]:  # odd: killed after the first line
+            new = log.close(answer) if step == "close" else []
+        for line in new[: 1 if step == "commit" and n % 2 else None]:  # odd: killed after the first line
             before, log = log, log.with_line(line)
             lines.append(line)
             assert log.committed >= before.committed
