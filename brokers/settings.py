@@ -4,6 +4,7 @@ The settings of the product are composed on top of these in services/settings.py
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -25,6 +26,11 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The address of the server of this domain."""
     nkey_seed_file: str = ""
     """The file with the nkey seed that the process logs in with. Empty: the server admits local clients without one."""
+
+    @property
+    def public_url(self) -> str:
+        """The address without a password, for logs and errors."""
+        return re.sub(r"(?<=://)[^@/\s]*@", "***@", self.url)
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

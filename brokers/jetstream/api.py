@@ -14,6 +14,8 @@ import nats.errors
 from nats.aio.client import Client
 
 from tidegate.brokers.base import UnreachableError
+from tidegate.brokers.jetstream.connection import NO_SERVER_HINT
+from tidegate.brokers.servers.credentials import check_seed_file
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import Config
 from tidegate.schemas import TidegateError
@@ -35,7 +37,8 @@ class JetStreamApiError(TidegateError, RuntimeError):
 
 @asynccontextmanager
 async def connect(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
-    """A plain connection to the domain's server, for one piece of work. Raises `UnreachableError`."""
+    """A plain connection to the domain's server, for one piece of work. Raises `UnreachableError`, `NkeySeedError`."""
+    check_seed_file(settings.nkey_seed_file)
     errors: list[Exception] = []
 
     async def note(error: Exception) -> None:
@@ -52,7 +55,8 @@ async def connect(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
             error_cb=note,
         )
     except (OSError, nats.errors.Error) as error:
-        raise UnreachableError(f"no server of {domain} at {settings.url}: {errors[-1] if errors else error}") from error
+        reason = f"no server of {domain} at {settings.public_url}: {errors[-1] if errors else error}"
+        raise UnreachableError(reason, NO_SERVER_HINT) from error
     try:
         yield nc
     finally:

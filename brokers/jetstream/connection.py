@@ -15,6 +15,7 @@ from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
 
 from tidegate.brokers.base import UnreachableError, report
+from tidegate.brokers.servers.credentials import NkeySeedError, check_seed_file
 from tidegate.brokers.settings import NatsSettings
 
 PING_S = 2
@@ -24,6 +25,7 @@ REOPEN_CAP_S = 5.0
 SOON_S = 0.002
 PENDING_BYTES = 8 << 20  # when nats-py's buffer is full, a cancelled publish swallows its cancellation
 NO_RESPONDERS = "503"
+NO_SERVER_HINT = "check that the server runs, and that `nats.url` names it"
 
 MessageHandler = Callable[[Msg], Awaitable[None]]
 ReconnectHook = Callable[[], Awaitable[None]]
@@ -80,6 +82,7 @@ class Link:
 
     def __init__(self, settings: NatsSettings, inbox_prefix: str) -> None:
         self.on_reconnect: list[ReconnectHook] = []
+        self._settings = settings
         self._options: dict[str, Any] = {
             "servers": settings.url,
             "inbox_prefix": inbox_prefix,
@@ -103,7 +106,10 @@ class Link:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, settings: NatsSettings, inbox_prefix: str) -> AsyncIterator[Link]:
-        """Connect; on leaving, send what is still to be sent and close. Raises `UnreachableError` after 10 seconds."""
+        """Connect; on leaving, send what is still to be sent and close.
+
+        Raises `UnreachableError` after 10 seconds, `NkeySeedError`.
+        """
         link = cls(settings, inbox_prefix)
         link.client = await link._connect()
         supervisor = asyncio.create_task(link._supervise())
@@ -191,14 +197,16 @@ class Link:
             await self.client.publish(subject, data)
 
     async def _connect(self) -> Client:
+        check_seed_file(self._settings.nkey_seed_file)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 client = OrderedClient()
                 await client.connect(**self._options)
                 return client
         except (TimeoutError, nats.errors.Error) as error:
-            url, why = self._options["servers"], self._last_error or error
-            raise UnreachableError(f"no server at {url}: {why!r}") from error
+            cause = self._last_error or error
+            reason = f"no server at {self._settings.public_url}: {str(cause) or type(cause).__name__}"
+            raise UnreachableError(reason, NO_SERVER_HINT) from error
 
     async def _on_change(self) -> None:
         self._change.set()
@@ -239,7 +247,7 @@ class Link:
         while True:
             try:
                 self.client = await self._connect()
-            except UnreachableError:
+            except (UnreachableError, NkeySeedError):
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
                 delay_s = min(REOPEN_CAP_S, delay_s * 2)
             else:

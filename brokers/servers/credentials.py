@@ -12,6 +12,8 @@ import nkeys
 
 from tidegate.schemas import TidegateError
 
+SETTING_HINT = "let the setting nats.nkey_seed_file name the file with the seed (SU…) of a user of the server"
+
 
 class NkeySeedError(TidegateError, ValueError):
     """The file does not hold the seed of a user nkey."""
@@ -37,13 +39,30 @@ def load_credential(seed_file: Path) -> Credential:
         text = seed_file.read_text().strip()
     except FileNotFoundError:
         text = _create(seed_file)
+    return Credential(seed_file, _public_of(text, seed_file))
+
+
+def check_seed_file(seed_file: str) -> None:
+    """Raises `NkeySeedError` where the file cannot be read or does not hold a user's seed; an empty name is no file."""
+    if not seed_file:
+        return
+    path = Path(seed_file)
     try:
-        public = nkeys.from_seed(bytearray(text.encode())).public_key.decode()
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise NkeySeedError(f"{seed_file} cannot be read: {reason}", SETTING_HINT) from error
+    _public_of(text, path, SETTING_HINT)
+
+
+def _public_of(seed: str, seed_file: Path, hint: str = "") -> str:
+    try:
+        public: str = nkeys.from_seed(bytearray(seed.encode())).public_key.decode()
     except (nkeys.NkeysError, ValueError) as error:
-        raise NkeySeedError(f"{seed_file} holds no nkey seed") from error
+        raise NkeySeedError(f"{seed_file} holds no nkey seed", hint) from error
     if not public.startswith("U"):
-        raise NkeySeedError(f"{seed_file} holds the seed of another kind of nkey")
-    return Credential(seed_file, public)
+        raise NkeySeedError(f"{seed_file} holds the seed of another kind of nkey", hint)
+    return public
 
 
 def _create(seed_file: Path) -> str:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import nkeys
 import pytest
 from nats.aio.msg import Msg
 
+from tidegate.brokers.base import UnreachableError
+from tidegate.brokers.jetstream.api import connect
+from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.connection import Link
+from tidegate.brokers.servers.credentials import NkeySeedError
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 
@@ -63,3 +70,42 @@ async def test_the_round_trip_of_an_unsubscription_begins_after_the_server_has_r
     assert b"UNSUB" in commands
     assert commands.index(b"UNSUB") < commands.index(b"PING")
     assert bytes(sent).index(b"PUB first") < bytes(sent).index(b"UNSUB")
+
+
+OPENERS: dict[str, Any] = {"bus": JetStreamBus.open, "client": connect}
+NO_SEEDS = {
+    "missing": None,
+    "empty": b"",
+    "a public key": b"UA3JAQKXVJB7GSVFK2XUHKZE6Q6RFRNTVBRHSDTIQGZQPVYWPSP5ZSUX",
+    "no text": b"\xff\xfe\x00",
+    "an account's": bytes(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_ACCOUNT)),
+}
+
+
+@pytest.mark.parametrize("opener", OPENERS.values(), ids=OPENERS)
+@pytest.mark.parametrize("content", NO_SEEDS.values(), ids=NO_SEEDS)
+async def test_a_seed_file_that_is_none_is_named_before_anything_is_sent(
+    tmp_path: Path, opener: Any, content: bytes | None
+) -> None:
+    file = tmp_path / "client.nk"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(NkeySeedError, match=r"client\.nk") as refused:
+        async with opener(NatsSettings(url="nats://127.0.0.1:1", nkey_seed_file=str(file)), "site1"):
+            pass
+    assert "nats.nkey_seed_file" in refused.value.hint
+
+
+@pytest.mark.parametrize("opener", OPENERS.values(), ids=OPENERS)
+@pytest.mark.parametrize(
+    "url", ["nats://ann:secret@127.0.0.1:1", "nats://secret@127.0.0.1:1", "", "nats://127.0.0.1:x"]
+)
+async def test_a_server_that_is_not_there_is_named_without_its_password(
+    opener: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.brokers.jetstream.connection.OPEN_TIMEOUT_S", 0.2)
+    with pytest.raises(UnreachableError, match="no server") as away:
+        async with opener(NatsSettings(url=url), "site1"):
+            pass
+    assert "secret" not in f"{away.value} {away.value.hint}"
+    assert "nats.url" in away.value.hint
