@@ -15,7 +15,7 @@ SIDES: tuple[Side, Side] = ("ours", "peer")
 MIN_REPEATS = 5
 Samples = dict[Side, dict[str, list[float]]]
 
-Told = Callable[[], None]
+Reported = Callable[[], None]
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -131,7 +131,7 @@ async def interleaved(repeats: int, ours: Block, peer: Block, *, is_warm: bool =
                 yield Measurement(side, outcome)
 
 
-async def measure(entry: Entry, repeats: int, report_block: Told) -> Measured:
+async def measure(entry: Entry, repeats: int, report_block: Reported) -> Measured:
     """Measure one entry; `report_block` hears of every block. Raises `ValueError` when a side has fewer than five
     blocks.
     """

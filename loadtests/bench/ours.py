@@ -7,21 +7,21 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from loadtests.bench.chain import AT_SITE, HANDLERS, SITE
-from tidegate.brokers.jetstream.bus import JetStreamHouse
-from tidegate.brokers.settings import Nats
-from tidegate.brokers.topology.plan import declare_site
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.declare import declare_site
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import run
 
 
 @contextlib.asynccontextmanager
 async def walked(url: str) -> AsyncIterator[None]:
     """Declare the site and work its seven stages until left; one connection for all, as in `tidegate worker all`."""
-    async with JetStreamHouse.open(Nats(url=url), SITE) as house:
-        await declare_site(house.link.client, SITE, AT_SITE)
+    async with JetStreamBus.open(NatsSettings(url=url), SITE) as bus:
+        await declare_site(bus.link.client, SITE, AT_SITE)
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for stage, handle in zip(AT_SITE, HANDLERS, strict=True):
-                group.create_task(run(stage, handle, house, stop))
+                group.create_task(run(stage, handle, bus, stop))
             try:
                 yield
             finally:

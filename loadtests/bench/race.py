@@ -22,7 +22,7 @@ import httpx
 import msgspec
 
 from loadtests.bench.measure import Bar, Entry, Measurement, Side, Target, interleaved
-from loadtests.bench.race_client import Heard, Refusal, hear
+from loadtests.bench.race_client import Received, Refusal, receive
 from loadtests.bench.race_sites import linked_sites
 from tidegate.schemas import Asked, Mode
 from tidegate.schemas.pack import LabelledQuestion, Pack, QuestionKind
@@ -49,54 +49,54 @@ PATIENCE_S = 30.0
 FIRST, AGAIN = "asked first", "asked again"
 
 
-class Lap(msgspec.Struct, frozen=True):
+class RaceRound(msgspec.Struct, frozen=True):
     """One block: all questions asked of one side, by their ids. `is_first`: that site was asked none of them before."""
 
     side: Side
-    received: dict[str, Heard]
+    received: dict[str, Received]
     is_first: bool = False
 
 
-class Heat:
+class RaceSchedule:
     """All laps over one distance, run once and looked at by every entry that is about it."""
 
     def __init__(self, rtt_ms: int) -> None:
         self.rtt_ms = rtt_ms
-        self._laps: dict[int, list[Lap]] = {}
+        self._rounds: dict[int, list[RaceRound]] = {}
         self.kinds: dict[str, str] = {}
 
-    async def laps(self, repeats: int) -> AsyncIterator[Lap]:
+    async def rounds(self, repeats: int) -> AsyncIterator[RaceRound]:
         """`repeats` laps of each side, the sides alternating."""
-        if repeats not in self._laps:
+        if repeats not in self._rounds:
             run = []
-            async with contextlib.aclosing(self._run(repeats)) as laps:  # type: ignore[type-var]
-                async for lap in laps:
-                    run.append(lap)
-                    yield lap
-            self._laps[repeats] = run
+            async with contextlib.aclosing(self._run(repeats)) as rounds:  # type: ignore[type-var]
+                async for race_round in rounds:
+                    run.append(race_round)
+                    yield race_round
+            self._rounds[repeats] = run
             return
-        for lap in self._laps[repeats]:
-            yield lap
+        for race_round in self._rounds[repeats]:
+            yield race_round
 
-    async def _run(self, repeats: int) -> AsyncIterator[Lap]:
+    async def _run(self, repeats: int) -> AsyncIterator[RaceRound]:
         async with course(self.rtt_ms) as (doors, pack):
             chosen = await scouted(doors["peer"], questions_of(pack), self.rtt_ms)
             for question in others_of(pack):
                 for side in SITES:
                     await ask(doors[side], question)
-            laps: list[Lap] = []
+            rounds: list[RaceRound] = []
 
-            async def lap(side: Side) -> float:
+            async def race_round(side: Side) -> float:
                 received = {question.id: await ask(doors[side], question) for question in chosen}
-                is_first = side == "ours" and not laps
+                is_first = side == "ours" and not rounds
                 if is_first:
                     chosen[:] = both_answer(chosen, received, self.rtt_ms)
                     self.kinds = {question.id: question.kind for question in chosen}
-                laps.append(Lap(side, {question.id: received[question.id] for question in chosen}, is_first))
+                rounds.append(RaceRound(side, {question.id: received[question.id] for question in chosen}, is_first))
                 return 0.0
 
-            async for _ in interleaved(repeats, partial(lap, "ours"), partial(lap, "peer"), is_warm=True):
-                yield laps[-1]
+            async for _ in interleaved(repeats, partial(race_round, "ours"), partial(race_round, "peer"), is_warm=True):
+                yield rounds[-1]
 
 
 @contextlib.asynccontextmanager
@@ -163,7 +163,7 @@ async def scouted(
 
 
 def both_answer(
-    asked: Sequence[LabelledQuestion], received: Mapping[str, Heard], rtt_ms: int
+    asked: Sequence[LabelledQuestion], received: Mapping[str, Received], rtt_ms: int
 ) -> list[LabelledQuestion]:
     """Those that our side, which `received` is of, answers too: else there are no times to compare. Says how many.
 
@@ -177,19 +177,19 @@ def both_answer(
     return both
 
 
-async def ask(door: httpx.AsyncClient, question: LabelledQuestion) -> Heard:
+async def ask(door: httpx.AsyncClient, question: LabelledQuestion) -> Received:
     """One question, by a client that can take back what it has shown."""
     asked = Asked(
         tenant="kiosk", text=question.text, rid=uuid.uuid4().hex, budget_ms=BUDGET_MS, can_retract=True, asker="racer"
     )
-    return await hear(door, asked)
+    return await receive(door, asked)
 
 
-def timed(lap: Lap, kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
+def timed(race_round: RaceRound, kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
     """The samples of a lap. What is not answered this time counts as shown when the budget was over."""
     samples: dict[str, list[float]] = {}
-    asked = FIRST if lap.is_first else AGAIN
-    for question, each in lap.received.items():
+    asked = FIRST if race_round.is_first else AGAIN
+    for question, each in race_round.received.items():
         shown = each.shown_ms if each.shown_ms is not None and each.is_answered else BUDGET_MS
         committed = each.committed_ms if each.committed_ms is not None and each.is_answered else BUDGET_MS
         for name, value in (
@@ -207,20 +207,20 @@ def timed(lap: Lap, kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
     return {name: tuple(values) for name, values in samples.items()}
 
 
-async def shown_blocks(repeats: int, *, heat: Heat) -> AsyncIterator[Measurement]:
+async def shown_blocks(repeats: int, *, schedule: RaceSchedule) -> AsyncIterator[Measurement]:
     """Medians of the time to the first text that is shown, in milliseconds."""
-    async with contextlib.aclosing(heat.laps(repeats)) as laps:  # type: ignore[type-var]
-        async for lap in laps:
-            samples = timed(lap, heat.kinds)
-            yield Measurement(lap.side, statistics.median(samples["shown"]), samples)
+    async with contextlib.aclosing(schedule.rounds(repeats)) as rounds:  # type: ignore[type-var]
+        async for race_round in rounds:
+            samples = timed(race_round, schedule.kinds)
+            yield Measurement(race_round.side, statistics.median(samples["shown"]), samples)
 
 
-async def final_blocks(repeats: int, *, heat: Heat) -> AsyncIterator[Measurement]:
+async def final_blocks(repeats: int, *, schedule: RaceSchedule) -> AsyncIterator[Measurement]:
     """Means of the time to the end of the answer, in milliseconds: a late one counts, however rare."""
-    async with contextlib.aclosing(heat.laps(repeats)) as laps:  # type: ignore[type-var]
-        async for lap in laps:
-            samples = timed(lap, heat.kinds)
-            yield Measurement(lap.side, statistics.fmean(samples["final"]), samples)
+    async with contextlib.aclosing(schedule.rounds(repeats)) as rounds:  # type: ignore[type-var]
+        async for race_round in rounds:
+            samples = timed(race_round, schedule.kinds)
+            yield Measurement(race_round.side, statistics.fmean(samples["final"]), samples)
 
 
 AS_TOLD = Bar(samples="plain streaming", quantile=0.0, of="peer", target=Target("≥", 1.0), unit="")
@@ -236,9 +236,9 @@ def spread(samples: str, of: Side) -> tuple[Bar, Bar]:
     return Bar(samples=samples, quantile=0.5, of=of), Bar(samples=samples, quantile=0.95, of=of)
 
 
-def entries_of(heat: Heat) -> tuple[Entry, Entry]:
+def entries_of(schedule: RaceSchedule) -> tuple[Entry, Entry]:
     """What must hold over one distance."""
-    rtt_ms = heat.rtt_ms
+    rtt_ms = schedule.rtt_ms
     peer = f"plain streaming from the cloud (mode cloud_stream) over the same link, RTT {rtt_ms} ms"
     return (
         Entry(
@@ -246,7 +246,7 @@ def entries_of(heat: Heat) -> tuple[Entry, Entry]:
             unit="ms to the first shown text, p50",
             peer_name=peer,
             target=Target("≤", 0.3 if rtt_ms >= 50 else 1.0),
-            blocks=partial(shown_blocks, heat=heat),
+            blocks=partial(shown_blocks, schedule=schedule),
             bars=(
                 Bar(samples="shown", quantile=0.5, target=Target("≤", 90.0)),
                 Bar(samples="shown", quantile=0.95, target=Target("≤", 150.0)),
@@ -265,7 +265,7 @@ def entries_of(heat: Heat) -> tuple[Entry, Entry]:
             unit="ms to the final token, mean",
             peer_name=peer,
             target=Target("≤", 1.05),
-            blocks=partial(final_blocks, heat=heat),
+            blocks=partial(final_blocks, schedule=schedule),
             bars=(
                 Bar(samples="final", quantile=0.95, of="ratio", target=Target("≤", 1.05)),
                 AS_TOLD,
@@ -276,4 +276,4 @@ def entries_of(heat: Heat) -> tuple[Entry, Entry]:
     )
 
 
-RACE_ENTRIES: tuple[Entry, ...] = tuple(entry for rtt_ms in RTTS_MS for entry in entries_of(Heat(rtt_ms)))
+RACE_ENTRIES: tuple[Entry, ...] = tuple(entry for rtt_ms in RTTS_MS for entry in entries_of(RaceSchedule(rtt_ms)))

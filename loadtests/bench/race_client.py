@@ -22,7 +22,7 @@ class Contradiction(RuntimeError):
     """The events of a stream do not make the text that they end with."""
 
 
-class Heard(msgspec.Struct, kw_only=True):
+class Received(msgspec.Struct, kw_only=True):
     """One answer as its client saw it; times are milliseconds since the question was sent, None for never.
 
     `shown_ms` is the first text of any state, `committed_ms` the first that stands, `final_ms` the end of the stream.
@@ -91,9 +91,9 @@ class Heard(msgspec.Struct, kw_only=True):
         self.committed_chars = end
 
 
-async def hear(http: httpx.AsyncClient, asked: Asked) -> Heard:
+async def receive(http: httpx.AsyncClient, asked: Asked) -> Received:
     """Ask, and read the stream to its end. Raises `Refusal`, `Contradiction`, and what httpx raises."""
-    received = Heard()
+    received = Received()
     headers = {"content-type": "application/json", "accept": "text/event-stream"}
     began_s = time.perf_counter()
     async with http.stream("POST", STREAMS, content=encode_json(asked), headers=headers) as response:

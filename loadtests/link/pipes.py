@@ -22,7 +22,7 @@ QUEUE_S = 0.1
 RESET = struct.pack("ii", 1, 0)
 
 
-class Weather(msgspec.Struct, frozen=True, kw_only=True):
+class LinkConditions(msgspec.Struct, frozen=True, kw_only=True):
     """One direction: every piece takes `delay_ms` and up to `jitter_ms` more; `rate` is in bytes/s, 0 for no bound."""
 
     delay_ms: float = 0.0
@@ -41,7 +41,7 @@ class Way:
     """One direction of a link, shared by all of its connections: `entered` and `left` count bytes."""
 
     def __init__(self, seed: str) -> None:
-        self.weather = Weather()
+        self.conditions = LinkConditions()
         self.is_stalled = False
         self.entered = 0
         self.left = 0
@@ -51,13 +51,13 @@ class Way:
 
     def set(self, **changed: float) -> None:
         """Change the weather; what is under way keeps its time, and what comes after does not overtake it."""
-        self.weather = msgspec.structs.replace(self.weather, **changed)
+        self.conditions = msgspec.structs.replace(self.conditions, **changed)
 
     def due_s(self, size: int, now_s: float) -> float:
         """When a piece that enters now leaves, by the monotonic clock: after those before it, at the rate, delayed."""
-        weather = self.weather
-        self._free_at_s = max(now_s, self._free_at_s) + (size / weather.rate if weather.rate else 0.0)
-        return self._free_at_s + (weather.delay_ms + self._random.uniform(0.0, weather.jitter_ms)) / 1e3
+        conditions = self.conditions
+        self._free_at_s = max(now_s, self._free_at_s) + (size / conditions.rate if conditions.rate else 0.0)
+        return self._free_at_s + (conditions.delay_ms + self._random.uniform(0.0, conditions.jitter_ms)) / 1e3
 
     def stall(self) -> None:
         """A black hole: nothing leaves, and nobody is told."""
@@ -93,10 +93,10 @@ class Pipe:
         if self.is_over:
             return
         self._way.entered += len(data)
-        size = PIECE if self._way.weather.rate else max(1, len(data))
+        size = PIECE if self._way.conditions.rate else max(1, len(data))
         for start in range(0, len(data), size):
             self._put(data[start : start + size])
-        if self._held > self._way.weather.window and self.source is not None:
+        if self._held > self._way.conditions.window and self.source is not None:
             self.source.pause_reading()
 
     def end(self, *, reset: bool = False) -> None:
@@ -159,7 +159,7 @@ class Pipe:
         self._held -= len(piece)
         self._way.left += len(piece)
         sink.write(piece)
-        if self.source is not None and not self._is_ended and self._held <= self._way.weather.window // 2:
+        if self.source is not None and not self._is_ended and self._held <= self._way.conditions.window // 2:
             self.source.resume_reading()
 
 

@@ -1,9 +1,9 @@
-"""Plays draft/verify protocols across a link, token by token, on tapes of what the cloud would have accepted.
+"""Simulates draft/verify protocols across a link, token by token, on tapes of what the cloud would have accepted.
 
 A tape says for each position whether the edge, given the true text before it, drafts the cloud's token. Where
 verification does not depend on the drafter ("sample and compare") that is a property of the position, not of the
 protocol, so one tape drives them all. Nothing here uses a closed form; it is what the closed forms are held against.
-Times are milliseconds. `python -m loadtests.simulator` prints a table.
+Times are milliseconds. `python -m loadtests.link.simulator` prints a table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Tape = Sequence[bool]
 
 
 @dataclass(frozen=True)
-class Played:
+class SimulatedRun:
     """One answer, or the mean of many. `shown_ms` is when its first piece stands on the screen, `final_ms` when all of
     it is final; `cloud_steps` and `positions` count the cloud's passes after the prefill and what they computed."""
 
@@ -73,12 +73,12 @@ def pass_ms(at: Conditions, positions: int) -> float:
     return at.step_ms + at.step_ms * at.position_share * (positions - 1)
 
 
-def cloud(tape: Tape, at: Conditions) -> Played:
+def cloud(tape: Tape, at: Conditions) -> SimulatedRun:
     """The cloud alone: one token a step."""
     return colocated(tape, at, 0)
 
 
-def colocated(tape: Tape, at: Conditions, per_pass: int) -> Played:
+def colocated(tape: Tape, at: Conditions, per_pass: int) -> SimulatedRun:
     """The cloud with a drafter of its own that costs nothing, `per_pass` tokens a pass."""
     screen = Screen(at.first_tokens, at.tokens)
     one_way_ms = at.rtt_ms / 2 + at.hop_ms
@@ -87,13 +87,13 @@ def colocated(tape: Tape, at: Conditions, per_pass: int) -> Played:
     screen.arrive(done, now_ms + one_way_ms)
     while done < at.tokens:
         now_ms += pass_ms(at, per_pass + 1)
-        stood = min(per_pass, first_miss(tape, done) - done)
-        done, steps, positions, accepted = done + stood + 1, steps + 1, positions + per_pass + 1, accepted + stood
+        agreed = min(per_pass, first_miss(tape, done) - done)
+        done, steps, positions, accepted = done + agreed + 1, steps + 1, positions + per_pass + 1, accepted + agreed
         screen.arrive(min(done, at.tokens), now_ms + one_way_ms)
-    return Played(screen.shown_ms, screen.final_ms, steps, positions, steps * per_pass, accepted)
+    return SimulatedRun(screen.shown_ms, screen.final_ms, steps, positions, steps * per_pass, accepted)
 
 
-def stop_and_wait(tape: Tape, at: Conditions, per_round: int) -> Played:
+def stop_and_wait(tape: Tape, at: Conditions, per_round: int) -> SimulatedRun:
     """The loop over the link: draft, send, wait for the verdict, draft on."""
     screen = Screen(at.first_tokens, at.tokens)
     one_way_ms = at.rtt_ms / 2 + at.hop_ms
@@ -107,14 +107,14 @@ def stop_and_wait(tape: Tape, at: Conditions, per_round: int) -> Played:
         sent_ms = now_ms + length * at.draft_token_ms + at.uplink_ms_per_byte * weight
         begun_ms = max(sent_ms + one_way_ms, ready_ms)
         now_ms = begun_ms + at.call_ms + pass_ms(at, length + 1) + one_way_ms
-        stood = min(length, first_miss(tape, done) - done)
-        done, steps, positions = done + stood + 1, steps + 1, positions + length + 1
-        drafted, accepted, up_bytes = drafted + length, accepted + stood, up_bytes + weight
+        agreed = min(length, first_miss(tape, done) - done)
+        done, steps, positions = done + agreed + 1, steps + 1, positions + length + 1
+        drafted, accepted, up_bytes = drafted + length, accepted + agreed, up_bytes + weight
         screen.arrive(min(done, at.tokens), now_ms)
-    return Played(screen.shown_ms, screen.final_ms, steps, positions, drafted, accepted, up_bytes)
+    return SimulatedRun(screen.shown_ms, screen.final_ms, steps, positions, drafted, accepted, up_bytes)
 
 
-def shipped_draft(tape: Tape, at: Conditions, per_pass: int) -> Played:
+def shipped_draft(tape: Tape, at: Conditions, per_pass: int) -> SimulatedRun:
     """The cloud, with a whole draft sent once behind the question: plain steps until it is there and for a while after
     each mismatch, else passes over `per_pass` drafted tokens. The cloud never waits."""
     screen = Screen(at.first_tokens, at.tokens)
@@ -128,29 +128,29 @@ def shipped_draft(tape: Tape, at: Conditions, per_pass: int) -> Played:
     while done < at.tokens:
         length = 0 if plain or now_ms < there_ms else per_pass
         plain = max(0, plain - 1)
-        stood = min(length, first_miss(tape, done) - done)
+        agreed = min(length, first_miss(tape, done) - done)
         now_ms += pass_ms(at, length + 1)
-        done, steps, positions = done + stood + 1, steps + 1, positions + length + 1
-        drafted, accepted = drafted + length, accepted + stood
-        if stood < length:
+        done, steps, positions = done + agreed + 1, steps + 1, positions + length + 1
+        drafted, accepted = drafted + length, accepted + agreed
+        if agreed < length:
             plain = at.realign_steps
         screen.arrive(min(done, at.tokens), now_ms + one_way_ms)
-    return Played(screen.shown_ms, screen.final_ms, steps, positions, drafted, accepted, weight)
+    return SimulatedRun(screen.shown_ms, screen.final_ms, steps, positions, drafted, accepted, weight)
 
 
-def race(tape: Tape, at: Conditions, per_pass: int) -> Played:
+def race(tape: Tape, at: Conditions, per_pass: int) -> SimulatedRun:
     """The edge shows its draft as it makes it; the cloud's text takes its place at the first mismatch."""
     final = shipped_draft(tape, at, per_pass) if per_pass else cloud(tape, at)
     needed = min(at.first_tokens, at.tokens)
     shown_ms = min(at.edge_start_ms + needed * at.draft_token_ms, final.shown_ms)
     miss = first_miss(tape[: at.tokens], 0)
     per_token_ms = (final.final_ms - first_ms(at)) / max(1, at.tokens - 1)
-    told_ms = first_ms(at) + miss * per_token_ms
+    known_ms = first_ms(at) + miss * per_token_ms
     shown = (
-        at.tokens if not at.draft_token_ms else min(at.tokens, int((told_ms - at.edge_start_ms) / at.draft_token_ms))
+        at.tokens if not at.draft_token_ms else min(at.tokens, int((known_ms - at.edge_start_ms) / at.draft_token_ms))
     )
     taken_back = max(0, shown - miss) if miss < at.tokens else 0
-    return Played(
+    return SimulatedRun(
         shown_ms,
         final.final_ms,
         final.cloud_steps,
@@ -167,9 +167,9 @@ def first_ms(at: Conditions) -> float:
     return at.rtt_ms + 2 * at.hop_ms + at.queue_ms + at.prefill_ms
 
 
-def pipelined(tape: Tape, at: Conditions, per_message: int) -> Played:
+def pipelined(tape: Tape, at: Conditions, per_message: int) -> SimulatedRun:
     """The edge drafts ahead, `per_message` tokens a message; a rejection sends it back to the text as it truly is."""
-    return Pipeline(tape, at, per_message).played()
+    return Pipeline(tape, at, per_message).simulated()
 
 
 class Pipeline:
@@ -184,15 +184,15 @@ class Pipeline:
         self.done = 0
         self.steps = self.positions = self.drafted = self.accepted = 0
 
-    def played(self) -> Played:
-        """Play it to the end."""
+    def simulated(self) -> SimulatedRun:
+        """Simulate it to the end."""
         self._settle(0)  # the prefill itself yields the first token
         while self.done < self.at.tokens:
             self._verify()
         made = (self.now_ms + self.one_way_ms - self.begun_ms) / self.at.draft_token_ms
         self.drafted += min(self.at.tokens - self.base, int(made))
         weight = self.drafted * (TOKEN_BYTES + MESSAGE_BYTES / self.per_message)
-        return Played(
+        return SimulatedRun(
             self.screen.shown_ms,
             self.screen.final_ms,
             self.steps,
@@ -212,30 +212,30 @@ class Pipeline:
         length = max(wanted, there) - (self.done - self.base)
         self.now_ms += at.call_ms + pass_ms(at, length + 1)
         self.steps, self.positions = self.steps + 1, self.positions + length + 1
-        stood = min(length, first_miss(self.tape, self.done) - self.done)
-        self.accepted += stood
-        self.done += stood
+        agreed = min(length, first_miss(self.tape, self.done) - self.done)
+        self.accepted += agreed
+        self.done += agreed
         if self.done < at.tokens:
             self._settle(self.done)
 
     def _settle(self, position: int) -> None:
         """The cloud says its own token at `position`; where the draft was another, the edge begins again behind it."""
-        told_ms = self.now_ms + self.one_way_ms
+        known_ms = self.now_ms + self.one_way_ms
         self.done = position + 1
-        self.screen.arrive(self.done, told_ms)
+        self.screen.arrive(self.done, known_ms)
         if not self.tape[position]:
-            made = max(0.0, told_ms - self.begun_ms) / self.at.draft_token_ms
+            made = max(0.0, known_ms - self.begun_ms) / self.at.draft_token_ms
             self.drafted += min(self.at.tokens - self.base, int(made))
-            self.begun_ms, self.base = told_ms, self.done
+            self.begun_ms, self.base = known_ms, self.done
 
 
-Protocol = Callable[[Tape, Conditions, int], Played]
+Protocol = Callable[[Tape, Conditions, int], SimulatedRun]
 
 
-def mean(protocol: Protocol, tapes: Sequence[Tape], at: Conditions, per_pass: int) -> Played:
+def mean(protocol: Protocol, tapes: Sequence[Tape], at: Conditions, per_pass: int) -> SimulatedRun:
     """The mean of the protocol over all tapes."""
-    games = [protocol(tape, at, per_pass) for tape in tapes]
-    return Played(*(statistics.fmean(getattr(game, field.name) for game in games) for field in fields(Played)))
+    runs = [protocol(tape, at, per_pass) for tape in tapes]
+    return SimulatedRun(*(statistics.fmean(getattr(run, field.name) for run in runs) for field in fields(SimulatedRun)))
 
 
 def tapes_of(acceptance: float, tokens: int, count: int, seed: int = 7) -> list[Tape]:
@@ -258,10 +258,10 @@ def main() -> None:
             ("shipped draft", shipped_draft, 8),
             ("race", race, 8),
         ):
-            told = mean(protocol, tapes, at, length)
+            found = mean(protocol, tapes, at, length)
             print(
-                f"{rtt_ms:4}  {name:14} {told.shown_ms:6.0f} {told.final_ms:6.0f} {told.cloud_steps:6.1f} "
-                f"{told.positions:9.1f} {told.retracted_tokens:10.1f}"
+                f"{rtt_ms:4}  {name:14} {found.shown_ms:6.0f} {found.final_ms:6.0f} {found.cloud_steps:6.1f} "
+                f"{found.positions:9.1f} {found.retracted_tokens:10.1f}"
             )
 
 

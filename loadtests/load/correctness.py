@@ -19,8 +19,8 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.pack import LabelledQuestion, Pack
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.demo import BUDGET_MS
-from tidegate.services.cli.progress import LineProgress
 from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.progress import LineProgress
 from tidegate.services.evaluation.client import SiteClient, ask_all, read_facts
 from tidegate.services.evaluation.report import RunReport, summarise_runs
 from tidegate.services.fleet.prepare import prepare_all
@@ -37,9 +37,9 @@ async def counted(backend: str, settings: Settings, questions: Sequence[Labelled
 
     `dead` and `personal_values_found` are not looked at here: `tidegate demo` is where those are counted.
     """
-    told = {HUB: {"TIDEGATE_CLOUD_VERIFIER__BACKEND": backend}, SITE: {}}
+    environment = {HUB: {"TIDEGATE_CLOUD_VERIFIER__BACKEND": backend}, SITE: {}}
     async with AsyncExitStack() as stack:
-        race = await stack.enter_async_context(linked_sites(settings, told))
+        race = await stack.enter_async_context(linked_sites(settings, environment))
         nats = NatsSettings(url=race.servers.sites[SITE].url)
         bus = await stack.enter_async_context(JetStreamBus.open(nats, SITE))
         runs = await ask_all(
@@ -47,7 +47,7 @@ async def counted(backend: str, settings: Settings, questions: Sequence[Labelled
             {SITE: SiteClient(bus, race.http[SITE])},
             tenant=settings.tenants[0],
             budget_ms=BUDGET_MS,
-            told=lambda _: None,
+            on_answer=lambda _: None,
         )
         for run in runs:
             await read_facts(run, bus, settings.tenants[0])

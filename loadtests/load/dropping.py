@@ -12,7 +12,7 @@ from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, 
 from wsproto.events import Request as Upgrade
 
 from loadtests.load.stream_client import Client
-from tidegate.brokers.base import House, Unreachable
+from tidegate.brokers.base import Bus, UnreachableError
 from tidegate.schemas import Asked, Resume, encode_json
 from tidegate.schemas.subjects import RESUME, STREAM
 from tidegate.services.streaming.events import Event
@@ -31,7 +31,7 @@ class Transport(Protocol):
         """Ask, and take events in until the end or the budget's; how much of the budget was used."""
 
     async def resume(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
-        """Go on from where the client is; the question is not said again."""
+        """Go on from where the client is; the question is not parsed again."""
 
 
 class Sse:
@@ -113,9 +113,9 @@ class SseParser:
         if not data:
             return None
         event: Event = msgspec.json.decode(b"\n".join(data), type=Event)
-        said = {name.decode(): value.decode() for name, _, value in fields}
-        assert said["id"] == getattr(event, "id", None)
-        assert said["event"] == event.__struct_config__.tag
+        parsed = {name.decode(): value.decode() for name, _, value in fields}
+        assert parsed["id"] == getattr(event, "id", None)
+        assert parsed["event"] == event.__struct_config__.tag
         return event
 
 
@@ -169,8 +169,8 @@ class Nats:
 
     name = "nats"
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
 
     async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
         if client.id:
@@ -185,13 +185,13 @@ class Nats:
         for _ in range(TRIES):
             try:
                 return await self._read_once(subject, data, client, budget)
-            except Unreachable:  # for some milliseconds a server may not know a door that has just been opened
+            except UnreachableError:  # for some milliseconds a server may not know a door that has just been opened
                 await asyncio.sleep(0.05)
-        raise Unreachable(f"nobody answers on {subject}")
+        raise UnreachableError(f"nobody answers on {subject}")
 
     async def _read_once(self, subject: str, data: bytes, client: Client, budget: int) -> int:
         used = 0
-        async with aclosing(self._house.request_many(subject, data, idle_s=30.0)) as answers:
+        async with aclosing(self._bus.request_many(subject, data, idle_s=30.0)) as answers:
             while used < budget and not client.is_done:
                 client.take(msgspec.json.decode(await anext(answers), type=Event))
                 used += 1

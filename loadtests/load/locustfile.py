@@ -22,7 +22,7 @@ from tidegate.schemas import Asked, Published, Refused, UnreadableError, decode,
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ASK
 from tidegate.services.cli.options import default_pack
-from tidegate.services.evaluation.client import over_http
+from tidegate.services.evaluation.client import ask_over_http
 from tidegate.services.evaluation.report import ClientRun
 from tidegate.services.packs.load import load_pack
 
@@ -143,7 +143,7 @@ class HttpDoor(Door):
         question = LabelledQuestion(id="load", text=asked.text, kind="answerable")
         run = ClientRun(question=question, rid=asked.rid, site="", transport="http-stream")
         waited_ms = (time.perf_counter() - due_s) * 1e3
-        reply = await over_http(asked, self.http, run, streaming=True)
+        reply = await ask_over_http(asked, self.http, run, streaming=True)
         ttft_ms = waited_ms + run.ttft_ms if run.ttft_ms else 0.0
         return Timing(reply, ttft_ms, (time.perf_counter() - due_s) * 1e3)
 
@@ -166,7 +166,7 @@ class NatsDoor(Door):
 
 
 def questions_of(path: str) -> tuple[str, ...]:
-    """The lines of the file `path`, or the questions of the kiosk pack. Raises `OSError`, `BadPack`."""
+    """The lines of the file `path`, or the questions of the kiosk pack. Raises `OSError`, `PackError`."""
     if path:
         return tuple(line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip())
     return tuple(question.text for question in load_pack(default_pack()).questions)

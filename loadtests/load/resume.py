@@ -22,33 +22,33 @@ from pathlib import Path
 
 from loadtests.load.dropping import WHOLE, Transport
 from loadtests.load.stream_client import Client
-from loadtests.load.stream_site import Play, StreamSite, stream_site
+from loadtests.load.stream_site import Script, StreamSite, stream_site
 
 SAYING = "The branch opens at nine on days of the week and costs {email} nothing — Überweisungen auch 42 ."
 WORDS = SAYING.split()
 
 
-def play_of(chance: random.Random) -> Play:
+def play_of(chance: random.Random) -> Script:
     """A random answer of up to some 120 words and how it came about: with a draft that agrees, differs, or none."""
     sentences = [
         " ".join(chance.choices(WORDS, k=chance.randrange(3, 15))) + ". " for _ in range(chance.randrange(1, 9))
     ]
     if chance.random() < 0.2:
         answer = json.dumps({f"f{n}": sentence for n, sentence in enumerate(sentences)}, ensure_ascii=False)
-        return Play(answer, acts=[("stands", n) for n in sorted(chance.sample(range(len(answer)), 3))], is_json=True)
+        return Script(answer, steps=[("stands", n) for n in sorted(chance.sample(range(len(answer)), 3))], is_json=True)
     answer, agreed = "".join(sentences), chance.randrange(len(sentences) + 1)
     draft = "".join(sentences[:agreed]) + " ".join(chance.choices(WORDS, k=10)) + "."
-    acts = [(chance.choice(["shows", "stands"]), len("".join(sentences[: n + 1]))) for n in range(len(sentences))]
+    steps = [(chance.choice(["shows", "stands"]), len("".join(sentences[: n + 1]))) for n in range(len(sentences))]
     if chance.random() < 0.1:
-        return Play(answer, acts=None)
-    return Play(answer, draft, acts, can_retract=chance.random() < 0.8)
+        return Script(answer, steps=None)
+    return Script(answer, draft, steps, can_retract=chance.random() < 0.8)
 
 
-async def cut_off(site: StreamSite, transport: str, chance: random.Random) -> tuple[Client, Play, int]:
+async def cut_off(site: StreamSite, transport: str, chance: random.Random) -> tuple[Client, Script, int]:
     """One client's story, from the question to the end of the stream, and how often it was cut off."""
-    play, client, drops, fate = play_of(chance), Client(), 0, chance.random()
-    asked = play.asked()
-    made = asyncio.create_task(site.perform_when_asked(play, asked, chance.random() * 0.004))
+    script, client, drops, fate = play_of(chance), Client(), 0, chance.random()
+    asked = script.asked()
+    made = asyncio.create_task(site.run_script_when_asked(script, asked, chance.random() * 0.004))
     try:
         while not client.is_done:
             budget = chance.randrange(1, 6 if transport == "nats" else 1200) if drops < 9 else WHOLE
@@ -57,42 +57,42 @@ async def cut_off(site: StreamSite, transport: str, chance: random.Random) -> tu
             if (client.failed is not None and client.failed.is_resumable) or not client.is_done:
                 client, drops = client.resumed(), drops + 1
             if fate < 0.1:
-                await site.close_doors()
-                await site.open_doors()
+                await site.close_gateway()
+                await site.open_gateway()
             elif fate < 0.2 and made.done():
                 await site.lose_tokens()
             fate = fate if 0.1 <= fate < 0.2 and not made.done() else 1.0
         await made
     finally:
         made.cancel()
-    return client, play, drops
+    return client, script, drops
 
 
 def by_name(site: StreamSite, name: str) -> Transport:
     return next(transport for transport in site.transports if transport.name == name)
 
 
-def differs(client: Client, play: Play) -> str:
+def differs(client: Client, script: Script) -> str:
     """What is wrong with what the client was told, or nothing."""
-    seen = play.seen()
+    seen = script.seen()
     faults = {
         "no answer": client.published is None,
         "text": client.text != seen,
         "committed": "".join(client.committed) != seen,
         "answer": client.published is not None and client.published.text != seen,
-        "retractions": client.retractions > (1 if play.can_retract else 0),
-        "provisional": not play.can_retract and "provisional" in client.states,
+        "retractions": client.retractions > (1 if script.can_retract else 0),
+        "provisional": not script.can_retract and "provisional" in client.states,
     }
     return ", ".join(name for name, is_so in faults.items() if is_so)
 
 
 async def every_byte(site: StreamSite, name: str) -> tuple[int, int]:
     """Cut one finished stream at every byte or message; how many cuts, and how many differed."""
-    play = Play("We write to {email} today. Not tomorrow.", "We write to {email} today. Not now.", [("shows", 60)])
-    asked, transport, whole = play.asked(), by_name(site, name), Client()
-    telling = asyncio.create_task(transport.ask(asked, whole))
-    await site.perform_when_asked(play, asked, 0.01)
-    await telling
+    script = Script("We write to {email} today. Not tomorrow.", "We write to {email} today. Not now.", [("shows", 60)])
+    asked, transport, whole = script.asked(), by_name(site, name), Client()
+    running = asyncio.create_task(transport.ask(asked, whole))
+    await site.run_script_when_asked(script, asked, 0.01)
+    await running
     used, wrong = await transport.resume(asked, Client()), 0
     for budget in range(used):
         client = Client()
@@ -100,7 +100,7 @@ async def every_byte(site: StreamSite, name: str) -> tuple[int, int]:
         if not client.is_done:
             client = client.resumed()
             await transport.resume(asked, client)
-        wrong += bool(differs(client, play))
+        wrong += bool(differs(client, script))
     return used, wrong
 
 
@@ -113,9 +113,9 @@ async def main(cuts: int, seed: int, is_every_byte: bool, transports: Sequence[s
                 chance, began_s, done, found = random.Random(f"{seed}.{name}"), time.monotonic(), 0, Counter[str]()
                 stories = retracted = 0
                 while done < cuts:
-                    client, play, drops = await cut_off(site, name, chance)
+                    client, script, drops = await cut_off(site, name, chance)
                     done, stories, retracted = done + drops, stories + 1, retracted + client.retractions
-                    if fault := differs(client, play):
+                    if fault := differs(client, script):
                         found[fault] += 1
                 wrong += found.total()
                 spent_s = time.monotonic() - began_s

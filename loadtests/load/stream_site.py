@@ -34,15 +34,15 @@ EMAIL = 'ada."the first"@example.org'
 
 
 @dataclass(frozen=True)
-class Play:
+class Script:
     """An answer and how it came about: `shows n` characters of the draft, or `stands n` of the answer, in turn.
 
-    `{email}` stands for a vault token of the asker's. `acts` None: nothing was shown before the answer was there.
+    `{email}` stands for a vault token of the asker's. `steps` None: nothing was shown before the answer was there.
     """
 
     answer: str
     draft: str = ""
-    acts: Sequence[tuple[str, int]] | None = ()
+    steps: Sequence[tuple[str, int]] | None = ()
     is_json: bool = False
     can_retract: bool = True
 
@@ -102,70 +102,72 @@ class StreamSite:
     async def close_gateway(self) -> None:
         await self._gateway.aclose()
 
-    def written(self, play: Play, asked: Asked) -> tuple[str, str]:
+    def written(self, script: Script, asked: Asked) -> tuple[str, str]:
         """Answer and draft as they are stored: with the asker's own vault token."""
         digest = asker_digest(self.key, asked.tenant, asked.asker, asked.rid)
-        token = self.vault.put(asked.tenant, digest, "EMAIL", EMAIL) if "{email}" in play.answer + play.draft else ""
-        return play.answer.replace("{email}", token), play.draft.replace("{email}", token)
+        token = (
+            self.vault.put(asked.tenant, digest, "EMAIL", EMAIL) if "{email}" in script.answer + script.draft else ""
+        )
+        return script.answer.replace("{email}", token), script.draft.replace("{email}", token)
 
-    async def perform(self, play: Play, asked: Asked, *, pause_s: float = 0.0, until: int | None = None) -> None:
-        """Be the publisher: write the log as far as `until` acts, or to its end and with the answer."""
-        await self._write(play, asked, AnswerLog(asked.rid, asked.tenant), 0, (play.acts or ())[:until], pause_s)
+    async def run_script(self, script: Script, asked: Asked, *, pause_s: float = 0.0, until: int | None = None) -> None:
+        """Be the publisher: write the log as far as `until` steps, or to its end and with the answer."""
+        await self._write(script, asked, AnswerLog(asked.rid, asked.tenant), 0, (script.steps or ())[:until], pause_s)
         if until is None:
-            await self._end(play, asked)
+            await self._end(script, asked)
 
-    async def perform_when_asked(self, play: Play, asked: Asked, pause_s: float) -> None:
+    async def run_script_when_asked(self, script: Script, asked: Asked, pause_s: float) -> None:
         """Wait until the request has been accepted, however long its client takes to send it; then perform."""
         while await self.bus.last(ASKS, f"asks.{asked.tenant}.{asked.rid}") is None:  # noqa: ASYNC110 no event
             await asyncio.sleep(0.001)
-        await self.perform(play, asked, pause_s=pause_s)
+        await self.run_script(script, asked, pause_s=pause_s)
 
-    async def go_on(self, play: Play, asked: Asked, acts: int, until: int | None = None) -> None:
-        """As `perform`, after that many acts, as a publisher that finds what is stored, or finds it lost."""
+    async def resume_script(self, script: Script, asked: Asked, steps: int, until: int | None = None) -> None:
+        """As `run_script`, after that many steps, as a publisher that finds what is stored, or finds it lost."""
         log, last = await self._stored(asked)
         if log.is_empty:
             for line in log.restart():
                 last = await self.bus.append(line, after=last)
                 log = log.with_line(line)
-        await self._write(play, asked, log, last, (play.acts or ())[acts:until], 0.0)
+        await self._write(script, asked, log, last, (script.steps or ())[steps:until], 0.0)
         if until is None:
-            await self._end(play, asked)
+            await self._end(script, asked)
 
-    async def go_on_when_back(self, play: Play, asked: Asked, acts: int) -> None:
-        """As `go_on`, as soon as the server that was restarted can be asked."""
+    async def resume_script_when_back(self, script: Script, asked: Asked, steps: int) -> None:
+        """As `resume_script`, as soon as the server that was restarted can be asked."""
         while True:
             try:
                 await self.bus.last(ASKS, "asks.none.none")
-                return await self.go_on(play, asked, acts)
+                return await self.resume_script(script, asked, steps)
             except OSError:
                 await asyncio.sleep(0.02)
 
     async def _write(
-        self, play: Play, asked: Asked, log: AnswerLog, last: int, acts: Sequence[tuple[str, int]], pause_s: float
+        self, script: Script, asked: Asked, log: AnswerLog, last: int, steps: Sequence[tuple[str, int]], pause_s: float
     ) -> None:
-        answer, draft = self.written(play, asked)
-        for act, n in acts:
-            lines = log.show_provisional(draft[:n]) if act == "shows" else log.commit(answer[:n])
-            for line in with_evidence(lines, NO_EVIDENCE, play.format, is_whole=n >= len(answer)):
+        answer, draft = self.written(script, asked)
+        for step, n in steps:
+            lines = log.show_provisional(draft[:n]) if step == "shows" else log.commit(answer[:n])
+            for line in with_evidence(lines, NO_EVIDENCE, script.format, is_whole=n >= len(answer)):
                 last = await self.bus.append(line, after=last)
                 log = log.with_line(line)
             await asyncio.sleep(pause_s)
 
-    async def _end(self, play: Play, asked: Asked) -> None:
-        if play.acts is not None:
+    async def _end(self, script: Script, asked: Asked) -> None:
+        if script.steps is not None:
             log, last = await self._stored(asked)
-            for line in with_evidence(log.close(self.written(play, asked)[0]), NO_EVIDENCE, play.format):
+            for line in with_evidence(log.close(self.written(script, asked)[0]), NO_EVIDENCE, script.format):
                 last = await self.bus.append(line, after=last)
-        await self.publish(play, asked)
+        await self.publish(script, asked)
 
     async def _stored(self, asked: Asked) -> tuple[AnswerLog, int]:
         stored = await self.bus.read(TOKENS, tokens(asked.tenant, asked.rid))
         lines = (decode(data, Delta) for _, data in stored)
         return AnswerLog.from_lines(lines, asked.rid, asked.tenant), stored[-1][0] if stored else 0
 
-    async def publish(self, play: Play, asked: Asked) -> None:
+    async def publish(self, script: Script, asked: Asked) -> None:
         """Store the answer."""
-        answer, _ = self.written(play, asked)
+        answer, _ = self.written(script, asked)
         published = Published(
             rid=asked.rid,
             tenant=asked.tenant,
@@ -174,7 +176,7 @@ class StreamSite:
             deadline_at_ms=2,
             outcome="answered",
             text=answer,
-            format=play.format,
+            format=script.format,
             receipt=Receipt(site=self.settings.site, route="edge", plan=None, lineage=(), citations=(), decisions=()),
         )
         await self.bus.publish(published, id=f"{asked.rid}.answer", headers={})

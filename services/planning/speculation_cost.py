@@ -146,12 +146,6 @@ def economical_draft_length(at: Conditions, economy: float, longest: int = LONGE
     return draft_length(at.acceptance, fixed_ms, token_ms, longest)
 
 
-def quickest_draft_length(at: Conditions, longest: int = LONGEST) -> int:
-    """The draft length at which a stop-and-wait loop over the link is fastest."""
-    round_ms = at.there_and_back_ms + at.call_ms + at.step_ms
-    return draft_length(at.acceptance, round_ms, at.draft_token_ms + at.step_ms * at.position_share, longest)
-
-
 def round_ms(at: Conditions, drafted: int) -> float:
     """One round of a stop-and-wait loop: draft, send, verify, hear of it."""
     up_ms = at.uplink_ms_per_byte * (MESSAGE_BYTES + TOKEN_BYTES * drafted)
@@ -258,14 +252,6 @@ def stop_and_wait(at: Conditions, drafted: int) -> Forecast:
         rounds,
         rounds * (MESSAGE_BYTES + TOKEN_BYTES * drafted),
     )
-
-
-def colocated(at: Conditions, drafted: int) -> Forecast:
-    """The cloud with a drafter of its own beside it, at no cost: what any draft from afar is measured against."""
-    each_ms, first_ms = at.pass_ms(drafted + 1), first_token_ms(at)
-    passes = (at.tokens - 1) / expected_tokens(at.acceptance, drafted)
-    shown = (min(at.first_tokens, at.tokens) - 1) / expected_tokens(at.acceptance, drafted)
-    return Forecast(first_ms + shown * each_ms, first_ms + passes * each_ms, passes)
 
 
 def acceptance_of(drafted: int, accepted: int, per_pass: int) -> float:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loadtests.link.link import HOST, Link, Step, linked
-from loadtests.link.pipes import WINDOW, Weather
+from loadtests.link.pipes import WINDOW, LinkConditions
 
 pytestmark = pytest.mark.anyio
 
@@ -179,7 +179,7 @@ async def test_a_sender_is_made_to_wait_when_the_link_is_full() -> None:
 
 @pytest.mark.parametrize(("delay_ms", "rate", "bytes_"), [(100, 1e6, 200_000), (0, 1e3, 4 * 4096), (100, 0, WINDOW)])
 def test_the_window_is_bandwidth_times_delay_and_a_little(delay_ms: float, rate: float, bytes_: int) -> None:
-    assert Weather(delay_ms=delay_ms, rate=rate).window == bytes_
+    assert LinkConditions(delay_ms=delay_ms, rate=rate).window == bytes_
 
 
 async def test_a_stalled_link_keeps_what_it_was_given_and_tells_nobody() -> None:
@@ -305,13 +305,13 @@ async def test_a_trace_is_followed_in_time() -> None:
             Step(at_s=0.4, state="up"),
         )
         playing = asyncio.create_task(link.play(trace))
-        await until(lambda: link.down.weather.delay_ms == 15.0)
+        await until(lambda: link.down.conditions.delay_ms == 15.0)
         assert await round_trip_ms(*ends) >= 30
         await until(lambda: link.state == "stalled")
         await round_trip_ms(*ends)
         assert time.monotonic() - began_s >= 0.4
         await playing
-        assert link.down.weather == Weather(delay_ms=15.0, jitter_ms=1.0)
+        assert link.down.conditions == LinkConditions(delay_ms=15.0, jitter_ms=1.0)
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from loadtests.bench.race_sites import linked_servers
 from loadtests.link.link import Link
 from tests.support.completions_server import CompletionsServer
 from tests.support.escalation_site import fact, prepared
-from tests.support.prompt_contexts import brief
+from tests.support.prompt_contexts import prompt_context
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.dead_letters import list_dead_letters
 from tidegate.brokers.jetstream.declare import declare_fleet
@@ -110,10 +110,10 @@ async def heard(site: JetStreamBus, subject: str) -> asyncio.Queue[bytes]:
     """What is sentences under it from now on."""
     queue: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def hear(_: str, data: bytes) -> None:
+    async def receive(_: str, data: bytes) -> None:
         queue.put_nowait(data)
 
-    await site.listen(subject, hear)
+    await site.listen(subject, receive)
     return queue
 
 
@@ -125,7 +125,7 @@ def routed(text: str, rid: str) -> Routed:
 
 async def cut_in_mid_answer(on: Scene, text: str, settings: Settings) -> tuple[Published, str]:
     """Ask, cut the link as soon as the hub's first sentence is committed at the site, and wait for the answer."""
-    at_hub = brief(text, msgspec.structs.replace(settings, site=HUB))
+    at_hub = prompt_context(text, msgspec.structs.replace(settings, site=HUB))
     chosen = at_hub.reading.selected
     assert len(chosen) > 1, "there must be something to cut"
     number_of = {numbered.unit.span: numbered.number for numbered in at_hub.passages}
@@ -149,10 +149,10 @@ async def late_verdict(on: Scene, rid: str) -> Verified:
     """The link is whole again: the verdict of the durable lane, once the publisher has had it."""
     on.link.heal()
     asked = Escalated(
-        rid=rid, tenant="kiosk", site=SITE, asked_at_ms=1, deadline_at_ms=2, question=brief().question, plan=PLAN,
-        reason="planned",
+        rid=rid, tenant="kiosk", site=SITE, asked_at_ms=1, deadline_at_ms=2, reason="planned",
+        question=prompt_context().question, plan=PLAN,
     )  # fmt: skip
-    late = asked.followed_by(Verified, question=asked.question, plan=PLAN, answer=brief().reading.answer)
+    late = asked.followed_by(Verified, question=asked.question, plan=PLAN, answer=prompt_context().reading.answer)
     async with asyncio.timeout(PATIENCE_S):
         while True:
             verdict = await on.site.last(VERDICTS, subject_of(late, HUB))
@@ -181,7 +181,8 @@ async def test_a_link_that_is_cut_in_mid_answer_leaves_one_answer_and_a_late_ver
         assert "cannot be reached" in lost.reason
         assert published.citations
         assert {cited.quote for cited in published.citations} <= {
-            quoted.quote for quoted in brief(text, msgspec.structs.replace(settings, site=HUB)).reading.answer.citations
+            quoted.quote
+            for quoted in prompt_context(text, msgspec.structs.replace(settings, site=HUB)).reading.answer.citations
         }
         if same:
             assert (published.text, receipt.route) == (whole, "edge")

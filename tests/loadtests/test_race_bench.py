@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from loadtests.bench import run as bench
 from loadtests.bench.measure import Bar, Entry, Measurement, Sampled, Target, held, interleaved, measure, quantile
-from loadtests.bench.race_client import Contradiction, Heard, Refusal, events, hear
+from loadtests.bench.race_client import Contradiction, Received, Refusal, events, receive
 from loadtests.link.link import HOST
 from tidegate.schemas import Asked, Cursor, Published, Receipt, encode_json
 from tidegate.services.streaming.events import StreamStep, pending_steps, render_event
@@ -50,7 +50,7 @@ def delta(state: str, offset: int, text: str = "", epoch: int = 0) -> dict[str, 
 
 
 def test_a_client_tells_shown_from_committed_text_and_counts_what_was_taken_back() -> None:
-    heard = Heard()
+    heard = Received()
     heard.take(delta("provisional", 0, "Ten to four."), 20.0)
     heard.take(delta("committed", 0, "Ten "), 90.0)
     heard.take(delta("retracted", 4, epoch=1), 120.0)
@@ -63,7 +63,7 @@ def test_a_client_tells_shown_from_committed_text_and_counts_what_was_taken_back
 
 
 def test_after_a_retraction_a_commit_ends_what_is_shown_and_before_it_does_not() -> None:
-    heard = Heard()
+    heard = Received()
     heard.take(delta("provisional", 0, "Ten to four."), 1.0)
     heard.take(delta("committed", 0, "Ten"), 2.0)
     assert heard.text == "Ten to four."
@@ -82,7 +82,7 @@ WRONG = {
 
 @pytest.mark.parametrize("events", WRONG.values(), ids=WRONG)
 def test_a_stream_that_contradicts_itself_is_no_measurement(events: list[dict[str, Any]]) -> None:
-    heard = Heard()
+    heard = Received()
     *before, last = events
     for event in before:
         heard.take(event, 1.0)
@@ -91,7 +91,7 @@ def test_a_stream_that_contradicts_itself_is_no_measurement(events: list[dict[st
 
 
 def test_a_stream_that_ends_with_another_text_than_it_showed_is_no_measurement() -> None:
-    heard = Heard()
+    heard = Received()
     heard.take(delta("committed", 0, "ten"), 1.0)
     with pytest.raises(Contradiction, match=r"'ten'.*'eleven'"):
         heard.end(published("eleven"), 2.0)
@@ -105,7 +105,7 @@ def test_a_stream_that_ends_with_another_text_than_it_showed_is_no_measurement()
 def test_a_client_ends_with_the_answer_whatever_the_products_own_log_shows_it(
     draft: str, answer: str, cuts: list[int]
 ) -> None:
-    log, heard, cursor = AnswerLog("r1", "kiosk"), Heard(), Cursor()
+    log, heard, cursor = AnswerLog("r1", "kiosk"), Received(), Cursor()
     for line in log.show_provisional(draft):
         log = log.with_line(line)
     for step in pending_steps(log, cursor):
@@ -119,7 +119,7 @@ def test_a_client_ends_with_the_answer_whatever_the_products_own_log_shows_it(
     assert heard.retractions <= 1
 
 
-def taken(heard: Heard, log: AnswerLog, step: StreamStep) -> Cursor:
+def taken(heard: Received, log: AnswerLog, step: StreamStep) -> Cursor:
     """The client takes in the event of one step, as it is sent."""
     heard.take(json.loads(msgspec.json.encode(render_event(step, log.text, lambda token: token))), 1.0)
     return step.cursor
@@ -163,10 +163,10 @@ class Door:
         writer.close()
 
 
-async def heard_from(door: Door) -> Heard:
+async def heard_from(door: Door) -> Received:
     server = await asyncio.start_server(door.serve, HOST, 0)
     async with server, httpx.AsyncClient(base_url=f"http://{HOST}:{server.sockets[0].getsockname()[1]}") as http:
-        return await hear(http, Asked(tenant="kiosk", text="When?", can_retract=True))
+        return await receive(http, Asked(tenant="kiosk", text="When?", can_retract=True))
 
 
 async def test_times_are_of_the_first_text_the_first_that_stands_and_the_end() -> None:

@@ -10,7 +10,7 @@ import pytest
 from loadtests.bench import race
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.measure import Samples, held, named
-from loadtests.bench.race_client import Heard, Refusal
+from loadtests.bench.race_client import Received, Refusal
 from loadtests.bench.race_sites import with_environment
 from tidegate.schemas import Guess, Published, Receipt
 from tidegate.services.cli.options import default_pack
@@ -41,23 +41,23 @@ def test_every_distance_has_its_two_entries_and_they_look_at_the_same_laps() -> 
     assert named((*race.RACE_ENTRIES, *EDGE_LM_ENTRIES), "edge_lm_tokens_per_second") == EDGE_LM_ENTRIES
     for rtt_ms in race.RTTS_MS:
         shown, final = [entry for entry in race.RACE_ENTRIES if entry.name.endswith(f"rtt{rtt_ms}")]
-        assert shown.blocks.keywords["heat"] is final.blocks.keywords["heat"]  # type: ignore[attr-defined]
+        assert shown.blocks.keywords["schedule"] is final.blocks.keywords["schedule"]  # type: ignore[attr-defined]
 
 
 async def test_laps_are_run_once_and_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    heat, runs = race.Heat(50), []
+    schedule, runs = race.RaceSchedule(50), []
 
-    async def run(repeats: int) -> AsyncIterator[race.Lap]:
+    async def run(repeats: int) -> AsyncIterator[race.RaceRound]:
         runs.append(repeats)
-        heat.kinds = {"q": "hub"}
+        schedule.kinds = {"q": "hub"}
         for number in range(repeats):
-            answered = Heard(shown_ms=number + 1.0, committed_ms=2.0, final_ms=9.0, text="x", published=PUBLISHED)
-            yield race.Lap("ours", {"q": answered})
-            yield race.Lap("peer", {"q": Heard(final_ms=20.0)})
+            answered = Received(shown_ms=number + 1.0, committed_ms=2.0, final_ms=9.0, text="x", published=PUBLISHED)
+            yield race.RaceRound("ours", {"q": answered})
+            yield race.RaceRound("peer", {"q": Received(final_ms=20.0)})
 
-    monkeypatch.setattr(heat, "_run", run)
-    shown = [block async for block in race.shown_blocks(5, heat=heat)]
-    final = [block async for block in race.final_blocks(5, heat=heat)]
+    monkeypatch.setattr(schedule, "_run", run)
+    shown = [block async for block in race.shown_blocks(5, schedule=schedule)]
+    final = [block async for block in race.final_blocks(5, schedule=schedule)]
     assert runs == [5]
     assert [block.value for block in shown if block.side == "ours"] == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert {block.value for block in final if block.side == "ours"} == {9.0}
@@ -66,15 +66,15 @@ async def test_laps_are_run_once_and_told_again(monkeypatch: pytest.MonkeyPatch)
     assert shown[1].samples["plain streaming"] == (0.0,), "a peer without a plan streamed nothing"
 
 
-def heard(shown_ms: float, guess: Guess | None = None) -> Heard:
+def heard(shown_ms: float, guess: Guess | None = None) -> Received:
     published = msgspec.structs.replace(PUBLISHED, receipt=msgspec.structs.replace(RECEIPT, guess=guess))
-    return Heard(shown_ms=shown_ms, committed_ms=shown_ms, final_ms=shown_ms, text="x", published=published)
+    return Received(shown_ms=shown_ms, committed_ms=shown_ms, final_ms=shown_ms, text="x", published=published)
 
 
 def test_what_is_asked_for_the_first_time_is_told_apart_from_what_is_asked_again() -> None:
     kinds = {"q": "hub", "r": "answerable"}
-    first = race.timed(race.Lap("ours", {"q": heard(160.0), "r": heard(10.0)}, is_first=True), kinds)
-    again = race.timed(race.Lap("ours", {"q": heard(14.0, "cached_answer"), "r": heard(10.0)}), kinds)
+    first = race.timed(race.RaceRound("ours", {"q": heard(160.0), "r": heard(10.0)}, is_first=True), kinds)
+    again = race.timed(race.RaceRound("ours", {"q": heard(14.0, "cached_answer"), "r": heard(10.0)}), kinds)
     assert (first["shown"], first["shown, asked first"]) == ((160.0, 10.0), (160.0, 10.0))
     assert (first["shown, hub, asked first"], again["shown, hub, asked again"]) == ((160.0,), (14.0,))
     assert again["past answers shown, asked again"] == (1.0, 0.0)
@@ -84,8 +84,8 @@ def test_what_is_asked_for_the_first_time_is_told_apart_from_what_is_asked_again
 
 def test_a_first_asking_in_which_something_was_remembered_is_none_and_fails() -> None:
     for guess, holds in (("draft", True), ("cached_answer", False)):
-        lap = race.timed(race.Lap("ours", {"q": heard(1.0, guess)}, is_first=True), {"q": "hub"})  # type: ignore[arg-type]
-        samples: Samples = {"ours": {name: list(values) for name, values in lap.items()}, "peer": {}}
+        race_round = race.timed(race.RaceRound("ours", {"q": heard(1.0, guess)}, is_first=True), {"q": "hub"})  # type: ignore[arg-type]
+        samples: Samples = {"ours": {name: list(values) for name, values in race_round.items()}, "peer": {}}
         assert held(race.NOTHING_REMEMBERED, samples).holds is holds
 
 
@@ -96,9 +96,9 @@ def test_what_warms_is_never_what_is_measured_and_what_our_side_does_not_answer_
     assert len(warming) == race.WARMING * len(race.KINDS)
     assert not {each.text for each in measured} & {each.text for each in warming}
     one, other = measured[:2]
-    assert race.both_answer([one, other], {one.id: heard(1.0), other.id: Heard(final_ms=9.0)}, 50) == [one]
+    assert race.both_answer([one, other], {one.id: heard(1.0), other.id: Received(final_ms=9.0)}, 50) == [one]
     with pytest.raises(Refusal, match="no question that both sides answer"):
-        race.both_answer([other], {other.id: Heard(final_ms=9.0)}, 50)
+        race.both_answer([other], {other.id: Received(final_ms=9.0)}, 50)
 
 
 def test_a_site_is_told_its_own_part_only() -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from loadtests.load.dropping import WHOLE, Transport
 from loadtests.load.stream_client import Client
-from loadtests.load.stream_site import Play, StreamSite
+from loadtests.load.stream_site import Script, StreamSite
 from tidegate.schemas import Asked
 
 Case = Callable[[StreamSite, Transport], Awaitable[None]]
@@ -18,19 +18,19 @@ Case = Callable[[StreamSite, Transport], Awaitable[None]]
 ANSWER = "The branch opens at nine. On Saturdays it opens at ten, and on Sundays it stays shut. "
 MORE = "Überweisungen gehen immer — auch nachts."
 DRAFT = "The branch opens at nine. On Saturdays it is closed all day, as far as is known. "
-PLAIN = Play(ANSWER, acts=[("stands", 26), ("stands", 60)])
-EDGE = Play(ANSWER, acts=None)
-CONFIRMED = Play(ANSWER + MORE, ANSWER, [("shows", 26), ("stands", 26), ("shows", 86), ("stands", 86)])
-RETRACTED = Play(ANSWER, DRAFT, [("shows", 26), ("shows", 70), ("stands", 26), ("stands", 70)])
-PERSONAL = Play(
+PLAIN = Script(ANSWER, steps=[("stands", 26), ("stands", 60)])
+EDGE = Script(ANSWER, steps=None)
+CONFIRMED = Script(ANSWER + MORE, ANSWER, [("shows", 26), ("stands", 26), ("shows", 86), ("stands", 86)])
+RETRACTED = Script(ANSWER, DRAFT, [("shows", 26), ("shows", 70), ("stands", 26), ("stands", 70)])
+PERSONAL = Script(
     "We write to {email} today, and to {email} tomorrow. Is that so?",
     "We write to {email} today, or to nobody.",
     [("shows", 45), ("stands", 20), ("shows", 80), ("stands", 50)],
 )
-JSON = Play('{"email": "{email}", "n": 1, "also": ["{email}"]}', acts=[("stands", 20), ("stands", 50)], is_json=True)
-JSON_TAKEN_BACK = Play('{"email":"{email}","n":1}', '{"email":"{email}","n":2}', [("shows", 60)], is_json=True)
-SIMPLE = Play(ANSWER, DRAFT, [("shows", 70), ("stands", 26)], can_retract=False)
-PLAYS = {
+JSON = Script('{"email": "{email}", "n": 1, "also": ["{email}"]}', steps=[("stands", 20), ("stands", 50)], is_json=True)
+JSON_TAKEN_BACK = Script('{"email":"{email}","n":1}', '{"email":"{email}","n":2}', [("shows", 60)], is_json=True)
+SIMPLE = Script(ANSWER, DRAFT, [("shows", 70), ("stands", 26)], can_retract=False)
+SCRIPTS = {
     "plain": PLAIN,
     "edge": EDGE,
     "confirmed": CONFIRMED,
@@ -42,14 +42,14 @@ PLAYS = {
 }
 
 
-def check(play: Play, client: Client) -> None:
+def check(script: Script, client: Client) -> None:
     """The client shows the answer, was shown nothing twice, and no more was taken back than may be."""
     assert client.failed is None, client.failed
     assert client.published is not None
-    assert client.text == play.seen() == client.published.text
-    assert "".join(client.committed) == play.seen()
+    assert client.text == script.seen() == client.published.text
+    assert "".join(client.committed) == script.seen()
     assert client.retractions <= 1
-    assert play.can_retract or client.states <= {"committed"}
+    assert script.can_retract or client.states <= {"committed"}
 
 
 async def finish(transport: Transport, asked: Asked, client: Client, *, asking: bool = False) -> Client:
@@ -59,12 +59,12 @@ async def finish(transport: Transport, asked: Asked, client: Client, *, asking: 
     return client
 
 
-async def receive_live(site: StreamSite, transport: Transport, play: Play) -> Client:
+async def receive_live(site: StreamSite, transport: Transport, script: Script) -> Client:
     """Ask, and be there while the answer is made."""
-    asked, client = play.asked(), Client()
+    asked, client = script.asked(), Client()
     receiving = asyncio.create_task(finish(transport, asked, client, asking=True))
     await wait_until_accepted(site, asked)
-    await site.perform(play, asked, pause_s=0.03)
+    await site.run_script(script, asked, pause_s=0.03)
     return await receiving
 
 
@@ -75,21 +75,21 @@ async def wait_until_accepted(site: StreamSite, asked: Asked) -> None:
             await asyncio.sleep(0.002)
 
 
-async def answer_unread(site: StreamSite, transport: Transport, play: Play) -> Asked:
+async def answer_unread(site: StreamSite, transport: Transport, script: Script) -> Asked:
     """A request that was asked, left at once, and answered meanwhile."""
-    asked = play.asked()
+    asked = script.asked()
     leaving = asyncio.create_task(transport.ask(asked, Client()))
     await wait_until_accepted(site, asked)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    await site.perform(play, asked)
+    await site.run_script(script, asked)
     return asked
 
 
 async def every_answer_is_streamed_as_it_is_made(site: StreamSite, transport: Transport) -> None:
-    for name, play in PLAYS.items():
-        client = await receive_live(site, transport, play)
-        check(play, client)
+    for name, script in SCRIPTS.items():
+        client = await receive_live(site, transport, script)
+        check(script, client)
         assert client.retractions == (1 if name in ("retracted", "personal", "json taken back") else 0), name
 
 
@@ -101,19 +101,19 @@ async def a_provisional_word_is_shown_before_it_is_committed(site: StreamSite, t
 
 async def from_every_cut_the_stream_goes_on_to_the_same_text(site: StreamSite, transport: Transport) -> None:
     """At every byte of the socket, or every message: what a client has then, and what it gets from there."""
-    for play in (PERSONAL, JSON):
-        asked = await answer_unread(site, transport, play)
+    for script in (PERSONAL, JSON):
+        asked = await answer_unread(site, transport, script)
         whole = Client()
         used = await transport.resume(asked, whole)
-        check(play, whole)
+        check(script, whole)
         seen: set[str] = set()
-        for budget in cuts(used, len(play.seen())):
+        for budget in cuts(used, len(script.seen())):
             client = Client()
             await transport.resume(asked, client, budget)
             if client.is_done or client.id in seen:
                 continue
             seen.add(client.id)
-            check(play, await finish(transport, asked, client.resumed()))
+            check(script, await finish(transport, asked, client.resumed()))
         assert len(seen) > 2
 
 
@@ -125,13 +125,13 @@ def cuts(used: int, chars: int) -> list[int]:
 async def a_client_that_drops_repeatedly_gets_everything_once(site: StreamSite, transport: Transport) -> None:
     chance = random.Random(11)
     for name in ("retracted", "personal", "json", "committed only"):
-        check(PLAYS[name], await drop_repeatedly(site, transport, PLAYS[name], chance))
+        check(SCRIPTS[name], await drop_repeatedly(site, transport, SCRIPTS[name], chance))
 
 
-async def drop_repeatedly(site: StreamSite, transport: Transport, play: Play, chance: random.Random) -> Client:
+async def drop_repeatedly(site: StreamSite, transport: Transport, script: Script, chance: random.Random) -> Client:
     """A client that loses its line while the answer is made, over and over, and comes back."""
-    asked, client = play.asked(), Client()
-    performing = asyncio.create_task(site.perform_when_asked(play, asked, chance.random() * 0.01))
+    asked, client = script.asked(), Client()
+    performing = asyncio.create_task(site.run_script_when_asked(script, asked, chance.random() * 0.01))
     try:
         for drop in range(12):
             budget = chance.randrange(1, 8 if transport.name == "nats" else 1500) if drop < 11 else WHOLE
@@ -150,7 +150,7 @@ async def a_new_gateway_goes_on_where_the_old_one_stopped(site: StreamSite, tran
     asked, client = RETRACTED.asked(), Client()
     receiving = asyncio.create_task(transport.ask(asked, client))
     await wait_until_accepted(site, asked)
-    await site.perform(RETRACTED, asked, until=2)
+    await site.run_script(RETRACTED, asked, until=2)
     await wait_until_shown(client, DRAFT[:40])
     await site.close_gateway()
     await receiving
@@ -161,14 +161,14 @@ async def a_new_gateway_goes_on_where_the_old_one_stopped(site: StreamSite, tran
 
 
 async def continue_stream(
-    site: StreamSite, transport: Transport, asked: Asked, client: Client, play: Play, expected: int = 1
+    site: StreamSite, transport: Transport, asked: Asked, client: Client, script: Script, expected: int = 1
 ) -> None:
     """The rest of a play, whose first two acts the client was shown, for a client that comes back."""
     receiving = asyncio.create_task(finish(transport, asked, client.resumed()))
     await asyncio.sleep(0.05)
-    await site.go_on(play, asked, 2)
+    await site.resume_script(script, asked, 2)
     client = await receiving
-    check(play, client)
+    check(script, client)
     assert client.retractions == expected
 
 
@@ -186,18 +186,18 @@ async def wait_until_shown(client: Client, text: str) -> None:
 
 
 async def a_lost_log_is_replaced_by_the_answer(site: StreamSite, transport: Transport) -> None:
-    for play, retractions in ((RETRACTED, 1), (PLAIN, 0), (PERSONAL, 1)):
-        asked, client = play.asked(), Client()
+    for script, retractions in ((RETRACTED, 1), (PLAIN, 0), (PERSONAL, 1)):
+        asked, client = script.asked(), Client()
         receiving = asyncio.create_task(transport.ask(asked, client))
         await wait_until_accepted(site, asked)
-        await site.perform(play, asked, until=2)
-        await wait_until_shown(client, play.seen()[:10])
+        await site.run_script(script, asked, until=2)
+        await wait_until_shown(client, script.seen()[:10])
         receiving.cancel()
         await asyncio.gather(receiving, return_exceptions=True)
         await site.lose_tokens()
-        await site.publish(play, asked)
+        await site.publish(script, asked)
         client = await finish(transport, asked, client.resumed())
-        check(play, client)
+        check(script, client)
         assert client.retractions == retractions
 
 
@@ -205,10 +205,10 @@ async def a_log_that_restarts_goes_on(site: StreamSite, transport: Transport) ->
     asked, client = RETRACTED.asked(), Client()
     receiving = asyncio.create_task(transport.ask(asked, client))
     await wait_until_accepted(site, asked)
-    await site.perform(RETRACTED, asked, until=2)
+    await site.run_script(RETRACTED, asked, until=2)
     await wait_until_shown(client, DRAFT[:40])
     await site.lose_tokens()  # and the client stays where it is
-    await site.go_on(RETRACTED, asked, 2)
+    await site.resume_script(RETRACTED, asked, 2)
     await receiving
     check(RETRACTED, client)
     assert client.retractions == 1
@@ -260,11 +260,11 @@ async def a_request_that_is_late_says_so_and_may_be_resumed(site: StreamSite, tr
     asked, client = msgspec.structs.replace(RETRACTED.asked(), budget_ms=300), Client()
     receiving = asyncio.create_task(transport.ask(asked, client))
     await wait_until_accepted(site, asked)
-    await site.perform(RETRACTED, asked, until=2)
+    await site.run_script(RETRACTED, asked, until=2)
     await receiving
     assert client.failed is not None
     assert (client.failed.code, client.failed.is_resumable, client.failed.id) == ("late", True, client.id)
-    await site.go_on(RETRACTED, asked, 2)
+    await site.resume_script(RETRACTED, asked, 2)
     client = await finish(transport, asked, client.resumed())
     check(RETRACTED, client)
 
@@ -275,7 +275,7 @@ async def a_client_that_left_takes_no_room(site: StreamSite, transport: Transpor
     await wait_until_accepted(site, asked)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    await site.perform(PLAIN, asked)
+    await site.run_script(PLAIN, asked)
     async with asyncio.timeout(5):
         while site.streams:  # noqa: ASYNC110 it happens inside the gateway
             await asyncio.sleep(0.005)

@@ -16,7 +16,7 @@ import pytest
 from loadtests.load.dropping import Sse, Transport, Ws
 from loadtests.load.resume import differs
 from loadtests.load.stream_client import Client
-from loadtests.load.stream_site import Play, StreamSite, stream_site
+from loadtests.load.stream_site import Script, StreamSite, stream_site
 from tests.support.stream_conformance import wait_until_accepted
 from tidegate.schemas import Asked
 from tidegate.services.fleet.deployment import programs
@@ -30,9 +30,9 @@ SENTENCES = [f"Sentence {n} of the answer to {{email}} has words of its own. " f
 FIELDS = json.dumps({f"field{n}": sentence for n, sentence in enumerate(SENTENCES)})
 WHOLE = "".join(SENTENCES)
 STEPS = [("stands", n) for n in range(60, len(WHOLE), 60)]
-PLAYS = {
-    "text": Play(WHOLE, WHOLE[:200] + "Otherwise.", [("shows", 210), *STEPS]),
-    "json": Play(FIELDS, acts=[("stands", n) for n in range(40, len(FIELDS), 40)], is_json=True),
+SCRIPTS = {
+    "text": Script(WHOLE, WHOLE[:200] + "Otherwise.", [("shows", 210), *STEPS]),
+    "json": Script(FIELDS, steps=[("stands", n) for n in range(40, len(FIELDS), 40)], is_json=True),
 }
 
 
@@ -70,23 +70,23 @@ class Reader:
             await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("play", PLAYS)
+@pytest.mark.parametrize("play", SCRIPTS)
 @pytest.mark.parametrize("transport", ["sse", "ws"])
 async def test_a_stream_goes_on_at_the_same_character_behind_a_killed_gateway(
-    tmp_path: Path, transport: str, play: str
+    tmp_path: Path, transport: str, script: str
 ) -> None:
-    played = PLAYS[play]
+    played = SCRIPTS[script]
     async with stream_site(tmp_path) as site, guarded(site) as (supervisor, ways):
         asked = played.asked()
         reader = Reader(ways[transport], asked)
         reading = asyncio.create_task(reader.read())
         async with asyncio.timeout(PATIENCE_S):
             await wait_until_accepted(site, asked)
-            await site.perform(played, asked, until=4)
-            for acts, chars, until in ((4, 100, 8), (8, 250, None)):
+            await site.run_script(played, asked, until=4)
+            for steps, chars, until in ((4, 100, 8), (8, 250, None)):
                 await reader.has_shown(chars)
                 os.kill(supervisor.children[NAME].pid, signal.SIGKILL)
-                await site.go_on(played, asked, acts, until)
+                await site.resume_script(played, asked, steps, until)
             await reading
         assert supervisor.children[NAME].restarts == 2
         assert differs(reader.client, played) == ""

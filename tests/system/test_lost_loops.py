@@ -119,21 +119,21 @@ async def whole(tmp_path: Path, models: Path, *, in_process: tuple[str, ...]) ->
         await patiently(partial(site.request, verification_session("site1"), b"", timeout_s=5.0))
         await hub.listen(all_verification_sessions("site1"), all_.hear)
         stop = asyncio.Event()
-        desk = SingleFlight(partial(verify, answer=made.speaker.answer))
+        flight = SingleFlight(partial(verify, answer=made.answerer.answer))
         stages = [WORKERS[name] for name in in_process]
         handlers = [await stack.enter_async_context(resolve(stage)(settings, site)) for stage in stages]
         for stage in stages:
             await patiently(partial(site.pending, stage))
         await patiently(partial(hub.pending, WORKERS["cloud-verifier"]))
         async with asyncio.TaskGroup() as running:
-            running.create_task(run(WORKERS["cloud-verifier"], desk.verdict, hub, stop))
+            running.create_task(run(WORKERS["cloud-verifier"], flight.verdict, hub, stop))
             for stage, handler in zip(stages, handlers, strict=True):
                 running.create_task(run(stage, handler, site, stop))
             try:
                 yield all_
             finally:
                 stop.set()
-        await desk.close()
+        await flight.close()
 
 
 async def patiently(ask: Callable[[], Awaitable[object]]) -> None:
@@ -161,8 +161,10 @@ async def test_a_question_is_answered_by_the_loop_and_goes_up_no_other_way(tmp_p
         speculation = published.receipt.speculation
         assert speculation == all_.cloud.counted[-1]
         assert speculation.steps == all_.requests > ROUNDS, "a pass for each request"
-        answer, _ = await all_.cloud.speaker.answer(asked())
-        assert all_.cloud.said[0] == all_.cloud.said[1], "the loop says what the target says alone"
+        answer, _ = await all_.cloud.answerer.answer(asked())
+        assert all_.cloud.generated[0] == all_.cloud.generated[1], (
+            "the session generates what the target generates alone"
+        )
         assert decode(verified, Verified).answer.text == answer.text
         assert published.receipt.plan is not None
         assert published.receipt.plan.mode == "remote_speculation"
@@ -215,7 +217,7 @@ async def test_a_drafter_that_is_killed_in_mid_loop_is_followed_by_one_that_answ
             published = await all_.answered(put)
             assert supervisor.children["site1/drafter"].restarts == 1
         assert all_.requests > ROUNDS
-        assert len(all_.cloud.said) == 2, "the loop that was broken off, and the one that came to its end"
+        assert len(all_.cloud.generated) == 2, "the session that was broken off, and the one that came to its end"
         assert len(await all_.stored(PIPE, f"pipe.kiosk.verified.{put.rid}")) == 1
         assert await all_.stored(ESCALATIONS, f"escalations.site1.kiosk.{put.rid}") == []
         assert published.receipt.speculation == all_.cloud.counted[-1]

@@ -35,6 +35,8 @@ AT_THE_EDGE = "How long does a guest wifi session last?"
 AT_THE_HUB = "Tell me about art and wine."
 """Only the hub has the document; the answer has two sentences, the first of which is committed by itself."""
 FIRST, LAST = "The art advisory service is headed by Seraphina Colquhoun.", " Wine is stored in bond at Corsham."
+LEAVING_S = 20.0
+"""Far less than a request may take."""
 LONG_MS = 60_000
 """So that nothing is given up for want of time on a busy machine."""
 
@@ -215,12 +217,14 @@ async def test_who_leaves_in_mid_answer_leaves_nothing_running(linked: Linked) -
     stream = linked.runtime.serve(asked(AT_THE_HUB))
     await anext(stream)
     assert at_work()
-    await stream.aclose()  # type: ignore[attr-defined]
+    async with asyncio.timeout(LEAVING_S):
+        await stream.aclose()  # type: ignore[attr-defined]
     assert not at_work()
     reading = asyncio.create_task(serve(linked.runtime, asked(AT_THE_HUB)))
     await until(is_at_work)
     reading.cancel()
-    await asyncio.wait([reading])
+    _, waiting = await asyncio.wait([reading], timeout=LEAVING_S)
+    assert not waiting
     assert not at_work()
     linked.line_is_free.set()
     assert await serve(linked.runtime, asked(AT_THE_HUB)) == FIRST + LAST

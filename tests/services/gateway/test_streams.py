@@ -35,13 +35,13 @@ async def test_a_restart_of_the_server_costs_a_client_that_stays_one_retraction(
     receiving = [asyncio.create_task(transport.ask(request, client)) for transport, request, client in pairs]
     for request, client in zip(asked, clients, strict=True):
         await wait_until_accepted(site, request)
-        await site.perform(RETRACTED, request, until=2)
+        await site.run_script(RETRACTED, request, until=2)
         await wait_until_shown(client, DRAFT[:40])
     site.server.kill()
     await site.server.start_soon()
     async with asyncio.timeout(120):
         for request in asked:
-            await site.go_on_when_back(RETRACTED, request, 2)
+            await site.resume_script_when_back(RETRACTED, request, 2)
         await asyncio.gather(*receiving)
     for client in clients:
         check(RETRACTED, client)

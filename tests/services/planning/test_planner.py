@@ -139,7 +139,7 @@ WITHIN = {0.0: 1.02, 2.0: 1.08, 8.0: 1.08}
 """By economy, how much dearer than the best the planned mode may turn out to be."""
 
 
-def played(acceptance: float, mode: Mode, conditions: Conditions, length: int) -> simulator.Played:
+def simulated(acceptance: float, mode: Mode, conditions: Conditions, length: int) -> simulator.SimulatedRun:
     protocol: dict[Mode, simulator.Protocol] = {
         "cloud_stream": lambda tape, at, _: simulator.cloud(tape, at),
         "cloud_with_shipped_draft": simulator.shipped_draft,
@@ -149,9 +149,9 @@ def played(acceptance: float, mode: Mode, conditions: Conditions, length: int) -
     return simulator.mean(protocol[mode], TAPES[acceptance], conditions, length)
 
 
-def price(game: simulator.Played, conditions: Conditions, economy: float) -> float:
+def price(simulated: simulator.SimulatedRun, conditions: Conditions, economy: float) -> float:
     """The planner's objective, of what was played."""
-    return game.shown_ms + game.final_ms + economy * game.cloud_steps * conditions.step_ms
+    return simulated.shown_ms + simulated.final_ms + economy * simulated.cloud_steps * conditions.step_ms
 
 
 @pytest.mark.parametrize("acceptance", ACCEPTANCES)
@@ -168,13 +168,13 @@ def test_no_mode_that_is_open_does_better_in_the_simulator_than_the_planned_one(
         signals = seen(acceptance, cloud(replace(CALM, rtt_ms=rtt_ms), step_ms=step_ms), ("lm",))
         made = plan(signals, config, 600_000, can_retract=can_retract)
         conditions = conditions_of(acceptance, ("lm",), signals, config)
-        stream = played(acceptance, "cloud_stream", conditions, 0)
-        mine = played(acceptance, made.mode, conditions, made.draft_length)
+        stream = simulated(acceptance, "cloud_stream", conditions, 0)
+        mine = simulated(acceptance, made.mode, conditions, made.draft_length)
         rivals: list[Mode] = ["cloud_with_shipped_draft", "race"] if can_retract else ["cloud_with_shipped_draft"]
-        games = [stream, *(played(acceptance, mode, conditions, length) for mode in rivals for length in LENGTHS)]
+        games = [stream, *(simulated(acceptance, mode, conditions, length) for mode in rivals for length in LENGTHS)]
         if economy:
-            games += [played(acceptance, "remote_speculation", conditions, length) for length in LENGTHS]
-        best = min(price(game, conditions, economy) for game in games)
+            games += [simulated(acceptance, "remote_speculation", conditions, length) for length in LENGTHS]
+        best = min(price(simulated, conditions, economy) for simulated in games)
         assert price(mine, conditions, economy) <= WITHIN[economy] * best, (rtt_ms, draft_ms, made.reason)
         if not economy:
             assert mine.final_ms <= stream.final_ms + 1.0

@@ -21,14 +21,12 @@ from tidegate.services.planning.speculation_cost import (
     break_even_rtt_ms,
     cheapest_draft_length,
     cloud_stream,
-    colocated,
     draft_length,
     edge_alone,
     expected_tokens,
     knee_cap,
     lambert_w_minus_1,
     pipelined_break_even_ms,
-    quickest_draft_length,
     race,
     round_ms,
     shipped_draft,
@@ -41,6 +39,12 @@ acceptances = st.floats(0.02, 0.98)
 
 def at(acceptance: float, rtt_ms: float, step_ms: float, draft_token_ms: float, **more: float) -> Conditions:
     return Conditions(acceptance, rtt_ms, step_ms, draft_token_ms, **more)  # type: ignore[arg-type]
+
+
+def quickest_length(c: Conditions) -> int:
+    """The draft length at which a stop-and-wait loop over the link is fastest."""
+    round_ms = c.there_and_back_ms + c.call_ms + c.step_ms
+    return draft_length(c.acceptance, round_ms, c.draft_token_ms + c.step_ms * c.position_share)
 
 
 @given(st.floats(-1 / math.e, -1e-300, exclude_min=True))
@@ -101,7 +105,7 @@ def test_the_length_that_suits_a_loop_is_the_published_one(
 ) -> None:
     conditions = at(acceptance, rtt_ms, step_ms, draft_ms)
     round_, token = rtt_ms + 2 + 3 + step_ms, draft_ms + 0.01 * step_ms
-    assert quickest_draft_length(conditions) == lengths[0]
+    assert quickest_length(conditions) == lengths[0]
     assert best_draft_length(acceptance, round_, token) == pytest.approx(lengths[1], abs=0.06)
 
 
@@ -112,7 +116,7 @@ def test_no_length_is_much_faster_in_the_simulator_than_the_one_that_is_computed
 ) -> None:
     conditions = at(acceptance, rtt_ms, 20, 5, tokens=3000)
     tapes = simulator.tapes_of(acceptance, 3000, 3)
-    computed = quickest_draft_length(conditions)
+    computed = quickest_length(conditions)
     times = {
         g: simulator.mean(simulator.stop_and_wait, tapes, conditions, g).final_ms
         for g in sorted({max(1, computed + away) for away in range(-6, 7)})
@@ -176,7 +180,7 @@ def test_stop_and_wait_breaks_even_in_the_simulator_within_a_tenth(
 ) -> None:
     conditions = at(acceptance, 0, step_ms, draft_ms)
     computed = stop_and_wait_break_even_ms(as_drawn(conditions))
-    length = quickest_draft_length(at(acceptance, computed, step_ms, draft_ms))
+    length = quickest_length(at(acceptance, computed, step_ms, draft_ms))
     assert crossing_ms(conditions, length, simulator.stop_and_wait) == pytest.approx(computed, rel=0.1, abs=2)
 
 
@@ -193,16 +197,15 @@ def test_forecasts_are_what_the_simulator_plays(
 ) -> None:
     conditions = at(acceptance, rtt_ms, step_ms, draft_ms, first_tokens=first_tokens, queue_ms=30.0)
     tapes = simulator.tapes_of(acceptance, conditions.tokens, 150)
-    for forecast, played in (
+    for forecast, simulated in (
         (cloud_stream(conditions), simulator.mean(simulator.colocated, tapes, conditions, 0)),
-        (colocated(conditions, 8), simulator.mean(simulator.colocated, tapes, conditions, 8)),
         (shipped_draft(conditions, 8), simulator.mean(simulator.shipped_draft, tapes, conditions, 8)),
         (race(conditions, 8), simulator.mean(simulator.race, tapes, conditions, 8)),
         (stop_and_wait(conditions, 8), simulator.mean(simulator.stop_and_wait, tapes, conditions, 8)),
     ):
-        assert forecast.final_ms == pytest.approx(played.final_ms, rel=0.05)
-        assert forecast.cloud_steps == pytest.approx(played.cloud_steps, rel=0.05)
-        assert forecast.up_bytes == pytest.approx(played.up_bytes, rel=0.05)
+        assert forecast.final_ms == pytest.approx(simulated.final_ms, rel=0.05)
+        assert forecast.cloud_steps == pytest.approx(simulated.cloud_steps, rel=0.05)
+        assert forecast.up_bytes == pytest.approx(simulated.up_bytes, rel=0.05)
 
 
 def test_the_first_piece_is_forecast_as_it_is_played() -> None:
@@ -210,8 +213,8 @@ def test_the_first_piece_is_forecast_as_it_is_played() -> None:
     tapes = simulator.tapes_of(0.8, conditions.tokens, 150)
     assert cloud_stream(conditions).shown_ms == simulator.cloud(tapes[0], conditions).shown_ms == 442
     assert race(conditions, 8).shown_ms == simulator.mean(simulator.race, tapes, conditions, 8).shown_ms == 36
-    played = simulator.mean(simulator.shipped_draft, tapes, conditions, 8)
-    assert shipped_draft(conditions, 8).shown_ms == pytest.approx(played.shown_ms, rel=0.1)
+    simulated = simulator.mean(simulator.shipped_draft, tapes, conditions, 8)
+    assert shipped_draft(conditions, 8).shown_ms == pytest.approx(simulated.shown_ms, rel=0.1)
     assert edge_alone(conditions).final_ms == 20 + 128
 
 
@@ -249,8 +252,8 @@ def test_what_is_cheapest_for_the_cloud_depends_on_no_link(
 def test_the_acceptance_is_read_from_what_stood_in_the_simulator(acceptance: float, length: int) -> None:
     conditions = at(acceptance, 50, 20, 0.1, tokens=4000)
     [tape] = simulator.tapes_of(acceptance, 4000, 1)
-    played = simulator.shipped_draft(tape, conditions, length)
-    assert acceptance_of(int(played.drafted), int(played.accepted), length) == pytest.approx(acceptance, abs=0.03)
+    simulated = simulator.shipped_draft(tape, conditions, length)
+    assert acceptance_of(int(simulated.drafted), int(simulated.accepted), length) == pytest.approx(acceptance, abs=0.03)
 
 
 def test_nothing_is_read_from_nothing() -> None:
