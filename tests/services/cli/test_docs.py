@@ -103,6 +103,8 @@ def test_a_page_shows_only_commands_and_modules_that_there_are(page: Path) -> No
             assert set(rest[0].replace("\\", "").split("|")) <= set(command.commands), name
     for module in re.findall(r"python -m ([\w.]+)", text):
         assert importlib.util.find_spec(module.rstrip(".")), module
+    for file, user in re.findall(r"locust -f (\S+) (\w+)", text):
+        assert f"class {user}(" in (ROOT / file).read_text(encoding="utf-8"), user
     for target in re.findall(r"\bmake ([a-z][a-z-]*)", code_in(text)):
         assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8"), target
 
