@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tidegate.schemas import TidegateError
 
 
@@ -13,6 +15,15 @@ class ContextOverflowError(TidegateError, ValueError):
     def __init__(self, tokens: int, most: int) -> None:
         self.tokens, self.most = tokens, most
         super().__init__(f"a prompt of {tokens} tokens, and the context holds {most} with the answer")
+
+
+class ModelRefusedError(TidegateError, ValueError):
+    """The directory holds no language model that can be run here."""
+
+    hint = "run `make models`"
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(f"no language model in {directory}: {reason} ({self.hint})")
 
 
 class TargetClosedError(TidegateError, RuntimeError):

@@ -15,24 +15,14 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from tidegate.schemas import TidegateError
 from tidegate.services.inference import OnnxSession, RuntimeArray, TensorInfo
-from tidegate.services.llm.errors import ContextOverflowError
+from tidegate.services.llm.errors import ContextOverflowError, ModelRefusedError
 from tidegate.services.llm.text.tokenizer import TokenizerRefusedError, TokenText
 
 Logits = NDArray[np.float32]
 _PAST = re.compile(r"^past_?(?:key_values)?[._]?(?:(\d+)[._](key|value)|(key|value)[._](\d+))$")
 _PRESENT = re.compile(r"^present_?(?:key_values)?[._]?(?:(\d+)[._](key|value)|(key|value)[._](\d+))$")
 _KNOWN = ("input_ids", "attention_mask", "position_ids")
-
-
-class ModelRefusedError(TidegateError, ValueError):
-    """The directory holds no causal language model that can be run here."""
-
-    hint = "run `make models`"
-
-    def __init__(self, directory: Path, reason: str) -> None:
-        super().__init__(f"no language model in {directory}: {reason} ({self.hint})")
 
 
 class CausalLM:

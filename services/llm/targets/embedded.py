@@ -57,7 +57,7 @@ class EmbeddedTarget:
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 2, quotes: bool = False) -> EmbeddedTarget:
-        """The model in `directory`, named as the directory is. Raises `ModelRefused`."""
+        """The model in `directory`, named as the directory is. Raises `ModelRefusedError`."""
         return cls(CausalLM(directory), directory.name, threads=threads, quotes=quotes)
 
     async def generate(self, request: GenerationRequest, on_tokens: OnTokens | None = None) -> Generated:

@@ -26,7 +26,7 @@ async def open_target(settings: Settings) -> AsyncIterator[Target]:
     process. Of both the shipped target may only quote, unless `quotes` is set otherwise. `completions`: a server with
     vLLM's or OpenAI's completions, by the best capability that it is found to have.
     Raises `ModelRefusedError`, `ModelServerUnnamedError` for a server without a base URL or a model,
-    `ImportError` without the extra `cloud`.
+    `VllmUnsuitableError` without the extra `cloud`.
     """
     chosen = settings.cloud_verifier
     directory = StatePaths(settings).models / "lm" / "target"

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import tiny_models
-from tidegate.services.llm.errors import ContextOverflowError
-from tidegate.services.llm.model.causal_lm import CausalLM, ModelRefusedError
+from tidegate.services.llm.errors import ContextOverflowError, ModelRefusedError
+from tidegate.services.llm.model.causal_lm import CausalLM
 
 QUICK = settings(deadline=None, max_examples=25)
 CLOSE = 1e-4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.services.llm.model.causal_lm import ModelRefusedError
+from tidegate.services.llm.errors import ModelRefusedError
 from tidegate.services.stages.drafter.site_models import SiteModels
 
 MODELS = Path(".models")

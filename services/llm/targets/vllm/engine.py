@@ -46,6 +46,12 @@ class EngineStoppedError(TidegateError, ConnectionError):
     hint = "ask again in some seconds: the target starts it anew by itself"
 
 
+class VllmUnsuitableError(TidegateError, RuntimeError):
+    """This vLLM does not do what a target needs of it."""
+
+    hint = "install vLLM 0.32.0; `make vllm` does, and `pip install tidegate[cloud]` on a GPU machine"
+
+
 class SamplingRefusedError(TidegateError, ValueError):
     """The engine refuses these sampling parameters or this prompt, for the reason in the message."""
 
@@ -104,7 +110,9 @@ class VllmEngine:
 
     @classmethod
     async def start(cls, directory: Path, settings: EngineSettings) -> VllmEngine:
-        """Load the model; tens of seconds. Raises `RuntimeError` where the proposer does not get its drafts."""
+        """Load the model; tens of seconds. Raises `VllmUnsuitableError` without vLLM, or where its proposer gets no
+        drafts.
+        """
         loading = asyncio.ensure_future(asyncio.to_thread(cls._load, directory, settings))
         try:
             engine = await asyncio.shield(loading)
@@ -113,14 +121,17 @@ class VllmEngine:
             raise
         if settings.proposer == "edge" and not all(await engine.call("tidegate_bind")):
             engine.stop()
-            raise RuntimeError("this vLLM does not take the proposer; 0.32.0 does")
+            raise VllmUnsuitableError("this vLLM does not take the proposer; 0.32.0 does")
         return engine
 
     @classmethod
     def _load(cls, directory: Path, settings: EngineSettings) -> VllmEngine:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        from vllm import SamplingParams  # type: ignore[import-not-found,unused-ignore]
+        try:
+            from vllm import SamplingParams  # type: ignore[import-not-found,unused-ignore]
+        except ModuleNotFoundError as error:
+            raise VllmUnsuitableError("vLLM is not installed in this environment") from error
         from vllm.engine.arg_utils import AsyncEngineArgs  # type: ignore[import-not-found,unused-ignore]
         from vllm.exceptions import VLLMClientError  # type: ignore[import-not-found,unused-ignore]
         from vllm.platforms import current_platform  # type: ignore[import-not-found,unused-ignore]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from tidegate.services.llm.constraints.quoting import QuotingConstraint
-from tidegate.services.llm.targets.vllm.engine import EngineSampling, VllmEngine
+from tidegate.services.llm.targets.vllm.engine import EngineSampling, VllmEngine, VllmUnsuitableError
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -17,14 +17,14 @@ PROBE_TOKENS = 12
 async def run_self_test(engine: VllmEngine, tokens: TokenText, *, drafts: bool, quotes: bool) -> None:
     """See that a draft saves steps, and that an answer keeps to the rule of quoting, where that is asked.
 
-    Raises `RuntimeError`, and stops the engine, where it does not.
+    Raises `VllmUnsuitableError`, and stops the engine, where it does not.
     """
     if drafts and not await _is_drafted(engine):
         await asyncio.to_thread(engine.stop)
-        raise RuntimeError("this vLLM does not verify the drafts it is given; 0.32.0 does")
+        raise VllmUnsuitableError("this vLLM does not verify the drafts it is given; 0.32.0 does")
     if quotes and not await _is_quoted(engine, tokens):
         await asyncio.to_thread(engine.stop)
-        raise RuntimeError("this vLLM does not keep to the grammar it is given; 0.32.0 does, with xgrammar")
+        raise VllmUnsuitableError("this vLLM does not keep to the grammar it is given; 0.32.0 does, with xgrammar")
 
 
 async def _is_drafted(engine: VllmEngine) -> bool:

@@ -15,7 +15,7 @@ from tidegate.services.llm.constraints.quoting import QuotingConstraint
 from tidegate.services.llm.decoding.generated import Generated
 from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS
 from tidegate.services.llm.drafters.base import MOST_DRAFTED
-from tidegate.services.llm.errors import ContextOverflowError, TargetClosedError
+from tidegate.services.llm.errors import ContextOverflowError, ModelRefusedError, TargetClosedError
 from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, TargetState
 from tidegate.services.llm.targets.vllm.engine import (
     EngineSampling,
@@ -84,12 +84,12 @@ class VllmTarget:
     ) -> VllmTarget:
         """Start the engine on a Hugging-Face-layout directory (Llama, Qwen, …); tens of seconds.
 
-        The tokenizer is the directory's own unless given. Raises `FileNotFoundError` without a model,
-        `TokenizerRefused`, `ImportError` without vLLM, `RuntimeError` where this vLLM does not verify what it is given.
+        The tokenizer is the directory's own unless given. Raises `ModelRefusedError` without a model,
+        `TokenizerRefusedError`, and `VllmUnsuitableError` where vLLM is missing, or does not verify what it is given.
         """
         directory = Path(directory)
         if not (directory / "config.json").is_file():
-            raise FileNotFoundError(f"{directory} holds no model: config.json is missing")
+            raise ModelRefusedError(directory, "config.json is missing")
         if tokenizer is None:
             tokenizer = await asyncio.to_thread(TokenText.load, directory / "tokenizer.json")
         version = await asyncio.to_thread(version_of, directory)
