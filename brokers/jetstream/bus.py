@@ -63,7 +63,7 @@ class JetStreamBus:
                 await bus._close()
 
     async def publish(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
-        """See `Broker`. Raises `NotStoredError` when the stream refuses it, `TimeoutError` after 30 seconds."""
+        """See `Broker`. Raises `NotStoredError` when the stream refuses it, `NotAcknowledgedError` after 30 seconds."""
         subject = subjects.subject_of(message, self.domain)
         outgoing = {"Nats-Msg-Id": id, **headers}
         if not subjects.is_answered_once(subject):
@@ -79,7 +79,7 @@ class JetStreamBus:
     async def append(self, message: Message, *, after: int) -> int:
         """See `Broker`. Declares TOKENS anew where a restarted server has lost it.
 
-        Raises `NotStoredError`, `UnreachableError` too, and `TimeoutError` after five seconds.
+        Raises `NotStoredError`, `UnreachableError` too, and `NotAcknowledgedError` after five seconds.
         """
         subject, sending = subjects.subject_of(message, self.domain), uuid.uuid4().hex
         try:
@@ -94,7 +94,7 @@ class JetStreamBus:
         raise SequenceConflictError(f"{subject} does not end at {after}")
 
     async def dead_letter(self, delivery: Delivery, stage: str, error: BaseException) -> None:
-        """See `Broker`. Raises `NotStoredError` or `TimeoutError`; the delivery is then not ended."""
+        """See `Broker`. Raises `NotStoredError` or `NotAcknowledgedError`; the delivery is then not ended."""
         headers = dead_letter_headers(delivery, stage, self.domain, error)
         subject = subjects.dead_letter(stage, subjects.rid_of(delivery.subject))
         await self.publisher.publish(subject, delivery.data, headers)

@@ -34,6 +34,12 @@ class NotStoredError(TidegateError, RuntimeError):
         self.err_code = err_code
 
 
+class NotAcknowledgedError(TidegateError, TimeoutError):
+    """The stream did not answer in time: the message may or may not be stored."""
+
+    hint = "publish it again under the same id, which is stored once; see whether the server runs and has room"
+
+
 class NoStreamError(NotStoredError):
     """No stream holds the subject now."""
 
@@ -130,7 +136,7 @@ class Publisher:
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> bool:
         """Return True when the message is stored, False when its `Nats-Msg-Id` was stored before this call.
 
-        Raises `NotStoredError`; `TimeoutError` after `give_up_s` without an answer: then it may or may not be stored.
+        Raises `NotStoredError`; `NotAcknowledgedError` after `give_up_s` without an answer.
         """
         pending = self._prepare(subject, data, headers, self._give_up_s)
         ack = await self._await_ack(pending)
@@ -200,6 +206,6 @@ class Publisher:
                     reason = (
                         f"{pending.subject} was not acknowledged within {pending.give_up_s:g} s: {pending.last_fault}"
                     )
-                    pending.acked.set_exception(TimeoutError(reason))
+                    pending.acked.set_exception(NotAcknowledgedError(reason))
                 elif now_s > pending.resend_at_s and self._link.is_up:
                     await self._send(pending)
