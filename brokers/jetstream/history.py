@@ -138,7 +138,7 @@ def _status(reply: Msg, stream: str) -> str:
     if status == NO_RESPONDERS:
         raise TopologyMissingError(f"no stream {stream} here that allows direct gets")
     if status not in ("", END_OF_PAGE, NOT_FOUND):
-        raise RuntimeError(f"direct get of {stream}: {status} {headers.get('Description', '')}")
+        raise UnreachableError(f"direct get of {stream}: {status} {headers.get('Description', '')}")
     return status
 
 

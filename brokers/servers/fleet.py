@@ -31,6 +31,12 @@ class BadSiteNameError(TidegateError, ValueError):
     hint = f"a name is 1 to 32 of a-z 0-9 _ -, starts with a letter or digit, and is not {HUB!r}"
 
 
+class NotLinkedError(TidegateError, TimeoutError):
+    """Sites did not reach the hub in time."""
+
+    hint = "nats.log in the `nats` directory of each of them, and of the hub, has the cause"
+
+
 class Fleet:
     """The servers of a hub and its sites; `hub.url` and `sites[name].url` are where their clients connect.
 
@@ -70,11 +76,11 @@ class Fleet:
         return self.sites[site]
 
     async def wait_until_linked(self, timeout_s: float = 10.0) -> None:
-        """Return when the hub has a leaf of every site. Raises `TimeoutError` with the sites it waits for."""
+        """Return when the hub has a leaf of every site. Raises `NotLinkedError` with the sites it waits for."""
         deadline = time.monotonic() + timeout_s
         while missing := self.sites.keys() - await asyncio.to_thread(self._leaves):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"no link to the hub from {', '.join(sorted(missing))}; see nats.log of each")
+                raise NotLinkedError(f"no link to the hub from {', '.join(sorted(missing))}")
             await asyncio.sleep(POLL_S)
 
     def stop(self) -> None:
