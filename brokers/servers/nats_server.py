@@ -21,10 +21,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from tidegate.brokers.servers import conf
 from tidegate.schemas import TidegateError
 
 RANDOM_PORT = -1
+MAX_PORT = 65535
 POLL_S = 0.005
 _HEALTH = "/healthz?js-enabled-only=true"
 _PR_SET_PDEATHSIG = 1
@@ -207,13 +210,14 @@ class Server:
         self._was_ready = True
 
     def _remember_ports(self) -> None:
-        """Take the ports of the last time, but no port that another process has taken since."""
+        """Take the ports of the last time, but none that another process has taken since, nor any of a damaged file."""
         try:
-            last: dict[str, int] = json.loads((self.directory / "ports.json").read_bytes())
-        except FileNotFoundError:
+            last = msgspec.json.decode((self.directory / "ports.json").read_bytes(), type=dict[str, int])
+        except (FileNotFoundError, msgspec.DecodeError):
             return
         for kind in self._chosen_by_system:
-            self._ports[kind] = last[kind] if _is_free(last.get(kind, 0)) else RANDOM_PORT
+            port = last.get(kind, 0)
+            self._ports[kind] = port if port <= MAX_PORT and _is_free(port) else RANDOM_PORT
 
     def _write_conf(self) -> None:
         """Mode 0600: a site's configuration holds the seed of its leaf."""

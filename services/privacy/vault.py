@@ -37,6 +37,12 @@ class TamperedError(TidegateError, ValueError):
         super().__init__(f"{what} cannot be decrypted under this site's key for this owner")
 
 
+class VaultDamagedError(TidegateError, ValueError):
+    """The vault's file is no vault, or cannot be opened."""
+
+    hint = "restore it from its backup; without one move it away: what earlier answers hold as tokens stays tokens"
+
+
 class SiteKeyError(TidegateError, ValueError):
     """The site's key is not 32 bytes long."""
 
@@ -121,12 +127,15 @@ class Vault:
 
     @classmethod
     def open(cls, path: Path, key: bytes) -> Vault:
-        """The vault in `path`, made when there is none. Raises `sqlite3.DatabaseError` when it is not a vault."""
+        """The vault in `path`, made when there is none. Raises `VaultDamagedError` when it is not a vault."""
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise VaultDamagedError(f"{path} cannot be used: {error}") from error
         except BaseException:
             connection.close()
             raise

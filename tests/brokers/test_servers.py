@@ -86,6 +86,13 @@ def test_a_port_that_another_process_took_meanwhile_is_replaced(tmp_path: Path) 
             assert server.url != first
 
 
+@pytest.mark.parametrize("damaged", [b"", b"garbage{", b"[]", b'{"client": "x"}', b'{"client": 99999999}', b"{}"])
+def test_a_damaged_file_of_ports_costs_the_ports_and_nothing_else(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "ports.json").write_bytes(damaged)
+    with Server("site1", tmp_path) as server:
+        assert is_listening(server.url)
+
+
 def test_a_fixed_port_is_never_replaced_and_the_failure_names_the_cause(tmp_path: Path) -> None:
     with Server("a", tmp_path / "a") as taken:
         second = Server("b", tmp_path / "b", client_port=int(taken.url.rpartition(":")[2]))

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from tests.support.paths import ROOT
 from tidegate.schemas.vault_token import VAULT_TOKEN, tokens_in
-from tidegate.services.privacy.vault import TamperedError, Vault, asker_digest, load_site_key, seal, unseal
+from tidegate.services.privacy.vault import (
+    TamperedError,
+    Vault,
+    VaultDamagedError,
+    asker_digest,
+    load_site_key,
+    seal,
+    unseal,
+)
 
 KEY = bytes(range(32))
 ANN = asker_digest(KEY, "kiosk", "ann", "r1")
@@ -35,6 +43,16 @@ def test_a_token_names_the_kind_and_restores_to_the_value(vault: Vault) -> None:
     assert VAULT_TOKEN.fullmatch(token)
     assert token.startswith("<EMAIL_")
     assert vault.detokenise(f"Mail {token}, or {token}.", "kiosk", ANN) == "Mail ann@example.org, or ann@example.org."
+
+
+@pytest.mark.parametrize("damaged", [b"garbage{" * 100, b"SQLite format 3\0" + b"\xff" * 200])
+def test_a_file_that_is_no_vault_is_an_error_that_says_what_to_do(tmp_path: Path, damaged: bytes) -> None:
+    path = tmp_path / "vault.sqlite"
+    path.write_bytes(damaged)
+    with pytest.raises(VaultDamagedError, match=r"vault\.sqlite") as failed:
+        Vault.open(path, KEY)
+    assert "backup" in failed.value.hint
+    assert path.read_bytes() == damaged
 
 
 def test_the_same_value_has_the_same_token_after_reopening_and_no_other_value_has_it(tmp_path: Path) -> None:
