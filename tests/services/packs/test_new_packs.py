@@ -141,6 +141,15 @@ def test_a_new_pack_answers_questions_and_knows_what_it_does_not_know(tmp_path: 
         assert answer(text, language)[1] > answer("How tall is Mount Everest?")[1]
 
 
+def test_the_shipped_intents_hold_more_of_what_is_harmless_than_of_what_is_not(tmp_path: Path) -> None:
+    """With fewer, every seventh harmless question was taken for an unsafe one (measured on the kiosk's questions)."""
+    complete_pack(tmp_path)
+    intents = load_pack(tmp_path).intents
+    harmless = sum(len(intent.utterances) for intent in intents if intent.verdict == "serve")
+    assert harmless >= sum(len(intent.utterances) for intent in intents if intent.verdict != "serve")
+    assert {"unsafe", "out_of_scope"} <= {intent.verdict for intent in intents}
+
+
 def test_the_command_prints_what_it_wrote(tmp_path: Path) -> None:
     write(tmp_path / "a", PLAIN)
     plain = CliRunner().invoke(pack_command, ["new", str(tmp_path / "a")], standalone_mode=False)
