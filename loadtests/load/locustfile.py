@@ -1,4 +1,4 @@
-"""Load on the doors of a running site: `HttpDoor` streams as an OpenAI client does, `NatsDoor` sends requests."""
+"""Load on a running site: `HttpSiteUser` streams as an OpenAI client does, `NatsSiteUser` sends requests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ numbers = itertools.count()
 def _options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--tenant", default="kiosk", help="The tenant to ask as.")
     parser.add_argument("--budget-ms", type=int, default=4000, help="What an asker is willing to wait.")
-    parser.add_argument("--nats-url", default=NATS_URL, help="The site's server, for NatsDoor.")
+    parser.add_argument("--nats-url", default=NATS_URL, help="The site's server, for NatsSiteUser.")
     parser.add_argument("--questions", default="", help="A file with one question a line [default: the kiosk pack's].")
     parser.add_argument(
         "--rate", type=float, default=0.0, help="Open loop: requests per second in all, whatever the answers do."
@@ -71,7 +71,7 @@ class Timing(msgspec.Struct, frozen=True):
     e2e_ms: float
 
 
-class Door(User):
+class SiteUser(User):
     """Asks one question after the other; with `--rate`, when it is due, be the last one answered or not."""
 
     abstract = True
@@ -81,8 +81,8 @@ class Door(User):
 
     def on_start(self) -> None:
         self.options = self.environment.parsed_options
-        if not Door.questions:
-            Door.questions = questions_of(self.options.questions)
+        if not SiteUser.questions:
+            SiteUser.questions = questions_of(self.options.questions)
         self.due_s = time.perf_counter()
         bridge.call(self.open())
 
@@ -127,7 +127,7 @@ class Door(User):
         raise NotImplementedError
 
 
-class HttpDoor(Door):
+class HttpSiteUser(SiteUser):
     """`POST /v1/chat/completions` with `stream`, at `--host`: the first piece of content, and the whole answer."""
 
     protocol = "HTTP"
@@ -148,7 +148,7 @@ class HttpDoor(Door):
         return Timing(reply, ttft_ms, (time.perf_counter() - due_s) * 1e3)
 
 
-class NatsDoor(Door):
+class NatsSiteUser(SiteUser):
     """A NATS request to `ask` at `--nats-url`; each user has a connection of its own."""
 
     protocol = "NATS"

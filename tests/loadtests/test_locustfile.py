@@ -1,4 +1,4 @@
-"""The Locust users ask a door and time the answer; the other party here is a responder that answers at once."""
+"""The Locust users ask a site and time the answer; the other party here is a responder that answers at once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def published() -> Published:
 
 @asynccontextmanager
 async def responder(url: str, heard: list[Asked]) -> AsyncIterator[None]:
-    """A site's NATS door that answers every second question and refuses the others."""
+    """A site's NATS endpoint that answers every second question and refuses the others."""
     client = await nats.connect(url, max_reconnect_attempts=0)
     answer = await published()
 
@@ -54,7 +54,7 @@ async def responder(url: str, heard: list[Asked]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def streaming_site(heard: list[dict[str, Any]]) -> AsyncIterator[str]:
-    """A site's HTTP door: one chunk of content, then the answer with its evidence."""
+    """A site's HTTP endpoint: one chunk of content, then the answer with its evidence."""
     evidence = msgspec.to_builtins(await published())
     events = [
         {"choices": [{"delta": {"content": "A valid"}}]},
@@ -101,7 +101,7 @@ async def locust(directory: Path, *arguments: str, expect: int = 0) -> dict[str,
 async def test_the_nats_user_asks_over_a_real_server_and_counts_refusals_as_failures(tmp_path: Path) -> None:
     heard: list[Asked] = []
     async with Server("site1", tmp_path / "server") as server, responder(server.url, heard):
-        statistics = await locust(tmp_path, "NatsDoor", "--nats-url", server.url, expect=1)
+        statistics = await locust(tmp_path, "NatsSiteUser", "--nats-url", server.url, expect=1)
 
     seen = statistics["e2e"]
     assert seen["method"] == "NATS"
@@ -115,7 +115,7 @@ async def test_the_nats_user_asks_over_a_real_server_and_counts_refusals_as_fail
 async def test_an_open_loop_asks_at_its_rate_whatever_the_answers_do(tmp_path: Path) -> None:
     heard: list[Asked] = []
     async with Server("site1", tmp_path / "server") as server, responder(server.url, heard):
-        await locust(tmp_path, "NatsDoor", "--nats-url", server.url, "--rate", "40", expect=1)
+        await locust(tmp_path, "NatsSiteUser", "--nats-url", server.url, "--rate", "40", expect=1)
 
     assert 20 <= len(heard) <= 100, "two seconds at 40 a second, give or take the start"
 
@@ -123,7 +123,7 @@ async def test_an_open_loop_asks_at_its_rate_whatever_the_answers_do(tmp_path: P
 async def test_the_http_user_records_the_first_content_and_the_whole_answer(tmp_path: Path) -> None:
     heard: list[dict[str, Any]] = []
     async with streaming_site(heard) as url:
-        statistics = await locust(tmp_path, "HttpDoor", "--host", url)
+        statistics = await locust(tmp_path, "HttpSiteUser", "--host", url)
 
     assert all(body["stream"] for body in heard)
     assert statistics["ttft"]["num_requests"] == statistics["e2e"]["num_requests"] > 20
