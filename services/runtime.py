@@ -45,7 +45,7 @@ from tidegate.services.streaming.log import AnswerLog
 from tidegate.services.streaming.reidentify import ValueOf, reidentify_text
 
 KEPT_REQUESTS = 64
-"""How many finished requests stay on the bus: what hears of an answer, or is late, still finds what it is about."""
+"""How many finished requests stay on the bus: listeners to an answer, and late partials, still find its facts."""
 SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
 _WORD = re.compile(r"\s*\S+\s*|\s+")
 

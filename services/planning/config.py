@@ -67,12 +67,12 @@ class PlannerConfig:
     prefill_ms: float = 40.0
     edge_start_ms: float = 20.0
     step_ms: float = 20.0
-    """What a step of the cloud is taken to cost while it has not said so."""
+    """What a step of the cloud is taken to cost while it has not reported it."""
     knee_positions: int = 256
     """Positions per forward pass of the cloud up to which drafted ones are almost free."""
     acceptance_prior: float = 0.6
     race_from: float = 0.7
-    """Acceptance under which no draft is shown before the cloud has spoken, once the class was seen."""
+    """Acceptance under which no draft is shown before the cloud's text, once the class was seen."""
     retraction_ms: float = 100.0
     """What showing a wrong draft costs the asker, in milliseconds of waiting for a right one."""
     worth_ms: float = 5.0

@@ -44,7 +44,7 @@ def drafters_of(signals: Signals, config: PlannerConfig) -> tuple[str, ...]:
 
 
 def step_ms_of(signals: Signals, config: PlannerConfig) -> float:
-    """The cloud's step as it says itself, or the table's guess."""
+    """The cloud's step as it reports it, or the configured guess."""
     return signals.cloud.step_ms or config.step_ms
 
 
@@ -108,7 +108,7 @@ def choose_mode(request: ModeRequest, signals: Signals, config: PlannerConfig) -
 def drafted_per_pass(conditions: Conditions, request: ModeRequest, signals: Signals, config: PlannerConfig) -> int:
     """How many drafted tokens the cloud verifies per pass: as many as make its tokens cheapest (or a loop's, where the
     configuration asks for economy), while all that the cloud works on stays below the knee; 0 where nobody drafts or
-    the cloud does not say that it takes drafts.
+    the cloud does not report that it verifies drafts.
 
     The same length serves every mode. It depends on neither the link nor the time that is left.
     """

@@ -25,7 +25,7 @@ def make_plan(
 ) -> Plan:
     """The plan for a question with `remaining_ms` left.
 
-    Its mode is `edge_only` where the cloud may not be asked, and only there; else it says what is to happen once it is.
+    Its mode is `edge_only` where the cloud may not be asked, and only there; else it is what happens once it is.
     """
     may_escalate, link = escalation(question.workload, remaining_ms, signals, config)
     is_overloaded = signals.queue_depth >= config.overload_factor * config.queue_depth_high

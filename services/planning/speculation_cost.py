@@ -147,7 +147,7 @@ def economical_draft_length(at: Conditions, economy: float, longest: int = LONGE
 
 
 def round_ms(at: Conditions, drafted: int) -> float:
-    """One round of a stop-and-wait loop: draft, send, verify, hear of it."""
+    """One round of a stop-and-wait loop: draft, send, verify, receive the verdict."""
     up_ms = at.uplink_ms_per_byte * (MESSAGE_BYTES + TOKEN_BYTES * drafted)
     return drafted * at.draft_token_ms + at.there_and_back_ms + at.call_ms + at.pass_ms(drafted + 1) + up_ms
 

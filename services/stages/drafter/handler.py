@@ -1,6 +1,6 @@
 """The drafter's decision: whether the edge vouches for its own answer or asks the cloud.
 
-Promises that less is done where time is short, and that the fact says so. Next: drafter/__init__.py, what it calls."""
+Promises that less is done where time is short, and that the fact records it. Next: drafter/__init__.py."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def draft(
     the plan says so the edge's draft goes along with the question; in a race it is published at once, as provisional.
     Where the same question was asked before, the cloud's answer of then takes the draft's part in both: the cloud has
     vouched for it, so no confidence is asked for, and vouches for it again before it is an answer.
-    Where time is short, less is done, and the fact says so (see `within_time`): nothing is drafted and nobody asked
+    Where time is short, less is done, and the fact records it (see `within_time`): nothing is drafted and nobody asked
     once a stage found that there is no time to answer.
     """
     retrieved = within_time(retrieved, ports)

@@ -34,7 +34,7 @@ class DrafterLatency:
 
 class Stopwatch:
     """How long the drafter works at one question, less its interactive verification: that waits for the hub, has its
-    own end, and says nothing of how fast the edge reads."""
+    own end, and has nothing to do with how fast the edge reads."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         """`clock` gives seconds."""

@@ -14,7 +14,7 @@ class SiteModels:
 
     def __init__(self, models: Path, adapters: Mapping[str, str]) -> None:
         """`adapters`: tenant to the name of a directory in `models/lm/adapters`, which `make models` merges with the
-        draft model. Raises `ModelRefused` where there is none of that name."""
+        draft model. Raises `ModelRefusedError` where there is none of that name."""
         self._plain = SiteModel(CausalLM(models / "lm" / "draft"))
         self._adapted = {
             tenant: SiteModel(CausalLM(models / "lm" / "adapters" / name), name) for tenant, name in adapters.items()

@@ -52,7 +52,7 @@ async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approv
     """One `Approved` or one `Withheld`.
 
     Where there is no time to judge what the edge has drafted, or there was none to draft it, that is the reason. The
-    cloud's verdict is judged however late: in time the asker has heard from the fast lane, and may read what comes now.
+    cloud's verdict is judged however late: the fast lane has answered in time, and this is reconciled with that.
     """
     if isinstance(answered, Drafted):
         given_up = ports.required_degradation(answered)
@@ -93,7 +93,7 @@ async def judge_partial(partial: Partial, ports: PolicyPorts) -> Partial | None:
 def withhold(
     answered: Drafted | Verified, reason: str, *policies: Artefact, decisions: tuple[Decision, ...] = ()
 ) -> Withheld:
-    """No answer, with a polite sentence that says so."""
+    """No answer, with a polite sentence instead."""
     language = answered.question.language
     return answered.followed_by(
         Withheld,

@@ -56,8 +56,8 @@ class ScreeningVersions(NamedTuple):
 
 @dataclass(frozen=True)
 class PrefilterPorts:
-    """What the prefilter may call. Whatever they raise beyond what is said here is tried again, and dead-lettered if it
-    goes on."""
+    """What the prefilter may call. Whatever they raise beyond what is documented here is tried again, and dead-lettered
+    if it goes on."""
 
     unseal: Callable[[Asked], Asked]
     """The request in clear; raises `ValueError` for one that does not open."""

@@ -23,7 +23,7 @@ from tidegate.schemas import (
 from tidegate.schemas.refusal_texts import refusal_text
 
 ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
-"""Reasons that say that there is no answer, not that there must be none."""
+"""Reasons for which there is no answer, as opposed to those for which there must be none."""
 
 
 class ClosedLog(Protocol):
@@ -79,7 +79,7 @@ def reconcile(published: Published, committed: Committed) -> Published:
 
     An answer that continues what is committed is published as it is. Anything else, a late verdict or word that there
     is none, comes too late: the sentences that were committed are the answer, with what they rest on, and the edge
-    has finished it. The receipt says so where that cuts an answer of which more was to come.
+    has finished it. The receipt records where that cuts an answer of which more was to come.
     """
     text, evidence = published.text, committed.evidence
     lineage = tuple(dict.fromkeys((*published.receipt.lineage, *evidence.lineage)))
@@ -130,7 +130,7 @@ def publish_approved(settled: Approved, lineage: tuple[Artefact, ...]) -> Publis
 
 
 def publish_refusal(settled: Withheld, lineage: tuple[Artefact, ...]) -> Published:
-    """No answer, with the sentence that says so and the decisions that led there."""
+    """No answer, with a sentence for the asker and the decisions that led there."""
     outcome: Outcome = "abstained" if settled.reason in ABSTENTIONS else "withheld"
     return settled.followed_by(
         Published,

@@ -1,4 +1,4 @@
-"""The router's composition root."""
+"""The router's composition root: the planner under fresh signals of link, load and cloud."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from dataclasses import replace
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Degradation, Message, Plan, Screened
+from tidegate.services.pipeline import WORKERS
 from tidegate.services.planning.config import PlannerConfig, Signals
 from tidegate.services.planning.degradation import unaccounted_ms
 from tidegate.services.planning.planner import make_plan, plan_degradations
 from tidegate.services.settings import Settings
 from tidegate.services.stages.router.handler import Decide, route
+from tidegate.services.stages.router.signals import SignalCollector
 from tidegate.services.stages.settings import RouterSettings
 
 __all__ = ["open"]
 
 QUEUES = ("retriever", "drafter")
-"""The stages whose queues say how busy the edge is: those that work, not those that decide."""
+"""The stages whose queues show how busy the edge is: those that work, not those that decide."""
 
 
 @asynccontextmanager
-async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - the house's word for it
-    """Yield the handler once the link and the queues have been looked at for the first time.
+async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - a root is `open`
+    """Yield the handler once the signals have been collected for the first time.
 
-    The handler raises what has ended the looking, should anything: a router that sees nothing must not plan.
+    The handler raises what has ended the collecting, should anything: a router without fresh signals must not plan.
     """
-    from tidegate.services.pipeline import WORKERS
-    from tidegate.services.stages.router.signals import SignalCollector
-
     router = settings.router
     config = config_of(router)
     collector = SignalCollector(bus, settings.site, [WORKERS[name] for name in QUEUES], settings.tenants)
@@ -53,7 +52,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
 
 def config_of(router: RouterSettings) -> PlannerConfig:
-    """The table that the settings ask for."""
+    """The planner's configuration that the settings ask for."""
     config = PlannerConfig()
     return replace(
         config,
@@ -70,7 +69,7 @@ def config_of(router: RouterSettings) -> PlannerConfig:
 
 
 def planner_of(signals: Signals, config: PlannerConfig) -> Decide:
-    """What the handler decides by: the planner under these signals and this table."""
+    """The planner under these signals and this configuration."""
 
     def decide(screened: Screened, now_ms: float) -> tuple[Plan, tuple[Degradation, ...]]:
         remaining_ms = screened.deadline_at_ms - int(now_ms)

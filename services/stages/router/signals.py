@@ -1,4 +1,6 @@
-"""What the router knows of the world: a snapshot of link, load and cloud, taken again and again beside the handler."""
+"""The signals that the router plans by: a snapshot of link, load and cloud, collected beside the handler.
+
+Next: services/planning/config.py, what a snapshot holds; services/planning/estimates.py, what is learned."""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ PING_TIMEOUT_S = 1.0
 
 
 class SignalCollector:
-    """Looks at the link to the hub, at what the hub says of itself, and at the queues of `stages`; hears the answers of
-    the site. `signals` is the newest snapshot."""
+    """Measures the link to the hub, the hub's own state and the queues of `stages`, and learns from the site's answers.
+    `signals` is the newest snapshot."""
 
     def __init__(
         self,
@@ -58,15 +60,15 @@ class SignalCollector:
             await self.collect()
 
     async def learn_from_answers(self) -> None:
-        """From now on learn from every answer of the site, as it is stored; the next snapshot says so."""
-        await self._bus.listen(subjects.LIVE_ANSWERS, self._hear)
+        """From now on learn from every answer of the site, as it is stored; the next snapshot includes it."""
+        await self._bus.listen(subjects.LIVE_ANSWERS, self._receive)
 
-    async def _hear(self, _: str, data: bytes) -> None:
-        """Raises `UnreadableError` to the house, which reports it and goes on."""
+    async def _receive(self, _: str, data: bytes) -> None:
+        """Raises `UnreadableError` to the bus, which reports it and goes on."""
         self._acceptances.learn(decode(data, Published), self._clock())
 
     async def _link(self) -> CloudState | None:
-        """What the hub says of itself; None where it cannot be reached."""
+        """The hub's own state; None where it cannot be reached."""
         sent = time.perf_counter()
         try:
             reply = await self._bus.request(self._ping, b"", timeout_s=PING_TIMEOUT_S)
@@ -76,7 +78,7 @@ class SignalCollector:
         return cloud_state(reply)
 
     async def _depth(self) -> int:
-        """The longest queue; the last known one while the server cannot say."""
+        """The longest queue; the last known one while the server does not answer."""
         try:
             return max([await self._bus.pending(stage) for stage in self._stages], default=0)
         except (UnreachableError, TimeoutError):
@@ -84,7 +86,7 @@ class SignalCollector:
 
 
 def cloud_state(reply: bytes) -> CloudState:
-    """What a reply to a ping says: nothing, where it is an older hub's, which sends back what it got, or any other."""
+    """The state in a reply to a ping; unknown where it is an older hub's, which echoes the ping, or any other."""
     try:
         return decode(reply, CloudState)
     except UnreadableError:
