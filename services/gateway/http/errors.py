@@ -81,7 +81,7 @@ async def no_such_path(_: Request, __: Exception) -> Response:
 
 async def method_not_allowed(request: Request, error: Exception) -> Response:
     """405, as an error object, with the methods that are allowed in `Allow`."""
-    allowed: str = getattr(error, "headers", {}).get("Allow", "")
+    allowed = ", ".join(sorted(getattr(error, "headers", {}).get("Allow", "").split(", ")))
     refused = refusal("method_not_allowed", method=request.method[:16], allowed=allowed)
     response = error_response(RequestRefusedError(refused))
     response.headers["allow"] = allowed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,18 @@ ORIGIN = {"Origin": APP}
 ALLOW = "access-control-allow-origin"
 
 
-@pytest.fixture
-async def origins() -> tuple[str, ...]:
-    return (APP,)
-
-
-@pytest.fixture
-async def http(tmp_path: Path, origins: tuple[str, ...]) -> AsyncIterator[httpx.AsyncClient]:
+@asynccontextmanager
+async def client_of(state: Path, *origins: str) -> AsyncIterator[httpx.AsyncClient]:
     async with (
-        site(tmp_path, http=True, cors_origins=origins) as running,
+        site(state, http=True, cors_origins=origins, grace_s=0.2) as running,
         httpx.AsyncClient(base_url=running.url) as http,
     ):
+        yield http
+
+
+@pytest.fixture(scope="module")
+async def http(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(tmp_path_factory.mktemp("site"), APP) as http:
         yield http
 
 
@@ -88,18 +90,18 @@ async def test_another_origin_may_not(http: httpx.AsyncClient) -> None:
         assert read.headers["vary"] == "Origin"  # else a cache would give one origin's reply to another
 
 
-@pytest.mark.parametrize("origins", [("*",)])
-async def test_a_star_means_everybody_and_never_credentials(http: httpx.AsyncClient) -> None:
-    reply = await http.options(CHAT, headers=preflight("POST", "content-type"))
+async def test_a_star_means_everybody_and_never_credentials(tmp_path: Path) -> None:
+    async with client_of(tmp_path, "*") as http:
+        reply = await http.options(CHAT, headers=preflight("POST", "content-type"))
     assert (reply.status_code, reply.headers[ALLOW]) == (204, "*")
     assert "access-control-allow-credentials" not in reply.headers
 
 
-@pytest.mark.parametrize("origins", [()])
-async def test_it_is_off_unless_it_is_set(http: httpx.AsyncClient) -> None:
-    refused = await http.options("/v1/models", headers=preflight("GET"))
+async def test_it_is_off_unless_it_is_set(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as http:
+        refused = await http.options("/v1/models", headers=preflight("GET"))
+        read = await http.get("/v1/models", headers=ORIGIN)
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
-    read = await http.get("/v1/models", headers=ORIGIN)
     assert not [name for name in (*refused.headers, *read.headers) if name.startswith(("access-control", "vary"))]
 
 

@@ -294,7 +294,7 @@ def joined(chunks: list[dict[str, Any]], field: str) -> str:
     return "".join(choice["delta"].get(field, "") for chunk in chunks for choice in chunk["choices"])
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=100)
 @given(st.text(max_size=200))
 def test_the_pieces_of_a_stream_are_the_whole_text(text: str) -> None:
     chunks = stream(published(text))
