@@ -114,6 +114,6 @@ def write_address(path: Path, address: GatewayAddress) -> None:
 
 def remove_address(path: Path, address: GatewayAddress) -> None:
     """Take the address away, unless a successor has written its own."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
         if msgspec.json.decode(path.read_bytes(), type=GatewayAddress) == address:
             path.unlink()

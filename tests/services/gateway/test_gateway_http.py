@@ -239,6 +239,14 @@ async def test_open_writes_where_it_is_and_takes_it_away_again(tmp_path: Path) -
             await asyncio.open_connection("127.0.0.1", int(address.url.rsplit(":", 1)[1]))
 
 
+async def test_a_file_of_the_address_that_was_damaged_meanwhile_does_not_keep_it_from_closing(tmp_path: Path) -> None:
+    async with site(tmp_path) as running:
+        path = StatePaths(running.settings).gateway
+        async with gateway.open(msgspec.structs.replace(running.settings, grace_s=0.1), running.bus):
+            path.write_bytes(b"damaged")
+        assert path.read_bytes() == b"damaged"
+
+
 async def test_an_address_that_is_taken_is_an_error_that_names_it(tmp_path: Path) -> None:
     taken = listen("127.0.0.1", 0)
     port = taken.getsockname()[1]
