@@ -82,7 +82,7 @@ async def test_a_round_trip_takes_what_was_set_and_a_longer_one_takes_longer() -
         assert medians[0] < 50, "ten milliseconds are not fifty, even on a busy machine"
 
 
-async def test_each_way_is_as_slow_as_it_was_told_alone() -> None:
+async def test_each_way_is_as_slow_as_it_was_set_alone() -> None:
     async with far(echo) as link, client(link) as ends:
         link.up.set(delay_ms=60)
         assert await round_trip_ms(*ends) >= 60

@@ -44,7 +44,7 @@ def test_every_distance_has_its_two_entries_and_they_look_at_the_same_laps() -> 
         assert shown.blocks.keywords["schedule"] is final.blocks.keywords["schedule"]  # type: ignore[attr-defined]
 
 
-async def test_laps_are_run_once_and_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rounds_are_run_once_and_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
     schedule, runs = race.RaceSchedule(50), []
 
     async def run(repeats: int) -> AsyncIterator[race.RaceRound]:
@@ -71,7 +71,7 @@ def heard(shown_ms: float, guess: Guess | None = None) -> Received:
     return Received(shown_ms=shown_ms, committed_ms=shown_ms, final_ms=shown_ms, text="x", published=published)
 
 
-def test_what_is_asked_for_the_first_time_is_told_apart_from_what_is_asked_again() -> None:
+def test_what_is_asked_for_the_first_time_is_distinguished_from_what_is_asked_again() -> None:
     kinds = {"q": "hub", "r": "answerable"}
     first = race.timed(race.RaceRound("ours", {"q": heard(160.0), "r": heard(10.0)}, is_first=True), kinds)
     again = race.timed(race.RaceRound("ours", {"q": heard(14.0, "cached_answer"), "r": heard(10.0)}), kinds)
@@ -101,7 +101,7 @@ def test_what_warms_is_never_what_is_measured_and_what_our_side_does_not_answer_
         race.both_answer([other], {other.id: Received(final_ms=9.0)}, 50)
 
 
-def test_a_site_is_told_its_own_part_only() -> None:
+def test_a_site_gets_its_own_part_only() -> None:
     told_ = {"race": {"A": "1"}, "hub": {"B": "2"}}
     for name, expected in (
         ("race/all", {"C": "3", "A": "1"}),

@@ -56,7 +56,7 @@ def made(*levels: DegradationLevel) -> tuple[Degradation, ...]:
         (0.0, 0.0, ("abstain",), None, 0.0),
     ],
 )
-def test_a_rung_follows_from_time_costs_and_what_was_given_up(
+def test_a_level_follows_from_time_costs_and_what_was_given_up(
     allowed_ms: float,
     left_ms: float,
     given_up: tuple[DegradationLevel, ...],
@@ -84,7 +84,7 @@ def height(degradation: Degradation | None) -> int:
 
 @given(costs, times, times, st.floats(0, 3000), levels)
 @everywhere
-def test_less_time_never_gives_a_higher_rung(
+def test_less_time_never_gives_a_higher_level(
     cost: dict[DegradationLevel, float], one: float, other: float, reserve: float, before: list[DegradationLevel]
 ) -> None:
     less, more = (
@@ -95,7 +95,7 @@ def test_less_time_never_gives_a_higher_rung(
 
 @given(costs, times, st.floats(0, 3000), levels)
 @everywhere
-def test_a_concession_is_only_made_for_want_of_time_and_only_once(
+def test_a_degradation_is_only_made_for_want_of_time_and_only_once(
     cost: dict[DegradationLevel, float], left: float, reserve: float, before: list[DegradationLevel]
 ) -> None:
     degradation = degradation_for("s", cost, left - reserve, left, NO_OVERRUN, made(*before))
@@ -152,7 +152,7 @@ def test_nobody_is_blamed_whose_punctuality_would_have_changed_nothing() -> None
     assert hopeless.reason == "the budget is small"
 
 
-# --- the pace of a stage
+# --- the latency of a stage
 
 
 class Clock:
@@ -203,7 +203,7 @@ def test_a_plan_that_shares_nothing_out_holds_nobody_to_anything() -> None:
     assert latency.required_degradation(routed()) is not None
 
 
-def test_the_rung_of_a_fact_is_the_lowest_that_anybody_gave_up() -> None:
+def test_the_level_of_a_fact_is_the_lowest_that_it_was_degraded_to() -> None:
     latency = LatencyModel("drafter", COSTS, Clock(0.0))
     assert latency.level_of(routed()) == "full"
     assert latency.level_of(routed(degradations=made("edge_only"))) == "full"
@@ -211,7 +211,7 @@ def test_the_rung_of_a_fact_is_the_lowest_that_anybody_gave_up() -> None:
     assert latency.level_of(routed(degradations=made("fewer_passages", "abstain"))) == "abstain"
 
 
-def test_a_pace_without_rungs_or_of_another_stages_rung_is_refused() -> None:
+def test_a_latency_model_without_levels_or_of_another_stages_level_is_refused() -> None:
     with pytest.raises(ValueError, match="has no levels"):
         LatencyModel("drafter", {}, Clock(0.0))
     with pytest.raises(ValueError, match="has no level no_race"):
@@ -243,7 +243,7 @@ DOWN = Signals(link_up=False, rtt_ms=40.0, queue_depth=0, load=0.2)
         (500, DOWN, ["fewer_passages", "edge_only"]),
     ],
 )
-def test_the_router_concedes_what_its_plan_does_without(
+def test_the_router_records_what_its_plan_gives_up(
     remaining_ms: int, signals: Signals, levels: list[DegradationLevel]
 ) -> None:
     degradations = plan_degradations(QUESTION, remaining_ms, signals, PlannerConfig())
@@ -312,7 +312,7 @@ async def test_the_stage_that_cannot_have_its_share_is_named_once_and_so_is_who_
         assert [degradation.reason for degradation in found.degradations] == [reason]
 
 
-async def test_whoever_is_in_time_concedes_nothing_however_slow_the_stage_before_was_if_it_kept_its_share() -> None:
+async def test_a_stage_in_time_gives_up_nothing_however_slow_the_stage_before_was_if_it_kept_its_share() -> None:
     planned_, found, _ = await walked(Clock(1_000_000.0), {"prefilter": 900.0, "retriever": 80.0}, QUICK)
     assert planned_.plan.shares_ms["retriever"] > 100.0
     assert found.degradations == ()

@@ -92,7 +92,7 @@ def test_a_mode_follows_from_link_cloud_class_client_and_time(
     assert says in made.reason
 
 
-def test_the_drafters_are_those_that_are_faster_than_the_cloud_in_the_tables_order() -> None:
+def test_the_drafters_are_those_that_are_faster_than_the_cloud_in_the_configured_order() -> None:
     assert plan(CALM).drafters == ("lookup", "lm")
     assert plan(cloud(step_ms=5.0)).drafters == ("lookup",)
     assert plan(CALM, PlannerConfig(drafters={"lm": 3.0, "lookup": 0.1})).drafters == ("lm", "lookup")
@@ -285,7 +285,7 @@ def test_every_plan_keeps_the_contract(
 
 
 @pytest.mark.parametrize("mode", ["cloud_stream", "cloud_with_shipped_draft", "race", "remote_speculation"])
-def test_a_table_that_names_a_mode_gets_it_where_the_cloud_may_be_asked(mode: Mode) -> None:
+def test_a_configured_mode_is_planned_where_the_cloud_may_be_asked(mode: Mode) -> None:
     conditions = replace(TABLE, mode=mode)
     assert plan(CALM, conditions).mode == mode
     assert plan(CALM, conditions).where == ("cloud" if mode == "cloud_stream" else "edge")
@@ -301,7 +301,7 @@ def test_no_loop_is_planned_where_nobody_could_run_it() -> None:
         assert plan(cloud(verifies_drafts=False), config, 9000).mode == "cloud_stream"
 
 
-def test_a_loop_that_was_told_is_drafted_for_even_where_it_saves_nothing() -> None:
+def test_a_configured_loop_is_drafted_for_even_where_it_saves_nothing() -> None:
     conditions = PlannerConfig(mode="remote_speculation", worth_ms=9999.0)
     made = plan(CALM, conditions)
     assert (made.mode, made.drafters) == ("remote_speculation", BOTH)

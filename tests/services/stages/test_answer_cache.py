@@ -126,7 +126,7 @@ def test_another_model_says_it_again_or_takes_it_back_and_is_no_reason_to_forget
     assert cache.get("kiosk", ASKED) == cached()
 
 
-def test_no_tenant_hears_what_another_was_told_and_a_stranger_has_no_memory() -> None:
+def test_no_tenant_is_given_another_s_answers_and_a_stranger_has_no_cache() -> None:
     cache = cache_of()
     cache.put("kiosk", ASKED, cached(), LINEAGE)
     cache.put("stranger", ASKED, cached(), LINEAGE)
@@ -166,7 +166,7 @@ ACTS = st.lists(
 
 
 @given(acts=ACTS, most=st.integers(0, 5))
-def test_it_holds_no_more_than_it_may_for_no_longer_than_it_may_and_the_latest_of_what_was_said(
+def test_it_holds_no_more_than_it_may_for_no_longer_than_it_may_and_the_latest_answers(
     acts: list[tuple[str, str, int]], most: int
 ) -> None:
     clock = Clock()

@@ -79,7 +79,7 @@ async def all_received(bus: Bus, cache: AnswerCache) -> None:
     await until(holds)
 
 
-async def test_what_the_cloud_said_is_recalled_with_its_evidence_when_the_same_is_asked(bus: Any) -> None:
+async def test_the_cloud_s_answer_is_found_with_its_evidence_when_the_same_is_asked(bus: Any) -> None:
     cache = await filled_cache(bus)
     cited = Citation(document_id="board", document_version="v", start=0, end=3, quote="Phi")
     await store_answer(bus, "r1", "Philippa Okonjo.", citations=(cited,), confidence=0.8)
@@ -130,7 +130,7 @@ async def test_the_cloud_s_last_word_counts_be_it_that_there_is_no_answer_any_mo
     await until(is_forgotten)
 
 
-async def test_an_answer_under_another_pack_drops_what_was_said_under_the_one_before(bus: Any) -> None:
+async def test_an_answer_under_another_pack_drops_those_under_the_one_before(bus: Any) -> None:
     cache = await filled_cache(bus)
     await store_answer(bus, "r1", "Philippa Okonjo.")
     await all_received(bus, cache)
@@ -147,7 +147,7 @@ async def test_an_answer_under_another_pack_drops_what_was_said_under_the_one_be
     await until(is_forgotten)
 
 
-async def test_a_question_over_another_index_of_the_site_drops_what_was_said_over_the_one_before(bus: Any) -> None:
+async def test_a_question_over_another_index_of_the_site_drops_the_answers_over_the_one_before(bus: Any) -> None:
     cache = await filled_cache(bus)
     await store_answer(bus, "r1", "Philippa Okonjo.")
     await all_received(bus, cache)

@@ -123,7 +123,7 @@ async def test_the_draft_goes_along_where_the_plan_ships_it(mode: Mode, shipped:
 LOOP = msgspec.structs.replace(plan(), mode="remote_speculation", forecast_ms={"remote_speculation": 1200.0})
 
 
-async def test_where_the_loop_comes_to_its_end_nothing_is_escalated() -> None:
+async def test_where_the_session_comes_to_its_end_nothing_is_escalated() -> None:
     async def verify(asked: Escalated) -> Verified:
         assert asked.draft == GUESS
         answer = Answer(text="the cloud's", confidence=0.9)
@@ -134,7 +134,7 @@ async def test_where_the_loop_comes_to_its_end_nothing_is_escalated() -> None:
     assert outcome.lineage == (MODEL,)
 
 
-async def test_a_question_whose_loop_is_lost_is_escalated_and_says_so() -> None:
+async def test_a_question_whose_session_is_lost_is_escalated_and_records_it() -> None:
     outcome = await decide(0.3, retrieved("q", plan_=LOOP), verify=lose_session)
     assert isinstance(outcome, Escalated)
     assert outcome.draft == GUESS
@@ -151,7 +151,7 @@ async def test_a_question_whose_loop_is_lost_is_escalated_and_says_so() -> None:
         (0.9, LOOP),
     ],
 )
-async def test_there_is_no_loop_but_where_the_plan_is_one_and_the_edge_is_unsure(
+async def test_there_is_no_session_but_where_the_plan_has_one_and_the_edge_is_unsure(
     confidence: float, plan_: Plan
 ) -> None:
     assert isinstance(await decide(confidence, retrieved("q", plan_=plan_)), (Drafted, Escalated))
@@ -159,7 +159,7 @@ async def test_there_is_no_loop_but_where_the_plan_is_one_and_the_edge_is_unsure
 
 @pytest.mark.parametrize("level", ["no_race", "no_remote_speculation"])
 @pytest.mark.parametrize("where", ["edge", "cloud"])
-async def test_where_the_loop_is_given_up_already_the_cloud_is_asked_plainly(
+async def test_where_the_session_is_given_up_already_the_cloud_is_asked_plainly(
     level: DegradationLevel, where: Where
 ) -> None:
     given_up = (Degradation("router", level, 0.0, 1.0),)
@@ -214,7 +214,7 @@ STREAM = msgspec.structs.replace(RACE, mode="cloud_stream")
         (0.1, True, STREAM, [], None),
     ],
 )
-async def test_what_the_cloud_said_before_takes_the_draft_s_place_wherever_that_has_one(
+async def test_the_cloud_s_earlier_answer_replaces_the_draft_wherever_there_is_one(
     confidence: float, can_retract: bool, plan_: Plan, texts: list[str], shipped: Draft | None
 ) -> None:
     published: list[Partial] = []
@@ -227,7 +227,7 @@ async def test_what_the_cloud_said_before_takes_the_draft_s_place_wherever_that_
     assert all((partial.source, partial.guess, partial.rid) == ("edge", "cached_answer", "r1") for partial in published)
 
 
-async def test_what_the_edge_vouches_for_itself_it_does_not_ask_its_memory_about() -> None:
+async def test_what_the_edge_vouches_for_itself_it_does_not_look_up() -> None:
     outcome = await decide(0.9, retrieved("q", plan_=RACE, can_retract=True), cached=PAST)
     assert isinstance(outcome, Drafted)
     assert outcome.answer.text == "x"

@@ -146,7 +146,7 @@ def test_reading_and_extracting_are_learned_apart_and_from_done_work_only() -> N
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-async def test_the_wait_for_the_hub_in_a_loop_is_not_how_slow_the_edge_reads(is_lost: bool) -> None:
+async def test_the_wait_for_the_hub_in_a_session_is_not_how_slow_the_edge_reads(is_lost: bool) -> None:
     now_s = 0.0
 
     async def verify(asked: Escalated) -> Verified | Degradation:

@@ -232,7 +232,7 @@ async def test_over_the_wire_the_site_gets_the_verdict_of_the_hub() -> None:
         assert [msgspec.structs.replace(fast, timings=())] == await durable(in_time)
 
 
-async def test_with_nobody_at_the_hub_the_lane_says_so_at_once() -> None:
+async def test_with_nobody_at_the_hub_the_lane_abstains_at_once() -> None:
     async with fast_lane.open(prepared(), MemoryBus("site1")) as handle:
         (outcome,) = await handle(QUESTION)
         assert isinstance(decode(encode(outcome), Withheld), Withheld)

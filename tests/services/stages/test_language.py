@@ -47,7 +47,7 @@ def language() -> LanguageModel:
         ("<NAME_0123456789ab> <EMAIL_0123456789ab> ?", "", ("en", True)),
     ],
 )
-def test_the_language_is_told_and_another_one_is_not_taken_for_ours(
+def test_the_language_is_detected_and_another_one_is_not_taken_for_ours(
     language: LanguageModel, text: str, hint: str, expected: tuple[str, bool]
 ) -> None:
     assert tuple(language.detect(text, hint)) == expected
@@ -60,7 +60,7 @@ def test_a_vault_token_has_no_language(language: LanguageModel) -> None:
     assert language.detect(f"{token} {token} help") == DetectedLanguage("en", True)
 
 
-def test_a_site_speaks_what_it_was_told_to() -> None:
+def test_a_site_speaks_the_languages_of_its_settings() -> None:
     italian, other = LanguageModel(("it", "ru")), LanguageModel(LANGUAGES)
     assert italian.detect("Quali sono gli orari di apertura?") == DetectedLanguage("it", True)
     assert italian.detect("Как заблокировать карту?") == DetectedLanguage("ru", True)

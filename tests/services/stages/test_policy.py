@@ -133,7 +133,7 @@ async def test_a_confidence_threshold_looks_at_the_answer_s_own_confidence(
     ("given", "reason"),
     [(answer(text=""), "abstained"), (answer(text="We guarantee you a 9.5% return."), "policy_block")],
 )
-async def test_who_gets_no_answer_is_told_so_in_their_language(
+async def test_a_refusal_is_in_the_language_of_the_question(
     tmp_path: Path, given: Answer, reason: str, language: str
 ) -> None:
     settled = await judged(given, policy(tmp_path), language=language)

@@ -140,7 +140,7 @@ async def test_a_plan_that_was_made_is_in_the_receipt_of_what_was_withheld() -> 
     assert (await published(withheld("abstained", plan=PLAN))).receipt.plan == PLAN
 
 
-async def test_the_stage_s_own_sentence_is_said_and_else_the_house_s() -> None:
+async def test_the_stage_s_own_sentence_is_published_and_else_the_common_one() -> None:
     assert (await published(withheld("abstained", "Nothing found."))).text == "Nothing found."
     assert (await published(withheld("deadline", language="es"))).text == refusal_text("deadline", "es")
 

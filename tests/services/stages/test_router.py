@@ -162,14 +162,14 @@ def test_every_share_is_named_for_a_stage_of_the_pipeline() -> None:
     assert shares_of(7, {"retriever": 1, "drafter": 1}) == {"retriever": 4.0, "drafter": 3.0}
 
 
-def test_the_version_is_the_table_s_digest() -> None:
+def test_the_version_is_the_configuration_s_digest() -> None:
     assert PlannerConfig().version == PlannerConfig().version
     assert PlannerConfig(k=7).version != PlannerConfig().version
     assert PlannerConfig(weights={**TABLE.weights, "edge": {"drafter": 1}}).version != PlannerConfig().version
     assert len(PlannerConfig().version) == 12
 
 
-def test_the_settings_reach_the_table() -> None:
+def test_the_settings_reach_the_planner() -> None:
     given = RouterSettings(
         k=7, economy=2.0, answer_tokens=100, draft_token_ms=3.0, knee_positions=100, uplink_kbps=64.0
     )
@@ -181,7 +181,9 @@ def test_the_settings_reach_the_table() -> None:
 
 
 @pytest.mark.parametrize("budget_ms", [4000, 0, -500])
-async def test_a_question_becomes_a_routed_one_with_the_table_in_its_lineage_even_too_late(budget_ms: int) -> None:
+async def test_a_question_becomes_a_routed_one_with_the_configuration_in_its_lineage_even_too_late(
+    budget_ms: int,
+) -> None:
     fact = screened(budget_ms=budget_ms)
     [routed] = await route(fact, decide=planner_of(CALM, TABLE), clock=lambda: NOW_S)
     assert isinstance(routed, Routed)

@@ -1,4 +1,4 @@
-"""What the router learns of link, cloud and drafts: estimates as values, the collector in memory and on real servers."""
+"""What the router learns of link, cloud and drafts: estimates as values, the collector in memory and on servers."""
 
 from __future__ import annotations
 

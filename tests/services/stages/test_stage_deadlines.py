@@ -155,7 +155,7 @@ async def test_the_policy_abstains_where_there_is_no_time_to_judge_and_names_its
         assert (own[0].needed_ms, own[0].reason) == (10.0, f"it lay waiting for {now_ms - 1000:.0f} ms")
 
 
-def test_a_stage_has_only_those_rungs_that_the_fact_has() -> None:
+def test_a_stage_has_only_those_levels_that_are_open() -> None:
     latency = LatencyModel("drafter", TIMES, lambda: 1.001)
 
     def level(*of: DegradationLevel) -> DegradationLevel | None:
