@@ -99,11 +99,10 @@ class AlignedDrafter:
         lookup: bool = True,
         quotes: bool = False,
     ) -> None:
-        """`vocabulary` is the size of the target's; a draft ends where it leaves that. `quotes`: see `Alignment`."""
+        """`vocabulary` is the size of the target's; no proposal leaves it. `quotes`: see `Alignment`."""
         self._prompt = tuple(prompt)
         self._vocabulary = vocabulary
-        known = in_vocabulary(draft[:MOST_DRAFT_TOKENS], vocabulary)
-        self._alignment = Alignment(known, self._prompt if lookup else (), quotes=quotes)
+        self._alignment = Alignment(draft[:MOST_DRAFT_TOKENS], self._prompt if lookup else (), quotes=quotes)
         self._answer: list[int] = []
 
     def propose(self, ids: Sequence[int], k: int) -> list[int]:

@@ -86,6 +86,11 @@ class TestLookup(DrafterActs):
         drafter.propose([100, 101, 102, 103], 1)
         assert drafter.propose([100, 99, 102, 103, 98, 101, 102], 1) == [], "101 102 was generated and taken back"
 
+    def test_what_it_was_shown_of_another_vocabulary_it_does_not_propose(self, tokens: TokenText) -> None:
+        answer = [60, 61, tokens.size, 62, 60, 61]
+        assert AlignedDrafter([1], tokens.size).propose([1, *answer], 8) == []
+        assert AlignedDrafter([1], tokens.size + 1).propose([1, *answer], 2) == [tokens.size, 62]
+
     def test_of_another_prompt_it_has_no_idea(self, case: Case) -> None:
         drafter = case.make()
         assert drafter.propose([*case.prompt[1:], *case.answer[:4]], 8) == []
