@@ -28,7 +28,7 @@ STAGES: tuple[Stage, ...] = (
         (Escalated,),
         (Verified,),
         "tidegate.services.stages.cloud_verifier:open",
-        where="hub",
+        side="hub",
         timeout_s=60.0,
         retry=Retry(attempts=8, cap_s=120.0),
     ),
@@ -54,6 +54,6 @@ FAST_LANE = Stage(
 )
 """The accelerator beside the durable escalation: a site worker that asks the hub directly, under the same id."""
 
-SITE_WORKERS: tuple[Stage, ...] = (*(stage for stage in STAGES if stage.where == "site"), FAST_LANE)
-HUB_WORKERS: tuple[Stage, ...] = tuple(stage for stage in STAGES if stage.where == "hub")
+SITE_WORKERS: tuple[Stage, ...] = (*(stage for stage in STAGES if stage.side == "site"), FAST_LANE)
+HUB_WORKERS: tuple[Stage, ...] = tuple(stage for stage in STAGES if stage.side == "hub")
 WORKERS: dict[str, Stage] = {stage.name: stage for stage in (*STAGES, FAST_LANE)}
