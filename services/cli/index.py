@@ -49,7 +49,7 @@ def index() -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @with_options("site", "tenant", "as_json")
 def index_add(options: CommandOptions, files: tuple[Path, ...]) -> None:
-    """Add Markdown FILES with front matter, or newer versions of them; workers see them at the next question."""
+    """Add Markdown FILES, or newer versions of them; workers see them at the next question."""
     documents = read_documents(files)
     hybrid = open_index(options, must_exist=False)
     with show_progress() as progress:

@@ -54,15 +54,20 @@ def show_progress() -> Iterator[ProgressReporter]:
     if not sys.stderr.isatty():
         yield LineProgress()
         return
-    columns = (
-        bars.SpinnerColumn(),
-        bars.TextColumn("{task.description:<34}"),
-        bars.BarColumn(bar_width=24),
-        bars.MofNCompleteColumn(),
-        bars.TimeElapsedColumn(),
-        bars.TextColumn("[dim]{task.fields[detail]}"),
-    )
-    with bars.Progress(*columns, console=Console(stderr=True)) as shown:
+    with make_bars(Console(stderr=True)) as shown:
         reporter = BarProgress(shown)
         yield reporter
         reporter.finish()
+
+
+def make_bars(console: Console) -> bars.Progress:
+    """Bars with a description, how far the work is, the time, and a detail; square brackets are shown as they are."""
+    columns = (
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description:<34}", markup=False),
+        bars.BarColumn(bar_width=24),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("{task.fields[detail]}", style="dim", markup=False),
+    )
+    return bars.Progress(*columns, console=console)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.tables import make_table
-from tidegate.services.fleet.status import DomainStatus, FleetStatus, gather_status
+from tidegate.services.fleet.status import DomainStatus, FleetStatus, GatewayStatus, gather_status
 
 WIDTH = 140
 """Columns of the tables where there is no terminal to say how many it has."""
@@ -31,7 +31,7 @@ def status(options: CommandOptions) -> int:
 
 def print_status(found: FleetStatus) -> None:
     """Tables of domains, processes and lag, then what is wrong."""
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
     policies = ", ".join(f"{name}@{version}" for name, version in found.policies.items())
     console.print(f"tidegate {found.version} below {found.state_dir}, pack {found.pack}, policies {policies}")
     columns = ("", "NATS", "version", "pid", "HTTP", "link", "index", "embedder")
@@ -60,12 +60,14 @@ def _domain_row(domain: DomainStatus) -> tuple[str, ...]:
         server.url.removeprefix("nats://") if server.is_up else f"{server.url.removeprefix('nats://')} down",
         server.version or "-",
         str(server.pid or "-"),
-        "-"
-        if gateway is None
-        else gateway.url
-        if gateway.is_ready
-        else f"{gateway.url} {'not ready' if gateway.is_up else 'down'}",
+        "-" if gateway is None else f"{gateway.url} {_health(gateway)}".rstrip(),
         "-" if link is None else f"{link.rtt_ms:.1f} ms" if link.is_up else "down",
         ", ".join(f"{tenant} {version}" for tenant, version in domain.indexes.items()) or "-",
         domain.embedder or "-",
     )
+
+
+def _health(gateway: GatewayStatus) -> str:
+    if gateway.is_ready:
+        return ""
+    return "not ready" if gateway.is_up else "down"
