@@ -47,7 +47,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.subjects import ASK
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.gateway.http.chat import HttpTimes
+from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.server import all_metrics, serve_http
 from tidegate.services.gateway.http.token_counter import load_token_counter
 from tidegate.services.gateway.ingress import Ingress, IngressLimits

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 from starlette.requests import Request
 
 from tidegate.schemas.refusals import refusal
+from tidegate.services.gateway.client_stream import HEARTBEAT_S
 from tidegate.services.gateway.refusals import RequestRefusedError
 
-BODY_TIMEOUT_S = 10.0
+
+class HttpTimes(msgspec.Struct, frozen=True):
+    """How long a stream may be silent, and how long a body may take, in seconds."""
+
+    heartbeat_s: float = HEARTBEAT_S
+    body_timeout_s: float = 10.0
+
+
+DEFAULT_TIMES = HttpTimes()
 
 
 async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:

@@ -16,8 +16,7 @@ from starlette.responses import Response
 
 from tidegate.schemas import Asked, Cursor, Published, Refused
 from tidegate.schemas.refusals import refusal
-from tidegate.services.gateway.client_stream import HEARTBEAT_S
-from tidegate.services.gateway.http.body import BODY_TIMEOUT_S, read_body
+from tidegate.services.gateway.http.body import HttpTimes, read_body
 from tidegate.services.gateway.http.completions import ChatReply
 from tidegate.services.gateway.http.errors import error_body
 from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event, stream_response
@@ -47,16 +46,6 @@ PARAMETERS = {
     "asker": "user",
 }
 """Field by field of `Asked`, where a client of OpenAI's API says it."""
-
-
-class HttpTimes(msgspec.Struct, frozen=True):
-    """How long a stream may be silent, and how long a body may take, in seconds."""
-
-    heartbeat_s: float = HEARTBEAT_S
-    body_timeout_s: float = BODY_TIMEOUT_S
-
-
-DEFAULT_TIMES = HttpTimes()
 
 
 class ChatEndpoint:

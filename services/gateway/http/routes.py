@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.gateway.http.chat import DEFAULT_TIMES, ChatEndpoint, HttpTimes
+from tidegate.services.gateway.http.body import DEFAULT_TIMES, HttpTimes
+from tidegate.services.gateway.http.chat import ChatEndpoint
 from tidegate.services.gateway.http.cors import CorsMiddleware, CorsPolicy
 from tidegate.services.gateway.http.endpoints import SiteEndpoints, page_file
 from tidegate.services.gateway.http.errors import Endpoint, handle_errors, method_not_allowed, no_such_path

@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY, generate_latest
 
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
-from tidegate.services.gateway.http.chat import DEFAULT_TIMES, HttpTimes
+from tidegate.services.gateway.http.body import DEFAULT_TIMES, HttpTimes
 from tidegate.services.gateway.http.protocol import JsonHttpProtocol, JsonWebSocketProtocol
 from tidegate.services.gateway.http.routes import application
 from tidegate.services.gateway.ingress import Ingress

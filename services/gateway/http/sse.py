@@ -14,8 +14,7 @@ from starlette.responses import Response
 
 from tidegate.schemas import Asked, Resume, UnreadableError, decode
 from tidegate.schemas.refusals import refusal
-from tidegate.services.gateway.http.body import read_body
-from tidegate.services.gateway.http.chat import HttpTimes
+from tidegate.services.gateway.http.body import HttpTimes, read_body
 from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event, stream_response
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError, unreadable

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from tidegate.schemas import Asked, Refused, Resume
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.client_stream import failed_event
-from tidegate.services.gateway.http.chat import HttpTimes
+from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.cors import CorsPolicy
 from tidegate.services.gateway.http.errors import error_response
 from tidegate.services.gateway.http.sse import read_resume
