@@ -19,6 +19,7 @@ from tidegate.schemas import (
     Answer,
     Begin,
     Escalated,
+    Partial,
     Refused,
     RetryLaterError,
     Speculation,
@@ -27,7 +28,7 @@ from tidegate.schemas import (
     encode,
     replace,
 )
-from tidegate.schemas.subjects import fast_lane, ping, verification_session
+from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import cloud_verifier
@@ -119,6 +120,28 @@ async def test_the_key_from_the_environment_and_temperature_zero_go_with_every_r
         await handle(escalated(WHO))
         assert server.keys == ["Bearer sesame"]
         assert server.requests[0]["temperature"] == 0
+
+
+async def test_what_a_chat_server_streams_is_shown_to_the_site_before_the_verdict() -> None:
+    async with hub("openai") as (handle, bus, server):
+        server.reply = "The chief executive is Philippa Okonjo [1]. She was appointed in 2021 [1]."
+        server.holds_after = len(["The", "chief", "executive", "is", "Philippa", "Okonjo", "[1].", "She"])
+        server.refuses = {"max_tokens", "temperature"}
+        shown: asyncio.Queue[Partial] = asyncio.Queue()
+
+        async def receive(_: str, data: bytes) -> None:
+            shown.put_nowait(decode(data, Partial))
+
+        await bus.listen(cloud_partial("site1", "kiosk", "r1"), receive)
+        asking = asyncio.create_task(verdict_of(handle, escalated(WHO)))
+        async with asyncio.timeout(30):
+            first = await shown.get()
+        assert (first.answer.text, first.source) == ("The chief executive is Philippa Okonjo.", "cloud")
+        assert not asking.done()
+        server.go_on.set()
+        verified = await asking
+        assert verified.answer.text == "The chief executive is Philippa Okonjo. She was appointed in 2021."
+        assert shown.empty(), "the last sentence comes with the verdict"
 
 
 @pytest.mark.parametrize("mode", ["uncited", "wrong", "number"])
