@@ -121,11 +121,6 @@ async def put_consumer(nc: Client, stream: str, config: Config, *, is_new: bool)
     await call(nc, f"CONSUMER.CREATE.{stream}.{config['name']}", body)
 
 
-async def stream_info(nc: Client, stream: str) -> dict[str, Any]:
-    """Configuration, state, mirror and sources of a stream. Raises `JetStreamApiError` 10059 when there is none."""
-    return await call(nc, f"STREAM.INFO.{stream}")
-
-
 async def rewind(nc: Client, stream: str, consumer: str, sequence: int) -> None:
     """Deliver again from `sequence` on."""
     await call(nc, f"CONSUMER.RESET.{stream}.{consumer}", {"seq": sequence})

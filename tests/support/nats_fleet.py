@@ -32,7 +32,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 async def count(nc: Client, stream: str) -> int:
     """How many messages the stream holds."""
-    state = (await jetstream_api.stream_info(nc, stream))["state"]
+    state = (await jetstream_api.call(nc, f"STREAM.INFO.{stream}"))["state"]
     return int(state["messages"])
 
 
