@@ -92,7 +92,7 @@ class IntentHead:
             self.ids[best], float(asked[best]), dict(zip(self.ids, asked.tolist(), strict=True)), harmless
         )
 
-    def unsafe(self, prediction: Prediction) -> float:
+    def unsafe_probability(self, prediction: Prediction) -> float:
         """The probability that the text asks for something unsafe, whichever of these intents it is.
 
         Words of the site's own documents speak against it: "vault", "report", "cash" are no crime in a bank.

@@ -97,7 +97,7 @@ class _SchemaFiller:
         return None
 
     def _fill_array(self, part: dict[str, Any], labels: tuple[str, ...]) -> list[FoundValue] | None:
-        items = self._schema.resolved(part.get("items", {}))
+        items = self._schema.resolve(part.get("items", {}))
         if isinstance(items.get("enum"), list):
             return list(values.find_options(self._text, items["enum"])) or None
         found = []

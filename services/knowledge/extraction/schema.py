@@ -47,7 +47,7 @@ class Schema:
         if not self.properties(self.root):
             raise UnsupportedSchemaError("no_properties", "the schema names no properties to fill")
 
-    def resolved(self, part: Any) -> dict[str, Any]:
+    def resolve(self, part: Any) -> dict[str, Any]:
         """A sub-schema with its local `$ref` followed; an empty one where the reference leads nowhere."""
         for _ in range(MOST_DEPTH):
             if not isinstance(part, dict):
@@ -63,14 +63,14 @@ class Schema:
 
     def properties(self, part: Any) -> dict[str, dict[str, Any]]:
         """The properties of an object's schema, each with its references followed."""
-        named = self.resolved(part).get("properties")
+        named = self.resolve(part).get("properties")
         if not isinstance(named, dict):
             return {}
-        return {name: self.resolved(each) for name, each in list(named.items())[:MOST_PROPERTIES]}
+        return {name: self.resolve(each) for name, each in list(named.items())[:MOST_PROPERTIES]}
 
     def required(self, part: Any) -> frozenset[str]:
         """The names that an object of this schema must have."""
-        named = self.resolved(part).get("required", ())
+        named = self.resolve(part).get("required", ())
         return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
 
     def accepts(self, value: Any) -> bool:

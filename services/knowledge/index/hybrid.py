@@ -146,7 +146,7 @@ class HybridIndex:
     def rewrite_query(self, question: str, language: str) -> str:
         """A question as a search query, in the words of the documents; `search` and a reader take this."""
         return self._thesaurus.rewrite(
-            rewrite_query(question), language, lambda term: self._keyword.holds(term, language)
+            rewrite_query(question), language, lambda term: self._keyword.has_term(term, language)
         )
 
     def search(self, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
@@ -191,9 +191,9 @@ class HybridIndex:
                 self._units[document_id, version] = found
         return found
 
-    def holds(self, term: str, language: str) -> bool:
+    def has_term(self, term: str, language: str) -> bool:
         """Whether any passage in `language` states the term."""
-        return self._keyword.holds(term, language)
+        return self._keyword.has_term(term, language)
 
     def rarity(self, term: str, language: str) -> float:
         """The inverse document frequency of a term among the passages in `language`."""
@@ -269,7 +269,7 @@ def _open_keyword_leg(storage: Storage) -> KeywordLeg:
     try:
         return KeywordLeg(path)
     except ValueError as error:
-        with storage.locked():
+        with storage.lock():
             _log.warning("index.keyword_leg_unreadable", path=str(path), reason=str(error))
             shutil.rmtree(path)
             return KeywordLeg(path)

@@ -54,7 +54,7 @@ class IndexWriter:
 
     def upsert(self, documents: Sequence[Document], origin: DocumentOrigin) -> int:
         check_documents(documents)
-        with self._storage.locked():
+        with self._storage.lock():
             manifest = self._storage.manifest()
             self._reconcile(manifest)
             known = manifest.documents
@@ -64,7 +64,7 @@ class IndexWriter:
             return len(changed)
 
     def delete(self, names: Iterable[str], origin: DocumentOrigin) -> int:
-        with self._storage.locked():
+        with self._storage.lock():
             manifest = self._storage.manifest()
             gone = {name: manifest.documents[name] for name in dict.fromkeys(names) if name in manifest.documents}
             if not gone:
@@ -76,7 +76,7 @@ class IndexWriter:
 
     def repair(self) -> None:
         """Make the keyword leg hold what the manifest says."""
-        with self._storage.locked():
+        with self._storage.lock():
             self._reconcile(self._storage.manifest())
 
     def is_reconciled(self, manifest: Manifest) -> bool:
@@ -85,7 +85,7 @@ class IndexWriter:
 
     def rebuild(self) -> None:
         """Make every document's pieces and vectors again, from the text that the index holds."""
-        with self._storage.locked():
+        with self._storage.lock():
             manifest = self._storage.manifest()
             documents = [
                 self._storage.document(name, entry.version, manifest.built_by)
@@ -95,7 +95,7 @@ class IndexWriter:
 
     def keep_graph(self, digest: str, rows: int) -> None:
         """Record the graph that was just saved."""
-        with self._storage.locked():
+        with self._storage.lock():
             manifest = self._storage.manifest()
             self._storage.put_manifest(msgspec.structs.replace(manifest, graph_sha256=digest, graph_rows=rows))
 

@@ -115,7 +115,7 @@ class KeywordLeg:
                 return sorted(found, key=lambda pair: (-pair[1], rank[pair[0]]))[:limit]
             reach *= 4
 
-    def holds(self, term: str, language: str) -> bool:
+    def has_term(self, term: str, language: str) -> bool:
         """Whether any passage in `language` states the term."""
         kind = field_language(language)
         return any(self._searcher.doc_freq(f"{part}_{kind}", term) for part in ("body", "head"))

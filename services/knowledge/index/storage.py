@@ -207,7 +207,7 @@ class Storage:
         return total
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Be the only writer, of all processes of this machine. Raises `IndexLockedError` when there is one already."""
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / "lock", "w") as file:

@@ -41,7 +41,7 @@ class VectorLeg:
                 self._graph = None
             else:
                 graph = self._graph or _Graph.load(graph_file, digest)
-                self._graph = graph.matching(numbers, matrix)
+                self._graph = graph.match(numbers, matrix)
             self._rows = (numbers, matrix)
 
     def save_graph(self, path: Path) -> str:
@@ -98,12 +98,12 @@ class _Graph:
         index.set_ef(_EF_SEARCH)
         return cls(index, set(), 0)
 
-    def matching(self, numbers: Numbers, matrix: Matrix) -> _Graph:
+    def match(self, numbers: Numbers, matrix: Matrix) -> _Graph:
         """This graph, or a new one, with exactly these numbers alive."""
         wanted = {int(number) for number in numbers}
         gone = self._live - wanted
         if self._deleted + len(gone) > _MOST_DELETED * max(1, len(wanted)):
-            return _Graph._empty(len(wanted)).matching(numbers, matrix)
+            return _Graph._empty(len(wanted)).match(numbers, matrix)
         for number in gone:
             with suppress(RuntimeError):  # a loaded graph lists what was marked before it was saved
                 self._index.mark_deleted(number)

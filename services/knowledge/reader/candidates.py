@@ -34,7 +34,7 @@ class UnitSource(Protocol):
 
     def rarity(self, term: str, language: str) -> float: ...
 
-    def holds(self, term: str, language: str) -> bool: ...
+    def has_term(self, term: str, language: str) -> bool: ...
 
     def rewrite_query(self, question: str, language: str) -> str: ...
 
@@ -114,7 +114,7 @@ class SpanScorer:
         """The share of the question, weighted by rarity, that no document in `language` mentions."""
         weights = self.weights(language)
         total = sum(weights.values())
-        unknown = sum(weight for term, weight in weights.items() if not self._source.holds(term, language))
+        unknown = sum(weight for term, weight in weights.items() if not self._source.has_term(term, language))
         return unknown / total if total else 0.0
 
     def score(

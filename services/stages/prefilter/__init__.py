@@ -102,7 +102,7 @@ async def classify(embedder: Embedder, head: IntentHead, text: str) -> IntentEst
     vectors = [await embedder.embed_soon(part, MAX_TOKENS) for part in (words, *later_parts(words))]
     predictions = [head.predict(vector) for vector in vectors]
     surest = max(predictions, key=lambda prediction: prediction.probability)
-    unsafe = spread(max(map(head.unsafe, predictions)), len(predictions))
+    unsafe = spread(max(map(head.unsafe_probability, predictions)), len(predictions))
     return IntentEstimate(surest.intent, surest.probability, unsafe, head.workloads[surest.intent])
 
 

@@ -69,7 +69,7 @@ def test_a_document_that_cannot_be_indexed_is_refused_before_anything_is_written
 
 
 def test_one_process_writes_at_a_time(index: HybridIndex, tmp_path: Path) -> None:
-    with Storage(tmp_path / "index").locked(), pytest.raises(IndexLockedError, match="another process is writing"):
+    with Storage(tmp_path / "index").lock(), pytest.raises(IndexLockedError, match="another process is writing"):
         index.upsert([document("more", "More.")])
 
 

@@ -105,7 +105,9 @@ def test_unsafe_is_the_sum_over_all_unsafe_intents() -> None:
     head = train(blobs(), Blobs(0.2))
     prediction = head.predict(((np.eye(8)[1] + np.eye(8)[2]) / np.sqrt(2)).astype(np.float32))
     assert max(prediction.probabilities.values()) < 0.7
-    assert head.unsafe(prediction) == pytest.approx(prediction.probabilities["i1"] + prediction.probabilities["i2"])
+    assert head.unsafe_probability(prediction) == pytest.approx(
+        prediction.probabilities["i1"] + prediction.probabilities["i2"]
+    )
 
 
 def test_the_words_of_the_site_s_documents_speak_against_unsafe_and_not_against_an_intent() -> None:
@@ -117,7 +119,11 @@ def test_the_words_of_the_site_s_documents_speak_against_unsafe_and_not_against_
     assert with_documents.intent == without.intent == "i1"
     assert with_documents.harmless > 0.3
     assert sum(with_documents.probabilities.values()) == pytest.approx(1)
-    assert head.unsafe(with_documents) < 0.7 < head.unsafe(encoder_prediction(head, encoder, "1:500"))
+    assert (
+        head.unsafe_probability(with_documents)
+        < 0.7
+        < head.unsafe_probability(encoder_prediction(head, encoder, "1:500"))
+    )
 
 
 def encoder_prediction(head: IntentHead, encoder: Blobs, text: str) -> Any:
