@@ -19,10 +19,13 @@ piece.
 """
 _CODES = frozenset(("unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"))
 _UNSUPPORTED = re.compile(
-    r"unsupported|not? (?:longer )?(?:be )?support|does not support|unrecogni[sz]ed|not permitted|not allowed"
-    r"|(?:unknown|unexpected) (?:parameter|field|argument|keyword)|only the default|deprecated|verified to stream",
+    r"unsupported|(?:not?|n['’]t) (?:longer )?(?:be )?support|unrecogni[sz]ed|not permitted|not allowed|deprecated"
+    r"|(?:unknown|unexpected) (?:parameter|field|argument|keyword)|only the default|verified to stream"
+    r"|temperature\W+must be",
     re.IGNORECASE,
 )
+_LIMITS = frozenset(("max_tokens", "max_completion_tokens"))
+"""Where one of these is refused, its value may be meant: then it is not left out, or an answer would have no end."""
 
 
 class AcceptedParameters:
@@ -66,6 +69,8 @@ def _refused_parameter(sent: Mapping[str, object], refusal: str) -> str | None:
         return None  # of token ids every parameter is meant; a server without it is asked in another way
     optional = OPTIONAL & sent.keys()
     code, named, message = _read_refusal(refusal)
+    if named in optional - _LIMITS:
+        return named
     if code not in _CODES and not _UNSUPPORTED.search(message):
         return None
     if named in sent:
