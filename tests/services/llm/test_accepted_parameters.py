@@ -60,6 +60,7 @@ def test_the_parameter_that_is_refused_is_left_out_or_replaced(refusal: str, los
         ),
         error("Unsupported value: 'messages[0].role' does not support 'system'", param="messages[0].role"),
         error("The model `m` has been deprecated", code="model_not_found", param="model"),
+        error("Unsupported content, whatever max_tokens is", param="messages", code="unsupported_value"),
         error("Invalid API key"),
         "",
         "null",
