@@ -57,8 +57,14 @@ def _endpoint_reply(data: bytes, refusal_code: str) -> EndpointReply:
 
 
 def is_msgpack_map(data: bytes) -> bool:
-    """Whether `data` begins as a MessagePack map does; no text does, so who sends text is answered in text."""
-    return data[:1] >= b"\x80" and (data[:1] <= b"\x8f" or data[:1] in {b"\xde", b"\xdf"})
+    """Whether `data` begins as a MessagePack map with text for a key does; no text does, not even in Latin-1 (`ß` is
+    0xdf there), so who sends text is answered in text.
+    """
+    first = data[0] if data else 0
+    header = 1 if 0x80 <= first <= 0x8F else {0xDE: 3, 0xDF: 5}.get(first, 0)
+    if len(data) <= header:
+        return header == 1
+    return header > 0 and (0xA0 <= data[header] <= 0xBF or 0xD9 <= data[header] <= 0xDB)
 
 
 async def _events(

@@ -63,10 +63,33 @@ async def test_what_cannot_be_read_is_refused_with_a_hint_and_one_log_line(runni
     assert running.asked == []
 
 
-@pytest.mark.parametrize("data", [b"hello", "grüß".encode(), b"", b" \n", b"[1]", b"null", b'"x"', b"\xc1"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello",
+        "grüß".encode(),
+        b"",
+        b" \n",
+        b"[1]",
+        b"null",
+        b'"x"',
+        b"\xc1",
+        "ß heißt".encode("latin-1"),
+        "Þú".encode("latin-1"),
+        b"\xdf",
+        "€ 5".encode("cp1252"),
+        "hé".encode("utf-16"),
+    ],
+)
 async def test_a_refusal_to_what_is_no_message_pack_is_text(running: Site, data: bytes) -> None:
     reply = await running.bus.request(ASK, data, timeout_s=5.0)
     assert msgspec.json.decode(reply)["code"] == "unreadable"
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 20])
+async def test_a_refusal_to_message_pack_that_is_cut_off_is_message_pack(running: Site, size: int) -> None:
+    reply = await running.bus.request(ASK, encode(asked())[:size], timeout_s=5.0)
+    assert msgspec.msgpack.decode(reply)["code"] == "unreadable"
 
 
 @pytest.mark.parametrize(
