@@ -70,7 +70,7 @@ class Reader:
             await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("play", SCRIPTS)
+@pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("transport", ["sse", "ws"])
 async def test_a_stream_goes_on_at_the_same_character_behind_a_killed_gateway(
     tmp_path: Path, transport: str, script: str
