@@ -34,12 +34,16 @@ def detect_foreign_language(text: str, languages: Sequence[str]) -> str | None:
 
 
 def _rank(text: str) -> list[tuple[str, float]]:
-    ranked: list[tuple[str, float]] = _model().rank(text[:MOST_CHARS])
+    ranked: list[tuple[str, float]] = load_language_model().rank(text[:MOST_CHARS])
     return ranked
 
 
 @cache
-def _model() -> Any:
+def load_language_model() -> Any:
+    """py3langid's model of all its languages, loaded once for a process, which takes about a second.
+
+    Restrict a copy of it, never the thing itself.
+    """
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     logging.getLogger("py3langid").setLevel(logging.WARNING)

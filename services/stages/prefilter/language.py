@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import logging
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
 from importlib.metadata import version
 
-from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
 from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.services.languages.detection import load_language_model
 from tidegate.services.stages.prefilter.handler import DetectedLanguage
 
 OTHERS = (
@@ -33,9 +30,8 @@ class LanguageModel:
 
     def __init__(self, languages: Sequence[str]) -> None:
         """`languages`: what the site speaks, its own first. Raises `ValueError` for one the model does not know."""
-        logging.getLogger("py3langid").setLevel(logging.WARNING)
         self._languages = tuple(languages)
-        self._model = copy.copy(_full_model())
+        self._model = copy.copy(load_language_model())
         unknown = sorted(set(languages) - set(self._model.labels))
         if unknown or not languages:
             known = ", ".join(sorted(label for label in self._model.labels if len(label) == 2))
@@ -63,12 +59,6 @@ class LanguageModel:
         if _is_foreign_script(letters) and not _shares_script(ranked, self._languages):
             return DetectedLanguage(top, False)
         return DetectedLanguage(own, True)
-
-
-@cache
-def _full_model() -> LanguageIdentifier:
-    """Loaded once for a process; restricting a copy leaves it as it is."""
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def _is_foreign_script(letters: Sequence[str]) -> bool:

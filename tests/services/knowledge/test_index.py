@@ -86,9 +86,9 @@ def test_fusion_ranks_every_key_once_and_never_below_one_that_is_behind_it_every
     assert all(one >= two for (_, one), (_, two) in itertools.pairwise(ranked))
     for one in keys:
         for two in keys:
-            places = [(r.index(one), r.index(two) if two in r else 99) for r in rankings if one in r]
-            behind = all(a < b for a, b in places) and all(one in r for r in rankings if two in r)
-            if one != two and places and behind:
+            positions = [(r.index(one), r.index(two) if two in r else 99) for r in rankings if one in r]
+            behind = all(a < b for a, b in positions) and all(one in r for r in rankings if two in r)
+            if one != two and positions and behind:
                 assert keys.index(one) < keys.index(two)
 
 
