@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from tests.support.chat_server import ModelServer, Refusal, as_fastapi, as_openai, in_words
 from tests.support.escalation_site import escalated
 from tidegate.schemas import Artefact, Escalated, Partial, Passage, RetryLaterError
 from tidegate.services.answering.citations import check_citations, confirmed_text
-from tidegate.services.llm.targets.openai_compatible.client import CapabilityError
+from tidegate.services.llm.targets.openai_compatible.client import CapabilityError, ServedChoice
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
 from tidegate.services.stages.cloud_verifier.chat_backend import MAX_TOKENS, ChatBackend
 
@@ -226,6 +227,24 @@ async def test_a_model_that_spends_the_limit_before_it_answers_is_given_none() -
         opened.server.requests.clear()
         await answer_of(opened)
         assert opened.names == [{"stream"}]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"text": "It opens."},
+        {"delta": {"content": "It opens."}},
+        {"message": {"role": "assistant", "content": "It opens.", "refusal": None}, "logprobs": None},
+        {"delta": {"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "It opens."}]}},
+    ],
+)
+def test_the_text_of_a_choice_is_found_wherever_a_server_puts_it(choice: dict[str, object]) -> None:
+    assert msgspec.convert(choice, ServedChoice).content == "It opens."
+
+
+@pytest.mark.parametrize("choice", [{}, {"delta": {}}, {"delta": {"content": None}}, {"delta": {"reasoning": "Hm."}}])
+def test_a_choice_without_text_is_empty(choice: dict[str, object]) -> None:
+    assert msgspec.convert(choice, ServedChoice).content == ""
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,10 @@ class ServedChoice(msgspec.Struct, frozen=True):
     @property
     def content(self) -> str:
         """The text of a completion, of a chat's message, or of a piece of one."""
-        return self.text or self.delta.get("content") or self.message.get("content") or ""
+        content = self.text or self.delta.get("content") or self.message.get("content") or ""
+        if isinstance(content, str):
+            return content
+        return "".join(part.get("text") or "" for part in content if part.get("type") == "text")  # not what it thought
 
 
 class CompletionResponse(msgspec.Struct, frozen=True):
