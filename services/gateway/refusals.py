@@ -4,6 +4,7 @@ What a client reads is in schemas/refusals.py, for all transports the same."""
 
 from __future__ import annotations
 
+import re
 import traceback
 import uuid
 
@@ -40,6 +41,25 @@ class RequestRefusedError(TidegateError):
         super().__init__(refused.reason, refused.hint)
         self.refused = refused
         self.param = param or FIELD_AT_FAULT.get(refused.code)
+
+
+NAME_HINTS = {
+    "rid": "a request id has 1 to 64 letters, digits, `-` or `_`",
+    "tenant": "a tenant has 1 to 32 lower-case letters, digits, `-` or `_`",
+}
+
+
+def find_field(fault: str) -> str | None:
+    """The path of the field that a decoder's error is about, where it names one."""
+    path = re.search(r"`\$\.([^`]*)`", fault)
+    return path[1] if path else None
+
+
+def unreadable_name(error: Exception) -> RequestRefusedError:
+    """The error to raise for a path or query with a request id, tenant or other name that is none."""
+    field = find_field(str(error)) or ""
+    hint = NAME_HINTS.get(field, "see the parameters in GET /openapi.json")
+    return RequestRefusedError(refusal("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint), field or None)
 
 
 def unreadable(error: UnreadableError) -> Refused:

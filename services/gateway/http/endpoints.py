@@ -20,9 +20,8 @@ from tidegate.services.gateway.http.models import ModelCatalogue
 from tidegate.services.gateway.http.openapi import openapi_document
 from tidegate.services.gateway.http.operations import PAGE, Liveness, Readiness
 from tidegate.services.gateway.http.progress import RequestProgress
-from tidegate.services.gateway.http.sse import RID_HINT
 from tidegate.services.gateway.ingress import Ingress
-from tidegate.services.gateway.refusals import RequestRefusedError
+from tidegate.services.gateway.refusals import RequestRefusedError, unreadable_name
 
 PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -60,7 +59,7 @@ class SiteEndpoints:
         try:
             asked = msgspec.convert({"tenant": tenant, "rid": request.path_params["rid"]}, Asked)
         except msgspec.ValidationError as error:
-            raise RequestRefusedError(refusal("unreadable", fault=error, hint=RID_HINT), "rid") from error
+            raise unreadable_name(error) from error
         if self.progress.is_full:
             raise RequestRefusedError(refusal("busy", asked.rid))
         return stream_response(self.progress.events(asked.tenant, asked.rid, self._heartbeat_s))

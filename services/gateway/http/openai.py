@@ -5,7 +5,6 @@ the documents say. What each parameter becomes is in parameters.py; what is repl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, Union
 
@@ -15,7 +14,7 @@ from tidegate.schemas import Workload
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.http.parameters import check_parameters, unsupported
 from tidegate.services.gateway.http.truncation import TextLimits
-from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError
+from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError, find_field
 
 MODEL = "tidegate"
 MAX_SCHEMA_CHARS = 16_384
@@ -116,10 +115,9 @@ def read_chat(body: bytes, models: Collection[str] = (MODEL,)) -> ChatRequest:
             check_parameters(fields)
         chat = msgspec.convert(fields, ChatRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        path = re.search(r"`\$\.?([^`]*)`", str(error))
         hint = "send a chat completion request as JSON in UTF-8"
         refused = refusal("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint)
-        raise RequestRefusedError(refused, (path and path[1]) or None) from error
+        raise RequestRefusedError(refused, find_field(str(error))) from error
     if chat.model not in models:
         raise RequestRefusedError(refusal("unknown_model", model=chat.model[:64]), "model")
     _check_stream_options(chat)

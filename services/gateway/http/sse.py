@@ -4,7 +4,6 @@ The grammar of the events is in streaming/events.py; next: websocket.py, the sam
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -13,15 +12,12 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from tidegate.schemas import Asked, Resume, UnreadableError, decode
-from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.http.body import HttpTimes, read_body
 from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event, stream_response
 from tidegate.services.gateway.ingress import Ingress
-from tidegate.services.gateway.refusals import RequestRefusedError, unreadable
+from tidegate.services.gateway.refusals import RequestRefusedError, find_field, unreadable, unreadable_name
 from tidegate.services.gateway.resume import AdmittedClient, begin_stream, resume_stream
 from tidegate.services.streaming.events import Event, HeartbeatEvent
-
-RID_HINT = "a request id has 1 to 64 letters, digits, `-` or `_`"
 
 
 class EventStreamEndpoint:
@@ -37,8 +33,7 @@ class EventStreamEndpoint:
         try:
             asked = decode(body, Asked)
         except UnreadableError as error:
-            path = re.search(r"`\$\.([^`]*)`", error.reason)
-            raise RequestRefusedError(unreadable(error), path and path[1]) from error
+            raise RequestRefusedError(unreadable(error), find_field(error.reason)) from error
         last, trace = request.headers.get("last-event-id", ""), request.headers.get("traceparent", "")
         return self._stream(await begin_stream(self._ingress, asked, last, trace))
 
@@ -84,4 +79,4 @@ def read_resume(connection: HTTPConnection, ingress: Ingress) -> Resume:
     try:
         return msgspec.convert({"type": "resume", **fields}, Resume)
     except msgspec.ValidationError as error:
-        raise RequestRefusedError(refusal("unreadable", fault=error, hint=RID_HINT), "rid") from error
+        raise unreadable_name(error) from error

@@ -123,6 +123,24 @@ async def test_a_refusal_of_a_stream_names_the_field(
     assert (error["code"], error["param"]) == (code, param)
 
 
+@pytest.mark.parametrize(
+    ("path", "param", "hint"),
+    [
+        ("/v1/streams/a.b", "rid", "a request id has"),
+        ("/v1/streams/r1?tenant=A!", "tenant", "a tenant has"),
+        ("/v1/requests/a%20b/events", "rid", "a request id has"),
+        ("/v1/requests/r1/events?tenant=*", "tenant", "a tenant has"),
+    ],
+)
+async def test_a_name_that_is_none_is_refused_by_its_field(
+    http: httpx.AsyncClient, path: str, param: str, hint: str
+) -> None:
+    reply = await http.get(path)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (400, "unreadable", param)
+    assert error["hint"].startswith(hint)
+
+
 async def test_ten_megabytes_are_refused_before_they_are_sent(running: Site) -> None:
     reader, writer = await asyncio.open_connection(*address_of(running))
     writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
