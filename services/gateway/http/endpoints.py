@@ -84,7 +84,7 @@ class SiteEndpoints:
 
     async def openapi(self, _: Request) -> Response:
         """The document of all of this."""
-        return json_response(openapi_document())
+        return json_response(await asyncio.to_thread(openapi_document))  # the first time takes a while
 
 
 def json_response(value: object, status: int = 200) -> Response:
