@@ -148,7 +148,8 @@ async def ask_over_http(
                 continue
             chunk = decode_json(line[6:].encode())
             choices = chunk.get("choices") or [{}]
-            if not run.ttft_ms and choices[0].get("delta", {}).get("content"):
+            delta = choices[0].get("delta", {})
+            if not run.ttft_ms and (delta.get("content") or delta.get("refusal")):
                 run.ttft_ms = (time.perf_counter() - started) * 1000
             if "tidegate" in chunk or "error" in chunk:
                 last = chunk
