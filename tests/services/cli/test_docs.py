@@ -17,7 +17,7 @@ import pytest
 from tests.support.paths import ROOT
 from tidegate import schemas
 from tidegate.schemas import PIPELINE, Message, subjects
-from tidegate.services.cli import cli, docs
+from tidegate.services.cli import COMMANDS, cli, docs
 from tidegate.services.cli.asyncapi import asyncapi_document, schema_bundle
 from tidegate.services.cli.diagram import draw_pipeline, replace_diagram
 from tidegate.services.pipeline import WORKERS
@@ -107,6 +107,11 @@ def test_a_page_shows_only_commands_and_modules_that_there_are(page: Path) -> No
         assert f"class {user}(" in (ROOT / file).read_text(encoding="utf-8"), user
     for target in re.findall(r"\bmake ([a-z][a-z-]*)", code_in(text)):
         assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8"), target
+
+
+def test_the_readme_lists_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [name for name in COMMANDS if f"| `.venv/bin/tidegate {name}" not in text]
 
 
 def code_in(text: str) -> str:
