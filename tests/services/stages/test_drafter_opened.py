@@ -52,6 +52,7 @@ async def test_a_site_answers_what_its_documents_say_and_asks_the_hub_what_only_
             assert type(outcome) is kind, text
         (found,) = await retrieve(routed("What does a banker's draft cost?"))
         (drafted,) = await answer(found)
+        assert isinstance(drafted, Drafted)
         assert "£12" in drafted.answer.text
         assert [part.kind for part in drafted.lineage] == ["index", "model", "document"]
 
@@ -60,6 +61,7 @@ async def test_a_site_fills_a_schema_without_any_passage() -> None:
     schema = json.dumps({"properties": {"reference": {"type": "string"}}, "required": ["reference"]})
     async with drafter.open(prepared(), MemoryBus("site1")) as answer:
         (drafted,) = await answer(retrieved("Reference: QX-1", workload="extract", schema=schema))
+        assert isinstance(drafted, Drafted)
         assert json.loads(drafted.answer.text) == {"reference": "QX-1"}
 
 

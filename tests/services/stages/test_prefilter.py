@@ -183,7 +183,8 @@ async def test_a_part_that_breaks_lets_nothing_pass(broken: str) -> None:
         raise OSError("disk")
 
     with pytest.raises(OSError, match="disk"):
-        await screened_by(asked("Ann asks."), **{broken: breaks})
+        ports: dict[str, Any] = {broken: breaks}
+        await screened_by(asked("Ann asks."), **ports)
 
 
 async def test_a_finding_without_a_token_lets_nothing_pass() -> None:

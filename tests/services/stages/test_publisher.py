@@ -162,6 +162,7 @@ async def test_the_opened_publisher_names_its_software_and_its_pack() -> None:
     pack = KIOSK
     async with open_publisher(Settings(pack_dir=str(pack)), MemoryBus("site1")) as handler:
         [answer] = await handler(APPROVED)
+    assert isinstance(answer, Published)
     software, kiosk = answer.receipt.lineage[-2:]
     assert (software.kind, software.id) == ("software", "tidegate")
     assert kiosk.kind == "pack"

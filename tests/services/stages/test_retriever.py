@@ -30,12 +30,14 @@ async def test_the_plans_k_best_passages_of_the_tenants_index_follow_with_the_in
         assert [part.kind for part in found.lineage] == ["index"]
         assert found.lineage[0].id == "kiosk"
         (none,) = await handle(routed("What does a draft cost?", plan_=plan(k=0)))
+        assert isinstance(none, Retrieved)
         assert (none.passages, none.lineage) == ((), ())
 
 
 async def test_a_tenant_that_this_site_does_not_serve_has_no_passages() -> None:
     async with retriever.open(prepared(), MemoryBus("site1")) as handle:
         (found,) = await handle(routed("What does a draft cost?", tenant="stranger"))
+        assert isinstance(found, Retrieved)
         assert (found.passages, found.lineage) == ((), ())
 
 
@@ -43,14 +45,17 @@ async def test_what_another_process_adds_or_deletes_counts_from_the_next_questio
     settings = msgspec.structs.replace(prepared(), state_dir=str(tmp_path))
     async with retriever.open(settings, MemoryBus("site1")) as handle:
         (before,) = await handle(routed("Is there a piano?"))
+        assert isinstance(before, Retrieved)
         assert before.passages == ()
         embedder = Embedder.load(StatePaths(settings).models)
         other = HybridIndex.open(StatePaths(settings).index("kiosk"), embedder)
         other.upsert([document("piano", "# Piano\n\nThere is a piano in the lobby.")])
         (after,) = await handle(routed("Is there a piano?"))
+        assert isinstance(after, Retrieved)
         assert [passage.document_id for passage in after.passages] == ["piano"]
         other.delete(["piano"])
         (gone,) = await handle(routed("Is there a piano?"))
+        assert isinstance(gone, Retrieved)
         assert gone.passages == ()
 
 
@@ -107,9 +112,11 @@ async def test_a_question_that_comes_too_late_gets_no_passages_and_one_in_time_a
             "What does a banker's draft cost?", plan_=shared, asked_at_ms=now_ms, deadline_at_ms=now_ms + 60_000
         )
         (found,) = await handle(early)
+        assert isinstance(found, Retrieved)
         assert found.passages
         assert found.degradations == ()
         late = routed("What does a banker's draft cost?", plan_=shared)
         (none,) = await handle(late)
+        assert isinstance(none, Retrieved)
         assert none.passages == ()
         assert [(made.stage, made.level) for made in none.degradations] == [("retriever", "abstain")]

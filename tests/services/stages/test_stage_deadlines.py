@@ -167,4 +167,5 @@ def test_a_stage_has_only_those_levels_that_are_open() -> None:
     assert level("evidence_only") is None
     twice = found(given_up=("fewer_passages", "edge_only"))
     assert latency.level_of(twice, ("full", "fewer_passages")) == "fewer_passages"
-    assert latency.level_of(twice, ("full",)) == "full"
+    full_only: tuple[DegradationLevel, ...] = ("full",)
+    assert latency.level_of(twice, full_only) == "full"
