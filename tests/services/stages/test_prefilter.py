@@ -182,8 +182,8 @@ async def test_a_part_that_breaks_lets_nothing_pass(broken: str) -> None:
     def breaks(*_: object) -> Any:
         raise OSError("disk")
 
+    ports: dict[str, Any] = {broken: breaks}
     with pytest.raises(OSError, match="disk"):
-        ports: dict[str, Any] = {broken: breaks}
         await screened_by(asked("Ann asks."), **ports)
 
 
