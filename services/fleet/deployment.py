@@ -20,7 +20,7 @@ from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet.endpoints import Endpoints, decode_state, write_endpoints
+from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_state, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import check_port, keep_port
 from tidegate.services.fleet.supervisor import Program, Supervisor
@@ -32,12 +32,6 @@ log = structlog.get_logger()
 GATEWAY = "gateway"
 ALL = "all"
 SERVER_POLL_S = 0.05
-
-
-class GatewayFile(msgspec.Struct, frozen=True):
-    """The part of a gateway's file that others need: the address of its HTTP server."""
-
-    url: str
 
 
 class Deployment(msgspec.Struct, frozen=True):

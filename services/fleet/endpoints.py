@@ -54,6 +54,12 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     http: dict[str, str] = {}
 
 
+class GatewayFile(msgspec.Struct, frozen=True):
+    """The part of a gateway's file that others need: the address of its HTTP server."""
+
+    url: str
+
+
 def write_endpoints(settings: Settings, endpoints: Endpoints) -> None:
     """Make the endpoints known, in one step."""
     path = StatePaths(settings).fleet

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import msgspec
@@ -20,13 +20,13 @@ from tidegate.brokers.jetstream import api
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.process.ready import read_ready_processes, ready_file
 from tidegate.brokers.servers.running import find_running_server, is_alive
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import stage_consumers
 from tidegate.schemas import CloudState, TidegateError, UnreadableError, decode, subjects
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet.endpoints import Endpoints, read_endpoints
+from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile, decode_state, read_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.index.storage import Storage
-from tidegate.services.packs.load import load_pack
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
 from tidegate.services.policies.language import load_policies
 from tidegate.services.settings import Settings
@@ -107,30 +107,49 @@ class FleetStatus(msgspec.Struct, kw_only=True):
         return not self.problems
 
 
+class _Fleet(NamedTuple):
+    """The servers and gateways that are looked at; `pid` is 0 where no process of this machine keeps them all up."""
+
+    pid: int
+    servers: dict[str, NatsSettings]
+    http: dict[str, str]
+
+
 async def gather_status(settings: Settings) -> FleetStatus:
     """The status of the fleet below `settings.state_dir`. Raises `FleetNotRunningError`, `StateFileDamagedError`."""
-    endpoints = read_endpoints(settings)
+    fleet = _find_fleet(settings)
     problems: list[str] = []
-    if endpoints.pid and not is_alive(endpoints.pid, StatePaths(settings).fleet.stat().st_mtime):
-        problems.append(f"process {endpoints.pid}, which kept the fleet up, is gone; start it again with `tidegate up`")
-    names = (HUB, *endpoints.sites)
+    if fleet.pid and not is_alive(fleet.pid, StatePaths(settings).fleet.stat().st_mtime):
+        problems.append(f"process {fleet.pid}, which kept the fleet up, is gone; start it again with `tidegate up`")
     domains = await asyncio.gather(
-        *(_domain_status(msgspec.structs.replace(settings, site=name), endpoints, problems) for name in names)
+        *(_domain_status(msgspec.structs.replace(settings, site=name), fleet, problems) for name in fleet.servers)
     )
-    pack, policies = _read_pack(settings, problems)
     return FleetStatus(
         state_dir=settings.state_dir,
         version=version("tidegate"),
-        pack=pack,
-        policies=policies,
+        pack=StatePaths(settings).pack.resolve().name,
+        policies=_read_policies(settings, problems),
         domains=list(domains),
         problems=problems,
     )
 
 
-async def _domain_status(settings: Settings, endpoints: Endpoints, problems: list[str]) -> DomainStatus:
+def _find_fleet(settings: Settings) -> _Fleet:
+    """What is up on this machine, or else the one domain whose server the settings name."""
+    try:
+        endpoints = read_endpoints(settings)
+    except FleetNotRunningError:
+        if settings.nats == NatsSettings():
+            raise
+        gateway = StatePaths(settings).gateway
+        http = {settings.site: decode_state(gateway, GatewayFile).url} if gateway.is_file() else {}
+        return _Fleet(0, {settings.site: settings.nats}, http)
+    return _Fleet(endpoints.pid, {HUB: endpoints.hub, **endpoints.sites}, endpoints.http)
+
+
+async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str]) -> DomainStatus:
     name, paths = settings.site, StatePaths(settings)
-    nats = endpoints.hub if name == HUB else endpoints.sites[name]
+    nats = fleet.servers[name]
     found = DomainStatus(name=name, server=ServerStatus(url=nats.url))
     if running := find_running_server(paths.nats):
         found.server.pid = running.pid
@@ -145,11 +164,11 @@ async def _domain_status(settings: Settings, endpoints: Endpoints, problems: lis
                     found.link = await _measure_link(bus, name)
     except (TidegateError, OSError) as error:
         problems.append(f"{name}: the NATS server at {nats.url} does not answer as it should: {error or 'too late'}")
-    if name in endpoints.http:
-        found.gateway = await _check_gateway(endpoints.http[name])
+    if name in fleet.http:
+        found.gateway = await _check_gateway(fleet.http[name])
     found.processes = _read_processes(settings)
     _read_versions(found, settings, problems)
-    problems += _find_problems(found, is_served_here=bool(endpoints.pid))
+    problems += _find_problems(found, is_served_here=bool(fleet.pid))
     return found
 
 
@@ -207,14 +226,13 @@ def _read_versions(found: DomainStatus, settings: Settings, problems: list[str])
             found.indexes[tenant], found.embedder = manifest.digest(), manifest.embedder
 
 
-def _read_pack(settings: Settings, problems: list[str]) -> tuple[str, dict[str, str]]:
+def _read_policies(settings: Settings, problems: list[str]) -> dict[str, str]:
     try:
-        pack = load_pack(StatePaths(settings).pack)
         policies = load_policies(sorted(StatePaths(settings).pack.glob("policies/*.y*ml")))
     except (TidegateError, OSError) as error:
-        problems.append(f"the pack cannot be read: {error}")
-        return "", {}
-    return f"{pack.name}@{pack.version}", {policy.id: policy.version for policy in policies}
+        problems.append(f"the policies of the pack cannot be read: {error}")
+        return {}
+    return {policy.id: policy.version for policy in policies}
 
 
 def _find_problems(found: DomainStatus, *, is_served_here: bool) -> list[str]:

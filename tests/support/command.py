@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from tidegate.services.settings import Settings
 
 COMMAND = (sys.executable, "-m", "tidegate.services.cli")
 
@@ -39,3 +45,23 @@ def read_line(process: subprocess.Popen[bytes]) -> bytes:
     """The next line of its stdout."""
     assert process.stdout is not None
     return process.stdout.readline()
+
+
+def status(settings: Settings) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON of `tidegate status`."""
+    shown = tidegate("status", "--json", "--state", settings.state_dir)
+    return shown.returncode, msgspec.json.decode(shown.stdout)
+
+
+def domain(found: dict[str, Any], name: str) -> dict[str, Any]:
+    """What the status holds of one site, or of the hub."""
+    [one] = [each for each in found["domains"] if each["name"] == name]
+    return dict(one)
+
+
+def until(holds: Callable[[], bool], seconds: float = 25.0) -> None:
+    """Return as soon as it holds; fail after `seconds`."""
+    give_up = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up, "it never came about"
+        time.sleep(0.1)

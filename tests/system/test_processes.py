@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.support.command import read_line, start_tidegate, tidegate
+from tests.support.command import domain, read_line, start_tidegate, status, tidegate, until
 from tests.support.paths import MODELS
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.system
 
 GONE_WITHIN_S = 25.0
+READY = "site1/ready/all"
 
 
 def running_below(state: str) -> list[int]:
@@ -36,26 +35,42 @@ def running_below(state: str) -> list[int]:
     return found
 
 
-def until(holds: Callable[[], bool], seconds: float) -> bool:
-    give_up = time.monotonic() + seconds
-    while not holds() and time.monotonic() < give_up:
-        time.sleep(0.05)
-    return holds()
+def test_nothing_is_left_running_when_the_parent_ends_and_it_comes_back_where_it_was(settings: Settings) -> None:
+    listened = []
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        environ = {"TIDEGATE_MODELS_DIR": settings.models_dir}
+        parent = start_tidegate("up", "--sites", "1", "--json", "--state", settings.state_dir, environ=environ)
+        endpoints = msgspec.json.decode(read_line(parent))
+        assert endpoints.pop("pid") == parent.pid
+        listened.append(endpoints)
+        assert len(running_below(settings.state_dir)) >= 5, "two servers, two workers, the parent"
+        left = kill_a_worker(settings) if number == signal.SIGKILL else b""
+        parent.send_signal(number)
+        assert parent.wait(GONE_WITHIN_S) == code
+        until(lambda: not running_below(settings.state_dir), GONE_WITHIN_S)
+        assert (Path(settings.state_dir) / "fleet.json").exists() is (number == signal.SIGKILL)
+    assert listened[0]["http"]
+    assert listened == [listened[0]] * 3
+    check_what_was_left_behind(settings, parent.pid, left)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
-)
-def test_nothing_is_left_running_when_the_parent_ends(settings: Settings, number: signal.Signals, code: int) -> None:
-    environ = {"TIDEGATE_MODELS_DIR": settings.models_dir}
-    child = start_tidegate("up", "--sites", "1", "--json", "--state", settings.state_dir, environ=environ)
-    assert set(msgspec.json.decode(read_line(child))["sites"]) == {"site1"}
-    assert len(running_below(settings.state_dir)) >= 5, "two servers, two workers, the parent"
-    child.send_signal(number)
-    assert child.wait(GONE_WITHIN_S) == code
-    assert until(lambda: not running_below(settings.state_dir), GONE_WITHIN_S), running_below(settings.state_dir)
-    if number != signal.SIGKILL:
-        assert not (Path(settings.state_dir) / "fleet.json").exists()
+def kill_a_worker(settings: Settings) -> bytes:
+    """Kill the site's worker, which so cannot remove its ready file; what was in it."""
+    left = (Path(settings.state_dir) / READY).read_bytes()
+    os.kill(msgspec.json.decode(left)["pid"], signal.SIGKILL)
+    return left
+
+
+def check_what_was_left_behind(settings: Settings, parent: int, left: bytes) -> None:
+    ready = Path(settings.state_dir) / READY
+    if not ready.exists():  # the parent had removed it, to start the worker again
+        ready.write_bytes(left)
+    code, found = status(settings)
+    [process] = domain(found, "site1")["processes"]
+    assert code == 1
+    assert process["is_stale"]
+    assert f"process {parent}, which kept the fleet up, is gone" in found["problems"][0]
+    assert any("no process runs the drafter" in problem for problem in found["problems"])
 
 
 def wait_for_line(process: subprocess.Popen[bytes], text: str) -> None:
