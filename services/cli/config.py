@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from tidegate.brokers.process.config import SettingsError, explain
 from tidegate.services.cli.config_reference import config_reference
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, with_options
@@ -25,8 +26,6 @@ config.add_command(config_reference)
 @with_options("as_json")
 def config_check(options: CommandOptions) -> int:
     """Read the settings as a worker would, and name every fault."""
-    from tidegate.brokers.process.config import SettingsError
-
     try:
         options.load()
     except SettingsError as error:
@@ -43,8 +42,6 @@ def config_check(options: CommandOptions) -> int:
 @with_options("as_json")
 def config_explain(options: CommandOptions) -> None:
     """Print each setting, its value, and where it comes from."""
-    from tidegate.brokers.process.config import explain
-
     rows = list(explain(options.load()))
     if options.as_json:
         click.echo(msgspec.json.encode(rows))

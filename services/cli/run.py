@@ -7,11 +7,15 @@ import signal
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import click
 import structlog
 
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.process.lifecycle import OpenService, WorkerProcess, serve, start
+from tidegate.brokers.process.telemetry import open_telemetry
 from tidegate.brokers.stage import Stage
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import check_choice
@@ -81,11 +85,6 @@ def serve_stages(
     stages: tuple[Stage, ...], settings: Settings, name: str, *, with_gateway: bool, parent: int | None
 ) -> None:
     """Serve in this process until a signal, with its telemetry, and with the site's gateway beside the stages."""
-    from functools import partial
-
-    from tidegate.brokers.process.lifecycle import OpenService, WorkerProcess, serve, start
-    from tidegate.brokers.process.telemetry import open_telemetry
-
     services: list[OpenService[Settings]] = []
     with open_telemetry(settings) as telemetry:
         if with_gateway:
@@ -97,8 +96,6 @@ def serve_stages(
 
 def open_bus(settings: Settings) -> Any:
     """This worker's own domain, over its own server."""
-    from tidegate.brokers.jetstream.bus import JetStreamBus
-
     return JetStreamBus.open(settings.nats, settings.site)
 
 
