@@ -67,7 +67,7 @@ def outcome_of(answer: Answer, abstain_below: float) -> str:
 def measure(
     pack: Pack, sides: dict[str, PreparedSide], escalate_below: float, abstain_below: float, show: bool
 ) -> dict[str, Score]:
-    """Ask every measured question of the pack as the house would: the site first, then, where it is unsure, the hub."""
+    """Ask every measured question of the pack as the product would: the site first; where it is unsure, the hub."""
     scores: dict[str, Score] = defaultdict(Score)
     for question in pack.questions:
         if question.kind not in MEASURED or question.workload != "assist":

@@ -53,7 +53,7 @@ AT_SITE: tuple[Stage, ...] = tuple(dataclasses.replace(stage, side="site") for s
 
 
 def question(rid: str) -> Asked:
-    """What a door stores."""
+    """What a gateway stores."""
     now_ms = time.time_ns() // 1_000_000
     return Asked(
         tenant=TENANT,

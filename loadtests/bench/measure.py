@@ -53,7 +53,7 @@ class Target(msgspec.Struct, frozen=True):
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """A bound that no ratio of medians can hold: on a quantile (1.0: the highest) of the samples of all blocks.
 
-    `of` says whose, `ratio` that ours are divided by the peer's. Without a target it is told and not judged.
+    `of` says whose, `ratio` that ours are divided by the peer's. Without a target it is reported and not judged.
     """
 
     samples: str
@@ -132,7 +132,7 @@ async def interleaved(repeats: int, ours: Block, peer: Block, *, is_warm: bool =
 
 
 async def measure(entry: Entry, repeats: int, report_block: Reported) -> Measured:
-    """Measure one entry; `report_block` hears of every block. Raises `ValueError` when a side has fewer than five
+    """Measure one entry; `report_block` receives every block. Raises `ValueError` when a side has fewer than five
     blocks.
     """
     values: dict[Side, list[float]] = {"ours": [], "peer": []}

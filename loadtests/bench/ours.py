@@ -1,4 +1,4 @@
-"""Our side: the pipeline's stages in the product's own worker, over the product's own house."""
+"""Our side: the pipeline's stages in the product's own worker, over the product's own bus."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The race: a site that shows its own draft at once against plain streaming from the cloud, over the same link.
 
-Both are sites of one hub, each at the end of a link of its own with the same distance; the peer's router is told to let
-the cloud generate alone. Each question is asked of both, by a client at the site, in blocks that alternate. A site that
-remembers shows more when it is asked again: only its first block is a first asking, and is told apart.
+Both are sites of one hub, each at the end of a link of its own with the same distance; the peer's router is configured
+to let the cloud generate alone. Each question is asked of both, by a client at the site, in blocks that alternate. A
+site that caches answers shows more when it is asked again: only its first block is a first asking, counted separately.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SCRATCH = Path(".tidegate")
 SITES: Mapping[Side, str] = {"ours": "race", "peer": "stream"}
 PINGS = {"TIDEGATE_ROUTER__PING_EVERY_S": "0.2"}
 STREAMING: Mode = "cloud_stream"
-TOLD = {SITES["ours"]: PINGS, SITES["peer"]: {**PINGS, "TIDEGATE_ROUTER__MODE": STREAMING}}
+ENVIRONMENTS = {SITES["ours"]: PINGS, SITES["peer"]: {**PINGS, "TIDEGATE_ROUTER__MODE": STREAMING}}
 KINDS: Mapping[QuestionKind, int] = {"answerable": 10, "paraphrased": 4, "language": 2, "personal": 2, "hub": 2}
 """How many questions of each kind: the pack's own proportions of the questions that have an answer."""
 WARMING = 2
@@ -79,15 +79,15 @@ class RaceSchedule:
             yield race_round
 
     async def _run(self, repeats: int) -> AsyncIterator[RaceRound]:
-        async with course(self.rtt_ms) as (doors, pack):
-            chosen = await scouted(doors["peer"], questions_of(pack), self.rtt_ms)
+        async with open_race_sites(self.rtt_ms) as (clients, pack):
+            chosen = await scout(clients["peer"], questions_of(pack), self.rtt_ms)
             for question in others_of(pack):
                 for side in SITES:
-                    await ask(doors[side], question)
+                    await ask(clients[side], question)
             rounds: list[RaceRound] = []
 
             async def race_round(side: Side) -> float:
-                received = {question.id: await ask(doors[side], question) for question in chosen}
+                received = {question.id: await ask(clients[side], question) for question in chosen}
                 is_first = side == "ours" and not rounds
                 if is_first:
                     chosen[:] = both_answer(chosen, received, self.rtt_ms)
@@ -100,19 +100,19 @@ class RaceSchedule:
 
 
 @contextlib.asynccontextmanager
-async def course(rtt_ms: int) -> AsyncIterator[tuple[dict[Side, httpx.AsyncClient], Pack]]:
-    """The doors of both sites, which are up and `rtt_ms` from the hub, and the pack that they answer from."""
+async def open_race_sites(rtt_ms: int) -> AsyncIterator[tuple[dict[Side, httpx.AsyncClient], Pack]]:
+    """HTTP clients of both sites, which are up and `rtt_ms` from the hub, and the pack that they answer from."""
     pack = load_pack(default_pack())
     async with contextlib.AsyncExitStack() as stack:
         state = stack.enter_context(tempfile.TemporaryDirectory(prefix="race-", dir=await prepared(pack)))
-        race = await stack.enter_async_context(linked_sites(settings_of(await copied(Path(state))), TOLD))
+        race = await stack.enter_async_context(linked_sites(settings_of(await copied(Path(state))), ENVIRONMENTS))
         for link in race.links.values():
             link.set(rtt_ms=rtt_ms, jitter_ms=rtt_ms * JITTER)
-        doors: dict[Side, httpx.AsyncClient] = {}
+        clients: dict[Side, httpx.AsyncClient] = {}
         for side, site in SITES.items():
             client = httpx.AsyncClient(base_url=race.http[site], timeout=PATIENCE_S)
-            doors[side] = await stack.enter_async_context(client)
-        yield doors, pack
+            clients[side] = await stack.enter_async_context(client)
+        yield clients, pack
 
 
 def settings_of(state: Path) -> Settings:
@@ -148,13 +148,13 @@ def of_kind(pack: Pack, kind: QuestionKind) -> list[LabelledQuestion]:
     return [each for each in pack.questions if each.kind == kind and each.workload == "assist"]
 
 
-async def scouted(
-    door: httpx.AsyncClient, questions: Sequence[LabelledQuestion], rtt_ms: int
+async def scout(
+    client: httpx.AsyncClient, questions: Sequence[LabelledQuestion], rtt_ms: int
 ) -> list[LabelledQuestion]:
     """Those that the peer answers by streaming, which is what it is there for. Ours is not asked: it would remember."""
     streamed, modes = [], Counter[str]()
     for question in questions:
-        received = await ask(door, question)
+        received = await ask(client, question)
         modes[received.mode or "none"] += 1
         if received.is_answered and received.mode == STREAMING:
             streamed.append(question)
@@ -177,16 +177,16 @@ def both_answer(
     return both
 
 
-async def ask(door: httpx.AsyncClient, question: LabelledQuestion) -> Received:
+async def ask(client: httpx.AsyncClient, question: LabelledQuestion) -> Received:
     """One question, by a client that can take back what it has shown."""
     asked = Asked(
         tenant="kiosk", text=question.text, rid=uuid.uuid4().hex, budget_ms=BUDGET_MS, can_retract=True, asker="racer"
     )
-    return await receive(door, asked)
+    return await receive(client, asked)
 
 
 def timed(race_round: RaceRound, kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
-    """The samples of a lap. What is not answered this time counts as shown when the budget was over."""
+    """The samples of a round. What is not answered this time counts as shown when the budget was over."""
     samples: dict[str, list[float]] = {}
     asked = FIRST if race_round.is_first else AGAIN
     for question, each in race_round.received.items():
@@ -223,7 +223,7 @@ async def final_blocks(repeats: int, *, schedule: RaceSchedule) -> AsyncIterator
             yield Measurement(race_round.side, statistics.fmean(samples["final"]), samples)
 
 
-AS_TOLD = Bar(samples="plain streaming", quantile=0.0, of="peer", target=Target("≥", 1.0), unit="")
+AS_CONFIGURED = Bar(samples="plain streaming", quantile=0.0, of="peer", target=Target("≥", 1.0), unit="")
 """The peer did what it is the peer for, every time."""
 
 
@@ -232,7 +232,7 @@ NOTHING_REMEMBERED = Bar(samples=f"past answers shown, {FIRST}", quantile=1.0, t
 
 
 def spread(samples: str, of: Side) -> tuple[Bar, Bar]:
-    """Median and 95th percentile, told and not judged."""
+    """Median and 95th percentile, reported and not judged."""
     return Bar(samples=samples, quantile=0.5, of=of), Bar(samples=samples, quantile=0.95, of=of)
 
 
@@ -251,7 +251,7 @@ def entries_of(schedule: RaceSchedule) -> tuple[Entry, Entry]:
                 Bar(samples="shown", quantile=0.5, target=Target("≤", 90.0)),
                 Bar(samples="shown", quantile=0.95, target=Target("≤", 150.0)),
                 Bar(samples="retractions", quantile=1.0, target=Target("≤", 1.0), unit=""),
-                AS_TOLD,
+                AS_CONFIGURED,
                 NOTHING_REMEMBERED,
                 *(bar for asked in (FIRST, AGAIN) for bar in spread(f"shown, {asked}", "ours")),
                 *(bar for asked in (FIRST, AGAIN) for bar in spread(f"shown, hub, {asked}", "ours")),
@@ -268,7 +268,7 @@ def entries_of(schedule: RaceSchedule) -> tuple[Entry, Entry]:
             blocks=partial(final_blocks, schedule=schedule),
             bars=(
                 Bar(samples="final", quantile=0.95, of="ratio", target=Target("≤", 1.05)),
-                AS_TOLD,
+                AS_CONFIGURED,
                 *spread("final", "ours"),
                 *spread("final", "peer"),
             ),

@@ -15,7 +15,7 @@ STREAMS = "/v1/streams"
 
 
 class Refusal(RuntimeError):
-    """The door did not take the question, or the stream ended without an answer."""
+    """The gateway did not take the question, or the stream ended without an answer."""
 
 
 class Contradiction(RuntimeError):

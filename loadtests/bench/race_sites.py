@@ -77,6 +77,6 @@ async def linked_sites(
 
 
 def with_environment(program: Program, environments: Mapping[str, Mapping[str, str]]) -> Program:
-    """The program, with what its site is told."""
+    """The program, with its site's environment."""
     site = program.name.split("/")[0]
     return msgspec.structs.replace(program, env={**program.env, **environments.get(site, {})})

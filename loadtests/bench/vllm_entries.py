@@ -21,7 +21,7 @@ PACK = Path("infra/packs/kiosk")
 CASES = 12
 PLAIN = "the same engine, nothing proposed"
 WARNINGS = 4000
-"""Characters of what the engine's process said last that a failure quotes."""
+"""Characters of what the engine's process wrote last that a failure quotes."""
 
 
 class NoEngine(RuntimeError):

@@ -118,7 +118,7 @@ class Link:
     """Listens on `port`, and carries every connection to `target` and back; `up` is the way from who connects.
 
     In order, nothing lost but by `cut`. Everything can be changed at any time. A handshake takes no time: a connection
-    stands at once, and what is said over it is late.
+    stands at once, and what is sent over it is late.
     """
 
     def __init__(self, host: str, port: int, seed: int) -> None:
@@ -142,7 +142,7 @@ class Link:
             way.set(**changed)
 
     def stall(self) -> None:
-        """A black hole both ways: connections stand, nothing arrives, nobody is told."""
+        """A black hole both ways: connections stand, nothing arrives, nobody is notified."""
         self.state = "stalled"
         for way in (self.up, self.down):
             way.stall()

@@ -60,7 +60,7 @@ class Way:
         return self._free_at_s + (conditions.delay_ms + self._random.uniform(0.0, conditions.jitter_ms)) / 1e3
 
     def stall(self) -> None:
-        """A black hole: nothing leaves, and nobody is told."""
+        """A black hole: nothing leaves, and nobody is notified."""
         self.is_stalled = True
 
     def heal(self) -> None:
@@ -100,7 +100,7 @@ class Pipe:
             self.source.pause_reading()
 
     def end(self, *, reset: bool = False) -> None:
-        """The source says no more: after what is under way the sink hears of it too."""
+        """The source has ended: after what is under way the sink is closed too."""
         if not self._is_ended:
             self._is_ended = True
             self._put(b"", reset)

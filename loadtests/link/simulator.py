@@ -173,7 +173,7 @@ def pipelined(tape: Tape, at: Conditions, per_message: int) -> SimulatedRun:
 
 
 class Pipeline:
-    """The pipelined loop in the act. `begun_ms` and `base` are when and from which token on the edge drafts."""
+    """The pipelined loop while it runs. `begun_ms` and `base` are when and from which token on the edge drafts."""
 
     def __init__(self, tape: Tape, at: Conditions, per_message: int) -> None:
         self.tape, self.at, self.per_message = tape, at, per_message

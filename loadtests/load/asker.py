@@ -1,4 +1,4 @@
-"""The client of every side: stores a request, hears its answer on the core plane, takes the time between."""
+"""The client of every side: stores a request, receives its answer on the core plane, and measures the time between."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Asker:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, url: str, entrance: Callable[[str], tuple[str, bytes]], answers: str) -> AsyncIterator[Asker]:
-        """`answers` is the core subject under which a stored answer is heard."""
+        """`answers` is the core subject under which a stored answer is announced."""
         client = await nats.connect(url, max_reconnect_attempts=0)
         try:
             asker = cls(client, entrance)

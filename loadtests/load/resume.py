@@ -1,11 +1,11 @@
 """How many of many streams that were cut off differ from one that was not: none, or it is broken.
 
-    python -m loadtests.resume [--cuts 500] [--seed 1] [--every-byte] [--transports sse,ws,nats]
+    python -m loadtests.load.resume [--cuts 500] [--seed 1] [--every-byte] [--transports sse,ws,nats]
 
-For each transport: random answers, told while they are made, on a real server behind the real doors; each client loses
-its line at random bytes (over NATS: after random messages) and comes back, over and over. Every tenth one finds new
-doors, every tenth finds the log lost. What it shows in the end, and what was committed to it, must be the answer; no
-character twice, none missing, at most one retraction. `--every-byte` also cuts one finished stream at every byte.
+For each transport: random answers, streamed while they are made, on a real server behind the real gateway; each client
+loses its line at random bytes (over NATS: after random messages) and comes back, over and over. Every tenth one finds a
+new gateway, every tenth finds the log lost. What it shows in the end, and what was committed to it, must be the answer;
+no character twice, none missing, at most one retraction. `--every-byte` also cuts one finished stream at every byte.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from loadtests.load.dropping import WHOLE, Transport
 from loadtests.load.stream_client import Client
 from loadtests.load.stream_site import Script, StreamSite, stream_site
 
-SAYING = "The branch opens at nine on days of the week and costs {email} nothing — Überweisungen auch 42 ."
-WORDS = SAYING.split()
+SENTENCE = "The branch opens at nine on days of the week and costs {email} nothing — Überweisungen auch 42 ."
+WORDS = SENTENCE.split()
 
 
 def play_of(chance: random.Random) -> Script:
@@ -73,7 +73,7 @@ def by_name(site: StreamSite, name: str) -> Transport:
 
 
 def differs(client: Client, script: Script) -> str:
-    """What is wrong with what the client was told, or nothing."""
+    """What is wrong with what the client received, or nothing."""
     seen = script.seen()
     faults = {
         "no answer": client.published is None,

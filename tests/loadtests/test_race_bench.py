@@ -50,26 +50,26 @@ def delta(state: str, offset: int, text: str = "", epoch: int = 0) -> dict[str, 
 
 
 def test_a_client_tells_shown_from_committed_text_and_counts_what_was_taken_back() -> None:
-    heard = Received()
-    heard.take(delta("provisional", 0, "Ten to four."), 20.0)
-    heard.take(delta("committed", 0, "Ten "), 90.0)
-    heard.take(delta("retracted", 4, epoch=1), 120.0)
-    heard.take(delta("committed", 4, "to five.", epoch=1), 121.0)
-    heard.end(published("Ten to five."), 130.0)
+    received = Received()
+    received.take(delta("provisional", 0, "Ten to four."), 20.0)
+    received.take(delta("committed", 0, "Ten "), 90.0)
+    received.take(delta("retracted", 4, epoch=1), 120.0)
+    received.take(delta("committed", 4, "to five.", epoch=1), 121.0)
+    received.end(published("Ten to five."), 130.0)
 
-    assert (heard.shown_ms, heard.committed_ms, heard.final_ms) == (20.0, 90.0, 130.0)
-    assert (heard.text, heard.retractions) == ("Ten to five.", 1)
-    assert heard.is_answered
+    assert (received.shown_ms, received.committed_ms, received.final_ms) == (20.0, 90.0, 130.0)
+    assert (received.text, received.retractions) == ("Ten to five.", 1)
+    assert received.is_answered
 
 
 def test_after_a_retraction_a_commit_ends_what_is_shown_and_before_it_does_not() -> None:
-    heard = Received()
-    heard.take(delta("provisional", 0, "Ten to four."), 1.0)
-    heard.take(delta("committed", 0, "Ten"), 2.0)
-    assert heard.text == "Ten to four."
-    heard.take(delta("retracted", 7, epoch=1), 3.0)
-    heard.take(delta("committed", 3, " to", epoch=1), 4.0)
-    assert heard.text == "Ten to"
+    received = Received()
+    received.take(delta("provisional", 0, "Ten to four."), 1.0)
+    received.take(delta("committed", 0, "Ten"), 2.0)
+    assert received.text == "Ten to four."
+    received.take(delta("retracted", 7, epoch=1), 3.0)
+    received.take(delta("committed", 3, " to", epoch=1), 4.0)
+    assert received.text == "Ten to"
 
 
 WRONG = {
@@ -82,19 +82,19 @@ WRONG = {
 
 @pytest.mark.parametrize("events", WRONG.values(), ids=WRONG)
 def test_a_stream_that_contradicts_itself_is_no_measurement(events: list[dict[str, Any]]) -> None:
-    heard = Received()
+    received = Received()
     *before, last = events
     for event in before:
-        heard.take(event, 1.0)
+        received.take(event, 1.0)
     with pytest.raises(Contradiction):
-        heard.take(last, 2.0)
+        received.take(last, 2.0)
 
 
 def test_a_stream_that_ends_with_another_text_than_it_showed_is_no_measurement() -> None:
-    heard = Received()
-    heard.take(delta("committed", 0, "ten"), 1.0)
+    received = Received()
+    received.take(delta("committed", 0, "ten"), 1.0)
     with pytest.raises(Contradiction, match=r"'ten'.*'eleven'"):
-        heard.end(published("eleven"), 2.0)
+        received.end(published("eleven"), 2.0)
 
 
 @given(
@@ -105,23 +105,23 @@ def test_a_stream_that_ends_with_another_text_than_it_showed_is_no_measurement()
 def test_a_client_ends_with_the_answer_whatever_the_products_own_log_shows_it(
     draft: str, answer: str, cuts: list[int]
 ) -> None:
-    log, heard, cursor = AnswerLog("r1", "kiosk"), Received(), Cursor()
+    log, received, cursor = AnswerLog("r1", "kiosk"), Received(), Cursor()
     for line in log.show_provisional(draft):
         log = log.with_line(line)
     for step in pending_steps(log, cursor):
-        cursor = taken(heard, log, step)
+        cursor = taken(received, log, step)
     for end in [*sorted(cuts), None]:
         for line in log.close(answer) if end is None else log.commit(answer[:end]):
             log = log.with_line(line)
         for step in pending_steps(log, cursor):
-            cursor = taken(heard, log, step)
-    heard.end(published(answer), 2.0)
-    assert heard.retractions <= 1
+            cursor = taken(received, log, step)
+    received.end(published(answer), 2.0)
+    assert received.retractions <= 1
 
 
-def taken(heard: Received, log: AnswerLog, step: StreamStep) -> Cursor:
+def taken(received: Received, log: AnswerLog, step: StreamStep) -> Cursor:
     """The client takes in the event of one step, as it is sent."""
-    heard.take(json.loads(msgspec.json.encode(render_event(step, log.text, lambda token: token))), 1.0)
+    received.take(json.loads(msgspec.json.encode(render_event(step, log.text, lambda token: token))), 1.0)
     return step.cursor
 
 
@@ -143,7 +143,7 @@ async def test_events_are_read_by_name_or_by_what_they_say_they_are() -> None:
 
 
 @dataclass
-class Door:
+class ScriptedServer:
     """A server that speaks the grammar over a real socket, with pauses in it."""
 
     events: list[tuple[float, str, dict[str, Any]]]
@@ -163,40 +163,40 @@ class Door:
         writer.close()
 
 
-async def heard_from(door: Door) -> Received:
-    server = await asyncio.start_server(door.serve, HOST, 0)
-    async with server, httpx.AsyncClient(base_url=f"http://{HOST}:{server.sockets[0].getsockname()[1]}") as http:
+async def receive_from(server: ScriptedServer) -> Received:
+    listening = await asyncio.start_server(server.serve, HOST, 0)
+    async with listening, httpx.AsyncClient(base_url=f"http://{HOST}:{listening.sockets[0].getsockname()[1]}") as http:
         return await receive(http, Asked(tenant="kiosk", text="When?", can_retract=True))
 
 
 async def test_times_are_of_the_first_text_the_first_that_stands_and_the_end() -> None:
-    door = Door(
+    server = ScriptedServer(
         [
             (0.05, "delta", delta("provisional", 0, "At ten.")),
             (0.05, "delta", delta("committed", 0, "At ten.")),
             (0.05, "end", {"published": json.loads(encode_json(published("At ten.")))}),
         ]
     )
-    heard = await heard_from(door)
-    assert heard.shown_ms is not None
-    assert heard.committed_ms is not None
-    assert 50 <= heard.shown_ms <= heard.committed_ms - 50 <= heard.final_ms - 100
-    asked = json.loads(door.body)
+    received = await receive_from(server)
+    assert received.shown_ms is not None
+    assert received.committed_ms is not None
+    assert 50 <= received.shown_ms <= received.committed_ms - 50 <= received.final_ms - 100
+    asked = json.loads(server.body)
     assert asked["can_retract"] is True
     assert asked["type"] == "asked"
 
 
 @pytest.mark.parametrize(
-    ("door", "why"),
+    ("server", "why"),
     [
-        (Door([], status=429), "429"),
-        (Door([(0.0, "error", {"code": "late", "reason": "nobody answered"})]), "late: nobody answered"),
-        (Door([(0.0, "delta", delta("committed", 0, "At"))]), "broke off"),
+        (ScriptedServer([], status=429), "429"),
+        (ScriptedServer([(0.0, "error", {"code": "late", "reason": "nobody answered"})]), "late: nobody answered"),
+        (ScriptedServer([(0.0, "delta", delta("committed", 0, "At"))]), "broke off"),
     ],
 )
-async def test_a_stream_without_an_answer_says_why(door: Door, why: str) -> None:
+async def test_a_stream_without_an_answer_says_why(server: ScriptedServer, why: str) -> None:
     with pytest.raises(Refusal, match=why):
-        await heard_from(door)
+        await receive_from(server)
 
 
 # --- bars

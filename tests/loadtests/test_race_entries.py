@@ -66,15 +66,15 @@ async def test_rounds_are_run_once_and_given_again(monkeypatch: pytest.MonkeyPat
     assert shown[1].samples["plain streaming"] == (0.0,), "a peer without a plan streamed nothing"
 
 
-def heard(shown_ms: float, guess: Guess | None = None) -> Received:
+def received(shown_ms: float, guess: Guess | None = None) -> Received:
     published = msgspec.structs.replace(PUBLISHED, receipt=msgspec.structs.replace(RECEIPT, guess=guess))
     return Received(shown_ms=shown_ms, committed_ms=shown_ms, final_ms=shown_ms, text="x", published=published)
 
 
 def test_what_is_asked_for_the_first_time_is_distinguished_from_what_is_asked_again() -> None:
     kinds = {"q": "hub", "r": "answerable"}
-    first = race.timed(race.RaceRound("ours", {"q": heard(160.0), "r": heard(10.0)}, is_first=True), kinds)
-    again = race.timed(race.RaceRound("ours", {"q": heard(14.0, "cached_answer"), "r": heard(10.0)}), kinds)
+    first = race.timed(race.RaceRound("ours", {"q": received(160.0), "r": received(10.0)}, is_first=True), kinds)
+    again = race.timed(race.RaceRound("ours", {"q": received(14.0, "cached_answer"), "r": received(10.0)}), kinds)
     assert (first["shown"], first["shown, asked first"]) == ((160.0, 10.0), (160.0, 10.0))
     assert (first["shown, hub, asked first"], again["shown, hub, asked again"]) == ((160.0,), (14.0,))
     assert again["past answers shown, asked again"] == (1.0, 0.0)
@@ -84,7 +84,7 @@ def test_what_is_asked_for_the_first_time_is_distinguished_from_what_is_asked_ag
 
 def test_a_first_asking_in_which_something_was_remembered_is_none_and_fails() -> None:
     for guess, holds in (("draft", True), ("cached_answer", False)):
-        race_round = race.timed(race.RaceRound("ours", {"q": heard(1.0, guess)}, is_first=True), {"q": "hub"})  # type: ignore[arg-type]
+        race_round = race.timed(race.RaceRound("ours", {"q": received(1.0, guess)}, is_first=True), {"q": "hub"})  # type: ignore[arg-type]
         samples: Samples = {"ours": {name: list(values) for name, values in race_round.items()}, "peer": {}}
         assert held(race.NOTHING_REMEMBERED, samples).holds is holds
 
@@ -96,7 +96,7 @@ def test_what_warms_is_never_what_is_measured_and_what_our_side_does_not_answer_
     assert len(warming) == race.WARMING * len(race.KINDS)
     assert not {each.text for each in measured} & {each.text for each in warming}
     one, other = measured[:2]
-    assert race.both_answer([one, other], {one.id: heard(1.0), other.id: Received(final_ms=9.0)}, 50) == [one]
+    assert race.both_answer([one, other], {one.id: received(1.0), other.id: Received(final_ms=9.0)}, 50) == [one]
     with pytest.raises(Refusal, match="no question that both sides answer"):
         race.both_answer([other], {other.id: Received(final_ms=9.0)}, 50)
 
