@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.servers.fleet import open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
-from tidegate.schemas import Asked, Check, Citation, Escalated, Partial, Verified, decode, encode
+from tidegate.schemas import Asked, Check, Citation, Escalated, Partial, Question, Verified, decode, encode
 from tidegate.schemas.answer import Answer
 from tidegate.schemas.subjects import cloud_partial, fast_lane, inbox_of, ping
 from tidegate.schemas.uplink import CloudState
@@ -287,20 +287,23 @@ async def test_a_runtime_logs_in_with_its_sites_nkey_and_speaks_for_that_site_on
         await client.close()
 
 
+def vouched(text: str, quote: str) -> Answer:
+    """An answer that claims to be checked."""
+    citation = Citation(document_id="d", document_version="v", start=0, end=len(quote), quote=quote)
+    checks = (Check("grounding", True, 1.0), Check("entailment", True, 1.0))
+    return Answer(text=text, citations=(citation,), confidence=0.9, checks=checks)
+
+
 @asynccontextmanager
-async def cutting_hub(url: str, cuts: Iterator[int]) -> AsyncIterator[None]:
-    """A hub that shows its answer, in which there is a vault token, up to one character of it and then as a whole."""
+async def scripted_hub(url: str, answer_to: Callable[[Question], tuple[Answer, int]]) -> AsyncIterator[None]:
+    """Another hub: it shows its answer up to some character, whatever stands there, and then gives it whole."""
     async with JetStreamBus.open(NatsSettings(url=url), "hub") as bus:
 
         async def answer(data: bytes) -> bytes:
             escalated = decode(data, Escalated)
-            (token,) = tokens_in(escalated.question.text)
-            text = f"We write to {token} on Monday."
-            quote = Citation(document_id="d", document_version="v", start=0, end=21, quote="We write to on Monday")
-            checks = (Check("grounding", True, 1.0), Check("entailment", True, 1.0))
-            whole = Answer(text=text, citations=(quote,), confidence=0.9, checks=checks)
+            whole, cut = answer_to(escalated.question)
             fields = {"question": escalated.question, "plan": escalated.plan}
-            begun = msgspec.structs.replace(whole, text=text[: len("We write to ") + next(cuts)])
+            begun = msgspec.structs.replace(whole, text=whole.text[:cut])
             partial = escalated.followed_by(Partial, source="cloud", answer=begun, **fields)
             await bus.publish_core(cloud_partial(partial.site, partial.tenant, partial.rid), encode(partial))
             return encode(escalated.followed_by(Verified, answer=whole, **fields))
@@ -317,9 +320,17 @@ async def test_a_vault_token_that_is_cut_by_the_hubs_pieces_comes_whole_to_its_a
     site: Settings, tmp_path: Path
 ) -> None:
     cuts = [1, 9, 14, 18, 25]
+    remaining = iter([*cuts, 9])
+
+    def answer_to(question: Question) -> tuple[Answer, int]:
+        (token,) = tokens_in(question.text)
+        return vouched(f"We write to {token} on Monday.", "We write to on Monday"), len("We write to ") + next(
+            remaining
+        )
+
     async with (
         Server("hub", tmp_path / "nats") as server,
-        cutting_hub(server.url, iter([*cuts, 9])),
+        scripted_hub(server.url, answer_to),
         open_runtime(site, server.url) as runtime,
     ):
         text = "Who is the owner of the mail address ann.archer@example.org?"
@@ -329,3 +340,25 @@ async def test_a_vault_token_that_is_cut_by_the_hubs_pieces_comes_whole_to_its_a
         published = await runtime.answer(asked(text, asker="ann"))
         assert published.receipt.route == "cloud"
         assert "example.org" not in published.text
+
+
+async def test_no_piece_is_yielded_that_the_policy_of_the_site_has_not_passed(site: Settings, tmp_path: Path) -> None:
+    promise = "The fund has guaranteed returns. It was founded in 1999."
+    number = "The desk is open. Call Ann Archer on 020 7946 0958."
+    given = iter([(promise, 32), (number, 51)])
+
+    def answer_to(_: Question) -> tuple[Answer, int]:
+        text, cut = next(given)
+        return vouched(text, "The desk is open. Call on"), cut
+
+    async with (
+        Server("hub", tmp_path / "nats") as server,
+        scripted_hub(server.url, answer_to),
+        open_runtime(site, server.url) as runtime,
+    ):
+        pieces = [piece async for piece in runtime.serve(asked(AT_THE_HUB))]
+        assert "guaranteed" not in "".join(pieces)
+        assert "Sorry" in pieces[0]
+        text = await serve(runtime, asked("Who founded the wine club?"))
+        assert "The desk is open." in text
+        assert "7946" not in text
