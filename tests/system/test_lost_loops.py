@@ -155,6 +155,8 @@ async def test_a_question_is_answered_by_the_loop_and_goes_up_no_other_way(tmp_p
         put = await all_.put("r1")
         published = await all_.answered(put)
         assert published.receipt.degradations == ()
+        spent_ms = {line.stage: line.worked_ms for line in published.timings}
+        assert spent_ms["cloud-verifier"] > 0, "the hub's part is named"
         (verified,) = await all_.stored(PIPE, f"pipe.kiosk.verified.{put.rid}")
         assert await all_.stored(ESCALATIONS, f"escalations.site1.kiosk.{put.rid}") == []
         assert await all_.stored(VERDICTS, f"verdicts.site1.kiosk.{put.rid}") == []
