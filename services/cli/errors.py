@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,10 +65,11 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
         return 1
     described = describe(error) or Described(_keep_internal_error(error, state_dir_of(arguments)), 1)
-    if "--json" in arguments:
-        click.echo(msgspec.json.encode({"error": described.report}))
-    else:
-        click.echo(f"error: {described.report.reason}\nhint: {described.report.hint}", err=True)
+    with suppress(OSError):  # there is nowhere to print it
+        if "--json" in arguments:
+            click.echo(msgspec.json.encode({"error": described.report}))
+        else:
+            click.echo(f"error: {described.report.reason}\nhint: {described.report.hint}", err=True)
     return described.exit_code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.command import read_line, start_tidegate, tidegate
+from tests.support.command import COMMAND, read_line, start_tidegate, tidegate
 from tests.support.paths import MODELS
 from tidegate.services.cli import COMMANDS
 from tidegate.services.cli.options import default_pack
@@ -66,6 +67,18 @@ def test_a_call_that_cannot_work_is_an_error_with_a_hint_and_no_traceback(
     assert error.startswith("error: ")
     assert hint.startswith("hint: ")
     assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize("arguments", [("status", "--json"), ("config", "explain"), ("status",)])
+def test_where_the_output_cannot_be_written_there_is_no_traceback(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    environ = {"TIDEGATE_STATE_DIR": str(tmp_path)}
+    with open("/dev/full", "wb") as full:
+        shown = subprocess.run(
+            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, check=False, env={**os.environ, **environ}
+        )
+    assert shown.returncode == 1
+    assert b"Traceback" not in shown.stderr
+    assert b"Exception ignored" not in shown.stderr
 
 
 def test_settings_faults_name_the_key_the_value_and_the_type() -> None:
