@@ -60,7 +60,7 @@ class Fleet:
     async def start(self, sites: Sequence[str]) -> None:
         """Start the hub, then the sites, and return when every site is linked."""
         for site in sites:
-            _check_name(site)
+            check_site_name(site)
         self.hub.settings = self._hub_conf(sites)
         await self.hub.start_soon()
         for site in sites:
@@ -69,7 +69,7 @@ class Fleet:
 
     async def add(self, site: str) -> Server:
         """One more site, while the others run."""
-        _check_name(site)
+        check_site_name(site)
         self.hub.reload(self._hub_conf((*self.sites, site)))
         await self._start_site(site)
         await self.wait_until_linked()
@@ -138,6 +138,7 @@ def _lock(state_dir: Path) -> Iterator[None]:
         yield
 
 
-def _check_name(site: str) -> None:
+def check_site_name(site: str) -> None:
+    """Raises `BadSiteNameError`."""
     if site == HUB or re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", site) is None:
         raise BadSiteNameError(f"{site!r} is no name for a site")

@@ -10,14 +10,18 @@ machines, add a `tls` block to both ends or lay it in a tunnel.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import msgspec
 
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import load_credential
+from tidegate.brokers.servers.fleet import check_site_name
 from tidegate.brokers.settings import NatsSettings
+from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
+from tidegate.services.cli.errors import report
 from tidegate.services.fleet.endpoints import Endpoints
 
 CLIENT_PORT, LEAF_PORT, MONITOR_PORT = 4222, 7422, 8222
@@ -25,7 +29,9 @@ STORE = "/var/lib/nats"
 
 
 def configure(out: Path, sites: list[str]) -> None:
-    """Write everything below `out`."""
+    """Write everything below `out`. Raises `BadSiteNameError` before anything is written."""
+    for site in sites:
+        check_site_name(site)
     clients = {domain: load_credential(out / domain / "client.nk") for domain in (HUB, *sites)}
     leaves = {site: load_credential(out / site / "leaf.nk") for site in sites}
     hub = conf.hub(clients[HUB].public, {site: leaf.public for site, leaf in leaves.items()})
@@ -61,7 +67,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("sites", nargs="+", metavar="SITE")
     arguments = parser.parse_args()
-    configure(arguments.out, arguments.sites)
+    try:
+        configure(arguments.out, arguments.sites)
+    except (TidegateError, OSError) as error:
+        sys.exit(report(error, ()))
 
 
 if __name__ == "__main__":

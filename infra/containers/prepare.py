@@ -10,8 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tidegate.schemas import TidegateError
+from tidegate.services.cli.errors import report
 from tidegate.services.cli.options import load_settings
 from tidegate.services.cli.progress import LineProgress
+from tidegate.services.fleet.models import check_models
 from tidegate.services.fleet.prepare import prepare
 from tidegate.services.packs.load import load_pack
 
@@ -19,8 +22,12 @@ from tidegate.services.packs.load import load_pack
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: prepare.py SITE")
-    settings = load_settings(None, site=sys.argv[1])
-    prepare(settings, load_pack(Path(settings.pack_dir)), LineProgress())
+    try:
+        settings = load_settings(None, site=sys.argv[1])
+        check_models(settings)
+        prepare(settings, load_pack(Path(settings.pack_dir)), LineProgress())
+    except (TidegateError, OSError) as error:
+        sys.exit(report(error, ()))
 
 
 if __name__ == "__main__":

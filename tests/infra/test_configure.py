@@ -130,6 +130,16 @@ def test_keys_are_kept_and_seen_by_their_owner_only(tmp_path: Path) -> None:
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in secret)
 
 
+@pytest.mark.parametrize("site", ["../x", "hub", "Site1", ""])
+def test_a_name_that_is_no_site_s_is_refused_before_anything_is_written(tmp_path: Path, site: str) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, str(ROOT / "infra" / "containers" / "configure.py"), "--out", str(out), "site1", site]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert shown.returncode == 1
+    assert shown.stderr.startswith(f"error: {site!r} is no name for a site\nhint: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> None:
     configure(tmp_path)
     settings = Settings(state_dir=str(tmp_path))
