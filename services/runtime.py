@@ -96,7 +96,6 @@ class EdgeRuntime:
         policies: Path | str,
         indices: Path | str,
         settings: Settings | None = None,
-        *,
         hub_url: str | None = None,
     ) -> EdgeRuntime:
         """Open every stage of a site: `models` directory, `policies` pack directory, `indices` state directory.
@@ -229,6 +228,9 @@ def hub_settings(url: str, settings: Settings) -> NatsSettings:
         is_address = False
     if not is_address:
         raise HubAddressError(f"{url!r} is not the address of a NATS server")
+    seed = settings.nats.nkey_seed_file
+    if seed and not Path(seed).is_file():
+        raise NotPreparedError(f"nats.nkey_seed_file: there is no file {seed}", "give the file of the site's nkey")
     return replace(settings.nats, url=url)
 
 

@@ -34,19 +34,24 @@ class EdgeBus(MemoryBus):
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, site: str, hub: NatsSettings | None = None) -> AsyncIterator[EdgeBus]:
-        """The bus; with `hub`, linked to that server as soon as it can be reached."""
+        """The bus; with `hub`, linked to that server as soon as it can be reached.
+
+        Raises what a credential that is none raises.
+        """
         bus = cls(site)
         if hub is None:
             yield bus
             return
-        linking = asyncio.create_task(bus._link(hub))
+        linking, linked = asyncio.create_task(bus._link(hub)), asyncio.create_task(bus._is_linked.wait())
         try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(bus._is_linked.wait(), CONNECT_WITHIN_S)
+            await asyncio.wait([linking, linked], timeout=CONNECT_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+            if linking.done():
+                await linking  # it never ends but by an error, such as a seed that is none
             yield bus
         finally:
+            linked.cancel()
             linking.cancel()
-            await asyncio.wait([linking])
+            await asyncio.wait([linking, linked])
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """See `CoreClient`. Raises `UnreachableError` at once without a connection to the hub."""

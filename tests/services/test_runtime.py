@@ -8,9 +8,13 @@ import pytest
 
 from tests.support.paths import MODELS
 from tidegate import EdgeRuntime
+from tidegate.brokers.servers.credentials import NkeySeedError
+from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import TidegateError
 from tidegate.services.cli.options import default_pack
 from tidegate.services.runtime import HubAddressError, NotPreparedError
+from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -41,3 +45,13 @@ async def test_what_was_never_prepared_is_an_error_of_ours_with_a_hint(tmp_path:
     with pytest.raises(TidegateError) as raised:
         await EdgeRuntime.init(directories["models"], directories["policies"], directories["indices"])
     assert raised.value.hint
+
+
+async def test_a_login_that_is_not_there_or_is_none_is_an_error_and_no_silence(tmp_path: Path) -> None:
+    seed = tmp_path / "site.nk"
+    with_login = Settings(nats=NatsSettings(nkey_seed_file=str(seed)))
+    with pytest.raises(NotPreparedError, match=r"there is no file .*site\.nk"):
+        await EdgeRuntime.init(MODELS, default_pack(), tmp_path, with_login, "nats://127.0.0.1:4222")
+    seed.write_text("no seed")
+    with Server("hub", tmp_path / "nats") as server, pytest.raises(NkeySeedError, match="holds no nkey seed"):
+        await EdgeRuntime.init(MODELS, default_pack(), tmp_path, with_login, server.url)
