@@ -26,7 +26,7 @@ from loadtests.bench.race_client import Received, Refusal, receive
 from loadtests.bench.race_sites import linked_sites
 from tidegate.schemas import Asked, Mode
 from tidegate.schemas.pack import LabelledQuestion, Pack, QuestionKind
-from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.options import find_default_pack
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.fleet.prepare import prepare_all
 from tidegate.services.packs.load import load_pack
@@ -102,7 +102,7 @@ class RaceSchedule:
 @contextlib.asynccontextmanager
 async def open_race_sites(rtt_ms: int) -> AsyncIterator[tuple[dict[Side, httpx.AsyncClient], Pack]]:
     """HTTP clients of both sites, which are up and `rtt_ms` from the hub, and the pack that they answer from."""
-    pack = load_pack(default_pack())
+    pack = load_pack(find_default_pack())
     async with contextlib.AsyncExitStack() as stack:
         state = stack.enter_context(tempfile.TemporaryDirectory(prefix="race-", dir=await prepared(pack)))
         race = await stack.enter_async_context(linked_sites(settings_of(await copied(Path(state))), ENVIRONMENTS))
@@ -117,7 +117,7 @@ async def open_race_sites(rtt_ms: int) -> AsyncIterator[tuple[dict[Side, httpx.A
 
 def settings_of(state: Path) -> Settings:
     """The product's own settings, on a state directory of the race's own."""
-    return Settings(state_dir=str(state), pack_dir=str(default_pack()))
+    return Settings(state_dir=str(state), pack_dir=str(find_default_pack()))
 
 
 async def prepared(pack: Pack) -> Path:

@@ -15,7 +15,7 @@ from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet.deployment import gather_endpoints, programs
+from tidegate.services.fleet.deployment import gather_endpoints, plan_programs
 from tidegate.services.fleet.supervisor import Program, Supervisor
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
@@ -71,7 +71,9 @@ async def linked_sites(
         servers, links = await stack.enter_async_context(linked_servers(Path(settings.state_dir), sites, seed=seed))
         await declare_fleet(servers, tuple(WORKERS.values()))
         urls = {HUB: servers.hub.url, **{site: server.url for site, server in servers.sites.items()}}
-        children = [with_environment(program, environments) for program in programs(settings, urls, per_stage=False)]
+        children = [
+            with_environment(program, environments) for program in plan_programs(settings, urls, per_stage=False)
+        ]
         await stack.enter_async_context(Supervisor(children, grace_s=settings.grace_s + 5.0))
         yield Race(servers, links, gather_endpoints(settings, urls).http)
 

@@ -19,7 +19,7 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.pack import LabelledQuestion, Pack
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.demo import BUDGET_MS
-from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.options import find_default_pack
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.evaluation.client import SiteClient, ask_all, read_facts
 from tidegate.services.evaluation.report import RunReport, summarise_runs
@@ -86,7 +86,7 @@ def side_by_side(found: dict[str, RunReport]) -> str:
 def main() -> int:
     """0 when nothing was lost or doubled."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pack", type=Path, default=default_pack())
+    parser.add_argument("--pack", type=Path, default=find_default_pack())
     parser.add_argument("--models", type=Path, default=Path(".models"))
     parser.add_argument("--limit", type=int, default=None, help="ask the first questions only")
     parser.add_argument("--json", action="store_true", dest="as_json")

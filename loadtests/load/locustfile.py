@@ -21,7 +21,7 @@ from loadtests.load.bridge import Bridge
 from tidegate.schemas import Asked, Published, Refused, UnreadableError, decode, encode
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ASK
-from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.options import find_default_pack
 from tidegate.services.evaluation.client import ask_over_http
 from tidegate.services.evaluation.report import ClientRun
 from tidegate.services.packs.load import load_pack
@@ -169,4 +169,4 @@ def questions_of(path: str) -> tuple[str, ...]:
     """The lines of the file `path`, or the questions of the kiosk pack. Raises `OSError`, `PackError`."""
     if path:
         return tuple(line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip())
-    return tuple(question.text for question in load_pack(default_pack()).questions)
+    return tuple(question.text for question in load_pack(find_default_pack()).questions)

@@ -64,7 +64,7 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
         return 1
-    described = describe(error) or Described(_keep_internal_error(error, state_dir_of(arguments)), 1)
+    described = describe(error) or Described(_keep_internal_error(error, find_state_dir(arguments)), 1)
     with suppress(OSError):  # there is nowhere to print it
         if "--json" in arguments:
             click.echo(msgspec.json.encode({"error": described.report}))
@@ -113,7 +113,7 @@ def _usage_hint(error: click.ClickException) -> str:
     return f"see `{ctx.command_path if ctx else 'tidegate'} --help`"
 
 
-def state_dir_of(arguments: Sequence[str]) -> Path:
+def find_state_dir(arguments: Sequence[str]) -> Path:
     """The state directory that a command line names, whether or not the rest of it can be read."""
     for position, argument in enumerate(arguments):
         if argument == "--state" and position + 1 < len(arguments):

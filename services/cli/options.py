@@ -87,7 +87,7 @@ def with_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
-def default_pack() -> Path:
+def find_default_pack() -> Path:
     """The kiosk pack that is shipped with the package."""
     return Path(str(files("tidegate"))) / "infra" / "packs" / "kiosk"
 
@@ -99,7 +99,7 @@ def load_settings(config: Path | None, **overrides: Any) -> Settings:
 
 def load(config: Path | None, **overrides: Any) -> Loaded[Settings]:
     """As `load_settings`, with the origin of every value. Raises `SettingsError`."""
-    pack = Path(overrides.get("pack_dir") or os.environ.get("TIDEGATE_PACK_DIR") or default_pack())
+    pack = Path(overrides.get("pack_dir") or os.environ.get("TIDEGATE_PACK_DIR") or find_default_pack())
     given = {name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()}
     given["pack_dir"] = str(pack)
     path = config

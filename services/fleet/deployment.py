@@ -48,12 +48,12 @@ class Deployment(msgspec.Struct, frozen=True):
         await asyncio.gather(self.guard, self.supervisor.watch())
 
 
-def settings_of(settings: Settings, site: str) -> Settings:
+def replace_site(settings: Settings, site: str) -> Settings:
     """The settings of one site (or of the hub) of this machine."""
     return msgspec.structs.replace(settings, site=site)
 
 
-def environment_of(settings: Settings, site: str, url: str) -> dict[str, str]:
+def build_environment(settings: Settings, site: str, url: str) -> dict[str, str]:
     """What a worker of `site` gets beside its settings file."""
     return {
         "TIDEGATE_SITE": site,
@@ -67,7 +67,7 @@ def environment_of(settings: Settings, site: str, url: str) -> dict[str, str]:
     }
 
 
-def gateway_port(settings: Settings, number: int) -> int:
+def choose_gateway_port(settings: Settings, number: int) -> int:
     """A port that a gateway keeps when it is started again: the configured one and its successors, or a free one, of
     which the next run makes use again. Raises `OSError` where the configured one is taken."""
     if settings.gateway.port:
@@ -75,21 +75,21 @@ def gateway_port(settings: Settings, number: int) -> int:
     return keep_port(settings.gateway.host, StatePaths(settings).gateway_port)
 
 
-def programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> list[Program]:
+def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> list[Program]:
     """The worker processes of this machine: one per site, or one per stage and gateway; the same code."""
     found = []
     guard = ("--parent", str(os.getpid()))
     for number, (site, url) in enumerate(urls.items()):
-        port = 0 if site == HUB else gateway_port(settings_of(settings, site), number)
+        port = 0 if site == HUB else choose_gateway_port(replace_site(settings, site), number)
         stages = HUB_WORKERS if site == HUB else SITE_WORKERS
         names = [stage.name for stage in stages] + ([] if site == HUB else [GATEWAY])
         for name in names if per_stage else [ALL]:
-            paths = StatePaths(settings_of(settings, site))
+            paths = StatePaths(replace_site(settings, site))
             found.append(
                 Program(
                     name=f"{site}/{name}",
                     argv=(sys.executable, "-m", "tidegate.services.cli", "worker", name, "--site", site, *guard),
-                    env={**environment_of(settings, site, url), "TIDEGATE_GATEWAY__PORT": str(port)},
+                    env={**build_environment(settings, site, url), "TIDEGATE_GATEWAY__PORT": str(port)},
                     log=paths.logs / f"{name}.log",
                     ready=paths.ready / name,
                 )
@@ -108,7 +108,7 @@ async def deploy(settings: Settings, sites: Sequence[str], *, per_stage: bool = 
         guard = asyncio.create_task(keep_servers(servers))
         urls = {HUB: servers.hub.url, **{name: server.url for name, server in servers.sites.items()}}
         try:
-            children = programs(settings, urls, per_stage=per_stage)
+            children = plan_programs(settings, urls, per_stage=per_stage)
             async with Supervisor(children, grace_s=settings.grace_s + 5.0) as supervisor:
                 known = gather_endpoints(settings, urls)
                 write_endpoints(settings, known)
@@ -124,7 +124,7 @@ def gather_endpoints(settings: Settings, urls: dict[str, str]) -> Endpoints:
     sites = {name: NatsSettings(url=url) for name, url in urls.items() if name != HUB}
     http = {}
     for site in sites:
-        http[site] = decode_state(StatePaths(settings_of(settings, site)).gateway, GatewayFile).url
+        http[site] = decode_state(StatePaths(replace_site(settings, site)).gateway, GatewayFile).url
     return Endpoints(pid=os.getpid(), hub=NatsSettings(url=urls[HUB]), sites=sites, http=http)
 
 

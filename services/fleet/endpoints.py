@@ -100,7 +100,7 @@ def find_server(settings: Settings) -> NatsSettings:
     return servers[settings.site]
 
 
-def declared_sites(settings: Settings) -> tuple[str, ...]:
+def list_declared_sites(settings: Settings) -> tuple[str, ...]:
     """The sites that are prepared below the state directory or up, and the one that the settings name themselves."""
     try:
         up = tuple(read_endpoints(settings).sites)
@@ -111,7 +111,7 @@ def declared_sites(settings: Settings) -> tuple[str, ...]:
 
 def check_site(settings: Settings, site: str) -> None:
     """Raises `UnknownSiteError` when `site` is neither the hub nor a site that was declared."""
-    declared = declared_sites(settings)
+    declared = list_declared_sites(settings)
     if site not in (HUB, *declared):
         raise UnknownSiteError(
             f"there is no site {site!r} below {settings.state_dir}; there are: {', '.join(declared)}"

@@ -27,7 +27,7 @@ from tidegate.brokers.stage import Stage
 from tidegate.brokers.worker import run
 from tidegate.schemas import Approved, Committed, Delta, Escalated, Plan, Published, Routed, Verified, decode
 from tidegate.schemas.subjects import ANSWERS, HUB, PIPE, TOKENS, VERDICTS, live_answer, live_tokens, subject_of, tokens
-from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.options import find_default_pack
 from tidegate.services.knowledge.reader.reader import compose_answer
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
@@ -103,7 +103,7 @@ def state_of(directory: Path, *, same: bool) -> Settings:
     if same:
         shutil.rmtree(directory / HUB)
         shutil.copytree(directory / SITE, directory / HUB)
-    return msgspec.structs.replace(prepared(), state_dir=str(directory), pack_dir=str(default_pack()))
+    return msgspec.structs.replace(prepared(), state_dir=str(directory), pack_dir=str(find_default_pack()))
 
 
 async def heard(site: JetStreamBus, subject: str) -> asyncio.Queue[bytes]:

@@ -13,7 +13,7 @@ from loadtests.bench.measure import Samples, held, named
 from loadtests.bench.race_client import Received, Refusal
 from loadtests.bench.race_sites import with_environment
 from tidegate.schemas import Guess, Published, Receipt
-from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.options import find_default_pack
 from tidegate.services.fleet.supervisor import Program
 from tidegate.services.packs.load import load_pack
 
@@ -90,7 +90,7 @@ def test_a_first_asking_in_which_something_was_remembered_is_none_and_fails() ->
 
 
 def test_what_warms_is_never_what_is_measured_and_what_our_side_does_not_answer_is_not_compared() -> None:
-    pack = load_pack(default_pack())
+    pack = load_pack(find_default_pack())
     measured, warming = race.questions_of(pack), race.others_of(pack)
     assert len(measured) == sum(race.KINDS.values())
     assert len(warming) == race.WARMING * len(race.KINDS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import MODELS
-from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.options import find_default_pack
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.fleet.prepare import prepare_all
 from tidegate.services.packs.load import load_pack
@@ -30,7 +30,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             shutil.rmtree(state, ignore_errors=True)  # a worker that failed in the middle
-            pack = load_pack(default_pack())
+            pack = load_pack(find_default_pack())
             asyncio.run(prepare_all(settings_for(state), SITES, pack, LineProgress()))
             done.touch()
     return state
@@ -45,4 +45,4 @@ def settings(prepared: Path, tmp_path: Path) -> Settings:
 
 
 def settings_for(state: Path) -> Settings:
-    return Settings(state_dir=str(state), models_dir=str(MODELS), pack_dir=str(default_pack()))
+    return Settings(state_dir=str(state), models_dir=str(MODELS), pack_dir=str(find_default_pack()))

@@ -16,7 +16,7 @@ import pytest
 from tests.support.command import COMMAND, read_line, start_tidegate, tidegate
 from tests.support.paths import MODELS
 from tidegate.services.cli import COMMANDS
-from tidegate.services.cli.options import default_pack
+from tidegate.services.cli.options import find_default_pack
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.system
@@ -91,7 +91,7 @@ def test_settings_faults_name_the_key_the_value_and_the_type() -> None:
 
 
 def test_the_kiosk_pack_has_no_faults() -> None:
-    shown = tidegate("pack", "check", str(default_pack()), "--json")
+    shown = tidegate("pack", "check", str(find_default_pack()), "--json")
     assert shown.returncode == 0
     counts = msgspec.json.decode(shown.stdout)["counts"]
     assert counts["documents"] >= 60

@@ -19,7 +19,7 @@ from loadtests.load.stream_client import Client
 from loadtests.load.stream_site import Script, StreamSite, stream_site
 from tests.support.stream_conformance import wait_until_accepted
 from tidegate.schemas import Asked
-from tidegate.services.fleet.deployment import programs
+from tidegate.services.fleet.deployment import plan_programs
 from tidegate.services.fleet.supervisor import Supervisor
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
@@ -41,7 +41,7 @@ async def guarded(site: StreamSite) -> AsyncIterator[tuple[Supervisor, dict[str,
     """The gateway as a process of its own, started again whenever it ends, and the ways to it."""
     await site.close_gateway()
     (program,) = [
-        each for each in programs(site.settings, {"site1": site.server.url}, per_stage=True) if each.name == NAME
+        each for each in plan_programs(site.settings, {"site1": site.server.url}, per_stage=True) if each.name == NAME
     ]
     port = int(program.env["TIDEGATE_GATEWAY__PORT"])
     async with Supervisor([program], grace_s=15.0) as supervisor:

@@ -35,7 +35,7 @@ from tidegate.schemas.subjects import (
     all_verification_sessions,
     verification_session,
 )
-from tidegate.services.fleet.deployment import programs
+from tidegate.services.fleet.deployment import plan_programs
 from tidegate.services.fleet.supervisor import Supervisor
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.pipeline import WORKERS
@@ -207,7 +207,7 @@ async def test_a_drafter_that_is_killed_in_mid_loop_is_followed_by_one_that_answ
 ) -> None:
     async with whole(tmp_path, models, in_process=JUDGES) as all_:
         urls = {"site1": all_.settings.nats.url}
-        found = programs(all_.settings, urls, per_stage=True)
+        found = plan_programs(all_.settings, urls, per_stage=True)
         (program,) = [each for each in found if each.name == "site1/drafter"]
         async with Supervisor([program], grace_s=15.0) as supervisor:
 

@@ -27,7 +27,7 @@ from tidegate.schemas import Asked, Published, Where
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, HUB, PIPE, VERDICTS
 from tidegate.services.evaluation.client import ask_over_nats
-from tidegate.services.fleet.deployment import programs
+from tidegate.services.fleet.deployment import plan_programs
 from tidegate.services.fleet.supervisor import Supervisor
 from tidegate.services.packs.correctness import judge
 from tidegate.services.packs.load import load_pack
@@ -86,7 +86,7 @@ async def unguarded(settings: Settings) -> AsyncIterator[Site]:
         servers = await stack.enter_async_context(open_fleet(Path(settings.state_dir), ["site1"]))
         await declare_fleet(servers, tuple(WORKERS.values()))
         url = servers.sites["site1"].url
-        children = programs(settings, {HUB: servers.hub.url, "site1": url}, per_stage=False)
+        children = plan_programs(settings, {HUB: servers.hub.url, "site1": url}, per_stage=False)
         supervisor = await stack.enter_async_context(Supervisor(children, grace_s=5.0))
         bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=url), "site1"))
         yield Site(servers, supervisor, bus)

@@ -260,7 +260,7 @@ def test_every_command_of_the_readme_exists_with_its_options(capsys: pytest.Capt
 
 
 def test_the_kiosk_pack_is_found_whatever_the_working_directory_is(folder: Path) -> None:
-    from tidegate.services.cli.options import default_pack
+    from tidegate.services.cli.options import find_default_pack
 
-    assert default_pack().resolve() == KIOSK.resolve()
+    assert find_default_pack().resolve() == KIOSK.resolve()
     assert folder.exists()

@@ -128,7 +128,7 @@ def test_the_state_directory_is_read_from_any_command_line(
     arguments: list[str], environ: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIDEGATE_STATE_DIR", environ)
-    assert errors.state_dir_of(arguments) == Path(expected)
+    assert errors.find_state_dir(arguments) == Path(expected)
 
 
 def test_a_suggestion_is_what_is_close_or_else_everything() -> None:
