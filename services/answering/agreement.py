@@ -49,9 +49,7 @@ def combine(context: PromptContext, parsed: ParsedAnswer, speculation: Speculati
 def agrees(context: PromptContext, number: int, text: str) -> bool:
     """Whether the sentence is the passage that it cites, and one that the reader has selected."""
     unit = context.unit(number)
-    if unit is None or " ".join(text.split()) != " ".join(unit.plain_text.split()):
-        return False
-    return unit.span in {chosen.span for chosen in context.reading.selected}
+    return unit is not None and _states(text, unit) and unit.span in {each.span for each in context.reading.selected}
 
 
 def confirmed_beginning(context: PromptContext, parsed: ParsedAnswer) -> Answer | None:
@@ -83,12 +81,16 @@ def has_diverged(context: PromptContext, tokens: TokenText, ids: Sequence[int]) 
     for index, each in enumerate(ids):
         number = tokens.marked(each)
         if number is not None:
-            if index and not _begins(tokens.decode(ids[begin:index]), unit):
+            if index and not _states(tokens.decode(ids[begin:index]), unit):  # a mark ends what stood under the last
                 return True
             begin, unit = index + 1, context.unit(number)
             if unit is None or unit.span not in {chosen.span for chosen in context.reading.selected}:
                 return True
     return bool(ids) and not _begins(tokens.decode(ids[begin:]), unit)
+
+
+def _states(text: str, unit: Candidate | None) -> bool:
+    return unit is not None and " ".join(unit.plain_text.split()) == " ".join(text.split())
 
 
 def _begins(text: str, unit: Candidate | None) -> bool:

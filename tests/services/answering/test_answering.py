@@ -74,7 +74,14 @@ def test_a_model_that_goes_on_as_the_reader_would_never_diverges() -> None:
 
 
 @pytest.mark.parametrize(
-    "ids", [quote(OTHER)[:1], quote(1)[1:2], [TOKENS.FIRST_MARK + 8], [*quote(1, cut=3), TOKENS.FIRST_MARK + OTHER - 1]]
+    "ids",
+    [
+        quote(OTHER)[:1],
+        quote(1)[1:2],
+        [TOKENS.FIRST_MARK + 8],
+        [*quote(1, cut=3), TOKENS.FIRST_MARK + OTHER - 1],
+        [*quote(*ALL)[:12], TOKENS.FIRST_MARK + 2],
+    ],
 )
 def test_what_cannot_stand_any_more_is_known_at_once(ids: list[int]) -> None:
     assert has_diverged(CONTEXT, TOKENS, ids)
