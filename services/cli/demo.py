@@ -80,7 +80,7 @@ def read_pack(job: Job) -> Pack:
 async def start_fleet(job: Job, pack: Pack, progress: ProgressReporter) -> AsyncIterator[Deployment]:
     """A fleet with all that its sites need, up while the context lasts."""
     await prepare_all(job.settings, job.sites, pack, progress)
-    progress.start(f"starting a hub and {len(job.sites)} site(s)", 1)
+    progress.start(f"starting a hub and {len(job.sites)} site{'s' * (len(job.sites) > 1)}", 1)
     async with deploy(job.settings, job.sites, per_stage=job.per_stage) as deployment:
         progress.step()
         yield deployment
