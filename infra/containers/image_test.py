@@ -28,7 +28,7 @@ UID = 10001
 DEADLINE_S = 180.0
 QUESTIONS = {
     "What does a roll of coins for the till cost?": ("40 pence", "the site answers from its own documents"),
-    "Who is the chief executive of Harbour & Vale?": ("Philippa Okonjo", "only the hub knows"),
+    "In which year was the Merrow Harbour Savings Bank founded?": ("1826", "only the hub knows"),
 }
 
 
@@ -126,6 +126,8 @@ class Host:
         """What runs `words` in a new container of the image, as the image's own user, in this host's network."""
         container = run(buildah("from", *self._hosts, f"localhost/tidegate-{image}")).split()[-1]
         self._containers.append(container)
+        # buildah mounts the image's VOLUME and ours at one path in random order: now and then ours is the hidden one
+        run(buildah("config", "--volume", "/var/lib/tidegate-", container))
         settings = [word for key, value in environment.items() for word in ("--env", f"{key}={value}")]
         volumes = ["-v", f"{self.etc}:/etc/tidegate", "-v", f"{self.state}:/var/lib/tidegate"]
         volumes += ["-v", f"{self.state}/nats:/var/lib/nats"]
