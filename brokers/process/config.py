@@ -229,11 +229,11 @@ def describe_type(hint: Any) -> str:
 
 def _limits(meta: msgspec.Meta) -> Iterator[str]:
     if meta.ge is not None:
-        yield f"at least {meta.ge}"
+        yield f"at least {meta.ge:.12g}"
     if meta.gt is not None:
-        yield f"above {meta.gt}"
+        yield f"above {meta.gt:.12g}"
     if meta.le is not None:
-        yield f"at most {meta.le}"
+        yield f"at most {meta.le:.12g}"
     if meta.min_length:
         yield "not empty"
     if meta.pattern is not None:

@@ -33,7 +33,17 @@ def generated(root: Path) -> Iterator[tuple[Path, str]]:
 
 def pretty(document: object) -> str:
     """JSON as it is kept: indented, in the order that the document has, with a newline at its end."""
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(_plain(document)), indent=2).decode() + "\n"
+
+
+def _plain(value: object) -> object:
+    """`value` with 1 for 1.0: `typing` keeps the first of two annotations that are equal, `Meta(ge=0)` or
+    `Meta(ge=0.0)`, so that which one it is rests on what was imported before."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def stale_files(root: Path) -> dict[Path, str]:
