@@ -170,7 +170,7 @@ async def test_large_headers_within_the_bound_and_several_requests_on_a_connecti
         (b"[]", JSON, 400, "unreadable"),
         (b"{}", {"content-type": "text/plain"}, 415, "not_json"),
         (b"{}", {"content-type": "application/x-www-form-urlencoded"}, 415, "not_json"),
-        (gzip.compress(b"{}"), {**JSON, "content-encoding": "gzip"}, 415, "body_encoded"),
+        (gzip.compress(b"{}", mtime=0), {**JSON, "content-encoding": "gzip"}, 415, "body_encoded"),
         (b" " * 262_145, JSON, 413, "body_too_large"),
     ],
 )
