@@ -185,9 +185,7 @@ class Nats:
         for _ in range(TRIES):
             try:
                 return await self._read_once(subject, data, client, budget)
-            except (
-                UnreachableError
-            ):  # for some milliseconds a server may not know an endpoint just opened
+            except UnreachableError:  # for some milliseconds a server may not know an endpoint just opened
                 await asyncio.sleep(0.05)
         raise UnreachableError(f"nobody answers on {subject}")
 
