@@ -23,7 +23,7 @@ from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.plan import plan, site_topology
 
 SITE = "site1"
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
