@@ -27,7 +27,7 @@ WAIT_S = 30.0
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Return as soon as it holds; fail after ten seconds."""
+    """Return as soon as it holds; fail after thirty seconds."""
     async with asyncio.timeout(WAIT_S):
         while not await holds():  # noqa: ASYNC110 - the server has no event to wait for
             await asyncio.sleep(0.005)
