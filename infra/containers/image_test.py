@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -112,6 +113,13 @@ def build(name: str, base: str) -> None:
     run(buildah("bud", *isolation, *trust, "-f", file, "-t", f"tidegate-{name}", "."), cwd=ROOT)
 
 
+def innermost(pid: int) -> list[int]:
+    """The processes below `pid` that have none below them: a signal to a buildah would kill what it runs at once."""
+    pairs = [line.split() for line in run(["ps", "-eo", "pid=,ppid="]).splitlines()]
+    below = [int(child) for child, parent in pairs if int(parent) == pid]
+    return [each for child in below for each in innermost(child)] or [pid]
+
+
 class Host:
     """One machine of the test: a network namespace, and containers of images in it that share /etc/tidegate."""
 
@@ -165,7 +173,8 @@ class Host:
     def stop(self) -> None:
         """SIGTERM what runs, last started first. Raises `ImageTestError` when anything does not end by itself."""
         for what, process in reversed(self._running):
-            run(["pkill", "-TERM", "--session", str(process.pid)] if process.poll() is None else ["true"])
+            for pid in innermost(process.pid):
+                os.kill(pid, signal.SIGTERM)
             try:
                 process.wait(timeout=40)
             except subprocess.TimeoutExpired:
@@ -175,7 +184,8 @@ class Host:
     def remove(self) -> None:
         """End what still runs, and take the containers and the namespace away."""
         for _, process in self._running:
-            subprocess.run(["pkill", "-KILL", "--session", str(process.pid)], check=False)
+            for pid in innermost(process.pid) if process.poll() is None else ():
+                os.kill(pid, signal.SIGKILL)  # its buildah ends with it
         for container in self._containers:
             subprocess.run(buildah("rm", container), capture_output=True, check=False)
         subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, check=False)
