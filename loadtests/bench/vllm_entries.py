@@ -40,7 +40,7 @@ async def blocks(repeats: int, *, entry: str) -> AsyncIterator[Measurement]:
         process = await asyncio.create_subprocess_exec(
             str(PYTHON),
             "-m",
-            "loadtests.vllm_side",
+            "loadtests.bench.vllm_side",
             file.name,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
