@@ -20,7 +20,6 @@ from tidegate.brokers.process.config import load as load_file
 from tidegate.services.fleet.endpoints import check_site, check_tenant
 from tidegate.services.settings import Settings
 
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
 OPTIONS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     "config": click.option(
         "--config", type=click.Path(path_type=Path), help="Settings file [default: <pack>/site.toml]."
@@ -28,7 +27,7 @@ OPTIONS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     "state_dir": click.option(
         "--state",
         "state_dir",
-        type=_DIRECTORY,
+        type=click.Path(file_okay=False, path_type=Path),
         help="State directory [default: TIDEGATE_STATE_DIR, or the settings' own: .tidegate].",
     ),
     "site": click.option("--site", help="The site to talk to [default: the settings' own: site1]."),
@@ -53,9 +52,9 @@ class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
     pack_dir: Path | None = None
     as_json: bool = False
 
-    def load(self, **overrides: Any) -> Loaded[Settings]:
+    def load(self) -> Loaded[Settings]:
         """Settings with their origins. Raises `SettingsError`."""
-        return load(self.config, state_dir=self.state_dir, pack_dir=self.pack_dir, **overrides)
+        return load(self.config, state_dir=self.state_dir, pack_dir=self.pack_dir)
 
     def settings(self) -> Settings:
         """Settings of the site that was named. Raises `SettingsError`, `UnknownSiteError`, `UnknownTenantError`."""
@@ -87,22 +86,21 @@ def with_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
+def print_result(result: object, text: object, as_json: bool) -> None:
+    """Print the result of a command: as JSON where `--json` was given, else as `text`."""
+    click.echo(msgspec.json.encode(result) if as_json else str(text))
+
+
 def find_default_pack() -> Path:
     """The kiosk pack that is shipped with the package."""
     return Path(str(files("tidegate"))) / "infra" / "packs" / "kiosk"
 
 
-def load_settings(config: Path | None, **overrides: Any) -> Settings:
-    """Settings for this command; `overrides` that are None are left alone."""
-    return load(config, **overrides).settings
-
-
 def load(config: Path | None, **overrides: Any) -> Loaded[Settings]:
-    """As `load_settings`, with the origin of every value. Raises `SettingsError`."""
+    """Settings with the origin of every value; `overrides` that are None are left alone. Raises `SettingsError`."""
     pack = Path(overrides.get("pack_dir") or os.environ.get("TIDEGATE_PACK_DIR") or find_default_pack())
     given = {name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()}
     given["pack_dir"] = str(pack)
-    path = config
-    if path is None and (pack / "site.toml").exists():
-        path = pack / "site.toml"
-    return load_file(Settings, path, os.environ, **given)
+    if config is None and (pack / "site.toml").exists():
+        config = pack / "site.toml"
+    return load_file(Settings, config, os.environ, **given)

@@ -13,9 +13,10 @@ from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "infra" / "package" / "tidegate"
 ROOMS = ("schemas", "brokers", "sync", "services")
+LINKED = (*ROOMS, "infra/models", "infra/packs", "infra/docs")
 
 
-@pytest.mark.parametrize("name", [*ROOMS, "infra/models", "infra/packs"])
+@pytest.mark.parametrize("name", LINKED)
 def test_a_folder_of_the_repository_is_the_package_s_own(name: str) -> None:
     link = PACKAGE / name
     assert link.is_symlink()
@@ -25,9 +26,9 @@ def test_a_folder_of_the_repository_is_the_package_s_own(name: str) -> None:
 
 def test_nothing_else_is_in_the_package() -> None:
     linked = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*") if path.is_symlink()}
-    assert linked == {*ROOMS, "infra/models", "infra/packs"}
+    assert linked == set(LINKED)
     written = {str(path.relative_to(PACKAGE)) for path in PACKAGE.glob("**/*.py") if not path.parent.is_symlink()}
-    assert {name for name in written if not name.startswith(tuple(linked))} == {"__init__.py", "infra/__init__.py"}
+    assert {name for name in written if not name.startswith(LINKED)} == {"__init__.py", "infra/__init__.py"}
 
 
 def test_nothing_is_imported_under_a_second_name() -> None:

@@ -43,5 +43,6 @@ def test_every_module_and_every_file_that_it_reads_is_in_it(packed: set[str]) ->
     assert sorted(wanted - packed) == []
 
 
-def test_tests_and_secrets_are_not_in_it(packed: set[str]) -> None:
+def test_tests_secrets_and_what_only_a_checkout_needs_are_not_in_it(packed: set[str]) -> None:
     assert not [name for name in packed if "/tests/" in name or name.endswith((".nk", ".key", ".sqlite"))]
+    assert not [name for name in packed if name.startswith("tidegate/infra/docs/")]

@@ -15,10 +15,10 @@ import pytest
 from tests.support.paths import ROOT
 from tidegate.brokers.process.config import load
 from tidegate.brokers.process.config_reference import SettingReference, describe_sections, describe_settings
-from tidegate.services.cli.config_reference import reference_markdown, settings_reference
+from tidegate.services.cli.config import reference_markdown
 from tidegate.services.settings import Settings
 
-ROWS = settings_reference()
+ROWS = describe_settings(Settings)
 WITHOUT_UNIT = {
     "metrics_port",
     "gateway.port",

@@ -1,1 +1,1 @@
-"""What is built and shipped beside the code: the model builder and the packs."""
+"""What lies beside the code: the model builder and the packs, which are shipped, and the generator of docs/."""

@@ -16,10 +16,11 @@ import pytest
 
 from tests.support.paths import ROOT
 from tidegate import schemas
+from tidegate.infra.docs import __main__ as docs
+from tidegate.infra.docs.asyncapi import asyncapi_document, schema_bundle
+from tidegate.infra.docs.diagram import draw_pipeline, replace_diagram
 from tidegate.schemas import PIPELINE, Message, subjects
-from tidegate.services.cli import COMMANDS, cli, docs
-from tidegate.services.cli.asyncapi import asyncapi_document, schema_bundle
-from tidegate.services.cli.diagram import draw_pipeline, replace_diagram
+from tidegate.services.cli import COMMANDS, cli
 from tidegate.services.pipeline import WORKERS
 
 FOLDERS = (".", "docs", "loadtests", "infra/packs", "infra/models", "infra/decisions")

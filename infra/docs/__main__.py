@@ -1,6 +1,6 @@
-"""Writes what is generated in docs/ and README.md, or says what of it is stale: `python -m tidegate.services.cli.docs`.
+"""Writes what is generated in docs/ and README.md, or says what of it is stale.
 
-`--check` writes nothing, names each stale file and fails. Read next: asyncapi.py.
+`--check` writes nothing, names each stale file and fails. Next: asyncapi.py, diagram.py.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.services.cli.asyncapi import asyncapi_document, schema_bundle
-from tidegate.services.cli.config_reference import PAGE, reference_markdown
-from tidegate.services.cli.diagram import replace_diagram
+from tidegate.infra.docs.asyncapi import asyncapi_document, schema_bundle
+from tidegate.infra.docs.diagram import replace_diagram
+from tidegate.services.cli.config import PAGE, reference_markdown
 from tidegate.services.gateway.http.openapi import openapi_document
 
-WRITE, CHECK = "python -m tidegate.services.cli.docs", "--check"
+WRITE, CHECK = "python -m tidegate.infra.docs", "--check"
 DRAWN = ("README.md", "docs/architecture.md")
 """Pages that hold the diagram between other text."""
 

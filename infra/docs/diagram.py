@@ -1,4 +1,4 @@
-"""Draws the pipeline from its table, for documents that show it. Read next: docs.py, which writes it into them."""
+"""Draws the pipeline from its table, for documents that show it. Next: __main__.py, which writes it into them."""
 
 from __future__ import annotations
 
