@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -20,10 +21,15 @@ from tests.support.scripted_stage import (
 )
 from tidegate.brokers.base import TopologyMissingError, UnreachableError
 from tidegate.brokers.jetstream.publisher import NotStoredError, Publisher
+from tidegate.brokers.stage import Retry
 from tidegate.brokers.worker import run
 from tidegate.schemas import Message, Withheld
 
 pytestmark = pytest.mark.anyio
+
+# The server delivers into a connection that nobody reads until it is replaced, and each delivery is an attempt: with
+# three of them, and an ack wait of a second, a busy machine that needs three seconds to notice makes a dead letter.
+PATIENT = dataclasses.replace(STAGE, retry=Retry(attempts=1000))
 
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
@@ -72,7 +78,7 @@ class TestServer:
     @pytest.mark.parametrize("how", ["closed for good", "deaf"])
     async def test_a_connection_that_nats_py_gave_up_is_mended(self, open_server_rig: OpenRig, how: str) -> None:
         # What the server sent into the dead connection comes again after the ack wait, hence a short one.
-        async with open_server_rig(STAGE, ack_wait_s=1.0) as rig, working(STAGE, Script(), rig.bus):
+        async with open_server_rig(PATIENT, ack_wait_s=1.0) as rig, working(PATIENT, Script(), rig.bus):
             received: list[str] = []
 
             async def receive(subject: str, _: bytes) -> None:
