@@ -20,9 +20,9 @@ from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Asked, Delta, Format, Published, Receipt, decode
 from tidegate.schemas.subjects import ASKS, TOKENS, tokens
+from tidegate.services.fleet.endpoints import GatewayFile, decode_state
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway import composition as gateway
-from tidegate.services.gateway.http.server import GatewayAddress
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
@@ -89,7 +89,7 @@ class StreamSite:
         )
         self.ingress = await self._gateway.enter_async_context(gateway.open(self.settings, bus, lambda: b""))
         await bus.link.client.flush()
-        address = msgspec.json.decode(StatePaths(self.settings).gateway.read_bytes(), type=GatewayAddress)
+        address = decode_state(StatePaths(self.settings).gateway, GatewayFile)
         url = urlsplit(address.url)
         host, port = url.hostname or "", url.port or 0
         self.transports = [Sse(host, port), Ws(host, port), Nats(self.bus)]

@@ -22,7 +22,7 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_state, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.ports import check_port, keep_port
+from tidegate.services.fleet.ports import keep_port, listen
 from tidegate.services.fleet.supervisor import Program, Supervisor
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
@@ -69,9 +69,11 @@ def build_environment(settings: Settings, site: str, url: str) -> dict[str, str]
 
 def choose_gateway_port(settings: Settings, number: int) -> int:
     """A port that a gateway keeps when it is started again: the configured one and its successors, or a free one, of
-    which the next run makes use again. Raises `OSError` where the configured one is taken."""
+    which the next run makes use again. Raises `AddressUnavailableError` where the configured one is taken."""
     if settings.gateway.port:
-        return check_port(settings.gateway.host, settings.gateway.port + number - 1)
+        port = settings.gateway.port + number - 1
+        listen(settings.gateway.host, port).close()
+        return port
     return keep_port(settings.gateway.host, StatePaths(settings).gateway_port)
 
 

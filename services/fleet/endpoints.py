@@ -5,6 +5,7 @@ Promises that a name of a site or a tenant is one that was declared, before anyt
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,18 +56,15 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayFile(msgspec.Struct, frozen=True):
-    """The part of a gateway's file that others need: the address of its HTTP server."""
+    """Where a site's HTTP server listens, and which process keeps it; what `gateway.json` holds."""
 
     url: str
+    pid: int
 
 
 def write_endpoints(settings: Settings, endpoints: Endpoints) -> None:
     """Make the endpoints known, in one step."""
-    path = StatePaths(settings).fleet
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
-    draft.write_bytes(msgspec.json.encode(endpoints))
-    draft.replace(path)
+    write_state(StatePaths(settings).fleet, endpoints)
 
 
 def read_endpoints(settings: Settings) -> Endpoints:
@@ -76,6 +74,14 @@ def read_endpoints(settings: Settings) -> Endpoints:
         return decode_state(path, Endpoints)
     except FileNotFoundError:
         raise FleetNotRunningError(f"nothing is up below {settings.state_dir}") from None
+
+
+def write_state(path: Path, state: msgspec.Struct) -> None:
+    """Write a JSON file of ours, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(msgspec.json.encode(state))
+    draft.replace(path)
 
 
 def decode_state(path: Path, kind: type[T]) -> T:

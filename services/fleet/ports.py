@@ -12,7 +12,7 @@ from tidegate.schemas import TidegateError
 class AddressUnavailableError(TidegateError, OSError):
     """An address cannot be listened on."""
 
-    hint = "choose another `gateway.host` or `gateway.port`; port 0 lets the system choose"
+    hint = "choose another port (`gateway.port`; 0 lets the system choose) or host (`gateway.host`)"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -40,16 +40,6 @@ def keep_port(host: str, memory: Path) -> int:
         draft = memory.with_name(f".{memory.name}.{os.getpid()}")
         draft.write_text(str(port))
         draft.replace(memory)
-    return port
-
-
-def check_port(host: str, port: int) -> int:
-    """The port, where it is free at `host`. Raises `OSError` that says which address was wanted."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     return port
 
 

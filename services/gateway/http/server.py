@@ -11,10 +11,10 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import uvicorn
 from prometheus_client import REGISTRY, generate_latest
 
+from tidegate.services.fleet.endpoints import GatewayFile, StateFileDamagedError, decode_state, write_state
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
 from tidegate.services.gateway.http.body import DEFAULT_TIMES, HttpTimes
@@ -23,13 +23,6 @@ from tidegate.services.gateway.http.routes import application
 from tidegate.services.gateway.ingress import Ingress
 
 Metrics = Callable[[], bytes]
-
-
-class GatewayAddress(msgspec.Struct, frozen=True):
-    """Where a site's HTTP endpoint listens, and which process keeps it; what `gateway.json` holds."""
-
-    url: str
-    pid: int
 
 
 def all_metrics() -> bytes:
@@ -59,7 +52,7 @@ class HttpServer(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serve_http(
     ingress: Ingress, metrics: Metrics = all_metrics, times: HttpTimes = DEFAULT_TIMES
-) -> AsyncIterator[GatewayAddress]:
+) -> AsyncIterator[GatewayFile]:
     """Serve until left; then let what is in flight finish for at most `settings.grace_s` seconds.
 
     Yields when requests are taken and `StatePaths.gateway` says where. Raises `AddressUnavailableError`.
@@ -82,12 +75,12 @@ async def serve_http(
     server = HttpServer(config)
     serving = asyncio.create_task(server.serve([listener]), name="http-server")
     ready = asyncio.create_task(server.ready.wait())
-    address = GatewayAddress(url_of(listener, host), os.getpid())
+    address = GatewayFile(url_of(listener, host), os.getpid())
     try:
         await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             serving.result()
-        write_address(paths.gateway, address)
+        write_state(paths.gateway, address)
         yield address
     finally:
         ready.cancel()
@@ -104,16 +97,8 @@ def url_of(listener: socket.socket, host: str) -> str:
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
-def write_address(path: Path, address: GatewayAddress) -> None:
-    """Make the address known in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(msgspec.json.encode(address))
-    draft.replace(path)
-
-
-def remove_address(path: Path, address: GatewayAddress) -> None:
+def remove_address(path: Path, address: GatewayFile) -> None:
     """Take the address away, unless a successor has written its own."""
-    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-        if msgspec.json.decode(path.read_bytes(), type=GatewayAddress) == address:
+    with contextlib.suppress(FileNotFoundError, StateFileDamagedError):
+        if decode_state(path, GatewayFile) == address:
             path.unlink()

@@ -17,10 +17,11 @@ from structlog.testing import capture_logs
 from tests.support.gateway_site import Site, at_rest, http_site, site
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas.subjects import ASKS
+from tidegate.services.fleet.endpoints import GatewayFile
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import AddressUnavailableError, listen
 from tidegate.services.gateway import composition as gateway
-from tidegate.services.gateway.http.server import GatewayAddress, url_of
+from tidegate.services.gateway.http.server import url_of
 from tidegate.services.gateway.settings import GatewaySettings
 from tidegate.services.settings import Settings
 
@@ -248,7 +249,7 @@ async def test_open_writes_where_it_is_and_takes_it_away_again(tmp_path: Path) -
         settings = msgspec.structs.replace(running.settings, grace_s=0.1)
         path = StatePaths(settings).gateway
         async with gateway.open(settings, running.bus, lambda: b"tidegate_up 1\n"):
-            address = msgspec.json.decode(path.read_bytes(), type=GatewayAddress)
+            address = msgspec.json.decode(path.read_bytes(), type=GatewayFile)
             async with httpx.AsyncClient(base_url=address.url) as http:
                 assert (await http.post(CHAT, json=body())).status_code == 200
                 assert (await http.get("/metrics")).text == "tidegate_up 1\n"
