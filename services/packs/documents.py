@@ -20,8 +20,7 @@ from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.markdown import find_first_heading
 from tidegate.services.languages.detection import detect_language
 from tidegate.services.languages.words import LANGUAGES
-from tidegate.services.packs.findings import PackError, PackFindings
-from tidegate.services.packs.yaml_files import parse_yaml, read_text
+from tidegate.services.packs.findings import PackFindings, parse_yaml, read_text
 
 SUFFIXES = (".md", ".markdown")
 FOLDER = "documents"
@@ -39,11 +38,11 @@ class _RawDocument(NamedTuple):
 
 def read_document(file: Path, languages: Sequence[str] = LANGUAGES) -> Document:
     """One document from a Markdown file. Raises `PackError` with what is wrong with it, that it is empty too."""
-    findings = PackFindings()
-    raw = _read(file.parent, file, findings)
+    findings = PackFindings(file.parent)
+    raw = _read(file, findings)
     document = raw and _document(raw, make_slug(file.stem), languages, findings)
-    if document is None or findings.faults:
-        raise PackError(file, tuple(findings.faults))
+    findings.raise_faults(file)
+    assert document is not None  # one that cannot be used is a fault
     return document
 
 
@@ -54,15 +53,13 @@ def find_documents(path: Path, files: Sequence[Path]) -> list[Path]:
     return [file for file in files if file.is_relative_to(root) and file.suffix.lower() in SUFFIXES]
 
 
-def read_documents(
-    path: Path, files: Sequence[Path], languages: Sequence[str], findings: PackFindings
-) -> Iterator[Document]:
+def read_documents(files: Sequence[Path], languages: Sequence[str], findings: PackFindings) -> Iterator[Document]:
     """The documents in `files`, each with an id of its own; what is wrong with the others is in `findings`."""
-    raws = [(file, _read(path, file, findings)) for file in files]
+    raws = [(file, _read(file, findings)) for file in files]
     stems = Counter(make_slug(file.stem) for file, raw in raws if raw and "id" not in raw.fields)
     for file, raw in raws:
         short = make_slug(file.stem)
-        inside = file.relative_to(path).with_suffix("").as_posix().removeprefix(f"{FOLDER}/")
+        inside = findings.name_of(file.with_suffix("")).removeprefix(f"{FOLDER}/")
         document = raw and _document(raw, short if stems[short] == 1 else make_slug(inside), languages, findings)
         if raw is None or document is None:
             findings.documents_unread += 1
@@ -84,9 +81,8 @@ def make_slug(name: str) -> str:
     return made or f"document-{hashlib.sha256(plain.encode()).hexdigest()[:12]}"
 
 
-def _read(path: Path, file: Path, findings: PackFindings) -> _RawDocument | None:
-    name = file.relative_to(path).as_posix()
-    text = read_text(path, file, findings)
+def _read(file: Path, findings: PackFindings) -> _RawDocument | None:
+    name, text = findings.name_of(file), read_text(file, findings)
     if text is None:
         return None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -100,10 +96,12 @@ def _read(path: Path, file: Path, findings: PackFindings) -> _RawDocument | None
         hint = "end it with a line ---, or begin the text with something else than ---"
         findings.fault(name, "the front matter does not end", hint, line=1)
         return None
-    fields = parse_yaml(name, front, findings, first_line=1) if front.strip() else {}
-    if fields is not None and not isinstance(fields, dict):
-        findings.fault(name, f"the front matter is {type(fields).__name__}", "key: value, one a line", line=1)
+    fields = parse_yaml(name, front, findings)
+    if fields is None and not findings.has_faults(name):
+        fields = {}  # nothing but white space and comments
     if not isinstance(fields, dict):
+        if fields is not None:
+            findings.fault(name, f"the front matter is {type(fields).__name__}", "key: value, one a line", line=1)
         return None
     given = {"language" if key == "lang" else key: value for key, value in fields.items() if value is not None}
     return _RawDocument(name, given, body.strip("\n"))

@@ -1,11 +1,16 @@
-"""What is found while a pack is read: faults, warnings, and where each thing lies. Next: load.py."""
+"""Reads the text and the YAML of a pack's files, and collects what is found: faults, warnings, where each thing lies.
+
+Promises that a file that cannot be read is a fault, never an exception. Next: load.py.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from tidegate.schemas import TidegateError
 
@@ -34,53 +39,76 @@ class PackError(TidegateError, ValueError):
 
 
 class PackFindings:
-    """Faults and warnings as they come up, and where each document and each list item lies."""
+    """Faults and warnings of the pack in `path` as they come up, and where each document and each list item lies."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.faults: list[PackFault] = []
         self.warnings: list[PackFault] = []
         self.file_of_document: dict[str, str] = {}
         self.position_of_item: dict[int, tuple[str, int]] = {}
         self.documents_unread = 0
         """While there are any, that a document is unknown is not held against who cites it."""
-        self._without_line: list[tuple[list[PackFault], int, int]] = []
+        self._lines: dict[str, list[int]] = {}
 
-    def fault(self, file: str, reason: str, hint: str, *, line: int = 0, item: int | None = None) -> None:
-        """Note a fault at a line, or at an item of a list, whose line is looked up at the end."""
-        self._note(self.faults, PackFault(file=file, reason=reason, hint=hint, line=line), item)
+    def name_of(self, file: Path) -> str:
+        """What a file of the pack is called in findings."""
+        return file.relative_to(self.path).as_posix()
+
+    def fault(self, file: str, reason: str, hint: str, *, line: int = 0) -> None:
+        """Note a fault of a file."""
+        self.faults.append(PackFault(file=file, reason=reason, hint=hint, line=line))
+
+    def warn(self, file: str, reason: str, hint: str, *, line: int = 0) -> None:
+        """Note a warning about a file."""
+        self.warnings.append(PackFault(file=file, reason=reason, hint=hint, line=line))
+
+    def fault_of(self, value: object, reason: str, hint: str) -> None:
+        """Note a fault of an item of a list that was read."""
+        file, position = self.position_of_item[id(value)]
+        self.fault(file, reason, hint, line=self.line_of(file, position))
+
+    def warn_of(self, value: object, reason: str, hint: str) -> None:
+        """Note a warning about an item of a list that was read."""
+        file, position = self.position_of_item[id(value)]
+        self.warn(file, reason, hint, line=self.line_of(file, position))
 
     def has_faults(self, file: str) -> bool:
         """Whether a file was faulty; that it holds too little is then not held against it."""
         return any(fault.file == file for fault in self.faults)
 
-    def fault_of(self, value: object, reason: str, hint: str) -> None:
-        """Note a fault of an item of a list that was read."""
-        file, item = self.position_of_item[id(value)]
-        self.fault(file, reason, hint, item=item)
+    def raise_faults(self, subject: Path) -> None:
+        """Raises `PackError` of `subject` if there are any faults."""
+        if self.faults:
+            raise PackError(subject, tuple(self.faults))
 
-    def warn(self, file: str, reason: str, hint: str) -> None:
-        """Note a warning about a file."""
-        self._note(self.warnings, PackFault(file=file, reason=reason, hint=hint), None)
-
-    def warn_of(self, value: object, reason: str, hint: str) -> None:
-        """Note a warning about an item of a list that was read."""
-        file, item = self.position_of_item[id(value)]
-        self._note(self.warnings, PackFault(file=file, reason=reason, hint=hint), item)
-
-    def add_lines(self, path: Path) -> None:
-        """Give the faults of list items their lines. Only a pack with faults pays for the second reading."""
-        lines: dict[str, list[int]] = {}
-        for notes, index, item in self._without_line:
-            file = notes[index].file
-            if file not in lines:
-                lines[file] = _lines_of(path / file)
-            notes[index] = msgspec.structs.replace(notes[index], line=lines[file][item])
-
-    def _note(self, notes: list[PackFault], note: PackFault, item: int | None) -> None:
-        notes.append(note)
-        if item is not None:
-            self._without_line.append((notes, len(notes) - 1, item))
+    def line_of(self, file: str, position: int) -> int:
+        """The line of an item of a list that could be read. Only a file with findings pays for the second reading."""
+        if file not in self._lines:
+            root = YAML(typ="safe", pure=True).compose((self.path / file).read_text("utf-8-sig"))
+            self._lines[file] = [node.start_mark.line + 1 for node in root.value]
+        return self._lines[file][position]
 
 
-def _lines_of(file: Path) -> list[int]:
-    return [node.start_mark.line + 1 for node in YAML(typ="safe", pure=True).compose(file.read_text("utf-8-sig")).value]
+def read_text(file: Path, findings: PackFindings) -> str | None:
+    """The file's text; None if it cannot be read."""
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        findings.fault(findings.name_of(file), str(error), "save the file as UTF-8")
+    except OSError as error:
+        findings.fault(findings.name_of(file), error.strerror or str(error), "let the file be read, or take it away")
+    return None
+
+
+def parse_yaml(name: str, text: str, findings: PackFindings) -> Any:
+    """YAML 1.2, in which `no` is a word; a key given twice is a fault. None if it cannot be read, or holds nothing."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        hint = error.context or "see https://yaml.org for the form"
+        findings.fault(name, error.problem or str(error), hint, line=line)
+    except YAMLError as error:
+        findings.fault(name, str(error), "see https://yaml.org for the form")
+    return None

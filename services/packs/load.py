@@ -6,6 +6,7 @@ Promises that every file of the folder is read, or named as one that is not. Nex
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,10 @@ import msgspec
 
 from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
-from tidegate.schemas.pack import CalibrationQuestion, Document, Intent, LabelledQuestion, Pack, Synonyms
+from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, Synonyms
 from tidegate.services.packs.documents import FOLDER, SUFFIXES, find_documents, read_documents
-from tidegate.services.packs.findings import PackError, PackFault, PackFindings
+from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
 from tidegate.services.packs.validate import PackRules
-from tidegate.services.packs.yaml_files import read_yaml
 from tidegate.services.settings import Settings
 
 LISTS: dict[str, Any] = {
@@ -50,17 +50,15 @@ class PackReport(msgspec.Struct, frozen=True, kw_only=True):
 def load_pack(path: Path) -> Pack:
     """The pack in the folder `path`. Raises `PackError` with every fault: file, line where known, reason and hint."""
     pack, findings = _read(path)
-    if findings.faults:
-        raise PackError(path, tuple(findings.faults))
+    findings.raise_faults(path)
     return pack
 
 
 def load_questions(path: Path) -> tuple[LabelledQuestion, ...]:
     """The pack's questions alone, without a look at anything else in it. Raises `PackError`."""
-    findings = PackFindings()
-    questions = tuple(_read_list(path, "questions.yaml", LabelledQuestion, findings))
-    if findings.faults:
-        raise PackError(path, tuple(findings.faults))
+    findings = PackFindings(path)
+    questions = tuple(_read_list("questions.yaml", LabelledQuestion, findings))
+    findings.raise_faults(path)
     return questions
 
 
@@ -78,27 +76,23 @@ def check_pack(path: Path) -> PackReport:
         "calibration": len(pack.calibration),
         "policies": len(pack.policy_files),
     }
-    counted: tuple[tuple[str, Iterable[Document | LabelledQuestion], str], ...] = (
-        ("documents", pack.documents, "scope"),
-        ("documents", pack.documents, "language"),
-        ("questions", pack.questions, "kind"),
-    )
-    for kind, items, word in counted:
-        for item in items:
-            key = f"{kind}.{getattr(item, word)}"
-            counts[key] = counts.get(key, 0) + 1
+    kinds = [
+        *(f"documents.{document.scope}" for document in pack.documents),
+        *(f"documents.{document.language}" for document in pack.documents),
+        *(f"questions.{question.kind}" for question in pack.questions),
+    ]
     return PackReport(
         path=str(path),
         version=pack.version,
         faults=tuple(findings.faults),
         warnings=tuple(findings.warnings),
-        counts=counts,
+        counts={**counts, **Counter(kinds)},
     )
 
 
-def read_site_settings(path: Path, findings: PackFindings) -> Settings:
+def read_site_settings(findings: PackFindings) -> Settings:
     """The settings of the pack's site; the defaults where it has none, or none that can be read."""
-    file = path / "site.toml"
+    file = findings.path / "site.toml"
     if not file.is_file():
         return Settings()
     try:
@@ -120,29 +114,25 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
     if not path.is_dir():
         fault = PackFault(file=str(path), reason="there is no such folder", hint="`tidegate pack new` makes one")
         raise PackError(path, (fault,))
-    findings = PackFindings()
+    findings = PackFindings(path)
     files = list_files(path)
-    settings = read_site_settings(path, findings)
+    languages = read_site_settings(findings).prefilter.languages
     documents = find_documents(path, files)
-    lists = {name: tuple(_read_list(path, name, kind, findings)) for name, kind in LISTS.items()}
+    lists = {name: tuple(_read_list(name, kind, findings)) for name, kind in LISTS.items()}
     policies = [file for file in files if file.parent == path / "policies" and file.suffix in (".yaml", ".yml")]
-    thesaurus = path / THESAURUS
     pack = Pack(
         name=path.resolve().name,
         version=_version(path, files),
         path=str(path),
-        documents=tuple(read_documents(path, documents, settings.prefilter.languages, findings)),
+        documents=tuple(read_documents(documents, languages, findings)),
         intents=lists["intents.yaml"],
         questions=lists["questions.yaml"],
         calibration=lists["calibration.yaml"],
-        thesaurus=tuple(_read_list(path, THESAURUS, Synonyms, findings)) if thesaurus.is_file() else (),
+        thesaurus=tuple(_read_list(THESAURUS, Synonyms, findings)) if (path / THESAURUS).is_file() else (),
         policy_files=tuple(map(str, policies)),
     )
-    rules = PackRules(pack, settings.prefilter.languages, findings)
-    rules.apply()
-    rules.check_policies()
+    PackRules(pack, languages, findings).apply()
     _name_unread(path, {*files} - {*documents, *policies}, findings)
-    findings.add_lines(path)
     return pack, findings
 
 
@@ -172,12 +162,13 @@ def _version(path: Path, files: list[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read_list(path: Path, name: str, kind: Any, findings: PackFindings) -> Iterable[Any]:
-    file = path / name
+def _read_list(name: str, kind: Any, findings: PackFindings) -> Iterable[Any]:
+    file = findings.path / name
     if not file.is_file():
         findings.fault(name, "the file is missing", "`tidegate pack new` writes one that you can start from")
         return
-    raw = read_yaml(path, file, findings)
+    text = read_text(file, findings)
+    raw = None if text is None else parse_yaml(name, text, findings)
     if raw is None:
         return
     if not isinstance(raw, list):
@@ -188,7 +179,7 @@ def _read_list(path: Path, name: str, kind: Any, findings: PackFindings) -> Iter
             value = msgspec.convert(item, kind)
         except msgspec.ValidationError as error:
             hint = f"the fields are {', '.join(kind.__struct_fields__)}; put numbers and dates in quotes"
-            findings.fault(name, str(error), hint, item=position)
+            findings.fault(name, str(error), hint, line=findings.line_of(name, position))
             continue
         findings.position_of_item[id(value)] = (name, position)
         yield value

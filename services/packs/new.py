@@ -56,7 +56,7 @@ def complete_pack(path: Path) -> NewPack:
     if not find_documents(path, list_files(path)):
         write(f"{FOLDER}/example.md", _default("example.md"))
     write("site.toml", _site_of(_documents(path, LANGUAGES)))
-    languages = read_site_settings(path, PackFindings()).prefilter.languages
+    languages = read_site_settings(PackFindings(path)).prefilter.languages
     if not any((path / "policies").glob("*.y*ml")):
         write("policies/default.yaml", _default("policy.yaml"))
     for name in ("intents.yaml", "questions.yaml"):
@@ -66,7 +66,7 @@ def complete_pack(path: Path) -> NewPack:
 
 
 def _documents(path: Path, languages: Sequence[str]) -> list[Document]:
-    return list(read_documents(path, find_documents(path, list_files(path)), languages, PackFindings()))
+    return list(read_documents(find_documents(path, list_files(path)), languages, PackFindings(path)))
 
 
 def _site_of(documents: Iterable[Document]) -> str:

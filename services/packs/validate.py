@@ -26,11 +26,12 @@ class PackRules:
     def __init__(self, pack: Pack, languages: tuple[str, ...], findings: PackFindings) -> None:
         self._pack = pack
         self._languages = languages
+        self._languages_hint = f"prefilter.languages in site.toml has {', '.join(languages)}"
         self._findings = findings
         self._documents = {document.id: document for document in pack.documents}
 
     def apply(self) -> None:
-        """Every rule but that of the policies."""
+        """Every rule."""
         self._check_documents()
         if not self._pack.policy_files:
             self._findings.fault(
@@ -49,8 +50,9 @@ class PackRules:
         self._check_calibration()
         self._check_unique()
         self._check_leaks()
+        self._check_policies()
 
-    def check_policies(self) -> None:
+    def _check_policies(self) -> None:
         """The form of every policy file; each is a policy of its own."""
         files: dict[str, str] = {}
         for path in map(Path, self._pack.policy_files):
@@ -72,8 +74,8 @@ class PackRules:
         for document in self._pack.documents:
             file = self._findings.file_of_document[document.id]
             if document.language not in self._languages:
-                hint = f"prefilter.languages in site.toml has {', '.join(self._languages)}"
-                self._findings.fault(file, f"{document.language} is not a language of this site", hint, line=1)
+                reason = f"{document.language} is not a language of this site"
+                self._findings.fault(file, reason, self._languages_hint, line=1)
             elif document.text.strip() and not any(find_blocks(document.text)):
                 self._findings.warn(file, "the document holds only headings", "write what is to be answered below them")
             if not document.title.strip():
@@ -92,9 +94,8 @@ class PackRules:
     def _check_language(self, question: LabelledQuestion) -> None:
         supported = question.language in self._languages
         if supported == (question.kind == "unsupported_language"):
-            hint = f"prefilter.languages in site.toml has {', '.join(self._languages)}"
             reason = f"{question.id} is in {question.language} and of kind {question.kind}"
-            self._findings.fault_of(question, reason, hint)
+            self._findings.fault_of(question, reason, self._languages_hint)
 
     def _check_labels(self, question: LabelledQuestion) -> None:
         answered = question.kind in ANSWERED
@@ -141,8 +142,8 @@ class PackRules:
             self._findings.fault("calibration.yaml", "no question is without documents", hint)
         for item in self._pack.calibration:
             if item.language not in self._languages:
-                hint = f"prefilter.languages in site.toml has {', '.join(self._languages)}"
-                self._findings.fault_of(item, f"{item.language} is not a language of this site", hint)
+                reason = f"{item.language} is not a language of this site"
+                self._findings.fault_of(item, reason, self._languages_hint)
             for name in item.documents:
                 if name not in self._documents:
                     self._unknown(item, f"a calibration question cites {name}")
@@ -167,15 +168,15 @@ class PackRules:
         seen: dict[str, str] = {}
         for intent in self._pack.intents:
             for utterance in intent.utterances:
-                if normalise_wording(utterance) in seen:
-                    reason = (
-                        f"the utterance {utterance!r} of {intent.id} stands in {seen[normalise_wording(utterance)]}"
-                    )
+                wording = normalise_wording(utterance)
+                if wording in seen:
+                    reason = f"the utterance {utterance!r} of {intent.id} stands in {seen[wording]}"
                     self._findings.fault_of(intent, reason, "an utterance teaches once")
-                seen[normalise_wording(utterance)] = f"intents.yaml, {intent.id}"
+                seen[wording] = f"intents.yaml, {intent.id}"
         for kind, items in (("calibration.yaml", self._pack.calibration), ("questions.yaml", self._pack.questions)):
             for item in items:
-                if normalise_wording(item.text) in seen:
+                wording = normalise_wording(item.text)
+                if wording in seen:
                     hint = "a question is used to teach, to calibrate or to measure, once"
-                    self._findings.fault_of(item, f"{item.text!r} stands in {seen[normalise_wording(item.text)]}", hint)
-                seen[normalise_wording(item.text)] = kind
+                    self._findings.fault_of(item, f"{item.text!r} stands in {seen[wording]}", hint)
+                seen[wording] = kind

@@ -164,7 +164,9 @@ def test_the_command_prints_what_it_wrote(tmp_path: Path) -> None:
     assert "empty.md:1: the document is empty" in faulty.output
 
 
-@pytest.mark.parametrize("text", ["", "\n \n", "---\nid: a\n---", "---\ntitle: A\n---\n\n \t\n", "---\n---\n"])
+@pytest.mark.parametrize(
+    "text", ["", "\n \n", "---\nid: a\n---", "---\ntitle: A\n---\n\n \t\n", "---\n---\n", "---\n# none\n---\n"]
+)
 def test_an_empty_document_is_refused_in_every_form(tmp_path: Path, text: str) -> None:
     with pytest.raises(PackError, match="empty"):
         read_document(write(tmp_path, {"a.md": text}) / "a.md")
