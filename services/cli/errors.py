@@ -14,7 +14,6 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import msgspec
@@ -36,25 +35,17 @@ HINTS = {
     errno.ECONNRESET: "the server went away; `tidegate status` says what is up",
     errno.EMFILE: "too many files are open; raise the limit with `ulimit -n`",
 }
-
-
 OF_CODE = (AttributeError, ImportError, NameError, TypeError)
 """Errors whose message names things of the program, never of a request."""
 
 
 class ErrorReport(msgspec.Struct, frozen=True):
-    """What is printed of an error."""
+    """What is printed of an error, and the exit code that goes with it."""
 
     code: str
     reason: str
     hint: str
-
-
-class Described(NamedTuple):
-    """A report and the exit code that goes with it."""
-
-    report: ErrorReport
-    exit_code: int
+    exit_code: int = 1
 
 
 def report(error: BaseException, arguments: Sequence[str]) -> int:
@@ -64,35 +55,36 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
         return 1
-    described = describe(error) or Described(_keep_internal_error(error, find_state_dir(arguments)), 1)
+    described = describe(error) or _keep_internal_error(error, find_state_dir(arguments))
     with suppress(OSError):  # there is nowhere to print it
         if "--json" in arguments:
-            click.echo(msgspec.json.encode({"error": described.report}))
+            fields = {"code": described.code, "reason": described.reason, "hint": described.hint}
+            click.echo(msgspec.json.encode({"error": fields}))
         else:
-            click.echo(f"error: {described.report.reason}\nhint: {described.report.hint}", err=True)
+            click.echo(f"error: {described.reason}\nhint: {described.hint}", err=True)
     return described.exit_code
 
 
-def describe(error: BaseException) -> Described | None:
+def describe(error: BaseException) -> ErrorReport | None:
     """What to say of an error that was foreseen; None for any other."""
     match error:
         case BaseExceptionGroup():
             return next(filter(None, map(describe, error.exceptions)), None)
         case TidegateError():
-            return Described(ErrorReport(error.code, error.reason, error.hint), 1)
+            return ErrorReport(error.code, error.reason, error.hint)
         case click.ClickException():
             reason = error.message if hasattr(error, "possibilities") else error.format_message()
-            return Described(ErrorReport("usage", reason, _usage_hint(error)), error.exit_code)
+            return ErrorReport("usage", reason, _usage_hint(error), error.exit_code)
         case ModuleNotFoundError() if not (error.name or "").startswith("tidegate"):
             hint = "install what this command needs: pip install 'tidegate[edge,gateway]'"
-            return Described(ErrorReport("not_installed", f"the package {error.name} is not installed", hint), 1)
+            return ErrorReport("not_installed", f"the package {error.name} is not installed", hint)
         case UnicodeDecodeError():
-            return Described(ErrorReport("not_utf8", f"the text is not UTF-8: {error.reason}", "save it as UTF-8"), 1)
+            return ErrorReport("not_utf8", f"the text is not UTF-8: {error.reason}", "save it as UTF-8")
         case TimeoutError():
             reason = str(error) or "no answer in time"
-            return Described(ErrorReport("timeout", reason, "`tidegate status` says what is up and how busy it is"), 1)
+            return ErrorReport("timeout", reason, "`tidegate status` says what is up and how busy it is")
         case OSError():
-            return Described(_os_report(error), 1)
+            return _os_report(error)
     return None
 
 
@@ -126,6 +118,7 @@ def find_state_dir(arguments: Sequence[str]) -> Path:
 def _keep_internal_error(error: BaseException, state_dir: Path) -> ErrorReport:
     """Write where it happened into a file; messages of errors may quote a request and are left out."""
     number = secrets.token_hex(4)
+    reason = f"internal error {number} ({type(error).__name__})"
     text = "\n".join(_trace_lines(error))
     for directory in (state_dir / "errors", Path(tempfile.gettempdir())):
         file = directory / f"tidegate-error-{number}.log"
@@ -136,8 +129,8 @@ def _keep_internal_error(error: BaseException, state_dir: Path) -> ErrorReport:
         except OSError:
             continue
         hint = f"this is a fault of Tidegate; please report it with {file}"
-        return ErrorReport("internal", f"internal error {number} ({type(error).__name__})", hint)
-    return ErrorReport("internal", f"internal error {number} ({type(error).__name__})", "no log of it could be written")
+        return ErrorReport("internal", reason, hint)
+    return ErrorReport("internal", reason, "no log of it could be written")
 
 
 def _trace_lines(error: BaseException) -> list[str]:

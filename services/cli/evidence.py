@@ -16,10 +16,10 @@ import msgspec
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.dead_letters import get_dead_letter, list_dead_letters, replay_dead_letter
 from tidegate.brokers.jetstream.history import StoredMessage, history
-from tidegate.schemas import PIPELINE, TidegateError, UnreadableError, decode
+from tidegate.schemas import PIPELINE, TidegateError, UnreadableError, decode, encode_json
 from tidegate.schemas.message import Rid
 from tidegate.services.cli.groups import CommandGroup, check_choice
-from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.pipeline import WORKERS
 
@@ -61,13 +61,11 @@ def trace(options: CommandOptions, rid: str) -> None:
     if not facts:
         raise UnknownRequestError(f"{site} holds nothing of request {rid}")
     rows = [describe_fact(fact, facts[0].stored_at_s) for fact in facts]
-    if options.as_json:
-        click.echo(msgspec.json.encode(rows))
-        return
-    for row in rows:
-        click.echo(
-            f"{row['after_ms']:>9.1f} ms  {row['stream']:<12}{row['sequence']:>7}  {row['fact']:<10} {row['gist']}"
-        )
+    lines = [
+        f"{row['after_ms']:>9.1f} ms  {row['stream']:<12}{row['sequence']:>7}  {row['fact']:<10} {row['gist']}"
+        for row in rows
+    ]
+    print_result(rows, "\n".join(lines), options.as_json)
 
 
 def describe_fact(stored: StoredMessage, began_s: float) -> dict[str, Any]:
@@ -128,15 +126,13 @@ def dead_list(options: CommandOptions, stage: str | None) -> None:
     if stage is not None:
         check_choice("there is no stage", stage, tuple(WORKERS))
     found = query_site(options, lambda client: list_dead_letters(client, stage))
-    if options.as_json:
-        click.echo(msgspec.json.encode(found))
-        return
-    for letter in found:
-        click.echo(
-            f"{letter.seq:>6}  {format_time(letter.dead_at_s)}  {letter.stage:<14} try {letter.attempt}"
-            f"  {letter.size_bytes} bytes  {letter.subject}\n        {letter.reason}"
-        )
-    click.echo(f"{len(found)} dead letters at {options.settings().site}")
+    lines = [
+        f"{letter.seq:>6}  {format_time(letter.dead_at_s)}  {letter.stage:<14} try {letter.attempt}"
+        f"  {letter.size_bytes} bytes  {letter.subject}\n        {letter.reason}"
+        for letter in found
+    ]
+    lines.append(f"{len(found)} dead letters at {options.settings().site}")
+    print_result(found, "\n".join(lines), options.as_json)
 
 
 @dead.command("show")
@@ -145,16 +141,12 @@ def dead_list(options: CommandOptions, stage: str | None) -> None:
 def dead_show(options: CommandOptions, seq: int) -> None:
     """Show letter SEQ, with what can be read of its bytes."""
     letter = query_site(options, lambda client: get_dead_letter(client, seq))
-    if options.as_json:
-        click.echo(msgspec.json.encode(letter))
-        return
-    for name, value in msgspec.to_builtins(letter).items():
-        if name != "data":
-            click.echo(f"{name}: {value}")
+    lines = [f"{name}: {value}" for name, value in msgspec.to_builtins(letter).items() if name != "data"]
     try:
-        click.echo(msgspec.json.format(msgspec.json.encode(decode(letter.data, *PIPELINE)), indent=2))
+        lines.append(msgspec.json.format(encode_json(decode(letter.data, *PIPELINE)).decode(), indent=2))
     except UnreadableError:
-        click.echo(repr(letter.data[:2000]))
+        lines.append(repr(letter.data[:2000]))
+    print_result(letter, "\n".join(lines), options.as_json)
 
 
 @dead.command("replay")
@@ -164,7 +156,5 @@ def dead_show(options: CommandOptions, seq: int) -> None:
 def dead_replay(options: CommandOptions, seq: int, to: str) -> None:
     """Publish the original bytes of letter SEQ again; the letter stays."""
     done = query_site(options, lambda client: replay_dead_letter(client, seq, to))
-    if options.as_json:
-        click.echo(msgspec.json.encode(done))
-    else:
-        click.echo(f"letter {done.seq} is {done.stream}:{done.sequence} again, under {done.subject}")
+    text = f"letter {done.seq} is {done.stream}:{done.sequence} again, under {done.subject}"
+    print_result(done, text, options.as_json)

@@ -15,7 +15,7 @@ import msgspec
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.cli.groups import CommandGroup
-from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.fleet.models import check_models
 from tidegate.services.fleet.paths import StatePaths
@@ -56,10 +56,7 @@ def index_add(options: CommandOptions, files: tuple[Path, ...]) -> None:
         progress.start("adding documents", len(documents))
         hybrid.upsert(documents)
     rows = [{"id": document.id, "version": document.version} for document in documents]
-    if options.as_json:
-        click.echo(msgspec.json.encode(rows))
-    else:
-        click.echo("\n".join(f"{row['id']}@{row['version']}" for row in rows))
+    print_result(rows, "\n".join(f"{row['id']}@{row['version']}" for row in rows), options.as_json)
 
 
 @index.command("delete")
@@ -84,20 +81,15 @@ def index_status(options: CommandOptions) -> None:
     """Count documents, passages and tombstones."""
     hybrid = open_index(options, must_exist=True)
     status = msgspec.to_builtins(hybrid.status())
-    if options.as_json:
-        click.echo(msgspec.json.encode({**status, "ids": sorted(hybrid.document_ids())}))
-        return
-    for name, value in status.items():
-        click.echo(f"{name}: {value}")
+    lines = [f"{name}: {value}" for name, value in status.items()]
+    print_result({**status, "ids": sorted(hybrid.document_ids())}, "\n".join(lines), options.as_json)
 
 
 def read_documents(files: tuple[Path, ...]) -> list[Document]:
     """The documents in the files. Raises `PackError` for one that cannot be used, `DuplicateDocumentError`."""
     by_id: dict[str, list[Path]] = defaultdict(list)
-    documents = []
-    for path in files:
-        document = read_document(path)
-        documents.append(document)
+    documents = [read_document(path) for path in files]
+    for path, document in zip(files, documents, strict=True):
         by_id[document.id].append(path)
     for name, paths in by_id.items():
         if len(paths) > 1:

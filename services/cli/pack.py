@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 
 from tidegate.services.cli.groups import CommandGroup
-from tidegate.services.cli.options import OPTIONS
+from tidegate.services.cli.options import OPTIONS, print_result
 
 
 @click.group(cls=CommandGroup)
@@ -24,7 +23,7 @@ def pack_new(directory: Path, as_json: bool) -> int:
     from tidegate.services.packs.new import complete_pack
 
     made = complete_pack(directory)
-    click.echo(msgspec.json.encode(made) if as_json else str(made))
+    print_result(made, made, as_json)
     return 1 if made.report.faults else 0
 
 
@@ -36,5 +35,5 @@ def pack_check(directory: Path, as_json: bool) -> int:
     from tidegate.services.packs.load import check_pack
 
     report = check_pack(directory)
-    click.echo(msgspec.json.encode(report) if as_json else str(report))
+    print_result(report, report, as_json)
     return 1 if report.faults else 0

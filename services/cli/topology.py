@@ -9,14 +9,13 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import click
-import msgspec
 
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub, plan_hub, plan_site
 from tidegate.brokers.topology.plan import TopologyPlan
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import CommandGroup
-from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.endpoints import find_server, read_endpoints
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
@@ -32,7 +31,7 @@ def topology() -> None:
 def topology_plan(options: CommandOptions) -> int:
     """Print what `apply` would change; exit code 1 when it would change something."""
     plans = asyncio.run(make_plans(options.settings(), applying=False))
-    show_plans(plans, as_json=options.as_json)
+    show_plans(plans, options)
     return int(any(plan.steps for plan in plans))
 
 
@@ -40,7 +39,7 @@ def topology_plan(options: CommandOptions) -> int:
 @with_options("site", "as_json")
 def topology_apply(options: CommandOptions) -> None:
     """Declare the streams and consumers of the site (or of the hub); a second time changes nothing."""
-    show_plans(asyncio.run(make_plans(options.settings(), applying=True)), as_json=options.as_json)
+    show_plans(asyncio.run(make_plans(options.settings(), applying=True)), options)
 
 
 async def make_plans(settings: Settings, *, applying: bool) -> tuple[TopologyPlan, ...]:
@@ -61,8 +60,5 @@ async def make_plans(settings: Settings, *, applying: bool) -> tuple[TopologyPla
         return (await plan_site(here, settings.site, stages),)
 
 
-def show_plans(plans: tuple[TopologyPlan, ...], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(msgspec.json.encode([plan.as_dict() for plan in plans]))
-    else:
-        click.echo("\n".join(str(plan) for plan in plans))
+def show_plans(plans: tuple[TopologyPlan, ...], options: CommandOptions) -> None:
+    print_result(plans, "\n".join(map(str, plans)), options.as_json)

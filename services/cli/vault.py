@@ -6,11 +6,10 @@ Promises that a command that is refused writes nothing, and that it prints no va
 from __future__ import annotations
 
 import click
-import msgspec
 
 from tidegate.schemas import TidegateError
 from tidegate.services.cli.groups import CommandGroup
-from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.paths import StatePaths
 
 
@@ -42,4 +41,4 @@ def vault_forget(options: CommandOptions, asker: str) -> None:
         erased = opened.forget(tenant, asker_digest(key, tenant, asker, ""))
     finally:
         opened.close()
-    click.echo(msgspec.json.encode({"erased": erased}) if options.as_json else f"{erased} value(s) erased")
+    print_result({"erased": erased}, f"{erased} value(s) erased", options.as_json)

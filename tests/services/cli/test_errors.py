@@ -57,8 +57,8 @@ def test_with_json_it_is_one_line_of_json_on_stdout(capsys: pytest.CaptureFixtur
 def test_an_error_of_the_system_has_a_hint(error: Exception, reason: str, hint: str) -> None:
     described = errors.describe(error)
     assert described is not None
-    assert reason in described.report.reason
-    assert hint in described.report.hint
+    assert reason in described.reason
+    assert hint in described.hint
     assert described.exit_code == 1
 
 
@@ -70,14 +70,14 @@ def test_of_a_group_the_error_that_was_foreseen_is_shown() -> None:
     group = BaseExceptionGroup("many", [ValueError("x"), ExceptionGroup("few", [LostError("it is gone")])])
     described = errors.describe(group)
     assert described is not None
-    assert described.report.reason == "it is gone"
+    assert described.reason == "it is gone"
 
 
 def test_a_wrong_call_is_exit_code_2_with_what_was_meant() -> None:
     described = errors.describe(click.NoSuchOption("--tenat", possibilities=["--tenant", "--state", "--text"]))
     assert described is not None
     assert described.exit_code == 2
-    assert described.report.hint == "did you mean --tenant?"
+    assert described.hint == "did you mean --tenant?"
 
 
 def log_files(folder: Path) -> Iterator[Path]:
