@@ -10,11 +10,13 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Literal
 
+import msgspec
+
 from tidegate.brokers.base import Bus
 from tidegate.schemas import Cursor, Delta, Published, Refused, decode
 from tidegate.schemas.refusals import REFUSALS, refusal
 from tidegate.schemas.subjects import LIVE_TOKENS, TOKENS, rid_of, tokens
-from tidegate.services.gateway.refusals import log_refusal, refusal_from_exception
+from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception
 from tidegate.services.gateway.ticket import PendingRequest
 from tidegate.services.streaming import events
 from tidegate.services.streaming.events import CursorAheadError, EndEvent, ErrorEvent, Event, HeartbeatEvent, StreamStep
@@ -32,6 +34,14 @@ def failed_event(refused: Refused, at: Cursor | str = "") -> ErrorEvent:
     )
 
 
+class AdmittedClient(msgspec.Struct, frozen=True):
+    """A client that may follow a request: which, from where on, and whether it can take anything back."""
+
+    pending: PendingRequest
+    at: Cursor
+    can_retract: bool
+
+
 class ClientStreams:
     """What all transports share: one subscription to what is shown, and a bound on how many clients follow it."""
 
@@ -44,45 +54,37 @@ class ClientStreams:
     def __len__(self) -> int:
         return len(self._open)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether one more client would be one too many."""
-        return len(self._open) >= self._max_streams
+    def check_room(self, rid: str) -> None:
+        """Raises `RequestRefusedError` where one more client would be one too many."""
+        if len(self._open) >= self._max_streams:
+            raise RequestRefusedError(refusal("busy", rid))
 
     async def open(self) -> None:
         """Subscribe to news; what is new is read from the stream, in order and once."""
         await self._bus.listen(LIVE_TOKENS, self._on_tokens)
 
     async def follow(
-        self,
-        pending: PendingRequest,
-        at: Cursor,
-        *,
-        can_retract: bool,
-        transport: Transport,
-        heartbeat_s: float = HEARTBEAT_S,
+        self, client: AdmittedClient, transport: Transport, heartbeat_s: float
     ) -> AsyncGenerator[Event, None]:
-        """Every event that a client at `at` has still to get, ended by `EndEvent` or `ErrorEvent`; never raises.
+        """Every event that the client has still to get, ended by `EndEvent` or `ErrorEvent`; never raises.
 
         `HeartbeatEvent` after every `heartbeat_s` seconds without anything new. Who stops in the middle costs nothing
         further.
         """
+        pending = client.pending
         wakeup, key = asyncio.Event(), (pending.asked.tenant, pending.rid)
         self._wakeups.setdefault(key, set()).add(wakeup)
         over = asyncio.get_running_loop().create_future()
         self._open.add(over)
-        stream = _ClientStream(self._bus, pending, at, can_retract=can_retract)
+        stream = _ClientStream(self._bus, client)
         stream.reply.add_done_callback(lambda _: wakeup.set())
         try:
             async for event in stream.events(wakeup, heartbeat_s):
                 yield event
         except CursorAheadError as error:
-            yield failed_event(log_refusal(refusal("bad_cursor", pending.rid, fault=error), transport), at)
+            yield failed_event(log_refusal(refusal("bad_cursor", pending.rid, fault=error), transport), client.at)
         except Exception as error:  # noqa: BLE001 what went wrong ends the stream as an event
             yield failed_event(refusal_from_exception(error, transport, pending.rid), stream.at)
-        else:
-            if stream.refused is not None:
-                yield failed_event(log_refusal(stream.refused, transport), stream.at)
         finally:
             stream.reply.cancel()
             self._open.discard(over)
@@ -103,24 +105,26 @@ class ClientStreams:
 
 
 class _ClientStream:
-    """One client's stream. `at` is where the client is, `refused` why there is no answer once the events are over."""
+    """One client's stream; `at` is where the client is."""
 
-    def __init__(self, bus: Bus, pending: PendingRequest, at: Cursor, *, can_retract: bool) -> None:
+    def __init__(self, bus: Bus, client: AdmittedClient) -> None:
         self._bus = bus
-        self._pending = pending
-        self._can_retract = can_retract
+        self._pending = pending = client.pending
+        self._can_retract = client.can_retract
         self._subject = tokens(pending.asked.tenant, pending.rid)
         self._log = self._empty_log()
         self._last = 0
         self._format = ""
         self._pacer = Pacer()
         self._values: dict[str, str] = {}
-        self.at = at
-        self.refused: Refused | None = None
+        self.at = client.at
         self.reply = asyncio.ensure_future(pending.reply())
 
     async def events(self, wakeup: asyncio.Event, heartbeat_s: float) -> AsyncIterator[Event]:
-        """The events but for a failure. Raises `CursorAheadError`, `CommitConflictError`, a vault's `TamperedError`."""
+        """The events but for a failure.
+
+        Raises `RequestRefusedError`, `CursorAheadError`, `CommitConflictError`, a vault's `TamperedError`.
+        """
         while True:
             wakeup.clear()
             reply = self.reply.result() if self.reply.done() else None
@@ -136,8 +140,7 @@ class _ClientStream:
                 yield EndEvent(str(self.at), self._pending.reidentify(reply))
                 return
             if isinstance(reply, Refused):
-                self.refused = reply
-                return
+                raise RequestRefusedError(reply)
             try:
                 await asyncio.wait_for(wakeup.wait(), heartbeat_s)
             except TimeoutError:

@@ -20,6 +20,7 @@ from tidegate.services.gateway.admission import admit, find_fault
 from tidegate.services.gateway.answer_store import AnswerStore, tenant_in
 from tidegate.services.gateway.client_stream import ClientStreams
 from tidegate.services.gateway.pending import PendingReplies, Reply
+from tidegate.services.gateway.refusals import RequestRefusedError
 from tidegate.services.gateway.ticket import PendingRequest
 from tidegate.services.pipeline import STAGES
 from tidegate.services.privacy.sealing import seal_request, unseal_request
@@ -84,48 +85,46 @@ class Ingress:
         await self.streams.drain(STREAM_DRAIN_S)
 
     async def submit(self, asked: Asked, traceparent: str = "") -> Published | Refused:
-        """Accept `asked` and wait for its answer, at most until its deadline plus the grace."""
-        pending = await self.accept(asked, traceparent)
-        return pending if isinstance(pending, Refused) else await pending.answer()
+        """Accept `asked` and wait for its answer, at most until its deadline plus the grace.
 
-    async def accept(self, asked: Asked, traceparent: str = "") -> PendingRequest | Refused:
-        """Check the request, seal its text, store it. A refusal stores nothing."""
+        Raises `RequestRefusedError` where it is not accepted.
+        """
+        return await (await self.accept(asked, traceparent)).answer()
+
+    async def accept(self, asked: Asked, traceparent: str = "") -> PendingRequest:
+        """Check the request, seal its text, store it. Raises `RequestRefusedError`, and has then stored nothing."""
         now_ms = int(self._clock() * 1000)
-        fault = find_fault(asked, self.settings, now_ms) or self._why_not_now(asked.rid)
-        if fault is not None:
-            return fault
+        if (fault := find_fault(asked, self.settings, now_ms)) is not None:
+            raise RequestRefusedError(fault)
+        self._check_room(asked.rid)
         is_known = bool(asked.rid)
         asked = seal_request(self._key, admit(asked, self.settings.site, now_ms))
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
         reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s)
         try:
-            refused = await self._store_request(asked, is_known, trace.follow(traceparent))
-        except OSError:
-            refused = refusal("unavailable", asked.rid)
-        except BaseException:
+            await self._store_request(asked, is_known, trace.follow(traceparent))
+        except BaseException as error:
             reply.cancel()
+            if isinstance(error, OSError):
+                raise RequestRefusedError(refusal("unavailable", asked.rid)) from error
             raise
-        if refused is not None:
-            reply.cancel()
-            return refused
         return self._pending(asked, reply)
 
-    async def resume(self, tenant: str, rid: str, asker: str) -> PendingRequest | Refused:
+    async def resume(self, tenant: str, rid: str, asker: str) -> PendingRequest:
         """The right to the answer of a request that was accepted before, for the asker of it; stores nothing.
 
-        Nobody else learns whether there is such a request.
+        Nobody else learns whether there is such a request. Raises `RequestRefusedError`.
         """
         if tenant not in self.settings.tenants:
-            return refusal("unknown_tenant", rid, tenant=tenant)
-        if (refused := self._why_not_now(rid)) is not None:
-            return refused
+            raise RequestRefusedError(refusal("unknown_tenant", rid, tenant=tenant))
+        self._check_room(rid)
         try:
             earlier = await self._store.request(tenant, rid)
-        except OSError:
-            return refusal("unavailable", rid)
+        except OSError as error:
+            raise RequestRefusedError(refusal("unavailable", rid)) from error
         digest = asker_digest(self._key, tenant, asker, rid)
         if earlier is None or not secrets.compare_digest(earlier.asker, digest):
-            return refusal("unknown_request", rid)
+            raise RequestRefusedError(refusal("unknown_request", rid))
         wait_s = max(0.0, earlier.deadline_at_ms / 1000 - self._clock()) + self._grace_s
         # The wait is opened first: an answer may come while the store is read.
         pending = self._pending(earlier, self.pending_replies.open(tenant, rid, wait_s))
@@ -137,35 +136,37 @@ class Ingress:
             pending.end(refusal("unavailable", rid))
         return pending
 
-    def _why_not_now(self, rid: str) -> Refused | None:
+    def _check_room(self, rid: str) -> None:
         if self.is_closing:
-            return refusal("closing", rid)
-        return refusal("busy", rid) if self.pending_replies.is_full else None
+            raise RequestRefusedError(refusal("closing", rid))
+        if self.pending_replies.is_full:
+            raise RequestRefusedError(refusal("busy", rid))
 
     def _pending(self, asked: Asked, reply: asyncio.Future[Reply]) -> PendingRequest:
         return PendingRequest(asked, reply, self._store, self.pending_replies, self._vault)
 
-    async def _store_request(self, asked: Asked, may_exist: bool, traceparent: str) -> Refused | None:
-        if may_exist and (earlier := await self._store.request(asked.tenant, asked.rid)) is not None:
-            return await self._rejoin(asked, earlier)
-        # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
-        stored = await self.bus.publish(asked, id=f"{asked.tenant}.{asked.rid}", headers={"traceparent": traceparent})
-        if not stored and (earlier := await self._store.request(asked.tenant, asked.rid)) is not None:
-            return await self._rejoin(asked, earlier)
-        return None
+    async def _store_request(self, asked: Asked, may_exist: bool, traceparent: str) -> None:
+        earlier = await self._store.request(asked.tenant, asked.rid) if may_exist else None
+        if earlier is None:
+            # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
+            key = f"{asked.tenant}.{asked.rid}"
+            if await self.bus.publish(asked, id=key, headers={"traceparent": traceparent}):
+                return
+            earlier = await self._store.request(asked.tenant, asked.rid)
+        if earlier is not None:
+            await self._rejoin(asked, earlier)
 
-    async def _rejoin(self, asked: Asked, earlier: Asked) -> Refused | None:
+    async def _rejoin(self, asked: Asked, earlier: Asked) -> None:
         """End the wait at once where the request with this id is over; refuse it to a stranger."""
         old, new = unseal_request(self._key, earlier), unseal_request(self._key, asked)
         is_same = secrets.compare_digest(earlier.asker, asked.asker)
         if not is_same or (old.text, old.schema) != (new.text, new.schema):
-            return refusal("rid_taken", asked.rid)
+            raise RequestRefusedError(refusal("rid_taken", asked.rid))
         answer = await self._store.answer(asked.tenant, asked.rid)
         if answer is not None:
             self.pending_replies.resolve(asked.tenant, asked.rid, answer)
         elif await self._store.is_dead(asked.tenant, asked.rid):
-            return refusal("dead", asked.rid)
-        return None
+            raise RequestRefusedError(refusal("dead", asked.rid))
 
     async def _on_answer(self, subject: str, data: bytes) -> None:
         tenant, rid = subject.split(".")[-2:]

@@ -12,13 +12,12 @@ from importlib.metadata import version
 import msgspec
 
 from tidegate.brokers.service import EndpointReply, MicroService, ServiceEndpoint
-from tidegate.schemas import Asked, Published, Refused, Resume, UnreadableError, decode, encode, encode_json
-from tidegate.schemas.message import Message
+from tidegate.schemas import Asked, Published, Refused, Resume, UnreadableError, decode
 from tidegate.schemas.refusals import REFUSALS
 from tidegate.schemas.subjects import ASK, RESUME, STREAM
 from tidegate.services.gateway.client_stream import HEARTBEAT_S, failed_event
 from tidegate.services.gateway.ingress import Ingress
-from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception, unreadable
+from tidegate.services.gateway.refusals import log_refusal, refusal_from_exception, unreadable
 from tidegate.services.gateway.resume import admit_client
 from tidegate.services.streaming.events import ErrorEvent, Event
 
@@ -33,15 +32,17 @@ async def serve_nats(ingress: Ingress, heartbeat_s: float = HEARTBEAT_S) -> None
     """
 
     async def answer(data: bytes) -> AsyncGenerator[EndpointReply, None]:
-        reply = await _reply(ingress, data)
-        code = reply.code if isinstance(reply, Refused) else ""
-        yield _endpoint_reply(encode(reply) if is_msgpack_map(data) else encode_json(reply), code)
+        yield _endpoint_reply(await _reply(ingress, data), data)
 
-    async def stream(kind: type[Message], data: bytes) -> AsyncGenerator[EndpointReply, None]:
-        encode_event = msgspec.msgpack.encode if is_msgpack_map(data) else msgspec.json.encode
-        async with aclosing(_events(ingress, data, kind, heartbeat_s)) as events:
+    async def stream(kind: type[Asked | Resume], data: bytes) -> AsyncGenerator[EndpointReply, None]:
+        try:
+            client = await admit_client(ingress, data, kind)
+        except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
+            yield _endpoint_reply(failed_event(refusal_from_exception(error, "nats")), data)
+            return
+        async with aclosing(ingress.streams.follow(client, "nats", heartbeat_s)) as events:
             async for event in events:
-                yield _endpoint_reply(encode_event(event), event.code if isinstance(event, ErrorEvent) else "")
+                yield _endpoint_reply(event, data)
 
     endpoints = (
         ServiceEndpoint("ask", ASK, answer),
@@ -52,8 +53,12 @@ async def serve_nats(ingress: Ingress, heartbeat_s: float = HEARTBEAT_S) -> None
     await ingress.bus.serve(MicroService("tidegate", version("tidegate"), DESCRIPTION, endpoints, metadata))
 
 
-def _endpoint_reply(data: bytes, refusal_code: str) -> EndpointReply:
-    return EndpointReply(data, REFUSALS[refusal_code].status, refusal_code) if refusal_code else EndpointReply(data)
+def _endpoint_reply(reply: Published | Refused | Event, request: bytes) -> EndpointReply:
+    """The reply in the form of the request."""
+    data = msgspec.msgpack.encode(reply) if is_msgpack_map(request) else msgspec.json.encode(reply)
+    if isinstance(reply, Refused | ErrorEvent):
+        return EndpointReply(data, REFUSALS[reply.code].status, reply.code)
+    return EndpointReply(data)
 
 
 def is_msgpack_map(data: bytes) -> bool:
@@ -67,30 +72,11 @@ def is_msgpack_map(data: bytes) -> bool:
     return header > 0 and (0xA0 <= data[header] <= 0xBF or 0xD9 <= data[header] <= 0xDB)
 
 
-async def _events(
-    ingress: Ingress, data: bytes, kind: type[Message], heartbeat_s: float
-) -> AsyncGenerator[Event, None]:
-    try:
-        client = await admit_client(ingress, data, kind)
-    except RequestRefusedError as error:
-        yield failed_event(log_refusal(error.refused, "nats"))
-        return
-    except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
-        yield failed_event(refusal_from_exception(error, "nats"))
-        return
-    following = ingress.streams.follow(
-        client.pending, client.at, can_retract=client.can_retract, transport="nats", heartbeat_s=heartbeat_s
-    )
-    async with aclosing(following) as events:
-        async for event in events:
-            yield event
-
-
 async def _reply(ingress: Ingress, data: bytes) -> Published | Refused:
     try:
         asked = decode(data, Asked)
     except UnreadableError as error:
-        return log_refusal(unreadable(error), "nats")
+        return log_refusal(unreadable(error).refused, "nats")
     try:
         reply = await ingress.submit(asked)
     except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused

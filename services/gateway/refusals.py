@@ -62,9 +62,10 @@ def unreadable_name(error: Exception) -> RequestRefusedError:
     return RequestRefusedError(refusal("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint), field or None)
 
 
-def unreadable(error: UnreadableError) -> Refused:
-    """The bytes are not a request; the reason names the path of the first fault."""
-    return refusal("unreadable", fault=error.reason[:FAULT_CHARS], hint=error.hint or "see the schema of Asked")
+def unreadable(error: UnreadableError) -> RequestRefusedError:
+    """The error to raise for bytes that are not a request; the reason names the path of the first fault."""
+    refused = refusal("unreadable", fault=error.reason[:FAULT_CHARS], hint=error.hint or "see the schema of Asked")
+    return RequestRefusedError(refused, find_field(error.reason))
 
 
 def log_refusal(refused: Refused, transport: str) -> Refused:
@@ -74,10 +75,13 @@ def log_refusal(refused: Refused, transport: str) -> Refused:
 
 
 def refusal_from_exception(error: Exception, transport: str, rid: str = "") -> Refused:
-    """Turn an error that nobody foresaw into a refusal, under an id that the client and the log share.
+    """Why a request fails, in one log line and in words for the client.
 
-    The log has the error's type and where it was raised, not its message: that may quote the request.
+    An error that nobody foresaw has an id that both share. The log has its type and where it was raised, not its
+    message: that may quote the request.
     """
+    if isinstance(error, RequestRefusedError):
+        return log_refusal(error.refused, transport)
     error_id = uuid.uuid4().hex[:12]
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames[-4:]]

@@ -4,21 +4,11 @@ Next: client_stream.py, which sends the events."""
 
 from __future__ import annotations
 
-import msgspec
-
-from tidegate.schemas import Asked, Cursor, Message, Refused, Resume, UnreadableError, decode
+from tidegate.schemas import Asked, Cursor, Resume, UnreadableError, decode
 from tidegate.schemas.refusals import refusal
+from tidegate.services.gateway.client_stream import AdmittedClient
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError, unreadable
-from tidegate.services.gateway.ticket import PendingRequest
-
-
-class AdmittedClient(msgspec.Struct, frozen=True):
-    """A client that may follow a request: which, from where on, and whether it can take anything back."""
-
-    pending: PendingRequest
-    at: Cursor
-    can_retract: bool
 
 
 def read_cursor(text: str, rid: str = "") -> Cursor:
@@ -33,31 +23,29 @@ def read_cursor(text: str, rid: str = "") -> Cursor:
 async def begin_stream(ingress: Ingress, asked: Asked, cursor: str = "", traceparent: str = "") -> AdmittedClient:
     """Accept the request, or the same request of the same asker once more. Raises `RequestRefusedError`."""
     at = read_cursor(cursor, asked.rid)
-    if ingress.streams.is_full:
-        raise RequestRefusedError(refusal("busy", asked.rid))
-    pending = await ingress.accept(asked, traceparent)
-    if isinstance(pending, Refused):
-        raise RequestRefusedError(pending)
-    return AdmittedClient(pending, at, asked.can_retract)
+    ingress.streams.check_room(asked.rid)
+    return AdmittedClient(await ingress.accept(asked, traceparent), at, asked.can_retract)
 
 
 async def resume_stream(ingress: Ingress, resume: Resume) -> AdmittedClient:
     """Find the request again for its asker; its words need not be repeated. Raises `RequestRefusedError`."""
     at = read_cursor(resume.cursor, resume.rid)
-    if ingress.streams.is_full:
-        raise RequestRefusedError(refusal("busy", resume.rid))
+    ingress.streams.check_room(resume.rid)
     pending = await ingress.resume(resume.tenant, resume.rid, resume.asker)
-    if isinstance(pending, Refused):
-        raise RequestRefusedError(pending)
     return AdmittedClient(pending, at, resume.can_retract and pending.asked.can_retract)
 
 
-async def admit_client(ingress: Ingress, data: bytes, *kinds: type[Message]) -> AdmittedClient:
-    """Read one of `kinds`, `Asked` or `Resume`, and do what it asks for. Raises `RequestRefusedError`."""
+async def admit_client(
+    ingress: Ingress, data: bytes, *kinds: type[Asked | Resume], cursor: str = "", traceparent: str = ""
+) -> AdmittedClient:
+    """Read one of `kinds` and do what it asks for. Raises `RequestRefusedError`.
+
+    `cursor` and `traceparent` go with an `Asked`, which has none itself.
+    """
     try:
         request = decode(data, *kinds)
     except UnreadableError as error:
-        raise RequestRefusedError(unreadable(error)) from error
+        raise unreadable(error) from error
     if isinstance(request, Resume):
         return await resume_stream(ingress, request)
-    return await begin_stream(ingress, request)
+    return await begin_stream(ingress, request, cursor, traceparent)

@@ -1,15 +1,23 @@
-"""Reads the body of a request: JSON only, of which no more is ever held than is allowed; next: chat.py, sse.py."""
+"""Bodies: what is read of a request, JSON only and no more than is allowed, and what is replied in JSON.
+
+Next: chat.py, sse.py."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive
 
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.client_stream import HEARTBEAT_S
 from tidegate.services.gateway.refusals import RequestRefusedError
+
+T = TypeVar("T")
 
 
 class HttpTimes(msgspec.Struct, frozen=True):
@@ -46,3 +54,30 @@ async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
     except TimeoutError as error:
         raise RequestRefusedError(refusal("body_too_slow", limit_s=timeout_s)) from error
     return bytes(body)
+
+
+async def while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
+    """The result of `work`. Cancels it and raises `ClientDisconnect` when the client leaves before it is done.
+
+    Whatever else the client sends meanwhile is of no interest.
+    """
+
+    async def wait_for_disconnect() -> None:
+        while not (await receive())["type"].endswith(".disconnect"):
+            pass
+
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(wait_for_disconnect())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A body in JSON."""
+    return Response(msgspec.json.encode(value), status, headers, media_type="application/json")

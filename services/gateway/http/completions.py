@@ -97,8 +97,8 @@ class ChatReply:
         self._counter = counter
         self._truncation = Truncation(chat.limits, counter)
 
-    def whole(self, published: Published) -> bytes:
-        """The body of the reply in one piece."""
+    def whole(self, published: Published) -> ChatCompletion:
+        """The reply in one piece."""
         self._truncation.feed(published.text)
         self._truncation.finish()
         text = self._truncation.text
@@ -106,8 +106,7 @@ class ChatReply:
         message = AssistantMessage(None, text) if is_refusal else AssistantMessage(text)
         choice = CompletionChoice(message, self._finish_reason(published))
         usage = self._usage(published)
-        reply = ChatCompletion(self._id, self._created, self._chat.model, [choice], usage, published)
-        return msgspec.json.encode(reply)
+        return ChatCompletion(self._id, self._created, self._chat.model, [choice], usage, published)
 
     def opening(self) -> bytes:
         """The first event: the role."""

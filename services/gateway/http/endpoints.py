@@ -5,7 +5,7 @@ Where each of them lies is in operations.py."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from starlette.requests import Request
@@ -14,9 +14,10 @@ from starlette.responses import Response
 from tidegate.schemas import Asked
 from tidegate.schemas.refusals import refusal
 from tidegate.schemas.subjects import ANSWERS
+from tidegate.services.gateway.http.body import json_response
 from tidegate.services.gateway.http.errors import Endpoint
 from tidegate.services.gateway.http.event_format import stream_response
-from tidegate.services.gateway.http.models import ModelCatalogue
+from tidegate.services.gateway.http.models import ModelInfo, ModelList
 from tidegate.services.gateway.http.openapi import openapi_document
 from tidegate.services.gateway.http.operations import PAGE, Liveness, Readiness
 from tidegate.services.gateway.http.progress import RequestProgress
@@ -37,7 +38,7 @@ class SiteEndpoints:
     """What a site says about itself and its requests. `progress` is to be closed before the server."""
 
     def __init__(
-        self, ingress: Ingress, models: ModelCatalogue, metrics: Callable[[], bytes], heartbeat_s: float
+        self, ingress: Ingress, models: Mapping[str, ModelInfo], metrics: Callable[[], bytes], heartbeat_s: float
     ) -> None:
         self.progress = RequestProgress(ingress.bus, ingress.settings.site)
         self._ingress = ingress
@@ -47,11 +48,14 @@ class SiteEndpoints:
 
     async def list_models(self, _: Request) -> Response:
         """All names of the model."""
-        return json_response(self._models.list())
+        return json_response(ModelList(list(self._models.values())))
 
     async def get_model(self, request: Request) -> Response:
         """One of them."""
-        return json_response(self._models.get(request.path_params["model"]))
+        name = request.path_params["model"]
+        if name not in self._models:
+            raise RequestRefusedError(refusal("unknown_model", model=name[:64]), "model")
+        return json_response(self._models[name])
 
     async def watch(self, request: Request) -> Response:
         """The stages of one request of `?tenant=`; whoever knows a request's id may know how far it is."""
@@ -85,11 +89,6 @@ class SiteEndpoints:
     async def openapi(self, _: Request) -> Response:
         """The document of all of this."""
         return json_response(await asyncio.to_thread(openapi_document))  # the first time takes a while
-
-
-def json_response(value: object, status: int = 200) -> Response:
-    """A body in JSON."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 def page_file(name: str, kind: str) -> Endpoint:

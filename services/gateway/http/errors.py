@@ -45,16 +45,15 @@ def error_body(refused: Refused, param: str | None = None) -> bytes:
     )
 
 
-def error_response(error: RequestRefusedError) -> Response:
+def error_response(refused: Refused, param: str | None = None) -> Response:
     """The error object under its status. `x-should-retry` is about a client's blind retry, which has a new id."""
-    refused = error.refused
     terms = REFUSALS[refused.code]
     headers = {"x-should-retry": "true" if terms.retry == "any_id" else "false"}
     if terms.retry_after_s:
         headers["retry-after"] = str(terms.retry_after_s)
     if refused.rid:
         headers["x-request-id"] = refused.rid
-    return Response(error_body(refused, error.param), terms.status, headers, media_type="application/json")
+    return Response(error_body(refused, param), terms.status, headers, media_type="application/json")
 
 
 def handle_errors(endpoint: Endpoint) -> Endpoint:
@@ -64,25 +63,23 @@ def handle_errors(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except RequestRefusedError as error:
-            log_refusal(error.refused, "http")
-            return error_response(error)
+            return error_response(log_refusal(error.refused, "http"), error.param)
         except ClientDisconnect:
             return Response(status_code=408)  # nobody is left to read it
         except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
-            return error_response(RequestRefusedError(refusal_from_exception(error, "http")))
+            return error_response(refusal_from_exception(error, "http"))
 
     return handle
 
 
 async def no_such_path(_: Request, __: Exception) -> Response:
     """404, as an error object."""
-    return error_response(RequestRefusedError(refusal("no_such_path")))
+    return error_response(refusal("no_such_path"))
 
 
 async def method_not_allowed(request: Request, error: Exception) -> Response:
     """405, as an error object, with the methods that are allowed in `Allow`."""
     allowed = ", ".join(sorted(getattr(error, "headers", {}).get("Allow", "").split(", ")))
-    refused = refusal("method_not_allowed", method=request.method[:16], allowed=allowed)
-    response = error_response(RequestRefusedError(refused))
+    response = error_response(refusal("method_not_allowed", method=request.method[:16], allowed=allowed))
     response.headers["allow"] = allowed
     return response

@@ -8,9 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.http.openai import MODEL
-from tidegate.services.gateway.refusals import RequestRefusedError
 
 
 class ModelInfo(msgspec.Struct):
@@ -29,24 +27,7 @@ class ModelList(msgspec.Struct):
     object: Literal["list"] = "list"
 
 
-class ModelCatalogue:
+def list_models(aliases: Iterable[str]) -> dict[str, ModelInfo]:
     """The names under which clients may ask."""
-
-    def __init__(self, aliases: Iterable[str]) -> None:
-        created = int(time.time())
-        self._models = {name: ModelInfo(name, created) for name in (MODEL, *sorted(aliases))}
-
-    @property
-    def names(self) -> frozenset[str]:
-        """All of them."""
-        return frozenset(self._models)
-
-    def list(self) -> ModelList:
-        """The reply to GET /v1/models."""
-        return ModelList(list(self._models.values()))
-
-    def get(self, name: str) -> ModelInfo:
-        """The reply to GET /v1/models/{name}. Raises `RequestRefusedError` for a name that is none."""
-        if name not in self._models:
-            raise RequestRefusedError(refusal("unknown_model", model=name[:64]), "model")
-        return self._models[name]
+    created = int(time.time())
+    return {name: ModelInfo(name, created) for name in (MODEL, *sorted(aliases))}

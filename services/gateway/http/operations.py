@@ -71,16 +71,17 @@ CAN_RETRACT = ApiParameter("can_retract", "query", bool, "false: send committed 
 LAST_EVENT_ID = ApiParameter("Last-Event-ID", "header", str, "the `id` of the last event, to resume after it")
 TRACEPARENT = ApiParameter("traceparent", "header", str, "W3C Trace Context")
 ASKER = ApiParameter("X-Tidegate-Asker", "header", str, "the `asker` of the request")
-ASKED_PARAMETERS = (
-    ApiParameter("X-Request-ID", "header", Rid, "the same id again gives the same answer; made where it is left out"),
-    ApiParameter("X-Tidegate-Tenant", "header", Name),
-    ApiParameter("X-Tidegate-Budget-Ms", "header", int, "how long the asker is willing to wait"),
-    ApiParameter("X-Tidegate-Deadline-At-Ms", "header", Millis, "Unix time in milliseconds"),
-    ApiParameter("X-Tidegate-Workload", "header", Workload),
-    ApiParameter("X-Tidegate-Language", "header", str, "ISO 639-1"),
-    LAST_EVENT_ID,
-    TRACEPARENT,
-)
+ASKED_HEADERS = {
+    "rid": ApiParameter(
+        "X-Request-ID", "header", Rid, "the same id again gives the same answer; made where it is left out"
+    ),
+    "tenant": ApiParameter("X-Tidegate-Tenant", "header", Name),
+    "budget_ms": ApiParameter("X-Tidegate-Budget-Ms", "header", int, "how long the asker is willing to wait"),
+    "deadline_at_ms": ApiParameter("X-Tidegate-Deadline-At-Ms", "header", Millis, "Unix time in milliseconds"),
+    "workload": ApiParameter("X-Tidegate-Workload", "header", Workload),
+    "language": ApiParameter("X-Tidegate-Language", "header", str, "ISO 639-1"),
+}
+"""What a client may say beside the OpenAI fields: by the field of `Asked` that it fills."""
 BODY = ("unreadable", "not_json", "body_encoded", "body_too_large", "body_too_slow")
 ASKED = (
     "unknown_tenant", "empty_text", "text_too_long", "forged_token", "bad_schema", "missing_schema", "deadline_past",
@@ -98,7 +99,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=ChatRequest,
         reply=ChatCompletion,
         events=(ChatCompletionChunk,),
-        parameters=ASKED_PARAMETERS,
+        parameters=(*ASKED_HEADERS.values(), LAST_EVENT_ID, TRACEPARENT),
         refusals=(*BODY, *ASKED, "unknown_model", "unsupported", "bad_header"),
     ),
     Operation(id="list_models", path="/v1/models", summary="The models, under all their names.", reply=ModelList),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,11 +19,13 @@ from tidegate.schemas import Escalated, Where
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ping, token_of
 from tidegate.services.fleet.endpoints import FleetNotRunningError, read_endpoints
+from tidegate.services.gateway.http.body import json_response
 from tidegate.services.packs.load import load_questions
 from tidegate.services.pipeline import FAST_LANE, STAGES
 from tidegate.services.planning.estimates import RoundTrip
 from tidegate.services.settings import Settings
 
+NOT_CACHED = {"cache-control": "no-cache"}
 LINK_FRESH_S = 1.0
 LINK_TIMEOUT_S = 1.0
 MOST_EXAMPLES = 6
@@ -108,26 +110,22 @@ class SiteInfoEndpoints:
         self._link = LinkProbe(bus, settings.site)
         self._questions: tuple[LabelledQuestion, ...] | None = None
 
-    @property
-    def by_path(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
-        """Each endpoint under its path."""
-        return {"/v1/site": self.site, "/v1/site/link": self.link, "/v1/site/questions": self.questions}
-
     async def site(self, _: Request) -> Response:
         """A `SiteInfo`."""
         settings = self._settings
         info = SiteInfo(settings.site, settings.gateway.default_tenant, pipeline_stages(), known_sites(settings))
-        return _json(info)
+        return json_response(info, headers=NOT_CACHED)
 
     async def link(self, _: Request) -> Response:
         """A `LinkState`."""
-        return _json(await self._link.measure())
+        return json_response(await self._link.measure(), headers=NOT_CACHED)
 
     async def questions(self, request: Request) -> Response:
         """`ExampleQuestions` in `?language=`. Raises `PackError` where the pack's questions cannot be read."""
         if self._questions is None:
             self._questions = await asyncio.to_thread(load_questions, Path(self._settings.pack_dir))
-        return _json(choose_examples(self._questions, request.query_params.get("language", "")))
+        examples = choose_examples(self._questions, request.query_params.get("language", ""))
+        return json_response(examples, headers=NOT_CACHED)
 
 
 def pipeline_stages() -> tuple[StageInfo, ...]:
@@ -158,7 +156,3 @@ def choose_examples(questions: Sequence[LabelledQuestion], language: str) -> Exa
     fit = [question for question in fit if question.language == language]
     step = max(1.0, len(fit) / MOST_EXAMPLES)
     return ExampleQuestions(language, tuple(fit[int(n * step)].text for n in range(min(MOST_EXAMPLES, len(fit)))))
-
-
-def _json(value: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json", headers={"cache-control": "no-cache"})

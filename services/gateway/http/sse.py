@@ -11,12 +11,13 @@ import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from tidegate.schemas import Asked, Resume, UnreadableError, decode
+from tidegate.schemas import Asked, Resume
+from tidegate.services.gateway.client_stream import AdmittedClient
 from tidegate.services.gateway.http.body import HttpTimes, read_body
 from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event, stream_response
 from tidegate.services.gateway.ingress import Ingress
-from tidegate.services.gateway.refusals import RequestRefusedError, find_field, unreadable, unreadable_name
-from tidegate.services.gateway.resume import AdmittedClient, begin_stream, resume_stream
+from tidegate.services.gateway.refusals import unreadable_name
+from tidegate.services.gateway.resume import admit_client, resume_stream
 from tidegate.services.streaming.events import Event, HeartbeatEvent
 
 
@@ -30,12 +31,8 @@ class EventStreamEndpoint:
     async def ask(self, request: Request) -> Response:
         """The body is an `Asked`. The same again, with `Last-Event-ID`, resumes its stream."""
         body = await read_body(request, self._ingress.settings.gateway.max_body_bytes, self._times.body_timeout_s)
-        try:
-            asked = decode(body, Asked)
-        except UnreadableError as error:
-            raise RequestRefusedError(unreadable(error), find_field(error.reason)) from error
-        last, trace = request.headers.get("last-event-id", ""), request.headers.get("traceparent", "")
-        return self._stream(await begin_stream(self._ingress, asked, last, trace))
+        cursor, traceparent = request.headers.get("last-event-id", ""), request.headers.get("traceparent", "")
+        return self._stream(await admit_client(self._ingress, body, Asked, cursor=cursor, traceparent=traceparent))
 
     async def resume(self, request: Request) -> Response:
         """From `Last-Event-ID`, or `?cursor=`, or the start; the asker is in the header `X-Tidegate-Asker`."""
@@ -45,15 +42,8 @@ class EventStreamEndpoint:
         return stream_response(self._events(client), client.pending.rid)
 
     async def _events(self, client: AdmittedClient) -> AsyncIterator[bytes]:
-        following = self._ingress.streams.follow(
-            client.pending,
-            client.at,
-            can_retract=client.can_retract,
-            transport="http",
-            heartbeat_s=self._times.heartbeat_s,
-        )
         yield b"retry: 1000\n\n"
-        async with aclosing(following) as events:
+        async with aclosing(self._ingress.streams.follow(client, "http", self._times.heartbeat_s)) as events:
             async for event in events:
                 yield encode_event(event)
 

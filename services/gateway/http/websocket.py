@@ -9,19 +9,20 @@ from contextlib import aclosing
 from urllib.parse import urlsplit
 
 import msgspec
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from tidegate.schemas import Asked, Refused, Resume
 from tidegate.schemas.refusals import refusal
-from tidegate.services.gateway.client_stream import failed_event
-from tidegate.services.gateway.http.body import HttpTimes
+from tidegate.services.gateway.client_stream import AdmittedClient, failed_event
+from tidegate.services.gateway.http.body import HttpTimes, while_connected
 from tidegate.services.gateway.http.cors import CorsPolicy
 from tidegate.services.gateway.http.errors import error_response
 from tidegate.services.gateway.http.sse import read_resume
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception
-from tidegate.services.gateway.resume import AdmittedClient, admit_client, resume_stream
+from tidegate.services.gateway.resume import admit_client, resume_stream
 from tidegate.services.streaming.events import EndEvent, ErrorEvent
 
 NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER = 1000, 1008, 1013
@@ -58,10 +59,8 @@ class WebSocketEndpoint:
                 client = await resume_stream(self._ingress, read_resume(socket, self._ingress))
             else:
                 client = await self._read_request(socket)
-            await self._follow(socket, client)
-        except RequestRefusedError as error:
-            await self._end(socket, failed_event(log_refusal(error.refused, "ws")))
-        except WebSocketDisconnect:
+            await while_connected(self._send_all(socket, client), socket.receive)
+        except (ClientDisconnect, WebSocketDisconnect):
             return
         except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
             await self._end(socket, failed_event(refusal_from_exception(error, "ws")))
@@ -78,28 +77,8 @@ class WebSocketEndpoint:
         data = message.get("bytes") or (message.get("text") or "").encode("utf-8", "surrogatepass")
         return await admit_client(self._ingress, data, Asked, Resume)
 
-    async def _follow(self, socket: WebSocket, client: AdmittedClient) -> None:
-        """Send events until the end, or until the client is gone."""
-        sending = asyncio.ensure_future(self._send_all(socket, client))
-        leaving = asyncio.ensure_future(wait_until_closed(socket))
-        try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-        finally:
-            sending.cancel()
-            leaving.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
-
     async def _send_all(self, socket: WebSocket, client: AdmittedClient) -> None:
-        following = self._ingress.streams.follow(
-            client.pending,
-            client.at,
-            can_retract=client.can_retract,
-            transport="ws",
-            heartbeat_s=self._times.heartbeat_s,
-        )
-        async with aclosing(following) as events:
+        async with aclosing(self._ingress.streams.follow(client, "ws", self._times.heartbeat_s)) as events:
             async for event in events:
                 if isinstance(event, EndEvent | ErrorEvent):
                     await self._end(socket, event)
@@ -122,15 +101,9 @@ class WebSocketEndpoint:
 async def deny(socket: WebSocket, refused: Refused) -> None:
     """Refuse the handshake, with an error object."""
     log_refusal(refused, "ws")
-    await socket.send_denial_response(error_response(RequestRefusedError(refused)))
+    await socket.send_denial_response(error_response(refused))
 
 
 async def no_such_socket(scope: Scope, receive: Receive, send: Send) -> None:
     """404 to a handshake at a path that has no socket."""
     await deny(WebSocket(scope, receive, send), refusal("no_such_path"))
-
-
-async def wait_until_closed(socket: WebSocket) -> None:
-    """Return when the client has left; whatever else it sends is of no interest."""
-    while (await socket.receive())["type"] != "websocket.disconnect":
-        pass

@@ -222,7 +222,7 @@ def reply_to(**fields: Any) -> ChatReply:
 
 
 def whole(answer: Published, **fields: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(reply_to(**fields).whole(answer))
+    found: dict[str, Any] = json.loads(msgspec.json.encode(reply_to(**fields).whole(answer)))
     return found
 
 
