@@ -17,28 +17,20 @@ from tidegate.services.cli.groups import CommandGroup
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it when it is imported; a worker shares its cores
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": (
-        "tidegate.services.cli.run:demo",
-        "Start a hub and sites, ask a pack's questions over NATS and HTTP, report.",
-    ),
-    "up": ("tidegate.services.cli.run:up", "Start a hub and sites and keep them up until Ctrl-C."),
-    "status": ("tidegate.services.cli.status:status", "What is up: sites, links, ports, health, lag, versions."),
-    "worker": ("tidegate.services.cli.run:worker", "Run one stage of a site (or all of them) in this process."),
-    "ask": ("tidegate.services.cli.ask:ask", "Ask a running site one question."),
-    "trace": ("tidegate.services.cli.evidence:trace", "Every fact of one request, in order, with times."),
-    "dead": ("tidegate.services.cli.evidence:dead", "List, show and replay dead letters."),
-    "topology": (
-        "tidegate.services.cli.topology:topology",
-        "Compare streams and consumers with what is declared, or declare them.",
-    ),
-    "pack": ("tidegate.services.cli.pack:pack", "Make a pack of a folder of Markdown, or check one."),
-    "index": ("tidegate.services.cli.index:index", "Add, delete and count a site's documents."),
-    "vault": ("tidegate.services.cli.vault:vault", "Erase the personal values that a site keeps of one asker."),
-    "config": (
-        "tidegate.services.cli.config:config",
-        "Check the settings, explain where each comes from, or list them all.",
-    ),
+    "demo": ("run:demo", "Start a hub and sites, ask a pack's questions over NATS and HTTP, report."),
+    "up": ("run:up", "Start a hub and sites and keep them up until Ctrl-C."),
+    "status": ("status:status", "What is up: sites, links, ports, health, lag, versions."),
+    "worker": ("run:worker", "Run one stage of a site (or all of them) in this process."),
+    "ask": ("ask:ask", "Ask a running site one question."),
+    "trace": ("evidence:trace", "Every fact of one request, in order, with times."),
+    "dead": ("evidence:dead", "List, show and replay dead letters."),
+    "topology": ("topology:topology", "Compare streams and consumers with what is declared, or declare them."),
+    "pack": ("pack:pack", "Make a pack of a folder of Markdown, or check one."),
+    "index": ("index:index", "Add, delete and count a site's documents."),
+    "vault": ("vault:vault", "Erase the personal values that a site keeps of one asker."),
+    "config": ("config:config", "Check the settings, explain where each comes from, or list them all."),
 }
+"""Where each command is, as `module:name` of this package, and what `--help` says of it."""
 
 
 class LazyGroup(CommandGroup):
@@ -51,7 +43,7 @@ class LazyGroup(CommandGroup):
         if cmd_name not in COMMANDS:
             return None
         module, name = COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
         return command
 
     def describe_commands(self, ctx: click.Context) -> list[tuple[str, str]]:  # noqa: ARG002

@@ -17,6 +17,7 @@ import msgspec
 
 from tidegate.brokers.process.config import Loaded
 from tidegate.brokers.process.config import load as load_file
+from tidegate.schemas import replace
 from tidegate.services.fleet.endpoints import check_site, check_tenant
 from tidegate.services.settings import Settings
 
@@ -64,7 +65,7 @@ class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.site is None:
             return settings
         check_site(settings, self.site)
-        return msgspec.structs.replace(settings, site=self.site)
+        return replace(settings, site=self.site)
 
 
 def with_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

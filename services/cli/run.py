@@ -17,6 +17,7 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.process.lifecycle import OpenService, WorkerProcess, serve, start
 from tidegate.brokers.process.telemetry import open_telemetry
 from tidegate.brokers.stage import Stage
+from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
@@ -73,7 +74,7 @@ def worker(options: CommandOptions, stage: str, site: str, parent: int | None) -
     """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, or `all` for everything the site runs."""
     names = (*WORKERS, "gateway", "all")
     check_choice("there is no stage", stage, names)
-    settings = CommandOptions(config=options.config, state_dir=options.state_dir, site=site).settings()
+    settings = replace(options, site=site).settings()
     check_models(settings)
     at_hub = settings.site == HUB
     everything = HUB_WORKERS if at_hub else SITE_WORKERS

@@ -19,6 +19,7 @@ from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
+from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_state, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
@@ -48,11 +49,6 @@ class Deployment(msgspec.Struct, frozen=True):
         await asyncio.gather(self.guard, self.supervisor.watch())
 
 
-def replace_site(settings: Settings, site: str) -> Settings:
-    """The settings of one site (or of the hub) of this machine."""
-    return msgspec.structs.replace(settings, site=site)
-
-
 def build_environment(settings: Settings, site: str, url: str) -> dict[str, str]:
     """What a worker of `site` gets beside its settings file."""
     return {
@@ -79,23 +75,25 @@ def choose_gateway_port(settings: Settings, number: int) -> int:
 
 def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> list[Program]:
     """The worker processes of this machine: one per site, or one per stage and gateway; the same code."""
-    found = []
+    found: list[Program] = []
     guard = ("--parent", str(os.getpid()))
     for number, (site, url) in enumerate(urls.items()):
-        port = 0 if site == HUB else choose_gateway_port(replace_site(settings, site), number)
-        stages = HUB_WORKERS if site == HUB else SITE_WORKERS
-        names = [stage.name for stage in stages] + ([] if site == HUB else [GATEWAY])
-        for name in names if per_stage else [ALL]:
-            paths = StatePaths(replace_site(settings, site))
-            found.append(
-                Program(
-                    name=f"{site}/{name}",
-                    argv=(sys.executable, "-m", "tidegate.services.cli", "worker", name, "--site", site, *guard),
-                    env={**build_environment(settings, site, url), "TIDEGATE_GATEWAY__PORT": str(port)},
-                    log=paths.logs / f"{name}.log",
-                    ready=paths.ready / name,
-                )
+        own = replace(settings, site=site)
+        paths = StatePaths(own)
+        port = 0 if site == HUB else choose_gateway_port(own, number)
+        names = [stage.name for stage in HUB_WORKERS]
+        if site != HUB:
+            names = [*(stage.name for stage in SITE_WORKERS), GATEWAY]
+        found += [
+            Program(
+                name=f"{site}/{name}",
+                argv=(sys.executable, "-m", "tidegate.services.cli", "worker", name, "--site", site, *guard),
+                env={**build_environment(settings, site, url), "TIDEGATE_GATEWAY__PORT": str(port)},
+                log=paths.logs / f"{name}.log",
+                ready=paths.ready / name,
             )
+            for name in (names if per_stage else [ALL])
+        ]
     return found
 
 
@@ -124,9 +122,8 @@ async def deploy(settings: Settings, sites: Sequence[str], *, per_stage: bool = 
 def gather_endpoints(settings: Settings, urls: dict[str, str]) -> Endpoints:
     """Where everything listens, the gateways' chosen ports included."""
     sites = {name: NatsSettings(url=url) for name, url in urls.items() if name != HUB}
-    http = {}
-    for site in sites:
-        http[site] = decode_state(StatePaths(replace_site(settings, site)).gateway, GatewayFile).url
+    paths = {site: StatePaths(replace(settings, site=site)) for site in sites}
+    http = {site: decode_state(own.gateway, GatewayFile).url for site, own in paths.items()}
     return Endpoints(pid=os.getpid(), hub=NatsSettings(url=urls[HUB]), sites=sites, http=http)
 
 

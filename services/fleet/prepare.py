@@ -9,8 +9,7 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 
-import msgspec
-
+from tidegate.schemas import replace
 from tidegate.schemas.pack import Pack, Scope
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.models import ProgressReporter, build_models
@@ -25,7 +24,7 @@ from tidegate.services.settings import Settings
 async def prepare_all(settings: Settings, sites: Sequence[str], pack: Pack, progress: ProgressReporter) -> None:
     """Prepare the hub and every site of this machine below `settings.state_dir`. Raises `ModelBuildError`."""
     await build_models(settings, progress)
-    hub, first, *others = [msgspec.structs.replace(settings, site=site) for site in (HUB, *sites)]
+    hub, first, *others = [replace(settings, site=site) for site in (HUB, *sites)]
     stoppable = _StoppableProgress(progress)
     try:
         await asyncio.to_thread(prepare, hub, pack, stoppable)

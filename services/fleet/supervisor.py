@@ -6,6 +6,7 @@ Promises that no child outlives the supervisor. Next: deployment.py, which says 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 
 STEADY_S = 10.0
 """A child that lived this long starts afresh with its back-off."""
+ATTEMPTS = 3
+"""So often a child may end before it is ready."""
 
 
 class ChildFailedError(TidegateError, RuntimeError):
@@ -49,9 +52,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
 class Child:
     """One program, kept alive."""
 
-    def __init__(self, program: Program, attempts: int = 3) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
-        self.attempts = attempts
         self.restarts = 0
         self.ready_once = asyncio.Event()
         self.process: asyncio.subprocess.Process | None = None
@@ -98,7 +100,7 @@ class Child:
             if self._stopping:
                 return
             failures = 0 if was_ready and time.monotonic() - started > STEADY_S else failures + 1
-            if not was_ready and failures >= self.attempts:
+            if not was_ready and failures >= ATTEMPTS:
                 raise ChildFailedError(self.program, code)
             self.restarts += 1
             log.warning("child_restarted", child=self.program.name, code=code, restarts=self.restarts)
@@ -160,10 +162,8 @@ def read_last_error(log_file: Path) -> tuple[str, str]:
     """Reason and hint that the child printed last, or its last line and no hint."""
     lines = log_file.read_text(errors="replace").splitlines() if log_file.exists() else []
     lines = [line for line in lines if line.strip()] or ["it left no log"]
-    for number in range(len(lines) - 1, -1, -1):
-        if lines[number].startswith("error: "):
-            hint = lines[number + 1] if number + 1 < len(lines) else ""
-            return lines[number].removeprefix("error: "), hint.removeprefix("hint: ") if hint.startswith(
-                "hint: "
-            ) else ""
+    for line, following in reversed([*itertools.pairwise([*lines, ""])]):
+        if line.startswith("error: "):
+            hint = following.removeprefix("hint: ") if following.startswith("hint: ") else ""
+            return line.removeprefix("error: "), hint
     return lines[-1], ""
