@@ -95,7 +95,9 @@ class VerificationClient:
                 case Accepted():
                     self._take_in(proposed, reply)
                 case Refused() if reply.code in ANEW:
-                    self._lose()
+                    if self._open is not None:
+                        self._lost = add_costs(self._lost, self._open.speculation)
+                    self._open = None
                 case Refused():
                     raise self._end(f"the hub declined: {reply.reason}")
 
@@ -116,8 +118,9 @@ class VerificationClient:
             raise self._end(f"the hub has lost it {MOST_BEGINNINGS} times")
         self._begun += 1
         shipped = self._escalated.draft
-        is_of_use = shipped is not None and shipped.tokenizer == self._tokenizer and not self._answer
-        ids = shipped.ids[: self._k] if shipped is not None and is_of_use else ()
+        ids: tuple[int, ...] = ()
+        if shipped is not None and shipped.tokenizer == self._tokenizer and not self._answer:
+            ids = shipped.ids[: self._k]
         asked = replace(self._escalated, draft=None)
         request = Begin(escalated=asked, tokenizer=self._tokenizer, prefix=self._answer, ids=ids)
         timeout_s = self._timeout_s(MOST_S)
@@ -137,11 +140,6 @@ class VerificationClient:
             self._prompt = reply.prompt
             self._propose = self._open_drafter(reply.prompt, reply.quotes)
         self._open = reply
-
-    def _lose(self) -> None:
-        if self._open is not None:
-            self._lost = add_costs(self._lost, self._open.speculation)
-        self._open = None
 
     def _with_all_costs(self, verified: Verified) -> Verified:
         spent = verified.answer.speculation

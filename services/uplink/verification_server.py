@@ -94,21 +94,35 @@ class VerificationSessions:
         self._in_hand = 0
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self._kept) + self._in_hand
 
     async def begin(self, data: bytes) -> bytes:
         """Bytes of a `Begin` in; of `Accepted`, `Verified` or `Refused` out."""
-        return await _answer(self._begin, data)
+        return await self._reply(self._begin, data)
 
     async def go_on(self, data: bytes) -> bytes:
         """Bytes of a `Propose` in; of `Accepted`, `Verified` or `Refused` out."""
-        return await _answer(self._go_on, data)
+        return await self._reply(self._go_on, data)
 
     def close(self) -> None:
         """Forget all of them."""
         for name in [*self._kept]:
             self._take(name)
+
+    async def _reply(self, handle: Callable[[bytes], Awaitable[Message]], data: bytes) -> bytes:
+        self._in_hand += 1
+        try:
+            return encode(await handle(data))
+        except UnreadableError as error:
+            return encode(refusal("unreadable", fault=error.reason, hint=error.hint))
+        except SessionRefusedError as declined:
+            return encode(declined.refused)
+        except ContextOverflowError as error:
+            return encode(refusal("unable", fault=str(error)))
+        except (RetryLaterError, ConnectionError, TimeoutError, TargetClosedError) as error:
+            return encode(Refused(code="unavailable", reason=str(error)))
+        finally:
+            self._in_hand -= 1
 
     async def _begin(self, data: bytes) -> Message:
         asked = decode(data, Begin)
@@ -116,24 +130,19 @@ class VerificationSessions:
         if asked.tokenizer != ours:
             raise SessionRefusedError(refusal("wrong_tokenizer", theirs=asked.tokenizer, ours=ours))
         self._check((*asked.prefix, *asked.ids))
-        if len(self) >= self._most:
-            raise SessionRefusedError(
-                Refused(code="busy", reason=f"{self._most} sessions are open already", hint="the durable lane answers")
-            )
-        self._in_hand += 1
+        if len(self) > self._most:  # this one is counted already
+            reason = f"{self._most} sessions are open already"
+            raise SessionRefusedError(Refused(code="busy", reason=reason, hint=SessionRefusedError.hint))
         began_s = time.perf_counter()
-        try:
-            context, parts = await self._answerer.prepare(asked.escalated)
-            if context is None:
-                return _verdict(asked.escalated, Answer(text=""), parts, ms_since(began_s))
-            verification = self._target.verification(context.prompt, max_tokens=MOST_TOKENS)
-            stream = self._answerer.open_stream(context, asked.escalated, parts)
-            session = VerificationSession(asked.escalated, context, parts, verification, stream)
-            session.worked_ms = ms_since(began_s)
-            sent = len(msgspec.msgpack.encode((asked.prefix, asked.ids)))
-            return await self._step(session, (*asked.prefix, *asked.ids), sent, known=len(asked.prefix))
-        finally:
-            self._in_hand -= 1
+        context, parts = await self._answerer.prepare(asked.escalated)
+        if context is None:
+            return _verdict(asked.escalated, Answer(text=""), parts, ms_since(began_s))
+        verification = self._target.verification(context.prompt, max_tokens=MOST_TOKENS)
+        stream = self._answerer.open_stream(context, asked.escalated, parts)
+        session = VerificationSession(asked.escalated, context, parts, verification, stream)
+        session.worked_ms = ms_since(began_s)
+        sent = len(msgspec.msgpack.encode((asked.prefix, asked.ids)))
+        return await self._step(session, (*asked.prefix, *asked.ids), sent, known=len(asked.prefix))
 
     async def _go_on(self, data: bytes) -> Message:
         proposed = decode(data, Propose)
@@ -141,16 +150,11 @@ class VerificationSessions:
         session = self._kept.get(proposed.session)
         if session is None:
             raise SessionRefusedError(refusal("unknown_session", session=proposed.session))
+        self._take(session.id)  # one request at a time: a second one finds no session
         at = len(session.verification.ids)
         if proposed.position != at:
-            self._take(session.id)
             raise SessionRefusedError(refusal("out_of_step", known=at, position=proposed.position))
-        self._take(session.id)  # one request at a time: a second one finds no session
-        self._in_hand += 1
-        try:
-            return await self._step(session, proposed.ids, len(data))
-        finally:
-            self._in_hand -= 1
+        return await self._step(session, proposed.ids, len(data))
 
     async def _step(self, session: VerificationSession, proposed: Sequence[int], sent: int, known: int = 0) -> Message:
         began_s = time.perf_counter()
@@ -205,16 +209,3 @@ def _verdict(escalated: Escalated, answer: Answer, parts: tuple[Artefact, ...], 
 
 def ms_since(began_s: float) -> float:
     return (time.perf_counter() - began_s) * 1000
-
-
-async def _answer(handle: Callable[[bytes], Awaitable[Message]], data: bytes) -> bytes:
-    try:
-        return encode(await handle(data))
-    except UnreadableError as error:
-        return encode(refusal("unreadable", fault=error.reason, hint=error.hint))
-    except SessionRefusedError as declined:
-        return encode(declined.refused)
-    except ContextOverflowError as error:
-        return encode(refusal("unable", fault=str(error)))
-    except (RetryLaterError, ConnectionError, TimeoutError, TargetClosedError) as error:
-        return encode(Refused(code="unavailable", reason=str(error)))
