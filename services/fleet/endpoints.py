@@ -76,7 +76,7 @@ def read_endpoints(settings: Settings) -> Endpoints:
         raise FleetNotRunningError(f"nothing is up below {settings.state_dir}") from None
 
 
-def write_state(path: Path, state: msgspec.Struct) -> None:
+def write_state(path: Path, state: object) -> None:
     """Write a JSON file of ours, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -106,18 +106,13 @@ def find_server(settings: Settings) -> NatsSettings:
     return servers[settings.site]
 
 
-def list_declared_sites(settings: Settings) -> tuple[str, ...]:
-    """The sites that are prepared below the state directory or up, and the one that the settings name themselves."""
+def check_site(settings: Settings, site: str) -> None:
+    """Raises `UnknownSiteError` unless `site` is the hub, the settings' own site, or one that is prepared or up."""
     try:
         up = tuple(read_endpoints(settings).sites)
     except FleetNotRunningError:
         up = ()
-    return tuple(sorted({settings.site, *StatePaths(settings).prepared_sites(), *up} - {HUB}))
-
-
-def check_site(settings: Settings, site: str) -> None:
-    """Raises `UnknownSiteError` when `site` is neither the hub nor a site that was declared."""
-    declared = list_declared_sites(settings)
+    declared = sorted({settings.site, *StatePaths(settings).prepared_sites(), *up} - {HUB})
     if site not in (HUB, *declared):
         raise UnknownSiteError(
             f"there is no site {site!r} below {settings.state_dir}; there are: {', '.join(declared)}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
 from tidegate.schemas import TidegateError
+from tidegate.services.fleet.endpoints import write_state
 
 
 class AddressUnavailableError(TidegateError, OSError):
@@ -36,10 +36,7 @@ def keep_port(host: str, memory: Path) -> int:
         remembered = 0
     port = _free_port(host, remembered)
     if port != remembered:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        draft = memory.with_name(f".{memory.name}.{os.getpid()}")
-        draft.write_text(str(port))
-        draft.replace(memory)
+        write_state(memory, port)
     return port
 
 
