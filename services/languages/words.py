@@ -15,7 +15,62 @@ import msgspec
 
 ValueKind = Literal["amount", "rate", "clock", "duration", "count", "date", "phone", "email"]
 Patterns = tuple[str, ...]
+ContentRule = Literal["promises", "medical_advice", "legal_advice"]
 LANGUAGES = ("en", "de", "fr", "es")
+
+
+class ContentWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the content rules of policies look for, in lower case without accents; see services/policies/phrases.py."""
+
+    denials: Patterns
+    """What makes a phrase that follows it, in the same clause, deny what it says."""
+    doubt_denials: Patterns
+    """Denials that deny nothing before one of the `doubts` ("no doubt")."""
+    doubts: Patterns
+    inner_denials: Patterns
+    """What denies a phrase from inside it, unless that speaks of one of the `losses`."""
+    losses: Patterns
+    clause_ends: Patterns
+    gain: Patterns
+    surely: Patterns
+    rise: Patterns
+    dose: Patterns
+    phrases: dict[ContentRule, Patterns]
+    """`{gain}`, `{surely}`, `{rise}` and `{dose}` stand for any of those words, `{few}` for up to three words."""
+
+
+class PersonalWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The words around personal data; see services/privacy/dlp."""
+
+    links: Patterns
+    """Words between the word for a number and the number."""
+    births: Patterns
+    introductions: Patterns
+    """What a name follows, in capitals or not."""
+    presentations: Patterns
+    """What a name of two or more words follows."""
+    namings: Patterns
+    possessives: Patterns
+    relatives: Patterns
+    called: Patterns
+    """Words between a relative and the name."""
+    titles: Patterns
+    closings: Patterns
+    """What a signature follows; after `thanks` only where a clause ends."""
+    thanks: Patterns
+    name_particles: str
+    no_names: str
+    """Words in lower case that end a name in lower case."""
+    secrets: Patterns
+    short_codes: Patterns
+    """Those of the `secrets` that are a few digits."""
+    secret_links: Patterns
+    secret_copulas: Patterns
+    number_signs: Patterns
+    numbers: dict[str, Patterns]
+    """Words for each kind of number that only they reveal."""
+    gates: dict[str, Patterns]
+    """Substrings, in lower case, without which a text has none of the words of that kind."""
 
 
 class LanguageWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +100,8 @@ class LanguageWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Words that are such a value; `money` stands after a number."""
     labels: dict[str, Patterns]
     """Words for the usual fields of a form."""
+    content: ContentWords
+    personal: PersonalWords
 
 
 @cache
@@ -63,3 +120,8 @@ def join_patterns(choose: Callable[[LanguageWords], Iterable[str]]) -> str:
 def compile_patterns(choose: Callable[[LanguageWords], Iterable[str]]) -> re.Pattern[str]:
     """`join_patterns` compiled, without regard to case."""
     return re.compile(join_patterns(choose), re.IGNORECASE)
+
+
+def list_gates(kind: str) -> tuple[str, ...]:
+    """The substrings of a kind of personal data in every language; see `PersonalWords.gates`."""
+    return tuple(gate for language in LANGUAGES for gate in load_words(language).personal.gates.get(kind, ()))

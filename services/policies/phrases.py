@@ -1,35 +1,47 @@
 """Matches the phrases of content rules: a text is normalised once, and a phrase that it denies does not count.
 
-Pure; next: services/policies/financial_promises.py and regulated_advice.py, the phrases."""
+Pure; next: services/languages/data/en.toml, the phrases; services/policies/content_rules.py."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from tidegate.services.languages.words import LANGUAGES, ContentRule, join_patterns, load_words
 
 DENIAL = re.compile(
-    r"(?:\b(?:no such thing as|not|no|never|neither|nor|cannot|without"
-    r"|nobody|nothing|hardly|\w+n't|kein\w*|nicht|nie|niemals|ohne|weder"
-    r"|pas|aucune?|jamais|sans|ni|sin|nunca|ningun\w*|tampoco|jamas)\b)(?:[^\w,]+[\w'-]+){0,3}[^\w,]+$"
+    rf"(?:\b(?:{join_patterns(lambda words: words.content.denials)})\b)(?:[^\w,]+[\w'-]+){{0,3}}[^\w,]+$"
 )
 DENIES_NOTHING = re.compile(
-    r"(?:no|not|kein\w*|nicht|ohne|sans|pas|sin|ningun\w*)\W+(?:a |jeden |aucun |nul |ninguna )?"
-    r"(?:doubt|question|only|just|zweifel|nur|doute|seulement|duda|solo)\b"
+    rf"(?:{join_patterns(lambda words: words.content.doubt_denials)})\W+"
+    rf"(?:{join_patterns(lambda words: words.content.doubts)})\b"
 )
-DENIAL_INSIDE = re.compile(r"\b(?:not|nicht|pas|no|never)\b")
-LOSS = re.compile(r"lose|verlieren|perd|risk|riesgo|loss")
-CLAUSE_END = re.compile(r"[.;:!?\n]|\b(?:but|and|aber|sondern|und|mais|et|pero|sino|y)\b")
+DENIAL_INSIDE = re.compile(rf"\b(?:{join_patterns(lambda words: words.content.inner_denials)})\b")
+LOSS = re.compile(join_patterns(lambda words: words.content.losses))
+CLAUSE_END = re.compile(rf"[.;:!?\n]|\b(?:{join_patterns(lambda words: words.content.clause_ends)})\b")
 INVISIBLE = re.compile(r"[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 FAR = 120
 """Characters before a phrase that may hold its denial: a few words, so that a long text costs no more per phrase."""
+DOSES = [dose for language in LANGUAGES for dose in load_words(language).content.dose]
+FEW = r"(?:\W+[\w'-]+){0,3}?\W+"
 GAP = r"[^\w.;:!?\n]+"
 """What lies between two words of a phrase: never the end of a sentence."""
 
 
-def compile_phrases(phrases: Iterable[str]) -> tuple[re.Pattern[str], ...]:
-    r"""Patterns for a normalised text; a `\W+` in a phrase matches no end of a sentence."""
-    return tuple(re.compile(rf"(?<!\w)(?:{phrase})(?!\w)".replace(r"\W+", GAP)) for phrase in phrases)
+def compile_phrases(rule: ContentRule, language: str) -> tuple[re.Pattern[str], ...]:
+    r"""A rule's phrases in a language, for a normalised text; a `\W+` in a phrase matches no end of a sentence."""
+    content = load_words(language).content
+    words = {"gain": content.gain, "surely": content.surely, "rise": content.rise, "dose": DOSES}
+    patterns = {f"{{{name}}}": f"(?:{'|'.join(alternatives)})" for name, alternatives in words.items()}
+    patterns |= {"{few}": FEW, r"\W+": GAP}
+    return tuple(re.compile(rf"(?<!\w)(?:{_insert(patterns, phrase)})(?!\w)") for phrase in content.phrases[rule])
+
+
+def _insert(patterns: Mapping[str, str], phrase: str) -> str:
+    for name, pattern in patterns.items():
+        phrase = phrase.replace(name, pattern)
+    return phrase
 
 
 def states_any(normalised: str, patterns: Iterable[re.Pattern[str]]) -> bool:

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from tidegate.services.policies.financial_promises import speculative_financial_promises
+from tidegate.services.policies.content_rules import legal_advice, medical_advice, speculative_financial_promises
 from tidegate.services.policies.grounding import confidence, entailment, grounded_claims
 from tidegate.services.policies.policy import AllowRule, BlockRule, PolicyVerb, ScoreRule, TransformRule
 from tidegate.services.policies.redaction import redact_pii
-from tidegate.services.policies.regulated_advice import legal_advice, medical_advice
 
 R = TypeVar("R")
 

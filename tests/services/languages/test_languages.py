@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,23 +12,40 @@ import pytest
 from tidegate.services.knowledge.index.sentences import split_sentences
 from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value, is_open_question
 from tidegate.services.languages.detection import detect_foreign_language, detect_language
-from tidegate.services.languages.words import LANGUAGES, LanguageWords, ValueKind, join_patterns, load_words
+from tidegate.services.languages.words import (
+    LANGUAGES,
+    ContentWords,
+    LanguageWords,
+    ValueKind,
+    join_patterns,
+    load_words,
+)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_language_has_words_for_all_that_english_has(language: str) -> None:
     words = load_words(language)
     assert all(getattr(words, field) for field in LanguageWords.__struct_fields__)
+    assert all(getattr(words.content, field) for field in ContentWords.__struct_fields__)
     assert set(words.asked) == set(load_words("en").asked)
+    assert set(words.content.phrases) == set(load_words("en").content.phrases)
+    assert set(words.personal.numbers) <= set(load_words("en").personal.numbers)
+    assert set(words.personal.gates) == {*words.personal.numbers, "introductions", "closings"}
     assert set(words.labels) <= set(load_words("en").labels)
     assert "{topic}" in words.topic_question
 
 
+def list_patterns(words: dict[str, Any]) -> Iterator[str]:
+    for each in words.values():
+        if isinstance(each, dict):
+            yield from list_patterns(each)
+        elif isinstance(each, list):
+            yield from each
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_pattern_compiles_alone_and_none_matches_everything(language: str) -> None:
-    words = msgspec.to_builtins(load_words(language))
-    groups = [*words.values(), *words["asked"].values(), *words["values"].values()]
-    for pattern in (each for group in groups if isinstance(group, list) for each in group):
+    for pattern in list_patterns(msgspec.to_builtins(load_words(language))):
         assert re.compile(pattern, re.IGNORECASE).fullmatch("") is None
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tidegate.schemas import Answer, Question
-from tidegate.services.policies.financial_promises import speculative_financial_promises
-from tidegate.services.policies.regulated_advice import legal_advice, medical_advice
+from tidegate.services.policies.content_rules import legal_advice, medical_advice, speculative_financial_promises
 
 QUESTION = Question(text="?", language="en", intent="savings", intent_confidence=0.9)
 
