@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tidegate.services.languages.words import LANGUAGES, join_patterns, load_words
 from tidegate.services.privacy.dlp.finding import PersonalSpan
 
 SHAPES = tuple(
@@ -46,22 +47,20 @@ SHAPES = tuple(
 )
 """By the literal that each must hold: keys of AWS, Azure, GitHub, GitLab, Google, Slack, Stripe, SendGrid, Mailchimp,
 Twilio, Telegram, Discord, npm, PyPI, OpenAI and others, as their makers document them; passwords in links."""
-WORD = re.compile(
-    r"(?<![^\W_])(api[ _-]?key|access[ _-]?key|secret(?:[ _-]?key)?|access[ _-]?token|auth[ _-]?token|bearer|token|"
-    r"pass(?:word|wort|phrase|code)|pwd?|kennwort|mot de passe|contraseña|clave|cvv2?|cvc2?|"
-    r"security code|prüfziffer|cryptogramme|pin(?:[ -]?(?:code|nummer))?|tan|otp|one-time code|geheimzahl)(?![^\W_])",
-    re.IGNORECASE,
-)
+WORD = re.compile(rf"(?<![^\W_])({join_patterns(lambda words: words.personal.secrets)})(?![^\W_])", re.IGNORECASE)
 MARK = re.compile(r"\s{0,3}[:=]{1,2}\s{0,3}")
 COPULA = re.compile(
-    r"(?:\s{1,3}(?:for|of|to|für|von|de|para|pour)\s{1,3}(?:\w{1,20}\s{1,3}){0,2})?\s{0,3}"
-    r"(?:is|was|ist|war|lautet|est|es|'s)\s{1,3}",
+    rf"(?:\s{{1,3}}(?:{join_patterns(lambda words: words.personal.secret_links)})"
+    r"\s{1,3}(?:\w{1,20}\s{1,3}){0,2})?"
+    rf"\s{{0,3}}(?:{join_patterns(lambda words: words.personal.secret_copulas)})\s{{1,3}}",
     re.IGNORECASE,
 )
-SPACE = re.compile(r"\s{1,3}(?:(?:number|nummer|no|nr)\.?\s{1,3})?", re.IGNORECASE)
+SPACE = re.compile(
+    rf"\s{{1,3}}(?:(?:{join_patterns(lambda words: words.personal.number_signs)})\.?\s{{1,3}})?", re.IGNORECASE
+)
 VALUE = re.compile(r"[\"'`\u201c\u201e]?(\S{3,200})")
 TRAILING = ".,;:)]}\"'`\u201d\u201c"
-SHORT_CODES = frozenset({"pin", "tan", "otp", "cvv", "cvc", "cvv2", "cvc2", "geheimzahl"})
+SHORT_CODES = frozenset(word for language in LANGUAGES for word in load_words(language).personal.short_codes)
 
 
 def find_secrets(text: str) -> Iterator[PersonalSpan]:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import phonenumbers
 import schwifty
 
 from tidegate.schemas import TidegateError
+from tidegate.services.languages.words import LANGUAGES, load_words
 from tidegate.services.privacy.dlp.context import find_birth_dates, find_numbers_in_context
 from tidegate.services.privacy.dlp.credentials import find_secrets
 from tidegate.services.privacy.dlp.finding import Finding, PersonalSpan, merge_spans
@@ -32,7 +34,7 @@ class PhoneRegionError(TidegateError, ValueError):
 
 
 class Detector:
-    """Deterministic, stateless, linear in the text. `version` changes with any rule, region or numbering plan."""
+    """Deterministic, stateless, linear in the text. `version` changes with any rule, word, region or numbering plan."""
 
     def __init__(self, phone_regions: Sequence[str]) -> None:
         """`phone_regions`: ISO 3166-1 codes in which a number without a country code counts.
@@ -44,6 +46,7 @@ class Detector:
             raise PhoneRegionError(f"no telephone numbering plan for {', '.join(unknown)}")
         self._regions = tuple(phone_regions)
         rules = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+        rules += b"".join(msgspec.json.encode((words.months, words.personal)) for words in map(load_words, LANGUAGES))
         data = f"{phonenumbers.__version__} {schwifty.__version__} {' '.join(self._regions)}".encode()
         self.version = sha256(rules + data).hexdigest()[:12]
 

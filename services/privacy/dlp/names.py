@@ -5,67 +5,42 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tidegate.services.languages.words import LANGUAGES, join_patterns, list_gates, load_words
 from tidegate.services.privacy.dlp.finding import PersonalSpan
 
-INTRODUCED = re.compile(
-    r"\b(?:my name(?: is|'s)|my full name is|mein name (?:ist|lautet)|ich hei(?:ß|ss)e|je m'appelle|mon nom est|"
-    r"me llamo|mi nombre es|(?:full |first |last |sur|family )?name ?:|(?:vor|nach|familien)name ?:|(?:pré)?nom ?:|"
-    r"nombre ?:|apellidos? ?:|account holder ?:|kontoinhaber(?:in)? ?:|"
-    r"titulaire ?:|titular ?:)\s{0,3}",
-    re.IGNORECASE,
-)
-PRESENTED = re.compile(
-    r"\b(?:i am|i'm|this is|here is|ich bin|hier ist|hier spricht|je suis|ici|soy|habla|on behalf of|im namen von|"
-    r"au nom de|en nombre de|in the name of)\s{1,3}",
-    re.IGNORECASE,
-)
+INTRODUCED = re.compile(rf"\b(?:{join_patterns(lambda words: words.personal.introductions)})\s{{0,3}}", re.IGNORECASE)
+PRESENTED = re.compile(rf"\b(?:{join_patterns(lambda words: words.personal.presentations)})\s{{1,3}}", re.IGNORECASE)
 RELATED = re.compile(
-    r"\b(?:name is|se llama|s'appelle|(?:my|mein|meine|mon|ma|mi) "
-    r"(?:son|daughter|wife|husband|mother|mum|mom|father|dad|brother|sister|friend|partner|boss|sohn|tochter|mann|mutter|"
-    r"vater|bruder|schwester|freund(?:in)?|partner(?:in)?|chef(?:in)?|fils|fille|femme|mari|mère|père|frère|soeur|sœur|"
-    r"hijo|hija|mujer|marido|esposa|esposo|madre|padre|hermano|hermana)(?:,| heißt| heisst| is)?)\s{1,3}",
+    rf"\b(?:{join_patterns(lambda words: words.personal.namings)}"
+    rf"|(?:{join_patterns(lambda words: words.personal.possessives)})"
+    rf" (?:{join_patterns(lambda words: words.personal.relatives)})"
+    rf"(?:,| (?:{join_patterns(lambda words: words.personal.called)}))?)\s{{1,3}}",
     re.IGNORECASE,
 )
-TITLED = re.compile(
-    r"\b(?:Dr|Prof|Mr|Mrs|Ms|Miss|Mister|Herrn?|Frau|Mme|Mlle|Monsieur|Madame|Señora?|Sra?|Doña|Don)\b\.?\s{1,3}"
-)
+TITLED = re.compile(rf"\b(?:{join_patterns(lambda words: words.personal.titles)})\b\.?\s{{1,3}}")
 SIGNED = re.compile(
-    r"\b(?:(?:regards|sincerely|grüßen?|grüsse|gruß|vg|lg|mfg|cordialement|salutations|saludos|atentamente)[,.!\s]|"
-    r"(?:yours|cheers|thanks|thank you|bien à vous|merci|gracias)\s{0,2}[,.!\n])\s{0,4}",
+    rf"\b(?:(?:{join_patterns(lambda words: words.personal.closings)})[,.!\s]"
+    rf"|(?:{join_patterns(lambda words: words.personal.thanks)})\s{{0,2}}[,.!\n])\s{{0,4}}",
     re.IGNORECASE,
 )
 WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['-](?=[^\W\d_])){0,30}")
 GAP = re.compile(r"\.?[ \t]{1,2}|\.(?=[^\W\d_])")
 LINE_END = re.compile(r"[ \t.!]{0,3}(?:\n|$)")
-_PARTICLES = "von van de der den del della di da du dos das la le los las el al bin ibn ben zu zum zur ten"
-_NOT_A_NAME = """
-    a an and are at by but can correct different for from has have how i if in incorrect is like missing misspelled my
-    need not of on or please printed said shown so spelled still that the there to want war was what when where which
-    who why will with would written wrong you changed
-    aber als am anders auch auf aus bei bin bitte das dass dem den der die ein eine einer falsch für geändert gesperrt
-    hat ich im ist mal mit nicht noch oder richtig sagt sind und war wie
-    aus avec dans en est et il je le la les mais pas pour que une voudrais
-    como con el es la necesito no pero por puedo que quiero y
-"""
-PARTICLES = frozenset(_PARTICLES.split())
-NOT_A_NAME = frozenset(_NOT_A_NAME.split())
+PARTICLES = frozenset(word for each in LANGUAGES for word in load_words(each).personal.name_particles.split())
+NOT_A_NAME = frozenset(word for each in LANGUAGES for word in load_words(each).personal.no_names.split())
 MOST_WORDS = 5
-
-
-INTRODUCED_GATE = ("name", "heiß", "heiss", "appelle", "nom", "llamo", "apellido", "holder", "inhaber", "titul")
-_SIGNED = "regard sincere yours cheers thank gr vg lg mfg cordial salu bien merci atent gracias"
-SIGNED_GATE = tuple(_SIGNED.split())
+INTRODUCED_GATES, SIGNED_GATES = list_gates("introductions"), list_gates("closings")
 
 
 def find_names(text: str) -> Iterator[PersonalSpan]:
-    """Names after an introduction, a title or a closing formula, in English, German, French and Spanish."""
+    """Names after an introduction, a title or a closing formula."""
     lower = text.lower()
-    if any(word in lower for word in INTRODUCED_GATE):
+    if any(word in lower for word in INTRODUCED_GATES):
         yield from _names_after(INTRODUCED, text, any_case=True)
     yield from _names_after(PRESENTED, text, least=2)
     yield from _names_after(TITLED, text)
     yield from _names_after(RELATED, text)
-    if any(word in lower for word in SIGNED_GATE):
+    if any(word in lower for word in SIGNED_GATES):
         yield from (span for span in _names_after(SIGNED, text) if LINE_END.match(text, span.end))
 
 
