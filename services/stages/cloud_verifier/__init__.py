@@ -28,8 +28,6 @@ from tidegate.services.stages.cloud_verifier.targets import cloud_state, open_ta
 from tidegate.services.uplink.single_flight import SingleFlight
 from tidegate.services.uplink.verification_server import VerificationSessions, refuse_session
 
-__all__ = ["open"]
-
 EVERY_SITE = "*"
 METRICS = TargetMetrics()
 """One for the process, as the registry is."""
@@ -78,10 +76,8 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
 
 async def publish_partial(bus: Bus, partial: Partial) -> None:
-    """Send it to the site that asked, over the leaf."""
     await bus.publish_core(cloud_partial(partial.site, partial.tenant, partial.rid), encode(partial))
 
 
 async def answer_ping(state: Callable[[], CloudState], _: bytes) -> bytes:
-    """The answer to a site's ping: how busy the hub is."""
     return encode(state())

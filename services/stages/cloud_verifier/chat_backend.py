@@ -12,14 +12,12 @@ from contextlib import aclosing
 from tidegate.schemas import Answer, Artefact, Escalated, Passage
 from tidegate.services.answering.citations import chat_messages, check_citations, confirmed_text
 from tidegate.services.answering.sentence_stream import PublishPartial, SentenceStream
-from tidegate.services.llm.targets.openai_compatible.circuit_breaker import CircuitBreaker
 from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
 
-FindPassages = Callable[[Escalated, int], Awaitable[tuple[tuple[Passage, ...], tuple[Artefact, ...]]]]
-"""From a question and k to the hub's passages and the index that they come from."""
+FindPassages = Callable[[Escalated], Awaitable[tuple[tuple[Passage, ...], tuple[Artefact, ...]]]]
+"""From a question to the hub's passages and the index that they come from."""
 
-K = 8
 MAX_TOKENS = 400
 PATH = "chat/completions"
 
@@ -30,25 +28,19 @@ class ChatBackend:
     One client, one breaker for all requests.
     """
 
-    def __init__(
-        self,
-        settings: OpenAICompatibleSettings,
-        find: FindPassages,
-        publish: PublishPartial,
-        breaker: CircuitBreaker | None = None,
-    ) -> None:
+    def __init__(self, settings: OpenAICompatibleSettings, find: FindPassages, publish: PublishPartial) -> None:
         """Raises `ModelServerUnnamedError` without a base URL or a model."""
         self._find = find
         self._publish = publish
         key = os.environ.get(settings.api_key_env, "")
-        self._client = CompletionsClient(settings, key, breaker, is_only_way=True)
+        self._client = CompletionsClient(settings, key, is_only_way=True)
 
     async def answer(self, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
         """The model's answer, as far as the hub's passages bear it out.
 
         Raises `RetryLaterError` while the server cannot be reached, `CapabilityError` when it refuses the request.
         """
-        passages, parts = await self._find(escalated, K)
+        passages, parts = await self._find(escalated)
         if not passages:
             return Answer(text=""), parts
         text, version, reason = await self._generate(escalated, passages, parts)

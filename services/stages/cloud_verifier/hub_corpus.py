@@ -15,15 +15,15 @@ K = 8
 
 
 class HubCorpus:
-    """The hub's own corpus, as the backends see it."""
+    """The `K` best passages of the tenant's index for a question, and what the reader makes of them."""
 
     def __init__(self, indexes: TenantIndexes, embedder: Embedder) -> None:
         self._indexes = indexes
         self._embedder = embedder
 
-    async def find(self, escalated: Escalated, k: int = K) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
-        """The k best passages for the question, and the index that they come from; none for an unknown tenant."""
-        return await asyncio.to_thread(self._find, escalated, k)
+    async def find(self, escalated: Escalated) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
+        """The passages, and the index that they come from; none for an unknown tenant."""
+        return await asyncio.to_thread(self._find, escalated)
 
     async def rank_spans(self, reader: Reader, escalated: Escalated) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
         """What the reader makes of the best passages, and what had a part in it."""
@@ -36,16 +36,16 @@ class HubCorpus:
             return Answer(text=""), tuple(part for part in parts if part.kind != "document")
         return reading.answer, parts
 
-    def _find(self, escalated: Escalated, k: int) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
+    def _find(self, escalated: Escalated) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
         index = self._indexes.index(escalated.tenant)
         if index is None:
             return (), ()
         question = escalated.question
         query = index.rewrite_query(question.text, question.language)
-        passages = index.search(query, self._embedder.embed(query), k, question.language)
+        passages = index.search(query, self._embedder.embed(query), K, question.language)
         return tuple(passages), (Artefact("index", f"hub/{escalated.tenant}", index.version),)
 
     def _rank_spans(self, reader: Reader, escalated: Escalated) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
-        passages, parts = self._find(escalated, K)
+        passages, parts = self._find(escalated)
         reading, used = rank_for_tenant(reader, self._indexes, escalated.tenant, escalated.question, passages)
         return reading, (*parts, *used)

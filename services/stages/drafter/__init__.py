@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
@@ -20,6 +21,8 @@ from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.read import rank_for_tenant
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.llm.json_extraction import fill_schema
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
@@ -28,11 +31,8 @@ from tidegate.services.stages.drafter.answer_cache_writer import AnswerCacheWrit
 from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, draft
 from tidegate.services.stages.drafter.interactive import InteractiveVerifier
 from tidegate.services.stages.drafter.latency import DrafterLatency, Stopwatch
-from tidegate.services.stages.drafter.site_models import SiteModels
 
-__all__ = ["open"]
-
-Reading = Callable[[Retrieved], Awaitable[tuple[Answer, tuple[Artefact, ...], Draft | None]]]
+Reading = tuple[Answer, tuple[Artefact, ...], Draft | None]
 
 
 @asynccontextmanager
@@ -41,25 +41,26 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     paths = StatePaths(settings)
     embedder = await asyncio.to_thread(Embedder.load, paths.models)
     calibration = Calibration.load(paths.calibration)
-    models = await asyncio.to_thread(SiteModels, paths.models, settings.drafter.adapters)
-    tokens = models.of("").tokenizer
+    model_of = await asyncio.to_thread(load_models, paths.models, settings.drafter.adapters)
+    tokens = model_of("").tokenizer
     detector = Detector(settings.prefilter.phone_regions)
     indexes = TenantIndexes(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
     cache = await open_answer_cache(settings, bus, detector, tokens)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
     latency = DrafterLatency()
-    verifier = InteractiveVerifier(bus, settings.site, models.of)
+    verifier = InteractiveVerifier(bus, settings.site, model_of)
+    reader = Reader(embedder, calibration)
 
     async def publish_partial(partial: Partial) -> None:
         await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
 
     async def extract(retrieved: Retrieved) -> Answer:
         question = retrieved.question
-        return await asyncio.to_thread(fill_schema, models.of(retrieved.tenant), question.text, question.schema)
+        return await asyncio.to_thread(fill_schema, model_of(retrieved.tenant), question.text, question.schema)
 
     ports = DrafterPorts(
-        read=read_with(Reader(embedder, calibration), indexes, detector, tokens),
+        read=partial(asyncio.to_thread, read, reader, indexes, detector, tokens),
         extract=extract,
         publish_partial=publish_partial,
         required_degradation=latency.required_degradation,
@@ -78,20 +79,28 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     yield handler
 
 
-def read_with(reader: Reader, indexes: TenantIndexes, detector: Detector, tokens: TokenText) -> Reading:
+def load_models(models: Path, adapters: Mapping[str, str]) -> Callable[[str], SiteModel]:
+    """From a tenant to its language model; tenants without an adapter share the plain one.
+
+    `adapters`: tenant to the name of a directory in `models/lm/adapters`, which `make models` merges with the draft
+    model. Raises `ModelRefusedError` where there is none of that name.
+    """
+    plain = SiteModel(CausalLM(models / "lm" / "draft"))
+    adapted = {
+        tenant: SiteModel(CausalLM(models / "lm" / "adapters" / name), name) for tenant, name in adapters.items()
+    }
+    return lambda tenant: adapted.get(tenant, plain)
+
+
+def read(
+    reader: Reader, indexes: TenantIndexes, detector: Detector, tokens: TokenText, retrieved: Retrieved
+) -> Reading:
     """The edge's own answer, and with it the draft, where nothing in that is personal data."""
-
-    def read_now(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
-        reading, parts = rank_for_tenant(reader, indexes, retrieved.tenant, retrieved.question, retrieved.passages)
-        if reading is None:
-            return Answer(text=""), parts, None
-        may_leave = not detector.find(reading.answer.text)
-        return reading.answer, parts, draft_from_reading(tokens, reading) if may_leave else None
-
-    async def read(retrieved: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
-        return await asyncio.to_thread(read_now, retrieved)
-
-    return read
+    reading, parts = rank_for_tenant(reader, indexes, retrieved.tenant, retrieved.question, retrieved.passages)
+    if reading is None:
+        return Answer(text=""), parts, None
+    may_leave = not detector.find(reading.answer.text)
+    return reading.answer, parts, draft_from_reading(tokens, reading) if may_leave else None
 
 
 async def open_answer_cache(settings: Settings, bus: Bus, detector: Detector, tokens: TokenText) -> AnswerCache:

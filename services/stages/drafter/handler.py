@@ -86,7 +86,7 @@ async def draft(
     is_hopeless = question.intent in rules.hopeless and question.intent_confidence >= rules.hopeless_from
     may_ask = plan.may_escalate and "edge_only" not in given_up and not is_hopeless
     if not is_planned and not (may_ask and answer.confidence < rules.below):
-        return [retrieved.followed_by(Drafted, *parts, question=question, plan=plan, answer=answer)]
+        return [drafted(retrieved, answer, *parts)]
     reason = "planned" if is_planned else "low_confidence" if answer.text else "no_answer"
     shipped = await draft_to_ship(retrieved, answer, own_draft, ports)
     asked = escalate(retrieved, reason, answer, parts, shipped)
@@ -105,13 +105,18 @@ async def without_reading(
     """The outcome for a question for which no passage is read; None where that is to be done."""
     question, plan = retrieved.question, retrieved.plan
     if "abstain" in given_up:
-        return retrieved.followed_by(Drafted, question=question, plan=plan, answer=Answer(text=""))
-    if question.workload != "assist":
-        answer = classification(question) if question.workload == "classify" else await ports.extract(retrieved)
-        return retrieved.followed_by(Drafted, question=question, plan=plan, answer=answer)
+        return drafted(retrieved, Answer(text=""))
+    if question.workload == "classify":
+        return drafted(retrieved, classification(question))
+    if question.workload == "extract":
+        return drafted(retrieved, await ports.extract(retrieved))
     if is_planned_for_cloud(plan) and (plan.mode not in SHIPPED or "no_race" in given_up):
         return retrieved.followed_by(Escalated, question=question, plan=plan, reason="planned")
     return None
+
+
+def drafted(retrieved: Retrieved, answer: Answer, *parts: Artefact) -> Drafted:
+    return retrieved.followed_by(Drafted, *parts, question=retrieved.question, plan=retrieved.plan, answer=answer)
 
 
 def is_planned_for_cloud(plan: Plan) -> bool:

@@ -19,7 +19,6 @@ class DrafterLatency:
         self._extracting = LatencyModel("drafter", {"full": 0.0}, time.time)
 
     def required_degradation(self, retrieved: Retrieved, levels: frozenset[DegradationLevel]) -> Degradation | None:
-        """What has to be given up, of these levels."""
         return self._model_of(retrieved).required_degradation(retrieved, levels)
 
     def observe(self, retrieved: Retrieved, made: Drafted | Escalated | Verified, worked_ms: float) -> None:
@@ -44,7 +43,6 @@ class Stopwatch:
 
     @property
     def ms(self) -> float:
-        """So far."""
         return (self._clock() - self._began_s - self._excluded_s) * 1000
 
     def exclude(self, verify: VerifyInteractively) -> VerifyInteractively:

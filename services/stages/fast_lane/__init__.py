@@ -35,8 +35,6 @@ from tidegate.services.settings import Settings
 from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
 from tidegate.services.streaming.log import AnswerLog, CorruptLogError
 
-__all__ = ["open"]
-
 
 @asynccontextmanager
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - a root is `open`

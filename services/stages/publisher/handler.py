@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tidegate.schemas import (
+    Answer,
     Approved,
     Artefact,
     Committed,
     Guess,
     Message,
-    Outcome,
     Published,
     Receipt,
     Withheld,
@@ -51,9 +51,20 @@ async def publish(settled: Approved | Withheld, ports: PublisherPorts, versions:
     `versions` are the software and the pack that had a part in every answer. Where the cloud was asked, parts of the
     answer may have been shown: what was committed stands, whatever was settled since.
     """
-    lineage = tuple(dict.fromkeys((*settled.lineage, *versions)))
+    answer = settled.answer if isinstance(settled, Approved) else Answer(text="")
+    receipt = Receipt(
+        site=settled.site,
+        route=settled.route,
+        plan=settled.plan,
+        lineage=tuple(dict.fromkeys((*settled.lineage, *versions))),
+        citations=answer.citations,
+        decisions=settled.decisions,
+        checks=answer.checks,
+        degradations=settled.degradations,
+        speculation=answer.speculation,
+    )
     published = (
-        publish_approved(settled, lineage) if isinstance(settled, Approved) else publish_refusal(settled, lineage)
+        publish_approved(settled, receipt) if isinstance(settled, Approved) else publish_refusal(settled, receipt)
     )
     if not was_shown(settled):
         return [published]
@@ -104,7 +115,7 @@ def reconcile(published: Published, committed: Committed) -> Published:
     )
 
 
-def publish_approved(settled: Approved, lineage: tuple[Artefact, ...]) -> Published:
+def publish_approved(settled: Approved, receipt: Receipt) -> Published:
     """The answer as the policy let it pass."""
     answer = settled.answer
     return settled.followed_by(
@@ -115,36 +126,17 @@ def publish_approved(settled: Approved, lineage: tuple[Artefact, ...]) -> Publis
         language=settled.question.language,
         citations=answer.citations,
         confidence=answer.confidence,
-        receipt=Receipt(
-            site=settled.site,
-            route=settled.route,
-            plan=settled.plan,
-            lineage=lineage,
-            citations=answer.citations,
-            decisions=settled.decisions,
-            checks=answer.checks,
-            degradations=settled.degradations,
-            speculation=answer.speculation,
-        ),
+        receipt=receipt,
     )
 
 
-def publish_refusal(settled: Withheld, lineage: tuple[Artefact, ...]) -> Published:
+def publish_refusal(settled: Withheld, receipt: Receipt) -> Published:
     """No answer, with a sentence for the asker and the decisions that led there."""
-    outcome: Outcome = "abstained" if settled.reason in ABSTENTIONS else "withheld"
     return settled.followed_by(
         Published,
-        outcome=outcome,
+        outcome="abstained" if settled.reason in ABSTENTIONS else "withheld",
         reason=settled.reason,
         text=settled.text or refusal_text(settled.reason, settled.language),
         language=settled.language,
-        receipt=Receipt(
-            site=settled.site,
-            route=settled.route,
-            plan=settled.plan,
-            lineage=lineage,
-            citations=(),
-            decisions=settled.decisions,
-            degradations=settled.degradations,
-        ),
+        receipt=receipt,
     )

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
@@ -16,8 +17,6 @@ from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.planning.degradation import LatencyModel
 from tidegate.services.settings import Settings
 from tidegate.services.stages.retriever.handler import RetrieverPorts, retrieve
-
-__all__ = ["open"]
 
 
 @asynccontextmanager
@@ -40,13 +39,8 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
     for tenant in settings.tenants:
         await asyncio.to_thread(find, tenant, "warm", "en", 1)
-
-    async def search(tenant: str, text: str, language: str, k: int) -> tuple[tuple[Passage, ...], Artefact | None]:
-        return await asyncio.to_thread(find, tenant, text, language, k)
-
     latency = LatencyModel("retriever", {"full": 0.0, "fewer_passages": 0.0}, time.time)
-
-    ports = RetrieverPorts(search, latency.required_degradation)
+    ports = RetrieverPorts(partial(asyncio.to_thread, find), latency.required_degradation)
 
     async def handler(routed: Routed) -> list[Message]:
         began_s = time.perf_counter()

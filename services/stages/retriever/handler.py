@@ -31,15 +31,9 @@ async def retrieve(routed: Routed, ports: RetrieverPorts) -> list[Retrieved]:
     index: Artefact | None = None
     degradation = ports.required_degradation(routed) if plan.k > 0 else None
     made = () if degradation is None else (degradation,)
-    k = affordable_k(plan.k, {earlier.level for earlier in (*routed.degradations, *made)}, degradation)
-    if k > 0:
+    is_too_late = any(given_up.level == "abstain" for given_up in (*routed.degradations, *made))
+    if plan.k > 0 and not is_too_late:
+        k = plan.k if degradation is None else max(1, plan.k // 2)
         passages, index = await ports.search(routed.tenant, question.text, question.language, k)
     parts = (index,) if index is not None else ()
     return [routed.followed_by(Retrieved, *parts, question=question, plan=plan, passages=passages, degradations=made)]
-
-
-def affordable_k(k: int, given_up: set[str], degradation: Degradation | None) -> int:
-    """How many of k passages to search for; a plan that was reduced already is not reduced again."""
-    if "abstain" in given_up:
-        return 0
-    return max(1, k // 2) if degradation is not None else k

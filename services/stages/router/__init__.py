@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
@@ -16,11 +17,9 @@ from tidegate.services.planning.config import PlannerConfig, Signals
 from tidegate.services.planning.degradation import unaccounted_ms
 from tidegate.services.planning.planner import make_plan, plan_degradations
 from tidegate.services.settings import Settings
-from tidegate.services.stages.router.handler import Decide, route
+from tidegate.services.stages.router.handler import route
 from tidegate.services.stages.router.signals import SignalCollector
 from tidegate.services.stages.settings import RouterSettings
-
-__all__ = ["open"]
 
 QUEUES = ("retriever", "drafter")
 """The stages whose queues show how busy the edge is: those that work, not those that decide."""
@@ -42,7 +41,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     async def handler(screened: Screened) -> list[Message]:
         if collecting.done():
             collecting.result()
-        return await route(screened, decide=planner_of(collector.signals, config), clock=time.time)
+        return await route(screened, decide=partial(decide, collector.signals, config), clock=time.time)
 
     try:
         yield handler
@@ -68,20 +67,12 @@ def config_of(router: RouterSettings) -> PlannerConfig:
     )
 
 
-def planner_of(signals: Signals, config: PlannerConfig) -> Decide:
-    """The planner under these signals and this configuration."""
-
-    def decide(screened: Screened, now_ms: float) -> tuple[Plan, tuple[Degradation, ...]]:
-        remaining_ms = screened.deadline_at_ms - int(now_ms)
-        plan = make_plan(
-            screened.question,
-            max(0, remaining_ms),
-            signals,
-            config,
-            tenant=screened.tenant,
-            can_retract=screened.can_retract,
-        )
-        waited_ms = unaccounted_ms(screened, now_ms)
-        return plan, plan_degradations(screened.question, remaining_ms, signals, config, screened.timings, waited_ms)
-
-    return decide
+def decide(
+    signals: Signals, config: PlannerConfig, screened: Screened, now_ms: float
+) -> tuple[Plan, tuple[Degradation, ...]]:
+    """The plan for a question, and what it gives up."""
+    question, remaining_ms = screened.question, screened.deadline_at_ms - int(now_ms)
+    tenant, can_retract = screened.tenant, screened.can_retract
+    plan = make_plan(question, max(0, remaining_ms), signals, config, tenant=tenant, can_retract=can_retract)
+    waited_ms = unaccounted_ms(screened, now_ms)
+    return plan, plan_degradations(question, remaining_ms, signals, config, screened.timings, waited_ms)

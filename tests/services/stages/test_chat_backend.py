@@ -53,7 +53,7 @@ class Hub:
         settings = OpenAICompatibleSettings(base_url=self.server.url, model=model, timeout_s=10.0)
         return ChatBackend(settings, self._find, self._publish)
 
-    async def _find(self, _: Escalated, __: int) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
+    async def _find(self, _: Escalated) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
         return PASSAGES, (INDEX,)
 
     async def _publish(self, partial: Partial) -> None:

@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ from tidegate.services.pipeline import STAGES
 from tidegate.services.planning.config import PlannerConfig, Signals
 from tidegate.services.planning.planner import make_plan, shares_of
 from tidegate.services.settings import Settings
-from tidegate.services.stages.router import config_of, planner_of
+from tidegate.services.stages.router import config_of, decide
 from tidegate.services.stages.router import open as open_router
 from tidegate.services.stages.router.handler import route
 from tidegate.services.stages.settings import RouterSettings
@@ -148,9 +149,8 @@ def test_the_same_question_under_the_same_signals_gets_the_same_plan() -> None:
     @settings(derandomize=True, max_examples=50)
     def same(workload: Workload, budget_ms: int, signals: Signals) -> None:
         fact = screened(workload, budget_ms)
-        plans = [
-            asyncio.run(route(fact, decide=planner_of(signals, PlannerConfig()), clock=lambda: NOW_S)) for _ in range(2)
-        ]
+        plan_now = partial(decide, signals, PlannerConfig())
+        plans = [asyncio.run(route(fact, decide=plan_now, clock=lambda: NOW_S)) for _ in range(2)]
         assert plans[0] == plans[1]
 
     same()
@@ -185,7 +185,7 @@ async def test_a_question_becomes_a_routed_one_with_the_configuration_in_its_lin
     budget_ms: int,
 ) -> None:
     fact = screened(budget_ms=budget_ms)
-    [routed] = await route(fact, decide=planner_of(CALM, TABLE), clock=lambda: NOW_S)
+    [routed] = await route(fact, decide=partial(decide, CALM, TABLE), clock=lambda: NOW_S)
     assert isinstance(routed, Routed)
     assert routed.question == fact.question
     assert routed.lineage == (Artefact("config", "router", TABLE.version),)
@@ -199,7 +199,7 @@ async def test_only_a_client_that_can_take_text_back_is_raced_for() -> None:
     fact = screened()
     for can_retract in (False, True):
         given = msgspec.structs.replace(fact, can_retract=can_retract)
-        [routed] = await route(given, decide=planner_of(CALM, TABLE), clock=lambda: NOW_S)
+        [routed] = await route(given, decide=partial(decide, CALM, TABLE), clock=lambda: NOW_S)
         assert isinstance(routed, Routed)
         assert (routed.plan.mode == "race") is can_retract
 
