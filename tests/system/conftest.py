@@ -44,5 +44,13 @@ def settings(prepared: Path, tmp_path: Path) -> Settings:
     return settings_for(state)
 
 
+@pytest.fixture(scope="module")
+def site(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a prepared site and its hub, which no test of the module changes."""
+    state = tmp_path_factory.mktemp("runtime") / "state"
+    shutil.copytree(prepared, state)
+    return settings_for(state)
+
+
 def settings_for(state: Path) -> Settings:
     return Settings(state_dir=str(state), models_dir=str(MODELS), pack_dir=str(find_default_pack()))

@@ -1,0 +1,100 @@
+"""The edge runtime with a hub that shows its answer in any pieces: tokens stay whole, and the site's policy holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.edge_runtime import AT_THE_HUB, asked, open_runtime, serve
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.settings import NatsSettings
+from tidegate.schemas import Check, Citation, Escalated, Partial, Question, Verified, decode, encode
+from tidegate.schemas.answer import Answer
+from tidegate.schemas.subjects import cloud_partial, fast_lane, ping
+from tidegate.schemas.uplink import CloudState
+from tidegate.schemas.vault_token import tokens_in
+from tidegate.services.settings import Settings
+
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
+
+
+def vouched(text: str, quote: str) -> Answer:
+    """An answer that claims to be checked."""
+    citation = Citation(document_id="d", document_version="v", start=0, end=len(quote), quote=quote)
+    checks = (Check("grounding", True, 1.0), Check("entailment", True, 1.0))
+    return Answer(text=text, citations=(citation,), confidence=0.9, checks=checks)
+
+
+@asynccontextmanager
+async def scripted_hub(url: str, answer_to: Callable[[Question], tuple[Answer, int]]) -> AsyncIterator[None]:
+    """Another hub: it shows its answer up to some character, whatever stands there, and then gives it whole."""
+    async with JetStreamBus.open(NatsSettings(url=url), "hub") as bus:
+
+        async def answer(data: bytes) -> bytes:
+            escalated = decode(data, Escalated)
+            whole, cut = answer_to(escalated.question)
+            fields = {"question": escalated.question, "plan": escalated.plan}
+            begun = msgspec.structs.replace(whole, text=whole.text[:cut])
+            partial = escalated.followed_by(Partial, source="cloud", answer=begun, **fields)
+            await bus.publish_core(cloud_partial(partial.site, partial.tenant, partial.rid), encode(partial))
+            return encode(escalated.followed_by(Verified, answer=whole, **fields))
+
+        async def answer_ping(_: bytes) -> bytes:
+            return encode(CloudState())
+
+        await bus.respond(fast_lane("*"), answer)
+        await bus.respond(ping("*"), answer_ping)
+        yield
+
+
+async def test_a_vault_token_that_is_cut_by_the_hubs_pieces_comes_whole_to_its_asker_and_to_no_other(
+    site: Settings, tmp_path: Path
+) -> None:
+    cuts = [1, 9, 14, 18, 25]
+    remaining = iter([*cuts, 9])
+
+    def answer_to(question: Question) -> tuple[Answer, int]:
+        (token,) = tokens_in(question.text)
+        return vouched(f"We write to {token} on Monday.", "We write to on Monday"), len("We write to ") + next(
+            remaining
+        )
+
+    async with (
+        Server("hub", tmp_path / "nats") as server,
+        scripted_hub(server.url, answer_to),
+        open_runtime(site, server.url) as runtime,
+    ):
+        text = "Who is the owner of the mail address ann.archer@example.org?"
+        for _ in cuts:
+            answer = await serve(runtime, asked(text, asker="ann"))
+            assert answer == "We write to ann.archer@example.org on Monday."
+        published = await runtime.answer(asked(text, asker="ann"))
+        assert published.receipt.route == "cloud"
+        assert "example.org" not in published.text
+
+
+async def test_no_piece_is_yielded_that_the_policy_of_the_site_has_not_passed(site: Settings, tmp_path: Path) -> None:
+    promise = "The fund has guaranteed returns. It was founded in 1999."
+    number = "The desk is open. Call Ann Archer on 020 7946 0958."
+    given = iter([(promise, 32), (number, 51)])
+
+    def answer_to(_: Question) -> tuple[Answer, int]:
+        text, cut = next(given)
+        return vouched(text, "The desk is open. Call on"), cut
+
+    async with (
+        Server("hub", tmp_path / "nats") as server,
+        scripted_hub(server.url, answer_to),
+        open_runtime(site, server.url) as runtime,
+    ):
+        pieces = [piece async for piece in runtime.serve(asked(AT_THE_HUB))]
+        assert "guaranteed" not in "".join(pieces)
+        assert "Sorry" in pieces[0]
+        text = await serve(runtime, asked("Who founded the wine club?"))
+        assert "The desk is open." in text
+        assert "7946" not in text
