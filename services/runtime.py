@@ -61,7 +61,7 @@ class HubAddressError(TidegateError, ValueError):
 class NotPreparedError(TidegateError, FileNotFoundError):
     """A directory that the runtime is to read is not there."""
 
-    hint = "`tidegate models build` makes the models, `tidegate up` prepares a site's state from a pack"
+    hint = "`tidegate up` builds the models and prepares a site's state from a pack"
 
 
 class RequestInProgressError(TidegateError, RuntimeError):
@@ -86,8 +86,8 @@ class EdgeRuntime:
         self._handlers: dict[type[Message], tuple[Stage, Handler]] = {}
         self._running: dict[str, Lines] = {}
         self._finished: deque[str] = deque()
-
-    _bus: EdgeBus
+        self._bus: EdgeBus
+        """Opened by `init`."""
 
     @classmethod
     async def init(
