@@ -35,18 +35,10 @@ class Fact(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     def followed_by(self, kind: type[F], *parts: Artefact, **fields: Any) -> F:
         """The next fact of the same request; `parts` are added to the lineage, `degradations` to those made before."""
-        return kind(
-            rid=self.rid,
-            tenant=self.tenant,
-            site=self.site,
-            asked_at_ms=self.asked_at_ms,
-            deadline_at_ms=self.deadline_at_ms,
-            timings=self.timings,
-            lineage=(*self.lineage, *parts),
-            degradations=(*self.degradations, *fields.pop("degradations", ())),
-            can_retract=self.can_retract,
-            **fields,
-        )
+        carried = {name: getattr(self, name) for name in Fact.__struct_fields__}
+        carried["lineage"] += parts
+        carried["degradations"] += tuple(fields.pop("degradations", ()))
+        return kind(**carried, **fields)
 
 
 class Screened(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -76,56 +68,50 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
     decisions: tuple[Decision, ...] = ()
 
 
-class Routed(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class PlannedFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """What every fact carries once there is a plan, which shares out the time that there is."""
+
+    question: Question
+    plan: Plan
+
+
+class Routed(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
     """A plan was made for the question."""
 
-    question: Question
-    plan: Plan
 
-
-class Retrieved(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class Retrieved(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
     """The passages that may answer the question, best first."""
 
-    question: Question
-    plan: Plan
     passages: tuple[Passage, ...] = ()
 
 
-class Drafted(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class Drafted(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
     """The edge's own answer, which passed the edge's verifier, or the best it has when it may not escalate."""
 
-    question: Question
-    plan: Plan
     answer: Answer
 
 
-class Escalated(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class Escalated(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
     """No answer of the edge passed its verifier, so the cloud is asked. The only fact that crosses the leaf upwards.
 
     It has no field for an asker, a passage of the site or a value from the vault. `draft` is the edge's draft of the
     answer, made from the question and the documents: personal data in it has become vault tokens too.
     """
 
-    question: Question
-    plan: Plan
     reason: str
     edge_confidence: float = 0.0
     draft: Draft | None = None
 
 
-class Verified(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class Verified(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
     """The cloud's answer; an empty text with confidence 0 means that the cloud has none either."""
 
-    question: Question
-    plan: Plan
     answer: Answer
 
 
-class Approved(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class Approved(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
     """This answer passed every policy in force, in this form."""
 
-    question: Question
-    plan: Plan
     route: Where
     answer: Answer
     decisions: tuple[Decision, ...] = ()

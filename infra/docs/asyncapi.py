@@ -59,7 +59,7 @@ class Channel(msgspec.Struct, frozen=True):
 def message_schemas(ref_template: str = "#/$defs/{name}") -> tuple[list[str], dict[str, Any]]:
     """The names of every message and event, and the JSON Schemas of these and of all that they are made of."""
     kinds = [kind for kind in vars(schemas).values() if isinstance(kind, type) and issubclass(kind, Message)]
-    kinds = [kind for kind in kinds if kind not in (Message, schemas.Fact)]
+    kinds = [kind for kind in kinds if kind not in (Message, schemas.Fact, schemas.PlannedFact)]
     _, components = msgspec.json.schema_components([*kinds, *EVENTS], ref_template=ref_template)
     for schema in components.values():
         if "description" in schema:

@@ -7,21 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, get_args
 
-from tidegate.schemas import (
-    Approved,
-    Degradation,
-    DegradationLevel,
-    Drafted,
-    Escalated,
-    Fact,
-    Retrieved,
-    Routed,
-    StageTiming,
-    Verified,
-)
-
-PlannedFact = Routed | Retrieved | Drafted | Escalated | Verified | Approved
-"""The facts that carry a plan, and with it the shares of the time there is."""
+from tidegate.schemas import Degradation, DegradationLevel, Fact, PlannedFact, StageTiming
 
 LEVELS: tuple[DegradationLevel, ...] = get_args(DegradationLevel)
 """From the best service to none; a request only ever goes down."""
