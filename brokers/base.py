@@ -5,9 +5,11 @@ Next: worker.py, which settles deliveries; jetstream/bus.py and memory/bus.py, w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
+
+import msgspec
 
 from tidegate.brokers.service import MicroService
 from tidegate.brokers.stage import Stage
@@ -30,6 +32,22 @@ class SequenceConflictError(TidegateError, RuntimeError):
     """Somebody else has written under this subject, or what was there is gone."""
 
     hint = "read the subject again and append after its last message"
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """One message as a stream stores it. `stored_at_s` is the Unix time at which this stream stored it."""
+
+    stream: str
+    sequence: int
+    stored_at_s: float
+    subject: str
+    headers: Mapping[str, str]
+    data: bytes
+
+    @property
+    def position(self) -> str:
+        """Where it is stored: `<stream>:<sequence>`."""
+        return f"{self.stream}:{self.sequence}"
 
 
 class Delivery(Protocol):
@@ -104,12 +122,6 @@ class CoreClient(Protocol):
 
     async def publish_core(self, subject: str, data: bytes) -> None:
         """Send it to whoever listens now, and expect nothing; without a connection it may be lost."""
-
-    def request_many(self, subject: str, data: bytes, *, idle_s: float) -> AsyncGenerator[bytes, None]:
-        """Send one request and take replies, in order, until left; the requester knows which one is the last.
-
-        Raises `UnreachableError` at once when nobody listens, and when no reply came for `idle_s` seconds.
-        """
 
     async def serve(self, service: MicroService) -> None:
         """Answer requests on the service's endpoints concurrently, shared with peers, and on `$SRV`, until closed.

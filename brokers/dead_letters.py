@@ -1,39 +1,15 @@
-"""Dead letters: what a stage could not settle, as headers beside the original bytes, and read back as a struct.
+"""Dead letters: what a stage could not settle, as headers beside the original bytes.
 
-Next: jetstream/dead_letters.py, which lists and replays them."""
+Next: jetstream/dead_letters.py, which reads, lists and replays them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-
-import msgspec
 
 from tidegate.brokers.base import Delivery
 from tidegate.schemas import RejectError, RetryLaterError, UnreadableError
 
 MAX_REASON_CHARS = 500
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """The original bytes, and who could not settle them, where, why, at which attempt.
-
-    `seq` is its number in this domain. `stored_at_s` and `dead_at_s` are Unix time: when the message was stored where
-    the stage read it, and when the stage gave it up.
-    """
-
-    seq: int
-    stage: str
-    site: str
-    reason: str
-    subject: str
-    attempt: int
-    id: str
-    stored_at_s: float
-    dead_at_s: float
-    size_bytes: int
-    data: bytes
-    traceparent: str = ""
 
 
 def dead_letter_headers(delivery: Delivery, stage: str, site: str, error: BaseException) -> dict[str, str]:
@@ -52,24 +28,6 @@ def dead_letter_headers(delivery: Delivery, stage: str, site: str, error: BaseEx
     if traceparent := delivery.headers.get("traceparent"):
         headers["traceparent"] = traceparent
     return headers
-
-
-def read_dead_letter(seq: int, subject: str, headers: Mapping[str, str], data: bytes, dead_at_s: float) -> DeadLetter:
-    """The dead letter that is stored under `subject` with these headers."""
-    return DeadLetter(
-        seq=seq,
-        stage=headers.get("Dead-Stage", subject.split(".")[1]),
-        site=headers.get("Dead-Site", ""),
-        reason=headers.get("Dead-Reason", ""),
-        subject=headers.get("Dead-Subject", ""),
-        attempt=int(headers.get("Dead-Attempt", "0")),
-        id=headers.get("Dead-Id", ""),
-        stored_at_s=float(headers.get("Dead-Stored-At", "0")),
-        dead_at_s=dead_at_s,
-        size_bytes=len(data),
-        data=data,
-        traceparent=headers.get("traceparent", ""),
-    )
 
 
 def describe_reason(error: BaseException) -> str:

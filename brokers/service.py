@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,17 +63,21 @@ class EndpointCounts:
     last_error: str = ""
     processing_time: int = 0
     """Nanoseconds of all requests that have ended."""
-    average_processing_time: int = 0
-    ended: int = 0
+    num_ended: int = 0
 
     def end(self, elapsed_ns: int, error: str) -> None:
         """Count the end of one request; `error` is empty where it succeeded."""
-        self.ended += 1
+        self.num_ended += 1
         self.processing_time += elapsed_ns
-        self.average_processing_time = self.processing_time // self.ended
         if error:
             self.num_errors += 1
             self.last_error = error
+
+    def as_reported(self) -> dict[str, Any]:
+        """The counts in the fields of the protocol."""
+        reported = asdict(self)
+        average = self.processing_time // max(1, reported.pop("num_ended"))
+        return {**reported, "average_processing_time": average}
 
 
 class RunningService:
@@ -117,29 +121,19 @@ class RunningService:
             "metadata": dict(service.metadata),
         }
 
+    def _describe(self, endpoint: ServiceEndpoint) -> dict[str, Any]:
+        return {"name": endpoint.name, "subject": endpoint.subject, "queue_group": self._queue_group}
+
     def _ping(self) -> dict[str, Any]:
         return self._identity("ping")
 
     def _info(self) -> dict[str, Any]:
-        endpoints = [
-            {"name": each.name, "subject": each.subject, "queue_group": self._queue_group, "metadata": {}}
-            for each in self.service.endpoints
-        ]
+        endpoints = [{**self._describe(each), "metadata": {}} for each in self.service.endpoints]
         return {**self._identity("info"), "description": self.service.description, "endpoints": endpoints}
 
     def _stats(self) -> dict[str, Any]:
         endpoints = [
-            {
-                "name": each.name,
-                "subject": each.subject,
-                "queue_group": self._queue_group,
-                "num_requests": self._counts[each.name].num_requests,
-                "num_errors": self._counts[each.name].num_errors,
-                "last_error": self._counts[each.name].last_error,
-                "processing_time": self._counts[each.name].processing_time,
-                "average_processing_time": self._counts[each.name].average_processing_time,
-                "data": None,
-            }
+            {**self._describe(each), **self._counts[each.name].as_reported(), "data": None}
             for each in self.service.endpoints
         ]
         started = self._started.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -19,6 +19,11 @@ GRACE_S = 10.0
 Directory = Annotated[str, msgspec.Meta(min_length=1)]
 
 
+def mask_password(text: str) -> str:
+    """The text without the user and the password of a URL in it."""
+    return re.sub(r"(?<=://)[^@/\s]*@", "***@", text)
+
+
 class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a process reaches its own domain's server."""
 
@@ -30,7 +35,7 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def public_url(self) -> str:
         """The address without a password, for logs and errors."""
-        return re.sub(r"(?<=://)[^@/\s]*@", "***@", self.url)
+        return mask_password(self.url)
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

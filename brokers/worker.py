@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
@@ -19,8 +19,8 @@ DeliveryOutcome = Literal["done", "retried", "dead_lettered", "handed_back"]
 KEEP_ALIVE_S = ACK_WAIT_S / 3
 
 
-class WorkerObserver(Protocol):
-    """Called at the start and at the outcome of every delivery, in the task that settles it."""
+class WorkerObserver:
+    """Called at the start and at the outcome of every delivery, in the task that settles it; this one does nothing."""
 
     def on_start(self, stage: Stage, delivery: Delivery) -> None: ...
 
@@ -29,17 +29,7 @@ class WorkerObserver(Protocol):
     ) -> None: ...
 
 
-class NoObserver:
-    """Observes nothing."""
-
-    def on_start(self, stage: Stage, delivery: Delivery) -> None: ...
-
-    def on_outcome(
-        self, stage: Stage, delivery: Delivery, outcome: DeliveryOutcome, worked_s: float, error: BaseException | None
-    ) -> None: ...
-
-
-NO_OBSERVER = NoObserver()
+NO_OBSERVER = WorkerObserver()
 
 
 async def settle(

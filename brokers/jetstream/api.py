@@ -87,27 +87,28 @@ async def call(nc: Client, name: str, body: Mapping[str, Any] | None = None) -> 
 
 async def streams(nc: Client) -> dict[str, Config]:
     """The configuration of every stream, by name."""
-    found: dict[str, Config] = {}
-    while True:
-        page = await call(nc, "STREAM.LIST", {"offset": len(found)})
-        found.update({item["config"]["name"]: item["config"] for item in page["streams"] or ()})
-        if not page["streams"] or len(found) >= page["total"]:
-            return found
+    return {item["config"]["name"]: item["config"] async for item in _items(nc, "STREAM.LIST", "streams")}
 
 
 async def consumers(nc: Client, stream: str) -> dict[str, Config]:
     """The configuration of every durable consumer of `stream`, by `STREAM/consumer`."""
-    found: dict[str, Config] = {}
+    return {
+        f"{stream}/{item['name']}": item["config"]
+        async for item in _items(nc, f"CONSUMER.LIST.{stream}", "consumers")
+        if item["config"].get("durable_name")
+    }
+
+
+async def _items(nc: Client, listing: str, key: str) -> AsyncIterator[dict[str, Any]]:
     seen = 0
     while True:
-        page = await call(nc, f"CONSUMER.LIST.{stream}", {"offset": seen})
-        items = page["consumers"] or ()
+        page = await call(nc, listing, {"offset": seen})
+        items = page[key] or ()
+        for item in items:
+            yield item
         seen += len(items)
-        found.update(
-            {f"{stream}/{item['name']}": item["config"] for item in items if item["config"].get("durable_name")}
-        )
         if not items or seen >= page["total"]:
-            return found
+            return
 
 
 async def put_stream(nc: Client, config: Config, *, is_new: bool) -> None:

@@ -10,7 +10,7 @@ import functools
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from nats.aio.msg import Msg
@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from tidegate.brokers.base import Delivery, SequenceConflictError, TopologyMissingError, UnreachableError, report
 from tidegate.brokers.dead_letters import dead_letter_headers
 from tidegate.brokers.jetstream import history
-from tidegate.brokers.jetstream.connection import NO_RESPONDERS, DurableSubscription, Link
+from tidegate.brokers.jetstream.connection import DurableSubscription, Link, MessageHandler
 from tidegate.brokers.jetstream.consumer import JetStreamInbox, consumer_info
 from tidegate.brokers.jetstream.publisher import WRONG_LAST_SEQUENCE, NoStreamError, NotStoredError, Publisher
 from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
@@ -116,36 +116,13 @@ class JetStreamBus:
         """
 
         async def reply_to(msg: Msg) -> None:
-            answered = await answer(msg.data)
-            if msg.reply:
-                await self.link.send(msg.reply, answered)
+            await self._reply(msg, await answer(msg.data))
 
-        async def receive(msg: Msg) -> None:
-            self._answer_in_background(reply_to(msg))
-
-        self._subscriptions.append(await self.link.subscribe(subject, receive, QUEUE))
+        await self._answer(subject, reply_to)
 
     async def publish_core(self, subject: str, data: bytes) -> None:
         """See `CoreClient`."""
         await self.link.send(subject, data)
-
-    async def request_many(self, subject: str, data: bytes, *, idle_s: float) -> AsyncGenerator[bytes, None]:
-        """See `CoreClient`."""
-        inbox, answers = self.link.new_inbox(), asyncio.Queue[Msg]()
-        subscription = await self.link.subscribe(inbox, answers.put)
-        try:
-            if not (self.link.is_up and await self.link.send(subject, data, inbox)):
-                raise UnreachableError(f"no connection to the server while asking {subject}")
-            while True:
-                try:
-                    answer = await asyncio.wait_for(answers.get(), idle_s)
-                except TimeoutError as error:
-                    raise UnreachableError(f"no answer on {subject} within {idle_s:g} s") from error
-                if answer.headers and answer.headers.get("Status") == NO_RESPONDERS:
-                    raise UnreachableError(f"nobody answers on {subject}")
-                yield bytes(answer.data)
-        finally:
-            await self.link.unsubscribe(subscription)
 
     async def serve(self, service: MicroService) -> None:
         """See `CoreClient`. An error of an endpoint goes to the loop's exception handler.
@@ -154,25 +131,18 @@ class JetStreamBus:
         """
         running = RunningService(service, QUEUE)
 
-        async def answer(endpoint: ServiceEndpoint, msg: Msg) -> None:
+        async def reply_to(endpoint: ServiceEndpoint, msg: Msg) -> None:
             async with contextlib.aclosing(running.answer(endpoint, msg.data)) as replies:
                 async for reply in replies:
-                    if msg.reply:
-                        await self.link.send(msg.reply, reply.data, headers=reply.headers)
-
-        async def receive(endpoint: ServiceEndpoint, msg: Msg) -> None:
-            self._answer_in_background(answer(endpoint, msg))
+                    await self._reply(msg, reply.data, reply.headers)
 
         async def describe(description: Callable[[], bytes], msg: Msg) -> None:
-            if msg.reply:
-                await self.link.send(msg.reply, description())
+            await self._reply(msg, description())
 
         for endpoint in service.endpoints:
-            handle = functools.partial(receive, endpoint)
-            self._subscriptions.append(await self.link.subscribe(endpoint.subject, handle, QUEUE))
+            await self._answer(endpoint.subject, functools.partial(reply_to, endpoint))
         for subject, description in running.control_subjects():  # without a queue group: every instance answers
-            handle = functools.partial(describe, description)
-            self._subscriptions.append(await self.link.subscribe(subject, handle))
+            await self._subscribe(subject, functools.partial(describe, description))
 
     async def listen(self, subject: str, handle: Callable[[str, bytes], Awaitable[None]]) -> None:
         """See `CoreClient`. An error of `handle` goes to the loop's exception handler; the next message is handled."""
@@ -180,7 +150,7 @@ class JetStreamBus:
         async def pass_on(msg: Msg) -> None:
             await handle(msg.subject, msg.data)
 
-        self._subscriptions.append(await self.link.subscribe(subject, pass_on))
+        await self._subscribe(subject, pass_on)
 
     async def last(self, stream: str, subject: str) -> bytes | None:
         """See `CoreClient`. Raises `UnreachableError`, also where the stream does not allow direct gets."""
@@ -230,10 +200,22 @@ class JetStreamBus:
         if fault and fault.get("err_code") != IN_USE:
             raise NotStoredError(subjects.TOKENS, fault.get("description", ""), fault.get("err_code", 0))
 
-    def _answer_in_background(self, answering: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(answering)
-        self._answering.add(task)
-        task.add_done_callback(self._on_answered)
+    async def _subscribe(self, subject: str, handle: MessageHandler, queue: str = "") -> None:
+        self._subscriptions.append(await self.link.subscribe(subject, handle, queue))
+
+    async def _answer(self, subject: str, answer: Callable[[Msg], Coroutine[None, None, None]]) -> None:
+        """Answer requests beside each other, shared with peers."""
+
+        async def receive(msg: Msg) -> None:
+            task = asyncio.create_task(answer(msg))
+            self._answering.add(task)
+            task.add_done_callback(self._on_answered)
+
+        await self._subscribe(subject, receive, QUEUE)
+
+    async def _reply(self, msg: Msg, data: bytes, headers: Mapping[str, str] | None = None) -> None:
+        if msg.reply:
+            await self.link.send(msg.reply, data, headers=headers)
 
     def _on_answered(self, task: asyncio.Task[None]) -> None:
         self._answering.discard(task)

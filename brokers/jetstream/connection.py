@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import nats.errors
@@ -30,12 +31,13 @@ NO_SERVER_HINT = "check that the server runs, and that `nats.url` names it"
 MessageHandler = Callable[[Msg], Awaitable[None]]
 ReconnectHook = Callable[[], Awaitable[None]]
 
-_GONE = (
+GONE = (
     nats.errors.ConnectionClosedError,
     nats.errors.ConnectionDrainingError,
     nats.errors.ConnectionReconnectingError,
     nats.errors.OutboundBufferLimitError,
 )
+"""What nats-py raises where there is no connection now."""
 _TRANSIENT = (
     OSError,
     nats.errors.UnexpectedEOF,
@@ -60,14 +62,14 @@ class OrderedClient(Client):
         await self._flush_pending()
 
 
+@dataclass(eq=False)
 class DurableSubscription:
     """A subscription that outlives the client it was made with."""
 
-    def __init__(self, subject: str, handle: MessageHandler, queue: str) -> None:
-        self.subject = subject
-        self.handle = handle
-        self.queue = queue
-        self.subscription: Any = None
+    subject: str
+    handle: MessageHandler
+    queue: str
+    subscription: Any = None
 
     async def declare(self, client: Client) -> None:
         """Subscribe with this client."""
@@ -118,7 +120,7 @@ class Link:
             yield link
         finally:
             supervisor.cancel()
-            with contextlib.suppress(*_GONE):
+            with contextlib.suppress(*GONE):
                 await link._send_unsent()
             with contextlib.suppress(RuntimeError, OSError):  # nats-py writes even to a socket that is gone
                 await link.client.close()
@@ -142,7 +144,7 @@ class Link:
             if self._unsent:
                 await self._send_unsent()
             await self.client.publish(subject, data, reply, headers)
-        except _GONE:
+        except GONE:
             return False
         return True
 
@@ -165,14 +167,14 @@ class Link:
             raise UnreachableError(f"nobody answers on {subject}") from error
         except nats.errors.TimeoutError as error:
             raise UnreachableError(f"no answer on {subject} within {timeout_s:g} s") from error
-        except _GONE as error:
+        except GONE as error:
             raise UnreachableError(f"the connection closed while asking {subject}") from error
 
     async def subscribe(self, subject: str, handle: MessageHandler, queue: str = "") -> DurableSubscription:
         """Call `handle` for every message, one after the other, until `unsubscribe`, whatever happens to the client."""
         subscription = DurableSubscription(subject, handle, queue)
         self._subscriptions.add(subscription)
-        with contextlib.suppress(*_GONE):  # the supervisor will declare it with the next client
+        with contextlib.suppress(*GONE):  # the supervisor will declare it with the next client
             await subscription.declare(self.client)
         return subscription
 
@@ -188,7 +190,7 @@ class Link:
     async def _send_in_time(self) -> None:
         await asyncio.sleep(SOON_S)
         self._sending = None
-        with contextlib.suppress(*_GONE):
+        with contextlib.suppress(*GONE):
             await self._send_unsent()
 
     async def _send_unsent(self) -> None:

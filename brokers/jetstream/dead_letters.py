@@ -1,4 +1,4 @@
-"""The dead letters of a domain: listed, shown, and published again. Next: history.py, by which they are read."""
+"""The dead letters of a domain: read, listed, and published again. Next: history.py, by which streams are read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,33 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from tidegate.brokers.base import TopologyMissingError, UnreachableError
-from tidegate.brokers.dead_letters import DeadLetter, read_dead_letter
-from tidegate.brokers.jetstream.history import StoredMessage, message, messages
+from tidegate.brokers.base import StoredMessage, TopologyMissingError, UnreachableError
+from tidegate.brokers.jetstream.history import message, messages
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import DEAD, dead_letter, replay_subject
 
 TIMEOUT_S = 5.0
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """The original bytes, and who could not settle them, where, why, at which attempt.
+
+    `seq` is its number in this domain. `stored_at_s` and `dead_at_s` are Unix time: when the message was stored where
+    the stage read it, and when the stage gave it up.
+    """
+
+    seq: int
+    stage: str
+    site: str
+    reason: str
+    subject: str
+    attempt: int
+    id: str
+    stored_at_s: float
+    dead_at_s: float
+    size_bytes: int
+    data: bytes
+    traceparent: str = ""
 
 
 class DeadLetterNotFoundError(TidegateError, LookupError):
@@ -79,4 +99,18 @@ async def replay_dead_letter(nc: Client, seq: int, to: str = "") -> Replay:
 
 
 def _letter(stored: StoredMessage) -> DeadLetter:
-    return read_dead_letter(stored.sequence, stored.subject, stored.headers, stored.data, stored.stored_at_s)
+    headers = stored.headers
+    return DeadLetter(
+        seq=stored.sequence,
+        stage=headers.get("Dead-Stage", stored.subject.split(".")[1]),
+        site=headers.get("Dead-Site", ""),
+        reason=headers.get("Dead-Reason", ""),
+        subject=headers.get("Dead-Subject", ""),
+        attempt=int(headers.get("Dead-Attempt", "0")),
+        id=headers.get("Dead-Id", ""),
+        stored_at_s=float(headers.get("Dead-Stored-At", "0")),
+        dead_at_s=stored.stored_at_s,
+        size_bytes=len(stored.data),
+        data=stored.data,
+        traceparent=headers.get("traceparent", ""),
+    )

@@ -13,7 +13,7 @@ from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.plan import Topology, TopologyPlan, hub_topology, plan, site_topology
-from tidegate.brokers.topology.streams import DOWN, UP, Config, down_consumer, sourcing_consumers, up_consumer
+from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, Config, down_consumer, sourcing_consumers
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import ESCALATIONS, HUB
 
@@ -33,13 +33,13 @@ async def read_topology(nc: Client) -> Topology:
     return Topology(streams, consumers)
 
 
-async def apply(nc: Client, todo: TopologyPlan, *, may_lose: bool = False) -> None:
+async def apply(nc: Client, todo: TopologyPlan) -> None:
     """Make it so; nothing is ever deleted, and doing it twice does nothing the second time.
 
-    Raises `DataLossError` before the first step unless `may_lose`; `JetStreamApiError` where a field cannot be changed.
+    Raises `DataLossError` before the first step; `JetStreamApiError` where a field cannot be changed.
     """
     losing = [change.name for change in todo.steps for difference in change.differences if difference.loses]
-    if losing and not may_lose:
+    if losing:
         raise DataLossError(f"{', '.join(losing)}: a tighter limit deletes what is stored beyond it\n{todo}")
     for change in todo.steps:
         is_new = change.verb == "create"
@@ -59,19 +59,17 @@ async def plan_hub(nc: Client, sites: Iterable[str], stages: Iterable[Stage]) ->
     return plan(HUB, hub_topology(sites, stages), await read_topology(nc))
 
 
-async def declare_site(nc: Client, site: str, stages: Iterable[Stage], *, may_lose: bool = False) -> TopologyPlan:
+async def declare_site(nc: Client, site: str, stages: Iterable[Stage]) -> TopologyPlan:
     """Give a site its streams and consumers, linked or not. Returns what was done."""
     todo = await plan_site(nc, site, stages)
-    await apply(nc, todo, may_lose=may_lose)
+    await apply(nc, todo)
     return todo
 
 
-async def declare_hub(
-    nc: Client, sites: Iterable[str], stages: Iterable[Stage], *, may_lose: bool = False
-) -> TopologyPlan:
+async def declare_hub(nc: Client, sites: Iterable[str], stages: Iterable[Stage]) -> TopologyPlan:
     """Give the hub its streams and consumers for exactly these sites. Returns what was done."""
     todo = await plan_hub(nc, sites, stages)
-    await apply(nc, todo, may_lose=may_lose)
+    await apply(nc, todo)
     return todo
 
 
@@ -95,7 +93,7 @@ async def connect_site_to_hub(
     second = await declare_site(site, name, stages)
     for stream in UP:
         if name not in known:
-            await api.rewind(site, stream, up_consumer(), 1)
+            await api.rewind(site, stream, UP_CONSUMER, 1)
     return first, second, await declare_hub(hub, {*known, name}, stages)
 
 

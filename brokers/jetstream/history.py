@@ -6,29 +6,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-import msgspec
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from tidegate.brokers.base import TopologyMissingError, UnreachableError
+from tidegate.brokers.base import StoredMessage, TopologyMissingError, UnreachableError
+from tidegate.brokers.jetstream.connection import GONE, NO_RESPONDERS
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import history_of
 
 PAGE = 256
 TIMEOUT_S = 5.0
-END_OF_PAGE, NOT_FOUND, NO_RESPONDERS = "204", "404", "503"
-_GONE = (
-    nats.errors.ConnectionClosedError,
-    nats.errors.ConnectionDrainingError,
-    nats.errors.ConnectionReconnectingError,
-    nats.errors.OutboundBufferLimitError,
-)
+END_OF_PAGE, NOT_FOUND = "204", "404"
 _RID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -36,17 +29,6 @@ class BadRidError(TidegateError, ValueError):
     """The text is no request id."""
 
     hint = "an id is 1 to 64 of A-Z a-z 0-9 _ -"
-
-
-class StoredMessage(msgspec.Struct, frozen=True):
-    """One message as a stream stores it. `stored_at_s` is the Unix time at which this stream stored it."""
-
-    stream: str
-    sequence: int
-    stored_at_s: float
-    subject: str
-    headers: Mapping[str, str]
-    data: bytes
 
 
 async def history(nc: Client, rid: str, tenant: str = "*", site: str = "*") -> list[StoredMessage]:
@@ -89,12 +71,11 @@ async def messages(nc: Client, stream: str, subject: str, after: int = 0) -> lis
 
 async def message(nc: Client, stream: str, sequence: int) -> StoredMessage | None:
     """The message at `sequence`, or None where there is none (any more). Raises as `messages` does."""
-    return await _one(nc, f"$JS.API.DIRECT.GET.{stream}", json.dumps({"seq": sequence}).encode(), stream)
-
-
-async def last(nc: Client, stream: str, subject: str) -> StoredMessage | None:
-    """The newest message under exactly this subject, or None. Raises as `messages` does."""
-    return await _one(nc, f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", stream)
+    async with _replies(nc) as replies:
+        body = json.dumps({"seq": sequence}).encode()
+        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=replies.subject)
+        reply = await _next(replies, stream)
+    return None if _status(reply, stream) else _stored(reply)
 
 
 @asynccontextmanager
@@ -106,15 +87,8 @@ async def _replies(nc: Client) -> AsyncIterator[Subscription]:
         finally:
             if not nc.is_closed:
                 await subscription.unsubscribe()
-    except _GONE as error:
+    except GONE as error:
         raise UnreachableError("the connection closed during a direct get") from error
-
-
-async def _one(nc: Client, call: str, body: bytes, stream: str) -> StoredMessage | None:
-    async with _replies(nc) as replies:
-        await nc.publish(call, body, reply=replies.subject)
-        reply = await _next(replies, stream)
-    return None if _status(reply, stream) else _stored(reply)
 
 
 async def _page(replies: Subscription, stream: str) -> list[StoredMessage]:

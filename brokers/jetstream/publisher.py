@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 from nats.aio.msg import Msg
@@ -71,35 +72,22 @@ class PubAck(msgspec.Struct, frozen=True):
     error: JetStreamFault | None = None
 
 
+@dataclass(slots=True, eq=False)
 class PendingPublish:
     """A message that waits for its stream's acknowledgement."""
 
-    __slots__ = (
-        "acked",
-        "data",
-        "expects_stream",
-        "give_up_at_s",
-        "give_up_s",
-        "headers",
-        "last_fault",
-        "reply",
-        "resend_at_s",
-        "sendings",
-        "subject",
-    )
-
-    def __init__(self, subject: str, data: bytes, headers: Mapping[str, str], reply: str, give_up_s: float) -> None:
-        self.subject = subject
-        self.data = data
-        self.headers = headers
-        self.reply = reply
-        self.sendings = 0
-        self.resend_at_s = 0.0
-        self.give_up_s = give_up_s
-        self.give_up_at_s = 0.0
-        self.last_fault = "no answer"
-        self.expects_stream = True
-        self.acked: asyncio.Future[PubAck] = asyncio.get_running_loop().create_future()
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    reply: str
+    give_up_s: float
+    waits_for_stream: bool = True
+    """Whether a subject that no stream holds may get one before it gives up."""
+    acked: asyncio.Future[PubAck] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    sendings: int = 0
+    resend_at_s: float = 0.0
+    give_up_at_s: float = 0.0
+    last_fault: str = "no answer"
 
 
 class Publisher:
@@ -138,7 +126,7 @@ class Publisher:
 
         Raises `NotStoredError`; `NotAcknowledgedError` after `give_up_s` without an answer.
         """
-        pending = self._prepare(subject, data, headers, self._give_up_s)
+        pending = PendingPublish(subject, data, headers, self._new_reply(), self._give_up_s)
         ack = await self._await_ack(pending)
         return not ack.duplicate or pending.sendings > 1  # the duplicate of a resent message is its own first sending
 
@@ -147,12 +135,11 @@ class Publisher:
 
         Raises as `publish` does, and `NoStreamError` at once where it waits for the stream to come back.
         """
-        pending = self._prepare(subject, data, headers, give_up_s)
-        pending.expects_stream = False
+        pending = PendingPublish(subject, data, headers, self._new_reply(), give_up_s, waits_for_stream=False)
         return (await self._await_ack(pending)).seq
 
-    def _prepare(self, subject: str, data: bytes, headers: Mapping[str, str], give_up_s: float) -> PendingPublish:
-        return PendingPublish(subject, data, headers, f"{self._inbox}.{next(self._numbers)}", give_up_s)
+    def _new_reply(self) -> str:
+        return f"{self._inbox}.{next(self._numbers)}"
 
     async def _await_ack(self, pending: PendingPublish) -> PubAck:
         token = pending.reply.rpartition(".")[2]
@@ -178,7 +165,7 @@ class Publisher:
         if pending is None or pending.acked.done():
             return
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS:
-            if not pending.expects_stream:
+            if not pending.waits_for_stream:
                 pending.acked.set_exception(NoStreamError(pending.subject))
                 return
             pending.last_fault = "no stream holds this subject"

@@ -7,16 +7,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from operator import attrgetter
 
-from tidegate.brokers.base import Delivery, SequenceConflictError, UnreachableError, report
+from tidegate.brokers.base import Delivery, SequenceConflictError, StoredMessage, UnreachableError, report
 from tidegate.brokers.dead_letters import dead_letter_headers
-from tidegate.brokers.memory.consumer import Consumer, MemoryInbox, MemoryMessage, matches
+from tidegate.brokers.memory.consumer import Consumer, MemoryInbox, matches
 from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
 from tidegate.brokers.stage import ACK_WAIT_S, Stage
 from tidegate.schemas import Message, encode, subjects
@@ -57,12 +59,11 @@ class MemoryBus:
     def __init__(self, domain: str, stages: Iterable[Stage] = (), *, ack_wait_s: float = ACK_WAIT_S) -> None:
         self.domain = domain
         self._ack_wait_s = ack_wait_s
-        self._streams: dict[str, list[MemoryMessage]] = {}
+        self._streams: dict[str, list[StoredMessage]] = {}
         self._ids: set[tuple[str, str]] = set()
         self._sequences: Counter[str] = Counter()
         self._consumers: dict[str, Consumer] = {}
         self._responders: list[tuple[str, Callable[[bytes], Awaitable[bytes]]]] = []
-        self._streamers: list[tuple[str, Callable[[bytes], AsyncGenerator[bytes, None]]]] = []
         self._listeners: list[tuple[str, Listener]] = []
         for stage in stages:
             self._consumer(stage)
@@ -88,9 +89,10 @@ class MemoryBus:
         self._store(subjects.dead_letter(stage, subjects.rid_of(delivery.subject)), delivery.data, headers)
         await delivery.term(headers["Dead-Reason"])
 
-    def subscribe(self, stage: Stage) -> AbstractAsyncContextManager[MemoryInbox]:
+    @contextlib.asynccontextmanager
+    async def subscribe(self, stage: Stage) -> AsyncIterator[MemoryInbox]:
         """See `Broker`; never raises `TopologyMissingError`."""
-        return self._subscription(stage)
+        yield MemoryInbox(self._consumer(stage))
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """See `CoreClient`."""
@@ -116,37 +118,11 @@ class MemoryBus:
         """See `CoreClient`."""
         self._send_core(subject, data)
 
-    async def request_many(self, subject: str, data: bytes, *, idle_s: float) -> AsyncGenerator[bytes, None]:
-        """See `CoreClient`."""
-        found = next((answers for pattern, answers in self._streamers if matches(pattern, subject)), None)
-        if found is None:
-            raise UnreachableError(f"nobody answers on {subject}")
-        answered = asyncio.Queue[bytes]()
-
-        async def answer_all() -> None:
-            try:
-                async for answer in found(data):
-                    answered.put_nowait(answer)
-            except Exception as error:  # noqa: BLE001 - the error of another party, over there
-                report(error, "a request was not answered")
-
-        answering = asyncio.create_task(answer_all())
-        try:
-            while True:
-                try:
-                    yield await asyncio.wait_for(answered.get(), idle_s)
-                except TimeoutError as error:
-                    raise UnreachableError(f"no answer on {subject} within {idle_s:g} s") from error
-        finally:
-            answering.cancel()
-
     async def serve(self, service: MicroService) -> None:
         """See `CoreClient`; of several peers the first answers."""
         running = RunningService(service, "memory")
         for endpoint in service.endpoints:
-            answers = functools.partial(_data_of, running, endpoint)
-            self._streamers.append((endpoint.subject, answers))
-            self._responders.append((endpoint.subject, functools.partial(_first, answers)))
+            self._responders.append((endpoint.subject, functools.partial(_first_reply, running, endpoint)))
         for subject, describe in running.control_subjects():
             self._responders.append((subject, functools.partial(_describe, describe)))
 
@@ -164,21 +140,17 @@ class MemoryBus:
         """See `CoreClient`."""
         return len(self._consumer(stage).current)
 
-    def stored(self, stream: str) -> tuple[MemoryMessage, ...]:
+    def stored(self, stream: str) -> tuple[StoredMessage, ...]:
         """Everything that was ever stored in the stream, oldest first."""
         return tuple(self._streams.get(stream, ()))
 
     def _consumer(self, stage: Stage) -> Consumer:
         if stage.name not in self._consumers:
             consumer = self._consumers[stage.name] = Consumer(stage, self.domain, self._ack_wait_s)
-            for kept in sorted((kept for held in self._streams.values() for kept in held), key=_age):
+            for kept in sorted(itertools.chain(*self._streams.values()), key=attrgetter("stored_at_s")):
                 if consumer.wants(kept):
                     consumer.deliver(kept, 1)
         return self._consumers[stage.name]
-
-    @contextlib.asynccontextmanager
-    async def _subscription(self, stage: Stage) -> AsyncIterator[MemoryInbox]:
-        yield MemoryInbox(self._consumer(stage))
 
     def _store(self, subject: str, data: bytes, headers: Mapping[str, str]) -> bool:
         stream = subjects.stream_of(subject)
@@ -188,7 +160,7 @@ class MemoryBus:
             return False
         self._ids.add((stream, headers["Nats-Msg-Id"]))
         self._sequences[stream] += 1
-        stored = MemoryMessage(stream, self._sequences[stream], subject, data, headers, time.time())
+        stored = StoredMessage(stream, self._sequences[stream], time.time(), subject, headers, data)
         kept.append(stored)
         for consumer in self._consumers.values():
             if consumer.wants(stored):
@@ -214,20 +186,10 @@ class MemoryBus:
         return await no_answer
 
 
-async def _data_of(running: RunningService, endpoint: ServiceEndpoint, data: bytes) -> AsyncGenerator[bytes, None]:
+async def _first_reply(running: RunningService, endpoint: ServiceEndpoint, data: bytes) -> bytes:
     async with aclosing(running.answer(endpoint, data)) as replies:
-        async for reply in replies:
-            yield reply.data
-
-
-async def _first(answers: Callable[[bytes], AsyncGenerator[bytes, None]], data: bytes) -> bytes:
-    async with aclosing(answers(data)) as replies:
-        return await anext(replies)
+        return (await anext(replies)).data
 
 
 async def _describe(describe: Callable[[], bytes], _: bytes) -> bytes:
     return describe()
-
-
-def _age(stored: MemoryMessage) -> float:
-    return stored.stored_at_s

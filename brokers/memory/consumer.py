@@ -5,39 +5,22 @@ Next: bus.py."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
 
+from tidegate.brokers.base import StoredMessage
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import subjects
-
-
-@dataclass(frozen=True)
-class MemoryMessage:
-    """A message in a stream."""
-
-    stream: str
-    sequence: int
-    subject: str
-    data: bytes
-    headers: Mapping[str, str]
-    stored_at_s: float
-
-
-def position_of(stored: MemoryMessage) -> str:
-    return f"{stored.stream}:{stored.sequence}"
 
 
 class MemoryDelivery:
     """A message held by a worker; without an acknowledgement within the ack wait it is delivered again."""
 
-    def __init__(self, consumer: Consumer, stored: MemoryMessage, attempt: int) -> None:
+    def __init__(self, consumer: Consumer, stored: StoredMessage, attempt: int) -> None:
         self.subject = stored.subject
         self.data = stored.data
         self.headers = stored.headers
         self.stored_at_s = stored.stored_at_s
         self.attempt = attempt
-        self.position = position_of(stored)
+        self.position = stored.position
         self.id = stored.headers.get("Nats-Msg-Id", self.position)
         self._consumer = consumer
         self._stored = stored
@@ -71,17 +54,17 @@ class Consumer:
         """Position of every message that has no end yet → the attempt that is under way."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def wants(self, stored: MemoryMessage) -> bool:
+    def wants(self, stored: StoredMessage) -> bool:
         return any(s.stream == stored.stream and matches(s.filter, stored.subject) for s in self.sources)
 
-    def deliver(self, stored: MemoryMessage, attempt: int) -> None:
+    def deliver(self, stored: StoredMessage, attempt: int) -> None:
         delivery = MemoryDelivery(self, stored, attempt)
         self.current[delivery.position] = attempt
         self.queue.put_nowait(delivery)
 
-    def deliver_again(self, stored: MemoryMessage, after_s: float) -> None:
+    def deliver_again(self, stored: StoredMessage, after_s: float) -> None:
         """Unless it came to its end; an acknowledgement of an earlier attempt counts too, as on the server."""
-        position = position_of(stored)
+        position = stored.position
         if position not in self.current:
             return
         self._stop_waiting(position)

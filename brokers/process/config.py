@@ -11,11 +11,13 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from tidegate.brokers.settings import mask_password
 from tidegate.schemas import TidegateError
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -102,7 +104,7 @@ def load(
 def explain(loaded: Loaded[Any]) -> tuple[SettingRow, ...]:
     """Every key with its value in force and its origin; what may be secret is masked."""
     return tuple(
-        SettingRow(key, show_value(key, value_of(loaded.settings, key)), origin)
+        SettingRow(key, show_value(key, attrgetter(key)(loaded.settings)), origin)
         for key, origin in loaded.origins.items()
     )
 
@@ -249,7 +251,7 @@ def show_value(key: str, value: object) -> str:
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(show_value(key, item) for item in value) + "]"
     if isinstance(value, str):
-        return repr(re.sub(r"(?<=://)[^@/\s]*@", "***@", value))
+        return repr(mask_password(value))
     return str(value)
 
 
@@ -261,9 +263,3 @@ def _build(kind: type[msgspec.Struct], values: Mapping[str, Any], prefix: str = 
         elif prefix + name in values:
             fields[name] = values[prefix + name]
     return kind(**fields)
-
-
-def value_of(settings: Any, key: str) -> object:
-    for part in key.split("."):
-        settings = getattr(settings, part)
-    return settings

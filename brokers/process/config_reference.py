@@ -10,11 +10,12 @@ import itertools
 import sys
 import typing
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from tidegate.brokers.process.config import PREFIX, describe_type, fields_of, show_value, value_of
+from tidegate.brokers.process.config import PREFIX, describe_type, fields_of, show_value
 
 UNITS = {
     "_s": "s",
@@ -47,7 +48,7 @@ def describe_settings(kind: type[msgspec.Struct]) -> tuple[SettingReference, ...
             key=key,
             variable=PREFIX + key.replace(".", "__").upper(),
             type=describe_type(hint),
-            default=show_value(key, value_of(defaults, key)),
+            default=show_value(key, attrgetter(key)(defaults)),
             unit=_unit_of(key, hint),
             meaning=meanings.get(key, ""),
         )

@@ -25,21 +25,21 @@ from prometheus_client import (
     ProcessCollector,
     start_http_server,
 )
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from tidegate.brokers.base import Delivery
+from tidegate.brokers.dead_letters import line_of
 from tidegate.brokers.process import trace
 from tidegate.brokers.process.spans import open_tracer, record_span
 from tidegate.brokers.settings import ProcessSettings
 from tidegate.brokers.stage import Stage
+from tidegate.brokers.worker import WorkerObserver
 from tidegate.schemas import RejectError, RetryLaterError, TidegateError
 from tidegate.schemas.subjects import rid_of
 
-METRICS_TYPE: str = CONTENT_TYPE_LATEST
 HANDLE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 AGE_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 PRIVATE_KEYS = frozenset({"answer", "body", "data", "message", "payload", "question", "quote", "text"})
 """Keys under which somebody might log what a person wrote; their values never reach a line."""
 LEVEL_OF_OUTCOME = {"dead_lettered": "error", "retried": "warning"}
@@ -78,10 +78,8 @@ def describe_error(_: object, __: str, line: MutableMapping[str, Any]) -> Mutabl
         line["error"] = type(error).__name__
         if isinstance(error, (RejectError, RetryLaterError)):
             line["reason"] = error.reason
-        frame = error.__traceback__
-        while frame is not None:
-            line["where"] = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}"
-            frame = frame.tb_next
+        if error.__traceback__ is not None:
+            line["where"] = line_of(error)
     return line
 
 
@@ -117,7 +115,7 @@ class ProcessMetrics(Collector):
         return []
 
 
-class Telemetry:
+class Telemetry(WorkerObserver):
     """The worker's observer: one log line per outcome that is not a plain success, four metrics per stage, and a span
     per delivery where there is a `tracer`.
 
@@ -143,7 +141,7 @@ class Telemetry:
         self.log = structlog.wrap_logger(
             self._sink,
             processors=self._processors(),
-            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+            wrapper_class=structlog.make_filtering_bound_logger(level),
             cache_logger_on_first_use=True,
         )
         self.tracer: Tracer | None = None
@@ -154,7 +152,13 @@ class Telemetry:
 
     def on_start(self, stage: Stage, delivery: Delivery) -> None:
         """A delivery is begun: lines logged from this task on carry its stage, rid, id, attempt and trace."""
-        structlog.contextvars.bind_contextvars(**_identity(stage, delivery))
+        structlog.contextvars.bind_contextvars(
+            stage=stage.name,
+            rid=rid_of(delivery.subject),
+            id=delivery.id,
+            attempt=delivery.attempt,
+            trace=trace.trace_id_of(delivery.headers),
+        )
         self._of(self._in_flight, stage.name).inc()
         self._of(self._age_s, stage.name).observe(max(0.0, self._clock() - delivery.stored_at_s))
 
@@ -171,14 +175,14 @@ class Telemetry:
         log(outcome, worked_ms=round(worked_s * 1000, 3), exc_info=error)
 
     def metrics(self) -> bytes:
-        """The metrics as text of type `METRICS_TYPE`; call it from a thread, a large scrape takes tens of ms."""
+        """The metrics as Prometheus' text; call it from a thread, a large scrape takes tens of ms."""
         return bytes(generate_latest(self.registry))
 
     def adopt_loggers(self) -> None:
         """Make `structlog.get_logger()` of this process write the same lines to the same output."""
         structlog.configure(
             processors=self._processors(),
-            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[self.level]),
+            wrapper_class=structlog.make_filtering_bound_logger(self.level),
             logger_factory=lambda *_: self._sink,
         )
 
@@ -246,13 +250,3 @@ def _serve_metrics(settings: ProcessSettings, registry: CollectorRegistry) -> It
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _identity(stage: Stage, delivery: Delivery) -> dict[str, Any]:
-    return {
-        "stage": stage.name,
-        "rid": rid_of(delivery.subject),
-        "id": delivery.id,
-        "attempt": delivery.attempt,
-        "trace": trace.trace_id_of(delivery.headers),
-    }

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tidegate.brokers.topology.streams import DOWN, UP, down_consumer, up_consumer
+from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, down_consumer
 from tidegate.schemas import subjects
 
 Conf = dict[str, Any]
@@ -78,8 +78,8 @@ def leaf_permissions(site: str) -> dict[str, dict[str, list[str]]]:
         subjects.all_verification_sessions(site),
     ]
     subscribe = [
-        *(f"$JS.{site}.API.CONSUMER.RESET.{stream}.{up_consumer()}" for stream in UP),
-        *(f"$JS.FC.{stream}.{up_consumer()}.>" for stream in UP),
+        *(f"$JS.{site}.API.CONSUMER.RESET.{stream}.{UP_CONSUMER}" for stream in UP),
+        *(f"$JS.FC.{stream}.{UP_CONSUMER}.>" for stream in UP),
         *(subjects.source_down(site, stream) for stream in DOWN),
         subjects.all_cloud_partials(site),
         "$JSC.R.>",

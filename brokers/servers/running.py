@@ -1,35 +1,20 @@
 """Finds a nats-server that another process of this machine keeps up, by the files in its directory.
 
-Next: nats_server.py, which starts one.
-"""
+Next: nats_server.py, which starts one."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 
-class RunningServer(NamedTuple):
-    """A nats-server that is alive."""
-
-    pid: int
-    monitor_url: str
-    """Where it answers `/varz`, `/leafz` and the like over HTTP."""
-
-
-def find_running_server(directory: Path) -> RunningServer | None:
-    """The server whose directory this is; None when none is alive. A file may outlive its server."""
+def find_server_pid(directory: Path) -> int | None:
+    """The process of the server whose directory this is; None when none is alive. A file may outlive its server."""
     for path in directory.glob("nats-server_*.ports"):
-        try:
-            pid = int(path.stem.rpartition("_")[2])
-            monitor_url = json.loads(path.read_bytes())["monitoring"][0]
-        except (OSError, ValueError, LookupError):
-            continue
-        if is_alive(pid):
-            return RunningServer(pid, monitor_url)
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdecimal() and is_alive(int(pid)):
+            return int(pid)
     return None
 
 

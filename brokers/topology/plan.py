@@ -53,7 +53,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class TopologyPlan(msgspec.Struct, frozen=True):
-    """What it takes to make one domain as declared; printable, and a dict by `as_dict`."""
+    """What it takes to make one domain as declared."""
 
     domain: str
     changes: tuple[Change, ...]
@@ -71,11 +71,6 @@ class TopologyPlan(msgspec.Struct, frozen=True):
                 loses = "  (deletes what is stored beyond it)" if difference.loses else ""
                 lines.append(f"      {difference.field}: {difference.actual!r} -> {difference.declared!r}{loses}")
         return "\n".join(lines)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The plan for machines."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
-        return document
 
 
 def site_topology(site: str, stages: Iterable[Stage]) -> Topology:

@@ -34,6 +34,8 @@ UP = (ESCALATIONS,)
 """The streams that a site sends to the hub."""
 DOWN = (VERDICTS,)
 """The streams that the hub sends to a site."""
+UP_CONSUMER = f"to-{HUB}"
+"""A site's consumer that carries a stream to the hub."""
 
 GIB = 1 << 30
 SECOND_NS = 1_000_000_000
@@ -56,11 +58,6 @@ SHOWN_FOR_S = 900
 def down_consumer(site: str) -> str:
     """The hub's consumer that carries a stream to `site`."""
     return f"to-{site}"
-
-
-def up_consumer() -> str:
-    """A site's consumer that carries a stream to the hub."""
-    return f"to-{HUB}"
 
 
 def site_streams(site: str) -> dict[str, Config]:
@@ -94,7 +91,7 @@ def tokens_stream() -> Config:
 def hub_streams(sites: Iterable[str]) -> dict[str, Config]:
     """The streams of the hub, by name. ESCALATIONS has a subject of its own too: there a dead letter is replayed."""
     sources = [
-        _sourced_stream(ESCALATIONS, site, up_consumer(), source_up(site, ESCALATIONS)) for site in sorted(set(sites))
+        _sourced_stream(ESCALATIONS, site, UP_CONSUMER, source_up(site, ESCALATIONS)) for site in sorted(set(sites))
     ]
     return {
         ESCALATIONS: _stream(ESCALATIONS, ["escalations.>"], sources=sources),
@@ -133,9 +130,7 @@ def sourcing_consumers(domain: str, sites: Iterable[str]) -> dict[str, Config]:
             for site in sites
             for stream in DOWN
         }
-    return {
-        f"{stream}/{up_consumer()}": _sourcing_consumer(up_consumer(), source_up(domain, stream), []) for stream in UP
-    }
+    return {f"{stream}/{UP_CONSUMER}": _sourcing_consumer(UP_CONSUMER, source_up(domain, stream), []) for stream in UP}
 
 
 def filters_of(consumer: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from typing import Any, Protocol
 
 import msgspec
@@ -11,8 +10,10 @@ import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, TextMessage
 from wsproto.events import Request as Upgrade
 
+from loadtests.load.many_replies import request_many
 from loadtests.load.stream_client import Client
-from tidegate.brokers.base import Bus, UnreachableError
+from tidegate.brokers.base import UnreachableError
+from tidegate.brokers.jetstream.connection import Link
 from tidegate.schemas import Asked, Resume, encode_json
 from tidegate.schemas.subjects import RESUME, STREAM
 from tidegate.services.streaming.events import Event
@@ -169,8 +170,8 @@ class Nats:
 
     name = "nats"
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, link: Link) -> None:
+        self._link = link
 
     async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
         if client.id:
@@ -191,8 +192,8 @@ class Nats:
 
     async def _read_once(self, subject: str, data: bytes, client: Client, budget: int) -> int:
         used = 0
-        async with aclosing(self._bus.request_many(subject, data, idle_s=30.0)) as answers:
+        async with request_many(self._link, subject, data, idle_s=30.0) as answers:
             while used < budget and not client.is_done:
-                client.take(msgspec.json.decode(await anext(answers), type=Event))
+                client.take(msgspec.json.decode(await answers.next(), type=Event))
                 used += 1
         return used

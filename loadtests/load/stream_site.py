@@ -92,7 +92,7 @@ class StreamSite:
         address = decode_state(StatePaths(self.settings).gateway, GatewayFile)
         url = urlsplit(address.url)
         host, port = url.hostname or "", url.port or 0
-        self.transports = [Sse(host, port), Ws(host, port), Nats(self.bus)]
+        self.transports = [Sse(host, port), Ws(host, port), Nats(self.bus.link)]
 
     @property
     def streams(self) -> int:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from tidegate.brokers.base import StoredMessage
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.dead_letters import get_dead_letter, list_dead_letters, replay_dead_letter
-from tidegate.brokers.jetstream.history import StoredMessage, history
+from tidegate.brokers.jetstream.history import history
 from tidegate.schemas import PIPELINE, TidegateError, UnreadableError, decode, encode_json
 from tidegate.schemas.message import Rid
 from tidegate.services.cli.groups import CommandGroup, check_choice

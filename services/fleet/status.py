@@ -19,10 +19,10 @@ from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream import api
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.process.ready import read_ready_processes, ready_file
-from tidegate.brokers.servers.running import find_running_server, is_alive
+from tidegate.brokers.servers.running import find_server_pid, is_alive
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import stage_consumers
-from tidegate.schemas import CloudState, TidegateError, UnreadableError, decode, subjects
+from tidegate.schemas import CloudState, TidegateError, UnreadableError, decode, replace, subjects
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile, decode_state, read_endpoints
 from tidegate.services.fleet.paths import StatePaths
@@ -122,7 +122,7 @@ async def gather_status(settings: Settings) -> FleetStatus:
     if fleet.pid and not is_alive(fleet.pid, StatePaths(settings).fleet.stat().st_mtime):
         problems.append(f"process {fleet.pid}, which kept the fleet up, is gone; start it again with `tidegate up`")
     domains = await asyncio.gather(
-        *(_domain_status(msgspec.structs.replace(settings, site=name), fleet, problems) for name in fleet.servers)
+        *(_domain_status(replace(settings, site=name), fleet, problems) for name in fleet.servers)
     )
     return FleetStatus(
         state_dir=settings.state_dir,
@@ -150,9 +150,7 @@ def _find_fleet(settings: Settings) -> _Fleet:
 async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str]) -> DomainStatus:
     name, paths = settings.site, StatePaths(settings)
     nats = fleet.servers[name]
-    found = DomainStatus(name=name, server=ServerStatus(url=nats.url))
-    if running := find_running_server(paths.nats):
-        found.server.pid = running.pid
+    found = DomainStatus(name=name, server=ServerStatus(url=nats.url, pid=find_server_pid(paths.nats) or 0))
     try:
         async with asyncio.timeout(4 * TIMEOUT_S), api.connect(nats, name) as client:
             found.server.is_up = True

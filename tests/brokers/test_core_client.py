@@ -27,7 +27,7 @@ from tests.support.scripted_stage import (
 )
 from tidegate.brokers.base import Delivery, UnreachableError
 from tidegate.brokers.stage import Stage
-from tidegate.brokers.worker import run
+from tidegate.brokers.worker import WorkerObserver, run
 from tidegate.schemas import Asked, Message, Published, RejectError, Withheld, decode, encode
 
 pytestmark = pytest.mark.anyio
@@ -159,7 +159,7 @@ class TestCoreClient:
         assert [str(error) for error in reported] == ["failing for once"]
 
 
-class Seen:
+class Seen(WorkerObserver):
     """An observer that keeps what it observed."""
 
     def __init__(self) -> None:

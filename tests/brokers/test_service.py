@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from nats.aio.client import Client
 from nats.micro.service import ServiceInfo, ServicePing, ServiceStats
 
+from loadtests.load.many_replies import request_many
 from tests.support.broker_harness import OpenRig, until
 from tests.support.nats_fleet import linked
 from tidegate.brokers.base import Bus, UnreachableError
@@ -56,9 +57,9 @@ async def ask_control(bus: Bus, path: str, timeout_s: float = 5.0) -> Any:
     return READERS[verb].from_dict(answer)
 
 
-async def take(bus: Bus, subject: str, data: bytes, replies: int) -> list[bytes]:
-    async with aclosing(bus.request_many(subject, data, idle_s=5)) as answers:
-        return [await anext(answers) for _ in range(replies)]
+async def take(bus: JetStreamBus, subject: str, data: bytes, replies: int) -> list[bytes]:
+    async with request_many(bus.link, subject, data) as answers:
+        return [await answers.next() for _ in range(replies)]
 
 
 async def test_a_service_is_found_by_kind_and_by_instance_and_states_where_it_answers(open_rig: OpenRig) -> None:
@@ -78,10 +79,10 @@ async def test_a_service_is_found_by_kind_and_by_instance_and_states_where_it_an
                 await rig.bus.request(f"$SRV.{path}", b"", timeout_s=5)
 
 
-async def test_requests_replies_and_errors_are_counted_and_a_stream_is_one_request(open_rig: OpenRig) -> None:
+async def test_requests_replies_and_errors_are_counted_and_a_stream_is_one_request(open_server_rig: OpenRig) -> None:
     reported: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
-    async with open_rig() as rig:
+    async with open_server_rig() as rig:
         await rig.bus.serve(SERVICE)
         assert await rig.bus.request("shout", b"hello", timeout_s=5) == b"HELLO"
         assert await rig.bus.request("shout", b"", timeout_s=5) == b"say something"
@@ -102,7 +103,7 @@ async def test_requests_replies_and_errors_are_counted_and_a_stream_is_one_reque
     assert [str(error) for error in reported] == ["my card is 4111 1111"]
 
 
-async def test_a_stream_is_counted_from_its_beginning_and_timed_at_its_end(open_rig: OpenRig) -> None:
+async def test_a_stream_is_counted_from_its_beginning_and_timed_at_its_end(open_server_rig: OpenRig) -> None:
     go_on = asyncio.Event()
 
     async def hold(_: bytes) -> AsyncGenerator[EndpointReply, None]:
@@ -110,14 +111,14 @@ async def test_a_stream_is_counted_from_its_beginning_and_timed_at_its_end(open_
         await go_on.wait()
         yield EndpointReply(b"2")
 
-    async with open_rig() as rig:
+    async with open_server_rig() as rig:
         await rig.bus.serve(MicroService("holder", "0.0.1", "", (ServiceEndpoint("hold", "hold", hold),)))
-        async with aclosing(rig.bus.request_many("hold", b"", idle_s=5)) as answers:
-            assert await anext(answers) == b"1"
+        async with request_many(rig.bus.link, "hold", b"") as answers:
+            assert await answers.next() == b"1"
             [held] = (await ask_control(rig.bus, "STATS")).endpoints
             assert (held.num_requests, held.processing_time) == (1, 0)
             go_on.set()
-            assert await anext(answers) == b"2"
+            assert await answers.next() == b"2"
 
             async def has_ended() -> bool:
                 [held] = (await ask_control(rig.bus, "STATS")).endpoints

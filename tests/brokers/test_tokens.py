@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import pytest
 
+from loadtests.load.many_replies import request_many
 from tests.support.broker_harness import JetStreamRig, OpenRig, until
 from tests.support.scripted_stage import published
 from tidegate.brokers.base import SequenceConflictError, TopologyMissingError, UnreachableError
@@ -101,7 +101,9 @@ class TestAppending:
 
 
 class TestCoreNats:
-    async def test_what_is_published_is_received_and_replies_are_many_and_in_order(self, open_rig: OpenRig) -> None:
+    async def test_what_is_published_is_received_and_replies_are_many_and_in_order(
+        self, open_server_rig: OpenRig
+    ) -> None:
         received: list[bytes] = []
 
         async def receive(_: str, data: bytes) -> None:
@@ -114,35 +116,16 @@ class TestCoreNats:
         async def all_received() -> bool:
             return received == [b"x"]
 
-        async with open_rig() as rig:
+        async with open_server_rig() as rig:
             await rig.bus.listen("partial.drafted.>", receive)
             await rig.bus.publish_core("partial.drafted.kiosk.r1", b"x")
             await rig.bus.publish_core("nobody.listens", b"x")
             await rig.bus.serve(MicroService("s", "0.0.1", "", (ServiceEndpoint("stream", "stream", count),)))
             await asyncio.sleep(0.02)
-            got = []
-            async with aclosing(rig.bus.request_many("stream", b"50", idle_s=5.0)) as answers:
-                async for answer in answers:
-                    got.append(int(answer))
-                    if len(got) == 50:
-                        break
+            async with request_many(rig.bus.link, "stream", b"50") as answers:
+                got = [int(await answers.next()) for _ in range(50)]
             await until(all_received)
         assert got == list(range(50))
-
-    async def test_a_request_for_many_that_gets_none_is_unreachable(self, open_rig: OpenRig) -> None:
-        async def never(_: bytes) -> AsyncGenerator[EndpointReply, None]:
-            await asyncio.sleep(3600)
-            yield EndpointReply(b"")
-
-        async with open_rig() as rig:
-            with pytest.raises(UnreachableError, match="nobody"):
-                async with asyncio.timeout(5), aclosing(rig.bus.request_many("none", b"", idle_s=60)) as answers:
-                    await anext(answers)
-            await rig.bus.serve(MicroService("s", "0.0.1", "", (ServiceEndpoint("stream", "stream", never),)))
-            await asyncio.sleep(0.02)
-            with pytest.raises(UnreachableError, match="within"):
-                async with aclosing(rig.bus.request_many("stream", b"", idle_s=0.1)) as answers:
-                    await anext(answers)
 
 
 class TestOnAServer:

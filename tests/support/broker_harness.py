@@ -11,11 +11,10 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 
-from tidegate.brokers.base import Bus
+from tidegate.brokers.base import Bus, StoredMessage
 from tidegate.brokers.jetstream import declare as topology
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.memory.bus import MemoryBus
-from tidegate.brokers.memory.consumer import MemoryMessage
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
@@ -48,7 +47,7 @@ class MemoryRig:
         """Store bytes as a foreign publisher would."""
         self.bus._store(subject, data, {"Nats-Msg-Id": id})
 
-    async def stored(self, stream: str) -> tuple[MemoryMessage, ...]:
+    async def stored(self, stream: str) -> tuple[StoredMessage, ...]:
         """Everything in the stream."""
         return self.bus.stored(stream)
 
@@ -69,12 +68,12 @@ class JetStreamRig:
     async def put(self, subject: str, data: bytes, id: str) -> None:
         await self.client.jetstream().publish(subject, data, headers={"Nats-Msg-Id": id})
 
-    async def stored(self, stream: str) -> tuple[MemoryMessage, ...]:
+    async def stored(self, stream: str) -> tuple[StoredMessage, ...]:
         jetstream = self.client.jetstream()
         count = (await jetstream.stream_info(stream)).state.last_seq
         messages = [await jetstream.get_msg(stream, sequence) for sequence in range(1, count + 1)]
         return tuple(
-            MemoryMessage(stream, m.seq or 0, m.subject or "", m.data or b"", m.headers or {}, 0.0) for m in messages
+            StoredMessage(stream, m.seq or 0, 0.0, m.subject or "", m.headers or {}, m.data or b"") for m in messages
         )
 
 

@@ -245,10 +245,18 @@ async def work(bus: Bus, stage: Stage, handle: Callable[[Any], Any]) -> None:
                 group.create_task(settle(stage, handle, delivery, bus))
 
 
+SHORT_WAITS: dict[str, Any] = {"grace_s": 0.2, "heartbeat_s": 0.05, "body_timeout_s": 0.3}
+
+
 async def http_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """The body of a fixture: a site with short waits, over HTTP."""
-    state = tmp_path_factory.mktemp("site")
-    async with site(state, http=True, grace_s=0.2, heartbeat_s=0.05, body_timeout_s=0.3) as running:
+    async with site(tmp_path_factory.mktemp("site"), http=True, **SHORT_WAITS) as running:
+        yield running
+
+
+async def served_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """The body of a fixture: a site with short waits, over HTTP and a server of its own."""
+    async with site(tmp_path_factory.mktemp("site"), http=True, server=True, **SHORT_WAITS) as running:
         yield running
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from loadtests.load.dropping import WHOLE, Sse, SseParser, Ws
+from loadtests.load.many_replies import request_many
 from loadtests.load.stream_client import Client
-from tests.support.gateway_site import EMAIL, Site, ask, asked, at_rest, http_site, site
+from tests.support.gateway_site import EMAIL, Site, ask, asked, at_rest, served_site, site
 from tidegate.schemas import Asked, Delta, Published, Resume, encode, encode_json
 from tidegate.schemas.subjects import RESUME, STREAM
 from tidegate.services.streaming.events import EndEvent, ErrorEvent, Event
 
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
-open_site = pytest.fixture(http_site, scope="module")
+open_site = pytest.fixture(served_site, scope="module")
 running = pytest.fixture(at_rest)
 
 
@@ -133,9 +133,9 @@ async def test_over_nats_the_events_come_in_the_form_of_the_request(running: Sit
     resume = Resume(rid=request.rid, tenant="kiosk", asker="ada")
     for subject, data in ((STREAM, form(request)), (RESUME, form(resume))):
         client = Client()
-        async with aclosing(running.bus.request_many(subject, data, idle_s=5)) as answers:
+        async with request_many(running.bus.link, subject, data) as answers:  # type: ignore[attr-defined]
             while not client.is_done:
-                client.take(read(await anext(answers), type=Event))
+                client.take(read(await answers.next(), type=Event))
         assert client.text == "Your question has 4 words, and this is the answer to it."
 
 
@@ -145,8 +145,8 @@ async def test_over_nats_the_events_come_in_the_form_of_the_request(running: Sit
 )
 async def test_what_cannot_be_read_is_an_error_event_and_one_log_line(running: Site, subject: str, data: bytes) -> None:
     with capture_logs() as lines:
-        async with aclosing(running.bus.request_many(subject, data, idle_s=5)) as answers:
-            event = msgspec.json.decode(await anext(answers), type=Event)
+        async with request_many(running.bus.link, subject, data) as answers:  # type: ignore[attr-defined]
+            event = msgspec.json.decode(await answers.next(), type=Event)
     assert isinstance(event, ErrorEvent)
     assert (event.code, event.is_resumable) == ("unreadable", False)
     assert [line["event"] for line in lines] == ["ask_refused"]
@@ -227,10 +227,9 @@ async def test_what_is_refused_at_once_has_its_http_status(
 async def test_a_request_that_died_says_so_to_who_comes_back(running: Site) -> None:
     await ask(running, asked("die", rid="dead1"))
     client = Client()
-    async with aclosing(
-        running.bus.request_many(RESUME, encode(Resume(rid="dead1", tenant="kiosk", asker="ada")), idle_s=5)
-    ) as answers:
-        client.take(msgspec.msgpack.decode(await anext(answers), type=Event))
+    resume = encode(Resume(rid="dead1", tenant="kiosk", asker="ada"))
+    async with request_many(running.bus.link, RESUME, resume) as answers:  # type: ignore[attr-defined]
+        client.take(msgspec.msgpack.decode(await answers.next(), type=Event))
     assert client.failed is not None
     assert (client.failed.code, client.failed.is_resumable) == ("dead", False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadtests.load.many_replies import request_many
 from tests.support.gateway_site import Site, asked, nats_site, site
 from tidegate.schemas import Asked, encode, encode_json
 from tidegate.schemas.subjects import ASK, RESUME, STREAM
@@ -34,17 +34,22 @@ async def test_the_site_is_found_under_its_name_with_the_version_of_the_package(
 
 
 @pytest.mark.parametrize("form", [encode, encode_json])
-async def test_requests_and_refusals_are_counted_and_a_stream_is_one_request(running: Site, form: Any) -> None:
+async def test_requests_and_refusals_are_counted_and_a_stream_is_one_request(tmp_path: Path, form: Any) -> None:
+    async with site(tmp_path, server=True) as running:
+        await ask_stream_and_count(running, form)
+
+
+async def ask_stream_and_count(running: Site, form: Any) -> None:
     await running.bus.request(ASK, form(asked()), timeout_s=5.0)
     await running.bus.request(ASK, form(Asked(tenant="stranger", text="my card is 4111")), timeout_s=5.0)
     last: dict[str, Any] = {}
-    async with aclosing(running.bus.request_many(STREAM, form(asked()), idle_s=5.0)) as events:
+    async with request_many(running.bus.link, STREAM, form(asked())) as events:  # type: ignore[attr-defined]
         while last.get("event") != "end":
             last = (
-                msgspec.json.decode(data) if (data := await anext(events))[:1] == b"{" else msgspec.msgpack.decode(data)
+                msgspec.json.decode(data) if (data := await events.next())[:1] == b"{" else msgspec.msgpack.decode(data)
             )
-    async with aclosing(running.bus.request_many(RESUME, b"no cursor", idle_s=5.0)) as events:
-        assert msgspec.json.decode(await anext(events))["event"] == "error"
+    async with request_many(running.bus.link, RESUME, b"no cursor") as events:  # type: ignore[attr-defined]
+        assert msgspec.json.decode(await events.next())["event"] == "error"
     counts = {each["name"]: each for each in (await control(running, "STATS"))["endpoints"]}
     assert {name: (each["num_requests"], each["num_errors"]) for name, each in counts.items()} == {
         "ask": (2, 1),
