@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tidegate.schemas import TidegateError
 from tidegate.services.cli.errors import report
-from tidegate.services.cli.options import load
+from tidegate.services.cli.options import CommandOptions
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.fleet.models import check_models
 from tidegate.services.fleet.prepare import prepare
@@ -23,7 +23,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: prepare.py SITE")
     try:
-        settings = load(None, site=sys.argv[1]).settings
+        settings = CommandOptions().load(site=sys.argv[1]).settings
         check_models(settings)
         prepare(settings, load_pack(Path(settings.pack_dir)), LineProgress())
     except (TidegateError, OSError) as error:

@@ -15,8 +15,7 @@ from typing import Any
 import click
 import msgspec
 
-from tidegate.brokers.process.config import Loaded
-from tidegate.brokers.process.config import load as load_file
+from tidegate.brokers.process.config import Loaded, load
 from tidegate.schemas import replace
 from tidegate.services.fleet.endpoints import check_site, check_tenant
 from tidegate.services.settings import Settings
@@ -53,9 +52,14 @@ class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
     pack_dir: Path | None = None
     as_json: bool = False
 
-    def load(self) -> Loaded[Settings]:
-        """Settings with their origins. Raises `SettingsError`."""
-        return load(self.config, state_dir=self.state_dir, pack_dir=self.pack_dir)
+    def load(self, **overrides: Any) -> Loaded[Settings]:
+        """Settings with their origins, of the pack's own file where none was named. Raises `SettingsError`."""
+        pack = self.pack_dir or Path(os.environ.get("TIDEGATE_PACK_DIR") or find_default_pack())
+        config = self.config
+        if config is None and (pack / "site.toml").exists():
+            config = pack / "site.toml"
+        state_dir = None if self.state_dir is None else str(self.state_dir)
+        return load(Settings, config, os.environ, pack_dir=str(pack), state_dir=state_dir, **overrides)
 
     def settings(self) -> Settings:
         """Settings of the site that was named. Raises `SettingsError`, `UnknownSiteError`, `UnknownTenantError`."""
@@ -95,13 +99,3 @@ def print_result(result: object, text: object, as_json: bool) -> None:
 def find_default_pack() -> Path:
     """The kiosk pack that is shipped with the package."""
     return Path(str(files("tidegate"))) / "infra" / "packs" / "kiosk"
-
-
-def load(config: Path | None, **overrides: Any) -> Loaded[Settings]:
-    """Settings with the origin of every value; `overrides` that are None are left alone. Raises `SettingsError`."""
-    pack = Path(overrides.get("pack_dir") or os.environ.get("TIDEGATE_PACK_DIR") or find_default_pack())
-    given = {name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()}
-    given["pack_dir"] = str(pack)
-    if config is None and (pack / "site.toml").exists():
-        config = pack / "site.toml"
-    return load_file(Settings, config, os.environ, **given)
