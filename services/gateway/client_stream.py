@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Literal
@@ -116,7 +117,7 @@ class _ClientStream:
         self._last = 0
         self._format = ""
         self._pacer = Pacer()
-        self._values: dict[str, str] = {}
+        self._value_of = functools.cache(pending.value_of)
         self.at = client.at
         self.reply = asyncio.ensure_future(pending.reply())
 
@@ -208,8 +209,3 @@ class _ClientStream:
     def _is_json(self) -> bool:
         """Whether values are escaped: the answer says what it is, and until it is there its log does."""
         return (self._format or self._log.format) == "json"
-
-    def _value_of(self, token: str) -> str:
-        if token not in self._values:
-            self._values[token] = self._pending.value_of(token)
-        return self._values[token]

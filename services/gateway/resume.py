@@ -20,13 +20,6 @@ def read_cursor(text: str, rid: str = "") -> Cursor:
         raise RequestRefusedError(refused, "Last-Event-ID") from error
 
 
-async def begin_stream(ingress: Ingress, asked: Asked, cursor: str = "", traceparent: str = "") -> AdmittedClient:
-    """Accept the request, or the same request of the same asker once more. Raises `RequestRefusedError`."""
-    at = read_cursor(cursor, asked.rid)
-    ingress.streams.check_room(asked.rid)
-    return AdmittedClient(await ingress.accept(asked, traceparent), at, asked.can_retract)
-
-
 async def resume_stream(ingress: Ingress, resume: Resume) -> AdmittedClient:
     """Find the request again for its asker; its words need not be repeated. Raises `RequestRefusedError`."""
     at = read_cursor(resume.cursor, resume.rid)
@@ -38,9 +31,9 @@ async def resume_stream(ingress: Ingress, resume: Resume) -> AdmittedClient:
 async def admit_client(
     ingress: Ingress, data: bytes, *kinds: type[Asked | Resume], cursor: str = "", traceparent: str = ""
 ) -> AdmittedClient:
-    """Read one of `kinds` and do what it asks for. Raises `RequestRefusedError`.
+    """Read one of `kinds` and do what it asks for: accept a request, the same one once more, or find it again.
 
-    `cursor` and `traceparent` go with an `Asked`, which has none itself.
+    `cursor` and `traceparent` go with an `Asked`, which has none itself. Raises `RequestRefusedError`.
     """
     try:
         request = decode(data, *kinds)
@@ -48,4 +41,6 @@ async def admit_client(
         raise unreadable(error) from error
     if isinstance(request, Resume):
         return await resume_stream(ingress, request)
-    return await begin_stream(ingress, request, cursor, traceparent)
+    at = read_cursor(cursor, request.rid)
+    ingress.streams.check_room(request.rid)
+    return AdmittedClient(await ingress.accept(request, traceparent), at, request.can_retract)

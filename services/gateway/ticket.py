@@ -1,4 +1,4 @@
-"""A request that was accepted, and the right to its answer.
+"""A request that was accepted, and the right to its answer, with the asker's own values in place of vault tokens.
 
 Waiting for it may be given up at any time: the request is processed all the same. Next: pending.py, ingress.py."""
 
@@ -6,14 +6,25 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
+from msgspec.structs import replace
 
 from tidegate.schemas import Asked, Published, Refused
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.answer_store import AnswerStore
 from tidegate.services.gateway.pending import PendingReplies, Reply
-from tidegate.services.gateway.reidentify import reidentify
 from tidegate.services.privacy.vault import Vault
+from tidegate.services.streaming.reidentify import ValueOf, reidentify_text
+
+
+def reidentify(published: Published, value_of: ValueOf) -> Published:
+    """`published` with the values of its vault tokens, in text and citations; the receipt stays as it was stored.
+
+    In a JSON answer a value is escaped, so that a quotation mark in it cannot break the document; all else stays as it
+    is, to the character, so that the text equals that of a stream of it.
+    """
+    text = reidentify_text(published.text, value_of, is_json=published.format == "json")
+    citations = tuple(replace(each, quote=reidentify_text(each.quote, value_of)) for each in published.citations)
+    return replace(published, text=text, citations=citations)
 
 
 class PendingRequest:
@@ -44,11 +55,11 @@ class PendingRequest:
         reply = await self._reply
         if reply is None:
             reply = await self._store.answer(self.asked.tenant, self.rid) or refusal("late", self.rid)
-        return msgspec.structs.replace(reply, rid=self.rid) if isinstance(reply, Refused) else reply
+        return replace(reply, rid=self.rid) if isinstance(reply, Refused) else reply
 
     def reidentify(self, published: Published) -> Published:
-        """`published` with the asker's own words in it."""
-        return reidentify(published, self._vault, self.asked.asker)
+        """`published` with the asker's own words in it. Neither logged nor stored; nobody else ever gets them."""
+        return reidentify(published, self.value_of)
 
     def value_of(self, token: str) -> str:
         """What a vault token stands for, or the token where it is not this asker's."""

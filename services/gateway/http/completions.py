@@ -1,6 +1,6 @@
-"""What a client of OpenAI's chat completions gets back: one body, or the chunks of a stream.
+"""What a client of OpenAI's API gets back: the models, and for a chat one body, or the chunks of a stream.
 
-Both say the same text, finish reason and usage of the same answer; next: chat.py, which sends them."""
+Both of these say the same text, finish reason and usage of the same answer; next: chat.py, which sends them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,22 @@ from tidegate.services.gateway.http.truncation import Truncation
 
 FinishReason = Literal["stop", "length", "content_filter"]
 END = format_event(b"[DONE]")
+
+
+class ModelInfo(msgspec.Struct):
+    """A name under which the site answers, and since when, in Unix seconds."""
+
+    id: str
+    created: int
+    object: Literal["model"] = "model"
+    owned_by: str = "tidegate"
+
+
+class ModelList(msgspec.Struct):
+    """All names."""
+
+    data: list[ModelInfo]
+    object: Literal["list"] = "list"
 
 
 class CompletionUsage(msgspec.Struct):

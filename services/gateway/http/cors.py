@@ -21,15 +21,11 @@ class CorsPolicy:
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
 
-    def allows(self, origin: str) -> bool:
-        """Whether a page of `origin` may."""
-        return bool(origin) and ("*" in self._origins or origin in self._origins)
-
-    def headers(self, origin: str) -> dict[str, str]:
-        """The headers that grant it; empty where it may not. `*` stands for everybody."""
-        if not self.allows(origin):
-            return {}
-        return {"access-control-allow-origin": "*" if "*" in self._origins else origin}
+    def grant(self, origin: str) -> str:
+        """The `Access-Control-Allow-Origin` for a page of `origin`: `*` for everybody; empty where it may not."""
+        if origin and "*" in self._origins:
+            return "*"
+        return origin if origin in self._origins else ""
 
     def __bool__(self) -> bool:
         return bool(self._origins)
@@ -48,23 +44,24 @@ class CorsMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        origin = headers.get("origin", "")
+        granted = self._policy.grant(headers.get("origin", ""))
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 response = MutableHeaders(scope=message)
                 response.add_vary_header("Origin")
-                if allowed := self._policy.headers(origin):
-                    response.update({**allowed, "access-control-expose-headers": EXPOSED})
+                if granted:
+                    response["access-control-allow-origin"] = granted
+                    response["access-control-expose-headers"] = EXPOSED
             await send(message)
 
         methods = self._methods_at(scope)
         is_preflight = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
-        if is_preflight and methods and self._policy.allows(origin):
-            wanted = headers.get("access-control-request-headers", "")
-            await _preflight(methods, wanted)(scope, receive, send_with_headers)
-            return
-        await self._app(scope, receive, send_with_headers)
+        if is_preflight and methods and granted:
+            reply = _preflight(methods, headers.get("access-control-request-headers", ""))
+            await reply(scope, receive, send_with_headers)
+        else:
+            await self._app(scope, receive, send_with_headers)
 
     def _methods_at(self, scope: Scope) -> set[str]:
         found = (route.methods for route in self._routes if route.matches(scope)[0] is not Match.NONE)

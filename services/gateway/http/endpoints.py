@@ -1,28 +1,33 @@
-"""The endpoints beside the chat and the streams: models, progress, health, metrics, the document, the page's files.
+"""The endpoints beside the chat and the streams: models, progress, the site itself, health, the page's files.
 
 Where each of them lies is in operations.py."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.schemas import Asked
+from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.refusals import refusal
 from tidegate.schemas.subjects import ANSWERS
 from tidegate.services.gateway.http.body import json_response
+from tidegate.services.gateway.http.completions import ModelInfo, ModelList
 from tidegate.services.gateway.http.errors import Endpoint
 from tidegate.services.gateway.http.event_format import stream_response
-from tidegate.services.gateway.http.models import ModelInfo, ModelList
 from tidegate.services.gateway.http.openapi import openapi_document
 from tidegate.services.gateway.http.operations import PAGE, Liveness, Readiness
 from tidegate.services.gateway.http.progress import RequestProgress
+from tidegate.services.gateway.http.site_info import LinkProbe, choose_examples, describe_site
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError, unreadable_name
+from tidegate.services.packs.load import load_questions
 
 PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -31,6 +36,7 @@ PAGE_HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
 }
+NOT_CACHED = {"cache-control": "no-cache"}
 READY_WITHIN_S = 1.0
 
 
@@ -38,20 +44,21 @@ class SiteEndpoints:
     """What a site says about itself and its requests. `progress` is to be closed before the server."""
 
     def __init__(
-        self, ingress: Ingress, models: Mapping[str, ModelInfo], metrics: Callable[[], bytes], heartbeat_s: float
+        self, ingress: Ingress, models: Iterable[str], metrics: Callable[[], bytes], heartbeat_s: float
     ) -> None:
+        now = int(time.time())
         self.progress = RequestProgress(ingress.bus, ingress.settings.site)
         self._ingress = ingress
-        self._models = models
+        self._models = {name: ModelInfo(name, now) for name in models}
         self._metrics = metrics
         self._heartbeat_s = heartbeat_s
+        self._link = LinkProbe(ingress.bus, ingress.settings.site)
+        self._questions: tuple[LabelledQuestion, ...] | None = None
 
     async def list_models(self, _: Request) -> Response:
-        """All names of the model."""
         return json_response(ModelList(list(self._models.values())))
 
     async def get_model(self, request: Request) -> Response:
-        """One of them."""
         name = request.path_params["model"]
         if name not in self._models:
             raise RequestRefusedError(refusal("unknown_model", model=name[:64]), "model")
@@ -68,12 +75,23 @@ class SiteEndpoints:
             raise RequestRefusedError(refusal("busy", asked.rid))
         return stream_response(self.progress.events(asked.tenant, asked.rid, self._heartbeat_s))
 
+    async def site(self, _: Request) -> Response:
+        return json_response(describe_site(self._ingress.settings), headers=NOT_CACHED)
+
+    async def link(self, _: Request) -> Response:
+        return json_response(await self._link.measure(), headers=NOT_CACHED)
+
+    async def questions(self, request: Request) -> Response:
+        """Some questions in `?language=`. Raises `PackError` where the pack's questions cannot be read."""
+        if self._questions is None:
+            self._questions = await asyncio.to_thread(load_questions, Path(self._ingress.settings.pack_dir))
+        examples = choose_examples(self._questions, request.query_params.get("language", ""))
+        return json_response(examples, headers=NOT_CACHED)
+
     async def healthz(self, _: Request) -> Response:
-        """That the process serves."""
         return json_response(Liveness(alive=True))
 
     async def readyz(self, _: Request) -> Response:
-        """Whether the site's store can be read now."""
         is_ready = not self._ingress.is_closing
         try:
             async with asyncio.timeout(READY_WITHIN_S):
@@ -83,11 +101,9 @@ class SiteEndpoints:
         return json_response(Readiness(is_ready), 200 if is_ready else 503)
 
     async def metrics(self, _: Request) -> Response:
-        """What is counted."""
         return Response(await asyncio.to_thread(self._metrics), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def openapi(self, _: Request) -> Response:
-        """The document of all of this."""
         return json_response(await asyncio.to_thread(openapi_document))  # the first time takes a while
 
 

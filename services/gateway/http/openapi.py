@@ -21,14 +21,13 @@ from tidegate.services.gateway.http.operations import OPERATIONS, Operation
 from tidegate.services.gateway.http.parameters import REFUSED, WITHOUT_EFFECT
 
 REF = "#/components/schemas/{name}"
-EVERYWHERE = ("internal",)
-"""Codes that any operation may reply with."""
 
 
 @cache
 def openapi_document() -> dict[str, Any]:
     """The document; the same for every site, and safe to encode as it is."""
-    types = [kind for each in OPERATIONS for kind in (each.body, each.reply, *each.events) if _is_type(kind)]
+    named = [kind for each in OPERATIONS for kind in (each.body, each.reply, *each.events)]
+    types = [kind for kind in named if kind is not None and not isinstance(kind, str)]
     _, components = msgspec.json.schema_components([*types, ErrorReply], ref_template=REF)
     _describe_chat(components[ChatRequest.__name__])
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
@@ -60,17 +59,16 @@ def _operation(each: Operation) -> dict[str, Any]:
             for parameter in each.parameters
         ]
     if each.body is not None:
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(each.body)}}}
+        found["requestBody"] = {"required": True, "content": _json_content(each.body)}
     return found
 
 
 def _responses(each: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    if each.reply is not None:
-        is_json = _is_type(each.reply)
-        content["application/json" if is_json else each.reply] = {
-            "schema": _schema(each.reply) if is_json else {"type": "string"}
-        }
+    if isinstance(each.reply, str):
+        content = {each.reply: {"schema": {"type": "string"}}}
+    elif each.reply is not None:
+        content = _json_content(each.reply)
     if each.events:
         data = {"anyOf": [_schema(kind) for kind in each.events]}
         content[MEDIA_TYPE] = {"schema": {"type": "string", "description": "server-sent events"}, "x-event-data": data}
@@ -79,11 +77,13 @@ def _responses(each: Operation) -> dict[str, Any]:
     else:
         done = {"200": {"description": "Done.", "content": content}}
     by_status: defaultdict[int, list[str]] = defaultdict(list)
-    for code in (*each.refusals, *EVERYWHERE):
+    for code in (*each.refusals, "internal"):
         by_status[REFUSALS[code].status].append(code)
-    refused = {"application/json": {"schema": _schema(ErrorReply)}}
     for status, codes in sorted(by_status.items()):
-        done[str(status)] = {"description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}", "content": refused}
+        done[str(status)] = {
+            "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}",
+            "content": _json_content(ErrorReply),
+        }
     return done
 
 
@@ -97,10 +97,10 @@ def _describe_chat(schema: dict[str, Any]) -> None:
     schema["additionalProperties"] = False
 
 
+def _json_content(kind: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": _schema(kind)}}
+
+
 def _schema(kind: Any) -> dict[str, Any]:
     (schema,), _ = msgspec.json.schema_components([kind], ref_template=REF)
     return schema
-
-
-def _is_type(kind: Any) -> bool:
-    return kind is not None and not isinstance(kind, str)

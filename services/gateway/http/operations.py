@@ -12,8 +12,7 @@ import msgspec
 
 from tidegate.schemas import Asked, Workload
 from tidegate.schemas.message import Millis, Name, Rid
-from tidegate.services.gateway.http.completions import ChatCompletion, ChatCompletionChunk
-from tidegate.services.gateway.http.models import ModelInfo, ModelList
+from tidegate.services.gateway.http.completions import ChatCompletion, ChatCompletionChunk, ModelInfo, ModelList
 from tidegate.services.gateway.http.openai import ChatRequest
 from tidegate.services.gateway.http.progress import StageProgress
 from tidegate.services.gateway.http.site_info import ExampleQuestions, LinkState, SiteInfo

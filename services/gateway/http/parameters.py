@@ -56,8 +56,7 @@ def check_parameters(body: dict[str, Any]) -> None:
             continue
         if name not in REFUSED:
             shown = name[:64]
-            refused = refusal("unsupported", what=f"the parameter `{shown}`", hint=f"leave `{shown}` out")
-            raise RequestRefusedError(refused, shown)
+            raise unsupported(f"the parameter `{shown}`", f"leave `{shown}` out", shown)
         what, neutral = REFUSED[name]
         if not any(_is_same(value, each) for each in neutral):
             raise unsupported(what, f"leave `{name}` out", name)

@@ -27,22 +27,18 @@ class JsonHttpProtocol(HttpToolsProtocol):
         self._is_in_head = True
 
     def on_message_begin(self) -> None:
-        """A request begins."""
         self._head_bytes, self._fed_bytes, self._is_in_head = 0, 0, True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """A part of the request line has come."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header has come."""
         self._count(len(name) + len(value) + 4)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """All headers have come."""
         self._is_in_head = False
         super().on_headers_complete()
 
@@ -56,10 +52,8 @@ class JsonHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 the text is uvicorn's, for its log
         """Refuse and close: nothing that follows can be understood."""
-        refuse(
-            self.transport,
-            "headers_too_large" if max(self._head_bytes, self._fed_bytes) > MAX_HEAD_BYTES else "not_http",
-        )
+        is_too_large = max(self._head_bytes, self._fed_bytes) > MAX_HEAD_BYTES
+        refuse(self.transport, "headers_too_large" if is_too_large else "not_http")
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

@@ -18,9 +18,8 @@ from tidegate.services.gateway.http.chat import ChatEndpoint
 from tidegate.services.gateway.http.cors import CorsMiddleware, CorsPolicy
 from tidegate.services.gateway.http.endpoints import SiteEndpoints, page_file
 from tidegate.services.gateway.http.errors import Endpoint, handle_errors, method_not_allowed, no_such_path
-from tidegate.services.gateway.http.models import list_models
+from tidegate.services.gateway.http.openai import MODEL
 from tidegate.services.gateway.http.operations import FILES, OPERATIONS
-from tidegate.services.gateway.http.site_info import SiteInfoEndpoints
 from tidegate.services.gateway.http.sse import EventStreamEndpoint
 from tidegate.services.gateway.http.token_counter import load_token_counter
 from tidegate.services.gateway.http.websocket import WebSocketEndpoint, no_such_socket
@@ -34,9 +33,8 @@ def application(ingress: Ingress, metrics: Callable[[], bytes], times: HttpTimes
     """The application of one site; its `state.progress` is to be closed before its server."""
     settings = ingress.settings
     cors = CorsPolicy(settings.gateway.cors_origins)
-    models = list_models(settings.gateway.model_aliases)
+    models = (MODEL, *sorted(settings.gateway.model_aliases))
     site = SiteEndpoints(ingress, models, metrics, times.heartbeat_s)
-    site_info = SiteInfoEndpoints(ingress.bus, settings)
     streams = EventStreamEndpoint(ingress, times)
     sockets = WebSocketEndpoint(ingress, cors, times)
     chat = ChatEndpoint(ingress, load_token_counter(StatePaths(settings).models / TOKENIZER), models, times)
@@ -51,14 +49,13 @@ def application(ingress: Ingress, metrics: Callable[[], bytes], times: HttpTimes
         "/readyz": site.readyz,
         "/metrics": site.metrics,
         "/openapi.json": site.openapi,
-        "/v1/site": site_info.site,
-        "/v1/site/link": site_info.link,
-        "/v1/site/questions": site_info.questions,
+        "/v1/site": site.site,
+        "/v1/site/link": site.link,
+        "/v1/site/questions": site.questions,
         **{path: page_file(name, kind) for path, (name, kind) in FILES.items()},
     }
-    sockets_by_path = {"/v1/streams/ws": sockets.ask, "/v1/streams/{rid}/ws": sockets.resume}
     routes: list[BaseRoute] = [
-        WebSocketRoute(each.path, sockets_by_path[each.path])
+        WebSocketRoute(each.path, sockets.serve)
         if each.is_socket
         else Route(each.path, handle_errors(endpoints[each.path]), methods=[each.method])
         for each in OPERATIONS

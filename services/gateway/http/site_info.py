@@ -8,24 +8,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
 
 from tidegate.brokers.base import Bus, UnreachableError
 from tidegate.schemas import Escalated, Where
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ping, token_of
 from tidegate.services.fleet.endpoints import FleetNotRunningError, read_endpoints
-from tidegate.services.gateway.http.body import json_response
-from tidegate.services.packs.load import load_questions
 from tidegate.services.pipeline import FAST_LANE, STAGES
 from tidegate.services.planning.estimates import RoundTrip
 from tidegate.services.settings import Settings
 
-NOT_CACHED = {"cache-control": "no-cache"}
 LINK_FRESH_S = 1.0
 LINK_TIMEOUT_S = 1.0
 MOST_EXAMPLES = 6
@@ -102,30 +96,9 @@ class LinkProbe:
         return LinkState(is_up=True, rtt_ms=round(self._round_trip.smoothed_ms, 1))
 
 
-class SiteInfoEndpoints:
-    """GET /v1/site, /v1/site/link and /v1/site/questions."""
-
-    def __init__(self, bus: Bus, settings: Settings) -> None:
-        self._settings = settings
-        self._link = LinkProbe(bus, settings.site)
-        self._questions: tuple[LabelledQuestion, ...] | None = None
-
-    async def site(self, _: Request) -> Response:
-        """A `SiteInfo`."""
-        settings = self._settings
-        info = SiteInfo(settings.site, settings.gateway.default_tenant, pipeline_stages(), known_sites(settings))
-        return json_response(info, headers=NOT_CACHED)
-
-    async def link(self, _: Request) -> Response:
-        """A `LinkState`."""
-        return json_response(await self._link.measure(), headers=NOT_CACHED)
-
-    async def questions(self, request: Request) -> Response:
-        """`ExampleQuestions` in `?language=`. Raises `PackError` where the pack's questions cannot be read."""
-        if self._questions is None:
-            self._questions = await asyncio.to_thread(load_questions, Path(self._settings.pack_dir))
-        examples = choose_examples(self._questions, request.query_params.get("language", ""))
-        return json_response(examples, headers=NOT_CACHED)
+def describe_site(settings: Settings) -> SiteInfo:
+    """What the site is, as its settings and the files of this machine say."""
+    return SiteInfo(settings.site, settings.gateway.default_tenant, pipeline_stages(), known_sites(settings))
 
 
 def pipeline_stages() -> tuple[StageInfo, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -14,13 +15,13 @@ WORD = re.compile(r"\s*\S+")
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
 class TokenCounter:
     """Says where each token of a text ends. `name`: the digest of the tokenizer, or `words`."""
 
-    def __init__(self, name: str, ends: Callable[[str], list[int]]) -> None:
-        self.name = name
-        self.ends = ends
-        """The number of characters up to the end of each token; of a character in several tokens the last has all."""
+    name: str
+    ends: Callable[[str], list[int]]
+    """The number of characters up to the end of each token; of a character in several tokens the last has all."""
 
     def count(self, text: str) -> int:
         """How many tokens `text` has."""

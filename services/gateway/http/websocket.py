@@ -40,22 +40,15 @@ class WebSocketEndpoint:
         self._cors = cors
         self._times = times
 
-    async def ask(self, socket: WebSocket) -> None:
-        """Wait for the first message, as long as for a body; then send the events."""
-        await self._serve(socket, is_resuming=False)
-
-    async def resume(self, socket: WebSocket) -> None:
-        """The asker is in the header `X-Tidegate-Asker`."""
-        await self._serve(socket, is_resuming=True)
-
-    async def _serve(self, socket: WebSocket, *, is_resuming: bool) -> None:
+    async def serve(self, socket: WebSocket) -> None:
+        """Send the events of the request that the path names, else of the first message, awaited as long as a body."""
         origin = socket.headers.get("origin", "")
-        if origin and urlsplit(origin).netloc != socket.headers.get("host") and not self._cors.allows(origin):
+        if origin and urlsplit(origin).netloc != socket.headers.get("host") and not self._cors.grant(origin):
             await deny(socket, refusal("origin_not_allowed", origin=origin[:128]))
             return
         await socket.accept()
         try:
-            if is_resuming:
+            if "rid" in socket.path_params:
                 client = await resume_stream(self._ingress, read_resume(socket, self._ingress))
             else:
                 client = await self._read_request(socket)

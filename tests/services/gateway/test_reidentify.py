@@ -15,12 +15,17 @@ from tests.support.gateway_site import EMAIL, Site, ask, asked, nats_site
 from tidegate.schemas import Cursor, Published, Receipt, decode, encode, encode_json
 from tidegate.schemas.subjects import ANSWERS
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.gateway.reidentify import reidentify
+from tidegate.services.gateway.ticket import reidentify
 from tidegate.services.privacy.vault import Vault
 from tidegate.services.streaming.events import log_of_answer, pending_steps, render_event, split_step
+from tidegate.services.streaming.reidentify import ValueOf
 
 pytestmark = pytest.mark.anyio
 running = pytest.fixture(nats_site)
+
+
+def values_of(vault: Vault, asker: str) -> ValueOf:
+    return lambda token: vault.detokenise(token, "kiosk", asker)
 
 
 @pytest.mark.parametrize("form", [encode, encode_json])
@@ -47,7 +52,7 @@ def test_a_json_answer_keeps_its_form_to_the_character(tmp_path: Path) -> None:
     vault = Vault.open(tmp_path / "vault.sqlite", bytes(32))
     token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
     text = f'{{ "email" : "{token}",\n "n": 1.0 , "n": 2}}'
-    shown = reidentify(msgspec.structs.replace(STORED, text=text, format="json"), vault, "digest").text
+    shown = reidentify(msgspec.structs.replace(STORED, text=text, format="json"), values_of(vault, "digest")).text
     vault.close()
     assert shown == text.replace(token, json.dumps(EMAIL)[1:-1])
 
@@ -77,12 +82,12 @@ def test_no_chunk_of_a_stream_ever_holds_a_token_or_a_piece_of_one(
     for position in positions:
         pieces.insert(position, token)
     stored = msgspec.structs.replace(STORED, text=glue.join(pieces))
-    shown = reidentify(stored, vault, "digest")
+    shown = reidentify(stored, values_of(vault, "digest"))
     log = log_of_answer(stored.text, Cursor())
     rest, chunks = pending_steps(log, Cursor()), list[str]()
     while rest:
         piece, more = split_step(rest.pop(), 1)
-        chunks.append(render_event(piece, log.text, lambda token: vault.detokenise(token, "kiosk", "digest")).text)
+        chunks.append(render_event(piece, log.text, values_of(vault, "digest")).text)
         rest += [more] if more else []
     vault.close()
     assert "".join(chunks) == shown.text == glue.join(EMAIL if piece == token else piece for piece in pieces)
@@ -93,6 +98,6 @@ def test_a_stranger_sees_tokens_only(tmp_path: Path) -> None:
     vault = Vault.open(tmp_path / "vault.sqlite", bytes(32))
     token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
     stored = msgspec.structs.replace(STORED, text=token)
-    assert reidentify(stored, vault, "another").text == token
-    assert reidentify(stored, vault, "digest").text == EMAIL
+    assert reidentify(stored, values_of(vault, "another")).text == token
+    assert reidentify(stored, values_of(vault, "digest")).text == EMAIL
     vault.close()

@@ -18,15 +18,16 @@ from tidegate.schemas import CloudState, encode
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ping, token_of
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
+from tidegate.services.gateway.http.endpoints import SiteEndpoints
 from tidegate.services.gateway.http.site_info import (
     EXAMPLE_KINDS,
     LINK_FRESH_S,
     MOST_EXAMPLES,
     LinkProbe,
-    SiteInfoEndpoints,
     choose_examples,
     pipeline_stages,
 )
+from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.packs.findings import PackError
 from tidegate.services.packs.load import load_questions
 from tidegate.services.pipeline import WORKERS
@@ -130,9 +131,12 @@ def test_a_pack_without_the_language_gives_its_own_and_one_without_questions_non
     assert choose_examples([question(1, "hub", "fr")], "fr").questions == ("hub 1?",)
 
 
-async def test_a_pack_that_cannot_be_read_is_an_error_and_not_an_empty_list(tmp_path: Path) -> None:
-    (tmp_path / "questions.yaml").write_text("- nonsense: 1\n")
-    endpoints = SiteInfoEndpoints(MemoryBus("site1"), Settings(pack_dir=str(tmp_path)))
+async def test_a_pack_that_cannot_be_read_is_an_error_and_not_an_empty_list(running: Site, tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    (pack / "questions.yaml").write_text("- nonsense: 1\n")
+    ingress = Ingress(Settings(pack_dir=str(pack)), running.bus, running.vault, running.key)
+    endpoints = SiteEndpoints(ingress, (), lambda: b"", heartbeat_s=1.0)
     request = Request({"type": "http", "query_string": b"", "headers": []})
     with pytest.raises(PackError, match=r"questions\.yaml"):
         await endpoints.questions(request)
