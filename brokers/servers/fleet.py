@@ -62,7 +62,7 @@ class Fleet:
         for site in sites:
             check_site_name(site)
         self.hub.settings = self._hub_conf(sites)
-        await self.hub.start_soon()
+        await self.hub.start()
         for site in sites:
             await self._start_site(site)
         await self.wait_until_linked()
@@ -92,7 +92,7 @@ class Fleet:
         local, leaf = self.local_credential(site), self.leaf_credential(site)
         settings = conf.site(site, local.public, self.hub.leaf_url, leaf.seed())
         self.sites[site] = server = Server(site, self._home(site), settings)
-        await server.start_soon()
+        await server.start()
 
     def _leaves(self) -> set[str]:
         return {leaf["name"] for leaf in self.hub.monitor("/leafz").get("leafs") or ()}

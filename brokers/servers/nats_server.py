@@ -88,15 +88,8 @@ class Server:
         """The child's process id while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def start(self, timeout_s: float = 10.0) -> None:
+    async def start(self, timeout_s: float = 10.0) -> None:
         """Start and return when JetStream is healthy. Raises `ServerMissingError`, `ServerFailedError`."""
-        self._spawn()
-        deadline = time.monotonic() + timeout_s
-        while not self._is_ready(deadline):
-            time.sleep(POLL_S)
-
-    async def start_soon(self, timeout_s: float = 10.0) -> None:
-        """As `start`, without holding up the loop."""
         self._spawn()
         deadline = time.monotonic() + timeout_s
         try:
@@ -149,15 +142,8 @@ class Server:
         answer: dict[str, Any] = json.loads(body)
         return answer
 
-    def __enter__(self) -> Server:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     async def __aenter__(self) -> Server:
-        await self.start_soon()
+        await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -42,14 +42,14 @@ async def linked_servers(
     links: dict[str, Link] = {}
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(servers.stop)
-        await servers.hub.start_soon()
+        await servers.hub.start()
         port = urlsplit(servers.hub.leaf_url).port or 0
         for number, site in enumerate(sites):
             links[site] = await stack.enter_async_context(linked(HOST, port, seed=seed + number))
             leaf, local = servers.leaf_credential(site).seed(), servers.local_credential(site).public
             settings = conf.site(site, local, f"nats-leaf://{HOST}:{links[site].port}", leaf)
             servers.sites[site] = server = Server(site, state_dir / site / "nats", settings)
-            await server.start_soon()
+            await server.start()
         await servers.wait_until_linked(START_WITHIN_S)
         yield servers, links
 

@@ -133,5 +133,5 @@ async def keep_servers(servers: Fleet) -> None:
         for server in (servers.hub, *servers.sites.values()):
             if server.pid is None:
                 log.warning("server_restarted", server=server.name)
-                await server.start_soon()
+                await server.start()
         await asyncio.sleep(SERVER_POLL_S)

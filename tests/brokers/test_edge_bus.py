@@ -60,7 +60,7 @@ async def test_without_a_hub_what_is_there_cannot_be_reached_and_what_is_here_ca
 async def test_what_is_listened_for_before_the_hub_is_there_is_received_and_so_it_is_after_a_restart(
     tmp_path: Path,
 ) -> None:
-    with Server("hub", tmp_path) as server:
+    async with Server("hub", tmp_path) as server:
         hub = NatsSettings(url=server.url)  # a server keeps its port
     received: list[bytes] = []
 

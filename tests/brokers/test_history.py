@@ -112,7 +112,7 @@ async def test_the_hub_has_its_part_and_a_bare_server_is_an_error_that_names_wha
 
 async def test_a_server_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
     server = Server("site1", tmp_path)
-    await server.start_soon()
+    await server.start()
     async with client_of(server) as client:
         server.kill()
         with pytest.raises(UnreachableError):

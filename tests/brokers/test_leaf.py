@@ -196,7 +196,7 @@ async def test_after_the_hub_was_killed_everything_that_waited_arrives_once(tmp_
         all_.fleet.hub.kill()
         for n in range(1, 21):
             await publish(site, f"escalations.site1.kiosk.r{n}")
-        await all_.fleet.hub.start_soon()
+        await all_.fleet.hub.start()
         async with client_of(all_.fleet.hub) as hub:
             await arrived(hub, "ESCALATIONS", 21)
             await publish(hub, "verdicts.site1.kiosk.r1")
@@ -210,7 +210,7 @@ async def test_after_a_site_was_killed_both_directions_flow_again(tmp_path: Path
         server = all_.fleet.sites["site1"]
         server.kill()
         await publish(all_.hub, "verdicts.site1.kiosk.r1")
-        await server.start_soon()
+        await server.start()
         async with client_of(server) as site:
             await publish(site, "escalations.site1.kiosk.r1")
             await arrived(all_.hub, "ESCALATIONS", 1)
@@ -222,7 +222,7 @@ async def test_a_site_serves_itself_while_there_is_no_hub(tmp_path: Path) -> Non
         all_.fleet.hub.stop()
         server = all_.fleet.sites["site1"]
         server.stop()
-        await server.start_soon()
+        await server.start()
         async with client_of(server) as site:
             await publish(site, "asks.kiosk.r1")
             assert [stored.subject for stored in await history(site, "r1")] == ["asks.kiosk.r1"]

@@ -56,7 +56,7 @@ class TestServer:
             await holds(rig, "ANSWERS", 20)
             rig.server.kill()
             await asyncio.sleep(0.1)
-            rig.server.start()
+            await rig.server.start()
             await asyncio.gather(*asking)
             await holds(rig, "ANSWERS", 200)
             assert await texts(rig, "ANSWERS") == sorted(f"q{n}" for n in range(200))
@@ -71,7 +71,7 @@ class TestServer:
             publishing = asyncio.create_task(rig.bus.publish(asked("a"), id="a", headers={}))
             await asyncio.sleep(0.2)
             assert not publishing.done()
-            rig.server.start()
+            await rig.server.start()
             assert await publishing is True
             assert await texts(rig, "ASKS") == ["a"]
 
@@ -145,7 +145,7 @@ class TestServer:
                 await rig.bus.request("ask", b"?", timeout_s=60.0)
             with pytest.raises(UnreachableError):
                 await rig.bus.last("PIPE", "pipe.kiosk.withheld.a")
-            rig.server.start()
+            await rig.server.start()
 
             async def is_back() -> bool:  # nats-py that is closed while it reconnects comes back, and then for ever
                 return bool(rig.bus.link.is_up and rig.client.is_connected)

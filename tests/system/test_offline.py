@@ -173,7 +173,7 @@ async def test_a_site_without_its_hub_answers_what_it_can_and_nothing_is_lost(se
             if outage == "swallowed":
                 site.signal_hub(signal.SIGCONT)
             else:
-                await site.servers.hub.start_soon()
+                await site.servers.hub.start()
             await check_it_is_back(site, hubs[3:5])
             await check_late_verdicts(site, without)
         assert await list_dead_letters(site.bus.link.client) == []

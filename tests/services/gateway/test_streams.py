@@ -38,7 +38,7 @@ async def test_a_restart_of_the_server_costs_a_client_that_stays_one_retraction(
         await site.run_script(RETRACTED, request, until=2)
         await wait_until_shown(client, DRAFT[:40])
     site.server.kill()
-    await site.server.start_soon()
+    await site.server.start()
     async with asyncio.timeout(120):
         for request in asked:
             await site.resume_script_when_back(RETRACTED, request, 2)
