@@ -121,7 +121,7 @@ def code_in(text: str) -> str:
     return "\n".join([fenced, *re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))])
 
 
-def test_the_life_of_a_request_is_told_in_ten_lines_that_each_name_a_file() -> None:
+def test_the_life_of_a_request_is_written_in_ten_lines_that_each_name_a_file() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     life = text.partition("## The life of a request")[2].partition("\n## ")[0]
     lines = re.findall(r"^\d+\. .*(?:\n {3,}.*)*", life, re.MULTILINE)

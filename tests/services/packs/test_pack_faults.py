@@ -111,7 +111,7 @@ def test_two_files_with_one_policy_are_a_fault_of_the_second(tmp_path: Path) -> 
     assert (fault.file, "policies/safe.yaml" in fault.reason) == ("policies/save.yml", True)
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     pack = pack_at(
         tmp_path,
         **{

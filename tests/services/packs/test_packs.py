@@ -98,14 +98,14 @@ STATED = [
 
 
 @pytest.mark.parametrize(("text", "fact", "stated"), STATED)
-def test_a_fact_is_said_whatever_the_case_and_the_white_space_but_never_by_a_longer_number(
+def test_a_fact_is_stated_whatever_the_case_and_the_white_space_but_never_by_a_longer_number(
     text: str, fact: str, stated: bool
 ) -> None:
     assert states(text, fact) is stated
 
 
 @given(st.integers(0, 99_999), st.integers(0, 99_999))
-def test_a_number_is_said_by_itself_and_by_no_other_number(one: int, other: int) -> None:
+def test_a_number_is_stated_by_itself_and_by_no_other_number(one: int, other: int) -> None:
     assert states(f"You pay £{one}, at once.", f"£{other}") == (one == other)
 
 
