@@ -11,24 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, tokens
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
-from ruamel.yaml.tokens import (
-    AliasToken,
-    AnchorToken,
-    BlockEndToken,
-    BlockMappingStartToken,
-    BlockSequenceStartToken,
-    DirectiveToken,
-    DocumentStartToken,
-    FlowMappingEndToken,
-    FlowMappingStartToken,
-    FlowSequenceEndToken,
-    FlowSequenceStartToken,
-    TagToken,
-)
 
 from tidegate.schemas import TidegateError
 from tidegate.services.policies.policy import Policy
@@ -38,9 +24,19 @@ KEYS = ("policy_id", *PARTS)
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_BYTES = 65_536
 MAX_DEPTH = 4
-OPENING = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
-CLOSING = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
-REFUSED = {AnchorToken: "an anchor", AliasToken: "an alias", TagToken: "a tag", DirectiveToken: "a directive"}
+OPENING = (
+    tokens.BlockMappingStartToken,
+    tokens.BlockSequenceStartToken,
+    tokens.FlowMappingStartToken,
+    tokens.FlowSequenceStartToken,
+)
+CLOSING = (tokens.BlockEndToken, tokens.FlowMappingEndToken, tokens.FlowSequenceEndToken)
+REFUSED = {
+    tokens.AnchorToken: "an anchor",
+    tokens.AliasToken: "an alias",
+    tokens.TagToken: "a tag",
+    tokens.DirectiveToken: "a directive",
+}
 
 
 class PolicyError(TidegateError, ValueError):
@@ -231,7 +227,7 @@ def _check_tokens(path: Path, text: str) -> None:
             if isinstance(token, kind):
                 raise PolicyError(path, line, f"{name} is not allowed", "write the value itself")
         depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
-        documents += isinstance(token, DocumentStartToken)
+        documents += isinstance(token, tokens.DocumentStartToken)
         if depth > MAX_DEPTH:
             raise PolicyError(path, line, "nested too deeply", "a policy has lists of words, and numbers")
         if documents > 1:

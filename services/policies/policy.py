@@ -6,38 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from tidegate.schemas import Answer, Question
 from tidegate.services.privacy.dlp.finding import Finding
 
 FindPersonal = Callable[[str], Sequence[Finding]]
 """The personal data in a text."""
-
-
-class AllowRule(Protocol):
-    def __call__(self, answer: Answer) -> tuple[bool, str]:
-        """Whether the answer may pass, and why or why not."""
-        ...
-
-
-class TransformRule(Protocol):
-    def __call__(self, answer: Answer, find_personal: FindPersonal) -> tuple[Answer, str]:
-        """The answer as it may pass, and what was changed in it; empty when nothing was."""
-        ...
-
-
-class BlockRule(Protocol):
-    def __call__(self, question: Question, answer: Answer) -> str:
-        """Why the answer may not pass; empty when it may."""
-        ...
-
-
-class ScoreRule(Protocol):
-    def __call__(self, answer: Answer) -> float | None:
-        """The answer's score in 0…1; None where it cannot have one, or has not been measured though it should."""
-        ...
-
+AllowRule = Callable[[Answer], tuple[bool, str]]
+"""Whether the answer may pass, and why or why not."""
+TransformRule = Callable[[Answer, FindPersonal], tuple[Answer, str]]
+"""The answer as it may pass, and what was changed in it; empty when nothing was."""
+BlockRule = Callable[[Question, Answer], str]
+"""Why the answer may not pass; empty when it may."""
+ScoreRule = Callable[[Answer], float | None]
+"""The answer's score in 0…1; None where it cannot have one, or has not been measured though it should."""
 
 R_co = TypeVar("R_co", covariant=True)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -13,7 +14,6 @@ import msgspec
 from tidegate.schemas import Answer
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.policies.policy import FindPersonal
-from tidegate.services.privacy.dlp.finding import Finding
 
 REDACTED = "[redacted]"
 
@@ -35,7 +35,7 @@ def redact_pii(answer: Answer, find_personal: FindPersonal) -> tuple[Answer, str
 def _redact_text(text: str, quotes: Sequence[str], find_personal: FindPersonal) -> tuple[str, int]:
     kept = [match.span() for match in VAULT_TOKEN.finditer(text)]
     spans: list[tuple[int, int]] = []
-    for found in sorted(find_personal(text), key=_start):
+    for found in sorted(find_personal(text), key=attrgetter("start")):
         if any(found.value in quote for quote in quotes):
             continue
         if any(start < found.end and found.start < end for start, end in kept):
@@ -76,7 +76,3 @@ def _redact_json(text: str, quotes: Sequence[str], find_personal: FindPersonal) 
 
     tree = walk(tree)
     return (json.dumps(tree, ensure_ascii=False), count) if count else (text, 0)
-
-
-def _start(found: Finding) -> int:
-    return found.start
