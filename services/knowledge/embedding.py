@@ -94,10 +94,6 @@ class Embedder:
         known = self._cached_vector(text, max_tokens)
         return known if known is not None else await asyncio.to_thread(self.embed, text, max_tokens)
 
-    def count_tokens(self, text: str) -> int:
-        """How many tokens `text` has, the two that frame it counted."""
-        return len(self._tokenizer.encode(text).ids)
-
     def _cached_vector(self, text: str, max_tokens: int) -> Vector | None:
         with self._cache_lock:
             return self._cache.get((text, max_tokens))

@@ -13,7 +13,7 @@ from tidegate.schemas import Answer, Asked
 from tidegate.schemas.vault_token import VAULT_TOKEN, complete_length, next_boundary, tokens_in, vault_token
 from tidegate.services.gateway.admission import find_fault
 from tidegate.services.knowledge.extraction.values import find_numbers, find_vault_tokens
-from tidegate.services.knowledge.index.query import rewrite_query
+from tidegate.services.knowledge.index.thesaurus import rewrite_query
 from tidegate.services.policies.grounding import list_words
 from tidegate.services.policies.redaction import redact_pii
 from tidegate.services.privacy.dlp.finding import KINDS, Finding

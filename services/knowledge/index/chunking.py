@@ -52,7 +52,7 @@ def cut_into_chunks(text: str) -> list[Chunk]:
     for section in _sections(text):
         found.extend(_pack(text, section))
     if not found and text.strip():
-        start, end = _trim(text, 0, len(text))
+        start, end = len(text) - len(text.lstrip()), len(text.rstrip())
         found.append(Chunk(start, end, "", (Unit(start, end, "sentence"),)))
     return found
 
@@ -151,14 +151,16 @@ def _flush(text: str, units: list[Unit]) -> Iterator[_Piece]:
 
 
 def _units(text: str, block: Block, section: list[Block], position: int) -> Iterator[Unit]:
+    before = next((other for other in reversed(section[:position]) if other.kind != block.kind), None)
+    context: tuple[CharacterSpan, ...] = ()
     if block.kind == "row":
-        header = next((other for other in reversed(section[:position]) if other.kind != "row"), None)
-        context = ((header.start, header.end),) if header is not None and header.kind == "header" else ()
+        if before is not None and before.kind == "header":
+            context = ((before.start, before.end),)
         yield Unit(block.start, block.end, "row", block.heading, context)
         return
     if block.kind == "item":
-        intro = next((other for other in reversed(section[:position]) if other.kind != "item"), None)
-        context = (_last_sentence(text, intro),) if intro is not None and intro.kind == "paragraph" else ()
+        if before is not None and before.kind == "paragraph":
+            context = tuple(_short(text, before.start, before.end))[-1:]
         start = block.body
         if len(_WORD.findall(text, start, block.end)) <= MOST_WORDS:
             yield Unit(start, block.end, "item", block.heading, context)
@@ -170,10 +172,6 @@ def _units(text: str, block: Block, section: list[Block], position: int) -> Iter
         yield Unit(begin, end, "sentence", block.heading)
 
 
-def _last_sentence(text: str, block: Block) -> CharacterSpan:
-    return list(_short(text, block.start, block.end))[-1]
-
-
 def _short(text: str, start: int, end: int) -> Iterator[CharacterSpan]:
     """Sentences; one of more than `MOST_WORDS` words is cut between words."""
     for begin, stop in split_sentences(text, start, end):
@@ -181,11 +179,3 @@ def _short(text: str, start: int, end: int) -> Iterator[CharacterSpan]:
         for first in range(0, len(words), MOST_WORDS):
             part = words[first : first + MOST_WORDS]
             yield part[0][0], part[-1][1]
-
-
-def _trim(text: str, start: int, end: int) -> CharacterSpan:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end

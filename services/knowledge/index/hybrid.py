@@ -24,7 +24,6 @@ from tidegate.services.knowledge.index.fusion import fuse_rankings
 from tidegate.services.knowledge.index.index_writer import IndexWriter
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
 from tidegate.services.knowledge.index.limits import EXACT_BELOW
-from tidegate.services.knowledge.index.query import rewrite_query
 from tidegate.services.knowledge.index.snapshot import IndexSnapshot, read_snapshot
 from tidegate.services.knowledge.index.storage import (
     DocumentOrigin,
@@ -33,7 +32,7 @@ from tidegate.services.knowledge.index.storage import (
     Manifest,
     Storage,
 )
-from tidegate.services.knowledge.index.thesaurus import Thesaurus
+from tidegate.services.knowledge.index.thesaurus import Thesaurus, rewrite_query
 from tidegate.services.knowledge.index.vectors import Matrix, VectorLeg
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
@@ -162,7 +161,7 @@ class HybridIndex:
         nearest = max((passage.similarity for passage in found), default=0.0)
         if len(found) == k and nearest >= CROSS_BELOW:
             return found
-        others = [other for other in snapshot.languages if other != language]
+        others = [other for other in snapshot.numbers_in if other != language]
         rest = [passage for other in others for passage in self._ranked(snapshot, text, vector, k, other)]
         rest.sort(key=lambda passage: -passage.similarity)
         if nearest >= CROSS_BELOW:

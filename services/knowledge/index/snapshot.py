@@ -27,10 +27,6 @@ class IndexSnapshot:
     numbers_in: dict[str, Numbers] = field(default_factory=dict)
     ranks: dict[str, dict[int, int]] = field(default_factory=dict)
 
-    @property
-    def languages(self) -> tuple[str, ...]:
-        return tuple(self.numbers_in)
-
     @classmethod
     def empty(cls) -> IndexSnapshot:
         nothing = np.empty((0, DIMENSIONS), np.float32)

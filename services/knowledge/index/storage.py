@@ -149,16 +149,15 @@ class Storage:
 
     def put_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest in one step, on disk when this returns."""
-        _replace(self._manifest, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        replace_file(self._manifest, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
 
     def put(self, stored: StoredDocument, vectors: Matrix, built_by: str) -> None:
         """Write a document and its vectors (passages first, then units), as half floats."""
-        self._documents.mkdir(parents=True, exist_ok=True)
         name, version = stored.document.id, stored.document.version
         buffer = io.BytesIO()
         np.save(buffer, vectors.astype(np.float16))
-        _replace(self._file(name, version, built_by, "npy"), buffer.getvalue())
-        _replace(self._file(name, version, built_by, "msgpack"), msgspec.msgpack.encode(stored))
+        replace_file(self._file(name, version, built_by, "npy"), buffer.getvalue())
+        replace_file(self._file(name, version, built_by, "msgpack"), msgspec.msgpack.encode(stored))
 
     def get(self, name: str, version: str, built_by: str) -> StoredDocument:
         """A document as it was written. Raises `IndexDamagedError`."""
@@ -227,7 +226,9 @@ class Storage:
         return self._documents / f"{name}@{version}.{built_by}.{suffix}"
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Replace the file in one step, on disk when this returns; its folder is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".new")
     with open(draft, "wb") as file:
         file.write(data)

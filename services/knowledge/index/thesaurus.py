@@ -1,4 +1,4 @@
-"""Synonyms: rewrites a question in the words of the documents. Next: hybrid.py."""
+"""Rewrites a question into a search query, in the words of the documents. Next: hybrid.py."""
 
 from __future__ import annotations
 
@@ -9,13 +9,30 @@ from pathlib import Path
 import msgspec
 
 from tidegate.schemas.pack import Synonyms
+from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.knowledge.index.sentences import split_sentences
+from tidegate.services.knowledge.index.storage import replace_file
 
 FILE = "thesaurus.json"
+_LONGEST_QUESTION = 60
+"""Words; an embedding can hold about as many."""
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _read = msgspec.json.Decoder(tuple[Synonyms, ...]).decode
 
 Phrase = tuple[str, ...]
+
+
+def rewrite_query(text: str) -> str:
+    """A question without its vault tokens; of a long text, its sentences with a question mark, where there are any.
+
+    The rest of a short text often names what the question is about.
+    """
+    bare = " ".join(VAULT_TOKEN.sub(" ", text).split())
+    if len(bare.split()) <= _LONGEST_QUESTION:
+        return bare
+    asked = [bare[start:end] for start, end in split_sentences(bare, 0, len(bare)) if "?" in bare[start:end]]
+    return " ".join(asked) or bare
 
 
 class Thesaurus:
@@ -89,9 +106,5 @@ def save_thesaurus(directory: Path, groups: Sequence[Synonyms]) -> None:
     """Write the thesaurus into an index's directory, in one step; nothing when it is there already."""
     made = msgspec.json.encode(tuple(groups))
     path = directory / FILE
-    if path.exists() and path.read_bytes() == made:
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    draft = directory / f"{FILE}.part"
-    draft.write_bytes(made)
-    draft.replace(path)
+    if not path.exists() or path.read_bytes() != made:
+        replace_file(path, made)

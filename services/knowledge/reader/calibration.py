@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
+from tidegate.services.knowledge.index.storage import replace_file
 from tidegate.services.knowledge.reader.evidence import FEATURES, AnswerEvidence
 
 Rows = NDArray[np.float64]
@@ -72,10 +73,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     def save(self, path: Path) -> None:
         """Replace the file in one step."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".new")
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
-        draft.replace(path)
+        replace_file(path, msgspec.json.format(msgspec.json.encode(self), indent=1))
 
     @classmethod
     def load(cls, path: Path) -> Calibration:

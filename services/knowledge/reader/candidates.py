@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
-import numpy as np
 
 from tidegate.schemas import Passage
 from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, render_unit
@@ -19,7 +18,6 @@ from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.markdown import strip_tags
 from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
-from tidegate.services.languages.words import ValueKind
 
 WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.1, "passage": 0.15, "kind": 0.1, "language": 0.05}
 _SHORTEST_STEM = 5
@@ -61,18 +59,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         """Where it begins: the document's id and the character."""
         return self.passage.document_id, self.unit.start
 
-
-class PreparedQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """A question with its vector and the kind of value that it asks for."""
-
-    text: str
-    language: str
-    vector: Vector
-    kind: ValueKind | None
-
-    @classmethod
-    def of(cls, text: str, language: str, vector: Vector) -> PreparedQuestion:
-        return cls(text=text, language=language, vector=vector, kind=expected_kind(text))
+    @property
+    def statement(self) -> str:
+        """The unit without markup, and what belongs to it."""
+        return " ".join((self.plain_text, *(quote for _, _, quote in self.context)))
 
 
 def find_candidates(
@@ -80,33 +70,35 @@ def find_candidates(
 ) -> list[Candidate]:
     """Every unit of the passages, best first. Where the index no longer holds a passage's document, its units are found
     in the passage itself and the likeliest few are embedded now."""
-    vector = scorer.question.vector
     found: list[Candidate] = []
     for rank, passage in enumerate(passages):
         held = source.units(passage.document_id, passage.document_version)
         if held is None:
             found += _from_passage(scorer, passage, rank, embedder)
             continue
-        cosines = np.stack((held.vectors @ vector, held.passages @ vector), axis=1)
+        cosines = zip((held.vectors @ scorer.vector).tolist(), (held.passages @ scorer.vector).tolist(), strict=True)
         for unit, pair in zip(held.units, cosines, strict=True):
             if passage.start <= unit.start and unit.end <= passage.end:
-                found.append(scorer.score(passage, unit, held.document.text, (float(pair[0]), float(pair[1]))))
+                found.append(scorer.score(passage, unit, held.document.text, pair))
     unique = {candidate.span: candidate for candidate in reversed(found)}
     return sorted(unique.values(), key=lambda candidate: -candidate.score)
 
 
 class SpanScorer:
-    """Scores units as answers to one question."""
+    """Scores units as answers to one question: a search query with its vector."""
 
-    def __init__(self, question: PreparedQuestion, source: UnitSource) -> None:
-        self.question = question
+    def __init__(self, query: str, language: str, vector: Vector, source: UnitSource) -> None:
+        self.vector = vector
+        self._query = query
+        self._language = language
+        self._kind = expected_kind(query)
         self._source = source
         self._weights: dict[str, dict[str, float]] = {}
 
     def weights(self, language: str) -> dict[str, float]:
         """The question's terms with their rarity among the documents of `language`."""
         if language not in self._weights:
-            found = find_terms(self.question.text, language)
+            found = find_terms(self._query, language)
             self._weights[language] = {term: self._source.rarity(term, language) for term in found}
         return self._weights[language]
 
@@ -124,14 +116,14 @@ class SpanScorer:
 
         `cosines` are the question's to the unit and to the passage.
         """
-        question, language = self.question, passage.language
+        language = passage.language
         words = render_unit(text, unit)
         context = tuple((start + offset, end + offset, text[start:end]) for start, end in unit.context)
         weights = self.weights(language)
         own = frozenset(find_terms(" ".join((words, *(quote for _, _, quote in context))), language))
         head = frozenset(find_terms(f"{passage.title} {passage.heading}", language))
         whole = frozenset(find_terms(passage.text, language))
-        has_kind = question.kind is None or has_value(words, question.kind)
+        has_kind = self._kind is None or has_value(words, self._kind)
         coverage = weigh_coverage(weights, own)
         score = (
             WEIGHTS["similarity"] * max(cosines[0], 0.0)
@@ -139,7 +131,7 @@ class SpanScorer:
             + WEIGHTS["heading"] * weigh_coverage(weights, own | head)
             + WEIGHTS["passage"] * weigh_coverage(weights, whole | head)
             + WEIGHTS["kind"] * has_kind
-            + WEIGHTS["language"] * (language == question.language)
+            + WEIGHTS["language"] * (language == self._language)
         )
         return Candidate(
             passage=passage,
@@ -179,6 +171,6 @@ def _from_passage(scorer: SpanScorer, passage: Passage, rank: int, embedder: Tex
     whole = embedder.embed(with_heading(passage.title, passage.heading, strip_tags(passage.text)))
     for guess, unit in rough[: max(1, _MOST_EMBEDDED // (rank + 1))]:
         vector = embed_unit(embedder, passage.title, passage.heading, guess.plain_text, whole)
-        cosines = (float(vector @ scorer.question.vector), float(whole @ scorer.question.vector))
+        cosines = (float(vector @ scorer.vector), float(whole @ scorer.vector))
         exact.append(scorer.score(passage, unit, passage.text, cosines, passage.start))
     return exact

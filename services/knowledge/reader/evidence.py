@@ -38,8 +38,8 @@ def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: 
         return AnswerEvidence()
     best = max(selected, key=lambda each: each.score)
     passage, language = best.passage, best.passage.language
-    texts = [text for each in selected for text in (each.plain_text, *(quote for _, _, quote in each.context))]
-    stated = frozenset(find_terms(" ".join((passage.title, passage.heading, *texts)), language))
+    texts = (passage.title, passage.heading, *(each.statement for each in selected))
+    stated = frozenset(find_terms(" ".join(texts), language))
     rival = next((each.score for each in ranked if each.passage.document_id != passage.document_id), 0.0)
     return AnswerEvidence(
         similarity=best.similarity,

@@ -56,7 +56,7 @@ def gather_evidence(
     for text, language, documents in questions:
         query = index.rewrite_query(text, language)
         passages = index.search(query, embedder.embed(query), K, language)
-        selected, evidence = reader.read(text, language, passages, index)
+        _, selected, evidence = reader.read(text, language, passages, index)
         rows.append(evidence)
         right.append(bool(selected) and selected[0].passage.document_id in documents)
     return rows, right

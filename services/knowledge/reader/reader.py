@@ -16,7 +16,6 @@ from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.candidates import (
     Candidate,
-    PreparedQuestion,
     SpanScorer,
     UnitSource,
     find_candidates,
@@ -66,7 +65,7 @@ class Reader:
 
     def rank_spans(self, question: str, language: str, passages: Sequence[Passage], source: UnitSource) -> RankedSpans:
         """The answer, as `answer` gives it, and all the units that were scored for it."""
-        ranked, selected, evidence = self._score(question, language, passages, source)
+        ranked, selected, evidence = self.read(question, language, passages, source)
         if not selected:
             none = Answer(
                 text="", confidence=0.0, checks=(Check("grounding", False, 0.0), Check("entailment", False, 0.0))
@@ -83,17 +82,10 @@ class Reader:
 
     def read(
         self, question: str, language: str, passages: Sequence[Passage], source: UnitSource
-    ) -> tuple[list[Candidate], AnswerEvidence]:
-        """The selected units, in the order of the document, and the evidence for them."""
-        _, selected, evidence = self._score(question, language, passages, source)
-        return selected, evidence
-
-    def _score(
-        self, question: str, language: str, passages: Sequence[Passage], source: UnitSource
     ) -> tuple[list[Candidate], list[Candidate], AnswerEvidence]:
+        """All units, best first; those selected, in the order of the document; and the evidence for them."""
         query = source.rewrite_query(question, language)
-        prepared = PreparedQuestion.of(query, language, self._embedder.embed(query))
-        scorer = SpanScorer(prepared, source)
+        scorer = SpanScorer(query, language, self._embedder.embed(query), source)
         ranked = find_candidates(scorer, passages, source, self._embedder)
         if is_open_question(question):
             ranked = [each for each in ranked if adds_to(each, question)]
@@ -104,8 +96,7 @@ class Reader:
 def adds_to(candidate: Candidate, question: str) -> bool:
     """Whether the unit states anything that the question does not: repeating an open question does not answer it."""
     language = candidate.passage.language
-    stated = (candidate.plain_text, *(quote for _, _, quote in candidate.context))
-    return not frozenset(find_terms(" ".join(stated), language)) <= frozenset(find_terms(question, language))
+    return not frozenset(find_terms(candidate.statement, language)) <= frozenset(find_terms(question, language))
 
 
 def select_units(ranked: Sequence[Candidate]) -> list[Candidate]:

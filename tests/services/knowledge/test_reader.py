@@ -13,7 +13,7 @@ from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion,
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
-from tidegate.services.knowledge.index.query import rewrite_query
+from tidegate.services.knowledge.index.thesaurus import rewrite_query
 from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value
 from tidegate.services.knowledge.reader.calibration import Calibration, CalibrationMissingError, fit_calibration
 from tidegate.services.knowledge.reader.evidence import FEATURES, AnswerEvidence
