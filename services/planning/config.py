@@ -80,8 +80,7 @@ class PlannerConfig:
     economy: float = 0.0
     """What a millisecond of the cloud's computing is worth in milliseconds of the asker's waiting. 0: nothing, and then
     no plan puts the link into the token loop."""
-    loops: bool = True
-    """Whether there is anybody who could run a loop of drafting and verifying over the link."""
+
     mode: Mode | None = None
     """The mode of every plan that may escalate, where it is not to be chosen: for measuring one against another.
     With `cloud_stream` every question that may goes to the cloud, as if there were no edge."""

@@ -5,7 +5,7 @@ Pure; the arithmetic is in `speculation_cost`."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tidegate.schemas import Mode, Where
 from tidegate.services.planning import speculation_cost as speculation
@@ -26,26 +26,21 @@ class ModeRequest:
 
 @dataclass(frozen=True)
 class ModeChoice:
-    """The mode that was chosen, and why; see `schemas.Plan` for the fields."""
+    """The mode that was chosen, and why: each field is the plan's of the same name."""
 
     mode: Mode
     reason: str
-    drafters: tuple[str, ...] = ()
-    draft_length: int = 0
-    show_from: float = 1.0
-    break_even_rtt_ms: float = 0.0
-    forecast_ms: Mapping[str, float] = field(default_factory=dict)
+    drafters: tuple[str, ...]
+    draft_length: int
+    show_from: float
+    break_even_rtt_ms: float
+    forecast_ms: dict[str, float]
 
 
 def drafters_of(signals: Signals, config: PlannerConfig) -> tuple[str, ...]:
     """The drafters that are faster than a step of the cloud, in the table's order: a slower one never gets ahead."""
-    step_ms = step_ms_of(signals, config)
+    step_ms = signals.cloud.step_ms or config.step_ms
     return tuple(name for name, token_ms in config.drafters.items() if token_ms < step_ms)
-
-
-def step_ms_of(signals: Signals, config: PlannerConfig) -> float:
-    """The cloud's step as it reports it, or the configured guess."""
-    return signals.cloud.step_ms or config.step_ms
 
 
 def conditions_of(acceptance: float, drafters: tuple[str, ...], signals: Signals, config: PlannerConfig) -> Conditions:
@@ -54,7 +49,7 @@ def conditions_of(acceptance: float, drafters: tuple[str, ...], signals: Signals
     return Conditions(
         acceptance=min(0.99, max(0.01, acceptance)),
         rtt_ms=signals.rtt_ms,
-        step_ms=step_ms_of(signals, config),
+        step_ms=signals.cloud.step_ms or config.step_ms,
         draft_token_ms=max((config.drafters[name] for name in drafters), default=0.0),
         tokens=config.answer_tokens,
         first_tokens=config.sentence_tokens,
@@ -132,11 +127,8 @@ def forecast_modes(
         forecasts["race"] = speculation.race(conditions, length)
     if length:
         forecasts["cloud_with_shipped_draft"] = speculation.shipped_draft(conditions, length)
-        if (
-            signals.cloud.keeps_sessions
-            and config.loops
-            and (config.economy > 0 or config.mode == "remote_speculation")
-        ):
+        is_economical = config.economy > 0 or config.mode == "remote_speculation"
+        if signals.cloud.keeps_sessions and is_economical:
             forecasts["remote_speculation"] = speculation.stop_and_wait(conditions, length)
     return forecasts
 
@@ -179,9 +171,8 @@ def explain(
     final_ms = f"{forecasts[mode].final_ms:.0f} ms against the stream's {stream.final_ms:.0f}"
     if mode == "remote_speculation":
         saved = stream.cloud_steps - forecasts[mode].cloud_steps
-        return (
-            f"draft and verify over the link, {ships} tokens a round, saving {saved:.0f} steps of the cloud: {final_ms}"
-        )
+        loop = f"draft and verify over the link, {ships} tokens a round"
+        return f"{loop}, saving {saved:.0f} steps of the cloud: {final_ms}"
     shipping = f"drafts shipped once, {ships} tokens a pass at acceptance {conditions.acceptance:.2f}: {final_ms}"
     if mode == "cloud_with_shipped_draft":
         return shipping if request.can_retract else f"{shipping}; the client cannot take text back"

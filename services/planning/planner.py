@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from tidegate.schemas import Degradation, DegradationLevel, Plan, Question, StageTiming, Where, Workload
+from tidegate.schemas import Degradation, DegradationLevel, Plan, Question, StageTiming, Where, Workload, replace
 from tidegate.services.planning.config import PlannerConfig, Signals, Weights, class_of
 from tidegate.services.planning.degradation import degradation_for, worst_overrun
-from tidegate.services.planning.modes import ModeChoice, ModeRequest, choose_mode, drafters_of
+from tidegate.services.planning.modes import ModeRequest, choose_mode, drafters_of
 
 STAGE = "router"
 MINIMUM_MS = 1.0
@@ -32,27 +33,21 @@ def make_plan(
     where: Where = "cloud" if may_escalate and (is_overloaded or config.mode == "cloud_stream") else "edge"
     k, depth = depth_of(question.workload, remaining_ms, pressure(signals, config), config)
     model = config.models[question.workload]
-    choice = ModeChoice("edge_only", "")
-    if may_escalate:
-        drafters = drafters_of(signals, config)
-        request = ModeRequest(class_of(tenant, model, drafters), drafters, remaining_ms, can_retract, where)
-        choice = choose_mode(request, signals, config)
-    reasons = [f"{question.workload} with {remaining_ms} ms left at the {where}: {link}", depth]
-    return Plan(
+    plan = Plan(
         where=where,
         may_escalate=may_escalate,
         k=k,
         model=model,
         shares_ms=shares_of(remaining_ms, weights_of(question.workload, may_escalate, config)),
         config_version=config.version,
-        reason="; ".join([*reasons, f"{choice.mode}, {choice.reason}"] if choice.reason else reasons),
-        mode=choice.mode,
-        drafters=choice.drafters,
-        draft_length=choice.draft_length,
-        show_from=choice.show_from,
-        break_even_rtt_ms=choice.break_even_rtt_ms,
-        forecast_ms=dict(choice.forecast_ms),
+        reason=f"{question.workload} with {remaining_ms} ms left at the {where}: {link}; {depth}",
     )
+    if not may_escalate:
+        return plan
+    drafters = drafters_of(signals, config)
+    request = ModeRequest(class_of(tenant, model, drafters), drafters, remaining_ms, can_retract, where)
+    choice = choose_mode(request, signals, config)
+    return replace(plan, **asdict(choice) | {"reason": f"{plan.reason}; {choice.mode}, {choice.reason}"})
 
 
 def plan_degradations(
@@ -75,12 +70,12 @@ def plan_degradations(
     )
     if depth is not None and depth.level == "abstain":
         return (depth,)
-    if not signals.link_up:
-        floor_ms = float(config.edge_floor_ms + config.cloud_floor_ms)
-        reach: Degradation | None = Degradation(STAGE, "edge_only", remaining_ms, floor_ms, "the link is down")
-    else:
+    if signals.link_up:
         costs_ms: dict[DegradationLevel, float] = {"full": cloud_needs_ms(signals, config), "edge_only": MINIMUM_MS}
         reach = degradation_for(STAGE, costs_ms, remaining_ms, remaining_ms, overrun)
+    else:
+        floor_ms = float(config.edge_floor_ms + config.cloud_floor_ms)
+        reach = Degradation(STAGE, "edge_only", remaining_ms, floor_ms, "the link is down")
     return tuple(degradation for degradation in (depth, reach) if degradation is not None)
 
 
@@ -126,7 +121,6 @@ def depth_of(workload: Workload, remaining_ms: int, pressed: str, config: Planne
 
 
 def weights_of(workload: Workload, may_escalate: bool, config: PlannerConfig) -> Weights:
-    """How the time is shared out among the stages that are still to come."""
     if may_escalate:
         return config.weights["escalating"]
     return config.weights["edge" if workload == "assist" else "direct"]

@@ -56,6 +56,10 @@ class Conditions:
         """One forward pass over so many positions, below the knee of the roofline."""
         return self.step_ms * (1 + self.position_share * max(0.0, positions - 1))
 
+    def upload_ms(self, tokens: int) -> float:
+        """What a message with so many drafted tokens costs on the way up."""
+        return self.uplink_ms_per_byte * (MESSAGE_BYTES + TOKEN_BYTES * tokens)
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -148,8 +152,8 @@ def economical_draft_length(at: Conditions, economy: float, longest: int = LONGE
 
 def round_ms(at: Conditions, drafted: int) -> float:
     """One round of a stop-and-wait loop: draft, send, verify, receive the verdict."""
-    up_ms = at.uplink_ms_per_byte * (MESSAGE_BYTES + TOKEN_BYTES * drafted)
-    return drafted * at.draft_token_ms + at.there_and_back_ms + at.call_ms + at.pass_ms(drafted + 1) + up_ms
+    at_cloud_ms = at.call_ms + at.pass_ms(drafted + 1)
+    return drafted * at.draft_token_ms + at.there_and_back_ms + at_cloud_ms + at.upload_ms(drafted)
 
 
 def break_even_rtt_ms(at: Conditions) -> float:
@@ -205,7 +209,7 @@ def shipped_draft(at: Conditions, drafted: int) -> Forecast:
     Until the draft is there the cloud steps plainly; after a mismatch it takes `realign_steps` plain steps. The waiting
     queue is not counted as time for the draft to arrive, so that a longer queue never makes a draft look better.
     """
-    ready_ms = at.edge_start_ms + at.tokens * at.draft_token_ms + up_ms_of(at)
+    ready_ms = at.edge_start_ms + at.tokens * at.draft_token_ms + at.upload_ms(at.tokens)
     plain = min(at.tokens - 1.0, max(0.0, (ready_ms - at.prefill_ms) / at.step_ms))
     per_token_ms, per_token_steps = _realigned(at, drafted)
     first_ms = first_token_ms(at)
@@ -216,11 +220,6 @@ def shipped_draft(at: Conditions, drafted: int) -> Forecast:
     shown_ms = token_ms(min(at.first_tokens, at.tokens) - 1)
     steps = plain + (at.tokens - 1 - plain) * per_token_steps
     return Forecast(shown_ms, token_ms(at.tokens - 1), steps, MESSAGE_BYTES + TOKEN_BYTES * at.tokens)
-
-
-def up_ms_of(at: Conditions) -> float:
-    """What the whole draft costs on the way up."""
-    return at.uplink_ms_per_byte * (MESSAGE_BYTES + TOKEN_BYTES * at.tokens)
 
 
 def _realigned(at: Conditions, drafted: int) -> tuple[float, float]:

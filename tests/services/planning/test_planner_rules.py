@@ -112,7 +112,6 @@ def test_a_configured_mode_is_planned_where_the_cloud_may_be_asked(mode: Mode) -
 
 def test_no_loop_is_planned_where_nobody_could_run_it() -> None:
     assert plan(seen(0.8), ECONOMICAL, 9000).mode == "remote_speculation"
-    assert plan(seen(0.8), replace(ECONOMICAL, loops=False), 9000).mode == "cloud_with_shipped_draft"
     conditions = replace(TABLE, mode="remote_speculation")
     for config in (ECONOMICAL, conditions):
         assert plan(seen(0.8, cloud(keeps_sessions=False)), config, 9000).mode == "cloud_with_shipped_draft"
