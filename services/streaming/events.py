@@ -112,11 +112,8 @@ def pending_steps(log: AnswerLog, cursor: Cursor, *, can_retract: bool = True) -
         return []
     if not can_retract:
         at = Cursor(cursor.epoch, cursor.committed, cursor.committed)
-        return (
-            [StreamStep("committed", at, at.committed, log.text[at.committed : committed])]
-            if committed > at.shown
-            else []
-        )
+        text = log.text[at.committed : committed]
+        return [StreamStep("committed", at, at.committed, text)] if text else []
     steps, at = _retraction(log, cursor)
     if committed > at.committed or (log.is_closed and at.shown > committed):
         steps.append(StreamStep("committed", at, at.committed, log.text[at.committed : committed]))
@@ -180,16 +177,13 @@ def _retraction(log: AnswerLog, cursor: Cursor) -> tuple[list[StreamStep], Curso
 def _words_end(text: str, limit_bytes: int) -> int:
     """Where to split `text`: after as many words, each with the white space around it, as fit the limit."""
     end = size = 0
+    longest = max(limit_bytes, LONGEST_WORD_BYTES)
     for word in _WORD.finditer(text):
-        size += _bytes_of(word.group())
+        size += len(word.group().encode("utf-8", "surrogatepass"))
         if end and size > limit_bytes:
             break
         end = word.end()
-        if size > max(limit_bytes, LONGEST_WORD_BYTES):
-            room = text[: max(limit_bytes, LONGEST_WORD_BYTES)].encode("utf-8", "surrogatepass")
-            return max(1, len(room[: max(limit_bytes, LONGEST_WORD_BYTES)].decode("utf-8", "ignore")))
+        if size > longest:
+            room = text[:longest].encode("utf-8", "surrogatepass")
+            return max(1, len(room[:longest].decode("utf-8", "ignore")))
     return end
-
-
-def _bytes_of(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))

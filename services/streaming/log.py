@@ -5,6 +5,7 @@ Next: services/streaming/log_writer.py, which stores its lines; events.py, which
 from __future__ import annotations
 
 import dataclasses
+import os.path
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -96,9 +97,9 @@ class AnswerLog:
         """
         return self._commit_lines(text, ids, is_last=False)
 
-    def close(self, text: str, ids: Sequence[int] = ()) -> list[Delta]:
+    def close(self, text: str) -> list[Delta]:
         """As `commit`, for the last text: nothing follows. No lines when the log ends with this text already."""
-        return self._commit_lines(text, ids, is_last=True)
+        return self._commit_lines(text, (), is_last=True)
 
     def restart(self) -> list[Delta]:
         """The first line of a log whose predecessor was lost with its stream. Nobody knows whether what clients show
@@ -112,11 +113,8 @@ class AnswerLog:
             raise CorruptLogError(f"the log has ended, or the {line.state} line is of another request")
         match line.state:
             case "provisional" if line.epoch == self.epoch == 0 and line.offset == len(self.text) and line.text:
-                text, ids, guess = (
-                    self.text + line.text,
-                    _tokens_after(line, self.drafted_ids),
-                    self.guess or line.guess,
-                )
+                text, ids = self.text + line.text, _tokens_after(line, self.drafted_ids)
+                guess = self.guess or line.guess
                 return dataclasses.replace(self, text=text, drafted_ids=ids, format=line.format, guess=guess)
             case "retracted" if (self.epoch, line.epoch) == (0, 1) and self.committed <= line.offset <= len(self.text):
                 return dataclasses.replace(self, text=self.text[: line.offset], epoch=1, kept=line.offset)
@@ -155,11 +153,10 @@ class AnswerLog:
             raise CommitConflictError(f"{len(text)} characters differ from what is committed in {self._position}")
         if len(text) == self.committed and not is_last:
             return []
-        agreed = _common_prefix_length(text, self.text)
+        agreed = len(os.path.commonprefix((text, self.text)))  # noqa: RUF071 - characters are what is compared
         is_wrong = agreed < len(self.text) and (is_last or agreed < len(text))
-        before = self.committed_ids
         line = replace(
-            self._line("committed", self.committed, text[self.committed :], ids, before),
+            self._line("committed", self.committed, text[self.committed :], ids, self.committed_ids),
             epoch=1 if is_wrong else self.epoch,
             is_last=is_last,
         )
@@ -204,12 +201,6 @@ def with_evidence(
         else replace(line, format=format)
         for line in lines
     ]
-
-
-def _common_prefix_length(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _tokens_after(line: Delta, before: int | None) -> int | None:

@@ -97,24 +97,21 @@ class AnswerLogWriter:
         Raises `CommitConflictError`, and `LogContentionError` after `MAX_ATTEMPTS`.
         """
         async with self._locks[hash((tenant, rid)) % LOCKS]:
-            return await self._write_locked(tenant, rid, lines_of)
-
-    async def _write_locked(self, tenant: str, rid: str, lines_of: LinesOf) -> AnswerLog:
-        log, last = self._logs.get((tenant, rid)) or await self._read(tenant, rid)
-        was_lost = False
-        for _ in range(MAX_ATTEMPTS):
-            try:
-                if was_lost:
-                    log, last = await self._append(log, last, log.restart())
-                    was_lost = False
-                log, last = await self._append(log, last, lines_of(log))
-            except SequenceConflictError:
-                known = self._logs[(tenant, rid)][0]
-                log, last = await self._read(tenant, rid)
-                # The stream was lost with its server: what clients show is not known any more.
-                was_lost = log.is_empty and not known.is_empty
-                continue
-            return log
+            log, last = self._logs.get((tenant, rid)) or await self._read(tenant, rid)
+            was_lost = False
+            for _ in range(MAX_ATTEMPTS):
+                try:
+                    if was_lost:
+                        log, last = await self._append(log, last, log.restart())
+                        was_lost = False
+                    log, _ = await self._append(log, last, lines_of(log))
+                except SequenceConflictError:
+                    known = self._logs[(tenant, rid)][0]
+                    log, last = await self._read(tenant, rid)
+                    # The stream was lost with its server: what clients show is not known any more.
+                    was_lost = log.is_empty and not known.is_empty
+                else:
+                    return log
         raise LogContentionError(f"the log of {rid} was overtaken {MAX_ATTEMPTS} times in a row")
 
     async def _append(self, log: AnswerLog, last: int, lines: list[Delta]) -> tuple[AnswerLog, int]:
