@@ -6,6 +6,7 @@ Promises that nothing of a model's answer stands but what a passage states word 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -22,13 +23,8 @@ CitedTexts = Sequence[tuple[int, str]]
 
 def texts_by_mark(parsed: ParsedAnswer) -> CitedTexts:
     """The sentences of an answer, those under one mark together."""
-    texts: list[tuple[int, str]] = []
-    for sentence in parsed.sentences:
-        if texts and texts[-1][0] == sentence.passage:
-            texts[-1] = (sentence.passage, f"{texts[-1][1]} {sentence.text}")
-        else:
-            texts.append((sentence.passage, sentence.text))
-    return texts
+    runs = groupby(parsed.sentences, key=lambda sentence: sentence.passage)
+    return [(number, " ".join(sentence.text for sentence in run)) for number, run in runs]
 
 
 def combine(context: PromptContext, parsed: ParsedAnswer, speculation: Speculation | None = None) -> Answer:
@@ -40,25 +36,23 @@ def combine(context: PromptContext, parsed: ParsedAnswer, speculation: Speculati
     that is calibrated. An empty answer agrees with nothing.
     """
     texts = texts_by_mark(parsed)
-    agreed = sum(agrees(context, number, text) for number, text in texts)
+    agreed = sum(agreed_unit(context, number, text) is not None for number, text in texts)
     share = agreed / len(texts) if texts else 0.0
     checks = (*context.reading.answer.checks, Check("agreement", share == 1.0, share))
     return msgspec.structs.replace(context.reading.answer, checks=checks, speculation=speculation)
 
 
-def agrees(context: PromptContext, number: int, text: str) -> bool:
-    """Whether the sentence is the passage that it cites, and one that the reader has selected."""
+def agreed_unit(context: PromptContext, number: int, text: str) -> Candidate | None:
+    """The passage that the sentence cites, where that is what the sentence is, and the reader has selected it."""
     unit = context.unit(number)
-    return unit is not None and _states(text, unit) and unit.span in {each.span for each in context.reading.selected}
+    return unit if _states(text, unit) and _is_selected(context, unit) else None
 
 
 def confirmed_beginning(context: PromptContext, parsed: ParsedAnswer) -> Answer | None:
     """What may be shown of the answer while the model still generates: the longest beginning of the answer's text that
     its sentences have confirmed, with the citations of that much; None where that is nothing."""
     texts = texts_by_mark(parsed)
-    confirmed = {
-        unit.span for number, text in texts if agrees(context, number, text) and (unit := context.unit(number))
-    }
+    confirmed = {unit.span for number, text in texts if (unit := agreed_unit(context, number, text)) is not None}
     if len(confirmed) < len(texts) or not confirmed:
         return None
     whole, text = context.reading.answer, ""
@@ -84,9 +78,13 @@ def has_diverged(context: PromptContext, tokens: TokenText, ids: Sequence[int]) 
             if index and not _states(tokens.decode(ids[begin:index]), unit):  # a mark ends what stood under the last
                 return True
             begin, unit = index + 1, context.unit(number)
-            if unit is None or unit.span not in {chosen.span for chosen in context.reading.selected}:
+            if not _is_selected(context, unit):
                 return True
     return bool(ids) and not _begins(tokens.decode(ids[begin:]), unit)
+
+
+def _is_selected(context: PromptContext, unit: Candidate | None) -> bool:
+    return unit is not None and unit.span in {chosen.span for chosen in context.reading.selected}
 
 
 def _states(text: str, unit: Candidate | None) -> bool:

@@ -16,7 +16,7 @@ from tidegate.services.answering.agreement import combine, confirmed_beginning, 
 from tidegate.services.answering.prompt_context import PromptContext, build_prompt_context
 from tidegate.services.answering.sentence_stream import PublishPartial, SentenceStream
 from tidegate.services.knowledge.reader.reader import RankedSpans
-from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.targets.base import GenerationRequest, Target
 from tidegate.services.llm.text.answers import ParsedAnswer, parse_answer, parse_complete_sentences
 from tidegate.services.llm.text.tokenizer import TokenText
@@ -29,10 +29,6 @@ NONE_BELOW = 0.25
 MOST_TOKENS = 160
 
 
-def ignore_cost(_: Speculation, __: bool) -> None:
-    """Nobody watches."""
-
-
 class GroundedAnswerer:
     """Answers from passages with a target model, using the edge's draft where it holds. One target for all requests."""
 
@@ -41,7 +37,7 @@ class GroundedAnswerer:
         target: Target,
         read_corpus: ReadCorpus,
         publish: PublishPartial,
-        count: Callable[[Speculation, bool], None] = ignore_cost,
+        count: Callable[[Speculation, bool], None] = lambda *_: None,
     ) -> None:
         """`count` is called with what each answer took, and whether it diverged: then with what is known of it."""
         self._target = target

@@ -15,24 +15,20 @@ MOST_PASSAGES = 6
 MOST_PROMPT_TOKENS = 448
 
 
-class NumberedPassage(msgspec.Struct, frozen=True):
-    """One passage of a prompt: the unit under the number by which the model cites it."""
-
-    number: int
-    unit: Candidate
-
-
 class PromptContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a language model is given: `prompt` holds the question and the passages, the reader's best first."""
+    """What a language model is given: `prompt` holds the question and the passages, the reader's best first.
+
+    The model cites a passage by its number; they count from 1.
+    """
 
     question: Question
     reading: RankedSpans
-    passages: tuple[NumberedPassage, ...]
+    passages: tuple[Candidate, ...]
     prompt: tuple[int, ...]
 
     def unit(self, number: int) -> Candidate | None:
         """The unit that a mark names."""
-        return self.passages[number - 1].unit if 1 <= number <= len(self.passages) else None
+        return self.passages[number - 1] if 1 <= number <= len(self.passages) else None
 
 
 def build_prompt_context(tokens: TokenText, question: Question, reading: RankedSpans) -> PromptContext | None:
@@ -47,7 +43,7 @@ def build_prompt_context(tokens: TokenText, question: Question, reading: RankedS
     others = [unit for unit in reading.ranked if unit.span not in known]
     units = [*best, *others][:MOST_PASSAGES]
     prompt = answer_prompt(tokens, question.text, [unit.plain_text for unit in units], MOST_PROMPT_TOKENS)
-    passages = tuple(NumberedPassage(number, unit) for number, unit in enumerate(units[: prompt.passages], start=1))
+    passages = tuple(units[: prompt.passages])
     return PromptContext(question=question, reading=reading, passages=passages, prompt=prompt.ids)
 
 

@@ -128,7 +128,7 @@ async def cut_in_mid_answer(on: Scene, text: str, settings: Settings) -> tuple[P
     at_hub = prompt_context(text, msgspec.structs.replace(settings, site=HUB))
     chosen = at_hub.reading.selected
     assert len(chosen) > 1, "there must be something to cut"
-    number_of = {numbered.unit.span: numbered.number for numbered in at_hub.passages}
+    number_of = {unit.span: number for number, unit in enumerate(at_hub.passages, start=1)}
     sentences = [f"[{number_of[unit.span]}] {unit.plain_text}" for unit in chosen]
     on.model.says = " ".join(sentences)
     on.model.holds_after = len(sentences[0].split(" ")) + 2  # the next mark ends a sentence, and a word the mark

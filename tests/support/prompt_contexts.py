@@ -39,17 +39,17 @@ def prompt_context(asked: str = ASKED, at: Settings | None = None, **more: objec
 
 CONTEXT = prompt_context()
 CHOSEN = {unit.span: unit for unit in CONTEXT.reading.selected}
-NUMBER_OF = {numbered.unit.span: numbered.number for numbered in CONTEXT.passages}
+NUMBER_OF = {unit.span: number for number, unit in enumerate(CONTEXT.passages, start=1)}
 
 
 def quote(*numbers: int, cut: int = 0) -> list[int]:
     """The ids of an answer that quotes these passages, the last `cut` tokens left out."""
     ids: list[int] = []
     for number in numbers:
-        unit = CONTEXT.passages[number - 1].unit
+        unit = CONTEXT.passages[number - 1]
         ids += [TOKENS.FIRST_MARK + number - 1, *TOKENS.encode(f" {unit.plain_text}")]
     return ids[: len(ids) - cut]
 
 
 ALL = tuple(NUMBER_OF[at] for at in CHOSEN)
-OTHER = next(numbered.number for numbered in CONTEXT.passages if numbered.unit.span not in CHOSEN)
+OTHER = next(number for span, number in NUMBER_OF.items() if span not in CHOSEN)

@@ -16,8 +16,8 @@ from tidegate.services.llm.text.answers import ParsedAnswer, parse_answer, parse
 
 def test_the_reader_s_units_come_first_and_the_draft_is_the_best_of_them() -> None:
     best = max(CONTEXT.reading.selected, key=lambda unit: unit.score)
-    assert CONTEXT.passages[0].unit == best
-    assert {numbered.unit.span for numbered in CONTEXT.passages[: len(CHOSEN)]} == set(CHOSEN)
+    assert CONTEXT.passages[0] == best
+    assert {unit.span for unit in CONTEXT.passages[: len(CHOSEN)]} == set(CHOSEN)
     draft = draft_from_reading(TOKENS, CONTEXT.reading)
     assert draft is not None
     assert list(draft.ids) == [*quote(1), TOKENS.END]
