@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,93 +64,87 @@ class Graph:
         return out
 
 
-def save(
-    directory: Path,
-    *,
-    seed: int = 1,
-    layers: int = 2,
-    heads: int = 4,
-    key_heads: int = 2,
-    width: int = 8,
-    takes_mask: bool = True,
-    takes_positions: bool = True,
-    chattiness: float = 4.0,
-    context: int = CONTEXT,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a tiny model is like: its sizes, what it takes besides ids, how seldom it stops."""
+
+    layers: int = 2
+    heads: int = 4
+    key_heads: int = 2
+    width: int = 8
+    takes_mask: bool = True
+    takes_positions: bool = True
+    chattiness: float = 4.0
+    context: int = CONTEXT
+
+    @property
+    def hidden(self) -> int:
+        return self.heads * self.width
+
+
+def save(directory: Path, *, seed: int = 1, **shape: Any) -> Path:
     """Write `config.json`, `tokenizer.json` and `model.onnx` of a decoder with learned positions into `directory`."""
+    like = Shape(**shape)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "tokenizer.json").write_bytes(tokenizer_json())
-    config = {"max_position_embeddings": context, "num_attention_heads": heads, "num_key_value_heads": key_heads}
-    (directory / "config.json").write_text(json.dumps(config | {"head_dim": width, "hidden_size": heads * width}))
-    onnx.save(
-        _model(seed, layers, heads, key_heads, width, takes_mask, takes_positions, chattiness, context),
-        directory / "model.onnx",
-    )
+    config = {
+        "max_position_embeddings": like.context,
+        "num_attention_heads": like.heads,
+        "num_key_value_heads": like.key_heads,
+        "head_dim": like.width,
+        "hidden_size": like.hidden,
+    }
+    (directory / "config.json").write_text(json.dumps(config))
+    onnx.save(_model(Graph(seed), like), directory / "model.onnx")
     return directory
 
 
-def _model(
-    seed: int,
-    layers: int,
-    heads: int,
-    key_heads: int,
-    width: int,
-    takes_mask: bool,
-    takes_positions: bool,
-    chattiness: float,
-    context: int,
-) -> Any:
-    g = Graph(seed)
-    hidden, vocabulary = heads * width, len(json.loads(tokenizer_json())["model"]["vocab"])
-    i64 = TensorProto.INT64
-    inputs = [helper.make_tensor_value_info("input_ids", i64, [1, "n"])]
+def _model(g: Graph, like: Shape) -> Any:
+    vocabulary = len(json.loads(tokenizer_json())["model"]["vocab"])
+    inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "n"])]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, "n", vocabulary])]
-    past_length = g("Gather", g("Shape", "past_key_values.0.key"), g.constant(np.int64(2)), axis=0)
-    length = g("Gather", g("Shape", "input_ids"), g.constant(np.int64(1)), axis=0)
-    total = g("Add", past_length, length)
-    zero, one = g.constant(np.int64(0)), g.constant(np.int64(1))
-    indices = g("Range", zero, total, one)
-    if takes_positions:
-        inputs.append(helper.make_tensor_value_info("position_ids", i64, [1, "n"]))
-        positions = g("Squeeze", "position_ids", g.constant(np.array([0])))
-    else:
-        positions = g("Range", past_length, total, one)
-    seen = g(
-        "LessOrEqual",
-        g("Unsqueeze", indices, g.constant(np.array([0]))),
-        g("Unsqueeze", positions, g.constant(np.array([1]))),
-    )
-    if takes_mask:
-        inputs.append(helper.make_tensor_value_info("attention_mask", i64, [1, "total"]))
-        seen = g("And", seen, g("Cast", "attention_mask", to=TensorProto.BOOL))
-    bias = g("Where", seen, g.constant(np.float32(0)), g.constant(np.float32(-1e9)))
-    words = g.weight(vocabulary, hidden, scale=np.sqrt(vocabulary))
-    x = g(
-        "Add",
-        g("Gather", words, "input_ids"),
-        g("Gather", g.weight(context, hidden, scale=np.sqrt(context) / 2), positions),
-    )
-    for layer in range(layers):
-        shape: list[str | int | None] = [1, key_heads, "past", width]
-        names = [f"past_key_values.{layer}.{kind}" for kind in ("key", "value")]
-        inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]
-        shape = [1, key_heads, "total", width]
+    positions, bias = _attention(g, like, inputs)
+    words = g.weight(vocabulary, like.hidden, scale=np.sqrt(vocabulary))
+    learned = g.weight(like.context, like.hidden, scale=np.sqrt(like.context) / 2)
+    x = g("Add", g("Gather", words, "input_ids"), g("Gather", learned, positions))
+    for layer in range(like.layers):
+        past = [f"past_key_values.{layer}.{kind}" for kind in ("key", "value")]
         present = [f"present.{layer}.{kind}" for kind in ("key", "value")]
-        outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in present]
-        x = _layer(g, x, bias, names, present, heads, key_heads, width)
-    scores = g("MatMul", _norm(g, x, hidden), g.weight(hidden, vocabulary, scale=chattiness))
+        for names, listed, length in ((past, inputs, "past"), (present, outputs, "total")):
+            size: list[str | int | None] = [1, like.key_heads, length, like.width]
+            listed += [helper.make_tensor_value_info(name, TensorProto.FLOAT, size) for name in names]
+        x = _layer(g, like, x, bias, past, present)
+    scores = g("MatMul", _norm(g, x, like.hidden), g.weight(like.hidden, vocabulary, scale=like.chattiness))
     controls = np.zeros(vocabulary, np.float32)
     controls[: len(CONTROLS) + len(MARKS)] = -30.0
-    controls[2] = -chattiness * 0.5
+    controls[2] = -like.chattiness * 0.5
     g("Add", scores, g.constant(controls), name="logits")
     graph = helper.make_graph(g.nodes, "tiny", inputs, outputs, g.weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def _layer(
-    g: Graph, x: str, bias: str, past: list[str], present: list[str], heads: int, key_heads: int, width: int
-) -> str:
-    hidden = heads * width
+def _attention(g: Graph, like: Shape, inputs: list[Any]) -> tuple[str, str]:
+    """The positions of the ids, and what hides from each of them all that comes later."""
+    past_length = g("Gather", g("Shape", "past_key_values.0.key"), g.constant(np.int64(2)), axis=0)
+    length = g("Gather", g("Shape", "input_ids"), g.constant(np.int64(1)), axis=0)
+    total = g("Add", past_length, length)
+    one = g.constant(np.int64(1))
+    indices = g("Range", g.constant(np.int64(0)), total, one)
+    if like.takes_positions:
+        inputs.append(helper.make_tensor_value_info("position_ids", TensorProto.INT64, [1, "n"]))
+        positions = g("Squeeze", "position_ids", g.constant(np.array([0])))
+    else:
+        positions = g("Range", past_length, total, one)
+    columns = g("Unsqueeze", indices, g.constant(np.array([0])))
+    seen = g("LessOrEqual", columns, g("Unsqueeze", positions, g.constant(np.array([1]))))
+    if like.takes_mask:
+        inputs.append(helper.make_tensor_value_info("attention_mask", TensorProto.INT64, [1, "total"]))
+        seen = g("And", seen, g("Cast", "attention_mask", to=TensorProto.BOOL))
+    return positions, g("Where", seen, g.constant(np.float32(0)), g.constant(np.float32(-1e9)))
+
+
+def _layer(g: Graph, like: Shape, x: str, bias: str, past: list[str], present: list[str]) -> str:
+    hidden, heads, key_heads, width = like.hidden, like.heads, like.key_heads, like.width
 
     def split(value: str, count: int) -> str:
         return g("Transpose", g("Reshape", value, g.constant(np.array([1, -1, count, width]))), perm=[0, 2, 1, 3])
