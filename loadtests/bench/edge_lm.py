@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -12,7 +13,6 @@ from tidegate.infra.models.data import generator
 from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.text.prompts import answer_prompt
-from tidegate.services.llm.text.tokenizer import Detokenizer
 
 MODELS = Path(".models/lm")
 QUESTIONS = 12
@@ -50,17 +50,17 @@ class BenchedModel:
 
     def _answer(self, prompt: Sequence[int]) -> tuple[int, float, float, bool]:
         streamed, text, received_s = list[int](), list[str](), list[float]()
-        detokenizer = Detokenizer(self._lm.tokens)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character comes out with its last byte
 
         def output(ids: Sequence[int]) -> None:
             received_s.append(time.perf_counter())
             streamed.extend(ids)
-            text.append(detokenizer.push(ids))
+            text.append(decoder.decode(self._lm.tokens.bytes_of(ids)))
 
         began_s = time.perf_counter()
         whole = speculate(self._lm, prompt, options=DecodingOptions(k=0, max_tokens=MAX_TOKENS), on_tokens=output)
         took_s = time.perf_counter() - began_s
-        text.append(detokenizer.finish())
+        text.append(decoder.decode(b"", True))
         is_stable = tuple(streamed) == whole.ids and "".join(text) == self._lm.tokens.decode(whole.ids)
         first_ms = ((received_s[0] if received_s else began_s + took_s) - began_s) * 1e3
         return whole.speculation.tokens, first_ms, took_s, is_stable

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from tidegate.services.llm.drafters.base import MOST_DRAFTED
-from tidegate.services.llm.text.token_ids import MARKS, PASSAGE
+from tidegate.services.llm.text.token_ids import TokenIds
 
 WIDTH = MOST_DRAFTED
 SHORTEST = 2
@@ -57,14 +57,12 @@ class FollowedText:
         if token == expected:
             self.run += 1
             return
-        self._swapped = expected in MARKS and token in MARKS
+        self._swapped = expected in TokenIds.MARKS and token in TokenIds.MARKS
         self._mismatches = 1 if self.run else self._mismatches + 1
         self.run = 0
 
     def realign(self, tail: str) -> None:
-        """Go on behind the longest suffix of `tail`, the answer's last tokens, where that is longer than what
-        agrees.
-        """
+        """Go on behind the longest suffix of `tail`, the answer's end, where that is longer than what agrees."""
         if self.run >= LONGEST:
             return
         for length in range(min(len(tail), LONGEST), max(self.run, SHORTEST - 1), -1):
@@ -106,17 +104,14 @@ class FollowedDraft(FollowedText):
         self._followed = 0
 
     def follow(self, token: int) -> None:
-        """See `FollowedText`."""
         super().follow(token)
         self._followed += 1
 
     def realign(self, tail: str) -> None:
-        """See `FollowedText`."""
         if self.run != self._followed:
             super().realign(tail)
 
     def width(self) -> int:
-        """See `FollowedText`."""
         return WIDTH if self.run == self._followed else super().width()
 
 
@@ -136,18 +131,17 @@ class FollowedPrompt(FollowedText):
         self._is_anchored = False
         self._anchors: dict[int, int] = {}
         self._ends: list[int] = []
-        begin = text.find(chr(PASSAGE))
+        begin = text.find(chr(TokenIds.PASSAGE))
         while 0 <= begin < len(text) - 1:
-            if (mark := ord(text[begin + 1])) in MARKS:
+            if (mark := ord(text[begin + 1])) in TokenIds.MARKS:
                 self._anchors[mark] = begin + 2
                 self._ends.append(begin)
-            begin = text.find(chr(PASSAGE), begin + 1)
+            begin = text.find(chr(TokenIds.PASSAGE), begin + 1)
         if self._ends:
             self._ends.append(len(text) - 1)
 
     @property
     def is_sure(self) -> bool:
-        """See `FollowedText`."""
         return self.run >= LONGEST or self._is_anchored
 
     @property
@@ -156,7 +150,6 @@ class FollowedPrompt(FollowedText):
         return len(self._text) - 1
 
     def follow(self, token: int) -> None:
-        """See `FollowedText`."""
         super().follow(token)
         self._text += as_code_points((token,))
         self._is_anchored = self.run < SHORTEST and token in self._anchors
@@ -164,18 +157,15 @@ class FollowedPrompt(FollowedText):
             self._at, self.run = self._anchors[token], 1
 
     def realign(self, tail: str) -> None:
-        """See `FollowedText`."""
         if not self._is_anchored:
             super().realign(tail)
 
     def width(self) -> int:
-        """See `FollowedText`."""
         if self._is_anchored:
             return WIDTH if self._quotes else 2 * GUESS
         return min(WIDTH, GUESS * self.run) if self.run >= SHORTEST else 0
 
     def next(self, length: int) -> list[int]:
-        """See `FollowedText`."""
         passed = bisect_right(self._ends, self._at - 1)
         if passed < len(self._ends):
             return super().next(min(length, self._ends[passed] - self._at))

@@ -3,6 +3,10 @@
 `tokenizer` promises that they are these; an engine's worker reads them without loading a tokenizer.
 """
 
-PAD, BEGIN, END, QUESTION, PASSAGE, ANSWER, NONE, TEXT, SCHEMA, JSON = range(10)
-MARKS = range(10, 19)
-"""`[1]` to `[9]`."""
+
+class TokenIds:
+    """Control tokens, then the marks `[1]` to `[9]`."""
+
+    PAD, BEGIN, END, QUESTION, PASSAGE, ANSWER, NONE, TEXT, SCHEMA, JSON = range(10)
+    FIRST_MARK, MOST_PASSAGES = 10, 9
+    MARKS = range(FIRST_MARK, FIRST_MARK + MOST_PASSAGES)

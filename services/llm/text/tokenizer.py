@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
-from tidegate.services.llm.text import token_ids
+from tidegate.services.llm.text.token_ids import TokenIds
 
 CONTROLS = tuple(
     f"<|{name}|>" for name in ("pad", "bos", "eos", "question", "passage", "answer", "none", "text", "schema", "json")
 )
-MARKS = tuple(f"[{number}]" for number in range(1, 10))
+MARKS = tuple(f"[{number}]" for number in range(1, TokenIds.MOST_PASSAGES + 1))
 
 
 class TokenizerRefusedError(TidegateError, ValueError):
@@ -26,29 +25,14 @@ class TokenizerRefusedError(TidegateError, ValueError):
     hint = "run `make models`"
 
 
-class TokenText:
+class TokenText(TokenIds):
     """Encodes and decodes. Safe to use from several threads at once.
 
     What people wrote never becomes a control token: `<|eos|>` or `[3]` in it is spelled in ordinary pieces.
     """
 
-    PAD: ClassVar[int] = token_ids.PAD
-    BEGIN: ClassVar[int] = token_ids.BEGIN
-    END: ClassVar[int] = token_ids.END
-    QUESTION: ClassVar[int] = token_ids.QUESTION
-    PASSAGE: ClassVar[int] = token_ids.PASSAGE
-    ANSWER: ClassVar[int] = token_ids.ANSWER
-    NONE: ClassVar[int] = token_ids.NONE
-    TEXT: ClassVar[int] = token_ids.TEXT
-    SCHEMA: ClassVar[int] = token_ids.SCHEMA
-    JSON: ClassVar[int] = token_ids.JSON
-    FIRST_MARK: ClassVar[int] = token_ids.MARKS.start
-    MOST_PASSAGES: ClassVar[int] = len(MARKS)
-
     def __init__(self, stored: bytes) -> None:
-        """Read a `tokenizer.json`. Raises `TokenizerRefusedError` where it is not byte-level BPE with the marks where
-        they belong.
-        """
+        """Read a `tokenizer.json`. Raises `TokenizerRefusedError` where it is no byte-level BPE with our marks."""
         self.digest: str = hashlib.sha256(stored).hexdigest()[:12]
         try:
             described: dict[str, Any] = json.loads(stored)
@@ -106,22 +90,6 @@ class TokenText:
             for number, token in enumerate((*CONTROLS, *MARKS))
         ]
         return json.dumps({**self._described, "added_tokens": added})
-
-
-class Detokenizer:
-    """Ids to text as they come: a character is given out when all its bytes are there."""
-
-    def __init__(self, tokens: TokenText) -> None:
-        self._tokens = tokens
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def push(self, ids: Sequence[int]) -> str:
-        """The text that these ids complete."""
-        return self._decoder.decode(self._tokens.bytes_of(ids))
-
-    def finish(self) -> str:
-        """What is left: U+FFFD where the last character stayed incomplete."""
-        return self._decoder.decode(b"", True)
 
 
 def _pieces(vocabulary: dict[str, int], size: int, controls: int) -> list[bytes]:

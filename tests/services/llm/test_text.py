@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support import tiny_models
 from tidegate.services.llm.text.answers import parse_answer, parse_complete_sentences
 from tidegate.services.llm.text.prompts import answer_prompt, describe_fields, json_prompt
-from tidegate.services.llm.text.tokenizer import CONTROLS, MARKS, Detokenizer, TokenizerRefusedError, TokenText
+from tidegate.services.llm.text.tokenizer import CONTROLS, MARKS, TokenizerRefusedError, TokenText
 
 TOKENS = TokenText(tiny_models.tokenizer_json())
 ONE, TWO = TOKENS.FIRST_MARK, TOKENS.FIRST_MARK + 1
@@ -37,24 +37,6 @@ class TestTokens:
     def test_marks_have_numbers_and_no_text(self) -> None:
         assert [TOKENS.marked(each) for each in (ONE, TWO, ONE + 8, ONE + 9, TOKENS.END)] == [1, 2, 9, None, None]
         assert TOKENS.decode([TOKENS.BEGIN, ONE, *TOKENS.encode("a"), TOKENS.END]) == "a"
-
-    @given(st.text(max_size=20), st.data())
-    def test_in_pieces_it_is_the_same_text_and_never_half_a_character(self, text: str, data: st.DataObject) -> None:
-        ids = TOKENS.encode(text)
-        outcome, detokenizer, at = "", Detokenizer(TOKENS), 0
-        while at < len(ids):
-            step = data.draw(st.integers(1, 3))
-            outcome += detokenizer.push(ids[at : at + step])
-            at += step
-            assert TOKENS.decode(ids).startswith(outcome)
-        assert outcome + detokenizer.finish() == TOKENS.decode(ids)
-
-    def test_a_character_waits_for_its_last_byte(self) -> None:
-        ids = TOKENS.encode("€")
-        assert len(ids) == 3
-        detokenizer = Detokenizer(TOKENS)
-        assert [detokenizer.push([each]) for each in ids] == ["", "", "€"]
-        assert detokenizer.push(ids[:2]) + detokenizer.finish() == "�"
 
     @pytest.mark.parametrize(
         ("change", "reason"),
