@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from tidegate.services.inference import OnnxSession, RuntimeArray, TensorInfo
 from tidegate.services.llm.errors import ContextOverflowError, ModelRefusedError
-from tidegate.services.llm.text.tokenizer import TokenizerRefusedError, TokenText
+from tidegate.services.llm.text.tokenizer import TokenText
 
 Logits = NDArray[np.float32]
-_PAST = re.compile(r"^past_?(?:key_values)?[._]?(?:(\d+)[._](key|value)|(key|value)[._](\d+))$")
-_PRESENT = re.compile(r"^present_?(?:key_values)?[._]?(?:(\d+)[._](key|value)|(key|value)[._](\d+))$")
+_CACHE = re.compile(r"^(past|present)_?(?:key_values)?[._]?(?:(\d+)[._](key|value)|(key|value)[._](\d+))$")
 _KNOWN = ("input_ids", "attention_mask", "position_ids")
 
 
@@ -44,16 +43,16 @@ class CausalLM:
             self.tokens = TokenText(words)
             self.context: int = config["max_position_embeddings"]
             self._session = OnnxSession(model)
-        except (OSError, ValueError, KeyError, TypeError, TokenizerRefusedError) as error:
+            self.version: str = hashlib.sha256(model + words).hexdigest()[:12]
+            self.vocabulary: int = _vocabulary(self._session, self.tokens)
+            self._takes = {each.name for each in self._session.inputs}
+            past = _pasts(self._session.inputs)
+            self._present = _presents(self._session.outputs, past)
+            self._empty = {each.name: RuntimeArray.of(_empty(each, config)) for each in past.values()}
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelRefusedError(directory, str(error)) from error
         except Exception as error:  # the runtime's own errors share no base
             raise ModelRefusedError(directory, f"model.onnx: {error}") from error
-        self.version: str = hashlib.sha256(model + words).hexdigest()[:12]
-        self.vocabulary: int = _vocabulary(directory, self._session, self.tokens)
-        self._takes = {each.name for each in self._session.inputs}
-        self._past = _caches(directory, self._session.inputs, _PAST)
-        self._present = _presents(directory, self._session.outputs, self._past)
-        self._empty = {each.name: RuntimeArray.of(_empty(directory, each, config)) for each in self._past.values()}
         self._pinned = _Pinned(pinned_bytes)
 
     def open(self, ids: Sequence[int] = ()) -> ModelContext:
@@ -67,11 +66,6 @@ class CausalLM:
             context = self.open(ids)
             context.forward(ids[context.length :])
             self._pinned.put(tuple(ids), context.kept)
-
-    @property
-    def pinned_bytes(self) -> int:
-        """What the pinned prefixes weigh now."""
-        return self._pinned.bytes
 
     def run(
         self, kept: dict[str, RuntimeArray], past: int, ids: Sequence[int]
@@ -106,9 +100,7 @@ class ModelContext:
         return self._lm.context - len(self.ids)
 
     def forward(self, ids: Sequence[int]) -> Logits:
-        """Read `ids`; row i of the (len(ids), vocabulary) logits is for what follows ids[i]. Raises
-        `ContextOverflowError`.
-        """
+        """Read `ids`; row i of the logits is for what follows `ids[i]`. Raises `ContextOverflowError`."""
         if not ids:
             raise ValueError("there must be something to read")
         if len(ids) > self.room:
@@ -133,10 +125,6 @@ class _Pinned:
         self._held: LRUCache[tuple[int, ...], dict[str, RuntimeArray]] = LRUCache(most, getsizeof=_count_bytes)
         self._lock = threading.Lock()
 
-    @property
-    def bytes(self) -> int:
-        return int(self._held.currsize)
-
     def has(self, ids: tuple[int, ...]) -> bool:
         with self._lock:
             return ids in self._held
@@ -159,50 +147,51 @@ def _count_bytes(kept: dict[str, RuntimeArray]) -> int:
     return sum(each.read().nbytes for each in kept.values())
 
 
-def _key(match: re.Match[str]) -> tuple[int, str]:
-    layer, kind, other_kind, other_layer = match.groups()
-    return int(layer or other_layer), kind or other_kind
+def _key(name: str, kind: str) -> tuple[int, str] | None:
+    """Layer and `key` or `value` of an input or output that is named as such; `kind` is `past` or `present`."""
+    match = _CACHE.match(name)
+    if match is None or match[1] != kind:
+        return None
+    return int(match[2] or match[5]), match[3] or match[4]
 
 
-def _caches(
-    directory: Path, inputs: Sequence[TensorInfo], pattern: re.Pattern[str]
-) -> dict[tuple[int, str], TensorInfo]:
+def _pasts(inputs: Sequence[TensorInfo]) -> dict[tuple[int, str], TensorInfo]:
     """The inputs for past keys and values by layer and kind; all others must be known."""
-    found = {_key(match): each for each in inputs if (match := pattern.match(each.name))}
-    strange = [each.name for each in inputs if each.name not in _KNOWN and not pattern.match(each.name)]
-    if strange or "input_ids" not in {each.name for each in inputs}:
-        raise ModelRefusedError(directory, f"model.onnx wants {strange or 'no input_ids'}")
+    found = {key: each for each in inputs if (key := _key(each.name, "past")) is not None}
+    others = {each.name for each in inputs} - {each.name for each in found.values()}
+    if strange := sorted(others.difference(_KNOWN)):
+        raise ValueError(f"model.onnx wants {strange}")
+    if "input_ids" not in others:
+        raise ValueError("model.onnx wants no input_ids")
     if not found:
-        raise ModelRefusedError(directory, "model.onnx takes no past keys and values")
+        raise ValueError("model.onnx takes no past keys and values")
     return found
 
 
-def _presents(
-    directory: Path, outputs: Sequence[TensorInfo], past: dict[tuple[int, str], TensorInfo]
-) -> dict[str, str]:
+def _presents(outputs: Sequence[TensorInfo], past: dict[tuple[int, str], TensorInfo]) -> dict[str, str]:
     """Which output becomes which input."""
-    found = {_key(match): each.name for each in outputs if (match := _PRESENT.match(each.name))}
+    found = {key: each.name for each in outputs if (key := _key(each.name, "present")) is not None}
     if found.keys() != past.keys():
-        raise ModelRefusedError(directory, "model.onnx does not give back the keys and values that it takes")
+        raise ValueError("model.onnx does not give back the keys and values that it takes")
     return {name: past[key].name for key, name in found.items()}
 
 
-def _vocabulary(directory: Path, session: OnnxSession, tokens: TokenText) -> int:
+def _vocabulary(session: OnnxSession, tokens: TokenText) -> int:
     logits = next((each for each in session.outputs if each.name == "logits"), None)
     if logits is None:
-        raise ModelRefusedError(directory, "model.onnx has no output `logits`")
+        raise ValueError("model.onnx has no output `logits`")
     width = logits.shape[-1] or tokens.size
     if width < tokens.size:
-        raise ModelRefusedError(directory, f"{width} logits for a vocabulary of {tokens.size}")
+        raise ValueError(f"{width} logits for a vocabulary of {tokens.size}")
     return tokens.size
 
 
-def _empty(directory: Path, described: TensorInfo, config: dict[str, Any]) -> NDArray[Any]:
+def _empty(described: TensorInfo, config: dict[str, Any]) -> NDArray[Any]:
     """Keys or values of no token; sizes that the graph leaves free come from the configuration."""
     heads = config.get("num_attention_heads", 0)
     stated = (config.get("num_key_value_heads", heads), config.get("head_dim"))
     width = stated[1] or (config.get("hidden_size", 0) // heads if heads else 0)
     shape = described.shape
     if len(shape) != 4 or described.type is None or not (shape[1] or stated[0]) or not (shape[3] or width):
-        raise ModelRefusedError(directory, f"{described.name} is not (batch, heads, past, width)")
+        raise ValueError(f"{described.name} is not (batch, heads, past, width)")
     return np.zeros((1, shape[1] or stated[0], 0, shape[3] or width), dtype=described.type)

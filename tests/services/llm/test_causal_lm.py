@@ -131,20 +131,16 @@ class TestPinned:
         assert lm.open([31, 30, 9]).length == 0
 
     def test_the_least_used_is_let_go(self, lm: CausalLM) -> None:
-        weight = 2 * 2 * 2 * 8 * 4  # layers, keys and values, heads, width, bytes
         for first in (30, 60, 90):
             lm.pin(range(first, first + 30))
-        assert lm.pinned_bytes == 3 * 30 * weight
         lm.open(range(30, 61))
         for first in (120, 150):
             lm.pin(range(first, first + 30))
-        assert lm.pinned_bytes <= 30_000
         held = [first for first in (30, 60, 90, 120, 150) if lm.open(range(first, first + 31)).length]
-        assert held == [30, 120, 150]
+        assert held == [30, 120, 150], "30 tokens of 256 bytes each: three prefixes weigh under 30 000 bytes, four more"
 
     def test_one_that_is_too_big_is_not_kept(self, lm: CausalLM) -> None:
         lm.pin([30] * 200)
-        assert lm.pinned_bytes == 0
         assert lm.open([30] * 201).length == 0
 
 
