@@ -14,7 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from loadtests.bench.measure import interleaved
-from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.targets.vllm.engine import EngineSettings
 from tidegate.services.llm.targets.vllm.target import VllmRequest, VllmTarget
 

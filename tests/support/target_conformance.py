@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import pytest
 
-from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.errors import TargetClosedError
 from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, Target
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tidegate.services.llm.targets.vllm.target import VllmTarget
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -27,6 +28,19 @@ def has_vllm() -> bool:
 
 
 needs_vllm = pytest.mark.skipif(not has_vllm(), reason="vLLM is not installed in this environment: make vllm")
+
+
+def pids_of(target: VllmTarget) -> tuple[int, ...]:
+    """The processes that the model runs in; none while the engine is being started."""
+    engine = target._engine
+    if engine is None or engine.is_dead:
+        return ()
+    return tuple(process.pid for process in engine._llm.engine_core.resources.engine_manager.processes)
+
+
+async def drafts_held(target: VllmTarget) -> int:
+    """How many drafts the engine's workers hold."""
+    return sum(await target._serving().call("tidegate_held"))
 
 
 def prompts_of_the_branch(tokens: TokenText, count: int, seed: int = 1) -> list[tuple[int, ...]]:

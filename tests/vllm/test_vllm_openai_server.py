@@ -100,7 +100,7 @@ async def test_text_is_answered_by_a_server_of_any_tokenizer(client: Completions
     (prompt,) = prompts_of_the_branch(tokens, 1, seed=6)
     generated = await generated_by(TextStreamCapability(client, tokens, "completions"), tokens, prompt)
     assert generated.is_over
-    assert generated.steps
+    assert generated.alignment.steps
 
 
 async def generated_by(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.vllm_engine import MODEL, needs_vllm, prompts_of_the_branch
+from tests.support.vllm_engine import MODEL, drafts_held, needs_vllm, prompts_of_the_branch
 from tidegate.services.llm.constraints.quoting import QuotingConstraint
 from tidegate.services.llm.targets.base import GenerationRequest
 from tidegate.services.llm.targets.vllm.target import VllmRequest, VllmTarget
@@ -107,4 +107,4 @@ async def test_the_engine_quotes_as_the_rule_says_and_the_prompt_saves_the_steps
         if len(outcome.ids) > BACK:
             assert outcome.speculation.steps * 3 <= alone.speculation.steps
     assert sum(len(outcome.ids) > BACK for outcome in helped) > len(prompts) / 2
-    assert await engine.held() == 0
+    assert await drafts_held(engine) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -47,10 +48,8 @@ class QuotingConstraint:
         for begin, token in enumerate(prompt[:-1]):
             mark = prompt[begin + 1]
             if token == tokens.PASSAGE and tokens.marked(mark) is not None:
-                end = next(
-                    at for at in range(begin + 2, len(prompt) + 1) if at == len(prompt) or _ends(tokens, prompt[at])
-                )
-                passages[mark] = tuple(prompt[begin + 2 : end])
+                text = takewhile(lambda each: not tokens.is_control(each), prompt[begin + 2 :])
+                passages[mark] = tuple(text)  # which holds no control token
         return cls(tokens, passages) if passages and prompt[-1] == tokens.ANSWER else None
 
     def restart(self) -> QuotingConstraint:
@@ -63,7 +62,6 @@ class QuotingConstraint:
         return self._options(self._at)
 
     def forced(self) -> list[int]:
-        """See `Constraint`."""
         ids: list[int] = []
         at = self._at
         while len(options := self._options(at)) == 1:
@@ -72,7 +70,6 @@ class QuotingConstraint:
         return ids
 
     def choose(self, row: Row, sampling: Sampling, position: int) -> int:
-        """See `Constraint`."""
         mask = np.zeros(row.shape, dtype=np.bool_)
         mask[self.options] = True
         return choose(row, sampling, position, mask)
@@ -105,8 +102,8 @@ class QuotingConstraint:
         uncited = [mark for mark in self._passages if mark not in at.cited]
         if at.is_between:
             return uncited if at.cited else [self._tokens.NONE, *uncited]
-        more = [self._space[0]] if uncited and len(at.cited) < MOST_QUOTES and self._is_quoted(at) else []
-        return [self._tokens.END, *more]
+        may_go_on = uncited and len(at.cited) < MOST_QUOTES and self._tokens.NONE not in at.cited
+        return [self._tokens.END, self._space[0]] if may_go_on else [self._tokens.END]
 
     def _after(self, at: QuotationState, token: int) -> QuotationState:
         if token == self._tokens.END:
@@ -119,9 +116,6 @@ class QuotingConstraint:
         if token == self._tokens.NONE:
             return QuotationState((token,), is_between=False)
         return QuotationState((*at.cited, token), self._passages[token], is_between=False)
-
-    def _is_quoted(self, at: QuotationState) -> bool:
-        return self._tokens.NONE not in at.cited
 
 
 class QuotingDrafter:
@@ -137,7 +131,6 @@ class QuotingDrafter:
         self._drafters = tuple(drafters)
 
     def propose(self, ids: Sequence[int], k: int) -> list[int]:
-        """See `Drafter`."""
         rule = self._rule.restart()
         proposed: list[int] = []
         try:
@@ -154,11 +147,6 @@ class QuotingDrafter:
             return options[0]
         guesses = (guess for drafter in self._drafters for guess in drafter.propose(ids, 1))
         return next((guess for guess in guesses if guess in options), None)
-
-
-def _ends(tokens: TokenText, token: int) -> bool:
-    """Whether a passage is over: its text holds no control token."""
-    return tokens.is_control(token)
 
 
 def _listed(ids: Sequence[int]) -> str:

@@ -7,14 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
 
 from tidegate.schemas import Speculation
-from tidegate.services.llm.constraints.base import Constraint
-from tidegate.services.llm.decoding.generated import Generated
-from tidegate.services.llm.drafters.base import MOST_DRAFTED, Drafter, NoDrafter, count_common, in_vocabulary
+from tidegate.services.llm.drafters.base import MOST_DRAFTED, Drafter, count_common, in_vocabulary
 from tidegate.services.llm.errors import ContextOverflowError
-from tidegate.services.llm.model.causal_lm import CausalLM, ModelContext
+from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.model.sampling import Row, Sampling, choose
+
+
+class Constraint(Protocol):
+    """What an answer must keep to, as JSON of a schema does, or a quotation. Belongs to one answer."""
+
+    def forced(self) -> list[int]:
+        """The tokens that come next whatever the model wants, the end mark among them; [] where there is a choice."""
+
+    def choose(self, row: Row, sampling: Sampling, position: int) -> int:
+        """The model's choice among what is allowed."""
+
+    def accept(self, ids: Sequence[int]) -> None:
+        """`ids` were appended to the answer."""
+
+
+class Generated(msgspec.Struct, frozen=True):
+    """An answer: token ids without the prompt and without the end mark; `is_finished`: the end mark was generated.
+
+    The end mark counts among the speculation's tokens: it was chosen as every other one.
+    """
+
+    ids: tuple[int, ...]
+    speculation: Speculation
+    is_finished: bool
 
 
 @dataclass(frozen=True)
@@ -50,14 +75,14 @@ def speculate(
     `on_tokens` is called with the new ids of each step, `is_stopped` before each step. Raises `ContextOverflowError`,
     `ValueError` for what makes no sense.
     """
-    check_request(lm, prompt, options)
     answer = DecodingState(lm, prompt, options)
-    context = lm.open(prompt)
     tried = options.k
     while not answer.is_over and not (is_stopped is not None and is_stopped()):
         before = len(answer.ids)
-        drafted = _draft(drafter or NoDrafter(), answer, context, min(tried, options.k), lm.vocabulary)
-        agreed = run_step(answer, context, drafted)
+        room = min(tried, options.k, answer.room)
+        proposed = drafter.propose(answer.ids, room)[:room] if drafter is not None and room > 0 else []
+        drafted = in_vocabulary(proposed, lm.vocabulary)
+        agreed = answer.step(drafted)
         if drafted:
             tried = 2 * agreed + 1
         if on_tokens is not None and len(answer.ids) > before:
@@ -65,86 +90,102 @@ def speculate(
     return answer.generated()
 
 
-def check_request(lm: CausalLM, prompt: Sequence[int], options: DecodingOptions) -> None:
-    """Raises `ContextOverflowError`, `ValueError` for what makes no sense."""
-    if not 0 <= options.k <= MOST_DRAFTED:
-        raise ValueError(f"k must be in 0 … {MOST_DRAFTED}, not {options.k}")
-    if not prompt or options.max_tokens < 1:
-        raise ValueError("there must be a prompt, and room for a token of answer")
-    if not all(0 <= each < lm.vocabulary for each in prompt):
-        raise ValueError("the prompt holds ids that the vocabulary does not have")
-    if len(prompt) >= lm.context:
-        raise ContextOverflowError(len(prompt), lm.context)
-
-
 class DecodingState:
-    """An answer in the making: prompt and answer in `ids`, which holds no end mark."""
+    """An answer in the making: prompt and answer in `ids`, which holds no end mark, and what the model has read."""
 
     def __init__(self, lm: CausalLM, prompt: Sequence[int], options: DecodingOptions) -> None:
+        """Raises `ContextOverflowError`, `ValueError` for what makes no sense."""
+        _check(lm, prompt, options)
         self.ids: list[int] = list(prompt)
         self.start = len(prompt)
-        self.steps = self.drafted = self.accepted = 0
+        self.steps = self._drafted = self._accepted = 0
         self._most = min(options.max_tokens, lm.context - len(prompt))
         self._end = lm.tokens.end
-        self._sampling = options.sampling
+        self._options = options
         self._constraint = options.constraint
-        self._on_choice = options.on_choice
         self._is_finished = False
         self._forced: list[int] = []
         self._force()
-        self.append_forced()
-
-    @property
-    def left(self) -> int:
-        """How many more tokens there may be."""
-        return self._most - (len(self.ids) - self.start)
+        self._append_forced()
+        self._context = lm.open(prompt)
 
     @property
     def is_over(self) -> bool:
         """Whether it is finished or has no room for more."""
-        return self._is_finished or self.left <= 0
+        return self._is_finished or self._left <= 0
 
     @property
-    def is_forced(self) -> bool:
-        """Whether the next token has no alternative."""
-        return bool(self._forced)
+    def room(self) -> int:
+        """How many tokens may be drafted for the next step."""
+        unread = len(self.ids) - self._context.length
+        return max(0, min(self._left - 1, self._context.room - unread))
 
-    def next(self, row: Row) -> int:
-        """Append the next token, given the logits before it."""
-        if self._forced:
-            token = self._forced.pop(0)
-        else:
-            token = self._choose(row)
-            if self._on_choice is not None:
-                self._on_choice(row, token)
-        self._append(token)
-        return token
-
-    def _choose(self, row: Row) -> int:
-        if self._constraint is None:
-            return choose(row, self._sampling, len(self.ids))
-        token = self._constraint.choose(row, self._sampling, len(self.ids))
-        self._constraint.accept((token,))
-        self._force()
-        return token
-
-    def append_forced(self) -> None:
-        """Append what has no alternative; it takes no step."""
-        while self._forced and not self._is_finished and (self.left or self._forced[0] == self._end):
-            self._append(self._forced.pop(0))
+    def step(self, drafted: list[int], known: int = 0) -> int:
+        """One pass of the target; how many of `drafted` agreed. The first `known` of them are nobody's draft: they
+        are not counted, and neither is what is forced."""
+        unread = self.ids[self._context.length :]
+        rows = self._context.forward([*unread, *drafted])[len(unread) - 1 :]
+        known = min(known, len(drafted))
+        agreed = forced = accepted = 0
+        for row, guess in zip(rows, [*drafted, None], strict=True):
+            counts = agreed >= known
+            is_forced = bool(self._forced)
+            token = self._next(row)
+            forced += counts and is_forced and guess is not None
+            if token != guess:
+                break
+            agreed += 1
+            accepted += counts and not is_forced
+            if self.is_over:
+                break
+        self.steps += 1
+        self._drafted += len(drafted) - known - forced
+        self._accepted += accepted
+        self._append_forced()
+        if not self.is_over:
+            self._context.rollback(count_common(self._context.ids, self.ids[:-1]))
+        return agreed
 
     def generated(self) -> Generated:
         """All of it."""
         ids = tuple(self.ids[self.start :])
         spent = Speculation(
-            steps=self.steps, tokens=len(ids) + self._is_finished, drafted=self.drafted, accepted=self.accepted
+            steps=self.steps, tokens=len(ids) + self._is_finished, drafted=self._drafted, accepted=self._accepted
         )
         return Generated(ids, spent, self._is_finished)
+
+    @property
+    def _left(self) -> int:
+        return self._most - (len(self.ids) - self.start)
+
+    def _next(self, row: Row) -> int:
+        """Append the next token, given the logits before it."""
+        if self._forced:
+            token = self._forced.pop(0)
+        else:
+            token = self._choose(row)
+            if self._options.on_choice is not None:
+                self._options.on_choice(row, token)
+        self._append(token)
+        return token
+
+    def _choose(self, row: Row) -> int:
+        if self._constraint is None:
+            return choose(row, self._options.sampling, len(self.ids))
+        token = self._constraint.choose(row, self._options.sampling, len(self.ids))
+        self._constraint.accept((token,))
+        self._force()
+        return token
 
     def _force(self) -> None:
         if self._constraint is not None:
             self._forced = self._constraint.forced()
             self._constraint.accept(self._forced)
+
+    def _append_forced(self) -> None:
+        """Append what has no alternative; it takes no step."""
+        while self._forced and not self._is_finished and (self._left or self._forced[0] == self._end):
+            self._append(self._forced.pop(0))
 
     def _append(self, token: int) -> None:
         if token == self._end:
@@ -153,35 +194,12 @@ class DecodingState:
             self.ids.append(token)
 
 
-def _draft(drafter: Drafter, answer: DecodingState, context: ModelContext, k: int, vocabulary: int) -> list[int]:
-    """What the drafter proposes for this step, as much of it as has room and is in the vocabulary."""
-    unread = len(answer.ids) - context.length
-    room = min(k, answer.left - 1, context.room - unread)
-    return in_vocabulary(drafter.propose(answer.ids, room)[:room] if room > 0 else [], vocabulary)
-
-
-def run_step(answer: DecodingState, context: ModelContext, drafted: list[int], known: int = 0) -> int:
-    """One pass of the target; how many of `drafted` agreed. The first `known` of them are nobody's draft: they
-    are not counted, and neither is what is forced."""
-    unread = answer.ids[context.length :]
-    rows = context.forward([*unread, *drafted])[len(unread) - 1 :]
-    known = min(known, len(drafted))
-    agreed = forced = accepted = 0
-    for row, guess in zip(rows, [*drafted, None], strict=True):
-        counts = agreed >= known
-        is_forced = answer.is_forced
-        token = answer.next(row)
-        forced += counts and is_forced and guess is not None
-        if token != guess:
-            break
-        agreed += 1
-        accepted += counts and not is_forced
-        if answer.is_over:
-            break
-    answer.steps += 1
-    answer.drafted += len(drafted) - known - forced
-    answer.accepted += accepted
-    answer.append_forced()
-    if not answer.is_over:
-        context.rollback(count_common(context.ids, answer.ids[:-1]))
-    return agreed
+def _check(lm: CausalLM, prompt: Sequence[int], options: DecodingOptions) -> None:
+    if not 0 <= options.k <= MOST_DRAFTED:
+        raise ValueError(f"k must be in 0 … {MOST_DRAFTED}, not {options.k}")
+    if not prompt or options.max_tokens < 1:
+        raise ValueError("there must be a prompt, and room for a token of answer")
+    if not all(0 <= each < lm.vocabulary for each in prompt):
+        raise ValueError("the prompt holds ids that the vocabulary does not have")
+    if len(prompt) >= lm.context:
+        raise ContextOverflowError(len(prompt), lm.context)

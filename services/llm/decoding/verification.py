@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tidegate.schemas import Speculation
-from tidegate.services.llm.decoding.speculative import DecodingOptions, DecodingState, check_request, run_step
+from tidegate.services.llm.decoding.speculative import DecodingOptions, DecodingState
 from tidegate.services.llm.drafters.base import count_common
 from tidegate.services.llm.model.causal_lm import CausalLM
 
 
 class VerificationStep(NamedTuple):
-    """The first `accepted` of what was proposed are the target's own choices, and `ids` are what it puts behind
-    them.
-    """
+    """The first `accepted` of what was proposed are the target's own choices; `ids` are what it puts behind them."""
 
     accepted: int
     ids: tuple[int, ...]
@@ -33,10 +31,8 @@ class Verification:
         options: DecodingOptions = DecodingOptions(),  # noqa: B008 - frozen
     ) -> None:
         """Raises `ContextOverflowError`, `ValueError` for what makes no sense."""
-        check_request(lm, prompt, options)
         self.prompt = tuple(prompt)
         self._answer = DecodingState(lm, prompt, options)
-        self._context = lm.open(prompt)
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -50,8 +46,7 @@ class Verification:
 
     @property
     def speculation(self) -> Speculation:
-        """What it has cost so far. As in `speculate`, what has no alternative counts as neither drafted nor accepted,
-        whoever proposed it."""
+        """What it has cost so far, counted as in `speculate`."""
         return self._answer.generated().speculation
 
     def step(self, proposed: Sequence[int], *, known: int = 0) -> VerificationStep:
@@ -65,9 +60,7 @@ class Verification:
         if self.is_over:
             return VerificationStep(behind, ())
         drafted = list(proposed[behind:]) if behind == len(self.ids) - before else []
-        unread = len(self._answer.ids) - self._context.length
-        drafted = drafted[: max(0, min(self._answer.left - 1, self._context.room - unread))]
-        run_step(self._answer, self._context, drafted, known=max(0, known - behind))
+        self._answer.step(drafted[: self._answer.room], known=max(0, known - behind))
         new = self.ids[before:]
         accepted = count_common(new, proposed)
         return VerificationStep(accepted, new[accepted:])

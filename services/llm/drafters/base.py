@@ -22,14 +22,6 @@ class Drafter(Protocol):
         """
 
 
-class NoDrafter:
-    """Has no idea."""
-
-    def propose(self, ids: Sequence[int], k: int) -> list[int]:  # noqa: ARG002 - it is the drafter's signature
-        """See `Drafter`."""
-        return []
-
-
 def count_common(left: Sequence[int], right: Sequence[int]) -> int:
     """How many tokens both begin with."""
     most = min(len(left), len(right))

@@ -18,7 +18,6 @@ class ChainedDrafter:
         self._drafters = tuple(drafters)
 
     def propose(self, ids: Sequence[int], k: int) -> list[int]:
-        """See `Drafter`."""
         proposed: list[int] = []
         while len(proposed) < k:
             more = self._next([*ids, *proposed] if proposed else ids, k - len(proposed))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from tidegate.schemas import Artefact
-from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.decoding.verification import Verification, VerificationStep
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -33,6 +35,46 @@ class TargetState(msgspec.Struct, frozen=True):
 
     step_ms: float
     queue: int
+
+
+class StepTimes:
+    """The moving average of how long a step takes. Safe to use from several threads at once."""
+
+    WEIGHT_OF_NEWEST = 0.1
+
+    def __init__(self) -> None:
+        self.mean_ms = 0.0
+        self._lock = threading.Lock()
+
+    def observe(self, step_s: float) -> None:
+        """A step took so long."""
+        with self._lock:
+            self.mean_ms += (step_s * 1000 - self.mean_ms) * (self.WEIGHT_OF_NEWEST if self.mean_ms else 1.0)
+
+    def timed(self, on_tokens: OnTokens | None) -> OnTokens:
+        """`on_tokens` of one answer, to be called after each step; the first reads the prompt and does not count."""
+        stepped_at_s = 0.0
+
+        def report(new: Sequence[int]) -> None:
+            nonlocal stepped_at_s
+            now_s = time.perf_counter()
+            if stepped_at_s:
+                self.observe(now_s - stepped_at_s)
+            stepped_at_s = now_s
+            if on_tokens is not None and new:
+                on_tokens(new)
+
+        return report
+
+
+def encoded_size(draft: Sequence[int]) -> int:
+    """Bytes of the ids in MessagePack, as they travel; 0 for none."""
+    return len(msgspec.msgpack.encode(tuple(draft))) if draft else 0
+
+
+def cache_salt(rid: str) -> str:
+    """The tenant of a request id that is `tenant.site.id`; empty for any other."""
+    return rid.partition(".")[0] if "." in rid else ""
 
 
 class Target(Protocol):

@@ -14,7 +14,7 @@ from tests.support.prompt_contexts import ALL, CONTEXT, OTHER, TOKENS, quote
 from tidegate.schemas import Artefact, Escalated, Partial, Speculation
 from tidegate.services.answering.answerer import GroundedAnswerer
 from tidegate.services.knowledge.reader.reader import RankedSpans
-from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, TargetState
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.services.llm.constraints.quoting import QuotingConstraint
-from tidegate.services.llm.decoding.generated import Generated
-from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
+from tidegate.services.llm.decoding.speculative import DecodingOptions, Generated, speculate
 from tidegate.services.llm.drafters.base import Drafter
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.model.sampling import Sampling

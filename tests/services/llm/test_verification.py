@@ -14,7 +14,6 @@ from tests.support.drafter_conformance import Case, DrafterActs
 from tidegate.services.llm.constraints.quoting import QuotingConstraint, QuotingDrafter
 from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
 from tidegate.services.llm.decoding.verification import Verification
-from tidegate.services.llm.drafters.base import NoDrafter
 from tidegate.services.llm.drafters.lm_drafter import LmDrafter
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.text.prompts import answer_prompt
@@ -50,7 +49,7 @@ def rule(lm: CausalLM, prompt: Sequence[int], *, quotes: bool) -> QuotingConstra
 
 def alone(lm: CausalLM, prompt: Sequence[int], *, quotes: bool = False, most: int = MOST) -> tuple[int, ...]:
     return speculate(
-        lm, prompt, NoDrafter(), DecodingOptions(max_tokens=most, constraint=rule(lm, prompt, quotes=quotes))
+        lm, prompt, options=DecodingOptions(max_tokens=most, constraint=rule(lm, prompt, quotes=quotes))
     ).ids
 
 

@@ -12,7 +12,7 @@ from tests.services.llm.test_vllm_drafts import DIFFERENT, WORDS, output_of
 from tidegate.services.llm.drafters.alignment import CREDIT, PATIENCE, BudgetedAlignment
 from tidegate.services.llm.drafters.followed_text import GUESS, LONGEST, WIDTH, as_code_points
 from tidegate.services.llm.targets.vllm.request_drafts import MAX_PROMPT, RequestDrafts
-from tidegate.services.llm.text.token_ids import MARKS, PASSAGE
+from tidegate.services.llm.text.token_ids import TokenIds
 
 QUESTION, ANSWER, END, SPACE = 3, 5, 2, 30
 FIRST = [*range(100, 124)]
@@ -21,7 +21,8 @@ PASSAGES = st.lists(st.lists(st.integers(10, 40), max_size=30), max_size=5)
 
 
 def prompt_of(*passages: Sequence[int]) -> list[int]:
-    held = [each for mark, words in zip(MARKS, passages, strict=False) for each in (PASSAGE, mark, *words)]
+    marked = zip(TokenIds.MARKS, passages, strict=False)
+    held = [each for mark, words in marked for each in (TokenIds.PASSAGE, mark, *words)]
     return [1, QUESTION, 50, 51, *held, ANSWER]
 
 
@@ -79,7 +80,7 @@ def test_draft_and_prompt_together_waste_no_more_than_a_draft_alone(
                 for at in range(len(words) - LONGEST + 1)
                 if words[at : at + LONGEST] == tail and words[at + LONGEST :][:1] == proposed[:1]
             ]
-            assert again or output[-1] in MARKS
+            assert again or output[-1] in TokenIds.MARKS
 
     done = output_of(answer, draft, watch, prompt)
     assert done.drafted - done.accepted <= CREDIT + done.accepted
@@ -150,9 +151,9 @@ def test_quoting_takes_no_more_steps_than_with_ngrams_of_the_prompt(
     passages: list[list[int]], one: int, two: int
 ) -> None:
     one, two = one % len(passages), two % len(passages)
-    answer = [MARKS[one], *passages[one], SPACE, MARKS[two], *passages[two], END]
+    answer = [TokenIds.MARKS[one], *passages[one], SPACE, TokenIds.MARKS[two], *passages[two], END]
     prompt = prompt_of(*passages)
-    draft = [MARKS[0], *range(3000, 3040), END]
+    draft = [TokenIds.FIRST_MARK, *range(3000, 3040), END]
     following = BudgetedAlignment(draft, (), prompt, quotes=True)
 
     def ours(new: list[int], _output: list[int]) -> list[int]:
@@ -167,11 +168,7 @@ def test_quoting_takes_no_more_steps_than_with_ngrams_of_the_prompt(
 def test_of_a_prompt_no_more_is_held_than_its_end() -> None:
     drafts = RequestDrafts()
     cut = drafts.add("a", (), [10], [*PROMPT, *range(300, 300 + MAX_PROMPT)])
-    assert cut is not None
     assert cut.propose() == []
     whole = drafts.add("b", (), [10], [*range(300, 300 + MAX_PROMPT), *PROMPT], quotes=True)
-    assert whole is not None
     assert whole.propose() == FIRST[:WIDTH]
     assert "b" in drafts
-    assert drafts.add("c", (), [10]) is None
-    assert "c" not in drafts

@@ -32,9 +32,7 @@ class CircuitBreaker:
 
     @contextmanager
     def call(self, *failures: type[BaseException]) -> Iterator[None]:
-        """Count how the block ends: one of `failures` is one. Raises `RetryLaterError` instead of letting it begin
-        when open.
-        """
+        """Count how the block ends: one of `failures` is one. Raises `RetryLaterError` in its stead when open."""
         state = self.state
         if state == "open" or (state == "half-open" and self._trying):
             left_s = max(0.5, self._rest_s - (self._clock() - self._opened_at_s))

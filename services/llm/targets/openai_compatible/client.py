@@ -54,10 +54,16 @@ class ServedChoice(msgspec.Struct, frozen=True):
     text: str = ""
     token_ids: list[int] | None = None
     finish_reason: str | None = None
-    stop_reason: int | str | None = None
     prompt_logprobs: list[dict[int, ScoredToken] | None] | None = None
     delta: dict[str, Any] = {}
     message: dict[str, Any] = {}
+
+    @property
+    def first_id(self) -> int:
+        """The first token. Raises `CapabilityError` where it came without ids."""
+        if not self.token_ids:
+            raise CapabilityError("a choice has no token ids")
+        return self.token_ids[0]
 
     @property
     def content(self) -> str:
@@ -88,8 +94,7 @@ class DetokenizeResponse(msgspec.Struct, frozen=True):
 
 
 class CompletionsClient:
-    """One client and one breaker for all requests, which raise `RetryLaterError` while it is open or the server is
-    away.
+    """One client and one breaker for all requests: `RetryLaterError` while it is open or the server is away.
 
     `is_only_way`: there is no other way to ask this server, so that its faults (5xx, an answer that is no completion)
     count as being away, and are not taken for something that it cannot do.
@@ -111,17 +116,17 @@ class CompletionsClient:
         self._is_only_way = is_only_way
         self._client = httpx.AsyncClient(
             base_url=self._url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=settings.timeout_s,
         )
 
     async def complete(self, prompts: Sequence[Sequence[int]], **options: object) -> list[ServedChoice]:
-        """One token for each of the prompts, in their order, with ids. Raises `CapabilityError`, `RetryLaterError`."""
+        """One token for each of the prompts, in their order. Raises `CapabilityError`, `RetryLaterError`."""
         body = {"prompt": prompts, "max_tokens": 1, "return_token_ids": True, "temperature": 0, **options}
         completion = await self.post("completions", CompletionResponse, **body)
         choices = sorted(completion.choices, key=lambda choice: choice.index)
-        if len(choices) != len(prompts) or any(not choice.token_ids for choice in choices):
-            raise CapabilityError(f"{len(prompts)} prompts were answered by {len(choices)} choices, some without ids")
+        if len(choices) != len(prompts):
+            raise CapabilityError(f"{len(prompts)} prompts were answered by {len(choices)} choices")
         return choices
 
     async def post(self, path: str, kind: type[T], **body: object) -> T:
@@ -131,8 +136,9 @@ class CompletionsClient:
                 return self._decode(await response.aread(), kind)
 
     async def stream(self, path: str, **body: object) -> AsyncGenerator[CompletionResponse, None]:
-        """The pieces of one completion as they come, the last with a finish reason; all at once from a server that does
-        not stream. Raises `CapabilityError`, `RetryLaterError`.
+        """The pieces of one completion, the last with a finish reason; one piece from a server that does not stream.
+
+        Raises `CapabilityError`, `RetryLaterError`.
         """
         is_over = False
         with self._guarded():
@@ -174,8 +180,7 @@ class CompletionsClient:
         accepted = accepted_parameters(self._url, self.model, path)
         while True:
             sent = accepted.adapt(body)
-            content, headers = msgspec.json.encode(sent), {"Content-Type": "application/json"}
-            request = self._client.build_request("POST", path, content=content, headers=headers)
+            request = self._client.build_request("POST", path, content=msgspec.json.encode(sent))
             response = await self._client.send(request, stream=True)
             if response.status_code == 200:
                 return response

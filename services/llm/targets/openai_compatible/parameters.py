@@ -14,9 +14,7 @@ import msgspec
 REPLACEMENTS = {"max_tokens": "max_completion_tokens"}
 """What a newer server wants in place of an older name; refused too, it is left out."""
 OPTIONAL = frozenset(("max_tokens", "max_completion_tokens", "temperature", "seed", "stream"))
-"""Parameters of a request in words whose loss changes no promise: at worst an answer is longer, or comes in one
-piece.
-"""
+"""Parameters of a request in words without which an answer is longer, or comes in one piece, at worst."""
 _CODES = frozenset(("unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"))
 _UNSUPPORTED = re.compile(
     r"unsupported|(?:not?|n['’]t) (?:longer )?(?:be )?support|unrecogni[sz]ed|not permitted|not allowed|deprecated"

@@ -1,6 +1,4 @@
-"""Where a server of the OpenAI API is, and how to speak to it. Next: services/stages/settings.py, which builds on
-it.
-"""
+"""Where a server of the OpenAI API is, and how to speak to it. Next: services/stages/settings.py builds on it."""
 
 from __future__ import annotations
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from tidegate.schemas import Artefact, RetryLaterError, Speculation
-from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.errors import ContextOverflowError, TargetClosedError
-from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, TargetState
+from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, StepTimes, TargetState, encoded_size
 from tidegate.services.llm.targets.openai_compatible.capabilities import (
     Capability,
     FanOutCapability,
@@ -25,14 +26,12 @@ from tidegate.services.llm.targets.openai_compatible.client import (
     TokenizeResponse,
 )
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
-from tidegate.services.llm.targets.vllm.request_drafts import encoded_size
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
 PROBE = "Straße 12, ab 09:30 Uhr: l’agence ferme à 18 h; ¿cuánto cuesta? — 3.50 €"
 PROBE_TOKENS = 6
 PROBE_AGAIN_S = 60.0
-STEADY = 0.1
 
 
 class OpenAICompatibleTarget:
@@ -59,13 +58,12 @@ class OpenAICompatibleTarget:
         self._capabilities: tuple[Capability, ...] = ()
         self._fell_at_s: float | None = None
         self._running: set[RemoteRun] = set()
-        self._step_ms = 0.0
+        self._steps = StepTimes()
         self._is_closed = False
 
     @classmethod
     async def open(cls, client: CompletionsClient, tokens: TokenText, *, context: int = 1024) -> OpenAICompatibleTarget:
-        """Find out what the server does. Raises `RetryLaterError` while it is away, `CapabilityError` when it serves in
-        no known way."""
+        """Find out what the server does. Raises what `negotiate` raises."""
         target = cls(client, tokens, context=context)
         await target.negotiate()
         return target
@@ -76,31 +74,31 @@ class OpenAICompatibleTarget:
         return self._capabilities[0].name
 
     async def negotiate(self) -> None:
-        """Try the capabilities by real requests and keep those that work. Raises `RetryLaterError`,
-        `CapabilityError`.
-        """
-        if await self._has_our_tokens():
-            stream: Capability = TokenStreamCapability(self._client, self.tokenizer)
-            try:
-                ids = (await self._probe(stream, ())).ids
-            except CapabilityError:
-                pass
-            else:
-                drafting: tuple[Capability, ...] = (
-                    FanOutCapability(self._client, self.tokenizer),
-                    PromptLogprobsCapability(self._client, self.tokenizer),
-                )
-                self._capabilities = (*[each for each in drafting if await self._confirms(each, ids)], stream)
-                self._fell_at_s = None
-                return
+        """Try the capabilities by real requests, keep those that work. Raises `RetryLaterError`, `CapabilityError`."""
+        self._capabilities = await self._token_capabilities() or await self._text_capabilities()
+        self._fell_at_s = None
+
+    async def _token_capabilities(self) -> tuple[Capability, ...]:
+        """Those that are sent token ids; none where the server's are not ours, or where it streams none."""
+        if not await self._has_our_tokens():
+            return ()
+        stream = TokenStreamCapability(self._client, self.tokenizer)
+        try:
+            ids = (await self._probe(stream, ())).ids
+        except CapabilityError:
+            return ()
+        drafting = (
+            FanOutCapability(self._client, self.tokenizer),
+            PromptLogprobsCapability(self._client, self.tokenizer),
+        )
+        return (*[each for each in drafting if await self._confirms(each, ids)], stream)
+
+    async def _text_capabilities(self) -> tuple[Capability, ...]:
         for path in ("chat/completions", "completions"):
             text = TextStreamCapability(self._client, self.tokenizer, path)
-            try:
+            with suppress(CapabilityError):
                 await self._probe(text, ())
-            except CapabilityError:
-                continue
-            self._capabilities, self._fell_at_s = (text,), None
-            return
+                return (text,)
         raise CapabilityError("the server neither chats nor completes")
 
     async def generate(self, request: GenerationRequest, on_tokens: OnTokens | None = None) -> Generated:
@@ -111,7 +109,7 @@ class OpenAICompatibleTarget:
             raise ContextOverflowError(len(request.prompt), self._context)
         if self._fell_at_s is not None and self._clock() - self._fell_at_s >= PROBE_AGAIN_S:
             await self.negotiate()
-        run = RemoteRun(request, self.tokenizer, self._timed(on_tokens))
+        run = RemoteRun(request, self.tokenizer, self._steps.timed(on_tokens))
         run.most = min(run.most, self._context - len(run.prompt))
         self._running.add(run)
         try:
@@ -119,7 +117,7 @@ class OpenAICompatibleTarget:
         finally:
             self._running.discard(run)
         spent = Speculation(
-            steps=max(run.steps, 1),
+            steps=max(run.alignment.steps, 1),
             tokens=len(run.ids) + run.is_finished,
             drafted=run.alignment.drafted,
             accepted=run.alignment.accepted,
@@ -129,7 +127,7 @@ class OpenAICompatibleTarget:
 
     def state(self) -> TargetState:
         """Mean time between two pieces; requests that have no token yet."""
-        return TargetState(step_ms=self._step_ms, queue=sum(not run.ids for run in self._running))
+        return TargetState(step_ms=self._steps.mean_ms, queue=sum(not run.ids for run in self._running))
 
     async def close(self) -> None:
         """Close the connections; requests in flight end."""
@@ -141,11 +139,7 @@ class OpenAICompatibleTarget:
             known = self._capabilities
             try:
                 return await known[0].go_on(run)
-            except (
-                CapabilityError,
-                RetryLaterError,
-                RuntimeError,
-            ) as error:  # RuntimeError: httpx's, once it is closed
+            except (CapabilityError, RetryLaterError, RuntimeError) as error:  # the last: httpx's, once it is closed
                 if self._is_closed:
                     raise TargetClosedError from error
                 if not isinstance(error, CapabilityError) or len(known) == 1:
@@ -179,24 +173,9 @@ class OpenAICompatibleTarget:
             return False
         return run.ids == ids and run.alignment.drafted > 0
 
-    def _timed(self, on_tokens: OnTokens | None) -> OnTokens:
-        before = 0.0
-
-        def observe(new: Sequence[int]) -> None:
-            nonlocal before
-            now = self._clock()
-            if before:
-                self._step_ms += ((now - before) * 1e3 - self._step_ms) * (STEADY if self._step_ms else 1.0)
-            before = now
-            if on_tokens is not None:
-                on_tokens(new)
-
-        return observe
-
 
 async def open_openai_compatible(settings: OpenAICompatibleSettings, tokens: TokenText) -> OpenAICompatibleTarget:
-    """The server that the settings name, by the best capability that it has. Raises `RetryLaterError`,
-    `CapabilityError`."""
+    """The server that the settings name. Raises `RetryLaterError`, `CapabilityError`."""
     client = CompletionsClient(settings, os.environ.get(settings.api_key_env, ""))
     try:
         return await OpenAICompatibleTarget.open(client, tokens)

@@ -55,23 +55,21 @@ class VllmUnsuitableError(TidegateError, RuntimeError):
 class SamplingRefusedError(TidegateError, ValueError):
     """The engine refuses these sampling parameters or this prompt, for the reason in the message."""
 
-    hint = "give top_p instead of top_k, and a prompt that fits the model's context"
+    hint = "give a temperature of at most 2, and a prompt that fits the model's context"
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How an engine is started. `max_model_len` and `max_batched_tokens` count tokens, `max_requests` requests.
 
-    On a CPU `auto` is float32 (in half precision many tokens tie, and a tie is broken by who else is in the batch), and
-    nothing is compiled, which takes a minute and is for large models. On a GPU `auto` is the model's own type, and
+    On a CPU the model runs in float32 (in half precision many tokens tie, and a tie is broken by who else is in the
+    batch), and nothing is compiled, which takes a minute and is for large models. On a GPU it runs in its own type, and
     everything is compiled.
     """
 
     max_model_len: Annotated[int, msgspec.Meta(ge=64)] = 1024
     max_requests: Annotated[int, msgspec.Meta(ge=1)] = 64
     max_batched_tokens: Annotated[int, msgspec.Meta(ge=256)] = 4096
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    prefix_caching: bool = True
-    proposer: Literal["edge", "ngram", "none"] = "edge"
+    proposer: Literal["edge", "ngram"] = "edge"
     quotes: bool = False
     """Whether answers may be held to a grammar; takes a tokenizer that the library `transformers` reads."""
 
@@ -89,17 +87,11 @@ class EngineSampling(msgspec.Struct, frozen=True, kw_only=True):
     eos: int
     """Negative: nothing ends an answer but its length."""
     temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.temperature > 0.0 and self.top_k > 0:
-            raise SamplingRefusedError("top_k ends vLLM 0.32 when it speculates on a CPU: give top_p instead")
 
 
 class VllmEngine:
-    """One running vLLM engine. Its process is `pid`; every method raises `EngineStoppedError` once that has ended."""
+    """One running vLLM engine; every method raises `EngineStoppedError` once its process has ended."""
 
     def __init__(self, llm: Any, params: Any, dead: type[Exception], refused: tuple[type[Exception], ...]) -> None:
         self._llm = llm
@@ -110,9 +102,7 @@ class VllmEngine:
 
     @classmethod
     async def start(cls, directory: Path, settings: EngineSettings) -> VllmEngine:
-        """Load the model; tens of seconds. Raises `VllmUnsuitableError` without vLLM, or where its proposer gets no
-        drafts.
-        """
+        """Load the model; tens of seconds. Raises `VllmUnsuitableError` without vLLM, or where it takes no proposer."""
         loading = asyncio.ensure_future(asyncio.to_thread(cls._load, directory, settings))
         try:
             engine = await asyncio.shield(loading)
@@ -143,14 +133,14 @@ class VllmEngine:
             skip_tokenizer_init=not settings.quotes,  # token ids in, token ids out; but no grammar without one
             structured_outputs_config={"backend": "xgrammar"},  # llguidance 1.7 cannot take back tokens named by id
             generation_config="vllm",  # or the model's own file changes the sampling unseen
-            dtype="float32" if settings.dtype == "auto" and current_platform.is_cpu() else settings.dtype,
+            dtype="float32" if current_platform.is_cpu() else "auto",
             max_model_len=settings.max_model_len,
             max_num_seqs=settings.max_requests,
             max_num_batched_tokens=settings.max_batched_tokens,
-            enable_prefix_caching=settings.prefix_caching,
+            enable_prefix_caching=True,
             worker_extension_cls=EXTENSION,
             enforce_eager=current_platform.is_cpu(),
-            speculative_config=PROPOSERS.get(settings.proposer),
+            speculative_config=PROPOSERS[settings.proposer],
             disable_log_stats=True,
         )
         with _preloaded():
@@ -160,12 +150,6 @@ class VllmEngine:
     @property
     def is_dead(self) -> bool:
         return bool(self._llm.errored)
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """The processes that the model runs in."""
-        manager = self._llm.engine_core.resources.engine_manager
-        return tuple(process.pid for process in manager.processes)
 
     async def stream(
         self, prompt: Sequence[int], sampling: EngineSampling, salt: str
@@ -215,8 +199,6 @@ class VllmEngine:
         extra = {"key": sampling.key, "draft": list(sampling.draft), "most": sampling.max_tokens}
         return self._params(
             temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
             seed=sampling.seed if sampling.temperature > 0.0 else None,
             max_tokens=sampling.max_tokens,
             stop_token_ids=[sampling.eos] if sampling.eos >= 0 else [],

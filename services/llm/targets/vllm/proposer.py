@@ -6,12 +6,11 @@ to be imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
-from tidegate.services.llm.drafters.alignment import BudgetedAlignment
 from tidegate.services.llm.drafters.base import MOST_DRAFTED
-from tidegate.services.llm.targets.vllm.request_drafts import DraftCounts, RequestDrafts
+from tidegate.services.llm.targets.vllm.request_drafts import RequestDrafts
 
 EXTRA = "tidegate"
 """The key of a request's `extra_args` under which its draft travels, as `{"key", "draft", "most", "lookup", "quotes"}`.
@@ -19,26 +18,6 @@ EXTRA = "tidegate"
 `lookup`: whether the request's own prompt is looked up too, with a draft or without; `quotes`: whether behind a mark
 nothing but that passage can come.
 """
-
-
-class WorkerRequest(Protocol):
-    """What is read of one of vLLM's requests."""
-
-    num_prompt_tokens: int
-    sampling_params: Any
-
-
-class WorkerBatch(Protocol):
-    """What is read of vLLM's batch."""
-
-    req_ids: list[str]
-
-
-class WorkerRunner(Protocol):
-    """What is read of vLLM's model runner: who sits in which row, and what came with each request."""
-
-    requests: Mapping[str, WorkerRequest]
-    input_batch: WorkerBatch
 
 
 class EdgeDraftProposer:
@@ -52,7 +31,7 @@ class EdgeDraftProposer:
         self.width = min(MOST_DRAFTED, config.speculative_config.num_speculative_tokens)
         self.limit = config.model_config.max_model_len
         self.drafts = RequestDrafts()
-        self.runner: WorkerRunner | None = None
+        self.runner: Any = None  # vLLM's own: who sits in which row, and what came with each request
 
     def load_model(self, *_args: object, **_options: object) -> None:
         """There is no model to load; vLLM asks all the same."""
@@ -79,20 +58,19 @@ class EdgeDraftProposer:
             for row, new in enumerate(sampled_token_ids)
         ]
 
-    def _propose(self, request: WorkerRequest, new: Sequence[int], ids: Any, length: int) -> list[int]:
+    def _propose(self, request: Any, new: Sequence[int], ids: Any, length: int) -> list[int]:
         extra = (request.sampling_params.extra_args or {}).get(EXTRA)
         if extra is None or not (extra["draft"] or extra["lookup"]):
             return []
         key, begin = extra["key"], request.num_prompt_tokens
         answer = ids[begin:length].tolist()
-        held: BudgetedAlignment | None
         if key in self.drafts:
             held = self.drafts.observe(key, new, answer)
         else:
             prompt = ids[:begin].tolist() if extra["lookup"] else ()
             held = self.drafts.add(key, extra["draft"], answer, prompt, quotes=extra["quotes"])
         room = min(self.width, self.limit - length - 1, extra["most"] - (length - begin) - 1)
-        return held.propose(room) if held else []
+        return held.propose(room)
 
 
 class WorkerDrafts:
@@ -109,9 +87,9 @@ class WorkerDrafts:
         return True
 
     def tidegate_settle(self, key: str) -> tuple[int, int, int]:
-        """Forget a request's draft: its steps, proposed tokens, accepted tokens; zeros when it had none."""
-        counts: DraftCounts = self.model_runner.drafter.drafts.settle(key)
-        return counts.steps, counts.drafted, counts.accepted
+        """See `RequestDrafts.settle`."""
+        drafts: RequestDrafts = self.model_runner.drafter.drafts
+        return drafts.settle(key)
 
     def tidegate_held(self) -> int:
         """How many drafts are held."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from cachetools import LRUCache
 
 from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS, BudgetedAlignment
@@ -12,14 +11,6 @@ from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS, Budgeted
 MAX_REQUESTS = 1024
 MAX_PROMPT = 8192
 """Tokens of a prompt that are looked up in: the last ones."""
-
-
-class DraftCounts(msgspec.Struct, frozen=True):
-    """Of one request: forward passes, and the tokens proposed and accepted in them."""
-
-    steps: int = 0
-    drafted: int = 0
-    accepted: int = 0
 
 
 class RequestDrafts:
@@ -42,13 +33,8 @@ class RequestDrafts:
 
     def add(
         self, key: str, draft: Sequence[int], answer: Sequence[int], prompt: Sequence[int] = (), *, quotes: bool = False
-    ) -> BudgetedAlignment | None:
-        """The alignment of a request that has `answer` so far; None where there is nothing to follow for it.
-
-        Without a prompt the draft alone is followed.
-        """
-        if not draft and not prompt:
-            return None
+    ) -> BudgetedAlignment:
+        """The alignment of a request that has `answer` so far; without a prompt the draft alone is followed."""
         held = BudgetedAlignment(draft[:MOST_DRAFT_TOKENS], answer, prompt[-MAX_PROMPT:], quotes=quotes)
         held.steps = len(answer)  # until now it went a token a step
         self._held[key] = held
@@ -62,17 +48,7 @@ class RequestDrafts:
             held.restart(answer)
         return held
 
-    def settle(self, key: str) -> DraftCounts:
-        """Forget the request; what its draft cost and saved. `DraftCounts()` when there was none."""
+    def settle(self, key: str) -> tuple[int, int, int]:
+        """Forget the request: its steps, the tokens proposed and accepted in them; zeros where nothing was held."""
         held = self._held.pop(key, None)
-        return DraftCounts(held.steps, held.drafted, held.accepted) if held is not None else DraftCounts()
-
-
-def encoded_size(draft: Sequence[int]) -> int:
-    """Bytes of the ids in MessagePack, as they travel; 0 for none."""
-    return len(msgspec.msgpack.encode(tuple(draft))) if draft else 0
-
-
-def cache_salt(rid: str) -> str:
-    """The tenant of a request id that is `tenant.site.id`; empty for any other."""
-    return rid.partition(".")[0] if "." in rid else ""
+        return (held.steps, held.drafted, held.accepted) if held is not None else (0, 0, 0)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import time
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
 from tidegate.schemas import Artefact, RetryLaterError, Speculation
 from tidegate.services.llm.constraints.quoting import QuotingConstraint
-from tidegate.services.llm.decoding.generated import Generated
+from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS
 from tidegate.services.llm.drafters.base import MOST_DRAFTED
 from tidegate.services.llm.errors import ContextOverflowError, ModelRefusedError, TargetClosedError
-from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, TargetState
+from tidegate.services.llm.targets.base import (
+    GenerationRequest,
+    OnTokens,
+    StepTimes,
+    TargetState,
+    cache_salt,
+    encoded_size,
+)
 from tidegate.services.llm.targets.vllm.engine import (
     EngineSampling,
     EngineSettings,
@@ -24,7 +30,6 @@ from tidegate.services.llm.targets.vllm.engine import (
     VllmEngine,
     version_of,
 )
-from tidegate.services.llm.targets.vllm.request_drafts import cache_salt, encoded_size
 from tidegate.services.llm.targets.vllm.self_test import run_self_test
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -32,19 +37,14 @@ STARTING_S = 10.0
 """When to ask again while the engine is being started."""
 WATCH_S = 0.5
 WORST_PAUSE_S = 60.0
-STEADY = 0.1
-"""Weight of the newest step in the mean of step times."""
 
 
 class VllmRequest(GenerationRequest, frozen=True, kw_only=True):
-    """A request with what vLLM can do besides. `lookup`: where the draft gives nothing, the prompt may be proposed
-    from.
+    """A request with what vLLM can do besides. `lookup`: where the draft gives nothing, the prompt may.
 
     `quotes`: see `QuotingConstraint`; the engine's settings have to allow it, too.
     """
 
-    top_k: int = 0
-    top_p: float = 1.0
     lookup: bool = True
     quotes: bool = True
 
@@ -70,7 +70,7 @@ class VllmTarget:
         self._waiting: set[str] = set()
         self._is_closed = False
         self._why_not = ""
-        self._step_ms = 0.0
+        self._steps = StepTimes()
         self._works: set[asyncio.Task[Generated]] = set()
         self._behind: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
@@ -117,7 +117,7 @@ class VllmTarget:
 
     def state(self) -> TargetState:
         """Mean time of one step, prefill left out; requests in the engine that have no token yet."""
-        return TargetState(step_ms=self._step_ms, queue=len(self._waiting))
+        return TargetState(step_ms=self._steps.mean_ms, queue=len(self._waiting))
 
     async def close(self) -> None:
         """End the engine. Requests in flight end with `TargetClosedError`."""
@@ -136,15 +136,6 @@ class VllmTarget:
         for task in behind:
             task.cancel()  # so it does who calls it; what it held is gone with it
         await asyncio.gather(*behind, return_exceptions=True)
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """The engine's processes; none while it is being started."""
-        return self._engine.pids if self._engine is not None and not self._engine.is_dead else ()
-
-    async def held(self) -> int:
-        """How many drafts the engine holds. Raises `RetryLaterError`."""
-        return sum(await self._serving().call("tidegate_held"))
 
     def _serving(self) -> VllmEngine:
         if self._is_closed:
@@ -179,8 +170,6 @@ class VllmTarget:
             grammar=self._grammar(asked.prompt) if asked.quotes and self._settings.quotes else "",
             eos=self._eos,
             temperature=asked.temperature,
-            top_k=asked.top_k,
-            top_p=asked.top_p,
             seed=asked.seed,
         )
 
@@ -192,19 +181,14 @@ class VllmTarget:
         self, engine: VllmEngine, request: GenerationRequest, sampling: EngineSampling, on_tokens: OnTokens | None
     ) -> Generated:
         ids: list[int] = []
-        is_finished, stepped_at = False, 0.0
+        is_finished, report = False, self._steps.timed(on_tokens)
         async with aclosing(engine.stream(request.prompt, sampling, cache_salt(request.rid))) as steps:
             async for new, why in steps:
-                now = time.perf_counter()
-                if stepped_at:
-                    self._step_ms += ((now - stepped_at) * 1e3 - self._step_ms) * (STEADY if self._step_ms else 1.0)
-                stepped_at = now
                 self._waiting.discard(sampling.key)
                 is_finished = why == "stop"
                 visible = new[:-1] if is_finished and new and new[-1] == self._eos else new
                 ids += visible
-                if on_tokens is not None and visible:
-                    on_tokens(visible)
+                report(visible)
         return Generated(tuple(ids), await self._cost(engine, sampling, len(ids) + is_finished), is_finished)
 
     async def _cost(self, engine: VllmEngine, sampling: EngineSampling, tokens: int) -> Speculation:
