@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from tidegate.schemas import Answer, Check
@@ -42,11 +42,14 @@ def fill_schema(model: SiteModel, text: str, schema_text: str) -> Answer:
     missing = [name for name in properties if name in schema.required(schema.root) and name not in found]
     if not missing:
         return by_rule
-    parts = {name: _choices(schema, properties[name], text) if name in missing else None for name in properties}
+    parts = {
+        name: {"const": found[name]} if name in found else _choices(schema, part, text)
+        for name, part in properties.items()
+        if name in found or name in missing
+    }
+    fields = describe_fields({name: properties[name] for name in parts})
     try:
-        extracted_json = model.extract_json(
-            text, _narrowed(schema, found, parts), fields=_fields(parts, found, properties)
-        )
+        extracted_json = model.extract_json(text, _narrowed(schema, parts), fields)
     except SchemaRefusedError as error:
         name = f"grammar_{error.keyword}" if error.keyword else "grammar"
         return Answer(
@@ -58,22 +61,10 @@ def fill_schema(model: SiteModel, text: str, schema_text: str) -> Answer:
     return _answer(schema, text, extracted_json, missing)
 
 
-def _narrowed(schema: Schema, found: dict[str, Any], parts: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
-    """The schema with what was found as constants, the model's part as choices, and nothing else."""
-    chosen = {
-        name: {"const": found[name]} if name in found else part
-        for name, part in parts.items()
-        if name in found or part is not None
-    }
+def _narrowed(schema: Schema, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The schema with `parts` as its properties, and nothing else."""
     kept: dict[str, Any] = {key: schema.root[key] for key in ("$defs", "definitions") if key in schema.root}
-    return {**kept, "type": "object", "properties": chosen, "required": list(chosen), "additionalProperties": False}
-
-
-def _fields(parts: Mapping[str, Any], found: Mapping[str, Any], properties: Mapping[str, dict[str, Any]]) -> str:
-    """What is to be filled, named as the whole schema has it."""
-    return describe_fields(
-        {name: properties[name] for name, part in parts.items() if name in found or part is not None}
-    )
+    return {**kept, "type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
 
 
 def _choices(schema: Schema, part: dict[str, Any], text: str) -> dict[str, Any]:
@@ -95,12 +86,8 @@ def _choices(schema: Schema, part: dict[str, Any], text: str) -> dict[str, Any]:
     return {"enum": list(dict.fromkeys(options))} if options else part
 
 
-def _spans(text: str) -> list[str]:
+def _spans(text: str) -> Iterator[str]:
     """Runs of one to five words that no full stop, comma, colon or line end divides."""
-    return list(dict.fromkeys(_runs(text)))
-
-
-def _runs(text: str) -> Iterator[str]:
     words = [(match.start(), match.end()) for match in re.finditer(r"[^\s,;:()\"]+", text)][:_WORDS_MOST]
     for first, (start, _) in enumerate(words):
         for last in range(first, min(first + _SPAN_WORDS, len(words))):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from statistics import geometric_mean
 from typing import Any
 
 import msgspec
-from cachetools import LRUCache
+from cachetools import LRUCache, cachedmethod
 
 from tidegate.schemas import Artefact, Speculation
 from tidegate.services.llm.constraints.json_grammar import (
@@ -25,8 +26,8 @@ from tidegate.services.llm.drafters.base import Drafter
 from tidegate.services.llm.drafters.chained import ChainedDrafter
 from tidegate.services.llm.drafters.lm_drafter import LmDrafter
 from tidegate.services.llm.model.causal_lm import CausalLM
-from tidegate.services.llm.model.sampling import Row, likelihood
-from tidegate.services.llm.text.prompts import describe_fields, json_prompt
+from tidegate.services.llm.model.sampling import likelihood
+from tidegate.services.llm.text.prompts import json_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
 _GRAMMARS_MOST = 64
@@ -69,57 +70,35 @@ class SiteModel:
         rule = QuotingConstraint.of(self.tokenizer, prompt) if quotes else None
         return ChainedDrafter(found) if rule is None else QuotingDrafter(rule, len(prompt), found)
 
-    def grammar(self, schema: Mapping[str, Any] | str) -> JsonGrammar:
+    @cachedmethod(
+        attrgetter("_grammars"), key=lambda _, schema: json.dumps(schema, sort_keys=True), lock=attrgetter("_lock")
+    )
+    def grammar(self, schema: Mapping[str, Any]) -> JsonGrammar:
         """The schema as a grammar, compiled once. Raises `SchemaRefusedError`, which names the keyword."""
-        key = schema if isinstance(schema, str) else json.dumps(schema, sort_keys=True)
-        with self._lock:
-            known = self._grammars.get(key)
-        if known is not None:
-            return known
-        grammar = JsonGrammar(self._vocabulary, schema)
-        with self._lock:
-            self._grammars[key] = grammar
-        return grammar
+        return JsonGrammar(self._vocabulary, schema)
 
     def extract_json(
-        self, text: str, schema: Mapping[str, Any] | str, *, fields: str = "", max_tokens: int = _JSON_MOST
+        self, text: str, schema: Mapping[str, Any], fields: str, *, max_tokens: int = _JSON_MOST
     ) -> ExtractedJson:
         """The object that `text` fills the schema with, whatever the model is worth: always whole, always valid.
 
-        `fields` is how the prompt names the properties where that is not as in the schema. `max_tokens` is at most half
-        the model's context. Raises `SchemaRefusedError` for a schema that the grammar cannot keep to, whose objects
-        take over `max_tokens`, or whose fields leave no room for the text.
+        `fields` is how the prompt names the properties; `max_tokens` is at most half the model's context. Raises
+        `SchemaRefusedError` for a schema that the grammar cannot keep to, whose objects take over `max_tokens`, or
+        whose fields leave no room for the text.
         """
         most = min(max_tokens, self._lm.context // 2)
         constraint = JsonConstraint(self.grammar(schema), most)
-        read = json.loads(schema) if isinstance(schema, str) else schema
-        named = {name: part for name, part in read.get("properties", {}).items() if isinstance(part, dict)}
         budget = self._lm.context - most
-        prompt = json_prompt(self.tokenizer, fields or describe_fields(named), text, budget)
+        prompt = json_prompt(self.tokenizer, fields, text, budget)
         if len(prompt) > budget:
             raise SchemaRefusedError(f"its fields take {len(prompt)} tokens of a prompt that holds {budget}")
         self._lm.pin(prompt[: prompt.index(TokenText.TEXT) + 1])
-        weights = _Weights()
-        generated = speculate(
-            self._lm,
-            prompt,
-            AlignedDrafter(prompt, self._lm.vocabulary),
-            DecodingOptions(max_tokens=most, constraint=constraint, on_choice=weights.add),
+        weights: list[float] = []
+        options = DecodingOptions(
+            max_tokens=most,
+            constraint=constraint,
+            on_choice=lambda row, token: weights.append(max(likelihood(row, token), 1e-30)),
         )
-        return ExtractedJson(self.tokenizer.decode(generated.ids), weights.mean, generated.speculation)
-
-
-class _Weights:
-    """How likely the chosen tokens were."""
-
-    def __init__(self) -> None:
-        self._logs = 0.0
-        self._count = 0
-
-    def add(self, row: Row, token: int) -> None:
-        self._logs += math.log(max(likelihood(row, token), 1e-30))
-        self._count += 1
-
-    @property
-    def mean(self) -> float:
-        return math.exp(self._logs / self._count) if self._count else 1.0
+        generated = speculate(self._lm, prompt, AlignedDrafter(prompt, self._lm.vocabulary), options)
+        mean = geometric_mean(weights) if weights else 1.0
+        return ExtractedJson(self.tokenizer.decode(generated.ids), mean, generated.speculation)

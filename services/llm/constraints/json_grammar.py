@@ -51,26 +51,17 @@ class GrammarVocabulary:
 
 
 class JsonGrammar:
-    """What an answer may be under one schema, in compact JSON. Shared by requests; each has its own
-    `GrammarMatcher`.
-    """
+    """What an answer may be under one schema, in compact JSON. Shared by requests, of which each has a matcher."""
 
-    def __init__(self, vocabulary: GrammarVocabulary, schema: Mapping[str, Any] | str) -> None:
+    def __init__(self, vocabulary: GrammarVocabulary, schema: Mapping[str, Any]) -> None:
         """Compile the schema, narrowed by `bound_schema`, in about 1 ms.
 
-        Raises `SchemaRefusedError`: for a keyword that the engine does not know, and where nothing satisfies the
-        schema.
+        Raises `SchemaRefusedError` for a keyword that the engine does not know, and where nothing satisfies the schema.
         """
-        try:
-            read = json.loads(schema) if isinstance(schema, str) else schema
-        except (ValueError, RecursionError) as error:
-            raise SchemaRefusedError(f"not JSON: {error}") from error
-        if not isinstance(read, Mapping):
-            raise SchemaRefusedError("the schema must be a JSON object")
         self.vocabulary = vocabulary
         try:
             self._source = LLMatcher.grammar_from_json_schema(
-                json.dumps(bound_schema(read)), defaults={"whitespace_flexible": False}
+                json.dumps(bound_schema(schema)), defaults={"whitespace_flexible": False}
             )
         except (ValueError, RecursionError) as error:
             raise SchemaRefusedError(str(error)) from error
@@ -89,9 +80,7 @@ class JsonGrammar:
 
 
 class GrammarMatcher:
-    """A position within a grammar. Belongs to one thread; raises `GrammarStateError` where the engine only notes an
-    error.
-    """
+    """A position within a grammar, of one thread; raises `GrammarStateError` where the engine only notes an error."""
 
     def __init__(self, vocabulary: GrammarVocabulary, engine: LLMatcher) -> None:
         self._vocabulary = vocabulary
@@ -207,9 +196,7 @@ class JsonConstraint:
         return token
 
     def accept(self, ids: Sequence[int]) -> None:
-        """`ids` were appended: what was chosen last, or all that was forced. Raises `GrammarStateError` for anything
-        else.
-        """
+        """`ids` were appended: what was chosen last, or all that was forced; else it raises `GrammarStateError`."""
         visible = [each for each in ids if each != self._matcher.end]
         if self._way[: len(visible)] != visible:
             raise GrammarStateError("a token was appended that was neither chosen nor forced")

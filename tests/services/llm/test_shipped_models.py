@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import jsonschema_rs
 import numpy as np
@@ -21,7 +22,7 @@ from tidegate.services.llm.model.sampling import Sampling
 from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.llm.targets.base import Target
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
-from tidegate.services.llm.text.prompts import answer_prompt, json_prompt
+from tidegate.services.llm.text.prompts import answer_prompt, describe_fields, json_prompt
 
 PAIR = MODELS / "lm"
 PASSAGES = (
@@ -101,7 +102,7 @@ def test_no_drafter_changes_a_word(lm: CausalLM, draft: CausalLM, prompt: Sequen
 
 def test_what_the_site_model_extracts_is_valid(draft: CausalLM) -> None:
     model = SiteModel(draft)
-    schema = {
+    schema: dict[str, Any] = {
         "type": "object",
         "properties": {
             "name": {"type": "string"},
@@ -112,5 +113,6 @@ def test_what_the_site_model_extracts_is_valid(draft: CausalLM) -> None:
         "required": ["name", "amount", "when", "kind"],
     }
     text = "Move 300 euros to Anna Vale on 3 May 2026, a transfer"
-    for filled in (model.extract_json(text, schema).text, fill_schema(model, text, json.dumps(schema)).text):
+    extracted = model.extract_json(text, schema, describe_fields(schema["properties"]))
+    for filled in (extracted.text, fill_schema(model, text, json.dumps(schema)).text):
         assert jsonschema_rs.is_valid(schema, json.loads(filled))

@@ -18,7 +18,7 @@ from tidegate.services.llm.decoding.speculative import DecodingOptions, speculat
 from tidegate.services.llm.json_extraction import fill_schema
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.site_model import ExtractedJson, SiteModel
-from tidegate.services.llm.text.prompts import answer_prompt
+from tidegate.services.llm.text.prompts import answer_prompt, describe_fields, json_prompt
 from tidegate.services.llm.text.tokenizer import TokenText
 
 SCHEMA: dict[str, Any] = {
@@ -32,6 +32,7 @@ SCHEMA: dict[str, Any] = {
     },
     "required": ["amount", "reference", "receiver", "kind"],
 }
+FIELDS = describe_fields(SCHEMA["properties"])
 TEXT = "Please transfer 300 euros to Vale under reference AB-123"
 
 
@@ -71,29 +72,31 @@ class TestJson:
     @given(text=st.text(max_size=120), most=st.integers(60, 120))
     @settings(deadline=None, max_examples=15)
     def test_it_is_always_valid(self, lm: CausalLM, text: str, most: int) -> None:
-        filled = SiteModel(lm).extract_json(text, SCHEMA, max_tokens=most)
+        filled = SiteModel(lm).extract_json(text, SCHEMA, FIELDS, max_tokens=most)
         assert jsonschema_rs.is_valid(SCHEMA, json.loads(filled.text))
         assert filled.speculation.tokens <= most + 1
 
     def test_a_schema_is_compiled_once_and_its_prompt_read_once(self, lm: CausalLM) -> None:
         model = SiteModel(lm)
         assert model.grammar(SCHEMA) is model.grammar(dict(SCHEMA))
-        before = lm.pinned_bytes
         schema = {**SCHEMA, "required": ["note"]}
-        first = model.extract_json(TEXT, schema)
-        pinned = lm.pinned_bytes
-        assert model.extract_json(TEXT, schema).text == first.text
-        assert lm.pinned_bytes == pinned >= before
+        first = model.extract_json(TEXT, schema, FIELDS)
+        prompt = json_prompt(lm.tokens, FIELDS, TEXT)
+        assert lm.open(prompt).length == prompt.index(TokenText.TEXT) + 1
+        assert model.extract_json(TEXT, schema, FIELDS).text == first.text
 
     def test_a_keyword_that_is_not_kept_to_is_refused_when_the_schema_is_read(self, model: SiteModel) -> None:
         with pytest.raises(SchemaRefusedError, match="'not'"):
             model.grammar({"type": "object", "properties": {"a": {"not": {"const": 1}}}})
 
     def test_names_that_fill_the_context_are_refused(self, model: SiteModel) -> None:
-        long = {"type": "object", "properties": {f"property_{number}": {"type": "string"} for number in range(60)}}
+        long: dict[str, Any] = {
+            "type": "object",
+            "properties": {f"property_{number}": {"type": "string"} for number in range(60)},
+        }
         model.grammar(long)
         with pytest.raises(SchemaRefusedError, match="its fields take"):
-            model.extract_json("x", long, max_tokens=100)
+            model.extract_json("x", long, describe_fields(long["properties"]), max_tokens=100)
 
 
 def names_of(checks: Any) -> dict[str, bool]:
