@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tidegate.schemas import Message, RejectError, RetryLaterError, UnreadableError
+from tidegate.schemas.subjects import Source, sources_of
 
 Handler = Callable[[Any], Awaitable[Iterable[Message]]]
 Side = Literal["site", "hub"]
@@ -50,3 +51,7 @@ class Stage:
     concurrency: int = 32
     timeout_s: float = 10.0
     retry: Retry = field(default_factory=Retry)
+
+    def sources(self, domain: str) -> tuple[Source, ...]:
+        """Where a worker of `domain` reads what the stage accepts, each stream and filter once."""
+        return tuple(dict.fromkeys(source for kind in self.accepts for source in sources_of(kind, domain)))

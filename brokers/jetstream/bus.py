@@ -66,9 +66,8 @@ class JetStreamBus:
         """See `Broker`. Raises `NotStoredError` when the stream refuses it, `NotAcknowledgedError` after 30 seconds."""
         subject = subjects.subject_of(message, self.domain)
         outgoing = {"Nats-Msg-Id": id, **headers}
-        if not subjects.is_answered_once(subject):
-            return await self.publisher.publish(subject, encode(message), outgoing)
-        outgoing["Nats-Expected-Last-Subject-Sequence"] = "0"
+        if subjects.is_answered_once(subject):
+            outgoing["Nats-Expected-Last-Subject-Sequence"] = "0"
         try:
             return await self.publisher.publish(subject, encode(message), outgoing)
         except NotStoredError as error:
@@ -180,8 +179,7 @@ class JetStreamBus:
         return count
 
     def _streams_of(self, stage: Stage) -> tuple[str, ...]:
-        sources = (source for kind in stage.accepts for source in subjects.sources_of(kind, self.domain))
-        return tuple(dict.fromkeys(source.stream for source in sources))
+        return tuple(dict.fromkeys(source.stream for source in stage.sources(self.domain)))
 
     async def _append(self, subject: str, data: bytes, sending: str, after: int) -> int:
         headers = {"Nats-Msg-Id": sending, "Nats-Expected-Last-Subject-Sequence": str(after)}

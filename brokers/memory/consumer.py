@@ -8,7 +8,6 @@ import asyncio
 
 from tidegate.brokers.base import StoredMessage
 from tidegate.brokers.stage import Stage
-from tidegate.schemas import subjects
 
 
 class MemoryDelivery:
@@ -47,7 +46,7 @@ class Consumer:
     """What a stage has still to do, over all its streams, in the order in which it came."""
 
     def __init__(self, stage: Stage, domain: str, ack_wait_s: float) -> None:
-        self.sources = tuple(source for kind in stage.accepts for source in subjects.sources_of(kind, domain))
+        self.sources = stage.sources(domain)
         self.ack_wait_s = ack_wait_s
         self.queue: asyncio.Queue[MemoryDelivery] = asyncio.Queue()
         self.current: dict[str, int] = {}

@@ -135,15 +135,13 @@ class Telemetry(WorkerObserver):
         self.registry = registry or CollectorRegistry()
         if self.registry is not REGISTRY:
             self.registry.register(ProcessMetrics())
-        self.level = level
         self._clock = clock
         self._sink = structlog.BytesLogger(output or sys.stderr.buffer)
-        self.log = structlog.wrap_logger(
-            self._sink,
-            processors=self._processors(),
-            wrapper_class=structlog.make_filtering_bound_logger(level),
-            cache_logger_on_first_use=True,
-        )
+        self._options: dict[str, Any] = {
+            "processors": self._processors(),
+            "wrapper_class": structlog.make_filtering_bound_logger(level),
+        }
+        self.log = structlog.wrap_logger(self._sink, **self._options, cache_logger_on_first_use=True)
         self.tracer: Tracer | None = None
         self.metrics_port = 0
         """Where the metrics are served; 0: nowhere."""
@@ -180,11 +178,7 @@ class Telemetry(WorkerObserver):
 
     def adopt_loggers(self) -> None:
         """Make `structlog.get_logger()` of this process write the same lines to the same output."""
-        structlog.configure(
-            processors=self._processors(),
-            wrapper_class=structlog.make_filtering_bound_logger(self.level),
-            logger_factory=lambda *_: self._sink,
-        )
+        structlog.configure(**self._options, logger_factory=lambda *_: self._sink)
 
     def _of(self, metric: Any, *labels: str) -> Any:
         """Labels bound once: looking them up each time costs more than the observation."""

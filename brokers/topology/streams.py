@@ -17,10 +17,8 @@ from tidegate.schemas.subjects import (
     PIPE,
     TOKENS,
     VERDICTS,
-    Source,
     source_down,
     source_up,
-    sources_of,
 )
 
 # Every stream keeps by limits, so that it replays, and on files. A full stream refuses (`discard: new`): what was
@@ -107,16 +105,13 @@ def stage_consumers(stages: Iterable[Stage], domain: str) -> dict[str, Config]:
         if (stage.side == "hub") != (domain == HUB):
             continue
         for stream, filters in _by_stream(stage, domain).items():
-            consumers[f"{stream}/{stage.name}"] = {
-                "durable_name": stage.name,
-                "name": stage.name,
-                "filter_subjects": filters,
-                "deliver_policy": "all",
-                "ack_policy": "explicit",
-                "ack_wait": int(ACK_WAIT_S * SECOND_NS),
-                "max_deliver": -1,
-                "max_ack_pending": MAX_ACK_PENDING,
-            }
+            consumers[f"{stream}/{stage.name}"] = _consumer(
+                stage.name,
+                filters,
+                ack_policy="explicit",
+                ack_wait=int(ACK_WAIT_S * SECOND_NS),
+                max_ack_pending=MAX_ACK_PENDING,
+            )
     return consumers
 
 
@@ -140,7 +135,7 @@ def filters_of(consumer: Mapping[str, Any]) -> list[str]:
 
 
 def _by_stream(stage: Stage, domain: str) -> dict[str, list[str]]:
-    sources: set[Source] = {source for kind in stage.accepts for source in sources_of(kind, domain)}
+    sources = stage.sources(domain)
     return {
         stream: sorted(source.filter for source in sources if source.stream == stream)
         for stream in sorted({source.stream for source in sources})
@@ -175,14 +170,11 @@ def _sourced_stream(stream: str, domain: str, consumer: str, subject: str) -> Co
 
 
 def _sourcing_consumer(name: str, subject: str, filters: list[str]) -> Config:
-    return {
-        "durable_name": name,
-        "name": name,
-        "deliver_subject": subject,
-        "filter_subjects": filters,
-        "deliver_policy": "all",
-        "ack_policy": "flow_control",
-        "flow_control": True,
-        "idle_heartbeat": SECOND_NS,
-        "max_deliver": -1,
-    }
+    return _consumer(
+        name, filters, deliver_subject=subject, ack_policy="flow_control", flow_control=True, idle_heartbeat=SECOND_NS
+    )
+
+
+def _consumer(name: str, filters: list[str], **more: Any) -> Config:
+    common = {"durable_name": name, "name": name, "filter_subjects": filters, "deliver_policy": "all"}
+    return {**common, "max_deliver": -1, **more}
