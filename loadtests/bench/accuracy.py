@@ -14,13 +14,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import msgspec
 
-from tidegate.schemas import Answer
 from tidegate.schemas.pack import LabelledQuestion, Pack
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader import fit
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.reader import RankedSpans, Reader
 from tidegate.services.packs.correctness import judge
 from tidegate.services.packs.load import load_pack
 
@@ -49,19 +48,14 @@ class PreparedSide:
         self.index = packing.prepare_index(pack, "hub" if scope == "hub" else "site", embedder, home / "index")
         self.calibration: Calibration = fit.prepare_calibration(pack, self.index, embedder, home / "calibration.json")
         self.reader = Reader(embedder, self.calibration)
-        self.embedder = embedder
+        self._embedder = embedder
 
-    def ask(self, question: LabelledQuestion) -> tuple[Answer, list[str]]:
-        """The answer, and the documents that were found for it."""
+    def ask(self, question: LabelledQuestion) -> tuple[RankedSpans, list[str]]:
+        """What the reader makes of the passages, and the documents that were found."""
         query = self.index.rewrite_query(question.text, question.language)
-        passages = self.index.search(query, self.embedder.embed(query), K, question.language)
-        answer = self.reader.answer(question.text, question.language, passages, self.index)
-        return answer, [passage.document_id for passage in passages]
-
-
-def outcome_of(answer: Answer, abstain_below: float) -> str:
-    """What the policy makes of the answer."""
-    return "answered" if answer.text and answer.confidence >= abstain_below else "abstained"
+        passages = self.index.search(query, self._embedder.embed(query), K, question.language)
+        reading = self.reader.rank_spans(question.text, question.language, passages, self.index)
+        return reading, [passage.document_id for passage in passages]
 
 
 def measure(
@@ -74,14 +68,15 @@ def measure(
             continue
         score = scores[question.kind]
         began = time.perf_counter()
-        answer, found = sides["site"].ask(question)
+        reading, found = sides["site"].ask(question)
         score.times_ms.append((time.perf_counter() - began) * 1e3)
-        edge, route = answer, "edge"
+        edge = answer = reading.answer
+        route = "edge"
         if answer.confidence < escalate_below:
             score.escalated += 1
-            answer, found = sides["hub"].ask(question)
-            route = "hub"
-        outcome = outcome_of(answer, abstain_below)
+            reading, found = sides["hub"].ask(question)
+            answer, route = reading.answer, "hub"
+        outcome = "answered" if answer.text and answer.confidence >= abstain_below else "abstained"
         cited = [citation.document_id for citation in answer.citations]
         right = judge(question, outcome, answer.text, cited) and (question.kind != "hub" or route == "hub")
         score.asked += 1
@@ -89,9 +84,8 @@ def measure(
         score.wrong += outcome == "answered" and not right
         score.found += not question.documents or not set(question.documents).isdisjoint(found)
         if show and not right:
-            print(
-                f"\n[{question.kind}] {question.id}: {question.text}\n  wanted {question.facts} in {question.documents}"
-            )
+            print(f"\n[{question.kind}] {question.id}: {question.text}")
+            print(f"  wanted {question.facts} in {question.documents}")
             sure = f"{answer.confidence:.2f} (edge {edge.confidence:.2f})"
             print(f"  {route} {outcome} {sure} cited {cited[:1]}: {answer.text!r}")
             print(f"  found {found}")

@@ -28,6 +28,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.subjects import sources_of, stream_of, subject_of
 from tidegate.services.pipeline import STAGES
+from tidegate.services.stages.prefilter.handler import first_fact
 
 SITE = "site1"
 TENANT = "kiosk"
@@ -67,17 +68,7 @@ def question(rid: str) -> Asked:
 
 
 async def screen(asked: Asked) -> list[Message]:
-    return [
-        Screened(
-            rid=asked.rid,
-            tenant=asked.tenant,
-            site=SITE,
-            asked_at_ms=asked.asked_at_ms,
-            deadline_at_ms=asked.deadline_at_ms,
-            timings=asked.timings,
-            question=QUESTION,
-        )
-    ]
+    return [first_fact(asked, ()).followed_by(Screened, question=QUESTION)]
 
 
 async def route(screened: Screened) -> list[Message]:

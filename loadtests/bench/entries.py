@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,9 @@ IN_FLIGHT = faststream_chain.IN_FLIGHT
 LATENCY_REQUESTS = 100
 RATE_REQUESTS = 400
 
+Walked = Callable[[str, Sequence[chain.Hop]], contextlib.AbstractAsyncContextManager[None]]
+"""Works the hops of a peer at the server of this URL, until left."""
+
 
 @contextlib.asynccontextmanager
 async def server(*, syncs_each: bool = True) -> AsyncIterator[str]:
@@ -33,7 +36,8 @@ async def server(*, syncs_each: bool = True) -> AsyncIterator[str]:
     """
     await asyncio.to_thread(SCRATCH.mkdir, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=SCRATCH) as directory:
-        settings = conf.plain(chain.SITE, max_file_bytes=256 * conf.GIB)
+        settings = conf.plain(chain.SITE)
+        settings["jetstream"]["max_file"] = 256 * conf.GIB
         if not syncs_each:
             settings["jetstream"].pop("sync_interval")
         async with Server(chain.SITE, Path(directory), settings) as started:
@@ -45,35 +49,33 @@ def entrance(prefix: str = "") -> Callable[[str], tuple[str, bytes]]:
     return lambda rid: (f"{prefix}asks.{chain.TENANT}.{rid}", encode(chain.question(rid)))
 
 
-async def latency_blocks(repeats: int) -> AsyncIterator[Measurement]:
-    """Medians, in milliseconds, of one request in flight: publication to stored answer."""
+@contextlib.asynccontextmanager
+async def askers(peer: str, walked: Walked, *, syncs_each: bool) -> AsyncIterator[tuple[Asker, Asker]]:
+    """A client of ours and one of the peer's, both sides at work on one server."""
     hops = await chain.hops()
     async with (
-        server() as url,
+        server(syncs_each=syncs_each) as url,
         ours.walked(url),
-        bare.walked(url, hops),
+        walked(url, hops),
         Asker.open(url, entrance(), "live.answers.>") as ask_us,
-        Asker.open(url, entrance("bare."), "live.bare.answers.>") as ask_peer,
+        Asker.open(url, entrance(f"{peer}."), f"live.{peer}.answers.>") as ask_peer,
     ):
-        async for block in interleaved(
-            repeats, lambda: ask_us.median_ms(LATENCY_REQUESTS), lambda: ask_peer.median_ms(LATENCY_REQUESTS)
-        ):
+        yield ask_us, ask_peer
+
+
+async def latency_blocks(repeats: int) -> AsyncIterator[Measurement]:
+    """Medians, in milliseconds, of one request in flight: publication to stored answer."""
+    async with askers(bare.PEER, bare.walked, syncs_each=True) as sides:
+        blocks = [partial(side.median_ms, LATENCY_REQUESTS) for side in sides]
+        async for block in interleaved(repeats, *blocks):
             yield block
 
 
 async def throughput_blocks(repeats: int, *, syncs_each: bool = False) -> AsyncIterator[Measurement]:
     """Requests answered per second with 64 in flight."""
-    hops = await chain.hops()
-    async with (
-        server(syncs_each=syncs_each) as url,
-        ours.walked(url),
-        faststream_chain.walked(url, hops),
-        Asker.open(url, entrance(), "live.answers.>") as ask_us,
-        Asker.open(url, entrance("faststream."), "live.faststream.answers.>") as ask_peer,
-    ):
-        async for block in interleaved(
-            repeats, lambda: ask_us.rate(RATE_REQUESTS, IN_FLIGHT), lambda: ask_peer.rate(RATE_REQUESTS, IN_FLIGHT)
-        ):
+    async with askers(faststream_chain.PEER, faststream_chain.walked, syncs_each=syncs_each) as sides:
+        blocks = [partial(side.rate, RATE_REQUESTS, IN_FLIGHT) for side in sides]
+        async for block in interleaved(repeats, *blocks):
             yield block
 
 

@@ -32,17 +32,6 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: float
 
 
-class Filler:
-    """What the drafter does with an extraction: rules first, the draft model under the grammar for the rest."""
-
-    def __init__(self, directory: Path) -> None:
-        self._model = SiteModel(CausalLM(directory))
-
-    def fill(self, schema: dict[str, Any], text: str) -> str:
-        """The object as JSON."""
-        return fill_schema(self._model, text, json.dumps(schema)).text
-
-
 def schema_of(fields: str) -> dict[str, Any]:
     """The JSON schema of `name:type name:type?`; what may be missing from the text is null then, never left out."""
     properties = {}
@@ -97,12 +86,12 @@ def same(found: Any, true: Any) -> bool:
     return isinstance(found, bool) == isinstance(true, bool) and bool(found == true)
 
 
-def measure(filler: Filler, records: Iterable[Record]) -> Iterator[tuple[Record, Filled]]:
-    """Fill the schema of every record, one after the other."""
+def measure(model: SiteModel, records: Iterable[Record]) -> Iterator[tuple[Record, Filled]]:
+    """Fill the schema of every record, one after the other, as the drafter does."""
     for record in records:
         schema = schema_of(record.schema)
         began_s = time.perf_counter()
-        output = filler.fill(schema, record.text)
+        output = fill_schema(model, record.text, json.dumps(schema)).text
         took_ms = (time.perf_counter() - began_s) * 1e3
         yield record, judged(record, schema, output, took_ms)
 
@@ -153,7 +142,7 @@ def main() -> int:
     parser.add_argument("--failures", action="store_true", help="print every object that is not wholly right")
     given = parser.parse_args()
     done = []
-    for record, each in measure(Filler(given.model), generator.heldout_records(given.texts)):
+    for record, each in measure(SiteModel(CausalLM(given.model)), generator.heldout_records(given.texts)):
         done.append((record, each))
         if given.failures and not (each.is_valid and all(each.right.values())):
             print(f"{record.schema}\n  {record.text!r}\n  output {each.output}\n  true {json.dumps(record.truth)}")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats import JStream, NatsBroker, NatsMessage
 
 from loadtests.bench.chain import Hop
 from loadtests.bench.peer import declare, policy
@@ -14,16 +13,10 @@ from tidegate.schemas.subjects import rid_of
 
 PEER = "faststream"
 IN_FLIGHT = 64
-WAYS: Mapping[str, Mapping[str, Any]] = {
-    "push": {"max_workers": IN_FLIGHT},
-    "pull": {"pull_sub": PullSub(batch_size=IN_FLIGHT)},
-    "pull-workers": {"pull_sub": PullSub(batch_size=IN_FLIGHT), "max_workers": IN_FLIGHT},
-}
-"""The ways to subscribe that work on many messages at once."""
 
 
 @contextlib.asynccontextmanager
-async def walked(url: str, hops: Sequence[Hop], way: str = "push") -> AsyncIterator[None]:
+async def walked(url: str, hops: Sequence[Hop]) -> AsyncIterator[None]:
     """Walk the hops until left: one broker, one connection; each handler awaits its publication, then FastStream acks.
 
     Argument validation and logging are off, and messages are handed over undecoded: its documented ways to be quick.
@@ -31,7 +24,7 @@ async def walked(url: str, hops: Sequence[Hop], way: str = "push") -> AsyncItera
     broker = NatsBroker(url, apply_types=False, logger=None)
     await declare(await broker.connect(), PEER, hops)
     for hop in hops:
-        _subscribe(broker, hop, WAYS[way])
+        _subscribe(broker, hop)
     await broker.start()
     try:
         yield
@@ -39,18 +32,15 @@ async def walked(url: str, hops: Sequence[Hop], way: str = "push") -> AsyncItera
         await broker.stop()
 
 
-def _subscribe(broker: NatsBroker, hop: Hop, options: Mapping[str, Any]) -> None:
-    name = {"durable": hop.stage} if "pull_sub" in options else {"queue": hop.stage}
-    subscriber: Any = broker.subscriber  # its overloads do not take options that are chosen at run time
-
-    @subscriber(  # type: ignore[untyped-decorator]
+def _subscribe(broker: NatsBroker, hop: Hop) -> None:
+    @broker.subscriber(
         f"{PEER}.{hop.reads}",
+        hop.stage,
         stream=JStream(f"{PEER.upper()}_{hop.source}", declare=False),
         config=policy(),
         decoder=_as_it_came,
         no_reply=True,
-        **name,
-        **options,
+        max_workers=IN_FLIGHT,
     )
     async def step(message: NatsMessage) -> None:
         rid = rid_of(message.raw_message.subject)

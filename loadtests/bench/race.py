@@ -7,13 +7,14 @@ site that caches answers shows more when it is asked again: only its first block
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import statistics
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +48,9 @@ WARMING = 2
 """How many others of each kind both sides are asked before, so that what is measured first is not the start."""
 PATIENCE_S = 30.0
 FIRST, AGAIN = "asked first", "asked again"
+
+Samples = dict[str, tuple[float, ...]]
+ValueOf = Callable[[Samples], float]
 
 
 class RaceRound(msgspec.Struct, frozen=True):
@@ -104,8 +108,10 @@ async def open_race_sites(rtt_ms: int) -> AsyncIterator[tuple[dict[Side, httpx.A
     """HTTP clients of both sites, which are up and `rtt_ms` from the hub, and the pack that they answer from."""
     pack = load_pack(find_default_pack())
     async with contextlib.AsyncExitStack() as stack:
-        state = stack.enter_context(tempfile.TemporaryDirectory(prefix="race-", dir=await prepared(pack)))
-        race = await stack.enter_async_context(linked_sites(settings_of(await copied(Path(state))), ENVIRONMENTS))
+        home = await prepared(pack)
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="race-", dir=home)))
+        await asyncio.to_thread(shutil.copytree, home / "prepared", state, dirs_exist_ok=True)
+        race = await stack.enter_async_context(linked_sites(settings_of(state), ENVIRONMENTS))
         for link in race.links.values():
             link.set(rtt_ms=rtt_ms, jitter_ms=rtt_ms * JITTER)
         clients: dict[Side, httpx.AsyncClient] = {}
@@ -125,12 +131,6 @@ async def prepared(pack: Pack) -> Path:
     home = SCRATCH / "race"
     await prepare_all(settings_of(home / "prepared"), tuple(SITES.values()), pack, LineProgress())
     return home
-
-
-async def copied(state: Path) -> Path:
-    """The prepared sites, to be run in `state`."""
-    shutil.copytree(state.parent / "prepared", state, dirs_exist_ok=True)
-    return state
 
 
 def questions_of(pack: Pack) -> list[LabelledQuestion]:
@@ -185,7 +185,7 @@ async def ask(client: httpx.AsyncClient, question: LabelledQuestion) -> Received
     return await receive(client, asked)
 
 
-def timed(race_round: RaceRound, kinds: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
+def timed(race_round: RaceRound, kinds: Mapping[str, str]) -> Samples:
     """The samples of a round. What is not answered this time counts as shown when the budget was over."""
     samples: dict[str, list[float]] = {}
     asked = FIRST if race_round.is_first else AGAIN
@@ -207,20 +207,22 @@ def timed(race_round: RaceRound, kinds: Mapping[str, str]) -> dict[str, tuple[fl
     return {name: tuple(values) for name, values in samples.items()}
 
 
-async def shown_blocks(repeats: int, *, schedule: RaceSchedule) -> AsyncIterator[Measurement]:
-    """Medians of the time to the first text that is shown, in milliseconds."""
+async def race_blocks(repeats: int, *, schedule: RaceSchedule, value_of: ValueOf) -> AsyncIterator[Measurement]:
+    """What `value_of` makes of the samples of each round."""
     async with contextlib.aclosing(schedule.rounds(repeats)) as rounds:  # type: ignore[type-var]
         async for race_round in rounds:
             samples = timed(race_round, schedule.kinds)
-            yield Measurement(race_round.side, statistics.median(samples["shown"]), samples)
+            yield Measurement(race_round.side, value_of(samples), samples)
 
 
-async def final_blocks(repeats: int, *, schedule: RaceSchedule) -> AsyncIterator[Measurement]:
-    """Means of the time to the end of the answer, in milliseconds: a late one counts, however rare."""
-    async with contextlib.aclosing(schedule.rounds(repeats)) as rounds:  # type: ignore[type-var]
-        async for race_round in rounds:
-            samples = timed(race_round, schedule.kinds)
-            yield Measurement(race_round.side, statistics.fmean(samples["final"]), samples)
+def median_shown_ms(samples: Samples) -> float:
+    """The median of the time to the first text that is shown."""
+    return statistics.median(samples["shown"])
+
+
+def mean_final_ms(samples: Samples) -> float:
+    """The mean of the time to the end of the answer: a late one counts, however rare."""
+    return statistics.fmean(samples["final"])
 
 
 AS_CONFIGURED = Bar(samples="plain streaming", quantile=0.0, of="peer", target=Target("≥", 1.0), unit="")
@@ -246,7 +248,7 @@ def entries_of(schedule: RaceSchedule) -> tuple[Entry, Entry]:
             unit="ms to the first shown text, p50",
             peer_name=peer,
             target=Target("≤", 0.3 if rtt_ms >= 50 else 1.0),
-            blocks=partial(shown_blocks, schedule=schedule),
+            blocks=partial(race_blocks, schedule=schedule, value_of=median_shown_ms),
             bars=(
                 Bar(samples="shown", quantile=0.5, target=Target("≤", 90.0)),
                 Bar(samples="shown", quantile=0.95, target=Target("≤", 150.0)),
@@ -265,7 +267,7 @@ def entries_of(schedule: RaceSchedule) -> tuple[Entry, Entry]:
             unit="ms to the final token, mean",
             peer_name=peer,
             target=Target("≤", 1.05),
-            blocks=partial(final_blocks, schedule=schedule),
+            blocks=partial(race_blocks, schedule=schedule, value_of=mean_final_ms),
             bars=(
                 Bar(samples="final", quantile=0.95, of="ratio", target=Target("≤", 1.05)),
                 AS_CONFIGURED,

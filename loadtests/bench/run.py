@@ -90,7 +90,3 @@ def main(only: str, repeats: int, as_json: bool) -> None:
     except KeyError as error:
         raise click.UsageError(error.args[0]) from error
     sys.exit(report(entries, repeats=repeats, as_json=as_json, path=REPORT))
-
-
-if __name__ == "__main__":
-    main()

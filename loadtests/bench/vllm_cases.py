@@ -6,13 +6,12 @@ import random
 import tempfile
 from pathlib import Path
 
-from loadtests.bench.accuracy import K, PreparedSide
+from loadtests.bench.accuracy import PreparedSide
 from loadtests.bench.vllm_side import Case
 from tidegate.schemas import Question
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.services.answering.prompt_context import build_prompt_context, draft_from_reading
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.reader.reader import RankedSpans
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.packs.load import load_pack
 
@@ -37,17 +36,12 @@ def cases_of(pack: Path, models: Path, count: int) -> list[Case]:
 
 def _case(tokens: TokenText, sides: dict[str, PreparedSide], asked: LabelledQuestion) -> Case | None:
     question = Question(text=asked.text, language=asked.language, intent="", intent_confidence=0.0)
-    context = build_prompt_context(tokens, question, _survey(sides["hub"], asked))
-    draft = draft_from_reading(tokens, _survey(sides["site"], asked))
+    (hub, _), (site, _) = sides["hub"].ask(asked), sides["site"].ask(asked)
+    context = build_prompt_context(tokens, question, hub)
+    draft = draft_from_reading(tokens, site)
     if context is None or draft is None or len(draft.ids) < LEAST_TOKENS:
         return None
     dice = random.Random(asked.text)
     absent = [each for each in range(tokens.size) if not tokens.is_control(each) and each not in {*context.prompt}]
     wrong = tuple(dice.choice(absent) for _ in draft.ids)  # answers copy from the prompt
     return Case(context.prompt, draft.ids, wrong)
-
-
-def _survey(side: PreparedSide, asked: LabelledQuestion) -> RankedSpans:
-    query = side.index.rewrite_query(asked.text, asked.language)
-    passages = side.index.search(query, side.embedder.embed(query), K, asked.language)
-    return side.reader.rank_spans(asked.text, asked.language, passages, side.index)

@@ -65,17 +65,12 @@ def _cases() -> list[Case]:
     return cases_of(PACK, MODELS, CASES)
 
 
-def _entry(name: str, unit: str, peer_name: str, relation_bound: Target) -> Entry:
-    return Entry(name=name, unit=unit, peer_name=peer_name, target=relation_bound, blocks=partial(blocks, entry=name))
+def _entry(name: str, unit: str, peer_name: str, target: Target) -> Entry:
+    return Entry(name=name, unit=unit, peer_name=peer_name, target=target, blocks=partial(blocks, entry=name))
 
 
 ENTRIES: tuple[Entry, ...] = (
-    _entry(
-        "vllm_steps_shipped_draft",
-        "forward passes per answer",
-        PLAIN,
-        Target("≤", 0.33),
-    ),
+    _entry("vllm_steps_shipped_draft", "forward passes per answer", PLAIN, Target("≤", 0.33)),
     _entry("vllm_time_shipped_draft", "ms to final, p50", PLAIN, Target("≤", 0.5)),
     _entry("vllm_time_vs_ngram", "ms to final, p50", "vLLM's own ngram speculation, 16 tokens", Target("≤", 1.0)),
     _entry("vllm_time_wrong_draft", "ms to final, p50", PLAIN, Target("≤", 1.05)),

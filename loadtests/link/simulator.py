@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from tidegate.services.planning.speculation_cost import MESSAGE_BYTES, TOKEN_BYTES, Conditions
 
@@ -68,11 +68,6 @@ class Screen:
         self.final_ms = at_ms
 
 
-def pass_ms(at: Conditions, positions: int) -> float:
-    """A forward pass of the cloud."""
-    return at.step_ms + at.step_ms * at.position_share * (positions - 1)
-
-
 def cloud(tape: Tape, at: Conditions) -> SimulatedRun:
     """The cloud alone: one token a step."""
     return colocated(tape, at, 0)
@@ -80,17 +75,7 @@ def cloud(tape: Tape, at: Conditions) -> SimulatedRun:
 
 def colocated(tape: Tape, at: Conditions, per_pass: int) -> SimulatedRun:
     """The cloud with a drafter of its own that costs nothing, `per_pass` tokens a pass."""
-    screen = Screen(at.first_tokens, at.tokens)
-    one_way_ms = at.rtt_ms / 2 + at.hop_ms
-    now_ms, done = one_way_ms + at.queue_ms + at.prefill_ms, 1
-    steps = positions = accepted = 0
-    screen.arrive(done, now_ms + one_way_ms)
-    while done < at.tokens:
-        now_ms += pass_ms(at, per_pass + 1)
-        agreed = min(per_pass, first_miss(tape, done) - done)
-        done, steps, positions, accepted = done + agreed + 1, steps + 1, positions + per_pass + 1, accepted + agreed
-        screen.arrive(min(done, at.tokens), now_ms + one_way_ms)
-    return SimulatedRun(screen.shown_ms, screen.final_ms, steps, positions, steps * per_pass, accepted)
+    return cloud_passes(tape, at, per_pass)
 
 
 def stop_and_wait(tape: Tape, at: Conditions, per_round: int) -> SimulatedRun:
@@ -106,7 +91,7 @@ def stop_and_wait(tape: Tape, at: Conditions, per_round: int) -> SimulatedRun:
         weight = MESSAGE_BYTES + TOKEN_BYTES * length
         sent_ms = now_ms + length * at.draft_token_ms + at.uplink_ms_per_byte * weight
         begun_ms = max(sent_ms + one_way_ms, ready_ms)
-        now_ms = begun_ms + at.call_ms + pass_ms(at, length + 1) + one_way_ms
+        now_ms = begun_ms + at.call_ms + at.pass_ms(length + 1) + one_way_ms
         agreed = min(length, first_miss(tape, done) - done)
         done, steps, positions = done + agreed + 1, steps + 1, positions + length + 1
         drafted, accepted, up_bytes = drafted + length, accepted + agreed, up_bytes + weight
@@ -117,11 +102,19 @@ def stop_and_wait(tape: Tape, at: Conditions, per_round: int) -> SimulatedRun:
 def shipped_draft(tape: Tape, at: Conditions, per_pass: int) -> SimulatedRun:
     """The cloud, with a whole draft sent once behind the question: plain steps until it is there and for a while after
     each mismatch, else passes over `per_pass` drafted tokens. The cloud never waits."""
-    screen = Screen(at.first_tokens, at.tokens)
-    one_way_ms = at.rtt_ms / 2 + at.hop_ms
     weight = MESSAGE_BYTES + TOKEN_BYTES * at.tokens
     drafted_ms = at.edge_start_ms + at.tokens * at.draft_token_ms
-    there_ms = drafted_ms + at.uplink_ms_per_byte * weight + one_way_ms
+    there_ms = drafted_ms + at.uplink_ms_per_byte * weight + at.rtt_ms / 2 + at.hop_ms
+    run = cloud_passes(tape, at, per_pass, there_ms=there_ms, realign_steps=at.realign_steps)
+    return replace(run, up_bytes=weight)
+
+
+def cloud_passes(
+    tape: Tape, at: Conditions, per_pass: int, *, there_ms: float = 0.0, realign_steps: int = 0
+) -> SimulatedRun:
+    """The cloud's passes over a draft that is there from `there_ms` on, with so many plain steps after a mismatch."""
+    screen = Screen(at.first_tokens, at.tokens)
+    one_way_ms = at.rtt_ms / 2 + at.hop_ms
     now_ms, done = one_way_ms + at.queue_ms + at.prefill_ms, 1
     steps = positions = drafted = accepted = plain = 0
     screen.arrive(done, now_ms + one_way_ms)
@@ -129,13 +122,13 @@ def shipped_draft(tape: Tape, at: Conditions, per_pass: int) -> SimulatedRun:
         length = 0 if plain or now_ms < there_ms else per_pass
         plain = max(0, plain - 1)
         agreed = min(length, first_miss(tape, done) - done)
-        now_ms += pass_ms(at, length + 1)
+        now_ms += at.pass_ms(length + 1)
         done, steps, positions = done + agreed + 1, steps + 1, positions + length + 1
         drafted, accepted = drafted + length, accepted + agreed
         if agreed < length:
-            plain = at.realign_steps
+            plain = realign_steps
         screen.arrive(min(done, at.tokens), now_ms + one_way_ms)
-    return SimulatedRun(screen.shown_ms, screen.final_ms, steps, positions, drafted, accepted, weight)
+    return SimulatedRun(screen.shown_ms, screen.final_ms, steps, positions, drafted, accepted)
 
 
 def race(tape: Tape, at: Conditions, per_pass: int) -> SimulatedRun:
@@ -146,20 +139,11 @@ def race(tape: Tape, at: Conditions, per_pass: int) -> SimulatedRun:
     miss = first_miss(tape[: at.tokens], 0)
     per_token_ms = (final.final_ms - first_ms(at)) / max(1, at.tokens - 1)
     known_ms = first_ms(at) + miss * per_token_ms
-    shown = (
-        at.tokens if not at.draft_token_ms else min(at.tokens, int((known_ms - at.edge_start_ms) / at.draft_token_ms))
-    )
+    shown = at.tokens
+    if at.draft_token_ms:
+        shown = min(at.tokens, int((known_ms - at.edge_start_ms) / at.draft_token_ms))
     taken_back = max(0, shown - miss) if miss < at.tokens else 0
-    return SimulatedRun(
-        shown_ms,
-        final.final_ms,
-        final.cloud_steps,
-        final.positions,
-        final.drafted,
-        final.accepted,
-        final.up_bytes,
-        taken_back,
-    )
+    return replace(final, shown_ms=shown_ms, retracted_tokens=taken_back)
 
 
 def first_ms(at: Conditions) -> float:
@@ -210,7 +194,7 @@ class Pipeline:
         made = min(left, int((self.now_ms - self.one_way_ms - self.begun_ms) / at.draft_token_ms + 1e-9))
         there = left if made == left else made // self.per_message * self.per_message
         length = max(wanted, there) - (self.done - self.base)
-        self.now_ms += at.call_ms + pass_ms(at, length + 1)
+        self.now_ms += at.call_ms + at.pass_ms(length + 1)
         self.steps, self.positions = self.steps + 1, self.positions + length + 1
         agreed = min(length, first_miss(self.tape, self.done) - self.done)
         self.accepted += agreed

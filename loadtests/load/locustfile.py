@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 import uuid
+from abc import ABCMeta, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import nats
 import nats.errors
 from locust import User, constant, events, task
 from locust.argument_parser import LocustArgumentParser
+from locust.user.users import UserMeta
 
 from loadtests.load.bridge import Bridge
 from tidegate.schemas import Asked, Published, Refused, UnreadableError, decode, encode
@@ -31,11 +33,7 @@ PATIENCE_S = 30.0
 FAULTS = (httpx.TransportError, nats.errors.Error, OSError, TimeoutError, UnreadableError)
 """What a client of a loaded site must expect; anything else is a fault of this file and ends the user."""
 
-for name in (
-    "httpx",
-    "httpcore",
-    "asyncio",
-):  # a log handler's lock is gevent's: the bridge's thread may not wait for it
+for name in ("httpx", "httpcore", "asyncio"):  # a log handler's lock is gevent's: the bridge's thread may not wait
     logging.getLogger(name).setLevel(logging.CRITICAL)
 bridge = Bridge()
 numbers = itertools.count()
@@ -71,7 +69,11 @@ class Timing(msgspec.Struct, frozen=True):
     e2e_ms: float
 
 
-class SiteUser(User):
+class AbstractUserMeta(UserMeta, ABCMeta):
+    """Locust's own metaclass, and the one of abstract classes."""
+
+
+class SiteUser(User, metaclass=AbstractUserMeta):
     """Asks one question after the other; with `--rate`, when it is due, be the last one answered or not."""
 
     abstract = True
@@ -117,14 +119,17 @@ class SiteUser(User):
             request_type=self.protocol, name=name, response_time=took_ms, response_length=0, exception=error, context={}
         )
 
+    @abstractmethod
     async def open(self) -> None:
-        raise NotImplementedError
+        """Connect to the site."""
 
+    @abstractmethod
     async def close(self) -> None:
-        raise NotImplementedError
+        """Close the connection."""
 
+    @abstractmethod
     async def timed(self, asked: Asked, due_s: float) -> Timing:
-        raise NotImplementedError
+        """Ask once. Raises what `FAULTS` names."""
 
 
 class HttpSiteUser(SiteUser):

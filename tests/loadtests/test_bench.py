@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import statistics
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from loadtests.bench import bare, chain, entries, faststream_chain, ours
 from loadtests.bench import run as bench
 from loadtests.bench.measure import Block, Entry, Measurement, Side, Target, interleaved, judged, measure, named
 from loadtests.load.asker import Asker
+from tests.support.paths import ROOT
 from tidegate.services.pipeline import STAGES
 
 
@@ -186,3 +189,14 @@ async def unacknowledged(asker: Asker, prefix: str) -> int:
     working = [info for info in infos if not info.name.startswith("to-")]
     assert len(working) == len(STAGES)
     return sum((info.num_ack_pending or 0) + (info.num_pending or 0) for info in working)
+
+
+BENCH = ROOT / "loadtests" / "bench"
+COMMAND = re.compile(r"""["']-m["'],\s*["']([\w.]+)["']""")
+
+
+def test_every_module_that_the_bench_starts_exists() -> None:
+    started = {name for path in BENCH.glob("*.py") for name in COMMAND.findall(path.read_text(encoding="utf-8"))}
+
+    assert "loadtests.bench.vllm_side" in started
+    assert {name for name in started if find_spec(name) is None} == set()

@@ -56,8 +56,8 @@ async def test_rounds_are_run_once_and_given_again(monkeypatch: pytest.MonkeyPat
             yield race.RaceRound("peer", {"q": Received(final_ms=20.0)})
 
     monkeypatch.setattr(schedule, "_run", run)
-    shown = [block async for block in race.shown_blocks(5, schedule=schedule)]
-    final = [block async for block in race.final_blocks(5, schedule=schedule)]
+    shown = [block async for block in race.race_blocks(5, schedule=schedule, value_of=race.median_shown_ms)]
+    final = [block async for block in race.race_blocks(5, schedule=schedule, value_of=race.mean_final_ms)]
     assert runs == [5]
     assert [block.value for block in shown if block.side == "ours"] == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert {block.value for block in final if block.side == "ours"} == {9.0}

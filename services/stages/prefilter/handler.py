@@ -115,7 +115,7 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
         schema=asked.schema,
         vault_tokens=tokens,
     )
-    return [_first_fact(asked, versions).followed_by(Screened, question=question)]
+    return [first_fact(asked, versions).followed_by(Screened, question=question)]
 
 
 def redact(text: str, findings: Sequence[PersonalData], tokens: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -134,10 +134,10 @@ def withhold(
     """`Withheld` with a sentence in the asker's language, or in English; it repeats nothing of the question."""
     known = language if language in LANGUAGES else asked.language[:2].lower()
     text = refusal_text(reason, known, languages)
-    return _first_fact(asked, parts).followed_by(Withheld, reason=reason, stage=STAGE, language=language, text=text)
+    return first_fact(asked, parts).followed_by(Withheld, reason=reason, stage=STAGE, language=language, text=text)
 
 
-def _first_fact(asked: Asked, parts: Sequence[Artefact]) -> Fact:
+def first_fact(asked: Asked, parts: Sequence[Artefact]) -> Fact:
     """What every fact of this request carries, from a request that is not a fact itself."""
     return Fact(
         rid=asked.rid,
