@@ -106,7 +106,9 @@ class StreamSite:
         """Answer and draft as they are stored: with the asker's own vault token."""
         digest = asker_digest(self.key, asked.tenant, asked.asker, asked.rid)
         token = (
-            self.vault.put(asked.tenant, digest, "EMAIL", EMAIL) if "{email}" in script.answer + script.draft else ""
+            self.vault.put_all(asked.tenant, digest, [("EMAIL", EMAIL)])[0]
+            if "{email}" in script.answer + script.draft
+            else ""
         )
         return script.answer.replace("{email}", token), script.draft.replace("{email}", token)
 

@@ -116,7 +116,7 @@ class Vault:
     """Values under tokens, in one SQLite file that the site's processes share. Safe to use from several threads.
 
     A value is encrypted with AES-SIV (RFC 5297), bound to its tenant, its asker and its token; `asker` is the digest
-    that `asker_digest` gives. A value is on disk before `put` returns.
+    that `asker_digest` gives. A value is on disk before `put_all` returns.
     """
 
     def __init__(self, connection: sqlite3.Connection, key: bytes) -> None:
@@ -145,12 +145,11 @@ class Vault:
         with self._lock:
             self._connection.close()
 
-    def put(self, tenant: str, asker: str, kind: str, value: str) -> str:
-        """Store the value and return its token: always the same for the same tenant, asker, kind and value."""
-        return self.put_all(tenant, asker, [(kind, value)])[0]
-
     def put_all(self, tenant: str, asker: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
-        """The tokens of all (kind, value) pairs, in their order; all of them are stored, or none."""
+        """Store all (kind, value) pairs, or none, and return their tokens in order.
+
+        A token is always the same for the same tenant, asker, kind and value.
+        """
         rows = [self._row(tenant, asker, kind, value) for kind, value in pairs]
         if not rows:
             return []

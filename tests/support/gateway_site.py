@@ -97,7 +97,7 @@ class Site:
             await self.may_answer.wait()
         answer = f"Your question has {len(text.split())} words, and this is the answer to it."
         if behaviour in ("personal", "json"):
-            token = self.vault.put(asked.tenant, asked.asker, "EMAIL", EMAIL)
+            token = self.vault.put_all(asked.tenant, asked.asker, [("EMAIL", EMAIL)])[0]
             answer = f"We write to {token} today, and to {token} tomorrow."
             if behaviour == "json":
                 answer = msgspec.json.encode({"email": token, "n": 1}).decode()

@@ -18,7 +18,7 @@ def test_one_asker_is_forgotten_and_the_others_are_not(tmp_path: Path, capsys: p
     key = load_site_key(paths.key)
     vault = Vault.open(paths.vault, key)
     owners = {name: asker_digest(key, "kiosk", name, "r1") for name in ("ann", "ben")}
-    tokens = {name: vault.put("kiosk", owner, "NAME", name.title()) for name, owner in owners.items()}
+    tokens = {name: vault.put_all("kiosk", owner, [("NAME", name.title())])[0] for name, owner in owners.items()}
 
     def forget(asker: str) -> dict[str, int]:
         with pytest.raises(SystemExit) as ended:

@@ -50,7 +50,7 @@ async def test_a_restored_value_never_breaks_a_json_answer(running: Site) -> Non
 
 def test_a_json_answer_keeps_its_form_to_the_character(tmp_path: Path) -> None:
     vault = Vault.open(tmp_path / "vault.sqlite", bytes(32))
-    token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
+    token = vault.put_all("kiosk", "digest", [("EMAIL", EMAIL)])[0]
     text = f'{{ "email" : "{token}",\n "n": 1.0 , "n": 2}}'
     shown = reidentify(msgspec.structs.replace(STORED, text=text, format="json"), values_of(vault, "digest")).text
     vault.close()
@@ -77,7 +77,7 @@ def test_no_chunk_of_a_stream_ever_holds_a_token_or_a_piece_of_one(
 ) -> None:
     key = bytes(32)
     vault = Vault.open(tmp_path / "vault.sqlite", key)
-    token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
+    token = vault.put_all("kiosk", "digest", [("EMAIL", EMAIL)])[0]
     pieces = list(words)
     for position in positions:
         pieces.insert(position, token)
@@ -96,7 +96,7 @@ def test_no_chunk_of_a_stream_ever_holds_a_token_or_a_piece_of_one(
 
 def test_a_stranger_sees_tokens_only(tmp_path: Path) -> None:
     vault = Vault.open(tmp_path / "vault.sqlite", bytes(32))
-    token = vault.put("kiosk", "digest", "EMAIL", EMAIL)
+    token = vault.put_all("kiosk", "digest", [("EMAIL", EMAIL)])[0]
     stored = msgspec.structs.replace(STORED, text=token)
     assert reidentify(stored, values_of(vault, "another")).text == token
     assert reidentify(stored, values_of(vault, "digest")).text == EMAIL

@@ -39,7 +39,7 @@ def vault(tmp_path: Path) -> Iterator[Vault]:
 
 
 def test_a_token_names_the_kind_and_restores_to_the_value(vault: Vault) -> None:
-    token = vault.put("kiosk", ANN, "EMAIL", "ann@example.org")
+    token = vault.put_all("kiosk", ANN, [("EMAIL", "ann@example.org")])[0]
     assert VAULT_TOKEN.fullmatch(token)
     assert token.startswith("<EMAIL_")
     assert vault.detokenise(f"Mail {token}, or {token}.", "kiosk", ANN) == "Mail ann@example.org, or ann@example.org."
@@ -66,14 +66,14 @@ def test_the_same_value_has_the_same_token_after_reopening_and_no_other_value_ha
     rounds = []
     for _ in range(2):
         vault = Vault.open(tmp_path / "vault.sqlite", KEY)
-        rounds.append([vault.put(*case) for case in cases])
+        rounds.append([vault.put_all(tenant, asker, [(kind, value)])[0] for tenant, asker, kind, value in cases])
         vault.close()
     assert rounds[0] == rounds[1]
     assert len(set(rounds[0])) == len(cases)
 
 
 def test_tokens_of_another_asker_tenant_or_of_nobody_stay_tokens(vault: Vault) -> None:
-    token = vault.put("kiosk", ANN, "NAME", "Ann")
+    token = vault.put_all("kiosk", ANN, [("NAME", "Ann")])[0]
     for tenant, asker in (("kiosk", BEN), ("shop", ANN), ("kiosk", "")):
         assert vault.detokenise(token, tenant, asker) == token
     forged = "<NAME_0123456789ab> <NAME_XYZ> <name_0123456789ab>"
@@ -81,7 +81,7 @@ def test_tokens_of_another_asker_tenant_or_of_nobody_stay_tokens(vault: Vault) -
 
 
 def test_a_row_moved_to_another_owner_or_altered_does_not_open(vault: Vault, tmp_path: Path) -> None:
-    token = vault.put("kiosk", ANN, "NAME", "Ann")
+    token = vault.put_all("kiosk", ANN, [("NAME", "Ann")])[0]
     raw = sqlite3.connect(tmp_path / "site" / "vault.sqlite")
     raw.execute("INSERT INTO held SELECT tenant, ?, token, sealed FROM held", (BEN,))
     raw.commit()
@@ -93,7 +93,7 @@ def test_a_row_moved_to_another_owner_or_altered_does_not_open(vault: Vault, tmp
     with pytest.raises(TamperedError):
         vault.detokenise(token, "kiosk", ANN)
     with pytest.raises(TamperedError):
-        vault.put("kiosk", ANN, "NAME", "Ann")
+        vault.put_all("kiosk", ANN, [("NAME", "Ann")])
 
 
 def test_nothing_that_was_put_is_on_disk_in_clear(vault: Vault, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_nothing_that_was_put_is_on_disk_in_clear(vault: Vault, tmp_path: Path) 
 
 
 def test_what_is_forgotten_is_gone_from_the_files_too(vault: Vault, tmp_path: Path) -> None:
-    mine, other = vault.put("kiosk", ANN, "NAME", "Ann"), vault.put("kiosk", BEN, "NAME", "Ben")
+    mine, other = vault.put_all("kiosk", ANN, [("NAME", "Ann")])[0], vault.put_all("kiosk", BEN, [("NAME", "Ben")])[0]
     assert vault.forget("kiosk", ANN) == 1
     assert vault.detokenise(mine + other, "kiosk", ANN) == mine + other
     assert vault.detokenise(other, "kiosk", BEN) == "Ben"
@@ -122,7 +122,7 @@ def test_what_is_forgotten_is_gone_from_the_files_too(vault: Vault, tmp_path: Pa
 def test_a_batch_is_kept_whole_or_not_at_all(vault: Vault) -> None:
     with pytest.raises(ValueError, match="not a kind"):
         vault.put_all("kiosk", ANN, [("NAME", "Ann"), ("no kind", "x")])
-    token = vault.put("kiosk", BEN, "NAME", "Ann")
+    token = vault.put_all("kiosk", BEN, [("NAME", "Ann")])[0]
     assert vault.detokenise(token, "kiosk", ANN) == token
     assert vault.put_all("kiosk", ANN, []) == []
 
@@ -131,7 +131,7 @@ def test_threads_share_one_vault(vault: Vault) -> None:
     found: list[list[str]] = [[] for _ in range(4)]
 
     def work(mine: list[str]) -> None:
-        mine.extend(vault.put("kiosk", ANN, "NAME", f"Person {number}") for number in range(20))
+        mine.extend(vault.put_all("kiosk", ANN, [("NAME", f"Person {number}")])[0] for number in range(20))
 
     threads = [threading.Thread(target=work, args=(mine,)) for mine in found]
     for thread in threads:
@@ -148,7 +148,7 @@ def test_processes_that_open_a_new_vault_at_once_all_succeed_and_agree(tmp_path:
         "sys.stdin.readline()\n"
         "home = Path(sys.argv[1])\n"
         "vault = Vault.open(home / 'v' / 'vault.sqlite', load_site_key(home / 'k' / 'site.key'))\n"
-        "print([vault.put('kiosk', 'a', 'NAME', f'P{n}') for n in range(20)])\n"
+        "print([vault.put_all('kiosk', 'a', [('NAME', f'P{n}')])[0] for n in range(20)])\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     peers = [
