@@ -76,7 +76,7 @@ async def _reply(ingress: Ingress, data: bytes) -> Published | Refused:
     try:
         asked = decode(data, Asked)
     except UnreadableError as error:
-        return log_refusal(unreadable(error).refused, "nats")
+        return log_refusal(unreadable(error.reason, error.hint).refused, "nats")
     try:
         reply = await ingress.submit(asked)
     except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused

@@ -10,7 +10,7 @@ import uuid
 
 import structlog
 
-from tidegate.schemas import Refused, TidegateError, UnreadableError
+from tidegate.schemas import Refused, TidegateError
 from tidegate.schemas.refusals import refusal
 
 log = structlog.get_logger()
@@ -49,23 +49,21 @@ NAME_HINTS = {
 }
 
 
-def find_field(fault: str) -> str | None:
-    """The path of the field that a decoder's error is about, where it names one."""
-    path = re.search(r"`\$\.([^`]*)`", fault)
-    return path[1] if path else None
+def unreadable(fault: str, hint: str) -> RequestRefusedError:
+    """The error to raise for bytes that are not a request; a decoder's `fault` names the path of the field, if any."""
+    refused = refusal("unreadable", fault=fault[:FAULT_CHARS], hint=hint)
+    return RequestRefusedError(refused, _find_field(fault))
 
 
 def unreadable_name(error: Exception) -> RequestRefusedError:
     """The error to raise for a path or query with a request id, tenant or other name that is none."""
-    field = find_field(str(error)) or ""
-    hint = NAME_HINTS.get(field, "see the parameters in GET /openapi.json")
-    return RequestRefusedError(refusal("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint), field or None)
+    fault = str(error)
+    return unreadable(fault, NAME_HINTS.get(_find_field(fault) or "", "see the parameters in GET /openapi.json"))
 
 
-def unreadable(error: UnreadableError) -> RequestRefusedError:
-    """The error to raise for bytes that are not a request; the reason names the path of the first fault."""
-    refused = refusal("unreadable", fault=error.reason[:FAULT_CHARS], hint=error.hint or "see the schema of Asked")
-    return RequestRefusedError(refused, find_field(error.reason))
+def _find_field(fault: str) -> str | None:
+    path = re.search(r"`\$\.([^`]*)`", fault)
+    return path[1] if path else None
 
 
 def log_refusal(refused: Refused, transport: str) -> Refused:

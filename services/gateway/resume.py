@@ -38,7 +38,7 @@ async def admit_client(
     try:
         request = decode(data, *kinds)
     except UnreadableError as error:
-        raise unreadable(error) from error
+        raise unreadable(error.reason, error.hint) from error
     if isinstance(request, Resume):
         return await resume_stream(ingress, request)
     at = read_cursor(cursor, request.rid)

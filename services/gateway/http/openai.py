@@ -14,7 +14,7 @@ from tidegate.schemas import Workload
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.http.parameters import check_parameters, unsupported
 from tidegate.services.gateway.http.truncation import TextLimits
-from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError, find_field
+from tidegate.services.gateway.refusals import RequestRefusedError, unreadable
 
 MODEL = "tidegate"
 MAX_SCHEMA_CHARS = 16_384
@@ -79,6 +79,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     max_completion_tokens: TokenLimit | None = None
     tools: Annotated[list[ToolDefinition], msgspec.Meta(max_length=128)] | None = None
     tool_choice: Union[str, dict[str, Any], None] = None  # noqa: UP007
+    """With `auto` or `none` a model may answer in text: the site always does."""
     user: Annotated[str, msgspec.Meta(max_length=128)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
@@ -112,12 +113,10 @@ def read_chat(body: bytes, models: Collection[str] = (MODEL,)) -> ChatRequest:
     try:
         fields = msgspec.json.decode(body)
         if isinstance(fields, dict):
-            check_parameters(fields)
+            check_parameters(fields, ChatRequest.__struct_fields__)
         chat = msgspec.convert(fields, ChatRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        hint = "send a chat completion request as JSON in UTF-8"
-        refused = refusal("unreadable", fault=str(error)[:FAULT_CHARS], hint=hint)
-        raise RequestRefusedError(refused, find_field(str(error))) from error
+        raise unreadable(str(error), "send a chat completion request as JSON in UTF-8") from error
     if chat.model not in models:
         raise RequestRefusedError(refusal("unknown_model", model=chat.model[:64]), "model")
     _check_stream_options(chat)

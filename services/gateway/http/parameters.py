@@ -5,16 +5,11 @@ https://platform.openai.com/docs/api-reference/chat/create; next: openai.py, whi
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.refusals import RequestRefusedError
-
-HONOURED = frozenset({
-    "model", "messages", "stream", "stream_options", "response_format", "stop", "max_tokens", "max_completion_tokens",
-    "tools", "tool_choice", "user",
-})  # fmt: skip
-"""Read by `ChatRequest`. With `tool_choice` `auto` or `none` a model may answer in text: the site always does."""
 
 WITHOUT_EFFECT: dict[str, str] = {
     "temperature": "an answer quotes the site's documents: any sampling would have to give the same text",
@@ -49,10 +44,13 @@ REFUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
 """Refused, with what it asks for; but for null and these values, which ask for what happens anyway."""
 
 
-def check_parameters(body: dict[str, Any]) -> None:
-    """Raises `RequestRefusedError`, with the parameter's name, for the first that asks for what is not done here."""
+def check_parameters(body: dict[str, Any], read: Collection[str]) -> None:
+    """Raises `RequestRefusedError`, with the parameter's name, for the first that asks for what is not done here.
+
+    `read`: the parameters that a `ChatRequest` has; those with an effect are honoured.
+    """
     for name, value in body.items():
-        if name in HONOURED or name in WITHOUT_EFFECT or value is None:
+        if name in read or value is None:
             continue
         if name not in REFUSED:
             shown = name[:64]
