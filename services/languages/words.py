@@ -4,7 +4,6 @@ Promises that a file that is wrong is found when it is first read, not at a ques
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -115,11 +114,6 @@ def join_patterns(choose: Callable[[LanguageWords], Iterable[str]]) -> str:
     """One pattern of what is chosen from each language, longest first; never matches where there is nothing."""
     found = {pattern for language in LANGUAGES for pattern in choose(load_words(language))}
     return "|".join(sorted(found, key=lambda pattern: (-len(pattern), pattern))) or r"(?!)"
-
-
-def compile_patterns(choose: Callable[[LanguageWords], Iterable[str]]) -> re.Pattern[str]:
-    """`join_patterns` compiled, without regard to case."""
-    return re.compile(join_patterns(choose), re.IGNORECASE)
 
 
 def list_gates(kind: str) -> tuple[str, ...]:

@@ -187,21 +187,22 @@ class Vault:
 
     def _check(self, row: tuple[str, str, str, bytes]) -> None:
         """Encryption is deterministic: two values that share a token (odds 2^-48 a pair) show as two cipher texts."""
-        held = self._connection.execute(
-            "SELECT sealed FROM held WHERE tenant = ? AND asker = ? AND token = ?", row[:3]
-        ).fetchone()
-        if held is None or held[0] != row[3]:
+        if self._sealed(*row[:3]) != row[3]:
             raise TamperedError(f"the value under {row[2]}")
+
+    def _sealed(self, tenant: str, asker: str, token: str) -> bytes | None:
+        found: tuple[bytes] | None = self._connection.execute(
+            "SELECT sealed FROM held WHERE tenant = ? AND asker = ? AND token = ?", (tenant, asker, token)
+        ).fetchone()
+        return found[0] if found else None
 
     def _value(self, token: str, tenant: str, asker: str) -> str:
         with self._lock:
-            held = self._connection.execute(
-                "SELECT sealed FROM held WHERE tenant = ? AND asker = ? AND token = ?", (tenant, asker, token)
-            ).fetchone()
-        if held is None:
+            sealed = self._sealed(tenant, asker, token)
+        if sealed is None:
             return token
         try:
-            text = self._cipher.decrypt(held[0], [frame(tenant), frame(asker), frame(token)])
+            text = self._cipher.decrypt(sealed, [frame(tenant), frame(asker), frame(token)])
         except InvalidTag as error:
             raise TamperedError(f"the value under {token}") from error
         return text.decode("utf-8", "surrogatepass")

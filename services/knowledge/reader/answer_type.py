@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
-from tidegate.services.languages.words import ValueKind, compile_patterns, join_patterns
+from tidegate.services.languages.words import ValueKind, join_patterns
 
 _ORDER: tuple[ValueKind, ...] = ("duration", "clock", "rate", "amount", "phone", "email", "count", "date")
 """The kinds as they are looked for: what is narrow comes before what is wide."""
-_ASKED = tuple((kind, compile_patterns(lambda words, kind=kind: words.asked.get(kind, ()))) for kind in _ORDER)  # type: ignore[misc]
+_ASKED = {
+    kind: re.compile(join_patterns(lambda words, kind=kind: words.asked.get(kind, ())), re.IGNORECASE)  # type: ignore[misc]
+    for kind in _ORDER
+}
 _OPEN = re.compile(rf"\b(?:{join_patterns(lambda words: words.open_questions)})\b")
 _NUMBER = rf"(?:\d+|\b(?:{join_patterns(lambda words: words.number_words)})\b)"
 _MONTHS = join_patterns(lambda words: " ".join(words.months).split())
@@ -40,7 +43,7 @@ def is_open_question(question: str) -> bool:
 
 def expected_kind(question: str) -> ValueKind | None:
     """The kind of value that a question asks for; None when it asks for none that is known here."""
-    return next((kind for kind, pattern in _ASKED if pattern.search(question)), None)
+    return next((kind for kind, pattern in _ASKED.items() if pattern.search(question)), None)
 
 
 def has_value(text: str, kind: ValueKind) -> bool:
