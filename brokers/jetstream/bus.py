@@ -50,12 +50,9 @@ class JetStreamBus:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, nats: NatsSettings, domain: str, *, inbox_prefix: str = "") -> AsyncIterator[JetStreamBus]:
+    async def open(cls, nats: NatsSettings, domain: str) -> AsyncIterator[JetStreamBus]:
         """Connect to the domain's server. Raises `UnreachableError` when it is not there within ten seconds."""
-        async with (
-            Link.open(nats, inbox_prefix or subjects.inbox_of(domain)) as link,
-            Publisher.open(link) as publisher,
-        ):
+        async with Link.open(nats, subjects.inbox_of(domain)) as link, Publisher.open(link) as publisher:
             bus = cls(domain, link, publisher)
             try:
                 yield bus

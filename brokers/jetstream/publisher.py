@@ -97,9 +97,8 @@ class Publisher:
     sent again under the same `Nats-Msg-Id` after every reconnection and every `RESEND_S`, until the stream answers.
     """
 
-    def __init__(self, link: Link, give_up_s: float) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
-        self._give_up_s = give_up_s
         self._inbox = link.new_inbox()
         self._numbers = itertools.count()
         self._window = asyncio.Semaphore(WINDOW)
@@ -108,9 +107,9 @@ class Publisher:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, link: Link, give_up_s: float = GIVE_UP_S) -> AsyncIterator[Publisher]:
+    async def open(cls, link: Link) -> AsyncIterator[Publisher]:
         """Publish until left."""
-        publisher = cls(link, give_up_s)
+        publisher = cls(link)
         subscription = await link.subscribe(f"{publisher._inbox}.*", publisher._receive)
         link.on_reconnect.append(publisher._resend_all)
         sweeper = asyncio.create_task(publisher._sweep())
@@ -124,16 +123,16 @@ class Publisher:
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> bool:
         """Return True when the message is stored, False when its `Nats-Msg-Id` was stored before this call.
 
-        Raises `NotStoredError`; `NotAcknowledgedError` after `give_up_s` without an answer.
+        Raises `NotStoredError`; `NotAcknowledgedError` after 30 seconds without an answer.
         """
-        pending = PendingPublish(subject, data, headers, self._new_reply(), self._give_up_s)
+        pending = PendingPublish(subject, data, headers, self._new_reply(), GIVE_UP_S)
         ack = await self._await_ack(pending)
         return not ack.duplicate or pending.sendings > 1  # the duplicate of a resent message is its own first sending
 
     async def append(self, subject: str, data: bytes, headers: Mapping[str, str], give_up_s: float) -> int:
         """Return the sequence under which the message is stored.
 
-        Raises as `publish` does, and `NoStreamError` at once where it waits for the stream to come back.
+        Raises as `publish` does, after `give_up_s`, and `NoStreamError` at once where that waits for the stream.
         """
         pending = PendingPublish(subject, data, headers, self._new_reply(), give_up_s, waits_for_stream=False)
         return (await self._await_ack(pending)).seq

@@ -121,23 +121,17 @@ def resolve(stage: Stage) -> CompositionRoot:
     return root
 
 
-def guard_orphan(parent: int) -> None:
-    """Ask the kernel for SIGTERM when the parent ends, and raise it now if that has happened already.
+@asynccontextmanager
+async def _end_with(parent: int, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Stop when the parent ends, or if it has ended already.
 
-    Linux ties the signal to the parent's *thread* that started this process (prctl(2), PR_SET_PDEATHSIG); elsewhere
-    only the check is made, and `serve` repeats it.
+    Linux sends SIGTERM, but ties it to the parent's *thread* that started this process (prctl(2), PR_SET_PDEATHSIG);
+    what counts everywhere is the look at who the parent is.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) was refused")
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-@asynccontextmanager
-async def _end_with(parent: int, stop: asyncio.Event) -> AsyncIterator[None]:
-    guard_orphan(parent)
 
     async def check() -> None:
         while os.getppid() == parent:  # noqa: ASYNC110  nothing but a look says that a parent has changed

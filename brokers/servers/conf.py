@@ -19,7 +19,7 @@ SERVICE_CONTROL = "$SRV.>"
 GIB = 1 << 30
 
 
-def plain(domain: str, *, max_file_bytes: int = 64 * GIB) -> Conf:
+def plain(domain: str) -> Conf:
     """A server of its own: JetStream under `domain`, everyone on this machine may come in.
 
     `sync_interval: always` because an acknowledged request must survive a power cut. Acks in the old form, because the
@@ -32,7 +32,7 @@ def plain(domain: str, *, max_file_bytes: int = 64 * GIB) -> Conf:
         "lame_duck_duration": "30s",
         "lame_duck_grace_period": "1s",
         "feature_flags": {"js_ack_fc_v2": False},
-        "jetstream": {"domain": domain, "max_mem": GIB, "max_file": max_file_bytes, "sync_interval": "always"},
+        "jetstream": {"domain": domain, "max_mem": GIB, "max_file": 64 * GIB, "sync_interval": "always"},
     }
 
 

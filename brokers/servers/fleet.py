@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.credentials import Credential, load_credential
-from tidegate.brokers.servers.nats_server import POLL_S, RANDOM_PORT, Server
+from tidegate.brokers.servers.nats_server import POLL_S, Server
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
 
@@ -47,7 +47,7 @@ class Fleet:
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
         self.sites: dict[str, Server] = {}
-        self.hub = Server(HUB, self._home(HUB), self._hub_conf(()), leaf_port=RANDOM_PORT)
+        self.hub = Server(HUB, self._home(HUB), self._hub_conf(()), admits_leaves=True)
 
     def leaf_credential(self, site: str) -> Credential:
         """What the hub knows the site's leaf by."""
@@ -66,14 +66,6 @@ class Fleet:
         for site in sites:
             await self._start_site(site)
         await self.wait_until_linked()
-
-    async def add(self, site: str) -> Server:
-        """One more site, while the others run."""
-        check_site_name(site)
-        self.hub.reload(self._hub_conf((*self.sites, site)))
-        await self._start_site(site)
-        await self.wait_until_linked()
-        return self.sites[site]
 
     async def wait_until_linked(self, timeout_s: float = 10.0) -> None:
         """Return when the hub has a leaf of every site. Raises `NotLinkedError` with the sites it waits for."""

@@ -48,27 +48,20 @@ class ServerFailedError(TidegateError, RuntimeError):
 class Server:
     """One nats-server under `directory`, which holds its configuration, log, ports and store; on 127.0.0.1 only.
 
-    A port that is not given is chosen by the system the first time and kept from then on, so that a restart is found
-    where it was. The child has a session of its own (Ctrl-C reaches its parent only) and, on Linux, is ended by the
-    kernel when the thread that started it ends: start it from a thread that stays.
+    The system chooses its ports the first time; they are kept from then on, so that a restart is found where it was.
+    The child has a session of its own (Ctrl-C reaches its parent only) and, on Linux, is ended by the kernel when the
+    thread that started it ends: start it from a thread that stays.
     """
 
     def __init__(
-        self,
-        name: str,
-        directory: Path,
-        settings: conf.Conf | None = None,
-        *,
-        client_port: int = RANDOM_PORT,
-        leaf_port: int | None = None,
+        self, name: str, directory: Path, settings: conf.Conf | None = None, *, admits_leaves: bool = False
     ) -> None:
-        """`settings` as `servers.conf` makes them, `conf.plain(name)` when left out; a `leaf_port` admits leaves."""
+        """`settings` as `servers.conf` makes them, `conf.plain(name)` when left out."""
         self.name = name
         self.directory = directory.absolute()
         self.settings = conf.plain(name) if settings is None else settings
         self.log = self.directory / "nats.log"
-        self._ports = {"client": client_port} | ({} if leaf_port is None else {"leaf": leaf_port})
-        self._chosen_by_system = [kind for kind, port in self._ports.items() if port == RANDOM_PORT]
+        self._ports = dict.fromkeys(("client", "leaf") if admits_leaves else ("client",), RANDOM_PORT)
         self._was_ready = False
         self._monitor = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,22 +107,6 @@ class Server:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-
-    def reload(self, settings: conf.Conf, timeout_s: float = 5.0) -> None:
-        """Take up `settings` without a restart. Raises `ServerFailedError` when the server refuses them."""
-        if self.pid is None:
-            raise ServerFailedError(f"{self.name} does not run", "start it before a reload")
-        before, previous = self.monitor("/varz")["config_load_time"], self.settings
-        self.settings = settings
-        self._write_conf()
-        os.kill(self.pid, signal.SIGHUP)
-        deadline = time.monotonic() + timeout_s
-        while self.monitor("/varz")["config_load_time"] == before:
-            if time.monotonic() > deadline:
-                self.settings = previous
-                self._write_conf()
-                raise self._failure("did not take up its new configuration, and goes on with the old one")
-            time.sleep(POLL_S)
 
     def monitor(self, path: str) -> dict[str, Any]:
         """The server's own account of itself: `/varz`, `/leafz`, `/jsz`, … Raises `ServerFailedError`."""
@@ -201,7 +178,7 @@ class Server:
             last = msgspec.json.decode((self.directory / "ports.json").read_bytes(), type=dict[str, int])
         except (FileNotFoundError, msgspec.DecodeError):
             return
-        for kind in self._chosen_by_system:
+        for kind in self._ports:
             port = last.get(kind, 0)
             self._ports[kind] = port if port <= MAX_PORT and _is_free(port) else RANDOM_PORT
 

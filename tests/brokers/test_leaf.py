@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import nats.errors
@@ -15,6 +17,7 @@ from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.declare import connect_site_to_hub, plan_hub, plan_site
 from tidegate.brokers.jetstream.history import history, messages
 from tidegate.brokers.servers import conf
+from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas import subjects
 
@@ -230,10 +233,20 @@ async def test_a_site_serves_itself_while_there_is_no_hub(tmp_path: Path) -> Non
                 await site.request(subjects.fast_lane("site1"), b"x", timeout=60)
 
 
+async def add_site(fleet: Fleet, name: str) -> Server:
+    """One more site, while the hub and the others run."""
+    fleet.hub.settings = fleet._hub_conf((*fleet.sites, name))
+    fleet.hub._write_conf()
+    os.kill(fleet.hub.pid or 0, signal.SIGHUP)
+    await fleet._start_site(name)
+    await fleet.wait_until_linked()
+    return fleet.sites[name]
+
+
 async def test_a_site_that_is_added_later_is_served_like_the_first(tmp_path: Path) -> None:
     async with linked(tmp_path, ["site1"]) as all_:
-        server = await all_.fleet.add("site3")
-        async with client_of(server) as site:
+        added = await add_site(all_.fleet, "site3")
+        async with client_of(added) as site:
             await connect_site_to_hub(all_.hub, site, "site3", STAGES)
             assert (await plan_site(site, "site3", STAGES)).steps == ()
             assert (await plan_hub(all_.hub, ["site1", "site3"], STAGES)).steps == ()

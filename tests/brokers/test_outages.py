@@ -20,7 +20,7 @@ from tests.support.scripted_stage import (
     working,
 )
 from tidegate.brokers.base import TopologyMissingError, UnreachableError
-from tidegate.brokers.jetstream.publisher import NotStoredError, Publisher
+from tidegate.brokers.jetstream.publisher import NotStoredError
 from tidegate.brokers.stage import Retry
 from tidegate.brokers.worker import run
 from tidegate.schemas import Message, Withheld
@@ -128,10 +128,13 @@ class TestServer:
             with pytest.raises(NotStoredError, match="message size exceeds maximum"):
                 await rig.bus.publish(asked("a", "long" * 100), id="a", headers={})
 
-    async def test_a_publish_that_no_stream_takes_gives_up_with_an_error(self, open_server_rig: OpenRig) -> None:
-        async with open_server_rig() as rig, Publisher.open(rig.bus.link, give_up_s=0.3) as hasty:
+    async def test_a_publish_that_no_stream_takes_gives_up_with_an_error(
+        self, open_server_rig: OpenRig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tidegate.brokers.jetstream.publisher.GIVE_UP_S", 0.3)
+        async with open_server_rig() as rig:
             with pytest.raises(TimeoutError, match="no stream holds this subject"):
-                await hasty.publish("elsewhere.kiosk.a", b"", {"Nats-Msg-Id": "a"})
+                await rig.bus.publisher.publish("elsewhere.kiosk.a", b"", {"Nats-Msg-Id": "a"})
 
     async def test_a_server_that_is_not_there_is_unreachable(self, open_server_rig: OpenRig) -> None:
         async with open_server_rig() as rig:
