@@ -23,6 +23,7 @@ from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
+from tidegate.services.stages.threads import in_thread
 from tidegate.services.uplink.verification_server import VerificationSessions
 
 WHO = "Who is the chief executive of the bank?"
@@ -83,7 +84,8 @@ async def cloud(
     paths = StatePaths(at_hub())
     embedder = Embedder.load(paths.models)
     indexes = TenantIndexes(("kiosk",), paths.index, embedder, exact_below=15_000)
-    reading = partial(HubCorpus(indexes, embedder).rank_spans, Reader(embedder, Calibration.load(paths.calibration)))
+    reader = Reader(embedder, Calibration.load(paths.calibration))
+    reading = in_thread(partial(HubCorpus(indexes, embedder).rank_spans, reader))
 
     async def publish(_: Partial) -> None: ...
 

@@ -25,6 +25,7 @@ from tidegate.services.stages.cloud_verifier.handler import Backend, verify
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
 from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
 from tidegate.services.stages.cloud_verifier.targets import cloud_state, open_target
+from tidegate.services.stages.threads import in_thread
 from tidegate.services.uplink.single_flight import SingleFlight
 from tidegate.services.uplink.verification_server import VerificationSessions, refuse_session
 
@@ -52,15 +53,16 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     async with AsyncExitStack() as stack:
         backend: Backend
         if settings.cloud_verifier.backend == "openai":
-            chat = ChatBackend(settings.cloud_verifier, corpus.find, publish)
+            chat = ChatBackend(settings.cloud_verifier, in_thread(corpus.find), publish)
             stack.push_async_callback(chat.close)
             backend = chat.answer
         else:
             reader = Reader(embedder, Calibration.load(paths.calibration))
-            backend = partial(corpus.read, reader)
+            backend = in_thread(partial(corpus.read, reader))
             if settings.cloud_verifier.backend != "extractive":
                 target = await stack.enter_async_context(open_target(settings))
-                answerer = GroundedAnswerer(target, partial(corpus.rank_spans, reader), publish, METRICS.count)
+                rank_spans = in_thread(partial(corpus.rank_spans, reader))
+                answerer = GroundedAnswerer(target, rank_spans, publish, METRICS.count)
                 backend, state = answerer.answer, partial(cloud_state, target)
                 if isinstance(target, VerifyingTarget):
                     sessions = VerificationSessions(answerer, target)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tidegate.schemas import Answer, Artefact, Escalated, Passage
 from tidegate.services.answering.answerer import NONE_BELOW
 from tidegate.services.knowledge.embedding import Embedder
@@ -21,22 +19,8 @@ class HubCorpus:
         self._indexes = indexes
         self._embedder = embedder
 
-    async def find(self, escalated: Escalated) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
+    def find(self, escalated: Escalated) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
         """The passages, and the index that they come from; none for an unknown tenant."""
-        return await asyncio.to_thread(self._find, escalated)
-
-    async def rank_spans(self, reader: Reader, escalated: Escalated) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
-        """What the reader makes of the best passages, and what had a part in it."""
-        return await asyncio.to_thread(self._rank_spans, reader, escalated)
-
-    async def read(self, reader: Reader, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
-        """The reader's own answer; an empty one where it has none."""
-        reading, parts = await self.rank_spans(reader, escalated)
-        if reading is None or reading.answer.confidence < NONE_BELOW:
-            return Answer(text=""), tuple(part for part in parts if part.kind != "document")
-        return reading.answer, parts
-
-    def _find(self, escalated: Escalated) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
         index = self._indexes.index(escalated.tenant)
         if index is None:
             return (), ()
@@ -45,7 +29,15 @@ class HubCorpus:
         passages = index.search(query, self._embedder.embed(query), K, question.language)
         return tuple(passages), (Artefact("index", f"hub/{escalated.tenant}", index.version),)
 
-    def _rank_spans(self, reader: Reader, escalated: Escalated) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
-        passages, parts = self._find(escalated)
+    def rank_spans(self, reader: Reader, escalated: Escalated) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
+        """What the reader makes of the passages, and what had a part in it."""
+        passages, parts = self.find(escalated)
         reading, used = rank_for_tenant(reader, self._indexes, escalated.tenant, escalated.question, passages)
         return reading, (*parts, *used)
+
+    def read(self, reader: Reader, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        """The reader's own answer; an empty one where it has none."""
+        reading, parts = self.rank_spans(reader, escalated)
+        if reading is None or reading.answer.confidence < NONE_BELOW:
+            return Answer(text=""), tuple(part for part in parts if part.kind != "document")
+        return reading.answer, parts

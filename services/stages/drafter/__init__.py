@@ -31,6 +31,7 @@ from tidegate.services.stages.drafter.answer_cache_writer import AnswerCacheWrit
 from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, draft
 from tidegate.services.stages.drafter.interactive import InteractiveVerifier
 from tidegate.services.stages.drafter.latency import DrafterLatency, Stopwatch
+from tidegate.services.stages.threads import in_thread
 
 Reading = tuple[Answer, tuple[Artefact, ...], Draft | None]
 
@@ -55,13 +56,12 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     async def publish_partial(partial: Partial) -> None:
         await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
 
-    async def extract(retrieved: Retrieved) -> Answer:
-        question = retrieved.question
-        return await asyncio.to_thread(fill_schema, model_of(retrieved.tenant), question.text, question.schema)
+    def extract(retrieved: Retrieved) -> Answer:
+        return fill_schema(model_of(retrieved.tenant), retrieved.question.text, retrieved.question.schema)
 
     ports = DrafterPorts(
-        read=partial(asyncio.to_thread, read, reader, indexes, detector, tokens),
-        extract=extract,
+        read=in_thread(partial(read, reader, indexes, detector, tokens)),
+        extract=in_thread(extract),
         publish_partial=publish_partial,
         required_degradation=latency.required_degradation,
         verify_interactively=verifier.verify,

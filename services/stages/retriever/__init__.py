@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
@@ -17,6 +16,7 @@ from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.planning.degradation import LatencyModel
 from tidegate.services.settings import Settings
 from tidegate.services.stages.retriever.handler import RetrieverPorts, retrieve
+from tidegate.services.stages.threads import in_thread
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     for tenant in settings.tenants:
         await asyncio.to_thread(find, tenant, "warm", "en", 1)
     latency = LatencyModel("retriever", {"full": 0.0, "fewer_passages": 0.0}, time.time)
-    ports = RetrieverPorts(partial(asyncio.to_thread, find), latency.required_degradation)
+    ports = RetrieverPorts(in_thread(find), latency.required_degradation)
 
     async def handler(routed: Routed) -> list[Message]:
         began_s = time.perf_counter()
