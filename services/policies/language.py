@@ -59,7 +59,9 @@ def load_policies(paths: Iterable[Path]) -> tuple[Policy, ...]:
     policies: dict[str, Policy] = {}
     path = Path("policies")
     for path in paths:
-        policy = load_policy(path)
+        policy, faults = read_policy(path)
+        if policy is None:
+            raise faults[0]
         if policy.id in policies:
             raise PolicyError(path, 0, f"the policy {policy.id} is in another file too", "give each its own policy_id")
         policies[policy.id] = policy
@@ -67,14 +69,6 @@ def load_policies(paths: Iterable[Path]) -> tuple[Policy, ...]:
         hint = "a site answers only under a policy: add a file to policies/"
         raise PolicyError(path, 0, "no policy is in force", hint)
     return tuple(policies.values())
-
-
-def load_policy(path: Path) -> Policy:
-    """The policy in one file. Raises `PolicyError` for its first fault."""
-    policy, faults = read_policy(path)
-    if policy is None:
-        raise faults[0]
-    return policy
 
 
 def read_policy(path: Path) -> tuple[Policy | None, list[PolicyError]]:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from tidegate.schemas import Degradation, Drafted
-from tidegate.services.policies.language import load_policy
+from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.stages.policy import evaluate_in_thread
 from tidegate.services.stages.policy.handler import PolicyPorts
@@ -28,7 +28,7 @@ abstain_thresholds:
 def policy(tmp_path: Path, text: str = WHITE_PAPER, name: str = "p.yaml") -> Policy:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    return load_policy(path)
+    return load_policies([path])[0]
 
 
 def ports(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.policy_files import WHITE_PAPER, policy
-from tidegate.services.policies.language import PolicyError, load_policies, load_policy, read_policy
+from tidegate.services.policies.language import PolicyError, load_policies, read_policy
 from tidegate.services.policies.registry import PARTS, describe
 
 
@@ -58,9 +58,9 @@ def test_a_policy_that_is_not_text_or_too_long_or_away_is_refused(tmp_path: Path
     for data, reason in ((b"policy_id: a\n\xff", "UTF-8"), (b"#" * 70_000, "bytes")):
         path.write_bytes(data)
         with pytest.raises(PolicyError, match=reason):
-            load_policy(path)
+            load_policies([path])
     with pytest.raises(PolicyError, match="cannot be read"):
-        load_policy(tmp_path / "none.yaml")
+        load_policies([tmp_path / "none.yaml"])
 
 
 def test_no_policy_and_the_same_policy_twice_are_refused(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_all_faults_of_a_policy_are_found_at_once_with_their_lines(tmp_path: Pat
     assert all(fault.hint and fault.fault in fault.reason for fault in faults)
     good = tmp_path / "good.yaml"
     good.write_text(WHITE_PAPER)
-    assert read_policy(good) == (load_policy(good), [])
+    assert read_policy(good) == (load_policies([good])[0], [])
 
 
 @pytest.mark.parametrize("part", PARTS)
