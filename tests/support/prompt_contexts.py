@@ -11,8 +11,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.read import rank_for_tenant
-from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.reader import Reader, rank_for_tenant
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.settings import Settings
 

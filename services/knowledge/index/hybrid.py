@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from tidegate.schemas.answer import Passage
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Unit
-from tidegate.services.knowledge.index.fusion import fuse_rankings
 from tidegate.services.knowledge.index.index_writer import IndexWriter
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
 from tidegate.services.knowledge.index.limits import EXACT_BELOW
@@ -40,6 +39,8 @@ LEAST_DEPTH = 8
 """A leg brings its k best, and never fewer than this: what is far down in both legs must not beat the best of one."""
 CROSS_BELOW = 0.35
 """Best cosine in the question's own language below which the other languages are searched too."""
+RANK_CONSTANT = 60
+RankedItem = TypeVar("RankedItem", bound=Hashable)
 
 _log = structlog.get_logger()
 
@@ -260,6 +261,18 @@ class HybridIndex:
         rows = len(self._snapshot.numbers)
         if self._vectors.mode == "graph" and abs(rows - self._snapshot.manifest.graph_rows) * 20 > rows:
             self._writer.keep_graph(self._vectors.save_graph(self._storage.graph), rows)
+
+
+def fuse_rankings(*rankings: Sequence[RankedItem]) -> list[tuple[RankedItem, float]]:
+    """Reciprocal rank fusion (Cormack, Clarke & Büttcher, SIGIR 2009), k = 60: keys with their score, best first.
+
+    A key scores the sum of 1 / (60 + rank) over the rankings that hold it; ties keep the order of first appearance.
+    """
+    scores: dict[RankedItem, float] = {}
+    for ranking in rankings:
+        for rank, key in enumerate(ranking, start=1):
+            scores[key] = scores.get(key, 0.0) + 1.0 / (RANK_CONSTANT + rank)
+    return sorted(scores.items(), key=lambda pair: -pair[1])
 
 
 def _open_keyword_leg(storage: Storage) -> KeywordLeg:

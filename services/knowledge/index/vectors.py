@@ -75,10 +75,11 @@ class VectorLeg:
 class _Graph:
     """An HNSW graph (Malkov & Yashunin 2018) that follows a set of numbers; deleted ones stay as marked nodes."""
 
-    def __init__(self, index: hnswlib.Index, live: set[int], deleted: int) -> None:
+    def __init__(self, index: hnswlib.Index) -> None:
+        index.set_ef(_EF_SEARCH)
         self._index = index
-        self._live = live
-        self._deleted = deleted
+        self._live = {int(number) for number in index.get_ids_list()}
+        self._deleted = 0
 
     @classmethod
     def load(cls, path: Path | None, digest: str) -> _Graph:
@@ -86,17 +87,14 @@ class _Graph:
         if path is not None and digest and path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
             index = hnswlib.Index(space="ip", dim=DIMENSIONS)
             index.load_index(str(path))
-            index.set_ef(_EF_SEARCH)
-            live = {int(number) for number in index.get_ids_list()}
-            return cls(index, live, 0)
+            return cls(index)
         return cls._empty(1024)
 
     @classmethod
     def _empty(cls, size: int) -> _Graph:
         index = hnswlib.Index(space="ip", dim=DIMENSIONS)
         index.init_index(max_elements=size, ef_construction=_EF_BUILD, M=_LINKS, random_seed=7)
-        index.set_ef(_EF_SEARCH)
-        return cls(index, set(), 0)
+        return cls(index)
 
     def match(self, numbers: Numbers, matrix: Matrix) -> _Graph:
         """This graph, or a new one, with exactly these numbers alive."""

@@ -6,13 +6,12 @@ Promises that every span is verbatim in its document. Next: evidence.py, reader.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
 from tidegate.schemas import Passage
 from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, render_unit
-from tidegate.services.knowledge.index.hybrid import DocumentUnits
+from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import embed_unit, with_heading
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.markdown import strip_tags
@@ -23,18 +22,6 @@ WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.1, "passage": 0.15,
 _SHORTEST_STEM = 5
 _PARTIAL = 0.7
 _MOST_EMBEDDED = 6
-
-
-class UnitSource(Protocol):
-    """Holds the units of documents with the vectors that were made when they were indexed: a `HybridIndex`."""
-
-    def units(self, document_id: str, version: str) -> DocumentUnits | None: ...
-
-    def rarity(self, term: str, language: str) -> float: ...
-
-    def has_term(self, term: str, language: str) -> bool: ...
-
-    def rewrite_query(self, question: str, language: str) -> str: ...
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,13 +53,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_candidates(
-    scorer: SpanScorer, passages: Sequence[Passage], source: UnitSource, embedder: TextEmbedder
+    scorer: SpanScorer, passages: Sequence[Passage], index: HybridIndex, embedder: TextEmbedder
 ) -> list[Candidate]:
     """Every unit of the passages, best first. Where the index no longer holds a passage's document, its units are found
     in the passage itself and the likeliest few are embedded now."""
     found: list[Candidate] = []
     for rank, passage in enumerate(passages):
-        held = source.units(passage.document_id, passage.document_version)
+        held = index.units(passage.document_id, passage.document_version)
         if held is None:
             found += _from_passage(scorer, passage, rank, embedder)
             continue
@@ -87,26 +74,26 @@ def find_candidates(
 class SpanScorer:
     """Scores units as answers to one question: a search query with its vector."""
 
-    def __init__(self, query: str, language: str, vector: Vector, source: UnitSource) -> None:
+    def __init__(self, query: str, language: str, vector: Vector, index: HybridIndex) -> None:
         self.vector = vector
         self._query = query
         self._language = language
         self._kind = expected_kind(query)
-        self._source = source
+        self._index = index
         self._weights: dict[str, dict[str, float]] = {}
 
     def weights(self, language: str) -> dict[str, float]:
         """The question's terms with their rarity among the documents of `language`."""
         if language not in self._weights:
             found = find_terms(self._query, language)
-            self._weights[language] = {term: self._source.rarity(term, language) for term in found}
+            self._weights[language] = {term: self._index.rarity(term, language) for term in found}
         return self._weights[language]
 
     def out_of_vocabulary_rate(self, language: str) -> float:
         """The share of the question, weighted by rarity, that no document in `language` mentions."""
         weights = self.weights(language)
         total = sum(weights.values())
-        unknown = sum(weight for term, weight in weights.items() if not self._source.has_term(term, language))
+        unknown = sum(weight for term, weight in weights.items() if not self._index.has_term(term, language))
         return unknown / total if total else 0.0
 
     def score(

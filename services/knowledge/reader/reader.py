@@ -9,20 +9,22 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tidegate.schemas import Answer, Check, Citation, Passage
+from tidegate.schemas import Answer, Artefact, Check, Citation, Passage, Question
+from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.markdown import strip_markup
+from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.candidates import (
     Candidate,
     SpanScorer,
-    UnitSource,
     find_candidates,
 )
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence, measure_evidence
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
+MODEL = "extractive-reader"
 MOST_UNITS = 3
 NEARLY = 0.4
 """How far below the best unit another of the same section may score and still be part of the answer."""
@@ -52,8 +54,8 @@ class Reader:
         """Changes with anything that could change an answer, the documents apart."""
         return self._calibration.version
 
-    def answer(self, question: str, language: str, passages: Sequence[Passage], source: UnitSource) -> Answer:
-        """The answer with its confidence and two checks; an empty one where no unit answers.
+    def rank_spans(self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex) -> RankedSpans:
+        """The answer with its confidence and checks, an empty one where no unit answers; and all the units scored.
 
         Checks. `grounding`: the share of citations that are verbatim in a given passage or in its document's context
         lines. `entailment`: the share of the answer's words that its citations hold. Both are 1.0 by construction here
@@ -61,11 +63,7 @@ class Reader:
         text states, its headings included.
         Takes 1 to 4 ms, and 2 to 4 ms more where the question's vector is not remembered.
         """
-        return self.rank_spans(question, language, passages, source).answer
-
-    def rank_spans(self, question: str, language: str, passages: Sequence[Passage], source: UnitSource) -> RankedSpans:
-        """The answer, as `answer` gives it, and all the units that were scored for it."""
-        ranked, selected, evidence = self.read(question, language, passages, source)
+        ranked, selected, evidence = self.read(question, language, passages, index)
         if not selected:
             none = Answer(
                 text="", confidence=0.0, checks=(Check("grounding", False, 0.0), Check("entailment", False, 0.0))
@@ -81,16 +79,37 @@ class Reader:
         return RankedSpans(ranked=tuple(ranked), selected=tuple(selected), answer=answer)
 
     def read(
-        self, question: str, language: str, passages: Sequence[Passage], source: UnitSource
+        self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex
     ) -> tuple[list[Candidate], list[Candidate], AnswerEvidence]:
         """All units, best first; those selected, in the order of the document; and the evidence for them."""
-        query = source.rewrite_query(question, language)
-        scorer = SpanScorer(query, language, self._embedder.embed(query), source)
-        ranked = find_candidates(scorer, passages, source, self._embedder)
+        query = index.rewrite_query(question, language)
+        scorer = SpanScorer(query, language, self._embedder.embed(query), index)
+        ranked = find_candidates(scorer, passages, index, self._embedder)
         if is_open_question(question):
             ranked = [each for each in ranked if adds_to(each, question)]
         selected = select_units(ranked) if ranked else []
         return ranked, selected, measure_evidence(scorer, ranked, selected)
+
+
+def answer_for_tenant(
+    reader: Reader, indexes: TenantIndexes, tenant: str, question: Question, passages: Sequence[Passage]
+) -> tuple[Answer, tuple[Artefact, ...]]:
+    """The reader's answer, with the model and the cited documents by version. Empty for an unknown tenant."""
+    reading, parts = rank_for_tenant(reader, indexes, tenant, question, passages)
+    return (reading.answer if reading else Answer(text="")), parts
+
+
+def rank_for_tenant(
+    reader: Reader, indexes: TenantIndexes, tenant: str, question: Question, passages: Sequence[Passage]
+) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
+    """As `answer_for_tenant`, with all the units that were scored. None for an unknown tenant."""
+    model = Artefact("model", MODEL, reader.version)
+    index = indexes.index(tenant)
+    if index is None:
+        return None, (model,)
+    reading = reader.rank_spans(question.text, question.language, passages, index)
+    documents = {Artefact("document", c.document_id, c.document_version): None for c in reading.answer.citations}
+    return reading, (model, *documents)
 
 
 def adds_to(candidate: Candidate, question: str) -> bool:
@@ -139,7 +158,7 @@ def compose_answer(selected: Sequence[Candidate]) -> tuple[str, tuple[Citation, 
 def run_checks(
     text: str, citations: Sequence[Citation], selected: Sequence[Candidate], evidence: AnswerEvidence
 ) -> tuple[Check, ...]:
-    """See `Reader.answer`."""
+    """See `Reader.rank_spans`."""
     grounded = sum(_is_grounded(citation, selected) for citation in citations) / max(1, len(citations))
     language = selected[0].passage.language
     held = {word for citation in citations for word in find_terms(citation.quote, language)}

@@ -6,8 +6,7 @@ from tidegate.schemas import Answer, Artefact, Escalated, Passage
 from tidegate.services.answering.answerer import NONE_BELOW
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
-from tidegate.services.knowledge.reader.read import rank_for_tenant
-from tidegate.services.knowledge.reader.reader import RankedSpans, Reader
+from tidegate.services.knowledge.reader.reader import RankedSpans, Reader, rank_for_tenant
 
 K = 8
 

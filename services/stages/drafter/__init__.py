@@ -18,8 +18,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.read import rank_for_tenant
-from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.reader import Reader, rank_for_tenant
 from tidegate.services.llm.json_extraction import fill_schema
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.site_model import SiteModel

@@ -29,8 +29,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.read import answer_for_tenant
-from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.reader import Reader, answer_for_tenant
 from tidegate.services.settings import Settings
 from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
 from tidegate.services.streaming.log import AnswerLog, CorruptLogError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.corpus import FEES, STUNDEN
@@ -39,11 +39,14 @@ def test_a_passage_is_exactly_the_characters_that_its_span_names_in_order_and_ap
 
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(DOCUMENTS)
+@example("0\n\nIntro:\n-")
 def test_every_word_that_is_no_heading_or_table_rule_is_in_a_passage(text: str) -> None:
     found = cut_into_chunks(text)
     for match in re.finditer(r"word|item|first|Intro", text):
         line = text[text.rfind("\n", 0, match.start()) + 1 :].split("\n", 1)[0]
-        if not re.match(r"\s{0,3}#", line):
+        after = text[match.end() :].split("\n\n", 1)[0]
+        is_heading = re.match(r"\s{0,3}#", line) or re.search(r"^\s{0,3}[-=]+\s*$", after, re.MULTILINE)
+        if not is_heading:
             assert any(chunk.start <= match.start() and match.end() <= chunk.end for chunk in found)
 
 

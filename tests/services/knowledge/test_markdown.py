@@ -219,7 +219,7 @@ def test_the_answer_is_found_and_clean(
     calibration = Calibration(features=FEATURES, mean=ones, spread=ones, weights=ones, bias=0.0, made_from="")
     reader = Reader(embedder, calibration)
     passages = index.search(question, embedder.embed(question), 4, "en")
-    found = reader.answer(question, "en", passages, index)
+    found = reader.rank_spans(question, "en", passages, index).answer
     assert answer in found.text
     assert not {"==", "--", "**", "~~", "](", "<", "&", "Q:"} & {found.text[n : n + 2] for n in range(len(found.text))}
     assert "<" not in found.text

@@ -36,7 +36,7 @@ def test_an_open_question_is_not_answered_by_its_own_words(question: str, is_ans
     index.upsert([PEOPLE])
     query = index.rewrite_query(question, "en")
     passages = index.search(query, embedder.embed(query), 8, "en")
-    answer = Reader(embedder, CALIBRATION).answer(question, "en", passages, index)
+    answer = Reader(embedder, CALIBRATION).rank_spans(question, "en", passages, index).answer
     assert bool(answer.text) is is_answered
 
 

@@ -52,7 +52,7 @@ class BranchReader:
     def ask(self, text: str, language: str = "en") -> Answer:
         query = rewrite_query(text)
         passages = self.index.search(query, self.embedder.embed(query), 8, language)
-        return self.reader.answer(text, language, passages, self.index)
+        return self.reader.rank_spans(text, language, passages, self.index).answer
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_question_that_no_document_answers_is_answered_less_surely_than_any_th
 
 
 def test_no_passages_give_an_empty_answer_without_confidence(branch: BranchReader) -> None:
-    answer = branch.reader.answer("What does a draft cost?", "en", (), branch.index)
+    answer = branch.reader.rank_spans("What does a draft cost?", "en", (), branch.index).answer
     assert (answer.text, answer.confidence, answer.citations) == ("", 0.0, ())
     assert not any(check.passed for check in answer.checks)
 
@@ -107,7 +107,7 @@ def test_a_passage_whose_document_is_gone_by_now_is_read_by_itself_and_its_spans
     text = "When are fees collected?"
     passages = branch.index.search(text, branch.embedder.embed(text), 8, "en")
     gone = [msgspec.structs.replace(passage, document_version="0" * 12) for passage in passages]
-    answer = branch.reader.answer(text, "en", gone, branch.index)
+    answer = branch.reader.rank_spans(text, "en", gone, branch.index).answer
     assert "20th of the following month" in answer.text
     for citation in answer.citations:
         assert DOCUMENTS[citation.document_id].text[citation.start : citation.end] == citation.quote
@@ -152,8 +152,8 @@ def test_preparing_calibrates_on_the_packs_calibration_and_never_on_its_question
     assert calibration.fit.questions == 11
     sure = Reader(branch.embedder, calibration)
     passages = branch.index.search("draft", branch.embedder.embed("draft"), 8, "en")
-    assert sure.answer("What does a banker's draft cost?", "en", passages, branch.index).confidence > 0.6
-    assert sure.answer("Will it snow in Paris?", "en", passages, branch.index).confidence < 0.35
+    assert sure.rank_spans("What does a banker's draft cost?", "en", passages, branch.index).answer.confidence > 0.6
+    assert sure.rank_spans("Will it snow in Paris?", "en", passages, branch.index).answer.confidence < 0.35
 
 
 def test_preparing_again_changes_nothing_until_pack_or_index_change(branch: BranchReader, tmp_path: Path) -> None:

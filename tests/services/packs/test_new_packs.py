@@ -129,7 +129,8 @@ def test_a_new_pack_answers_questions_and_knows_what_it_does_not_know(tmp_path: 
 
     def answer(text: str, language: str = "en") -> tuple[str, float]:
         words = index.rewrite_query(text, language)
-        found = reader.answer(text, language, index.search(words, embedder.embed(words), 8, language), index)
+        passages = index.search(words, embedder.embed(words), 8, language)
+        found = reader.rank_spans(text, language, passages, index).answer
         return found.text, found.confidence
 
     for text, language, stated in (
