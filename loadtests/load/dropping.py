@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+import httptools
 import msgspec
 import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, TextMessage
@@ -72,41 +73,23 @@ class SseParser:
     """Raw bytes of a response in, whole events out; nothing is an event before its blank line."""
 
     def __init__(self) -> None:
-        self._raw = b""
+        self._http = httptools.HttpResponseParser(self)
         self._text = b""
-        self._is_body = False
-        self._left = 0
-        self.status = 0
+        self._status = 0
+
+    def on_headers_complete(self) -> None:
+        self._status = self._http.get_status_code()
+
+    def on_body(self, data: bytes) -> None:
+        self._text += data
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises `ValueError` for a response that is no stream."""
-        self._raw += data
-        if not self._is_body:
-            head, blank, rest = self._raw.partition(b"\r\n\r\n")
-            if not blank:
-                return []
-            self.status = int(head.split()[1])
-            if self.status != 200:
-                raise ValueError(f"{self.status}: {rest.decode()}")
-            self._is_body, self._raw = True, rest
-        self._unchunk()
+        self._http.feed_data(data)
+        if self._status not in {0, 200}:
+            raise ValueError(f"{self._status}: {self._text.decode()}")
         *blocks, self._text = self._text.split(b"\n\n")
         return [event for block in blocks if (event := self._event(block)) is not None]
-
-    def _unchunk(self) -> None:
-        """Take the content of HTTP chunks as far as it is there, whole chunks or not."""
-        while self._raw:
-            if self._left == 0:
-                size, line_end, rest = self._raw.lstrip(b"\r\n").partition(b"\r\n")
-                if not line_end:
-                    return
-                self._left, self._raw = int(size, 16), rest
-                if not self._left:
-                    return
-            piece = self._raw[: self._left]
-            self._text += piece
-            self._raw = self._raw[len(piece) :]
-            self._left -= len(piece)
 
     def _event(self, block: bytes) -> Event | None:
         fields = [line.partition(b": ") for line in block.split(b"\n") if not line.startswith(b":")]

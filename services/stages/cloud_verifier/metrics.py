@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from tidegate.schemas import Speculation
@@ -13,21 +15,15 @@ class TargetMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self._answers = Counter("tidegate_target_answers", "Answers that the target model gave.", registry=registry)
-        self._diverged = Counter(
-            "tidegate_target_diverged",
-            "Answers of the target model that were stopped because they could no longer stand.",
-            registry=registry,
-        )
-        self._steps = Counter("tidegate_target_steps", "Forward passes of the target model.", registry=registry)
-        self._tokens = Counter("tidegate_target_tokens", "Tokens that the target model generated.", registry=registry)
-        self._drafted = Counter(
-            "tidegate_draft_tokens",
-            "Tokens that were proposed to the target model, by what became of them.",
-            ["result"],
-            registry=registry,
-        )
-        self._bytes = Counter("tidegate_draft_bytes", "Bytes of shipped drafts as they travel.", registry=registry)
+        counter = partial(Counter, registry=registry)
+        self._answers = counter("tidegate_target_answers", "Answers that the target model gave.")
+        stopped = "Answers of the target model that were stopped because they could no longer stand."
+        self._diverged = counter("tidegate_target_diverged", stopped)
+        self._steps = counter("tidegate_target_steps", "Forward passes of the target model.")
+        self._tokens = counter("tidegate_target_tokens", "Tokens that the target model generated.")
+        proposed = "Tokens that were proposed to the target model, by what became of them."
+        self._drafted = counter("tidegate_draft_tokens", proposed, ["result"])
+        self._bytes = counter("tidegate_draft_bytes", "Bytes of shipped drafts as they travel.")
 
     def count(self, speculation: Speculation, has_diverged: bool = False) -> None:
         """Count one answer, whole or stopped for having diverged."""

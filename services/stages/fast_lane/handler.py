@@ -64,7 +64,8 @@ async def ask_in_time(escalated: Escalated, ports: FastLanePorts, alone_from: fl
     answer, parts = await ports.answer_alone(escalated)
     committed = await ports.committed_part(escalated)
     vouched = continuation(answer, committed) if committed.text else own_answer(answer, alone_from)
-    return [finish_at_edge(escalated, vouched, parts, committed, whole_ms(left_s))]
+    left_ms = float(round(max(0.0, left_s) * 1000))
+    return [finish_at_edge(escalated, vouched, parts, committed, left_ms)]
 
 
 def finish_at_edge(
@@ -108,8 +109,3 @@ def continuation(answer: Answer, committed: Committed) -> Answer | None:
         return None
     check = Check("continuation", True, len(text) / len(answer.text))
     return replace(answer, confidence=max(answer.confidence, evidence.confidence), checks=(*answer.checks, check))
-
-
-def whole_ms(left_s: float) -> float:
-    """What is left, in whole milliseconds; nothing is left of what is overspent."""
-    return float(round(max(0.0, left_s) * 1000))
