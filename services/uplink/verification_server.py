@@ -147,10 +147,9 @@ class VerificationSessions:
     async def _go_on(self, data: bytes) -> Message:
         proposed = decode(data, Propose)
         self._check(proposed.ids)
-        session = self._kept.get(proposed.session)
+        session = self._take(proposed.session)  # one request at a time: a second one finds no session
         if session is None:
             raise SessionRefusedError(refusal("unknown_session", session=proposed.session))
-        self._take(session.id)  # one request at a time: a second one finds no session
         at = len(session.verification.ids)
         if proposed.position != at:
             raise SessionRefusedError(refusal("out_of_step", known=at, position=proposed.position))
@@ -190,10 +189,11 @@ class VerificationSessions:
         self._kept[session.id] = session
         session.expiry = asyncio.get_running_loop().call_later(self._idle_s, self._kept.pop, session.id, None)
 
-    def _take(self, id: str) -> None:
-        session = self._kept.pop(id)
-        if session.expiry is not None:
+    def _take(self, id: str) -> VerificationSession | None:
+        session = self._kept.pop(id, None)
+        if session is not None and session.expiry is not None:
             session.expiry.cancel()
+        return session
 
 
 async def refuse_session(_: bytes) -> bytes:
