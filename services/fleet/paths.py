@@ -18,7 +18,7 @@ class StatePaths:
         self.pack = Path(settings.pack_dir)
         self.key = self.state / "keys" / f"{settings.site}.key"
         self.vault = self.home / "vault.sqlite"
-        self.intent_head = self.home / "intent.npz"
+        self.intent_head = self.home / "intent.safetensors"
         self.calibration = self.home / "calibration.json"
         self.gateway = self.home / "gateway.json"
         self.gateway_port = self.home / "gateway.port"

@@ -13,10 +13,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from tidegate.schemas import TidegateError, Workload
 from tidegate.schemas.pack import Intent, Pack
@@ -106,19 +107,18 @@ class IntentHead:
         fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         intents = [{"id": key, "verdict": self.verdicts[key], "workload": self.workloads[key]} for key in self.ids]
         about = json.dumps({"intents": intents, "temperature": self.temperature, "version": self.version})
-        with fresh.open("wb") as file:
-            np.savez(file, weights=self.weights, about=np.array(about))
+        fresh.write_bytes(safetensors.numpy.save({"weights": self.weights}, {"about": about}))
         os.replace(fresh, path)
 
     @classmethod
     def load(cls, path: Path) -> IntentHead:
         """The saved head. Raises `IntentHeadMissingError` when there is none, or none that can be read."""
         try:
-            with np.load(path, allow_pickle=False) as saved:
-                about: dict[str, Any] = json.loads(str(saved["about"]))
-                weights: FloatMatrix = saved["weights"]
+            with safe_open(path, framework="numpy") as saved:
+                about: dict[str, Any] = json.loads(saved.metadata()["about"])
+                weights: FloatMatrix = saved.get_tensor("weights")
             head = cls(about["intents"], weights, float(about["temperature"]), str(about["version"]))
-        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise IntentHeadMissingError(path, str(error)) from error
         if weights.ndim != 2 or len(weights) - len(head.ids) not in (0, 1) or not np.isfinite(weights).all():
             raise IntentHeadMissingError(path, "it is damaged")

@@ -100,7 +100,8 @@ def test_an_interrupted_addition_to_an_index_leaves_an_index_that_can_be_used(tm
     environ = {"TIDEGATE_MODELS_DIR": str(MODELS), "TIDEGATE_STATE_DIR": str(tmp_path / "state")}
     files = [tmp_path / f"d{number}.md" for number in range(150)]
     for number, file in enumerate(files):
-        file.write_text(f"# Room {number}\n\n" + f"Room {number} opens at nine and has {number} chairs.\n\n" * 20)
+        lines = [f"Room {number} has {chairs} chairs at table {chairs * number}." for chairs in range(60)]
+        file.write_text(f"# Room {number}\n\n" + "\n\n".join(lines))  # each takes a vector of its own: minutes in all
     child = start_tidegate("index", "add", *map(str, files), environ=environ, together=True)
     wait_for_line(child, "adding documents")
     child.send_signal(signal.SIGINT)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
@@ -23,6 +24,9 @@ from tidegate.services.knowledge.index.chunking import Chunk
 from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix
 
 FORMAT = 1
+VECTORS = "vectors"
+"""The one tensor of a document's file. Not numpy's own format: Python 3.11 parses its header with `ast`, which fails
+now and then where a garbage collection comes in between in a thread (cpython issue 106905)."""
 DocumentOrigin = Literal["pack", "added"]
 
 
@@ -154,9 +158,8 @@ class Storage:
     def put(self, stored: StoredDocument, vectors: Matrix, built_by: str) -> None:
         """Write a document and its vectors (passages first, then units), as half floats."""
         name, version = stored.document.id, stored.document.version
-        buffer = io.BytesIO()
-        np.save(buffer, vectors.astype(np.float16))
-        replace_file(self._file(name, version, built_by, "npy"), buffer.getvalue())
+        halves = safetensors.numpy.save({VECTORS: np.ascontiguousarray(vectors, dtype=np.float16)})
+        replace_file(self._file(name, version, built_by, "safetensors"), halves)
         replace_file(self._file(name, version, built_by, "msgpack"), msgspec.msgpack.encode(stored))
 
     def get(self, name: str, version: str, built_by: str) -> StoredDocument:
@@ -169,10 +172,10 @@ class Storage:
 
     def vectors(self, name: str, version: str, built_by: str) -> Matrix:
         """The document's vectors, passages first, as float32. Raises `IndexDamagedError`."""
-        path = self._file(name, version, built_by, "npy")
+        path = self._file(name, version, built_by, "safetensors")
         try:
-            found = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
+            found = safetensors.numpy.load(path.read_bytes())[VECTORS]
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise IndexDamagedError(path, f"cannot be read ({error})") from error
         if found.ndim != 2 or found.shape[1] != DIMENSIONS:
             raise IndexDamagedError(path, f"has the shape {found.shape}")
@@ -184,7 +187,7 @@ class Storage:
         kept = {
             self._file(name, entry.version, manifest.built_by, suffix).name
             for name, entry in manifest.documents.items()
-            for suffix in ("npy", "msgpack")
+            for suffix in ("safetensors", "msgpack")
         }
         for file in self._documents.glob("*"):
             if file.name not in kept:

@@ -128,7 +128,7 @@ def test_another_embedding_model_rebuilds_the_index_from_the_documents_it_holds(
     assert found(rebuilt, "foreign coins", 1) == ["coins"]
 
 
-@pytest.mark.parametrize("damage", ["manifest.json", "documents/*.npy", "documents/*.msgpack"])
+@pytest.mark.parametrize("damage", ["manifest.json", "documents/*.safetensors", "documents/*.msgpack"])
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "index"
     HybridIndex.open(path, LETTERS).upsert(BRANCH)

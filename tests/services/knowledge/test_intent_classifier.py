@@ -193,17 +193,17 @@ def test_training_twice_gives_the_same_bytes_and_other_utterances_another_versio
 
 def test_a_saved_head_says_the_same_and_holds_no_pickle(tmp_path: Path) -> None:
     head = train(blobs(), Blobs(0.2))
-    head.save(tmp_path / "site" / "intent.npz")
-    loaded = IntentHead.load(tmp_path / "site" / "intent.npz")
+    head.save(tmp_path / "site" / "intent.safetensors")
+    loaded = IntentHead.load(tmp_path / "site" / "intent.safetensors")
     vector = Blobs(0.2).embed("1:500", 32)
     assert loaded.predict(vector) == head.predict(vector)
     assert (loaded.version, loaded.verdicts, loaded.workloads) == (head.version, head.verdicts, head.workloads)
-    assert [file.name for file in (tmp_path / "site").iterdir()] == ["intent.npz"]
+    assert [file.name for file in (tmp_path / "site").iterdir()] == ["intent.safetensors"]
 
 
 @pytest.mark.parametrize("data", [None, b"", b"PK\x03\x04 not a head", b"\x80\x04pickle"])
 def test_a_head_that_is_missing_or_damaged_is_said_with_the_way_to_get_one(tmp_path: Path, data: bytes | None) -> None:
-    path = tmp_path / "intent.npz"
+    path = tmp_path / "intent.safetensors"
     if data is not None:
         path.write_bytes(data)
     with pytest.raises(IntentHeadMissingError, match="tidegate up"):
@@ -211,7 +211,7 @@ def test_a_head_that_is_missing_or_damaged_is_said_with_the_way_to_get_one(tmp_p
 
 
 def test_a_head_is_trained_only_when_utterances_or_embedding_changed(tmp_path: Path) -> None:
-    path = tmp_path / "intent.npz"
+    path = tmp_path / "intent.safetensors"
     pack = a_pack(intents=blobs())
     first = prepare_intents(pack, Blobs(0.2), path)
     stored = path.stat().st_mtime_ns, path.stat().st_ino
