@@ -1,6 +1,6 @@
 """The vocabulary of the wire: every message, what it is made of, and the one codec; next: schemas/facts.py."""
 
-from tidegate.schemas.answer import Answer, Check, Citation, Format, Outcome, Passage
+from tidegate.schemas.answer import Answer, Check, Citation, Format, Outcome, Passage, Suggestion
 from tidegate.schemas.errors import RejectError, RetryLaterError, TidegateError, UnreadableError
 from tidegate.schemas.facts import (
     PIPELINE,
@@ -10,6 +10,7 @@ from tidegate.schemas.facts import (
     Fact,
     PlannedFact,
     Published,
+    Replied,
     Retrieved,
     Routed,
     Screened,
@@ -18,8 +19,8 @@ from tidegate.schemas.facts import (
 )
 from tidegate.schemas.message import Message, decode, encode, encode_json, is_json, replace
 from tidegate.schemas.plan import Degradation, DegradationLevel, Draft, Guess, Mode, Plan, Speculation, Where
-from tidegate.schemas.question import Question, Workload
-from tidegate.schemas.receipt import Artefact, Decision, Receipt, StageTiming
+from tidegate.schemas.question import Question, RewrittenBy, Turn, Workload
+from tidegate.schemas.receipt import Artefact, Decision, Receipt, Rewriting, StageTiming
 from tidegate.schemas.request import Asked, Refused
 from tidegate.schemas.stream import Committed, Cursor, Delta, Evidence, Partial, Resume, State
 from tidegate.schemas.uplink import Accepted, Begin, CloudState, Propose
@@ -61,15 +62,20 @@ __all__ = [
     "Receipt",
     "Refused",
     "RejectError",
+    "Replied",
     "Resume",
     "Retrieved",
     "RetryLaterError",
+    "Rewriting",
+    "RewrittenBy",
     "Routed",
     "Screened",
     "Speculation",
     "StageTiming",
     "State",
+    "Suggestion",
     "TidegateError",
+    "Turn",
     "UnreadableError",
     "Verified",
     "Where",

@@ -43,6 +43,20 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True):
     quote: str
 
 
+class Suggestion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A passage near to a question that got no answer: related, not vouched for. `quote` is verbatim, characters
+    `start` to `end` of the document; `score` is the cosine with the question, 0.0 where words alone led there."""
+
+    document_id: str
+    document_version: str
+    title: str
+    start: int
+    end: int
+    quote: str
+    score: float
+    heading: str = ""
+
+
 class Check(msgspec.Struct, frozen=True, gc=False):
     """One local verification of a draft, with its score in 0…1."""
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from tidegate.schemas.answer import Answer, Citation, Format, Outcome, Passage
-from tidegate.schemas.message import Message, Millis, Name, Rid
+from tidegate.schemas.answer import Answer, Citation, Format, Outcome, Passage, Suggestion
+from tidegate.schemas.message import Message, Millis, Name, Rid, Share
 from tidegate.schemas.plan import Degradation, Draft, Plan, Where
 from tidegate.schemas.question import Question
 from tidegate.schemas.receipt import Artefact, Decision, Receipt, StageTiming
@@ -48,13 +48,18 @@ class Screened(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """No answer will be given; `reason` is a code, `text` the sentence for the asker."""
+    """No answer will be given; `reason` is a code, `text` the sentence for the asker.
+
+    `unclear`: the question goes on from a conversation in a way that could not be resolved, and `text` asks back.
+    `question` is there once the question was screened. `suggestions` are the nearest passages that the policy let pass.
+    """
 
     reason: Literal[
         "unsupported_language",
         "unsafe",
         "unscreenable",
         "forged_token",
+        "unclear",
         "policy_block",
         "abstained",
         "cloud_unreachable",
@@ -65,6 +70,23 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
     text: str = ""
     plan: Plan | None = None
     route: Where = "edge"
+    decisions: tuple[Decision, ...] = ()
+    question: Question | None = None
+    suggestions: tuple[Suggestion, ...] = ()
+
+
+class Replied(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """What the site says at once, without a look at any document: to small talk, or to a person in distress.
+
+    `text` is the site's own, from its pack or the shipped ones; `decisions` says which intent was found; `confidence` is
+    its probability.
+    """
+
+    reason: Literal["smalltalk", "distress"]
+    stage: str
+    text: str
+    language: str = ""
+    confidence: Share = 0.0
     decisions: tuple[Decision, ...] = ()
 
 
@@ -104,9 +126,13 @@ class Escalated(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Verified(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The cloud's answer; an empty text with confidence 0 means that the cloud has none either."""
+    """The cloud's answer; an empty text with confidence 0 means that the cloud has none either.
+
+    `suggestions` are the passages of the hub's own documents that are nearest, where its answer is not sure.
+    """
 
     answer: Answer
+    suggestions: tuple[Suggestion, ...] = ()
 
 
 class Approved(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,7 +144,10 @@ class Approved(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The one visible answer to a request, with its receipt. Vault tokens are not re-identified here."""
+    """The one visible answer to a request, with its receipt. Vault tokens are not re-identified here.
+
+    `suggestions` come with an abstention only: passages that may be related, and for which nothing vouches.
+    """
 
     outcome: Outcome
     text: str
@@ -127,6 +156,7 @@ class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
     language: str = ""
     citations: tuple[Citation, ...] = ()
     confidence: float = 0.0
+    suggestions: tuple[Suggestion, ...] = ()
     receipt: Receipt
 
 
@@ -134,6 +164,7 @@ PIPELINE: tuple[type[Message], ...] = (
     Asked,
     Screened,
     Withheld,
+    Replied,
     Routed,
     Retrieved,
     Drafted,

@@ -9,12 +9,22 @@ import msgspec
 from tidegate.schemas.message import Share
 
 Workload = Literal["classify", "extract", "assist"]
+RewrittenBy = Literal["rules"]
+"""What can make a standalone question of a follow-up."""
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What was said before the question, and by which side."""
+
+    role: Literal["user", "assistant"]
+    text: str
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A question after screening: `text` holds vault tokens where it held personal data.
 
     Only the prefilter makes one from a person's words. This is the only form in which a question crosses the leaf.
+    `rewritten_by`: what made a standalone question of a follow-up in a conversation; empty where `text` is as asked.
     """
 
     text: str
@@ -24,3 +34,4 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     workload: Workload = "assist"
     schema: str = ""
     vault_tokens: tuple[str, ...] = ()
+    rewritten_by: RewrittenBy | Literal[""] = ""

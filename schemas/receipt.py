@@ -8,6 +8,7 @@ import msgspec
 
 from tidegate.schemas.answer import Check, Citation
 from tidegate.schemas.plan import Degradation, Guess, Plan, Speculation, Where
+from tidegate.schemas.question import RewrittenBy
 
 
 class StageTiming(msgspec.Struct, frozen=True, gc=False):
@@ -34,6 +35,13 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class Rewriting(msgspec.Struct, frozen=True, gc=False):
+    """A follow-up in a conversation was answered as the standalone `question`; personal data in it are vault tokens."""
+
+    by: RewrittenBy
+    question: str
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why this answer was given: where it was made, by what, from which spans, under which policy, in what time.
 
@@ -57,3 +65,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     committed_chars: int = 0
     retractions: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
     guess: Guess | None = None
+    rewriting: Rewriting | None = None

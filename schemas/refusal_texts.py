@@ -33,6 +33,12 @@ REFUSAL_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Désolé, cette demande contient une référence qui n'est pas la vôtre. Veuillez écrire la valeur elle-même.",
         "Lo siento, esta petición contiene una referencia que no es suya. Escriba el valor mismo, por favor.",
     ),
+    "unclear": (
+        "I am not sure what you mean. Could you ask that again in one full sentence?",
+        "Ich bin nicht sicher, was Sie meinen. Können Sie das noch einmal in einem ganzen Satz fragen?",
+        "Je ne suis pas sûr de comprendre. Pouvez-vous reposer la question en une phrase complète ?",
+        "No estoy seguro de entenderle. ¿Puede repetir la pregunta en una frase completa?",
+    ),
     "policy_block": (
         "Sorry, I may not give an answer to this. Please speak to a member of staff.",
         "Darauf darf ich leider keine Antwort geben. Bitte sprechen Sie mit jemandem vom Personal.",
@@ -59,6 +65,18 @@ REFUSAL_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Lo siento, no he encontrado una respuesta en el tiempo indicado. Inténtelo de nuevo.",
     ),
 }
+
+SUGGESTIONS_TEXT = (
+    "The passages below may be related, but I cannot vouch for them.",
+    "Die folgenden Stellen könnten damit zu tun haben, ich kann aber nicht für sie einstehen.",
+    "Les passages ci-dessous peuvent être en rapport, mais je ne peux pas m'en porter garant.",
+    "Los pasajes siguientes pueden estar relacionados, pero no puedo responder por ellos.",
+)
+
+
+def suggestions_text(language: str) -> str:
+    """The sentence that says what suggestions are, in English where `language` is none of ours."""
+    return SUGGESTIONS_TEXT[LANGUAGES.index(language) if language in LANGUAGES else 0]
 
 
 def refusal_text(reason: str, language: str, languages: Sequence[str] = LANGUAGES) -> str:

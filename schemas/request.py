@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from tidegate.schemas.message import Message, Millis, Name, Rid
-from tidegate.schemas.question import Workload
+from tidegate.schemas.question import Turn, Workload
 from tidegate.schemas.receipt import StageTiming
+
+MAX_TURNS = 256
+"""Turns of a conversation that a request may bring along."""
 
 
 class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -18,6 +21,7 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     `asker` says for whom vault tokens may be re-identified; the gateway replaces it by a digest under the site's key.
     `schema` is the JSON schema that an `extract` must fill. `budget_ms` is what the asker is willing to wait.
     `can_retract` says that the client can retract text that it has shown; others get committed text only.
+    `history` is what was said before, oldest first, so that a follow-up is understood; it is sealed with the text.
     """
 
     tenant: Name
@@ -34,6 +38,7 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     sealed: bytes = b""
     timings: tuple[StageTiming, ...] = ()
     can_retract: bool = False
+    history: Annotated[tuple[Turn, ...], msgspec.Meta(max_length=MAX_TURNS)] = ()
 
 
 class Refused(Message, frozen=True, kw_only=True, omit_defaults=True):

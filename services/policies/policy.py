@@ -53,3 +53,5 @@ class Policy:
     transform: Mapping[str, PolicyVerb[TransformRule]]
     block: Mapping[str, PolicyVerb[BlockRule]]
     abstain_thresholds: Mapping[str, tuple[PolicyVerb[ScoreRule], float]]
+    no_suggestions: frozenset[str] = frozenset()
+    """The intents and workloads whose abstentions come without the nearest passages."""

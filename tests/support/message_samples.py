@@ -36,12 +36,16 @@ from tidegate.schemas import (
     Question,
     Receipt,
     Refused,
+    Replied,
     Resume,
     Retrieved,
+    Rewriting,
     Routed,
     Screened,
     Speculation,
     StageTiming,
+    Suggestion,
+    Turn,
     Verified,
     Withheld,
     encode,
@@ -102,6 +106,17 @@ PASSAGE = Passage(
     similarity=0.75,
     heading="Preise",
 )
+FOLLOW_UP = msgspec.structs.replace(QUESTION, rewritten_by="rules")
+SUGGESTION = Suggestion(
+    document_id="payments",
+    document_version="0a1b2c3d4e5f",
+    title="Überweisungen",
+    heading="Preise",
+    start=10,
+    end=41,
+    quote="Eine Überweisung ist kostenlos.",
+    score=0.75,
+)
 CITATION = Citation(
     document_id="payments", document_version="0a1b2c3d4e5f", start=10, end=41, quote="Eine Überweisung ist kostenlos."
 )
@@ -158,6 +173,15 @@ SAMPLES: tuple[Message, ...] = (
         plan=PLAN,
         route="cloud",
         decisions=DECISIONS,
+    ),
+    Replied(
+        **WHOSE,
+        reason="distress",
+        stage="prefilter",
+        text="Bitte rufen Sie jetzt 112 an.",
+        language="de",
+        confidence=0.875,
+        decisions=(Decision("intent/self_harm", "allow", "its probability is 0.88"),),
     ),
     Routed(**WHOSE, question=QUESTION, plan=PLAN),
     Retrieved(**WHOSE, question=QUESTION, plan=PLAN, passages=(PASSAGE,)),
@@ -221,6 +245,19 @@ SAMPLES: tuple[Message, ...] = (
 
 MORE_SAMPLES: tuple[Message, ...] = (
     msgspec.structs.replace(SAMPLES[0], can_retract=True),
+    msgspec.structs.replace(SAMPLES[0], history=(Turn("user", "Was kostet das?"), Turn("assistant", "Nichts."))),
+    *(
+        msgspec.structs.replace(sample, suggestions=(SUGGESTION,))
+        for sample in SAMPLES
+        if isinstance(sample, Withheld | Verified | Published)
+    ),
+    Withheld(**WHOSE, reason="unclear", stage="prefilter", question=FOLLOW_UP),
+    Published(
+        **WHOSE,
+        outcome="answered",
+        text="Eine Überweisung ist kostenlos.",
+        receipt=msgspec.structs.replace(RECEIPT, rewriting=Rewriting("rules", FOLLOW_UP.text)),
+    ),
     Escalated(
         **WHOSE,
         degradations=(Degradation("router", "no_race", 300.0, 450.0),),

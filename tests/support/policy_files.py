@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tidegate.schemas import Degradation, Drafted
+from tidegate.schemas import Degradation, Drafted, Suggestion, Verified
 from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.policy import FindPersonal, Policy
+from tidegate.services.policies.suggestions import allow_suggestions
 from tidegate.services.stages.policy import evaluate_in_thread
 from tidegate.services.stages.policy.handler import PolicyPorts
 
@@ -37,4 +38,9 @@ def ports(
     required_degradation: Callable[[Drafted], Degradation | None] = lambda _: None,
 ) -> PolicyPorts:
     """The policy stage's ports over these policies, evaluated as in the product."""
-    return PolicyPorts(partial(evaluate_in_thread, policies, find_personal), required_degradation)
+
+    async def suggest(answered: Drafted | Verified) -> tuple[Suggestion, ...]:
+        own = answered.suggestions if isinstance(answered, Verified) else ()
+        return allow_suggestions(answered.question, own, policies, find_personal)
+
+    return PolicyPorts(partial(evaluate_in_thread, policies, find_personal), required_degradation, suggest)

@@ -67,7 +67,9 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
                 if isinstance(target, VerifyingTarget):
                     sessions = VerificationSessions(answerer, target)
                     stack.callback(sessions.close)
-        flight = SingleFlight(partial(verify, answer=backend))
+        suggest = in_thread(corpus.suggest)
+        sure_from = settings.drafter.escalate_below
+        flight = SingleFlight(partial(verify, answer=backend, suggest=suggest, sure_from=sure_from))
         stack.push_async_callback(flight.close)
         await bus.respond(fast_lane(EVERY_SITE), flight.reply)
         await bus.respond(verification_session(EVERY_SITE), sessions.begin if sessions is not None else refuse_session)

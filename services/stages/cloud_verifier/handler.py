@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tidegate.schemas import Answer, Artefact, Escalated, Message, Verified
+from tidegate.schemas import Answer, Artefact, Escalated, Message, Suggestion, Verified
 
 Backend = Callable[[Escalated], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]
 """From an escalated question to the cloud's answer and what made it; an empty text with confidence 0 means none.
 
 Raises `RetryLaterError` when it cannot answer now.
 """
+FindSuggestions = Callable[[Escalated], Awaitable[tuple[Suggestion, ...]]]
+"""The passages of the hub's own documents that are nearest to a question."""
 
 
-async def verify(escalated: Escalated, *, answer: Backend) -> list[Message]:
-    """The cloud's verdict on one escalated question."""
+async def verify(escalated: Escalated, *, answer: Backend, suggest: FindSuggestions, sure_from: float) -> list[Message]:
+    """The cloud's verdict on one escalated question, with the nearest passages where its confidence is less than
+    `sure_from`: the site may abstain then."""
     found, parts = await answer(escalated)
-    return [
-        escalated.followed_by(Verified, *parts, question=escalated.question, plan=escalated.plan, answer=found),
-    ]
+    fields = {"question": escalated.question, "plan": escalated.plan, "answer": found}
+    is_sure = bool(found.text) and found.confidence >= sure_from
+    return [escalated.followed_by(Verified, *parts, **fields, suggestions=() if is_sure else await suggest(escalated))]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tidegate.schemas import Answer, Artefact, Escalated, Passage
+from tidegate.schemas import Answer, Artefact, Escalated, Passage, Suggestion
 from tidegate.services.answering.answerer import NONE_BELOW
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.reader import RankedSpans, Reader, rank_for_tenant
+from tidegate.services.policies.suggestions import MOST_SUGGESTIONS, suggest
 
 K = 8
 
@@ -27,6 +28,10 @@ class HubCorpus:
         query = index.rewrite_query(question.text, question.language)
         passages = index.search(query, self._embedder.embed(query), K, question.language)
         return tuple(passages), (Artefact("index", f"hub/{escalated.tenant}", index.version),)
+
+    def suggest(self, escalated: Escalated) -> tuple[Suggestion, ...]:
+        """The passages that are nearest, for the site to judge."""
+        return suggest(self.find(escalated)[0][:MOST_SUGGESTIONS])
 
     def rank_spans(self, reader: Reader, escalated: Escalated) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
         """What the reader makes of the passages, and what had a part in it."""

@@ -45,7 +45,8 @@ class FastLanePorts:
 
 async def ask_in_time(escalated: Escalated, ports: FastLanePorts, alone_from: float) -> list[Message]:
     """The hub's verdict; while it cannot be reached, `RetryLaterError` until the time is up. Then the edge finishes,
-    with its own answer where it vouches for that or with Withheld, and says what was given up and why.
+    with its own answer where it vouches for that, and says what was given up and why; where it does not, its draft is
+    marked as one to abstain from.
 
     The time is up before the deadline, by the publisher's share of the budget, so that the asker is answered in time.
     The durable lane goes on beside it and may still answer first. Half a second lies between tries, longer where more
@@ -65,20 +66,30 @@ async def ask_in_time(escalated: Escalated, ports: FastLanePorts, alone_from: fl
     committed = await ports.committed_part(escalated)
     vouched = continuation(answer, committed) if committed.text else own_answer(answer, alone_from)
     left_ms = float(round(max(0.0, left_s) * 1000))
-    return [finish_at_edge(escalated, vouched, parts, committed, left_ms)]
+    return [finish_at_edge(escalated, (answer, vouched), parts, committed, left_ms)]
 
 
 def finish_at_edge(
-    escalated: Escalated, vouched: Answer | None, parts: tuple[Artefact, ...], committed: Committed, left_ms: float
+    escalated: Escalated,
+    own: tuple[Answer, Answer | None],
+    parts: tuple[Artefact, ...],
+    committed: Committed,
+    left_ms: float,
 ) -> Drafted | Withheld:
     """How the edge ends an answer that the cloud does not: with the answer that it vouches for; else with no more than
-    what the cloud has committed, which the publisher reads from the log."""
+    what the cloud has committed, which the publisher reads from the log.
+
+    `own` is the edge's answer, and the same where it vouches for it. Where nothing may be said the policy abstains, so
+    that the nearest passages are judged.
+    """
+    answer, vouched = own
     level: DegradationLevel = "edge_only" if vouched is not None or committed.text else "abstain"
     needed_ms = escalated.plan.shares_ms.get("cloud-verifier", 0.0)
     given_up = Degradation("fast-lane", level, left_ms, needed_ms, "the cloud cannot be reached")
-    if vouched is not None:
-        fields = {"question": escalated.question, "plan": escalated.plan, "answer": vouched}
-        return escalated.followed_by(Drafted, *parts, degradations=(given_up,), **fields)
+    if vouched is not None or not committed.text:
+        used = parts if vouched is not None else tuple(part for part in parts if part.kind != "document")
+        fields = {"question": escalated.question, "plan": escalated.plan, "answer": vouched or answer}
+        return escalated.followed_by(Drafted, *used, degradations=(given_up,), **fields)
     return escalated.followed_by(
         Withheld,
         reason="cloud_unreachable",
@@ -87,6 +98,7 @@ def finish_at_edge(
         plan=escalated.plan,
         route="edge",
         degradations=(given_up,),
+        question=escalated.question,
     )
 
 

@@ -10,12 +10,25 @@ from functools import partial
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Answer, Drafted, Message, Partial, Question, Verified, decode, encode, subjects
+from tidegate.schemas import (
+    Answer,
+    Drafted,
+    Message,
+    Partial,
+    Question,
+    Retrieved,
+    Suggestion,
+    Verified,
+    decode,
+    encode,
+    subjects,
+)
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.planning.degradation import LatencyModel
 from tidegate.services.policies.evaluation import PolicyEvaluation, evaluate
 from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.policy import FindPersonal, Policy
+from tidegate.services.policies.suggestions import allow_suggestions, order_suggestions, suggest
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 from tidegate.services.stages.policy.handler import PolicyPorts, judge, judge_partial
@@ -31,7 +44,17 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     policies = load_policies(sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]))
     latency = LatencyModel("policy", {"full": 0.0}, time.time)
     find_personal = Detector(settings.prefilter.phone_regions).find
-    ports = PolicyPorts(partial(evaluate_in_thread, policies, find_personal), latency.required_degradation)
+
+    async def find_suggestions(answered: Drafted | Verified) -> tuple[Suggestion, ...]:
+        retrieved = answered.followed_by(Retrieved, question=answered.question, plan=answered.plan)
+        data = await bus.last(subjects.PIPE, subjects.subject_of(retrieved, settings.site))
+        here = suggest(decode(data, Retrieved).passages) if data is not None else ()
+        at_hub = answered.suggestions if isinstance(answered, Verified) else ()
+        candidates = order_suggestions(answered.answer, here, at_hub)
+        return await asyncio.to_thread(allow_suggestions, answered.question, candidates, policies, find_personal)
+
+    evaluation = partial(evaluate_in_thread, policies, find_personal)
+    ports = PolicyPorts(evaluation, latency.required_degradation, find_suggestions)
 
     async def forward(_: str, data: bytes) -> None:
         passed = await judge_partial(decode(data, Partial), ports)

@@ -17,12 +17,16 @@ from tidegate.schemas import (
     Drafted,
     Partial,
     Question,
+    Suggestion,
     Verified,
     Where,
     Withheld,
     replace,
 )
-from tidegate.schemas.refusal_texts import refusal_text
+from tidegate.schemas.refusal_texts import refusal_text, suggestions_text
+
+UNVOUCHED = frozenset({"abstained", "cloud_unreachable"})
+"""Reasons for which what is nearest may still help: there is no answer, and time for a look at passages."""
 
 
 class Evaluation(Protocol):
@@ -46,6 +50,8 @@ class PolicyPorts:
     """Evaluates an answer under all policies; the flag says that it is provisional and can be taken back."""
     required_degradation: Callable[[Drafted], Degradation | None]
     """What has to be given up for want of time; None where there is enough, or where it was given up before."""
+    suggest: Callable[[Drafted | Verified], Awaitable[tuple[Suggestion, ...]]]
+    """The nearest passages that all policies let pass, best first."""
 
 
 async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approved | Withheld]:
@@ -58,11 +64,14 @@ async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approv
         given_up = ports.required_degradation(answered)
         if given_up is not None:
             answered = replace(answered, degradations=(*answered.degradations, given_up))
-        if any(made.level == "abstain" for made in answered.degradations):
-            return [withhold(answered, "deadline")]
+        abstained = next((made for made in answered.degradations if made.level == "abstain"), None)
+        if abstained is not None:
+            reason = "cloud_unreachable" if abstained.stage == "fast-lane" else "deadline"
+            return [await with_suggestions(withhold(answered, reason), answered, ports)]
     evaluation = await ports.evaluate(answered.question, answered.answer, False)
     if evaluation.refusal:
-        return [withhold(answered, evaluation.refusal, *evaluation.policies, decisions=evaluation.decisions)]
+        withheld = withhold(answered, evaluation.refusal, *evaluation.policies, decisions=evaluation.decisions)
+        return [await with_suggestions(withheld, answered, ports)]
     return [
         answered.followed_by(
             Approved,
@@ -74,6 +83,15 @@ async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approv
             decisions=evaluation.decisions,
         )
     ]
+
+
+async def with_suggestions(withheld: Withheld, answered: Drafted | Verified, ports: PolicyPorts) -> Withheld:
+    """The abstention with the nearest passages, and a sentence that says that nothing vouches for them."""
+    suggestions = await ports.suggest(answered) if withheld.reason in UNVOUCHED else ()
+    if not suggestions:
+        return withheld
+    text = f"{withheld.text} {suggestions_text(withheld.language)}"
+    return replace(withheld, text=text, suggestions=suggestions)
 
 
 async def judge_partial(partial: Partial, ports: PolicyPorts) -> Partial | None:
@@ -105,6 +123,7 @@ def withhold(
         plan=answered.plan,
         route=route_of(answered),
         decisions=decisions,
+        question=answered.question,
     )
 
 

@@ -16,13 +16,16 @@ from tidegate.schemas import (
     Guess,
     Message,
     Published,
+    Question,
     Receipt,
+    Replied,
+    Rewriting,
     Withheld,
     replace,
 )
 from tidegate.schemas.refusal_texts import refusal_text
 
-ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline"})
+ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline", "unclear"})
 """Reasons for which there is no answer, as opposed to those for which there must be none."""
 
 
@@ -45,12 +48,16 @@ class PublisherPorts:
     """Closes the log of what was shown over the answer's text; None when more had been committed in between."""
 
 
-async def publish(settled: Approved | Withheld, ports: PublisherPorts, versions: Sequence[Artefact]) -> list[Message]:
+async def publish(
+    settled: Approved | Withheld | Replied, ports: PublisherPorts, versions: Sequence[Artefact]
+) -> list[Message]:
     """One `Published`. That there is never a second one is the stream's work; that it is the same each time is ours.
 
     `versions` are the software and the pack that had a part in every answer. Where the cloud was asked, parts of the
     answer may have been shown: what was committed stands, whatever was settled since.
     """
+    if isinstance(settled, Replied):
+        return [publish_reply(settled, versions)]
     answer = settled.answer if isinstance(settled, Approved) else Answer(text="")
     receipt = Receipt(
         site=settled.site,
@@ -62,6 +69,7 @@ async def publish(settled: Approved | Withheld, ports: PublisherPorts, versions:
         checks=answer.checks,
         degradations=settled.degradations,
         speculation=answer.speculation,
+        rewriting=rewriting_of(settled.question),
     )
     published = (
         publish_approved(settled, receipt) if isinstance(settled, Approved) else publish_refusal(settled, receipt)
@@ -74,6 +82,13 @@ async def publish(settled: Approved | Withheld, ports: PublisherPorts, versions:
         if closed is not None:
             receipt = replace(reconciled.receipt, retractions=closed.retractions, guess=closed.guess)
             return [replace(reconciled, receipt=receipt)]
+
+
+def rewriting_of(question: Question | None) -> Rewriting | None:
+    """As what a follow-up was understood; None for a question that was taken as it was asked."""
+    if question is None or not question.rewritten_by:
+        return None
+    return Rewriting(question.rewritten_by, question.text)
 
 
 def was_shown(settled: Approved | Withheld) -> bool:
@@ -111,6 +126,7 @@ def reconcile(published: Published, committed: Committed) -> Published:
         text=committed.text,
         citations=evidence.citations,
         confidence=evidence.confidence,
+        suggestions=(),
         receipt=receipt,
     )
 
@@ -130,6 +146,27 @@ def publish_approved(settled: Approved, receipt: Receipt) -> Published:
     )
 
 
+def publish_reply(settled: Replied, versions: Sequence[Artefact]) -> Published:
+    """The site's own words, for which no document speaks; the reason says why there are such."""
+    receipt = Receipt(
+        site=settled.site,
+        route="edge",
+        plan=None,
+        lineage=tuple(dict.fromkeys((*settled.lineage, *versions))),
+        citations=(),
+        decisions=settled.decisions,
+    )
+    return settled.followed_by(
+        Published,
+        outcome="answered",
+        reason=settled.reason,
+        text=settled.text,
+        language=settled.language,
+        confidence=settled.confidence,
+        receipt=receipt,
+    )
+
+
 def publish_refusal(settled: Withheld, receipt: Receipt) -> Published:
     """No answer, with a sentence for the asker and the decisions that led there."""
     return settled.followed_by(
@@ -138,5 +175,6 @@ def publish_refusal(settled: Withheld, receipt: Receipt) -> Published:
         reason=settled.reason,
         text=settled.text or refusal_text(settled.reason, settled.language),
         language=settled.language,
+        suggestions=settled.suggestions,
         receipt=receipt,
     )

@@ -122,6 +122,7 @@ OUTCOMES: dict[str, Outcome] = {
     "policy_block": "withheld",
     "abstained": "abstained",
     "cloud_unreachable": "abstained",
+    "unclear": "abstained",
     "deadline": "abstained",
 }
 

@@ -1,0 +1,80 @@
+"""The nearest passages to a question that got no answer, as far as every policy in force lets them be shown.
+
+Pure. Promises that each is judged as an answer of its words would be. Next: services/policies/evaluation.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tidegate.schemas import Answer, Citation, Passage, Question, Suggestion
+from tidegate.services.policies.evaluation import find_blocks, transform
+from tidegate.services.policies.policy import FindPersonal, Policy
+
+MOST_SUGGESTIONS = 3
+
+
+def suggest(passages: Iterable[Passage]) -> tuple[Suggestion, ...]:
+    """The passages as suggestions, in their order."""
+    return tuple(
+        Suggestion(
+            document_id=passage.document_id,
+            document_version=passage.document_version,
+            title=passage.title,
+            heading=passage.heading,
+            start=passage.start,
+            end=passage.end,
+            quote=passage.text,
+            score=passage.similarity,
+        )
+        for passage in passages
+    )
+
+
+def order_suggestions(
+    answer: Answer, here: Sequence[Suggestion], at_hub: Sequence[Suggestion] = ()
+) -> tuple[Suggestion, ...]:
+    """All of them, best first and each once: those out of which an answer was made that fell short, as the reader
+    thought them best; then those of both sides in the order of each, the more similar one first."""
+    waiting, merged = [list(here), list(at_hub)], []
+    while remaining := [each for each in waiting if each]:
+        merged.append(max(remaining, key=lambda each: each[0].score).pop(0))
+    cited = [each for each in merged if any(_holds(each, citation) for citation in answer.citations)]
+    spans = {(each.document_id, each.start, each.end): each for each in (*cited, *merged)}
+    return tuple(spans.values())
+
+
+def allow_suggestions(
+    question: Question, candidates: Iterable[Suggestion], policies: Sequence[Policy], find_personal: FindPersonal
+) -> tuple[Suggestion, ...]:
+    """The first `MOST_SUGGESTIONS` that pass; none without a policy, and none for a class that one switches off.
+
+    A passage passes where no rule blocks its words and no transform would change them. It is no answer that rests on a
+    citation, so that personal data in it are not exempt for being quoted.
+    """
+    is_off = any({question.intent, question.workload} & policy.no_suggestions for policy in policies)
+    if is_off or not policies:
+        return ()
+    found: list[Suggestion] = []
+    for candidate in candidates:
+        if passes(question, candidate, policies, find_personal):
+            found.append(candidate)
+            if len(found) == MOST_SUGGESTIONS:
+                break
+    return tuple(found)
+
+
+def passes(question: Question, candidate: Suggestion, policies: Sequence[Policy], find_personal: FindPersonal) -> bool:
+    """Whether every word that would be shown passes: the quote, the title and the heading."""
+    texts = (candidate.quote, "\n".join(filter(None, (candidate.title, candidate.heading))))
+    return all(_is_allowed(question, text, policies, find_personal) for text in texts)
+
+
+def _is_allowed(question: Question, text: str, policies: Sequence[Policy], find_personal: FindPersonal) -> bool:
+    answer = Answer(text=text)
+    blocks: Iterator[object] = find_blocks(question, answer, policies)
+    return next(blocks, None) is None and not transform(answer, policies, find_personal)[1]
+
+
+def _holds(suggestion: Suggestion, citation: Citation) -> bool:
+    is_same = suggestion.document_id == citation.document_id
+    return is_same and suggestion.start < citation.end and citation.start < suggestion.end
