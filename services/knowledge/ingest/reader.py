@@ -1,0 +1,112 @@
+"""Reads files in a process of its own, which may take so long and so much memory and no more.
+
+Promises that a file that hangs or crashes the reading is named like any other that cannot be read. Next: worker.py.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, cast
+
+import msgspec
+from cachetools import LRUCache
+
+from tidegate.services.knowledge.ingest.errors import FileUnreadError
+from tidegate.services.knowledge.ingest.parts import IngestedText
+from tidegate.services.knowledge.ingest.worker import LENGTH, ReadOutcome, send
+
+MOST_SECONDS = 60.0
+_MOST_CACHED_CHARACTERS = 32_000_000
+_CHUNK_BYTES = 1 << 20
+_FileState = tuple[str, int, int, int]
+_cache: LRUCache[_FileState, IngestedText] = LRUCache(_MOST_CACHED_CHARACTERS, getsizeof=lambda read: len(read.text))
+"""What this process has read: making a pack, checking it and loading it read the same files."""
+
+
+class DocumentReader:
+    """Reads one file after the other. Used as a context manager, by one thread at a time."""
+
+    def __init__(self, most_seconds: float = MOST_SECONDS) -> None:
+        self._most_seconds = most_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def read(self, path: Path) -> IngestedText:
+        """The document in a file, as Markdown. Raises `FileUnreadError`."""
+        state = _state_of(path)
+        found = _cache.get(state) if state else None
+        if found is not None:
+            return found
+        outcome = self._ask(path)
+        if outcome.text is None:
+            raise FileUnreadError(outcome.reason, outcome.hint)
+        if state and len(outcome.text.text) < _MOST_CACHED_CHARACTERS:
+            _cache[state] = outcome.text
+        return outcome.text
+
+    def _ask(self, path: Path) -> ReadOutcome:
+        process = self._process = self._process or _start()
+        try:
+            send(cast("BinaryIO", process.stdin), os.fsencode(path.absolute()))
+            return msgspec.msgpack.decode(self._receive(process), type=ReadOutcome)
+        except TimeoutError:
+            reason, hint = f"reading it takes longer than {self._most_seconds:g} seconds", "split it, or save it again"
+        except (EOFError, BrokenPipeError):
+            reason, hint = "reading it ends the program that reads", FileUnreadError.hint
+        self._stop()
+        raise FileUnreadError(reason, hint)
+
+    def _receive(self, process: subprocess.Popen[bytes]) -> bytes:
+        """Raises `TimeoutError`, and `EOFError` where the process ended."""
+        assert process.stdout is not None
+        deadline = time.monotonic() + self._most_seconds
+        received = bytearray()
+        wanted = LENGTH.size
+        while len(received) < wanted:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+                raise TimeoutError
+            data = os.read(process.stdout.fileno(), _CHUNK_BYTES)
+            if not data:
+                raise EOFError
+            received += data
+            if len(received) >= LENGTH.size:
+                wanted = LENGTH.size + LENGTH.unpack_from(received)[0]
+        return bytes(received[LENGTH.size :])
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+        process.wait()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """Without the working directory on its path: a folder of documents may hold anything, modules too."""
+    command = [sys.executable, "-P", "-B", "-m", "tidegate.services.knowledge.ingest.worker"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+
+
+def _state_of(path: Path) -> _FileState | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ino

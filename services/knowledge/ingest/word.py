@@ -1,0 +1,31 @@
+"""Word documents, as HTML by mammoth: deletions, comments, headers and footers are left out. Next: html.py, office.py.
+
+They have no page numbers: where a page ends depends on the program and the fonts that show it.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import mammoth
+import msgspec
+
+from tidegate.services.knowledge.ingest.html import convert_html
+from tidegate.services.knowledge.ingest.office import check_office
+from tidegate.services.knowledge.ingest.parts import IngestedText
+
+_STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => h2:fresh\nstrike => s"
+
+
+def read_word(data: bytes) -> IngestedText:
+    """A `.docx` file as Markdown. Raises `FileUnreadError`."""
+    about = check_office(data, "word/document.xml", "docx")
+    made = mammoth.convert_to_html(
+        io.BytesIO(data), style_map=_STYLES, convert_image=mammoth.images.img_element(_leave_out)
+    )
+    return msgspec.structs.replace(convert_html(made.value), title=about.title, date=about.date)
+
+
+def _leave_out(_image: Any) -> dict[str, str]:
+    return {}
