@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # the runtime reports to its maker unless this stands before its import
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+
+from tidegate.schemas import TidegateError
 
 Array = NDArray[Any]
 _TYPES: dict[str, type[np.generic]] = {
@@ -50,21 +52,54 @@ class RuntimeArray:
         return array
 
 
-class OnnxSession:
-    """A model that is ready to run, on one thread of the CPU. Safe to run from several threads at once."""
+Provider = Literal["cpu", "cuda", "tensorrt", "rocm", "migraphx", "openvino", "directml", "coreml"]
+"""What a model is computed on, as settings name it."""
+PROVIDERS: dict[Provider, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
 
-    def __init__(self, model: bytes | Path, *, shrink: bool = False) -> None:
+
+class ProviderUnavailableError(TidegateError, RuntimeError):
+    """This ONNX Runtime does not compute on what the settings name."""
+
+    hint = "install the runtime that does, as onnxruntime-gpu for cuda and tensorrt, or name `cpu`"
+
+    def __init__(self, wanted: Sequence[Provider]) -> None:
+        there = [name for name, known in PROVIDERS.items() if known in onnxruntime.get_available_providers()]
+        super().__init__(f"ONNX Runtime computes on {', '.join(there)} here, not on {', '.join(wanted)}")
+
+
+class OnnxSession:
+    """A model that is ready to run. Safe to run from several threads at once."""
+
+    def __init__(
+        self,
+        model: bytes | Path,
+        *,
+        shrink: bool = False,
+        providers: Sequence[Provider] = ("cpu",),
+        threads: int = 1,
+    ) -> None:
         """Read the model. `shrink` gives memory back after each run, which takes about a tenth longer.
 
-        One thread, because two cost six times the CPU for the same latency on a small machine, and parallel runs of
-        one session scale. Raises what the runtime raises for a file that it cannot read.
+        `providers`: the first of them that the runtime has; the CPU computes what that one cannot. One thread of the
+        CPU unless told otherwise, because two cost six times the CPU for the same latency on a small machine, and
+        parallel runs of one session scale. Raises `ProviderUnavailableError`, and what the runtime raises for a file
+        that it cannot read.
         """
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         source = model if isinstance(model, bytes) else str(model)
-        self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(source, options, providers=_usable(providers))
         self._run = onnxruntime.RunOptions()
         if shrink:
             self._run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -84,6 +119,14 @@ class OnnxSession:
         values |= {name: each.value for name, each in kept.items()}
         first, *rest = self._session.run_with_ort_values([read, *keep], values, self._run)
         return first.numpy(), [RuntimeArray(each) for each in rest]
+
+
+def _usable(wanted: Sequence[Provider]) -> list[str]:
+    available = set(onnxruntime.get_available_providers())
+    found = next((PROVIDERS[name] for name in wanted if PROVIDERS[name] in available), None)
+    if found is None:
+        raise ProviderUnavailableError(wanted)
+    return list(dict.fromkeys((found, PROVIDERS["cpu"])))
 
 
 def _tensor(described: Any) -> TensorInfo:

@@ -22,8 +22,8 @@ class ModelRefusedError(TidegateError, ValueError):
 
     hint = "run `make models`"
 
-    def __init__(self, directory: Path, reason: str) -> None:
-        super().__init__(f"no language model in {directory}: {reason} ({self.hint})")
+    def __init__(self, directory: Path, reason: str, hint: str = "") -> None:
+        super().__init__(f"no language model in {directory}: {reason} ({hint or self.hint})", hint or self.hint)
 
 
 class TargetClosedError(TidegateError, RuntimeError):

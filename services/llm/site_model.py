@@ -28,7 +28,7 @@ from tidegate.services.llm.drafters.lm_drafter import LmDrafter
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.model.sampling import likelihood
 from tidegate.services.llm.text.prompts import json_prompt
-from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.llm.text.tokenizer import TokenizerRefusedError, TokenText
 
 _GRAMMARS_MOST = 64
 _JSON_MOST = 256
@@ -49,10 +49,13 @@ class SiteModel:
     """Drafts and extracts with one language model. Safe to use from several threads at once."""
 
     def __init__(self, lm: CausalLM, id: str = "draft") -> None:
+        """Raises `TokenizerRefusedError` for a model with a foreign tokenizer."""
+        if not isinstance(lm.tokens, TokenText):
+            raise TokenizerRefusedError("a site's model has our own control tokens")
         self.tokenizer: TokenText = lm.tokens
         self.artefact = Artefact("model", id, lm.version)
         self._lm = lm
-        self._vocabulary = GrammarVocabulary(lm.tokens)
+        self._vocabulary = GrammarVocabulary(self.tokenizer)
         self._grammars: LRUCache[str, JsonGrammar] = LRUCache(_GRAMMARS_MOST)
         self._lock = threading.Lock()
 

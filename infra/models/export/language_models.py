@@ -24,6 +24,8 @@ from tidegate.services.llm.text.tokenizer import CONTROLS, TokenText
 RECIPE = (
     "export/language_models.py",
     "export/causal_lm.py",
+    "export/architecture.py",
+    "export/weights.py",
     "export/embedding.py",
     "training/lora.py",
     "data/packing.py",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+
+from tidegate.infra.models.export.architecture import Architecture, LayerKind, Rotary
 
 Array = np.ndarray[Any, Any]
 
@@ -16,38 +19,82 @@ def normed(x: Array, scale: Array, epsilon: float) -> Array:
     return result
 
 
-def turned(x: Array, theta: float) -> Array:
+def turned(x: Array, rotary: Rotary | None) -> Array:
     """Rotary positions from 0 on; x is (heads, tokens, head)."""
-    head = x.shape[-1]
-    rates = theta ** (-np.arange(0, head, 2) / head)
-    angles = np.tile(np.outer(np.arange(x.shape[1]), rates), (1, 2)).astype(np.float32)
+    if rotary is None:
+        return x
+    angles = np.tile(np.outer(np.arange(x.shape[1]), rotary.rates), (1, 2)).astype(np.float32)
     left, right = np.split(x, 2, axis=-1)
-    result: Array = x * np.cos(angles) + np.concatenate((-right, left), -1) * np.sin(angles)
+    whole: Array = x * np.cos(angles) + np.concatenate((-right, left), -1) * np.sin(angles)
+    return whole * np.float32(rotary.factor)
+
+
+def activated(x: Array, kind: str) -> Array:
+    if kind == "silu":
+        return x / (1 + np.exp(-x))
+    if kind == "gelu_tanh":
+        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + np.vectorize(math.erf)(x / np.sqrt(2))).astype(np.float32)
+
+
+def attended(like: Architecture, kind: LayerKind, w: Mapping[str, Array], y: Array) -> Array:
+    """The attention of one layer over a prompt; y is (tokens, hidden)."""
+    count, at = len(y), "self_attn"
+
+    def projected(part: str, heads: int) -> Array:
+        flat = y @ w[f"{at}.{part}_proj.weight"].T + w.get(f"{at}.{part}_proj.bias", np.float32(0))
+        return flat.reshape(count, heads, like.head).transpose(1, 0, 2)
+
+    q, k, v = projected("q", like.heads), projected("k", like.key_heads), projected("v", like.key_heads)
+    if f"{at}.q_norm.weight" in w:
+        q = normed(q, w[f"{at}.q_norm.weight"] + like.norm_offset, like.epsilon)
+        k = normed(k, w[f"{at}.k_norm.weight"] + like.norm_offset, like.epsilon)
+    k, v = (np.repeat(each, like.heads // like.key_heads, axis=0) for each in (turned(k, kind.rotary), v))
+    scores = turned(q, kind.rotary) @ k.transpose(0, 2, 1) * np.float32(like.attention_scale)
+    if like.attention_cap:
+        scores = np.tanh(scores / like.attention_cap) * like.attention_cap
+    back = np.arange(count)[:, None] - np.arange(count)
+    hidden = (back < 0) | (back >= kind.window) if kind.window else back < 0
+    scores = np.where(hidden, np.float32(-np.inf), scores)
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    mixed = (shares / shares.sum(-1, keepdims=True) @ v).transpose(1, 0, 2).reshape(count, -1)
+    result: Array = mixed @ w[f"{at}.o_proj.weight"].T + w.get(f"{at}.o_proj.bias", np.float32(0))
     return result
+
+
+def fed(like: Architecture, w: Mapping[str, Array], y: Array) -> Array:
+    """The feed-forward part of one layer."""
+
+    def through(part: str, x: Array) -> Array:
+        product: Array = x @ w[f"mlp.{part}_proj.weight"].T + w.get(f"mlp.{part}_proj.bias", np.float32(0))
+        return product
+
+    return through("down", activated(through("gate", y), like.activation) * through("up", y))
 
 
 def logits(config: Mapping[str, Any], weights: Mapping[str, Array], ids: Sequence[int]) -> Array:
     """(tokens, vocabulary) float32 of one prompt."""
-    heads, head, epsilon = config["num_attention_heads"], config["head_dim"], config["rms_norm_eps"]
-    x = weights["model.embed_tokens.weight"][list(ids)]
-    future = np.triu(np.full((len(ids), len(ids)), -np.inf, dtype=np.float32), 1)
-    for number in range(config["num_hidden_layers"]):
-        w = {name.split(f"layers.{number}.")[1]: v for name, v in weights.items() if f"layers.{number}." in name}
-        y = normed(x, w["input_layernorm.weight"], epsilon)
-        q, k, v = (
-            (y @ w[f"self_attn.{part}_proj.weight"].T).reshape(len(ids), heads, head).transpose(1, 0, 2)
-            for part in "qkv"
-        )
-        q, k = turned(q, config["rope_theta"]), turned(k, config["rope_theta"])
-        scores = q @ k.transpose(0, 2, 1) / np.float32(np.sqrt(head)) + future
-        shares = np.exp(scores - scores.max(-1, keepdims=True))
-        shares /= shares.sum(-1, keepdims=True)
-        x = x + (shares @ v).transpose(1, 0, 2).reshape(len(ids), -1) @ w["self_attn.o_proj.weight"].T
-        y = normed(x, w["post_attention_layernorm.weight"], epsilon)
-        gate = y @ w["mlp.gate_proj.weight"].T
-        x = x + (gate / (1 + np.exp(-gate)) * (y @ w["mlp.up_proj.weight"].T)) @ w["mlp.down_proj.weight"].T
-    result: Array = normed(x, weights["model.norm.weight"], epsilon) @ weights["model.embed_tokens.weight"].T
-    return result
+    like = Architecture.of(config)
+    words = weights["model.embed_tokens.weight"]
+    x = words[list(ids)] * np.float32(like.embedding_scale)
+    for number, kind in enumerate(like.layers):
+        at = f"model.layers.{number}."
+        w = {name.removeprefix(at): value for name, value in weights.items() if name.startswith(at)}
+
+        def norm(y: Array, name: str, w: Mapping[str, Array] = w) -> Array:
+            return normed(y, w[f"{name}.weight"] + np.float32(like.norm_offset), like.epsilon)
+
+        mixed = attended(like, kind, w, norm(x, "input_layernorm"))
+        if "pre_feedforward_layernorm.weight" in w:
+            x = x + norm(mixed, "post_attention_layernorm")
+            x = x + norm(fed(like, w, norm(x, "pre_feedforward_layernorm")), "post_feedforward_layernorm")
+        else:
+            x = x + mixed
+            x = x + fed(like, w, norm(x, "post_attention_layernorm"))
+    last = normed(x, weights["model.norm.weight"] + np.float32(like.norm_offset), like.epsilon)
+    is_tied = config.get("tie_word_embeddings", "lm_head.weight" not in weights)
+    found: Array = last @ (words if is_tied else weights["lm_head.weight"]).T
+    return np.tanh(found / like.logit_cap) * np.float32(like.logit_cap) if like.logit_cap else found
 
 
 class Decoder:
@@ -97,7 +144,8 @@ def differences(
     model: bytes, config: Mapping[str, Any], weights: Mapping[str, Array], draw: Callable[[int], Array] | None = None
 ) -> tuple[float, float]:
     """Largest difference of the logits from numpy's for a whole prompt, and fed in pieces, on 48 random tokens."""
-    ids = [int(i) for i in (draw or np.random.default_rng(5).permutation)(config["vocab_size"])[:48]]
+    size = len(weights["model.embed_tokens.weight"])
+    ids = [int(i) for i in (draw or np.random.default_rng(5).permutation)(size)[:48]]
     expected = logits(config, weights, ids)
     decoder = Decoder(model)
     whole = float(np.abs(decoder.feed(ids) - expected).max())

@@ -100,7 +100,7 @@ class DecodingState:
         self.start = len(prompt)
         self.steps = self._drafted = self._accepted = 0
         self._most = min(options.max_tokens, lm.context - len(prompt))
-        self._end = lm.tokens.end
+        self._ends = lm.tokens.ends
         self._options = options
         self._constraint = options.constraint
         self._is_finished = False
@@ -184,11 +184,11 @@ class DecodingState:
 
     def _append_forced(self) -> None:
         """Append what has no alternative; it takes no step."""
-        while self._forced and not self._is_finished and (self._left or self._forced[0] == self._end):
+        while self._forced and not self._is_finished and (self._left or self._forced[0] in self._ends):
             self._append(self._forced.pop(0))
 
     def _append(self, token: int) -> None:
-        if token == self._end:
+        if token in self._ends:
             self._is_finished = True
         else:
             self.ids.append(token)

@@ -39,19 +39,25 @@ class Alignment:
     other one, where the first has nothing to propose. What is proposed depends on draft, prompt and answer alone.
     """
 
-    def __init__(self, draft: Sequence[int] = (), prompt: Sequence[int] = (), *, quotes: bool = False) -> None:
-        """`quotes`: the answer is held to the rule of quoting (see `tidegate.services.llm.constraints.quoting`)."""
+    def __init__(
+        self, draft: Sequence[int] = (), prompt: Sequence[int] = (), *, quotes: bool = False, is_marked: bool = True
+    ) -> None:
+        """`quotes`: the answer is held to the rule of quoting (see `tidegate.services.llm.constraints.quoting`).
+
+        `is_marked`: prompt and answer hold our own marks (`TokenIds`); the ids of another tokenizer have none.
+        """
         self.draft = tuple(draft)
         self._read = as_code_points(prompt)
-        self._quotes = quotes
+        self._quotes, self._is_marked = quotes, is_marked
         self.restart(())
 
     def restart(self, answer: Sequence[int]) -> None:
         """Follow `answer` from its beginning, whatever was followed before."""
         self.length = 0
         self._tail = ""
-        self._draft = FollowedDraft(as_code_points(self.draft))
-        self._prompt = FollowedPrompt(self._read, quotes=self._quotes) if self._read else None
+        self._draft = FollowedDraft(as_code_points(self.draft), is_marked=self._is_marked)
+        prompt = FollowedPrompt(self._read, quotes=self._quotes, is_marked=self._is_marked) if self._read else None
+        self._prompt = prompt
         self.follow(answer)
 
     def follow(self, new: Sequence[int]) -> None:
@@ -98,11 +104,13 @@ class AlignedDrafter:
         *,
         lookup: bool = True,
         quotes: bool = False,
+        is_marked: bool = True,
     ) -> None:
-        """`vocabulary` is the size of the target's; no proposal leaves it. `quotes`: see `Alignment`."""
+        """`vocabulary` is the size of the target's; no proposal leaves it. `quotes`, `is_marked`: see `Alignment`."""
         self._prompt = tuple(prompt)
         self._vocabulary = vocabulary
-        self._alignment = Alignment(draft[:MOST_DRAFT_TOKENS], self._prompt if lookup else (), quotes=quotes)
+        known = self._prompt if lookup else ()
+        self._alignment = Alignment(draft[:MOST_DRAFT_TOKENS], known, quotes=quotes, is_marked=is_marked)
         self._answer: list[int] = []
 
     def propose(self, ids: Sequence[int], k: int) -> list[int]:
@@ -130,10 +138,16 @@ class BudgetedAlignment(Alignment):
     """
 
     def __init__(
-        self, draft: Sequence[int] = (), answer: Sequence[int] = (), prompt: Sequence[int] = (), *, quotes: bool = False
+        self,
+        draft: Sequence[int] = (),
+        answer: Sequence[int] = (),
+        prompt: Sequence[int] = (),
+        *,
+        quotes: bool = False,
+        is_marked: bool = True,
     ) -> None:
         """`answer` is what of it is there already."""
-        super().__init__(draft, prompt, quotes=quotes)
+        super().__init__(draft, prompt, quotes=quotes, is_marked=is_marked)
         self.steps = self.drafted = self.accepted = 0
         self._misses = 0
         self._proposed: list[int] = []

@@ -33,10 +33,12 @@ class FollowedText:
     nearest to where it was; else it takes the mismatch for one token put for another and goes on behind it.
     """
 
-    __slots__ = ("_at", "_mismatches", "_swapped", "_text", "run")
+    __slots__ = ("_at", "_marks", "_mismatches", "_swapped", "_text", "run")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_marked: bool = True) -> None:
+        """`is_marked`: it holds citation marks; in the ids of another tokenizer than ours there are none."""
         self._text = text
+        self._marks = TokenIds.MARKS if is_marked else range(0)
         self._at = self.run = self._mismatches = 0
         self._swapped = False
 
@@ -57,7 +59,7 @@ class FollowedText:
         if token == expected:
             self.run += 1
             return
-        self._swapped = expected in TokenIds.MARKS and token in TokenIds.MARKS
+        self._swapped = expected in self._marks and token in self._marks
         self._mismatches = 1 if self.run else self._mismatches + 1
         self.run = 0
 
@@ -99,8 +101,8 @@ class FollowedDraft(FollowedText):
 
     __slots__ = ("_followed",)
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, *, is_marked: bool = True) -> None:
+        super().__init__(text, is_marked=is_marked)
         self._followed = 0
 
     def follow(self, token: int) -> None:
@@ -124,16 +126,16 @@ class FollowedPrompt(FollowedText):
 
     __slots__ = ("_anchors", "_ends", "_is_anchored", "_quotes")
 
-    def __init__(self, text: str, *, quotes: bool = False) -> None:
+    def __init__(self, text: str, *, quotes: bool = False, is_marked: bool = True) -> None:
         """`quotes`: behind a mark the passage comes, and nothing else can."""
-        super().__init__(text)
+        super().__init__(text, is_marked=is_marked)
         self._quotes = quotes
         self._is_anchored = False
         self._anchors: dict[int, int] = {}
         self._ends: list[int] = []
-        begin = text.find(chr(TokenIds.PASSAGE))
+        begin = text.find(chr(TokenIds.PASSAGE)) if is_marked else -1
         while 0 <= begin < len(text) - 1:
-            if (mark := ord(text[begin + 1])) in TokenIds.MARKS:
+            if (mark := ord(text[begin + 1])) in self._marks:
                 self._anchors[mark] = begin + 2
                 self._ends.append(begin)
             begin = text.find(chr(TokenIds.PASSAGE), begin + 1)

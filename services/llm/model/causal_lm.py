@@ -15,9 +15,12 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from tidegate.services.inference import OnnxSession, RuntimeArray, TensorInfo
+from tidegate.services.inference import OnnxSession, Provider, ProviderUnavailableError, RuntimeArray, TensorInfo
 from tidegate.services.llm.errors import ContextOverflowError, ModelRefusedError
+from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.llm.text.vocabularies import load_vocabulary
+from tidegate.services.llm.text.vocabulary import Vocabulary
 
 Logits = NDArray[np.float32]
 _CACHE = re.compile(r"^(past|present)_?(?:key_values)?[._]?(?:(\d+)[._](key|value)|(key|value)[._](\d+))$")
@@ -31,24 +34,32 @@ class CausalLM:
     `attention_mask` and `position_ids`, with as many key heads as its inputs say. Attention is over the whole context.
     """
 
-    def __init__(self, directory: Path, *, pinned_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        pinned_bytes: int = 64 << 20,
+        providers: Sequence[Provider] = ("cpu",),
+        threads: int = 1,
+    ) -> None:
         """Read `config.json`, `tokenizer.json`, `model.onnx`; `pinned_bytes` bounds what `pin` keeps.
 
-        Raises `ModelRefusedError`.
+        `providers`: what it is computed on, the first that can; `threads` of the CPU for one pass. Raises
+        `ModelRefusedError`, `ProviderUnavailableError`.
         """
         try:
             config: dict[str, Any] = json.loads((directory / "config.json").read_text())
-            model = (directory / "model.onnx").read_bytes()
-            words = (directory / "tokenizer.json").read_bytes()
-            self.tokens = TokenText(words)
+            self.tokens: TokenText | ChatTokenizer = load_vocabulary(directory)
             self.context: int = config["max_position_embeddings"]
-            self._session = OnnxSession(model)
-            self.version: str = hashlib.sha256(model + words).hexdigest()[:12]
+            self._session = OnnxSession(directory / "model.onnx", providers=providers, threads=threads)
+            self.version: str = _version(directory, self.tokens.digest)
             self.vocabulary: int = _vocabulary(self._session, self.tokens)
             self._takes = {each.name for each in self._session.inputs}
             past = _pasts(self._session.inputs)
             self._present = _presents(self._session.outputs, past)
             self._empty = {each.name: RuntimeArray.of(_empty(each, config)) for each in past.values()}
+        except ProviderUnavailableError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelRefusedError(directory, str(error)) from error
         except Exception as error:  # the runtime's own errors share no base
@@ -176,7 +187,7 @@ def _presents(outputs: Sequence[TensorInfo], past: dict[tuple[int, str], TensorI
     return {name: past[key].name for key, name in found.items()}
 
 
-def _vocabulary(session: OnnxSession, tokens: TokenText) -> int:
+def _vocabulary(session: OnnxSession, tokens: Vocabulary) -> int:
     logits = next((each for each in session.outputs if each.name == "logits"), None)
     if logits is None:
         raise ValueError("model.onnx has no output `logits`")
@@ -184,6 +195,16 @@ def _vocabulary(session: OnnxSession, tokens: TokenText) -> int:
     if width < tokens.size:
         raise ValueError(f"{width} logits for a vocabulary of {tokens.size}")
     return tokens.size
+
+
+def _version(directory: Path, tokenizer: str) -> str:
+    """Twelve digits that change with the graph, its weights where they stand beside it, and the tokenizer."""
+    digest = hashlib.sha256()
+    for name in ("model.onnx", "model.onnx.data"):
+        if (directory / name).is_file():
+            with (directory / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return hashlib.sha256(digest.digest() + tokenizer.encode()).hexdigest()[:12]
 
 
 def _empty(described: TensorInfo, config: dict[str, Any]) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import msgspec
 from tidegate.schemas import Artefact
 from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.decoding.verification import Verification, VerificationStep
-from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.llm.text.vocabulary import Vocabulary
 
 OnTokens: TypeAlias = Callable[[Sequence[int]], None]
 """Called in the loop's thread with the new ids of each step, end mark left out, all before `generate` returns."""
@@ -80,7 +80,7 @@ def cache_salt(rid: str) -> str:
 class Target(Protocol):
     """A model that has the last word. `tests/support/target_conformance.py` is what every implementation passes."""
 
-    tokenizer: TokenText
+    tokenizer: Vocabulary
     artefact: Artefact
 
     async def generate(self, request: GenerationRequest, on_tokens: OnTokens | None = None) -> Generated:

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from tidegate.schemas import Artefact
+from tidegate.services.inference import Provider
 from tidegate.services.llm.constraints.quoting import QuotingConstraint
 from tidegate.services.llm.decoding.speculative import DecodingOptions, Generated, speculate
 from tidegate.services.llm.decoding.verification import Verification, VerificationStep
 from tidegate.services.llm.drafters.alignment import AlignedDrafter
-from tidegate.services.llm.errors import ContextOverflowError, TargetClosedError
+from tidegate.services.llm.errors import ContextOverflowError, ModelRefusedError, TargetClosedError
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.model.sampling import Sampling
 from tidegate.services.llm.targets.base import GenerationRequest, OnTokens, StepTimes, TargetState
+from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 from tidegate.services.llm.text.tokenizer import TokenText
 
 T = TypeVar("T")
+EXPORT_HINT = "write one with `python -m tidegate.infra.models.export.directory DIRECTORY`"
 
 
 class EmbeddedTarget:
@@ -31,11 +34,12 @@ class EmbeddedTarget:
         """`threads` requests run at once, the others wait.
 
         `quotes`: a question about passages is answered by quoting them, and in no other way; see `QuotingConstraint`.
+        It takes our own control tokens; a model of another tokenizer writes in its own words.
         """
-        self.tokenizer: TokenText = lm.tokens
+        self.tokenizer: TokenText | ChatTokenizer = lm.tokens
         self.artefact = Artefact("model", id, lm.version)
         self._lm = lm
-        self.quotes = quotes
+        self.quotes = quotes and isinstance(lm.tokens, TokenText)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="target")
         self._running: set[threading.Event] = set()  # each stops its request
         self._waiting = 0
@@ -44,9 +48,19 @@ class EmbeddedTarget:
         self._is_closed = False
 
     @classmethod
-    def load(cls, directory: Path, *, threads: int = 2, quotes: bool = False) -> EmbeddedTarget:
-        """The model in `directory`, named as the directory is. Raises `ModelRefusedError`."""
-        return cls(CausalLM(directory), directory.name, threads=threads, quotes=quotes)
+    def load(
+        cls, directory: Path, *, threads: int = 2, quotes: bool = False, providers: Sequence[Provider] = ("cpu",)
+    ) -> EmbeddedTarget:
+        """The model in `directory`, named as the directory is. Raises `ModelRefusedError`, `ProviderUnavailableError`.
+
+        One of our own is small, so each request has a thread; another one has all `threads` for one request.
+        """
+        if not (directory / "model.onnx").is_file() and any(directory.glob("*.safetensors")):
+            raise ModelRefusedError(directory, "it has weights and no model.onnx", EXPORT_HINT)
+        lm = CausalLM(directory, providers=providers)
+        if isinstance(lm.tokens, TokenText):
+            return cls(lm, directory.name, threads=threads, quotes=quotes)
+        return cls(CausalLM(directory, providers=providers, threads=threads), directory.name, threads=1)
 
     async def generate(self, request: GenerationRequest, on_tokens: OnTokens | None = None) -> Generated:
         if self._is_closed:
@@ -111,7 +125,10 @@ class EmbeddedTarget:
             max_tokens=request.max_tokens,
             constraint=self._constraint(request.prompt),
         )
-        drafter = AlignedDrafter(request.prompt, self._lm.vocabulary, request.draft, quotes=self.quotes)
+        is_marked = isinstance(self.tokenizer, TokenText)
+        drafter = AlignedDrafter(
+            request.prompt, self._lm.vocabulary, request.draft, quotes=self.quotes, is_marked=is_marked
+        )
         on_tokens = self._steps.timed(report)
         return speculate(self._lm, request.prompt, drafter, options, on_tokens=on_tokens, is_stopped=stop.is_set)
 
@@ -123,7 +140,9 @@ class EmbeddedTarget:
         return step
 
     def _constraint(self, prompt: Sequence[int]) -> QuotingConstraint | None:
-        return QuotingConstraint.of(self.tokenizer, prompt) if self.quotes else None
+        if not self.quotes or not isinstance(self.tokenizer, TokenText):
+            return None
+        return QuotingConstraint.of(self.tokenizer, prompt)
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, on_tokens: OnTokens, stop: threading.Event) -> OnTokens:

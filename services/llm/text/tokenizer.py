@@ -11,6 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
+from tidegate.services.llm.text.pieces import byte_table
 from tidegate.services.llm.text.token_ids import TokenIds
 
 CONTROLS = tuple(
@@ -50,6 +51,7 @@ class TokenText(TokenIds):
             raise TokenizerRefusedError("the decoder is not ByteLevel: tokens are no runs of bytes")
         self.size: int = max(vocabulary.values()) + 1
         self.end: int = self.END
+        self.ends: frozenset[int] = frozenset((self.END,))
         self._bytes = _pieces(vocabulary, self.size, len(expected))
 
     @classmethod
@@ -59,6 +61,15 @@ class TokenText(TokenIds):
             return cls(path.read_bytes())
         except OSError as error:
             raise TokenizerRefusedError(f"no tokenizer at {path}: {error}") from error
+
+    @staticmethod
+    def is_ours(stored: bytes) -> bool:
+        """Whether a `tokenizer.json` has our control tokens; any other is read by `ChatTokenizer`."""
+        try:
+            vocabulary = json.loads(stored)["model"]["vocab"]
+            return isinstance(vocabulary, dict) and all(name in vocabulary for name in CONTROLS[:4])
+        except (ValueError, KeyError, TypeError):
+            return True  # what is no tokenizer at all is refused there, with its reason
 
     def encode(self, text: str) -> list[int]:
         """The ids of somebody's text; no control token is among them."""
@@ -93,10 +104,8 @@ class TokenText(TokenIds):
 
 
 def _pieces(vocabulary: dict[str, int], size: int, controls: int) -> list[bytes]:
-    """The bytes of each id, undoing GPT-2's table from bytes to printable characters (Radford et al., 2019)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    table = {chr(byte): byte for byte in printable}
-    table |= {chr(0x100 + index): byte for index, byte in enumerate(sorted({*range(256)} - {*printable}))}
+    """The bytes of each id; none of control tokens and marks."""
+    table = byte_table()
     pieces = [b""] * size
     for token, number in vocabulary.items():
         if number >= controls:

@@ -84,8 +84,10 @@ class EngineSampling(msgspec.Struct, frozen=True, kw_only=True):
     grammar: str = ""
     """EBNF, as xgrammar reads it, that the answer must keep to; empty for none."""
     max_tokens: int
-    eos: int
-    """Negative: nothing ends an answer but its length."""
+    ends: tuple[int, ...]
+    """The tokens that end an answer; empty: nothing does but its length."""
+    is_marked: bool = True
+    """Whether the ids hold our own marks; those of another tokenizer do not."""
     temperature: float = 0.0
     seed: int = 0
 
@@ -197,16 +199,17 @@ class VllmEngine:
         )
 
         extra = {"key": sampling.key, "draft": list(sampling.draft), "most": sampling.max_tokens}
+        extra |= {"lookup": sampling.lookup, "quotes": bool(sampling.grammar), "marked": sampling.is_marked}
         return self._params(
             temperature=sampling.temperature,
             seed=sampling.seed if sampling.temperature > 0.0 else None,
             max_tokens=sampling.max_tokens,
-            stop_token_ids=[sampling.eos] if sampling.eos >= 0 else [],
-            ignore_eos=sampling.eos < 0,
+            stop_token_ids=list(sampling.ends),
+            ignore_eos=not sampling.ends,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
             structured_outputs=StructuredOutputsParams(grammar=sampling.grammar) if sampling.grammar else None,
-            extra_args={EXTRA: extra | {"lookup": sampling.lookup, "quotes": bool(sampling.grammar)}},
+            extra_args={EXTRA: extra},
         )
 
 

@@ -13,10 +13,11 @@ from tidegate.services.llm.drafters.base import MOST_DRAFTED
 from tidegate.services.llm.targets.vllm.request_drafts import RequestDrafts
 
 EXTRA = "tidegate"
-"""The key of a request's `extra_args` under which its draft travels, as `{"key", "draft", "most", "lookup", "quotes"}`.
+"""The key of a request's `extra_args` under which its draft travels, as `{"key", "draft", "most", "lookup", "quotes",
+"marked"}`.
 
 `lookup`: whether the request's own prompt is looked up too, with a draft or without; `quotes`: whether behind a mark
-nothing but that passage can come.
+nothing but that passage can come; `marked`: whether the ids hold our own marks at all.
 """
 
 
@@ -68,7 +69,8 @@ class EdgeDraftProposer:
             held = self.drafts.observe(key, new, answer)
         else:
             prompt = ids[:begin].tolist() if extra["lookup"] else ()
-            held = self.drafts.add(key, extra["draft"], answer, prompt, quotes=extra["quotes"])
+            marks = {"quotes": extra["quotes"], "is_marked": extra.get("marked", True)}
+            held = self.drafts.add(key, extra["draft"], answer, prompt, **marks)
         room = min(self.width, self.limit - length - 1, extra["most"] - (length - begin) - 1)
         return held.propose(room)
 

@@ -32,10 +32,18 @@ class RequestDrafts:
         return key in self._held
 
     def add(
-        self, key: str, draft: Sequence[int], answer: Sequence[int], prompt: Sequence[int] = (), *, quotes: bool = False
+        self,
+        key: str,
+        draft: Sequence[int],
+        answer: Sequence[int],
+        prompt: Sequence[int] = (),
+        *,
+        quotes: bool = False,
+        is_marked: bool = True,
     ) -> BudgetedAlignment:
         """The alignment of a request that has `answer` so far; without a prompt the draft alone is followed."""
-        held = BudgetedAlignment(draft[:MOST_DRAFT_TOKENS], answer, prompt[-MAX_PROMPT:], quotes=quotes)
+        known = prompt[-MAX_PROMPT:]
+        held = BudgetedAlignment(draft[:MOST_DRAFT_TOKENS], answer, known, quotes=quotes, is_marked=is_marked)
         held.steps = len(answer)  # until now it went a token a step
         self._held[key] = held
         return held

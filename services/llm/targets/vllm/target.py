@@ -31,7 +31,9 @@ from tidegate.services.llm.targets.vllm.engine import (
     version_of,
 )
 from tidegate.services.llm.targets.vllm.self_test import run_self_test
+from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.llm.text.vocabularies import load_vocabulary
 
 STARTING_S = 10.0
 """When to ask again while the engine is being started."""
@@ -57,12 +59,14 @@ class VllmTarget:
     step is a plain one. An engine that died is started again; whoever asks meanwhile gets `RetryLaterError`.
     """
 
-    def __init__(self, directory: Path, version: str, tokenizer: TokenText, settings: EngineSettings) -> None:
+    def __init__(
+        self, directory: Path, version: str, tokenizer: TokenText | ChatTokenizer, settings: EngineSettings
+    ) -> None:
         self.tokenizer = tokenizer
+        self.quotes = settings.quotes and isinstance(tokenizer, TokenText)
         self.artefact = Artefact("model", directory.name, version)
         self._directory = directory
         self._settings = settings
-        self._eos = tokenizer.end
         config = json.loads((directory / "config.json").read_text())
         self._vocabulary = int(config.get("vocab_size") or config["text_config"]["vocab_size"])
         self._engine: VllmEngine | None = None
@@ -79,7 +83,7 @@ class VllmTarget:
     async def open(
         cls,
         directory: Path | str,
-        tokenizer: TokenText | None = None,
+        tokenizer: TokenText | ChatTokenizer | None = None,
         settings: EngineSettings = EngineSettings(),  # noqa: B008 - frozen
     ) -> VllmTarget:
         """Start the engine on a Hugging-Face-layout directory (Llama, Qwen, …); tens of seconds.
@@ -91,7 +95,7 @@ class VllmTarget:
         if not (directory / "config.json").is_file():
             raise ModelRefusedError(directory, "config.json is missing")
         if tokenizer is None:
-            tokenizer = await asyncio.to_thread(TokenText.load, directory / "tokenizer.json")
+            tokenizer = await asyncio.to_thread(load_vocabulary, directory)
         version = await asyncio.to_thread(version_of, directory)
         target = cls(directory, version, tokenizer, settings)
         target._engine = await target._start()
@@ -167,13 +171,15 @@ class VllmTarget:
             draft=self._known(asked.draft),
             lookup=asked.lookup and self._settings.proposer == "edge",
             max_tokens=min(asked.max_tokens, self._room(asked.prompt)),
-            grammar=self._grammar(asked.prompt) if asked.quotes and self._settings.quotes else "",
-            eos=self._eos,
+            grammar=self._grammar(asked.prompt) if asked.quotes and self.quotes else "",
+            ends=tuple(sorted(self.tokenizer.ends)),
+            is_marked=isinstance(self.tokenizer, TokenText),
             temperature=asked.temperature,
             seed=asked.seed,
         )
 
     def _grammar(self, prompt: Sequence[int]) -> str:
+        assert isinstance(self.tokenizer, TokenText)
         quoting = QuotingConstraint.of(self.tokenizer, prompt)
         return quoting.ebnf() if quoting is not None else ""
 
@@ -186,7 +192,7 @@ class VllmTarget:
             async for new, why in steps:
                 self._waiting.discard(sampling.key)
                 is_finished = why == "stop"
-                visible = new[:-1] if is_finished and new and new[-1] == self._eos else new
+                visible = new[:-1] if is_finished and new and new[-1] in self.tokenizer.ends else new
                 ids += visible
                 report(visible)
         return Generated(tuple(ids), await self._cost(engine, sampling, len(ids) + is_finished), is_finished)
@@ -250,7 +256,7 @@ class VllmTarget:
     async def _start(self) -> VllmEngine:
         engine = await VllmEngine.start(self._directory, self._settings)
         settings = self._settings
-        await run_self_test(engine, self.tokenizer, drafts=settings.proposer == "edge", quotes=settings.quotes)
+        await run_self_test(engine, self.tokenizer, drafts=settings.proposer == "edge", quotes=self.quotes)
         return engine
 
 
