@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from bisect import bisect_right
+from typing import Any, Literal
 
 import msgspec
 
 from tidegate.schemas.message import Share
-from tidegate.schemas.plan import Speculation
+from tidegate.schemas.plan import Speculation, Writing
 
 Outcome = Literal["answered", "withheld", "abstained"]
 Format = Literal["text", "json"]
@@ -16,8 +17,9 @@ Format = Literal["text", "json"]
 class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of a document: characters `start` to `end` of the version `document_version`.
 
-    `score` is the fused rank score (reciprocal rank fusion); `bm25` and `similarity` (cosine) are the two scores it
-    fuses, 0.0 where that leg did not find the passage.
+    `page` is that on which it begins, 0 where the document has none; `page_breaks` are the characters of the document
+    at which the next pages begin in it. `score` is the fused rank score (reciprocal rank fusion); `bm25` and `similarity`
+    (cosine) are the two scores that it fuses, 0.0 where that leg did not find the passage.
     """
 
     document_id: str
@@ -31,16 +33,24 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bm25: float = 0.0
     similarity: float = 0.0
     heading: str = ""
+    page: int = 0
+    page_breaks: tuple[int, ...] = ()
+
+    def page_at(self, position: int) -> int:
+        """The page on which a character of the document stands; 0 where that is not known, as outside of this."""
+        is_known = self.page and self.start <= position < self.end
+        return self.page + bisect_right(self.page_breaks, position) if is_known else 0
 
 
-class Citation(msgspec.Struct, frozen=True, kw_only=True):
-    """Characters `start` to `end` of a document, verbatim."""
+class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Characters `start` to `end` of a document, verbatim. They begin on page `page`, 0 where the document has none."""
 
     document_id: str
     document_version: str
     start: int
     end: int
     quote: str
+    page: int = 0
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,6 +65,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     quote: str
     score: float
     heading: str = ""
+    page: int = 0
 
 
 class Check(msgspec.Struct, frozen=True, gc=False):
@@ -65,8 +76,40 @@ class Check(msgspec.Struct, frozen=True, gc=False):
     score: float
 
 
+class ExtractedField(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A field of the asker's schema. `value` is what was read for it: `evidence`, characters `start` to `end` of the text
+    that the asker sent, says so; `confidence` is how often such a value is right.
+
+    `problem` is there where the field keeps the schema from being filled: the text does not say it (`missing`), the value
+    is not sure enough (`unsure`), or it is not valid (`invalid`).
+    """
+
+    path: str
+    value: Any = None
+    evidence: str = ""
+    start: int = 0
+    end: int = 0
+    confidence: Share = 0.0
+    problem: Literal["", "missing", "unsure", "invalid"] = ""
+
+
+class WritingReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a model's own words came to be in an answer: of `sentences`, so many were written a second time (`retried`),
+    and so many gave way to a quotation (`replaced`). `faults` say why, one for each sentence that was refused.
+    """
+
+    mode: Writing
+    sentences: int
+    retried: int = 0
+    replaced: int = 0
+    faults: tuple[str, ...] = ()
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A text and what it rests on. `confidence` is calibrated: of answers at 0.8, four in five are right."""
+    """A text and what it rests on. `confidence` is calibrated: of answers at 0.8, four in five are right.
+
+    `fields` are those of the schema that an extraction was to fill.
+    """
 
     text: str
     format: Format = "text"
@@ -74,3 +117,5 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confidence: Share = 0.0
     checks: tuple[Check, ...] = ()
     speculation: Speculation | None = None
+    fields: tuple[ExtractedField, ...] = ()
+    writing: WritingReport | None = None

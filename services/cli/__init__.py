@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("run:worker", "Run one stage of a site (or all of them) in this process."),
     "ask": ("ask:ask", "Ask a running site one question."),
     "trace": ("evidence:trace", "Every fact of one request, in order, with times."),
+    "gaps": ("gaps:gaps", "What a site was asked and could not answer, for the authors of its documents."),
     "dead": ("evidence:dead", "List, show and replay dead letters."),
     "topology": ("topology:topology", "Compare streams and consumers with what is declared, or declare them."),
     "pack": ("pack:pack", "Make a pack of a folder of Markdown, or check one."),

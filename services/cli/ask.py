@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 
 import click
 
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.bus import JetStreamBus
-from tidegate.schemas import Asked, Published, Refused, TidegateError, decode, encode, encode_json
+from tidegate.schemas import Asked, Published, Refused, Suggestion, TidegateError, decode, encode, encode_json
 from tidegate.schemas.subjects import ASK, HUB
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.fleet.endpoints import find_server
+from tidegate.services.knowledge.index.markdown import strip_markup
 
 
 class NotAskedError(TidegateError, ValueError):
@@ -63,4 +65,20 @@ def show_answer(reply: Published) -> None:
     why += ", cut" if reply.receipt.is_cut else ""
     click.echo(f"\n{reply.outcome}{why} at the {reply.receipt.route} in {took_ms:.0f} ms · request {reply.rid}")
     for citation in reply.citations:
-        click.echo(f"  [{citation.document_id}@{citation.document_version}] {citation.start}-{citation.end}")
+        where = f"page {citation.page}" if citation.page else f"{citation.start}-{citation.end}"
+        click.echo(f"  [{citation.document_id}@{citation.document_version}] {where}")
+    if reply.receipt.rewriting is not None:
+        click.echo(f"  understood as: {reply.receipt.rewriting.question} (by {reply.receipt.rewriting.by})")
+    if reply.suggestions:
+        click.echo("\nRelated, not vouched for:")
+    for suggestion in reply.suggestions:
+        show_suggestion(suggestion)
+
+
+def show_suggestion(suggestion: Suggestion) -> None:
+    """A passage, where it stands and what it says, without the marks of its document."""
+    title = " › ".join(filter(None, (suggestion.title, suggestion.heading)))
+    where = f", page {suggestion.page}" if suggestion.page else ""
+    click.echo(f"  {title}{where} [{suggestion.document_id}] {suggestion.score:.2f}")
+    words = " ".join(strip_markup(suggestion.quote).split())
+    click.echo(textwrap.fill(words, 110, initial_indent="    ", subsequent_indent="    "))

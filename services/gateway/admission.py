@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
 
 import msgspec
 
-from tidegate.schemas import Asked, Refused
+from tidegate.schemas import Asked, Refused, Turn
 from tidegate.schemas.refusals import refusal
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.gateway.refusals import FAULT_CHARS
@@ -22,7 +24,7 @@ def find_fault(asked: Asked, settings: Settings, now_ms: int) -> Refused | None:
         return refusal("empty_text", asked.rid)
     if len(asked.text) > limit:
         return refusal("text_too_long", asked.rid, chars=len(asked.text), limit=limit)
-    if VAULT_TOKEN.search(asked.text) or VAULT_TOKEN.search(asked.schema):
+    if any(map(VAULT_TOKEN.search, (asked.text, asked.schema, *(turn.text for turn in asked.history)))):
         return refusal("forged_token", asked.rid)
     if asked.deadline_at_ms and asked.deadline_at_ms <= now_ms:
         return refusal("deadline_past", asked.rid)
@@ -39,8 +41,9 @@ def _find_schema_fault(asked: Asked) -> Refused | None:
     return None
 
 
-def admit(asked: Asked, site: str, now_ms: int) -> Asked:
-    """`asked` with what the gateway decides: id, site, times. What a client wrote in their stead is dropped.
+def admit(asked: Asked, settings: Settings, now_ms: int) -> Asked:
+    """`asked` with what the gateway decides: id, site, times. What a client wrote in their stead is dropped, and so is
+    the oldest part of a conversation that is longer than a question may be.
 
     The deadline is the sooner of the budget's end and the client's own `deadline_at_ms`.
     """
@@ -50,9 +53,17 @@ def admit(asked: Asked, site: str, now_ms: int) -> Asked:
     return msgspec.structs.replace(
         asked,
         rid=asked.rid or uuid.uuid4().hex,
-        site=site,
+        site=settings.site,
         asked_at_ms=now_ms,
         deadline_at_ms=deadline_at_ms,
         sealed=b"",
         timings=(),
+        history=newest_turns(asked.history, settings.prefilter.max_chars),
     )
+
+
+def newest_turns(history: Sequence[Turn], max_chars: int) -> tuple[Turn, ...]:
+    """The newest whole turns that have at most so many characters together."""
+    lengths = accumulate(len(turn.text) for turn in reversed(history))
+    kept = sum(1 for _ in takewhile(lambda length: length <= max_chars, lengths))
+    return tuple(history[len(history) - kept :])

@@ -98,7 +98,7 @@ class Ingress:
             raise RequestRefusedError(fault)
         self._check_room(asked.rid)
         is_known = bool(asked.rid)
-        asked = seal_request(self._key, admit(asked, self.settings.site, now_ms))
+        asked = seal_request(self._key, admit(asked, self.settings, now_ms))
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
         reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s)
         try:
@@ -160,7 +160,7 @@ class Ingress:
         """End the wait at once where the request with this id is over; refuse it to a stranger."""
         old, new = unseal_request(self._key, earlier), unseal_request(self._key, asked)
         is_same = secrets.compare_digest(earlier.asker, asked.asker)
-        if not is_same or (old.text, old.schema) != (new.text, new.schema):
+        if not is_same or (old.text, old.schema, old.history) != (new.text, new.schema, new.history):
             raise RequestRefusedError(refusal("rid_taken", asked.rid))
         answer = await self._store.answer(asked.tenant, asked.rid)
         if answer is not None:

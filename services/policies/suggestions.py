@@ -25,6 +25,7 @@ def suggest(passages: Iterable[Passage]) -> tuple[Suggestion, ...]:
             end=passage.end,
             quote=passage.text,
             score=passage.similarity,
+            page=passage.page,
         )
         for passage in passages
     )

@@ -40,6 +40,7 @@ from tidegate.schemas import (
     Retrieved,
     Routed,
     Screened,
+    Suggestion,
     Verified,
     Withheld,
     decode,
@@ -67,6 +68,22 @@ PLAN = Plan(where="edge", may_escalate=True, k=8, model="minilm", shares_ms={}, 
 TABLE_HEADER = "| Who | Fee | Note |"
 TABLE_ROWS = (r"| Business customers | 2.5% \| net |  |", "| Children | free | up to 18 |")
 TABLE_TEXT = "Business customers – Fee: 2.5% | net\nChildren – Fee: free; Note: up to 18"
+
+RELATED = (
+    Suggestion(
+        document_id="coins",
+        document_version="v1",
+        title="Coins",
+        heading="Counter",
+        start=0,
+        end=48,
+        quote="## At the counter\n\n- **Foreign coins** are not exchanged.",
+        score=0.7,
+    ),
+    Suggestion(
+        document_id="fees", document_version="v1", title="Fees", start=3, end=60, quote="\n".join(TABLE_ROWS), score=0.4
+    ),
+)
 
 
 @dataclass
@@ -121,7 +138,9 @@ class Site:
             await self.may_answer.wait()
         reasons = {"withhold": "policy_block", "abstain": "abstained"}
         if reason := reasons.get(behaviour):
-            return [fact.followed_by(Withheld, reason=reason, stage="policy", text="I would rather not say.")]
+            related = RELATED if behaviour == "abstain" else ()
+            text = "I would rather not say."
+            return [fact.followed_by(Withheld, reason=reason, stage="policy", text=text, suggestions=related)]
         route: Any = "cloud" if isinstance(fact, Verified) else "edge"
         return [fact.followed_by(Approved, question=fact.question, plan=PLAN, route=route, answer=fact.answer)]
 
@@ -135,6 +154,7 @@ class Site:
             fact.followed_by(
                 Published,
                 outcome=outcome,
+                suggestions=fact.suggestions if isinstance(fact, Withheld) else (),
                 text=answer.text,
                 format=answer.format,
                 language="en",

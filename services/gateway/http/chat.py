@@ -13,11 +13,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidegate.schemas import Asked, Cursor, Refused
+from tidegate.schemas import Asked, Cursor, Refused, replace
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.client_stream import AdmittedClient
 from tidegate.services.gateway.http.body import HttpTimes, json_response, read_body, while_connected
 from tidegate.services.gateway.http.completions import ChatReply
+from tidegate.services.gateway.http.conversation import check_instructions, read_history
 from tidegate.services.gateway.http.errors import error_body
 from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event, stream_response
 from tidegate.services.gateway.http.openai import ChatRequest, read_chat, read_question, read_task
@@ -33,6 +34,7 @@ PARAMETERS = {
     **{field: header.name.lower() for field, header in ASKED_HEADERS.items()},
     "text": "messages",
     "schema": "response_format",
+    "history": "messages",
 }
 """Field by field of `Asked`, where a client of OpenAI's API says it."""
 
@@ -50,7 +52,9 @@ class ChatEndpoint:
         """Answer one chat request."""
         settings = self._ingress.settings.gateway
         chat = read_chat(await read_body(request, settings.max_body_bytes, self._times.body_timeout_s), self._models)
-        asked = read_asked(chat, request.headers, settings.default_tenant)
+        check_instructions(chat, are_ignored=settings.ignore_system_prompts)
+        history = read_history(chat, self._counter, settings.history_tokens)
+        asked = replace(read_asked(chat, request.headers, settings.default_tenant), history=history)
         at = read_cursor(request.headers.get("last-event-id", ""), asked.rid)
         if at != Cursor() and chat.limits:
             raise unsupported(

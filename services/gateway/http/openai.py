@@ -1,7 +1,7 @@
 """What is read of OpenAI's chat completions, and how it maps to a request of the pipeline.
 
-The last user message is the question. Instructions and earlier turns are read and have no effect: an answer says what
-the documents say. What each parameter becomes is in parameters.py; what is replied in completions.py."""
+The last user message is the question; conversation.py reads what was said before it. What each parameter becomes is in
+parameters.py; what is replied in completions.py."""
 
 from __future__ import annotations
 

@@ -56,6 +56,24 @@ async def test_the_keyboard_alone_is_enough(running: Site, browser: Any) -> None
         assert await page.locator(unnamed).count() == 0
 
 
+async def test_what_is_related_is_offered_by_its_title_and_opened_by_keyboard(running: Site, browser: Any) -> None:
+    async with opened(running, browser) as page:
+        await ask(page, "abstain from this")
+        await expect(page.locator("#outcome")).to_have_text("no answer")
+        await expect(page.get_by_role("heading", name="Related, not vouched for")).to_be_visible()
+        first = page.locator("#suggestions li").first
+        await expect(first.locator("summary")).to_have_text("Coins · Counter")
+        await expect(first.locator("blockquote")).to_be_hidden()
+        await first.locator("summary").focus()
+        await page.keyboard.press("Enter")
+        await expect(first.locator("blockquote")).to_have_text("At the counter\nForeign coins are not exchanged.")
+        await page.keyboard.press("Tab")
+        await expect(page.locator("#suggestions summary").nth(1)).to_be_focused()
+        await ask(page, "When do you open?")
+        await expect(page.locator("#outcome")).to_have_text("answered")
+        await expect(page.locator("#related")).to_be_hidden()
+
+
 async def violations(page: Page) -> list[str]:
     """What axe-core finds, by rule and element."""
     found = await Axe().run(page)
@@ -85,6 +103,11 @@ async def test_axe_finds_nothing_at_any_moment(running: Site, browser: Any, sche
         assert await violations(page) == []
         await ask(page, "withhold this")
         await expect(page.locator("#outcome")).to_have_text("withheld")
+        assert await violations(page) == []
+        await ask(page, "abstain from this")
+        await expect(page.locator("#related")).to_be_visible()
+        for summary in await page.locator("#suggestions summary").all():
+            await summary.click()
         assert await violations(page) == []
         await ask(page, "Restore <EMAIL_0123456789ab>")
         await expect(page.get_by_role("alert")).to_contain_text("vault token")

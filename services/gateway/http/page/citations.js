@@ -23,6 +23,9 @@ export function linesOf(citations, text) {
   });
 }
 
+// A line of a document without the marks of Markdown at its beginning and around its words.
+export const plainLine = (line) => line.replace(/^(?:#{1,6}|[-*+]|>)\s+/, "").replace(/(\*\*|__|`)(.+?)\1/g, "$2");
+
 // The lines of a quote: rows of a table with their cells, anything else as it stands. The rule under a header is no line.
 function rowsOf(quote) {
   const lines = quote.split("\n").map((line) => line.trim());

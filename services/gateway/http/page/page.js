@@ -1,7 +1,7 @@
 // Asks one question, shows the answer as it comes, and the stages that it passes. Whatever a server sends is shown as
 // text, never as markup. Read next: stream.js (the answer in the making), citations.js, texts.js.
 
-import { linesOf } from "/citations.js";
+import { linesOf, plainLine } from "/citations.js";
 import { byId, element, ms, number } from "/elements.js";
 import { drawStages, layStages, showTimings, watchStages } from "/stages.js";
 import { follow, RefusedError, ShownText } from "/stream.js";
@@ -118,6 +118,7 @@ function showAnswer() {
   const total = showTimings(published.timings ?? []);
   byId("total").textContent = ms(total);
   showCitations(published);
+  showSuggestions(published);
   showReceipt(published);
   announce(`${textOf(published.outcome)}, ${textOf(receipt.route)}, ${ms(total)}. ${text}`);
 }
@@ -126,10 +127,29 @@ function showCitations({ citations = [], text, language }) {
   byId("evidence").hidden = citations.length === 0;
   byId("citations").replaceChildren(...linesOf(citations, text).map(({ citation, lines }) => {
     const item = element("li");
-    const { document_id, document_version, start, end } = citation;
+    const { document_id, document_version, start, end, page } = citation;
+    const where = page ? `${textOf("page")} ${page}` : `${start}–${end}`;
     const quote = element("q", lines.join("\n"));
     quote.lang = language || "";
-    item.append(quote, element("cite", `${document_id}@${document_version} ${start}–${end}`));
+    item.append(quote, element("cite", `${document_id}@${document_version} ${where}`));
+    return item;
+  }));
+}
+
+// What is near to a question without an answer. Each can be opened by keyboard: a summary is in the tab order.
+function showSuggestions({ suggestions = [], language }) {
+  byId("related").hidden = suggestions.length === 0;
+  byId("suggestions").replaceChildren(...suggestions.map((suggestion) => {
+    const { document_id, title, heading, page, quote } = suggestion;
+    const item = element("li");
+    const details = element("details");
+    const where = [title || document_id, heading, page && `${textOf("page")} ${page}`].filter(Boolean).join(" · ");
+    const lines = linesOf([{ ...suggestion, document_id }], "").flatMap((each) => each.lines);
+    const words = element("blockquote", lines.map(plainLine).join("\n"));
+    words.lang = language || "";
+    words.dir = "auto";
+    details.append(element("summary", where), words);
+    item.append(details);
     return item;
   }));
 }
@@ -142,6 +162,7 @@ function showReceipt({ rid, reason, receipt }) {
     site: receipt.site,
     plan: plan && `${plan.where}, ${plan.mode ?? "edge_only"}, ${plan.model}, k = ${plan.k}: ${plan.reason}`,
     reason,
+    rewriting: receipt.rewriting && `${receipt.rewriting.question} (${receipt.rewriting.by})`,
     finished_by: receipt.finished_by && textOf(receipt.finished_by) + (is_cut ? `, ${textOf("cut")}` : ""),
     degradations: named(receipt.degradations, ({ stage, level, reason }) => `${stage}: ${level}${reason ? `, ${reason}` : ""}`),
     decisions: named(receipt.decisions, ({ rule, verb }) => `${rule}: ${verb}`),
@@ -156,7 +177,7 @@ function showReceipt({ rid, reason, receipt }) {
 
 function clear() {
   published = null;
-  for (const id of ["answer", "evidence", "fault", "receipt", "retracted"]) byId(id).hidden = true;
+  for (const id of ["answer", "evidence", "related", "fault", "receipt", "retracted"]) byId(id).hidden = true;
   byId("receipt").open = false;
   for (const id of ["committed", "provisional", "outcome", "route", "confidence", "total", "record", "fault"]) {
     byId(id).textContent = "";

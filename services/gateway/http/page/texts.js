@@ -13,7 +13,8 @@ export const TEXTS = {
     gone: "The connection was lost. Please ask again.", no_site: "The site cannot be reached. Please try again.",
     answered: "answered", withheld: "withheld", abstained: "no answer", edge: "on site", cloud: "cloud", sure: "{share} sure",
     rid: "Request", site: "Site", plan: "Plan", reason: "Reason", degradations: "Reduced", decisions: "Rules", checks: "Checks", lineage: "Made with",
-    finished_by: "Finished by", cut: "cut off before its end",
+    related: "Related, not vouched for", rewriting: "Understood as",
+    finished_by: "Finished by", cut: "cut off before its end", page: "page",
   },
   de: {
     skip: "Zur Frage springen", motto: "Vor Ort beantwortet, wo möglich, in der Cloud, wo nötig.",
@@ -29,7 +30,8 @@ export const TEXTS = {
     no_site: "Der Standort ist nicht erreichbar. Bitte noch einmal versuchen.", answered: "beantwortet",
     withheld: "zurückgehalten", abstained: "keine Antwort", edge: "vor Ort", cloud: "Cloud", sure: "zu {share} sicher",
     rid: "Anfrage", site: "Standort", plan: "Plan", reason: "Grund", degradations: "Eingeschränkt", decisions: "Regeln", checks: "Prüfungen",
-    lineage: "Beteiligt", finished_by: "Beendet durch", cut: "vor dem Ende abgebrochen",
+    lineage: "Beteiligt", related: "Verwandt, ohne Gewähr", rewriting: "Verstanden als",
+    finished_by: "Beendet durch", cut: "vor dem Ende abgebrochen", page: "Seite",
   },
   fr: {
     skip: "Aller à la question", motto: "Répondu sur place si possible, dans le cloud si nécessaire.",
@@ -44,7 +46,8 @@ export const TEXTS = {
     gone: "La connexion a été coupée. Veuillez redemander.", no_site: "Le site est injoignable. Veuillez réessayer.",
     answered: "répondu", withheld: "retenu", abstained: "sans réponse", edge: "sur place", cloud: "cloud", sure: "sûr à {share}",
     rid: "Demande", site: "Site", plan: "Plan", reason: "Motif", degradations: "Réduit", decisions: "Règles", checks: "Contrôles",
-    lineage: "Réalisé avec", finished_by: "Terminé par", cut: "interrompu avant la fin",
+    lineage: "Réalisé avec", related: "En rapport, sans garantie", rewriting: "Compris comme",
+    finished_by: "Terminé par", cut: "interrompu avant la fin", page: "page",
   },
   es: {
     skip: "Ir a la pregunta", motto: "Respondido en el sitio si es posible, en la nube si es necesario.",
@@ -59,7 +62,8 @@ export const TEXTS = {
     no_site: "No se puede acceder al sitio. Inténtelo de nuevo.", answered: "respondido", withheld: "retenido",
     abstained: "sin respuesta", edge: "en el sitio", cloud: "nube", sure: "{share} seguro", rid: "Solicitud", site: "Sitio",
     plan: "Plan", reason: "Motivo", degradations: "Reducido", decisions: "Reglas", checks: "Controles", lineage: "Hecho con",
-    finished_by: "Terminado por", cut: "cortado antes del final",
+    related: "Relacionado, sin garantía", rewriting: "Entendido como",
+    finished_by: "Terminado por", cut: "cortado antes del final", page: "página",
   },
 };
 

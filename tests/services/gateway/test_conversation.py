@@ -1,0 +1,123 @@
+"""The turns before a question: read within a budget, stored sealed, part of what makes two requests the same one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.schemas import Asked, Turn, encode
+from tidegate.services.gateway.admission import admit, find_fault, newest_turns
+from tidegate.services.gateway.http.conversation import check_instructions, read_history
+from tidegate.services.gateway.http.openai import ChatRequest, read_chat, read_question
+from tidegate.services.gateway.http.token_counter import TokenCounter
+from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.refusals import RequestRefusedError
+from tidegate.services.privacy.sealing import seal_request, unseal_request
+from tidegate.services.privacy.vault import TamperedError, Vault
+from tidegate.services.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+KEY = bytes(range(32))
+WORDS = TokenCounter("words", lambda text: [0] * len(text.split()))
+SAID = (
+    Turn("user", "What is the rate?"),
+    Turn("assistant", "It is 2 %."),
+    Turn("user", "Since when is that?"),
+    Turn("assistant", "Since May."),
+)
+
+
+def chat(*messages: tuple[str, Any]) -> ChatRequest:
+    turns = [{"role": role, "content": content} for role, content in messages]
+    return read_chat(msgspec.json.encode({"model": "tidegate", "messages": turns}))
+
+
+TALK = chat(*((turn.role, turn.text) for turn in SAID), ("user", "And before?"))
+
+
+@pytest.mark.parametrize(("tokens", "kept"), [(0, 0), (1, 0), (2, 1), (5, 1), (6, 2), (8, 2), (10, 3), (13, 3), (14, 4), (99, 4)])
+def test_the_newest_whole_turns_are_read_that_have_room(tokens: int, kept: int) -> None:
+    assert read_history(TALK, WORDS, tokens) == SAID[len(SAID) - kept :]
+
+
+def test_what_is_no_turn_is_no_history_and_parts_are_joined() -> None:
+    parts = [{"type": "text", "text": "When"}, {"type": "text", "text": "is it?"}]
+    refused = [{"type": "refusal", "refusal": "No."}]
+    talk = chat(("system", "Be kind."), ("user", parts), ("assistant", refused), ("user", "And?"), ("assistant", "We"))
+    assert read_history(talk, WORDS, 99) == (Turn("user", "When\nis it?"),)
+    assert read_question(talk) == "And?"
+    assert (
+        read_history(
+            chat(
+                ("assistant", "Hello"),
+            ),
+            WORDS,
+            99,
+        )
+        == ()
+    )
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_instructions_are_refused_with_a_hint_where_nothing_follows_them(role: str) -> None:
+    talk = chat(("user", "Hi"), (role, [{"type": "text", "text": "Be rude."}]), ("user", "When?"))
+    with pytest.raises(RequestRefusedError) as caught:
+        check_instructions(talk, are_ignored=False)
+    assert (caught.value.refused.code, caught.value.param) == ("unsupported", "messages[1].role")
+    assert "gateway.ignore_system_prompts" in caught.value.refused.hint
+    check_instructions(talk, are_ignored=True)
+    check_instructions(chat((role, "  "), ("user", "When?")), are_ignored=False)
+
+
+def test_a_conversation_is_stored_sealed_and_opens_to_what_was_said() -> None:
+    asked = Asked(tenant="kiosk", text="And before?", schema='{"a": 1}', rid="r1", history=SAID)
+    stored = seal_request(KEY, asked)
+    assert b"rate" not in encode(stored)
+    assert stored.history == ()
+    again = unseal_request(KEY, stored)
+    assert (again.text, again.schema, again.history) == (asked.text, asked.schema, SAID)
+    with pytest.raises(TamperedError):
+        unseal_request(bytes(32), stored)
+
+
+def test_a_request_that_was_sealed_without_a_conversation_still_opens() -> None:
+    from tidegate.services.privacy.vault import seal
+
+    stored = Asked(tenant="kiosk", rid="r1", sealed=seal(KEY, "3:abc{}", "kiosk", "r1"))
+    assert (unseal_request(KEY, stored).text, unseal_request(KEY, stored).schema) == ("abc", "{}")
+
+
+def test_an_earlier_turn_may_hold_no_token_and_the_oldest_are_dropped() -> None:
+    settings = Settings()
+    forged = Asked(tenant="kiosk", text="And?", history=(Turn("user", "Of <IBAN_0123456789ab>?"),))
+    fault = find_fault(forged, settings, 0)
+    assert fault is not None
+    assert fault.code == "forged_token"
+    assert newest_turns(SAID, 30) == SAID[2:]
+    long = Asked(tenant="kiosk", text="And?", history=(Turn("user", "x" * settings.prefilter.max_chars), *SAID))
+    assert admit(long, settings, 5).history == SAID
+
+
+@pytest.fixture
+async def ingress(tmp_path: Path) -> AsyncIterator[Ingress]:
+    vault = Vault.open(tmp_path / "vault.sqlite", KEY)
+    door = Ingress(Settings(site="site1"), MemoryBus("site1"), vault, KEY)
+    await door.open()
+    yield door
+    await door.close()
+    vault.close()
+
+
+async def test_the_same_words_after_another_conversation_are_another_request(ingress: Ingress) -> None:
+    asked = Asked(tenant="kiosk", text="And before?", rid="r1", asker="ann", history=SAID)
+    for again in (asked, asked):
+        (await ingress.accept(again)).end(msgspec.UNSET)  # type: ignore[arg-type]
+    with pytest.raises(RequestRefusedError) as caught:
+        await ingress.accept(msgspec.structs.replace(asked, history=SAID[:2]))
+    assert caught.value.refused.code == "rid_taken"
