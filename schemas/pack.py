@@ -26,7 +26,11 @@ ItemId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """`version` is the first 12 hex digits of the sha256 of `text`; `scope` says whose corpus holds the document."""
+    """`version` is the first 12 hex digits of the sha256 of `text`; `scope` says whose corpus holds the document.
+
+    Page n begins at character `page_starts[n - 1]`, where the document has pages; `date` is the day of its last change,
+    ISO 8601, as its file states it.
+    """
 
     id: ItemId
     title: str
@@ -34,6 +38,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     text: str
     version: str
+    page_starts: tuple[int, ...] = ()
+    date: str = ""
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

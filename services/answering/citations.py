@@ -103,4 +103,5 @@ def _citation(text: str, passage: Passage) -> Citation:
         start=passage.start + start,
         end=passage.start + end,
         quote=passage.text[start:end],
+        page=passage.page_at(passage.start + start),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,6 +78,8 @@ def _cut_passages(stored: StoredDocument) -> list[Passage]:
             end=chunk.end,
             score=0.0,
             heading=chunk.heading,
+            page=bisect_right(document.page_starts, chunk.start),
+            page_breaks=tuple(start for start in document.page_starts if chunk.start < start < chunk.end),
         )
         for chunk in stored.chunks
     ]

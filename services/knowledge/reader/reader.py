@@ -149,6 +149,7 @@ def compose_answer(selected: Sequence[Candidate]) -> tuple[str, tuple[Citation, 
                 start=start,
                 end=end,
                 quote=quote,
+                page=each.passage.page_at(start),
             )
         lines.append(each.plain_text)
     listed = any(each.unit.kind != "sentence" for each in selected) and len(lines) > 1
