@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tidegate.schemas.answer import Passage
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Unit
-from tidegate.services.knowledge.index.index_writer import IndexWriter
+from tidegate.services.knowledge.index.index_writer import IndexWriter, OnDocument
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
 from tidegate.services.knowledge.index.limits import EXACT_BELOW
 from tidegate.services.knowledge.index.snapshot import IndexSnapshot, read_snapshot
@@ -119,13 +119,20 @@ class HybridIndex:
         """Equal where the same documents were indexed by the same models."""
         return self._snapshot.digest
 
-    def upsert(self, documents: Sequence[Document], *, origin: DocumentOrigin = "added") -> int:
-        """Add documents and replace those of another version; returns how many changed.
+    def upsert(
+        self,
+        documents: Sequence[Document],
+        *,
+        origin: DocumentOrigin = "added",
+        on_document: OnDocument = lambda _document: None,
+    ) -> int:
+        """Add documents and replace those of another version, all or none; returns how many changed.
 
+        `on_document` is called with each that changed, when its vectors were made.
         The same id and version again changes nothing. A deleted document that is named here lives again.
         Raises `DocumentRefusedError`, before anything is written, and `IndexLockedError`.
         """
-        changed = self._writer.upsert(documents, origin)
+        changed = self._writer.upsert(documents, origin, on_document)
         self._settle()
         return changed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
@@ -27,6 +27,7 @@ from tidegate.services.knowledge.index.storage import (
 from tidegate.services.knowledge.index.vectors import Matrix
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
+OnDocument = Callable[[Document], None]
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What an id may be made of: the names of files are."""
 
@@ -52,7 +53,7 @@ class IndexWriter:
     def built_by(self) -> str:
         return f"{ANALYZERS}-{self._embedder.version}"
 
-    def upsert(self, documents: Sequence[Document], origin: DocumentOrigin) -> int:
+    def upsert(self, documents: Sequence[Document], origin: DocumentOrigin, on_document: OnDocument) -> int:
         check_documents(documents)
         with self._storage.lock():
             manifest = self._storage.manifest()
@@ -60,7 +61,7 @@ class IndexWriter:
             known = manifest.documents
             changed = [document for document in documents if not _is_indexed(document, known.get(document.id))]
             if changed:
-                self._add(manifest, changed, {document.id: origin for document in changed})
+                self._add(manifest, changed, {document.id: origin for document in changed}, on_document)
             return len(changed)
 
     def delete(self, names: Iterable[str], origin: DocumentOrigin) -> int:
@@ -99,12 +100,19 @@ class IndexWriter:
             manifest = self._storage.manifest()
             self._storage.put_manifest(msgspec.structs.replace(manifest, graph_sha256=digest, graph_rows=rows))
 
-    def _add(self, manifest: Manifest, documents: Sequence[Document], origins: dict[str, DocumentOrigin]) -> None:
+    def _add(
+        self,
+        manifest: Manifest,
+        documents: Sequence[Document],
+        origins: dict[str, DocumentOrigin],
+        on_document: OnDocument = lambda _document: None,
+    ) -> None:
         entries = dict(manifest.documents)
         number = manifest.next_number
         added: list[KeywordRow] = []
         with ThreadPoolExecutor(min(4, cpu_count() or 1)) as pool:
             for document, (stored, vectors) in zip(documents, pool.map(self._embed, documents), strict=True):
+                on_document(document)
                 self._storage.put(stored, vectors, self.built_by)
                 entries[document.id] = DocumentEntry(
                     version=document.version,
