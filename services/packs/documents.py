@@ -1,4 +1,4 @@
-"""Reads a document as people have it: Markdown, with or without front matter.
+"""Reads a document as people have it: Markdown, with or without front matter, or what services/knowledge/ingest reads.
 
 Promises a default for what the front matter leaves out, and that nothing is misread in silence. Next: load.py.
 """
@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +18,15 @@ import msgspec
 
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.markdown import find_first_heading
+from tidegate.services.knowledge.ingest import read as ingest
+from tidegate.services.knowledge.ingest.errors import FileUnreadError
+from tidegate.services.knowledge.ingest.reader import DocumentReader
 from tidegate.services.languages.detection import detect_language
-from tidegate.services.languages.words import LANGUAGES
 from tidegate.services.packs.findings import PackFindings, parse_yaml, read_text
 
-SUFFIXES = (".md", ".markdown")
+MARKDOWN = (".md", ".markdown")
+INGESTED = ingest.SUFFIXES
+SUFFIXES = (*MARKDOWN, *INGESTED)
 FOLDER = "documents"
 KEYS = ("id", "title", "language", "scope")
 _HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope site or hub"
@@ -34,33 +38,40 @@ class _RawDocument(NamedTuple):
     name: str
     fields: dict[str, Any]
     body: str
-
-
-def read_document(file: Path, languages: Sequence[str] = LANGUAGES) -> Document:
-    """One document from a Markdown file. Raises `PackError` with what is wrong with it, that it is empty too."""
-    findings = PackFindings(file.parent)
-    raw = _read(file, findings)
-    document = raw and _document(raw, make_slug(file.stem), languages, findings)
-    findings.raise_faults(file)
-    assert document is not None  # one that cannot be used is a fault
-    return document
+    title: str = ""
+    page_starts: tuple[int, ...] = ()
 
 
 def find_documents(path: Path, files: Sequence[Path]) -> list[Path]:
-    """Those of a pack's files that are documents: the Markdown below `documents`, or all where there is no such
+    """Those of a pack's files that are documents: those below `documents` that can be, or all where there is no such
     folder."""
     root = path / FOLDER if (path / FOLDER).is_dir() else path
     return [file for file in files if file.is_relative_to(root) and file.suffix.lower() in SUFFIXES]
 
 
-def read_documents(files: Sequence[Path], languages: Sequence[str], findings: PackFindings) -> Iterator[Document]:
-    """The documents in `files`, each with an id of its own; what is wrong with the others is in `findings`."""
-    raws = [(file, _read(file, findings)) for file in files]
-    stems = Counter(make_slug(file.stem) for file, raw in raws if raw and "id" not in raw.fields)
+def read_documents(
+    files: Sequence[Path],
+    languages: Sequence[str],
+    findings: PackFindings,
+    on_file: Callable[[str], None] = lambda _name: None,
+) -> Iterator[Document]:
+    """The documents in `files`, each with an id of its own; what is wrong with the others is in `findings`.
+
+    Markdown that is wrong is a fault, which its author can mend; any other file that cannot be read is a warning.
+    `on_file` is called with the name of each file when it was read.
+    """
+    raws: list[tuple[Path, _RawDocument | None]] = []
+    with DocumentReader() as reader:
+        for file in files:
+            is_markdown = file.suffix.lower() in MARKDOWN
+            raws.append((file, _read(file, findings) if is_markdown else _ingest(file, reader, findings)))
+            on_file(file.name)
+    unnamed = [file for file, raw in raws if raw and "id" not in raw.fields]
+    levels = [Counter(column) for column in zip(*(_slugs(file, findings) for file in unnamed), strict=True)]
     for file, raw in raws:
-        short = make_slug(file.stem)
-        inside = findings.name_of(file.with_suffix("")).removeprefix(f"{FOLDER}/")
-        document = raw and _document(raw, short if stems[short] == 1 else make_slug(inside), languages, findings)
+        *_, longest = slugs = _slugs(file, findings)
+        slug = next((slug for slug, taken in zip(slugs, levels, strict=False) if taken[slug] == 1), longest)
+        document = raw and _document(raw, slug, languages, findings)
         if raw is None or document is None:
             findings.documents_unread += 1
             continue
@@ -79,6 +90,25 @@ def make_slug(name: str) -> str:
     plain = unicodedata.normalize("NFKD", name.casefold())
     made = re.sub(r"[^a-z0-9_]+", "-", "".join(c for c in plain if not unicodedata.combining(c))).strip("-_")[:64]
     return made or f"document-{hashlib.sha256(plain.encode()).hexdigest()[:12]}"
+
+
+def _slugs(file: Path, findings: PackFindings) -> tuple[str, ...]:
+    """The ids that a file may have by its name, the best first: without its folder, with it, with its suffix too."""
+    name = findings.name_of(file).removeprefix(f"{FOLDER}/")
+    return make_slug(file.stem), make_slug(name.removesuffix(file.suffix)), make_slug(name)
+
+
+def _ingest(file: Path, reader: DocumentReader, findings: PackFindings) -> _RawDocument | None:
+    name = findings.name_of(file)
+    try:
+        found = reader.read(file)
+    except FileUnreadError as error:
+        findings.warn(name, f"this file is not read: {error.reason}", error.hint)
+        return None
+    for note in found.notes:
+        findings.warn(name, note, "nothing is answered from what is not read")
+    fields = {"date": found.date} if found.date else {}
+    return _RawDocument(name, fields, found.text, found.title, found.page_starts)
 
 
 def _read(file: Path, findings: PackFindings) -> _RawDocument | None:
@@ -115,7 +145,7 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
     body = raw.body
     if not body.strip():
         findings.fault(raw.name, "the document is empty", "write its text below the front matter", line=1)
-    title = str(raw.fields.get("title", find_first_heading(body) or _title_from(raw.name)))
+    title = str(raw.fields.get("title", find_first_heading(body) or raw.title or _title_from(raw.name)))
     language = str(raw.fields.get("language", "")).lower().partition("-")[0]
     try:
         return msgspec.convert(
@@ -126,6 +156,8 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
                 "scope": raw.fields.get("scope", "site"),
                 "text": body,
                 "version": hashlib.sha256(body.encode()).hexdigest()[:12],
+                "page_starts": raw.page_starts,
+                "date": str(raw.fields.get("date", "")),
             },
             Document,
         )

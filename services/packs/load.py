@@ -16,7 +16,8 @@ import msgspec
 from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
 from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, Synonyms
-from tidegate.services.packs.documents import FOLDER, SUFFIXES, find_documents, read_documents
+from tidegate.services.knowledge.ingest.read import hint_for
+from tidegate.services.packs.documents import FOLDER, find_documents, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
 from tidegate.services.packs.validate import PackRules
 from tidegate.services.settings import Settings
@@ -52,6 +53,12 @@ def load_pack(path: Path) -> Pack:
     pack, findings = _read(path)
     findings.raise_faults(path)
     return pack
+
+
+def identify_pack(path: Path) -> tuple[str, str]:
+    """The pack's name and version, without a look into its files. Raises `PackError` if there is no such folder."""
+    _check_folder(path)
+    return path.resolve().name, _version(path, list_files(path))
 
 
 def load_questions(path: Path) -> tuple[LabelledQuestion, ...]:
@@ -111,9 +118,7 @@ def list_files(path: Path) -> list[Path]:
 
 
 def _read(path: Path) -> tuple[Pack, PackFindings]:
-    if not path.is_dir():
-        fault = PackFault(file=str(path), reason="there is no such folder", hint="`tidegate pack new` makes one")
-        raise PackError(path, (fault,))
+    _check_folder(path)
     findings = PackFindings(path)
     files = list_files(path)
     languages = read_site_settings(findings).prefilter.languages
@@ -136,6 +141,12 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
     return pack, findings
 
 
+def _check_folder(path: Path) -> None:
+    if not path.is_dir():
+        fault = PackFault(file=str(path), reason="there is no such folder", hint="`tidegate pack new` makes one")
+        raise PackError(path, (fault,))
+
+
 def _name_unread(path: Path, others: Iterable[Path], findings: PackFindings) -> None:
     """A warning for each file that nobody reads, and for each link that leads to no file."""
     names = ("site.toml", THESAURUS, *LISTS)
@@ -144,7 +155,7 @@ def _name_unread(path: Path, others: Iterable[Path], findings: PackFindings) -> 
         name = file.relative_to(path)
         if _is_hidden(name):
             continue
-        hint = f"documents are {' and '.join(SUFFIXES)} files"
+        hint = hint_for(file.suffix)
         if (path / FOLDER).is_dir() and name.parts[0] != FOLDER:
             hint = f"documents lie in {FOLDER}, policies in policies; beside them are {', '.join(names)}"
         findings.warn(name.as_posix(), "this file is not read", hint)

@@ -1,4 +1,4 @@
-"""Makes a pack of a folder of Markdown: writes what is missing, from defaults that are shipped.
+"""Makes a pack of a folder of documents: writes what is missing, from defaults that are shipped.
 
 Promises that no file that exists is touched, and that what is written passes `check_pack`. Next: load.py, defaults/.
 """

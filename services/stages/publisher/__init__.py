@@ -12,7 +12,7 @@ from tidegate.brokers.stage import Handler
 from tidegate.schemas import Artefact
 from tidegate.schemas.subjects import PARTIAL_APPROVED
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.packs.load import load_pack
+from tidegate.services.packs.load import identify_pack
 from tidegate.services.settings import Settings
 from tidegate.services.stages.publisher.handler import PublisherPorts, publish
 from tidegate.services.streaming.log_writer import AnswerLogWriter
@@ -24,8 +24,8 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
     Beside it, what the policy lets pass of answers in the making goes into the log of what is shown.
     """
-    pack = load_pack(StatePaths(settings).pack)
-    versions = (Artefact("software", "tidegate", version("tidegate")), Artefact("pack", pack.name, pack.version))
+    pack = identify_pack(StatePaths(settings).pack)
+    versions = (Artefact("software", "tidegate", version("tidegate")), Artefact("pack", *pack))
     writer = AnswerLogWriter(bus)
     await bus.listen(PARTIAL_APPROVED, writer.on_partial)
     yield partial(publish, ports=PublisherPorts(writer.committed_part, writer.close), versions=versions)
