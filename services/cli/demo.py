@@ -50,8 +50,10 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
             report = await ask_and_count(job.settings, pack, deployment, limit, progress)
         if job.as_json:
             click.echo(msgspec.json.encode(report))
-        else:
+        elif pack.questions:
             print_report(report)
+        else:
+            click.echo(f"{len(pack.documents)} documents; the pack has no questions of its own to ask")
         if stay:
             await stay_up(deployment)
     return 0 if report.is_clean else 1

@@ -5,7 +5,8 @@ Promises that a command that is refused writes nothing, and that two files never
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,18 @@ from tidegate.schemas.pack import Document
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
-from tidegate.services.fleet.models import check_models
+from tidegate.services.fleet.models import ProgressReporter, check_models
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.packs.documents import read_document
+from tidegate.services.languages.words import LANGUAGES
+from tidegate.services.packs.documents import INGESTED, SUFFIXES, UNREAD, read_documents
+from tidegate.services.packs.findings import PackFault, PackFindings
+from tidegate.services.packs.load import list_files
 
 
-class DuplicateDocumentError(TidegateError, ValueError):
-    """Two of the files that are to be added have the same id; only one of them would be kept."""
+class NothingReadError(TidegateError, ValueError):
+    """None of the files can be read as a document."""
 
-    hint = "give each document an id of its own in its front matter"
+    hint = f"documents are {', '.join(SUFFIXES)} files"
 
 
 class IndexMissingError(TidegateError, LookupError):
@@ -46,17 +50,28 @@ def index() -> None:
 
 
 @index.command("add")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @with_options("site", "tenant", "as_json")
-def index_add(options: CommandOptions, files: tuple[Path, ...]) -> None:
-    """Add Markdown FILES, or newer versions of them; workers see them at the next question."""
-    documents = read_documents(files)
-    hybrid = open_index(options, must_exist=False)
+def index_add(options: CommandOptions, paths: tuple[Path, ...]) -> int:
+    """Add the documents in PATHS, files or folders, or newer versions of them; workers see them at the next question.
+
+    They are Markdown, PDF, Word (.docx), Excel (.xlsx), HTML, CSV or text. A file that cannot be read is named and left
+    out, and makes the exit code 1.
+    """
     with show_progress() as progress:
+        documents, notes = read_paths(paths, progress)
+        hybrid = open_index(options, must_exist=False)
         progress.start("adding documents", len(documents))
-        hybrid.upsert(documents)
-    rows = [{"id": document.id, "version": document.version} for document in documents]
-    print_result(rows, "\n".join(f"{row['id']}@{row['version']}" for row in rows), options.as_json)
+        hybrid.upsert(documents, on_document=lambda document: progress.step(document.title))
+    rows = [
+        {"id": document.id, "version": document.version, "title": document.title, "pages": len(document.page_starts)}
+        for document in documents
+    ]
+    if not options.as_json:
+        click.echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
+    lines = "\n".join(f"{row['id']}@{row['version']}" for row in rows)
+    print_result({"documents": rows, "notes": notes}, lines, options.as_json)
+    return 1 if any(is_unread(note) for note in notes) else 0
 
 
 @index.command("delete")
@@ -85,16 +100,36 @@ def index_status(options: CommandOptions) -> None:
     print_result({**status, "ids": sorted(hybrid.document_ids())}, "\n".join(lines), options.as_json)
 
 
-def read_documents(files: tuple[Path, ...]) -> list[Document]:
-    """The documents in the files. Raises `PackError` for one that cannot be used, `DuplicateDocumentError`."""
-    by_id: dict[str, list[Path]] = defaultdict(list)
-    documents = [read_document(path) for path in files]
-    for path, document in zip(files, documents, strict=True):
-        by_id[document.id].append(path)
-    for name, paths in by_id.items():
-        if len(paths) > 1:
-            raise DuplicateDocumentError(f"{' and '.join(map(str, paths))} have the same id, {name}")
-    return documents
+def read_paths(paths: Sequence[Path], progress: ProgressReporter) -> tuple[list[Document], list[PackFault]]:
+    """The documents in files and folders, and what is to be known about files that are not read, or not all of them.
+
+    Raises `PackError` for Markdown that cannot be used and for two documents with one id, `NothingReadError`.
+    """
+    files = list(dict.fromkeys(find_files(paths)))
+    root = Path(os.path.commonpath([file.parent for file in files])) if files else Path.cwd()
+    findings = PackFindings(root)
+    if any(file.suffix.lower() in INGESTED for file in files):
+        progress.start("reading documents", len(files))
+    documents = list(read_documents(files, LANGUAGES, findings, progress.step))
+    findings.raise_faults(root)
+    if not documents:
+        reasons = "; ".join(map(str, findings.warnings)) or f"there is no document in {', '.join(map(str, paths))}"
+        raise NothingReadError(reasons)
+    return documents, findings.warnings
+
+
+def find_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files that were named, and those in the folders that may be documents."""
+    for path in paths:
+        if path.is_dir():
+            yield from (file.absolute() for file in list_files(path) if file.suffix.lower() in SUFFIXES)
+        else:
+            yield path.absolute()
+
+
+def is_unread(note: PackFault) -> bool:
+    """Whether a note is on a file that was left out."""
+    return note.reason.startswith(UNREAD)
 
 
 def open_index(options: CommandOptions, *, must_exist: bool) -> Any:

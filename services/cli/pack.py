@@ -12,14 +12,14 @@ from tidegate.services.cli.options import OPTIONS, print_result
 
 @click.group(cls=CommandGroup)
 def pack() -> None:
-    """Make a pack of a folder of Markdown, or check one."""
+    """Make a pack of a folder of documents, or check one."""
 
 
 @pack.command("new")
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @OPTIONS["as_json"]
 def pack_new(directory: Path, as_json: bool) -> int:
-    """Write what DIRECTORY, a folder of Markdown, lacks to be a pack; no file that exists is touched."""
+    """Write what DIRECTORY, a folder of documents, lacks to be a pack; no file that exists is touched."""
     from tidegate.services.packs.new import complete_pack
 
     made = complete_pack(directory)

@@ -28,6 +28,8 @@ MARKDOWN = (".md", ".markdown")
 INGESTED = ingest.SUFFIXES
 SUFFIXES = (*MARKDOWN, *INGESTED)
 FOLDER = "documents"
+UNREAD = "this file is not read"
+"""Begins the warning about a file that is left out."""
 KEYS = ("id", "title", "language", "scope")
 _HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope site or hub"
 
@@ -103,7 +105,7 @@ def _ingest(file: Path, reader: DocumentReader, findings: PackFindings) -> _RawD
     try:
         found = reader.read(file)
     except FileUnreadError as error:
-        findings.warn(name, f"this file is not read: {error.reason}", error.hint)
+        findings.warn(name, f"{UNREAD}: {error.reason}", error.hint)
         return None
     for note in found.notes:
         findings.warn(name, note, "nothing is answered from what is not read")

@@ -17,7 +17,7 @@ from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
 from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, Synonyms
 from tidegate.services.knowledge.ingest.read import hint_for
-from tidegate.services.packs.documents import FOLDER, find_documents, read_documents
+from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
 from tidegate.services.packs.validate import PackRules
 from tidegate.services.settings import Settings
@@ -158,7 +158,7 @@ def _name_unread(path: Path, others: Iterable[Path], findings: PackFindings) -> 
         hint = hint_for(file.suffix)
         if (path / FOLDER).is_dir() and name.parts[0] != FOLDER:
             hint = f"documents lie in {FOLDER}, policies in policies; beside them are {', '.join(names)}"
-        findings.warn(name.as_posix(), "this file is not read", hint)
+        findings.warn(name.as_posix(), UNREAD, hint)
 
 
 def _is_hidden(relative: Path) -> bool:

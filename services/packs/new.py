@@ -5,8 +5,9 @@ Promises that no file that exists is touched, and that what is written passes `c
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 import msgspec
 from ruamel.yaml import YAML
 
+from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import CalibrationQuestion, Document
 from tidegate.services.knowledge.index.markdown import find_blocks
 from tidegate.services.languages.detection import detect_foreign_language
 from tidegate.services.languages.words import LANGUAGES, load_words
 from tidegate.services.packs.documents import FOLDER, find_documents, read_documents
-from tidegate.services.packs.findings import PackFindings
+from tidegate.services.packs.findings import PackFault, PackFindings
 from tidegate.services.packs.load import PackReport, check_pack, list_files, read_site_settings
 from tidegate.services.packs.validate import normalise_wording
 
@@ -37,6 +39,38 @@ class NewPack(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         lines = [f"wrote {name}" for name in self.written] or [f"{self.path}: nothing was missing"]
         return "\n".join((*lines, str(self.report)))
+
+
+class NoDocumentsError(TidegateError, ValueError):
+    """A folder holds nothing that can be answered from."""
+
+    hint = "give a folder with PDF, Word, Excel, HTML, CSV, Markdown or text files"
+
+
+def pack_of_documents(
+    folder: Path, path: Path, on_file: Callable[[str], None] = lambda _name: None
+) -> tuple[PackFault, ...]:
+    """Make `path` anew, a pack whose documents are links to the files in `folder`, which is not touched.
+
+    Returns what is to be known about the files that are not read: Markdown that is wrong is left out too. Raises
+    `NoDocumentsError`.
+    """
+    if path.exists():
+        shutil.rmtree(path)
+    for file in list_files(folder):
+        if not file.absolute().is_relative_to(path.absolute()):
+            link = path / FOLDER / file.relative_to(folder)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file.absolute())
+    findings = PackFindings(path)
+    files = find_documents(path, list_files(path))
+    if not list(read_documents(files, LANGUAGES, findings, on_file)):
+        reasons = "; ".join(map(str, (*findings.faults, *findings.warnings)))
+        raise NoDocumentsError(f"nothing in {folder} can be read{': ' if reasons else ''}{reasons}")
+    for fault in findings.faults:
+        (path / fault.file).unlink(missing_ok=True)
+    report = complete_pack(path).report
+    return (*findings.faults, *(note for note in report.warnings if note.file != "questions.yaml"))
 
 
 def complete_pack(path: Path) -> NewPack:

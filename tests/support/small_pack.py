@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tidegate.schemas.pack import Document
+from tidegate.services.languages.words import LANGUAGES
+from tidegate.services.packs.documents import read_documents
+from tidegate.services.packs.findings import PackFindings
+
 UTTERANCES = "\n".join(f"    - example number {number}" for number in range(8))
 GOOD = {
     "site.toml": '[prefilter]\nlanguages = ["en", "de"]\n',
@@ -29,6 +34,15 @@ def pack_at(path: Path, **changed: str) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     return path / "small"
+
+
+def read_document(file: Path) -> Document:
+    """The document in a file; raises `PackError` with what is wrong with it."""
+    findings = PackFindings(file.parent)
+    documents = list(read_documents([file], LANGUAGES, findings))
+    findings.raise_faults(file)
+    [document] = documents
+    return document
 
 
 def changed(path: Path, name: str, old: str, new: str) -> Path:

@@ -65,12 +65,13 @@ CALLS = {
     "tenant that is a path, status": Call("index status --tenant ../x", 1, "'../x'", "site.toml"),
     "tenant that is a path, trace": Call("trace r1 --tenant ../x", 1, "'../x'", "site.toml"),
     "file that is not there": Call("index add absent.md", 2, "absent.md"),
-    "file that is a folder": Call("index add .", 2, "is a directory"),
+    "folder without documents": Call("index add nothing", 1, "there is no document in nothing", ".pdf"),
     "empty document": Call("index add empty.md", 1, "empty"),
     "document that is not text": Call("index add binary.md", 1, "binary.md"),
     "front matter that is not YAML": Call("index add broken.md", 1, "broken.md"),
-    "the same file twice": Call("index add good.md good.md", 1, "good.md", "id of its own"),
-    "two files with one id": Call("index add good.md same.md", 1, "good.md and same.md have", "id of its own"),
+    "two files with one id": Call("index add good.md same.md", 1, "same.md:2: the id good is taken by good.md", "mend"),
+    "a picture": Call("index add photo.png", 1, "photo.png: this file is not read", ".pdf"),
+    "--docs and --pack": Call("demo --docs nothing --pack nothing", 2, "--docs and --pack are two ways"),
     "index that was never made": Call("index status", 1, "no index", "tidegate up"),
     "index that was never made, delete": Call("index delete a", 1, "no index", "tidegate up"),
     "models that are missing": Call(
@@ -112,6 +113,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "binary.md").write_bytes(b"\xff\xfe\x00\x01" * 50)
     (tmp_path / "broken.md").write_text("---\nid: [broken\n---\n\nThe lobby opens at nine.\n")
     (tmp_path / "nothing").mkdir()
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG")
     (tmp_path / "folder" / "fleet.json").mkdir(parents=True)
     torn = tmp_path / "torn"
     torn.mkdir()
@@ -223,7 +225,7 @@ def test_help_is_never_cut_and_every_option_is_explained(
     monkeypatch.setenv("COLUMNS", columns)
     assert called([*command, "--help"]) == 0
     text = capsys.readouterr().out
-    assert "..." not in text.replace("[ARGS]...", "").replace("FILES...", "").replace("IDS...", "")
+    assert "..." not in text.replace("[ARGS]...", "").replace("PATHS...", "").replace("IDS...", "")
     assert "…" not in text
     options = text.partition("Options:\n")[2].partition("\n\n")[0].splitlines()
     bare = [line for number, line in enumerate(options) if line.lstrip().startswith("-") and is_bare(options, number)]

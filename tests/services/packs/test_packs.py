@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.paths import KIOSK
-from tests.support.small_pack import GOOD, changed, pack_at
+from tests.support.small_pack import GOOD, changed, pack_at, read_document
 from tidegate.schemas.pack import LabelledQuestion, QuestionKind
 from tidegate.services.packs.correctness import judge, states
-from tidegate.services.packs.documents import read_document
 from tidegate.services.packs.load import check_pack, load_pack
 
 

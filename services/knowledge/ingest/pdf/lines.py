@@ -87,7 +87,7 @@ def find_running_lines(pages: Sequence[tuple[PdfPage, Sequence[PdfLine]]]) -> tu
             height = page.top - page.bottom
             if page.bottom + _EDGE * height < line.y0 and line.y1 < page.top - _EDGE * height:
                 continue
-            if _PAGE_NUMBER.fullmatch(line.text) and len(pages) > 1:
+            if _PAGE_NUMBER.fullmatch(line.text) and (len(pages) > 1 or _PAGE_WORD.search(line.text)):
                 found.add(id(line))
             if line.y0 > page.bottom + 0.5 * height and len(line.segments) == 1 and _may_head(line.text):
                 continue
