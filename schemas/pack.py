@@ -19,9 +19,13 @@ QuestionKind = Literal[
     "personal",
     "unsafe",
     "unsupported_language",
+    "smalltalk",
+    "distress",
 ]
 Scope = Literal["site", "hub"]
+Verdict = Literal["serve", "unsafe", "out_of_scope", "smalltalk", "distress"]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}$", description="ISO 639-1")]
+IsoDay = Annotated[str, msgspec.Meta(pattern=r"^(\d{4}-\d\d-\d\d)?$", description="ISO 8601, or empty")]
 ItemId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
@@ -29,7 +33,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """`version` is the first 12 hex digits of the sha256 of `text`; `scope` says whose corpus holds the document.
 
     Page n begins at character `page_starts[n - 1]`, where the document has pages; `date` is the day of its last change,
-    ISO 8601, as its file states it.
+    ISO 8601, as its file states it. `valid_from` and `valid_until` are the first and the last day on which it holds,
+    ISO 8601, where its front matter says so; `version` covers them too.
     """
 
     id: ItemId
@@ -40,15 +45,32 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     page_starts: tuple[int, ...] = ()
     date: str = ""
+    valid_from: IsoDay = ""
+    valid_until: IsoDay = ""
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What people may want, by example. `verdict` says what an utterance of this kind leads to."""
+    """What people may want, by example. `verdict` says what an utterance of this kind leads to.
+
+    `serve`: an answer; `unsafe`: nothing; `out_of_scope`: doubt; `smalltalk` and `distress`: one of the pack's replies,
+    at once and without a look at any document.
+    """
 
     id: ItemId
     utterances: tuple[str, ...]
-    verdict: Literal["serve", "unsafe", "out_of_scope"] = "serve"
+    verdict: Verdict = "serve"
     workload: Workload = "assist"
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is said where an intent of verdict `smalltalk` or `distress` was found, by language.
+
+    `intent` is the intent's id, or the verdict, for all its intents that have no reply of their own. `{emergency}` and
+    `{helpline}` stand for the site's numbers; a sentence with `{helpline}` is left out where the site has none.
+    """
+
+    intent: ItemId
+    texts: Annotated[dict[Language, str], msgspec.Meta(min_length=1)]
 
 
 class LabelledQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,3 +119,4 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     calibration: tuple[CalibrationQuestion, ...]
     policy_files: tuple[str, ...]
     thesaurus: tuple[Synonyms, ...] = ()
+    replies: tuple[Reply, ...] = ()

@@ -13,7 +13,7 @@ import msgspec
 from tidegate.schemas import Answer, Check, Citation, Speculation
 from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.knowledge.reader.candidates import Candidate
-from tidegate.services.knowledge.reader.reader import compose_answer
+from tidegate.services.knowledge.reader.compose import compose_answer
 from tidegate.services.llm.text.answers import ParsedAnswer
 from tidegate.services.llm.text.tokenizer import TokenText
 
@@ -60,9 +60,9 @@ def confirmed_beginning(context: PromptContext, parsed: ParsedAnswer) -> Answer 
     for count, unit in enumerate(context.reading.selected, start=1):
         if unit.span not in confirmed:
             break
-        beginning, cited = compose_answer(context.reading.selected[:count])
-        if whole.text.startswith(beginning):
-            text, citations = beginning, cited
+        beginning = compose_answer(context.reading.selected[:count], context.reading.lead)
+        if whole.text.startswith(beginning.text):
+            text, citations = beginning.text, beginning.citations
     if not text:
         return None
     return msgspec.structs.replace(whole, text=text, citations=citations)

@@ -79,8 +79,6 @@ class LanguageWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What a question is made of and a document is not, beyond the analyzer's own list."""
     open_questions: Patterns
     """Words that ask for something that the question does not name."""
-    abbreviations: Patterns
-    """What ends with a full stop that ends no sentence, without it."""
     number_words: Patterns
     duration_units: Patterns
     months: Annotated[tuple[str, ...], msgspec.Meta(min_length=12, max_length=12)]

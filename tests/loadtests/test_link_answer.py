@@ -28,7 +28,7 @@ from tidegate.brokers.worker import run
 from tidegate.schemas import Approved, Committed, Delta, Escalated, Plan, Published, Routed, Verified, decode
 from tidegate.schemas.subjects import ANSWERS, HUB, PIPE, TOKENS, VERDICTS, live_answer, live_tokens, subject_of, tokens
 from tidegate.services.cli.options import find_default_pack
-from tidegate.services.knowledge.reader.reader import compose_answer
+from tidegate.services.knowledge.reader.compose import compose_answer
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
@@ -138,7 +138,7 @@ async def cut_in_mid_answer(on: Scene, text: str, settings: Settings) -> tuple[P
     async with asyncio.timeout(PATIENCE_S):
         first = decode(await lines.get(), Delta)
         on.link.cut()
-        assert (first.state, first.text, first.is_last) == ("committed", compose_answer(chosen[:1])[0], False)
+        assert (first.state, first.text, first.is_last) == ("committed", compose_answer(chosen[:1]).text, False)
         on.model.go_on.set()
         published = decode(await answers.get(), Published)
     assert published.receipt.committed_chars == len(first.text)

@@ -23,7 +23,8 @@ _WORD = re.compile(r"\S+")
 class Unit(msgspec.Struct, frozen=True, gc=False):
     """The smallest thing that can answer: a sentence, a table row or a list item, as characters of the document.
 
-    `context` holds the spans without which it would not be understood: a row's header, an item's intro.
+    `context` holds the spans without which it would not be understood: a row's header, an item's intro. `group` is the
+    number of the list or table in the document that it belongs to (-1: none), and `marker` its number or bullet there.
     """
 
     start: int
@@ -31,6 +32,8 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
     kind: Literal["sentence", "row", "item"]
     heading: str = ""
     context: tuple[CharacterSpan, ...] = ()
+    group: int = -1
+    marker: str = ""
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -151,25 +154,25 @@ def _flush(text: str, units: list[Unit]) -> Iterator[_Piece]:
 
 
 def _units(text: str, block: Block, section: list[Block], position: int) -> Iterator[Unit]:
-    before = next((other for other in reversed(section[:position]) if other.kind != block.kind), None)
+    earlier = (other for other in reversed(section[:position]) if other.kind != block.kind)
+    before = next((other for other in earlier if other.kind == "header" or other.group != block.group), None)
     context: tuple[CharacterSpan, ...] = ()
     if block.kind == "row":
         if before is not None and before.kind == "header":
             context = ((before.start, before.end),)
-        yield Unit(block.start, block.end, "row", block.heading, context)
+        yield Unit(block.start, block.end, "row", block.heading, context, block.group)
         return
     if block.kind == "item":
         if before is not None and before.kind == "paragraph":
             context = tuple(_short(text, before.start, before.end))[-1:]
-        start = block.body
-        if len(_WORD.findall(text, start, block.end)) <= MOST_WORDS:
-            yield Unit(start, block.end, "item", block.heading, context)
-            return
-        for begin, end in _short(text, start, block.end):
-            yield Unit(begin, end, "item", block.heading, context)
+        start, marker = block.body, block.marker
+        is_short = len(_WORD.findall(text, start, block.end)) <= MOST_WORDS
+        for begin, end in [(start, block.end)] if is_short else _short(text, start, block.end):
+            yield Unit(begin, end, "item", block.heading, context, block.group, marker)
+            marker = ""
         return
     for begin, end in _short(text, block.start, block.end):
-        yield Unit(begin, end, "sentence", block.heading)
+        yield Unit(begin, end, "sentence", block.heading, group=block.group)
 
 
 def _short(text: str, start: int, end: int) -> Iterator[CharacterSpan]:

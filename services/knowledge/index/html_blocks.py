@@ -13,6 +13,7 @@ _INLINE = frozenset(
     "a abbr b bdi br cite code em i kbd mark q s small span strong sub sup time u var wbr".split()  # noqa: SIM905
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_LISTS = ("ol", "ul", "table")
 _UNREAD = ("script", "style", "template", "title", "noscript")
 
 
@@ -29,6 +30,11 @@ def split_html_cells(row: str) -> list[str]:
     return _CELL.findall(row)
 
 
+def _first_number(attrs: list[tuple[str, str | None]]) -> int:
+    start = dict(attrs).get("start") or ""
+    return int(start) if start.isascii() and start.isdigit() and len(start) < 6 else 1
+
+
 class _HtmlReader(HTMLParser):
     def __init__(self, text: str, start: int, blocks: BlockList, plain: Callable[[str], str]) -> None:
         super().__init__(convert_charrefs=False)
@@ -37,13 +43,19 @@ class _HtmlReader(HTMLParser):
         self._blocks = blocks
         self._plain = plain
         self._open = ""
+        self._marker = ""
         self._row: int | None = None
         self._has_data_cell = False
         self._span: tuple[int, int] | None = None
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _INLINE:
             return
+        if tag in _LISTS:
+            self.flush()
+            self._blocks.open_list(_first_number(attrs) if tag == "ol" else None)
+        elif tag == "li":
+            self._marker = self._blocks.next_marker()
         if tag == "tr":
             self._row, self._has_data_cell = self._offset(), False
         elif tag == "td":
@@ -60,6 +72,8 @@ class _HtmlReader(HTMLParser):
         elif tag not in _INLINE and self._row is None:
             self.flush()
             self._open = ""
+        if tag in _LISTS:
+            self._blocks.close_list()
 
     def handle_data(self, data: str) -> None:
         begin = self._offset() + len(data) - len(data.lstrip())
@@ -83,7 +97,8 @@ class _HtmlReader(HTMLParser):
             self._blocks.add_heading(_HEADINGS[self._open], self._plain(self._text[start:end]))
         else:
             kind: BlockKind = "item" if self._open == "li" else "paragraph"
-            self._blocks.add(kind, start, end, start)
+            self._blocks.add(kind, start, end, start, self._marker if kind == "item" else "")
+            self._marker = ""
 
     def _offset(self) -> int:
         line, column = self.getpos()

@@ -14,7 +14,7 @@ import tantivy
 
 from tidegate.services.languages.words import load_words
 
-ANALYZERS = "6"
+ANALYZERS = "7"
 """Version of all that turns text into pieces, terms and vectors, but for the model; a change rebuilds indices."""
 
 STEMMED = {"en": "english", "de": "german", "fr": "french", "es": "spanish"}

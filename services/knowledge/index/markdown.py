@@ -13,7 +13,7 @@ from functools import lru_cache
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tidegate.services.knowledge.index.blocks import Block, BlockKind, BlockList
+from tidegate.services.knowledge.index.blocks import BULLET, Block, BlockKind, BlockList
 from tidegate.services.knowledge.index.html_blocks import read_html, split_html_cells
 
 _MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 100}).enable(["table", "strikethrough"])
@@ -22,6 +22,9 @@ _LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|$)")
 _QUOTE_MARK = re.compile(r"[\r\n][ \t]*>[ \t]?")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]:?")
 _REFERENCE = re.compile(r"\[([^\[\]]+)\]\[[^\[\]]*\]")
+_BULLET = re.compile(r"[ \t]*(?:[•‣▪▫◦●○■□–—·➢✓✔]|(?P<number>\(?(?:\d{1,2}|[a-z])\)|[a-z]\.))[ \t\u00a0]+(?=\S)")
+"""A list item of people who do not write Markdown; two of them in a paragraph make a list."""
+_FEWEST_BULLETS = 2
 _TASK = re.compile(r"\[[ xX]\][ \t]+")
 _QUESTION = re.compile(r"(?P<label>\*{0,2}\w{1,10}[ \u00a0]?[:.]\*{0,2}\s+)?\S.*\?\W{0,3}")
 _LABEL = re.compile(r"\*{0,2}\w{1,10}[ \u00a0]?[:.]\*{0,2}\s+")
@@ -87,7 +90,7 @@ class _Reader:
         self._text = text
         self._lines = [match.span(1) for match in _LINE.finditer(text)]
         self._blocks = BlockList()
-        self._item_lines: set[int] = set()
+        self._item_markers: dict[int, str] = {}
         self._in_head = False
         self._is_labelled = False
 
@@ -97,8 +100,13 @@ class _Reader:
             match token.type:
                 case "heading_open":
                     self._blocks.add_heading(int(token.tag[1]), _words(tokens[position + 1]))
+                case "bullet_list_open" | "ordered_list_open" | "table_open":
+                    is_numbered = token.type == "ordered_list_open"
+                    self._blocks.open_list(int(token.attrs.get("start", 1)) if is_numbered else None)
+                case "bullet_list_close" | "ordered_list_close" | "table_close":
+                    self._blocks.close_list()
                 case "list_item_open":
-                    self._item_lines.add(self._map(token)[0])
+                    self._item_markers[self._map(token)[0]] = self._blocks.next_marker(token.markup)
                 case "thead_open" | "thead_close":
                     self._in_head = token.nesting == 1
                 case "tr_open":
@@ -130,12 +138,27 @@ class _Reader:
         self._is_labelled = False
         if label:
             body = label.end()
-        is_item = first in self._item_lines
-        task = _TASK.match(self._text, body) if is_item else None
-        start = self._first_character(first) if is_item else body
-        self._blocks.add(
-            "item" if is_item else "paragraph", start, self._last_character(end - 1), task.end() if task else body
-        )
+        self._add_text(first, end, body, self._item_markers.get(first))
+
+    def _add_text(self, first: int, end: int, body: int, marker: str | None) -> None:
+        """An item, a paragraph, or the items of a list whose bullets are none of Markdown's."""
+        if marker is not None:
+            task = _TASK.match(self._text, body)
+            start = self._first_character(first)
+            self._blocks.add("item", start, self._last_character(end - 1), task.end() if task else body, marker)
+            return
+        bullets = [(line, found) for line in range(first, end) if (found := _BULLET.match(self._line(line)))]
+        if len(bullets) < _FEWEST_BULLETS:
+            self._blocks.add("paragraph", body, self._last_character(end - 1), body)
+            return
+        if first < bullets[0][0]:
+            self._blocks.add("paragraph", body, self._last_character(bullets[0][0] - 1), body)
+        self._blocks.open_list()
+        for (line, found), after in zip(bullets, [*(line for line, _ in bullets[1:]), end], strict=True):
+            own = found["number"] or BULLET
+            start = self._first_character(line)
+            self._blocks.add("item", start, self._last_character(after - 1), self._lines[line][0] + found.end(), own)
+        self._blocks.close_list()
 
     def _add_code(self, token: Token) -> None:
         first, end = self._map(token)
@@ -151,6 +174,9 @@ class _Reader:
         if first < end:
             start = self._first_character(first)
             self._blocks.add(kind, start, self._last_character(end - 1), start)
+
+    def _line(self, line: int) -> str:
+        return self._text[slice(*self._lines[line])]
 
     def _is_blank(self, line: int) -> bool:
         return self._first_character(line) == self._lines[line][1]

@@ -13,6 +13,7 @@ from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.sentences import split_sentences
 from tidegate.services.knowledge.index.storage import replace_file
+from tidegate.services.languages.pleasantries import take_pleasantries
 
 FILE = "thesaurus.json"
 _LONGEST_QUESTION = 60
@@ -24,15 +25,29 @@ Phrase = tuple[str, ...]
 
 
 def rewrite_query(text: str) -> str:
-    """A question without its vault tokens; of a long text, its sentences with a question mark, where there are any.
+    """A question without its vault tokens, greetings, thanks and signature; of a long text, its sentences with a
+    question mark, where there are any.
 
     The rest of a short text often names what the question is about.
     """
-    bare = " ".join(VAULT_TOKEN.sub(" ", text).split())
-    if len(bare.split()) <= _LONGEST_QUESTION:
-        return bare
-    asked = [bare[start:end] for start, end in split_sentences(bare, 0, len(bare)) if "?" in bare[start:end]]
-    return " ".join(asked) or bare
+    bare = _without_pleasantries(text)
+    return bare if len(bare.split()) <= _LONGEST_QUESTION else " ".join(_questions_in(bare)) or bare
+
+
+def list_queries(text: str) -> tuple[str, ...]:
+    """The ways to read a text as a question, for a reader to choose from: all of it, and its questions alone."""
+    whole = rewrite_query(text)
+    alone = " ".join(_questions_in(whole))
+    return (whole,) if not alone or alone == whole else (whole, alone)
+
+
+def _without_pleasantries(text: str) -> str:
+    bare = VAULT_TOKEN.sub(" ", take_pleasantries(text).rest)
+    return " ".join((bare if bare.strip() else VAULT_TOKEN.sub(" ", text)).split())
+
+
+def _questions_in(text: str) -> list[str]:
+    return [text[start:end] for start, end in split_sentences(text, 0, len(text)) if "?" in text[start:end]]
 
 
 class Thesaurus:

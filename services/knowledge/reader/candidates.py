@@ -6,16 +6,19 @@ Promises that every span is verbatim in its document. Next: evidence.py, reader.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 import msgspec
 
 from tidegate.schemas import Passage
+from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import embed_unit, with_heading
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.markdown import strip_tags
 from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value
+from tidegate.services.knowledge.reader.validity import Validity
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
 WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.1, "passage": 0.15, "kind": 0.1, "language": 0.05}
@@ -28,7 +31,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A unit of a passage. `plain_text` is the unit without markup, `context` the spans that belong to it.
 
     `similarity` is its cosine to the question, `passage_similarity` its passage's. `coverage` is the share of the
-    question's terms, weighted by rarity, that it states.
+    question's terms, weighted by rarity, that it states. `document_validity` is when its document holds.
     """
 
     passage: Passage
@@ -40,6 +43,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     passage_similarity: float
     coverage: float
     score: float
+    document_validity: Validity = Validity()
 
     @property
     def span(self) -> tuple[str, int]:
@@ -66,9 +70,52 @@ def find_candidates(
         cosines = zip((held.vectors @ scorer.vector).tolist(), (held.passages @ scorer.vector).tolist(), strict=True)
         for unit, pair in zip(held.units, cosines, strict=True):
             if passage.start <= unit.start and unit.end <= passage.end:
-                found.append(scorer.score(passage, unit, held.document.text, pair))
+                candidate = scorer.score(passage, unit, held.document.text, pair)
+                found.append(msgspec.structs.replace(candidate, document_validity=_validity_of(held.document)))
     unique = {candidate.span: candidate for candidate in reversed(found)}
     return sorted(unique.values(), key=lambda candidate: -candidate.score)
+
+
+def _validity_of(document: Document) -> Validity:
+    days = (document.valid_from, document.valid_until)
+    first, last = (date.fromisoformat(day) if day else None for day in days)
+    return Validity(first, last)
+
+
+def find_entries(
+    best: Candidate, ranked: Sequence[Candidate], scorer: SpanScorer, index: HybridIndex
+) -> list[Candidate]:
+    """The entries of the list or table that a unit is one of, or that it introduces, in the order of the document.
+
+    They are read from the whole document, and where the index no longer holds it, from the passage.
+    """
+    passage = best.passage
+    held = index.units(passage.document_id, passage.document_version)
+    if held is None:
+        inside = [each for each in ranked if each.passage == passage]
+        group = _group_of(best, [each.unit for each in inside])
+        found = [each for each in inside if group >= 0 and each.unit.group == group]
+        return sorted(found, key=lambda each: each.unit.start)
+    group = _group_of(best, held.units)
+    if group < 0:
+        return []
+    known = {each.span: each for each in ranked}
+    found = []
+    for unit, own, whole in zip(held.units, held.vectors, held.passages, strict=True):
+        if unit.group != group:
+            continue
+        text = held.document.text
+        alone = msgspec.structs.replace(passage, text=text[unit.start : unit.end], start=unit.start, end=unit.end)
+        cosines = (float(own @ scorer.vector), float(whole @ scorer.vector))
+        found.append(known.get((passage.document_id, unit.start)) or scorer.score(alone, unit, text, cosines))
+    return found
+
+
+def _group_of(best: Candidate, units: Sequence[Unit]) -> int:
+    if best.unit.group >= 0:
+        return best.unit.group
+    span = (best.unit.start, best.unit.end)
+    return next((unit.group for unit in units if unit.kind == "item" and unit.context[:1] == (span,)), -1)
 
 
 class SpanScorer:

@@ -56,9 +56,9 @@ def gather_evidence(
     for text, language, documents in questions:
         query = index.rewrite_query(text, language)
         passages = index.search(query, embedder.embed(query), K, language)
-        _, selected, evidence = reader.read(text, language, passages, index)
+        _, selection, evidence = reader.read(text, language, passages, index)
         rows.append(evidence)
-        right.append(bool(selected) and selected[0].passage.document_id in documents)
+        right.append(bool(selection.units) and selection.units[0].passage.document_id in documents)
     return rows, right
 
 

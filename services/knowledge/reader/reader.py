@@ -5,29 +5,29 @@ Promises that every word of an answer stands in a citation. Next: candidates.py,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date
 
 import msgspec
 
 from tidegate.schemas import Answer, Artefact, Check, Citation, Passage, Question
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
-from tidegate.services.knowledge.index.markdown import strip_markup
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
+from tidegate.services.knowledge.index.thesaurus import list_queries
 from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.candidates import (
-    Candidate,
-    SpanScorer,
-    find_candidates,
-)
+from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer, find_candidates, find_entries
+from tidegate.services.knowledge.reader.compose import ComposedAnswer, compose_answer
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence, measure_evidence
+from tidegate.services.knowledge.reader.question_parts import split_question
+from tidegate.services.knowledge.reader.selection import Selection, select_units, unnumbered
+from tidegate.services.knowledge.reader.versions import prefer_current
+from tidegate.services.knowledge.reader.yes_no import find_polarity
 from tidegate.services.knowledge.text_embedder import TextEmbedder
+from tidegate.services.languages.prose import load_prose
 
 MODEL = "extractive-reader"
-MOST_UNITS = 3
-NEARLY = 0.4
-"""How far below the best unit another of the same section may score and still be part of the answer."""
 
 
 class RankedSpans(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,7 @@ class RankedSpans(msgspec.Struct, frozen=True, kw_only=True):
     ranked: tuple[Candidate, ...]
     selected: tuple[Candidate, ...]
     answer: Answer
+    lead: str = ""
 
 
 class Reader:
@@ -45,9 +46,13 @@ class Reader:
     their header's words; every word of it lies in a citation, and every citation is verbatim in its document.
     """
 
-    def __init__(self, embedder: TextEmbedder, calibration: Calibration) -> None:
+    def __init__(
+        self, embedder: TextEmbedder, calibration: Calibration, today: Callable[[], date] = date.today
+    ) -> None:
+        """`today` gives the day on which what is dated must hold."""
         self._embedder = embedder
         self._calibration = calibration
+        self._today = today
 
     @property
     def version(self) -> str:
@@ -61,34 +66,65 @@ class Reader:
         lines. `entailment`: the share of the answer's words that its citations hold. Both are 1.0 by construction here
         and are measured all the same. `coverage`: the share of the question's terms, weighted by rarity, that the cited
         text states, its headings included.
-        Takes 1 to 4 ms, and 2 to 4 ms more where the question's vector is not remembered.
+        A text of several sentences is read whole and by its questions alone, and the surer reading is taken.
+        Takes 1 to 4 ms a reading, and 2 to 4 ms more where the question's vector is not remembered.
         """
-        ranked, selected, evidence = self.read(question, language, passages, index)
+        readings = [self.read(query, language, passages, index) for query in list_queries(question)]
+        ranked, selection, evidence = max(readings, key=lambda reading: self._calibration.confidence(reading[2]))
+        selected = selection.units
         if not selected:
             none = Answer(
                 text="", confidence=0.0, checks=(Check("grounding", False, 0.0), Check("entailment", False, 0.0))
             )
             return RankedSpans(ranked=tuple(ranked), selected=(), answer=none)
-        text, citations = compose_answer(selected)
+        lead = _lead_of(selected, question, language)
+        composed = compose_answer(selected, lead, _note_on(selection, language))
         answer = Answer(
-            text=text,
-            citations=citations,
+            text=composed.text,
+            citations=composed.citations,
             confidence=self._calibration.confidence(evidence),
-            checks=run_checks(text, citations, selected, evidence),
+            checks=run_checks(composed, selected, evidence),
         )
-        return RankedSpans(ranked=tuple(ranked), selected=tuple(selected), answer=answer)
+        return RankedSpans(ranked=tuple(ranked), selected=selected, answer=answer, lead=lead)
 
     def read(
         self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex
-    ) -> tuple[list[Candidate], list[Candidate], AnswerEvidence]:
-        """All units, best first; those selected, in the order of the document; and the evidence for them."""
+    ) -> tuple[list[Candidate], Selection, AnswerEvidence]:
+        """All units, best first; those selected, as they are shown; and the evidence for them."""
         query = index.rewrite_query(question, language)
         scorer = SpanScorer(query, language, self._embedder.embed(query), index)
         ranked = find_candidates(scorer, passages, index, self._embedder)
         if is_open_question(question):
             ranked = [each for each in ranked if adds_to(each, question)]
-        selected = select_units(ranked) if ranked else []
-        return ranked, selected, measure_evidence(scorer, ranked, selected)
+        ranked = prefer_current(ranked, question, self._today())
+        if ranked and find_polarity(question, language, ranked[0].plain_text, ranked[0].passage.language):
+            selection = Selection(units=(ranked[0],), total=1)
+            return ranked, selection, measure_evidence(scorer, ranked, selection.units)
+        selection = select_units(ranked, question, lambda best: find_entries(best, ranked, scorer, index))
+        parts = split_question(query, language)
+        if len(parts) > 1 and selection.units:
+            selection = self._select_parts(parts, language, passages, index, selection)
+        return ranked, selection, measure_evidence(scorer, ranked, selection.units)
+
+    def _select_parts(
+        self,
+        parts: Sequence[str],
+        language: str,
+        passages: Sequence[Passage],
+        index: HybridIndex,
+        whole: Selection,
+    ) -> Selection:
+        """The best unit for each part of a question, in the document that answers the whole of it best."""
+        document = whole.units[0].passage.document_id
+        inside = [passage for passage in passages if passage.document_id == document]
+        chosen: dict[tuple[str, int], Candidate] = {}
+        for part in parts:
+            scorer = SpanScorer(part, language, self._embedder.embed(part), index)
+            ranked = find_candidates(scorer, inside, index, self._embedder)
+            ranked = prefer_current([each for each in ranked if adds_to(each, part)], part, self._today())
+            if ranked:
+                chosen.setdefault(ranked[0].span, ranked[0])
+        return Selection(units=tuple(map(unnumbered, chosen.values())), total=len(chosen)) if chosen else whole
 
 
 def answer_for_tenant(
@@ -112,59 +148,39 @@ def rank_for_tenant(
     return reading, (model, *documents)
 
 
+def _note_on(selection: Selection, language: str) -> str:
+    """That the list goes on, in the asker's language; nothing where it is whole."""
+    if not selection.is_cut:
+        return ""
+    title = selection.units[0].passage.title
+    shown = load_prose(language).part_shown.replace("{shown}", str(len(selection.units)))
+    return shown.replace("{total}", str(selection.total)).replace("{title}", title)
+
+
+def _lead_of(selected: Sequence[Candidate], question: str, language: str) -> str:
+    """Yes or no in the asker's language, where a single sentence says so."""
+    if len(selected) != 1 or selected[0].unit.kind != "sentence":
+        return ""
+    polarity = find_polarity(question, language, selected[0].plain_text, selected[0].passage.language)
+    words = load_prose(language)
+    return {"yes": f"{words.yes}.", "no": f"{words.no}."}.get(polarity, "")
+
+
 def adds_to(candidate: Candidate, question: str) -> bool:
     """Whether the unit states anything that the question does not: repeating an open question does not answer it."""
     language = candidate.passage.language
     return not frozenset(find_terms(candidate.statement, language)) <= frozenset(find_terms(question, language))
 
 
-def select_units(ranked: Sequence[Candidate]) -> list[Candidate]:
-    """The best unit, and up to two more of its section that score nearly as high, in the order of the document."""
-    best = ranked[0]
-    selected = [best]
-    for other in ranked[1:]:
-        if len(selected) == MOST_UNITS:
-            break
-        same = other.passage.document_id == best.passage.document_id and other.unit.heading == best.unit.heading
-        if same and other.score >= best.score - NEARLY:
-            selected.append(other)
-    return sorted(selected, key=lambda each: each.unit.start)
-
-
-def compose_answer(selected: Sequence[Candidate]) -> tuple[str, tuple[Citation, ...]]:
-    """The text, and a citation for each unit and each context line that the text needs."""
-    lines: list[str] = []
-    citations: dict[tuple[int, int], Citation] = {}
-    for each in selected:
-        spans = [(each.unit.start, each.unit.end, each.text)]
-        if each.unit.kind == "row":
-            spans = [*each.context, *spans]
-        elif each.unit.kind == "item" and each.context and each.context[0][:2] not in citations:
-            spans = [*each.context, *spans]
-            lines.append(strip_markup(each.context[0][2]))
-        for start, end, quote in spans:
-            citations[start, end] = Citation(
-                document_id=each.passage.document_id,
-                document_version=each.passage.document_version,
-                start=start,
-                end=end,
-                quote=quote,
-                page=each.passage.page_at(start),
-            )
-        lines.append(each.plain_text)
-    listed = any(each.unit.kind != "sentence" for each in selected) and len(lines) > 1
-    return ("\n" if listed else " ").join(lines), tuple(citations.values())
-
-
-def run_checks(
-    text: str, citations: Sequence[Citation], selected: Sequence[Candidate], evidence: AnswerEvidence
-) -> tuple[Check, ...]:
+def run_checks(composed: ComposedAnswer, selected: Sequence[Candidate], evidence: AnswerEvidence) -> tuple[Check, ...]:
     """See `Reader.rank_spans`."""
+    citations = composed.citations
     grounded = sum(_is_grounded(citation, selected) for citation in citations) / max(1, len(citations))
     language = selected[0].passage.language
     held = {word for citation in citations for word in find_terms(citation.quote, language)}
-    stated = find_terms(text, language)
-    entailed = sum(word in held for word in stated) / len(stated) if stated else 0.0
+    stated = find_terms(composed.body, language)
+    # A "No." holds only stop words; it is borne out where its quotes are verbatim.
+    entailed = sum(word in held for word in stated) / len(stated) if stated else grounded
     return (
         Check("grounding", grounded == 1.0, grounded),
         Check("entailment", entailed == 1.0, entailed),

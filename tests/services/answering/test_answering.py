@@ -10,7 +10,7 @@ from tests.support.prompt_contexts import ALL, CHOSEN, CONTEXT, NUMBER_OF, OTHER
 from tidegate.schemas import Answer
 from tidegate.services.answering.agreement import combine, confirmed_beginning, has_diverged
 from tidegate.services.answering.prompt_context import draft_from_reading
-from tidegate.services.knowledge.reader.reader import compose_answer
+from tidegate.services.knowledge.reader.compose import compose_answer
 from tidegate.services.llm.text.answers import ParsedAnswer, parse_answer, parse_complete_sentences
 
 
@@ -60,7 +60,8 @@ def test_what_is_shown_early_has_its_own_citations_and_no_others() -> None:
     assert len(chosen) > 1
     first = _shown([*quote(NUMBER_OF[chosen[0].span]), TOKENS.END])
     assert first is not None
-    assert (first.text, first.citations) == compose_answer(chosen[:1])
+    composed = compose_answer(chosen[:1])
+    assert (first.text, first.citations) == (composed.text, composed.citations)
     assert set(first.citations) < set(CONTEXT.reading.answer.citations)
 
 

@@ -1,0 +1,114 @@
+"""Selects the units that make an answer, from their scores: which, and in which order. Next: compose.py.
+
+Knows nothing of how a score was made; `candidates.py` makes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.knowledge.reader.candidates import Candidate
+
+MOST_SENTENCES = 3
+MOST_ENTRIES = 15
+"""Entries of a list or a table up to which all are shown."""
+UNNAMED = 2.0
+"""How many times as far it must lead where it states no word of the question but those of its list's intro."""
+SHOWN_ENTRIES = 10
+"""How many of more than that are shown."""
+NEAR_SENTENCE = 0.3
+"""How far below the best sentence another of its section may score and still be part of the answer, as long as the
+answer has no more than `MOST_WORDS`."""
+MOST_WORDS = 36
+NEAR_ENTRY = 0.08
+"""How far below the best entry of a list another may score and still be asked for by name."""
+LEAST_LEAD = {"item": 0.17, "row": 0.085}
+"""How far above the mean of its list or table an entry must score to be what is asked for, and not the whole. Of
+questions for one entry nine in ten get that one, of those for a list seven in ten get the list."""
+
+_IDENTIFIER = re.compile(r"(?<!\w)[a-z]*[-./]?\d[\w.:/-]*\w|(?<!\w)\d(?!\w)")
+
+FindGroup = Callable[[Candidate], Sequence[Candidate]]
+"""From an entry to all entries of its list or table, in the order of the document; from an intro to its list's."""
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """The units in the order in which they are shown, and how many there were of the list that they are from."""
+
+    units: tuple[Candidate, ...] = ()
+    total: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there is more of the list than is shown."""
+        return self.total > len(self.units)
+
+
+def select_units(ranked: Sequence[Candidate], question: str, find_group: FindGroup) -> Selection:
+    """The best unit first, with another of its section that scores nearly as high; or the entries of its list or table
+    that are asked for: some by name, or all of them."""
+    if not ranked:
+        return Selection()
+    best = ranked[0]
+    group = find_group(best)
+    if len(group) > 1:
+        return _select_entries(best, group, question)
+    if group:
+        return Selection(units=(unnumbered(best),), total=1)
+    words = len(best.plain_text.split())
+    others: list[Candidate] = []
+    for other in ranked[1:]:
+        gap = best.score - other.score
+        if gap > NEAR_SENTENCE or len(others) == MOST_SENTENCES - 1:
+            break
+        longer = words + len(other.plain_text.split())
+        if longer <= MOST_WORDS and other.unit.kind == "sentence" and is_same_section(other, best):
+            others.append(other)
+            words = longer
+    units = (best, *sorted(others, key=lambda each: each.unit.start))
+    return Selection(units=units, total=len(units))
+
+
+def is_same_section(one: Candidate, other: Candidate) -> bool:
+    """Whether two units stand under the same heading of one document."""
+    return one.passage.document_id == other.passage.document_id and one.unit.heading == other.unit.heading
+
+
+def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) -> Selection:
+    numbered = _entries_with_numbers(group, question)
+    if numbered:
+        return Selection(units=tuple(map(unnumbered, numbered)), total=len(numbered))
+    top = max(group, key=lambda each: each.score)
+    is_intro = all(each.span != best.span for each in group)
+    others = [each.score for each in group if each.span != top.span]
+    lead = top.score - sum(others) / len(others)
+    least = LEAST_LEAD["row" if top.unit.kind == "row" else "item"]
+    if not is_intro and lead >= (least if _is_named(top, question) else UNNAMED * least):
+        named = [unnumbered(each) for each in group if each.score >= top.score - NEAR_ENTRY]
+        return Selection(units=tuple(named), total=len(named))
+    shown = group if len(group) <= MOST_ENTRIES else group[:SHOWN_ENTRIES]
+    return Selection(units=tuple(shown), total=len(group))
+
+
+def _entries_with_numbers(group: Sequence[Candidate], question: str) -> list[Candidate]:
+    """The entries that hold every number and identifier of the question, where not all of them do."""
+    asked = set(_IDENTIFIER.findall(question.lower()))
+    found = [each for each in group if asked <= set(_IDENTIFIER.findall(each.plain_text.lower()))]
+    return found if asked and len(found) <= MOST_SENTENCES else []
+
+
+def _is_named(entry: Candidate, question: str) -> bool:
+    """Whether an entry states a word of the question that neither its list's intro nor a heading does."""
+    language = entry.passage.language
+    general = [entry.passage.title, entry.unit.heading, *(quote for _, _, quote in entry.context)]
+    own = frozenset(find_terms(entry.text, language)) - frozenset(find_terms(" ".join(general), language))
+    return not own.isdisjoint(find_terms(question, language))
+
+
+def unnumbered(each: Candidate) -> Candidate:
+    """An entry on its own: its number says nothing."""
+    return msgspec.structs.replace(each, unit=msgspec.structs.replace(each.unit, marker=""))
