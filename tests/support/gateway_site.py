@@ -154,6 +154,7 @@ class Site:
             fact.followed_by(
                 Published,
                 outcome=outcome,
+                reason=fact.reason if isinstance(fact, Withheld) else "",
                 suggestions=fact.suggestions if isinstance(fact, Withheld) else (),
                 text=answer.text,
                 format=answer.format,

@@ -42,6 +42,8 @@ CALLS = {
     "nothing is up": Call("ask hello", 1, "nothing is up below state", "tidegate up"),
     "nothing is up, status": Call("status", 1, "nothing is up below state", "tidegate up"),
     "nothing is up, trace": Call("trace r1", 1, "nothing is up below state", "tidegate up"),
+    "nothing is up, gaps": Call("gaps", 1, "nothing is up below state", "tidegate up"),
+    "since that is no time": Call("gaps --since soon", 1, "'soon' is no time", "7d"),
     "nothing is up, topology": Call("topology plan", 1, "nothing is up below state", "tidegate up"),
     "nothing is up, dead letters": Call("dead list", 1, "nothing is up below state", "tidegate up"),
     "request id that is a pattern": Call("trace a.>", 1, "'a.>'", "1 to 64"),

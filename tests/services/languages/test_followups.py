@@ -1,0 +1,151 @@
+"""Follow-ups: a question that goes on from what was said stands by itself; one that does not stays as it was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tidegate.schemas import Turn
+from tidegate.services.languages.dialogue_patterns import compile_dialogue, find_words
+from tidegate.services.languages.dialogue_words import DialogueWords, load_dialogue_words
+from tidegate.services.languages.followups import resolve_followup
+from tidegate.services.languages.words import LANGUAGES
+
+OPTIONAL = {"ones", "elisions", "drops_subjects"}
+
+
+def talk(*said: str) -> tuple[str, tuple[Turn, ...]]:
+    """The last turn, and those before it: user and assistant by turns."""
+    sides: tuple[Any, Any] = ("user", "assistant")
+    return said[-1], tuple(Turn(sides[at % 2], text) for at, text in enumerate(said[:-1]))
+
+
+RATE = ("What is the rate of the Tide Saver?", "2.15%")
+LIMIT = ("What is the limit for contactless?", "£100")
+LEITH = ("When is the Leith branch open on Saturdays?", "From 9 am to 1 pm.")
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "standalone"),
+    [
+        ("en", (*RATE, "And the smallest deposit?"), "What is the smallest deposit of the Tide Saver?"),
+        ("en", (*LIMIT, "Can I change it?"), "Can I change the limit for contactless?"),
+        ("en", (*LIMIT, "and abroad?"), "What is the limit for contactless abroad?"),
+        ("en", (*LIMIT, "Thanks! And for a child?"), "What is the limit for a child?"),
+        ("en", (*LEITH, "Sorry, I meant Dundee."), "When is the Dundee branch open on Saturdays?"),
+        ("en", (*LEITH, "and on Sundays?"), "When is the Leith branch open on Sundays?"),
+        (
+            "en",
+            ("How much is the hire of the 3-tonne digger?", "£95 a day.", "And for a week?"),
+            "How much is the hire of the 3-tonne digger for a week?",
+        ),
+        (
+            "en",
+            ("What's the price of 20 pallets, bagged?", "£5,980.", "no wait, 12 pallets"),
+            "What's the price of 12 pallets, bagged?",
+        ),
+        (
+            "en",
+            ("Who is the manager in Corby?", "Helen Adeyemi is.", "How do I reach her?"),
+            "How do I reach her (Helen Adeyemi)?",
+        ),
+        (
+            "en",
+            ("what's the postage?", "Do you mean for letters or for parcels?", "the second one"),
+            "what's the postage parcels?",
+        ),
+        ("de", ("Ist die Säge BS 300 da?", "Ja.", "Wie schwer ist sie?"), "Wie schwer ist die Säge BS 300?"),
+        ("de", ("Wie hoch ist das Limit?", "100 €", "Kann ich das ändern?"), "Kann ich das Limit ändern?"),
+        (
+            "de",
+            ("Wie lange dauert die Lieferung nach Österreich?", "3 Tage.", "Und in die Schweiz?"),
+            "Wie lange dauert die Lieferung in die Schweiz?",
+        ),
+        (
+            "fr",
+            ("Livrez-vous le samedi à Nantes ?", "Oui.", "Et à Angers ?"),
+            "Livrez-vous le samedi à Angers ?",
+        ),
+        (
+            "fr",
+            ("Quel est le plafond de la carte ?", "100 €", "Puis-je le modifier ?"),
+            "Puis-je le modifier (le plafond de la carte) ?",
+        ),
+        (
+            "es",
+            ("¿Qué horario tiene el museo en invierno?", "De 9 a 17 h.", "¿y en verano?"),
+            "¿Qué horario tiene el museo en verano?",
+        ),
+        (
+            "es",
+            ("¿Tienen la carretilla E15?", "Sí, dos.", "¿Cuánto peso levanta?"),
+            "¿Cuánto peso levanta (la carretilla E15)?",
+        ),
+    ],
+)
+def test_a_follow_up_becomes_the_question_that_it_stands_for(
+    language: str, said: tuple[str, ...], standalone: str
+) -> None:
+    resolved = resolve_followup(*talk(*said), language)
+    assert (resolved.text, resolved.resolution) == (standalone, "rewritten")
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", (*LIMIT, "Where is your showroom in Bristol?")),
+        ("en", (*LIMIT, "And what are your opening hours in Truro?")),
+        ("en", (*LIMIT, "Is there a charging point for e-bikes?")),
+        ("en", (*LIMIT, "I also need to report a pothole, how do I do that?")),
+        ("en", (*LIMIT, "opening hours")),
+        ("en", (*LIMIT, "When do you open?")),
+        ("es", ("¿Cuál es el límite de la tarjeta?", "100", "¿Cuándo abren?")),
+        ("en", (*LIMIT, "brilliant, cheers!")),
+        ("en", (*LIMIT, "Is it possible to open an account for my son?")),
+        ("en", (*LIMIT, "Hello. Where can I park a caravan?")),
+        ("de", ("Wie lange habe ich Garantie?", "24 Monate.", "Nehmen Sie auch alte Waschmaschinen mit?")),
+        ("de", ("Wie lange habe ich Garantie?", "24 Monate.", "Vermieten Sie auch Teppichreiniger?")),
+        ("fr", ("Quel est le plafond de la carte ?", "100", "Où est l'agence ?")),
+        ("fr", ("La ligne 2 est-elle repartie ?", "Oui.", "Quelle graisse faut-il pour les paliers du broyeur ?")),
+        ("es", ("¿El museo abre los lunes?", "No.", "¿Dónde está la oficina?")),
+        ("es", ("¿Cuántos días tengo para devolverlo?", "30.", "¿Hacéis arreglos de bolsos?")),
+    ],
+)
+def test_a_question_of_its_own_is_never_mixed_with_what_was_said(language: str, said: tuple[str, ...]) -> None:
+    resolved = resolve_followup(*talk(*said), language)
+    assert (resolved.text, resolved.resolution) == (said[-1], "standalone")
+
+
+def test_a_follow_up_of_a_follow_up_goes_on_from_what_that_stands_for() -> None:
+    said = ("How much is a drum sander for a weekend?", "£62", "And the edge one?", "£40", "And for a week?")
+    assert resolve_followup(*talk(*said), "en").text == "How much is a edge sander for a week?"
+    said = (*LIMIT, "thanks", "You're welcome!", "Can I change it?")
+    assert resolve_followup(*talk(*said), "en").text == "Can I change the limit for contactless?"
+
+
+@pytest.mark.parametrize("turn", ["Can I change it?", "And for a week?", "and then?"])
+def test_what_goes_on_from_nothing_is_unclear(turn: str) -> None:
+    assert resolve_followup(*talk("hello", "Hi! What can I do for you?", turn), "en") == (turn, "unclear")
+
+
+def test_without_a_conversation_or_in_a_language_without_rules_a_question_stays_as_it_is() -> None:
+    assert resolve_followup("Can I change it?", (), "en") == ("Can I change it?", "standalone")
+    assert resolve_followup("Can I change it?", (Turn("assistant", "Hi"),), "en").resolution == "standalone"
+    assert resolve_followup(*talk(*LIMIT, "E per una settimana?"), "it").resolution == "standalone"
+
+
+def test_a_vault_token_is_one_word_and_is_carried_over_whole() -> None:
+    said = ("Is the account <IBAN_0123456789ab> blocked?", "Yes.", "Can I unblock it?")
+    assert resolve_followup(*talk(*said), "en").text == "Can I unblock the account <IBAN_0123456789ab> blocked?"
+    assert [word[0] for word in find_words("l'IBAN <IBAN_0123456789ab>")] == ["l'", "IBAN", "<IBAN_0123456789ab>"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_language_has_words_of_conversation_for_all_that_english_has(language: str) -> None:
+    words = load_dialogue_words(language)
+    assert all(getattr(words, field) for field in set(DialogueWords.__struct_fields__) - OPTIONAL)
+    assert compile_dialogue(language).function.fullmatch(words.articles[0])
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({**msgspec.to_builtins(words), "noise": []}, DialogueWords)
