@@ -20,7 +20,8 @@ from onnx import TensorProto, helper
 from tidegate.infra.models.data import packing
 from tidegate.infra.models.export import reference
 from tidegate.infra.models.export.architecture import Architecture, LayerKind, Rotary
-from tidegate.infra.models.export.embedding import Graph, say
+from tidegate.infra.models.export.building import say
+from tidegate.infra.models.export.encoder_graph import Graph
 from tidegate.infra.models.export.weights import read_weights
 
 Array = np.ndarray[Any, Any]

