@@ -40,8 +40,8 @@ from tidegate.infra.models.export.reader_graph import build_reader
 
 NAME = "tidegate-multilingual"
 WIDTH = 384
-LOWER = tuple(range(6))
-UPPER = tuple(range(6, 12))
+LOWER = tuple(range(8))
+UPPER = tuple(range(8, 12))
 RECIPE = tuple(f"export/{name}.py" for name in ("multilingual", "e5", "encoder_graph", "reader_graph", "int8_weights"))
 EMBEDDING = WEIGHTS / "embedding" / "upper.safetensors"
 READER = WEIGHTS / "reader" / "upper.safetensors"

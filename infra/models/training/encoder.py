@@ -96,17 +96,24 @@ class LowerStates:
             self._known[ids] = states[0].astype(np.float16)
         return self._known[ids]
 
-    def raise_by(self, layers: Sequence[Layer], ids: Sequence[tuple[int, ...]]) -> None:
-        """Replace the kept states of these texts by what frozen layers make of them."""
-        ordered = sorted(set(ids), key=len)
-        with torch.no_grad():
-            for start in range(0, len(ordered), 32):
-                chosen = ordered[start : start + 32]
-                states, mask = stack([self.of(each) for each in chosen])
-                for layer in layers:
-                    states = layer(states, mask[:, None, None, :])
-                for each, row in zip(chosen, states.numpy(), strict=True):
-                    self._known[each] = row[: len(each)].astype(np.float16)
+    def save(self, path: Path) -> None:
+        """Keep on disk what was computed, for the next run over the same lower half."""
+        lengths = np.array([len(each) for each in self._known])
+        ids = np.array([token for each in self._known for token in each], dtype=np.int32)
+        states = np.concatenate(list(self._known.values())) if self._known else np.zeros((0, WIDTH), np.float16)
+        draft = path.with_name(path.name + ".new.npz")
+        np.savez(draft, lengths=lengths, ids=ids, states=states)
+        draft.replace(path)
+
+    def restore(self, path: Path) -> None:
+        """Take up what `save` kept, where there is any."""
+        if not path.exists():
+            return
+        kept = np.load(path)
+        ends = np.cumsum(kept["lengths"])
+        ids, states = kept["ids"], kept["states"]
+        for start, end in zip(ends - kept["lengths"], ends, strict=True):
+            self._known[tuple(ids[start:end].tolist())] = states[start:end]
 
 
 def stack(states: Sequence[NDArray[np.float16]]) -> tuple[Tensor, Tensor]:
