@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import defaultdict
 from pathlib import Path
 
 import msgspec
 
-from tidegate.infra.models.data.qa import QaQuestion, QaSet, load_own, load_squad
+from tidegate.infra.models.data.qa import QaDocument, QaQuestion, QaSet, load_own, load_squad
 
 LANGUAGES = ("en", "de", "es")
 """Those of XQuAD's languages that are ours too."""
 ARTICLES = 36
-DEV_ARTICLES = 6
-"""XQuAD's last articles are kept to choose on."""
+TRAINING_ARTICLES = 30
+"""The rest of XQuAD's articles are kept to choose on."""
+HELD_ARTICLES = 3
 SAME = 0.5
 """The share of XQuAD's questions that are asked in the language of their paragraph."""
 SQUAD2_FOR_EMBEDDING = 400
 SQUAD2_FOR_READER = 1200
 
 
+Judged = dict[str, tuple[QaSet, tuple[QaQuestion, ...]]]
+"""Sets to measure on, by name: documents and what is asked of them."""
+
+
 class Mixture(msgspec.Struct, frozen=True):
-    """`own`: our training questions; `translated`: a question of XQuAD by language; `dev`: sets to choose on."""
+    """`own`: our training questions; `translated`: a question of XQuAD by language.
+
+    `held` is what neither learns from where it was asked for: on it the weights over their figures are fitted. `dev` is
+    what all choices are made on.
+    """
 
     training: QaSet
     own: tuple[QaQuestion, ...]
     translated: tuple[dict[str, QaQuestion], ...]
     squad2: tuple[QaQuestion, ...]
-    dev: dict[str, tuple[QaSet, tuple[QaQuestion, ...]]]
+    held: Judged
+    dev: Judged
 
     def crossed(self) -> list[QaQuestion]:
         """Each question of XQuAD once, its paragraph in a random language, itself in that or another."""
@@ -50,30 +61,49 @@ class Mixture(msgspec.Struct, frozen=True):
         return [unit for corpus in sorted(corpora) for unit in self.training.units(corpus)]
 
 
-def load_mixture(directory: Path) -> Mixture:
-    """All of it, from the directory that holds qa, xquad and squad2."""
+def load_mixture(directory: Path, hold_out: bool = False) -> Mixture:
+    """All of it, from the directory that holds qa, xquad and squad2; `hold_out` keeps a fifth of ours from training."""
     own = load_own(directory, "train")
-    chosen = load_own(directory, "dev")
+    kept = QaSet(*_divided(own, held=True))
+    xquad_held = range(TRAINING_ARTICLES - HELD_ARTICLES, TRAINING_ARTICLES)
+    held: Judged = {"own": (kept, kept.questions), **_xquad(directory, xquad_held)}
+    dev_own = load_own(directory, "dev")
+    dev: Judged = {"own": (dev_own, dev_own.questions), **_xquad(directory, range(TRAINING_ARTICLES, ARTICLES))}
+    if hold_out:
+        own = QaSet(*_divided(own, held=False))
+    translated: dict[str, dict[str, QaQuestion]] = defaultdict(dict)
     squad2 = load_squad(directory / "squad2" / "train.json", "en")
-    training = range(ARTICLES - DEV_ARTICLES)
-    xquad = {each: load_squad(directory / "xquad" / f"{each}.json", each, training) for each in LANGUAGES}
-    dev = {"own": (chosen, chosen.questions)}
-    for each in LANGUAGES:
-        held = range(ARTICLES - DEV_ARTICLES, ARTICLES)
-        data = load_squad(directory / "xquad" / f"{each}.json", each, held)
-        dev[f"xquad-{each}"] = (data, data.questions)
-    dev["xquad-de-en"] = (dev["xquad-en"][0], _asked_in("de", dev, "en"))
     documents = own.documents | squad2.documents
-    for data in xquad.values():
+    for language in LANGUAGES:
+        articles = range(TRAINING_ARTICLES - HELD_ARTICLES * hold_out)
+        data = load_squad(directory / "xquad" / f"{language}.json", language, articles)
         documents |= data.documents
-    by_id: dict[str, dict[str, QaQuestion]] = defaultdict(dict)
-    for language, data in xquad.items():
         for question in data.questions:
-            by_id[question.id][language] = question
-    return Mixture(QaSet(documents, ()), own.questions, tuple(by_id.values()), squad2.questions, dev)
+            translated[question.id][language] = question
+    return Mixture(QaSet(documents, ()), own.questions, tuple(translated.values()), squad2.questions, held, dev)
 
 
-def _asked_in(language: str, dev: dict[str, tuple[QaSet, tuple[QaQuestion, ...]]], of: str) -> tuple[QaQuestion, ...]:
+def is_held(document: str) -> bool:
+    """Whether a document of ours is one of the fifth that can be kept from training."""
+    return int(hashlib.sha256(document.encode()).hexdigest(), 16) % 5 == 0
+
+
+def _divided(data: QaSet, held: bool) -> tuple[dict[str, QaDocument], tuple[QaQuestion, ...]]:
+    documents = {name: document for name, document in data.documents.items() if is_held(name) == held}
+    return documents, tuple(question for question in data.questions if question.document in documents)
+
+
+def _xquad(directory: Path, articles: range) -> Judged:
+    """These articles in each language, and the German questions asked of the English paragraphs."""
+    found: Judged = {}
+    for language in LANGUAGES:
+        data = load_squad(directory / "xquad" / f"{language}.json", language, articles)
+        found[f"xquad-{language}"] = (data, data.questions)
+    found["xquad-de-en"] = (found["xquad-en"][0], _asked_in("de", found, "en"))
+    return found
+
+
+def _asked_in(language: str, dev: Judged, of: str) -> tuple[QaQuestion, ...]:
     """The questions of one language asked of the paragraphs of another."""
     texts = {question.id: question.text for question in dev[f"xquad-{language}"][1]}
     return tuple(

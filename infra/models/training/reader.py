@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--save-every", type=float, default=240.0)
     parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--hold-out", action="store_true", help="keep a fifth to fit the weights of the ranking on")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     random.seed(arguments.seed)
@@ -191,7 +192,7 @@ def main() -> None:
     states = LowerStates(arguments.model)
     states.restore(arguments.out / "states.npz")
     vectors = TextVectors(EmbeddingNet(weights), states)
-    training = Training(load_mixture(arguments.data), ReaderNet(weights), states, vectors)
+    training = Training(load_mixture(arguments.data, arguments.hold_out), ReaderNet(weights), states, vectors)
     if arguments.resume:
         training.resume(arguments.resume)
     train(training, arguments)
