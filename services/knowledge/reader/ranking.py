@@ -1,0 +1,154 @@
+"""Ranks units and says how likely the best one answers, by weights learned over named signals.
+
+Promises that a missing reader only takes away its own signals. The weights are learned in infra/models/training.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from math import exp, log
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value, is_open_question
+
+LEAST_LOGIT = -8.0
+"""What a unit that was not read counts as having scored."""
+STRONGEST = 8.0
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+
+
+class UnitSignals(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a unit, given a question. `line` is its title, heading and text; `logit` None if it is unread.
+
+    `coverage` is the share of the question's terms, by rarity, that the line states, `around` that its passage states.
+    """
+
+    document: str
+    text: str
+    line: str
+    cosine: float
+    coverage: float
+    around: float
+    logit: float | None = None
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """Weights over standardised features, by name."""
+
+    features: tuple[str, ...]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float = 0.0
+
+    def score(self, table: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """One number for each row of the columns."""
+        rows = np.stack([table[name] for name in self.features], axis=1)
+        scores: NDArray[np.float64] = (rows - self.mean) / self.spread @ np.array(self.weights) + self.bias
+        return scores
+
+
+class RankedUnits(msgspec.Struct, frozen=True):
+    """The places of the units, best first, and the chance that the first of them answers."""
+
+    order: tuple[int, ...]
+    confidence: float
+
+
+class RankingModel(msgspec.Struct, frozen=True):
+    """`unread` ranks by retrieval alone, `read` with the reader; likewise the two confidences.
+
+    `thresholds` are the confidences that answer at most the share of unanswerable questions that their key names.
+    """
+
+    unread: Fitted
+    read: Fitted
+    unread_confidence: Fitted
+    read_confidence: Fitted
+    thresholds: dict[str, float] = {}
+    unread_thresholds: dict[str, float] = {}
+
+    @classmethod
+    def load(cls, path: Path) -> RankingModel:
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+    def rank(self, question: str, units: Sequence[UnitSignals]) -> RankedUnits:
+        """Best first. Units that the reader has read are ranked by it only if all of them were."""
+        is_read = bool(units) and all(each.logit is not None for each in units)
+        ranker, chance = (self.read, self.read_confidence) if is_read else (self.unread, self.unread_confidence)
+        if not units:
+            return RankedUnits((), 0.0)
+        table = describe_units(question, units)
+        scores = ranker.score(table)
+        order = np.argsort(-scores, kind="stable")
+        evidence = describe_best(question, units, table, scores)
+        logit = float(chance.score({name: np.array([value]) for name, value in evidence.items()})[0])
+        return RankedUnits(tuple(order.tolist()), 1.0 / (1.0 + exp(-max(-40.0, min(40.0, logit)))))
+
+
+def describe_units(question: str, units: Sequence[UnitSignals]) -> dict[str, NDArray[np.float64]]:
+    """A column for each feature that a unit is ranked by, a row for each unit."""
+    kind = expected_kind(question)
+    numbers = set(_NUMBER.findall(question))
+    cosine = np.array([each.cosine for each in units])
+    coverage = np.array([each.coverage for each in units])
+    logits = np.array([LEAST_LOGIT if each.logit is None else each.logit for each in units])
+    logits = np.clip(logits, -STRONGEST, STRONGEST)
+    return {
+        "cosine": cosine,
+        "coverage": coverage,
+        "coverage_to_best": coverage * coverage / max(float(coverage.max()), 1e-6),
+        "around": np.array([each.around for each in units]),
+        "document": _of_document(units, cosine, 3),
+        "kind": np.array([0.0 if kind is None else 1.0 if has_value(each.text, kind) else -1.0 for each in units]),
+        "numbers": np.array([_share(numbers, each.line) for each in units]),
+        "length": np.array([log(1 + len(each.text)) for each in units]),
+        "logit": logits,
+        "document_logit": _of_document(units, logits, 1),
+    }
+
+
+def describe_best(
+    question: str,
+    units: Sequence[UnitSignals],
+    table: Mapping[str, NDArray[np.float64]],
+    scores: NDArray[np.float64],
+) -> dict[str, float]:
+    """The features of the best unit that its confidence is made of."""
+    best = int(np.argmax(scores))
+    others = np.delete(np.arange(len(units)), best)
+    elsewhere = [n for n in others.tolist() if units[n].document != units[best].document]
+    chances = np.exp(scores - scores.max())
+    found = {name: float(table[name][best]) for name in ("cosine", "coverage", "around", "kind", "numbers", "logit")}
+    for name in ("cosine", "logit"):
+        column = table[name]
+        rival = float(column[others].max()) if len(others) else float(column.min())
+        found[f"{name}_lead"] = found[name] - rival
+        found[f"{name}_lead_of_document"] = found[name] - max((float(column[n]) for n in elsewhere), default=rival)
+    found["logit_of_all"] = float(np.logaddexp.reduce(table["logit"]))
+    found["chance"] = float(chances[best] / chances.sum())
+    found["score"] = float(scores[best])
+    found["score_lead"] = found["score"] - (float(scores[others].max()) if len(others) else 0.0)
+    found["asked_length"] = log(1 + len(question.split()))
+    found["open"] = float(is_open_question(question))
+    found["agreement"] = float(np.argmax(table["logit"]) == np.argmax(table["cosine"]))
+    return found
+
+
+def _of_document(units: Sequence[UnitSignals], column: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """For each unit the mean of the best `most` of its document."""
+    best: dict[str, list[float]] = {}
+    for unit, value in zip(units, column.tolist(), strict=True):
+        best.setdefault(unit.document, []).append(value)
+    means = {name: float(np.mean(sorted(values, reverse=True)[:most])) for name, values in best.items()}
+    return np.array([means[unit.document] for unit in units])
+
+
+def _share(numbers: set[str], line: str) -> float:
+    """The share of the question's numbers that the line states; 1 where it has none."""
+    return 1.0 if not numbers else len(numbers & set(_NUMBER.findall(line))) / len(numbers)
