@@ -1,15 +1,24 @@
-"""How often a unit that answers is among the best, by kind of question. Next: training/contrastive.py."""
+"""How often a unit that answers is among the best, by kind of question: of the shipped graphs, written to a file.
+
+Next: training/contrastive.py, which watches the same while it tunes.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.infra.models.data.keyword_scores import KeywordScores
+from tidegate.infra.models.data.mixture import load_mixture
 from tidegate.infra.models.data.qa import QaQuestion, QaSet
+from tidegate.infra.models.evaluation.site import Models
 
 DEPTHS = (1, 8, 20)
 
@@ -78,3 +87,41 @@ def rendered(table: Table) -> str:
     return " | ".join(
         f"{kind} " + "/".join(f"{share:.2f}" for share in row[:-1]) for kind, row in sorted(table.items())
     )
+
+
+def mixed(data: QaSet) -> QaSet:
+    """The same documents searched all together."""
+    documents = {name: msgspec.structs.replace(each, corpus="all") for name, each in data.documents.items()}
+    return QaSet(documents, data.questions)
+
+
+def measure(sets: dict[str, tuple[QaSet, tuple[QaQuestion, ...]]], vectors: Vectors) -> dict[str, dict[str, Table]]:
+    """For each set the recall by cosine alone and with BM25."""
+    found = {}
+    for name, (data, questions) in sets.items():
+        corpora = search_all(data, questions, vectors)
+        alone = recall([rank for each in corpora for rank in each.ranks(list(each.cosines.astype(float)))])
+        fused = recall([rank for each in corpora for rank in each.ranks(each.fused())])
+        found[name] = {"alone": alone, "fused": fused}
+        print(f"{name}\n  alone {rendered(alone)}\n  fused {rendered(fused)}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the directory that holds qa, xquad and squad2")
+    parser.add_argument("--models", type=Path, nargs="+", required=True, help="built directories to compare")
+    parser.add_argument("--out", type=Path, required=True, help="the figures.json to write")
+    arguments = parser.parse_args()
+    sets = load_mixture(arguments.data).dev
+    own, questions = sets["own"]
+    sets["own-mixed"] = (mixed(own), questions)
+    figures = {}
+    for directory in arguments.models:
+        print(directory, flush=True)
+        figures[directory.name] = measure(sets, Models(directory).vectors)
+    arguments.out.write_text(json.dumps({"depths": DEPTHS, "recall": figures}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

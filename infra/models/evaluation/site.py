@@ -45,7 +45,8 @@ class Models:
     def __init__(self, directory: Path, read: Path | None = None) -> None:
         self.states = LowerStates(directory)
         self._embed = open_session(str(directory / "embed.onnx"))
-        self._read = open_session(str(read or directory / "read.onnx"))
+        reader = read or directory / "read.onnx"
+        self._read = open_session(str(reader)) if reader.exists() else None
         self._vectors: dict[str, NDArray[np.float32]] = {}
 
     def vectors(self, texts: Sequence[str], role: str) -> NDArray[np.float32]:
@@ -53,6 +54,8 @@ class Models:
 
     def read(self, asked: tuple[int, ...], windows: Windows, places: Sequence[tuple[str, int]]) -> dict[Unit, float]:
         """The logit of every unit in these windows."""
+        if self._read is None:
+            raise FileNotFoundError("this model has no read.onnx")
         chosen = [windows.of(document)[at] for document, at in places]
         states = [self.states.of(window.ids) for window in chosen]
         answers = self._read.run(["answers"], pack_pairs(self.states.of(asked), chosen, states))[0]

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from tidegate.infra.models.data.mixture import Mixture, load_mixture
 from tidegate.infra.models.data.qa import QaQuestion, QaSet
-from tidegate.infra.models.evaluation.recall import recall, rendered, search_all
+from tidegate.infra.models.evaluation.recall import measure, search_all
 from tidegate.infra.models.export import e5, int8_weights
 from tidegate.infra.models.export.multilingual import UPPER, upper_weights
 from tidegate.infra.models.training.encoder import Layer, LowerStates, Weights, stack
@@ -178,11 +178,8 @@ class Tuning:
             print(f"epoch {at:.2f}  step {self.steps}  {self.spent:.0f} s  loss {float(loss):.3f}", flush=True)
 
     def report(self, at: float) -> None:
-        for name, (data, questions) in self.mixture.dev.items():
-            corpora = search_all(data, questions, self.vectors)
-            alone = recall([rank for each in corpora for rank in each.ranks(list(each.cosines.astype(float)))])
-            fused = recall([rank for each in corpora for rank in each.ranks(each.fused())])
-            print(f"epoch {at:.2f} {name}\n  alone {rendered(alone)}\n  fused {rendered(fused)}", flush=True)
+        print(f"epoch {at:.2f}", flush=True)
+        measure(self.mixture.dev, self.vectors)
 
     def save(self) -> None:
         out: Path = self.arguments.out

@@ -98,11 +98,8 @@ def fit(held: Judged, models: Models) -> RankingModel:
     retrieval = fit_ranking(plain, RETRIEVAL)
     read = _flat(read_all(held, models, retrieval))
     reading = fit_ranking(read, READING)
-    model = RankingModel(
-        retrieval,
-        reading,
-        *(_confidence(*each) for each in ((retrieval, plain, UNREAD_CONFIDENCE), (reading, read, READ_CONFIDENCE))),
-    )
+    unread_confidence = _confidence(retrieval, plain, UNREAD_CONFIDENCE)
+    model = RankingModel(retrieval, reading, unread_confidence, _confidence(reading, read, READ_CONFIDENCE))
     thresholds = {str(share): _threshold(model, read, share) for share in SHARES}
     unread_thresholds = {str(share): _threshold(model, plain, share) for share in SHARES}
     return msgspec.structs.replace(model, thresholds=thresholds, unread_thresholds=unread_thresholds)

@@ -5,7 +5,7 @@ Promises that every token of every unit is in a window. Training reads the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -25,14 +25,15 @@ START, END, UNKNOWN = 0, 2, 3
 class Encoding(Protocol):
     """What `tokenizers` makes of a text: ids, and the characters of each."""
 
-    ids: list[int]
-    offsets: list[tuple[int, int]]
+    @property
+    def ids(self) -> list[int]: ...
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]: ...
 
 
-class Encode(Protocol):
-    """Tokenizes a text without the tokens that frame it."""
-
-    def __call__(self, text: str) -> Encoding: ...
+Encode = Callable[[str], Encoding]
+"""Tokenizes a text without the tokens that frame it."""
 
 
 class ReadableUnit(msgspec.Struct, frozen=True, gc=False):
