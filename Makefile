@@ -18,7 +18,7 @@ check: .venv/.dev
 bench: .venv/.dev models
 	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-models: .models/minilm/manifest.json .models/lm/manifest.json
+models: .models/multilingual/manifest.json .models/lm/manifest.json
 
 wheel-test:
 	@infra/bin/wheel-test $(ARGS)
@@ -32,8 +32,8 @@ vllm: models
 test-vllm: vllm
 	@infra/bin/test-vllm $(ARGS)
 
-.models/minilm/manifest.json: infra/models/export/embedding.py | .venv/.run
-	@$(BIN)/python -m tidegate.infra.models.export.embedding --out .models/minilm
+.models/multilingual/manifest.json: $(addprefix infra/models/export/,multilingual.py e5.py encoder_graph.py reader_graph.py int8_weights.py) $(wildcard infra/models/weights/embedding/* infra/models/weights/reader/*) | .venv/.run
+	@$(BIN)/python -m tidegate.infra.models.export.multilingual --out .models/multilingual
 
 .models/lm/manifest.json: infra/models/export/language_models.py infra/models/export/causal_lm.py $(wildcard infra/models/weights/*/*.safetensors infra/models/weights/*/precision.json infra/models/weights/adapters/*/*.safetensors) | .venv/.run
 	@$(BIN)/python -m tidegate.infra.models.export.language_models --out .models/lm

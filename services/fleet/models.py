@@ -16,8 +16,9 @@ from typing import Protocol
 from tidegate.schemas import TidegateError
 from tidegate.services.settings import Settings
 
+MULTILINGUAL = "multilingual"
 BUILDERS = {
-    "minilm": "tidegate.infra.models.export.embedding",
+    MULTILINGUAL: "tidegate.infra.models.export.multilingual",
     "lm": "tidegate.infra.models.export.language_models",
 }
 """What lies in `models_dir`, and the program that makes it."""
@@ -58,7 +59,7 @@ def find_missing_models(settings: Settings) -> tuple[str, ...]:
 
 def check_models(settings: Settings) -> None:
     """Raises `ModelsNotBuiltError` when the embedding model, which every worker of a site needs, is missing."""
-    if "minilm" not in find_missing_models(settings):
+    if MULTILINGUAL not in find_missing_models(settings):
         return
     commands = " && ".join(
         f"python -m {module} --out {Path(settings.models_dir) / name}" for name, module in BUILDERS.items()

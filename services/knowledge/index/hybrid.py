@@ -23,7 +23,7 @@ from tidegate.services.knowledge.index.chunking import Unit
 from tidegate.services.knowledge.index.index_writer import IndexWriter, OnDocument
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
 from tidegate.services.knowledge.index.limits import EXACT_BELOW
-from tidegate.services.knowledge.index.snapshot import IndexSnapshot, read_snapshot
+from tidegate.services.knowledge.index.snapshot import IndexSnapshot, passage_of, read_snapshot
 from tidegate.services.knowledge.index.storage import (
     DocumentOrigin,
     IndexDamagedError,
@@ -37,8 +37,8 @@ from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 LEAST_DEPTH = 8
 """A leg brings its k best, and never fewer than this: what is far down in both legs must not beat the best of one."""
-CROSS_BELOW = 0.35
-"""Best cosine in the question's own language below which the other languages are searched too."""
+UNITS_PER_PASSAGE = 6
+"""How many units are looked for to find one passage: several of the best often stand in one."""
 RANK_CONSTANT = 60
 RankedItem = TypeVar("RankedItem", bound=Hashable)
 
@@ -58,12 +58,11 @@ class IndexStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DocumentUnits(msgspec.Struct, frozen=True, kw_only=True):
-    """A document's units with their vectors, row by row; `passages` are the vectors of the passages they are in."""
+    """A document's units with their vectors, row by row."""
 
     document: Document
     units: tuple[Unit, ...]
     vectors: Matrix
-    passages: Matrix
 
 
 class HybridIndex:
@@ -159,23 +158,26 @@ class HybridIndex:
     def search(self, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
         """The k best passages for a question, best first, by reciprocal rank fusion of BM25 and cosine.
 
-        Passages of the question's language come first; those of other languages only where none of its own is near.
+        A passage is as near as the nearest of its units, whatever its language; words are looked for in the documents
+        of the question's own. `similarity` is 0.0 where it is not among the nearest.
         """
         self._refresh()
         if k <= 0:
             return []
-        snapshot = self._snapshot
-        found = self._ranked(snapshot, text, vector, k, language)[:k]
-        nearest = max((passage.similarity for passage in found), default=0.0)
-        if len(found) == k and nearest >= CROSS_BELOW:
-            return found
-        others = [other for other in snapshot.numbers_in if other != language]
-        rest = [passage for other in others for passage in self._ranked(snapshot, text, vector, k, other)]
-        rest.sort(key=lambda passage: -passage.similarity)
-        if nearest >= CROSS_BELOW:
-            return [*found, *rest][:k]
-        nearer = [passage for passage in rest if passage.similarity > nearest][: max(1, k // 2)]
-        return [*nearer, *found, *rest[len(nearer) :]][:k]
+        snapshot, depth = self._snapshot, max(k, LEAST_DEPTH)
+        words = dict(self._keyword.search(text, language, depth, snapshot.ranks.get(language, {})))
+        near: dict[int, float] = {}
+        for label, cosine in self._vectors.search(vector, depth * UNITS_PER_PASSAGE):
+            near.setdefault(passage_of(label), cosine)
+        return [
+            msgspec.structs.replace(
+                snapshot.passages[number],
+                score=score,
+                bm25=words.get(number, 0.0),
+                similarity=max(0.0, near.get(number, 0.0)),
+            )
+            for number, score in fuse_rankings(list(words), list(near)[:depth])[:k]
+        ]
 
     def units(self, document_id: str, version: str) -> DocumentUnits | None:
         """A live document's units with their vectors; None when it is gone or has another version by now."""
@@ -187,13 +189,8 @@ class HybridIndex:
         if found is None:
             stored = self._storage.get(document_id, version, self._writer.built_by)
             matrix = self._storage.vectors(document_id, version, self._writer.built_by)
-            pieces = [(row, unit) for row, chunk in enumerate(stored.chunks) for unit in chunk.units]
-            found = DocumentUnits(
-                document=stored.document,
-                units=tuple(unit for _, unit in pieces),
-                vectors=matrix[len(stored.chunks) :],
-                passages=matrix[[row for row, _ in pieces]],
-            )
+            units = tuple(unit for chunk in stored.chunks for unit in chunk.units)
+            found = DocumentUnits(document=stored.document, units=units, vectors=matrix)
             with self._units_lock:
                 self._units[document_id, version] = found
         return found
@@ -219,23 +216,6 @@ class HybridIndex:
             embedder=manifest.embedder,
         )
 
-    def _ranked(
-        self, snapshot: IndexSnapshot, text: str, vector: NDArray[np.float32], k: int, language: str
-    ) -> list[Passage]:
-        depth = max(k, LEAST_DEPTH)
-        words = dict(self._keyword.search(text, language, depth, snapshot.ranks.get(language, {})))
-        among = snapshot.numbers_in.get(language)
-        near = dict(self._vectors.search(vector, depth, among)) if among is not None else {}
-        return [
-            msgspec.structs.replace(
-                snapshot.passages[number],
-                score=score,
-                bm25=words.get(number, 0.0),
-                similarity=max(0.0, near.get(number, 0.0)),
-            )
-            for number, score in fuse_rankings(list(words), list(near))
-        ]
-
     def _refresh(self) -> None:
         """See what any process wrote since."""
         self._keyword.refresh()
@@ -257,7 +237,7 @@ class HybridIndex:
                     raise
                 return  # another process replaced what was being read; the next call reads what it wrote
             self._keyword.refresh()
-            self._vectors.replace(snapshot.numbers, snapshot.matrix, self._storage.graph, manifest.graph_sha256)
+            self._vectors.replace(snapshot.labels, snapshot.matrix, self._storage.graph, manifest.graph_sha256)
             self._snapshot = snapshot
             with self._units_lock:
                 self._units.clear()
@@ -265,7 +245,7 @@ class HybridIndex:
     def _settle(self) -> None:
         """See one's own writes, and save the graph when it has changed by a twentieth."""
         self._refresh()
-        rows = len(self._snapshot.numbers)
+        rows = len(self._snapshot.labels)
         if self._vectors.mode == "graph" and abs(rows - self._snapshot.manifest.graph_rows) * 20 > rows:
             self._writer.keep_graph(self._vectors.save_graph(self._storage.graph), rows)
 

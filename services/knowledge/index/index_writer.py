@@ -25,7 +25,7 @@ from tidegate.services.knowledge.index.storage import (
     make_mark,
 )
 from tidegate.services.knowledge.index.vectors import Matrix
-from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
+from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 OnDocument = Callable[[Document], None]
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -150,15 +150,12 @@ class IndexWriter:
 
     def _embed(self, document: Document) -> tuple[StoredDocument, Matrix]:
         pieces = tuple(cut_into_chunks(document.text))
-        rows: list[Vector] = []
-        units: list[Vector] = []
-        for chunk in pieces:
-            text = strip_tags(document.text[chunk.start : chunk.end])
-            rows.append(self._embedder.embed(with_heading(document.title, chunk.heading, text)))
-            for unit in chunk.units:
-                words = render_unit(document.text, unit)
-                units.append(embed_unit(self._embedder, document.title, unit.heading, words, rows[-1]))
-        matrix = np.array([*rows, *units], np.float32).reshape(len(rows) + len(units), -1)
+        lines = [
+            with_heading(document.title, unit.heading, render_unit(document.text, unit))
+            for chunk in pieces
+            for unit in chunk.units
+        ]
+        matrix = np.stack([self._embedder.embed(line, "passage") for line in lines]).astype(np.float32)
         return StoredDocument(document=document, chunks=pieces), matrix
 
     def _reconcile(self, manifest: Manifest) -> None:
@@ -182,13 +179,6 @@ def check_documents(documents: Iterable[Document]) -> None:
         if document.id in seen:
             raise DocumentRefusedError(f"the document {document.id} is given twice")
         seen.add(document.id)
-
-
-def embed_unit(embedder: TextEmbedder, title: str, heading: str, words: str, passage: Vector) -> Vector:
-    """A unit's vector: half of it under its heading, a quarter of it alone, a quarter of its passage."""
-    mixed = 0.5 * embedder.embed(with_heading(title, heading, words)) + 0.25 * embedder.embed(words) + 0.25 * passage
-    unit: Vector = mixed / np.linalg.norm(mixed)
-    return unit
 
 
 def with_heading(title: str, heading: str, text: str) -> str:

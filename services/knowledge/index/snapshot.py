@@ -11,21 +11,24 @@ from tidegate.schemas.answer import Passage
 from tidegate.services.knowledge.index.storage import Manifest, Storage, StoredDocument
 from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Numbers
 
+_POSITION_BITS = 16
+"""More units than a passage can hold."""
+
 
 @dataclass(frozen=True)
 class IndexSnapshot:
-    """`numbers` and `matrix` have one row per live passage; `numbers_in` has those of each language.
+    """`labels` and `matrix` have one row per unit of a live passage, in the order of the documents' ids.
 
-    `ranks` gives, for each language, the row of each of its numbers. Rows are in the order of the documents' ids.
+    A label holds the passage's number (`passage_of`). `ranks` gives, for each language, the place of each of its
+    passages in that order.
     """
 
     manifest: Manifest
     stamp: tuple[int, int]
     digest: str
     passages: dict[int, Passage]
-    numbers: Numbers
+    labels: Numbers
     matrix: Matrix
-    numbers_in: dict[str, Numbers] = field(default_factory=dict)
     ranks: dict[str, dict[int, int]] = field(default_factory=dict)
 
     @classmethod
@@ -38,31 +41,56 @@ def read_snapshot(
     storage: Storage, manifest: Manifest, stamp: tuple[int, int], previous: IndexSnapshot
 ) -> IndexSnapshot:
     """Read what `manifest` names, taking from `previous` what both have. Raises `IndexDamagedError`."""
-    row_of = {int(number): row for row, number in enumerate(previous.numbers)}
+    rows_of = _rows_by_passage(previous.labels)
     is_same_build = manifest.built_by == previous.manifest.built_by
     passages: dict[int, Passage] = {}
+    labels: list[Numbers] = []
     rows: list[Matrix] = []
     for name, entry in sorted(manifest.documents.items()):
         if is_same_build and previous.manifest.documents.get(name) == entry:
             passages.update((number, previous.passages[number]) for number in entry.numbers)
-            rows.append(previous.matrix[[row_of[number] for number in entry.numbers]])
+            kept = slice(rows_of[entry.numbers[0]].start, rows_of[entry.numbers[-1]].stop)
+            labels.append(previous.labels[kept])
+            rows.append(previous.matrix[kept])
             continue
         stored = storage.get(name, entry.version, manifest.built_by)
-        rows.append(storage.vectors(name, entry.version, manifest.built_by)[: len(stored.chunks)])
+        labels.append(_label_units(stored, entry.first))
+        rows.append(storage.vectors(name, entry.version, manifest.built_by))
         passages.update(zip(entry.numbers, _cut_passages(stored), strict=True))
     ranks: dict[str, dict[int, int]] = {}
-    for row, (number, passage) in enumerate(passages.items()):
-        ranks.setdefault(passage.language, {})[number] = row
+    for place, (number, passage) in enumerate(passages.items()):
+        ranks.setdefault(passage.language, {})[number] = place
     return IndexSnapshot(
         manifest=manifest,
         stamp=stamp,
         digest=manifest.digest(),
         passages=passages,
-        numbers=np.fromiter(passages, np.int64, len(passages)),
+        labels=np.concatenate(labels) if labels else previous.labels[:0],
         matrix=np.concatenate(rows) if rows else previous.matrix[:0],
-        numbers_in={language: np.fromiter(ranks[language], np.int64) for language in sorted(ranks)},
         ranks=ranks,
     )
+
+
+def passage_of(label: int) -> int:
+    """The number of the passage that a unit stands in."""
+    return label >> _POSITION_BITS
+
+
+def _label_units(stored: StoredDocument, first: int) -> Numbers:
+    labels = [
+        number << _POSITION_BITS | position
+        for number, chunk in enumerate(stored.chunks, start=first)
+        for position in range(len(chunk.units))
+    ]
+    return np.array(labels, np.int64)
+
+
+def _rows_by_passage(labels: Numbers) -> dict[int, slice]:
+    """The rows of each passage's units, which lie together."""
+    found: dict[int, slice] = {}
+    for row, number in enumerate((labels >> _POSITION_BITS).tolist()):
+        found[number] = slice(found[number].start if number in found else row, row + 1)
+    return found
 
 
 def _cut_passages(stored: StoredDocument) -> list[Passage]:

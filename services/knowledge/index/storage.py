@@ -46,7 +46,7 @@ class IndexLockedError(TidegateError):
 
 
 class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A live document; its passages are numbered from `first`, its units follow them in the vectors' file."""
+    """A live document; its passages are numbered from `first`."""
 
     version: str
     title: str
@@ -156,7 +156,7 @@ class Storage:
         replace_file(self._manifest, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
 
     def put(self, stored: StoredDocument, vectors: Matrix, built_by: str) -> None:
-        """Write a document and its vectors (passages first, then units), as half floats."""
+        """Write a document and the vectors of its units, as half floats."""
         name, version = stored.document.id, stored.document.version
         halves = safetensors.numpy.save({VECTORS: np.ascontiguousarray(vectors, dtype=np.float16)})
         replace_file(self._file(name, version, built_by, "safetensors"), halves)
@@ -171,7 +171,7 @@ class Storage:
         return self._decode(self._file(name, version, built_by, "msgpack"), _StoredText).document
 
     def vectors(self, name: str, version: str, built_by: str) -> Matrix:
-        """The document's vectors, passages first, as float32. Raises `IndexDamagedError`."""
+        """The vectors of the document's units, as float32. Raises `IndexDamagedError`."""
         path = self._file(name, version, built_by, "safetensors")
         try:
             found = safetensors.numpy.load(path.read_bytes())[VECTORS]

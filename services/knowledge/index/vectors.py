@@ -49,24 +49,21 @@ class VectorLeg:
         with self._changing:
             return self._graph.save(path) if self._graph is not None else ""
 
-    def search(self, vector: npt.NDArray[np.float32], k: int, keep: Numbers | None = None) -> list[tuple[int, float]]:
-        """The k nearest numbers with their cosine, best first, among those in `keep` (all when None)."""
+    def search(self, vector: npt.NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+        """The k nearest numbers with their cosine, best first."""
         numbers, matrix = self._rows
-        kept = None if keep is None else np.isin(numbers, keep)
-        k = min(k, len(numbers) if kept is None else int(kept.sum()))
+        k = min(k, len(numbers))
         if k <= 0:
             return []
         graph = self._graph
         if graph is not None and self._changing.acquire(blocking=False):
             try:
-                found = graph.search(vector, k, numbers if kept is None else numbers[kept])
+                found = graph.search(vector, k)
             finally:
                 self._changing.release()
             if found is not None:
                 return found
         scores = matrix @ vector
-        if kept is not None:
-            scores = np.where(kept, scores, -2.0)
         best = np.argpartition(-scores, k - 1)[:k]
         best = best[np.argsort(-scores[best], kind="stable")]
         return [(int(numbers[row]), float(scores[row])) for row in best]
@@ -116,18 +113,14 @@ class _Graph:
             self._live |= {int(number) for number in numbers[new]}
         return self
 
-    def search(self, vector: npt.NDArray[np.float32], k: int, keep: Numbers) -> list[tuple[int, float]] | None:
-        """None when the graph cannot say: it returned too few, or cannot return k at all."""
-        wanted = set(keep.tolist()) if len(keep) < len(self._live) else None
-        reach = k if wanted is None else min(4 * k, len(self._live))
+    def search(self, vector: npt.NDArray[np.float32], k: int) -> list[tuple[int, float]] | None:
+        """None when the graph cannot say: it cannot return k at all."""
         try:
-            found, distances = self._index.knn_query(vector, k=min(reach, len(self._live)), num_threads=1)
+            found, distances = self._index.knn_query(vector, k=min(k, len(self._live)), num_threads=1)
         except RuntimeError:
             return None
         hits = [(int(n), 1.0 - float(d)) for n, d in zip(found[0], distances[0], strict=True)]
-        if wanted is not None:
-            hits = [hit for hit in hits if hit[0] in wanted]
-        return hits[:k] if len(hits) >= k else None
+        return hits if len(hits) == k else None
 
     def save(self, path: Path) -> str:
         draft = path.with_suffix(".new")

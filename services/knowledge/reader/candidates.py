@@ -14,9 +14,8 @@ from tidegate.schemas import Passage
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.index_writer import embed_unit, with_heading
+from tidegate.services.knowledge.index.index_writer import with_heading
 from tidegate.services.knowledge.index.keyword import find_terms
-from tidegate.services.knowledge.index.markdown import strip_tags
 from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value
 from tidegate.services.knowledge.reader.validity import Validity
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
@@ -30,8 +29,8 @@ _MOST_EMBEDDED = 6
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A unit of a passage. `plain_text` is the unit without markup, `context` the spans that belong to it.
 
-    `similarity` is its cosine to the question, `passage_similarity` its passage's. `coverage` is the share of the
-    question's terms, weighted by rarity, that it states. `document_validity` is when its document holds.
+    `similarity` is its cosine to the question. `coverage` is the share of the question's terms, weighted by rarity,
+    that it states. `document_validity` is when its document holds.
     """
 
     passage: Passage
@@ -40,7 +39,6 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     plain_text: str
     context: tuple[tuple[int, int, str], ...]
     similarity: float
-    passage_similarity: float
     coverage: float
     score: float
     document_validity: Validity = Validity()
@@ -67,10 +65,10 @@ def find_candidates(
         if held is None:
             found += _from_passage(scorer, passage, rank, embedder)
             continue
-        cosines = zip((held.vectors @ scorer.vector).tolist(), (held.passages @ scorer.vector).tolist(), strict=True)
-        for unit, pair in zip(held.units, cosines, strict=True):
+        cosines = (held.vectors @ scorer.vector).tolist()
+        for unit, cosine in zip(held.units, cosines, strict=True):
             if passage.start <= unit.start and unit.end <= passage.end:
-                candidate = scorer.score(passage, unit, held.document.text, pair)
+                candidate = scorer.score(passage, unit, held.document.text, cosine)
                 found.append(msgspec.structs.replace(candidate, document_validity=_validity_of(held.document)))
     unique = {candidate.span: candidate for candidate in reversed(found)}
     return sorted(unique.values(), key=lambda candidate: -candidate.score)
@@ -143,13 +141,8 @@ class SpanScorer:
         unknown = sum(weight for term, weight in weights.items() if not self._index.has_term(term, language))
         return unknown / total if total else 0.0
 
-    def score(
-        self, passage: Passage, unit: Unit, text: str, cosines: tuple[float, float], offset: int = 0
-    ) -> Candidate:
-        """The unit, given as characters of `text`, which begins at character `offset` of the document.
-
-        `cosines` are the question's to the unit and to the passage.
-        """
+    def score(self, passage: Passage, unit: Unit, text: str, cosine: float, offset: int = 0) -> Candidate:
+        """The unit, given as characters of `text`, which begins at character `offset` of the document."""
         language = passage.language
         words = render_unit(text, unit)
         context = tuple((start + offset, end + offset, text[start:end]) for start, end in unit.context)
@@ -160,7 +153,7 @@ class SpanScorer:
         has_kind = self._kind is None or has_value(words, self._kind)
         coverage = weigh_coverage(weights, own)
         score = (
-            WEIGHTS["similarity"] * max(cosines[0], 0.0)
+            WEIGHTS["similarity"] * max(cosine, 0.0)
             + WEIGHTS["coverage"] * coverage
             + WEIGHTS["heading"] * weigh_coverage(weights, own | head)
             + WEIGHTS["passage"] * weigh_coverage(weights, whole | head)
@@ -173,8 +166,7 @@ class SpanScorer:
             text=text[unit.start : unit.end],
             plain_text=words,
             context=context,
-            similarity=max(cosines[0], 0.0),
-            passage_similarity=max(cosines[1], 0.0),
+            similarity=max(cosine, 0.0),
             coverage=coverage,
             score=score,
         )
@@ -199,12 +191,10 @@ def _degree_stated(term: str, stated: frozenset[str]) -> float:
 
 def _from_passage(scorer: SpanScorer, passage: Passage, rank: int, embedder: TextEmbedder) -> list[Candidate]:
     units = [unit for chunk in cut_into_chunks(passage.text) for unit in chunk.units]
-    rough = [(scorer.score(passage, unit, passage.text, (0.0, 0.0)), unit) for unit in units]
+    rough = [(scorer.score(passage, unit, passage.text, 0.0), unit) for unit in units]
     rough.sort(key=lambda pair: -pair[0].score)
     exact = []
-    whole = embedder.embed(with_heading(passage.title, passage.heading, strip_tags(passage.text)))
     for guess, unit in rough[: max(1, _MOST_EMBEDDED // (rank + 1))]:
-        vector = embed_unit(embedder, passage.title, passage.heading, guess.plain_text, whole)
-        cosines = (float(vector @ scorer.vector), float(whole @ scorer.vector))
-        exact.append(scorer.score(passage, unit, passage.text, cosines, passage.start))
+        vector = embedder.embed(with_heading(passage.title, passage.heading, guess.plain_text), "passage")
+        exact.append(scorer.score(passage, unit, passage.text, float(vector @ scorer.vector), passage.start))
     return exact

@@ -11,16 +11,14 @@ from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer,
 
 
 class AnswerEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Five numbers in 0 … 1, in the order of the calibration's weights.
+    """Four numbers in 0 … 1, in the order of the calibration's weights.
 
-    `similarity`: cosine of the question and the best unit; `passage`: of the question and the passage that it stands
-    in; `coverage`: share of the question's terms, by rarity, that the answer and its headings state; `margin`: lead of
-    the best unit over the best of another document; `out_of_vocabulary_rate`: share of the question that no document
-    mentions.
+    `similarity`: cosine of the question and the best unit; `coverage`: share of the question's terms, by rarity, that
+    the answer and its headings state; `margin`: lead of the best unit over the best of another document;
+    `out_of_vocabulary_rate`: share of the question that no document mentions.
     """
 
     similarity: float = 0.0
-    passage: float = 0.0
     coverage: float = 0.0
     margin: float = 0.0
     out_of_vocabulary_rate: float = 0.0
@@ -43,7 +41,6 @@ def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: 
     rival = next((each.score for each in ranked if each.passage.document_id != passage.document_id), 0.0)
     return AnswerEvidence(
         similarity=best.similarity,
-        passage=best.passage_similarity,
         coverage=weigh_coverage(scorer.weights(language), stated),
         margin=min(1.0, max(0.0, best.score - rival)),
         out_of_vocabulary_rate=scorer.out_of_vocabulary_rate(language),

@@ -12,8 +12,8 @@ from tidegate.brokers.stage import Handler
 from tidegate.schemas import Artefact, Asked
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.intent_classifier import MAX_TOKENS, IntentHead, IntentHeadMissingError
+from tidegate.services.knowledge.embedding import MODEL, Embedder
+from tidegate.services.knowledge.intent_classifier import IntentHead, IntentHeadMissingError
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.sealing import unseal_request
@@ -60,7 +60,7 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     language = LanguageModel(prefilter.languages)
     detector.find("Warm up: I am Ann Example, +44 20 7946 0958.")
     language.detect("Warm up with a sentence of some length.")
-    head.predict(embedder.embed("Warm up with a sentence of some length.", MAX_TOKENS))
+    head.predict(embedder.embed("Warm up with a sentence of some length."))
     ports = PrefilterPorts(
         unseal=partial(unseal_request, key),
         find_personal=partial(find_personal, detector),
@@ -71,7 +71,7 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     versions = ScreeningVersions(
         detector=Artefact("detector", "dlp", detector.version),
         language=Artefact("model", "py3langid", language.version),
-        embedding=Artefact("model", "minilm", embedder.version),
+        embedding=Artefact("model", MODEL, embedder.version),
         intent=Artefact("model", "intent", head.version),
     )
     rules = ScreeningRules(
@@ -99,7 +99,7 @@ async def classify(embedder: Embedder, head: IntentHead, text: str) -> IntentEst
     vault token is read as the word for its kind: its digits would mean nothing and fill the 32.
     """
     words = VAULT_TOKEN.sub(lambda token: token[1].lower(), text)
-    vectors = [await embedder.embed_soon(part, MAX_TOKENS) for part in (words, *later_parts(words))]
+    vectors = [await embedder.embed_soon(part) for part in (words, *later_parts(words))]
     predictions = [head.predict(vector) for vector in vectors]
     surest = max(predictions, key=lambda prediction: prediction.probability)
     unsafe = spread(max(map(head.unsafe_probability, predictions)), len(predictions))

@@ -24,6 +24,7 @@ from tidegate.services.knowledge.intent_classifier import (
     softmax,
     train,
 )
+from tidegate.services.knowledge.text_embedder import TextRole
 
 
 class Blobs:
@@ -34,9 +35,9 @@ class Blobs:
     def __init__(self, spread: float) -> None:
         self.spread = spread
 
-    def embed(self, text: str, max_tokens: int = 128) -> Any:
+    def embed(self, text: str, role: TextRole = "query") -> Any:
         axis, seed = map(int, text.split(":"))
-        assert max_tokens == 32
+        assert role == "query"
         vector = np.eye(8)[axis] + self.spread * np.random.default_rng([axis, seed]).normal(size=8)
         return (vector / np.linalg.norm(vector)).astype(np.float32)
 
@@ -85,7 +86,7 @@ def test_unseen_points_are_told_apart_and_shares_sum_to_one() -> None:
     head = train(blobs(), encoder)
     for axis in range(3):
         for seed in range(100, 120):
-            prediction = head.predict(encoder.embed(f"{axis}:{seed}", 32))
+            prediction = head.predict(encoder.embed(f"{axis}:{seed}"))
             assert prediction.intent == f"i{axis}"
             assert prediction.probability == max(prediction.probabilities.values())
             assert sum(prediction.probabilities.values()) == pytest.approx(1)
@@ -94,7 +95,7 @@ def test_unseen_points_are_told_apart_and_shares_sum_to_one() -> None:
 def test_a_probability_is_as_often_right_as_it_says() -> None:
     encoder = Blobs(0.9)
     head = train(blobs(size=60), encoder)
-    predictions = [(head.predict(encoder.embed(f"{a}:{n}", 32)), f"i{a}") for a in range(3) for n in range(1000, 1300)]
+    predictions = [(head.predict(encoder.embed(f"{a}:{n}")), f"i{a}") for a in range(3) for n in range(1000, 1300)]
     claimed = np.mean([prediction.probability for prediction, _ in predictions])
     right = np.mean([prediction.intent == wanted for prediction, wanted in predictions])
     assert 0.4 < right < 0.95, "hard enough to be wrong at times"
@@ -127,7 +128,7 @@ def test_the_words_of_the_site_s_documents_speak_against_unsafe_and_not_against_
 
 
 def encoder_prediction(head: IntentHead, encoder: Blobs, text: str) -> Any:
-    return head.predict(encoder.embed(text, 32))
+    return head.predict(encoder.embed(text))
 
 
 def test_all_documents_together_weigh_as_much_as_one_intent() -> None:
@@ -165,7 +166,7 @@ def test_sentences_rows_and_headings_of_the_documents_are_gathered_once_and_not_
 
 def test_a_temperature_softens_what_the_weights_say() -> None:
     head = train(blobs(), Blobs(0.2))
-    vector = Blobs(0.2).embed("1:500", 32)
+    vector = Blobs(0.2).embed("1:500")
     sharp = head.predict(vector)
     head.temperature *= 4
     soft = head.predict(vector)
@@ -195,7 +196,7 @@ def test_a_saved_head_says_the_same_and_holds_no_pickle(tmp_path: Path) -> None:
     head = train(blobs(), Blobs(0.2))
     head.save(tmp_path / "site" / "intent.safetensors")
     loaded = IntentHead.load(tmp_path / "site" / "intent.safetensors")
-    vector = Blobs(0.2).embed("1:500", 32)
+    vector = Blobs(0.2).embed("1:500")
     assert loaded.predict(vector) == head.predict(vector)
     assert (loaded.version, loaded.verdicts, loaded.workloads) == (head.version, head.verdicts, head.workloads)
     assert [file.name for file in (tmp_path / "site").iterdir()] == ["intent.safetensors"]
@@ -247,7 +248,7 @@ HELD_OUT = (
 
 
 def test_utterances_that_it_never_saw_are_understood_in_four_languages(embedder: Embedder, head: IntentHead) -> None:
-    predicted = [head.predict(embedder.embed(text, 32)).intent for _, text in HELD_OUT]
+    predicted = [head.predict(embedder.embed(text)).intent for _, text in HELD_OUT]
     wrong = [(text, got) for (wanted, text), got in zip(HELD_OUT, predicted, strict=True) if got != wanted]
     assert len(wrong) <= 2, wrong
 
