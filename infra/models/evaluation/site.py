@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tidegate.infra.models.data.keyword_scores import KeywordScores
 from tidegate.infra.models.data.qa import QaQuestion, QaSet
 from tidegate.infra.models.data.reading import Windows
+from tidegate.infra.models.evaluation.states import LowerStates
 from tidegate.infra.models.export.multilingual import open_session
-from tidegate.infra.models.training.encoder import LowerStates
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.reader.candidates import weigh_coverage
 from tidegate.services.knowledge.reader.pairs import logits_of_units, pack_pairs

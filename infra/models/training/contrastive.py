@@ -22,9 +22,10 @@ from torch.nn import functional
 from tidegate.infra.models.data.mixture import Mixture, load_mixture
 from tidegate.infra.models.data.qa import QaQuestion, QaSet
 from tidegate.infra.models.evaluation.recall import measure, search_all
+from tidegate.infra.models.evaluation.states import LowerStates
 from tidegate.infra.models.export import e5, int8_weights
 from tidegate.infra.models.export.multilingual import UPPER, upper_weights
-from tidegate.infra.models.training.encoder import Layer, LowerStates, Weights, stack
+from tidegate.infra.models.training.encoder import Layer, Weights, stack
 
 BATCH = 32
 SCALE = 20.0

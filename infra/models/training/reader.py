@@ -21,10 +21,10 @@ from tidegate.infra.models.data.mixture import Mixture, load_mixture
 from tidegate.infra.models.data.qa import QaQuestion, QaSet
 from tidegate.infra.models.data.reading import Pair, Unit, Windows
 from tidegate.infra.models.evaluation.recall import search_all
+from tidegate.infra.models.evaluation.states import LowerStates
 from tidegate.infra.models.export import e5, int8_weights
 from tidegate.infra.models.export.multilingual import upper_weights
 from tidegate.infra.models.training.contrastive import EmbeddingNet, TextVectors
-from tidegate.infra.models.training.encoder import LowerStates
 from tidegate.infra.models.training.reader_net import ReaderNet, make_batch
 
 GROUPS = 12

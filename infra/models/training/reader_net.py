@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tidegate.infra.models.data.reading import Pair
+from tidegate.infra.models.evaluation.states import LowerStates
 from tidegate.infra.models.export.multilingual import UPPER, WIDTH
-from tidegate.infra.models.training.encoder import Layer, LowerStates, Weights, stack
+from tidegate.infra.models.training.encoder import Layer, Weights, stack
 
 BELIEF = -2.0
 """The logit of a unit before anything is learned: most do not answer."""

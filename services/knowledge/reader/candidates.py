@@ -20,7 +20,7 @@ from tidegate.services.knowledge.reader.answer_type import expected_kind, has_va
 from tidegate.services.knowledge.reader.validity import Validity
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
-WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.1, "passage": 0.15, "kind": 0.1, "language": 0.05}
+WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.5, "passage": 0.15, "kind": 0.1, "language": 0.05}
 _SHORTEST_STEM = 5
 _PARTIAL = 0.7
 _MOST_EMBEDDED = 6

@@ -18,7 +18,7 @@ PEOPLE = Document(
     id="people", title="People", language="en", scope="site", text="The manager is Ann Archer.", version="0" * 12
 )
 CALIBRATION = Calibration(
-    features=FEATURES, mean=(0.0,) * 5, spread=(1.0,) * 5, weights=(1.0,) * 5, bias=0.0, made_from=""
+    features=FEATURES, mean=(0.0,) * 4, spread=(1.0,) * 4, weights=(1.0,) * 4, bias=0.0, made_from=""
 )
 
 

@@ -23,9 +23,9 @@ from tidegate.services.knowledge.reader.reader import Reader
 DOCUMENTS = {each.id: each for each in BRANCH}
 CALIBRATION = Calibration(
     features=FEATURES,
-    mean=(0.4, 0.4, 0.4, 0.1, 0.2),
-    spread=(0.2, 0.2, 0.3, 0.1, 0.2),
-    weights=(1.0, 1.0, 1.0, 1.0, -1.0),
+    mean=(0.4, 0.4, 0.1, 0.2),
+    spread=(0.2, 0.3, 0.1, 0.2),
+    weights=(1.0, 1.0, 1.0, -1.0),
     bias=0.0,
     made_from="",
 )
@@ -167,8 +167,8 @@ def test_preparing_again_changes_nothing_until_pack_or_index_change(branch: Bran
 
 def test_more_evidence_never_makes_less_sure() -> None:
     low, high = (
-        AnswerEvidence(similarity=0.1, passage=0.1),
-        AnswerEvidence(similarity=0.8, passage=0.7, coverage=0.9, margin=0.4),
+        AnswerEvidence(similarity=0.1),
+        AnswerEvidence(similarity=0.8, coverage=0.9, margin=0.4),
     )
     calibration = fit_calibration([low, high] * 10, [False, True] * 10, "x")
     assert calibration.confidence(low) < 0.2 < 0.8 < calibration.confidence(high)
