@@ -99,13 +99,13 @@ def find_entries(
         return []
     known = {each.span: each for each in ranked}
     found = []
-    for unit, own, whole in zip(held.units, held.vectors, held.passages, strict=True):
+    for unit, vector in zip(held.units, held.vectors, strict=True):
         if unit.group != group:
             continue
         text = held.document.text
         alone = msgspec.structs.replace(passage, text=text[unit.start : unit.end], start=unit.start, end=unit.end)
-        cosines = (float(own @ scorer.vector), float(whole @ scorer.vector))
-        found.append(known.get((passage.document_id, unit.start)) or scorer.score(alone, unit, text, cosines))
+        cosine = float(vector @ scorer.vector)
+        found.append(known.get((passage.document_id, unit.start)) or scorer.score(alone, unit, text, cosine))
     return found
 
 
