@@ -18,7 +18,7 @@ check: .venv/.dev
 bench: .venv/.dev models
 	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-models: .models/multilingual/manifest.json .models/lm/manifest.json
+models: .models/multilingual/manifest.json .models/ner/manifest.json .models/lm/manifest.json
 
 wheel-test:
 	@infra/bin/wheel-test $(ARGS)
@@ -34,6 +34,9 @@ test-vllm: vllm
 
 .models/multilingual/manifest.json: $(addprefix infra/models/export/,multilingual.py e5.py encoder_graph.py reader_graph.py int8_weights.py) $(wildcard infra/models/weights/embedding/* infra/models/weights/reader/*) | .venv/.run
 	@$(BIN)/python -m tidegate.infra.models.export.multilingual --out .models/multilingual
+
+.models/ner/manifest.json: infra/models/export/ner.py $(wildcard infra/models/weights/names/*) | .venv/.run
+	@$(BIN)/python -m tidegate.infra.models.export.ner --out .models/ner
 
 .models/lm/manifest.json: infra/models/export/language_models.py infra/models/export/causal_lm.py $(wildcard infra/models/weights/*/*.safetensors infra/models/weights/*/precision.json infra/models/weights/adapters/*/*.safetensors) | .venv/.run
 	@$(BIN)/python -m tidegate.infra.models.export.language_models --out .models/lm

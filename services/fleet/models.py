@@ -19,6 +19,7 @@ from tidegate.services.settings import Settings
 MULTILINGUAL = "multilingual"
 BUILDERS = {
     MULTILINGUAL: "tidegate.infra.models.export.multilingual",
+    "ner": "tidegate.infra.models.export.ner",
     "lm": "tidegate.infra.models.export.language_models",
 }
 """What lies in `models_dir`, and the program that makes it."""

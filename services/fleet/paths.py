@@ -19,6 +19,7 @@ class StatePaths:
         self.key = self.state / "keys" / f"{settings.site}.key"
         self.vault = self.home / "vault.sqlite"
         self.intent_head = self.home / "intent.safetensors"
+        self.published = self.home / "published.txt"
         self.calibration = self.home / "calibration.json"
         self.gateway = self.home / "gateway.json"
         self.gateway_port = self.home / "gateway.port"

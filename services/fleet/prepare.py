@@ -18,6 +18,7 @@ from tidegate.services.knowledge import intent_classifier
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader.fit import prepare_calibration
+from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.settings import Settings
 
 
@@ -83,4 +84,6 @@ def prepare(settings: Settings, pack: Pack, progress: ProgressReporter) -> None:
     if scope == "site":
         progress.start(f"{settings.site}: intents", 1)
         intent_classifier.prepare_intents(pack, embedder, paths.intent_head)
+        published = PublishedText.of(f"{document.title} | {document.text}" for document in pack.documents)
+        paths.published.write_text(str(published), "utf-8")
         progress.step()

@@ -20,8 +20,16 @@ DATE = re.compile(
     rf"{MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? {YEAR})(?!\d)",
     re.IGNORECASE,
 )
+DAY_DIGITS, MONTH_DIGITS = r"(?:0[1-9]|[12]\d|3[01])", r"(?:0[1-9]|1[0-2])"
+BIRTH_DATE = re.compile(
+    rf"{DATE.pattern}|(?<![\d.])(?:\d{{1,2}}(?:st|nd|rd|th|er|\.)?[ -]{{0,2}}(?:of |de )?"
+    rf"{MONTH}(?: de| del)?[,' -]{{1,3}}(?:{YEAR}|\d{{2}})|{MONTH}[ -]{YEAR}|"
+    rf"{DAY_DIGITS}{MONTH_DIGITS}{YEAR}|{YEAR}{MONTH_DIGITS}{DAY_DIGITS})(?!\d)",
+    re.IGNORECASE,
+)
+"""More than a date elsewhere: a year of two digits, a month without a day, no separators; a word of birth is near."""
 BIRTH = re.compile(rf"\b(?:{join_patterns(lambda words: words.personal.births)})(?!\w)", re.IGNORECASE)
-BEFORE, AFTER = 28, 36
+BEFORE, AFTER = 28, 48
 
 
 NUMBER = re.compile(r"\d(?:[ ./-]?\d){3,21}")
@@ -64,7 +72,7 @@ RULES = (
 def find_birth_dates(text: str) -> Iterator[PersonalSpan]:
     """A date near a word of birth, before it or after it."""
     for word in BIRTH.finditer(text):
-        for date in DATE.finditer(text, max(0, word.start() - BEFORE), min(len(text), word.end() + AFTER)):
+        for date in BIRTH_DATE.finditer(text, max(0, word.start() - BEFORE), min(len(text), word.end() + AFTER)):
             yield PersonalSpan("DOB", date.start(), date.end())
 
 

@@ -1,4 +1,7 @@
-"""Runs the rules over a text, each behind a check that is cheaper than the rule; next: finding.py, numbers.py."""
+"""Runs the rules over a text, each behind a check that is cheaper than the rule, and then the model for names.
+
+Next: finding.py, numbers.py, person_model.py.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ from tidegate.services.privacy.dlp.numbers import (
     find_ip_addresses,
     find_national_ids,
 )
+from tidegate.services.privacy.dlp.person_model import PersonModel
 from tidegate.services.privacy.dlp.phones import find_phones
+from tidegate.services.privacy.dlp.published import PublishedText
 
 
 class PhoneRegionError(TidegateError, ValueError):
@@ -34,27 +39,43 @@ class PhoneRegionError(TidegateError, ValueError):
 
 
 class Detector:
-    """Deterministic, stateless, linear in the text. `version` changes with any rule, word, region or numbering plan."""
+    """Deterministic, stateless, linear in the text. `version` changes with any rule, word, region, numbering plan or
+    model."""
 
-    def __init__(self, phone_regions: Sequence[str]) -> None:
+    def __init__(
+        self,
+        phone_regions: Sequence[str],
+        person_model: PersonModel | None = None,
+        published: PublishedText | None = None,
+    ) -> None:
         """`phone_regions`: ISO 3166-1 codes in which a number without a country code counts.
 
-        Raises `PhoneRegionError`.
+        `person_model` finds names and addresses that no rule introduces, save those that are `published`. It takes
+        some 7 ms for a question; without it rules alone look, in well under one. Raises `PhoneRegionError`.
         """
         unknown = sorted(set(phone_regions) - phonenumbers.SUPPORTED_REGIONS)
         if unknown:
             raise PhoneRegionError(f"no telephone numbering plan for {', '.join(unknown)}")
         self._regions = tuple(phone_regions)
+        self._person_model = person_model
+        self._published = published or PublishedText()
         rules = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
         rules += b"".join(msgspec.json.encode((words.months, words.personal)) for words in map(load_words, LANGUAGES))
-        data = f"{phonenumbers.__version__} {schwifty.__version__} {' '.join(self._regions)}".encode()
-        self.version = sha256(rules + data).hexdigest()[:12]
+        data = f"{phonenumbers.__version__} {schwifty.__version__} {' '.join(self._regions)}"
+        data += f" {person_model.version}" if person_model else ""
+        self.version = sha256(rules + data.encode()).hexdigest()[:12]
+
+    @property
+    def has_model(self) -> bool:
+        """Whether finding takes milliseconds."""
+        return self._person_model is not None
 
     def find(self, text: str) -> list[Finding]:
         """The personal data in `text`: sorted, never overlapping, each with its value as it is written there."""
         plain, offset_in_text = fold(text)
+        spans = [*self._spans(plain), *self._persons(plain)]
         found = []
-        for span in merge_spans(self._spans(plain)):
+        for span in merge_spans(spans):
             start, end = offset_in_text(span.start), offset_in_text(span.end - 1) + 1
             found.append(Finding(kind=span.kind, start=start, end=end, value=text[start:end]))
         return found
@@ -67,8 +88,8 @@ class Detector:
             yield from find_ibans(text)  # a bank code and an account may be letters
         if digits >= 3:
             yield from find_ip_addresses(text)
-        if digits >= 4:
             yield from find_birth_dates(text)
+        if digits >= 4:
             yield from find_numbers_in_context(text)
         if digits >= 6:
             yield from find_national_ids(text)
@@ -77,3 +98,10 @@ class Detector:
             yield from find_phones(text, self._regions)
         yield from find_secrets(text)
         yield from find_names(text)
+
+    def _persons(self, text: str) -> Iterator[PersonalSpan]:
+        if self._person_model is None:
+            return
+        for span in self._person_model.find(text):
+            if text[span.start : span.end] not in self._published:
+                yield span

@@ -20,6 +20,7 @@ KINDS = (
     "DOB",
     "PHONE",
     "NAME",
+    "ADDRESS",
 )
 """All kinds, the most certain first."""
 

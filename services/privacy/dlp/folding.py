@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
-INVISIBLE = frozenset("\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff")
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0")
+"""Letters and marks that show nothing; format characters (bidirectional marks, joiners, tags) vanish too."""
 DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
 
 
@@ -19,11 +20,21 @@ def fold(text: str) -> tuple[str, Callable[[int], int]]:
     kept: list[str] = []
     offsets: list[int] = []
     for offset, character in enumerate(text):
-        if character not in INVISIBLE:
+        if not _is_invisible(character):
             kept.append(character if character < "\x80" else _plain(character))
             offsets.append(offset)
     offsets.append(len(text))
     return "".join(kept), offsets.__getitem__
+
+
+def _is_invisible(character: str) -> bool:
+    """Variation selectors are marks of no width, so they count as well."""
+    return character > "\x7f" and (
+        character in INVISIBLE
+        or unicodedata.category(character) == "Cf"
+        or "\ufe00" <= character <= "\ufe0f"
+        or "\U000e0100" <= character <= "\U000e01ef"
+    )
 
 
 def _plain(character: str) -> str:
@@ -36,6 +47,5 @@ def _plain(character: str) -> str:
     digit = unicodedata.decimal(character, None)
     if digit is not None:
         return str(digit)
-    if "\uff01" <= character <= "\uff5e":
-        return chr(ord(character) - 0xFEE0)
-    return character
+    compatible = unicodedata.normalize("NFKC", character)  # full-width, small and styled forms of a letter or a sign
+    return compatible if len(compatible) == 1 and compatible.isascii() else character

@@ -16,6 +16,8 @@ from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.intent_classifier import IntentHead, IntentHeadMissingError
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.privacy.dlp.finding import Finding
+from tidegate.services.privacy.dlp.person_model import PersonModel
+from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.privacy.sealing import unseal_request
 from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
@@ -39,7 +41,8 @@ PART_WORDS = 18
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001, ARG001 - a root is `open`
     """The handler, when key, vault and models are loaded and warm.
 
-    Raises `EmbeddingModelMissingError` or `IntentHeadMissingError`, with a hint, when something was never prepared.
+    Raises `EmbeddingModelMissingError`, `NameModelMissingError` or `IntentHeadMissingError`, with a hint,
+    when something was never prepared.
     """
     paths = StatePaths(settings)
     key = await asyncio.to_thread(load_site_key, paths.key)
@@ -56,7 +59,8 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     if not head.version.endswith(f"+{embedder.version}"):
         raise IntentHeadMissingError(paths.intent_head, "it was trained over another embedding model")
     prefilter = settings.prefilter
-    detector = Detector(prefilter.phone_regions)
+    rules_alone = Detector(prefilter.phone_regions)
+    detector = _detector_with_model(settings, paths) if prefilter.name_model else rules_alone
     language = LanguageModel(prefilter.languages)
     detector.find("Warm up: I am Ann Example, +44 20 7946 0958.")
     language.detect("Warm up with a sentence of some length.")
@@ -64,6 +68,7 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     ports = PrefilterPorts(
         unseal=partial(unseal_request, key),
         find_personal=partial(find_personal, detector),
+        find_in_schema=partial(find_personal, rules_alone),
         tokenise=partial(tokenise, vault, key),
         detect_language=language.detect,
         classify=partial(classify, embedder, head),
@@ -80,9 +85,16 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     return partial(screen, ports=ports, rules=rules)
 
 
+def _detector_with_model(settings: Settings, paths: StatePaths) -> Detector:
+    """Rules and the model for names; a site that was never prepared has published nothing."""
+    published = paths.published.read_text("utf-8") if paths.published.exists() else ""
+    return Detector(settings.prefilter.phone_regions, PersonModel.load(paths.models), PublishedText(published))
+
+
 async def find_personal(detector: Detector, text: str) -> list[Finding]:
-    """The personal data in `text`; a long one is searched in a thread."""
-    return detector.find(text) if len(text) <= INLINE_CHARS else await asyncio.to_thread(detector.find, text)
+    """The personal data in `text`; a long one, or one that a model reads, is searched in a thread."""
+    is_quick = len(text) <= INLINE_CHARS and not detector.has_model
+    return detector.find(text) if is_quick else await asyncio.to_thread(detector.find, text)
 
 
 async def tokenise(vault: Vault, key: bytes, asked: Asked, findings: Sequence[PersonalData]) -> list[str]:

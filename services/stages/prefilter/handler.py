@@ -62,6 +62,8 @@ class PrefilterPorts:
     unseal: Callable[[Asked], Asked]
     """The request in clear; raises `ValueError` for one that does not open."""
     find_personal: Callable[[str], Awaitable[Sequence[PersonalData]]]
+    find_in_schema: Callable[[str], Awaitable[Sequence[PersonalData]]]
+    """By rules alone: what a model takes for a name may be a field of a form."""
     tokenise: Callable[[Asked, Sequence[PersonalData]], Awaitable[Sequence[str]]]
     """A vault token for each finding."""
     detect_language: Callable[[str, str], DetectedLanguage]
@@ -95,7 +97,7 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
         return [withhold(asked, "unscreenable")]
     if any(map(tokens_in, (text, *schemas))):
         return [withhold(asked, "forged_token")]
-    if any([await ports.find_personal(schema) for schema in schemas]):
+    if any([await ports.find_in_schema(schema) for schema in schemas]):
         return [withhold(asked, "unscreenable", versions.detector)]
     findings = await ports.find_personal(text)
     redacted, tokens = redact(text, findings, await ports.tokenise(asked, findings) if findings else [])

@@ -73,6 +73,7 @@ async def screened_by(
     known: dict[str, Any] = {
         "unseal": lambda request: request,
         "find_personal": ann_is_personal,
+        "find_in_schema": ann_is_personal,
         "tokenise": one_token,
         "detect_language": detect,
         "classify": classify,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 
 from tests.support.branch_intents import INTENTS
 from tests.support.paths import MODELS
-from tidegate.schemas import Asked, Screened, encode
+from tidegate.schemas import Asked, Screened, encode, replace
 from tidegate.schemas.pack import Pack
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge import intent_classifier as intent
 from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.privacy.sealing import seal_request
 from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
@@ -69,6 +71,34 @@ async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_a
         assert vault.detokenise(found.question.text, "kiosk", other) == found.question.text
     finally:
         vault.close()
+
+
+async def test_a_name_that_nothing_introduces_is_hidden_and_one_that_the_site_publishes_is_not(
+    prepared: Settings, tmp_path: Path
+) -> None:
+    bus: Any = None
+    text = "Can Tom Bexley sign for Margaret Okafor? My card was stolen, please block it!"
+    schema = json.dumps({"type": "object", "properties": {"Kwame Mensah": {"type": "string"}}})
+    StatePaths(prepared).published.write_text(str(PublishedText.of(["Ask Margaret Okafor."])), "utf-8")
+    request = sealed(prepared, text)
+    async with prefilter.open(prepared, bus) as handler:
+        [found] = await handler(request)
+        [formed] = await handler(seal_again(prepared, schema))
+    assert b"Bexley" not in encode(found)
+    assert "Margaret Okafor" in found.question.text
+    assert isinstance(formed, Screened), "a field of a form is no person"
+    rules = replace(prepared, prefilter=replace(prepared.prefilter, name_model=False), models_dir=str(tmp_path))
+    (tmp_path / "multilingual").symlink_to(MODELS / "multilingual")
+    async with prefilter.open(rules, bus) as handler:
+        [found] = await handler(request)
+    assert "Tom Bexley" in found.question.text, "without the model, and none is needed then"
+
+
+def seal_again(settings: Settings, schema: str) -> Asked:
+    asked = Asked(
+        text="What are your opening hours?", schema=schema, rid="r3", tenant="kiosk", site="site1", asked_at_ms=5
+    )
+    return seal_request(load_site_key(StatePaths(settings).key), asked)
 
 
 @pytest.mark.parametrize(
