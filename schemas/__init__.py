@@ -1,6 +1,16 @@
 """The vocabulary of the wire: every message, what it is made of, and the one codec; next: schemas/facts.py."""
 
-from tidegate.schemas.answer import Answer, Check, Citation, Format, Outcome, Passage, Suggestion
+from tidegate.schemas.answer import (
+    Answer,
+    Check,
+    Citation,
+    ExtractedField,
+    Format,
+    Outcome,
+    Passage,
+    Suggestion,
+    WritingReport,
+)
 from tidegate.schemas.errors import RejectError, RetryLaterError, TidegateError, UnreadableError
 from tidegate.schemas.facts import (
     PIPELINE,
@@ -18,7 +28,7 @@ from tidegate.schemas.facts import (
     Withheld,
 )
 from tidegate.schemas.message import Message, decode, encode, encode_json, is_json, replace
-from tidegate.schemas.plan import Degradation, DegradationLevel, Draft, Guess, Mode, Plan, Speculation, Where
+from tidegate.schemas.plan import Degradation, DegradationLevel, Draft, Guess, Mode, Plan, Speculation, Where, Writing
 from tidegate.schemas.question import Question, RewrittenBy, Turn, Workload
 from tidegate.schemas.receipt import Artefact, Decision, Receipt, Rewriting, StageTiming
 from tidegate.schemas.request import Asked, Refused
@@ -46,6 +56,7 @@ __all__ = [
     "Drafted",
     "Escalated",
     "Evidence",
+    "ExtractedField",
     "Fact",
     "Format",
     "Guess",
@@ -81,6 +92,8 @@ __all__ = [
     "Where",
     "Withheld",
     "Workload",
+    "Writing",
+    "WritingReport",
     "decode",
     "encode",
     "encode_json",

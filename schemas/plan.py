@@ -17,6 +17,10 @@ DegradationLevel = Literal[
     "full", "fewer_passages", "no_rerank", "no_race", "no_remote_speculation", "edge_only", "evidence_only", "abstain"
 ]
 """What is given up for the deadline or the link, in the order in which it is given up."""
+Writing = Literal["quote", "grounded", "free"]
+"""How an answer is written: the documents' words; a model's own, each sentence held against what it cites; or a model's
+own words unchecked.
+"""
 Guess = Literal["draft", "cached_answer"]
 """What the edge shows until the cloud answers: its own draft, or the cloud's earlier answer to the same question."""
 
@@ -31,7 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     in rounds of `draft_length` tokens; slower than the stream, cheaper for the cloud.
     `drafters` are asked in this order for each token; `k` is how many passages are retrieved. `break_even_rtt_ms` is
     the round trip below which remote speculation would beat the stream (0: never); `forecast_ms` is the expected time
-    to the final token for each mode that was considered.
+    to the final token for each mode that was considered. `writing` is what the policies allow for the question's class.
     """
 
     where: Where
@@ -47,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     show_from: Share = 1.0
     break_even_rtt_ms: float = 0.0
     forecast_ms: dict[str, float] = {}
+    writing: Writing = "quote"
 
 
 class Degradation(msgspec.Struct, frozen=True, gc=False):
@@ -62,21 +67,23 @@ class Degradation(msgspec.Struct, frozen=True, gc=False):
 class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An answer's token ids as one side expects them, for the other to verify: never trusted.
 
-    `tokenizer` is the digest of the tokenizer that made the ids: to any other they mean nothing. `drafter` names what
-    made them.
+    `tokenizer` is the digest of the tokenizer that made the ids: to any other they mean nothing, and it makes ids of
+    its own out of `text`. `drafter` names what made them.
     """
 
     ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=512)]
     tokenizer: str
     drafter: str = ""
+    text: Annotated[str, msgspec.Meta(max_length=4096)] = ""
 
 
 class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What drafting cost and saved in one answer. `steps` are forward passes of the target, prefill included.
 
     `drafted` tokens were proposed to the target, `accepted` of them were accepted, the rest were wasted work;
-    `draft_bytes` is the size of the draft on the wire. Tokens that a schema or the rule of quoting forces take no step,
-    and are neither drafted nor accepted. Without those and without drafts `steps` equals `tokens`.
+    `draft_bytes` is the size of the draft on the wire; `retokenised`: another tokenizer had made it, and the target's
+    own made ids of its text. Tokens that a schema or the rule of quoting forces take no step, and are neither drafted
+    nor accepted. Without those and without drafts `steps` equals `tokens`.
     """
 
     steps: int
@@ -84,6 +91,7 @@ class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     drafted: int = 0
     accepted: int = 0
     draft_bytes: int = 0
+    retokenised: bool = False
 
     @property
     def wasted(self) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tidegate.schemas.answer import Check, Citation
+from tidegate.schemas.answer import Check, Citation, WritingReport
 from tidegate.schemas.plan import Degradation, Guess, Plan, Speculation, Where
 from tidegate.schemas.question import RewrittenBy
 
@@ -66,3 +66,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retractions: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
     guess: Guess | None = None
     rewriting: Rewriting | None = None
+    writing: WritingReport | None = None

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
-
 from tidegate.schemas import Answer, Artefact, Escalated, Speculation
 from tidegate.services.answering.agreement import combine, confirmed_beginning, has_diverged
 from tidegate.services.answering.prompt_context import PromptContext, build_prompt_context
 from tidegate.services.answering.sentence_stream import PublishPartial, SentenceStream
+from tidegate.services.answering.shipped_drafts import ReceivedDraft, receive_draft
 from tidegate.services.knowledge.reader.reader import RankedSpans
 from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.targets.base import GenerationRequest, Target
@@ -39,8 +38,14 @@ class GroundedAnswerer:
         publish: PublishPartial,
         count: Callable[[Speculation, bool], None] = lambda *_: None,
     ) -> None:
-        """`count` is called with what each answer took, and whether it diverged: then with what is known of it."""
+        """`count` is called with what each answer took, and whether it diverged: then with what is known of it.
+
+        Raises `TypeError` for a target of another tokenizer; see `GroundedWriter`.
+        """
+        if not isinstance(target.tokenizer, TokenText):
+            raise TypeError("quoting needs a model with our own control tokens")
         self._target = target
+        self._tokens = target.tokenizer
         self._read_corpus = read_corpus
         self._publish = publish
         self._count = count
@@ -55,20 +60,19 @@ class GroundedAnswerer:
         if context is None:
             return Answer(text=""), parts
         stream = self.open_stream(context, escalated, parts)
-        weight = len(msgspec.msgpack.encode(escalated.draft.ids)) if escalated.draft else 0
-        generated = await self._generate(escalated, context, stream)
+        draft = receive_draft(self._tokens, escalated.draft)
+        generated = await self._generate(escalated, context, stream, draft)
         await stream.drain()
         if generated is None:
             steps, tokens = stream.received
-            self._count(Speculation(steps=steps, tokens=tokens, draft_bytes=weight), True)
+            self._count(draft.counted(Speculation(steps=steps, tokens=tokens)), True)
             return combine(context, ParsedAnswer(())), parts
-        speculation = msgspec.structs.replace(generated.speculation, draft_bytes=weight)
-        return self.conclude(context, generated.ids, speculation), parts
+        return self.conclude(context, generated.ids, draft.counted(generated.speculation)), parts
 
     async def prepare(self, escalated: Escalated) -> tuple[PromptContext | None, tuple[Artefact, ...]]:
         """What the target is to answer, and what has a part in the answer; None where it is not worth asking."""
         reading, parts = await self._read_corpus(escalated)
-        context = build_prompt_context(self._target.tokenizer, escalated.question, reading) if reading else None
+        context = build_prompt_context(self._tokens, escalated.question, reading) if reading else None
         if context is None or context.reading.answer.confidence < NONE_BELOW:
             return None, tuple(part for part in parts if part.kind != "document")
         return context, (*parts, self._target.artefact)
@@ -76,20 +80,22 @@ class GroundedAnswerer:
     def open_stream(self, context: PromptContext, escalated: Escalated, parts: tuple[Artefact, ...]) -> AnswerStream:
         """Publishes the answer's sentences as they are confirmed."""
         sentences = SentenceStream(escalated, self._publish)
-        return AnswerStream(context, parts, self._target.tokenizer, sentences)
+        return AnswerStream(context, parts, self._tokens, sentences)
 
     def conclude(self, context: PromptContext, ids: Sequence[int] | None, speculation: Speculation) -> Answer:
         """The answer of reader and model, which generated `ids` (None: it diverged); what it cost is counted."""
         self._count(speculation, ids is None)
-        parsed = ParsedAnswer(()) if ids is None else parse_answer(self._target.tokenizer, ids)
+        parsed = ParsedAnswer(()) if ids is None else parse_answer(self._tokens, ids)
         return combine(context, parsed, speculation)
 
-    async def _generate(self, escalated: Escalated, context: PromptContext, stream: AnswerStream) -> Generated | None:
+    async def _generate(
+        self, escalated: Escalated, context: PromptContext, stream: AnswerStream, draft: ReceivedDraft
+    ) -> Generated | None:
         """The model's answer; None where it diverged and was stopped. A request that is given up is stopped too."""
         request = GenerationRequest(
             rid=f"{escalated.tenant}.{escalated.site}.{escalated.rid}",
             prompt=context.prompt,
-            draft=self._draft(escalated),
+            draft=draft.ids,
             max_tokens=MOST_TOKENS,
         )
         generating = asyncio.create_task(self._target.generate(request, stream.push))
@@ -102,11 +108,6 @@ class GroundedAnswerer:
                 generating.cancel()
                 raise
             return None
-
-    def _draft(self, escalated: Escalated) -> Sequence[int]:
-        """The shipped draft, if it was made with this target's tokenizer; to any other its ids are noise."""
-        draft = escalated.draft
-        return draft.ids if draft is not None and draft.tokenizer == self._target.tokenizer.digest else ()
 
 
 class AnswerStream:

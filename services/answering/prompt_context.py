@@ -13,6 +13,7 @@ from tidegate.services.llm.text.tokenizer import TokenText
 
 MOST_PASSAGES = 6
 MOST_PROMPT_TOKENS = 448
+MOST_DRAFT_CHARACTERS = 1024
 
 
 class PromptContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,13 +39,17 @@ def build_prompt_context(tokens: TokenText, question: Question, reading: RankedS
     """
     if not reading.selected:
         return None
-    best = sorted(reading.selected, key=lambda unit: -unit.score)
-    known = {unit.span for unit in best}
-    others = [unit for unit in reading.ranked if unit.span not in known]
-    units = [*best, *others][:MOST_PASSAGES]
+    units = order_units(reading)[:MOST_PASSAGES]
     prompt = answer_prompt(tokens, question.text, [unit.plain_text for unit in units], MOST_PROMPT_TOKENS)
     passages = tuple(units[: prompt.passages])
     return PromptContext(question=question, reading=reading, passages=passages, prompt=prompt.ids)
+
+
+def order_units(reading: RankedSpans) -> tuple[Candidate, ...]:
+    """What the reader has selected, best first, then what it has not."""
+    best = sorted(reading.selected, key=lambda unit: -unit.score)
+    known = {unit.span for unit in best}
+    return (*best, *(unit for unit in reading.ranked if unit.span not in known))
 
 
 def draft_from_reading(tokens: TokenText, reading: RankedSpans) -> Draft | None:
@@ -63,4 +68,6 @@ def draft_from_text(tokens: TokenText, text: str) -> Draft:
     Where it quotes several, their marks are not foreseen, and the verifier realigns behind each.
     """
     ids = (tokens.FIRST_MARK, *tokens.encode(f" {text}"), tokens.END)
-    return Draft(ids=ids[:MOST_DRAFT_TOKENS], tokenizer=tokens.digest, drafter="lookup")
+    return Draft(
+        ids=ids[:MOST_DRAFT_TOKENS], tokenizer=tokens.digest, drafter="lookup", text=text[:MOST_DRAFT_CHARACTERS]
+    )

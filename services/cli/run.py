@@ -22,7 +22,7 @@ from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
-from tidegate.services.fleet.models import check_models
+from tidegate.services.fleet.models import check_models, use_boxed_model
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 
@@ -32,6 +32,7 @@ DOCS = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Answer from the documents in this folder, of any kind that is read; no pack is needed.",
 )
+LM = click.option("--lm", is_flag=True, help="Let SmolLM2 write at the hub where a policy allows it; see `make lm`.")
 PROCESSES = click.option("--processes", is_flag=True, help="One process per stage instead of one per site.")
 
 
@@ -39,11 +40,18 @@ PROCESSES = click.option("--processes", is_flag=True, help="One process per stag
 @with_options("pack_dir", "as_json")
 @DOCS
 @SITES
+@LM
 @PROCESSES
 @click.option("--exit", "exit_after", is_flag=True, help="End after the summary, also on a terminal.")
 @click.option("--limit", type=click.IntRange(1), help="Ask only the first N questions of the pack.")
 def demo(
-    options: CommandOptions, docs: Path | None, sites: int, processes: bool, exit_after: bool, limit: int | None
+    options: CommandOptions,
+    docs: Path | None,
+    sites: int,
+    lm: bool,
+    processes: bool,
+    exit_after: bool,
+    limit: int | None,
 ) -> int:
     """Start a hub and sites, ask the pack's questions over NATS and HTTP, and report what became of them.
 
@@ -52,7 +60,7 @@ def demo(
     from tidegate.services.cli.demo import run_demo
 
     stay = sys.stdout.isatty() and not exit_after and not options.as_json
-    job = make_job(with_documents(options, docs), sites, per_stage=processes)
+    job = make_job(with_documents(options, docs), sites, per_stage=processes, lm=lm)
     return run_until_stopped(run_demo(job, limit, stay=stay))
 
 
@@ -60,12 +68,13 @@ def demo(
 @with_options("pack_dir", "as_json")
 @DOCS
 @SITES
+@LM
 @PROCESSES
-def up(options: CommandOptions, docs: Path | None, sites: int, processes: bool) -> int:
+def up(options: CommandOptions, docs: Path | None, sites: int, lm: bool, processes: bool) -> int:
     """Start a hub and sites and keep them up until Ctrl-C; the first lines say where they listen."""
     from tidegate.services.cli.demo import run_up
 
-    return run_until_stopped(run_up(make_job(with_documents(options, docs), sites, per_stage=processes)))
+    return run_until_stopped(run_up(make_job(with_documents(options, docs), sites, per_stage=processes, lm=lm)))
 
 
 def with_documents(options: CommandOptions, docs: Path | None) -> CommandOptions:
@@ -85,12 +94,13 @@ def with_documents(options: CommandOptions, docs: Path | None) -> CommandOptions
     return replace(options, pack_dir=pack)
 
 
-def make_job(options: CommandOptions, sites: int, *, per_stage: bool) -> Any:
-    """What `demo` and `up` are to start: sites 1 to `sites`."""
+def make_job(options: CommandOptions, sites: int, *, per_stage: bool, lm: bool) -> Any:
+    """What `demo` and `up` are to start: sites 1 to `sites`, with the model in the box where `lm`."""
     from tidegate.services.cli.demo import Job
 
     names = tuple(f"site{number}" for number in range(1, sites + 1))
-    return Job(settings=options.settings(), sites=names, per_stage=per_stage, as_json=options.as_json)
+    settings = use_boxed_model(options.settings()) if lm else options.settings()
+    return Job(settings=settings, sites=names, per_stage=per_stage, as_json=options.as_json)
 
 
 @click.command()

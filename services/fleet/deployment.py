@@ -50,13 +50,16 @@ class Deployment(msgspec.Struct, frozen=True):
 
 
 def build_environment(settings: Settings, site: str, url: str) -> dict[str, str]:
-    """What a worker of `site` gets beside its settings file."""
+    """What a worker of `site` gets beside its settings file: what the command line has changed in it, too."""
+    hub = settings.cloud_verifier
+    model = {"TIDEGATE_CLOUD_VERIFIER__BACKEND": hub.backend, "TIDEGATE_CLOUD_VERIFIER__MODEL": hub.model}
     return {
         "TIDEGATE_SITE": site,
         "TIDEGATE_NATS__URL": url,
         "TIDEGATE_STATE_DIR": str(Path(settings.state_dir).resolve()),
         "TIDEGATE_MODELS_DIR": str(Path(settings.models_dir).resolve()),
         "TIDEGATE_PACK_DIR": str(Path(settings.pack_dir).resolve()),
+        **(model if hub.model else {}),
         "ORT_DISABLE_TELEMETRY": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

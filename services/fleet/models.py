@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from tidegate.schemas import TidegateError
 from tidegate.services.settings import Settings
 
@@ -23,6 +25,9 @@ BUILDERS = {
     "lm": "tidegate.infra.models.export.language_models",
 }
 """What lies in `models_dir`, and the program that makes it."""
+BOXED = "smollm2-135m-instruct"
+BOXED_BUILDER = "tidegate.infra.models.export.smollm2"
+"""The model that `--lm` puts at the hub, in `models_dir`, and the program that makes it; `make lm` runs that."""
 _RUN = """
 import runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -69,6 +74,16 @@ def check_models(settings: Settings) -> None:
         f"there are no models in {settings.models_dir}",
         f"build them with `{commands}`, or name another directory with TIDEGATE_MODELS_DIR",
     )
+
+
+def use_boxed_model(settings: Settings) -> Settings:
+    """The settings with the model in the box at the hub. Raises `ModelsNotBuiltError` where it was not built."""
+    directory = Path(settings.models_dir) / BOXED
+    if not (directory / "model.onnx").is_file():
+        command = f"python -m {BOXED_BUILDER} --out {directory}"
+        raise ModelsNotBuiltError(f"there is no {BOXED} in {settings.models_dir}", f"build it with `{command}`")
+    hub = msgspec.structs.replace(settings.cloud_verifier, backend="embedded", model=str(directory.resolve()))
+    return msgspec.structs.replace(settings, cloud_verifier=hub)
 
 
 async def build_models(settings: Settings, progress: ProgressReporter) -> None:

@@ -1,129 +1,106 @@
-"""Fills a JSON schema from a text: by rule where a rule finds the value, by the model for what is required and left."""
+"""Fills a JSON schema from a text: by the reader, and by the model for what the reader does not find and must be there."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
 from typing import Any
 
-from tidegate.schemas import Answer, Check
-from tidegate.services.knowledge.extraction import values
-from tidegate.services.knowledge.extraction.extraction import MISSING_AT_MOST, extract
-from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchemaError, list_types
+import msgspec
+
+from tidegate.schemas import Answer, Check, Speculation
+from tidegate.services.knowledge.extraction.candidates import Candidate
+from tidegate.services.knowledge.extraction.extraction import (
+    MOST_CHARS,
+    answer_of,
+    extract,
+    fill_fields,
+    language_of,
+)
+from tidegate.services.knowledge.extraction.filler import FilledField, leaves_of
+from tidegate.services.knowledge.extraction.find import TextValues, same_value
+from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchemaError
+from tidegate.services.knowledge.extraction.terms import Asked
 from tidegate.services.llm.constraints.json_grammar import SchemaRefusedError
-from tidegate.services.llm.site_model import ExtractedJson, SiteModel
+from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.llm.text.prompts import describe_fields
 
-_WORDS_MOST = 200
-_SPAN_WORDS = 5
-_MODEL_AT_MOST = 0.6
-_OF_STRINGS = frozenset(("pattern", "minLength", "maxLength", "format"))
-_OF_NUMBERS = frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
+MODEL_AT_MOST = 0.6
+_CHOICES_MOST = 200
 
 
-def fill_schema(model: SiteModel, text: str, schema_text: str) -> Answer:
-    """The JSON object that the text fills the schema with; see `extraction.extracted`.
+class _Asked(msgspec.Struct, frozen=True):
+    """What the model is asked: the fields with the values of the text that they may take."""
 
-    Required properties that no rule finds are filled by the model, which may only choose among what stands in the text
-    (spans of up to five words, numbers, dates, the options of an enumeration). Where nothing in the text fits, it fills
-    freely under the schema, and the check `grounding` fails. The answer is valid under the schema whenever the model
-    was asked. The check `model` has the geometric mean of the likelihoods of the model's choices as its score; what a
-    model chose has a confidence of at most 0.6, what stands nowhere of at most 0.3. Where the grammar cannot keep to
-    the schema the rules' answer stays, with a failed check `grammar` (`grammar_<keyword>` where a keyword is to blame).
+    choices: dict[str, list[Candidate]]
+    schema: dict[str, Any]
+    described: str
+
+
+def fill_schema(model: SiteModel, text: str, schema_text: str, language: str = "") -> Answer:
+    """The JSON value that the text fills the schema with; see `extraction.extract`.
+
+    A field that the reader does not find and that must be there is asked of the model, which may only choose among the
+    values of that kind which stand in the text: what it chooses has its evidence there, and is checked as what the reader
+    finds is. Where the text has no such value the field stays missing. The check `model` has the geometric mean of the
+    likelihoods of the model's choices as its score, and what it chose a confidence of at most 0.6. Where the grammar
+    cannot keep to the schema the reader's answer stays, with a failed check `grammar` (`grammar_<keyword>` where a keyword
+    is to blame).
     """
-    by_rule = extract(text, schema_text)
     try:
         schema = Schema(schema_text)
     except UnsupportedSchemaError:
-        return by_rule
-    found: dict[str, Any] = json.loads(by_rule.text)
-    properties = schema.properties(schema.root)
-    missing = [name for name in properties if name in schema.required(schema.root) and name not in found]
-    if not missing:
-        return by_rule
-    parts = {
-        name: {"const": found[name]} if name in found else _choices(schema, part, text)
-        for name, part in properties.items()
-        if name in found or name in missing
-    }
-    fields = describe_fields({name: properties[name] for name in parts})
+        return extract(text, schema_text, language)
+    text, language = text[:MOST_CHARS], language_of(text, language)
+    filled = fill_fields(schema, text, language)
+    answer = answer_of(schema, text, filled)
+    missing = {field.path for field in answer.fields if field.problem == "missing"}
+    asked = _ask(schema, text, language, missing, filled)
+    if not asked.choices:
+        return answer
     try:
-        extracted_json = model.extract_json(text, _narrowed(schema, parts), fields)
+        made = model.extract_json(text, asked.schema, asked.described)
     except SchemaRefusedError as error:
-        name = f"grammar_{error.keyword}" if error.keyword else "grammar"
-        return Answer(
-            text=by_rule.text,
-            format="json",
-            confidence=by_rule.confidence,
-            checks=(*by_rule.checks, Check(name, False, 0.0)),
+        refused = Check(f"grammar_{error.keyword}" if error.keyword else "grammar", False, 0.0)
+        return msgspec.structs.replace(answer, checks=(*answer.checks, refused))
+    chosen = _chosen(asked, json.loads(made.text), filled, min(MODEL_AT_MOST, made.likelihood))
+    return _with_speculation(answer_of(schema, text, chosen, Check("model", True, made.likelihood)), made.speculation)
+
+
+def _with_speculation(answer: Answer, speculation: Speculation) -> Answer:
+    return msgspec.structs.replace(answer, speculation=speculation)
+
+
+def _ask(schema: Schema, text: str, language: str, missing: set[str], filled: list[FilledField]) -> _Asked:
+    """The fields that are missing and have candidates, beside what was found: that is given, so that it is known."""
+    values = TextValues(text, language)
+    leaves = [each for each in leaves_of(schema.field) if each.field.path in missing]
+    choices = {each.field.path: found for each in leaves if (found := _candidates(each, schema, values))}
+    parts: dict[str, dict[str, Any]] = {
+        each.field.path: {"const": each.value}
+        for each in filled
+        if choices and not each.is_absent and each.field.kind != "array"
+    }
+    parts |= {path: {"enum": [each.value for each in found]} for path, found in choices.items()}
+    described = {each.field.path: each.field.part for each in filled if each.field.path in parts}
+    narrowed = {"type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
+    return _Asked(choices, narrowed, describe_fields(described))
+
+
+def _candidates(asked: Asked, schema: Schema, values: TextValues) -> list[Candidate]:
+    """Each value once; none for a yes or no and for options, of which every one stands in the schema, not in the text."""
+    if asked.family in ("boolean", "enum"):
+        return []
+    once = {json.dumps(each.value): each for each in reversed(values.candidates(asked, schema))}
+    return [*reversed(once.values())][:_CHOICES_MOST]
+
+
+def _chosen(asked: _Asked, value: dict[str, Any], filled: list[FilledField], confidence: float) -> list[FilledField]:
+    """The fields with what the model chose for those that were missing, and the characters that say it."""
+    fields = []
+    for each in filled:
+        options = asked.choices.get(each.field.path, [])
+        found = next((one for one in options if same_value(one.value, value.get(each.field.path))), None)
+        fields.append(
+            each if found is None else FilledField(each.field, found.value, found.start, found.end, confidence)
         )
-    return _answer(schema, text, extracted_json, missing)
-
-
-def _narrowed(schema: Schema, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The schema with `parts` as its properties, and nothing else."""
-    kept: dict[str, Any] = {key: schema.root[key] for key in ("$defs", "definitions") if key in schema.root}
-    return {**kept, "type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
-
-
-def _choices(schema: Schema, part: dict[str, Any], text: str) -> dict[str, Any]:
-    """The sub-schema of one value with the values of the text that fit it, or as it is where none does."""
-    kinds = list_types(part)
-    if {"enum", "const", "anyOf", "oneOf", "$ref"} & part.keys() or not {*kinds} & {"string", "integer", "number"}:
-        return part
-    options: list[Any] = []
-    if "string" in kinds:
-        options += [found.value for found in values.find_dates(text)] if part.get("format") == "date" else _spans(text)
-    for kind in ("integer", "number"):
-        if kind in kinds:
-            options += [found.value for found in values.find_numbers(text, whole=kind == "integer")]
-    if (_OF_STRINGS | _OF_NUMBERS) & part.keys():
-        options = [each for each in options if schema.fits(part, each)]
-    named = part.get("type")
-    if options and isinstance(named, list) and "null" in named:
-        options.append(None)
-    return {"enum": list(dict.fromkeys(options))} if options else part
-
-
-def _spans(text: str) -> Iterator[str]:
-    """Runs of one to five words that no full stop, comma, colon or line end divides."""
-    words = [(match.start(), match.end()) for match in re.finditer(r"[^\s,;:()\"]+", text)][:_WORDS_MOST]
-    for first, (start, _) in enumerate(words):
-        for last in range(first, min(first + _SPAN_WORDS, len(words))):
-            if last > first and re.search(r"[,;:()\"\n]|[.!?]\s", text[words[last - 1][1] - 1 : words[last][0] + 1]):
-                break
-            span = text[start : words[last][1]].rstrip(".!?")
-            if span:
-                yield span
-
-
-def _answer(schema: Schema, text: str, extracted_json: ExtractedJson, missing: list[str]) -> Answer:
-    value = json.loads(extracted_json.text)
-    valid = schema.accepts(value)
-    grounded = all(_stands_in(text, value[name]) for name in missing)
-    most = _MODEL_AT_MOST if grounded and valid else MISSING_AT_MOST
-    return Answer(
-        text=json.dumps(value, ensure_ascii=False),
-        format="json",
-        confidence=min(most, extracted_json.likelihood),
-        checks=(
-            Check("schema", valid, 1.0),
-            Check("grounding", grounded, float(grounded)),
-            Check("model", True, extracted_json.likelihood),
-        ),
-        speculation=extracted_json.speculation,
-    )
-
-
-def _stands_in(text: str, value: Any) -> bool:
-    """Whether a value that a model chose is in the text: a string verbatim, a number or date as a rule reads it."""
-    if isinstance(value, dict):
-        return all(_stands_in(text, each) for each in value.values())
-    if isinstance(value, list):
-        return all(_stands_in(text, each) for each in value)
-    if isinstance(value, bool) or value is None:
-        return value is None
-    if isinstance(value, str):
-        return value.casefold() in text.casefold() or value in {found.value for found in values.find_dates(text)}
-    return value in {found.value for whole in (True, False) for found in values.find_numbers(text, whole=whole)}
+    return fields

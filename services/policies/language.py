@@ -19,9 +19,12 @@ from ruamel.yaml.reader import ReaderError
 from tidegate.schemas import TidegateError
 from tidegate.services.policies.policy import Policy
 from tidegate.services.policies.registry import ALLOW, BLOCK, PARTS, THRESHOLDS, TRANSFORM, describe
+from tidegate.services.policies.writing import WRITING
 
 NO_SUGGESTIONS = "no_suggestions"
-KEYS = ("policy_id", *PARTS, NO_SUGGESTIONS)
+CLASSES = (NO_SUGGESTIONS, *WRITING)
+"""Keys that list intents and workloads."""
+KEYS = ("policy_id", *PARTS, *CLASSES)
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_BYTES = 65_536
 MAX_DEPTH = 4
@@ -103,19 +106,20 @@ class _PolicyReader:
         policy_id = self._policy_id(fields)
         allow, transform, block = (self._verbs(fields.get(part), part) for part in ("allow", "transform", "block"))
         thresholds = self._thresholds(fields.get("abstain_thresholds"))
-        silent = self._classes(fields.get(NO_SUGGESTIONS))
+        classes = {key: self._classes(key, fields.get(key)) for key in CLASSES}
         if not self.faults and not (allow or transform or block or thresholds):
             self._fault(None, "the policy has no rules", f"it may {', '.join(PARTS)}")
         if self.faults:
             allow = transform = block = ()
         return Policy(
             policy_id,
-            version_of(policy_id, allow, transform, block, thresholds, silent),
+            version_of(policy_id, allow, transform, block, thresholds, classes),
             allow={verb: ALLOW[verb] for verb in allow},
             transform={verb: TRANSFORM[verb] for verb in transform},
             block={verb: BLOCK[verb] for verb in block},
             abstain_thresholds={score: (THRESHOLDS[score], least) for score, least in thresholds.items()},
-            no_suggestions=frozenset(silent),
+            no_suggestions=frozenset(classes[NO_SUGGESTIONS]),
+            writing={key: frozenset(classes[key]) for key in WRITING},
         )
 
     def _policy_id(self, fields: Mapping[str, tuple[Node, Node]]) -> str:
@@ -160,12 +164,12 @@ class _PolicyReader:
                 names.append(name)
         return tuple(names)
 
-    def _classes(self, field: tuple[Node, Node] | None) -> tuple[str, ...]:
+    def _classes(self, key: str, field: tuple[Node, Node] | None) -> tuple[str, ...]:
         """The intents and workloads in a list."""
         if field is None:
             return ()
         if not isinstance(field[1], SequenceNode):
-            self._fault(field[0], f"{NO_SUGGESTIONS} is a list", f"{NO_SUGGESTIONS}: [an_intent, extract]")
+            self._fault(field[0], f"{key} is a list", f"{key}: [an_intent, assist]")
             return ()
         return tuple(dict.fromkeys(filter(None, (self._text(item, "an intent") for item in field[1].value))))
 
@@ -246,10 +250,10 @@ def version_of(
     transform: tuple[str, ...],
     block: tuple[str, ...],
     thresholds: Mapping[str, Any],
-    no_suggestions: tuple[str, ...] = (),
+    classes: Mapping[str, tuple[str, ...]],
 ) -> str:
     """The first 12 hex digits of the sha256 of the policy's canonical JSON: sorted keys, no white space, all keys but
-    `no_suggestions`, which is there where it says something: what was written before it keeps its version."""
+    those of `classes`, which are there where they say something: what was written before them keeps its version."""
     policy: dict[str, object] = {
         "policy_id": id,
         "allow": allow,
@@ -257,7 +261,6 @@ def version_of(
         "block": block,
         "abstain_thresholds": thresholds,
     }
-    if no_suggestions:
-        policy[NO_SUGGESTIONS] = sorted(no_suggestions)
+    policy |= {key: sorted(listed) for key, listed in classes.items() if listed}
     canonical = json.dumps(policy, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

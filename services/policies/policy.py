@@ -5,7 +5,7 @@ Next: services/policies/registry.py, every rule by its name; services/policies/l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from tidegate.schemas import Answer, Question
@@ -55,3 +55,5 @@ class Policy:
     abstain_thresholds: Mapping[str, tuple[PolicyVerb[ScoreRule], float]]
     no_suggestions: frozenset[str] = frozenset()
     """The intents and workloads whose abstentions come without the nearest passages."""
+    writing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """For `grounded`, `free` and `egress` the intents and workloads that they are allowed for; see `writing`."""

@@ -29,6 +29,14 @@ class PrefilterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Whether a model looks for names and addresses that no rule finds, in some 7 ms for a question."""
     unsafe_threshold: Share = 0.5
     """Probability of an unsafe intent from which a question is withheld."""
+    distress_threshold: Share = 0.35
+    """Probability of an intent of verdict `distress` from which the pack's help text is given at once."""
+    smalltalk_threshold: Share = 0.5
+    """Probability of an intent of verdict `smalltalk` from which a short text gets the pack's reply at once."""
+    emergency: str = "112"
+    """The number to call in danger, for `{emergency}` in replies."""
+    helpline: str = ""
+    """The number of somebody to talk to, for `{helpline}` in replies; empty: sentences with it are left out."""
     max_chars: Positive = 8000
     """The longest question; a longer one is refused."""
 
@@ -83,11 +91,17 @@ class CloudVerifierSettings(OpenAICompatibleSettings, frozen=True, kw_only=True,
     """The hub's answers. `timeout_s` is also how long a site waits for one."""
 
     backend: Literal["embedded", "vllm", "completions", "openai", "extractive"] = "embedded"
-    """All read the hub's own larger corpus. `embedded`: with the shipped target model, in this process. `vllm`: with
-    any Llama or Qwen directory (`model`) in vLLM's engine. `completions`: with a server's completions API, verified on
-    the best tier that it is found to support. `openai`: by any chat completions API, in its own words. `extractive`:
-    with no model.
+    """All read the hub's own larger corpus. `embedded`: with the shipped target model or the directory `model`, in this
+    process. `vllm`: with any Hugging Face directory (`model`) in vLLM's engine. `completions`: with a server's
+    completions API, verified on the best tier that it is found to support. `openai`: by any chat completions API, in
+    its own words. `extractive`: with no model.
     """
+    providers: tuple[Literal["cpu", "cuda", "tensorrt", "rocm", "migraphx", "openvino", "directml", "coreml"], ...] = (
+        "cpu",
+    )
+    """For `embedded`: what ONNX Runtime computes the model on; the first of them that it has here."""
+    threads: Positive = 2
+    """For `embedded` with a `model`: threads of the CPU for one answer; with the shipped one, answers at once."""
     quotes: bool | None = None
     """For `embedded` and `vllm`: whether a question about passages is answered by quoting them to the letter, and in no
     other way. Unset: by the shipped model yes, by another one (`model`) no.

@@ -42,7 +42,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         },
     },
     "qwen2": {"model_type": "qwen2", "rope_theta": 1000000.0},
-    "qwen3": {"model_type": "qwen3", "rope_theta": 1000000.0, "head_dim": 32},
+    "qwen3": {"model_type": "qwen3", "rope_theta": 1000000.0},
     "gemma": {"model_type": "gemma", "hidden_activation": "gelu_pytorch_tanh"},
     "gemma2": {
         "model_type": "gemma2",
@@ -60,7 +60,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "sliding_window_pattern": 3,
         "rope_theta": 1000000.0,
         "rope_local_base_freq": 10000.0,
-        "head_dim": 32,
     },
 }
 ARCHITECTURES = {
@@ -88,7 +87,7 @@ def save_foreign(directory: Path, family: str, *, seed: int = 1) -> Path:
         "num_hidden_layers": LAYERS,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "head_dim": HIDDEN // 4,
+        "head_dim": 32,
         "hidden_act": "silu",
         "max_position_embeddings": CONTEXT,
         "rms_norm_eps": 1e-6,

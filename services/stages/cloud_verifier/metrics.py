@@ -24,6 +24,8 @@ class TargetMetrics:
         proposed = "Tokens that were proposed to the target model, by what became of them."
         self._drafted = counter("tidegate_draft_tokens", proposed, ["result"])
         self._bytes = counter("tidegate_draft_bytes", "Bytes of shipped drafts as they travel.")
+        foreign = "Drafts that another tokenizer had made, of whose text the target's own made ids."
+        self._retokenised = counter("tidegate_drafts_retokenised", foreign)
 
     def count(self, speculation: Speculation, has_diverged: bool = False) -> None:
         """Count one answer, whole or stopped for having diverged."""
@@ -34,3 +36,4 @@ class TargetMetrics:
         self._drafted.labels("accepted").inc(speculation.accepted)
         self._drafted.labels("wasted").inc(speculation.wasted)
         self._bytes.inc(speculation.draft_bytes)
+        self._retokenised.inc(speculation.retokenised)

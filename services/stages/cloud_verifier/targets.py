@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.fleet.paths import StatePaths
@@ -22,11 +23,11 @@ from tidegate.services.settings import Settings
 async def open_target(settings: Settings) -> AsyncIterator[Target]:
     """The target that the settings name, ready to generate; closed on leaving.
 
-    `embedded`: the shipped target through ONNX Runtime. `vllm`: any Llama or Qwen directory in vLLM's engine, in this
-    process. Of both the shipped target may only quote, unless `quotes` is set otherwise. `completions`: a server with
-    vLLM's or OpenAI's completions, by the best capability that it is found to have.
-    Raises `ModelRefusedError`, `ModelServerUnnamedError` for a server without a base URL or a model,
-    `VllmUnsuitableError` without the extra `cloud`.
+    `embedded`: the shipped target, or the directory `model`, through ONNX Runtime. `vllm`: any Hugging Face directory
+    in vLLM's engine, in this process. Of both the shipped target may only quote, unless `quotes` is set otherwise.
+    `completions`: a server with vLLM's or OpenAI's completions, by the best capability that it is found to have.
+    Raises `ModelRefusedError`, `ProviderUnavailableError`, `ModelServerUnnamedError` for a server without a base URL
+    or a model, `VllmUnsuitableError` without the extra `cloud`.
     """
     chosen = settings.cloud_verifier
     directory = StatePaths(settings).models / "lm" / "target"
@@ -37,7 +38,14 @@ async def open_target(settings: Settings) -> AsyncIterator[Target]:
         tokenizer = await asyncio.to_thread(TokenText.load, directory / "tokenizer.json")
         target = await open_openai_compatible(chosen, tokenizer)
     else:
-        target = await asyncio.to_thread(partial(EmbeddedTarget.load, directory, quotes=chosen.quotes is not False))
+        load = partial(
+            EmbeddedTarget.load,
+            Path(chosen.model or directory),
+            threads=chosen.threads,
+            quotes=chosen.quotes is not False,
+            providers=chosen.providers,
+        )
+        target = await asyncio.to_thread(load)
     try:
         yield target
     finally:
@@ -51,5 +59,5 @@ def cloud_state(target: Target) -> CloudState:
         step_ms=state.step_ms,
         queue=state.queue,
         verifies_drafts=True,
-        keeps_sessions=isinstance(target, VerifyingTarget),
+        keeps_sessions=isinstance(target, VerifyingTarget) and isinstance(target.tokenizer, TokenText),
     )

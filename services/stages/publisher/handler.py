@@ -69,6 +69,7 @@ async def publish(
         checks=answer.checks,
         degradations=settled.degradations,
         speculation=answer.speculation,
+        writing=answer.writing,
         rewriting=rewriting_of(settled.question),
     )
     published = (
@@ -142,6 +143,7 @@ def publish_approved(settled: Approved, receipt: Receipt) -> Published:
         language=settled.question.language,
         citations=answer.citations,
         confidence=answer.confidence,
+        fields=answer.fields,
         receipt=receipt,
     )
 
@@ -176,5 +178,6 @@ def publish_refusal(settled: Withheld, receipt: Receipt) -> Published:
         text=settled.text or refusal_text(settled.reason, settled.language),
         language=settled.language,
         suggestions=settled.suggestions,
+        fields=settled.fields,
         receipt=receipt,
     )

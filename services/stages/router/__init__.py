@@ -7,15 +7,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
+
+import msgspec
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Degradation, Message, Plan, Screened
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.planning.config import PlannerConfig, Signals
 from tidegate.services.planning.degradation import unaccounted_ms
 from tidegate.services.planning.planner import make_plan, plan_degradations
+from tidegate.services.policies.language import load_policies
+from tidegate.services.policies.writing import choose_writing
 from tidegate.services.settings import Settings
 from tidegate.services.stages.router.handler import route
 from tidegate.services.stages.router.signals import SignalCollector
@@ -29,19 +33,26 @@ QUEUES = ("retriever", "drafter")
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - a root is `open`
     """Yield the handler once the signals have been collected for the first time.
 
-    The handler raises what has ended the collecting, should anything: a router without fresh signals must not plan.
+    Raises `PolicyError`: the policies say how answers may be written. The handler raises what has ended the collecting,
+    should anything: a router without fresh signals must not plan.
     """
     router = settings.router
     config = config_of(router)
+    folder = StatePaths(settings).pack / "policies"
+    policies = load_policies(sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]))
     collector = SignalCollector(bus, settings.site, [WORKERS[name] for name in QUEUES], settings.tenants)
     await collector.learn_from_answers()
     await collector.collect()
     collecting = asyncio.create_task(collector.keep_collecting(router.ping_every_s))
 
+    def decide_now(screened: Screened, now_ms: float) -> tuple[Plan, tuple[Degradation, ...]]:
+        plan, degradations = decide(collector.signals, config, screened, now_ms)
+        return msgspec.structs.replace(plan, writing=choose_writing(screened.question, policies)), degradations
+
     async def handler(screened: Screened) -> list[Message]:
         if collecting.done():
             collecting.result()
-        return await route(screened, decide=partial(decide, collector.signals, config), clock=time.time)
+        return await route(screened, decide=decide_now, clock=time.time)
 
     try:
         yield handler

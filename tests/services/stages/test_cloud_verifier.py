@@ -12,8 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.chat_server import ModelServer
 from tests.support.escalation_site import HUB_ONLY, at_hub, escalated
+from tests.support.foreign_models import save_foreign
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.stage import Handler
+from tidegate.infra.models.export.directory import export as export_directory
 from tidegate.schemas import (
     Accepted,
     Answer,
@@ -30,6 +32,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
 from tidegate.schemas.uplink import CloudState
+from tidegate.services.inference import ProviderUnavailableError
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import cloud_verifier
 from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
@@ -45,7 +48,8 @@ WHO = "Who is the chief executive of the bank?"
 async def hub(backend: str, **more: object) -> AsyncIterator[tuple[Handler, MemoryBus, ModelServer]]:
     bus = MemoryBus("hub")
     async with ModelServer().serving() as server:
-        cloud = CloudVerifierSettings(backend=backend, base_url=server.url, model="echo", **more)  # type: ignore[arg-type]
+        model = "echo" if backend == "openai" else ""
+        cloud = CloudVerifierSettings(backend=backend, base_url=server.url, **{"model": model, **more})  # type: ignore[arg-type]
         async with cloud_verifier.open(at_hub(cloud), bus) as handle:
             yield handle, bus, server
 
@@ -203,3 +207,32 @@ def test_what_drafting_costs_and_saves_is_counted() -> None:
     )
     assert (accepted, wasted) == (118, 42)
     assert counted["tidegate_draft_bytes_total"] == 2 * 118
+
+
+async def test_a_foreign_directory_writes_where_the_plan_allows_it_and_what_it_gets_wrong_is_quoted(
+    tmp_path: Path,
+) -> None:
+    """Its weights are random: nothing that it says may stand, and the report says so."""
+    export_directory(save_foreign(tmp_path, "qwen3"), tmp_path, "int8")
+    async with hub("embedded", model=str(tmp_path), threads=1) as (handle, bus, _):
+        asked = escalated(WHO)
+        quoted = await verdict_of(handle, asked)
+        assert quoted.answer.writing is None
+        assert "model" not in {part.kind for part in quoted.lineage if part.id == tmp_path.name}
+        written = await verdict_of(handle, replace(asked, rid="r2", plan=replace(asked.plan, writing="grounded")))
+        report = written.answer.writing
+        assert report is not None
+        assert (report.mode, report.sentences, report.replaced) == ("grounded", 1, 1)
+        assert report.faults
+        assert written.answer.text == quoted.answer.text
+        assert tmp_path.name in {part.id for part in written.lineage if part.kind == "model"}
+        state = decode(await bus.request(ping("site7"), b"", timeout_s=1.0), CloudState)
+        assert (state.verifies_drafts, state.keeps_sessions) == (True, False)
+
+
+async def test_a_provider_that_this_runtime_has_not_is_refused_by_name() -> None:
+    with pytest.raises(ProviderUnavailableError, match="cuda"):
+        async with hub("embedded", providers=("cuda",)):
+            pass
+    async with hub("embedded", providers=("cuda", "cpu")) as (handle, _, _):
+        assert (await verdict_of(handle, escalated(WHO))).answer.text

@@ -13,7 +13,8 @@ class OpenAICompatibleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid
     base_url: str = ""
     """Address of the server's API, with its version: `https://llm.example/v1`. Read by `completions` and `openai`."""
     model: str = ""
-    """The model's name at that server; for `vllm` the directory of a Llama or Qwen model. Empty: the shipped one."""
+    """The model's name at that server; for `embedded` and `vllm` a Hugging Face directory of the Llama, Qwen, Gemma or
+    SmolLM family, which `make lm` builds one of. Empty: the shipped one."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the server's API key; the key itself is never a setting."""
     timeout_s: Seconds = 20.0

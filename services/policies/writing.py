@@ -1,0 +1,32 @@
+"""How answers of a class may be written, by all policies in force together.
+
+Pure; next: services/policies/language.py, which reads the lists; services/stages/router, which plans by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidegate.schemas import Question, Writing
+from tidegate.services.policies.policy import Policy
+
+GROUNDED, FREE, EGRESS = "grounded", "free", "egress"
+WRITING = (GROUNDED, FREE, EGRESS)
+"""Keys of a policy that list intents and workloads: whose answers a model may write in its own words, each sentence
+checked; whose it may write unchecked; and whose questions may go to such a model at all."""
+
+
+def choose_writing(question: Question, policies: Sequence[Policy]) -> Writing:
+    """The freest way that a policy allows for the question's intent or workload; `quote` where none says anything.
+
+    A policy that lists classes under a key speaks for all others too: who is not in it is not allowed, whatever another
+    policy says. `free` takes an `egress` permit of the same class besides.
+    """
+    classes = {question.intent, question.workload}
+
+    def allows(key: str) -> bool:
+        listed = [policy.writing[key] for policy in policies if policy.writing.get(key)]
+        return bool(listed) and all(classes & each for each in listed)
+
+    if allows(FREE) and allows(EGRESS):
+        return FREE
+    return GROUNDED if allows(GROUNDED) else "quote"
