@@ -69,8 +69,12 @@ def pack_of_documents(
         raise NoDocumentsError(f"nothing in {folder} can be read{': ' if reasons else ''}{reasons}")
     for fault in findings.faults:
         (path / fault.file).unlink(missing_ok=True)
-    report = complete_pack(path).report
-    return (*findings.faults, *(note for note in report.warnings if note.file != "questions.yaml"))
+    notes = (*findings.faults, *complete_pack(path).report.warnings)
+    return tuple(
+        msgspec.structs.replace(note, file=note.file.removeprefix(f"{FOLDER}/"))
+        for note in notes
+        if note.file.startswith(f"{FOLDER}/")
+    )
 
 
 def complete_pack(path: Path) -> NewPack:

@@ -11,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -77,7 +78,8 @@ def _bound() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(limit)
-        resource.setrlimit(limit, (most if hard < 0 else min(most, hard), hard))
+        with suppress(ValueError, OSError):  # macOS knows some limits and lets none be set
+            resource.setrlimit(limit, (most if hard < 0 else min(most, hard), hard))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_a_folder_of_documents_is_answered_from_and_not_touched(tmp_path: Path) 
     notes = pack_of_documents(folder, tmp_path / "state" / "pack", read.append)
     assert contents(folder) == before
     assert [document.id for document in load_pack(tmp_path / "state" / "pack").documents] == ["lockers"]
-    assert {Path(note.file).name for note in notes} == {"empty.md", "scan.pdf", "photo.png"}
+    assert {note.file for note in notes} == {"empty.md", "scan.pdf", "photo.png"}
     assert sorted(read) == ["empty.md", "lockers.pdf", "scan.pdf"]
 
 
