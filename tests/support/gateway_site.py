@@ -64,7 +64,7 @@ TOKENIZER = Path(__file__).parents[2] / "infra" / "models" / "weights" / "tokeni
 TOKENS = load_token_counter(TOKENIZER)
 EMAIL = 'ada."the first"@example.org'
 MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
-PLAN = Plan(where="edge", may_escalate=True, k=8, model="minilm", shares_ms={}, config_version="t1", reason="faq")
+PLAN = Plan(where="edge", may_escalate=True, k=8, model="multilingual", shares_ms={}, config_version="t1", reason="faq")
 TABLE_HEADER = "| Who | Fee | Note |"
 TABLE_ROWS = (r"| Business customers | 2.5% \| net |  |", "| Children | free | up to 18 |")
 TABLE_TEXT = "Business customers – Fee: 2.5% | net\nChildren – Fee: free; Note: up to 18"

@@ -44,7 +44,7 @@ async def test_a_question_is_answered_with_evidence_receipt_and_the_way_it_took(
             > 100
         )
         await page.get_by_text("Receipt", exact=True).click()
-        await expect(page.locator("#facts")).to_contain_text("minilm")
+        await expect(page.locator("#facts")).to_contain_text("multilingual")
         await expect(page.get_by_role("status")).to_contain_text("answered, on site")
 
 
