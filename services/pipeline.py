@@ -9,6 +9,7 @@ from tidegate.schemas import (
     Drafted,
     Escalated,
     Published,
+    Replied,
     Retrieved,
     Routed,
     Screened,
@@ -17,7 +18,7 @@ from tidegate.schemas import (
 )
 
 STAGES: tuple[Stage, ...] = (
-    Stage("prefilter", (Asked,), (Screened, Withheld), "tidegate.services.stages.prefilter:open"),
+    Stage("prefilter", (Asked,), (Screened, Withheld, Replied), "tidegate.services.stages.prefilter:open"),
     Stage("router", (Screened,), (Routed,), "tidegate.services.stages.router:open", concurrency=64, timeout_s=2.0),
     Stage("retriever", (Routed,), (Retrieved,), "tidegate.services.stages.retriever:open", concurrency=16),
     Stage(
@@ -40,7 +41,13 @@ STAGES: tuple[Stage, ...] = (
         concurrency=64,
         timeout_s=2.0,
     ),
-    Stage("publisher", (Approved, Withheld), (Published,), "tidegate.services.stages.publisher:open", concurrency=64),
+    Stage(
+        "publisher",
+        (Approved, Withheld, Replied),
+        (Published,),
+        "tidegate.services.stages.publisher:open",
+        concurrency=64,
+    ),
 )
 
 FAST_LANE = Stage(

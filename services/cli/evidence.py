@@ -107,7 +107,7 @@ def summarise_fact(body: dict[str, Any]) -> str:
             return f"{answer.get('confidence', 0.0):.2f}: {answer['text']!r}"
         case "escalated":
             return str(body["reason"])
-        case "withheld":
+        case "withheld" | "replied":
             return f"{body['reason']} by {body['stage']}"
         case "published":
             return f"{body['outcome']}: {body['text']!r}"

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
+from tidegate.schemas import Workload
 from tidegate.schemas.pack import LabelledQuestion, Pack
 from tidegate.services.knowledge.index.markdown import find_blocks
 from tidegate.services.packs.correctness import states
 from tidegate.services.packs.findings import PackFindings
+from tidegate.services.packs.replies import shipped_replies
 from tidegate.services.policies.language import read_policy
 
 FEWEST_UTTERANCES = 8
+SPOKEN = ("smalltalk", "distress")
+"""The verdicts that lead to a reply."""
 ANSWERED = ("answerable", "paraphrased", "language", "personal", "hub")
 
 
@@ -38,6 +43,7 @@ class PackRules:
                 "policies", "there is no policy", "a site answers only under one: add policies/<name>.yaml"
             )
         self._check_intents()
+        self._check_replies()
         for question in self._pack.questions:
             self._check_language(question)
             self._check_labels(question)
@@ -60,6 +66,11 @@ class PackRules:
             policy, faults = read_policy(path)
             for fault in faults:
                 self._findings.fault(name, fault.fault, fault.hint, line=fault.line)
+            classes = {*get_args(Workload), *(intent.id for intent in self._pack.intents)}
+            listed = {"no_suggestions": policy.no_suggestions, **policy.writing} if policy else {}
+            for key, unknown in sorted((key, each) for key, named in listed.items() for each in named - classes):
+                hint = f"{key} names intents of intents.yaml, or assist, classify, extract"
+                self._findings.fault(name, f"{unknown} is no intent and no workload", hint)
             if policy is not None and files.setdefault(policy.id, name) != name:
                 self._findings.fault(
                     name, f"the policy {policy.id} is in {files[policy.id]} too", "give each its own id"
@@ -90,6 +101,15 @@ class PackRules:
                 reason = f"{intent.id} has {len(intent.utterances)} utterance(s)"
                 hint = f"an intent is told apart well from {FEWEST_UTTERANCES} on, in each language of the site"
                 self._findings.warn_of(intent, reason, hint)
+
+    def _check_replies(self) -> None:
+        """A reply that no intent leads to is never said."""
+        spoken = {intent.id for intent in self._pack.intents if intent.verdict in SPOKEN}
+        known = {*SPOKEN, *spoken, *(reply.intent for reply in shipped_replies())}
+        for reply in self._pack.replies:
+            if reply.intent not in known:
+                hint = f"name a verdict ({', '.join(SPOKEN)}) or an intent with one of them"
+                self._findings.fault_of(reply, f"the reply {reply.intent} is for no such intent", hint)
 
     def _check_language(self, question: LabelledQuestion) -> None:
         supported = question.language in self._languages

@@ -1,0 +1,47 @@
+"""The site's own words for small talk and for people in distress: the pack's, else the shipped ones.
+
+Promises a text for every intent and language. Next: defaults/replies.yaml.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+from ruamel.yaml import YAML
+
+from tidegate.schemas.pack import Reply
+
+FILE = "replies.yaml"
+FALLBACK_LANGUAGE = "en"
+_SENTENCE = re.compile(r"[^.!?]*\{helpline\}[^.!?]*[.!?]+\s*")
+
+
+class ReplyTexts:
+    """Finds what to say. `emergency` and `helpline` are the site's numbers; an empty helpline is not spoken of."""
+
+    def __init__(self, own: Iterable[Reply], emergency: str, helpline: str) -> None:
+        self._texts = [{reply.intent: reply.texts for reply in replies} for replies in (own, shipped_replies())]
+        self._emergency = emergency
+        self._helpline = helpline
+
+    def find(self, intent: str, verdict: str, language: str) -> str:
+        """The pack's text for the intent, or for its verdict; else the shipped one. In `language`, else in English."""
+        found = [texts[key] for texts in self._texts for key in (intent, verdict) if key in texts]
+        text = next(
+            (each[spoken] for spoken in (language, FALLBACK_LANGUAGE) for each in found if spoken in each),
+            next(iter(found[0].values())),
+        )
+        if not self._helpline:
+            text = _SENTENCE.sub("", text)
+        return text.replace("{emergency}", self._emergency).replace("{helpline}", self._helpline).strip()
+
+
+@cache
+def shipped_replies() -> tuple[Reply, ...]:
+    """The replies that every site has."""
+    text = (files("tidegate.services.packs") / "defaults" / FILE).read_text("utf-8")
+    return msgspec.convert(YAML(typ="safe", pure=True).load(text), tuple[Reply, ...])

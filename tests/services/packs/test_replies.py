@@ -1,0 +1,68 @@
+"""What a site says to small talk and to people in distress: the pack's words, else the shipped ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import KIOSK
+from tests.support.small_pack import pack_at
+from tidegate.schemas.pack import Reply
+from tidegate.services.languages.prose import PROSE_LANGUAGES
+from tidegate.services.packs.findings import PackError
+from tidegate.services.packs.load import load_pack, load_replies
+from tidegate.services.packs.replies import ReplyTexts, shipped_replies
+
+OWN = (
+    Reply(
+        intent="distress", texts={"en": "Call {emergency}. Or talk at {helpline}.", "de": "Rufen Sie {emergency} an."}
+    ),
+    Reply(intent="greeting", texts={"en": "Welcome!"}),
+)
+
+
+@pytest.mark.parametrize("language", PROSE_LANGUAGES)
+def test_every_shipped_reply_is_there_in_every_language(language: str) -> None:
+    texts = ReplyTexts((), "112", "116 123")
+    said = {reply.intent: texts.find(reply.intent, "smalltalk", language) for reply in shipped_replies()}
+    assert len(set(said.values())) == len(said)
+    assert not any("{" in text for text in said.values())
+    assert "112" in said["distress"]
+    assert "116 123" in said["distress"]
+    bare = ReplyTexts((), "112", "").find("distress", "distress", language)
+    assert "116" not in bare
+    assert "112" in bare
+    assert bare.endswith((".", "!"))
+
+
+@pytest.mark.parametrize(
+    ("intent", "verdict", "language", "said"),
+    [
+        ("self_harm", "distress", "en", "Call 999. Or talk at 116 123."),
+        ("self_harm", "distress", "de", "Rufen Sie 999 an."),
+        ("greeting", "smalltalk", "en", "Welcome!"),
+        ("thanks", "smalltalk", "en", "You are welcome. Is there anything else?"),
+        ("greeting", "smalltalk", "de", "Guten Tag! Was möchten Sie wissen?"),
+        ("praise", "smalltalk", "fr", ReplyTexts((), "", "").find("smalltalk", "smalltalk", "fr")),
+        ("self_harm", "distress", "tr", "Call 999. Or talk at 116 123."),
+    ],
+)
+def test_the_pack_s_own_words_come_first_and_english_last(intent: str, verdict: str, language: str, said: str) -> None:
+    assert ReplyTexts(OWN, "999", "116 123").find(intent, verdict, language) == said
+
+
+def test_a_pack_s_replies_are_read_and_one_for_no_intent_is_a_fault(tmp_path: Path) -> None:
+    pack = pack_at(tmp_path / "pack")
+    assert load_replies(pack) == ()
+    (pack / "replies.yaml").write_text("- intent: distress\n  texts:\n    en: Call now.\n")
+    assert load_replies(pack) == load_pack(pack).replies == (Reply(intent="distress", texts={"en": "Call now."}),)
+    (pack / "replies.yaml").write_text("- intent: parking\n  texts:\n    en: Call now.\n")
+    with pytest.raises(PackError, match="parking is for no such intent"):
+        load_pack(pack)
+
+
+def test_the_kiosk_helps_people_in_distress_and_answers_small_talk() -> None:
+    verdicts = {intent.id: intent.verdict for intent in load_pack(KIOSK).intents}
+    assert verdicts["self_harm"] == verdicts["danger"] == "distress"
+    assert verdicts["greeting"] == verdicts["identity"] == "smalltalk"
