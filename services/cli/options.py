@@ -38,6 +38,11 @@ OPTIONS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Pack directory [default: the kiosk].",
     ),
+    "docs": click.option(
+        "--docs",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Answer from the documents in this folder, of any kind that is read; no pack is needed.",
+    ),
     "as_json": click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text; errors too."),
 }
 
@@ -50,6 +55,7 @@ class CommandOptions(msgspec.Struct, frozen=True, kw_only=True):
     site: str | None = None
     tenant: str | None = None
     pack_dir: Path | None = None
+    docs: Path | None = None
     as_json: bool = False
 
     def load(self, **overrides: Any) -> Loaded[Settings]:

@@ -27,32 +27,18 @@ from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 
 SITES = click.option("--sites", default=2, show_default=True, type=click.IntRange(1, 16), help="How many sites.")
-DOCS = click.option(
-    "--docs",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Answer from the documents in this folder, of any kind that is read; no pack is needed.",
-)
 LM = click.option("--lm", is_flag=True, help="Let SmolLM2 write at the hub where a policy allows it; see `make lm`.")
 PROCESSES = click.option("--processes", is_flag=True, help="One process per stage instead of one per site.")
 
 
 @click.command()
-@with_options("pack_dir", "as_json")
-@DOCS
+@with_options("pack_dir", "docs", "as_json")
 @SITES
 @LM
 @PROCESSES
 @click.option("--exit", "exit_after", is_flag=True, help="End after the summary, also on a terminal.")
 @click.option("--limit", type=click.IntRange(1), help="Ask only the first N questions of the pack.")
-def demo(
-    options: CommandOptions,
-    docs: Path | None,
-    sites: int,
-    lm: bool,
-    processes: bool,
-    exit_after: bool,
-    limit: int | None,
-) -> int:
+def demo(options: CommandOptions, sites: int, lm: bool, processes: bool, exit_after: bool, limit: int | None) -> int:
     """Start a hub and sites, ask the pack's questions over NATS and HTTP, and report what became of them.
 
     On a terminal it then stays up, with a page to ask from, until Ctrl-C.
@@ -60,26 +46,25 @@ def demo(
     from tidegate.services.cli.demo import run_demo
 
     stay = sys.stdout.isatty() and not exit_after and not options.as_json
-    job = make_job(with_documents(options, docs), sites, per_stage=processes, lm=lm)
+    job = make_job(with_documents(options), sites, per_stage=processes, lm=lm)
     return run_until_stopped(run_demo(job, limit, stay=stay))
 
 
 @click.command()
-@with_options("pack_dir", "as_json")
-@DOCS
+@with_options("pack_dir", "docs", "as_json")
 @SITES
 @LM
 @PROCESSES
-def up(options: CommandOptions, docs: Path | None, sites: int, lm: bool, processes: bool) -> int:
+def up(options: CommandOptions, sites: int, lm: bool, processes: bool) -> int:
     """Start a hub and sites and keep them up until Ctrl-C; the first lines say where they listen."""
     from tidegate.services.cli.demo import run_up
 
-    return run_until_stopped(run_up(make_job(with_documents(options, docs), sites, per_stage=processes, lm=lm)))
+    return run_until_stopped(run_up(make_job(with_documents(options), sites, per_stage=processes, lm=lm)))
 
 
-def with_documents(options: CommandOptions, docs: Path | None) -> CommandOptions:
+def with_documents(options: CommandOptions) -> CommandOptions:
     """The options with a pack made of a folder of documents, where one is given. Raises `NoDocumentsError`."""
-    if docs is None:
+    if options.docs is None:
         return options
     if options.pack_dir is not None:
         raise click.UsageError("--docs and --pack are two ways to say what is answered from: give one")
@@ -88,8 +73,8 @@ def with_documents(options: CommandOptions, docs: Path | None) -> CommandOptions
 
     pack = Path(options.settings().state_dir) / "documents-pack"
     with show_progress() as progress:
-        progress.start(f"reading {docs}")
-        notes = pack_of_documents(docs, pack, progress.step)
+        progress.start(f"reading {options.docs}")
+        notes = pack_of_documents(options.docs, pack, progress.step)
     click.echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
     return replace(options, pack_dir=pack)
 
