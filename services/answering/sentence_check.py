@@ -28,7 +28,7 @@ _CLAUSES = re.compile(r"[,;:()–—]|\s-\s")
 _CAPITALISED = re.compile(r"(?<=[^\s.!?:])\s+[\"'“‘(]*([A-ZÀ-Þ][\w’'-]*)")
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class SourceText(msgspec.Struct, frozen=True):
     """A text that a sentence may rest on; `around` is what stands over it (title, heading, a table's header)."""
 
     text: str
@@ -48,7 +48,7 @@ class SentenceCheck(msgspec.Struct, frozen=True):
         return not self.fault
 
 
-def check_sentence(sentence: str, evidence: Sequence[Evidence], question: str = "") -> SentenceCheck:
+def check_sentence(sentence: str, evidence: Sequence[SourceText], question: str = "") -> SentenceCheck:
     """Hold a sentence against all of `evidence` together; the question lends it words, never numbers."""
     if not evidence:
         return SentenceCheck(0.0, "it cites nothing")
@@ -74,12 +74,13 @@ def check_sentence(sentence: str, evidence: Sequence[Evidence], question: str = 
     return SentenceCheck(score, fault)
 
 
-def _choose(terms: Sequence[str], evidence: Sequence[Evidence]) -> list[str]:
+def _choose(terms: Sequence[str], evidence: Sequence[SourceText]) -> list[str]:
     """The sentences of the evidence that hold most of the terms, each for what the ones before it lack."""
     language = evidence[0].language
     parts = [each.text[slice(*span)] for each in evidence for span in split_sentences(each.text, 0, len(each.text))]
     held = [set(find_terms(part, language)) for part in parts]
-    wanted, chosen = set(terms), []
+    wanted = set(terms)
+    chosen: list[str] = []
     while parts and len(chosen) < MOST_EVIDENCE:
         gains = [len(wanted & own) for own in held]
         best = max(range(len(parts)), key=gains.__getitem__)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tidegate.schemas import Citation
-from tidegate.services.answering.sentence_check import Evidence, SentenceCheck, check_sentence
+from tidegate.services.answering.sentence_check import SentenceCheck, SourceText, check_sentence
 from tidegate.services.knowledge.reader.candidates import Candidate
 from tidegate.services.llm.text.answers import is_abbreviation
 
@@ -80,7 +80,7 @@ def cite(units: Sequence[Candidate]) -> tuple[Citation, ...]:
 
 
 def _check(text: str, units: Sequence[Candidate], question: str) -> SentenceCheck:
-    evidence = [Evidence(unit.plain_text, unit.passage.language, _over(unit)) for unit in units]
+    evidence = [SourceText(unit.plain_text, unit.passage.language, _over(unit)) for unit in units]
     return check_sentence(text, evidence, question)
 
 

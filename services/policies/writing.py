@@ -28,5 +28,5 @@ def choose_writing(question: Question, policies: Sequence[Policy]) -> Writing:
         return bool(listed) and all(classes & each for each in listed)
 
     if allows(FREE) and allows(EGRESS):
-        return FREE
-    return GROUNDED if allows(GROUNDED) else "quote"
+        return "free"
+    return "grounded" if allows(GROUNDED) else "quote"

@@ -154,7 +154,7 @@ def _tokenizers(kind: str) -> tuple[Tokenizer, dict[str, Any], list[int]]:
         "bos_token": names[0] or None,
         "eos_token": names[1],
     }
-    return made, settings, [made.token_to_id(end) for end in ends]
+    return made, settings, [number for end in ends if (number := made.token_to_id(end)) is not None]
 
 
 def _byte_level(controls: list[str]) -> Tokenizer:

@@ -31,10 +31,13 @@ def turned(x: Array, rotary: Rotary | None) -> Array:
 
 def activated(x: Array, kind: str) -> Array:
     if kind == "silu":
-        return x / (1 + np.exp(-x))
-    if kind == "gelu_tanh":
-        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + np.vectorize(math.erf)(x / np.sqrt(2))).astype(np.float32)
+        share: Array = 1 / (1 + np.exp(-x))
+    elif kind == "gelu_tanh":
+        share = 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    else:
+        share = (0.5 * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))).astype(np.float32)
+    result: Array = x * share
+    return result
 
 
 def attended(like: Architecture, kind: LayerKind, w: Mapping[str, Array], y: Array) -> Array:

@@ -80,8 +80,11 @@ def cache_salt(rid: str) -> str:
 class Target(Protocol):
     """A model that has the last word. `tests/support/target_conformance.py` is what every implementation passes."""
 
-    tokenizer: Vocabulary
     artefact: Artefact
+
+    @property
+    def tokenizer(self) -> Vocabulary:
+        """Ours, or the model's own: then it has a chat template (`ChatTokenizer`), too."""
 
     async def generate(self, request: GenerationRequest, on_tokens: OnTokens | None = None) -> Generated:
         """The answer; at temperature 0 it does not depend on the draft, whatever that holds.

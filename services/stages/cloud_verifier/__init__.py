@@ -12,29 +12,18 @@ from tidegate.brokers.stage import Handler
 from tidegate.schemas import Partial, encode
 from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
 from tidegate.schemas.uplink import CloudState
-from tidegate.services.answering.answerer import GroundedAnswerer
-from tidegate.services.answering.grounded_writer import GroundedWriter
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
-from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import Reader
-from tidegate.services.llm.targets.base import VerifyingTarget
-from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 from tidegate.services.settings import Settings
-from tidegate.services.stages.cloud_verifier.chat_backend import ChatBackend
-from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
-from tidegate.services.stages.cloud_verifier.handler import Backend, verify
+from tidegate.services.stages.cloud_verifier.backends import open_backend
+from tidegate.services.stages.cloud_verifier.handler import verify
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
-from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
-from tidegate.services.stages.cloud_verifier.targets import cloud_state, open_target
 from tidegate.services.stages.threads import in_thread
 from tidegate.services.uplink.single_flight import SingleFlight
-from tidegate.services.uplink.verification_server import VerificationSessions, refuse_session
+from tidegate.services.uplink.verification_server import refuse_session
 
 EVERY_SITE = "*"
-METRICS = TargetMetrics()
-"""One for the process, as the registry is."""
 
 
 @asynccontextmanager
@@ -50,41 +39,19 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
     corpus = HubCorpus(indexes, embedder)
-    publish = partial(publish_partial, bus)
-    state: Callable[[], CloudState] = CloudState
-    sessions: VerificationSessions | None = None
     async with AsyncExitStack() as stack:
-        backend: Backend
-        extract: Backend = extract_at_hub
-        if settings.cloud_verifier.backend == "openai":
-            chat = ChatBackend(settings.cloud_verifier, in_thread(corpus.find), publish)
-            stack.push_async_callback(chat.close)
-            backend, extract = chat.answer, chat.extract
-        else:
-            reader = Reader(embedder, Calibration.load(paths.calibration))
-            backend = in_thread(partial(corpus.read, reader))
-            if settings.cloud_verifier.backend != "extractive":
-                target = await stack.enter_async_context(open_target(settings))
-                rank_spans = in_thread(partial(corpus.rank_spans, reader))
-                state = partial(cloud_state, target)
-                if isinstance(target.tokenizer, ChatTokenizer):
-                    backend = GroundedWriter(target, rank_spans, publish, METRICS.count).answer
-                else:
-                    answerer = GroundedAnswerer(target, rank_spans, publish, METRICS.count)
-                    backend = answerer.answer
-                    if isinstance(target, VerifyingTarget):
-                        sessions = VerificationSessions(answerer, target)
-                        stack.callback(sessions.close)
+        backend = await open_backend(settings, corpus, embedder, partial(publish_partial, bus), stack)
+        sessions = backend.sessions
         suggest = in_thread(corpus.suggest)
         sure_from = settings.drafter.escalate_below
-        judge = partial(verify, answer=backend, extract=extract, suggest=suggest, sure_from=sure_from)
+        judge = partial(verify, answer=backend.answer, extract=backend.extract, suggest=suggest, sure_from=sure_from)
         flight = SingleFlight(judge)
         stack.push_async_callback(flight.close)
         await bus.respond(fast_lane(EVERY_SITE), flight.reply)
         await bus.respond(verification_session(EVERY_SITE), sessions.begin if sessions is not None else refuse_session)
         if sessions is not None:
             await bus.respond(verification_session(EVERY_SITE, sessions.worker), sessions.go_on)
-        await bus.respond(ping(EVERY_SITE), partial(answer_ping, state))
+        await bus.respond(ping(EVERY_SITE), partial(answer_ping, backend.state))
         yield flight.verdict
 
 

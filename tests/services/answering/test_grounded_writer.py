@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ class Hub:
     async def _publish(self, partial: Partial) -> None:
         self.published.append(partial)
 
-    async def answer(self, writing: str = "grounded", **more: object) -> object:
+    async def answer(self, writing: str = "grounded", **more: object) -> Any:
         asked = escalated(CONTEXT.question.text, **more)
         answer, self.parts = await self.writer.answer(replace(asked, plan=replace(asked.plan, writing=writing)))
         return answer

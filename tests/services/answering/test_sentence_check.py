@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.services.answering.quantities import find_quantities, split_words
-from tidegate.services.answering.sentence_check import Evidence, check_sentence
+from tidegate.services.answering.sentence_check import SourceText, check_sentence
 from tidegate.services.knowledge.index.sentences import split_sentences
 
 CAUGHT = 0.95
@@ -19,13 +19,13 @@ VERB = re.compile(r"\b(is|are|can|must|ist|sind|kann|muss|wird|werden|est|sont|p
 DENIALS = {"en": "not", "de": "nicht", "fr": "pas"}
 PACK = Path("infra/packs/kiosk/documents")
 
-FEES = Evidence(
+FEES = SourceText(
     "A banker's draft costs £12.50 and is paid at once. Foreign coins are not exchanged. "
     "A transfer takes three working days; an urgent one takes 2 hours and costs £20.",
     "en",
     "Fees and charges",
 )
-STUNDEN = Evidence(
+STUNDEN = SourceText(
     "Die Filiale öffnet um 9:00 Uhr und schließt um 16:30 Uhr. Ohne Ausweis wird kein Geld ausgezahlt. "
     "Die Gebühr beträgt 4,90 Euro im Monat.",
     "de",
@@ -59,13 +59,13 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("evidence", "sentence"), REWORDED)
-def test_a_true_sentence_in_other_words_passes(evidence: Evidence, sentence: str) -> None:
+def test_a_true_sentence_in_other_words_passes(evidence: SourceText, sentence: str) -> None:
     found = check_sentence(sentence, [evidence])
     assert found.passed, found.fault
 
 
 @pytest.mark.parametrize(("evidence", "sentence", "reason"), PLANTED)
-def test_a_false_sentence_is_caught_for_what_is_false_in_it(evidence: Evidence, sentence: str, reason: str) -> None:
+def test_a_false_sentence_is_caught_for_what_is_false_in_it(evidence: SourceText, sentence: str, reason: str) -> None:
     assert reason in check_sentence(sentence, [evidence]).fault
 
 
@@ -99,7 +99,7 @@ def test_a_quantity_is_the_same_however_it_is_written(left: str, right: str) -> 
     assert not one.unit or one.unit == other.unit
 
 
-def pack_sentences() -> Iterator[tuple[str, Evidence]]:
+def pack_sentences() -> Iterator[tuple[str, SourceText]]:
     """The sentences of the kiosk's prose with their paragraphs."""
     for path in sorted(PACK.rglob("*.md")):
         text = re.sub(r"\A---.*?---\n", "", path.read_text(), flags=re.DOTALL)
@@ -108,7 +108,7 @@ def pack_sentences() -> Iterator[tuple[str, Evidence]]:
         )
         for paragraph in text.split("\n\n"):
             if len(paragraph) > 40 and paragraph[0].isalpha() and "|" not in paragraph:
-                evidence = Evidence(paragraph, language or guess(text))
+                evidence = SourceText(paragraph, language or guess(text))
                 for begin, end in split_sentences(paragraph, 0, len(paragraph)):
                     yield paragraph[begin:end], evidence
 
@@ -120,7 +120,7 @@ def guess(text: str) -> str:
     return best if counts[best] > len(re.findall(r"\b(the|and|is|of)\b", text)) else "en"
 
 
-def plant(sentence: str, evidence: Evidence, dice: random.Random) -> Iterator[tuple[str, str]]:
+def plant(sentence: str, evidence: SourceText, dice: random.Random) -> Iterator[tuple[str, str]]:
     """The sentence with one fault: a changed number, another number of its passage, a denial more or less."""
     if numbers := list(NUMBER.finditer(sentence)):
         at = dice.choice(numbers)

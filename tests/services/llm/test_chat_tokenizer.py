@@ -112,7 +112,8 @@ def test_what_ends_an_answer_is_what_the_files_say_and_what_the_template_puts_th
     whole = ChatTokenizer.load(tmp_path)
     names = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     both = {names.token_to_id("<|im_end|>"), names.token_to_id("<|endoftext|>")}
-    assert (whole.ends, whole.end) == (both, names.token_to_id("<|im_end|>"))
+    assert whole.ends == both
+    assert whole.end == names.token_to_id("<|im_end|>")
     (tmp_path / "generation_config.json").unlink()
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))

@@ -1,0 +1,75 @@
+"""What answers at the hub, by its settings: a chat server, a model in its own words or by quoting, the reader alone.
+
+Next: `targets`, which models there are; `handler`, what becomes of an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from tidegate.schemas.uplink import CloudState
+from tidegate.services.answering.answerer import GroundedAnswerer, ReadCorpus
+from tidegate.services.answering.grounded_writer import GroundedWriter
+from tidegate.services.answering.sentence_stream import PublishPartial
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.reader.calibration import Calibration
+from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.llm.targets.base import Target, VerifyingTarget
+from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
+from tidegate.services.settings import Settings
+from tidegate.services.stages.cloud_verifier.chat_backend import ChatBackend
+from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
+from tidegate.services.stages.cloud_verifier.handler import Backend
+from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
+from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
+from tidegate.services.stages.cloud_verifier.targets import cloud_state, open_target
+from tidegate.services.stages.threads import in_thread
+from tidegate.services.uplink.verification_server import VerificationSessions
+
+METRICS = TargetMetrics()
+"""One for the process, as the registry is."""
+
+
+@dataclass(frozen=True)
+class OpenedBackend:
+    """Who answers questions and fills schemas, how busy that is, and the sessions that it keeps, if any."""
+
+    answer: Backend
+    extract: Backend = extract_at_hub
+    state: Callable[[], CloudState] = CloudState
+    sessions: VerificationSessions | None = None
+
+
+async def open_backend(
+    settings: Settings, corpus: HubCorpus, embedder: Embedder, publish: PublishPartial, stack: AsyncExitStack
+) -> OpenedBackend:
+    """The backend that the settings name; `stack` closes what it holds. Raises as `open` of this stage does."""
+    chosen = settings.cloud_verifier
+    if chosen.backend == "openai":
+        chat = ChatBackend(chosen, in_thread(corpus.find), publish)
+        stack.push_async_callback(chat.close)
+        return OpenedBackend(chat.answer, chat.extract)
+    reader = Reader(embedder, Calibration.load(StatePaths(settings).calibration))
+    if chosen.backend == "extractive":
+        return OpenedBackend(in_thread(partial(corpus.read, reader)))
+    target = await stack.enter_async_context(open_target(settings))
+    return _use_target(target, in_thread(partial(corpus.rank_spans, reader)), publish, stack)
+
+
+def _use_target(
+    target: Target, read_corpus: ReadCorpus, publish: PublishPartial, stack: AsyncExitStack
+) -> OpenedBackend:
+    """A model with a chat template writes; one with our control tokens quotes, and verifies what sites draft."""
+    state = partial(cloud_state, target)
+    if isinstance(target.tokenizer, ChatTokenizer):
+        return OpenedBackend(GroundedWriter(target, read_corpus, publish, METRICS.count).answer, state=state)
+    answerer = GroundedAnswerer(target, read_corpus, publish, METRICS.count)
+    if not isinstance(target, VerifyingTarget):
+        return OpenedBackend(answerer.answer, state=state)
+    sessions = VerificationSessions(answerer, target)
+    stack.callback(sessions.close)
+    return OpenedBackend(answerer.answer, state=state, sessions=sessions)
