@@ -28,6 +28,8 @@ from tidegate.services.knowledge.text_embedder import TextEmbedder
 from tidegate.services.languages.prose import load_prose
 
 MODEL = "extractive-reader"
+SAME_DOCUMENT = 0.1
+"""How much better another document must answer a part of a question than the one that answers the whole of it best."""
 
 
 class RankedSpans(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +100,7 @@ class Reader:
             ranked = [each for each in ranked if adds_to(each, question)]
         ranked = prefer_current(ranked, question, self._today())
         if ranked and find_polarity(question, language, ranked[0].plain_text, ranked[0].passage.language):
-            selection = Selection(units=(ranked[0],), total=1)
+            selection = Selection(units=(ranked[0],))
             return ranked, selection, measure_evidence(scorer, ranked, selection.units)
         selection = select_units(ranked, question, lambda best: find_entries(best, ranked, scorer, index))
         parts = split_question(query, language)
@@ -114,17 +116,17 @@ class Reader:
         index: HybridIndex,
         whole: Selection,
     ) -> Selection:
-        """The best unit for each part of a question, in the document that answers the whole of it best."""
+        """The best unit for each part of a question, rather in the document that answers the whole of it best."""
         document = whole.units[0].passage.document_id
-        inside = [passage for passage in passages if passage.document_id == document]
         chosen: dict[tuple[str, int], Candidate] = {}
         for part in parts:
             scorer = SpanScorer(part, language, self._embedder.embed(part), index)
-            ranked = find_candidates(scorer, inside, index, self._embedder)
+            ranked = find_candidates(scorer, passages, index, self._embedder)
+            ranked.sort(key=lambda each: -each.score - SAME_DOCUMENT * (each.passage.document_id == document))
             ranked = prefer_current([each for each in ranked if adds_to(each, part)], part, self._today())
             if ranked:
                 chosen.setdefault(ranked[0].span, ranked[0])
-        return Selection(units=tuple(map(unnumbered, chosen.values())), total=len(chosen)) if chosen else whole
+        return Selection(units=tuple(map(unnumbered, chosen.values()))) if chosen else whole
 
 
 def answer_for_tenant(
@@ -153,7 +155,7 @@ def _note_on(selection: Selection, language: str) -> str:
     if not selection.is_cut:
         return ""
     title = selection.units[0].passage.title
-    shown = load_prose(language).part_shown.replace("{shown}", str(len(selection.units)))
+    shown = load_prose(language).part_shown.replace("{shown}", str(selection.shown))
     return shown.replace("{total}", str(selection.total)).replace("{title}", title)
 
 

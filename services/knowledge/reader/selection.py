@@ -16,36 +16,40 @@ from tidegate.services.knowledge.reader.candidates import Candidate
 MOST_SENTENCES = 3
 MOST_ENTRIES = 15
 """Entries of a list or a table up to which all are shown."""
-UNNAMED = 2.0
+UNNAMED = 1.5
 """How many times as far it must lead where it states no word of the question but those of its list's intro."""
 SHOWN_ENTRIES = 10
 """How many of more than that are shown."""
-NEAR_SENTENCE = 0.3
-"""How far below the best sentence another of its section may score and still be part of the answer, as long as the
-answer has no more than `MOST_WORDS`."""
-MOST_WORDS = 36
-NEAR_ENTRY = 0.08
+NEAR_SENTENCE = 0.03
+"""How far below the best sentence another of its section may score and still be part of the answer."""
+NEAR_SHORT = 0.12
+"""The same as long as the answer has no more than `SHORT_WORDS`."""
+SHORT_WORDS = 32
+NEAR_ENTRY = 0.04
 """How far below the best entry of a list another may score and still be asked for by name."""
-LEAST_LEAD = {"item": 0.17, "row": 0.085}
+LEAST_LEAD = {"item": 0.25, "row": 0.11}
 """How far above the mean of its list or table an entry must score to be what is asked for, and not the whole. Of
-questions for one entry nine in ten get that one, of those for a list seven in ten get the list."""
+questions for one entry nine in ten get that one, of those for a list nine in ten get the list."""
 
-_IDENTIFIER = re.compile(r"(?<!\w)[a-z]*[-./]?\d[\w.:/-]*\w|(?<!\w)\d(?!\w)")
+_IDENTIFIER = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?:[a-z]+-?[\w-]*|\d{4,}|\d+-[\w-]*)(?![\w-])")
+"""Letters with digits, or a number of four digits and more: what names one thing, and counts nothing."""
 
 FindGroup = Callable[[Candidate], Sequence[Candidate]]
 """From an entry to all entries of its list or table, in the order of the document; from an intro to its list's."""
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """The units in the order in which they are shown, and how many there were of the list that they are from."""
+    """The units in the order in which they are shown; where a list is among them, how many of its entries are shown,
+    and of how many."""
 
     units: tuple[Candidate, ...] = ()
+    shown: int = 0
     total: int = 0
 
     @property
     def is_cut(self) -> bool:
         """Whether there is more of the list than is shown."""
-        return self.total > len(self.units)
+        return self.total > self.shown
 
 
 def select_units(ranked: Sequence[Candidate], question: str, find_group: FindGroup) -> Selection:
@@ -58,19 +62,28 @@ def select_units(ranked: Sequence[Candidate], question: str, find_group: FindGro
     if len(group) > 1:
         return _select_entries(best, group, question)
     if group:
-        return Selection(units=(unnumbered(best),), total=1)
+        return Selection(units=(unnumbered(best),))
+    return _add_near(best, ranked, question, find_group)
+
+
+def _add_near(best: Candidate, ranked: Sequence[Candidate], question: str, find_group: FindGroup) -> Selection:
+    """A sentence with what is near it: other sentences, or the entries of a list, which comes whole or by name."""
     words = len(best.plain_text.split())
     others: list[Candidate] = []
     for other in ranked[1:]:
         gap = best.score - other.score
-        if gap > NEAR_SENTENCE or len(others) == MOST_SENTENCES - 1:
+        if gap > NEAR_SHORT or len(others) == MOST_SENTENCES - 1:
             break
+        if not is_same_section(other, best):
+            continue
+        if len(group := find_group(other)) > 1 and not others:
+            entries = _select_entries(other, group, question)
+            return Selection(units=(best, *entries.units), shown=entries.shown, total=entries.total)
         longer = words + len(other.plain_text.split())
-        if longer <= MOST_WORDS and other.unit.kind == "sentence" and is_same_section(other, best):
-            others.append(other)
+        if gap <= NEAR_SENTENCE or longer <= SHORT_WORDS:
+            others.append(unnumbered(other))
             words = longer
-    units = (best, *sorted(others, key=lambda each: each.unit.start))
-    return Selection(units=units, total=len(units))
+    return Selection(units=(best, *sorted(others, key=lambda each: each.unit.start)))
 
 
 def is_same_section(one: Candidate, other: Candidate) -> bool:
@@ -81,17 +94,16 @@ def is_same_section(one: Candidate, other: Candidate) -> bool:
 def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) -> Selection:
     numbered = _entries_with_numbers(group, question)
     if numbered:
-        return Selection(units=tuple(map(unnumbered, numbered)), total=len(numbered))
+        return Selection(units=tuple(map(unnumbered, numbered)))
     top = max(group, key=lambda each: each.score)
     is_intro = all(each.span != best.span for each in group)
     others = [each.score for each in group if each.span != top.span]
     lead = top.score - sum(others) / len(others)
     least = LEAST_LEAD["row" if top.unit.kind == "row" else "item"]
     if not is_intro and lead >= (least if _is_named(top, question) else UNNAMED * least):
-        named = [unnumbered(each) for each in group if each.score >= top.score - NEAR_ENTRY]
-        return Selection(units=tuple(named), total=len(named))
+        return Selection(units=tuple(unnumbered(each) for each in group if each.score >= top.score - NEAR_ENTRY))
     shown = group if len(group) <= MOST_ENTRIES else group[:SHOWN_ENTRIES]
-    return Selection(units=tuple(shown), total=len(group))
+    return Selection(units=tuple(shown), shown=len(shown), total=len(group))
 
 
 def _entries_with_numbers(group: Sequence[Candidate], question: str) -> list[Candidate]:
