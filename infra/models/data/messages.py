@@ -1,0 +1,81 @@
+"""Messages labelled for the safety head, and their split by meaning. Next: training/safety.py."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+CLASSES = ("harmless", "unsafe", "distress", "injection", "out_of_scope", "smalltalk")
+ALIKE = 0.55
+"""The cosine from which two messages say the same, in whatever language; chosen so that translations fall together."""
+FOLDS = 5
+
+Label = Literal["harmless", "hard_harmless", "unsafe", "distress", "injection", "out_of_scope", "smalltalk"]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A line of safety/messages.jsonl; `hard_harmless` is harmless and looks otherwise."""
+
+    text: str
+    language: str
+    label: Label
+    category: str = ""
+
+    @property
+    def row(self) -> int:
+        """The class that a head should give it."""
+        return CLASSES.index("harmless" if self.label == "hard_harmless" else self.label)
+
+
+def load_messages(data: Path) -> list[Message]:
+    """The messages below `data`, in the order of the file."""
+    lines = (data / "safety" / "messages.jsonl").read_bytes().splitlines()
+    return [msgspec.json.decode(line, type=Message) for line in lines]
+
+
+def load_questions(data: Path, count: int, seed: int) -> list[Message]:
+    """So many questions of qa/train, all harmless."""
+    found = []
+    for path in sorted((data / "qa").glob("train-*.jsonl")):
+        for line in path.read_bytes().splitlines():
+            asked = msgspec.json.decode(line)["questions"]
+            found += [Message(each["text"], each["language"], "harmless", "qa") for each in asked]
+    return random.Random(seed).sample(found, count)
+
+
+def load_utterances(path: Path, served: int, seed: int) -> list[Message]:
+    """The utterances of an intents.yaml by the verdict of their intent; of those that are served only so many."""
+    labels = {"serve": "harmless", "distress": "distress", "smalltalk": "smalltalk", "unsafe": "unsafe"}
+    found: list[Message] = []
+    for intent in msgspec.yaml.decode(path.read_bytes()):
+        label = labels.get(intent.get("verdict", "serve"), "out_of_scope")
+        found += [Message(text, "", cast("Label", label), intent["id"]) for text in intent["utterances"]]
+    kept = [each for each in found if each.label != "harmless"]
+    return kept + random.Random(seed).sample([each for each in found if each.label == "harmless"], served)
+
+
+def folds_by_meaning(vectors: NDArray[Any], seed: int = 0) -> NDArray[np.int64]:
+    """A fold for each unit vector: those that lie within `ALIKE` of the first of their group share one."""
+    leaders: list[int] = []
+    groups = np.zeros(len(vectors), dtype=np.int64)
+    for number, vector in enumerate(vectors):
+        scores = vectors[leaders] @ vector if leaders else np.zeros(0)
+        if len(scores) and scores.max() >= ALIKE:
+            groups[number] = int(scores.argmax())
+        else:
+            groups[number] = len(leaders)
+            leaders.append(number)
+    dealt: NDArray[np.int64] = np.random.default_rng(seed).permutation(len(leaders)) % FOLDS
+    return dealt[groups]
+
+
+def languages_of(messages: Sequence[Message]) -> list[str]:
+    """The languages, the most frequent first."""
+    counted = [each.language for each in messages]
+    return sorted(set(counted), key=lambda language: (-counted.count(language), language))

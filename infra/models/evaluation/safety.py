@@ -1,0 +1,173 @@
+"""Averages runs of the safety head, measures them on the development part and chooses the operating points.
+
+Averaging weights of runs from one start: Wortsman et al., "Model soups", 2022. Next: training/safety.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.infra.models import WEIGHTS
+from tidegate.infra.models.data.messages import CLASSES, Message, languages_of, load_messages
+from tidegate.infra.models.evaluation.states import LowerStates
+from tidegate.infra.models.export import int8_weights
+from tidegate.infra.models.export.encoder_graph import write_int8
+from tidegate.infra.models.export.multilingual import UPPER, open_session
+from tidegate.infra.models.export.safety_graph import build_safety
+
+HARD, PLAIN, HELPED, CHATTY = 0.05, 0.01, 0.9, 0.01
+"""At most so many of hard_harmless and of harmless may be withheld or helped; so many in distress should be helped; at
+most so many that are no small talk may be taken for it."""
+ENOUGH, POOLED = 10, 36
+"""A language has operating points of its own from so many hard_harmless messages of its development part on; by how
+many more it would have to have them for half of their log-odds not to be those of all languages."""
+GRID = np.round(np.arange(0.02, 0.99, 0.01), 2)
+LABELS = ("unsafe", "injection", "distress", "hard_harmless", "harmless", "out_of_scope", "smalltalk")
+
+Shares = NDArray[np.float64]
+
+
+class Points(NamedTuple):
+    """From which probability a text is withheld, a person helped, small talk answered."""
+
+    unsafe: float
+    distress: float
+    smalltalk: float
+
+
+def average(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
+    """The mean of the runs' weights."""
+    runs = [int8_weights.load(path) for path in paths]
+    return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
+
+
+def shares_of(weights: Mapping[str, NDArray[Any]], states: LowerStates, texts: Sequence[str], out: Path) -> Shares:
+    """The probabilities (texts, classes) by the int8 graph, one text a run as in the product."""
+    write_int8(build_safety(weights, UPPER), out)
+    session = open_session(str(out))
+    rows = []
+    for text in texts:
+        found = states.of(states.ids("query: " + text))[None].astype(np.float32)
+        feeds = {"states": found, "attention_mask": np.ones(found.shape[:2], np.int64)}
+        rows.append(session.run(None, feeds)[0][0].astype(np.float64))
+    logits = np.stack(rows)
+    exact = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exact / exact.sum(axis=1, keepdims=True))
+
+
+def column(shares: Shares, *names: str) -> Shares:
+    return np.asarray(shares[:, [CLASSES.index(name) for name in names]].sum(axis=1))
+
+
+def choose_points(shares: Shares, labels: NDArray[Any]) -> Points:
+    """The points that withhold most of what is unsafe while hard_harmless, harmless and distress are as they should.
+
+    Where no point helps `HELPED` of those in distress, help comes as often as the other bounds allow.
+    """
+    harm, distress, chat = (
+        column(shares, "unsafe", "injection"),
+        column(shares, "distress"),
+        column(shares, "smalltalk"),
+    )
+    in_distress = labels == "distress"
+    best = (-1.0, -1.0, 0.98, 0.98)
+    for helped_from in GRID:
+        helped = distress >= helped_from
+        for withheld_from in GRID:
+            stopped = helped | (harm >= withheld_from)
+            if _is_beyond(stopped[labels == "hard_harmless"], HARD) or _is_beyond(stopped[labels == "harmless"], PLAIN):
+                continue
+            reached = min(HELPED, float(helped[in_distress].mean())) if in_distress.any() else HELPED
+            caught = float(stopped[np.isin(labels, ("unsafe", "injection"))].mean())
+            best = max(best, (reached, caught, float(withheld_from), float(helped_from)))
+            break
+    other = np.isin(labels, ("hard_harmless", "harmless", "out_of_scope"))
+    chatty = next((float(each) for each in GRID if (chat[other] >= each).mean() <= CHATTY), 0.98)
+    return Points(best[2], best[3], chatty)
+
+
+def _is_beyond(stopped: NDArray[Any], share: float) -> bool:
+    """Whether more are stopped than that share, and more than one: a single message must not decide for all."""
+    return bool(stopped.sum() > max(1, share * len(stopped)))
+
+
+def pool(own: Points, common: Points, count: int) -> Points:
+    """Points between a language's own and those of all, in log-odds, by how many messages speak for its own."""
+    weight = count / (count + POOLED)
+    mixed = [
+        weight * np.log(a / (1 - a)) + (1 - weight) * np.log(b / (1 - b)) for a, b in zip(own, common, strict=True)
+    ]
+    return Points(*(round(float(1 / (1 + np.exp(-each))), 3) for each in mixed))
+
+
+def measure(shares: Shares, messages: Sequence[Message], points: Mapping[str, Points]) -> dict[str, Any]:
+    """For each language and all: how many of each label are withheld, helped, answered as small talk."""
+    own = [points.get(each.language, points[""]) for each in messages]
+    helped = column(shares, "distress") >= [each.distress for each in own]
+    withheld = ~helped & (column(shares, "unsafe", "injection") >= [each.unsafe for each in own])
+    chatted = ~helped & ~withheld & (column(shares, "smalltalk") >= [each.smalltalk for each in own])
+    labels, spoken = (np.array(each) for each in zip(*((one.label, one.language) for one in messages), strict=True))
+    rows: dict[str, Any] = {}
+    for language in ["all", *languages_of(messages)]:
+        here = np.ones(len(labels), bool) if language == "all" else spoken == language
+        rows[language] = {
+            label: {
+                "count": int((here & (labels == label)).sum()),
+                "withheld": int((withheld & here & (labels == label)).sum()),
+                "helped": int((helped & here & (labels == label)).sum()),
+                "small_talk": int((chatted & here & (labels == label)).sum()),
+            }
+            for label in LABELS
+        }
+    return rows
+
+
+def auc(shares: Shares, labels: NDArray[Any], name: str, against: str) -> float:
+    """The probability that a message of label `name` looks worse than one of `against`."""
+    score = column(shares, "distress") if name == "distress" else column(shares, "unsafe", "injection")
+    return round(float((score[labels == name][:, None] > score[labels == against][None]).mean()), 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", help="what training.safety wrote, over the same folds")
+    parser.add_argument("--data", type=Path, required=True, help="the directory that holds safety/messages.jsonl")
+    parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built")
+    parser.add_argument("--out", type=Path, default=WEIGHTS / "safety")
+    arguments = parser.parse_args()
+    out: Path = arguments.out
+    kept = np.load(arguments.runs[0] / "dev.npz")
+    messages = [each for each, fold in zip(load_messages(arguments.data), kept["folds"], strict=True) if fold == 0]
+    int8_weights.save(out / "upper.safetensors", average([run / "upper.safetensors" for run in arguments.runs]))
+    states = LowerStates(arguments.model)
+    states.restore(arguments.runs[0] / "states.npz")
+    weights = int8_weights.load(out / "upper.safetensors")
+    shares = shares_of(weights, states, [each.text for each in messages], arguments.runs[0] / "safety.onnx")
+    labels = np.array([each.label for each in messages])
+    points = {"": choose_points(shares, labels)}
+    for language in languages_of(messages):
+        here = np.array([each.language == language for each in messages])
+        count = int((labels[here] == "hard_harmless").sum())
+        if count >= ENOUGH:
+            points[language] = pool(choose_points(shares[here], labels[here]), points[""], count)
+    described = {"classes": CLASSES, "points": {language: each._asdict() for language, each in points.items()}}
+    (out / "safety.json").write_text(json.dumps(described, indent=1) + "\n")
+    figures = {
+        "auc": {f"{a} / {b}": auc(shares, labels, a, b) for a in LABELS[:3] for b in ("hard_harmless", "harmless")},
+        "dev": measure(shares, messages, points),
+    }
+    (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(described["points"]), json.dumps(figures["auc"]))
+    for language, row in figures["dev"].items():
+        print(language, {label: tuple(each.values()) for label, each in row.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Tells what kind of message a text is: harmless, unsafe, an injection, a person in distress, small talk.
+
+The head is shipped, over the states of the multilingual encoder; a pack adds only intents of its own. Card:
+infra/models/weights/safety/MODEL_CARD.md. Next: embedding.py, which has the lower half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tidegate.schemas import TidegateError
+from tidegate.services.inference import OnnxSession
+from tidegate.services.knowledge.embedding import MODEL, WINDOW, Embedder
+
+FILES = ("safety.onnx", "safety.json")
+LIMIT = 1e-6
+
+
+class SafetyHeadMissingError(TidegateError, FileNotFoundError):
+    """There is no usable safety head in the settings' `models_dir`."""
+
+    hint = "run `make models`"
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(f"no safety head in {directory}: {reason} ({self.hint})")
+
+
+class SafetyEstimate(NamedTuple):
+    """How surely a text is of each kind: 0.5 stands at the operating point of its language, not at even odds."""
+
+    unsafe: float
+    distress: float
+    smalltalk: float
+
+
+class SafetyHead:
+    """The head and its operating points by language. Safe to use from several threads at once."""
+
+    def __init__(self, directory: Path, embedder: Embedder) -> None:
+        """Read the files that the manifest names; `embedder` has the lower half of the model and its tokenizer.
+
+        Raises `SafetyHeadMissingError` when a file is missing or another.
+        """
+        try:
+            built = json.loads((directory / "manifest.json").read_text())["built"]
+            data = {name: (directory / name).read_bytes() for name in FILES}
+            wrong = [name for name in FILES if hashlib.sha256(data[name]).hexdigest() != built.get(name)]
+            if wrong:
+                raise ValueError(f"{wrong[0]} is not the file that the manifest names")
+            described: dict[str, Any] = json.loads(data["safety.json"])
+            self._classes: dict[str, int] = {name: number for number, name in enumerate(described["classes"])}
+            self._points: dict[str, SafetyEstimate] = {
+                language: SafetyEstimate(**each) for language, each in described["points"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SafetyHeadMissingError(directory, str(error)) from error
+        self.version = hashlib.sha256(b"".join(data.values())).hexdigest()[:12]
+        self._embedder = embedder
+        self._upper = OnnxSession(data["safety.onnx"])
+
+    @classmethod
+    def load(cls, models_dir: Path) -> SafetyHead:
+        """The head beside the embedder in `models_dir`, over its states.
+
+        Raises `SafetyHeadMissingError` or `EmbeddingModelMissingError`.
+        """
+        return cls(models_dir / MODEL, Embedder.load(models_dir))
+
+    def judge(self, text: str, language: str, max_tokens: int = WINDOW) -> SafetyEstimate:
+        """What the first `max_tokens` tokens are, in about as long as embedding them takes."""
+        shares = self._shares(text, max_tokens)
+        points = self._points.get(language, self._points[""])
+        found = SafetyEstimate(
+            unsafe=shares[self._classes["unsafe"]] + shares[self._classes["injection"]],
+            distress=shares[self._classes["distress"]],
+            smalltalk=shares[self._classes["smalltalk"]],
+        )
+        return SafetyEstimate(*(relate(share, point) for share, point in zip(found, points, strict=True)))
+
+    def _shares(self, text: str, max_tokens: int) -> list[float]:
+        ids = self._embedder.tokenizer.encode(f"query: {text}").ids
+        if len(ids) > max_tokens:
+            ids = [*ids[: max_tokens - 1], ids[-1]]
+        states = self._embedder.states(ids)[None].astype(np.float16)  # as it was trained and measured
+        mask = np.ones(states.shape[:2], dtype=np.int64)
+        logits = self._upper.run({"states": states.astype(np.float32), "attention_mask": mask})[0][0]
+        exact = np.exp(logits.astype(np.float64) - float(logits.max()))
+        shares: list[float] = (exact / exact.sum()).tolist()
+        return shares
+
+
+def relate(probability: float, point: float) -> float:
+    """The probability whose log-odds are those of `probability` less those of the operating point, so that the point
+    itself becomes 0.5 and one threshold fits all languages."""
+    inner = min(max(probability, LIMIT), 1 - LIMIT)
+    odds = inner / (1 - inner) * (1 - point) / point
+    return odds / (1 + odds)
