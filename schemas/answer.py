@@ -77,11 +77,11 @@ class Check(msgspec.Struct, frozen=True, gc=False):
 
 
 class ExtractedField(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A field of the asker's schema. `value` is what was read for it: `evidence`, characters `start` to `end` of the text
-    that the asker sent, says so; `confidence` is how often such a value is right.
+    """A field of the asker's schema. `value` is what was read for it, and `evidence` says so: characters `start` to
+    `end` of the text as it was read, with vault tokens in it. `confidence` is how often such a value is right.
 
-    `problem` is there where the field keeps the schema from being filled: the text does not say it (`missing`), the value
-    is not sure enough (`unsure`), or it is not valid (`invalid`).
+    `problem` is there where the field keeps the schema from being filled: the text does not say it (`missing`), the
+    value is not sure enough (`unsure`), or it is not valid (`invalid`).
     """
 
     path: str

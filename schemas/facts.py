@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from tidegate.schemas.answer import Answer, Citation, Format, Outcome, Passage, Suggestion
+from tidegate.schemas.answer import Answer, Citation, ExtractedField, Format, Outcome, Passage, Suggestion
 from tidegate.schemas.message import Message, Millis, Name, Rid, Share
 from tidegate.schemas.plan import Degradation, Draft, Plan, Where
 from tidegate.schemas.question import Question
@@ -52,6 +52,7 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     `unclear`: the question goes on from a conversation in a way that could not be resolved, and `text` asks back.
     `question` is there once the question was screened. `suggestions` are the nearest passages that the policy let pass.
+    `fields` are those of an extraction that could not be vouched for.
     """
 
     reason: Literal[
@@ -73,6 +74,7 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
     decisions: tuple[Decision, ...] = ()
     question: Question | None = None
     suggestions: tuple[Suggestion, ...] = ()
+    fields: tuple[ExtractedField, ...] = ()
 
 
 class Replied(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -147,6 +149,7 @@ class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """The one visible answer to a request, with its receipt. Vault tokens are not re-identified here.
 
     `suggestions` come with an abstention only: passages that may be related, and for which nothing vouches.
+    `fields` are those of an extraction, with what each rests on; an abstention's say what is missing or unsure.
     """
 
     outcome: Outcome
@@ -157,6 +160,7 @@ class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
     citations: tuple[Citation, ...] = ()
     confidence: float = 0.0
     suggestions: tuple[Suggestion, ...] = ()
+    fields: tuple[ExtractedField, ...] = ()
     receipt: Receipt
 
 

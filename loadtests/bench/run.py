@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -14,10 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from loadtests.bench import answers_extraction, answers_followups
 from loadtests.bench.entries import ENTRIES
 from loadtests.bench.measure import MIN_REPEATS, Entry, Measured, measure, named
 
 REPORT = Path("bench.json")
+OVER_DATA: tuple[Any, ...] = (answers_extraction, answers_followups)
+"""Entries that read texts of `--data`, each a module with `NAME`, `FILE` and `entry`."""
 REPEATS = 7
 
 
@@ -77,16 +81,37 @@ def report(entries: Sequence[Entry], *, repeats: int, as_json: bool, path: Path)
     return 0 if all(result.holds for result in results) else 1
 
 
+def over_data(data: Path | None, only: str) -> tuple[Entry, ...]:
+    """The entries that read texts, over those of `data`; which of them are left out is said on stderr."""
+    found: list[Entry] = []
+    for module in OVER_DATA:
+        if data is not None and (data / module.FILE).is_file():
+            found.append(module.entry(data / module.FILE))
+            continue
+        if only in ("", module.NAME):
+            where = "no --data" if data is None else f"no {module.FILE} in {data}"
+            click.echo(f"{module.NAME}: skipped, {where}", err=True)
+        if only == module.NAME:
+            raise click.UsageError(f"{only} needs --data DIR with {module.FILE}")
+    return tuple(found)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--only", default="", metavar="NAME", help="Measure this entry only.")
 @click.option(
     "--repeats", type=click.IntRange(min=MIN_REPEATS), default=REPEATS, show_default=True, help="Blocks a side."
 )
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    envvar="TIDEGATE_BENCH_DATA",
+    help="A folder of texts with what they say; without it what reads texts is skipped.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what bench.json holds instead of a table.")
-def main(only: str, repeats: int, as_json: bool) -> None:
+def main(only: str, repeats: int, data: Path | None, as_json: bool) -> None:
     """Measure ours against a peer, in blocks that alternate; exit code 1 when a target is not met."""
     try:
-        entries = named(ENTRIES, only)
+        entries = named((*ENTRIES, *over_data(data, only)), only)
     except KeyError as error:
         raise click.UsageError(error.args[0]) from error
     sys.exit(report(entries, repeats=repeats, as_json=as_json, path=REPORT))

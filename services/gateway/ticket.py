@@ -5,10 +5,11 @@ Waiting for it may be given up at any time: the request is processed all the sam
 from __future__ import annotations
 
 import asyncio
+import json
 
 from msgspec.structs import replace
 
-from tidegate.schemas import Asked, Published, Refused
+from tidegate.schemas import Asked, ExtractedField, Published, Refused
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.answer_store import AnswerStore
 from tidegate.services.gateway.pending import PendingReplies, Reply
@@ -24,7 +25,14 @@ def reidentify(published: Published, value_of: ValueOf) -> Published:
     """
     text = reidentify_text(published.text, value_of, is_json=published.format == "json")
     citations = tuple(replace(each, quote=reidentify_text(each.quote, value_of)) for each in published.citations)
-    return replace(published, text=text, citations=citations)
+    fields = tuple(reidentify_field(each, value_of) for each in published.fields)
+    return replace(published, text=text, citations=citations, fields=fields)
+
+
+def reidentify_field(field: ExtractedField, value_of: ValueOf) -> ExtractedField:
+    """A field with the values of the vault tokens in its value and its evidence."""
+    written = reidentify_text(json.dumps(field.value, ensure_ascii=False), value_of, is_json=True)
+    return replace(field, value=json.loads(written), evidence=reidentify_text(field.evidence, value_of))
 
 
 class PendingRequest:

@@ -1,4 +1,4 @@
-"""Fills a JSON schema from a text: by the reader, and by the model for what the reader does not find and must be there."""
+"""Fills a JSON schema from a text: by the reader, and by the model for what that does not find and must be there."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def fill_schema(model: SiteModel, text: str, schema_text: str, language: str = "
     """The JSON value that the text fills the schema with; see `extraction.extract`.
 
     A field that the reader does not find and that must be there is asked of the model, which may only choose among the
-    values of that kind which stand in the text: what it chooses has its evidence there, and is checked as what the reader
-    finds is. Where the text has no such value the field stays missing. The check `model` has the geometric mean of the
-    likelihoods of the model's choices as its score, and what it chose a confidence of at most 0.6. Where the grammar
-    cannot keep to the schema the reader's answer stays, with a failed check `grammar` (`grammar_<keyword>` where a keyword
-    is to blame).
+    values of that kind which stand in the text: what it chooses has its evidence there, and is checked as what the
+    reader finds is. Where the text has no such value the field stays missing. The check `model` has the geometric mean
+    of the likelihoods of the model's choices as its score, and what it chose a confidence of at most 0.6. Where the
+    grammar cannot keep to the schema the reader's answer stays, with a failed check `grammar` (`grammar_<keyword>`
+    where a keyword is to blame).
     """
     try:
         schema = Schema(schema_text)
@@ -87,7 +87,7 @@ def _ask(schema: Schema, text: str, language: str, missing: set[str], filled: li
 
 
 def _candidates(asked: Asked, schema: Schema, values: TextValues) -> list[Candidate]:
-    """Each value once; none for a yes or no and for options, of which every one stands in the schema, not in the text."""
+    """Each value once; none for a yes or no and for options, which stand in the schema and not in the text."""
     if asked.family in ("boolean", "enum"):
         return []
     once = {json.dumps(each.value): each for each in reversed(values.candidates(asked, schema))}

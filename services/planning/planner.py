@@ -29,8 +29,9 @@ def make_plan(
     Its mode is `edge_only` where the cloud may not be asked, and only there; else it is what happens once it is.
     """
     may_escalate, link = escalation(question.workload, remaining_ms, signals, config)
+    reads = question.workload == "assist"  # an extraction goes to the cloud only once the edge has failed at it
     is_overloaded = signals.queue_depth >= config.overload_factor * config.queue_depth_high
-    where: Where = "cloud" if may_escalate and (is_overloaded or config.mode == "cloud_stream") else "edge"
+    where: Where = "cloud" if may_escalate and reads and (is_overloaded or config.mode == "cloud_stream") else "edge"
     k, depth = depth_of(question.workload, remaining_ms, pressure(signals, config), config)
     model = config.models[question.workload]
     plan = Plan(
@@ -44,6 +45,8 @@ def make_plan(
     )
     if not may_escalate:
         return plan
+    if not reads:
+        return replace(plan, mode="cloud_stream")
     drafters = drafters_of(signals, config)
     request = ModeRequest(class_of(tenant, model, drafters), drafters, remaining_ms, can_retract, where)
     choice = choose_mode(request, signals, config)
@@ -95,8 +98,8 @@ def cloud_needs_ms(signals: Signals, config: PlannerConfig) -> float:
 
 def escalation(workload: Workload, remaining_ms: int, signals: Signals, config: PlannerConfig) -> tuple[bool, str]:
     """Whether the cloud may be asked, and why."""
-    if workload != "assist":
-        return False, f"{workload} is the edge's own work"
+    if workload == "classify":
+        return False, "classify is the edge's own work"
     if not signals.link_up:
         return False, "the link is down"
     needed_ms = cloud_needs_ms(signals, config)

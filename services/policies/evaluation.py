@@ -37,6 +37,8 @@ def evaluate(
         return PolicyEvaluation(answer, versions, blocked, "policy_block")
     allowed, refused = find_permissions(answer, policies, is_provisional=is_provisional)
     if refused:
+        if answer.fields:  # they are shown with the abstention
+            answer, _ = transform(answer, policies, find_personal, is_provisional=is_provisional)
         return PolicyEvaluation(answer, versions, refused, "abstained")
     passed, changes = transform(answer, policies, find_personal, is_provisional=is_provisional)
     return PolicyEvaluation(passed, versions, (*allowed, *changes))

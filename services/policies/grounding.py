@@ -20,7 +20,7 @@ def grounded_claims(answer: Answer) -> tuple[bool, str]:
     checks passed. No text passes without citations, or with a failed `grounding` check. JSON needs its `schema` check.
     """
     if answer.format == "json":
-        return _passed(answer, "schema"), "the schema check passed" if _passed(answer, "schema") else "no schema check"
+        return _passed(answer, "schema"), explain_schema_check(answer)
     if not answer.citations:
         return False, "nothing is cited"
     grounding = check_of(answer, "grounding")
@@ -33,6 +33,15 @@ def grounded_claims(answer: Answer) -> tuple[bool, str]:
     if _passed(answer, "grounding") and _passed(answer, "entailment"):
         return True, f"reworded from {count} citation(s), checked"
     return False, "it claims more than it cites"
+
+
+def explain_schema_check(answer: Answer) -> str:
+    """Whether the answer's JSON is what its schema asks for; if not, which fields or keyword stand in the way."""
+    if _passed(answer, "schema"):
+        return "the schema check passed"
+    problems = [f"{field.path or 'value'} is {field.problem}" for field in answer.fields if field.problem]
+    keywords = [check.name for check in answer.checks if check.name.startswith("schema_") and not check.passed]
+    return "; ".join((*keywords, *problems)) or "no schema check"
 
 
 def entailment(answer: Answer) -> float | None:

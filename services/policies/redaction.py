@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.schemas import Answer
+from tidegate.schemas import Answer, ExtractedField
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.policies.policy import FindPersonal
 
@@ -29,7 +29,16 @@ def redact_pii(answer: Answer, find_personal: FindPersonal) -> tuple[Answer, str
         text, count = _redact_text(answer.text, quotes, find_personal)
     if not count:
         return answer, ""
-    return msgspec.structs.replace(answer, text=text), f"{count} personal value(s) redacted"
+    fields = tuple(_redact_field(field, quotes, find_personal) for field in answer.fields)
+    return msgspec.structs.replace(answer, text=text, fields=fields), f"{count} personal value(s) redacted"
+
+
+def _redact_field(field: ExtractedField, quotes: Sequence[str], find_personal: FindPersonal) -> ExtractedField:
+    """A field of an extraction, its value redacted as it is in the answer's JSON, and its evidence as a text."""
+    written, _ = _redact_json(json.dumps({field.path: field.value}, ensure_ascii=False), quotes, find_personal)
+    (value,) = json.loads(written).values()
+    evidence, _ = _redact_text(field.evidence, quotes, find_personal)
+    return msgspec.structs.replace(field, value=value, evidence=evidence)
 
 
 def _redact_text(text: str, quotes: Sequence[str], find_personal: FindPersonal) -> tuple[str, int]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tidegate.schemas import Answer, Asked
 from tidegate.schemas.vault_token import VAULT_TOKEN, complete_length, next_boundary, tokens_in, vault_token
 from tidegate.services.gateway.admission import find_fault
-from tidegate.services.knowledge.extraction.values import find_numbers, find_vault_tokens
+from tidegate.services.knowledge.extraction.numbers import find_numbers
+from tidegate.services.knowledge.extraction.phrases import find_strings
 from tidegate.services.knowledge.index.thesaurus import rewrite_query
 from tidegate.services.policies.grounding import list_words
 from tidegate.services.policies.redaction import redact_pii
@@ -38,8 +39,8 @@ USERS: dict[str, Callable[[str], bool]] = {
     "grounding": lambda text: list_words(text) == [],
     "redaction": redacts_nothing,
     "search": lambda text: rewrite_query(text) == "",
-    "extraction": lambda text: [found.value for found in find_vault_tokens(text, text[1:].partition("_")[0])] == [text],
-    "numbers": lambda text: not any(find_numbers(text, whole=True)),
+    "extraction": lambda text: [found.value for found in find_strings(text)] == [text],
+    "numbers": lambda text: not any(find_numbers(text, "en", [])),
     "gateway": lambda text: getattr(find_fault(Asked(tenant="kiosk", text=text), Settings(), 1), "code", "") != "",
 }
 users = pytest.mark.parametrize("user", sorted(USERS))

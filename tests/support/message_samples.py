@@ -27,6 +27,7 @@ from tidegate.schemas import (
     Drafted,
     Escalated,
     Evidence,
+    ExtractedField,
     Message,
     Partial,
     Passage,
@@ -107,6 +108,8 @@ PASSAGE = Passage(
     heading="Preise",
 )
 FOLLOW_UP = msgspec.structs.replace(QUESTION, rewritten_by="rules")
+FIELD = ExtractedField(path="total", value=12.5, evidence="12,50", start=7, end=12, confidence=0.97)
+MISSING_FIELD = ExtractedField(path="payer.iban", confidence=0.8, problem="missing")
 SUGGESTION = Suggestion(
     document_id="payments",
     document_version="0a1b2c3d4e5f",
@@ -250,6 +253,11 @@ MORE_SAMPLES: tuple[Message, ...] = (
         msgspec.structs.replace(sample, suggestions=(SUGGESTION,))
         for sample in SAMPLES
         if isinstance(sample, Withheld | Verified | Published)
+    ),
+    *(
+        msgspec.structs.replace(sample, fields=(FIELD, MISSING_FIELD))
+        for sample in SAMPLES
+        if isinstance(sample, Withheld | Published)
     ),
     Withheld(**WHOSE, reason="unclear", stage="prefilter", question=FOLLOW_UP),
     Published(

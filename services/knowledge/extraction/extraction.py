@@ -1,206 +1,159 @@
-"""Fills a JSON schema from a text, without a model. Promises only values that stand in the text. Next: values.py."""
+"""Fills a JSON schema from a text, without a model.
+
+Promises only values that stand in the text, each with its evidence.
+Next: schema.py (what is asked for), filler.py and arrays.py (how it is filled), ranker.py (how sure that is)."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
+import math
 from typing import Any
 
 import msgspec
 
-from tidegate.schemas import Answer, Check
-from tidegate.services.knowledge.extraction import values
-from tidegate.services.knowledge.extraction.schema import MOST_DEPTH, Schema, UnsupportedSchemaError, list_types
-from tidegate.services.knowledge.extraction.values import FoundValue
-from tidegate.services.languages.words import LANGUAGES, load_words
+from tidegate.schemas import Answer, Check, ExtractedField
+from tidegate.services.knowledge.extraction.arrays import fill_array
+from tidegate.services.knowledge.extraction.filler import FilledField, fill, leaves_of
+from tidegate.services.knowledge.extraction.find import TextValues
+from tidegate.services.knowledge.extraction.schema import Field, Schema, UnsupportedSchemaError
+from tidegate.services.knowledge.extraction.text_view import TextView
+from tidegate.services.languages.detection import detect_language
+from tidegate.services.languages.words import LANGUAGES
 
 MISSING_AT_MOST = 0.3
-_GUESS = 0.6
-_SYNONYMS = tuple(
-    tuple(word for language in LANGUAGES for word in load_words(language).labels.get(field, ()))
-    for field in load_words("en").labels
-)
-_TOKEN_KINDS = {
-    "email": "EMAIL",
-    "e-mail": "EMAIL",
-    "phone": "PHONE",
-    "telephone": "PHONE",
-    "mobile": "PHONE",
-    "iban": "IBAN",
-    "card": "CARD",
-    "name": "NAME",
-    "customer": "NAME",
-}
+ANSWER_FROM = 0.6
+"""The least confidence with which an object is answered: on cross-fitted training texts 1.5 % of all are then answered
+with a wrong value."""
+SURE_FROM = 0.8
+"""Below this a field is named as unsure where the object is not answered."""
+MOST_CHARS = 20_000
 
 
-def extract(text: str, schema_text: str) -> Answer:
-    """The JSON object that the text fills the schema with, `format="json"`.
+def extract(text: str, schema_text: str, language: str = "") -> Answer:
+    """The JSON value that the text fills the schema with, `format="json"`, and its `fields`.
 
-    A value is verbatim in the text, but that a number or a date is written as JSON wants it. Personal data is in the
-    text as vault tokens and stays so. Where a required property is not in the text, or the schema cannot be filled
-    here, the answer shows it by its checks and a confidence of at most 0.3, and the policy abstains. A check `schema`
-    passes when the object is valid (vault tokens stand outside formats, which are annotations: JSON Schema 2020-12,
-    7.2.1); its score is the share of the required properties that were found. The confidence is that of the ways in
-    which the values were found, on average; it is not calibrated. Takes under 10 ms for 8000 characters.
+    A value is verbatim in the text, but that a number, a date or an option is written as JSON and the schema want it.
+    Personal data is in the text as vault tokens and stays so. What the text does not say is `null` where the schema
+    allows that, left out where it is not required, and else `missing`. `language` (ISO 639-1; "" to detect it) tells
+    how numbers and dates are written.
+
+    The check `schema` passes when the value is valid (vault tokens pass every rule for strings), nothing is missing and
+    the fields are sure enough; its score is the share of the required fields that were found. The confidence is that of
+    the least sure field (how often such a value was right in cross-validation) or, where that is less, the square root
+    of the product of all; at most 0.3 where one is missing. A failed check `schema_<code>` names a schema that cannot
+    be filled.
+    Reads the first 20,000 characters; takes some 50 ms for 300 of them.
     """
     try:
         schema = Schema(schema_text)
     except UnsupportedSchemaError as error:
         return Answer(text="", format="json", checks=(Check(f"schema_{error.code}", False, 0.0),))
-    found = _SchemaFiller(schema, text).fill_object(schema.root)
-    value = _json_value(found)
-    wanted = schema.required(schema.root)
-    share = sum(name in value for name in wanted) / len(wanted) if wanted else float(bool(value))
-    valid = bool(value) and schema.accepts(value)
-    confidences = [each.confidence for each in _leaves(found)]
-    confidence = sum(confidences) / len(confidences) if confidences else 0.0
-    verbatim = all(0 <= each.start < each.end <= len(text) for each in _leaves(found))
+    filled = fill_fields(schema, text[:MOST_CHARS], language_of(text, language))
+    return answer_of(schema, text, filled)
+
+
+def language_of(text: str, language: str) -> str:
+    """`language` where its numbers and dates can be read, else the likeliest of those that can."""
+    return language if language in LANGUAGES else detect_language(text, LANGUAGES)
+
+
+def fill_fields(schema: Schema, text: str, language: str) -> list[FilledField]:
+    """Every value that the schema asks for, arrays whole, in the schema's order."""
+    values, view = TextValues(text, language), TextView(text)
+    leaves = fill(leaves_of(schema.field), schema, values, view)
+    arrays = [fill_array(each, schema, values, view) for each in arrays_of(schema.field)]
+    unfilled = [FilledField(each, None, 0, 0, 1.0) for each in open_objects_of(schema.field)]
+    by_path = {each.field.path: each for each in (*leaves, *arrays, *unfilled)}
+    return [by_path[path] for path in paths_of(schema.field)]
+
+
+def arrays_of(field: Field) -> list[Field]:
+    """The arrays among a field and those in it."""
+    if field.kind == "array":
+        return [field]
+    return [array for each in field.properties for array in arrays_of(each)]
+
+
+def open_objects_of(field: Field) -> list[Field]:
+    """The objects among a field and those in it that name no properties: nothing can be read for them."""
+    if field.kind == "object" and not field.properties:
+        return [field]
+    return [each for one in field.properties for each in open_objects_of(one)]
+
+
+def paths_of(field: Field) -> list[str]:
+    """The paths of the leaves and arrays of a field, in the schema's order."""
+    if field.kind == "object" and field.properties:
+        return [path for each in field.properties for path in paths_of(each)]
+    return [field.path]
+
+
+def answer_of(schema: Schema, text: str, filled: list[FilledField], *checks: Check) -> Answer:
+    """The answer that the fields make, with what is missing or unsure; `checks` are added to its own."""
+    by_path = {each.field.path: each for each in filled}
+    value = build(schema.field, by_path)
+    missing = [each for each in filled if _is_missing(each, schema.field)]
+    least = min((each.confidence for each in filled), default=0.0)
+    confidence = min(least, math.sqrt(math.prod(each.confidence for each in filled)))
+    is_empty = not any(not each.is_absent for each in filled)
+    is_valid = not missing and not is_empty and schema.accepts(value)
+    is_sure = confidence >= ANSWER_FROM
+    fields = []
+    for each in filled:
+        problem = ""
+        if each in missing or is_empty:
+            problem = "missing"
+        elif not is_sure and (each.confidence < SURE_FROM or each.confidence == least):
+            problem = "unsure"
+        elif not is_valid and not missing and not schema.fits(each.field.part, each.value) and not each.is_absent:
+            problem = "invalid"
+        fields.append(field_of(each, text, problem))
+    wanted = [each for each in filled if each.field.is_required and not each.field.is_nullable]
+    share = 1 - len(missing) / len(wanted) if wanted else float(not is_empty)
+    verbatim = all(each.start < each.end <= len(text) for each in filled if not each.is_absent)
     return Answer(
         text=json.dumps(value, ensure_ascii=False),
         format="json",
-        confidence=confidence if valid and share == 1.0 else min(confidence, MISSING_AT_MOST) * share,
-        checks=(Check("schema", valid, share), Check("grounding", verbatim, float(verbatim))),
+        confidence=confidence if is_valid else min(confidence, MISSING_AT_MOST) * max(share, 0.0),
+        checks=(
+            Check("schema", is_valid and is_sure, max(share, 0.0)),
+            Check("grounding", verbatim, float(verbatim)),
+            *checks,
+        ),
+        fields=tuple(fields),
     )
 
 
-class _SchemaFiller:
-    """Fills one schema from one text. No character is used for two values of one object."""
-
-    def __init__(self, schema: Schema, text: str) -> None:
-        self._schema = schema
-        self._text = text
-
-    def fill_object(self, part: Any, depth: int = 0) -> dict[str, Any]:
-        """The properties of `part` that were found, in the schema's order."""
-        properties = self._schema.properties(part)
-        used: list[tuple[int, int]] = []
-        filled: dict[str, Any] = {}
-        for may_guess in (False, True):  # labels first, so that a lone guess does not take another's value
-            for name, each in properties.items():
-                value = None if name in filled else self._fill(name, each, depth, used, may_guess)
-                if value is not None:
-                    filled[name] = value
-        return {name: filled[name] for name in properties if name in filled}
-
-    def _fill(self, name: str, part: dict[str, Any], depth: int, used: list[tuple[int, int]], may_guess: bool) -> Any:
-        kind = list_types(part)[0]
-        if kind == "object":
-            return (self.fill_object(part, depth + 1) or None) if depth < MOST_DEPTH else None
-        if kind == "array":
-            return self._fill_array(part, find_labels(name, part))
-        for found in self._find(name, part, kind, may_guess):
-            is_free = all(found.end <= start or end <= found.start for start, end in used)
-            if is_free and self._schema.fits(part, found.value):
-                used.append((found.start, found.end))
-                return found
-        return None
-
-    def _fill_array(self, part: dict[str, Any], labels: tuple[str, ...]) -> list[FoundValue] | None:
-        items = self._schema.resolve(part.get("items", {}))
-        if isinstance(items.get("enum"), list):
-            return list(values.find_options(self._text, items["enum"])) or None
-        found = []
-        for start, _ in values.find_after_label(self._text, labels):
-            line_end = min(end for end in (self._text.find("\n", start), len(self._text)) if end >= 0)
-            for match in re.finditer(r"[^,;\n]+", self._text[start:line_end]):
-                item = match[0].strip(" .")
-                begin = start + match.start() + match[0].index(item) if item else start
-                if item and self._schema.fits(items, item):
-                    found.append(FoundValue(item, begin, begin + len(item), 0.9))
-            break
-        return found or None
-
-    def _find(self, name: str, part: dict[str, Any], kind: str, may_guess: bool) -> Iterator[FoundValue]:
-        labels = find_labels(name, part)
-        options = [part["const"]] if "const" in part else part.get("enum")
-        if isinstance(options, list):
-            yield from self._labelled_first(values.find_options(self._text, options), labels, may_guess)
-        elif kind == "boolean":
-            yield from values.find_booleans(self._text, labels)
-        elif kind in ("integer", "number"):
-            numbers = values.find_numbers(self._text, whole=kind == "integer")
-            yield from self._labelled_first(numbers, labels, may_guess)
-        else:
-            yield from self._find_strings(name, part, labels, may_guess)
-
-    def _find_strings(
-        self, name: str, part: dict[str, Any], labels: tuple[str, ...], may_guess: bool
-    ) -> Iterator[FoundValue]:
-        form = part.get("format")
-        if form == "date":
-            yield from self._labelled_first(values.find_dates(self._text), labels, may_guess)
-            return
-        if form in ("uri", "url"):
-            yield from self._labelled_first(values.find_urls(self._text), labels, may_guess)
-            return
-        words = set(_words(name).split()) | ({str(form)} if form else set())
-        for word, token in _TOKEN_KINDS.items():
-            if word in words:
-                yield from self._labelled_first(values.find_vault_tokens(self._text, token), labels, may_guess)
-        if form == "email":
-            return
-        if isinstance(part.get("pattern"), str):
-            yield from self._labelled_first(self._find_matching(part), labels, may_guess)
-        yield from values.find_phrases(self._text, labels)
-
-    def _find_matching(self, part: dict[str, Any]) -> Iterator[FoundValue]:
-        """Runs of one to four words that the property's pattern takes, the shortest first."""
-        words = [(match.start(), match.end()) for match in re.finditer(r"[^\s,;()]+", self._text)]
-        for length in range(1, 5):
-            for first in range(len(words) - length + 1):
-                start, end = words[first][0], words[first + length - 1][1]
-                run = self._text[start:end].rstrip(".:!?")
-                if run and self._schema.fits(part, run):
-                    yield FoundValue(run, start, start + len(run), 0.9)
-
-    def _labelled_first(
-        self, values_found: Iterator[FoundValue], labels: tuple[str, ...], may_guess: bool
-    ) -> Iterator[FoundValue]:
-        """Those behind a label; then, where guessing is allowed, the rest: with more confidence where there is one."""
-        found = list(values_found)
-        near = [each for each in found if values.is_near_label(self._text, labels, each.start, each.end)]
-        yield from near
-        if may_guess:
-            for each in found:
-                if each not in near:
-                    yield each if len(found) == 1 else msgspec.structs.replace(each, confidence=_GUESS)
+def field_of(filled: FilledField, text: str, problem: str) -> ExtractedField:
+    """A field as the asker sees it."""
+    said = ExtractedField(path=filled.field.path, confidence=round(filled.confidence, 4), problem=problem)  # type: ignore[arg-type]
+    if filled.is_absent:
+        return said
+    return msgspec.structs.replace(
+        said, value=filled.value, evidence=text[filled.start : filled.end], start=filled.start, end=filled.end
+    )
 
 
-def find_labels(name: str, part: dict[str, Any]) -> tuple[str, ...]:
-    """The words that may stand before a property's value: its name, its title, their synonyms, its description."""
-    own = [_words(name)]
-    if isinstance(part.get("title"), str):
-        own.append(_words(part["title"]))
-    more = [
-        other
-        for own_name in own
-        for group in _SYNONYMS
-        if own_name in group or own_name.split(" ")[-1] in group
-        for other in group
-    ]
-    described = part.get("description")
-    if isinstance(described, str) and len(described.split()) <= 4:
-        own.append(_words(described))
-    return tuple(dict.fromkeys(label for label in (*own, *more) if label))
+def build(field: Field, by_path: dict[str, FilledField]) -> Any:
+    """The JSON value: what is absent is `null` where it may be, and left out elsewhere."""
+    if field.kind != "object" or not field.properties:
+        return by_path[field.path].value if field.path in by_path else None
+    built: dict[str, Any] = {}
+    for each in field.properties:
+        value = build(each, by_path)
+        if each.kind == "object" and not value:
+            value = None
+        if value is not None or (each.is_nullable and each.is_required):
+            built[each.name] = value
+    return built
 
 
-def _words(name: str) -> str:
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return " ".join(re.sub(r"[_\-.]+", " ", split).casefold().split()[:6])
-
-
-def _json_value(found: Any) -> Any:
-    if isinstance(found, FoundValue):
-        return found.value
-    if isinstance(found, dict):
-        return {name: _json_value(each) for name, each in found.items()}
-    return [_json_value(each) for each in found]
-
-
-def _leaves(found: Any) -> Iterator[FoundValue]:
-    if isinstance(found, FoundValue):
-        yield found
-    else:
-        for each in found.values() if isinstance(found, dict) else found:
-            yield from _leaves(each)
+def _is_missing(filled: FilledField, root: Field) -> bool:
+    """Whether the schema must have a value here and there is none, which an object that may be left out need not."""
+    if not filled.is_absent or filled.field.is_nullable:
+        return False
+    field, must = root, True
+    for name in [part for part in filled.field.path.split(".") if part]:
+        field = next((each for each in field.properties if each.name == name), field)
+        must = must and field.is_required
+    return must

@@ -1,5 +1,6 @@
-"""A JSON schema that somebody brings: read, bounded, and made a validator. Promises to fetch nothing. Next:
-extraction.py."""
+"""A JSON schema that somebody brings: read, bounded, and made a tree of fields to fill.
+
+Promises to fetch nothing. Next: filler.py."""
 
 from __future__ import annotations
 
@@ -7,71 +8,112 @@ import json
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 
 from tidegate.schemas import TidegateError
+from tidegate.schemas.vault_token import VAULT_TOKEN
 
 MOST_DEPTH = 5
 MOST_PROPERTIES = 64
+_MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_OF_STRINGS = frozenset(("pattern", "minLength", "maxLength", "format", "enum", "const"))
+_TOKEN = {"type": "string", "pattern": f"^{VAULT_TOKEN.pattern}$"}
+_NOT_FILLED = ("prefixItems", "patternProperties", "propertyNames", "contains")
 
 
 class UnsupportedSchemaError(TidegateError, ValueError):
     """The schema cannot be filled here; `code` tells why in one word, the reason at length."""
 
-    hint = "ask for a JSON object with properties, and with references inside the schema only"
+    hint = "ask for a JSON object with properties or an array, and with references inside the schema only"
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
         self.code = code
 
 
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """One value that the schema asks for. `part` is its sub-schema with references followed and `null` left out.
+
+    `kind` is `string`, `number`, `integer`, `boolean`, `object` or `array`; `options` are those of `enum` and `const`.
+    """
+
+    name: str
+    path: str
+    part: dict[str, Any]
+    kind: str
+    is_nullable: bool
+    is_required: bool
+    options: tuple[Any, ...] | None = None
+    title: str = ""
+    description: str = ""
+    format: str = ""
+    properties: tuple[Field, ...] = ()
+    items: Field | None = None
+
+
 class Schema:
-    """A schema of an object with properties (JSON Schema 2020-12 and the drafts before it; `$ref` inside it only)."""
+    """A schema of an object with properties or of an array (JSON Schema 2020-12 and the drafts before it).
+
+    Vault tokens stand for strings that are hidden here: they pass every rule for strings.
+    """
 
     def __init__(self, text: str) -> None:
-        """Raises `UnsupportedSchema`."""
+        """Raises `UnsupportedSchemaError`."""
         try:
             self.root: dict[str, Any] = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UnsupportedSchemaError("not_json", f"the schema is not JSON: {error}") from error
         if not isinstance(self.root, dict):
-            raise UnsupportedSchemaError("not_an_object", "the schema must be a JSON object with `properties`")
+            raise UnsupportedSchemaError("not_an_object", "the schema must be a JSON object")
         _refuse_remote(self.root, 0)
         try:
-            self._validator = jsonschema_rs.validator_for(
-                self.root, retriever=_never, pattern_options=jsonschema_rs.RegexOptions()
-            )
+            _validator(self.root)
         except (ValueError, RuntimeError, jsonschema_rs.ReferencingError) as error:
             raise UnsupportedSchemaError(
                 "invalid", f"the schema is no valid JSON schema: {str(error)[:300]}"
             ) from error
-        if not self.properties(self.root):
-            raise UnsupportedSchemaError("no_properties", "the schema names no properties to fill")
+        self._shared: dict[str, Any] = {
+            key: self.root[key] for key in ("$defs", "definitions", "$schema") if key in self.root
+        }
+        self._validator = _validator(_lenient(self.root))
+        self._validators: dict[int, Any] = {}
+        self.field = self._field("", "", self.root, is_required=True, depth=0)
+        if not self.field.properties and self.field.items is None:
+            raise UnsupportedSchemaError("no_properties", "the schema names no properties and no items to fill")
 
-    def resolve(self, part: Any) -> dict[str, Any]:
-        """A sub-schema with its local `$ref` followed; an empty one where the reference leads nowhere."""
-        for _ in range(MOST_DEPTH):
-            if not isinstance(part, dict):
-                return {}
-            reference = part.get("$ref")
-            if not isinstance(reference, str):
-                return part
-            found: Any = self.root
-            for step in reference.lstrip("#").strip("/").split("/"):
-                found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-            part = found
-        return {}
-
-    def properties(self, part: Any) -> dict[str, dict[str, Any]]:
-        """The properties of an object's schema, each with its references followed."""
-        named = self.resolve(part).get("properties")
-        if not isinstance(named, dict):
-            return {}
-        return {name: self.resolve(each) for name, each in list(named.items())[:MOST_PROPERTIES]}
-
-    def required(self, part: Any) -> frozenset[str]:
-        """The names that an object of this schema must have."""
-        named = self.resolve(part).get("required", ())
-        return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
+    def resolve(self, part: Any) -> tuple[dict[str, Any], bool]:
+        """A sub-schema with its local `$ref`, `allOf` and lone `anyOf` merged in, and whether `null` is allowed."""
+        merged: dict[str, Any] = dict(part) if isinstance(part, dict) else {}
+        is_nullable = merged.get("nullable") is True
+        for _ in range(2 * MOST_DEPTH):
+            reference = merged.pop("$ref", None)
+            if isinstance(reference, str):
+                merged = {**self._target(reference), **merged}
+                continue
+            every = merged.pop("allOf", None)
+            if isinstance(every, list):
+                merged = _merged([merged, *(each for each in every if isinstance(each, dict))])
+                continue
+            key = next((key for key in ("anyOf", "oneOf") if isinstance(merged.get(key), list)), None)
+            if key is None:
+                break
+            branches = [each for each in merged[key] if isinstance(each, dict)]
+            others = [each for each in branches if not _is_null(each)]
+            is_nullable |= len(others) < len(branches)
+            if len(others) != 1:
+                merged[key] = others
+                break
+            merged.pop(key)
+            merged = {**merged, **others[0]}
+        named = merged.get("type")
+        if isinstance(named, list):
+            is_nullable |= "null" in named
+            kept = [each for each in named if each != "null"]
+            merged["type"] = kept[0] if len(kept) == 1 else kept
+        if isinstance(merged.get("enum"), list) and None in merged["enum"]:
+            is_nullable = is_nullable or "type" not in merged
+            merged["enum"] = [each for each in merged["enum"] if each is not None]
+        return merged, is_nullable
 
     def accepts(self, value: Any) -> bool:
         """Whether the whole value is valid."""
@@ -79,15 +121,110 @@ class Schema:
 
     def fits(self, part: dict[str, Any], value: Any) -> bool:
         """Whether one value is valid under one sub-schema."""
-        whole: dict[str, Any] = {key: self.root[key] for key in ("$defs", "definitions", "$schema") if key in self.root}
-        return bool(jsonschema_rs.is_valid({**whole, **part}, value, pattern_options=jsonschema_rs.RegexOptions()))
+        validator = self._validators.get(id(part))
+        if validator is None:
+            validator = self._validators[id(part)] = _validator({**self._shared, **_lenient(part)})
+        return bool(validator.is_valid(value))
+
+    def _target(self, reference: str) -> dict[str, Any]:
+        found: Any = self.root
+        for step in reference.lstrip("#").strip("/").split("/") if reference.strip("#/") else ():
+            found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+        return dict(found) if isinstance(found, dict) else {}
+
+    def _field(self, name: str, path: str, raw: Any, *, is_required: bool, depth: int) -> Field:
+        part, is_nullable = self.resolve(raw)
+        kind = _kind_of(part, path)
+        named = part.get("properties") if kind == "object" and depth <= MOST_DEPTH else None
+        properties = list(named.items())[:MOST_PROPERTIES] if isinstance(named, dict) else []
+        required = part.get("required")
+        must = {each for each in required if isinstance(each, str)} if isinstance(required, list) else set()
+        items = part.get("items") if kind == "array" and depth <= MOST_DEPTH else None
+        _refuse_unfilled(part, kind, path, bool(properties), isinstance(items, dict))
+        options = [part["const"]] if "const" in part else part.get("enum")
+        return Field(
+            name=name,
+            path=path,
+            part=part,
+            kind=kind,
+            is_nullable=is_nullable,
+            is_required=is_required,
+            options=tuple(options) if isinstance(options, list) else None,
+            title=str(part.get("title", "")),
+            description=str(part.get("description", "")),
+            format=str(part.get("format", "")),
+            properties=tuple(
+                self._field(key, f"{path}.{key}" if path else key, each, is_required=key in must, depth=depth + 1)
+                for key, each in properties
+            ),
+            items=self._field(name, f"{path}[]", items, is_required=True, depth=depth + 1)
+            if isinstance(items, dict)
+            else None,
+        )
 
 
-def list_types(part: dict[str, Any]) -> tuple[str, ...]:
-    """The types that a sub-schema allows, `null` apart; `string` where it says nothing."""
-    named = part.get("type", "object" if "properties" in part else "string")
-    listed = named if isinstance(named, list) else [named]
-    return tuple(each for each in listed if isinstance(each, str) and each != "null") or ("string",)
+def _kind_of(part: dict[str, Any], path: str) -> str:
+    """The kind of value; of several the narrowest that a text can say. Raises `UnsupportedSchemaError`."""
+    for key in ("anyOf", "oneOf"):
+        branches = [each for each in part.get(key, ()) if isinstance(each, dict)]
+        if any({"properties", "items", "$ref"} & each.keys() for each in branches):
+            reason = f"{key} of several objects at {path or 'the top'} leaves open which to fill"
+            raise UnsupportedSchemaError(f"unsupported_{key}", reason)
+        if branches and "type" not in part:
+            part = {**part, "type": [each["type"] for each in branches if isinstance(each.get("type"), str)]}
+    named = part.get("type")
+    listed = [named] if isinstance(named, str) else [each for each in named or () if isinstance(each, str)]
+    if not listed:
+        if "properties" in part:
+            return "object"
+        return "array" if "items" in part else "string"
+    return next((kind for kind in ("object", "array", "integer", "number", "boolean") if listed == [kind]), listed[0])
+
+
+def _refuse_unfilled(part: dict[str, Any], kind: str, path: str, has_properties: bool, has_items: bool) -> None:
+    """Raises `UnsupportedSchemaError` for a keyword that would have to be filled and is not."""
+    where = path or "the top"
+    for keyword in _NOT_FILLED:
+        if keyword in part:
+            raise UnsupportedSchemaError(f"unsupported_{keyword}", f"`{keyword}` at {where} cannot be filled")
+    if kind == "object" and not has_properties and path and isinstance(part.get("additionalProperties"), dict):
+        raise UnsupportedSchemaError("unsupported_additionalProperties", f"an object of any names at {where}")
+    if kind == "array" and not has_items and path and "enum" not in part and "const" not in part:
+        raise UnsupportedSchemaError("unsupported_items", f"the array at {where} does not say what its items are")
+
+
+def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """`allOf` as one schema: properties and required names together, of all else the last."""
+    whole: dict[str, Any] = {}
+    for part in parts:
+        properties = {**whole.get("properties", {}), **part.get("properties", {})}
+        required = [*whole.get("required", ()), *part.get("required", ())]
+        whole = {**whole, **part}
+        if properties:
+            whole["properties"] = properties
+        if required:
+            whole["required"] = list(dict.fromkeys(required))
+    return whole
+
+
+def _is_null(part: dict[str, Any]) -> bool:
+    return part.get("type") == "null" or part.get("const", 0) is None or part.get("enum") == [None]
+
+
+def _validator(schema: dict[str, Any]) -> Any:
+    return jsonschema_rs.validator_for(schema, retriever=_never, pattern_options=jsonschema_rs.RegexOptions())
+
+
+def _lenient(part: Any, is_map: bool = False) -> Any:
+    """The same schema, whose strings may be vault tokens as well."""
+    if not isinstance(part, dict):
+        return [_lenient(each) for each in part] if isinstance(part, list) else part
+    if is_map:
+        return {name: _lenient(each) for name, each in part.items()}
+    kept = ("enum", "const", "required", "type", "default", "examples")
+    whole = {key: each if key in kept else _lenient(each, key in _MAPS) for key, each in part.items()}
+    of_strings = {key: whole.pop(key) for key in _OF_STRINGS & whole.keys()}
+    return {**whole, "allOf": [*whole.get("allOf", ()), {"anyOf": [_TOKEN, of_strings]}]} if of_strings else whole
 
 
 def _refuse_remote(part: Any, depth: int) -> None:

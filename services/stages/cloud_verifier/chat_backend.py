@@ -5,20 +5,23 @@ Promises that sentences are shown while the server streams, each once its passag
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-from tidegate.schemas import Answer, Artefact, Escalated, Passage
-from tidegate.services.answering.citations import chat_messages, check_citations, confirmed_text
+from tidegate.schemas import Answer, Artefact, Escalated, Passage, Question
+from tidegate.services.answering.citations import chat_messages, check_citations, confirmed_text, extraction_messages
 from tidegate.services.answering.sentence_stream import PublishPartial, SentenceStream
 from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
+from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
 
 FindPassages = Callable[[Escalated], Awaitable[tuple[tuple[Passage, ...], tuple[Artefact, ...]]]]
 """From a question to the hub's passages and the index that they come from."""
 
 MAX_TOKENS = 400
+MAX_JSON_TOKENS = 1000
 PATH = "chat/completions"
 
 
@@ -48,6 +51,26 @@ class ChatBackend:
             text, version, _ = await self._generate(escalated, passages, parts)
         answer = check_citations(text, passages, escalated.question.text)
         return answer, (*parts, *self._parts(answer, version))
+
+    async def extract(self, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        """The schema filled by the reader, the model's filling a second reading. Raises `RetryLaterError`."""
+        return await extract_at_hub(escalated, self._client.model, self._write_json)
+
+    async def _write_json(self, question: Question) -> tuple[str, str]:
+        """What the model fills the schema with. Raises `RetryLaterError`, `CapabilityError` for what it cannot do."""
+        schema = {"name": "fields", "schema": json.loads(question.schema)}
+        body: dict[str, object] = {
+            "temperature": 0,
+            "max_tokens": MAX_JSON_TOKENS,
+            "messages": extraction_messages(question.text, question.schema, question.language),
+            "response_format": {"type": "json_schema", "json_schema": schema},
+        }
+        text = version = ""
+        async with aclosing(self._client.stream(PATH, **body)) as pieces:
+            async for piece in pieces:
+                version = piece.model or version
+                text += "".join(choice.content for choice in piece.choices[:1])
+        return text, version
 
     async def close(self) -> None:
         """Close the connections."""

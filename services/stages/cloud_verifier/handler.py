@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from tidegate.schemas import Answer, Artefact, Escalated, Message, Suggestion, Verified
+from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
 
 Backend = Callable[[Escalated], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]
 """From an escalated question to the cloud's answer and what made it; an empty text with confidence 0 means none.
@@ -15,10 +16,19 @@ FindSuggestions = Callable[[Escalated], Awaitable[tuple[Suggestion, ...]]]
 """The passages of the hub's own documents that are nearest to a question."""
 
 
-async def verify(escalated: Escalated, *, answer: Backend, suggest: FindSuggestions, sure_from: float) -> list[Message]:
+async def verify(
+    escalated: Escalated,
+    *,
+    answer: Backend,
+    suggest: FindSuggestions,
+    sure_from: float,
+    extract: Backend = extract_at_hub,
+) -> list[Message]:
     """The cloud's verdict on one escalated question, with the nearest passages where its confidence is less than
     `sure_from`: the site may abstain then."""
-    found, parts = await answer(escalated)
+    is_extraction = escalated.question.workload == "extract"
+    found, parts = await (extract if is_extraction else answer)(escalated)
     fields = {"question": escalated.question, "plan": escalated.plan, "answer": found}
     is_sure = bool(found.text) and found.confidence >= sure_from
-    return [escalated.followed_by(Verified, *parts, **fields, suggestions=() if is_sure else await suggest(escalated))]
+    suggestions = () if is_sure or is_extraction else await suggest(escalated)
+    return [escalated.followed_by(Verified, *parts, **fields, suggestions=suggestions)]

@@ -56,7 +56,8 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
 
     def extract(retrieved: Retrieved) -> Answer:
-        return fill_schema(model_of(retrieved.tenant), retrieved.question.text, retrieved.question.schema)
+        question = retrieved.question
+        return fill_schema(model_of(retrieved.tenant), question.text, question.schema, question.language)
 
     ports = DrafterPorts(
         read=in_thread(partial(read, reader, indexes, detector, tokens)),

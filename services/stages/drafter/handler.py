@@ -109,10 +109,19 @@ async def without_reading(
     if question.workload == "classify":
         return drafted(retrieved, classification(question))
     if question.workload == "extract":
-        return drafted(retrieved, await ports.extract(retrieved))
+        answer = await ports.extract(retrieved)
+        may_ask = plan.may_escalate and "edge_only" not in given_up and can_be_filled(answer)
+        if may_ask and not all(check.passed for check in answer.checks if check.name == "schema"):
+            return escalate(retrieved, "schema", answer, (), None)
+        return drafted(retrieved, answer)
     if is_planned_for_cloud(plan) and (plan.mode not in SHIPPED or "no_race" in given_up):
         return retrieved.followed_by(Escalated, question=question, plan=plan, reason="planned")
     return None
+
+
+def can_be_filled(answer: Answer) -> bool:
+    """Whether the schema is one that can be filled at all, from whatever text."""
+    return not any(check.name.startswith("schema_") for check in answer.checks)
 
 
 def drafted(retrieved: Retrieved, answer: Answer, *parts: Artefact) -> Drafted:

@@ -71,6 +71,8 @@ async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approv
     evaluation = await ports.evaluate(answered.question, answered.answer, False)
     if evaluation.refusal:
         withheld = withhold(answered, evaluation.refusal, *evaluation.policies, decisions=evaluation.decisions)
+        if evaluation.refusal in UNVOUCHED:
+            withheld = replace(withheld, fields=evaluation.answer.fields)
         return [await with_suggestions(withheld, answered, ports)]
     return [
         answered.followed_by(

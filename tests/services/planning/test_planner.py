@@ -97,7 +97,14 @@ def test_a_plan_says_what_it_weighed_and_what_a_loop_would_need() -> None:
     assert made.break_even_rtt_ms == 40.0
     assert "remote_speculation" not in plan(seen(0.8)).forecast_ms
     assert plan(replace(CALM, link_up=False)).forecast_ms == {}
-    assert make_plan(question("extract"), 4000, CALM, TABLE).mode == "edge_only"
+    assert make_plan(question("classify"), 4000, CALM, TABLE).mode == "edge_only"
+
+
+def test_an_extraction_is_the_edges_until_it_fails_at_it() -> None:
+    for signals in (CALM, replace(CALM, queue_depth=10_000)):
+        made = make_plan(question("extract"), 4000, signals, replace(TABLE, mode="cloud_stream"))
+        assert (made.where, made.may_escalate, made.mode, made.k) == ("edge", True, "cloud_stream", 0)
+    assert not make_plan(question("extract"), 4000, replace(CALM, link_up=False), TABLE).may_escalate
 
 
 # --- against the simulator

@@ -1,0 +1,190 @@
+"""What speaks for a candidate being a field's value, as numbers in a fixed order.
+
+Promises the same numbers for the same text and schema. Next: ranker.py, which weighs them."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.services.knowledge.extraction.candidates import Candidate, listed
+from tidegate.services.knowledge.extraction.terms import PERSONS, Asked, match_words
+from tidegate.services.knowledge.extraction.text_view import TextView
+from tidegate.services.knowledge.extraction.value_features import (
+    TEXT_FEATURES,
+    UNIT_FEATURES,
+    text_features,
+    unit_features,
+)
+from tidegate.services.languages.extraction_words import all_words, fold
+from tidegate.services.languages.words import join_patterns
+
+_IS = join_patterns(lambda words: words.copulas)
+_LEFT_DECAY, _RIGHT_DECAY, _BREAK, _FAR = 0.88, 0.75, 0.6, 0.3
+_SHAPES = listed(
+    "label_value name titled titled_name name_part code labelled quoted span numeral word duration clock clock_dot "
+    "clock_bare date date_without_year date_range date_in_doubt token"
+)
+_CROSSES = listed(
+    "signature customer company contact person technician address place product machine number start end deadline "
+    "previous new measured target total net phone quantity reason"
+)
+_CROSSED = ("last", "first", "corrected", "position", "followed", "renewed", "range_start", "range_end")
+
+
+class FieldFeatures:
+    """The features of one field's candidates in one text."""
+
+    def __init__(self, asked: Asked, view: TextView, rivals: list[Asked]) -> None:
+        """`rivals` are the other fields that the same kind of value would do for."""
+        self._asked, self._view = asked, view
+        self._matches = match_words(asked, view)
+        self._weights = np.array([term.weight for term in asked.terms])
+        self._rivals = [(match_words(each, view), np.array([term.weight for term in each.terms])) for each in rivals]
+        shared = {term.stem for rival in rivals for term in rival.terms}
+        self._own = np.array([term.weight * (term.stem not in shared) for term in asked.terms])
+
+    def best_anywhere(self) -> float:
+        """How much of the field's terms the text says at all."""
+        return cover(self._matches, self._weights, np.ones(len(self._view.words)))
+
+    def rows(self, candidates: list[Candidate]) -> npt.NDArray[np.float64]:
+        """One row of features for each candidate; see `feature_names`."""
+        starts = sorted({each.start for each in candidates})
+        return np.array([self._row(each, candidates, starts) for each in candidates])
+
+    def _row(self, candidate: Candidate, among: list[Candidate], starts: list[int]) -> list[float]:
+        view = self._view
+        first, last = view.word_range(candidate.start, candidate.end)
+        left, right, line, inside = self._windows(candidate, first, last, starts)
+        covered = [cover(self._matches, self._weights, window) for window in (left, right, line, inside)]
+        own = [cover(self._matches, self._own, window) for window in (left, right, inside)]
+        rival = max((cover(matches, weights, np.maximum(left, right)) for matches, weights in self._rivals), default=0)
+        near = max(covered[0], covered[1])
+        clause = view.clause_of(candidate.start)
+        whole = np.array([word.clause == clause for word in view.words], dtype=float)
+        in_clause = cover(self._matches, self._weights, whole)
+        before = view.text[max(0, candidate.start - 3) : candidate.start]
+        said = view.text[candidate.start : candidate.end]
+        basic = [
+            *(*covered, *own, rival, near - rival, near > 0.4, near > 0.8, in_clause),
+            *(cover(self._matches, self._own, whole), _touches(self._matches, first)),
+            *(":" in before or "=" in before, "(" in before, "\n" in before or not before),
+            *(candidate.start / max(1, len(view.text)), candidate.end >= len(view.text.rstrip()) - 2),
+            *(view.line_of(candidate.start) == 0, clause == len(view.clauses) - 1, clause == 0),
+            *(len(among) == 1, len({str(each.value) for each in among}) == 1, (last - first) / 4, candidate.value == 0),
+            *(starts[0] == candidate.start, starts[-1] == candidate.start, self._is_exact_label(first, candidate)),
+            *self._corrected(candidate, clause),
+            *_range_ends(candidate, among),
+            *unit_features(self._asked, candidate),
+            *text_features(self._asked, candidate, said),
+        ]
+        shape = "token" if candidate.shape.startswith("token") else candidate.shape
+        row = [float(each) for each in basic] + [float(shape == each) for each in _SHAPES]
+        return row + self._crosses(row)
+
+    def _windows(self, candidate: Candidate, first: int, last: int, starts: list[int]) -> list[npt.NDArray[np.float64]]:
+        """How near each word is, before, behind, on the same line before, inside."""
+        view, count = self._view, len(self._view.words)
+        left, right, line, inside = (np.zeros(count) for _ in range(4))
+        inside[first:last] = 1.0
+        clause, number = view.clause_of(candidate.start), view.line_of(candidate.start)
+        breaks = view.breaks
+        for n in range(first - 1, max(-1, first - 14), -1):
+            word = view.words[n]
+            if word.clause != clause:
+                if view.line_of(word.start) < number - 1 or word.clause < clause - 1:
+                    break
+                left[n] = _FAR * 0.9 ** (first - 1 - n) if word.clause == clause - 1 else 0.0
+                continue
+            crossed = breaks[min(first, count - 1)] - breaks[n]
+            between = (
+                sum(word.start < start < candidate.start for start in starts) if self._asked.family != "string" else 0
+            )
+            left[n] = _LEFT_DECAY ** (first - 1 - n) * _BREAK ** min(crossed, 3) * 0.75 ** min(between, 3)
+        for n in range(last, min(count, last + 8)):
+            word = view.words[n]
+            if word.clause != clause:
+                break
+            crossed = breaks[n] - breaks[max(0, last - 1)] if last else 0
+            between = (
+                sum(candidate.end <= start < word.start for start in starts) if self._asked.family != "string" else 0
+            )
+            right[n] = _RIGHT_DECAY ** (n - last) * 0.5 ** min(crossed, 3) * 0.5 ** min(between, 3)
+        for n, word in enumerate(view.words):
+            line[n] = word.line == number and word.start < candidate.start
+        return [left, right, line, inside]
+
+    def _is_exact_label(self, first: int, candidate: Candidate) -> bool:
+        """Whether the field's own words, all and in order, stand right before the candidate and begin their clause:
+        `Total: 12.00`, but not in `Subtotal: 10.00` or `VAT on total: 2.00`."""
+        own = [term for term in self._asked.terms if term.weight == 1.0]
+        view, begin = self._view, first - len(own)
+        if not own or begin < 0 or any(self._matches[n, begin + n] < 0.94 for n in range(len(own))):
+            return False
+        gap = view.text[view.words[first - 1].end : candidate.start]
+        if not re.fullmatch(rf"\s*(?:[:=]|\b(?:{_IS})\b|\s{{2,}}|\|)?[\s*€£$]*(?:[A-Z]{{3}}\s)?", gap):
+            return False
+        before = view.text[: view.words[begin].start].rstrip(" \t*-•")
+        return not before or before[-1] in "\n,;.:|(" or ":" in gap
+
+    def _corrected(self, candidate: Candidate, clause: int) -> list[float]:
+        view = self._view
+        start = view.clauses[clause][0]
+        before = fold(view.text[max(start, candidate.start - 34) : candidate.start]).rstrip(" (\"'„“")
+        after = fold(view.text[candidate.end : candidate.end + 24]).strip()
+        words = [word for word in all_words("corrections") if before.endswith(" " + word) or before == word]
+        negated = sum(view.clauses[clause][0] <= at < candidate.start for at in view.negations)
+        near = any(candidate.start - 12 <= at < candidate.start for at in view.negations)
+        follows = any(after.startswith(word) for word in all_words("corrections") if len(word) > 2)
+        renewed = any(before.endswith(" " + word) or before == word for word in all_words("renewals"))
+        return [float(bool(words)), float(negated > 0), float(near), float(follows), float(renewed)]
+
+    def _crosses(self, row: list[float]) -> list[float]:
+        """What a field of some kinds prefers: the end of the text, its beginning, a name."""
+        concepts = self._asked.concepts
+        places = {"last": "is_last_clause", "first": "is_first_clause"}
+        values = [row[_INDEX[places.get(what, what)]] for what in _CROSSED]
+        crossed = [float(concept in concepts) * value for concept in _CROSSES for value in values]
+        is_person = float(bool(concepts & PERSONS))
+        return [*crossed, is_person * values[0], is_person * values[1], is_person * row[_INDEX["greeted"]]]
+
+
+_BASIC = (
+    *listed("left right line inside own_left own_right own_inside rival margin near very_near in_clause own_in_clause"),
+    *listed("touches colon bracket line_start position is_last first_line is_last_clause is_first_clause is_only"),
+    *listed("is_only_value words is_zero is_first is_final exact_label corrected negated denied followed renewed"),
+    *("range_start", "range_end", *UNIT_FEATURES, *TEXT_FEATURES),
+)
+_INDEX = {name: n for n, name in enumerate(_BASIC)}
+
+
+@cache
+def feature_names() -> tuple[str, ...]:
+    """The name of each feature, in the order of a row."""
+    crossed = [f"{concept}×{what}" for concept in _CROSSES for what in _CROSSED]
+    persons = ("person×last", "person×first", "person×greeted")
+    return (*_BASIC, *(f"is_{shape}" for shape in _SHAPES), *crossed, *persons)
+
+
+def cover(matches: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], window: npt.NDArray[np.float64]) -> float:
+    """The share of the terms that words in the window match, by weight."""
+    total = float(weights.sum())
+    if not total or not window.size:
+        return 0.0
+    return float(((matches * window).max(axis=1) * weights).sum() / total)
+
+
+def _range_ends(candidate: Candidate, among: list[Candidate]) -> tuple[float, float]:
+    """Whether another candidate stands close behind this one, and close before it, as in `8 to 12`."""
+    behind = any(0 < other.start - candidate.end <= 16 for other in among)
+    before = any(0 < candidate.start - other.end <= 16 for other in among)
+    return float(behind), float(before)
+
+
+def _touches(matches: npt.NDArray[np.float64], first: int) -> float:
+    """Whether one of the two words before matches a term."""
+    return float(matches[:, max(0, first - 2) : first].max(initial=0.0))

@@ -1,0 +1,199 @@
+"""Finds numbers in a text: numerals in the conventions of its language, number words, money, durations.
+
+Promises that each is verbatim. The separators are those of the Unicode CLDR (`babel`). Next: dates.py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from babel import Locale
+
+from tidegate.services.knowledge.extraction.candidates import Candidate, is_inside, listed
+from tidegate.services.languages.extraction_words import fold, load_extraction_words
+from tidegate.services.languages.words import LANGUAGES
+
+_SPACES = " \u00a0\u202f\u2009"
+_NUMERAL = re.compile(
+    rf"(?<![\w.,])(?<![^\W\d_]-)(?P<sign>[-+−]\s?(?=\d))?(?P<digits>\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:[.,]\d+)?(?!\d|[{_SPACES}]\d)"
+    r"|\d{1,3}(?:[.,'’]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)(?![\d])"
+)
+_UNIT_AFTER = re.compile(rf"[{_SPACES}]{{0,2}}(?P<unit>[^\W\d_]+[²³23]?(?:/[^\W\d_]+[²³23]?)?|[%‰€£$¥]|[°º]\s?[CF]?)")
+_MONEY_BEFORE = re.compile(rf"(?P<unit>[€£$¥]|\b[A-Z]{{3}})[{_SPACES}]{{0,12}}$")
+_SYMBOLS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
+_CODES = frozenset(
+    {"EUR", "GBP", "USD", "JPY", "CHF", "MXN", "SEK", "NOK", "DKK", "PLN", "CAD", "AUD", "CZK", "HUF", "CNY"}
+)
+_ORDINALS = frozenset({"x", "st", "nd", "rd", "th", "er", "e", "o", "a"})
+_PERCENT = {"%": "percent", "‰": "permille"}
+_SECONDS = {"minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+_SI: dict[str, str] = dict(
+    pair.split("=")  # type: ignore[misc]
+    for pair in listed(
+        "kg=kilogram g=gram t=tonne mg=milligram l=litre ml=millilitre m=metre mm=millimetre cm=centimetre "
+        "km=kilometre min=minute h=hour d=day s=second c=celsius °c=celsius ºc=celsius °=celsius pct=percent "
+        "kw=kilowatt m2=sqm m²=sqm sqm=sqm qm=sqm m3=m3 m³=m3 w=watt v=volt a=ampere kmh=km/h mms=mm/s bar=bar "
+        "kwh=kwh mwh=mwh mah=mah nm=nm gb=gb tb=tb km/h=km/h mph=mph rpm=rpm ppm=ppm mm/s=mm/s"
+    )
+)
+
+
+@cache
+def unit_names() -> dict[str, str]:
+    """From a folded word or symbol to the name of its unit; a currency's name is its ISO 4217 code."""
+    found = dict(_SI)
+    for language in LANGUAGES:
+        words = load_extraction_words(language)
+        for unit, names in (*words.units.items(), *words.currencies.items()):
+            found |= {fold(name): unit for name in (*names, unit)}
+    return found | {fold(code): code for code in _CODES}
+
+
+def unit_of(written: str) -> str:
+    """The unit that a word or a symbol names; "" for what names none."""
+    return _SYMBOLS.get(written) or _PERCENT.get(written) or unit_names().get(fold(written).replace(" ", ""), "")
+
+
+def find_numbers(text: str, language: str, taken: list[Candidate]) -> Iterator[Candidate]:
+    """The numbers of a text outside of what is `taken` (dates, times, codes), with the units that stand beside them.
+
+    A numeral with one mark before three digits is read as the language writes it: `0,125` is a fraction everywhere,
+    for no number begins its thousands with a zero.
+    """
+    for match in _NUMERAL.finditer(text):
+        if is_inside(match.start("digits"), match.end("digits"), taken):
+            continue
+        value = parse_number(match["digits"], language)
+        if value is None:
+            continue
+        yield from _with_unit(text, -value if (match["sign"] or "").strip() in ("-", "−") else value, match, language)
+    yield from _find_words(text, language, taken)
+
+
+def parse_number(written: str, language: str = "en") -> float | int | None:
+    """`1.234,50`, `1,234.50`, `1 234,5`, `1'234.5` and `1,234` as a number; None for what no convention writes.
+
+    One mark before exactly three digits groups thousands, unless it is the decimal mark of the language or a zero
+    stands before it.
+    """
+    bare = re.sub(rf"[{_SPACES}'’]", "", written)
+    marks = [mark for mark in bare if mark in ".,"]
+    if not marks:
+        return int(bare)
+    last = max(bare.rfind("."), bare.rfind(","))
+    whole, fraction = bare[:last], bare[last + 1 :]
+    if len(set(marks)) == 1:
+        if len(marks) > 1:
+            return int(re.sub(r"[.,]", "", bare)) if _is_grouped(bare) else None
+        has_group_spaces = bool(re.search(rf"[{_SPACES}'’]", written))
+        is_group = len(fraction) == 3 and len(whole) <= 3 and whole.strip("0") and not has_group_spaces
+        if is_group and bare[last] != _decimal_mark(language):
+            return int(whole + fraction)
+    elif len([mark for mark in marks if mark == bare[last]]) > 1 or not _is_grouped(whole):
+        return None
+    value = float(re.sub(r"[.,]", "", whole) + "." + fraction)
+    return int(value) if value == int(value) else value
+
+
+def _is_grouped(whole: str) -> bool:
+    parts = re.split(r"[.,]", whole)
+    return 1 <= len(parts[0]) <= 3 and all(len(part) == 3 for part in parts[1:])
+
+
+@cache
+def _decimal_mark(language: str) -> str:
+    return str(Locale.parse(language).number_symbols["latn"]["decimal"])
+
+
+def _with_unit(text: str, value: float, match: re.Match[str], language: str) -> Iterator[Candidate]:
+    start, end = match.span("digits")
+    if match["sign"] and match["sign"].strip() in ("-", "−"):
+        start = match.start("sign")
+    after = _UNIT_AFTER.match(text, match.end())
+    word = after["unit"] if after else ""
+    scale = _scale_of(word, language) if after and not word[:1].isdigit() else None
+    if scale is not None and after:
+        value, end = value * scale, after.end()
+        after = _UNIT_AFTER.match(text, end)
+        word = after["unit"] if after else ""
+    glued = bool(after and after.start("unit") == end)
+    unit = unit_of(word) if after else ""
+    if glued and not unit and word[:1].isalpha() and scale is None and word.lower() not in _ORDINALS:
+        return
+    before = _MONEY_BEFORE.search(text, max(0, start - 16), start)
+    if before and (before["unit"] in _SYMBOLS or before["unit"] in _CODES):
+        unit = unit_of(before["unit"])
+    value = int(value) if value == int(value) else round(value, 10)
+    yield Candidate(value, start, end, "numeral", unit)
+    if value < 0:
+        yield Candidate(-value, start, end, "numeral", unit)
+    if unit in _SECONDS:
+        yield from _compound(text, value, unit, start, after.end() if after else end)
+
+
+def _compound(text: str, value: float, unit: str, start: int, end: int) -> Iterator[Candidate]:
+    """A duration in smaller units: `1 h 20 min` is 80 minutes, `3 h` 180."""
+    rest = re.compile(rf"[{_SPACES}]?(?:\w{{1,3}}[{_SPACES}])?(\d{{1,2}})(?:[{_SPACES}]?(?:min|mn|m)\w*)?\b").match(
+        text, end
+    )
+    if unit == "hour":
+        minutes = int(rest[1]) if rest and int(rest[1]) < 60 and ("m" in rest[0] or len(rest[1]) == 2) else 0
+        total = value * 60 + minutes
+        stop = rest.end() if rest and minutes else end
+        yield Candidate(int(total) if total == int(total) else total, start, stop, "duration", "minute")
+        if minutes:
+            yield Candidate(round(total / 60, 4), start, stop, "duration", "hour")
+
+
+@cache
+def _scale_words(language: str) -> dict[str, float]:
+    scales = {fold(word): value for word, value in load_extraction_words(language).scales.items()}
+    return {word: value for word, value in scales.items() if value >= 1000}
+
+
+def _scale_of(word: str, language: str) -> float | None:
+    return _scale_words(language).get(fold(word)) if word else None
+
+
+@cache
+def _number_words(language: str) -> dict[str, tuple[float, bool]]:
+    words = load_extraction_words(language)
+    return {fold(word): (value, False) for word, value in words.numbers.items()} | {
+        fold(word): (value, True) for word, value in words.scales.items() if len(word) > 1
+    }
+
+
+def _find_words(text: str, language: str, taken: list[Candidate]) -> Iterator[Candidate]:
+    """Runs of number words: `three`, `twenty-four`, `two hundred and fifty`."""
+    known = _number_words(language)
+    run: list[tuple[float, bool]] = []
+    start = end = 0
+    for match in re.finditer(r"[^\W\d_]+", text):
+        found = known.get(fold(match[0]))
+        if found and run and text[end : match.start()] in (" ", "-") and _may_follow(run[-1], found):
+            run.append(found)
+            end = match.end()
+            continue
+        if run and not is_inside(start, end, taken):
+            yield _worded(text, run, start, end)
+        run, start, end = ([found] if found else []), match.start(), match.end()
+    if run and not is_inside(start, end, taken):
+        yield _worded(text, run, start, end)
+
+
+def _may_follow(last: tuple[float, bool], found: tuple[float, bool]) -> bool:
+    return found[1] or last[1] or (last[0] >= 20 and last[0] % 10 == 0 and found[0] < 10)
+
+
+def _worded(text: str, run: list[tuple[float, bool]], start: int, end: int) -> Candidate:
+    total = current = 0.0
+    for value, is_scale in run:
+        if is_scale:
+            current = (current or 1) * value
+            if value >= 1000:
+                total, current = total + current, 0.0
+        else:
+            current += value
+    after = _UNIT_AFTER.match(text, end)
+    return Candidate(int(total + current), start, end, "word", unit_of(after["unit"]) if after else "")
