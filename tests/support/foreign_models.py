@@ -43,7 +43,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "qwen2": {"model_type": "qwen2", "rope_theta": 1000000.0},
     "qwen3": {"model_type": "qwen3", "rope_theta": 1000000.0},
-    "gemma": {"model_type": "gemma", "hidden_activation": "gelu_pytorch_tanh"},
+    "gemma": {"model_type": "gemma", "hidden_act": "gelu_pytorch_tanh"},
     "gemma2": {
         "model_type": "gemma2",
         "hidden_activation": "gelu_pytorch_tanh",

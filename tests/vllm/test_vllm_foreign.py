@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.support.foreign_models import save_foreign
+from tests.support.foreign_models import FAMILIES, save_foreign
 from tests.support.vllm_engine import needs_vllm
-from tidegate.infra.models.export import directory
+from tidegate.infra.models.export import causal_lm, directory, reference
 from tidegate.services.llm.targets.base import GenerationRequest
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
 from tidegate.services.llm.targets.vllm.engine import EngineSettings
@@ -19,7 +22,23 @@ from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 pytestmark = [pytest.mark.anyio, needs_vllm]
 
 TOKENS = 32
+CLOSE = 1e-3
 ASKED = ("When does the branch open?", "Was kostet eine Münzrolle?", "Is a lost card blocked at any hour?")
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_numpy_computes_what_the_library_of_the_family_computes(family: str, tmp_path: Path) -> None:
+    torch: Any = importlib.import_module("torch")
+    transformers: Any = importlib.import_module("transformers")
+    config, weights = causal_lm.read(save_foreign(tmp_path, family))
+    ids = list(range(7, 55))
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        str(tmp_path), dtype=torch.float32, attn_implementation="eager"
+    )
+    with torch.no_grad():
+        expected = model(torch.tensor([ids])).logits[0].numpy()
+    found = reference.logits(config, weights, ids)
+    assert np.abs(found - expected).max() <= CLOSE * expected.std()
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama", "gemma3"])
