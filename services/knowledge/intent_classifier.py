@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from tidegate.schemas import TidegateError, Workload
-from tidegate.schemas.pack import Intent, Pack
+from tidegate.schemas.pack import Intent, Pack, Verdict
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 FloatMatrix = NDArray[np.float64]
@@ -97,8 +97,13 @@ class IntentHead:
 
         Words of the site's own documents speak against it: "vault", "report", "cash" are no crime in a bank.
         """
-        shares = prediction.probabilities.items()
-        return (1 - prediction.harmless) * sum(share for key, share in shares if self.verdicts[key] == "unsafe")
+        return self.find_verdict(prediction, "unsafe")[1]
+
+    def find_verdict(self, prediction: Prediction, verdict: Verdict) -> tuple[str, float]:
+        """The likeliest intent of a verdict (empty: there is none) and the probability of all of them together."""
+        shares = {key: share for key, share in prediction.probabilities.items() if self.verdicts[key] == verdict}
+        likeliest = max(shares, key=lambda key: shares[key], default="")
+        return likeliest, (1 - prediction.harmless) * sum(shares.values())
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""

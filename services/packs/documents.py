@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +31,8 @@ SUFFIXES = (*MARKDOWN, *INGESTED)
 FOLDER = "documents"
 UNREAD = "this file is not read"
 """Begins the warning about a file that is left out."""
-KEYS = ("id", "title", "language", "scope")
-_HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope site or hub"
+KEYS = ("id", "title", "language", "scope", "valid_from", "valid_until")
+_HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope site or hub; a day 2026-12-31"
 
 
 class _RawDocument(NamedTuple):
@@ -149,7 +150,11 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
         findings.fault(raw.name, "the document is empty", "write its text below the front matter", line=1)
     title = str(raw.fields.get("title", find_first_heading(body) or raw.title or _title_from(raw.name)))
     language = str(raw.fields.get("language", "")).lower().partition("-")[0]
+    days = [str(raw.fields.get(key, "")) for key in ("valid_from", "valid_until")]
+    days = days if any(days) else []
     try:
+        for day in filter(None, days):
+            date.fromisoformat(day)
         return msgspec.convert(
             {
                 "id": raw.fields.get("id", default_id),
@@ -157,13 +162,15 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
                 "language": language or detect_language(f"{title}\n{body}", languages),
                 "scope": raw.fields.get("scope", "site"),
                 "text": body,
-                "version": hashlib.sha256(body.encode()).hexdigest()[:12],
+                "version": hashlib.sha256("\0".join((body, *days)).encode()).hexdigest()[:12],
+                "valid_from": days[0] if days else "",
+                "valid_until": days[1] if days else "",
                 "page_starts": raw.page_starts,
                 "date": str(raw.fields.get("date", "")),
             },
             Document,
         )
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ValueError) as error:
         findings.fault(raw.name, str(error), _HINT, line=1)
         return None
 

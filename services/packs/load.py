@@ -15,7 +15,7 @@ import msgspec
 
 from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
-from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, Synonyms
+from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, Reply, Synonyms
 from tidegate.services.knowledge.ingest.read import hint_for
 from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
@@ -28,7 +28,9 @@ LISTS: dict[str, Any] = {
     "calibration.yaml": CalibrationQuestion,
 }
 THESAURUS = "thesaurus.yaml"
-"""The one list that a pack may do without."""
+REPLIES = "replies.yaml"
+OPTIONAL: dict[str, Any] = {THESAURUS: Synonyms, REPLIES: Reply}
+"""The lists that a pack may do without."""
 
 
 class PackReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +69,14 @@ def load_questions(path: Path) -> tuple[LabelledQuestion, ...]:
     questions = tuple(_read_list("questions.yaml", LabelledQuestion, findings))
     findings.raise_faults(path)
     return questions
+
+
+def load_replies(path: Path) -> tuple[Reply, ...]:
+    """The pack's own replies, without a look at anything else in it. Raises `PackError`."""
+    findings = PackFindings(path)
+    replies = tuple(_read_optional(REPLIES, findings))
+    findings.raise_faults(path)
+    return replies
 
 
 def check_pack(path: Path) -> PackReport:
@@ -133,7 +143,8 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
         intents=lists["intents.yaml"],
         questions=lists["questions.yaml"],
         calibration=lists["calibration.yaml"],
-        thesaurus=tuple(_read_list(THESAURUS, Synonyms, findings)) if (path / THESAURUS).is_file() else (),
+        thesaurus=tuple(_read_optional(THESAURUS, findings)),
+        replies=tuple(_read_optional(REPLIES, findings)),
         policy_files=tuple(map(str, policies)),
     )
     PackRules(pack, languages, findings).apply()
@@ -149,7 +160,7 @@ def _check_folder(path: Path) -> None:
 
 def _name_unread(path: Path, others: Iterable[Path], findings: PackFindings) -> None:
     """A warning for each file that nobody reads, and for each link that leads to no file."""
-    names = ("site.toml", THESAURUS, *LISTS)
+    names = ("site.toml", *OPTIONAL, *LISTS)
     links = {link for link in path.rglob("*") if link.is_symlink() and not link.is_file()}
     for file in sorted({*others, *links} - {path / name for name in names}):
         name = file.relative_to(path)
@@ -171,6 +182,10 @@ def _version(path: Path, files: list[Path]) -> str:
         data = file.read_bytes()
         digest.update(f"{file.relative_to(path).as_posix()}\0{len(data)}\0".encode() + data)
     return digest.hexdigest()[:12]
+
+
+def _read_optional(name: str, findings: PackFindings) -> Iterable[Any]:
+    return _read_list(name, OPTIONAL[name], findings) if (findings.path / name).is_file() else ()
 
 
 def _read_list(name: str, kind: Any, findings: PackFindings) -> Iterable[Any]:

@@ -18,6 +18,8 @@ MOST_ENTRIES = 15
 """Entries of a list or a table up to which all are shown."""
 UNNAMED = 1.5
 """How many times as far it must lead where it states no word of the question but those of its list's intro."""
+LEAST_GENERAL = 0.6
+"""Share of the question's words in the list's intro, headings and title from which such a question is for the list."""
 SHOWN_ENTRIES = 10
 """How many of more than that are shown."""
 NEAR_SENTENCE = 0.03
@@ -100,7 +102,12 @@ def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) 
     others = [each.score for each in group if each.span != top.span]
     lead = top.score - sum(others) / len(others)
     least = LEAST_LEAD["row" if top.unit.kind == "row" else "item"]
-    if not is_intro and lead >= (least if _is_named(top, question) else UNNAMED * least):
+    asked = frozenset(find_terms(question, top.passage.language))
+    general = frozenset(find_terms(" ".join(_general_words(top)), top.passage.language))
+    if asked.isdisjoint(frozenset(find_terms(top.text, top.passage.language)) - general):
+        is_of_list = len(asked & general) >= LEAST_GENERAL * len(asked)
+        least = float("inf") if is_of_list else UNNAMED * least
+    if not is_intro and lead >= least:
         return Selection(units=tuple(unnumbered(each) for each in group if each.score >= top.score - NEAR_ENTRY))
     shown = group if len(group) <= MOST_ENTRIES else group[:SHOWN_ENTRIES]
     return Selection(units=tuple(shown), shown=len(shown), total=len(group))
@@ -113,12 +120,9 @@ def _entries_with_numbers(group: Sequence[Candidate], question: str) -> list[Can
     return found if asked and len(found) <= MOST_SENTENCES else []
 
 
-def _is_named(entry: Candidate, question: str) -> bool:
-    """Whether an entry states a word of the question that neither its list's intro nor a heading does."""
-    language = entry.passage.language
-    general = [entry.passage.title, entry.unit.heading, *(quote for _, _, quote in entry.context)]
-    own = frozenset(find_terms(entry.text, language)) - frozenset(find_terms(" ".join(general), language))
-    return not own.isdisjoint(find_terms(question, language))
+def _general_words(entry: Candidate) -> list[str]:
+    """What is said of all entries of a list: its title, headings and intro."""
+    return [entry.passage.title, entry.unit.heading, *(quote for _, _, quote in entry.context)]
 
 
 def unnumbered(each: Candidate) -> Candidate:

@@ -58,6 +58,23 @@ ANIMALS = "Dogs are allowed in the branch. Cats are not allowed in the branch. P
 FEES = "The account fee was £9 until 2025. The account fee is £11 a month. From 1 January 2027 the account fee is £12."
 
 
+CLUBS = """# Clubs
+
+Clubs use the Slipway account.
+
+## Papers
+
+- the constitution or the rules
+- minutes of the meeting at which it was decided
+- the charity number, if there is one
+- proof of identity of everybody who may sign
+
+## Card
+
+The card of a club costs £6.
+"""
+
+
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
     def answer(text: str | list[Document], question: str, language: str = "en") -> Answer:
@@ -99,6 +116,11 @@ def is_verbatim(answer: Answer, text: str) -> bool:
             HTML_STEPS,
             "How do I open a safe?",
             ["To open a safe:", "3. Sign the form", "4. Pay the deposit", "5. Take the key", "6. Open the box"],
+        ),
+        (
+            CLUBS,
+            "What papers must a club bring?",
+            [line.removeprefix("- ") for line in CLUBS.splitlines() if line.startswith("- ")],
         ),
         (
             BULLETS,
