@@ -9,11 +9,14 @@ from functools import partial
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Artefact, Asked
+from tidegate.schemas import Artefact, Asked, Turn
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.intent_classifier import IntentHead, IntentHeadMissingError
+from tidegate.services.languages.followups import resolve_followup
+from tidegate.services.packs.load import load_replies
+from tidegate.services.packs.replies import ReplyTexts
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.dlp.person_model import PersonModel
@@ -30,6 +33,7 @@ from tidegate.services.stages.prefilter.handler import (
     screen,
 )
 from tidegate.services.stages.prefilter.language import LanguageModel
+from tidegate.services.stages.prefilter.replies import ReplyThresholds, VerdictEstimate
 
 INLINE_CHARS = 500
 """A text up to this long is searched in less time than a thread takes to start."""
@@ -64,6 +68,11 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     language = LanguageModel(prefilter.languages)
     detector.find("Warm up: I am Ann Example, +44 20 7946 0958.")
     language.detect("Warm up with a sentence of some length.")
+    for spoken in prefilter.languages:
+        resolve_followup("Warm up?", (Turn("user", "Warm up?"),), spoken)
+    thresholds = ReplyThresholds(
+        prefilter.distress_threshold, prefilter.unsafe_threshold, prefilter.smalltalk_threshold
+    )
     head.predict(embedder.embed("Warm up with a sentence of some length."))
     ports = PrefilterPorts(
         unseal=partial(unseal_request, key),
@@ -72,6 +81,8 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
         tokenise=partial(tokenise, vault, key),
         detect_language=language.detect,
         classify=partial(classify, embedder, head),
+        resolve=resolve_followup,
+        find_reply=ReplyTexts(load_replies(paths.pack), prefilter.emergency, prefilter.helpline).find,
     )
     versions = ScreeningVersions(
         detector=Artefact("detector", "dlp", detector.version),
@@ -79,9 +90,7 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
         embedding=Artefact("model", MODEL, embedder.version),
         intent=Artefact("model", "intent", head.version),
     )
-    rules = ScreeningRules(
-        versions, prefilter.languages, unsafe_threshold=prefilter.unsafe_threshold, max_chars=prefilter.max_chars
-    )
+    rules = ScreeningRules(versions, prefilter.languages, thresholds, max_chars=prefilter.max_chars)
     return partial(screen, ports=ports, rules=rules)
 
 
@@ -105,17 +114,28 @@ async def tokenise(vault: Vault, key: bytes, asked: Asked, findings: Sequence[Pe
 
 
 async def classify(embedder: Embedder, head: IntentHead, text: str) -> IntentEstimate:
-    """What the text asks for, by the part that is surest; how unsafe it is, by the worst of its parts.
+    """What the text asks for, by the part that is surest; how unsafe it is, or in how much distress the person, by the
+    worst of its parts. A text of more than one part is no small talk.
 
     The model reads 32 tokens in 4 ms; a text is not safe because it takes longer than that to come to its point. A
     vault token is read as the word for its kind: its digits would mean nothing and fill the 32.
     """
-    words = VAULT_TOKEN.sub(lambda token: token[1].lower(), text)
-    vectors = [await embedder.embed_soon(part) for part in (words, *later_parts(words))]
+    vectors = [await embedder.embed_soon(part) for part in split_parts(text)]
     predictions = [head.predict(vector) for vector in vectors]
     surest = max(predictions, key=lambda prediction: prediction.probability)
     unsafe = spread(max(map(head.unsafe_probability, predictions)), len(predictions))
-    return IntentEstimate(surest.intent, surest.probability, unsafe, head.workloads[surest.intent])
+    found = [head.find_verdict(prediction, "distress") for prediction in predictions]
+    intent, probability = max(found, key=lambda pair: pair[1])
+    return IntentEstimate(
+        surest.intent,
+        surest.probability,
+        unsafe,
+        head.workloads[surest.intent],
+        distress=VerdictEstimate(intent, spread(probability, len(predictions))),
+        smalltalk=VerdictEstimate(*head.find_verdict(surest, "smalltalk"))
+        if len(predictions) == 1
+        else VerdictEstimate(),
+    )
 
 
 def spread(probability: float, parts: int) -> float:
@@ -124,6 +144,12 @@ def spread(probability: float, parts: int) -> float:
     The prior odds are shared among the parts (Bonferroni); without it every long letter would look unsafe somewhere.
     """
     return probability / (probability + parts * (1 - probability))
+
+
+def split_parts(text: str) -> tuple[str, ...]:
+    """The whole text, and what follows its first words in parts; vault tokens as the words for their kinds."""
+    words = VAULT_TOKEN.sub(lambda token: token[1].lower(), text)
+    return (words, *later_parts(words))
 
 
 def later_parts(text: str) -> list[str]:

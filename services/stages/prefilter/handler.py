@@ -7,11 +7,34 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
-from tidegate.schemas import Artefact, Asked, Fact, Message, Question, RejectError, Screened, Withheld, Workload
+from tidegate.schemas import (
+    Artefact,
+    Asked,
+    Decision,
+    Fact,
+    Message,
+    Question,
+    RejectError,
+    Replied,
+    Screened,
+    Withheld,
+    Workload,
+)
 from tidegate.schemas.refusal_texts import LANGUAGES, refusal_text
 from tidegate.schemas.vault_token import tokens_in
+from tidegate.services.stages.prefilter.conversation import FollowUp, Resolve, resolve_screened, text_for_language
+from tidegate.services.stages.prefilter.replies import (
+    FindReply,
+    Occasion,
+    ReplyThresholds,
+    VerdictEstimate,
+    find_distress,
+    find_pleasantry,
+    find_smalltalk,
+)
 
 STAGE = "prefilter"
 
@@ -43,6 +66,8 @@ class IntentEstimate(NamedTuple):
     probability: float
     unsafe: float
     workload: Workload
+    distress: VerdictEstimate = VerdictEstimate()
+    smalltalk: VerdictEstimate = VerdictEstimate()
 
 
 class ScreeningVersions(NamedTuple):
@@ -69,20 +94,25 @@ class PrefilterPorts:
     detect_language: Callable[[str, str], DetectedLanguage]
     """From a text and the language that the asker names."""
     classify: Callable[[str], Awaitable[IntentEstimate]]
+    resolve: Resolve
+    find_reply: FindReply
+    """The site's own text for an intent, its verdict and a language."""
 
 
 @dataclass(frozen=True)
 class ScreeningRules:
-    """The languages that the site speaks, the longest text, and from which probability a text is unsafe."""
+    """The languages that the site speaks, the longest text, and when a text is no plain question."""
 
     versions: ScreeningVersions
     languages: Sequence[str]
-    unsafe_threshold: float
+    thresholds: ReplyThresholds
     max_chars: int
 
 
 async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> list[Message]:
-    """`Screened`, or `Withheld` with the first reason found.
+    """`Screened`, or `Withheld` with the first reason found, or `Replied` where no document is needed.
+
+    A person in distress is replied to in whatever language, and whatever else the text may be.
 
     Raises `RejectError` for a request that did not come through the gateway.
     """
@@ -95,19 +125,29 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
         schemas = _spellings(asked.schema)
     except (ValueError, RecursionError):
         return [withhold(asked, "unscreenable")]
-    if any(map(tokens_in, (text, *schemas))):
+    if any(map(tokens_in, (text, *schemas, *(turn.text for turn in asked.history)))):
         return [withhold(asked, "forged_token")]
     if any([await ports.find_in_schema(schema) for schema in schemas]):
         return [withhold(asked, "unscreenable", versions.detector)]
     findings = await ports.find_personal(text)
     redacted, tokens = redact(text, findings, await ports.tokenise(asked, findings) if findings else [])
-    language = ports.detect_language(redacted, asked.language)
+    language, estimate, followed = await understand(asked, redacted, ports)
+    redacted, tokens = (followed.text, followed.tokens) if followed.is_rewritten else (redacted, tokens)
+    distress = find_distress(estimate.distress, estimate.unsafe, rules.thresholds, language.code)
+    if distress is not None:
+        return [reply(asked, distress, ports, versions)]
     if not language.is_supported:
         parts = (versions.detector, versions.language)
         return [withhold(asked, "unsupported_language", *parts, language=language.code, languages=rules.languages)]
-    estimate = await ports.classify(redacted)
-    if not estimate.unsafe < rules.unsafe_threshold:  # a probability that is not a number is unsafe too
+    if not estimate.unsafe < rules.thresholds.unsafe:  # a probability that is not a number is unsafe too
         return [withhold(asked, "unsafe", *versions, language=language.code)]
+    smalltalk = find_pleasantry(redacted, language.code, rules.languages) or find_smalltalk(
+        estimate.smalltalk, rules.thresholds, language.code
+    )
+    if smalltalk is not None and not asked.schema and asked.workload in ("", "assist"):
+        return [reply(asked, smalltalk, ports, versions)]
+    if followed.is_unclear:
+        return [withhold(asked, "unclear", *versions, language=language.code)]
     question = Question(
         text=redacted,
         language=language.code,
@@ -116,8 +156,42 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
         workload=asked.workload or estimate.workload,  # the asker's own choice comes before the intent's
         schema=asked.schema,
         vault_tokens=tokens,
+        rewritten_by="rules" if followed.is_rewritten else "",
     )
     return [first_fact(asked, versions).followed_by(Screened, question=question)]
+
+
+class Understood(NamedTuple):
+    """What a question asks for, in which language, and as what it was understood after what was said before."""
+
+    language: DetectedLanguage
+    estimate: IntentEstimate
+    followed: FollowUp
+
+
+async def understand(asked: Asked, redacted: str, ports: PrefilterPorts) -> Understood:
+    """A follow-up is judged as it was written and as it was understood."""
+    redact_earlier = partial(redact_turn, ports)
+    language = ports.detect_language(await text_for_language(asked, redacted, redact_earlier), asked.language)
+    estimate = await ports.classify(redacted)
+    followed = await resolve_screened(asked, redacted, language.code, ports.resolve, redact_earlier)
+    if followed.is_rewritten:
+        estimate = worse(await ports.classify(followed.text), estimate)
+    return Understood(language, estimate, followed)
+
+
+async def redact_turn(ports: PrefilterPorts, asked: Asked, text: str) -> str:
+    """An earlier turn of the conversation with vault tokens in place of personal data."""
+    findings = await ports.find_personal(text)
+    return redact(text, findings, await ports.tokenise(asked, findings))[0] if findings else text
+
+
+def worse(estimate: IntentEstimate, other: IntentEstimate) -> IntentEstimate:
+    """The first one, with the greater danger of both: a question is not safer for being a part of a conversation."""
+    distress = max(estimate.distress, other.distress, key=lambda each: each.probability)
+    # Not `max`: a probability that is not a number must stay one.
+    unsafe = estimate.unsafe if not estimate.unsafe < other.unsafe else other.unsafe
+    return estimate._replace(unsafe=unsafe, distress=distress, smalltalk=VerdictEstimate())
 
 
 def redact(text: str, findings: Sequence[PersonalData], tokens: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -137,6 +211,20 @@ def withhold(
     known = language if language in LANGUAGES else asked.language[:2].lower()
     text = refusal_text(reason, known, languages)
     return first_fact(asked, parts).followed_by(Withheld, reason=reason, stage=STAGE, language=language, text=text)
+
+
+def reply(asked: Asked, occasion: Occasion, ports: PrefilterPorts, parts: Sequence[Artefact]) -> Replied:
+    """`Replied` with the site's own text for the occasion."""
+    probability = f"its probability is {occasion.probability:.2f}"
+    return first_fact(asked, parts).followed_by(
+        Replied,
+        reason=occasion.verdict,
+        stage=STAGE,
+        text=ports.find_reply(occasion.intent, occasion.verdict, occasion.language),
+        language=occasion.language,
+        confidence=occasion.probability,
+        decisions=(Decision(f"intent/{occasion.intent}", "allow", probability),),
+    )
 
 
 def first_fact(asked: Asked, parts: Sequence[Artefact]) -> Fact:

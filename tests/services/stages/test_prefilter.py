@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tidegate.schemas import Artefact, Asked, RejectError, Screened, Withheld, decode, encode
+from tidegate.schemas import Artefact, Asked, RejectError, Replied, Screened, Withheld, decode, encode
 from tidegate.schemas.refusal_texts import refusal_text
 from tidegate.schemas.vault_token import tokens_in
+from tidegate.services.languages.followups import resolve_followup
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.stages.prefilter.handler import (
     DetectedLanguage,
@@ -20,6 +21,7 @@ from tidegate.services.stages.prefilter.handler import (
     ScreeningVersions,
     screen,
 )
+from tidegate.services.stages.prefilter.replies import ReplyThresholds
 
 pytestmark = pytest.mark.anyio
 
@@ -74,14 +76,16 @@ async def screened_by(
         "unseal": lambda request: request,
         "find_personal": ann_is_personal,
         "find_in_schema": ann_is_personal,
+        "resolve": resolve_followup,
         "tokenise": one_token,
         "detect_language": detect,
         "classify": classify,
+        "find_reply": lambda *parts: "/".join(parts),
     }
-    rules = ScreeningRules(PARTS, LANGUAGES, unsafe_threshold=0.5, max_chars=max_chars)
+    rules = ScreeningRules(PARTS, LANGUAGES, ReplyThresholds(distress=0.4, unsafe=0.5, smalltalk=0.8), max_chars)
     [message] = await screen(request, PrefilterPorts(**(known | ports)), rules)
     assert all("Ann" not in text for text in seen), "the models read redacted text only"
-    return decode(encode(message), Screened, Withheld)
+    return decode(encode(message), Screened, Withheld, Replied)
 
 
 async def test_a_plain_question_is_screened_with_all_that_had_a_part_in_it() -> None:
