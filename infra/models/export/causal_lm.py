@@ -197,8 +197,8 @@ class Writer(Graph):
         turned = self.op("Transpose", f"present.{number}.key", perm=[0, 1, 3, 2])
         folded, h, kv = self.heads != self.key_heads, self.heads, self.key_heads
         new = self.op("Shape", "input_ids", start=1, end=2)
-        rows = self.ints(1, kv, -1, self.head)
-        scores = self.op("MatMul", self.op("Reshape", query, rows) if folded else query, turned)
+        query = self.op("Reshape", query, self.ints(1, kv, -1, self.head)) if folded else query
+        scores = self.op("MatMul", query, turned)
         total = self.op("Shape", "attention_mask", start=1, end=2)
         if folded:
             scores = self.op("Reshape", scores, self.op("Concat", self.ints(1, h), new, total, axis=0))
