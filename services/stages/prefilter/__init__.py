@@ -14,6 +14,7 @@ from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.intent_classifier import IntentHead, IntentHeadMissingError
+from tidegate.services.knowledge.safety_head import SafetyHead
 from tidegate.services.languages.followups import resolve_followup
 from tidegate.services.packs.load import load_replies
 from tidegate.services.packs.replies import ReplyTexts
@@ -34,6 +35,7 @@ from tidegate.services.stages.prefilter.handler import (
 )
 from tidegate.services.stages.prefilter.language import LanguageModel
 from tidegate.services.stages.prefilter.replies import ReplyThresholds, VerdictEstimate
+from tidegate.services.stages.prefilter.safety import SafetyTier
 
 INLINE_CHARS = 500
 """A text up to this long is searched in less time than a thread takes to start."""
@@ -73,6 +75,8 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
     thresholds = ReplyThresholds(
         prefilter.distress_threshold, prefilter.unsafe_threshold, prefilter.smalltalk_threshold
     )
+    safety = SafetyTier(SafetyHead.load(paths.models), thresholds, language.detect, split_parts, spread)
+    safety.judge("Warm up with a sentence of some length.")
     head.predict(embedder.embed("Warm up with a sentence of some length."))
     ports = PrefilterPorts(
         unseal=partial(unseal_request, key),
@@ -80,7 +84,7 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
         find_in_schema=partial(find_personal, rules_alone),
         tokenise=partial(tokenise, vault, key),
         detect_language=language.detect,
-        classify=partial(classify, embedder, head),
+        classify=partial(safety.classify, partial(classify, embedder, head)),
         resolve=resolve_followup,
         find_reply=ReplyTexts(load_replies(paths.pack), prefilter.emergency, prefilter.helpline).find,
     )
@@ -89,6 +93,7 @@ def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) ->
         language=Artefact("model", "py3langid", language.version),
         embedding=Artefact("model", MODEL, embedder.version),
         intent=Artefact("model", "intent", head.version),
+        safety=Artefact("model", "safety", safety.version),
     )
     rules = ScreeningRules(versions, prefilter.languages, thresholds, max_chars=prefilter.max_chars)
     return partial(screen, ports=ports, rules=rules)

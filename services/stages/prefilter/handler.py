@@ -77,6 +77,7 @@ class ScreeningVersions(NamedTuple):
     language: Artefact
     embedding: Artefact
     intent: Artefact
+    safety: Artefact
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ PARTS = ScreeningVersions(
     Artefact("model", "l", "2"),
     Artefact("model", "e", "3"),
     Artefact("model", "i", "4"),
+    Artefact("model", "s", "5"),
 )
 TOKEN = "<NAME_0123456789ab>"
 ENGLISH = DetectedLanguage("en", True)
