@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tidegate.schemas import Answer, Check, Speculation
-from tidegate.services.knowledge.extraction.candidates import Candidate
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.extraction import (
     MOST_CHARS,
     answer_of,
@@ -19,7 +19,7 @@ from tidegate.services.knowledge.extraction.extraction import (
 from tidegate.services.knowledge.extraction.filler import FilledField, leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues, same_value
 from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchemaError
-from tidegate.services.knowledge.extraction.terms import Asked
+from tidegate.services.knowledge.extraction.terms import FieldQuery
 from tidegate.services.llm.constraints.json_grammar import SchemaRefusedError
 from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.llm.text.prompts import describe_fields
@@ -28,10 +28,10 @@ MODEL_AT_MOST = 0.6
 _CHOICES_MOST = 200
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class _ModelQuery(msgspec.Struct, frozen=True):
     """What the model is asked: the fields with the values of the text that they may take."""
 
-    choices: dict[str, list[Candidate]]
+    choices: dict[str, list[ValueCandidate]]
     schema: dict[str, Any]
     described: str
 
@@ -70,7 +70,7 @@ def _with_speculation(answer: Answer, speculation: Speculation) -> Answer:
     return msgspec.structs.replace(answer, speculation=speculation)
 
 
-def _ask(schema: Schema, text: str, language: str, missing: set[str], filled: list[FilledField]) -> _Asked:
+def _ask(schema: Schema, text: str, language: str, missing: set[str], filled: list[FilledField]) -> _ModelQuery:
     """The fields that are missing and have candidates, beside what was found: that is given, so that it is known."""
     values = TextValues(text, language)
     leaves = [each for each in leaves_of(schema.field) if each.field.path in missing]
@@ -83,10 +83,10 @@ def _ask(schema: Schema, text: str, language: str, missing: set[str], filled: li
     parts |= {path: {"enum": [each.value for each in found]} for path, found in choices.items()}
     described = {each.field.path: each.field.part for each in filled if each.field.path in parts}
     narrowed = {"type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
-    return _Asked(choices, narrowed, describe_fields(described))
+    return _ModelQuery(choices, narrowed, describe_fields(described))
 
 
-def _candidates(asked: Asked, schema: Schema, values: TextValues) -> list[Candidate]:
+def _candidates(asked: FieldQuery, schema: Schema, values: TextValues) -> list[ValueCandidate]:
     """Each value once; none for a yes or no and for options, which stand in the schema and not in the text."""
     if asked.family in ("boolean", "enum"):
         return []
@@ -94,7 +94,9 @@ def _candidates(asked: Asked, schema: Schema, values: TextValues) -> list[Candid
     return [*reversed(once.values())][:_CHOICES_MOST]
 
 
-def _chosen(asked: _Asked, value: dict[str, Any], filled: list[FilledField], confidence: float) -> list[FilledField]:
+def _chosen(
+    asked: _ModelQuery, value: dict[str, Any], filled: list[FilledField], confidence: float
+) -> list[FilledField]:
     """The fields with what the model chose for those that were missing, and the characters that say it."""
     fields = []
     for each in filled:

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.services.knowledge.extraction.candidates import Candidate
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.choices import OPTION_FEATURES, find_options
 from tidegate.services.knowledge.extraction.features import cover
 from tidegate.services.knowledge.extraction.filler import FilledField, leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues
 from tidegate.services.knowledge.extraction.rows import fill_rows
 from tidegate.services.knowledge.extraction.schema import Field, Schema
-from tidegate.services.knowledge.extraction.terms import Asked, asked_of, match_words
+from tidegate.services.knowledge.extraction.terms import FieldQuery, asked_of, match_words
 from tidegate.services.knowledge.extraction.text_view import TextView
 from tidegate.services.languages.extraction_words import all_words, any_of, fold
 from tidegate.services.languages.words import join_patterns
 
-_OPTIONS, _ALL, _BEHIND_LABEL, _LABELLED, _LIST, _NOTHING = 0.5, 0.33, 0.7, 0.33, 0.6, 0.3
+_OPTIONS, _ALL, _BEHIND_LABEL, _LABELLED, _LIST, _UNNAMED, _NOTHING = 0.5, 0.33, 0.7, 0.33, 0.6, 0.7, 0.3
 """How often such a list was right on the training data, all its items together."""
 _SAID, _DENIED, _CORRECTED = (OPTION_FEATURES.index(name) for name in ("unsaid", "denied", "corrected"))
 _AND = join_patterns(lambda words: words.conjunctions)
@@ -57,7 +57,7 @@ def _checked(field: Field, schema: Schema, found: list[Any], start: int, end: in
     return FilledField(field, None, 0, 0, _NOTHING)
 
 
-def _of_candidates(field: Field, schema: Schema, found: list[Candidate], confidence: float) -> FilledField:
+def _of_candidates(field: Field, schema: Schema, found: list[ValueCandidate], confidence: float) -> FilledField:
     listed = (
         list(dict.fromkeys(each.value for each in found))
         if field.part.get("uniqueItems")
@@ -67,17 +67,17 @@ def _of_candidates(field: Field, schema: Schema, found: list[Candidate], confide
     return _checked(field, schema, listed, start, end, confidence)
 
 
-def _said_options(asked: Asked, view: TextView) -> list[Candidate]:
+def _said_options(asked: FieldQuery, view: TextView) -> list[ValueCandidate]:
     """The options that the text names and does not deny, each once, in the order of the schema."""
     candidates, rows = find_options(asked, view)
-    said: dict[str, Candidate] = {}
+    found: dict[str, ValueCandidate] = {}
     for each, row in zip(candidates, rows, strict=True):
         if not row[_SAID] and not row[_DENIED] and not row[_CORRECTED] and (row[0] or row[1]):
-            said.setdefault(repr(each.value), each)
-    return sorted(said.values(), key=lambda each: each.start)
+            found.setdefault(repr(each.value), each)
+    return sorted(found.values(), key=lambda each: each.start)
 
 
-def _nearby(asked: Asked, candidates: list[Candidate], view: TextView) -> list[Candidate]:
+def _nearby(asked: FieldQuery, candidates: list[ValueCandidate], view: TextView) -> list[ValueCandidate]:
     """Those in the clause that names the field best; all where no clause names it."""
     clause, best = _best_clause(asked, view)
     if best < _LEAST:
@@ -85,7 +85,7 @@ def _nearby(asked: Asked, candidates: list[Candidate], view: TextView) -> list[C
     return [each for each in candidates if view.clause_of(each.start) == clause] or candidates
 
 
-def _best_clause(asked: Asked, view: TextView) -> tuple[int, float]:
+def _best_clause(asked: FieldQuery, view: TextView) -> tuple[int, float]:
     matches = match_words(asked, view)
     weights = np.array([term.weight for term in asked.terms])
     scores = [
@@ -96,9 +96,11 @@ def _best_clause(asked: Asked, view: TextView) -> tuple[int, float]:
     return best, scores[best]
 
 
-def _strings(field: Field, asked: Asked, schema: Schema, view: TextView) -> FilledField:
+def _strings(field: Field, asked: FieldQuery, schema: Schema, view: TextView) -> FilledField:
     """The items behind the field's label; those of the whole text where it is nothing but a list."""
     clause, best = _best_clause(asked, view)
+    if best < _LEAST and field.name:
+        return FilledField(field, None, 0, 0, _UNNAMED)
     if best < _LEAST:
         found = _items(view.text, 0, len(view.text))
         is_list = (
@@ -129,7 +131,7 @@ def _confidence(matches: npt.NDArray[np.float64], named: list[int], colon: int, 
     return _BEHIND_LABEL if is_alone and is_exact and 0 <= colon - last.end <= 1 else _LABELLED
 
 
-def _items(text: str, start: int, end: int) -> list[Candidate]:
+def _items(text: str, start: int, end: int) -> list[ValueCandidate]:
     """The parts between commas and conjunctions, without articles, counts and bullets."""
     found, begin = [], start
     cuts = [match.span() for match in _SEPARATOR.finditer(text, start, end)] + [(end, end)]
@@ -144,6 +146,6 @@ def _items(text: str, start: int, end: int) -> list[Candidate]:
         item = part[skip:].strip(' \t\n.!?"“”»„«')
         if item:
             at = begin + skip + part[skip:].index(item)
-            found.append(Candidate(item, at, at + len(item), "item"))
+            found.append(ValueCandidate(item, at, at + len(item), "item"))
         begin = following
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class ValueCandidate(msgspec.Struct, frozen=True):
     """A value that stands in the text at `start` to `end`. `shape` says how it is written, `unit` what it counts."""
 
     value: Any
@@ -23,7 +23,7 @@ class Candidate(msgspec.Struct, frozen=True):
         return self.start < end and start < self.end
 
 
-def is_inside(start: int, end: int, others: list[Candidate]) -> bool:
+def is_inside(start: int, end: int, others: list[ValueCandidate]) -> bool:
     """Whether `start` to `end` touches one of the others."""
     return any(each.overlaps(start, end) for each in others)
 

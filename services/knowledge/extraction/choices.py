@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.services.knowledge.extraction.candidates import Candidate, listed
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate, listed
 from tidegate.services.knowledge.extraction.features import cover
 from tidegate.services.knowledge.extraction.numbers import unit_names
-from tidegate.services.knowledge.extraction.terms import Asked, match_words, name_words
+from tidegate.services.knowledge.extraction.terms import FieldQuery, match_words, name_words
 from tidegate.services.knowledge.extraction.text_view import TextView
 from tidegate.services.languages.extraction_words import all_words, concepts_by_word, fold, load_extraction_words, stem
 from tidegate.services.languages.words import LANGUAGES, load_words
@@ -33,17 +33,19 @@ _NOUGHT = {"0"} | {
 _NO = frozenset(fold(word) for code in LANGUAGES for word in load_words(code).no)
 
 
-def find_booleans(asked: Asked, view: TextView) -> tuple[list[Candidate], npt.NDArray[np.float64]]:
+def find_booleans(asked: FieldQuery, view: TextView) -> tuple[list[ValueCandidate], npt.NDArray[np.float64]]:
     """`true` and `false` for each clause, with the features of each."""
     matches = match_words(asked, view)
     weights = np.array([term.weight for term in asked.terms])
     owned = float(bool({term.folded for term in asked.terms} & (all_words("negations") | _NO)))
     coverages = [cover(matches, weights, _in_clause(view, n)) for n in range(len(view.clauses))]
     best = max(coverages, default=0.0)
-    candidates, rows = [], []
+    candidates: list[ValueCandidate] = []
+    rows: list[list[float]] = []
+    is_open = asked.field.is_nullable or not asked.field.is_required
     for n, (start, end) in enumerate(view.clauses):
         text = view.text[start:end].strip()
-        if not text:
+        if not text or (is_open and best == 0.0):  # what the text does not speak of is neither true nor false
             continue
         near = _anchor(matches, weights, view, n)
         signals = _polarity(view, n, near)
@@ -51,9 +53,8 @@ def find_booleans(asked: Asked, view: TextView) -> tuple[list[Candidate], npt.ND
             sign = 1.0 if value else -1.0
             covered = coverages[n]
             denied, close, behind, said_yes, said_no, zero, corrected = signals
-            candidates.append(
-                Candidate(value, view.text.index(text, start), view.text.index(text, start) + len(text), "clause")
-            )
+            begin = view.text.index(text, start)
+            candidates.append(ValueCandidate(value, begin, begin + len(text), "clause" if covered > 0 else "unnamed"))
             rows.append(
                 [
                     *(covered, float(covered >= best and best > 0), sign * (said_yes - said_no), sign, sign * covered),
@@ -92,14 +93,14 @@ def _polarity(view: TextView, clause: int, anchor: int) -> tuple[float, float, f
         float(bool(around & _NO)), float(zero), float(corrected))  # fmt: skip
 
 
-def find_options(asked: Asked, view: TextView) -> tuple[list[Candidate], npt.NDArray[np.float64]]:
+def find_options(asked: FieldQuery, view: TextView) -> tuple[list[ValueCandidate], npt.NDArray[np.float64]]:
     """Each option where the text names it, and once as unsaid, with the features of each."""
     matches = match_words(asked, view)
     weights = np.array([term.weight for term in asked.terms])
     found: list[tuple[Any, int, int, list[float]]] = []
     for option in asked.field.options or ():
-        said = [_mention(option, n, view) for n in range(len(view.words))]
-        hits = [(n, each) for n, each in enumerate(said) if each is not None]
+        mentions = [_mention(option, n, view) for n in range(len(view.words))]
+        hits = [(n, each) for n, each in enumerate(mentions) if each is not None]
         for n, (kinds, stop) in hits:
             found.append((option, n, stop, [*kinds, *_around(view, n, stop, matches, weights), float(len(hits)) / 4]))
         if not hits:
@@ -109,7 +110,7 @@ def find_options(asked: Asked, view: TextView) -> tuple[list[Candidate], npt.NDA
     candidates, rows = [], []
     for option, first, stop, kinds in found:
         start, end = (view.words[first].start, view.words[stop].end) if first >= 0 else (0, 0)
-        candidates.append(Candidate(option, start, end, "option" if first >= 0 else "unsaid"))
+        candidates.append(ValueCandidate(option, start, end, "option" if first >= 0 else "unsaid"))
         none_like = fold(str(option)) in all_words("none_options")
         is_unit = first >= 0 and _currency(view, first) == option
         folded = set(name_words(str(option)))

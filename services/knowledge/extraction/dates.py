@@ -11,7 +11,7 @@ from functools import cache
 
 from babel import Locale
 
-from tidegate.services.knowledge.extraction.candidates import Candidate, is_inside
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate, is_inside
 from tidegate.services.languages.extraction_words import fold, load_extraction_words
 from tidegate.services.languages.words import LANGUAGES
 
@@ -40,7 +40,7 @@ _CLOCK_SHAPES = {":": "clock", ".": "clock_dot", "h": "clock_h"}
 _SECONDS_AND_ZONE = re.compile(r"(?::(\d{2}))?\s?(?:\(?(?:UTC)?(Z\b|[+-]\d{2}:\d{2}))?")
 
 
-def find_dates(text: str, language: str) -> list[Candidate]:
+def find_dates(text: str, language: str) -> list[ValueCandidate]:
     """Calendar days as `YYYY-MM-DD`, in order; a day without a year has that of the nearest date that has one."""
     found = [*_complete(text, language)]
     years = [(each.start, int(each.value[:4])) for each in found]
@@ -59,12 +59,12 @@ def find_dates(text: str, language: str) -> list[Candidate]:
     return sorted(found, key=lambda each: each.start)
 
 
-def find_impossible_dates(text: str) -> list[Candidate]:
+def find_impossible_dates(text: str) -> list[ValueCandidate]:
     """What is written as a date and is no day of the calendar, such as `30.02.2026`: no value, and no number either."""
-    return [Candidate(None, *match.span(), "date") for match in _NUMERIC.finditer(text)]
+    return [ValueCandidate(None, *match.span(), "date") for match in _NUMERIC.finditer(text)]
 
 
-def _range_head(text: str, later: Candidate, found: list[Candidate]) -> list[Candidate]:
+def _range_head(text: str, later: ValueCandidate, found: list[ValueCandidate]) -> list[ValueCandidate]:
     """The first day of `8 to 12 June 2026`, whose month stands behind the second."""
     match = _RANGE_HEAD.search(text, max(0, later.start - 40), later.start)
     if not match or is_inside(*match.span("day"), found):
@@ -74,7 +74,7 @@ def _range_head(text: str, later: Candidate, found: list[Candidate]) -> list[Can
     return _day(year, month, day, *match.span("day"), "date_range") if day < last else []
 
 
-def _complete(text: str, language: str) -> Iterator[Candidate]:
+def _complete(text: str, language: str) -> Iterator[ValueCandidate]:
     for match in _ISO.finditer(text):
         yield from _day(int(match[1]), int(match[2]), int(match[3]), match.start(), match.end(3), "date")
     for match in _NUMERIC.finditer(text):
@@ -86,7 +86,7 @@ def _complete(text: str, language: str) -> Iterator[Candidate]:
                 yield from _day(int(match["year"]), month, int(match["day"]), match.start(), match.end(), "date")
 
 
-def _numeric(match: re.Match[str], language: str) -> Iterator[Candidate]:
+def _numeric(match: re.Match[str], language: str) -> Iterator[ValueCandidate]:
     """`31/12/2020`; where both could be the month, dots and languages but English put the day first."""
     first, second = int(match[1]), int(match[3])
     year = int(match[4]) if len(match[4]) == 4 else 2000 + int(match[4])
@@ -104,9 +104,9 @@ def _numeric(match: re.Match[str], language: str) -> Iterator[Candidate]:
         )
 
 
-def _day(year: int, month: int, day: int, start: int, end: int, shape: str) -> list[Candidate]:
+def _day(year: int, month: int, day: int, start: int, end: int, shape: str) -> list[ValueCandidate]:
     try:
-        return [Candidate(datetime.date(year, month, day).isoformat(), start, end, shape)]
+        return [ValueCandidate(datetime.date(year, month, day).isoformat(), start, end, shape)]
     except ValueError:
         return []
 
@@ -127,7 +127,7 @@ def _months() -> dict[str, int]:
     )
 
 
-def find_times(text: str, language: str, taken: list[Candidate]) -> Iterator[Candidate]:
+def find_times(text: str, language: str, taken: list[ValueCandidate]) -> Iterator[ValueCandidate]:
     """Times of day as `HH:MM`; an hour alone only with a word or a mark that says so, or in a range with another."""
     for match in _CLOCK.finditer(text):
         start, end = match.span()
@@ -145,7 +145,7 @@ def find_times(text: str, language: str, taken: list[Candidate]) -> Iterator[Can
         is_clock = match["minute"] or match["whole"] or half
         shape = "clock_bare" if not is_clock else _CLOCK_SHAPES.get((match["sep"] or ":").strip().lower(), "clock")
         if hour <= 24:
-            yield Candidate(f"{hour % 24:02}:{minute:02}", start, end, shape)
+            yield ValueCandidate(f"{hour % 24:02}:{minute:02}", start, end, shape)
     yield from _worded_times(text, language)
 
 
@@ -154,7 +154,7 @@ def _is_evening(text: str, end: int, language: str) -> bool:
     return any(after.startswith(fold(word)) for word in load_extraction_words(language).words.evening)
 
 
-def _worded_times(text: str, language: str) -> Iterator[Candidate]:
+def _worded_times(text: str, language: str) -> Iterator[ValueCandidate]:
     words = load_extraction_words(language)
     hours = {fold(word): int(value) for word, value in words.numbers.items() if 1 <= value <= 12}
     for lead in words.words.half:
@@ -163,7 +163,7 @@ def _worded_times(text: str, language: str) -> Iterator[Candidate]:
             if 1 <= hour <= 12:
                 hour -= language == "de"
                 hour += 12 if _is_evening(text, match.end(), language) else 0
-                yield Candidate(f"{hour % 24:02}:30", match.start(), match.end(), "clock")
+                yield ValueCandidate(f"{hour % 24:02}:30", match.start(), match.end(), "clock")
 
 
 def read_zone(text: str, end: int) -> tuple[str, str, int]:

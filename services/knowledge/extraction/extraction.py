@@ -126,11 +126,11 @@ def answer_of(schema: Schema, text: str, filled: list[FilledField], *checks: Che
 
 def field_of(filled: FilledField, text: str, problem: str) -> ExtractedField:
     """A field as the asker sees it."""
-    said = ExtractedField(path=filled.field.path, confidence=round(filled.confidence, 4), problem=problem)  # type: ignore[arg-type]
+    shown = ExtractedField(path=filled.field.path, confidence=round(filled.confidence, 4), problem=problem)  # type: ignore[arg-type]
     if filled.is_absent:
-        return said
+        return shown
     return msgspec.structs.replace(
-        said, value=filled.value, evidence=text[filled.start : filled.end], start=filled.start, end=filled.end
+        shown, value=filled.value, evidence=text[filled.start : filled.end], start=filled.start, end=filled.end
     )
 
 

@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.services.knowledge.extraction.candidates import Candidate, listed
-from tidegate.services.knowledge.extraction.terms import PERSONS, Asked, match_words
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate, listed
+from tidegate.services.knowledge.extraction.terms import PERSONS, FieldQuery, match_words
 from tidegate.services.knowledge.extraction.text_view import TextView
 from tidegate.services.knowledge.extraction.value_features import (
     TEXT_FEATURES,
@@ -38,7 +38,7 @@ _CROSSED = ("last", "first", "corrected", "position", "followed", "renewed", "ra
 class FieldFeatures:
     """The features of one field's candidates in one text."""
 
-    def __init__(self, asked: Asked, view: TextView, rivals: list[Asked]) -> None:
+    def __init__(self, asked: FieldQuery, view: TextView, rivals: list[FieldQuery]) -> None:
         """`rivals` are the other fields that the same kind of value would do for."""
         self._asked, self._view = asked, view
         self._matches = match_words(asked, view)
@@ -51,12 +51,12 @@ class FieldFeatures:
         """How much of the field's terms the text says at all."""
         return cover(self._matches, self._weights, np.ones(len(self._view.words)))
 
-    def rows(self, candidates: list[Candidate]) -> npt.NDArray[np.float64]:
+    def rows(self, candidates: list[ValueCandidate]) -> npt.NDArray[np.float64]:
         """One row of features for each candidate; see `feature_names`."""
         starts = sorted({each.start for each in candidates})
         return np.array([self._row(each, candidates, starts) for each in candidates])
 
-    def _row(self, candidate: Candidate, among: list[Candidate], starts: list[int]) -> list[float]:
+    def _row(self, candidate: ValueCandidate, among: list[ValueCandidate], starts: list[int]) -> list[float]:
         view = self._view
         first, last = view.word_range(candidate.start, candidate.end)
         left, right, line, inside = self._windows(candidate, first, last, starts)
@@ -68,7 +68,7 @@ class FieldFeatures:
         whole = np.array([word.clause == clause for word in view.words], dtype=float)
         in_clause = cover(self._matches, self._weights, whole)
         before = view.text[max(0, candidate.start - 3) : candidate.start]
-        said = view.text[candidate.start : candidate.end]
+        written = view.text[candidate.start : candidate.end]
         basic = [
             *(*covered, *own, rival, near - rival, near > 0.4, near > 0.8, in_clause),
             *(cover(self._matches, self._own, whole), _touches(self._matches, first)),
@@ -80,13 +80,15 @@ class FieldFeatures:
             *self._corrected(candidate, clause),
             *_range_ends(candidate, among),
             *unit_features(self._asked, candidate),
-            *text_features(self._asked, candidate, said),
+            *text_features(self._asked, candidate, written),
         ]
         shape = "token" if candidate.shape.startswith("token") else candidate.shape
         row = [float(each) for each in basic] + [float(shape == each) for each in _SHAPES]
         return row + self._crosses(row)
 
-    def _windows(self, candidate: Candidate, first: int, last: int, starts: list[int]) -> list[npt.NDArray[np.float64]]:
+    def _windows(
+        self, candidate: ValueCandidate, first: int, last: int, starts: list[int]
+    ) -> list[npt.NDArray[np.float64]]:
         """How near each word is, before, behind, on the same line before, inside."""
         view, count = self._view, len(self._view.words)
         left, right, line, inside = (np.zeros(count) for _ in range(4))
@@ -118,7 +120,7 @@ class FieldFeatures:
             line[n] = word.line == number and word.start < candidate.start
         return [left, right, line, inside]
 
-    def _is_exact_label(self, first: int, candidate: Candidate) -> bool:
+    def _is_exact_label(self, first: int, candidate: ValueCandidate) -> bool:
         """Whether the field's own words, all and in order, stand right before the candidate and begin their clause:
         `Total: 12.00`, but not in `Subtotal: 10.00` or `VAT on total: 2.00`."""
         own = [term for term in self._asked.terms if term.weight == 1.0]
@@ -131,7 +133,7 @@ class FieldFeatures:
         before = view.text[: view.words[begin].start].rstrip(" \t*-•")
         return not before or before[-1] in "\n,;.:|(" or ":" in gap
 
-    def _corrected(self, candidate: Candidate, clause: int) -> list[float]:
+    def _corrected(self, candidate: ValueCandidate, clause: int) -> list[float]:
         view = self._view
         start = view.clauses[clause][0]
         before = fold(view.text[max(start, candidate.start - 34) : candidate.start]).rstrip(" (\"'„“")
@@ -178,7 +180,7 @@ def cover(matches: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], wi
     return float(((matches * window).max(axis=1) * weights).sum() / total)
 
 
-def _range_ends(candidate: Candidate, among: list[Candidate]) -> tuple[float, float]:
+def _range_ends(candidate: ValueCandidate, among: list[ValueCandidate]) -> tuple[float, float]:
     """Whether another candidate stands close behind this one, and close before it, as in `8 to 12`."""
     behind = any(0 < other.start - candidate.end <= 16 for other in among)
     before = any(0 < candidate.start - other.end <= 16 for other in among)

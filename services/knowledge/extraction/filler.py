@@ -10,16 +10,18 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.services.knowledge.extraction.candidates import Candidate
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.find import TextValues
 from tidegate.services.knowledge.extraction.ranker import Ranked, calibrated, describe, group_of, rank
 from tidegate.services.knowledge.extraction.schema import Field, Schema
-from tidegate.services.knowledge.extraction.terms import Asked, asked_of
+from tidegate.services.knowledge.extraction.terms import FieldQuery, asked_of
 from tidegate.services.knowledge.extraction.text_view import TextView
 
 _TAKEN = 3.0
 """How much less likely (as a logit) a candidate is whose characters are another field's value already."""
 IN_DOUBT = 0.4
+_DOUBTFUL = frozenset({"date_in_doubt", "unnamed"})
+"""A date of which either number could be the month, and a yes or no in a clause that does not name its subject."""
 _EXCLUSIVE = frozenset({"number", "date", "string", "pattern", "time"})
 
 
@@ -38,7 +40,7 @@ class FilledField(msgspec.Struct, frozen=True):
         return self.value is None
 
 
-def leaves_of(field: Field, parents: tuple[str, ...] = ()) -> list[Asked]:
+def leaves_of(field: Field, parents: tuple[str, ...] = ()) -> list[FieldQuery]:
     """The values that an object asks for, those of objects inside it too; arrays are not among them."""
     if field.kind == "object":
         above = (*parents, field.name) if field.name else parents
@@ -46,10 +48,10 @@ def leaves_of(field: Field, parents: tuple[str, ...] = ()) -> list[Asked]:
     return [] if field.kind == "array" else [asked_of(field, parents)]
 
 
-def fill(asked: list[Asked], schema: Schema, values: TextValues, view: TextView) -> list[FilledField]:
+def fill(asked: list[FieldQuery], schema: Schema, values: TextValues, view: TextView) -> list[FilledField]:
     """The most likely value of each field, the surest first, each excluding its characters from the others."""
     open_fields = [rank(describe(each, asked, schema, values, view)) for each in asked]
-    taken: list[Candidate] = []
+    taken: list[ValueCandidate] = []
     filled: dict[int, FilledField] = {}
     while open_fields:
         best = max(((*_best(ranked, taken), n) for n, ranked in enumerate(open_fields)), key=lambda each: each[1])
@@ -64,14 +66,14 @@ def fill(asked: list[Asked], schema: Schema, values: TextValues, view: TextView)
             continue
         if group_of(family) in _EXCLUSIVE:
             taken.append(chosen)
-        if chosen.shape == "date_in_doubt":  # either number could be the month
+        if chosen.shape in _DOUBTFUL:
             confidence = min(confidence, IN_DOUBT)
         start, end = chosen.start, chosen.end
         filled[id(ranked.asked)] = FilledField(ranked.asked.field, chosen.value, start, end, confidence)
     return [filled[id(each)] for each in asked]
 
 
-def _best(ranked: Ranked, taken: list[Candidate]) -> tuple[Candidate | None, float]:
+def _best(ranked: Ranked, taken: list[ValueCandidate]) -> tuple[ValueCandidate | None, float]:
     """The likeliest value and its probability, the same value at several places added up; None for none."""
     logits = np.append(ranked.logits, ranked.absent)
     if group_of(ranked.asked.family) in _EXCLUSIVE:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tidegate.services.knowledge.extraction.candidates import Candidate
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.dates import find_dates, find_impossible_dates, find_times, read_zone
 from tidegate.services.knowledge.extraction.numbers import find_numbers
 from tidegate.services.knowledge.extraction.phrases import find_strings
 from tidegate.services.knowledge.extraction.schema import Schema
-from tidegate.services.knowledge.extraction.terms import Asked, name_words, token_fits
+from tidegate.services.knowledge.extraction.terms import FieldQuery, name_words, token_fits
 
 _IBAN = re.compile(r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}")
 
@@ -30,7 +30,7 @@ class TextValues:
         self.numbers = [*find_numbers(text, language, [*self.dates, *clocks, *hidden])]
         self.language = language
 
-    def candidates(self, asked: Asked, schema: Schema) -> list[Candidate]:
+    def candidates(self, asked: FieldQuery, schema: Schema) -> list[ValueCandidate]:
         """What the field may take, in order of appearance, of the schema's kind and within its bounds."""
         found = [each for each in self._of_family(asked) if schema.fits(asked.field.part, each.value)]
         if asked.family == "pattern":
@@ -39,7 +39,7 @@ class TextValues:
             )
         return sorted(found, key=lambda each: (each.start, each.end))
 
-    def _of_family(self, asked: Asked) -> list[Candidate]:
+    def _of_family(self, asked: FieldQuery) -> list[ValueCandidate]:
         field = asked.field
         match asked.family:
             case "number":
@@ -61,19 +61,19 @@ class TextValues:
             return [each for each in self.strings if each.shape == "token_iban" or _IBAN.fullmatch(each.value)]
         return self.strings
 
-    def _numbers(self, kind: str) -> list[Candidate]:
+    def _numbers(self, kind: str) -> list[ValueCandidate]:
         if kind == "number":
             return self.numbers
         return [each for each in self.numbers if isinstance(each.value, int)]
 
-    def _as_text(self) -> list[Candidate]:
-        return [Candidate(str(each.value), each.start, each.end, each.shape, each.unit) for each in self.numbers]
+    def _as_text(self) -> list[ValueCandidate]:
+        return [ValueCandidate(str(each.value), each.start, each.end, each.shape, each.unit) for each in self.numbers]
 
-    def _currencies(self) -> list[Candidate]:
+    def _currencies(self) -> list[ValueCandidate]:
         codes = [each for each in self.numbers if len(each.unit) == 3 and each.unit.isupper()]
-        return [Candidate(each.unit, each.start, each.end, "code", each.unit) for each in codes]
+        return [ValueCandidate(each.unit, each.start, each.end, "code", each.unit) for each in codes]
 
-    def _moments(self) -> list[Candidate]:
+    def _moments(self) -> list[ValueCandidate]:
         """A date with the time of day that stands beside it, without a zone where the text has none."""
         found = []
         for date in self.dates:
@@ -82,11 +82,11 @@ class TextValues:
                     start, end = min(date.start, time.start), max(date.end, time.end)
                     seconds, zone, stop = read_zone(self._text, time.end)
                     moment = f"{date.value}T{time.value}:{seconds}{zone}"
-                    found.append(Candidate(moment, start, max(end, stop), time.shape))
+                    found.append(ValueCandidate(moment, start, max(end, stop), time.shape))
         return found
 
 
-def _longest_codes(found: list[Candidate]) -> list[Candidate]:
+def _longest_codes(found: list[ValueCandidate]) -> list[ValueCandidate]:
     """Without the parts of a code that a pattern takes as a whole."""
     codes = [(each.start, each.end) for each in found if each.shape == "code"]
     return [

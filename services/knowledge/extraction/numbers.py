@@ -10,7 +10,7 @@ from functools import cache
 
 from babel import Locale
 
-from tidegate.services.knowledge.extraction.candidates import Candidate, is_inside, listed
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate, is_inside, listed
 from tidegate.services.languages.extraction_words import fold, load_extraction_words
 from tidegate.services.languages.words import LANGUAGES
 
@@ -29,7 +29,7 @@ _ORDINALS = frozenset({"x", "st", "nd", "rd", "th", "er", "e", "o", "a"})
 _PERCENT = {"%": "percent", "‰": "permille"}
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _SI: dict[str, str] = dict(
-    pair.split("=")  # type: ignore[misc]
+    pair.split("=")
     for pair in listed(
         "kg=kilogram g=gram t=tonne mg=milligram l=litre ml=millilitre m=metre mm=millimetre cm=centimetre "
         "km=kilometre min=minute h=hour d=day s=second c=celsius °c=celsius ºc=celsius °=celsius pct=percent "
@@ -55,7 +55,7 @@ def unit_of(written: str) -> str:
     return _SYMBOLS.get(written) or _PERCENT.get(written) or unit_names().get(fold(written).replace(" ", ""), "")
 
 
-def find_numbers(text: str, language: str, taken: list[Candidate]) -> Iterator[Candidate]:
+def find_numbers(text: str, language: str, taken: list[ValueCandidate]) -> Iterator[ValueCandidate]:
     """The numbers of a text outside of what is `taken` (dates, times, codes), with the units that stand beside them.
 
     A numeral with one mark before three digits is read as the language writes it: `0,125` is a fraction everywhere,
@@ -106,7 +106,7 @@ def _decimal_mark(language: str) -> str:
     return str(Locale.parse(language).number_symbols["latn"]["decimal"])
 
 
-def _with_unit(text: str, value: float, match: re.Match[str], language: str) -> Iterator[Candidate]:
+def _with_unit(text: str, value: float, match: re.Match[str], language: str) -> Iterator[ValueCandidate]:
     start, end = match.span("digits")
     if match["sign"] and match["sign"].strip() in ("-", "−"):
         start = match.start("sign")
@@ -125,14 +125,14 @@ def _with_unit(text: str, value: float, match: re.Match[str], language: str) -> 
     if before and (before["unit"] in _SYMBOLS or before["unit"] in _CODES):
         unit = unit_of(before["unit"])
     value = int(value) if value == int(value) else round(value, 10)
-    yield Candidate(value, start, end, "numeral", unit)
+    yield ValueCandidate(value, start, end, "numeral", unit)
     if value < 0:
-        yield Candidate(-value, start, end, "numeral", unit)
+        yield ValueCandidate(-value, start, end, "numeral", unit)
     if unit in _SECONDS:
         yield from _compound(text, value, unit, start, after.end() if after else end)
 
 
-def _compound(text: str, value: float, unit: str, start: int, end: int) -> Iterator[Candidate]:
+def _compound(text: str, value: float, unit: str, start: int, end: int) -> Iterator[ValueCandidate]:
     """A duration in smaller units: `1 h 20 min` is 80 minutes, `3 h` 180."""
     rest = re.compile(rf"[{_SPACES}]?(?:\w{{1,3}}[{_SPACES}])?(\d{{1,2}})(?:[{_SPACES}]?(?:min|mn|m)\w*)?\b").match(
         text, end
@@ -141,9 +141,9 @@ def _compound(text: str, value: float, unit: str, start: int, end: int) -> Itera
         minutes = int(rest[1]) if rest and int(rest[1]) < 60 and ("m" in rest[0] or len(rest[1]) == 2) else 0
         total = value * 60 + minutes
         stop = rest.end() if rest and minutes else end
-        yield Candidate(int(total) if total == int(total) else total, start, stop, "duration", "minute")
+        yield ValueCandidate(int(total) if total == int(total) else total, start, stop, "duration", "minute")
         if minutes:
-            yield Candidate(round(total / 60, 4), start, stop, "duration", "hour")
+            yield ValueCandidate(round(total / 60, 4), start, stop, "duration", "hour")
 
 
 @cache
@@ -164,7 +164,7 @@ def _number_words(language: str) -> dict[str, tuple[float, bool]]:
     }
 
 
-def _find_words(text: str, language: str, taken: list[Candidate]) -> Iterator[Candidate]:
+def _find_words(text: str, language: str, taken: list[ValueCandidate]) -> Iterator[ValueCandidate]:
     """Runs of number words: `three`, `twenty-four`, `two hundred and fifty`."""
     known = _number_words(language)
     run: list[tuple[float, bool]] = []
@@ -186,7 +186,7 @@ def _may_follow(last: tuple[float, bool], found: tuple[float, bool]) -> bool:
     return found[1] or last[1] or (last[0] >= 20 and last[0] % 10 == 0 and found[0] < 10)
 
 
-def _worded(text: str, run: list[tuple[float, bool]], start: int, end: int) -> Candidate:
+def _worded(text: str, run: list[tuple[float, bool]], start: int, end: int) -> ValueCandidate:
     total = current = 0.0
     for value, is_scale in run:
         if is_scale:
@@ -196,4 +196,4 @@ def _worded(text: str, run: list[tuple[float, bool]], start: int, end: int) -> C
         else:
             current += value
     after = _UNIT_AFTER.match(text, end)
-    return Candidate(int(total + current), start, end, "word", unit_of(after["unit"]) if after else "")
+    return ValueCandidate(int(total + current), start, end, "word", unit_of(after["unit"]) if after else "")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.knowledge.extraction.candidates import Candidate
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.languages.extraction_words import all_words, any_of, fold
 from tidegate.services.languages.words import LANGUAGES, load_words
 
@@ -29,21 +29,21 @@ _PARTICLES = frozenset(word for code in LANGUAGES for word in load_words(code).p
 _MOST_WORDS = 5
 
 
-def find_strings(text: str) -> list[Candidate]:
+def find_strings(text: str) -> list[ValueCandidate]:
     """Every string that may be a value, each span once; the most telling shape of each is kept."""
-    found: dict[tuple[int, int], Candidate] = {}
+    found: dict[tuple[int, int], ValueCandidate] = {}
     for each in (*_tokens(text), *_labelled(text), *_codes(text), *_quoted(text), *_names(text), *_spans(text)):
         found.setdefault((each.start, each.end), each)
     hidden = [match.span() for match in VAULT_TOKEN.finditer(text)]
     return [each for each in found.values() if not any(_cuts(each, *span) for span in hidden)]
 
 
-def _cuts(candidate: Candidate, start: int, end: int) -> bool:
+def _cuts(candidate: ValueCandidate, start: int, end: int) -> bool:
     """Whether the candidate has a part of a vault token, or more than it."""
     return candidate.overlaps(start, end) and (candidate.start, candidate.end) != (start, end)
 
 
-def _at(text: str, start: int, end: int, shape: str) -> Iterator[Candidate]:
+def _at(text: str, start: int, end: int, shape: str) -> Iterator[ValueCandidate]:
     while start < end and (
         text[start].isspace() or (text[start] in "'\"*`„“”«».,;:-–—(" and not re.match(r"\(\d+\)", text[start:end]))
     ):
@@ -55,7 +55,7 @@ def _at(text: str, start: int, end: int, shape: str) -> Iterator[Candidate]:
     if end > start and text[end - 1] == ")" and "(" not in text[start:end]:
         end -= 1
     if end > start and any(char.isalnum() for char in text[start:end]):
-        yield Candidate(text[start:end], start, end, shape)
+        yield ValueCandidate(text[start:end], start, end, shape)
 
 
 def _ends_in_abbreviation(span: str) -> bool:
@@ -63,15 +63,15 @@ def _ends_in_abbreviation(span: str) -> bool:
     return len(last) == 1 or "." in last or fold(last) in {"jun", "jr", "sen", "inc", "co", "ltd", "corp"}
 
 
-def _tokens(text: str) -> Iterator[Candidate]:
+def _tokens(text: str) -> Iterator[ValueCandidate]:
     for match in VAULT_TOKEN.finditer(text):
-        yield Candidate(match[0], match.start(), match.end(), f"token_{match[1].lower()}")
+        yield ValueCandidate(match[0], match.start(), match.end(), f"token_{match[1].lower()}")
     for pattern, shape in ((EMAIL, "email"), (URL, "url")):
         for match in pattern.finditer(text):
-            yield Candidate(match[0], match.start(), match.end(), shape)
+            yield ValueCandidate(match[0], match.start(), match.end(), shape)
 
 
-def _codes(text: str) -> Iterator[Candidate]:
+def _codes(text: str) -> Iterator[ValueCandidate]:
     for match in _LONG_NUMBER.finditer(text):
         yield from _at(text, *match.span(), "code")
     for match in _CODE.finditer(text):
@@ -82,12 +82,12 @@ def _codes(text: str) -> Iterator[Candidate]:
                 yield from _at(text, match.start(), match.start() + len(head), "code")
 
 
-def _quoted(text: str) -> Iterator[Candidate]:
+def _quoted(text: str) -> Iterator[ValueCandidate]:
     for match in _QUOTED.finditer(text):
         yield from _at(text, *match.span(1), "quoted")
 
 
-def _labelled(text: str) -> Iterator[Candidate]:
+def _labelled(text: str) -> Iterator[ValueCandidate]:
     """What stands behind `label:` to the end of its clause, and to the end of its line."""
     for match in _LABELLED.finditer(text):
         start, end = match.span(1)
@@ -116,7 +116,7 @@ def _title_words() -> frozenset[str]:
     )
 
 
-def _names(text: str) -> Iterator[Candidate]:
+def _names(text: str) -> Iterator[ValueCandidate]:
     """Runs of capitalised words, with the words that link names; with and without the title before them."""
     words = [(m.start(), m.end(), m[0]) for m in re.finditer(r"[^\s,;:()\"„“”«»!?\[\]<>/]+", text)]
     links = all_words("links") | _PARTICLES | {"&", "+"}
@@ -144,7 +144,7 @@ def _names(text: str) -> Iterator[Candidate]:
         n = last + 1
 
 
-def _name_parts(text: str, words: list[tuple[int, int, str]]) -> Iterator[Candidate]:
+def _name_parts(text: str, words: list[tuple[int, int, str]]) -> Iterator[ValueCandidate]:
     titles = _title_words()
     first = 0
     while first < len(words) - 1 and fold(words[first][2]).strip(".") in titles:
@@ -172,7 +172,7 @@ def _is_short(word: str) -> bool:
     return len(word) <= 3 or fold(word).strip(".") in _title_words()
 
 
-def _spans(text: str) -> Iterator[Candidate]:
+def _spans(text: str) -> Iterator[ValueCandidate]:
     """Runs of one to five words inside a clause that begin and end with no small word."""
     words = [(match.start(), match.end(), fold(match[0]).strip(".'’")) for match in _WORD.finditer(text)][:250]
     small = all_words("articles") | all_words("links")

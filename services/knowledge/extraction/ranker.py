@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.services.knowledge.extraction.candidates import Candidate
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.choices import (
     BOOLEAN_FEATURES,
     OPTION_FEATURES,
@@ -22,7 +22,7 @@ from tidegate.services.knowledge.extraction.choices import (
 from tidegate.services.knowledge.extraction.features import FieldFeatures, feature_names
 from tidegate.services.knowledge.extraction.find import TextValues
 from tidegate.services.knowledge.extraction.schema import Schema
-from tidegate.services.knowledge.extraction.terms import Asked
+from tidegate.services.knowledge.extraction.terms import FieldQuery
 from tidegate.services.knowledge.extraction.text_view import TextView
 
 FAMILIES = ("number", "date", "string", "pattern", "time", "address", "boolean", "enum")
@@ -45,8 +45,8 @@ class FamilyWeights(msgspec.Struct, frozen=True):
 class Ranked(msgspec.Struct, frozen=True):
     """A field's candidates with the logit of each, and the logit of the text not saying it."""
 
-    asked: Asked
-    candidates: tuple[Candidate, ...]
+    asked: FieldQuery
+    candidates: tuple[ValueCandidate, ...]
     logits: npt.NDArray[np.float64]
     absent: float
 
@@ -54,8 +54,8 @@ class Ranked(msgspec.Struct, frozen=True):
 class FieldRows(msgspec.Struct, frozen=True):
     """A field's candidates with their features, and the features of its absence; what the weights are fitted on."""
 
-    asked: Asked
-    candidates: list[Candidate]
+    asked: FieldQuery
+    candidates: list[ValueCandidate]
     rows: npt.NDArray[np.float64]
     absent: list[float]
 
@@ -82,7 +82,9 @@ def names_of(group: str) -> tuple[str, ...]:
     return {"boolean": BOOLEAN_FEATURES, "enum": OPTION_FEATURES}.get(group, feature_names())
 
 
-def describe(asked: Asked, siblings: list[Asked], schema: Schema, values: TextValues, view: TextView) -> FieldRows:
+def describe(
+    asked: FieldQuery, siblings: list[FieldQuery], schema: Schema, values: TextValues, view: TextView
+) -> FieldRows:
     """The candidates of a field and their features; `siblings` are the other fields of the same object."""
     if asked.family == "boolean":
         candidates, rows = find_booleans(asked, view)
@@ -130,8 +132,8 @@ def _behind_label(described: FieldRows, names: tuple[str, ...]) -> npt.NDArray[n
 def _said_so(rows: npt.NDArray[np.float64], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
     """Where yes or no stands right behind the field's words: 1 for the value that it says."""
     yes, no = rows[:, names.index("said_yes")] > 0, rows[:, names.index("said_no")] < 0
-    said: npt.NDArray[np.float64] = (yes | no) * (rows[:, names.index("coverage")] > _NAMED)
-    return said
+    is_named = rows[:, names.index("coverage")] > _NAMED
+    return ((yes | no) & is_named).astype(np.float64)
 
 
 def calibrated(family: str, probability: float) -> float:

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from tidegate.services.knowledge.extraction.candidates import Candidate
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.filler import FilledField, fill
 from tidegate.services.knowledge.extraction.find import TextValues
 from tidegate.services.knowledge.extraction.schema import Schema
-from tidegate.services.knowledge.extraction.terms import Asked, match_words
+from tidegate.services.knowledge.extraction.terms import FieldQuery, match_words
 from tidegate.services.knowledge.extraction.text_view import TextView
 from tidegate.services.languages.extraction_words import any_of, concepts_by_word, stem
 
@@ -34,7 +34,7 @@ class FilledRow(msgspec.Struct, frozen=True):
     confidence: float
 
 
-def fill_rows(asked: list[Asked], schema: Schema, text: str, language: str) -> list[FilledRow]:
+def fill_rows(asked: list[FieldQuery], schema: Schema, text: str, language: str) -> list[FilledRow]:
     """The rows of the table whose header names the fields; else of the finest cut in which every row is whole."""
     table = _read_table(asked, schema, text, language)
     if table:
@@ -57,7 +57,9 @@ def _segments(text: str, cut: str) -> Iterator[tuple[int, int]]:
     yield start, len(text)
 
 
-def _fill_row(asked: list[Asked], schema: Schema, text: str, start: int, end: int, language: str) -> FilledRow | None:
+def _fill_row(
+    asked: list[FieldQuery], schema: Schema, text: str, start: int, end: int, language: str
+) -> FilledRow | None:
     """The object of one row; None where a value that it must have is not in it, and for a row of sums."""
     row = text[start:end]
     view = TextView(row)
@@ -80,7 +82,7 @@ def _fill_row(asked: list[Asked], schema: Schema, text: str, start: int, end: in
 
 
 def _fill_strings(
-    asked: list[Asked], schema: Schema, view: TextView, filled: list[FilledField]
+    asked: list[FieldQuery], schema: Schema, view: TextView, filled: list[FilledField]
 ) -> list[FilledField] | None:
     """A label's string where the row has labels; of what is left of the row the longest part."""
     found: list[FilledField] = []
@@ -100,7 +102,7 @@ def _fill_strings(
     return found
 
 
-def _labelled(asked: Asked, view: TextView) -> Candidate | None:
+def _labelled(asked: FieldQuery, view: TextView) -> ValueCandidate | None:
     """What stands behind the field's own name and a colon in this row, to the next comma."""
     matches = match_words(asked, view)
     for n, word in enumerate(view.words):
@@ -109,11 +111,11 @@ def _labelled(asked: Asked, view: TextView) -> Candidate | None:
             if behind:
                 item = behind[1].strip(' ."')
                 start = behind.start(1) + behind[1].index(item)
-                return Candidate(item, start, start + len(item), "labelled")
+                return ValueCandidate(item, start, start + len(item), "labelled")
     return None
 
 
-def _left_over(text: str, filled: list[FilledField]) -> list[Candidate]:
+def _left_over(text: str, filled: list[FilledField]) -> list[ValueCandidate]:
     """The parts of a row between the values that were found, without counts, marks and units."""
     spans = sorted(
         (each.start, each.end)
@@ -132,11 +134,11 @@ def _left_over(text: str, filled: list[FilledField]) -> list[Candidate]:
             bare = _NO_NAME.sub("", bare).strip(" \"“”„'")
             if sum(char.isalpha() for char in bare) >= 2:
                 begin = start + match.start() + match[0].index(bare)
-                pieces.append(Candidate(bare, begin, begin + len(bare), "piece"))
+                pieces.append(ValueCandidate(bare, begin, begin + len(bare), "piece"))
     return pieces
 
 
-def _read_table(asked: list[Asked], schema: Schema, text: str, language: str) -> list[FilledRow]:
+def _read_table(asked: list[FieldQuery], schema: Schema, text: str, language: str) -> list[FilledRow]:
     """The rows under a header whose cells name at least two of the fields."""
     lines = [(match.start(), match[0]) for match in re.finditer(r"[^\n]+", text)]
     for n, (_, line) in enumerate(lines):
@@ -147,10 +149,11 @@ def _read_table(asked: list[Asked], schema: Schema, text: str, language: str) ->
         for start, following in lines[n + 1 :]:
             if _RULE.match(following):
                 continue
-            row = _read_line(asked, schema, columns, start, following, len(_cells(line)), language)
+            cells = _cells(following)
+            row = _read_cells(asked, schema, columns, cells, language) if len(cells) == len(_cells(line)) else None
             if row is None:
                 break
-            rows.append(row)
+            rows.append(FilledRow(row, start, start + len(following), _TABLE))
         if rows:
             return rows
     return []
@@ -170,7 +173,7 @@ def _cells(line: str) -> list[tuple[int, str]]:
     return [cell for n, cell in enumerate(cells) if cell[1].strip() or 0 < n < len(cells) - 1]
 
 
-def _columns(asked: list[Asked], line: str) -> dict[int, int]:
+def _columns(asked: list[FieldQuery], line: str) -> dict[int, int]:
     """From the number of a field to that of the cell that names it."""
     columns: dict[int, int] = {}
     cells = _cells(line)
@@ -187,13 +190,10 @@ def _columns(asked: list[Asked], line: str) -> dict[int, int]:
     return columns
 
 
-def _read_line(
-    asked: list[Asked], schema: Schema, columns: dict[int, int], start: int, line: str, width: int, language: str
-) -> FilledRow | None:
+def _read_cells(
+    asked: list[FieldQuery], schema: Schema, columns: dict[int, int], cells: list[tuple[int, str]], language: str
+) -> dict[str, Any] | None:
     """The object of one line of a table; None where the line is none of its rows."""
-    cells = _cells(line)
-    if len(cells) != width:
-        return None
     value: dict[str, Any] = {}
     for n, each in enumerate(asked):
         if n not in columns:
@@ -207,4 +207,4 @@ def _read_line(
         if found is None and not each.field.is_nullable:
             return None
         value[each.field.name] = found
-    return FilledRow(value, start, start + len(line), _TABLE)
+    return value

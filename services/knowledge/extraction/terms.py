@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.services.knowledge.extraction.candidates import Candidate
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.numbers import unit_names
 from tidegate.services.knowledge.extraction.schema import Field
 from tidegate.services.knowledge.extraction.text_view import TextView
@@ -54,7 +54,7 @@ class Term(msgspec.Struct, frozen=True):
     weight: float
 
 
-class Asked(msgspec.Struct, frozen=True):
+class FieldQuery(msgspec.Struct, frozen=True):
     """A field with its terms, the unit that its name ends in, and the concepts that it names."""
 
     field: Field
@@ -70,7 +70,7 @@ class Asked(msgspec.Struct, frozen=True):
         return ". ".join(part for part in (words, self.field.title, self.field.description) if part)
 
 
-def asked_of(field: Field, parents: tuple[str, ...] = ()) -> Asked:
+def asked_of(field: Field, parents: tuple[str, ...] = ()) -> FieldQuery:
     """The terms of a field's name, title and description, and of the names that it stands under."""
     own = name_words(field.name) + [word for word in name_words(field.title) if word not in name_words(field.name)]
     unit = next((name for word in reversed(own) if (name := unit_names().get(word, ""))), "")
@@ -86,7 +86,7 @@ def asked_of(field: Field, parents: tuple[str, ...] = ()) -> Asked:
         if word not in all_words("articles") or len(words) == 1
     )
     concepts = frozenset(concept for term in terms if term.weight == OWN for concept in term.concepts)
-    return Asked(field, terms, unit, concepts, family_of(field))
+    return FieldQuery(field, terms, unit, concepts, family_of(field))
 
 
 def family_of(field: Field) -> str:
@@ -115,14 +115,14 @@ def _matches(pattern: str, sample: str) -> bool:
     return bool(jsonschema_rs.is_valid({"pattern": pattern}, sample, pattern_options=jsonschema_rs.RegexOptions()))
 
 
-def token_fits(asked: Asked, token: Candidate) -> bool:
+def token_fits(asked: FieldQuery, token: ValueCandidate) -> bool:
     """Whether the personal data that a vault token hides is of the kind that the field asks for."""
     kind = token.shape.removeprefix("token_")
     of = _HIDDEN.get(kind, frozenset())
     return bool(asked.concepts & of) or asked.field.format == kind or kind in fold(asked.field.name)
 
 
-def match_words(asked: Asked, view: TextView) -> npt.NDArray[np.float64]:
+def match_words(asked: FieldQuery, view: TextView) -> npt.NDArray[np.float64]:
     """How well each word matches each term, 0 … 1: (terms, words)."""
     scores = np.zeros((len(asked.terms), len(view.words)))
     seen: dict[tuple[int, str], float] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tidegate.services.knowledge.extraction.candidates import Candidate, listed
+from tidegate.services.knowledge.extraction.candidates import ValueCandidate, listed
 from tidegate.services.knowledge.extraction.numbers import unit_names
-from tidegate.services.knowledge.extraction.terms import OWN, PERSONS, Asked, token_fits
+from tidegate.services.knowledge.extraction.terms import OWN, PERSONS, FieldQuery, token_fits
 from tidegate.services.languages.extraction_words import all_words, fold
 
 UNIT_FEATURES = listed(
@@ -26,7 +26,7 @@ _COUNTED = frozenset(listed("quantity guests room_night hours age"))
 _CURRENCIES = frozenset(unit for unit in unit_names().values() if len(unit) == 3 and unit.isupper())
 
 
-def unit_features(asked: Asked, candidate: Candidate) -> list[float]:
+def unit_features(asked: FieldQuery, candidate: ValueCandidate) -> list[float]:
     """What the unit beside a number, or its size, says about it; see `UNIT_FEATURES`."""
     wants, unit, concepts = asked.unit, candidate.unit, asked.concepts
     is_money, is_percent = unit in _CURRENCIES, unit == "percent"
@@ -49,8 +49,8 @@ def unit_features(asked: Asked, candidate: Candidate) -> list[float]:
     ]
 
 
-def text_features(asked: Asked, candidate: Candidate, said: str) -> list[float]:
-    """What the words of a value say about it, and `said`, the characters that it was read from; see `TEXT_FEATURES`."""
+def text_features(asked: FieldQuery, candidate: ValueCandidate, written: str) -> list[float]:
+    """What the words of a value say about it, and those that it was read from, `written`; see `TEXT_FEATURES`."""
     text, concepts = str(candidate.value), asked.concepts
     folded = [word.strip(".") for word in fold(text).split()]
     digits = sum(char.isdigit() for char in text) / max(1, len(text))
@@ -75,7 +75,7 @@ def text_features(asked: Asked, candidate: Candidate, said: str) -> list[float]:
             is_firm and not wants_firm,
             *(wants[0] and candidate.shape == "titled", wants[0] and candidate.shape == "titled_name", text.islower()),
             *(wants_phone and digits > 0.6 and len(text) >= 7, wants_phone and digits < 0.6),
-            *(is_token and token_fits(asked, candidate), is_token, bool(own_words & {*fold(said).split()})),
+            *(is_token and token_fits(asked, candidate), is_token, bool(own_words & {*fold(written).split()})),
             *(_is_phone(text) and wants_phone, _is_phone(text) and not wants_phone, _is_date_like(text)),
             *(not any(char.isalnum() for char in text), text.count("(") != text.count(")")),
             any(char in text for char in "/-") and digits > 0,

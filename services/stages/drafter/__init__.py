@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Retrieved, encode, subjects
+from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Question, Retrieved, encode, subjects
 from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
@@ -56,8 +56,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
 
     def extract(retrieved: Retrieved) -> Answer:
-        question = retrieved.question
-        return fill_schema(model_of(retrieved.tenant), question.text, question.schema, question.language)
+        return fill_schema(model_of(retrieved.tenant), *text_and_schema(retrieved.question))
 
     ports = DrafterPorts(
         read=in_thread(partial(read, reader, indexes, detector, tokens)),
@@ -77,6 +76,11 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         return [made]
 
     yield handler
+
+
+def text_and_schema(question: Question) -> tuple[str, str, str]:
+    """What an extraction reads, the schema that it fills, and the language of the text."""
+    return question.text, question.schema, question.language
 
 
 def load_models(models: Path, adapters: Mapping[str, str]) -> Callable[[str], SiteModel]:
