@@ -57,10 +57,10 @@ def as_if_new(question: str, history: Sequence[Turn], language: str) -> str:  # 
 def judge(record: dict[str, Any], resolve: Resolve) -> JudgedTurn:
     """Right is a follow-up with the terms of a standalone form, and any other turn as it was written: it is mixed where
     it has a term that it had not."""
-    *said, last = (Turn(message["role"], message["content"]) for message in record["messages"])
+    *earlier, last = (Turn(message["role"], message["content"]) for message in record["messages"])
     language, kind = record["language"], record["kind"]
     began_s = time.perf_counter()
-    text = resolve(last.text, said, language)
+    text = resolve(last.text, earlier, language)
     took_ms = (time.perf_counter() - began_s) * 1e3
     found = terms_of(text, language)
     if kind in BY_THEMSELVES:

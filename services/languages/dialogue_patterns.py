@@ -51,22 +51,6 @@ def compile_dialogue(language: str) -> DialoguePatterns:
     words = load_dialogue_words(language)
     prepositions = tuple(each for group in words.prepositions for each in group)
     lead = rf"^[\W_]*(?:{join(words.leads)})\b[\s,:]*"
-    functions = (
-        *words.function_words.split(),
-        *words.leads,
-        *words.corrections,
-        *words.additions,
-        *words.question_words,
-        *words.verbs,
-        *words.things,
-        *words.possessives,
-        *words.persons,
-        *words.places,
-        *words.ones,
-        *words.articles,
-        *prepositions,
-        *words.options,
-    )
     return DialoguePatterns(
         words=words,
         lead=compile_any(lead),
@@ -90,7 +74,26 @@ def compile_dialogue(language: str) -> DialoguePatterns:
         choice=find_any(words.choices),
         addressed=find_any(words.addressed),
         ordinals=tuple(find_any((each,)) for each in words.ordinals),
-        function=compile_any(rf"(?:{join(functions)})"),
+        function=compile_any(rf"(?:{join(_function_words(words))})"),
+    )
+
+
+def _function_words(words: DialogueWords) -> tuple[str, ...]:
+    return (
+        *words.function_words.split(),
+        *words.leads,
+        *words.corrections,
+        *words.additions,
+        *words.question_words,
+        *words.verbs,
+        *words.things,
+        *words.possessives,
+        *words.persons,
+        *words.places,
+        *words.ones,
+        *words.articles,
+        *(each for group in words.prepositions for each in group),
+        *words.options,
     )
 
 

@@ -137,6 +137,8 @@ def _replace_phrase(fragment: str, question: str, patterns: DialoguePatterns, ca
     if not phrases:
         return None
     new = phrases[0]
+    if not capitals_name and not new.preposition and new.text.split()[-1][0].islower():
+        return None  # an adjective alone ("und ein großes?"): the noun is that of the question before
     words = fragment if len(phrases) > 1 else f"{new.preposition} {new.text}".strip()
     target = _phrase_to_replace(new, question, patterns, capitals_name=capitals_name)
     if target is None:

@@ -131,9 +131,8 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
     if any([await ports.find_in_schema(schema) for schema in schemas]):
         return [withhold(asked, "unscreenable", versions.detector)]
     findings = await ports.find_personal(text)
-    redacted, tokens = redact(text, findings, await ports.tokenise(asked, findings) if findings else [])
-    language, estimate, followed = await understand(asked, redacted, ports)
-    redacted, tokens = (followed.text, followed.tokens) if followed.is_rewritten else (redacted, tokens)
+    redacted, _ = redact(text, findings, await ports.tokenise(asked, findings) if findings else [])
+    language, estimate, followed = understood = await understand(asked, redacted, ports)
     distress = find_distress(estimate.distress, estimate.unsafe, rules.thresholds, language.code)
     if distress is not None:
         return [reply(asked, distress, ports, versions)]
@@ -142,23 +141,14 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
         return [withhold(asked, "unsupported_language", *parts, language=language.code, languages=rules.languages)]
     if not estimate.unsafe < rules.thresholds.unsafe:  # a probability that is not a number is unsafe too
         return [withhold(asked, "unsafe", *versions, language=language.code)]
-    smalltalk = find_pleasantry(redacted, language.code, rules.languages) or find_smalltalk(
+    smalltalk = find_pleasantry(followed.text, language.code, rules.languages) or find_smalltalk(
         estimate.smalltalk, rules.thresholds, language.code
     )
     if smalltalk is not None and not asked.schema and asked.workload in ("", "assist"):
         return [reply(asked, smalltalk, ports, versions)]
     if followed.is_unclear:
         return [withhold(asked, "unclear", *versions, language=language.code)]
-    question = Question(
-        text=redacted,
-        language=language.code,
-        intent=estimate.intent,
-        intent_confidence=estimate.probability,
-        workload=asked.workload or estimate.workload,  # the asker's own choice comes before the intent's
-        schema=asked.schema,
-        vault_tokens=tokens,
-        rewritten_by="rules" if followed.is_rewritten else "",
-    )
+    question = question_of(asked, understood)
     return [first_fact(asked, versions).followed_by(Screened, question=question)]
 
 
@@ -179,6 +169,21 @@ async def understand(asked: Asked, redacted: str, ports: PrefilterPorts) -> Unde
     if followed.is_rewritten:
         estimate = worse(await ports.classify(followed.text), estimate)
     return Understood(language, estimate, followed)
+
+
+def question_of(asked: Asked, understood: Understood) -> Question:
+    """The screened question. The asker's own workload comes before the intent's."""
+    language, estimate, followed = understood
+    return Question(
+        text=followed.text,
+        language=language.code,
+        intent=estimate.intent,
+        intent_confidence=estimate.probability,
+        workload=asked.workload or estimate.workload,
+        schema=asked.schema,
+        vault_tokens=followed.tokens,
+        rewritten_by="rules" if followed.is_rewritten else "",
+    )
 
 
 async def redact_turn(ports: PrefilterPorts, asked: Asked, text: str) -> str:

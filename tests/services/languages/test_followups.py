@@ -1,4 +1,4 @@
-"""Follow-ups: a question that goes on from what was said stands by itself; one that does not stays as it was asked."""
+"""Follow-ups: a question that goes on from what was turns stands by itself; one that does not stays as it was asked."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tidegate.services.languages.words import LANGUAGES
 OPTIONAL = {"ones", "elisions", "drops_subjects"}
 
 
-def talk(*said: str) -> tuple[str, tuple[Turn, ...]]:
+def talk(*turns: str) -> tuple[str, tuple[Turn, ...]]:
     """The last turn, and those before it: user and assistant by turns."""
     sides: tuple[Any, Any] = ("user", "assistant")
-    return said[-1], tuple(Turn(sides[at % 2], text) for at, text in enumerate(said[:-1]))
+    return turns[-1], tuple(Turn(sides[at % 2], text) for at, text in enumerate(turns[:-1]))
 
 
 RATE = ("What is the rate of the Tide Saver?", "2.15%")
@@ -28,7 +28,7 @@ LEITH = ("When is the Leith branch open on Saturdays?", "From 9 am to 1 pm.")
 
 
 @pytest.mark.parametrize(
-    ("language", "said", "standalone"),
+    ("language", "turns", "standalone"),
     [
         ("en", (*RATE, "And the smallest deposit?"), "What is the smallest deposit of the Tide Saver?"),
         ("en", (*LIMIT, "Can I change it?"), "Can I change the limit for contactless?"),
@@ -63,6 +63,7 @@ LEITH = ("When is the Leith branch open on Saturdays?", "From 9 am to 1 pm.")
             ("Wie lange dauert die Lieferung nach Österreich?", "3 Tage.", "Und in die Schweiz?"),
             "Wie lange dauert die Lieferung in die Schweiz?",
         ),
+        ("de", ("Was kostet ein Schließfach?", "95 £", "Und ein großes?"), "Was kostet ein Schließfach ein großes?"),
         (
             "fr",
             ("Livrez-vous le samedi à Nantes ?", "Oui.", "Et à Angers ?"),
@@ -86,14 +87,14 @@ LEITH = ("When is the Leith branch open on Saturdays?", "From 9 am to 1 pm.")
     ],
 )
 def test_a_follow_up_becomes_the_question_that_it_stands_for(
-    language: str, said: tuple[str, ...], standalone: str
+    language: str, turns: tuple[str, ...], standalone: str
 ) -> None:
-    resolved = resolve_followup(*talk(*said), language)
+    resolved = resolve_followup(*talk(*turns), language)
     assert (resolved.text, resolved.resolution) == (standalone, "rewritten")
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "turns"),
     [
         ("en", (*LIMIT, "Where is your showroom in Bristol?")),
         ("en", (*LIMIT, "And what are your opening hours in Truro?")),
@@ -113,16 +114,16 @@ def test_a_follow_up_becomes_the_question_that_it_stands_for(
         ("es", ("¿Cuántos días tengo para devolverlo?", "30.", "¿Hacéis arreglos de bolsos?")),
     ],
 )
-def test_a_question_of_its_own_is_never_mixed_with_what_was_said(language: str, said: tuple[str, ...]) -> None:
-    resolved = resolve_followup(*talk(*said), language)
-    assert (resolved.text, resolved.resolution) == (said[-1], "standalone")
+def test_a_question_of_its_own_is_never_mixed_with_what_was_said(language: str, turns: tuple[str, ...]) -> None:
+    resolved = resolve_followup(*talk(*turns), language)
+    assert (resolved.text, resolved.resolution) == (turns[-1], "standalone")
 
 
 def test_a_follow_up_of_a_follow_up_goes_on_from_what_that_stands_for() -> None:
-    said = ("How much is a drum sander for a weekend?", "£62", "And the edge one?", "£40", "And for a week?")
-    assert resolve_followup(*talk(*said), "en").text == "How much is a edge sander for a week?"
-    said = (*LIMIT, "thanks", "You're welcome!", "Can I change it?")
-    assert resolve_followup(*talk(*said), "en").text == "Can I change the limit for contactless?"
+    turns = ("How much is a drum sander for a weekend?", "£62", "And the edge one?", "£40", "And for a week?")
+    assert resolve_followup(*talk(*turns), "en").text == "How much is a edge sander for a week?"
+    turns = (*LIMIT, "thanks", "You're welcome!", "Can I change it?")
+    assert resolve_followup(*talk(*turns), "en").text == "Can I change the limit for contactless?"
 
 
 @pytest.mark.parametrize("turn", ["Can I change it?", "And for a week?", "and then?"])
@@ -137,8 +138,8 @@ def test_without_a_conversation_or_in_a_language_without_rules_a_question_stays_
 
 
 def test_a_vault_token_is_one_word_and_is_carried_over_whole() -> None:
-    said = ("Is the account <IBAN_0123456789ab> blocked?", "Yes.", "Can I unblock it?")
-    assert resolve_followup(*talk(*said), "en").text == "Can I unblock the account <IBAN_0123456789ab> blocked?"
+    turns = ("Is the account <IBAN_0123456789ab> blocked?", "Yes.", "Can I unblock it?")
+    assert resolve_followup(*talk(*turns), "en").text == "Can I unblock the account <IBAN_0123456789ab> blocked?"
     assert [word[0] for word in find_words("l'IBAN <IBAN_0123456789ab>")] == ["l'", "IBAN", "<IBAN_0123456789ab>"]
 
 

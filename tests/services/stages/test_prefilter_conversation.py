@@ -1,0 +1,115 @@
+"""A follow-up at the prefilter: understood after what was turns, and screened as any other question."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.branch_intents import INTENTS
+from tests.support.paths import MODELS
+from tidegate.schemas import Asked, Screened, Turn, Withheld, encode
+from tidegate.schemas.pack import Pack
+from tidegate.schemas.refusal_texts import refusal_text
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.knowledge import intent_classifier as intent
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.languages.followups import resolve_followup
+from tidegate.services.privacy.sealing import seal_request
+from tidegate.services.privacy.vault import load_site_key
+from tidegate.services.settings import Settings
+from tidegate.services.stages import prefilter
+from tidegate.services.stages.prefilter.conversation import resolve_screened, text_for_language
+
+pytestmark = pytest.mark.anyio
+
+PACK = Pack(
+    name="p", version="1", path="", documents=(), intents=INTENTS, questions=(), calibration=(), policy_files=()
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = Settings(state_dir=str(tmp_path_factory.mktemp("site")), models_dir=str(MODELS))
+    intent.prepare_intents(PACK, Embedder.load(Path(MODELS)), StatePaths(settings).intent_head)
+    return settings
+
+
+@pytest.fixture(scope="module")
+async def screen(prepared: Settings) -> AsyncIterator[Any]:
+    bus: Any = None
+    async with prefilter.open(prepared, bus) as handler:
+        yield lambda asked: handler(seal_request(load_site_key(StatePaths(prepared).key), asked))
+
+
+def asked(*turns: str, **fields: Any) -> Asked:
+    sides: tuple[Any, Any] = ("user", "assistant")
+    history = tuple(Turn(sides[at % 2], text) for at, text in enumerate(turns[:-1]))
+    whose = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked_at_ms": 5, "deadline_at_ms": 4005}
+    return Asked(text=turns[-1], history=history, **(whose | fields))
+
+
+async def test_a_follow_up_goes_on_as_the_question_that_it_stands_for(screen: Any) -> None:
+    [found] = await screen(asked("What is the limit of a debit card?", "£100", "Can I change it?"))
+    assert isinstance(found, Screened)
+    assert (found.question.text, found.question.rewritten_by) == ("Can I change the limit of a debit card?", "rules")
+    [found] = await screen(asked("What is the limit of a debit card?", "£100", "When do you open?"))
+    assert (found.question.text, found.question.rewritten_by) == ("When do you open?", "")
+
+
+async def test_a_short_follow_up_is_in_the_language_of_the_conversation(screen: Any) -> None:
+    [found] = await screen(asked("Wie hoch ist das Tageslimit für die Debitkarte?", "100 Euro", "Und am Samstag?"))
+    assert isinstance(found, Screened)
+    assert found.question.language == "de"
+    assert found.question.text == "Wie hoch ist das Tageslimit für die Debitkarte am Samstag?"
+
+
+async def test_personal_data_of_earlier_turns_become_tokens_and_only_those_that_are_needed(screen: Any) -> None:
+    iban, mail = "GB33 BUKB 2020 1555 5555 55", "ann@example.org"
+    turns = (f"What is the limit of {iban}?", f"We wrote to {mail}.", "Can I change it?")
+    [found] = await screen(asked(*turns, asker="ann"))
+    assert isinstance(found, Screened)
+    [token] = found.question.vault_tokens
+    assert token.startswith("<IBAN_")
+    assert token in found.question.text
+    for private in (b"BUKB", b"example.org"):
+        assert private not in encode(found)
+
+
+async def test_what_goes_on_from_nothing_is_asked_back_in_the_askers_language(screen: Any) -> None:
+    [found] = await screen(asked("Hallo!", "Guten Tag, wie kann ich Ihnen helfen?", "Und für eine Woche?"))
+    assert isinstance(found, Withheld)
+    assert (found.reason, found.language, found.text) == ("unclear", "de", refusal_text("unclear", "de"))
+
+
+async def test_a_question_that_is_unsafe_only_together_with_what_was_said_is_withheld(screen: Any) -> None:
+    innocent = asked("And for a large sum?")
+    [alone] = await screen(innocent)
+    assert isinstance(alone, Screened)
+    [found] = await screen(asked("How do I launder money through your bank?", "I cannot help.", "And for a large sum?"))
+    assert isinstance(found, Withheld)
+    assert found.reason == "unsafe"
+
+
+async def test_a_token_in_an_earlier_turn_is_forged(screen: Any) -> None:
+    [found] = await screen(asked("Of <IBAN_0123456789ab>?", "Yes.", "Can I unblock it?"))
+    assert isinstance(found, Withheld)
+    assert found.reason == "forged_token"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"schema": '{"type": "object"}'}, {"workload": "extract"}, {"workload": "classify"}]
+)
+async def test_a_text_to_read_is_no_follow_up(fields: dict[str, str]) -> None:
+    async def never(_: Asked, __: str) -> str:
+        raise AssertionError("nothing of the history is needed")
+
+    request = asked("What is the limit?", "£100", "Can I change it?", **fields)
+    followed = await resolve_screened(request, request.text, "en", resolve_followup, never)
+    assert (followed.text, followed.is_rewritten, followed.is_unclear) == ("Can I change it?", False, False)
+    switch = asked("What is the limit?", "£100", "Where is the branch in Truro?")
+    assert not (await resolve_screened(switch, switch.text, "en", resolve_followup, never)).is_rewritten
+    long = "Where can I find the branch in Truro that opens on Saturdays?"
+    assert await text_for_language(asked("Hallo", "Hi", long), long, never) == long
