@@ -20,6 +20,7 @@ from tidegate.schemas import (
     Published,
     Question,
     Receipt,
+    Replied,
     StageTiming,
     Withheld,
     decode,
@@ -80,11 +81,32 @@ async def unasked(_: Published) -> Any:
     raise AssertionError("nothing of this answer can have been shown")
 
 
-async def published(fact: Approved | Withheld) -> Published:
+async def published(fact: Approved | Withheld | Replied) -> Published:
     [answer] = await publish(fact, PublisherPorts(unasked, unasked), VERSIONS)
     assert isinstance(answer, Published)
     assert decode(encode(answer), Published) == answer
     return answer
+
+
+async def test_a_reply_is_published_as_an_answer_that_cites_nothing_and_says_why() -> None:
+    said = Replied(
+        rid="r1",
+        tenant="kiosk",
+        site="site1",
+        asked_at_ms=1,
+        deadline_at_ms=2,
+        lineage=(MODEL,),
+        reason="distress",
+        stage="prefilter",
+        text="Call 112 now.",
+        language="en",
+        confidence=0.75,
+        decisions=DECISIONS,
+    )
+    answer = await published(said)
+    assert (answer.outcome, answer.reason, answer.text, answer.citations) == ("answered", "distress", said.text, ())
+    assert (answer.receipt.plan, answer.receipt.route, answer.receipt.decisions) == (None, "edge", DECISIONS)
+    assert answer.receipt.lineage == (MODEL, *VERSIONS)
 
 
 async def test_an_approved_answer_is_published_as_it_stands_with_its_whole_receipt() -> None:
