@@ -15,9 +15,10 @@ import msgspec
 from tidegate.schemas import Answer, Artefact, Check, Escalated, Speculation, Writing, WritingReport
 from tidegate.services.answering.answerer import NONE_BELOW, ReadCorpus
 from tidegate.services.answering.prompt_context import order_units
+from tidegate.services.answering.sentence_check import SentenceCheck
 from tidegate.services.answering.sentence_stream import PublishPartial, SentenceStream
 from tidegate.services.answering.shipped_drafts import receive_draft
-from tidegate.services.answering.written_sentences import JudgedSentence, cite, judge, split_written
+from tidegate.services.answering.written_sentences import JudgedSentence, WrittenSentence, cite, judge, split_written
 from tidegate.services.knowledge.reader.candidates import Candidate
 from tidegate.services.knowledge.reader.reader import RankedSpans
 from tidegate.services.llm.targets.base import GenerationRequest, Target
@@ -53,6 +54,8 @@ class WrittenAnswer:
     mode: Writing
     question: str
     units: tuple[Candidate, ...]
+    selected: frozenset[tuple[str, int]]
+    """The spans of the units that answer the question, as the reader says."""
     kept: list[JudgedSentence] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     retried: int = 0
@@ -68,6 +71,13 @@ class WrittenAnswer:
     def is_over(self) -> bool:
         """Whether nothing more is to be written."""
         return self.is_replaced or len(self.kept) >= MOST_SENTENCES
+
+    def judge(self, sentence: WrittenSentence) -> JudgedSentence:
+        """What bears a sentence out; true words that rest on nothing that answers the question are no answer."""
+        judged = judge(sentence, self.units, self.question)
+        if not judged.check.passed or any(unit.span in self.selected for unit in judged.units):
+            return judged
+        return JudgedSentence(judged.text, SentenceCheck(judged.check.score, "what it cites does not answer"))
 
     def take(self, sentence: JudgedSentence) -> bool:
         """Keep a sentence that may be said, once; False for one that may not."""
@@ -148,7 +158,8 @@ class GroundedWriter:
             return reading.answer, parts
         parts = (*parts, self._target.artefact)
         units = order_units(reading)[:MOST_UNITS]
-        written = WrittenAnswer(escalated.plan.writing, escalated.question.text, units)
+        selected = frozenset(unit.span for unit in reading.selected)
+        written = WrittenAnswer(escalated.plan.writing, escalated.question.text, units, selected)
         sentences = SentenceStream(escalated, self._publish)
         draft = receive_draft(self._tokens, escalated.draft)
         expected = draft.ids or (*self._tokens.encode(reading.answer.text), self._tokens.end)
@@ -241,7 +252,7 @@ class Attempt:
     def _judge(self, *, is_whole: bool) -> None:
         sentences = split_written(self._tokens.decode(self.ids), is_whole=is_whole)
         for sentence in sentences[self._judged :]:
-            judged = judge(sentence, self.written.units, self.written.question)
+            judged = self.written.judge(sentence)
             if not self.written.take(judged):
                 self.refused = judged
                 return

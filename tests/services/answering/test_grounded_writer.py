@@ -13,8 +13,8 @@ from tests.support.foreign_models import save_foreign
 from tests.support.prompt_contexts import CONTEXT, TOKENS
 from tidegate.schemas import Artefact, Draft, Escalated, Partial, Speculation, replace
 from tidegate.services.answering.answerer import GroundedAnswerer
-from tidegate.services.answering.grounded_writer import GroundedWriter
-from tidegate.services.answering.prompt_context import draft_from_text
+from tidegate.services.answering.grounded_writer import MOST_UNITS, GroundedWriter
+from tidegate.services.answering.prompt_context import draft_from_text, order_units
 from tidegate.services.answering.shipped_drafts import receive_draft
 from tidegate.services.answering.written_sentences import split_written
 from tidegate.services.knowledge.reader.reader import RankedSpans
@@ -110,6 +110,15 @@ async def test_a_sentence_that_fails_is_written_once_more_and_then_replaced_by_t
     first, second = hub.target.asked
     assert (first.temperature, second.temperature > 0) == (0.0, True)
     assert tuple(second.prompt) == (*first.prompt, *tokens.encode(TRUE)), "it goes on behind what stands"
+
+
+async def test_true_words_that_do_not_answer_the_question_are_no_answer(tokens: ChatTokenizer) -> None:
+    chosen = {unit.span for unit in CONTEXT.reading.selected}
+    other = next(unit for unit in order_units(CONTEXT.reading)[:MOST_UNITS] if unit.span not in chosen)
+    aside = f"{other.plain_text.rstrip('.')}."
+    answer = await Hub(Script(tokens, [f"{aside} More.", f"{aside} More."])).answer()
+    assert (answer.text, answer.writing.replaced) == (QUOTE.text, 1)
+    assert set(answer.writing.faults) == {"what it cites does not answer"}
 
 
 async def test_a_second_try_that_is_right_stands_and_the_report_says_that_it_was_the_second(
