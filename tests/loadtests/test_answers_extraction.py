@@ -37,7 +37,7 @@ def test_a_field_is_right_by_value_and_a_text_when_all_are() -> None:
     assert right.is_whole
     assert not wrong.is_whole
     figures = bench.shares([right, wrong])
-    assert figures["fields_right"] == (pytest.approx(100 * 5 / 6),)
+    assert figures["fields_right"][0] == pytest.approx(100 * 5 / 6)
     assert figures["texts_whole"] == (50,)
     assert figures["texts_answered_wrong"] == (50 * wrong.is_answered,)
     assert "5 of" not in bench.table_of([right])
