@@ -41,7 +41,9 @@ def chat(*messages: tuple[str, Any]) -> ChatRequest:
 TALK = chat(*((turn.role, turn.text) for turn in SAID), ("user", "And before?"))
 
 
-@pytest.mark.parametrize(("tokens", "kept"), [(0, 0), (1, 0), (2, 1), (5, 1), (6, 2), (8, 2), (10, 3), (13, 3), (14, 4), (99, 4)])
+@pytest.mark.parametrize(
+    ("tokens", "kept"), [(0, 0), (1, 0), (2, 1), (5, 1), (6, 2), (8, 2), (10, 3), (13, 3), (14, 4), (99, 4)]
+)
 def test_the_newest_whole_turns_are_read_that_have_room(tokens: int, kept: int) -> None:
     assert read_history(TALK, WORDS, tokens) == SAID[len(SAID) - kept :]
 
