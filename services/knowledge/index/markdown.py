@@ -25,6 +25,7 @@ _REFERENCE = re.compile(r"\[([^\[\]]+)\]\[[^\[\]]*\]")
 _BULLET = re.compile(r"[ \t]*(?:[•‣▪▫◦●○■□–—·➢✓✔]|(?P<number>\(?(?:\d{1,2}|[a-z])\)|[a-z]\.))[ \t\u00a0]+(?=\S)")
 """A list item of people who do not write Markdown; two of them in a paragraph make a list."""
 _FEWEST_BULLETS = 2
+_LISTS = ("bullet_list_", "ordered_list_", "table_", "list_item_")
 _TASK = re.compile(r"\[[ xX]\][ \t]+")
 _QUESTION = re.compile(r"(?P<label>\*{0,2}\w{1,10}[ \u00a0]?[:.]\*{0,2}\s+)?\S.*\?\W{0,3}")
 _LABEL = re.compile(r"\*{0,2}\w{1,10}[ \u00a0]?[:.]\*{0,2}\s+")
@@ -100,13 +101,8 @@ class _Reader:
             match token.type:
                 case "heading_open":
                     self._blocks.add_heading(int(token.tag[1]), _words(tokens[position + 1]))
-                case "bullet_list_open" | "ordered_list_open" | "table_open":
-                    is_numbered = token.type == "ordered_list_open"
-                    self._blocks.open_list(int(token.attrs.get("start", 1)) if is_numbered else None)
-                case "bullet_list_close" | "ordered_list_close" | "table_close":
-                    self._blocks.close_list()
-                case "list_item_open":
-                    self._item_markers[self._map(token)[0]] = self._blocks.next_marker(token.markup)
+                case name if name.startswith(_LISTS):
+                    self._follow_list(token)
                 case "thead_open" | "thead_close":
                     self._in_head = token.nesting == 1
                 case "tr_open":
@@ -120,6 +116,15 @@ class _Reader:
                     after = tokens[position + 3] if position + 3 < len(tokens) else None
                     self._add_paragraph(token, tokens[position + 1], after)
         return self._blocks.found
+
+    def _follow_list(self, token: Token) -> None:
+        if token.type == "list_item_open":
+            self._item_markers[self._map(token)[0]] = self._blocks.next_marker(token.markup)
+        elif token.type != "list_item_close" and token.nesting == 1:
+            is_numbered = token.type == "ordered_list_open"
+            self._blocks.open_list(int(token.attrs.get("start", 1)) if is_numbered else None)
+        elif token.type != "list_item_close":
+            self._blocks.close_list()
 
     def _add_paragraph(self, opening: Token, inline: Token, after: Token | None) -> None:
         first, end = self._map(opening)
