@@ -80,9 +80,9 @@ def fill_frames(seed: int) -> list[LabelledText]:
 
 def _invent(faker: Any, chance: random.Random) -> dict[str, str]:
     given, surname = faker.first_name(), faker.last_name()
-    place = f"{faker.postcode()} {faker.city()}" if chance.random() < 0.7 else faker.city()
+    locality = f"{faker.postcode()} {faker.city()}" if chance.random() < 0.7 else faker.city()
     street = faker.street_address().replace("\n", ", ")
-    address = f"{street}, {place}" if chance.random() < 0.7 else street
+    address = f"{street}, {locality}" if chance.random() < 0.7 else street
     return {"given": given, "surname": surname, "name": f"{given} {surname}", "address": address}
 
 

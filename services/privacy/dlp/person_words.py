@@ -41,7 +41,7 @@ class ScoredWord(NamedTuple):
     shares: FloatArray
 
 
-class Candidate(NamedTuple):
+class PersonCandidate(NamedTuple):
     """Words that may be a name or an address together: `first` to `last` of the text's words, both counted."""
 
     kind: str
@@ -66,14 +66,14 @@ def average_pieces(text: str, offsets: Sequence[tuple[int, int]], shares: FloatA
 
 def find_candidates(
     text: str, words: Sequence[ScoredWord], columns: Callable[[str], Sequence[int]]
-) -> Iterator[Candidate]:
+) -> Iterator[PersonCandidate]:
     """Runs of neighbouring words of each kind; `columns` tells which of a word's shares speak for a label."""
     for kind, labels in LABELS.items():
         wanted = [column for label in labels for column in columns(label)]
         masses = [float(word.shares[wanted].sum()) for word in words]
         for first, last in _runs(text, words, masses, kind):
             if max(masses[first : last + 1]) >= LEAST:
-                yield Candidate(kind, first, last)
+                yield PersonCandidate(kind, first, last)
 
 
 def _runs(text: str, words: Sequence[ScoredWord], masses: Sequence[float], kind: str) -> Iterator[tuple[int, int]]:
@@ -94,7 +94,7 @@ def _runs(text: str, words: Sequence[ScoredWord], masses: Sequence[float], kind:
 
 
 def describe(
-    text: str, words: Sequence[ScoredWord], candidate: Candidate, columns: Callable[[str], Sequence[int]]
+    text: str, words: Sequence[ScoredWord], candidate: PersonCandidate, columns: Callable[[str], Sequence[int]]
 ) -> tuple[FloatArray, list[int]]:
     """What the filter weighs: numbers (see the code), and buckets of the words, their ends and their neighbours.
 

@@ -14,7 +14,7 @@ from tidegate.services.stages.prefilter.replies import ReplyThresholds, VerdictE
 
 Classify = Callable[[str], Awaitable[IntentEstimate]]
 SplitText = Callable[[str], Sequence[str]]
-Spread = Callable[[float, int], float]
+ShareOdds = Callable[[float, int], float]
 AGREED = 0.3
 """Chosen on the development part: with it the pack's intents find one unsafe message in twenty more, and withhold no
 more of hard_harmless; without it, a quarter of those."""
@@ -33,7 +33,7 @@ class SafetyTier:
         thresholds: ReplyThresholds,
         detect: Callable[[str, str], DetectedLanguage],
         split: SplitText,
-        spread: Spread,
+        spread: ShareOdds,
     ) -> None:
         self._head = head
         self._thresholds = thresholds
