@@ -18,8 +18,8 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of a document: characters `start` to `end` of the version `document_version`.
 
     `page` is that on which it begins, 0 where the document has none; `page_breaks` are the characters of the document
-    at which the next pages begin in it. `score` is the fused rank score (reciprocal rank fusion); `bm25` and `similarity`
-    (cosine) are the two scores that it fuses, 0.0 where that leg did not find the passage.
+    at which the next pages begin in it. `score` is the fused rank score (reciprocal rank fusion); `bm25` and
+    `similarity` (cosine) are the two scores that it fuses, 0.0 where that leg did not find the passage.
     """
 
     document_id: str

@@ -80,8 +80,8 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class Replied(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What the site says at once, without a look at any document: to small talk, or to a person in distress.
 
-    `text` is the site's own, from its pack or the shipped ones; `decisions` says which intent was found; `confidence` is
-    its probability.
+    `text` is the site's own, from its pack or the shipped ones; `decisions` says which intent was found; `confidence`
+    is its probability.
     """
 
     reason: Literal["smalltalk", "distress"]

@@ -119,6 +119,8 @@ def describe_group(group: QuestionGroup) -> list[str]:
     lines = [f"{group.asked:>5} × {group.text}", f"        {reasons}, last {format_time(group.last_at_s)}"]
     lines += [f"        also: {wording}" for wording in group.other_wordings]
     for passage in group.nearest:
-        where = " › ".join(filter(None, (passage.title, passage.heading, passage.page and f"page {passage.page}")))
+        where = " › ".join(
+            filter(None, (passage.title, passage.heading, f"page {passage.page}" if passage.page else ""))
+        )
         lines.append(f"        near {passage.score:.2f}: [{passage.document_id}] {where}")
     return lines

@@ -18,8 +18,8 @@ from tidegate.schemas.vault_token import VAULT_TOKEN
 OPEN_REASONS = frozenset({"abstained", "cloud_unreachable", "unclear"})
 """Why a question stays open. One that came too late, or that must not be answered, says nothing of the documents."""
 SAME_FROM = 0.7
-"""Cosine from which two questions are counted as one. On 96 questions with another wording each (dialogues, train): 88
-% of the pairs of one meaning are above it, and none of the 9 120 pairs of two."""
+"""Cosine from which two questions are counted as one. On 96 questions with another wording each (dialogues, train),
+88 % of the pairs of one meaning are above it, and none of the 9 120 pairs of two."""
 MOST_WORDINGS = 3
 MOST_NEAREST = 3
 

@@ -50,7 +50,6 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         await asyncio.to_thread(indexes.index, tenant)
     latency = DrafterLatency()
     verifier = InteractiveVerifier(bus, settings.site, model_of)
-    reader = Reader(embedder, calibration)
 
     async def publish_partial(partial: Partial) -> None:
         await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
@@ -59,7 +58,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         return fill_schema(model_of(retrieved.tenant), *text_and_schema(retrieved.question))
 
     ports = DrafterPorts(
-        read=in_thread(partial(read, reader, indexes, detector, tokens)),
+        read=in_thread(partial(read, Reader(embedder, calibration), indexes, detector, tokens)),
         extract=in_thread(extract),
         publish_partial=publish_partial,
         required_degradation=latency.required_degradation,

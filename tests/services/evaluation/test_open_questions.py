@@ -16,7 +16,7 @@ from tidegate.services.knowledge.embedding import Embedder
 
 def published(outcome: str = "abstained", reason: str = "abstained") -> Published:
     receipt = Receipt(site="site1", route="edge", plan=None, lineage=(), citations=(), decisions=())
-    whose = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked_at_ms": 1, "deadline_at_ms": 2}
+    whose: dict[str, Any] = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked_at_ms": 1, "deadline_at_ms": 2}
     fields: dict[str, Any] = {"outcome": outcome, "reason": reason, "text": "Sorry.", "receipt": receipt}
     return Published(**whose, **fields, suggestions=RELATED)
 

@@ -47,7 +47,7 @@ async def screen(prepared: Settings) -> AsyncIterator[Any]:
 def asked(*turns: str, **fields: Any) -> Asked:
     sides: tuple[Any, Any] = ("user", "assistant")
     history = tuple(Turn(sides[at % 2], text) for at, text in enumerate(turns[:-1]))
-    whose = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked_at_ms": 5, "deadline_at_ms": 4005}
+    whose: dict[str, Any] = {"rid": "r1", "tenant": "kiosk", "site": "site1", "asked_at_ms": 5, "deadline_at_ms": 4005}
     return Asked(text=turns[-1], history=history, **(whose | fields))
 
 
