@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tests.support.tiny_models import PROSE
 
 HIDDEN, INNER, LAYERS, CONTEXT = 64, 96, 3, 512
+PADDED = 7
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -78,7 +79,7 @@ def save_foreign(directory: Path, family: str, *, seed: int = 1) -> Path:
     kind = FAMILIES[family]["model_type"]
     tokenizer, settings, ends = _tokenizers(kind)
     tokenizer.save(str(directory / "tokenizer.json"))
-    size = tokenizer.get_vocab_size() + 7  # families pad their vocabulary
+    size = tokenizer.get_vocab_size() + PADDED  # families pad their vocabulary
     config: dict[str, Any] = {
         "architectures": [ARCHITECTURES[kind]],
         "vocab_size": size,
@@ -132,6 +133,9 @@ def _weights(config: dict[str, Any], dice: np.random.Generator) -> dict[str, Any
         found |= {f"{at}{name}.weight": vector(HIDDEN, norm) for name in norms}
         if kind in ("qwen3", "gemma3_text"):
             found |= {f"{at}self_attn.{part}_norm.weight": vector(head, norm) for part in "qk"}
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        if name in found:
+            found[name][-PADDED:] = 0.0  # no trained model ever says a padded id
     return found
 
 
