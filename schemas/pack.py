@@ -62,7 +62,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     workload: Workload = "assist"
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PackReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is said where an intent of verdict `smalltalk` or `distress` was found, by language.
 
     `intent` is the intent's id, or the verdict, for all its intents that have no reply of their own. `{emergency}` and
@@ -119,4 +119,4 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     calibration: tuple[CalibrationQuestion, ...]
     policy_files: tuple[str, ...]
     thesaurus: tuple[Synonyms, ...] = ()
-    replies: tuple[Reply, ...] = ()
+    replies: tuple[PackReply, ...] = ()

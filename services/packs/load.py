@@ -15,7 +15,7 @@ import msgspec
 
 from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
-from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, Reply, Synonyms
+from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, PackReply, Synonyms
 from tidegate.services.knowledge.ingest.read import hint_for
 from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
@@ -29,7 +29,7 @@ LISTS: dict[str, Any] = {
 }
 THESAURUS = "thesaurus.yaml"
 REPLIES = "replies.yaml"
-OPTIONAL: dict[str, Any] = {THESAURUS: Synonyms, REPLIES: Reply}
+OPTIONAL: dict[str, Any] = {THESAURUS: Synonyms, REPLIES: PackReply}
 """The lists that a pack may do without."""
 
 
@@ -71,7 +71,7 @@ def load_questions(path: Path) -> tuple[LabelledQuestion, ...]:
     return questions
 
 
-def load_replies(path: Path) -> tuple[Reply, ...]:
+def load_replies(path: Path) -> tuple[PackReply, ...]:
     """The pack's own replies, without a look at anything else in it. Raises `PackError`."""
     findings = PackFindings(path)
     replies = tuple(_read_optional(REPLIES, findings))

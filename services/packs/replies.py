@@ -13,7 +13,7 @@ from importlib.resources import files
 import msgspec
 from ruamel.yaml import YAML
 
-from tidegate.schemas.pack import Reply
+from tidegate.schemas.pack import PackReply
 
 FILE = "replies.yaml"
 FALLBACK_LANGUAGE = "en"
@@ -23,7 +23,7 @@ _SENTENCE = re.compile(r"[^.!?]*\{helpline\}[^.!?]*[.!?]+\s*")
 class ReplyTexts:
     """Finds what to say. `emergency` and `helpline` are the site's numbers; an empty helpline is not spoken of."""
 
-    def __init__(self, own: Iterable[Reply], emergency: str, helpline: str) -> None:
+    def __init__(self, own: Iterable[PackReply], emergency: str, helpline: str) -> None:
         self._texts = [{reply.intent: reply.texts for reply in replies} for replies in (own, shipped_replies())]
         self._emergency = emergency
         self._helpline = helpline
@@ -41,7 +41,7 @@ class ReplyTexts:
 
 
 @cache
-def shipped_replies() -> tuple[Reply, ...]:
+def shipped_replies() -> tuple[PackReply, ...]:
     """The replies that every site has."""
     text = (files("tidegate.services.packs") / "defaults" / FILE).read_text("utf-8")
-    return msgspec.convert(YAML(typ="safe", pure=True).load(text), tuple[Reply, ...])
+    return msgspec.convert(YAML(typ="safe", pure=True).load(text), tuple[PackReply, ...])

@@ -8,17 +8,17 @@ import pytest
 
 from tests.support.paths import KIOSK
 from tests.support.small_pack import pack_at
-from tidegate.schemas.pack import Reply
+from tidegate.schemas.pack import PackReply
 from tidegate.services.languages.prose import PROSE_LANGUAGES
 from tidegate.services.packs.findings import PackError
 from tidegate.services.packs.load import load_pack, load_replies
 from tidegate.services.packs.replies import ReplyTexts, shipped_replies
 
 OWN = (
-    Reply(
+    PackReply(
         intent="distress", texts={"en": "Call {emergency}. Or talk at {helpline}.", "de": "Rufen Sie {emergency} an."}
     ),
-    Reply(intent="greeting", texts={"en": "Welcome!"}),
+    PackReply(intent="greeting", texts={"en": "Welcome!"}),
 )
 
 
@@ -56,7 +56,7 @@ def test_a_pack_s_replies_are_read_and_one_for_no_intent_is_a_fault(tmp_path: Pa
     pack = pack_at(tmp_path / "pack")
     assert load_replies(pack) == ()
     (pack / "replies.yaml").write_text("- intent: distress\n  texts:\n    en: Call now.\n")
-    assert load_replies(pack) == load_pack(pack).replies == (Reply(intent="distress", texts={"en": "Call now."}),)
+    assert load_replies(pack) == load_pack(pack).replies == (PackReply(intent="distress", texts={"en": "Call now."}),)
     (pack / "replies.yaml").write_text("- intent: parking\n  texts:\n    en: Call now.\n")
     with pytest.raises(PackError, match="parking is for no such intent"):
         load_pack(pack)
