@@ -36,7 +36,7 @@ class ReplyTexts:
             next(iter(found[0].values())),
         )
         if not self._helpline:
-            text = _SENTENCE.sub("", text)
+            text = " ".join(_SENTENCE.sub(" ", text).split())
         return text.replace("{emergency}", self._emergency).replace("{helpline}", self._helpline).strip()
 
 

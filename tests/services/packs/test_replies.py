@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def test_every_shipped_reply_is_there_in_every_language(language: str) -> None:
     assert "116" not in bare
     assert "112" in bare
     assert bare.endswith((".", "!"))
+    assert "  " not in bare
+    assert not re.search(r"[.!?][^\W\d_]", bare)
 
 
 @pytest.mark.parametrize(
