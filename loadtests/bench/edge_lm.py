@@ -28,7 +28,7 @@ class BenchedModel:
 
     def prompts(self, count: int) -> list[tuple[int, ...]]:
         """Held-out questions with their passages, as the model reads them."""
-        tokens = self._lm.tokens
+        tokens = self._lm.own_tokens
         return [answer_prompt(tokens, each.question, each.passages).ids for each in generator.heldout(count)]
 
     def speak(self, prompts: Sequence[Sequence[int]]) -> Sampled:

@@ -188,10 +188,10 @@ class GroundedWriter:
         """The prompt, and behind it what stands already."""
         question = escalated.question
         prompt = self._tokens.encode_chat(writing_messages(question.text, question.language, written.units))
-        said = self._tokens.encode(written.text) if written.kept else ()
+        written_ids = self._tokens.encode(written.text) if written.kept else ()
         return GenerationRequest(
             rid=f"{escalated.tenant}.{escalated.site}.{escalated.rid}",
-            prompt=(*prompt, *said),
+            prompt=(*prompt, *written_ids),
             draft=expected,
             max_tokens=MOST_TOKENS,
             seed=int(is_retry),

@@ -66,7 +66,7 @@ def copy_prepared(ready: Settings, new: Settings) -> None:
     target.home.mkdir(parents=True, exist_ok=True)
     for tenant in new.tenants:
         shutil.copytree(source.index(tenant), target.index(tenant), dirs_exist_ok=True)
-    for made in ("calibration", "intent_head"):
+    for made in ("calibration", "intent_head", "published"):
         shutil.copy2(getattr(source, made), getattr(target, made))
 
 

@@ -28,7 +28,7 @@ from tidegate.services.llm.drafters.lm_drafter import LmDrafter
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.model.sampling import likelihood
 from tidegate.services.llm.text.prompts import json_prompt
-from tidegate.services.llm.text.tokenizer import TokenizerRefusedError, TokenText
+from tidegate.services.llm.text.tokenizer import TokenText
 
 _GRAMMARS_MOST = 64
 _JSON_MOST = 256
@@ -50,9 +50,7 @@ class SiteModel:
 
     def __init__(self, lm: CausalLM, id: str = "draft") -> None:
         """Raises `TokenizerRefusedError` for a model with a foreign tokenizer."""
-        if not isinstance(lm.tokens, TokenText):
-            raise TokenizerRefusedError("a site's model has our own control tokens")
-        self.tokenizer: TokenText = lm.tokens
+        self.tokenizer: TokenText = lm.own_tokens
         self.artefact = Artefact("model", id, lm.version)
         self._lm = lm
         self._vocabulary = GrammarVocabulary(self.tokenizer)

@@ -22,6 +22,7 @@ from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
+from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
 from tidegate.services.stages.threads import in_thread
 from tidegate.services.uplink.verification_server import VerificationSessions
@@ -54,7 +55,9 @@ class Patient(GroundedAnswerer):
 
     def open_stream(self, context: PromptContext, escalated: Escalated, parts: tuple[Artefact, ...]) -> Recorded:
         sentences = SentenceStream(escalated, self._publish)
-        stream = Recorded(context, parts, self._target.tokenizer, sentences)
+        tokens = self._target.tokenizer
+        assert isinstance(tokens, TokenText)
+        stream = Recorded(context, parts, tokens, sentences)
         self.streams.append(stream)
         return stream
 

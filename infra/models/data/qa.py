@@ -146,7 +146,7 @@ def _squad_questions(paragraph: dict[str, Any], document: QaDocument) -> Iterabl
             gold |= overlapping(document.units, start, start + len(answer["text"]))
         if bool(gold) == bool(answers):
             kind = "plain" if gold else "impossible_near"
-            said = answers[0]["text"] if answers else ""
+            answer_text = answers[0]["text"] if answers else ""
             yield QaQuestion(
-                asked["question"], document.language, kind, document.id, frozenset(gold), said, asked["id"]
+                asked["question"], document.language, kind, document.id, frozenset(gold), answer_text, asked["id"]
             )

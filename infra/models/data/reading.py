@@ -33,7 +33,7 @@ class Pair(msgspec.Struct, frozen=True):
     window: Window
     right: tuple[bool, ...]
     span: tuple[int, int] | None
-    place: Place
+    position: Place
 
 
 class Windows:
@@ -64,24 +64,24 @@ class Windows:
                 break
         return list(found)[:most]
 
-    def pair(self, question: QaQuestion, place: Place) -> Pair:
-        document, at = place
+    def pair(self, question: QaQuestion, position: Place) -> Pair:
+        document, at = position
         window = self.of(document)[at]
         gold = question.gold if document == question.document else frozenset()
         right = tuple(piece.unit in gold for piece in window.pieces)
         asked = encode_question(question.text, self.encode)
-        return Pair(asked, window, right, self._span(question, document, window) if any(right) else None, place)
+        return Pair(asked, window, right, self._span(question, document, window) if any(right) else None, position)
 
     def group(self, question: QaQuestion, ranked: Sequence[Unit]) -> list[Pair]:
         """One to four pairs: windows that answer, and windows drawn from the ranking that do not."""
-        right = {place for number in question.gold for place in self.places((question.document, number))}
-        wrong = [place for place in self.places_of(ranked, 12) if place not in right]
+        right = {position for number in question.gold for position in self.places((question.document, number))}
+        wrong = [position for position in self.places_of(ranked, 12) if position not in right]
         chosen = random.sample(sorted(right), min(MOST_RIGHT, len(right)))
         wanted = MOST_WRONG if not right or random.random() < 0.5 else 1
         while wrong and wanted:
             chosen.append(wrong.pop(min(len(wrong) - 1, int(random.expovariate(STEEPNESS)))))
             wanted -= 1
-        return [self.pair(question, place) for place in chosen]
+        return [self.pair(question, position) for position in chosen]
 
     def _windows(self, document: QaDocument) -> list[Window]:
         units = [ReadableUnit(unit.heading, unit.text) for unit in document.units]

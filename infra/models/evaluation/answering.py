@@ -36,7 +36,7 @@ def outcomes(model: RankingModel, evidence: Sequence[Evidence]) -> list[Outcome]
     found = []
     for each in evidence:
         ranked = model.rank(each.question.text, each.signals)
-        places = [place for place, number in enumerate(ranked.order) if each.right[number]]
+        places = [position for position, number in enumerate(ranked.order) if each.right[number]]
         rank = places[0] if places else MISSING
         question = each.question
         found.append(Outcome(question.kind, question.language, rank, ranked.confidence, each.is_answerable))

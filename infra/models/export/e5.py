@@ -105,8 +105,8 @@ class E5File:
         for _ in range(count):
             (length,) = struct.unpack_from("<H", content, offset)
             name = content[offset + 2 : offset + 2 + length].decode()
-            _, _, place, _ = struct.unpack_from("<BIQQ", content, offset + 2 + length)
-            self._places[name] = place
+            _, _, position, _ = struct.unpack_from("<BIQQ", content, offset + 2 + length)
+            self._places[name] = position
             offset += 2 + length + struct.calcsize("<BIQQ")
 
     def packed(self, name: str, rows: int, columns: int) -> np.ndarray[Any, Any]:

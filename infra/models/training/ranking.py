@@ -102,8 +102,8 @@ def threshold_for(share: float, unanswerable: Rows) -> float:
     Vovk, Gammerman & Shafer 2005; exchangeable questions exceed it with a chance of at most `share`.
     """
     ordered = np.sort(unanswerable)
-    place = math.ceil((len(ordered) + 1) * (1.0 - share)) - 1
-    return float(ordered[place]) if place < len(ordered) else 1.0
+    position = math.ceil((len(ordered) + 1) * (1.0 - share)) - 1
+    return float(ordered[position]) if position < len(ordered) else 1.0
 
 
 def _listwise(lists: Sequence[Listed]) -> Rows:

@@ -58,8 +58,8 @@ def read_snapshot(
         rows.append(storage.vectors(name, entry.version, manifest.built_by))
         passages.update(zip(entry.numbers, _cut_passages(stored), strict=True))
     ranks: dict[str, dict[int, int]] = {}
-    for place, (number, passage) in enumerate(passages.items()):
-        ranks.setdefault(passage.language, {})[number] = place
+    for position, (number, passage) in enumerate(passages.items()):
+        ranks.setdefault(passage.language, {})[number] = position
     return IndexSnapshot(
         manifest=manifest,
         stamp=stamp,

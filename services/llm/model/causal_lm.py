@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tidegate.services.inference import OnnxSession, Provider, ProviderUnavailableError, RuntimeArray, TensorInfo
 from tidegate.services.llm.errors import ContextOverflowError, ModelRefusedError
 from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
-from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.llm.text.tokenizer import TokenizerRefusedError, TokenText
 from tidegate.services.llm.text.vocabularies import load_vocabulary
 from tidegate.services.llm.text.vocabulary import Vocabulary
 
@@ -65,6 +65,13 @@ class CausalLM:
         except Exception as error:  # the runtime's own errors share no base
             raise ModelRefusedError(directory, f"model.onnx: {error}") from error
         self._pinned = _Pinned(pinned_bytes)
+
+    @property
+    def own_tokens(self) -> TokenText:
+        """The tokens of a model in our own format. Raises `TokenizerRefusedError` for one in any other."""
+        if not isinstance(self.tokens, TokenText):
+            raise TokenizerRefusedError("it needs a model with our own control tokens")
+        return self.tokens
 
     def open(self, ids: Sequence[int] = ()) -> ModelContext:
         """A context that holds the longest pinned prefix of `ids`, but never all of `ids`: its end must be run."""

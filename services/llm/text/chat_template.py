@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tidegate.schemas import TidegateError
 
-ChatMessage = Mapping[str, str]
+TemplateMessage = Mapping[str, str]
 """`role` (system, user or assistant) and `content`."""
 
 PLAIN = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}\n\n{% endfor %}"
@@ -44,7 +44,7 @@ class ChatTemplate:
         except TemplateError as error:
             raise ChatTemplateError(f"the chat template is no template: {error}") from error
 
-    def render(self, messages: Sequence[ChatMessage], *, is_open: bool = True) -> str:
+    def render(self, messages: Sequence[TemplateMessage], *, is_open: bool = True) -> str:
         """The messages as text; `is_open`: an answer of the assistant comes next.
 
         A system message that the template refuses goes before the first message of the user. Raises
@@ -58,7 +58,7 @@ class ChatTemplate:
                 raise
             return self._render(merged, is_open)
 
-    def _render(self, messages: Sequence[ChatMessage], is_open: bool) -> str:
+    def _render(self, messages: Sequence[TemplateMessage], is_open: bool) -> str:
         given = [dict(message) for message in messages]
         options: dict[str, Any] = {"tools": None, "documents": None, "enable_thinking": False}
         try:
@@ -67,7 +67,7 @@ class ChatTemplate:
             raise ChatTemplateError(f"the chat template does not take these messages: {error}") from error
 
 
-def _merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+def _merge_system(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
     """The system's words at the head of the first message of the user."""
     if len(messages) < 2 or messages[0]["role"] != "system":
         return list(messages)

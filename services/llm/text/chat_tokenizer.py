@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
-from tidegate.services.llm.text.chat_template import ChatMessage, ChatTemplate
+from tidegate.services.llm.text.chat_template import ChatTemplate, TemplateMessage
 from tidegate.services.llm.text.pieces import bytes_of_pieces, parts_of
 from tidegate.services.llm.text.tokenizer import TokenizerRefusedError
 
@@ -101,14 +101,14 @@ class ChatTokenizer:
         """Whether it is a control token: no text is ever encoded to it."""
         return id in self._control_ids
 
-    def encode_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
+    def encode_chat(self, messages: Sequence[TemplateMessage]) -> tuple[int, ...]:
         """The prompt for the assistant's next message, ids as the model's own library makes them of harmless texts.
 
         Raises `ChatTemplateError`.
         """
         return tuple(self._chat(messages, is_open=True))
 
-    def _chat(self, messages: Sequence[ChatMessage], *, is_open: bool) -> list[int]:
+    def _chat(self, messages: Sequence[TemplateMessage], *, is_open: bool) -> list[int]:
         guarded = [{**message, "content": self._edged(message["content"])} for message in messages]
         text = self._template.render(guarded, is_open=is_open)
         ids: list[int] = []

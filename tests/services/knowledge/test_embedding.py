@@ -34,8 +34,8 @@ ANSWERED = (
 
 def test_a_question_is_nearest_to_what_answers_it_whatever_the_languages(embedder: Embedder) -> None:
     asked = np.stack([embedder.embed(question) for question, _ in ANSWERED])
-    told = np.stack([embedder.embed(text, "passage") for _, text in ANSWERED])
-    cosines = asked @ told.T
+    answers = np.stack([embedder.embed(text, "passage") for _, text in ANSWERED])
+    cosines = asked @ answers.T
     assert cosines.argmax(axis=1).tolist() == list(range(len(ANSWERED)))
     assert cosines.diagonal().min() > cosines[~np.eye(len(ANSWERED), dtype=bool)].max()
 

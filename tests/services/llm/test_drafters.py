@@ -44,7 +44,7 @@ class TestLm(DrafterActs):
     @classmethod
     def case(cls, lm: CausalLM, request: pytest.FixtureRequest) -> Case:
         sampling = Sampling(seed=5, temperature=request.param)
-        prompt = asked(lm.tokens)
+        prompt = asked(lm.own_tokens)
         answer = speculate(lm, prompt, options=DecodingOptions(sampling=sampling, max_tokens=24)).ids
         return Case(lambda: LmDrafter(lm, sampling), prompt, answer, lm.vocabulary)
 
@@ -126,13 +126,13 @@ class TestChained(DrafterActs):
     @pytest.fixture(scope="class", params=["lookup, lm", "lm, lookup", "nobody"])
     @classmethod
     def case(cls, lm: CausalLM, request: pytest.FixtureRequest) -> Case:
-        prompt = asked(lm.tokens)
+        prompt = asked(lm.own_tokens)
         makers: dict[str, Callable[[], Drafter]] = {
             "lookup": lambda: AlignedDrafter(prompt, lm.vocabulary),
             "lm": lambda: LmDrafter(lm),
         }
         names = [name for name in request.param.split(", ") if name in makers]
-        answer = cited(lm.tokens) if "lookup" in names else ()
+        answer = cited(lm.own_tokens) if "lookup" in names else ()
         return Case(lambda: ChainedDrafter([makers[name]() for name in names]), prompt, answer, lm.vocabulary)
 
     def test_it_does_have_ideas(self, case: Case) -> None:
@@ -143,7 +143,7 @@ class TestChained(DrafterActs):
             assert case.make().propose(case.prompt, 4) == []
 
     def test_the_first_with_an_idea_is_heard(self, lm: CausalLM) -> None:
-        prompt = asked(lm.tokens)
+        prompt = asked(lm.own_tokens)
         shipped = AlignedDrafter(prompt, lm.vocabulary, [50, 51], lookup=False)
         own = LmDrafter(lm).propose([*prompt, 50, 51], 3)
         assert ChainedDrafter([shipped, LmDrafter(lm)]).propose(prompt, 5) == [50, 51, *own]
@@ -151,7 +151,7 @@ class TestChained(DrafterActs):
         assert ChainedDrafter([LmDrafter(lm), shipped]).propose(prompt, 5) == alone
 
     def test_the_cheaper_one_takes_over_again(self, lm: CausalLM) -> None:
-        prompt = asked(lm.tokens)
+        prompt = asked(lm.own_tokens)
         first = LmDrafter(lm).propose(prompt, 1)
         shipped = AlignedDrafter([*prompt, *first], lm.vocabulary, [50, 51, 52], lookup=False)
         assert ChainedDrafter([shipped, LmDrafter(lm)]).propose(prompt, 4) == [*first, 50, 51, 52]

@@ -46,12 +46,12 @@ def gated(tmp_path: Path) -> Gated:
 
 @pytest.fixture(scope="module")
 def prompt(lm: CausalLM) -> Sequence[int]:
-    return answer_prompt(lm.tokens, "When does the branch open?", tiny_models.PROSE[:2], 240).ids
+    return answer_prompt(lm.own_tokens, "When does the branch open?", tiny_models.PROSE[:2], 240).ids
 
 
 @pytest.fixture(scope="module")
 def other_prompt(lm: CausalLM) -> Sequence[int]:
-    return answer_prompt(lm.tokens, "What does a coin roll cost?", tiny_models.PROSE[1:3], 240).ids
+    return answer_prompt(lm.own_tokens, "What does a coin roll cost?", tiny_models.PROSE[1:3], 240).ids
 
 
 @pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])

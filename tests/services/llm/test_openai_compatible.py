@@ -35,12 +35,12 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
 
 @pytest.fixture(scope="module")
 def prompt(lm: CausalLM) -> Sequence[int]:
-    return answer_prompt(lm.tokens, "When does the branch open?", tiny_models.PROSE[:2], 240).ids
+    return answer_prompt(lm.own_tokens, "When does the branch open?", tiny_models.PROSE[:2], 240).ids
 
 
 @pytest.fixture(scope="module")
 def other_prompt(lm: CausalLM) -> Sequence[int]:
-    return answer_prompt(lm.tokens, "What does a coin roll cost?", tiny_models.PROSE[1:3], 240).ids
+    return answer_prompt(lm.own_tokens, "What does a coin roll cost?", tiny_models.PROSE[1:3], 240).ids
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def target(
     lm: CausalLM, server: CompletionsServer, request: pytest.FixtureRequest
 ) -> AsyncIterator[OpenAICompatibleTarget]:
     server.offers = set(OFFERS[request.param])
-    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.own_tokens, context=tiny_models.CONTEXT)
     assert remote.capability == request.param
     yield remote
     await remote.close()
@@ -91,7 +91,7 @@ class TestClosing(ClosingActs):
 async def test_a_right_draft_is_fanned_out_in_one_request_for_each_sixteen(
     lm: CausalLM, server: CompletionsServer, prompt: Sequence[int]
 ) -> None:
-    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.own_tokens, context=tiny_models.CONTEXT)
     whole = await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=34))
     server.asked.clear()
     generated = await remote.generate(
@@ -109,7 +109,7 @@ async def test_a_tier_that_fails_in_the_middle_is_left_for_the_next_and_no_word_
 ) -> None:
     server.offers = set(OFFERS[begin])
     now = 0.0
-    remote = OpenAICompatibleTarget(client_of(server), lm.tokens, context=tiny_models.CONTEXT, clock=lambda: now)
+    remote = OpenAICompatibleTarget(client_of(server), lm.own_tokens, context=tiny_models.CONTEXT, clock=lambda: now)
     await remote.negotiate()
     whole = (await remote.generate(GenerationRequest(rid="r", prompt=prompt, max_tokens=40))).ids
     received: list[int] = []
@@ -133,7 +133,7 @@ async def test_a_tier_that_fails_in_the_middle_is_left_for_the_next_and_no_word_
 async def test_a_server_that_is_away_is_later_and_no_reason_to_step_down(
     lm: CausalLM, server: CompletionsServer, prompt: Sequence[int]
 ) -> None:
-    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.own_tokens, context=tiny_models.CONTEXT)
     server.status = 503
     with pytest.raises(RetryLaterError):
         await remote.generate(GenerationRequest(rid="r", prompt=prompt, draft=(1, 2, 3)))
@@ -146,7 +146,7 @@ async def test_a_server_that_is_away_is_later_and_no_reason_to_step_down(
 async def test_a_stream_that_breaks_off_is_said_to_be_broken(
     lm: CausalLM, server: CompletionsServer, prompt: Sequence[int]
 ) -> None:
-    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.own_tokens, context=tiny_models.CONTEXT)
     server.break_after = 3
     with pytest.raises(CapabilityError, match="broke off"):
         await remote.generate(GenerationRequest(rid="r", prompt=prompt))
@@ -156,13 +156,13 @@ async def test_a_stream_that_breaks_off_is_said_to_be_broken(
 async def test_no_token_id_travels_to_a_server_of_another_tokenizer(
     lm: CausalLM, server: CompletionsServer, prompt: Sequence[int]
 ) -> None:
-    class Other(type(lm.tokens)):  # type: ignore[misc]
+    class Other(type(lm.own_tokens)):  # type: ignore[misc]
         def decode(self, ids: Sequence[int]) -> str:
             return str(super().decode(ids)).swapcase()
 
     server.offers = set(EVERYTHING)
     server.says = "[1] The branch opens at nine. [2] Three euros."
-    ours = lm.tokens
+    ours = lm.own_tokens
     lm.tokens = Other(tiny_models.tokenizer_json())
     try:
         remote = await OpenAICompatibleTarget.open(client_of(server), ours, context=tiny_models.CONTEXT)
@@ -172,8 +172,8 @@ async def test_no_token_id_travels_to_a_server_of_another_tokenizer(
     assert all("prompt" not in each for each in server.asked)
     generated = await remote.generate(GenerationRequest(rid="r", prompt=prompt, draft=(1, 2, 3)))
     assert generated.is_finished
-    assert [each for each in generated.ids if lm.tokens.is_control(each)] == [10, 11]
-    assert lm.tokens.decode(generated.ids) == " The branch opens at nine. Three euros."
+    assert [each for each in generated.ids if lm.own_tokens.is_control(each)] == [10, 11]
+    assert lm.own_tokens.decode(generated.ids) == " The branch opens at nine. Three euros."
     await remote.close()
 
 
@@ -182,9 +182,9 @@ async def test_a_server_that_only_chats_is_asked_in_words(
 ) -> None:
     server.offers = {"chat"}
     server.says = "NONE"
-    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens, context=tiny_models.CONTEXT)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.own_tokens, context=tiny_models.CONTEXT)
     assert remote.capability == "text"
-    assert (await remote.generate(GenerationRequest(rid="r", prompt=prompt))).ids == (lm.tokens.NONE,)
+    assert (await remote.generate(GenerationRequest(rid="r", prompt=prompt))).ids == (lm.own_tokens.NONE,)
     asked = str(server.asked[-1]["messages"])
     assert "Question: When does the branch open?" in asked
     assert "[1] The branch opens at nine" in asked
@@ -197,10 +197,10 @@ async def test_a_server_is_sent_no_parameter_that_it_has_refused(
     server.offers = {"chat"}
     server.refuses = {"max_tokens", "temperature"}
     server.says = "NONE"
-    remote = await OpenAICompatibleTarget.open(client_of(server), lm.tokens)
+    remote = await OpenAICompatibleTarget.open(client_of(server), lm.own_tokens)
     server.asked.clear()
     request = GenerationRequest(rid="r", prompt=prompt, max_tokens=40)
-    assert (await remote.generate(request)).ids == (lm.tokens.NONE,)
+    assert (await remote.generate(request)).ids == (lm.own_tokens.NONE,)
     assert [set(body) for body in server.asked] == [{"model", "messages", "max_completion_tokens", "stream"}]
     assert server.asked[0]["max_completion_tokens"] == 40
     await remote.close()
@@ -209,16 +209,16 @@ async def test_a_server_is_sent_no_parameter_that_it_has_refused(
 async def test_a_server_that_does_nothing_of_it_is_refused(lm: CausalLM, server: CompletionsServer) -> None:
     server.offers = set()
     with pytest.raises(CapabilityError):
-        await OpenAICompatibleTarget.open(client_of(server), lm.tokens)
+        await OpenAICompatibleTarget.open(client_of(server), lm.own_tokens)
 
 
 def test_a_spelled_prompt_holds_what_the_prompt_holds(lm: CausalLM) -> None:
-    ids = answer_prompt(lm.tokens, "What <|eos|> costs?", ("A coin [3] roll.", "A card."), 240).ids
-    text = prompt_as_text(lm.tokens, ids)
+    ids = answer_prompt(lm.own_tokens, "What <|eos|> costs?", ("A coin [3] roll.", "A card."), 240).ids
+    text = prompt_as_text(lm.own_tokens, ids)
     assert text.endswith("Question: What <|eos|> costs?\n\n[1] A coin [3] roll.\n\n[2] A card.\n\nAnswer: ")
 
 
 def test_marks_in_text_become_marks(lm: CausalLM) -> None:
-    tokens = lm.tokens
+    tokens = lm.own_tokens
     assert encode_answer(tokens, "[2] Yes. [10] no [0]") == [11, *tokens.encode(" Yes. [10] no [0]")]
     assert encode_answer(tokens, " none. ") == [tokens.NONE]

@@ -44,7 +44,7 @@ def draft() -> CausalLM:
 
 @pytest.fixture(scope="module")
 def prompt(lm: CausalLM) -> Sequence[int]:
-    return answer_prompt(lm.tokens, "When does the branch open on Saturday?", PASSAGES).ids
+    return answer_prompt(lm.own_tokens, "When does the branch open on Saturday?", PASSAGES).ids
 
 
 @pytest.mark.anyio
@@ -56,12 +56,12 @@ class TestTarget(TargetActs):
     @pytest.fixture(scope="class")
     @classmethod
     def prompt(cls, lm: CausalLM) -> Sequence[int]:
-        return json_prompt(lm.tokens, cls.FIELDS, "Move 300 euros to Anna Vale on 3 May 2026, a transfer")
+        return json_prompt(lm.own_tokens, cls.FIELDS, "Move 300 euros to Anna Vale on 3 May 2026, a transfer")
 
     @pytest.fixture(scope="class")
     @classmethod
     def other_prompt(cls, lm: CausalLM) -> Sequence[int]:
-        return json_prompt(lm.tokens, cls.FIELDS, "On 7 June 2027 Ben Holt brought a deposit of 125 euros")
+        return json_prompt(lm.own_tokens, cls.FIELDS, "On 7 June 2027 Ben Holt brought a deposit of 125 euros")
 
     @pytest.fixture
     async def target(self, lm: CausalLM) -> AsyncIterator[Target]:
@@ -71,7 +71,7 @@ class TestTarget(TargetActs):
 
 
 def test_the_two_speak_of_the_same_tokens(lm: CausalLM, draft: CausalLM) -> None:
-    assert lm.tokens.digest == draft.tokens.digest
+    assert lm.own_tokens.digest == draft.tokens.digest
     assert lm.version != draft.version
     assert lm.context >= 1024
 

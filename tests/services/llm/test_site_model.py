@@ -51,20 +51,20 @@ class TestDrafting:
     def test_it_proposes_what_its_own_model_would_generate(
         self, lm: CausalLM, model: SiteModel, names: tuple[str, ...]
     ) -> None:
-        prompt = answer_prompt(lm.tokens, "When?", tiny_models.PROSE[:2], 240).ids
+        prompt = answer_prompt(lm.own_tokens, "When?", tiny_models.PROSE[:2], 240).ids
         alone = speculate(lm, prompt, options=DecodingOptions(max_tokens=24))
         helped = speculate(lm, prompt, model.drafter(names, prompt), DecodingOptions(max_tokens=24))
         assert helped.ids == alone.ids
         assert helped.speculation.steps < alone.speculation.steps or names == ("lookup",)
 
     def test_for_a_target_that_may_only_quote_it_proposes_quotations(self, lm: CausalLM, model: SiteModel) -> None:
-        prompt = answer_prompt(lm.tokens, "When?", tiny_models.PROSE[:2], 240).ids
+        prompt = answer_prompt(lm.own_tokens, "When?", tiny_models.PROSE[:2], 240).ids
         passage = prompt[prompt.index(TokenText.FIRST_MARK) + 1 :]
         proposed = model.drafter(("lm",), prompt, quotes=True).propose([*prompt, TokenText.FIRST_MARK], 12)
         assert tuple(proposed) == passage[:12]
 
     def test_without_a_drafter_that_is_known_it_has_no_idea(self, lm: CausalLM, model: SiteModel) -> None:
-        prompt = answer_prompt(lm.tokens, "When?", tiny_models.PROSE[:2], 240).ids
+        prompt = answer_prompt(lm.own_tokens, "When?", tiny_models.PROSE[:2], 240).ids
         assert model.drafter(("unknown",), prompt).propose(prompt, 8) == []
 
 
@@ -81,7 +81,7 @@ class TestJson:
         assert model.grammar(SCHEMA) is model.grammar(dict(SCHEMA))
         schema = {**SCHEMA, "required": ["note"]}
         first = model.extract_json(TEXT, schema, FIELDS)
-        prompt = json_prompt(lm.tokens, FIELDS, TEXT)
+        prompt = json_prompt(lm.own_tokens, FIELDS, TEXT)
         assert lm.open(prompt).length == prompt.index(TokenText.TEXT) + 1
         assert model.extract_json(TEXT, schema, FIELDS).text == first.text
 

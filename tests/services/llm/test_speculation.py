@@ -70,7 +70,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
 
 @pytest.fixture(scope="module")
 def prompt(lm: CausalLM) -> tuple[int, ...]:
-    return answer_prompt(lm.tokens, "When?", tiny_models.PROSE[:1], 240).ids
+    return answer_prompt(lm.own_tokens, "When?", tiny_models.PROSE[:1], 240).ids
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def outcome(lm: CausalLM, prompt: tuple[int, ...]) -> list[tuple[int, ...]]:
         ids = list(prompt)
         while len(ids) < len(prompt) + MOST:
             token = choose(lm.open().forward(ids)[-1], sampling, len(ids))
-            if token == lm.tokens.end:
+            if token == lm.own_tokens.end:
                 break
             ids.append(token)
         found.append(tuple(ids[len(prompt) :]))

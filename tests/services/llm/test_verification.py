@@ -40,11 +40,11 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> Counted:
 
 @pytest.fixture(scope="module")
 def prompt(lm: CausalLM) -> tuple[int, ...]:
-    return answer_prompt(lm.tokens, "When?", PASSAGES, 240).ids
+    return answer_prompt(lm.own_tokens, "When?", PASSAGES, 240).ids
 
 
 def rule(lm: CausalLM, prompt: Sequence[int], *, quotes: bool) -> QuotingConstraint | None:
-    return QuotingConstraint.of(lm.tokens, prompt) if quotes else None
+    return QuotingConstraint.of(lm.own_tokens, prompt) if quotes else None
 
 
 def alone(lm: CausalLM, prompt: Sequence[int], *, quotes: bool = False, most: int = MOST) -> tuple[int, ...]:
@@ -83,7 +83,7 @@ def test_no_draft_changes_what_is_said_and_each_costs_one_pass(
 
     def propose(output: tuple[int, ...]) -> list[int]:
         length, spoils = left.pop(0) if left else (0, [])
-        guess = [*truth, lm.tokens.end][len(output) :][:length]
+        guess = [*truth, lm.own_tokens.end][len(output) :][:length]
         for position, token in spoils:
             guess[position : position + 1] = [token]
         sent.append(len(guess))
@@ -149,7 +149,7 @@ def test_what_has_no_alternative_is_not_counted_though_it_was_sent(lm: Counted, 
     ).ids
     assert 0 < len(choices) < len(truth)
     verification = Verification(lm, prompt, DecodingOptions(max_tokens=160, constraint=rule(lm, prompt, quotes=True)))
-    assert output_of(verification, lambda output: [*truth, lm.tokens.end][len(output) :]) == truth
+    assert output_of(verification, lambda output: [*truth, lm.own_tokens.end][len(output) :]) == truth
     outcome = verification.speculation
     assert (outcome.steps, outcome.drafted, outcome.accepted) == (1, len(choices), len(choices))
 
@@ -158,14 +158,14 @@ class TestQuotingDrafter(DrafterActs):
     @pytest.fixture(scope="class")
     @classmethod
     def case(cls, lm: CausalLM) -> Case:
-        prompt = answer_prompt(lm.tokens, "When?", PASSAGES, 240).ids
-        quoting = QuotingConstraint.of(lm.tokens, prompt)
+        prompt = answer_prompt(lm.own_tokens, "When?", PASSAGES, 240).ids
+        quoting = QuotingConstraint.of(lm.own_tokens, prompt)
         assert quoting is not None
-        answer = (lm.tokens.FIRST_MARK, *lm.tokens.encode(f" {PASSAGES[0]}"), lm.tokens.end)
+        answer = (lm.own_tokens.FIRST_MARK, *lm.own_tokens.encode(f" {PASSAGES[0]}"), lm.own_tokens.end)
         return Case(lambda: QuotingDrafter(quoting, len(prompt), [LmDrafter(lm)]), prompt, answer, lm.vocabulary)
 
     def test_behind_a_mark_it_says_the_passage_without_asking_anybody(self, case: Case, lm: CausalLM) -> None:
-        quoting = QuotingConstraint.of(lm.tokens, case.prompt)
+        quoting = QuotingConstraint.of(lm.own_tokens, case.prompt)
         assert quoting is not None
         drafter = QuotingDrafter(quoting, len(case.prompt), [])
         assert tuple(drafter.propose([*case.prompt, case.answer[0]], 99)) == case.answer[1:-1]
@@ -182,7 +182,9 @@ class TestQuotingDrafter(DrafterActs):
             def propose(self, _: Sequence[int], __: int) -> list[int]:
                 return [self.token]
 
-        quoting = QuotingConstraint.of(lm.tokens, case.prompt)
+        quoting = QuotingConstraint.of(lm.own_tokens, case.prompt)
         assert quoting is not None
-        drafter = QuotingDrafter(quoting, len(case.prompt), [Says(lm.tokens.END), Says(lm.tokens.FIRST_MARK + 1)])
-        assert drafter.propose(case.prompt, 1) == [lm.tokens.FIRST_MARK + 1]
+        drafter = QuotingDrafter(
+            quoting, len(case.prompt), [Says(lm.own_tokens.END), Says(lm.own_tokens.FIRST_MARK + 1)]
+        )
+        assert drafter.propose(case.prompt, 1) == [lm.own_tokens.FIRST_MARK + 1]

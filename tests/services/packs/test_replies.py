@@ -26,11 +26,11 @@ OWN = (
 @pytest.mark.parametrize("language", PROSE_LANGUAGES)
 def test_every_shipped_reply_is_there_in_every_language(language: str) -> None:
     texts = ReplyTexts((), "112", "116 123")
-    said = {reply.intent: texts.find(reply.intent, "smalltalk", language) for reply in shipped_replies()}
-    assert len(set(said.values())) == len(said)
-    assert not any("{" in text for text in said.values())
-    assert "112" in said["distress"]
-    assert "116 123" in said["distress"]
+    replies = {reply.intent: texts.find(reply.intent, "smalltalk", language) for reply in shipped_replies()}
+    assert len(set(replies.values())) == len(replies)
+    assert not any("{" in text for text in replies.values())
+    assert "112" in replies["distress"]
+    assert "116 123" in replies["distress"]
     bare = ReplyTexts((), "112", "").find("distress", "distress", language)
     assert "116" not in bare
     assert "112" in bare
@@ -40,7 +40,7 @@ def test_every_shipped_reply_is_there_in_every_language(language: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("intent", "verdict", "language", "said"),
+    ("intent", "verdict", "language", "reply"),
     [
         ("self_harm", "distress", "en", "Call 999. Or talk at 116 123."),
         ("self_harm", "distress", "de", "Rufen Sie 999 an."),
@@ -51,8 +51,10 @@ def test_every_shipped_reply_is_there_in_every_language(language: str) -> None:
         ("self_harm", "distress", "tr", "Call 999. Or talk at 116 123."),
     ],
 )
-def test_the_pack_s_own_words_come_first_and_english_last(intent: str, verdict: str, language: str, said: str) -> None:
-    assert ReplyTexts(OWN, "999", "116 123").find(intent, verdict, language) == said
+def test_the_pack_s_own_words_come_first_and_english_last(
+    intent: str, verdict: str, language: str, replies: str
+) -> None:
+    assert ReplyTexts(OWN, "999", "116 123").find(intent, verdict, language) == reply
 
 
 def test_a_pack_s_replies_are_read_and_one_for_no_intent_is_a_fault(tmp_path: Path) -> None:

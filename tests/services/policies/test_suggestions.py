@@ -172,8 +172,8 @@ async def test_the_stage_offers_what_was_retrieved_and_what_the_hub_found(
         [withheld] = await handle(answered)
     assert isinstance(withheld, Withheld)
     assert (withheld.reason, names(withheld.suggestions)) == (reason, offered)
-    said = f"{refusal_text(reason, 'en')} {suggestions_text('en')}" if offered else refusal_text(reason, "en")
-    assert withheld.text == said
+    expected = f"{refusal_text(reason, 'en')} {suggestions_text('en')}" if offered else refusal_text(reason, "en")
+    assert withheld.text == expected
 
 
 async def test_a_blocked_answer_comes_with_no_suggestion(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ async def test_a_name_that_nothing_introduces_is_hidden_and_one_that_the_site_pu
     request = sealed(prepared, text)
     async with prefilter.open(prepared, bus) as handler:
         [found] = await handler(request)
+        assert isinstance(found, Screened)
         [formed] = await handler(seal_again(prepared, schema))
     assert b"Bexley" not in encode(found)
     assert "Margaret Okafor" in found.question.text
@@ -91,6 +92,7 @@ async def test_a_name_that_nothing_introduces_is_hidden_and_one_that_the_site_pu
     (tmp_path / "multilingual").symlink_to(MODELS / "multilingual")
     async with prefilter.open(rules, bus) as handler:
         [found] = await handler(request)
+    assert isinstance(found, Screened)
     assert "Tom Bexley" in found.question.text, "without the model, and none is needed then"
 
 

@@ -19,7 +19,7 @@ POLISH = DetectedLanguage("pl", False)
 
 
 @pytest.mark.parametrize(
-    ("text", "estimate", "reason", "said"),
+    ("text", "estimate", "reason", "reply"),
     [
         ("I want to end it all", DESPAIR, "distress", "self_harm/distress/en"),
         ("Hi!", SERVE, "smalltalk", "greeting/smalltalk/en"),
@@ -29,12 +29,12 @@ POLISH = DetectedLanguage("pl", False)
         ("do you ever sleep", CHAT, "smalltalk", "identity/smalltalk/en"),
     ],
 )
-async def test_it_is_replied_to_at_once(text: str, estimate: IntentEstimate, reason: str, said: str) -> None:
+async def test_it_is_replied_to_at_once(text: str, estimate: IntentEstimate, reason: str, reply: str) -> None:
     found = await screened_by(asked(text), estimate)
     assert isinstance(found, Replied)
-    assert (found.reason, found.text, found.stage, found.language) == (reason, said, "prefilter", said[-2:])
+    assert (found.reason, found.text, found.stage, found.language) == (reason, reply, "prefilter", reply[-2:])
     [decision] = found.decisions
-    assert decision.rule == f"intent/{said.split('/')[0]}"
+    assert decision.rule == f"intent/{reply.split('/')[0]}"
     assert decision.reason.endswith(f"{found.confidence:.2f}")
 
 

@@ -89,7 +89,7 @@ async def published(fact: Approved | Withheld | Replied) -> Published:
 
 
 async def test_a_reply_is_published_as_an_answer_that_cites_nothing_and_says_why() -> None:
-    said = Replied(
+    replied = Replied(
         rid="r1",
         tenant="kiosk",
         site="site1",
@@ -103,8 +103,8 @@ async def test_a_reply_is_published_as_an_answer_that_cites_nothing_and_says_why
         confidence=0.75,
         decisions=DECISIONS,
     )
-    answer = await published(said)
-    assert (answer.outcome, answer.reason, answer.text, answer.citations) == ("answered", "distress", said.text, ())
+    answer = await published(replied)
+    assert (answer.outcome, answer.reason, answer.text, answer.citations) == ("answered", "distress", replied.text, ())
     assert (answer.receipt.plan, answer.receipt.route, answer.receipt.decisions) == (None, "edge", DECISIONS)
     assert answer.receipt.lineage == (MODEL, *VERSIONS)
 
