@@ -34,6 +34,23 @@ def test_the_ranking_learns_which_signal_tells_the_answer() -> None:
     assert np.mean(firsts) > 0.8
 
 
+def test_many_units_that_are_told_apart_sharply_do_not_throw_the_ranking_off() -> None:
+    rng = np.random.default_rng(4)
+    rows = []
+    for number in range(40):
+        cosines = np.append(rng.normal(0.2, 0.05, 150), 0.4 + 0.3 * rng.random())
+        coverage = np.append((rng.random(150) < 0.05) * 0.9, 0.0)
+        signals = tuple(
+            UnitSignals("d", "t", "t", *pair, 0.0) for pair in zip(cosines.tolist(), coverage.tolist(), strict=True)
+        )
+        question = QaQuestion(f"Which {number}?", "en", "plain", "d", frozenset({150}))
+        right = (*[False] * 150, True)
+        rows.append(Evidence(question, tuple(("d", n) for n in range(151)), signals, right, True))
+    fitted = fit_ranking(rows, ("cosine", "coverage", "coverage_to_best"))
+    scores = [fitted.score(describe_units(each.question.text, each.signals)) for each in rows]
+    assert np.mean([int(np.argmax(each)) == 150 for each in scores]) > 0.9
+
+
 def test_the_confidence_is_a_chance() -> None:
     rng = np.random.default_rng(2)
     signal = rng.normal(size=4000)

@@ -23,7 +23,7 @@ from tidegate.services.knowledge.reader.pairs import logits_of_units, pack_pairs
 from tidegate.services.knowledge.reader.ranking import UnitSignals
 from tidegate.services.knowledge.reader.windows import encode_question
 
-MOST_WINDOWS = 6
+MOST_WINDOWS = 4
 """Windows that are read for a question."""
 
 Unit = tuple[str, int]
@@ -40,10 +40,10 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Models:
-    """The graphs of a built directory; `read` may be another file."""
+    """The graphs of a built directory; `read` may be another file, `states` those of the same lower half."""
 
-    def __init__(self, directory: Path, read: Path | None = None) -> None:
-        self.states = LowerStates(directory)
+    def __init__(self, directory: Path, read: Path | None = None, states: LowerStates | None = None) -> None:
+        self.states = states or LowerStates(directory)
         self._embed = open_session(str(directory / "embed.onnx"))
         reader = read or directory / "read.onnx"
         self._read = open_session(str(reader)) if reader.exists() else None

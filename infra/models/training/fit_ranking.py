@@ -141,14 +141,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the directory that holds qa, xquad and squad2")
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built, to be measured")
     parser.add_argument("--fit-with", type=Path, help="the same, trained with --hold-out, to fit on; else --model")
+    parser.add_argument("--states", type=Path, help="a file in which the states of the lower half are kept")
     parser.add_argument("--out", type=Path, required=True, help="where ranking.json and figures.json are written")
     arguments = parser.parse_args()
     mixture: Mixture = load_mixture(arguments.data, hold_out=True)
     fitting = Models(arguments.fit_with or arguments.model)
+    if arguments.states:
+        fitting.states.restore(arguments.states)
     model = fit(with_strangers(mixture.held, arguments.data), fitting)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "ranking.json").write_bytes(msgspec.json.format(msgspec.json.encode(model), indent=1) + b"\n")
-    found = measure(model, with_strangers(mixture.dev, arguments.data), Models(arguments.model))
+    shipped = Models(arguments.model, states=fitting.states)
+    found = measure(model, with_strangers(mixture.dev, arguments.data), shipped)
+    if arguments.states:
+        shipped.states.save(arguments.states)
     (arguments.out / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -107,8 +107,9 @@ def threshold_for(share: float, unanswerable: Rows) -> float:
 
 
 def _listwise(lists: Sequence[Listed]) -> Rows:
-    """Newton's method on the mean loss -log(chance of the answering units), with a ridge."""
+    """Newton's method on the loss -log(chance of the answering units), a ridge, and never a step uphill."""
     weights = np.zeros(lists[0].rows.shape[1])
+    loss = _loss(lists, weights)
     for _ in range(STEPS):
         slope, curve = PENALTY * weights, PENALTY * np.eye(len(weights))
         for each in lists:
@@ -117,10 +118,20 @@ def _listwise(lists: Sequence[Listed]) -> Rows:
             slope = slope + whole[0] - answering[0]
             curve = curve + whole[1]  # without the answering part, so that it stays positive
         step = np.linalg.solve(curve, slope)
-        weights = weights - step
-        if float(np.abs(step).max()) < 1e-6:
+        while (lower := _loss(lists, weights - step)) > loss and float(np.abs(step).max()) > 1e-6:
+            step = step / 2
+        if lower > loss or loss - lower < 1e-6 * len(lists):
             break
+        weights, loss = weights - step, lower
     return weights
+
+
+def _loss(lists: Sequence[Listed], weights: Rows) -> float:
+    total = 0.5 * PENALTY * float(weights @ weights)
+    for each in lists:
+        scores = each.rows @ weights
+        total += float(np.logaddexp.reduce(scores) - np.logaddexp.reduce(scores[each.right]))
+    return total
 
 
 def _moments(rows: Rows, weights: Rows) -> tuple[Rows, Any]:

