@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from tests.support.tiny_encoder import Weights, embed_ids, encode, linear, random_linear, random_weights
-from tidegate.infra.models.export import building, e5, encoder_graph, int8_weights, multilingual
+from tidegate.infra.models.export import average, building, e5, encoder_graph, int8_weights, multilingual
 from tidegate.infra.models.export.reader_graph import NORM_EPSILON, build_reader
 
 HEADS = 3
@@ -150,3 +150,10 @@ def test_stored_weights_come_back_within_half_a_step_of_each_row(tmp_path: Path)
     np.testing.assert_array_equal(found["a.bias"], bias)
     steps = np.abs(matrix).max(axis=1, keepdims=True) / 127
     assert (np.abs(found["a.weight"] - matrix) <= steps * 0.5001).all()
+
+
+def test_moments_of_a_run_are_averaged(tmp_path: Path) -> None:
+    for number in (1, 2):
+        int8_weights.save(tmp_path / f"{number}.safetensors", {"bias": np.array([1.0, number * 2.0], np.float32)})
+    average.average([tmp_path / "1.safetensors", tmp_path / "2.safetensors"], tmp_path / "mean.safetensors")
+    np.testing.assert_allclose(int8_weights.load(tmp_path / "mean.safetensors")["bias"], [1.0, 3.0])

@@ -136,7 +136,7 @@ class Training:
         state = {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
         torch.save(state | {"steps": self.steps, "pairs": self.pairs, "spent": self.spent}, draft)
         draft.replace(out / "state.pt")
-        int8_weights.save(out / "upper.safetensors", self.net.weights())
+        int8_weights.save(out / f"upper-{self.steps:06d}.safetensors", self.net.weights())
 
     def resume(self, path: Path) -> None:
         state = torch.load(path, weights_only=True)
