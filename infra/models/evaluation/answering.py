@@ -96,7 +96,7 @@ def auc(yes: Sequence[float], no: Sequence[float]) -> float:
 
 def rendered(rows: dict[str, Figures]) -> str:
     """A line for each row."""
-    columns = ("first", "of_three", "of_eight", "right", "wrong", "right_or_offered", "near_answered", "auc_near")
+    columns = ("first", "of_three", "right", "wrong", "right_or_offered", "near_answered", "auc_near", "far_answered")
     lines = [f"  {'':15s} {'n':>4s} " + " ".join(f"{column:>16s}" for column in columns)]
     for name, row in rows.items():
         cells = " ".join(f"{row[column]:16.3f}" if column in row else " " * 16 for column in columns)

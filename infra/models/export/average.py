@@ -18,7 +18,7 @@ from tidegate.infra.models.export.building import say
 def average(moments: Sequence[Path], out: Path) -> None:
     """Write the mean of each weight."""
     found = [int8_weights.load(path) for path in moments]
-    mean = {name: np.mean([each[name] for each in found], axis=0, dtype=np.float32) for name in found[0]}
+    mean = {name: np.stack([each[name] for each in found]).mean(axis=0) for name in found[0]}
     int8_weights.save(out, mean)
 
 

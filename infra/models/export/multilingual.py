@@ -51,8 +51,7 @@ RECIPE = tuple(
 EMBEDDING = WEIGHTS / "embedding" / "upper.safetensors"
 SAFETY = WEIGHTS / "safety" / "upper.safetensors"
 READER = WEIGHTS / "reader" / "upper.safetensors"
-SHIPPED = {"ranking.json": WEIGHTS / "reader" / "ranking.json"}
-"""Files that lie beside the graphs as they are."""
+RANKING = WEIGHTS / "reader" / "ranking.json"
 COSINE_FLOOR = 0.97
 SENTENCES = (
     "query: Hi",
@@ -135,9 +134,8 @@ def make(wheels: Sequence[Path], tuned: Sources, fresh: Path, scratch: Path) -> 
     if "safety" in tuned:
         write_int8(build_safety(int8_weights.load(tuned["safety"]), UPPER), fresh / "safety.onnx")
         shutil.copy(tuned["safety"].with_name("safety.json"), fresh)
-    for name, path in SHIPPED.items():
-        if "reader" in tuned and path.exists():
-            (fresh / name).write_bytes(path.read_bytes())
+    if "ranking" in tuned:
+        (fresh / "ranking.json").write_bytes(tuned["ranking"].read_bytes())
     cosines = compare(fresh, exact)
     if cosines.min() < COSINE_FLOOR:
         raise SystemExit(f"the int8 graphs stray from fp32: cosine {cosines.min():.4f} < {COSINE_FLOOR}")
@@ -186,9 +184,10 @@ def main() -> None:
     parser.add_argument("--embedding", type=Path, default=EMBEDDING, help="tuned upper layers; untuned where missing")
     parser.add_argument("--reader", type=Path, default=READER, help="the reader; none is written where missing")
     parser.add_argument("--safety", type=Path, default=SAFETY, help="the safety head; none is written where missing")
+    parser.add_argument("--ranking", type=Path, default=RANKING, help="the weights over the signals of both")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    named: Sources = {"embedding": arguments.embedding, "reader": arguments.reader, "safety": arguments.safety}
+    named: Sources = {name: getattr(arguments, name) for name in ("embedding", "reader", "safety", "ranking")}
     tuned = {name: path for name, path in named.items() if path.exists()}
     if is_current(out, {"recipe": recipe(RECIPE), "tuned": digests(tuned)}):
         (out / "manifest.json").touch()

@@ -42,6 +42,7 @@ READ_CONFIDENCE = (
     "agreement",
 )
 PENALTY = 1.0
+CONFIDENCE_PENALTY = 5.0
 FOLDS = 5
 STEPS = 60
 
@@ -64,7 +65,9 @@ def fit_ranking(evidence: Sequence[Evidence], features: Sequence[str]) -> Fitted
     return Fitted(tuple(features), tuple(mean.tolist()), tuple(spread.tolist()), tuple(_listwise(lists).tolist()))
 
 
-def fit_confidence(table: Mapping[str, Rows], right: Rows, features: Sequence[str], penalty: float = PENALTY) -> Fitted:
+def fit_confidence(
+    table: Mapping[str, Rows], right: Rows, features: Sequence[str], penalty: float = CONFIDENCE_PENALTY
+) -> Fitted:
     """The chance that the best unit answers, from rows of `describe_best`."""
     rows = np.stack([table[name] for name in features], axis=1)
     mean, spread = rows.mean(0), np.maximum(rows.std(0), 1e-6)

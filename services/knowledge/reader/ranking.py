@@ -63,7 +63,8 @@ class RankedUnits(msgspec.Struct, frozen=True):
 class RankingModel(msgspec.Struct, frozen=True):
     """`unread` ranks by retrieval alone, `read` with the reader; likewise the two confidences.
 
-    `thresholds` are the confidences that answer at most the share of unanswerable questions that their key names.
+    Thresholds are confidences above which at most the share of questions that their key names is answered: of near
+    misses, about what the documents speak of, or of strangers, about what they do not.
     """
 
     unread: Fitted
@@ -72,6 +73,7 @@ class RankingModel(msgspec.Struct, frozen=True):
     read_confidence: Fitted
     thresholds: dict[str, float] = {}
     unread_thresholds: dict[str, float] = {}
+    stranger_thresholds: dict[str, float] = {}
 
     @classmethod
     def load(cls, path: Path) -> RankingModel:
