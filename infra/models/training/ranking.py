@@ -19,21 +19,15 @@ from tidegate.services.knowledge.reader.ranking import Fitted, describe_best, de
 
 Rows = NDArray[np.float64]
 RETRIEVAL = ("cosine", "coverage", "coverage_to_best", "around", "document", "kind", "numbers")
-READING = (*RETRIEVAL, "logit", "document_logit")
+READING = (*RETRIEVAL, "logit", "logit_unmatched", "document_logit")
 UNREAD_CONFIDENCE = (
-    "cosine",
     "coverage",
     "around",
     "kind",
     "numbers",
-    "cosine_lead",
-    "cosine_lead_of_document",
     "chance",
     "asked_length",
     "open",
-)
-READ_CONFIDENCE = (
-    *UNREAD_CONFIDENCE,
     "logit",
     "logit_lead",
     "logit_lead_of_document",
@@ -41,6 +35,7 @@ READ_CONFIDENCE = (
     "score_lead",
     "agreement",
 )
+"""Without the cosines, which do not tell a near miss from an answer: leaving them out is better across folds."""
 PENALTY = 1.0
 CONFIDENCE_PENALTY = 5.0
 FOLDS = 5

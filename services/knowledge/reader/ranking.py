@@ -94,7 +94,10 @@ class RankingModel(msgspec.Struct, frozen=True):
 
 
 def describe_units(question: str, units: Sequence[UnitSignals]) -> dict[str, NDArray[np.float64]]:
-    """A column for each feature that a unit is ranked by, a row for each unit."""
+    """A column for each feature that a unit is ranked by, a row for each unit.
+
+    `logit_unmatched` lets the reader weigh less where some unit states the words of the question.
+    """
     kind = expected_kind(question)
     numbers = set(_NUMBER.findall(question))
     cosine = np.array([each.cosine for each in units])
@@ -111,6 +114,7 @@ def describe_units(question: str, units: Sequence[UnitSignals]) -> dict[str, NDA
         "numbers": np.array([_share(numbers, each.line) for each in units]),
         "length": np.array([log(1 + len(each.text)) for each in units]),
         "logit": logits,
+        "logit_unmatched": logits * (1.0 - float(coverage.max())),
         "document_logit": _of_document(units, logits, 1),
     }
 
