@@ -21,6 +21,18 @@ Rows = NDArray[np.float64]
 RETRIEVAL = ("cosine", "coverage", "coverage_to_best", "around", "document", "kind", "numbers")
 READING = (*RETRIEVAL, "logit", "logit_unmatched", "document_logit")
 UNREAD_CONFIDENCE = (
+    "cosine",
+    "coverage",
+    "around",
+    "kind",
+    "numbers",
+    "cosine_lead",
+    "cosine_lead_of_document",
+    "chance",
+    "asked_length",
+    "open",
+)
+READ_CONFIDENCE = (
     "coverage",
     "around",
     "kind",
