@@ -21,6 +21,13 @@ BUILDERS = {
     "lm": "tidegate.infra.models.export.language_models",
 }
 """What lies in `models_dir`, and the program that makes it."""
+_RUN = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+"""Runs a module that SIGINT stops, even where whoever started this program ignores it, as `nohup` and scripts do."""
+INTERRUPTED_WITHIN_S = 10.0
 NEEDED_TO_BUILD = ("onnx", "onnxruntime", "safetensors", "tokenizers")
 
 
@@ -78,7 +85,7 @@ async def build_models(settings: Settings, progress: ProgressReporter) -> None:
 async def run_builder(module: str, out: Path, progress: ProgressReporter) -> None:
     """Run one builder, and show its lines as progress; when cancelled, let it remove its unfinished files."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, "--out", str(out),
+        sys.executable, "-c", _RUN, module, "--out", str(out),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -93,9 +100,18 @@ async def run_builder(module: str, out: Path, progress: ProgressReporter) -> Non
         code = await process.wait()
     finally:
         if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-            await process.wait()
+            await interrupt(process)
     if code:
         raise ModelBuildError(
             f"{module} ended with {code}: {next(filter(None, reversed(lines)), 'it left no message')}"
         )
+
+
+async def interrupt(process: asyncio.subprocess.Process) -> None:
+    """End a builder that is to remove its unfinished files; kill it where it takes too long."""
+    process.send_signal(signal.SIGINT)
+    try:
+        await asyncio.wait_for(process.wait(), INTERRUPTED_WITHIN_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,14 +59,19 @@ async def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
     assert names_in(tmp_path) == []
 
 
-async def test_a_build_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
-    heard = Heard()
-    build = asyncio.create_task(run_builder(BUILDER, tmp_path / "waits", heard))
-    await asyncio.wait_for(heard.something.wait(), 30)
-    assert len(names_in(tmp_path)) == 1
-    build.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await build
+@pytest.mark.parametrize("inherited", [signal.default_int_handler, signal.SIG_IGN])
+async def test_a_build_that_is_interrupted_leaves_nothing(tmp_path: Path, inherited: Any) -> None:
+    before = signal.signal(signal.SIGINT, inherited)  # ignored is what a program inherits from a script or `nohup`
+    try:
+        heard = Heard()
+        build = asyncio.create_task(run_builder(BUILDER, tmp_path / "waits", heard))
+        await asyncio.wait_for(heard.something.wait(), 30)
+        assert len(names_in(tmp_path)) == 1
+        build.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await build
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert names_in(tmp_path) == []
 
 
