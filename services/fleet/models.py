@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import signal
 import sys
 from pathlib import Path
@@ -124,11 +125,14 @@ async def run_builder(module: str, out: Path, progress: ProgressReporter) -> Non
         )
 
 
-async def interrupt(process: asyncio.subprocess.Process) -> None:
-    """End a builder that is to remove its unfinished files; kill it where it takes too long."""
+async def interrupt(process: asyncio.subprocess.Process, within_s: float = INTERRUPTED_WITHIN_S) -> None:
+    """End a builder, the leader of its session, which is to remove its unfinished files.
+
+    Where it takes too long, it is killed with all that it has started; its unfinished files stay then.
+    """
     process.send_signal(signal.SIGINT)
     try:
-        await asyncio.wait_for(process.wait(), INTERRUPTED_WITHIN_S)
+        await asyncio.wait_for(process.wait(), within_s)
     except TimeoutError:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tidegate.services.fleet.models import (
     ModelsNotBuiltError,
     check_models,
     find_missing_models,
+    interrupt,
     run_builder,
 )
 from tidegate.services.settings import Settings
@@ -73,6 +75,27 @@ async def test_a_build_that_is_interrupted_leaves_nothing(tmp_path: Path, inheri
     finally:
         signal.signal(signal.SIGINT, before)
     assert names_in(tmp_path) == []
+
+
+DEAF = """
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+print("started", flush=True)
+child.wait()
+"""
+
+
+async def test_a_builder_that_does_not_heed_an_interrupt_is_killed_with_what_it_started() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", DEAF, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline()
+    await interrupt(process, within_s=0.2)
+    assert process.returncode == -signal.SIGKILL
+    async with asyncio.timeout(10):  # the pipe is at its end when both have ended
+        assert await process.stdout.read() == b""
 
 
 async def test_models_that_are_missing_are_an_error_with_the_commands_that_build_them(tmp_path: Path) -> None:
