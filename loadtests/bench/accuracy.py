@@ -15,11 +15,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import msgspec
 
 from tidegate.schemas.pack import LabelledQuestion, Pack
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader import fit
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import RankedSpans, Reader
+from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE, RankedSpans, Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.packs.correctness import judge
 from tidegate.services.packs.load import load_pack
 
@@ -44,11 +44,14 @@ class Score(msgspec.Struct):
 class PreparedSide:
     """An index with its reader: a site's, or the hub's."""
 
-    def __init__(self, pack: Pack, scope: str, embedder: Embedder, home: Path) -> None:
-        self.index = packing.prepare_index(pack, "hub" if scope == "hub" else "site", embedder, home / "index")
-        self.calibration: Calibration = fit.prepare_calibration(pack, self.index, embedder, home / "calibration.json")
-        self.reader = Reader(embedder, self.calibration)
-        self._embedder = embedder
+    def __init__(self, pack: Pack, scope: str, units: UnitReader, home: Path) -> None:
+        effort = AT_HUB if scope == "hub" else AT_SITE
+        self.index = packing.prepare_index(pack, "hub" if scope == "hub" else "site", units.embedder, home / "index")
+        self.calibration: Calibration = fit.prepare_calibration(
+            pack, self.index, units, home / "calibration.json", effort
+        )
+        self.reader = Reader(units, self.calibration, effort)
+        self._embedder = units.embedder
 
     def ask(self, question: LabelledQuestion) -> tuple[RankedSpans, list[str]]:
         """What the reader makes of the passages, and the documents that were found."""
@@ -102,10 +105,10 @@ def main() -> None:
     parser.add_argument("--failures", action="store_true", help="print every question that was not answered rightly")
     given = parser.parse_args()
     pack = load_pack(given.pack)
-    embedder = Embedder.load(given.models)
+    units = UnitReader.load(given.models)
     with tempfile.TemporaryDirectory() as temporary:
         home = given.state or Path(temporary)
-        sides = {scope: PreparedSide(pack, scope, embedder, home / scope) for scope in ("site", "hub")}
+        sides = {scope: PreparedSide(pack, scope, units, home / scope) for scope in ("site", "hub")}
         for scope, side in sides.items():
             print(f"{scope}: {side.index.status()}\n  {side.calibration.fit}")
         scores = measure(pack, sides, given.escalate_below, given.abstain_below, given.failures)

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from loadtests.bench import answers_extraction, answers_followups
+from loadtests.bench import answers_extraction, answers_followups, answers_reader
 from loadtests.bench.entries import ENTRIES
 from loadtests.bench.measure import MIN_REPEATS, Entry, Measured, measure, named
 
 REPORT = Path("bench.json")
-OVER_DATA: tuple[Any, ...] = (answers_extraction, answers_followups)
+OVER_DATA: tuple[Any, ...] = (answers_extraction, answers_followups, answers_reader)
 """Entries that read texts of `--data`, each a module with `NAME`, `FILE` and `entry`."""
 REPEATS = 7
 
@@ -85,7 +85,7 @@ def over_data(data: Path | None, only: str) -> tuple[Entry, ...]:
     """The entries that read texts, over those of `data`; which of them are left out is said on stderr."""
     found: list[Entry] = []
     for module in OVER_DATA:
-        if data is not None and (data / module.FILE).is_file():
+        if data is not None and (data / module.FILE).exists():
             found.append(module.entry(data / module.FILE))
             continue
         if only in ("", module.NAME):

@@ -11,7 +11,7 @@ from loadtests.bench.vllm_side import Case
 from tidegate.schemas import Question
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.services.answering.prompt_context import build_prompt_context, draft_from_reading
-from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.packs.load import load_pack
 
@@ -23,10 +23,10 @@ LEAST_TOKENS = 12
 def cases_of(pack: Path, models: Path, count: int) -> list[Case]:
     """`count` cases, evenly over the pack's questions. Raises `ValueError` where the pack has not as many."""
     tokens = TokenText.load(models / "lm" / "target" / "tokenizer.json")
-    embedder = Embedder.load(models)
+    units = UnitReader.load(models)
     labelled = load_pack(pack)
     with tempfile.TemporaryDirectory() as directory:
-        sides = {scope: PreparedSide(labelled, scope, embedder, Path(directory) / scope) for scope in ("site", "hub")}
+        sides = {scope: PreparedSide(labelled, scope, units, Path(directory) / scope) for scope in ("site", "hub")}
         asked = [each for each in labelled.questions if each.kind in KINDS and each.workload == "assist"]
         found = [case for each in asked if (case := _case(tokens, sides, each)) is not None]
     if len(found) < count:

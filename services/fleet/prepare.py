@@ -15,9 +15,10 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.models import ProgressReporter, build_models
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge import intent_classifier
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader.fit import prepare_calibration
+from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.settings import Settings
 
@@ -71,15 +72,16 @@ def copy_prepared(ready: Settings, new: Settings) -> None:
 
 
 def prepare(settings: Settings, pack: Pack, progress: ProgressReporter) -> None:
-    """Prepare one site, or the hub. Raises `EmbeddingModelMissingError` when the embedding model was never made."""
+    """Prepare one site, or the hub. Raises `EmbeddingModelMissingError` when the model was never made."""
     paths = StatePaths(settings)
-    embedder = Embedder.load(paths.models)
+    units = UnitReader.load(paths.models)
+    embedder = units.embedder
     scope: Scope = "hub" if settings.site == HUB else "site"
     progress.start(f"{settings.site}: documents", len(pack.documents))
     for tenant in settings.tenants:
         index = packing.prepare_index(pack, scope, embedder, paths.index(tenant), lambda _done, _total: progress.step())
         progress.start(f"{settings.site}: calibration", 1)
-        prepare_calibration(pack, index, embedder, paths.calibration)
+        prepare_calibration(pack, index, units, paths.calibration, AT_HUB if scope == "hub" else AT_SITE)
         progress.step()
     if scope == "site":
         progress.start(f"{settings.site}: intents", 1)

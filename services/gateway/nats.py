@@ -68,7 +68,7 @@ def is_msgpack_map(data: bytes) -> bool:
     first = data[0] if data else 0
     header = 1 if 0x80 <= first <= 0x8F else {0xDE: 3, 0xDF: 5}.get(first, 0)
     if len(data) <= header:
-        return header == 1
+        return header == 1 or data[1:2] == b"\0"  # a map of fewer than 256 keys, cut off behind its size
     return header > 0 and (0xA0 <= data[header] <= 0xBF or 0xD9 <= data[header] <= 0xDB)
 
 

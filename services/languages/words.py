@@ -89,7 +89,6 @@ class LanguageWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Words that end a value."""
     yes: Patterns
     no: Patterns
-    topic_question: str
     """How one asks for all that is known of a `{topic}`."""
     asked: dict[ValueKind, Patterns]
     """How a value of a kind is asked for."""

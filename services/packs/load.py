@@ -25,11 +25,11 @@ from tidegate.services.settings import Settings
 LISTS: dict[str, Any] = {
     "intents.yaml": Intent,
     "questions.yaml": LabelledQuestion,
-    "calibration.yaml": CalibrationQuestion,
 }
+CALIBRATION = "calibration.yaml"
 THESAURUS = "thesaurus.yaml"
 REPLIES = "replies.yaml"
-OPTIONAL: dict[str, Any] = {THESAURUS: Synonyms, REPLIES: PackReply}
+OPTIONAL: dict[str, Any] = {CALIBRATION: CalibrationQuestion, THESAURUS: Synonyms, REPLIES: PackReply}
 """The lists that a pack may do without."""
 
 
@@ -142,7 +142,7 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
         documents=tuple(read_documents(documents, languages, findings)),
         intents=lists["intents.yaml"],
         questions=lists["questions.yaml"],
-        calibration=lists["calibration.yaml"],
+        calibration=tuple(_read_optional(CALIBRATION, findings)),
         thesaurus=tuple(_read_optional(THESAURUS, findings)),
         replies=tuple(_read_optional(REPLIES, findings)),
         policy_files=tuple(map(str, policies)),

@@ -6,27 +6,19 @@ Promises that no file that exists is touched, and that what is written passes `c
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from ruamel.yaml import YAML
 
 from tidegate.schemas import TidegateError
-from tidegate.schemas.pack import CalibrationQuestion, Document
-from tidegate.services.knowledge.index.markdown import find_blocks
+from tidegate.schemas.pack import Document
 from tidegate.services.languages.detection import detect_foreign_language
-from tidegate.services.languages.words import LANGUAGES, load_words
+from tidegate.services.languages.words import LANGUAGES
 from tidegate.services.packs.documents import FOLDER, find_documents, read_documents
 from tidegate.services.packs.findings import PackFault, PackFindings
-from tidegate.services.packs.load import PackReport, check_pack, list_files, read_site_settings
-from tidegate.services.packs.validate import normalise_wording
-
-MOST_QUESTIONS = 200
-MOST_PER_DOCUMENT = 4
+from tidegate.services.packs.load import PackReport, check_pack, list_files
 
 
 class NewPack(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,12 +86,10 @@ def complete_pack(path: Path) -> NewPack:
     if not find_documents(path, list_files(path)):
         write(f"{FOLDER}/example.md", _default("example.md"))
     write("site.toml", _site_of(_documents(path, LANGUAGES)))
-    languages = read_site_settings(PackFindings(path)).prefilter.languages
     if not any((path / "policies").glob("*.y*ml")):
         write("policies/default.yaml", _default("policy.yaml"))
     for name in ("intents.yaml", "questions.yaml"):
         write(name, _default(name))
-    write("calibration.yaml", _calibration_of(_documents(path, languages), languages))
     return NewPack(path=str(path), written=tuple(written), report=check_pack(path))
 
 
@@ -114,54 +104,6 @@ def _site_of(documents: Iterable[Document]) -> str:
         languages.update(dict.fromkeys(filter(None, (document.language, foreign))))
     listed = ", ".join(f'"{language}"' for language in languages)
     return f"# `tidegate config reference` prints all keys.\n\n[prefilter]\nlanguages = [{listed}]\n"
-
-
-def _calibration_of(documents: Sequence[Document], languages: Sequence[str]) -> str:
-    """Questions for the documents' own topics, and shipped ones that no document answers."""
-    shipped = msgspec.convert(_read_default("calibration.yaml"), list[CalibrationQuestion])
-    items = [*_topic_questions(documents), *(item for item in shipped if item.language in languages)]
-    lines = _default("calibration.yaml").splitlines()[:3]
-    for item in items:
-        lines.append(f"- text: {msgspec.json.encode(item.text).decode()}")
-        if item.language != "en":
-            lines.append(f"  language: {item.language}")
-        if item.documents:
-            lines.append(f"  documents: [{', '.join(item.documents)}]")
-    return "\n".join(lines) + "\n"
-
-
-def _topic_questions(documents: Sequence[Document]) -> list[CalibrationQuestion]:
-    """A question for the title and for a few headings of each document; none for a heading that several have."""
-    topics = [
-        (document, topic)
-        for document in documents
-        if document.scope == "site"
-        for topic in list(dict.fromkeys((document.title, *_headings(document))))[:MOST_PER_DOCUMENT]
-    ]
-    questions = [
-        CalibrationQuestion(
-            text=_ask_about(topic, document.language),
-            language=document.language,
-            documents=(document.id,),
-        )
-        for document, topic in topics
-    ]
-    often = Counter(normalise_wording(question.text) for question in questions)
-    single = [question for question in questions if often[normalise_wording(question.text)] == 1]
-    return single[:: -(-len(single) // MOST_QUESTIONS) or 1]
-
-
-def _ask_about(topic: str, language: str) -> str:
-    asked = load_words(language).topic_question if language in LANGUAGES else "{topic}?"
-    return asked.replace("{topic}", topic)
-
-
-def _headings(document: Document) -> list[str]:
-    return [block.heading.rpartition(" › ")[2] for block in find_blocks(document.text) if block.heading]
-
-
-def _read_default(name: str) -> Any:
-    return YAML(typ="safe", pure=True).load(_default(name))
 
 
 def _default(name: str) -> str:

@@ -155,7 +155,10 @@ class PackRules:
         if self._findings.documents_unread or self._findings.has_faults("calibration.yaml"):
             pass
         elif not self._pack.calibration:
-            self._findings.fault("calibration.yaml", "there are no questions", hint)
+            if (self._findings.path / "calibration.yaml").exists():
+                self._findings.fault(
+                    "calibration.yaml", "there are no questions", f"{hint}; without the file the shipped one holds"
+                )
         elif not any(self._is_at_site(name) for name in cited):
             self._findings.fault("calibration.yaml", "no question has a document of scope site", hint)
         elif all(item.documents for item in self._pack.calibration):

@@ -100,7 +100,7 @@ class CloudVerifierSettings(OpenAICompatibleSettings, frozen=True, kw_only=True,
         "cpu",
     )
     """For `embedded`: what ONNX Runtime computes the model on; the first of them that it has here."""
-    threads: Positive = 2
+    threads: Annotated[int, msgspec.Meta(ge=1, extra={"unit": "threads"})] = 2
     """For `embedded` with a `model`: threads of the CPU for one answer; with the shipped one, answers at once."""
     quotes: bool | None = None
     """For `embedded` and `vllm`: whether a question about passages is answered by quoting them to the letter, and in no

@@ -15,9 +15,10 @@ from tidegate.schemas import Escalated, Plan, Question, Retrieved, Routed
 from tidegate.schemas.facts import F
 from tidegate.schemas.pack import CalibrationQuestion, Intent, Pack
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader import fit
+from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
 from tidegate.services.stages.settings import CloudVerifierSettings
 
@@ -55,11 +56,12 @@ def prepared() -> Settings:
     settings = Settings(site="site1", state_dir=state, models_dir=".models")
     hub_only = msgspec.structs.replace(HUB_ONLY, scope="hub")
     pack = msgspec.structs.replace(PACK, documents=(*BRANCH, hub_only))
-    embedder = Embedder.load(Path(".models"))
+    units = UnitReader.load(Path(".models"))
+    embedder = units.embedder
     for site, scope in (("site1", "site"), ("hub", "hub")):
         paths = StatePaths(msgspec.structs.replace(settings, site=site))
         index = packing.prepare_index(pack, scope, embedder, paths.index("kiosk"))  # type: ignore[arg-type]
-        fit.prepare_calibration(pack, index, embedder, paths.calibration)
+        fit.prepare_calibration(pack, index, units, paths.calibration, AT_HUB if scope == "hub" else AT_SITE)
     return settings
 
 

@@ -8,10 +8,10 @@ from tests.support.escalation_site import prepared, question
 from tidegate.schemas import Question
 from tidegate.services.answering.prompt_context import PromptContext, build_prompt_context
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import Reader, rank_for_tenant
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.settings import Settings
 
@@ -22,14 +22,15 @@ ASKED = "What do I need to bring to open an account?"
 def prompt_context(asked: str = ASKED, at: Settings | None = None, **more: object) -> PromptContext:
     """What the reader of that site (or of the hub) finds for the question."""
     paths = StatePaths(at or prepared())
-    embedder = Embedder.load(paths.models)
+    units = UnitReader.load(paths.models)
+    embedder = units.embedder
     indexes = TenantIndexes(("kiosk",), paths.index, embedder, exact_below=15_000)
     index = indexes.index("kiosk")
     assert index is not None
     put: Question = question(asked, **more)
     query = index.rewrite_query(put.text, put.language)
     passages = tuple(index.search(query, embedder.embed(query), 8, put.language))
-    reading, _ = rank_for_tenant(Reader(embedder, Calibration.load(paths.calibration)), indexes, "kiosk", put, passages)
+    reading, _ = rank_for_tenant(Reader(units, Calibration.load(paths.calibration)), indexes, "kiosk", put, passages)
     assert reading is not None
     made = build_prompt_context(TOKENS, put, reading)
     assert made is not None

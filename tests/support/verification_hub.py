@@ -16,10 +16,10 @@ from tidegate.services.answering.answerer import AnswerStream, GroundedAnswerer
 from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.answering.sentence_stream import SentenceStream
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
 from tidegate.services.llm.text.tokenizer import TokenText
@@ -85,9 +85,10 @@ async def cloud(
 ) -> AsyncIterator[Cloud]:
     """A hub with `lm` as its target, that answers sessions on `bus`."""
     paths = StatePaths(at_hub())
-    embedder = Embedder.load(paths.models)
+    units = UnitReader.load(paths.models)
+    embedder = units.embedder
     indexes = TenantIndexes(("kiosk",), paths.index, embedder, exact_below=15_000)
-    reader = Reader(embedder, Calibration.load(paths.calibration))
+    reader = Reader(units, Calibration.load(paths.calibration))
     reading = in_thread(partial(HubCorpus(indexes, embedder).rank_spans, reader))
 
     async def publish(_: Partial) -> None: ...

@@ -122,9 +122,9 @@ def test_a_running_fleet_is_asked_traced_and_given_new_documents(fleet: tuple[st
     )
     question = "What deposit do umbrellas cost at the branch?"
     assert tidegate("index", "add", str(leaflet), *fleet).returncode == 0
-    assert "£6" in tidegate("ask", question, *fleet).stdout, "a running worker sees the new document"
+    assert "£6 at window 4" in tidegate("ask", question, *fleet).stdout, "a running worker sees the new document"
     assert tidegate("index", "delete", "umbrellas", *fleet).returncode == 0
-    assert "£6" not in tidegate("ask", question, *fleet).stdout, "a deleted document does not come back"
+    assert "£6 at window 4" not in tidegate("ask", question, *fleet).stdout, "a deleted document does not come back"
     assert tidegate("index", "delete", "umbrellas", *fleet).returncode == 1
 
 

@@ -1,14 +1,15 @@
-"""The spans that may answer a question, each with its features and its score.
+"""The spans that may answer a question, each with its signals and its score.
 
-Promises that every span is verbatim in its document. Next: evidence.py, reader.py.
+Promises that every span is verbatim in its document. Next: ranking.py, evidence.py, reader.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import msgspec
+import numpy as np
 
 from tidegate.schemas import Passage
 from tidegate.schemas.pack import Document
@@ -16,11 +17,12 @@ from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, re
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import with_heading
 from tidegate.services.knowledge.index.keyword import find_terms
-from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value
+from tidegate.services.knowledge.reader.ranking import RankingModel, UnitSignals
 from tidegate.services.knowledge.reader.validity import Validity
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
-WEIGHTS = {"similarity": 1.0, "coverage": 0.15, "heading": 0.5, "passage": 0.15, "kind": 0.1, "language": 0.05}
+OWN_LANGUAGE = 0.05
+"""How much further another unit's score must be for it to stand before one in the asker's language."""
 _SHORTEST_STEM = 5
 _PARTIAL = 0.7
 _MOST_EMBEDDED = 6
@@ -29,8 +31,8 @@ _MOST_EMBEDDED = 6
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A unit of a passage. `plain_text` is the unit without markup, `context` the spans that belong to it.
 
-    `similarity` is its cosine to the question. `coverage` is the share of the question's terms, weighted by rarity,
-    that it states. `document_validity` is when its document holds.
+    `score` ranks it, on the scale of a cosine; `retrieval_score` does so without the reader. `number` is its place
+    among the units of its document, -1 where the index no longer holds that, and `document_validity` when that holds.
     """
 
     passage: Passage
@@ -38,9 +40,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     plain_text: str
     context: tuple[tuple[int, int, str], ...]
-    similarity: float
-    coverage: float
-    score: float
+    signals: UnitSignals
+    score: float = 0.0
+    retrieval_score: float = 0.0
+    number: int = -1
     document_validity: Validity = Validity()
 
     @property
@@ -66,12 +69,13 @@ def find_candidates(
             found += _from_passage(scorer, passage, rank, embedder)
             continue
         cosines = (held.vectors @ scorer.vector).tolist()
-        for unit, cosine in zip(held.units, cosines, strict=True):
+        validity = _validity_of(held.document)
+        for number, (unit, cosine) in enumerate(zip(held.units, cosines, strict=True)):
             if passage.start <= unit.start and unit.end <= passage.end:
-                candidate = scorer.score(passage, unit, held.document.text, cosine)
-                found.append(msgspec.structs.replace(candidate, document_validity=_validity_of(held.document)))
+                each = scorer.describe(passage, unit, held.document.text, cosine)
+                found.append(msgspec.structs.replace(each, number=number, document_validity=validity))
     unique = {candidate.span: candidate for candidate in reversed(found)}
-    return sorted(unique.values(), key=lambda candidate: -candidate.score)
+    return scorer.rank(list(unique.values()))
 
 
 def _validity_of(document: Document) -> Validity:
@@ -97,16 +101,16 @@ def find_entries(
     group = _group_of(best, held.units)
     if group < 0:
         return []
-    known = {each.span: each for each in ranked}
-    found = []
-    for unit, vector in zip(held.units, held.vectors, strict=True):
-        if unit.group != group:
-            continue
-        text = held.document.text
-        alone = msgspec.structs.replace(passage, text=text[unit.start : unit.end], start=unit.start, end=unit.end)
-        cosine = float(vector @ scorer.vector)
-        found.append(known.get((passage.document_id, unit.start)) or scorer.score(alone, unit, text, cosine))
-    return found
+    known = {each.span for each in ranked}
+    added = []
+    text = held.document.text
+    for number, (unit, vector) in enumerate(zip(held.units, held.vectors, strict=True)):
+        if unit.group == group and (passage.document_id, unit.start) not in known:
+            alone = msgspec.structs.replace(passage, text=text[unit.start : unit.end], start=unit.start, end=unit.end)
+            each = scorer.describe(alone, unit, text, float(vector @ scorer.vector))
+            added.append(msgspec.structs.replace(each, number=number))
+    inside = [each for each in ranked if each.passage.document_id == passage.document_id and each.unit.group == group]
+    return sorted((*inside, *scorer.rank_beside(added, ranked)), key=lambda each: each.unit.start)
 
 
 def _group_of(best: Candidate, units: Sequence[Unit]) -> int:
@@ -119,18 +123,64 @@ def _group_of(best: Candidate, units: Sequence[Unit]) -> int:
 class SpanScorer:
     """Scores units as answers to one question: a search query with its vector."""
 
-    def __init__(self, query: str, language: str, vector: Vector, index: HybridIndex) -> None:
+    def __init__(self, query: str, language: str, vector: Vector, index: HybridIndex, ranking: RankingModel) -> None:
+        self.query = query
+        self.language = language
         self.vector = vector
-        self._query = query
-        self._language = language
-        self._kind = expected_kind(query)
         self._index = index
+        self._ranking = ranking
         self._weights: dict[str, dict[str, float]] = {}
+
+    def rank(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The units scored by retrieval alone, best first."""
+        scored = [
+            msgspec.structs.replace(each, score=score, retrieval_score=score)
+            for each, score in zip(candidates, self._scores(candidates), strict=True)
+        ]
+        return sorted(scored, key=lambda each: -each.score)
+
+    def rank_read(self, ranked: Sequence[Candidate], logits: Mapping[tuple[str, int], float]) -> list[Candidate]:
+        """The units scored anew with what the reader made of some, by document and number, best first."""
+        read = [
+            msgspec.structs.replace(
+                each,
+                signals=msgspec.structs.replace(
+                    each.signals, logit=logits.get((each.passage.document_id, each.number))
+                ),
+            )
+            for each in ranked
+        ]
+        scored = [
+            msgspec.structs.replace(each, score=score) for each, score in zip(read, self._scores(read), strict=True)
+        ]
+        return sorted(scored, key=lambda each: -each.score)
+
+    def rank_beside(self, others: Sequence[Candidate], ranked: Sequence[Candidate]) -> list[Candidate]:
+        """Units that were not found, scored by retrieval beside those that were."""
+        if not others:
+            return []
+        unread = [
+            msgspec.structs.replace(each, signals=msgspec.structs.replace(each.signals, logit=None)) for each in ranked
+        ]
+        return [each for each in self.rank([*unread, *others]) if each.span in {other.span for other in others}]
+
+    def _scores(self, candidates: Sequence[Candidate]) -> list[float]:
+        if not candidates:
+            return []
+        scores = self._ranking.score(self.query, [each.signals for each in candidates])
+        own = np.array([each.passage.language == self.language for each in candidates])
+        found: list[float] = (scores + OWN_LANGUAGE * own).tolist()
+        return found
+
+    def log_odds(self, ranked: Sequence[Candidate]) -> float:
+        """The log odds, by the shipped weights, that the best of the units answers."""
+        scores = np.array([each.score for each in ranked])
+        return self._ranking.confidence_logit(self.query, [each.signals for each in ranked], scores)
 
     def weights(self, language: str) -> dict[str, float]:
         """The question's terms with their rarity among the documents of `language`."""
         if language not in self._weights:
-            found = find_terms(self._query, language)
+            found = find_terms(self.query, language)
             self._weights[language] = {term: self._index.rarity(term, language) for term in found}
         return self._weights[language]
 
@@ -141,34 +191,24 @@ class SpanScorer:
         unknown = sum(weight for term, weight in weights.items() if not self._index.has_term(term, language))
         return unknown / total if total else 0.0
 
-    def score(self, passage: Passage, unit: Unit, text: str, cosine: float, offset: int = 0) -> Candidate:
-        """The unit, given as characters of `text`, which begins at character `offset` of the document."""
+    def describe(self, passage: Passage, unit: Unit, text: str, cosine: float, offset: int = 0) -> Candidate:
+        """The unit, given as characters of `text`, which begins at character `offset` of the document; not scored."""
         language = passage.language
         words = render_unit(text, unit)
-        context = tuple((start + offset, end + offset, text[start:end]) for start, end in unit.context)
+        line = with_heading(passage.title, unit.heading, words)
         weights = self.weights(language)
-        own = frozenset(find_terms(" ".join((words, *(quote for _, _, quote in context))), language))
-        head = frozenset(find_terms(f"{passage.title} {passage.heading}", language))
-        whole = frozenset(find_terms(passage.text, language))
-        has_kind = self._kind is None or has_value(words, self._kind)
-        coverage = weigh_coverage(weights, own)
-        score = (
-            WEIGHTS["similarity"] * max(cosine, 0.0)
-            + WEIGHTS["coverage"] * coverage
-            + WEIGHTS["heading"] * weigh_coverage(weights, own | head)
-            + WEIGHTS["passage"] * weigh_coverage(weights, whole | head)
-            + WEIGHTS["kind"] * has_kind
-            + WEIGHTS["language"] * (language == self._language)
+        own = frozenset(find_terms(line, language))
+        whole = own | frozenset(find_terms(passage.text, language))
+        signals = UnitSignals(
+            passage.document_id, words, line, cosine, weigh_coverage(weights, own), weigh_coverage(weights, whole)
         )
         return Candidate(
             passage=passage,
             unit=msgspec.structs.replace(unit, start=unit.start + offset, end=unit.end + offset),
             text=text[unit.start : unit.end],
             plain_text=words,
-            context=context,
-            similarity=max(cosine, 0.0),
-            coverage=coverage,
-            score=score,
+            context=tuple((start + offset, end + offset, text[start:end]) for start, end in unit.context),
+            signals=signals,
         )
 
 
@@ -191,10 +231,10 @@ def _degree_stated(term: str, stated: frozenset[str]) -> float:
 
 def _from_passage(scorer: SpanScorer, passage: Passage, rank: int, embedder: TextEmbedder) -> list[Candidate]:
     units = [unit for chunk in cut_into_chunks(passage.text) for unit in chunk.units]
-    rough = [(scorer.score(passage, unit, passage.text, 0.0), unit) for unit in units]
-    rough.sort(key=lambda pair: -pair[0].score)
+    rough = [scorer.describe(passage, unit, passage.text, 0.0, passage.start) for unit in units]
+    rough.sort(key=lambda each: -each.signals.coverage)
     exact = []
-    for guess, unit in rough[: max(1, _MOST_EMBEDDED // (rank + 1))]:
-        vector = embedder.embed(with_heading(passage.title, passage.heading, guess.plain_text), "passage")
-        exact.append(scorer.score(passage, unit, passage.text, float(vector @ scorer.vector), passage.start))
+    for each in rough[: max(1, _MOST_EMBEDDED // (rank + 1))]:
+        cosine = float(embedder.embed(each.signals.line, "passage") @ scorer.vector)
+        exact.append(msgspec.structs.replace(each, signals=msgspec.structs.replace(each.signals, cosine=cosine)))
     return exact

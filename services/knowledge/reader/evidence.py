@@ -9,15 +9,20 @@ import msgspec
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer, weigh_coverage
 
+NO_ANSWER = -4.0
+"""The log odds of an answer where there is none."""
+
 
 class AnswerEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Four numbers in 0 … 1, in the order of the calibration's weights.
+    """Five numbers, in the order of the calibration's weights; all but the first in 0 … 1.
 
-    `similarity`: cosine of the question and the best unit; `coverage`: share of the question's terms, by rarity, that
-    the answer and its headings state; `margin`: lead of the best unit over the best of another document;
-    `out_of_vocabulary_rate`: share of the question that no document mentions.
+    `log_odds`: that the best unit answers, by the shipped weights (ranking.py); `similarity`: cosine of the question
+    and the best unit; `coverage`: share of the question's terms, by rarity, that the answer and its headings state;
+    `margin`: lead of the best unit over the best of another document; `out_of_vocabulary_rate`: share of the question
+    that no document mentions.
     """
 
+    log_odds: float = NO_ANSWER
     similarity: float = 0.0
     coverage: float = 0.0
     margin: float = 0.0
@@ -40,7 +45,8 @@ def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: 
     stated = frozenset(find_terms(" ".join(texts), language))
     rival = next((each.score for each in ranked if each.passage.document_id != passage.document_id), 0.0)
     return AnswerEvidence(
-        similarity=best.similarity,
+        log_odds=scorer.log_odds(ranked),
+        similarity=min(1.0, max(0.0, best.signals.cosine)),
         coverage=weigh_coverage(scorer.weights(language), stated),
         margin=min(1.0, max(0.0, best.score - rival)),
         out_of_vocabulary_rate=scorer.out_of_vocabulary_rate(language),

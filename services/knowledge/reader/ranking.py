@@ -19,6 +19,7 @@ from tidegate.services.knowledge.reader.answer_type import expected_kind, has_va
 LEAST_LOGIT = -8.0
 """What a unit that was not read counts as having scored."""
 STRONGEST = 8.0
+STRONGEST_ODDS = 40.0
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
 
@@ -52,6 +53,11 @@ class Fitted(msgspec.Struct, frozen=True):
         scores: NDArray[np.float64] = (rows - self.mean) / self.spread @ np.array(self.weights) + self.bias
         return scores
 
+    def slope(self, name: str) -> float:
+        """What one more of a feature adds to a score."""
+        place = self.features.index(name)
+        return self.weights[place] / self.spread[place]
+
 
 class RankedUnits(msgspec.Struct, frozen=True):
     """The places of the units, best first, and the chance that the first of them answers."""
@@ -80,17 +86,32 @@ class RankingModel(msgspec.Struct, frozen=True):
         return msgspec.json.decode(path.read_bytes(), type=cls)
 
     def rank(self, question: str, units: Sequence[UnitSignals]) -> RankedUnits:
-        """Best first. Units that the reader has read are ranked by it only if all of them were."""
-        is_read = bool(units) and all(each.logit is not None for each in units)
-        ranker, chance = (self.read, self.read_confidence) if is_read else (self.unread, self.unread_confidence)
+        """Best first, with the chance that the best one answers."""
         if not units:
             return RankedUnits((), 0.0)
-        table = describe_units(question, units)
-        scores = ranker.score(table)
-        order = np.argsort(-scores, kind="stable")
-        evidence = describe_best(question, units, table, scores)
-        logit = float(chance.score({name: np.array([value]) for name, value in evidence.items()})[0])
-        return RankedUnits(tuple(order.tolist()), 1.0 / (1.0 + exp(-max(-40.0, min(40.0, logit)))))
+        scores = self.score(question, units)
+        logit = self.confidence_logit(question, units, scores)
+        return RankedUnits(tuple(np.argsort(-scores, kind="stable").tolist()), 1.0 / (1.0 + exp(-logit)))
+
+    def score(self, question: str, units: Sequence[UnitSignals]) -> NDArray[np.float64]:
+        """A score for each unit, on the scale of a cosine.
+
+        Where any unit was read, those that were not count as having been read in vain.
+        """
+        ranker = self.read if _is_read(units) else self.unread
+        return ranker.score(describe_units(question, units)) / ranker.slope("cosine")
+
+    def confidence_logit(self, question: str, units: Sequence[UnitSignals], scores: NDArray[np.float64]) -> float:
+        """The log odds, at most 40 either way, that the unit with the highest of `scores` answers."""
+        is_read = _is_read(units)
+        ranker, chance = (self.read, self.read_confidence) if is_read else (self.unread, self.unread_confidence)
+        found = describe_best(question, units, describe_units(question, units), scores * ranker.slope("cosine"))
+        logit = float(chance.score({name: np.array([value]) for name, value in found.items()})[0])
+        return max(-STRONGEST_ODDS, min(STRONGEST_ODDS, logit))
+
+
+def _is_read(units: Sequence[UnitSignals]) -> bool:
+    return any(each.logit is not None for each in units)
 
 
 def describe_units(question: str, units: Sequence[UnitSignals]) -> dict[str, NDArray[np.float64]]:

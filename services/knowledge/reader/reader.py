@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from math import inf
 
 import msgspec
 
@@ -22,14 +23,30 @@ from tidegate.services.knowledge.reader.compose import ComposedAnswer, compose_a
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence, measure_evidence
 from tidegate.services.knowledge.reader.question_parts import split_question
 from tidegate.services.knowledge.reader.selection import Selection, select_units, unnumbered
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.knowledge.reader.versions import prefer_current
 from tidegate.services.knowledge.reader.yes_no import find_polarity
-from tidegate.services.knowledge.text_embedder import TextEmbedder
 from tidegate.services.languages.prose import load_prose
 
 MODEL = "extractive-reader"
+SURE, HOPELESS = 2.2, -1.2
+"""Log odds by retrieval alone beyond which reading changed next to nothing on dev questions."""
 SAME_DOCUMENT = 0.1
 """How much better another document must answer a part of a question than the one that answers the whole of it best."""
+
+
+class Effort(msgspec.Struct, frozen=True):
+    """How much is read for a question: at most so many windows, and only where the log odds by retrieval alone lie
+    between the two."""
+
+    windows: int
+    hopeless: float = HOPELESS
+    sure: float = SURE
+
+
+AT_SITE = Effort(windows=4)
+AT_HUB = Effort(windows=8, hopeless=-inf, sure=inf)
+"""The hub has the time to read more, and is asked only where a site was unsure."""
 
 
 class RankedSpans(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,11 +66,17 @@ class Reader:
     """
 
     def __init__(
-        self, embedder: TextEmbedder, calibration: Calibration, today: Callable[[], date] = date.today
+        self,
+        units: UnitReader,
+        calibration: Calibration,
+        effort: Effort = AT_SITE,
+        today: Callable[[], date] = date.today,
     ) -> None:
         """`today` gives the day on which what is dated must hold."""
-        self._embedder = embedder
+        self._units = units
+        self._embedder = units.embedder
         self._calibration = calibration
+        self._effort = effort
         self._today = today
 
     @property
@@ -61,7 +84,9 @@ class Reader:
         """Changes with anything that could change an answer, the documents apart."""
         return self._calibration.version
 
-    def rank_spans(self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex) -> RankedSpans:
+    def rank_spans(
+        self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex, *, may_read: bool = True
+    ) -> RankedSpans:
         """The answer with its confidence and checks, an empty one where no unit answers; and all the units scored.
 
         Checks. `grounding`: the share of citations that are verbatim in a given passage or in its document's context
@@ -69,9 +94,10 @@ class Reader:
         and are measured all the same. `coverage`: the share of the question's terms, weighted by rarity, that the cited
         text states, its headings included.
         A text of several sentences is read whole and by its questions alone, and the surer reading is taken.
-        Takes 1 to 4 ms a reading, and 2 to 4 ms more where the question's vector is not remembered.
+        Takes 2 to 5 ms a reading, 4 to 10 ms more where the question's vector is not remembered, and for each window
+        that the cross-encoder reads (none unless `may_read`) what `UnitReader.read` says.
         """
-        readings = [self.read(query, language, passages, index) for query in list_queries(question)]
+        readings = [self.read(query, language, passages, index, may_read=may_read) for query in list_queries(question)]
         ranked, selection, evidence = max(readings, key=lambda reading: self._calibration.confidence(reading[2]))
         selected = selection.units
         if not selected:
@@ -90,12 +116,14 @@ class Reader:
         return RankedSpans(ranked=tuple(ranked), selected=selected, answer=answer, lead=lead)
 
     def read(
-        self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex
+        self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex, *, may_read: bool = True
     ) -> tuple[list[Candidate], Selection, AnswerEvidence]:
         """All units, best first; those selected, as they are shown; and the evidence for them."""
         query = index.rewrite_query(question, language)
-        scorer = SpanScorer(query, language, self._embedder.embed(query), index)
+        scorer = self._scorer(query, language, index)
         ranked = find_candidates(scorer, passages, index, self._embedder)
+        if may_read:
+            ranked = self._read_units(scorer, ranked, index)
         if is_open_question(question):
             ranked = [each for each in ranked if adds_to(each, question)]
         ranked = prefer_current(ranked, question, self._today())
@@ -107,6 +135,23 @@ class Reader:
         if len(parts) > 1 and selection.units:
             selection = self._select_parts(parts, language, passages, index, selection)
         return ranked, selection, measure_evidence(scorer, ranked, selection.units)
+
+    def _scorer(self, query: str, language: str, index: HybridIndex) -> SpanScorer:
+        return SpanScorer(query, language, self._embedder.embed(query), index, self._units.ranking)
+
+    def _read_units(self, scorer: SpanScorer, ranked: list[Candidate], index: HybridIndex) -> list[Candidate]:
+        """The units ranked with what the cross-encoder makes of the likeliest, where that is worth the time."""
+        effort = self._effort
+        if not ranked or not effort.windows or not effort.hopeless <= scorer.log_odds(ranked) <= effort.sure:
+            return ranked
+        held = (
+            (document, each.number)
+            for each in ranked
+            if (document := index.units(each.passage.document_id, each.passage.document_version)) is not None
+            and each.number >= 0
+        )
+        logits = self._units.read(scorer.query, held, effort.windows)
+        return scorer.rank_read(ranked, logits) if logits else ranked
 
     def _select_parts(
         self,
@@ -120,7 +165,7 @@ class Reader:
         document = whole.units[0].passage.document_id
         chosen: dict[tuple[str, int], Candidate] = {}
         for part in parts:
-            scorer = SpanScorer(part, language, self._embedder.embed(part), index)
+            scorer = self._scorer(part, language, index)
             ranked = find_candidates(scorer, passages, index, self._embedder)
             ranked.sort(key=lambda each: -each.score - SAME_DOCUMENT * (each.passage.document_id == document))
             ranked = prefer_current([each for each in ranked if adds_to(each, part)], part, self._today())
@@ -138,14 +183,20 @@ def answer_for_tenant(
 
 
 def rank_for_tenant(
-    reader: Reader, indexes: TenantIndexes, tenant: str, question: Question, passages: Sequence[Passage]
+    reader: Reader,
+    indexes: TenantIndexes,
+    tenant: str,
+    question: Question,
+    passages: Sequence[Passage],
+    *,
+    may_read: bool = True,
 ) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
     """As `answer_for_tenant`, with all the units that were scored. None for an unknown tenant."""
     model = Artefact("model", MODEL, reader.version)
     index = indexes.index(tenant)
     if index is None:
         return None, (model,)
-    reading = reader.rank_spans(question.text, question.language, passages, index)
+    reading = reader.rank_spans(question.text, question.language, passages, index, may_read=may_read)
     documents = {Artefact("document", c.document_id, c.document_version): None for c in reading.answer.citations}
     return reading, (model, *documents)
 

@@ -73,10 +73,10 @@ def _add_near(best: Candidate, ranked: Sequence[Candidate], question: str, find_
     words = len(best.plain_text.split())
     others: list[Candidate] = []
     for other in ranked[1:]:
-        gap = best.score - other.score
-        if gap > NEAR_SHORT or len(others) == MOST_SENTENCES - 1:
+        if best.score - other.score > NEAR_SHORT or len(others) == MOST_SENTENCES - 1:
             break
-        if not is_same_section(other, best):
+        gap = best.retrieval_score - other.retrieval_score
+        if gap > NEAR_SHORT or not is_same_section(other, best):
             continue
         if len(group := find_group(other)) > 1 and not others:
             entries = _select_entries(other, group, question)
@@ -97,10 +97,10 @@ def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) 
     numbered = _entries_with_numbers(group, question)
     if numbered:
         return Selection(units=tuple(map(unnumbered, numbered)))
-    top = max(group, key=lambda each: each.score)
+    top = max(group, key=lambda each: each.retrieval_score)
     is_intro = all(each.span != best.span for each in group)
-    others = [each.score for each in group if each.span != top.span]
-    lead = top.score - sum(others) / len(others)
+    others = [each.retrieval_score for each in group if each.span != top.span]
+    lead = top.retrieval_score - sum(others) / len(others)
     least = LEAST_LEAD["row" if top.unit.kind == "row" else "item"]
     asked = frozenset(find_terms(question, top.passage.language))
     general = frozenset(find_terms(" ".join(_general_words(top)), top.passage.language))
@@ -108,7 +108,8 @@ def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) 
         is_of_list = len(asked & general) >= LEAST_GENERAL * len(asked)
         least = float("inf") if is_of_list else UNNAMED * least
     if not is_intro and lead >= least:
-        return Selection(units=tuple(unnumbered(each) for each in group if each.score >= top.score - NEAR_ENTRY))
+        least = top.retrieval_score - NEAR_ENTRY
+        return Selection(units=tuple(unnumbered(each) for each in group if each.retrieval_score >= least))
     shown = group if len(group) <= MOST_ENTRIES else group[:SHOWN_ENTRIES]
     return Selection(units=tuple(shown), shown=len(shown), total=len(group))
 

@@ -13,8 +13,8 @@ from tidegate.schemas import Partial, encode
 from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
 from tidegate.services.stages.cloud_verifier.backends import open_backend
 from tidegate.services.stages.cloud_verifier.handler import verify
@@ -34,13 +34,13 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     is not there, and `ModelServerUnnamedError` (backends `openai` and `completions`) without a base URL or a model.
     """
     paths = StatePaths(settings)
-    embedder = await asyncio.to_thread(Embedder.load, paths.models)
-    indexes = TenantIndexes(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
+    units = await asyncio.to_thread(UnitReader.load, paths.models)
+    indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
-    corpus = HubCorpus(indexes, embedder)
+    corpus = HubCorpus(indexes, units.embedder)
     async with AsyncExitStack() as stack:
-        backend = await open_backend(settings, corpus, embedder, partial(publish_partial, bus), stack)
+        backend = await open_backend(settings, corpus, units, partial(publish_partial, bus), stack)
         sessions = backend.sessions
         suggest = in_thread(corpus.suggest)
         sure_from = settings.drafter.escalate_below

@@ -15,9 +15,9 @@ from tidegate.services.answering.answerer import GroundedAnswerer, ReadCorpus
 from tidegate.services.answering.grounded_writer import GroundedWriter
 from tidegate.services.answering.sentence_stream import PublishPartial
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.reader import AT_HUB, Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
 from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 from tidegate.services.settings import Settings
@@ -45,7 +45,7 @@ class OpenedBackend:
 
 
 async def open_backend(
-    settings: Settings, corpus: HubCorpus, embedder: Embedder, publish: PublishPartial, stack: AsyncExitStack
+    settings: Settings, corpus: HubCorpus, units: UnitReader, publish: PublishPartial, stack: AsyncExitStack
 ) -> OpenedBackend:
     """The backend that the settings name; `stack` closes what it holds. Raises as `open` of this stage does."""
     chosen = settings.cloud_verifier
@@ -53,7 +53,7 @@ async def open_backend(
         chat = ChatBackend(chosen, in_thread(corpus.find), publish)
         stack.push_async_callback(chat.close)
         return OpenedBackend(chat.answer, chat.extract)
-    reader = Reader(embedder, Calibration.load(StatePaths(settings).calibration))
+    reader = Reader(units, Calibration.load(StatePaths(settings).calibration), AT_HUB)
     if chosen.backend == "extractive":
         return OpenedBackend(in_thread(partial(corpus.read, reader)))
     target = await stack.enter_async_context(open_target(settings))

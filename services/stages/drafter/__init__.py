@@ -15,10 +15,10 @@ from tidegate.brokers.stage import Handler
 from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Question, Retrieved, encode, subjects
 from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import Reader, rank_for_tenant
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.json_extraction import fill_schema
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.site_model import SiteModel
@@ -39,12 +39,12 @@ Reading = tuple[Answer, tuple[Artefact, ...], Draft | None]
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - every stage's root is `open`
     """The handler, its model warm, the indices open. Raises `CalibrationMissingError` for an unprepared site."""
     paths = StatePaths(settings)
-    embedder = await asyncio.to_thread(Embedder.load, paths.models)
+    units = await asyncio.to_thread(UnitReader.load, paths.models)
     calibration = Calibration.load(paths.calibration)
     model_of = await asyncio.to_thread(load_models, paths.models, settings.drafter.adapters)
     tokens = model_of("").tokenizer
     detector = Detector(settings.prefilter.phone_regions)
-    indexes = TenantIndexes(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
+    indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
     cache = await open_answer_cache(settings, bus, detector, tokens)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
@@ -58,7 +58,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         return fill_schema(model_of(retrieved.tenant), *text_and_schema(retrieved.question))
 
     ports = DrafterPorts(
-        read=in_thread(partial(read, Reader(embedder, calibration), indexes, detector, tokens)),
+        read=in_thread(partial(read, Reader(units, calibration), indexes, detector, tokens)),
         extract=in_thread(extract),
         publish_partial=publish_partial,
         required_degradation=latency.required_degradation,
@@ -99,7 +99,10 @@ def read(
     reader: Reader, indexes: TenantIndexes, detector: Detector, tokens: TokenText, retrieved: Retrieved
 ) -> Reading:
     """The edge's own answer, and with it the draft, where nothing in that is personal data."""
-    reading, parts = rank_for_tenant(reader, indexes, retrieved.tenant, retrieved.question, retrieved.passages)
+    may_read = all(made.level != "no_rerank" for made in retrieved.degradations)
+    reading, parts = rank_for_tenant(
+        reader, indexes, retrieved.tenant, retrieved.question, retrieved.passages, may_read=may_read
+    )
     if reading is None:
         return Answer(text=""), parts, None
     may_leave = not detector.find(reading.answer.text)

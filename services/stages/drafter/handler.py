@@ -28,6 +28,8 @@ from tidegate.schemas import (
 
 INTERACTIVE = "remote_speculation"
 SHIPPED = frozenset({"cloud_with_shipped_draft", "race"})
+READ_AT_SITE: frozenset[DegradationLevel] = frozenset({"full", "fewer_passages", "no_rerank"})
+"""The levels at which the site itself reads passages."""
 NOT_INTERACTIVE: frozenset[DegradationLevel] = frozenset({"no_race", "no_remote_speculation"})
 """Once one of these is given up the cloud is asked plainly where interactive verification was planned."""
 
@@ -137,7 +139,8 @@ def levels_of(retrieved: Retrieved) -> frozenset[DegradationLevel]:
     """The levels at which the drafter can work on this question; none where its work takes no time.
 
     What is planned for the cloud can go there without a draft (`no_race`). What the edge is to answer can be read from
-    fewer passages (`fewer_passages`), and the time that the cloud was to have can be used up here (`edge_only`).
+    fewer passages (`fewer_passages`), without the cross-encoder (`no_rerank`), and the time that the cloud was to have
+    can be used up here (`edge_only`).
     """
     plan = retrieved.plan
     match retrieved.question.workload:
@@ -147,7 +150,7 @@ def levels_of(retrieved: Retrieved) -> frozenset[DegradationLevel]:
             return frozenset({"full"})
     if is_planned_for_cloud(plan):
         return frozenset({"full", "no_race"}) if plan.mode in SHIPPED else frozenset()
-    return frozenset({"full", "fewer_passages", "edge_only"} if plan.may_escalate else {"full", "fewer_passages"})
+    return READ_AT_SITE | {"edge_only"} if plan.may_escalate else READ_AT_SITE
 
 
 def within_time(retrieved: Retrieved, ports: DrafterPorts) -> Retrieved:
@@ -159,7 +162,7 @@ def within_time(retrieved: Retrieved, ports: DrafterPorts) -> Retrieved:
         return retrieved
     passages = retrieved.passages
     is_reduced = any(made.level == "fewer_passages" for made in retrieved.degradations)
-    if degradation.level in {"fewer_passages", "edge_only"} and not is_reduced:
+    if degradation.level in {"fewer_passages", "no_rerank", "edge_only"} and not is_reduced:
         passages = passages[: max(1, len(passages) // 2)]
     return replace(retrieved, passages=passages, degradations=(*retrieved.degradations, degradation))
 

@@ -14,7 +14,13 @@ class DrafterLatency:
     """Reading and extracting take different times, and are learned apart."""
 
     def __init__(self) -> None:
-        levels: dict[DegradationLevel, float] = {"full": 0.0, "fewer_passages": 0.0, "no_race": 0.0, "edge_only": 0.0}
+        levels: dict[DegradationLevel, float] = {
+            "full": 0.0,
+            "fewer_passages": 0.0,
+            "no_rerank": 0.0,
+            "no_race": 0.0,
+            "edge_only": 0.0,
+        }
         self._reading = LatencyModel("drafter", levels, time.time)
         self._extracting = LatencyModel("drafter", {"full": 0.0}, time.time)
 

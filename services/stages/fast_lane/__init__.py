@@ -26,10 +26,10 @@ from tidegate.schemas import (
 from tidegate.schemas.refusals import may_retry
 from tidegate.schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import Reader, answer_for_tenant
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
 from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
 from tidegate.services.streaming.log import AnswerLog, CorruptLogError
@@ -39,9 +39,9 @@ from tidegate.services.streaming.log import AnswerLog, CorruptLogError
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - a root is `open`
     """The handler, with the edge's reader beside it for when the cloud is lost. Raises `CalibrationMissingError`."""
     paths = StatePaths(settings)
-    embedder = await asyncio.to_thread(Embedder.load, paths.models)
-    reader = Reader(embedder, Calibration.load(paths.calibration))
-    indexes = TenantIndexes(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
+    units = await asyncio.to_thread(UnitReader.load, paths.models)
+    reader = Reader(units, Calibration.load(paths.calibration))
+    indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
 
     async def ask_hub(escalated: Escalated, left_s: float) -> Verified:
         timeout_s = min(left_s, settings.cloud_verifier.timeout_s)

@@ -80,7 +80,7 @@ CALLS = {
         "index add good.md", 1, "no models in absent", "models.export", (("TIDEGATE_MODELS_DIR", "absent"),)
     ),
     "models that are missing, worker": Call(
-        "worker all --site site1", 1, "no models in absent", "embedding", (("TIDEGATE_MODELS_DIR", "absent"),)
+        "worker all --site site1", 1, "no models in absent", "multilingual", (("TIDEGATE_MODELS_DIR", "absent"),)
     ),
     "settings file that is not there": Call("ask hello --config absent.toml", 1, "absent.toml"),
     "settings file that is not TOML": Call("ask hello --config empty.md", 1, "empty.md"),

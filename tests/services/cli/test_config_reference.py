@@ -23,6 +23,8 @@ WITHOUT_UNIT = {
     "metrics_port",
     "gateway.port",
     "prefilter.unsafe_threshold",
+    "prefilter.distress_threshold",
+    "prefilter.smalltalk_threshold",
     "drafter.escalate_below",
     "router.economy",
 }

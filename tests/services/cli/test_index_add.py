@@ -10,11 +10,11 @@ import pytest
 from tests.support.office_files import heading, page_break, paragraph, pdf, running, scan, table
 from tests.support.paths import MODELS
 from tidegate.services.cli import main
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.evidence import FEATURES
 from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 LOCKERS = (
     heading("Safe deposit lockers"),
@@ -65,10 +65,11 @@ def test_a_folder_of_pdfs_is_answered_from_with_the_page(
     folder: Path, question: str, document: str, fact: str, page: int
 ) -> None:
     assert called("index", "add", "mine") == 0
-    embedder = Embedder.load(MODELS)
+    units = UnitReader.load(MODELS)
+    embedder = units.embedder
     index = HybridIndex.open(folder / "state" / "site1" / "index" / "kiosk", embedder)
     passages = index.search(question, embedder.embed(question), 4, "en")
-    answer = Reader(embedder, EVEN).rank_spans(question, "en", passages, index).answer
+    answer = Reader(units, EVEN).rank_spans(question, "en", passages, index).answer
     assert fact in answer.text
     cited = next(citation for citation in answer.citations if fact in citation.quote)
     assert (cited.document_id, cited.page) == (document, page)

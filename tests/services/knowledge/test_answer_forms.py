@@ -11,11 +11,11 @@ import pytest
 from tests.support.corpus import document
 from tidegate.schemas import Answer
 from tidegate.schemas.pack import Document
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.evidence import FEATURES
 from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 Ask = Callable[..., Answer]
 TODAY = date(2026, 11, 29)
@@ -78,12 +78,13 @@ The card of a club costs £6.
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
     def answer(text: str | list[Document], question: str, language: str = "en") -> Answer:
-        embedder = Embedder.load(Path(".models"))
+        units = UnitReader.load(Path(".models"))
+        embedder = units.embedder
         index = HybridIndex.open(tmp_path / "index", embedder)
         index.upsert([document("it", text, title="It")] if isinstance(text, str) else text)
         query = index.rewrite_query(question, language)
         passages = index.search(query, embedder.embed(query), 8, language)
-        return Reader(embedder, CALIBRATION, lambda: TODAY).rank_spans(question, language, passages, index).answer
+        return Reader(units, CALIBRATION, today=lambda: TODAY).rank_spans(question, language, passages, index).answer
 
     return answer
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.corpus import document
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.markdown import find_blocks, find_first_heading, split_cells, strip_markup
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.evidence import FEATURES
 from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 SETEXT = """Harebell account
 ================
@@ -212,12 +212,13 @@ def test_whatever_the_markup_spans_are_in_order_and_inside(text: str) -> None:
 def test_the_answer_is_found_and_clean(
     tmp_path: Path, name: str, text: str, title: str, question: str, answer: str
 ) -> None:
-    embedder = Embedder.load(Path(".models"))
+    units = UnitReader.load(Path(".models"))
+    embedder = units.embedder
     index = HybridIndex.open(tmp_path / "index", embedder)
     index.upsert([document(name, text, title=title)])
     ones = (1.0,) * len(FEATURES)
     calibration = Calibration(features=FEATURES, mean=ones, spread=ones, weights=ones, bias=0.0, made_from="")
-    reader = Reader(embedder, calibration)
+    reader = Reader(units, calibration)
     passages = index.search(question, embedder.embed(question), 4, "en")
     found = reader.rank_spans(question, "en", passages, index).answer
     assert answer in found.text

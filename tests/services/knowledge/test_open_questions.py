@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tidegate.schemas.pack import Document
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.evidence import FEATURES
 from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 PEOPLE = Document(
     id="people", title="People", language="en", scope="site", text="The manager is Ann Archer.", version="0" * 12
@@ -31,12 +31,13 @@ CALIBRATION = Calibration(
     ],
 )
 def test_an_open_question_is_not_answered_by_its_own_words(question: str, is_answered: bool, tmp_path: Path) -> None:
-    embedder = Embedder.load(Path(".models"))
+    units = UnitReader.load(Path(".models"))
+    embedder = units.embedder
     index = HybridIndex.open(tmp_path, embedder)
     index.upsert([PEOPLE])
     query = index.rewrite_query(question, "en")
     passages = index.search(query, embedder.embed(query), 8, "en")
-    answer = Reader(embedder, CALIBRATION).rank_spans(question, "en", passages, index).answer
+    answer = Reader(units, CALIBRATION).rank_spans(question, "en", passages, index).answer
     assert bool(answer.text) is is_answered
 
 

@@ -10,7 +10,6 @@ import pytest
 from tests.support.corpus import BRANCH
 from tidegate.schemas import Answer
 from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.thesaurus import rewrite_query
@@ -19,6 +18,7 @@ from tidegate.services.knowledge.reader.calibration import Calibration, Calibrat
 from tidegate.services.knowledge.reader.evidence import FEATURES, AnswerEvidence
 from tidegate.services.knowledge.reader.fit import prepare_calibration
 from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 DOCUMENTS = {each.id: each for each in BRANCH}
 CALIBRATION = Calibration(
@@ -44,10 +44,11 @@ class BranchReader:
     """An index of the branch with a reader over it."""
 
     def __init__(self, path: Path) -> None:
-        self.embedder = Embedder.load(Path(".models"))
+        self.units = UnitReader.load(Path(".models"))
+        self.embedder = self.units.embedder
         self.index = HybridIndex.open(path, self.embedder)
         self.index.upsert(BRANCH)
-        self.reader = Reader(self.embedder, CALIBRATION)
+        self.reader = Reader(self.units, CALIBRATION)
 
     def ask(self, text: str, language: str = "en") -> Answer:
         query = rewrite_query(text)
@@ -142,15 +143,15 @@ def test_preparing_calibrates_on_the_packs_calibration_and_never_on_its_question
     branch: BranchReader, tmp_path: Path
 ) -> None:
     path = tmp_path / "calibration.json"
-    prepare_calibration(pack(), branch.index, branch.embedder, path)
+    prepare_calibration(pack(), branch.index, branch.units, path)
     without = path.read_bytes()
     (path).unlink()
     asked = LabelledQuestion(id="q", text="Is it free?", kind="answerable", documents=("fees",), facts=("free",))
-    prepare_calibration(pack(questions=(asked,)), branch.index, branch.embedder, path)
+    prepare_calibration(pack(questions=(asked,)), branch.index, branch.units, path)
     assert path.read_bytes() == without
     calibration = Calibration.load(path)
     assert calibration.fit.questions == 11
-    sure = Reader(branch.embedder, calibration)
+    sure = Reader(branch.units, calibration)
     passages = branch.index.search("draft", branch.embedder.embed("draft"), 8, "en")
     assert sure.rank_spans("What does a banker's draft cost?", "en", passages, branch.index).answer.confidence > 0.6
     assert sure.rank_spans("Will it snow in Paris?", "en", passages, branch.index).answer.confidence < 0.35
@@ -158,11 +159,11 @@ def test_preparing_calibrates_on_the_packs_calibration_and_never_on_its_question
 
 def test_preparing_again_changes_nothing_until_pack_or_index_change(branch: BranchReader, tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
-    first = prepare_calibration(pack(), branch.index, branch.embedder, path)
+    first = prepare_calibration(pack(), branch.index, branch.units, path)
     stamp = path.stat().st_mtime_ns
-    assert prepare_calibration(pack(), branch.index, branch.embedder, path) == first
+    assert prepare_calibration(pack(), branch.index, branch.units, path) == first
     assert path.stat().st_mtime_ns == stamp
-    assert prepare_calibration(pack(version="2"), branch.index, branch.embedder, path).made_from != first.made_from
+    assert prepare_calibration(pack(version="2"), branch.index, branch.units, path).made_from != first.made_from
 
 
 def test_more_evidence_never_makes_less_sure() -> None:
@@ -170,14 +171,14 @@ def test_more_evidence_never_makes_less_sure() -> None:
         AnswerEvidence(similarity=0.1),
         AnswerEvidence(similarity=0.8, coverage=0.9, margin=0.4),
     )
-    calibration = fit_calibration([low, high] * 10, [False, True] * 10, "x")
+    calibration = fit_calibration([low, high] * 10, [False, True] * 10)
     assert calibration.confidence(low) < 0.2 < 0.8 < calibration.confidence(high)
     assert 0.0 <= calibration.fit.error <= 0.3
 
 
 def test_a_calibration_needs_right_and_wrong_answers() -> None:
     with pytest.raises(ValueError, match="with an answer and questions without"):
-        fit_calibration([AnswerEvidence()] * 4, [True] * 4, "x")
+        fit_calibration([AnswerEvidence()] * 4, [True] * 4)
 
 
 def test_a_missing_damaged_or_foreign_calibration_is_named_with_what_to_do(tmp_path: Path) -> None:

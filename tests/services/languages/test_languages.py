@@ -32,7 +32,6 @@ def test_a_language_has_words_for_all_that_english_has(language: str) -> None:
     assert set(words.personal.numbers) <= set(load_words("en").personal.numbers)
     assert set(words.personal.gates) == {*words.personal.numbers, "introductions", "closings"}
     assert set(words.labels) <= set(load_words("en").labels)
-    assert "{topic}" in words.topic_question
 
 
 def list_patterns(words: dict[str, Any]) -> Iterator[str]:

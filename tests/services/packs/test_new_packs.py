@@ -12,11 +12,11 @@ from tests.support.corpus import Letters
 from tests.support.paths import KIOSK
 from tests.support.small_pack import pack_at, read_document
 from tidegate.services.cli.pack import pack as pack_command
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.packing import prepare_index
 from tidegate.services.knowledge.intent_classifier import train
 from tidegate.services.knowledge.reader import fit
 from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.packs.findings import PackError
 from tidegate.services.packs.load import check_pack, load_pack
 from tidegate.services.packs.new import complete_pack
@@ -90,7 +90,6 @@ def test_a_folder_of_plain_markdown_becomes_a_pack_and_nothing_that_exists_is_to
         "site.toml",
         "intents.yaml",
         "questions.yaml",
-        "calibration.yaml",
         "policies/default.yaml",
     }
     after = contents(tmp_path)
@@ -105,10 +104,11 @@ def test_a_folder_of_plain_markdown_becomes_a_pack_and_nothing_that_exists_is_to
 
 def test_what_a_pack_has_is_kept_and_only_what_it_lacks_is_written(tmp_path: Path) -> None:
     pack = pack_at(tmp_path)
+    (pack / "questions.yaml").unlink()
     (pack / "calibration.yaml").unlink()
     made = complete_pack(pack)
-    assert (made.written, made.report.faults) == (("calibration.yaml",), ())
-    assert all(item.language in ("en", "de") for item in load_pack(pack).calibration)
+    assert (made.written, made.report.faults) == (("questions.yaml",), ())
+    assert load_pack(pack).calibration == ()
     assert complete_pack(KIOSK).written == ()
 
 
@@ -122,9 +122,10 @@ def test_a_new_pack_answers_questions_and_knows_what_it_does_not_know(tmp_path: 
     write(tmp_path / "museum", {"parking.md": PARKING, "closed.md": GERMAN})
     complete_pack(tmp_path / "museum")
     pack = load_pack(tmp_path / "museum")
-    embedder = Embedder.load(Path(".models"))
+    units = UnitReader.load(Path(".models"))
+    embedder = units.embedder
     index = prepare_index(pack, "site", embedder, tmp_path / "index")
-    reader = Reader(embedder, fit.prepare_calibration(pack, index, embedder, tmp_path / "calibration.json"))
+    reader = Reader(units, fit.prepare_calibration(pack, index, units, tmp_path / "calibration.json"))
 
     def answer(text: str, language: str = "en") -> tuple[str, float]:
         words = index.rewrite_query(text, language)
@@ -154,7 +155,7 @@ def test_the_command_prints_what_it_wrote(tmp_path: Path) -> None:
     write(tmp_path / "a", PLAIN)
     plain = CliRunner().invoke(pack_command, ["new", str(tmp_path / "a")], standalone_mode=False)
     assert plain.return_value == 0
-    assert "wrote calibration.yaml" in plain.output
+    assert "wrote questions.yaml" in plain.output
     again = CliRunner().invoke(pack_command, ["new", str(tmp_path / "a"), "--json"], standalone_mode=False)
     made = json.loads(again.output)
     assert (made["written"], made["report"]["faults"]) == ([], [])

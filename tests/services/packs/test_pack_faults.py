@@ -92,8 +92,8 @@ def test_bytes_that_are_not_utf_8_are_a_fault_of_their_file(tmp_path: Path) -> N
 
 def test_a_missing_file_is_a_fault_and_a_missing_folder_is_one_alone(tmp_path: Path) -> None:
     pack = pack_at(tmp_path)
-    (pack / "calibration.yaml").unlink()
-    assert only_fault(pack).file == "calibration.yaml"
+    (pack / "questions.yaml").unlink()
+    assert only_fault(pack).file == "questions.yaml"
     with pytest.raises(PackError, match="no such folder"):
         check_pack(tmp_path / "nothing")
 

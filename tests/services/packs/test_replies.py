@@ -51,9 +51,7 @@ def test_every_shipped_reply_is_there_in_every_language(language: str) -> None:
         ("self_harm", "distress", "tr", "Call 999. Or talk at 116 123."),
     ],
 )
-def test_the_pack_s_own_words_come_first_and_english_last(
-    intent: str, verdict: str, language: str, replies: str
-) -> None:
+def test_the_pack_s_own_words_come_first_and_english_last(intent: str, verdict: str, language: str, reply: str) -> None:
     assert ReplyTexts(OWN, "999", "116 123").find(intent, verdict, language) == reply
 
 

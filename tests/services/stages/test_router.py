@@ -76,7 +76,7 @@ def plan(workload: Workload, remaining_ms: int, signals: Signals) -> Plan:
         ("assist", 4000, replace(DROWNING, link_up=False), "edge", False, 4),
         ("classify", 4000, CALM, "edge", False, 0),
         ("classify", 4000, DROWNING, "edge", False, 0),
-        ("extract", 4000, CALM, "edge", False, 0),
+        ("extract", 4000, CALM, "edge", True, 0),
         ("extract", 0, CUT, "edge", False, 0),
     ],
 )

@@ -1,0 +1,141 @@
+"""Reads units: a cross-encoder that says, of each unit of a few windows, how likely it answers a question.
+
+Card: infra/models/weights/reader/MODEL_CARD.md. Promises that a window's lower half is computed once while it is
+remembered. Next: windows.py, pairs.py, ranking.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+import numpy as np
+from cachetools import LRUCache
+
+from tidegate.schemas import TidegateError
+from tidegate.schemas.pack import Document
+from tidegate.services.inference import OnnxSession
+from tidegate.services.knowledge.embedding import MODEL, Embedder
+from tidegate.services.knowledge.index.chunking import render_unit
+from tidegate.services.knowledge.index.hybrid import DocumentUnits
+from tidegate.services.knowledge.reader.pairs import States, logits_of_units, pack_pairs
+from tidegate.services.knowledge.reader.ranking import RankingModel
+from tidegate.services.knowledge.reader.windows import ReadableUnit, Window, cut_windows, encode_question
+
+FILES = ("read.onnx", "ranking.json")
+_DOCUMENTS = 512
+"""How many documents' windows are remembered."""
+_STATES = 192
+"""How many windows' states are remembered, of some 90 kB each."""
+
+UnitPlace = tuple[str, int]
+"""A document, by id, and the number of a unit in it."""
+
+
+class UnitReaderMissingError(TidegateError, FileNotFoundError):
+    """There is no usable reader in the settings' `models_dir`."""
+
+    hint = "run `make models`"
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(f"no reader in {directory}: {reason} ({self.hint})")
+
+
+class UnitReader:
+    """The reader with the weights of its ranking. Safe to use from several threads at once."""
+
+    _loaded: ClassVar[dict[Path, UnitReader]] = {}
+    _loading: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, directory: Path, embedder: Embedder) -> None:
+        """Read the files that the manifest names; `embedder` has the lower half of the model and its tokenizer.
+
+        Raises `UnitReaderMissingError` when a file is missing or another.
+        """
+        try:
+            built = json.loads((directory / "manifest.json").read_text())["built"]
+            data = {name: (directory / name).read_bytes() for name in FILES}
+            wrong = [name for name in FILES if hashlib.sha256(data[name]).hexdigest() != built.get(name)]
+            if wrong:
+                raise ValueError(f"{wrong[0]} is not the file that the manifest names")
+            self.ranking: RankingModel = msgspec.json.decode(data["ranking.json"], type=RankingModel)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnitReaderMissingError(directory, str(error)) from error
+        self.embedder = embedder
+        self.version: str = hashlib.sha256(b"".join((embedder.version.encode(), *data.values()))).hexdigest()[:12]
+        self._encode = partial(embedder.tokenizer.encode, add_special_tokens=False)
+        self._upper = OnnxSession(data["read.onnx"])
+        # Tenants may have other texts under one id: what is remembered goes by the texts themselves.
+        self._windows: LRUCache[Document, tuple[Window, ...]] = LRUCache(_DOCUMENTS)
+        self._states: LRUCache[tuple[int, ...], States] = LRUCache(_STATES)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, models_dir: Path) -> UnitReader:
+        """The reader in `models_dir`, once for a process.
+
+        Raises `UnitReaderMissingError` or `EmbeddingModelMissingError`.
+        """
+        directory = (models_dir / MODEL).resolve()
+        embedder = Embedder.load(models_dir)
+        with cls._loading:
+            if directory not in cls._loaded:
+                cls._loaded[directory] = cls(directory, embedder)
+            return cls._loaded[directory]
+
+    def read(
+        self, question: str, units: Iterable[tuple[DocumentUnits, int]], most_windows: int
+    ) -> dict[UnitPlace, float]:
+        """The logit of every unit in the windows that hold the given units, which come likeliest first.
+
+        At most so many windows are read. One takes about 12 ms, and as much again where it is not remembered.
+        """
+        chosen = self._choose_windows(units, most_windows)
+        if not chosen:
+            return {}
+        windows = [window for _, window in chosen]
+        states = [self._states_of(window.ids) for window in windows]
+        asked = self.embedder.states(encode_question(question, self._encode))
+        answers = self._upper.run(pack_pairs(asked, windows, states))[0]
+        found: dict[UnitPlace, float] = {}
+        for (document, _), logits in zip(chosen, logits_of_units(windows, answers), strict=True):
+            for unit, logit in logits.items():
+                found[document, unit] = max(logit, found.get((document, unit), logit))
+        return found
+
+    def _choose_windows(self, units: Iterable[tuple[DocumentUnits, int]], most: int) -> list[tuple[str, Window]]:
+        """The windows, each with its document's id."""
+        chosen: dict[tuple[str, int], Window] = {}
+        for held, number in units:
+            if len(chosen) >= most:
+                break
+            for at, window in enumerate(self._windows_of(held)):
+                if any(piece.unit == number for piece in window.pieces):
+                    chosen[held.document.id, at] = window
+        return [(document, window) for (document, _), window in chosen.items()][:most]
+
+    def _windows_of(self, held: DocumentUnits) -> Sequence[Window]:
+        document = held.document
+        with self._lock:
+            found = self._windows.get(document)
+        if found is None:
+            readable = [ReadableUnit(unit.heading, render_unit(document.text, unit)) for unit in held.units]
+            found = tuple(cut_windows(document.title, readable, self._encode))
+            with self._lock:
+                self._windows[document] = found
+        return found
+
+    def _states_of(self, ids: tuple[int, ...]) -> States:
+        with self._lock:
+            found = self._states.get(ids)
+        if found is None:
+            found = self.embedder.states(ids).astype(np.float16)
+            with self._lock:
+                self._states[ids] = found
+        return found
