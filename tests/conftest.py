@@ -1,12 +1,31 @@
-"""What every test may count on: one event loop backend, a clean environment, no telemetry."""
+"""What every test may count on: one event loop backend, a clean environment, no telemetry.
+
+Where several workers share a run, what the system tests need is prepared while they run others.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared_early(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The first worker begins to prepare what the system tests of the run need."""
+    is_needed = any(item.get_closest_marker("system") for item in request.session.items)
+    if not is_needed or os.environ.get("PYTEST_XDIST_WORKER") != "gw0":
+        yield
+        return
+    from tests.support.prepared_state import prepare_early, run_directory
+
+    process = prepare_early(run_directory(tmp_path_factory))
+    yield
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture(autouse=True)

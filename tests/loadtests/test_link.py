@@ -93,17 +93,20 @@ async def test_a_megabyte_arrives_both_ways_as_it_was_sent_whatever_its_pieces(
 ) -> None:
     sent = random.Random(len(sizes)).randbytes(MEGABYTE)
     received = hashlib.sha256()
+    is_received = asyncio.Event()
 
     async def swallow_and_say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         saying = asyncio.create_task(say(writer, sent[::-1], sizes[::-1]))
         while data := await reader.read(65536):
             received.update(data)
+        is_received.set()
         await saying
         writer.close()
 
     async with far(swallow_and_say) as link, client(link) as (reader, writer):
         link.set(rtt_ms=rtt_ms, jitter_ms=jitter_ms, rate=rate)
         _, heard = await asyncio.gather(say(writer, sent, sizes), reader.read(-1))
+        await is_received.wait()  # the far end may have said all before it has heard all
         assert received.digest() == hashlib.sha256(sent).digest()
         assert heard == sent[::-1]
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from loadtests.link.link import HOST, linked
-from tests.support.link_ends import BOTH_LOOPS, client, echo, far, round_trip_ms, until
+from tests.support.link_ends import BOTH_LOOPS, client, close, echo, far, round_trip_ms, until
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +95,7 @@ async def test_half_a_connection_can_be_closed_and_a_peers_reset_is_passed_on() 
         writer.write(b"xx")
         with contextlib.suppress(ConnectionResetError):
             await reader.read(-1)
-        writer.close()
+        await close(writer)
         await until(lambda: not link.connections)
 
 
@@ -109,13 +109,7 @@ async def test_leaving_closes_every_socket_and_leaves_no_task_and_no_noise() -> 
     noise: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
     before = asyncio.all_tasks()
-    served: list[asyncio.Task[None]] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served.append(asyncio.current_task())  # type: ignore[arg-type]
-        await echo(reader, writer)
-
-    async with far(serve) as link:
+    async with far(echo) as link:
         link.set(rtt_ms=400, rate=1e5)
         open_ = [await asyncio.open_connection(HOST, link.port) for _ in range(5)]
         for _, writer in open_:
@@ -128,9 +122,7 @@ async def test_leaving_closes_every_socket_and_leaves_no_task_and_no_noise() -> 
     for reader, writer in open_:
         with pytest.raises(ConnectionResetError):
             await reader.read(-1)
-        writer.close()
-    await asyncio.gather(*served)
-    await asyncio.sleep(0)
+        await close(writer)
+    await until(lambda: asyncio.all_tasks() == before)  # the far end hears of it a moment later
     gc.collect()
-    assert asyncio.all_tasks() == before
     assert noise == []

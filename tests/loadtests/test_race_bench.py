@@ -180,7 +180,10 @@ async def test_times_are_of_the_first_text_the_first_that_stands_and_the_end() -
     received = await receive_from(server)
     assert received.shown_ms is not None
     assert received.committed_ms is not None
-    assert 50 <= received.shown_ms <= received.committed_ms - 50 <= received.final_ms - 100
+    assert received.shown_ms >= 50
+    assert received.committed_ms >= 100
+    assert received.final_ms >= 150
+    assert received.shown_ms < received.committed_ms < received.final_ms
     asked = json.loads(server.body)
     assert asked["can_retract"] is True
     assert asked["type"] == "asked"

@@ -29,7 +29,14 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
+    await close(writer)
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    """Close it, and take note of how it ended: a reset that nobody has asked about is reported as an error."""
     writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ import msgspec
 import nats.errors
 import pytest
 
-from tests.system.conftest import settings_for
+from tests.support.prepared_state import settings_for
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.dead_letters import list_dead_letters
 from tidegate.brokers.jetstream.history import messages

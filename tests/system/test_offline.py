@@ -37,9 +37,9 @@ from tidegate.services.settings import Settings
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 BUDGET_MS = 1500
-SLACK_MS = 50
+SLACK_MS = 500
 """What a busy machine may add between the site and the client."""
-BACK_WITHIN_S = 8.0
+BACK_WITHIN_S = 20.0
 SAMPLE = 16
 
 
@@ -111,7 +111,7 @@ async def check_the_edge(site: Site, questions: Sequence[LabelledQuestion], befo
     assert sum(reply.correct for reply in now.values()) == sum(reply.correct for reply in before.values())
     usual_ms, now_ms = (statistics.median(reply.e2e_ms for reply in each.values()) for each in (before, now))
     print(f"at the edge: {usual_ms:.0f} ms with the hub, {now_ms:.0f} ms without")
-    assert now_ms < 3 * usual_ms + 50
+    assert now_ms < 3 * usual_ms + SLACK_MS
 
 
 async def check_the_hubs(site: Site, questions: Sequence[LabelledQuestion]) -> None:
