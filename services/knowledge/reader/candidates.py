@@ -17,7 +17,7 @@ from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, re
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import with_heading
 from tidegate.services.knowledge.index.keyword import find_terms
-from tidegate.services.knowledge.reader.ranking import RankingModel, UnitSignals
+from tidegate.services.knowledge.reader.ranking import BestUnit, RankingModel, UnitSignals
 from tidegate.services.knowledge.reader.validity import Validity
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
@@ -172,10 +172,10 @@ class SpanScorer:
         found: list[float] = (scores + OWN_LANGUAGE * own).tolist()
         return found
 
-    def log_odds(self, ranked: Sequence[Candidate]) -> float:
-        """The log odds, by the shipped weights, that the best of the units answers."""
+    def judge_best(self, ranked: Sequence[Candidate]) -> BestUnit:
+        """How likely the best of the units answers, by the shipped weights, and why."""
         scores = np.array([each.score for each in ranked])
-        return self._ranking.confidence_logit(self.query, [each.signals for each in ranked], scores)
+        return self._ranking.judge_best(self.query, [each.signals for each in ranked], scores)
 
     def weights(self, language: str) -> dict[str, float]:
         """The question's terms with their rarity among the documents of `language`."""

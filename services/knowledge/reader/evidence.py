@@ -8,18 +8,19 @@ import msgspec
 
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer, weigh_coverage
+from tidegate.services.knowledge.reader.ranking import BEST_FEATURES
 
 NO_ANSWER = -4.0
 """The log odds of an answer where there is none."""
 
 
 class AnswerEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Five numbers, in the order of the calibration's weights; all but the first in 0 … 1.
+    """Numbers in the order of the calibration's weights.
 
     `log_odds`: that the best unit answers, by the shipped weights (ranking.py); `similarity`: cosine of the question
     and the best unit; `coverage`: share of the question's terms, by rarity, that the answer and its headings state;
     `margin`: lead of the best unit over the best of another document; `out_of_vocabulary_rate`: share of the question
-    that no document mentions.
+    that no document mentions. `best` are the `BEST_FEATURES` of the best unit.
     """
 
     log_odds: float = NO_ANSWER
@@ -27,12 +28,16 @@ class AnswerEvidence(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float = 0.0
     margin: float = 0.0
     out_of_vocabulary_rate: float = 0.0
+    best: tuple[float, ...] = (0.0,) * len(BEST_FEATURES)
 
     def row(self) -> tuple[float, ...]:
-        return msgspec.structs.astuple(self)
+        return (self.log_odds, self.similarity, self.coverage, self.margin, self.out_of_vocabulary_rate, *self.best)
 
 
-FEATURES: tuple[str, ...] = tuple(field.name for field in msgspec.structs.fields(AnswerEvidence))
+FEATURES: tuple[str, ...] = (
+    *(field.name for field in msgspec.structs.fields(AnswerEvidence) if field.name != "best"),
+    *(f"best_{name}" for name in BEST_FEATURES),
+)
 
 
 def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: Sequence[Candidate]) -> AnswerEvidence:
@@ -44,10 +49,12 @@ def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: 
     texts = (passage.title, passage.heading, *(each.statement for each in selected))
     stated = frozenset(find_terms(" ".join(texts), language))
     rival = next((each.score for each in ranked if each.passage.document_id != passage.document_id), 0.0)
+    judged = scorer.judge_best(ranked)
     return AnswerEvidence(
-        log_odds=scorer.log_odds(ranked),
+        log_odds=judged.log_odds,
         similarity=min(1.0, max(0.0, best.signals.cosine)),
         coverage=weigh_coverage(scorer.weights(language), stated),
         margin=min(1.0, max(0.0, best.score - rival)),
         out_of_vocabulary_rate=scorer.out_of_vocabulary_rate(language),
+        best=judged.features,
     )

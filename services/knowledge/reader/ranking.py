@@ -59,6 +59,20 @@ class Fitted(msgspec.Struct, frozen=True):
         return self.weights[place] / self.spread[place]
 
 
+BEST_FEATURES = (
+    *("cosine", "coverage", "around", "kind", "numbers", "logit", "cosine_lead", "cosine_lead_of_document"),
+    *("logit_lead", "logit_of_all", "chance", "score_lead", "asked_length", "open", "agreement", "is_read"),
+)
+"""What is told of the best unit besides the log odds, for a pack to fit its own confidence on."""
+
+
+class BestUnit(msgspec.Struct, frozen=True):
+    """The log odds, at most 40 either way, that the best unit answers, and the `BEST_FEATURES` of it."""
+
+    log_odds: float
+    features: tuple[float, ...]
+
+
 class RankedUnits(msgspec.Struct, frozen=True):
     """The places of the units, best first, and the chance that the first of them answers."""
 
@@ -90,8 +104,8 @@ class RankingModel(msgspec.Struct, frozen=True):
         if not units:
             return RankedUnits((), 0.0)
         scores = self.score(question, units)
-        logit = self.confidence_logit(question, units, scores)
-        return RankedUnits(tuple(np.argsort(-scores, kind="stable").tolist()), 1.0 / (1.0 + exp(-logit)))
+        best = self.judge_best(question, units, scores)
+        return RankedUnits(tuple(np.argsort(-scores, kind="stable").tolist()), 1.0 / (1.0 + exp(-best.log_odds)))
 
     def score(self, question: str, units: Sequence[UnitSignals]) -> NDArray[np.float64]:
         """A score for each unit, on the scale of a cosine.
@@ -101,13 +115,14 @@ class RankingModel(msgspec.Struct, frozen=True):
         ranker = self.read if _is_read(units) else self.unread
         return ranker.score(describe_units(question, units)) / ranker.slope("cosine")
 
-    def confidence_logit(self, question: str, units: Sequence[UnitSignals], scores: NDArray[np.float64]) -> float:
-        """The log odds, at most 40 either way, that the unit with the highest of `scores` answers."""
+    def judge_best(self, question: str, units: Sequence[UnitSignals], scores: NDArray[np.float64]) -> BestUnit:
+        """What is to be said of the unit with the highest of `scores`."""
         is_read = _is_read(units)
         ranker, chance = (self.read, self.read_confidence) if is_read else (self.unread, self.unread_confidence)
         found = describe_best(question, units, describe_units(question, units), scores * ranker.slope("cosine"))
         logit = float(chance.score({name: np.array([value]) for name, value in found.items()})[0])
-        return max(-STRONGEST_ODDS, min(STRONGEST_ODDS, logit))
+        log_odds = max(-STRONGEST_ODDS, min(STRONGEST_ODDS, logit))
+        return BestUnit(log_odds, tuple(float(is_read) if name == "is_read" else found[name] for name in BEST_FEATURES))
 
 
 def _is_read(units: Sequence[UnitSignals]) -> bool:

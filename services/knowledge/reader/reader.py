@@ -44,8 +44,8 @@ class Effort(msgspec.Struct, frozen=True):
     sure: float = SURE
 
 
-AT_SITE = Effort(windows=4)
-AT_HUB = Effort(windows=8, hopeless=-inf, sure=inf)
+AT_SITE = Effort(windows=3)
+AT_HUB = Effort(windows=5, hopeless=-inf, sure=inf)
 """The hub has the time to read more, and is asked only where a site was unsure."""
 
 
@@ -142,7 +142,7 @@ class Reader:
     def _read_units(self, scorer: SpanScorer, ranked: list[Candidate], index: HybridIndex) -> list[Candidate]:
         """The units ranked with what the cross-encoder makes of the likeliest, where that is worth the time."""
         effort = self._effort
-        if not ranked or not effort.windows or not effort.hopeless <= scorer.log_odds(ranked) <= effort.sure:
+        if not ranked or not effort.windows or not effort.hopeless <= scorer.judge_best(ranked).log_odds <= effort.sure:
             return ranked
         held = (
             (document, each.number)

@@ -29,7 +29,7 @@ NEAR_SHORT = 0.12
 SHORT_WORDS = 32
 NEAR_ENTRY = 0.04
 """How far below the best entry of a list another may score and still be asked for by name."""
-LEAST_LEAD = {"item": 0.25, "row": 0.11}
+LEAST_LEAD = {"item": 0.2, "row": 0.1}
 """How far above the mean of its list or table an entry must score to be what is asked for, and not the whole. Of
 questions for one entry nine in ten get that one, of those for a list nine in ten get the list."""
 

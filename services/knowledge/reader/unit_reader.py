@@ -31,7 +31,7 @@ from tidegate.services.knowledge.reader.windows import ReadableUnit, Window, cut
 FILES = ("read.onnx", "ranking.json")
 _DOCUMENTS = 512
 """How many documents' windows are remembered."""
-_STATES = 192
+_STATES = 512
 """How many windows' states are remembered, of some 90 kB each."""
 
 UnitPlace = tuple[str, int]

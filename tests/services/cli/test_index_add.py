@@ -11,8 +11,7 @@ from tests.support.office_files import heading, page_break, paragraph, pdf, runn
 from tests.support.paths import MODELS
 from tidegate.services.cli import main
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.evidence import FEATURES
+from tidegate.services.knowledge.reader.calibration import SHIPPED
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
@@ -25,9 +24,6 @@ LOCKERS = (
     heading("Rent of a locker"),
     table([("Size", "Yearly rent"), ("small", "£40"), ("medium", "£61")]),
 )
-
-NUMBERS = (1.0,) * len(FEATURES)
-EVEN = Calibration(features=FEATURES, mean=NUMBERS, spread=NUMBERS, weights=NUMBERS, bias=0.0, made_from="")
 
 
 @pytest.fixture
@@ -69,7 +65,7 @@ def test_a_folder_of_pdfs_is_answered_from_with_the_page(
     embedder = units.embedder
     index = HybridIndex.open(folder / "state" / "site1" / "index" / "kiosk", embedder)
     passages = index.search(question, embedder.embed(question), 4, "en")
-    answer = Reader(units, EVEN).rank_spans(question, "en", passages, index).answer
+    answer = Reader(units, SHIPPED).rank_spans(question, "en", passages, index).answer
     assert fact in answer.text
     cited = next(citation for citation in answer.citations if fact in citation.quote)
     assert (cited.document_id, cited.page) == (document, page)

@@ -12,15 +12,12 @@ from tests.support.corpus import document
 from tidegate.schemas import Answer
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.evidence import FEATURES
+from tidegate.services.knowledge.reader.calibration import SHIPPED
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 Ask = Callable[..., Answer]
 TODAY = date(2026, 11, 29)
-ONES = (1.0,) * len(FEATURES)
-CALIBRATION = Calibration(features=FEATURES, mean=ONES, spread=ONES, weights=ONES, bias=0.0, made_from="")
 POWER = """To register a harbour power of attorney bring:
 
 - the original deed
@@ -84,7 +81,7 @@ def ask(tmp_path: Path) -> Ask:
         index.upsert([document("it", text, title="It")] if isinstance(text, str) else text)
         query = index.rewrite_query(question, language)
         passages = index.search(query, embedder.embed(query), 8, language)
-        return Reader(units, CALIBRATION, today=lambda: TODAY).rank_spans(question, language, passages, index).answer
+        return Reader(units, SHIPPED, today=lambda: TODAY).rank_spans(question, language, passages, index).answer
 
     return answer
 

@@ -12,8 +12,7 @@ from tests.support.corpus import document
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.markdown import find_blocks, find_first_heading, split_cells, strip_markup
-from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.evidence import FEATURES
+from tidegate.services.knowledge.reader.calibration import SHIPPED
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
@@ -216,9 +215,7 @@ def test_the_answer_is_found_and_clean(
     embedder = units.embedder
     index = HybridIndex.open(tmp_path / "index", embedder)
     index.upsert([document(name, text, title=title)])
-    ones = (1.0,) * len(FEATURES)
-    calibration = Calibration(features=FEATURES, mean=ones, spread=ones, weights=ones, bias=0.0, made_from="")
-    reader = Reader(units, calibration)
+    reader = Reader(units, SHIPPED)
     passages = index.search(question, embedder.embed(question), 4, "en")
     found = reader.rank_spans(question, "en", passages, index).answer
     assert answer in found.text

@@ -9,16 +9,12 @@ import pytest
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.answer_type import is_open_question
-from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.evidence import FEATURES
+from tidegate.services.knowledge.reader.calibration import SHIPPED
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 PEOPLE = Document(
     id="people", title="People", language="en", scope="site", text="The manager is Ann Archer.", version="0" * 12
-)
-CALIBRATION = Calibration(
-    features=FEATURES, mean=(0.0,) * 4, spread=(1.0,) * 4, weights=(1.0,) * 4, bias=0.0, made_from=""
 )
 
 
@@ -37,7 +33,7 @@ def test_an_open_question_is_not_answered_by_its_own_words(question: str, is_ans
     index.upsert([PEOPLE])
     query = index.rewrite_query(question, "en")
     passages = index.search(query, embedder.embed(query), 8, "en")
-    answer = Reader(units, CALIBRATION).rank_spans(question, "en", passages, index).answer
+    answer = Reader(units, SHIPPED).rank_spans(question, "en", passages, index).answer
     assert bool(answer.text) is is_answered
 
 

@@ -14,21 +14,18 @@ from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.thesaurus import rewrite_query
 from tidegate.services.knowledge.reader.answer_type import expected_kind, has_value
-from tidegate.services.knowledge.reader.calibration import Calibration, CalibrationMissingError, fit_calibration
-from tidegate.services.knowledge.reader.evidence import FEATURES, AnswerEvidence
+from tidegate.services.knowledge.reader.calibration import (
+    SHIPPED,
+    Calibration,
+    CalibrationMissingError,
+    fit_calibration,
+)
+from tidegate.services.knowledge.reader.evidence import AnswerEvidence
 from tidegate.services.knowledge.reader.fit import prepare_calibration
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 DOCUMENTS = {each.id: each for each in BRANCH}
-CALIBRATION = Calibration(
-    features=FEATURES,
-    mean=(0.4, 0.4, 0.1, 0.2),
-    spread=(0.2, 0.3, 0.1, 0.2),
-    weights=(1.0, 1.0, 1.0, -1.0),
-    bias=0.0,
-    made_from="",
-)
 QUESTIONS = (
     ("What does a banker's draft cost?", "en", "fees", "£12"),
     ("When are fees collected?", "en", "fees", "20th of the following month"),
@@ -48,7 +45,7 @@ class BranchReader:
         self.embedder = self.units.embedder
         self.index = HybridIndex.open(path, self.embedder)
         self.index.upsert(BRANCH)
-        self.reader = Reader(self.units, CALIBRATION)
+        self.reader = Reader(self.units, SHIPPED)
 
     def ask(self, text: str, language: str = "en") -> Answer:
         query = rewrite_query(text)
@@ -168,8 +165,8 @@ def test_preparing_again_changes_nothing_until_pack_or_index_change(branch: Bran
 
 def test_more_evidence_never_makes_less_sure() -> None:
     low, high = (
-        AnswerEvidence(similarity=0.1),
-        AnswerEvidence(similarity=0.8, coverage=0.9, margin=0.4),
+        AnswerEvidence(log_odds=-2.0, similarity=0.1),
+        AnswerEvidence(log_odds=2.0, similarity=0.8, coverage=0.9, margin=0.4),
     )
     calibration = fit_calibration([low, high] * 10, [False, True] * 10)
     assert calibration.confidence(low) < 0.2 < 0.8 < calibration.confidence(high)
@@ -188,12 +185,12 @@ def test_a_missing_damaged_or_foreign_calibration_is_named_with_what_to_do(tmp_p
     path.write_text("{")
     with pytest.raises(CalibrationMissingError, match="cannot be read"):
         Calibration.load(path)
-    msgspec.structs.replace(CALIBRATION, features=("other",)).save(path)
+    msgspec.structs.replace(SHIPPED, features=("other",)).save(path)
     with pytest.raises(CalibrationMissingError, match="another version"):
         Calibration.load(path)
-    CALIBRATION.save(path)
-    assert Calibration.load(path) == CALIBRATION
-    assert Calibration.load(path).version == CALIBRATION.version
+    SHIPPED.save(path)
+    assert Calibration.load(path) == SHIPPED
+    assert Calibration.load(path).version == SHIPPED.version
 
 
 @pytest.mark.parametrize(
