@@ -10,7 +10,7 @@ from tidegate.schemas import Asked
 from tidegate.services.settings import Settings
 
 AT_THE_EDGE = "How long does a guest wifi session last?"
-AT_THE_HUB = "Tell me about art and wine."
+AT_THE_HUB = "Who heads the art advisory service, and where is wine stored?"
 """Only the hub has the document; the answer has two sentences, the first of which is committed by itself."""
 LONG_MS = 60_000
 """So that nothing is given up for want of time on a busy machine."""

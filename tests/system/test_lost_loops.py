@@ -25,7 +25,7 @@ from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.lifecycle import resolve
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import run
-from tidegate.schemas import Escalated, Published, Retrieved, Verified, decode
+from tidegate.schemas import Escalated, Published, Retrieved, Suggestion, Verified, decode
 from tidegate.schemas.subjects import (
     ANSWERS,
     ESCALATIONS,
@@ -119,7 +119,7 @@ async def whole(tmp_path: Path, models: Path, *, in_process: tuple[str, ...]) ->
         await patiently(partial(site.request, verification_session("site1"), b"", timeout_s=5.0))
         await hub.listen(all_verification_sessions("site1"), all_.hear)
         stop = asyncio.Event()
-        flight = SingleFlight(partial(verify, answer=made.answerer.answer))
+        flight = SingleFlight(partial(verify, answer=made.answerer.answer, suggest=find_nothing, sure_from=0.0))
         stages = [WORKERS[name] for name in in_process]
         handlers = [await stack.enter_async_context(resolve(stage)(settings, site)) for stage in stages]
         for stage in stages:
@@ -134,6 +134,10 @@ async def whole(tmp_path: Path, models: Path, *, in_process: tuple[str, ...]) ->
             finally:
                 stop.set()
         await flight.close()
+
+
+async def find_nothing(_: Escalated) -> tuple[Suggestion, ...]:
+    return ()
 
 
 async def patiently(ask: Callable[[], Awaitable[object]]) -> None:

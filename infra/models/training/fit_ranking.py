@@ -37,6 +37,11 @@ STRANGER_SHARES = (0.02, 0.05)
 STRANGERS = 60
 STRANGE_ARTICLES = range(3)
 
+WORDS = 0.1
+"""What the weight of the question's words in a unit is raised by, in cosines. Our questions for fitting are asked in
+other words than the documents far more often than those of a counter are: on the calibration questions of the kiosk it
+lifts the first document from .73 to .75, and on dev it changes nothing (.60)."""
+
 Gathered = dict[str, list[Evidence]]
 
 
@@ -96,9 +101,9 @@ def with_strangers(judged: Judged, data: Path) -> Judged:
 def fit(held: Judged, models: Models) -> RankingModel:
     """Both rankings on all the held sets, both confidences on ours, which has near misses."""
     plain = gather(held, models)
-    retrieval = fit_ranking(_flat(plain), RETRIEVAL)
+    retrieval = weigh_words(fit_ranking(_flat(plain), RETRIEVAL))
     read = read_all(held, models, retrieval)
-    reading = fit_ranking(_flat(read), READING)
+    reading = weigh_words(fit_ranking(_flat(read), READING))
     unread_confidence = _confidence(retrieval, plain["own"], UNREAD_CONFIDENCE)
     model = RankingModel(retrieval, reading, unread_confidence, _confidence(reading, read["own"], READ_CONFIDENCE))
     return msgspec.structs.replace(
@@ -125,6 +130,14 @@ def measure(model: RankingModel, dev: Judged, models: Models) -> dict[str, Any]:
             print(f"{name}, {way}, threshold {threshold:.3f}\n{rendered(rows)}", flush=True)
             print(f"  risk at coverage {found[f'{name}/{way}']['risk_at_coverage']}", flush=True)
     return found
+
+
+def weigh_words(ranking: Fitted) -> Fitted:
+    """The same ranking, with `WORDS` on top of what was fitted."""
+    column = ranking.features.index("coverage")
+    weights = list(ranking.weights)
+    weights[column] += WORDS * ranking.slope("cosine") * ranking.spread[column]
+    return msgspec.structs.replace(ranking, weights=tuple(weights))
 
 
 def _flat(gathered: Gathered) -> list[Evidence]:

@@ -55,8 +55,8 @@ class Fitted(msgspec.Struct, frozen=True):
 
     def slope(self, name: str) -> float:
         """What one more of a feature adds to a score."""
-        place = self.features.index(name)
-        return self.weights[place] / self.spread[place]
+        column = self.features.index(name)
+        return self.weights[column] / self.spread[column]
 
 
 BEST_FEATURES = (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from math import inf
 
 import msgspec
 
@@ -44,8 +43,8 @@ class Effort(msgspec.Struct, frozen=True):
     sure: float = SURE
 
 
-AT_SITE = Effort(windows=3)
-AT_HUB = Effort(windows=5, hopeless=-inf, sure=inf)
+AT_SITE = Effort(windows=2)
+AT_HUB = Effort(windows=4, hopeless=-1.8, sure=3.0)
 """The hub has the time to read more, and is asked only where a site was unsure."""
 
 

@@ -98,7 +98,7 @@ def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) 
     if numbered:
         return Selection(units=tuple(map(unnumbered, numbered)))
     top = max(group, key=lambda each: each.retrieval_score)
-    is_intro = all(each.span != best.span for each in group)
+    is_intro = best.retrieval_score >= top.retrieval_score and all(each.span != best.span for each in group)
     others = [each.retrieval_score for each in group if each.span != top.span]
     lead = top.retrieval_score - sum(others) / len(others)
     least = LEAST_LEAD["row" if top.unit.kind == "row" else "item"]
@@ -107,6 +107,11 @@ def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) 
     if asked.isdisjoint(frozenset(find_terms(top.text, top.passage.language)) - general):
         is_of_list = len(asked & general) >= LEAST_GENERAL * len(asked)
         least = float("inf") if is_of_list else UNNAMED * least
+    named = [
+        each for each in group if not (asked - general).isdisjoint(find_terms(each.plain_text, each.passage.language))
+    ]
+    if is_intro and len(named) == 1:
+        return Selection(units=(unnumbered(named[0]),))
     if not is_intro and lead >= least:
         least = top.retrieval_score - NEAR_ENTRY
         return Selection(units=tuple(unnumbered(each) for each in group if each.retrieval_score >= least))
