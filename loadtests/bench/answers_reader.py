@@ -30,7 +30,7 @@ FILE = Path("qa")
 NEAR = "impossible_near"
 NEAR_SHARE = 0.1
 """Share of the questions that the documents nearly answer which may be answered: it sets the operating point."""
-UNREAD = Effort(windows=0)
+UNREAD = Effort(windows=0, hopeless=0.0, sure=1.0)
 MISSING = 10_000
 K = 8
 SUGGESTED = 3

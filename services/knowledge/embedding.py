@@ -22,6 +22,8 @@ MODEL = "multilingual"
 """The model's name in receipts, and its directory below `models_dir`."""
 WINDOW = 128
 """Tokens that are read at once, the two that frame them counted: what the model was tuned on."""
+_STATES = 32
+"""Texts whose lower states are kept, of up to 200 kB each."""
 _FILES = ("lower.onnx", "embed.onnx", "tokenizer.json")
 
 
@@ -58,6 +60,7 @@ class Embedder:
         self._lower = OnnxSession(files["lower.onnx"])
         self._upper = OnnxSession(files["embed.onnx"])
         self._cache: LRUCache[tuple[str, TextRole], Vector] = LRUCache(cached)
+        self._states: LRUCache[tuple[int, ...], Array] = LRUCache(_STATES)
         self._cache_lock = threading.Lock()
 
     @classmethod
@@ -113,8 +116,18 @@ class Embedder:
         return vector
 
     def _run_lower(self, ids: Sequence[int]) -> Array:
+        """A question's are wanted in turn by embedding, safety head and reader, which is why the last are kept."""
+        key = tuple(ids)
+        with self._cache_lock:
+            known = self._states.get(key)
+        if known is not None:
+            return known
         row = np.array([ids], dtype=np.int64)
-        return self._lower.run({"input_ids": row, "attention_mask": np.ones_like(row)})[0]
+        states = self._lower.run({"input_ids": row, "attention_mask": np.ones_like(row)})[0]
+        states.flags.writeable = False
+        with self._cache_lock:
+            self._states[key] = states
+        return states
 
     def _cached_vector(self, text: str, role: TextRole) -> Vector | None:
         with self._cache_lock:

@@ -165,7 +165,10 @@ async def late_verdict(on: Scene, rid: str) -> Verified:
 
 @pytest.mark.parametrize(
     ("text", "same"),
-    [("Who is the chief executive of the bank, and when was she appointed?", False), ("What do I need to bring to open an account?", True)],
+    [
+        ("Who is the chief executive of the bank, and when was she appointed?", False),
+        ("What do I need to bring to open an account?", True),
+    ],
     ids=["the edge knows no more", "the edge goes on"],
 )
 async def test_a_link_that_is_cut_in_mid_answer_leaves_one_answer_and_a_late_verdict_no_second(

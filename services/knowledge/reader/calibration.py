@@ -1,4 +1,7 @@
-"""A logistic model from evidence to the chance that an answer is right. Next: fit.py."""
+"""From evidence to the chance that an answer is right: what is shipped, or what a pack's own questions make of it.
+
+Next: fit.py, logistic.py.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
 from tidegate.services.knowledge.index.storage import replace_file
 from tidegate.services.knowledge.reader.evidence import FEATURES, AnswerEvidence
+from tidegate.services.knowledge.reader.logistic import Logistic, Rows, cross_fit, fit_logistic, log_loss
 
-Rows = NDArray[np.float64]
 PENALTIES = (3.0, 10.0, 30.0, 100.0)
 """What may keep the weights where they were shipped; the pack's own questions say which, fold by fold."""
-FOLDS = 5
-_STEPS = 50
-_LOG_ODDS = FEATURES.index("log_odds")
 
 
 class CalibrationDataError(TidegateError, ValueError):
@@ -49,16 +48,16 @@ class CalibrationQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Weights over standardised evidence. `made_from` names the pack, the index and the embedder it was fitted on.
+    """Two models over standardised evidence: `unread` of what retrieval says, which tells whether units are worth
+    reading, and `read` of what is known in the end.
 
-    `out_of_scope_intents` are those of the pack that no corpus answers.
+    `made_from` names the pack, the index and the models they were fitted on; `out_of_scope_intents` are those of the
+    pack that no corpus answers.
     """
 
     features: tuple[str, ...]
-    mean: tuple[float, ...]
-    spread: tuple[float, ...]
-    weights: tuple[float, ...]
-    bias: float
+    unread: Logistic
+    read: Logistic
     made_from: str
     out_of_scope_intents: tuple[str, ...] = ()
     fit: CalibrationQuality = CalibrationQuality()
@@ -70,8 +69,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     def confidence(self, evidence: AnswerEvidence) -> float:
         """The chance, 0 … 1, that an answer with this evidence is right."""
-        row = (np.array(evidence.row()) - self.mean) / self.spread
-        return float(1.0 / (1.0 + np.exp(-(row @ np.array(self.weights) + self.bias))))
+        return self.read.chance(evidence.row())
+
+    def unread_confidence(self, evidence: AnswerEvidence) -> float:
+        """The chance that the best unit answers, before any was read."""
+        return self.unread.chance(evidence.row())
 
     def save(self, path: Path) -> None:
         """Replace the file in one step."""
@@ -97,99 +99,42 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-SHIPPED = Calibration(
-    features=FEATURES,
+_LOG_ODDS = Logistic(
     mean=(0.0,) * len(FEATURES),
     spread=(1.0,) * len(FEATURES),
     weights=tuple(float(name == "log_odds") for name in FEATURES),
     bias=0.0,
-    made_from="shipped",
 )
+SHIPPED = Calibration(features=FEATURES, unread=_LOG_ODDS, read=_LOG_ODDS, made_from="shipped")
 """The confidence as the model was trained, for a site that has no questions of its own to fit it on."""
 
 
-def fit_calibration(
-    rows: Sequence[AnswerEvidence], right: Sequence[bool], unanswerable: Sequence[AnswerEvidence] = ()
-) -> Calibration:
-    """Fit on labelled evidence, and judge the fit on what each fold had left out.
+class LabelledEvidence(msgspec.Struct, frozen=True):
+    """Evidence for answers, whether each is right, and the evidence for answers to what no corpus answers."""
 
-    `unanswerable` is the evidence for answers to what no corpus answers; all of it together weighs as much as the
-    labelled questions that were answered wrongly. Raises `CalibrationDataError` without both right and wrong answers.
+    rows: Sequence[AnswerEvidence]
+    right: Sequence[bool]
+    unanswerable: Sequence[AnswerEvidence] = ()
+
+
+def fit_confidence(labelled: LabelledEvidence) -> tuple[Logistic, CalibrationQuality]:
+    """A model of labelled evidence, judged on what each fold had left out.
+
+    All that is unanswerable together weighs as much as the labelled questions that were answered wrongly.
+    Raises `CalibrationDataError` without both right and wrong answers.
     """
+    right = labelled.right
     if len(set(right)) < 2:
         outcome = "rightly" if any(right) else "wrongly"
         needed = "a calibration needs questions with an answer and questions without"
         raise CalibrationDataError(f"{needed}: all {len(right)} are answered {outcome}")
-    data = np.array([row.row() for row in rows], float)
+    data = np.array([row.row() for row in labelled.rows], float)
     truth = np.array(right, float)
-    extra = np.array([row.row() for row in unanswerable], float).reshape(-1, data.shape[1])
-    unseen = {penalty: _cross_fitted(data, truth, extra, penalty) for penalty in PENALTIES}
-    penalty = min(PENALTIES, key=lambda each: _log_loss(unseen[each], truth))
-    mean, spread, weights, bias = _fit(data, truth, extra, penalty)
-    return Calibration(
-        features=FEATURES,
-        mean=tuple(mean.tolist()),
-        spread=tuple(spread.tolist()),
-        weights=tuple(weights.tolist()),
-        bias=float(bias),
-        made_from="",
-        fit=_quality(unseen[penalty], truth),
-    )
-
-
-def _cross_fitted(data: Rows, truth: Rows, extra: Rows, penalty: float) -> Rows:
-    """The chance of each, by a fit that has not seen it."""
-    unseen = np.zeros(len(truth))
-    order = np.random.default_rng(7).permutation(len(truth))
-    for fold in range(FOLDS):
-        out = order[fold::FOLDS]
-        kept = np.setdiff1d(order, out)
-        mean, spread, weights, bias = _fit(data[kept], truth[kept], extra, penalty)
-        unseen[out] = _sigmoid(((data[out] - mean) / spread) @ weights + bias)
-    return unseen
-
-
-def _log_loss(chance: Rows, truth: Rows) -> float:
-    sure = np.clip(chance, 1e-9, 1 - 1e-9)
-    return float(-np.mean(truth * np.log(sure) + (1 - truth) * np.log(1 - sure)))
-
-
-def _fit(data: Rows, truth: Rows, unanswerable: Rows, penalty: float) -> tuple[Rows, Rows, Rows, float]:
-    each = max(1.0, float((truth == 0).sum())) / max(1, len(unanswerable))
-    return _logistic(
-        np.vstack([data, unanswerable]),
-        np.concatenate([truth, np.zeros(len(unanswerable))]),
-        np.concatenate([np.ones(len(data)), np.full(len(unanswerable), each)]),
-        penalty,
-    )
-
-
-def _logistic(data: Rows, truth: Rows, counts: Rows, ridge: float) -> tuple[Rows, Rows, Rows, float]:
-    """Weighted logistic regression by Newton's method (Hastie, Tibshirani & Friedman 2009, section 4.4).
-
-    The ridge holds it to the log odds that are shipped: few questions leave those as they are.
-    """
-    mean = np.average(data, axis=0, weights=counts)
-    spread = np.sqrt(np.average((data - mean) ** 2, axis=0, weights=counts))
-    spread = np.where(spread < 1e-6, 1.0, spread)
-    table = np.hstack([(data - mean) / spread, np.ones((len(data), 1))])
-    shipped = np.zeros(table.shape[1])
-    shipped[_LOG_ODDS], shipped[-1] = spread[_LOG_ODDS], mean[_LOG_ODDS]
-    weights = shipped.copy()
-    penalty = np.full(table.shape[1], ridge)
-    for _ in range(_STEPS):
-        chance = _sigmoid(table @ weights)
-        slope = table.T @ (counts * (chance - truth)) + penalty * (weights - shipped)
-        curve = (table * (counts * chance * (1 - chance))[:, None]).T @ table + np.diag(penalty)
-        step = np.linalg.solve(curve, slope)
-        weights = weights - step
-        if float(np.abs(step).max()) < 1e-9:
-            break
-    return mean, spread, weights[:-1], float(weights[-1])
-
-
-def _sigmoid(x: Rows) -> Rows:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -40, 40))))
+    extra = np.array([row.row() for row in labelled.unanswerable], float).reshape(-1, data.shape[1])
+    shipped = FEATURES.index("log_odds")
+    unseen = {penalty: cross_fit(data, truth, extra, penalty, shipped) for penalty in PENALTIES}
+    penalty = min(PENALTIES, key=lambda each: log_loss(unseen[each], truth))
+    return fit_logistic(data, truth, extra, penalty, shipped), _quality(unseen[penalty], truth)
 
 
 def _quality(chance: Rows, truth: Rows) -> CalibrationQuality:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,8 +13,10 @@ from tidegate.services.knowledge.reader.calibration import (
     SHIPPED,
     Calibration,
     CalibrationMissingError,
-    fit_calibration,
+    LabelledEvidence,
+    fit_confidence,
 )
+from tidegate.services.knowledge.reader.candidates import Candidate
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence
 from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
@@ -48,25 +50,29 @@ def prepare_calibration(
 
 
 def _fit(pack: Pack, index: HybridIndex, units: UnitReader, effort: Effort) -> Calibration:
-    labelled = [(question.text, question.language, question.documents) for question in pack.calibration]
-    rows, right = gather_evidence(labelled, index, units, effort)
-    out_of_scope = [intent for intent in pack.intents if intent.verdict == "out_of_scope"]
-    utterances = [(text, UTTERED_IN, ()) for intent in out_of_scope for text in intent.utterances]
-    unanswerable, _ = gather_evidence(utterances, index, units, effort)
-    return fit_calibration(rows, right, unanswerable)
+    """What retrieval alone makes of the questions says which are read, and with those that were the rest is fitted."""
+    unread, _ = fit_confidence(gather_evidence(pack, index, Reader(units, SHIPPED, effort), are_read=False))
+    first = msgspec.structs.replace(SHIPPED, unread=unread)
+    read, quality = fit_confidence(gather_evidence(pack, index, Reader(units, first, effort), are_read=True))
+    return msgspec.structs.replace(first, read=read, fit=quality)
 
 
-def gather_evidence(
-    questions: Iterable[tuple[str, str, tuple[str, ...]]], index: HybridIndex, units: UnitReader, effort: Effort
-) -> tuple[list[AnswerEvidence], list[bool]]:
-    """For each (text, language, documents) the evidence of the reader's answer, and whether it cites one of those."""
-    reader = Reader(units, SHIPPED, effort)
-    rows: list[AnswerEvidence] = []
-    right: list[bool] = []
-    for text, language, documents in questions:
+def gather_evidence(pack: Pack, index: HybridIndex, reader: Reader, *, are_read: bool) -> LabelledEvidence:
+    """The evidence for the reader's answers to the pack's calibration questions, each right where it cites one of the
+    question's documents, and to what is out of scope; or for the best unit of each before any is read."""
+
+    def judge(text: str, language: str, documents: Sequence[str]) -> tuple[AnswerEvidence, bool]:
         query = index.rewrite_query(text, language)
-        passages = index.search(query, units.embedder.embed(query), K, language)
-        _, selection, evidence = reader.read(text, language, passages, index)
-        rows.append(evidence)
-        right.append(bool(selection.units) and selection.units[0].passage.document_id in documents)
-    return rows, right
+        passages = index.search(query, reader.embedder.embed(query), K, language)
+        if are_read:
+            _, selection, evidence = reader.read(text, language, passages, index)
+            best: Sequence[Candidate] = selection.units
+        else:
+            best, evidence = reader.retrieve(text, language, passages, index)
+        return evidence, bool(best) and best[0].passage.document_id in documents
+
+    labelled = [judge(question.text, question.language, question.documents) for question in pack.calibration]
+    out_of_scope = [intent for intent in pack.intents if intent.verdict == "out_of_scope"]
+    beside = [judge(text, UTTERED_IN, ()) for intent in out_of_scope for text in intent.utterances]
+    rows, right = [evidence for evidence, _ in labelled], [is_right for _, is_right in labelled]
+    return LabelledEvidence(rows, right, [evidence for evidence, _ in beside])

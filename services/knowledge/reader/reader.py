@@ -11,6 +11,7 @@ from datetime import date
 import msgspec
 
 from tidegate.schemas import Answer, Artefact, Check, Citation, Passage, Question
+from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
@@ -28,23 +29,22 @@ from tidegate.services.knowledge.reader.yes_no import find_polarity
 from tidegate.services.languages.prose import load_prose
 
 MODEL = "extractive-reader"
-SURE, HOPELESS = 2.2, -1.2
-"""Log odds by retrieval alone beyond which reading changed next to nothing on dev questions."""
 SAME_DOCUMENT = 0.1
 """How much better another document must answer a part of a question than the one that answers the whole of it best."""
 
 
 class Effort(msgspec.Struct, frozen=True):
-    """How much is read for a question: at most so many windows, and only where the log odds by retrieval alone lie
+    """How much is read for a question: at most so many windows, and only where the confidence by retrieval alone lies
     between the two."""
 
     windows: int
-    hopeless: float = HOPELESS
-    sure: float = SURE
+    hopeless: float
+    sure: float
 
 
-AT_SITE = Effort(windows=2)
-AT_HUB = Effort(windows=4, hopeless=-1.8, sure=3.0)
+AT_SITE = Effort(windows=2, hopeless=0.2, sure=0.88)
+"""On dev questions reading changed next to nothing beyond these, and more windows found no more."""
+AT_HUB = Effort(windows=4, hopeless=0.12, sure=0.94)
 """The hub has the time to read more, and is asked only where a site was unsure."""
 
 
@@ -77,6 +77,11 @@ class Reader:
         self._calibration = calibration
         self._effort = effort
         self._today = today
+
+    @property
+    def embedder(self) -> Embedder:
+        """What questions are searched by."""
+        return self._embedder
 
     @property
     def version(self) -> str:
@@ -138,10 +143,21 @@ class Reader:
     def _scorer(self, query: str, language: str, index: HybridIndex) -> SpanScorer:
         return SpanScorer(query, language, self._embedder.embed(query), index, self._units.ranking)
 
+    def retrieve(
+        self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex
+    ) -> tuple[list[Candidate], AnswerEvidence]:
+        """All units, best first, by retrieval alone, and the evidence for the best."""
+        scorer = self._scorer(index.rewrite_query(question, language), language, index)
+        ranked = find_candidates(scorer, passages, index, self._embedder)
+        return ranked, measure_evidence(scorer, ranked, ranked[:1])
+
     def _read_units(self, scorer: SpanScorer, ranked: list[Candidate], index: HybridIndex) -> list[Candidate]:
         """The units ranked with what the cross-encoder makes of the likeliest, where that is worth the time."""
         effort = self._effort
-        if not ranked or not effort.windows or not effort.hopeless <= scorer.judge_best(ranked).log_odds <= effort.sure:
+        if not ranked or not effort.windows:
+            return ranked
+        chance = self._calibration.unread_confidence(measure_evidence(scorer, ranked, ranked[:1]))
+        if not effort.hopeless < chance < effort.sure:
             return ranked
         held = (
             (document, each.number)

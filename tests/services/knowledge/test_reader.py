@@ -18,7 +18,8 @@ from tidegate.services.knowledge.reader.calibration import (
     SHIPPED,
     Calibration,
     CalibrationMissingError,
-    fit_calibration,
+    LabelledEvidence,
+    fit_confidence,
 )
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence
 from tidegate.services.knowledge.reader.fit import prepare_calibration
@@ -168,14 +169,14 @@ def test_more_evidence_never_makes_less_sure() -> None:
         AnswerEvidence(log_odds=-2.0, similarity=0.1),
         AnswerEvidence(log_odds=2.0, similarity=0.8, coverage=0.9, margin=0.4),
     )
-    calibration = fit_calibration([low, high] * 10, [False, True] * 10)
-    assert calibration.confidence(low) < 0.2 < 0.8 < calibration.confidence(high)
-    assert 0.0 <= calibration.fit.error <= 0.3
+    fitted, quality = fit_confidence(LabelledEvidence([low, high] * 10, [False, True] * 10))
+    assert fitted.chance(low.row()) < 0.2 < 0.8 < fitted.chance(high.row())
+    assert 0.0 <= quality.error <= 0.3
 
 
 def test_a_calibration_needs_right_and_wrong_answers() -> None:
     with pytest.raises(ValueError, match="with an answer and questions without"):
-        fit_calibration([AnswerEvidence()] * 4, [True] * 4)
+        fit_confidence(LabelledEvidence([AnswerEvidence()] * 4, [True] * 4))
 
 
 def test_a_missing_damaged_or_foreign_calibration_is_named_with_what_to_do(tmp_path: Path) -> None:
