@@ -51,12 +51,10 @@ class PreparedSide:
             pack, self.index, units, home / "calibration.json", effort
         )
         self.reader = Reader(units, self.calibration, effort)
-        self._embedder = units.embedder
 
     def ask(self, question: LabelledQuestion) -> tuple[RankedSpans, list[str]]:
         """What the reader makes of the passages, and the documents that were found."""
-        query = self.index.rewrite_query(question.text, question.language)
-        passages = self.index.search(query, self._embedder.embed(query), K, question.language)
+        passages = self.index.find(question.text, K, question.language)
         reading = self.reader.rank_spans(question.text, question.language, passages, self.index)
         return reading, [passage.document_id for passage in passages]
 

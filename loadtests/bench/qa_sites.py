@@ -61,8 +61,7 @@ class QaSite:
 
     def search(self, question: QaQuestion) -> list[Passage]:
         """The passages that the retriever would find."""
-        query = self.index.rewrite_query(question.text, question.language)
-        return self.index.search(query, self._embedder.embed(query), K, question.language)
+        return self.index.find(question.text, K, question.language)
 
     def all_units(self) -> list[Candidate]:
         """Every unit of every document, unranked."""

@@ -28,8 +28,7 @@ def prompt_context(asked: str = ASKED, at: Settings | None = None, **more: objec
     index = indexes.index("kiosk")
     assert index is not None
     put: Question = question(asked, **more)
-    query = index.rewrite_query(put.text, put.language)
-    passages = tuple(index.search(query, embedder.embed(query), 8, put.language))
+    passages = tuple(index.find(put.text, 8, put.language))
     reading, _ = rank_for_tenant(Reader(units, Calibration.load(paths.calibration)), indexes, "kiosk", put, passages)
     assert reading is not None
     made = build_prompt_context(TOKENS, put, reading)

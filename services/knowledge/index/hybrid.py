@@ -155,6 +155,14 @@ class HybridIndex:
             rewrite_query(question), language, lambda term: self._keyword.has_term(term, language)
         )
 
+    def find(self, question: str, k: int, language: str) -> list[Passage]:
+        """The k best passages for a question as it was asked; see `search`.
+
+        Words are looked for in those of the documents, meaning in its own: its vector is wanted by others too.
+        """
+        vector = self._embedder.embed(rewrite_query(question))
+        return self.search(self.rewrite_query(question, language), vector, k, language)
+
     def search(self, text: str, vector: NDArray[np.float32], k: int, language: str) -> list[Passage]:
         """The k best passages for a question, best first, by reciprocal rank fusion of BM25 and cosine.
 

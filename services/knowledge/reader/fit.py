@@ -62,8 +62,7 @@ def gather_evidence(pack: Pack, index: HybridIndex, reader: Reader, *, are_read:
     question's documents, and to what is out of scope; or for the best unit of each before any is read."""
 
     def judge(text: str, language: str, documents: Sequence[str]) -> tuple[AnswerEvidence, bool]:
-        query = index.rewrite_query(text, language)
-        passages = index.search(query, reader.embedder.embed(query), K, language)
+        passages = index.find(text, K, language)
         if are_read:
             _, selection, evidence = reader.read(text, language, passages, index)
             best: Sequence[Candidate] = selection.units

@@ -11,11 +11,10 @@ from datetime import date
 import msgspec
 
 from tidegate.schemas import Answer, Artefact, Check, Citation, Passage, Question
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
-from tidegate.services.knowledge.index.thesaurus import list_queries
+from tidegate.services.knowledge.index.thesaurus import list_queries, rewrite_query
 from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer, find_candidates, find_entries
@@ -79,11 +78,6 @@ class Reader:
         self._today = today
 
     @property
-    def embedder(self) -> Embedder:
-        """What questions are searched by."""
-        return self._embedder
-
-    @property
     def version(self) -> str:
         """Changes with anything that could change an answer, the documents apart."""
         return self._calibration.version
@@ -123,11 +117,10 @@ class Reader:
         self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex, *, may_read: bool = True
     ) -> tuple[list[Candidate], Selection, AnswerEvidence]:
         """All units, best first; those selected, as they are shown; and the evidence for them."""
-        query = index.rewrite_query(question, language)
-        scorer = self._scorer(query, language, index)
+        scorer = self._scorer(question, language, index)
         ranked = find_candidates(scorer, passages, index, self._embedder)
         if may_read:
-            ranked = self._read_units(scorer, ranked, index)
+            ranked = self._read_units(rewrite_query(question), scorer, ranked, index)
         if is_open_question(question):
             ranked = [each for each in ranked if adds_to(each, question)]
         ranked = prefer_current(ranked, question, self._today())
@@ -135,23 +128,26 @@ class Reader:
             selection = Selection(units=(ranked[0],))
             return ranked, selection, measure_evidence(scorer, ranked, selection.units)
         selection = select_units(ranked, question, lambda best: find_entries(best, ranked, scorer, index))
-        parts = split_question(query, language)
+        parts = split_question(rewrite_query(question), language)
         if len(parts) > 1 and selection.units:
             selection = self._select_parts(parts, language, passages, index, selection)
         return ranked, selection, measure_evidence(scorer, ranked, selection.units)
 
-    def _scorer(self, query: str, language: str, index: HybridIndex) -> SpanScorer:
-        return SpanScorer(query, language, self._embedder.embed(query), index, self._units.ranking)
+    def _scorer(self, question: str, language: str, index: HybridIndex) -> SpanScorer:
+        query = index.rewrite_query(question, language)
+        return SpanScorer(query, language, self._embedder.embed(rewrite_query(question)), index, self._units.ranking)
 
     def retrieve(
         self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex
     ) -> tuple[list[Candidate], AnswerEvidence]:
         """All units, best first, by retrieval alone, and the evidence for the best."""
-        scorer = self._scorer(index.rewrite_query(question, language), language, index)
+        scorer = self._scorer(question, language, index)
         ranked = find_candidates(scorer, passages, index, self._embedder)
         return ranked, measure_evidence(scorer, ranked, ranked[:1])
 
-    def _read_units(self, scorer: SpanScorer, ranked: list[Candidate], index: HybridIndex) -> list[Candidate]:
+    def _read_units(
+        self, question: str, scorer: SpanScorer, ranked: list[Candidate], index: HybridIndex
+    ) -> list[Candidate]:
         """The units ranked with what the cross-encoder makes of the likeliest, where that is worth the time."""
         effort = self._effort
         if not ranked or not effort.windows:
@@ -165,7 +161,7 @@ class Reader:
             if (document := index.units(each.passage.document_id, each.passage.document_version)) is not None
             and each.number >= 0
         )
-        logits = self._units.read(scorer.query, held, effort.windows)
+        logits = self._units.read(question, held, effort.windows)
         return scorer.rank_read(ranked, logits) if logits else ranked
 
     def _select_parts(

@@ -38,7 +38,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
-    corpus = HubCorpus(indexes, units.embedder)
+    corpus = HubCorpus(indexes)
     async with AsyncExitStack() as stack:
         backend = await open_backend(settings, corpus, units, partial(publish_partial, bus), stack)
         sessions = backend.sessions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tidegate.schemas import Answer, Artefact, Escalated, Passage, Suggestion
 from tidegate.services.answering.answerer import NONE_BELOW
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.reader import RankedSpans, Reader, rank_for_tenant
 from tidegate.services.policies.suggestions import MOST_SUGGESTIONS, suggest
@@ -15,9 +14,8 @@ K = 8
 class HubCorpus:
     """The `K` best passages of the tenant's index for a question, and what the reader makes of them."""
 
-    def __init__(self, indexes: TenantIndexes, embedder: Embedder) -> None:
+    def __init__(self, indexes: TenantIndexes) -> None:
         self._indexes = indexes
-        self._embedder = embedder
 
     def find(self, escalated: Escalated) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
         """The passages, and the index that they come from; none for an unknown tenant."""
@@ -25,8 +23,7 @@ class HubCorpus:
         if index is None:
             return (), ()
         question = escalated.question
-        query = index.rewrite_query(question.text, question.language)
-        passages = index.search(query, self._embedder.embed(query), K, question.language)
+        passages = index.find(question.text, K, question.language)
         return tuple(passages), (Artefact("index", f"hub/{escalated.tenant}", index.version),)
 
     def suggest(self, escalated: Escalated) -> tuple[Suggestion, ...]:

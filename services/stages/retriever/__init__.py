@@ -33,8 +33,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         index = indexes.index(tenant)
         if index is None:
             return (), None
-        query = index.rewrite_query(text, language)
-        passages = index.search(query, embedder.embed(query), k, language)
+        passages = index.find(text, k, language)
         return tuple(passages), Artefact("index", tenant, index.version)
 
     for tenant in settings.tenants:
