@@ -130,6 +130,7 @@ def test_what_people_wrote_is_withheld_by_key_and_by_type() -> None:
 
 @pytest.mark.anyio
 async def test_lines_logged_while_handling_carry_the_delivery_and_not_its_neighbour() -> None:
+    structlog.contextvars.clear_contextvars()  # the tests of a module share one, in which others have bound theirs
     telemetry, output = a_telemetry()
 
     async def settle(rid: str) -> None:
