@@ -211,9 +211,9 @@ def table_of(judged: Judged, escalations: Sequence[JudgedEscalation]) -> str:
     def add(title: str, rows: Sequence[JudgedQuestion], point: float) -> None:
         found = shares(rows, point)
         count = sum(each.is_answerable for each in rows)
-        lines.append(
-            f"{title:<24}{count:>7}" + "".join(f"{found[name]:>17.1f}%" for name in names) + f"{auc(rows):>7.1f}%"
-        )
+        cells = "".join(f"{found[name]:>17.1f}%" for name in names)
+        has_near = any(each.kind == NEAR for each in rows)
+        lines.append(f"{title:<24}{count:>7}{cells}" + (f"{auc(rows):>7.1f}%" if has_near else f"{'-':>8}"))
 
     for side, rows in judged.items():
         add(side, rows, operating_point(rows))

@@ -1,0 +1,86 @@
+"""The cross-encoder reads the windows it is told to, text by text, and only where retrieval is unsure."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.corpus import BRANCH, document
+from tidegate.schemas.pack import Document
+from tidegate.services.knowledge.index.hybrid import DocumentUnits, HybridIndex
+from tidegate.services.knowledge.reader.calibration import SHIPPED
+from tidegate.services.knowledge.reader.reader import Effort, Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader, UnitReaderMissingError
+
+MODELS = Path(".models")
+DRAFT = "What does a banker's draft cost?"
+
+
+@pytest.fixture(scope="module")
+def units() -> UnitReader:
+    return UnitReader.load(MODELS)
+
+
+def held(index: HybridIndex, each: Document) -> DocumentUnits:
+    found = index.units(each.id, each.version)
+    assert found is not None
+    return found
+
+
+def index_of(documents: Iterable[Document], units: UnitReader, path: Path) -> HybridIndex:
+    index = HybridIndex.open(path, units.embedder)
+    index.upsert(list(documents))
+    return index
+
+
+def test_what_answers_has_the_highest_logit_and_no_more_is_read_than_allowed(units: UnitReader, tmp_path: Path) -> None:
+    text = "\n\n".join(f"## Part {number}\n\nNumber {number} opens at {number} and shuts soon." for number in range(40))
+    long = document("long", f"# Long\n\nA banker's draft costs £12 here.\n\n{text}")
+    index = index_of([long], units, tmp_path)
+    found = held(index, long)
+    logits = units.read(DRAFT, ((found, number) for number in range(len(found.units))), 1)
+    assert max(logits, key=lambda unit: logits[unit]) == ("long", 0)
+    assert 1 < len(logits) < len(found.units)
+    assert set(logits) < set(units.read(DRAFT, ((found, number) for number in range(len(found.units))), 3))
+    assert units.read(DRAFT, (), 3) == {}
+
+
+def test_two_texts_under_one_id_are_told_apart(units: UnitReader, tmp_path: Path) -> None:
+    one = document("same", "# Same\n\nA banker's draft costs £12.")
+    other = msgspec.structs.replace(one, text="# Same\n\nThe pool opens at seven.")
+    logits = [
+        units.read(DRAFT, [(held(index_of([each], units, tmp_path / str(number)), each), 0)], 1)["same", 0]
+        for number, each in enumerate((one, other))
+    ]
+    assert logits[0] > logits[1]
+
+
+@pytest.mark.parametrize(("hopeless", "sure", "is_read"), [(0.0, 1.0, True), (0.0, 0.001, False), (0.999, 1.0, False)])
+def test_units_are_read_only_between_hopeless_and_sure(
+    units: UnitReader, tmp_path: Path, hopeless: float, sure: float, is_read: bool
+) -> None:
+    index = index_of(BRANCH, units, tmp_path)
+    reader = Reader(units, SHIPPED, Effort(windows=1, hopeless=hopeless, sure=sure))
+    passages = index.find(DRAFT, 8, "en")
+    ranked, _, _ = reader.read(DRAFT, "en", passages, index)
+    assert any(each.signals.logit is not None for each in ranked) is is_read
+    ranked, _, _ = reader.read(DRAFT, "en", passages, index, may_read=False)
+    assert all(each.signals.logit is None for each in ranked)
+
+
+def test_a_missing_or_changed_file_is_named(units: UnitReader, tmp_path: Path) -> None:
+    for name in ("read.onnx", "ranking.json", "manifest.json"):
+        shutil.copy(MODELS / "multilingual" / name, tmp_path / name)
+    assert UnitReader(tmp_path, units.embedder).version == units.version
+    ranking = json.loads((tmp_path / "ranking.json").read_text())
+    (tmp_path / "ranking.json").write_text(json.dumps({**ranking, "thresholds": {}}))
+    with pytest.raises(UnitReaderMissingError, match=r"ranking\.json is not the file"):
+        UnitReader(tmp_path, units.embedder)
+    (tmp_path / "read.onnx").unlink()
+    with pytest.raises(UnitReaderMissingError, match="make models"):
+        UnitReader(tmp_path, units.embedder)
