@@ -77,7 +77,8 @@ def show_answer(reply: Published) -> None:
 
 def show_suggestion(suggestion: Suggestion) -> None:
     """A passage, where it stands and what it says, without the marks of its document."""
-    title = " › ".join(filter(None, (suggestion.title, suggestion.heading)))
+    heading = suggestion.heading
+    title = heading if suggestion.title in heading else " › ".join(filter(None, (suggestion.title, heading)))
     where = f", page {suggestion.page}" if suggestion.page else ""
     click.echo(f"  {title}{where} [{suggestion.document_id}] {suggestion.score:.2f}")
     words = " ".join(strip_markup(suggestion.quote).split())

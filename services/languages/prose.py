@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 
 import msgspec
+from babel import Locale
 
 from tidegate.services.languages.words import Patterns
 
@@ -57,7 +58,16 @@ class ProseWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Words between the things of which a question offers one."""
     part_shown: str
     """States that `{shown}` of `{total}` entries are shown, and how to get the rest; `{title}` is the document's."""
+    quoted_in: str
+    """Introduces what a document says in another language, `{language}`."""
     validity: ValidityWords
+
+
+def introduce_quote(quoted_in: str, language: str) -> str:
+    """The sentence, for an asker in `language`, that what follows is in the language `quoted_in` (both ISO 639-1)."""
+    known = language if language in PROSE_LANGUAGES else "en"
+    name = Locale(known).languages.get(quoted_in, quoted_in)
+    return load_prose(known).quoted_in.replace("{language}", name)
 
 
 @cache

@@ -25,7 +25,7 @@ from tidegate.services.knowledge.reader.selection import Selection, select_units
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.knowledge.reader.versions import prefer_current
 from tidegate.services.knowledge.reader.yes_no import find_polarity
-from tidegate.services.languages.prose import load_prose
+from tidegate.services.languages.prose import introduce_quote, load_prose
 
 MODEL = "extractive-reader"
 SAME_DOCUMENT = 0.1
@@ -222,10 +222,13 @@ def _note_on(selection: Selection, language: str) -> str:
 
 
 def _lead_of(selected: Sequence[Candidate], question: str, language: str) -> str:
-    """Yes or no in the asker's language, where a single sentence says so."""
+    """Yes or no in the asker's language, where a single sentence says so; or that the document is in another."""
+    quoted_in = selected[0].passage.language
+    if quoted_in != language:
+        return introduce_quote(quoted_in, language)
     if len(selected) != 1 or selected[0].unit.kind != "sentence":
         return ""
-    polarity = find_polarity(question, language, selected[0].plain_text, selected[0].passage.language)
+    polarity = find_polarity(question, language, selected[0].plain_text, quoted_in)
     words = load_prose(language)
     return {"yes": f"{words.yes}.", "no": f"{words.no}."}.get(polarity, "")
 

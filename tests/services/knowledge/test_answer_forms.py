@@ -164,17 +164,18 @@ def test_a_question_for_one_entry_gets_that_one(ask: Ask, text: str, question: s
 
 
 @pytest.mark.parametrize(
-    ("question", "language", "note"),
+    ("question", "language", "lead", "note"),
     [
-        ("All safe deposit lockers and their yearly rent", "en", "Shown: 10 of 300."),
-        ("Safe deposit lockers, yearly rent?", "de", "Gezeigt: 10 von 300."),
+        ("All safe deposit lockers and their yearly rent", "en", "", "Shown: 10 of 300."),
+        ("Safe deposit lockers, yearly rent?", "de", "Im Dokument steht auf Englisch: ", "Gezeigt: 10 von 300."),
     ],
 )
 def test_a_list_that_is_too_long_says_so_in_the_language_of_the_asker(
-    ask: Ask, question: str, language: str, note: str
+    ask: Ask, question: str, language: str, lead: str, note: str
 ) -> None:
     answer = ask(LOCKERS, question, language)
-    *rows, last = answer.text.splitlines()
+    assert answer.text.startswith(lead)
+    *rows, last = answer.text.removeprefix(lead).splitlines()
     assert rows == [f"LCK-{number:04} – Yearly rent: £{number}.50" for number in range(10)]
     assert last.startswith(note)
     assert "It" in last
@@ -252,3 +253,24 @@ def test_a_sentence_of_context_and_a_greeting_do_not_hide_the_question(ask: Ask)
     dressed = ask(text, f"Hi there! I have a new dog and a garden. {question} Thanks a lot\nBen")
     assert dressed.text.startswith("A mortgage appointment lasts 90 minutes.")
     assert dressed.confidence == pytest.approx(plain.confidence, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("question", "language", "lead"),
+    [
+        ("How much are trousers pressed for?", "en", ""),
+        ("Was kostet ein Schließfach im Jahr, Nummer LCK-0237?", "de", "Im Dokument steht auf Englisch: "),
+        ("Combien coûte par an le casier LCK-0237 ?", "fr", "Le document le dit en anglais : "),
+        ("¿Cuánto cuesta al año la taquilla LCK-0237?", "es", "El documento lo dice en inglés: "),
+    ],
+)
+def test_a_document_in_another_language_is_introduced_in_the_askers(
+    ask: Ask, question: str, language: str, lead: str
+) -> None:
+    answer = ask(LOCKERS, question, language)
+    if lead:
+        assert answer.text == f"{lead}LCK-0237 – Yearly rent: £237.50"
+        assert is_verbatim(answer, LOCKERS)
+    else:
+        assert "document" not in answer.text
+    assert all(check.passed for check in answer.checks if check.name in ("grounding", "entailment"))
