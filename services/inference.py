@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,6 +76,20 @@ class ProviderUnavailableError(TidegateError, RuntimeError):
     def __init__(self, wanted: Sequence[Provider]) -> None:
         there = [name for name, known in PROVIDERS.items() if known in onnxruntime.get_available_providers()]
         super().__init__(f"ONNX Runtime computes on {', '.join(there)} here, not on {', '.join(wanted)}")
+
+
+def read_built(directory: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """The files of a model that our builder made, each as `manifest.json` beside them names it.
+
+    Raises `OSError` where one is missing, and `ValueError`, `KeyError`, `TypeError` or `AttributeError` where one is
+    another or the manifest is none.
+    """
+    built = json.loads((directory / "manifest.json").read_text())["built"]
+    files = {name: (directory / name).read_bytes() for name in names}
+    for name, data in files.items():
+        if hashlib.sha256(data).hexdigest() != built.get(name):
+            raise ValueError(f"{name} is not the file that the manifest names")
+    return files
 
 
 class OnnxSession:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from cachetools import LRUCache
 from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import Array, OnnxSession
+from tidegate.services.inference import Array, OnnxSession, read_built
 from tidegate.services.knowledge.text_embedder import TextRole, Vector
 
 MODEL = "multilingual"
@@ -137,12 +136,6 @@ class Embedder:
 def _read_files(directory: Path) -> dict[str, bytes]:
     """The files of the model, each as the manifest names it. Raises `EmbeddingModelMissingError`."""
     try:
-        built = json.loads((directory / "manifest.json").read_text())["built"]
-        files = {name: (directory / name).read_bytes() for name in _FILES}
-        digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        strange = [name for name, digest in digests.items() if digest != built.get(name)]
+        return read_built(directory, _FILES)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EmbeddingModelMissingError(directory, str(error)) from error
-    if strange:
-        raise EmbeddingModelMissingError(directory, f"{strange[0]} is not the file that the manifest names")
-    return files

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import OnnxSession
+from tidegate.services.inference import OnnxSession, read_built
 from tidegate.services.knowledge.embedding import MODEL, WINDOW, Embedder
 
 FILES = ("safety.onnx", "safety.json")
@@ -47,11 +47,7 @@ class SafetyHead:
         Raises `SafetyHeadMissingError` when a file is missing or another.
         """
         try:
-            built = json.loads((directory / "manifest.json").read_text())["built"]
-            data = {name: (directory / name).read_bytes() for name in FILES}
-            wrong = [name for name in FILES if hashlib.sha256(data[name]).hexdigest() != built.get(name)]
-            if wrong:
-                raise ValueError(f"{wrong[0]} is not the file that the manifest names")
+            data = read_built(directory, FILES)
             described: dict[str, Any] = json.loads(data["safety.json"])
             self._classes: dict[str, int] = {name: number for number, name in enumerate(described["classes"])}
             self._points: dict[str, SafetyEstimate] = {

@@ -7,7 +7,6 @@ remembered. Next: windows.py, pairs.py, ranking.py.
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from cachetools import LRUCache
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
-from tidegate.services.inference import OnnxSession
+from tidegate.services.inference import OnnxSession, read_built
 from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.index.chunking import render_unit
 from tidegate.services.knowledge.index.hybrid import DocumentUnits
@@ -59,11 +58,7 @@ class UnitReader:
         Raises `UnitReaderMissingError` when a file is missing or another.
         """
         try:
-            built = json.loads((directory / "manifest.json").read_text())["built"]
-            data = {name: (directory / name).read_bytes() for name in FILES}
-            wrong = [name for name in FILES if hashlib.sha256(data[name]).hexdigest() != built.get(name)]
-            if wrong:
-                raise ValueError(f"{wrong[0]} is not the file that the manifest names")
+            data = read_built(directory, FILES)
             self.ranking: RankingModel = msgspec.json.decode(data["ranking.json"], type=RankingModel)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnitReaderMissingError(directory, str(error)) from error

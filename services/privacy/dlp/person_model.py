@@ -17,7 +17,7 @@ import safetensors.numpy
 from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import OnnxSession
+from tidegate.services.inference import OnnxSession, read_built
 from tidegate.services.privacy.dlp.finding import PersonalSpan
 from tidegate.services.privacy.dlp.person_words import (
     BUCKETS,
@@ -61,11 +61,7 @@ class PersonModel:
     def __init__(self, directory: Path) -> None:
         """Read the files that the manifest names. Raises `NameModelMissingError` when one is missing or another."""
         try:
-            built = json.loads((directory / "manifest.json").read_text())["built"]
-            data = {name: (directory / name).read_bytes() for name in FILES}
-            wrong = [name for name in FILES if hashlib.sha256(data[name]).hexdigest() != built.get(name)]
-            if wrong:
-                raise ValueError(f"{wrong[0]} is not the file that the manifest names")
+            data = read_built(directory, FILES)
             weights = safetensors.numpy.load(data["filter.safetensors"])
             self._labels: list[str] = json.loads(data["labels.json"])
             self._filter = SpanFilter(weights["dense"], weights["hashed"], float(weights["threshold"][0]))
