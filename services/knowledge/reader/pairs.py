@@ -50,23 +50,3 @@ def logits_of_units(windows: Sequence[Window], answers: NDArray[np.float32]) -> 
             units[piece.unit] = max(value, units.get(piece.unit, value))
         found.append(units)
     return found
-
-
-def best_span(
-    window: Window, unit: int, starts: NDArray[np.float32], ends: NDArray[np.float32], longest: int = 24
-) -> tuple[int, int, float] | None:
-    """The likeliest answer inside a unit: its first and last character in the unit's text, and its logit.
-
-    `starts` and `ends` are those of the window's row without the question. None where the window does not hold it.
-    """
-    best: tuple[int, int, float] | None = None
-    for piece in window.pieces:
-        if piece.unit != unit:
-            continue
-        for first in range(piece.start, piece.end):
-            stop = min(piece.end, first + longest)
-            last = first + int(np.argmax(ends[first:stop]))
-            logit = float(starts[first] + ends[last])
-            if best is None or logit > best[2]:
-                best = (piece.offsets[first - piece.start][0], piece.offsets[last - piece.start][1], logit)
-    return best

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from math import exp, log
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -94,10 +93,6 @@ class RankingModel(msgspec.Struct, frozen=True):
     thresholds: dict[str, float] = {}
     unread_thresholds: dict[str, float] = {}
     stranger_thresholds: dict[str, float] = {}
-
-    @classmethod
-    def load(cls, path: Path) -> RankingModel:
-        return msgspec.json.decode(path.read_bytes(), type=cls)
 
     def rank(self, question: str, units: Sequence[UnitSignals]) -> RankedUnits:
         """Best first, with the chance that the best one answers."""

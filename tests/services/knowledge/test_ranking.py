@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import msgspec
 import numpy as np
 import pytest
 
-from tidegate.services.knowledge.reader.pairs import best_span, logits_of_units, pack_pairs
+from tidegate.services.knowledge.reader.pairs import logits_of_units, pack_pairs
 from tidegate.services.knowledge.reader.ranking import Fitted, RankingModel, UnitSignals, describe_units
 from tidegate.services.knowledge.reader.windows import Piece, Window
 
@@ -32,14 +29,6 @@ def test_a_pair_is_the_question_followed_by_the_window() -> None:
 def test_a_unit_in_pieces_has_the_logit_of_its_best_piece() -> None:
     whole = Window(ONE.ids, (*ONE.pieces, Piece(1, 4, 5, ((8, 9),))))
     assert logits_of_units([whole, TWO], np.array([-1.0, 0.5, 2.0, -3.0], np.float32)) == [{0: -1.0, 1: 2.0}, {1: -3.0}]
-
-
-def test_the_best_span_is_given_in_characters_of_the_unit() -> None:
-    starts = np.array([9, 0, 3, 1, 9], np.float32)
-    ends = np.array([9, 0, 1, 2, 9], np.float32)
-    assert best_span(ONE, 1, starts, ends) == (0, 8, 5.0)
-    assert best_span(ONE, 0, starts, ends) == (0, 4, 0.0)
-    assert best_span(TWO, 5, starts, ends) is None
 
 
 def fitted(weights: dict[str, float], bias: float = 0.0) -> Fitted:
@@ -77,8 +66,3 @@ def test_values_and_numbers_that_are_asked_for_are_looked_for() -> None:
     assert table["kind"].tolist() == [1.0, -1.0]
     assert table["numbers"].tolist() == [1.0, 0.0]
     assert table["document"].tolist() == pytest.approx([0.2, 0.2])
-
-
-def test_a_model_is_read_as_it_was_written(tmp_path: Path) -> None:
-    (tmp_path / "ranking.json").write_bytes(msgspec.json.encode(model()))
-    assert RankingModel.load(tmp_path / "ranking.json") == model()

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,6 +30,7 @@ from tidegate.schemas import (
     decode,
     encode,
 )
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import drafter, retriever
 from tidegate.services.stages.drafter.handler import levels_of
@@ -55,6 +57,28 @@ async def test_a_site_answers_what_its_documents_say_and_asks_the_hub_what_only_
         assert isinstance(drafted, Drafted)
         assert "£12" in drafted.answer.text
         assert [part.kind for part in drafted.lineage] == ["index", "model", "document"]
+
+
+async def test_nothing_is_read_by_the_cross_encoder_where_the_time_for_it_was_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+    original = UnitReader.read
+
+    def observed(self: UnitReader, question: str, *more: Any) -> dict[tuple[str, int], float]:
+        read.append(question)
+        return original(self, question, *more)
+
+    monkeypatch.setattr(UnitReader, "read", observed)
+    given_up = Degradation("drafter", "no_rerank", 5.0, 50.0)
+    bus = MemoryBus("site1")
+    async with retriever.open(prepared(), bus) as retrieve, drafter.open(prepared(), bus) as answer:
+        for degradations, is_read in (((), True), ((given_up,), False)):
+            for text in ("Do I bring anything?", "Do you take foreign money?", "When are you shut?"):
+                (found,) = await retrieve(routed(text))
+                await answer(msgspec.structs.replace(found, degradations=degradations))
+            assert bool(read) is is_read
+            read.clear()
 
 
 async def test_a_site_fills_a_schema_without_any_passage() -> None:
