@@ -50,7 +50,10 @@ def bursty_tape(length: int, rng: random.Random, high: float = 0.98, low: float 
 
 def first_miss(tape: Tape, begin: int) -> int:
     """The first position from `begin` on where the draft is wrong; the tape's length where there is none."""
-    return next((position for position in range(begin, len(tape)) if not tape[position]), len(tape))
+    try:
+        return tape.index(False, begin)
+    except ValueError:
+        return len(tape)
 
 
 class Screen:

@@ -42,6 +42,8 @@ every_worker = pytest.mark.parametrize("stage", WORKERS.values(), ids=lambda sta
 
 @functools.cache
 def trees(*floors: str) -> dict[Path, ast.Module]:
+    if len(floors) > 1:
+        return {path: tree for floor in floors for path, tree in trees(floor).items()}
     paths = sorted(path for floor in floors for path in (ROOT / floor).rglob("*.py"))
     gc.disable()  # a collection in mid-parse may itself parse, which Python 3.11 takes for a fault (gh-106905)
     try:
@@ -50,8 +52,14 @@ def trees(*floors: str) -> dict[Path, ast.Module]:
         gc.enable()
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+@functools.cache
+def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """All of a file's nodes, which many tests look at."""
+    return tuple(ast.walk(tree))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -141,7 +149,7 @@ def test_no_function_is_too_long() -> None:
     assert not {
         f"{path}:{node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path, tree in trees(*PRODUCT, "loadtests").items()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and (node.end_lineno or 0) - node.lineno + 1 > MAX_FUNCTION
     }
@@ -150,7 +158,7 @@ def test_no_function_is_too_long() -> None:
 def functions(*floors: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Every function of the floors, with where it is."""
     for path, tree in trees(*floors).items():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 yield f"{path}:{node.lineno} {node.name}", node
 
@@ -169,7 +177,7 @@ def test_no_function_takes_too_much() -> None:
 def test_no_public_class_name_is_defined_twice() -> None:
     defined: dict[str, set[str]] = {}
     for path, tree in trees(*PRODUCT).items():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 defined.setdefault(node.name, set()).add(f"{path}:{node.lineno}")
             elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node in tree.body:
@@ -182,9 +190,9 @@ def test_no_public_class_name_is_defined_twice() -> None:
     assert not {name: sorted(places) for name, places in defined.items() if len(places) > 1}
 
 
-def identifiers(tree: ast.AST) -> Iterator[str]:
+def identifiers(tree: ast.Module) -> Iterator[str]:
     """Every name that the code gives or uses: of values, attributes, parameters, functions, classes and modules."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         for field in ("id", "attr", "arg", "name", "asname"):
             if isinstance(name := getattr(node, field, None), str):
                 yield name
@@ -203,7 +211,7 @@ def test_every_error_of_ours_says_what_to_do() -> None:
     for module in pkgutil.walk_packages(tidegate.__path__, "tidegate."):
         if not module.name.endswith("__main__") and not module.name.startswith(UNIMPORTABLE):
             importlib.import_module(module.name)  # so that every subclass is known
-    classes = [node for tree in trees(*PRODUCT).values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    classes = [node for tree in trees(*PRODUCT).values() for node in nodes(tree) if isinstance(node, ast.ClassDef)]
     raised = {node.name for node in classes if is_error(node) and not node.name.startswith("_")}
     ours = {kind.__name__: kind for kind in every_subclass(TidegateError)}
     assert len(ours) > 20, "the modules were not imported"

@@ -1,33 +1,5 @@
-"""What the system tests share: a state directory prepared once, copied for each of them."""
+"""What these tests share: a state directory prepared once for a run, copied for each of them."""
 
-from __future__ import annotations
+from tests.support.prepared_fixtures import prepared, settings, site
 
-import shutil
-from pathlib import Path
-
-import pytest
-
-from tests.support.prepared_state import prepare_once, run_directory, settings_for
-from tidegate.services.settings import Settings
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state directory in which the hub and two sites are ready to start; made once for all workers of a run."""
-    return prepare_once(run_directory(tmp_path_factory))
-
-
-@pytest.fixture
-def settings(prepared: Path, tmp_path: Path) -> Settings:
-    """Settings of a fleet of one's own, prepared."""
-    state = tmp_path / "state"
-    shutil.copytree(prepared, state)
-    return settings_for(state)
-
-
-@pytest.fixture(scope="module")
-def site(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of a prepared site and its hub, which no test of the module changes."""
-    state = tmp_path_factory.mktemp("runtime") / "state"
-    shutil.copytree(prepared, state)
-    return settings_for(state)
+__all__ = ["prepared", "settings", "site"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import replace
 
@@ -117,6 +118,7 @@ WITHIN = {0.0: 1.02, 2.0: 1.08, 8.0: 1.08}
 """By economy, how much dearer than the best the planned mode may turn out to be."""
 
 
+@functools.cache
 def simulated(acceptance: float, mode: Mode, conditions: Conditions, length: int) -> simulator.SimulatedRun:
     protocol: dict[Mode, simulator.Protocol] = {
         "cloud_stream": lambda tape, at, _: simulator.cloud(tape, at),

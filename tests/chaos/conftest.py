@@ -1,0 +1,5 @@
+"""What these tests share: a state directory prepared once for a run, copied for each of them."""
+
+from tests.support.prepared_fixtures import prepared, settings, site
+
+__all__ = ["prepared", "settings", "site"]
