@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import errno
 import http.client
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,10 +22,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tidegate.brokers.servers import conf
+from tidegate.brokers.servers.ports import choose_port, is_free
 from tidegate.schemas import TidegateError
 
+HOST = "127.0.0.1"
 RANDOM_PORT = -1
-MAX_PORT = 65535
 POLL_S = 0.005
 _HEALTH = "/healthz?js-enabled-only=true"
 _PR_SET_PDEATHSIG = 1
@@ -48,7 +47,7 @@ class ServerFailedError(TidegateError, RuntimeError):
 class Server:
     """One nats-server under `directory`, which holds its configuration, log, ports and store; on 127.0.0.1 only.
 
-    The system chooses its ports the first time; they are kept from then on, so that a restart is found where it was.
+    Its ports are chosen the first time and kept from then on, so that a restart is found where it was.
     The child has a session of its own (Ctrl-C reaches its parent only) and, on Linux, is ended by the kernel when the
     thread that started it ends: start it from a thread that stays.
     """
@@ -69,12 +68,12 @@ class Server:
     @property
     def url(self) -> str:
         """Where clients connect, once it was ready."""
-        return f"nats://127.0.0.1:{self._ports['client']}"
+        return f"nats://{HOST}:{self._ports['client']}"
 
     @property
     def leaf_url(self) -> str:
         """Where leaves connect, once it was ready."""
-        return f"nats-leaf://127.0.0.1:{self._ports['leaf']}"
+        return f"nats-leaf://{HOST}:{self._ports['leaf']}"
 
     @property
     def pid(self) -> int | None:
@@ -173,27 +172,29 @@ class Server:
         self._was_ready = True
 
     def _remember_ports(self) -> None:
-        """Take the ports of the last time, but none that another process has taken since, nor any of a damaged file."""
+        """Take the ports of the last time, and others for those that another process has, or of a damaged file."""
         try:
             last = msgspec.json.decode((self.directory / "ports.json").read_bytes(), type=dict[str, int])
         except (FileNotFoundError, msgspec.DecodeError):
-            return
+            last = {}
         for kind in self._ports:
             port = last.get(kind, 0)
-            self._ports[kind] = port if port <= MAX_PORT and _is_free(port) else RANDOM_PORT
+            if not is_free(HOST, port):
+                port = choose_port(HOST, self._ports.values()) or RANDOM_PORT
+            self._ports[kind] = port
 
     def _write_conf(self) -> None:
         """Mode 0600: a site's configuration holds the seed of its leaf."""
         full: conf.Conf = {
             "server_name": self.name,
-            "listen": f"127.0.0.1:{self._ports['client']}",
-            "http": f"127.0.0.1:{RANDOM_PORT}",
+            "listen": f"{HOST}:{self._ports['client']}",
+            "http": f"{HOST}:{RANDOM_PORT}",
             "ports_file_dir": str(self.directory),
             **self.settings,
         }
         full["jetstream"] = {"store_dir": str(self.directory / "store"), **full["jetstream"]}
         if "leaf" in self._ports:
-            full["leafnodes"] = {"listen": f"127.0.0.1:{self._ports['leaf']}", **full.get("leafnodes", {})}
+            full["leafnodes"] = {"listen": f"{HOST}:{self._ports['leaf']}", **full.get("leafnodes", {})}
         path = self.directory / "nats.conf"
         path.touch(mode=0o600)
         path.write_text(conf.render(full))
@@ -221,20 +222,6 @@ def _binary() -> str:
     if found is None:
         raise ServerMissingError(f"no nats-server beside {sys.executable} nor on PATH")
     return found
-
-
-def _is_free(port: int) -> bool:
-    if port <= 0:
-        return False
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
-            raise
-    return True
 
 
 def _end_with_parent() -> Callable[[], None] | None:

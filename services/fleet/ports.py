@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from tidegate.brokers.servers.ports import choose_port, is_free
 from tidegate.schemas import TidegateError
 from tidegate.services.fleet.endpoints import write_state
 
@@ -26,7 +27,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def keep_port(host: str, memory: Path) -> int:
-    """The port in the file `memory` where it is free at `host`, else one that the system chooses, which it keeps there.
+    """The port in the file `memory` where it is free at `host`, else another, which it keeps there.
 
     Raises `AddressUnavailableError` where `host` is no address of this machine.
     """
@@ -34,17 +35,13 @@ def keep_port(host: str, memory: Path) -> int:
         remembered = int(memory.read_text())
     except (OSError, ValueError):  # never written, or by nobody of ours
         remembered = 0
-    port = _free_port(host, remembered)
+    try:
+        port = remembered if is_free(host, remembered) else choose_port(host)
+    except OSError as error:
+        raise AddressUnavailableError(f"cannot listen on {host}: {error.strerror or error}") from error
+    if not port:
+        with listen(host, 0) as probe:
+            port = int(probe.getsockname()[1])
     if port != remembered:
         write_state(memory, port)
     return port
-
-
-def _free_port(host: str, wanted: int) -> int:
-    try:
-        with listen(host, wanted) as probe:
-            return int(probe.getsockname()[1])
-    except AddressUnavailableError:
-        if not wanted:
-            raise
-        return _free_port(host, 0)
