@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 from pathlib import Path
 
@@ -33,7 +34,7 @@ async def test_no_port_of_a_server_or_a_gateway_is_one_that_the_system_lends(tmp
 
 def test_a_port_that_is_listened_on_or_taken_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     first = ports.choose_port(HOST)
-    monkeypatch.setattr(ports.random, "randrange", lambda *_: first)
+    monkeypatch.setattr(random, "randrange", lambda *_: first)
     assert ports.choose_port(HOST) == first
     assert ports.choose_port(HOST, [first]) == 0
     with socket.create_server((HOST, first)):
