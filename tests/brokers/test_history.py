@@ -83,7 +83,7 @@ async def test_every_page_of_a_long_read_comes_once(nc: Client, size: int) -> No
     for n in range(size):
         await nc.publish("pipe.kiosk.screened.r1", str(n).encode())
         await nc.publish("pipe.kiosk.routed.r1", b"other")
-    await nc.jetstream().publish("pipe.kiosk.routed.r1", b"end")
+    await nc.jetstream(timeout=60).publish("pipe.kiosk.routed.r1", b"end")  # acknowledged behind all that
     found = await messages(nc, "PIPE", "pipe.*.screened.*")
     assert [stored.data for stored in found] == [str(n).encode() for n in range(size)]
 
