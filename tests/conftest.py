@@ -13,6 +13,19 @@ import pytest
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
+@pytest.hookimpl(trylast=True)  # behind the shuffle
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each worker begin its share of the system tests a third of its way: at first what they need is being
+    prepared, and the longest of them, begun last, would keep one worker busy while the others have nothing to do."""
+    slow = [item for item in items if item.get_closest_marker("system")]
+    quick = [item for item in items if not item.get_closest_marker("system")]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = []
+    for number in range(workers):  # the scheduler gives each a part of the list, and moves what is left at the end
+        part = quick[number * len(quick) // workers : (number + 1) * len(quick) // workers]
+        items += [*part[: len(part) // 3], *slow[number::workers], *part[len(part) // 3 :]]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _prepared_early(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The first worker begins to prepare what the system tests of the run need."""
