@@ -21,8 +21,8 @@ MODEL = "multilingual"
 """The model's name in receipts, and its directory below `models_dir`."""
 WINDOW = 128
 """Tokens that are read at once, the two that frame them counted: what the model was tuned on."""
-_STATES = 32
-"""Texts whose lower states are kept, of up to 200 kB each."""
+_STATES_BYTES = 16 << 20
+"""Bytes of lower states that are kept: of some 600 questions."""
 _FILES = ("lower.onnx", "embed.onnx", "tokenizer.json")
 
 
@@ -59,7 +59,7 @@ class Embedder:
         self._lower = OnnxSession(files["lower.onnx"])
         self._upper = OnnxSession(files["embed.onnx"])
         self._cache: LRUCache[tuple[str, TextRole], Vector] = LRUCache(cached)
-        self._states: LRUCache[tuple[int, ...], Array] = LRUCache(_STATES)
+        self._states: LRUCache[tuple[int, ...], Array] = LRUCache(_STATES_BYTES, getsizeof=lambda array: array.nbytes)
         self._cache_lock = threading.Lock()
 
     @classmethod
@@ -93,9 +93,12 @@ class Embedder:
         known = self._cached_vector(text, role)
         return known if known is not None else await asyncio.to_thread(self.embed, text, role)
 
-    def states(self, ids: Sequence[int]) -> Array:
-        """The states (tokens, 384) of a row of token ids after the lower half of the model."""
-        states: Array = self._run_lower(ids)[0]
+    def states(self, ids: Sequence[int], *, keep: bool = True) -> Array:
+        """The states (tokens, 384) of a row of token ids after the lower half of the model.
+
+        `keep` remembers them, as is worth it for a question, whose embedding begins with the same ones.
+        """
+        states: Array = (self._lower_states(ids) if keep else self._run_lower(ids))[0]
         return states
 
     @property
@@ -109,23 +112,27 @@ class Embedder:
         return [[self._start, *ids[at : at + room], self._end] for at in range(0, max(1, len(ids)), room)]
 
     def _embed_window(self, ids: Sequence[int]) -> Vector:
-        states = self._run_lower(ids)
+        states = self._lower_states(ids)
         mask = np.ones(states.shape[:2], dtype=np.int64)
         vector: Vector = self._upper.run({"states": states, "attention_mask": mask})[0][0]
         return vector
 
-    def _run_lower(self, ids: Sequence[int]) -> Array:
+    def _lower_states(self, ids: Sequence[int]) -> Array:
         """A question's are wanted in turn by embedding, safety head and reader, which is why the last are kept."""
         key = tuple(ids)
         with self._cache_lock:
             known = self._states.get(key)
         if known is not None:
             return known
-        row = np.array([ids], dtype=np.int64)
-        states = self._lower.run({"input_ids": row, "attention_mask": np.ones_like(row)})[0]
-        states.flags.writeable = False
+        states = self._run_lower(ids)
         with self._cache_lock:
             self._states[key] = states
+        return states
+
+    def _run_lower(self, ids: Sequence[int]) -> Array:
+        row = np.array([ids], dtype=np.int64)
+        states: Array = self._lower.run({"input_ids": row, "attention_mask": np.ones_like(row)})[0]
+        states.flags.writeable = False
         return states
 
     def _cached_vector(self, text: str, role: TextRole) -> Vector | None:

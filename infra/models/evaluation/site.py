@@ -18,7 +18,7 @@ from tidegate.infra.models.data.reading import Windows
 from tidegate.infra.models.evaluation.states import LowerStates
 from tidegate.infra.models.export.multilingual import open_session
 from tidegate.services.knowledge.index.keyword import find_terms
-from tidegate.services.knowledge.reader.candidates import weigh_coverage
+from tidegate.services.knowledge.reader.coverage import AskedTerms, find_stated, state_terms
 from tidegate.services.knowledge.reader.pairs import logits_of_units, pack_pairs
 from tidegate.services.knowledge.reader.ranking import UnitSignals
 from tidegate.services.knowledge.reader.windows import encode_question
@@ -85,17 +85,20 @@ class Site:
         languages = [data.documents[document].language for document, _ in self.units]
         self._vectors = models.vectors(lines, "passage")
         self._keywords = KeywordScores(lines, languages)
-        self._terms = [frozenset(find_terms(line, each)) for line, each in zip(lines, languages, strict=True)]
-        self._passages: dict[tuple[str, int], frozenset[str]] = {}
+        self._terms = [find_stated(line, each) for line, each in zip(lines, languages, strict=True)]
+        passages: dict[tuple[str, int], set[str]] = {}
         for (document, number), terms in zip(self.units, self._terms, strict=True):
             passage = document, data.documents[document].units[number].passage
-            self._passages[passage] = self._passages.get(passage, frozenset()) | terms
+            passages.setdefault(passage, set()).update(terms.terms)
+        self._passages = {name: state_terms(frozenset(terms)) for name, terms in passages.items()}
 
     def signals(self, question: QaQuestion) -> list[UnitSignals]:
         """Those of every unit, unread."""
         cosines = self._vectors @ self._models.vectors([question.text], "query")[0]
         weights = {
-            language: {term: self._keywords.rarity(term, language) for term in find_terms(question.text, language)}
+            language: AskedTerms(
+                {term: self._keywords.rarity(term, language) for term in find_terms(question.text, language)}
+            )
             for language in {self._data.documents[document].language for document, _ in self.units}
         }
         found = []
@@ -103,9 +106,10 @@ class Site:
             document = self._data.documents[name]
             unit = document.units[number]
             asked = weights[document.language]
-            around = weigh_coverage(asked, self._passages[name, unit.passage])
+            own = asked.share(asked.degrees(terms))
+            around = asked.share(asked.degrees(self._passages[name, unit.passage]))
             line = document.line(number)
-            found.append(UnitSignals(name, unit.text, line, cosine, weigh_coverage(asked, terms), around))
+            found.append(UnitSignals(name, unit.text, line, cosine, own, around))
         return found
 
     def keyword_scores(self, question: QaQuestion) -> NDArray[np.float64]:

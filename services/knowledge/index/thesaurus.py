@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ _read = msgspec.json.Decoder(tuple[Synonyms, ...]).decode
 Phrase = tuple[str, ...]
 
 
+@lru_cache(maxsize=1024)
 def rewrite_query(text: str) -> str:
     """A question without its vault tokens, greetings, thanks and signature; of a long text, its sentences with a
     question mark, where there are any.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from tidegate.services.languages.words import ValueKind, join_patterns
 
@@ -46,6 +47,7 @@ def expected_kind(question: str) -> ValueKind | None:
     return next((kind for kind, pattern in _ASKED.items() if pattern.search(question)), None)
 
 
+@lru_cache(maxsize=8192)
 def has_value(text: str, kind: ValueKind) -> bool:
     """Whether the text holds a value of the kind."""
     return bool(_HELD[kind].search(text))

@@ -17,14 +17,13 @@ from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, re
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import with_heading
 from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.knowledge.reader.coverage import AskedTerms, find_stated
 from tidegate.services.knowledge.reader.ranking import BestUnit, RankingModel, UnitSignals
 from tidegate.services.knowledge.reader.validity import Validity
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
 OWN_LANGUAGE = 0.05
 """How much further another unit's score must be for it to stand before one in the asker's language."""
-_SHORTEST_STEM = 5
-_PARTIAL = 0.7
 _MOST_EMBEDDED = 6
 
 
@@ -130,6 +129,8 @@ class SpanScorer:
         self._index = index
         self._ranking = ranking
         self._weights: dict[str, dict[str, float]] = {}
+        self._asked: dict[str, AskedTerms] = {}
+        self._around: dict[tuple[str, str], tuple[float, ...]] = {}
 
     def rank(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The units scored by retrieval alone, best first."""
@@ -184,6 +185,18 @@ class SpanScorer:
             self._weights[language] = {term: self._index.rarity(term, language) for term in found}
         return self._weights[language]
 
+    def asked(self, language: str) -> AskedTerms:
+        """The question's terms, to be looked for in texts of `language`."""
+        if language not in self._asked:
+            self._asked[language] = AskedTerms(self.weights(language))
+        return self._asked[language]
+
+    def _degrees_around(self, passage: Passage) -> tuple[float, ...]:
+        key = (passage.text, passage.language)
+        if key not in self._around:
+            self._around[key] = self.asked(passage.language).degrees(find_stated(*key))
+        return self._around[key]
+
     def out_of_vocabulary_rate(self, language: str) -> float:
         """The share of the question, weighted by rarity, that no document in `language` mentions."""
         weights = self.weights(language)
@@ -196,12 +209,10 @@ class SpanScorer:
         language = passage.language
         words = render_unit(text, unit)
         line = with_heading(passage.title, unit.heading, words)
-        weights = self.weights(language)
-        own = frozenset(find_terms(line, language))
-        whole = own | frozenset(find_terms(passage.text, language))
-        signals = UnitSignals(
-            passage.document_id, words, line, cosine, weigh_coverage(weights, own), weigh_coverage(weights, whole)
-        )
+        asked = self.asked(language)
+        own = asked.degrees(find_stated(line, language))
+        whole = tuple(map(max, own, self._degrees_around(passage)))
+        signals = UnitSignals(passage.document_id, words, line, cosine, asked.share(own), asked.share(whole))
         return Candidate(
             passage=passage,
             unit=msgspec.structs.replace(unit, start=unit.start + offset, end=unit.end + offset),
@@ -210,23 +221,6 @@ class SpanScorer:
             context=tuple((start + offset, end + offset, text[start:end]) for start, end in unit.context),
             signals=signals,
         )
-
-
-def weigh_coverage(weights: dict[str, float], stated: frozenset[str]) -> float:
-    """The share of the question's terms, by weight, that are stated; a common stem of a compound counts in part."""
-    total = sum(weights.values())
-    if not total:
-        return 0.0
-    return sum(weight * _degree_stated(term, stated) for term, weight in weights.items()) / total
-
-
-def _degree_stated(term: str, stated: frozenset[str]) -> float:
-    if term in stated:
-        return 1.0
-    if len(term) < _SHORTEST_STEM:
-        return 0.0
-    near = any(len(other) >= _SHORTEST_STEM and (other in term or term in other) for other in stated)
-    return _PARTIAL if near else 0.0
 
 
 def _from_passage(scorer: SpanScorer, passage: Passage, rank: int, embedder: TextEmbedder) -> list[Candidate]:

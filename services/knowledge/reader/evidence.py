@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tidegate.services.knowledge.index.keyword import find_terms
-from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer, weigh_coverage
+from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer
+from tidegate.services.knowledge.reader.coverage import find_stated
 from tidegate.services.knowledge.reader.ranking import BEST_FEATURES
 
 NO_ANSWER = -4.0
@@ -47,13 +47,13 @@ def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: 
     best = max(selected, key=lambda each: each.score)
     passage, language = best.passage, best.passage.language
     texts = (passage.title, passage.heading, *(each.statement for each in selected))
-    stated = frozenset(find_terms(" ".join(texts), language))
+    asked = scorer.asked(language)
     rival = next((each.score for each in ranked if each.passage.document_id != passage.document_id), 0.0)
     judged = scorer.judge_best(ranked)
     return AnswerEvidence(
         log_odds=judged.log_odds,
         similarity=min(1.0, max(0.0, best.signals.cosine)),
-        coverage=weigh_coverage(scorer.weights(language), stated),
+        coverage=asked.share(asked.degrees(find_stated(" ".join(texts), language))),
         margin=min(1.0, max(0.0, best.score - rival)),
         out_of_vocabulary_rate=scorer.out_of_vocabulary_rate(language),
         best=judged.features,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ from tidegate.services.knowledge.reader.calibration import (
 )
 from tidegate.services.knowledge.reader.candidates import Candidate
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence
-from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader
+from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader, Retrieval
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 K = 8
@@ -51,27 +51,56 @@ def prepare_calibration(
 
 def _fit(pack: Pack, index: HybridIndex, units: UnitReader, effort: Effort) -> Calibration:
     """What retrieval alone makes of the questions says which are read, and with those that were the rest is fitted."""
-    unread, _ = fit_confidence(gather_evidence(pack, index, Reader(units, SHIPPED, effort), are_read=False))
+    asked = retrieve_all(pack, index, Reader(units, SHIPPED, effort))
+    unread, _ = fit_confidence(_label(asked, lambda found: (found.ranked[:1], found.evidence)))
     first = msgspec.structs.replace(SHIPPED, unread=unread)
-    read, quality = fit_confidence(gather_evidence(pack, index, Reader(units, first, effort), are_read=True))
-    return msgspec.structs.replace(first, read=read, fit=quality)
+    reader = Reader(units, first, effort)
+
+    def read(found: Retrieval) -> Judged:
+        _, selection, evidence = reader.read_retrieved(found)
+        return selection.units, evidence
+
+    fitted, quality = fit_confidence(_label(asked, read))
+    return msgspec.structs.replace(first, read=fitted, fit=quality)
 
 
-def gather_evidence(pack: Pack, index: HybridIndex, reader: Reader, *, are_read: bool) -> LabelledEvidence:
-    """The evidence for the reader's answers to the pack's calibration questions, each right where it cites one of the
-    question's documents, and to what is out of scope; or for the best unit of each before any is read."""
+class AskedQuestions(msgspec.Struct, frozen=True):
+    """What was retrieved for each calibration question, the documents that answer it, and what was retrieved for each
+    utterance of an intent that no corpus answers."""
 
-    def judge(text: str, language: str, documents: Sequence[str]) -> tuple[AnswerEvidence, bool]:
-        passages = index.find(text, K, language)
-        if are_read:
-            _, selection, evidence = reader.read(text, language, passages, index)
-            best: Sequence[Candidate] = selection.units
-        else:
-            best, evidence = reader.retrieve(text, language, passages, index)
-        return evidence, bool(best) and best[0].passage.document_id in documents
+    labelled: Sequence[Retrieval]
+    documents: Sequence[Sequence[str]]
+    unanswerable: Sequence[Retrieval]
 
-    labelled = [judge(question.text, question.language, question.documents) for question in pack.calibration]
-    out_of_scope = [intent for intent in pack.intents if intent.verdict == "out_of_scope"]
-    beside = [judge(text, UTTERED_IN, ()) for intent in out_of_scope for text in intent.utterances]
-    rows, right = [evidence for evidence, _ in labelled], [is_right for _, is_right in labelled]
-    return LabelledEvidence(rows, right, [evidence for evidence, _ in beside])
+
+Judged = tuple[Sequence[Candidate], AnswerEvidence]
+"""The units of an answer, none where there is none, and the evidence for it."""
+
+
+def retrieve_all(pack: Pack, index: HybridIndex, reader: Reader) -> AskedQuestions:
+    """The calibration questions of the pack, and what is out of its scope, each looked for once."""
+
+    def retrieve(text: str, language: str) -> Retrieval:
+        return reader.retrieve(text, language, index.find(text, K, language), index)
+
+    return AskedQuestions(
+        [retrieve(question.text, question.language) for question in pack.calibration],
+        [question.documents for question in pack.calibration],
+        [
+            retrieve(text, UTTERED_IN)
+            for intent in pack.intents
+            if intent.verdict == "out_of_scope"
+            for text in intent.utterances
+        ],
+    )
+
+
+def _label(asked: AskedQuestions, judge: Callable[[Retrieval], Judged]) -> LabelledEvidence:
+    """The evidence for each answer; it is right where it cites one of the question's documents."""
+    judged = [judge(found) for found in asked.labelled]
+    right = [
+        bool(units) and units[0].passage.document_id in documents
+        for (units, _), documents in zip(judged, asked.documents, strict=True)
+    ]
+    rows = [evidence for _, evidence in judged]
+    return LabelledEvidence(rows, right, [judge(found)[1] for found in asked.unanswerable])

@@ -182,7 +182,8 @@ def _of_document(units: Sequence[UnitSignals], column: NDArray[np.float64], most
     best: dict[str, list[float]] = {}
     for unit, value in zip(units, column.tolist(), strict=True):
         best.setdefault(unit.document, []).append(value)
-    means = {name: float(np.mean(sorted(values, reverse=True)[:most])) for name, values in best.items()}
+    chosen = {name: sorted(values, reverse=True)[:most] for name, values in best.items()}
+    means = {name: sum(values) / len(values) for name, values in chosen.items()}
     return np.array([means[unit.document] for unit in units])
 
 

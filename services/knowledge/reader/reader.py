@@ -6,7 +6,9 @@ Promises that every word of an answer stands in a citation. Next: candidates.py,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import msgspec
 
@@ -45,6 +47,23 @@ AT_SITE = Effort(windows=2, hopeless=0.2, sure=0.88)
 """On dev questions reading changed next to nothing beyond these, and more windows found no more."""
 AT_HUB = Effort(windows=4, hopeless=0.12, sure=0.94)
 """The hub has the time to read more, and is asked only where a site was unsure."""
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What retrieval alone makes of a question: all units of the passages, best first."""
+
+    question: str
+    language: str
+    passages: Sequence[Passage]
+    index: HybridIndex
+    scorer: SpanScorer
+    ranked: list[Candidate]
+
+    @cached_property
+    def evidence(self) -> AnswerEvidence:
+        """That for the best unit."""
+        return measure_evidence(self.scorer, self.ranked, self.ranked[:1])
 
 
 class RankedSpans(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,10 +136,20 @@ class Reader:
         self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex, *, may_read: bool = True
     ) -> tuple[list[Candidate], Selection, AnswerEvidence]:
         """All units, best first; those selected, as they are shown; and the evidence for them."""
+        return self.read_retrieved(self.retrieve(question, language, passages, index), may_read=may_read)
+
+    def retrieve(self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex) -> Retrieval:
+        """The units of the passages before any is read."""
         scorer = self._scorer(question, language, index)
         ranked = find_candidates(scorer, passages, index, self._embedder)
-        if may_read:
-            ranked = self._read_units(rewrite_query(question), scorer, ranked, index)
+        return Retrieval(question, language, passages, index, scorer, ranked)
+
+    def read_retrieved(
+        self, found: Retrieval, *, may_read: bool = True
+    ) -> tuple[list[Candidate], Selection, AnswerEvidence]:
+        """`read` after `retrieve`; the retrieval is left as it is and may be read again."""
+        question, language, scorer, index = found.question, found.language, found.scorer, found.index
+        ranked = self._read_units(found) if may_read else found.ranked
         if is_open_question(question):
             ranked = [each for each in ranked if adds_to(each, question)]
         ranked = prefer_current(ranked, question, self._today())
@@ -130,30 +159,19 @@ class Reader:
         selection = select_units(ranked, question, lambda best: find_entries(best, ranked, scorer, index))
         parts = split_question(rewrite_query(question), language)
         if len(parts) > 1 and selection.units:
-            selection = self._select_parts(parts, language, passages, index, selection)
+            selection = self._select_parts(parts, language, found.passages, index, selection)
         return ranked, selection, measure_evidence(scorer, ranked, selection.units)
 
     def _scorer(self, question: str, language: str, index: HybridIndex) -> SpanScorer:
         query = index.rewrite_query(question, language)
         return SpanScorer(query, language, self._embedder.embed(rewrite_query(question)), index, self._units.ranking)
 
-    def retrieve(
-        self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex
-    ) -> tuple[list[Candidate], AnswerEvidence]:
-        """All units, best first, by retrieval alone, and the evidence for the best."""
-        scorer = self._scorer(question, language, index)
-        ranked = find_candidates(scorer, passages, index, self._embedder)
-        return ranked, measure_evidence(scorer, ranked, ranked[:1])
-
-    def _read_units(
-        self, question: str, scorer: SpanScorer, ranked: list[Candidate], index: HybridIndex
-    ) -> list[Candidate]:
+    def _read_units(self, found: Retrieval) -> list[Candidate]:
         """The units ranked with what the cross-encoder makes of the likeliest, where that is worth the time."""
-        effort = self._effort
+        effort, ranked, index = self._effort, found.ranked, found.index
         if not ranked or not effort.windows:
             return ranked
-        chance = self._calibration.unread_confidence(measure_evidence(scorer, ranked, ranked[:1]))
-        if not effort.hopeless < chance < effort.sure:
+        if not effort.hopeless < self._calibration.unread_confidence(found.evidence) < effort.sure:
             return ranked
         held = (
             (document, each.number)
@@ -161,8 +179,8 @@ class Reader:
             if (document := index.units(each.passage.document_id, each.passage.document_version)) is not None
             and each.number >= 0
         )
-        logits = self._units.read(question, held, effort.windows)
-        return scorer.rank_read(ranked, logits) if logits else ranked
+        logits = self._units.read(rewrite_query(found.question), held, effort.windows)
+        return found.scorer.rank_read(ranked, logits) if logits else ranked
 
     def _select_parts(
         self,

@@ -130,7 +130,7 @@ class UnitReader:
         with self._lock:
             found = self._states.get(ids)
         if found is None:
-            found = self.embedder.states(ids).astype(np.float16)
+            found = self.embedder.states(ids, keep=False).astype(np.float16)
             with self._lock:
                 self._states[ids] = found
         return found
