@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from pathlib import Path
 from typing import get_args
 
@@ -67,7 +68,10 @@ class PackRules:
             for fault in faults:
                 self._findings.fault(name, fault.fault, fault.hint, line=fault.line)
             classes = {*get_args(Workload), *(intent.id for intent in self._pack.intents)}
-            listed = {"no_suggestions": policy.no_suggestions, **policy.writing} if policy else {}
+            listed: dict[str, Set[str]] = {}
+            if policy is not None:
+                listed = {"no_suggestions": policy.no_suggestions, **policy.writing}
+                listed["class_thresholds"] = policy.class_thresholds.keys()
             for key, unknown in sorted((key, each) for key, named in listed.items() for each in named - classes):
                 hint = f"{key} names intents of intents.yaml, or assist, classify, extract"
                 self._findings.fault(name, f"{unknown} is no intent and no workload", hint)

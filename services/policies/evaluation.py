@@ -35,7 +35,7 @@ def evaluate(
     blocked = tuple(find_blocks(question, answer, policies, is_provisional=is_provisional))
     if blocked or not policies:
         return PolicyEvaluation(answer, versions, blocked, "policy_block")
-    allowed, refused = find_permissions(answer, policies, is_provisional=is_provisional)
+    allowed, refused = find_permissions(question, answer, policies, is_provisional=is_provisional)
     if refused:
         if answer.fields:  # they are shown with the abstention
             answer, _ = transform(answer, policies, find_personal, is_provisional=is_provisional)
@@ -55,7 +55,7 @@ def find_blocks(
 
 
 def find_permissions(
-    answer: Answer, policies: Sequence[Policy], *, is_provisional: bool = False
+    question: Question, answer: Answer, policies: Sequence[Policy], *, is_provisional: bool = False
 ) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
     """The decisions by which the answer passes, and those by which it falls short."""
     if not answer.text.strip():
@@ -70,7 +70,7 @@ def find_permissions(
             (allowed if passed else refused).append(
                 Decision(f"{policy.id}/{name}", "allow" if passed else "abstain", reason)
             )
-        for name, (threshold, least) in policy.abstain_thresholds.items():
+        for name, (threshold, least) in policy.thresholds_for(question).items():
             if not threshold.applies(is_provisional):
                 continue
             score = threshold.rule(answer)

@@ -17,14 +17,15 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from tidegate.schemas import TidegateError
-from tidegate.services.policies.policy import Policy
+from tidegate.services.policies.policy import Policy, PolicyVerb, ScoreRule
 from tidegate.services.policies.registry import ALLOW, BLOCK, PARTS, THRESHOLDS, TRANSFORM, describe
 from tidegate.services.policies.writing import WRITING
 
 NO_SUGGESTIONS = "no_suggestions"
 CLASSES = (NO_SUGGESTIONS, *WRITING)
 """Keys that list intents and workloads."""
-KEYS = ("policy_id", *PARTS, *CLASSES)
+CLASS_THRESHOLDS = "class_thresholds"
+KEYS = ("policy_id", *PARTS, CLASS_THRESHOLDS, *CLASSES)
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_BYTES = 65_536
 MAX_DEPTH = 4
@@ -105,19 +106,21 @@ class _PolicyReader:
                 self._fault(node, f"{key} is not a part of a policy", f"the parts are {', '.join(KEYS)}")
         policy_id = self._policy_id(fields)
         allow, transform, block = (self._verbs(fields.get(part), part) for part in ("allow", "transform", "block"))
-        thresholds = self._thresholds(fields.get("abstain_thresholds"))
+        thresholds = self._thresholds("abstain_thresholds", fields.get("abstain_thresholds"))
+        of_classes = self._class_thresholds(fields.get(CLASS_THRESHOLDS))
         classes = {key: self._classes(key, fields.get(key)) for key in CLASSES}
-        if not self.faults and not (allow or transform or block or thresholds):
+        if not self.faults and not (allow or transform or block or thresholds or of_classes):
             self._fault(None, "the policy has no rules", f"it may {', '.join(PARTS)}")
         if self.faults:
             allow = transform = block = ()
         return Policy(
             policy_id,
-            version_of(policy_id, allow, transform, block, thresholds, classes),
+            version_of(policy_id, allow, transform, block, thresholds, {CLASS_THRESHOLDS: of_classes, **classes}),
             allow={verb: ALLOW[verb] for verb in allow},
             transform={verb: TRANSFORM[verb] for verb in transform},
             block={verb: BLOCK[verb] for verb in block},
-            abstain_thresholds={score: (THRESHOLDS[score], least) for score, least in thresholds.items()},
+            abstain_thresholds=_with_verbs(thresholds),
+            class_thresholds={name: _with_verbs(each) for name, each in of_classes.items()},
             no_suggestions=frozenset(classes[NO_SUGGESTIONS]),
             writing={key: frozenset(classes[key]) for key in WRITING},
         )
@@ -173,14 +176,19 @@ class _PolicyReader:
             return ()
         return tuple(dict.fromkeys(filter(None, (self._text(item, "an intent") for item in field[1].value))))
 
-    def _thresholds(self, field: tuple[Node, Node] | None) -> dict[str, float]:
+    def _thresholds(self, what: str, field: tuple[Node, Node] | None) -> dict[str, float]:
         thresholds: dict[str, float] = {}
-        for name, (node, value) in self._mapping(field[1], "abstain_thresholds", field[0]).items() if field else ():
+        for name, (node, value) in self._mapping(field[1], what, field[0]).items() if field else ():
             if name in THRESHOLDS:
                 thresholds[name] = self._share(value, name)
             else:
                 self._fault(node, f"{name} is no score", f"there is {describe('abstain_thresholds')}")
         return thresholds
+
+    def _class_thresholds(self, field: tuple[Node, Node] | None) -> dict[str, dict[str, float]]:
+        """For intents and workloads the thresholds of each."""
+        listed = self._mapping(field[1], CLASS_THRESHOLDS, field[0]) if field else {}
+        return {name: self._thresholds(f"{CLASS_THRESHOLDS}: {name}", each) for name, each in listed.items()}
 
     def _share(self, node: Node, what: str) -> float:
         hint = f"{what} takes {THRESHOLDS[what].parameter}, such as 0.85"
@@ -244,13 +252,17 @@ def _check_tokens(path: Path, text: str) -> None:
             raise PolicyError(path, line, "a second document", "one policy is one file")
 
 
+def _with_verbs(thresholds: Mapping[str, float]) -> dict[str, tuple[PolicyVerb[ScoreRule], float]]:
+    return {score: (THRESHOLDS[score], least) for score, least in thresholds.items()}
+
+
 def version_of(
     id: str,
     allow: tuple[str, ...],
     transform: tuple[str, ...],
     block: tuple[str, ...],
     thresholds: Mapping[str, Any],
-    classes: Mapping[str, tuple[str, ...]],
+    classes: Mapping[str, Any],
 ) -> str:
     """The first 12 hex digits of the sha256 of the policy's canonical JSON: sorted keys, no white space, all keys but
     those of `classes`, which are there where they say something: what was written before them keeps its version."""
@@ -261,6 +273,6 @@ def version_of(
         "block": block,
         "abstain_thresholds": thresholds,
     }
-    policy |= {key: sorted(listed) for key, listed in classes.items() if listed}
+    policy |= {key: sorted(each) if isinstance(each, tuple) else each for key, each in classes.items() if each}
     canonical = json.dumps(policy, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -53,7 +53,18 @@ class Policy:
     transform: Mapping[str, PolicyVerb[TransformRule]]
     block: Mapping[str, PolicyVerb[BlockRule]]
     abstain_thresholds: Mapping[str, tuple[PolicyVerb[ScoreRule], float]]
+    class_thresholds: Mapping[str, Mapping[str, tuple[PolicyVerb[ScoreRule], float]]] = field(default_factory=dict)
+    """For intents and workloads their own thresholds, in place of those of `abstain_thresholds`."""
     no_suggestions: frozenset[str] = frozenset()
     """The intents and workloads whose abstentions come without the nearest passages."""
     writing: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """For `grounded`, `free` and `egress` the intents and workloads that they are allowed for; see `writing`."""
+
+    def thresholds_for(self, question: Question) -> dict[str, tuple[PolicyVerb[ScoreRule], float]]:
+        """What the scores of an answer to the question must reach; of an intent and a workload the higher one."""
+        found = dict(self.abstain_thresholds)
+        own: dict[str, tuple[PolicyVerb[ScoreRule], float]] = {}
+        for each in (question.workload, question.intent):
+            for score, (verb, least) in self.class_thresholds.get(each, {}).items():
+                own[score] = (verb, max(least, own[score][1]) if score in own else least)
+        return found | own

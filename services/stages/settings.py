@@ -79,6 +79,8 @@ class DrafterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     escalate_below: Share = 0.6
     """Calibrated confidence under which the edge does not vouch for its answer."""
+    escalate_below_for: dict[str, Share] = {}
+    """For intents and workloads the same, in place of it; `tidegate pack calibrate` says which need it."""
     past_answers: Annotated[int, msgspec.Meta(ge=0, extra={"unit": "answers"})] = 512
     """How many answers of the cloud each tenant's cache holds, for when the same question comes again; 0: none."""
     past_answers_s: Seconds = 86_400.0

@@ -65,7 +65,11 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         verify_interactively=verifier.verify,
         cached_answer=cache.find,
     )
-    rules = EscalationRules(settings.drafter.escalate_below, frozenset(calibration.out_of_scope_intents))
+    rules = EscalationRules(
+        settings.drafter.escalate_below,
+        frozenset(calibration.out_of_scope_intents),
+        below_for=settings.drafter.escalate_below_for,
+    )
 
     async def handler(retrieved: Retrieved) -> list[Message]:
         watch = Stopwatch()

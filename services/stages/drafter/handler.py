@@ -5,8 +5,8 @@ Promises that less is done where time is short, and that the fact records it. Ne
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Set
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Set
+from dataclasses import dataclass, field
 
 from tidegate.schemas import (
     Answer,
@@ -57,12 +57,19 @@ class DrafterPorts:
 
 @dataclass(frozen=True)
 class EscalationRules:
-    """When the cloud is asked: below the confidence `below`, but not for the intents `hopeless`, which no corpus
-    answers, where the question is one of them with at least `hopeless_from` certainty."""
+    """When the cloud is asked: below the confidence `below`, or that of `below_for` for the intent or workload; but not
+    for the intents `hopeless`, which no corpus answers, where the question is one of them with at least `hopeless_from`
+    certainty."""
 
     below: float
     hopeless: frozenset[str] = frozenset()
     hopeless_from: float = 0.8
+    below_for: Mapping[str, float] = field(default_factory=dict)
+
+    def least_confidence(self, question: Question) -> float:
+        """What the edge must have to vouch for its answer; of an intent and a workload the higher one."""
+        own = [self.below_for[each] for each in (question.intent, question.workload) if each in self.below_for]
+        return max(own, default=self.below)
 
 
 async def draft(
@@ -87,7 +94,7 @@ async def draft(
     answer, parts, own_draft = await ports.read(retrieved)
     is_hopeless = question.intent in rules.hopeless and question.intent_confidence >= rules.hopeless_from
     may_ask = plan.may_escalate and "edge_only" not in given_up and not is_hopeless
-    if not is_planned and not (may_ask and answer.confidence < rules.below):
+    if not is_planned and not (may_ask and answer.confidence < rules.least_confidence(question)):
         return [drafted(retrieved, answer, *parts)]
     reason = "planned" if is_planned else "low_confidence" if answer.text else "no_answer"
     shipped = await draft_to_ship(retrieved, answer, own_draft, ports)

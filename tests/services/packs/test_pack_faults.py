@@ -37,6 +37,13 @@ FAULTS = [
     ("policies/safe.yaml", "entailment: 0.8", "entailment: 8", "8", 3),
     ("policies/safe.yaml", "policy_id: p1", "policy_id: 1", "policy_id", 1),
     ("policies/safe.yaml", "policy_id: p1", "policy_id: p1\nno_suggestions: [assist, cach]", "cach is no intent", 0),
+    (
+        "policies/safe.yaml",
+        "policy_id: p1",
+        "policy_id: p1\nclass_thresholds: {cach: {confidence: 1}}",
+        "cach is no",
+        0,
+    ),
     ("policies/safe.yaml", "policy_id: p1", "policy_id: p1\ngrounded: [assist, cach]", "cach is no intent", 0),
     ("intents.yaml", "- example number 3", "- Example, number 2!", "stands in", 1),
     ("intents.yaml", "utterances", "utterance", "utterance", 1),

@@ -35,6 +35,10 @@ from tidegate.services.policies.registry import PARTS, describe
         ("policy_id: a\nabstain_thresholds:\n  charm: 0.9\n", 3, "charm is no score"),
         ("policy_id: a\nabstain_thresholds:\n\n", 2, "abstain_thresholds is a mapping"),
         ("policy_id: a\nabstain_thresholds: [0.9]\n", 2, "abstain_thresholds is a mapping"),
+        ("policy_id: a\nclass_thresholds: [fees]\n", 2, "class_thresholds is a mapping"),
+        ("policy_id: a\nclass_thresholds:\n  fees: 0.7\n", 3, "class_thresholds: fees is a mapping"),
+        ("policy_id: a\nclass_thresholds:\n  fees: {confidence: 2}\n", 3, "not between 0 and 1"),
+        ("policy_id: a\nclass_thresholds:\n  fees:\n    charm: 0.9\n", 4, "charm is no score"),
         ("allow: [grounded_claims]\n", 1, "policy_id is missing"),
         ("policy_id: 7\n", 1, "policy_id is a text"),
         ("policy_id: A b\nallow: [grounded_claims]\n", 1, "is not a policy_id"),
@@ -89,6 +93,14 @@ def test_the_white_paper_s_policy_loads_and_its_version_is_a_digest_of_its_rules
     same = "abstain_thresholds: {entailment: 0.85}  # in another order\n" + WHITE_PAPER.split("abstain")[0]
     assert policy(tmp_path, same).version == rules.version
     assert policy(tmp_path, WHITE_PAPER.replace("0.85", "0.8")).version != rules.version
+
+
+def test_thresholds_of_a_class_count_for_the_version_and_are_rules_by_themselves(tmp_path: Path) -> None:
+    versions = {
+        policy(tmp_path, f"policy_id: a\nclass_thresholds:\n  fees: {{confidence: {least}}}\n").version
+        for least in (0.7, 0.8)
+    }
+    assert len(versions) == 2
 
 
 def test_all_faults_of_a_policy_are_found_at_once_with_their_lines(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ async def decide(
         return Answer(text="{}", format="json")
 
     ports = DrafterPorts(read, extract, publish_partial, lambda *_: None, verify, lambda _: cached)
-    (outcome,) = await draft(fact, ports, EscalationRules(0.6, frozenset({"weather"})))
+    (outcome,) = await draft(
+        fact, ports, EscalationRules(0.6, frozenset({"weather"}), below_for={"fees": 0.8, "hours": 0.3})
+    )
     return outcome
 
 
@@ -78,6 +80,9 @@ WEATHER = {"intent": "weather", "intent_confidence": 0.9}
     [
         (0.6, retrieved("q"), Drafted, ""),
         (0.59, retrieved("q"), Escalated, "low_confidence"),
+        (0.79, retrieved("q", intent="fees"), Escalated, "low_confidence"),
+        (0.8, retrieved("q", intent="fees"), Drafted, ""),
+        (0.3, retrieved("q", intent="hours"), Drafted, ""),
         (0.59, retrieved("q", plan_=plan(may_escalate=False)), Drafted, ""),
         (0.99, retrieved("q", plan_=plan(where="cloud")), Escalated, "planned"),
         (0.99, retrieved("q", plan_=plan(where="cloud", may_escalate=False)), Drafted, ""),

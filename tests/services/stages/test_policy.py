@@ -128,6 +128,29 @@ async def test_a_confidence_threshold_looks_at_the_answer_s_own_confidence(
     assert isinstance(await judged(answer(confidence=confidence), rules), Approved) is passes
 
 
+@pytest.mark.parametrize(
+    ("classes", "passes"),
+    [
+        ("{fees: {confidence: 0.8}}", True),
+        ("{cards: {confidence: 0.8}}", False),
+        ("{cards: {confidence: 0.5}, assist: {confidence: 0.8}}", False),
+        ("{assist: {confidence: 0.8}}", False),
+        ("{cards: {confidence: 0.5}}", True),
+        ("{cards: {entailment: 0.5}}", True),
+    ],
+)
+async def test_a_class_may_have_a_threshold_of_its_own(tmp_path: Path, classes: str, passes: bool) -> None:
+    rules = policy(tmp_path, f"policy_id: p\nabstain_thresholds: {{confidence: 0.7}}\nclass_thresholds: {classes}\n")
+    assert isinstance(await judged(answer(confidence=0.75), rules), Approved) is passes
+
+
+async def test_the_threshold_of_a_class_stands_in_place_of_the_general_one(tmp_path: Path) -> None:
+    for name, passes in (("cards", True), ("fees", False)):
+        own = f"class_thresholds: {{{name}: {{confidence: 0.5}}}}\n"
+        rules = policy(tmp_path, f"policy_id: p\nabstain_thresholds: {{confidence: 0.7}}\n{own}")
+        assert isinstance(await judged(answer(confidence=0.6), rules), Approved) is passes
+
+
 @pytest.mark.parametrize("language", ["en", "de", "fr", "es", "xx"])
 @pytest.mark.parametrize(
     ("given", "reason"),
