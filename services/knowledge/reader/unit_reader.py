@@ -23,7 +23,7 @@ from tidegate.services.inference import OnnxSession, read_built
 from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.index.chunking import render_unit
 from tidegate.services.knowledge.index.hybrid import DocumentUnits
-from tidegate.services.knowledge.reader.pairs import States, logits_of_units, pack_pairs
+from tidegate.services.knowledge.reader.pairs import States, pack_pairs
 from tidegate.services.knowledge.reader.ranking import RankingModel
 from tidegate.services.knowledge.reader.windows import ReadableUnit, Window, cut_windows, encode_question
 
@@ -32,6 +32,9 @@ _DOCUMENTS = 512
 """How many documents' windows are remembered."""
 _STATES = 512
 """How many windows' states are remembered, of some 90 kB each."""
+
+_READ = 4096
+"""How many windows are remembered as they were read with a question."""
 
 UnitPlace = tuple[str, int]
 """A document, by id, and the number of a unit in it."""
@@ -69,6 +72,7 @@ class UnitReader:
         # Tenants may have other texts under one id: what is remembered goes by the texts themselves.
         self._windows: LRUCache[Document, tuple[Window, ...]] = LRUCache(_DOCUMENTS)
         self._states: LRUCache[tuple[int, ...], States] = LRUCache(_STATES)
+        self._read: LRUCache[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = LRUCache(_READ)
         self._lock = threading.Lock()
 
     @classmethod
@@ -89,19 +93,29 @@ class UnitReader:
     ) -> dict[UnitPlace, float]:
         """The logit of every unit in the windows that hold the given units, which come likeliest first.
 
-        At most so many windows are read. One takes about 12 ms, and as much again where it is not remembered.
+        At most so many windows are read. One takes about 11 ms, and as much again where it is not remembered; nothing
+        where this question was read with it just before.
         """
-        chosen = self._choose_windows(units, most_windows)
-        if not chosen:
-            return {}
-        windows = [window for _, window in chosen]
-        states = [self._states_of(window.ids) for window in windows]
-        asked = self.embedder.states(encode_question(question, self._encode))
-        answers = self._upper.run(pack_pairs(asked, windows, states))[0]
+        asked = encode_question(question, self._encode)
         found: dict[UnitPlace, float] = {}
-        for (document, _), logits in zip(chosen, logits_of_units(windows, answers), strict=True):
-            for unit, logit in logits.items():
-                found[document, unit] = max(logit, found.get((document, unit), logit))
+        for document, window in self._choose_windows(units, most_windows):
+            for piece, logit in zip(window.pieces, self._read_window(asked, window), strict=True):
+                found[document, piece.unit] = max(logit, found.get((document, piece.unit), logit))
+        return found
+
+    def _read_window(self, asked: tuple[int, ...], window: Window) -> tuple[float, ...]:
+        """One window is one run, as one text is for the embedding: what is read beside it must not change its logits.
+
+        It is cheaper than a batch, too, whose windows are padded to the longest.
+        """
+        key = asked, window.ids
+        with self._lock:
+            found = self._read.get(key)
+        if found is None:
+            pairs = pack_pairs(self.embedder.states(asked), [window], [self._states_of(window.ids)])
+            found = tuple(self._upper.run(pairs)[0].tolist())
+            with self._lock:
+                self._read[key] = found
         return found
 
     def _choose_windows(self, units: Iterable[tuple[DocumentUnits, int]], most: int) -> list[tuple[str, Window]]:

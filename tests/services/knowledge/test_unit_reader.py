@@ -50,6 +50,16 @@ def test_what_answers_has_the_highest_logit_and_no_more_is_read_than_allowed(uni
     assert units.read(DRAFT, (), 3) == {}
 
 
+def test_a_logit_does_not_depend_on_what_is_read_beside_it(units: UnitReader, tmp_path: Path) -> None:
+    index = index_of(BRANCH, units, tmp_path)
+    places = [(held(index, each), 0) for each in BRANCH[:4]]
+    alone = {place: logit for each in places for place, logit in units.read(DRAFT, [each], 1).items()}
+    fresh = UnitReader(MODELS / "multilingual", units.embedder)
+    together = fresh.read(DRAFT, places, 4)
+    assert len(together) > 4
+    assert together == alone
+
+
 def test_two_texts_under_one_id_are_told_apart(units: UnitReader, tmp_path: Path) -> None:
     one = document("same", "# Same\n\nA banker's draft costs £12.")
     other = msgspec.structs.replace(one, text="# Same\n\nThe pool opens at seven.")
