@@ -34,3 +34,7 @@ class StatePaths:
     def prepared_sites(self) -> tuple[str, ...]:
         """The domains, hub included, that were prepared below the state directory."""
         return tuple(path.parent.name for path in self.state.glob(f"*/{self.calibration.name}"))
+
+    def tuned_calibration(self, tenant: str) -> Path:
+        """The calibration of a tenant whose reader has weights of its own."""
+        return self.home / "tuned" / tenant / self.calibration.name

@@ -9,13 +9,17 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 
+import msgspec
+
 from tidegate.schemas import replace
 from tidegate.schemas.pack import Pack, Scope
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.models import ProgressReporter, build_models
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.readers import units_for
 from tidegate.services.knowledge import intent_classifier
 from tidegate.services.knowledge.index import packing
+from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.fit import prepare_calibration
 from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
@@ -67,6 +71,9 @@ def copy_prepared(ready: Settings, new: Settings) -> None:
     target.home.mkdir(parents=True, exist_ok=True)
     for tenant in new.tenants:
         shutil.copytree(source.index(tenant), target.index(tenant), dirs_exist_ok=True)
+        tuned = source.tuned_calibration(tenant).parent
+        if tuned.exists():
+            shutil.copytree(tuned, target.tuned_calibration(tenant).parent, dirs_exist_ok=True)
     for made in ("calibration", "intent_head", "published"):
         shutil.copy2(getattr(source, made), getattr(target, made))
 
@@ -81,7 +88,7 @@ def prepare(settings: Settings, pack: Pack, progress: ProgressReporter) -> None:
     for tenant in settings.tenants:
         index = packing.prepare_index(pack, scope, embedder, paths.index(tenant), lambda _done, _total: progress.step())
         progress.start(f"{settings.site}: calibration", 1)
-        prepare_calibration(pack, index, units, paths.calibration, AT_HUB if scope == "hub" else AT_SITE)
+        _prepare_confidence(settings, pack, index, units, tenant)
         progress.step()
     if scope == "site":
         progress.start(f"{settings.site}: intents", 1)
@@ -89,3 +96,16 @@ def prepare(settings: Settings, pack: Pack, progress: ProgressReporter) -> None:
         published = PublishedText.of(f"{document.title} | {document.text}" for document in pack.documents)
         paths.published.write_text(str(published), "utf-8")
         progress.step()
+
+
+def _prepare_confidence(settings: Settings, pack: Pack, index: HybridIndex, units: UnitReader, tenant: str) -> None:
+    """Fit the confidence of the tenant's reader. Where all tenants have weights of their own, the shared reader, which
+    then nobody asks, keeps the confidence that is shipped."""
+    paths, effort = StatePaths(settings), AT_HUB if settings.site == HUB else AT_SITE
+    own = units_for(settings, units, tenant)
+    if own is units:
+        prepare_calibration(pack, index, units, paths.calibration, effort)
+        return
+    prepare_calibration(pack, index, own, paths.tuned_calibration(tenant), effort)
+    if not paths.calibration.exists():
+        prepare_calibration(msgspec.structs.replace(pack, calibration=()), index, units, paths.calibration, effort)

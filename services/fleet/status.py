@@ -26,6 +26,7 @@ from tidegate.schemas import CloudState, TidegateError, UnreadableError, decode,
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile, decode_state, read_endpoints
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.readers import read_readers
 from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
 from tidegate.services.policies.language import load_policies
@@ -80,7 +81,8 @@ class StageLag(msgspec.Struct, kw_only=True):
 
 
 class DomainStatus(msgspec.Struct, kw_only=True):
-    """A site, or the hub. `indexes` has the version of each tenant's index, `embedder` that of its model."""
+    """A site, or the hub. `indexes` has the version of each tenant's index, `embedder` that of its model, `readers`
+    those of the tenants' own readers that are in use."""
 
     name: str
     server: ServerStatus
@@ -90,6 +92,7 @@ class DomainStatus(msgspec.Struct, kw_only=True):
     lag: list[StageLag] = []
     indexes: dict[str, str] = {}
     embedder: str = ""
+    readers: dict[str, str] = {}
 
 
 class FleetStatus(msgspec.Struct, kw_only=True):
@@ -222,6 +225,8 @@ def _read_versions(found: DomainStatus, settings: Settings, problems: list[str])
             problems.append(f"{found.name}: {error}")
         else:
             found.indexes[tenant], found.embedder = manifest.digest(), manifest.embedder
+    found.readers, unused = read_readers(settings)
+    problems += [f"{found.name}: {reason}" for reason in unused]
 
 
 def _read_policies(settings: Settings, problems: list[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ WINDOW = 128
 """Tokens that are read at once, the two that frame them counted: what the model was tuned on."""
 _STATES_BYTES = 16 << 20
 """Bytes of lower states that are kept: of some 600 questions."""
-_FILES = ("lower.onnx", "embed.onnx", "tokenizer.json")
+EMBEDDING_FILES = ("lower.onnx", "embed.onnx", "tokenizer.json")
 
 
 class EmbeddingModelMissingError(TidegateError, FileNotFoundError):
@@ -52,7 +52,7 @@ class Embedder:
         `cached` is how many texts are remembered. Raises `EmbeddingModelMissingError`.
         """
         files = _read_files(directory)
-        self.version: str = hashlib.sha256(b"".join(files.values())).hexdigest()[:12]
+        self.version = embedding_version(files)
         self._tokenizer = Tokenizer.from_buffer(files["tokenizer.json"])
         framed: list[int] = self._tokenizer.encode("").ids
         self._start, self._end = framed[0], framed[-1]
@@ -140,9 +140,14 @@ class Embedder:
             return self._cache.get((text, role))
 
 
+def embedding_version(files: Mapping[str, bytes]) -> str:
+    """The version of the embedding in `EMBEDDING_FILES`."""
+    return hashlib.sha256(b"".join(files.values())).hexdigest()[:12]
+
+
 def _read_files(directory: Path) -> dict[str, bytes]:
     """The files of the model, each as the manifest names it. Raises `EmbeddingModelMissingError`."""
     try:
-        return read_built(directory, _FILES)
+        return read_built(directory, EMBEDDING_FILES)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EmbeddingModelMissingError(directory, str(error)) from error

@@ -17,6 +17,8 @@ from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
 from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, PackReply, Synonyms
 from tidegate.services.knowledge.ingest.read import hint_for
+from tidegate.services.knowledge.reader.tuning import FOLDER as ARTEFACTS
+from tidegate.services.knowledge.reader.tuning import find_tuning, tuned_tenants, tuning_directory
 from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
 from tidegate.services.packs.validate import PackRules
@@ -60,7 +62,7 @@ def load_pack(path: Path) -> Pack:
 def identify_pack(path: Path) -> tuple[str, str]:
     """The pack's name and version, without a look into its files. Raises `PackError` if there is no such folder."""
     _check_folder(path)
-    return path.resolve().name, _version(path, list_files(path))
+    return path.resolve().name, _version(path, _own_files(path))
 
 
 def load_questions(path: Path) -> tuple[LabelledQuestion, ...]:
@@ -127,10 +129,15 @@ def list_files(path: Path) -> list[Path]:
     return sorted(files, key=lambda file: file.relative_to(path).as_posix())
 
 
+def _own_files(path: Path) -> list[Path]:
+    """All but what was made of the pack for its tenants, which has versions of its own."""
+    return [file for file in list_files(path) if file.relative_to(path).parts[0] != ARTEFACTS]
+
+
 def _read(path: Path) -> tuple[Pack, PackFindings]:
     _check_folder(path)
     findings = PackFindings(path)
-    files = list_files(path)
+    files = _own_files(path)
     languages = read_site_settings(findings).prefilter.languages
     documents = find_documents(path, files)
     lists = {name: tuple(_read_list(name, kind, findings)) for name, kind in LISTS.items()}
@@ -148,6 +155,7 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
         policy_files=tuple(map(str, policies)),
     )
     PackRules(pack, languages, findings).apply()
+    _check_artefacts(path, findings)
     _name_unread(path, {*files} - {*documents, *policies}, findings)
     return pack, findings
 
@@ -156,6 +164,28 @@ def _check_folder(path: Path) -> None:
     if not path.is_dir():
         fault = PackFault(file=str(path), reason="there is no such folder", hint="`tidegate pack new` makes one")
         raise PackError(path, (fault,))
+
+
+def _check_artefacts(path: Path, findings: PackFindings) -> None:
+    """A warning for each tenant's reader that would not be used; where the models are not built, that is not known."""
+    tenants = tuned_tenants(path)
+    if not tenants:
+        return
+    from tidegate.services.knowledge.reader.unit_reader import read_version  # brings the runtime of the models along
+
+    settings = read_site_settings(PackFindings(path))
+    base = read_version(Path(settings.models_dir))
+    for tenant in tenants:
+        name = tuning_directory(path, tenant).relative_to(path).as_posix()
+        ignored = find_tuning(path, tenant, base).ignored if base else ""
+        hint = f"`tidegate pack calibrate {path} --tenant {tenant} --train` makes it anew"
+        if tenant not in settings.tenants:
+            ignored, hint = (
+                f"{tenant} is no tenant of this pack's settings",
+                "remove the folder, or name the tenant there",
+            )
+        if ignored:
+            findings.warn(name, f"it is not used: {ignored}", hint)
 
 
 def _name_unread(path: Path, others: Iterable[Path], findings: PackFindings) -> None:

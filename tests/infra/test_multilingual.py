@@ -86,7 +86,7 @@ def test_the_reader_computes_what_numpy_does_whatever_padding_it_is_given(weight
         parts[pair, asked[pair] : length], mask[pair, :length] = 1, 1
     for number, (start, end) in enumerate([*units[0], *units[1]]):
         pooling[number, start:end] = 1 / (end - start)
-    answers, starts, ends = run(
+    answers, starts, ends, mixed = run(
         build_reader(weights, range(2, 4)),
         states=states,
         parts=parts,
@@ -96,6 +96,8 @@ def test_the_reader_computes_what_numpy_does_whatever_padding_it_is_given(weight
     )
     expected = [read_by_numpy(weights, states[n, : lengths[n]].astype(float), asked[n], units[n]) for n in range(2)]
     np.testing.assert_allclose(answers, [*expected[0][0], *expected[1][0]], atol=5e-5)
+    last = [linear(weights, state.astype(float), "answer")[0] for state in mixed]
+    np.testing.assert_allclose(last, answers, atol=5e-5)
     for pair, (_, span) in enumerate(expected):
         np.testing.assert_allclose(starts[pair, : lengths[pair]], span[:, 0], atol=5e-5)
         np.testing.assert_allclose(ends[pair, : lengths[pair]], span[:, 1], atol=5e-5)

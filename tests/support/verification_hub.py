@@ -89,7 +89,7 @@ async def cloud(
     embedder = units.embedder
     indexes = TenantIndexes(("kiosk",), paths.index, embedder, exact_below=15_000)
     reader = Reader(units, Calibration.load(paths.calibration))
-    reading = in_thread(partial(HubCorpus(indexes).rank_spans, reader))
+    reading = in_thread(partial(HubCorpus(indexes).rank_spans, lambda _tenant: reader))
 
     async def publish(_: Partial) -> None: ...
 

@@ -18,14 +18,18 @@ def build_reader(weights: Weights, numbers: Sequence[int]) -> onnx.ModelProto:
 
     In: `states` float (batch, tokens, width); `parts` int64 (batch, tokens), 0 at the question, 1 at the window;
     `attention_mask` int64 (batch, tokens); `pooling` float (units, tokens), 1/n at the n tokens of each unit; `rows`
-    int64 (units), the pair of each unit. Out: `answers` (units), logits; `starts`, `ends` (batch, tokens), logits.
+    int64 (units), the pair of each unit. Out: `answers` (units), logits; `starts`, `ends` (batch, tokens), logits;
+    `mixed` (units, width), the states that `answers` is linear in, for a tenant's own head (reader/tuning.py).
     """
     graph = Graph()
     width = weights["centre"].shape[0]
     mask = graph.op("Cast", "attention_mask", to=TensorProto.FLOAT)
     marked = graph.op("Add", "states", graph.op("Gather", graph.constant("parts.weight", weights["parts"]), "parts"))
     x = layers(graph, weights, marked, padding_bias(graph, mask), numbers)
-    graph.output("answers", _answers(graph, weights, x, mask))
+    mixed = _mixed(graph, weights, x, mask)
+    answers = graph.op("Squeeze", graph.linear(mixed, weights, "answer"), graph.ints(1))
+    for name, value in (("answers", answers), ("mixed", mixed)):
+        graph.output(name, value)
     ends = graph.linear(x, weights, "span")
     for name, column in (("starts", 0), ("ends", 1)):
         graph.output(name, graph.op("Gather", ends, graph.constant(f"column_{column}", np.array(column)), axis=2))
@@ -41,12 +45,13 @@ def build_reader(weights: Weights, numbers: Sequence[int]) -> onnx.ModelProto:
         ("answers", TensorProto.FLOAT, ("units",)),
         ("starts", TensorProto.FLOAT, pairs),
         ("ends", TensorProto.FLOAT, pairs),
+        ("mixed", TensorProto.FLOAT, ("units", width)),
     ]
     return finish(graph, "tidegate-multilingual-read", inputs, outputs)
 
 
-def _answers(graph: Graph, weights: Weights, x: str, mask: str) -> str:
-    """A logit for each unit, from its mean state, the question's, and the first token's."""
+def _mixed(graph: Graph, weights: Weights, x: str, mask: str) -> str:
+    """A state for each unit, from its mean state, the question's, and the first token's."""
     in_window = graph.op("Cast", "parts", to=TensorProto.FLOAT)
     in_question = graph.op("Mul", mask, graph.op("Sub", graph.number(1.0), in_window))
     asked = _rows(graph, _pooled(graph, _share(graph, in_question), x))
@@ -57,8 +62,7 @@ def _answers(graph: Graph, weights: Weights, x: str, mask: str) -> str:
     unit, asked = (_normalised(graph, weights, each) for each in (unit, asked))
     apart = graph.op("Abs", graph.op("Sub", unit, asked))
     features = graph.op("Concat", unit, first, graph.op("Mul", unit, asked), apart, axis=1)
-    mixed = graph.op("Tanh", graph.linear(features, weights, "mix"))
-    return graph.op("Squeeze", graph.linear(mixed, weights, "answer"), graph.ints(1))
+    return graph.op("Tanh", graph.linear(features, weights, "mix"))
 
 
 def _share(graph: Graph, mask: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -117,7 +118,15 @@ class LabelledEvidence(msgspec.Struct, frozen=True):
     unanswerable: Sequence[AnswerEvidence] = ()
 
 
-def fit_confidence(labelled: LabelledEvidence) -> tuple[Logistic, CalibrationQuality]:
+class FittedConfidence(NamedTuple):
+    """A model of labelled evidence, how good it is, and the confidence of each row by a model that has not seen it."""
+
+    model: Logistic
+    quality: CalibrationQuality
+    unseen: Rows
+
+
+def fit_confidence(labelled: LabelledEvidence) -> FittedConfidence:
     """A model of labelled evidence, judged on what each fold had left out.
 
     All that is unanswerable together weighs as much as the labelled questions that were answered wrongly.
@@ -134,7 +143,8 @@ def fit_confidence(labelled: LabelledEvidence) -> tuple[Logistic, CalibrationQua
     shipped = FEATURES.index("log_odds")
     unseen = {penalty: cross_fit(data, truth, extra, penalty, shipped) for penalty in PENALTIES}
     penalty = min(PENALTIES, key=lambda each: log_loss(unseen[each], truth))
-    return fit_logistic(data, truth, extra, penalty, shipped), _quality(unseen[penalty], truth)
+    model = fit_logistic(data, truth, extra, penalty, shipped)
+    return FittedConfidence(model, _quality(unseen[penalty], truth), unseen[penalty])
 
 
 def _quality(chance: Rows, truth: Rows) -> CalibrationQuality:

@@ -6,6 +6,7 @@ Promises that every span is verbatim in its document. Next: ranking.py, evidence
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import date
 
 import msgspec
@@ -127,10 +128,16 @@ class SpanScorer:
         self.language = language
         self.vector = vector
         self._index = index
-        self._ranking = ranking
+        self.ranking = ranking
         self._weights: dict[str, dict[str, float]] = {}
         self._asked: dict[str, AskedTerms] = {}
         self._around: dict[tuple[str, str], tuple[float, ...]] = {}
+
+    def ranked_by(self, ranking: RankingModel) -> SpanScorer:
+        """The same question, scored by other weights."""
+        other = copy(self)
+        other.ranking = ranking
+        return other
 
     def rank(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The units scored by retrieval alone, best first."""
@@ -168,7 +175,7 @@ class SpanScorer:
     def _scores(self, candidates: Sequence[Candidate]) -> list[float]:
         if not candidates:
             return []
-        scores = self._ranking.score(self.query, [each.signals for each in candidates])
+        scores = self.ranking.score(self.query, [each.signals for each in candidates])
         own = np.array([each.passage.language == self.language for each in candidates])
         found: list[float] = (scores + OWN_LANGUAGE * own).tolist()
         return found
@@ -176,7 +183,7 @@ class SpanScorer:
     def judge_best(self, ranked: Sequence[Candidate]) -> BestUnit:
         """How likely the best of the units answers, by the shipped weights, and why."""
         scores = np.array([each.score for each in ranked])
-        return self._ranking.judge_best(self.query, [each.signals for each in ranked], scores)
+        return self.ranking.judge_best(self.query, [each.signals for each in ranked], scores)
 
     def weights(self, language: str) -> dict[str, float]:
         """The question's terms with their rarity among the documents of `language`."""

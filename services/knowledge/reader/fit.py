@@ -18,7 +18,9 @@ from tidegate.services.knowledge.reader.calibration import (
 )
 from tidegate.services.knowledge.reader.candidates import Candidate
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence
-from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader, Retrieval
+from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader
+from tidegate.services.knowledge.reader.retrieval import Retrieval
+from tidegate.services.knowledge.reader.risk import JudgedAnswer
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
 K = 8
@@ -35,33 +37,66 @@ def prepare_calibration(
     Does nothing when `path` holds the calibration of this pack, index, models and effort already. A question whose
     documents this index does not hold counts as one without an answer: an edge must be unsure of what the hub knows.
     """
-    made_from = f"{pack.version}/{index.version}/{units.version}/{effort.windows}"
+    made_from = _made_from(pack, index, units, effort)
     try:
         found = Calibration.load(path)
         if found.made_from == made_from:
             return found
     except CalibrationMissingError:
         pass
-    calibration = _fit(pack, index, units, effort) if pack.calibration else SHIPPED
+    calibration = fit_pack(pack, index, units, effort).calibration if pack.calibration else SHIPPED
+    return _save(calibration, pack, made_from, path)
+
+
+def calibrate(pack: Pack, index: HybridIndex, units: UnitReader, path: Path, effort: Effort) -> PackFit:
+    """Fit the confidence anew, whatever is in `path`, and write it there as `prepare_calibration` does."""
+    fitted = fit_pack(pack, index, units, effort)
+    saved = _save(fitted.calibration, pack, _made_from(pack, index, units, effort), path)
+    return msgspec.structs.replace(fitted, calibration=saved)
+
+
+def _made_from(pack: Pack, index: HybridIndex, units: UnitReader, effort: Effort) -> str:
+    return f"{pack.version}/{index.version}/{units.version}/{effort.windows}"
+
+
+def _save(calibration: Calibration, pack: Pack, made_from: str, path: Path) -> Calibration:
     out_of_scope = tuple(intent.id for intent in pack.intents if intent.verdict == "out_of_scope")
     calibration = msgspec.structs.replace(calibration, made_from=made_from, out_of_scope_intents=out_of_scope)
     calibration.save(path)
     return calibration
 
 
-def _fit(pack: Pack, index: HybridIndex, units: UnitReader, effort: Effort) -> Calibration:
-    """What retrieval alone makes of the questions says which are read, and with those that were the rest is fitted."""
-    asked = retrieve_all(pack, index, Reader(units, SHIPPED, effort))
-    unread, _ = fit_confidence(_label(asked, lambda found: (found.ranked[:1], found.evidence)))
-    first = msgspec.structs.replace(SHIPPED, unread=unread)
-    reader = Reader(units, first, effort)
+class PackFit(msgspec.Struct, frozen=True):
+    """A calibration, and what became of each calibration question of the pack by a model that has not seen it."""
 
-    def read(found: Retrieval) -> Judged:
-        _, selection, evidence = reader.read_retrieved(found)
+    calibration: Calibration
+    answers: tuple[JudgedAnswer, ...]
+
+
+def fit_pack(pack: Pack, index: HybridIndex, units: UnitReader, effort: Effort) -> PackFit:
+    """What retrieval alone makes of the questions says which are read, and with those that were the rest is fitted.
+
+    Raises `CalibrationDataError`.
+    """
+    return fit_asked(retrieve_all(pack, index, Reader(units, SHIPPED, effort)), lambda _: units, effort)
+
+
+def fit_asked(asked: AskedQuestions, units_of: Callable[[int], UnitReader], effort: Effort) -> PackFit:
+    """`fit_pack` with what was retrieved; `units_of` says by whose weights the question of a number is ranked and read,
+    those of `asked.unanswerable` being counted on. Raises `CalibrationDataError`."""
+    retrievals = [found.ranked_by(units_of(number).ranking) for number, found in enumerate(asked.all())]
+    unread = fit_confidence(_label(asked, [(found.ranked[:1], found.evidence) for found in retrievals])).model
+    first = msgspec.structs.replace(SHIPPED, unread=unread)
+
+    def read(number: int, found: Retrieval) -> Judged:
+        _, selection, evidence = Reader(units_of(number), first, effort).read_retrieved(found)
         return selection.units, evidence
 
-    fitted, quality = fit_confidence(_label(asked, read))
-    return msgspec.structs.replace(first, read=fitted, fit=quality)
+    labelled = _label(asked, [read(number, found) for number, found in enumerate(retrievals)])
+    fitted = fit_confidence(labelled)
+    answers = zip(fitted.unseen.tolist(), labelled.right, strict=True)
+    calibration = msgspec.structs.replace(first, read=fitted.model, fit=fitted.quality)
+    return PackFit(calibration, tuple(JudgedAnswer(chance, is_right) for chance, is_right in answers))
 
 
 class AskedQuestions(msgspec.Struct, frozen=True):
@@ -71,6 +106,10 @@ class AskedQuestions(msgspec.Struct, frozen=True):
     labelled: Sequence[Retrieval]
     documents: Sequence[Sequence[str]]
     unanswerable: Sequence[Retrieval]
+
+    def all(self) -> list[Retrieval]:
+        """Those that are labelled, then the others."""
+        return [*self.labelled, *self.unanswerable]
 
 
 Judged = tuple[Sequence[Candidate], AnswerEvidence]
@@ -95,12 +134,12 @@ def retrieve_all(pack: Pack, index: HybridIndex, reader: Reader) -> AskedQuestio
     )
 
 
-def _label(asked: AskedQuestions, judge: Callable[[Retrieval], Judged]) -> LabelledEvidence:
+def _label(asked: AskedQuestions, judged: Sequence[Judged]) -> LabelledEvidence:
     """The evidence for each answer; it is right where it cites one of the question's documents."""
-    judged = [judge(found) for found in asked.labelled]
+    count = len(asked.labelled)
     right = [
         bool(units) and units[0].passage.document_id in documents
-        for (units, _), documents in zip(judged, asked.documents, strict=True)
+        for (units, _), documents in zip(judged[:count], asked.documents, strict=True)
     ]
     rows = [evidence for _, evidence in judged]
-    return LabelledEvidence(rows, right, [judge(found)[1] for found in asked.unanswerable])
+    return LabelledEvidence(rows[:count], right, rows[count:])

@@ -6,9 +6,7 @@ Promises that every word of an answer stands in a citation. Next: candidates.py,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 
 import msgspec
 
@@ -23,7 +21,9 @@ from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer,
 from tidegate.services.knowledge.reader.compose import ComposedAnswer, compose_answer
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence, measure_evidence
 from tidegate.services.knowledge.reader.question_parts import split_question
+from tidegate.services.knowledge.reader.retrieval import Retrieval
 from tidegate.services.knowledge.reader.selection import Selection, select_units, unnumbered
+from tidegate.services.knowledge.reader.tuning import NAME as TUNED
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.knowledge.reader.versions import prefer_current
 from tidegate.services.knowledge.reader.yes_no import find_polarity
@@ -47,23 +47,6 @@ AT_SITE = Effort(windows=2, hopeless=0.2, sure=0.88)
 """On dev questions reading changed next to nothing beyond these, and more windows found no more."""
 AT_HUB = Effort(windows=4, hopeless=0.12, sure=0.94)
 """The hub has the time to read more, and is asked only where a site was unsure."""
-
-
-@dataclass(frozen=True)
-class Retrieval:
-    """What retrieval alone makes of a question: all units of the passages, best first."""
-
-    question: str
-    language: str
-    passages: Sequence[Passage]
-    index: HybridIndex
-    scorer: SpanScorer
-    ranked: list[Candidate]
-
-    @cached_property
-    def evidence(self) -> AnswerEvidence:
-        """That for the best unit."""
-        return measure_evidence(self.scorer, self.ranked, self.ranked[:1])
 
 
 class RankedSpans(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +83,11 @@ class Reader:
     def version(self) -> str:
         """Changes with anything that could change an answer, the documents apart."""
         return self._calibration.version
+
+    def parts(self) -> tuple[Artefact, ...]:
+        """As a receipt names it: the model, and the tenant's own weights where it has any."""
+        own = (Artefact("model", TUNED, self._units.tuning),) if self._units.tuning else ()
+        return Artefact("model", MODEL, self.version), *own
 
     def rank_spans(
         self, question: str, language: str, passages: Sequence[Passage], index: HybridIndex, *, may_read: bool = True
@@ -168,18 +156,12 @@ class Reader:
 
     def _read_units(self, found: Retrieval) -> list[Candidate]:
         """The units ranked with what the cross-encoder makes of the likeliest, where that is worth the time."""
-        effort, ranked, index = self._effort, found.ranked, found.index
+        effort, ranked = self._effort, found.ranked
         if not ranked or not effort.windows:
             return ranked
         if not effort.hopeless < self._calibration.unread_confidence(found.evidence) < effort.sure:
             return ranked
-        held = (
-            (document, each.number)
-            for each in ranked
-            if (document := index.units(each.passage.document_id, each.passage.document_version)) is not None
-            and each.number >= 0
-        )
-        logits = self._units.read(rewrite_query(found.question), held, effort.windows)
+        logits = self._units.read(rewrite_query(found.question), found.held_units(), effort.windows)
         return found.scorer.rank_read(ranked, logits) if logits else ranked
 
     def _select_parts(
@@ -221,13 +203,13 @@ def rank_for_tenant(
     may_read: bool = True,
 ) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
     """As `answer_for_tenant`, with all the units that were scored. None for an unknown tenant."""
-    model = Artefact("model", MODEL, reader.version)
+    models = reader.parts()
     index = indexes.index(tenant)
     if index is None:
-        return None, (model,)
+        return None, models
     reading = reader.rank_spans(question.text, question.language, passages, index, may_read=may_read)
     documents = {Artefact("document", c.document_id, c.document_version): None for c in reading.answer.citations}
-    return reading, (model, *documents)
+    return reading, (*models, *documents)
 
 
 def _note_on(selection: Selection, language: str) -> str:

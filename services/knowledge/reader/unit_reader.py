@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
 from cachetools import LRUCache
+from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.inference import OnnxSession, read_built
-from tidegate.services.knowledge.embedding import MODEL, Embedder
+from tidegate.services.knowledge.embedding import EMBEDDING_FILES, MODEL, Embedder, embedding_version
 from tidegate.services.knowledge.index.chunking import render_unit
 from tidegate.services.knowledge.index.hybrid import DocumentUnits
 from tidegate.services.knowledge.reader.pairs import States, pack_pairs
 from tidegate.services.knowledge.reader.ranking import RankingModel
+from tidegate.services.knowledge.reader.tuning import FoundTuning
 from tidegate.services.knowledge.reader.windows import ReadableUnit, Window, cut_windows, encode_question
 
 FILES = ("read.onnx", "ranking.json")
@@ -34,10 +37,22 @@ _STATES = 512
 """How many windows' states are remembered, of some 90 kB each."""
 
 _READ = 4096
-"""How many windows are remembered as they were read with a question."""
+"""How many windows are remembered as they were read with a question, of some 3 kB each."""
 
 UnitPlace = tuple[str, int]
 """A document, by id, and the number of a unit in it."""
+
+
+class ReadPiece(NamedTuple):
+    """The logit of a unit, and the state (width,) that it is linear in; empty where the graph does not give it."""
+
+    logit: float
+    state: NDArray[np.float16]
+
+
+class _ReadWindow(NamedTuple):
+    answers: NDArray[np.float32]
+    mixed: NDArray[np.float16]
 
 
 class UnitReaderMissingError(TidegateError, FileNotFoundError):
@@ -66,13 +81,17 @@ class UnitReader:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnitReaderMissingError(directory, str(error)) from error
         self.embedder = embedder
-        self.version: str = hashlib.sha256(b"".join((embedder.version.encode(), *data.values()))).hexdigest()[:12]
+        self.tuning = ""
+        """The version of the tenant's own weights, where it has any."""
+        self._head: NDArray[np.float32] | None = None
+        self.version = _version(embedder.version, data)
         self._encode = partial(embedder.tokenizer.encode, add_special_tokens=False)
         self._upper = OnnxSession(data["read.onnx"])
+        self._outputs = tuple(output.name for output in self._upper.outputs)
         # Tenants may have other texts under one id: what is remembered goes by the texts themselves.
         self._windows: LRUCache[Document, tuple[Window, ...]] = LRUCache(_DOCUMENTS)
         self._states: LRUCache[tuple[int, ...], States] = LRUCache(_STATES)
-        self._read: LRUCache[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = LRUCache(_READ)
+        self._read: LRUCache[tuple[tuple[int, ...], tuple[int, ...]], _ReadWindow] = LRUCache(_READ)
         self._lock = threading.Lock()
 
     @classmethod
@@ -96,14 +115,23 @@ class UnitReader:
         At most so many windows are read. One takes about 11 ms, and as much again where it is not remembered; nothing
         where this question was read with it just before.
         """
+        return {unit: piece.logit for unit, piece in self.read_pieces(question, units, most_windows).items()}
+
+    def read_pieces(
+        self, question: str, units: Iterable[tuple[DocumentUnits, int]], most_windows: int
+    ) -> dict[UnitPlace, ReadPiece]:
+        """`read`, with the state that each logit was made of."""
         asked = encode_question(question, self._encode)
-        found: dict[UnitPlace, float] = {}
+        found: dict[UnitPlace, ReadPiece] = {}
         for document, window in self._choose_windows(units, most_windows):
-            for piece, logit in zip(window.pieces, self._read_window(asked, window), strict=True):
-                found[document, piece.unit] = max(logit, found.get((document, piece.unit), logit))
+            read = self._read_window(asked, window)
+            for piece, logit, state in zip(window.pieces, self._logits(read), read.mixed, strict=True):
+                unit = document, piece.unit
+                if unit not in found or logit > found[unit].logit:
+                    found[unit] = ReadPiece(logit, state)
         return found
 
-    def _read_window(self, asked: tuple[int, ...], window: Window) -> tuple[float, ...]:
+    def _read_window(self, asked: tuple[int, ...], window: Window) -> _ReadWindow:
         """One window is one run, as one text is for the embedding: what is read beside it must not change its logits.
 
         It is cheaper than a batch, too, whose windows are padded to the longest.
@@ -113,10 +141,31 @@ class UnitReader:
             found = self._read.get(key)
         if found is None:
             pairs = pack_pairs(self.embedder.states(asked), [window], [self._states_of(window.ids)])
-            found = tuple(self._upper.run(pairs)[0].tolist())
+            outputs = dict(zip(self._outputs, self._upper.run(pairs), strict=True))
+            answers = outputs["answers"]
+            found = _ReadWindow(answers, outputs.get("mixed", np.zeros((len(answers), 0))).astype(np.float16))
             with self._lock:
                 self._read[key] = found
         return found
+
+    def _logits(self, read: _ReadWindow) -> list[float]:
+        answers = read.answers
+        if self._head is not None and read.mixed.shape[1]:
+            answers = answers + read.mixed @ self._head[:-1] + self._head[-1]
+        logits: list[float] = answers.tolist()
+        return logits
+
+    def tuned(self, found: FoundTuning) -> UnitReader:
+        """This reader with a tenant's own weights; itself where there are none. What is remembered is shared: it is
+        what was computed from the texts before any tenant's weights."""
+        if found.tuning is None:
+            return self
+        own = copy(self)
+        own.ranking = found.tuning.ranking
+        own._head = np.array(found.tuning.head, np.float32) if found.tuning.head else None
+        own.version = f"{self.version}+{found.version}"
+        own.tuning = found.version
+        return own
 
     def _choose_windows(self, units: Iterable[tuple[DocumentUnits, int]], most: int) -> list[tuple[str, Window]]:
         """The windows, each with its document's id."""
@@ -148,3 +197,16 @@ class UnitReader:
             with self._lock:
                 self._states[ids] = found
         return found
+
+
+def read_version(models_dir: Path) -> str:
+    """The version of the reader in `models_dir`, without loading it; empty where there is none."""
+    directory = models_dir / MODEL
+    try:
+        return _version(embedding_version(read_built(directory, EMBEDDING_FILES)), read_built(directory, FILES))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def _version(embedding: str, data: Mapping[str, bytes]) -> str:
+    return hashlib.sha256(b"".join((embedding.encode(), *data.values()))).hexdigest()[:12]

@@ -14,9 +14,8 @@ from tidegate.schemas.uplink import CloudState
 from tidegate.services.answering.answerer import GroundedAnswerer, ReadCorpus
 from tidegate.services.answering.grounded_writer import GroundedWriter
 from tidegate.services.answering.sentence_stream import PublishPartial
-from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import AT_HUB, Reader
+from tidegate.services.fleet.readers import TenantReaders
+from tidegate.services.knowledge.reader.reader import AT_HUB
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
 from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
@@ -53,11 +52,11 @@ async def open_backend(
         chat = ChatBackend(chosen, in_thread(corpus.find), publish)
         stack.push_async_callback(chat.close)
         return OpenedBackend(chat.answer, chat.extract)
-    reader = Reader(units, Calibration.load(StatePaths(settings).calibration), AT_HUB)
+    readers = TenantReaders(settings, units, AT_HUB)
     if chosen.backend == "extractive":
-        return OpenedBackend(in_thread(partial(corpus.read, reader)))
+        return OpenedBackend(in_thread(partial(corpus.read, readers.of)))
     target = await stack.enter_async_context(open_target(settings))
-    return _use_target(target, in_thread(partial(corpus.rank_spans, reader)), publish, stack)
+    return _use_target(target, in_thread(partial(corpus.rank_spans, readers.of)), publish, stack)
 
 
 def _use_target(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tidegate.schemas import Answer, Artefact, Escalated, Passage, Suggestion
 from tidegate.services.answering.answerer import NONE_BELOW
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
@@ -9,6 +11,8 @@ from tidegate.services.knowledge.reader.reader import RankedSpans, Reader, rank_
 from tidegate.services.policies.suggestions import MOST_SUGGESTIONS, suggest
 
 K = 8
+ReaderOf = Callable[[str], Reader]
+"""From a tenant to its reader."""
 
 
 class HubCorpus:
@@ -30,15 +34,16 @@ class HubCorpus:
         """The passages that are nearest, for the site to judge."""
         return suggest(self.find(escalated)[0][:MOST_SUGGESTIONS])
 
-    def rank_spans(self, reader: Reader, escalated: Escalated) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
+    def rank_spans(self, reader_of: ReaderOf, escalated: Escalated) -> tuple[RankedSpans | None, tuple[Artefact, ...]]:
         """What the reader makes of the passages, and what had a part in it."""
         passages, parts = self.find(escalated)
-        reading, used = rank_for_tenant(reader, self._indexes, escalated.tenant, escalated.question, passages)
+        tenant = escalated.tenant
+        reading, used = rank_for_tenant(reader_of(tenant), self._indexes, tenant, escalated.question, passages)
         return reading, (*parts, *used)
 
-    def read(self, reader: Reader, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+    def read(self, reader_of: ReaderOf, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
         """The reader's own answer; an empty one where it has none."""
-        reading, parts = self.rank_spans(reader, escalated)
+        reading, parts = self.rank_spans(reader_of, escalated)
         if reading is None or reading.answer.confidence < NONE_BELOW:
             return Answer(text=""), tuple(part for part in parts if part.kind != "document")
         return reading.answer, parts

@@ -15,9 +15,10 @@ from tidegate.brokers.stage import Handler
 from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Question, Retrieved, encode, subjects
 from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.readers import TenantReaders
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import Reader, rank_for_tenant
+from tidegate.services.knowledge.reader.reader import rank_for_tenant
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.json_extraction import fill_schema
 from tidegate.services.llm.model.causal_lm import CausalLM
@@ -40,7 +41,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     """The handler, its model warm, the indices open. Raises `CalibrationMissingError` for an unprepared site."""
     paths = StatePaths(settings)
     units = await asyncio.to_thread(UnitReader.load, paths.models)
-    calibration = Calibration.load(paths.calibration)
+    readers = TenantReaders(settings, units)
     model_of = await asyncio.to_thread(load_models, paths.models, settings.drafter.adapters)
     tokens = model_of("").tokenizer
     detector = Detector(settings.prefilter.phone_regions)
@@ -58,18 +59,14 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         return fill_schema(model_of(retrieved.tenant), *text_and_schema(retrieved.question))
 
     ports = DrafterPorts(
-        read=in_thread(partial(read, Reader(units, calibration), indexes, detector, tokens)),
+        read=in_thread(partial(read, readers, indexes, detector, tokens)),
         extract=in_thread(extract),
         publish_partial=publish_partial,
         required_degradation=latency.required_degradation,
         verify_interactively=verifier.verify,
         cached_answer=cache.find,
     )
-    rules = EscalationRules(
-        settings.drafter.escalate_below,
-        frozenset(calibration.out_of_scope_intents),
-        below_for=settings.drafter.escalate_below_for,
-    )
+    rules = rules_of(settings, Calibration.load(paths.calibration))
 
     async def handler(retrieved: Retrieved) -> list[Message]:
         watch = Stopwatch()
@@ -79,6 +76,12 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         return [made]
 
     yield handler
+
+
+def rules_of(settings: Settings, calibration: Calibration) -> EscalationRules:
+    """When the hub is asked, by the settings and by what no corpus of the pack answers."""
+    hopeless = frozenset(calibration.out_of_scope_intents)
+    return EscalationRules(settings.drafter.escalate_below, hopeless, below_for=settings.drafter.escalate_below_for)
 
 
 def text_and_schema(question: Question) -> tuple[str, str, str]:
@@ -100,12 +103,17 @@ def load_models(models: Path, adapters: Mapping[str, str]) -> Callable[[str], Si
 
 
 def read(
-    reader: Reader, indexes: TenantIndexes, detector: Detector, tokens: TokenText, retrieved: Retrieved
+    readers: TenantReaders, indexes: TenantIndexes, detector: Detector, tokens: TokenText, retrieved: Retrieved
 ) -> Reading:
     """The edge's own answer, and with it the draft, where nothing in that is personal data."""
     may_read = all(made.level != "no_rerank" for made in retrieved.degradations)
     reading, parts = rank_for_tenant(
-        reader, indexes, retrieved.tenant, retrieved.question, retrieved.passages, may_read=may_read
+        readers.of(retrieved.tenant),
+        indexes,
+        retrieved.tenant,
+        retrieved.question,
+        retrieved.passages,
+        may_read=may_read,
     )
     if reading is None:
         return Answer(text=""), parts, None

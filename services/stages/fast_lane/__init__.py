@@ -26,9 +26,9 @@ from tidegate.schemas import (
 from tidegate.schemas.refusals import may_retry
 from tidegate.schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.readers import TenantReaders
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
-from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import Reader, answer_for_tenant
+from tidegate.services.knowledge.reader.reader import answer_for_tenant
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
 from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
@@ -40,7 +40,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     """The handler, with the edge's reader beside it for when the cloud is lost. Raises `CalibrationMissingError`."""
     paths = StatePaths(settings)
     units = await asyncio.to_thread(UnitReader.load, paths.models)
-    reader = Reader(units, Calibration.load(paths.calibration))
+    readers = TenantReaders(settings, units)
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
 
     async def ask_hub(escalated: Escalated, left_s: float) -> Verified:
@@ -60,9 +60,8 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         if data is None:
             return Answer(text=""), ()
         passages = decode(data, Retrieved).passages
-        return await asyncio.to_thread(
-            answer_for_tenant, reader, indexes, escalated.tenant, escalated.question, passages
-        )
+        tenant, reader = escalated.tenant, readers.of(escalated.tenant)
+        return await asyncio.to_thread(answer_for_tenant, reader, indexes, tenant, escalated.question, passages)
 
     async def committed_part(escalated: Escalated) -> Committed:
         stored = await bus.read(TOKENS, tokens(escalated.tenant, escalated.rid))

@@ -52,10 +52,10 @@ def test_what_answers_has_the_highest_logit_and_no_more_is_read_than_allowed(uni
 
 def test_a_logit_does_not_depend_on_what_is_read_beside_it(units: UnitReader, tmp_path: Path) -> None:
     index = index_of(BRANCH, units, tmp_path)
-    places = [(held(index, each), 0) for each in BRANCH[:4]]
-    alone = {place: logit for each in places for place, logit in units.read(DRAFT, [each], 1).items()}
+    first = [(held(index, each), 0) for each in BRANCH[:4]]
+    alone = {unit: logit for each in first for unit, logit in units.read(DRAFT, [each], 1).items()}
     fresh = UnitReader(MODELS / "multilingual", units.embedder)
-    together = fresh.read(DRAFT, places, 4)
+    together = fresh.read(DRAFT, first, 4)
     assert len(together) > 4
     assert together == alone
 

@@ -1,0 +1,54 @@
+"""The reader of each tenant: with the shipped weights, or with those that its pack holds for it alone.
+
+Next: knowledge/reader/tuning.py, prepare.py, which fits the confidence of each.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.knowledge.reader.calibration import Calibration
+from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader
+from tidegate.services.knowledge.reader.tuning import find_tuning, tuned_tenants
+from tidegate.services.knowledge.reader.unit_reader import UnitReader, read_version
+from tidegate.services.settings import Settings
+
+_log = structlog.get_logger()
+
+
+def units_for(settings: Settings, units: UnitReader, tenant: str) -> UnitReader:
+    """The cross-encoder with the tenant's own weights where its pack has some that fit; else as it is, and the reason
+    is logged."""
+    found = find_tuning(StatePaths(settings).pack, tenant, units.version)
+    if found.ignored:
+        _log.warning("reader.tuning_ignored", tenant=tenant, reason=found.ignored)
+    return units.tuned(found)
+
+
+def read_readers(settings: Settings) -> tuple[dict[str, str], list[str]]:
+    """By tenant the version of its own reader that is in use, and of each that is not used, why. Loads no model."""
+    paths = StatePaths(settings)
+    tenants = [tenant for tenant in tuned_tenants(paths.pack) if tenant in settings.tenants]
+    base = read_version(paths.models) if tenants else ""
+    found = {tenant: find_tuning(paths.pack, tenant, base) for tenant in tenants}
+    unused = [f"the reader of {tenant} is not used: {each.ignored}" for tenant, each in found.items() if each.ignored]
+    return {tenant: each.version for tenant, each in found.items() if each.version}, unused
+
+
+class TenantReaders:
+    """A reader for every tenant of the settings. Tenants without weights of their own share one."""
+
+    def __init__(self, settings: Settings, units: UnitReader, effort: Effort = AT_SITE) -> None:
+        """Raises `CalibrationMissingError` where a tenant's confidence was not prepared."""
+        paths = StatePaths(settings)
+        self._shared = Reader(units, Calibration.load(paths.calibration), effort)
+        self._own: dict[str, Reader] = {}
+        for tenant in settings.tenants:
+            own = units_for(settings, units, tenant)
+            if own is not units:
+                self._own[tenant] = Reader(own, Calibration.load(paths.tuned_calibration(tenant)), effort)
+
+    def of(self, tenant: str) -> Reader:
+        """The tenant's reader."""
+        return self._own.get(tenant, self._shared)
