@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gaps": ("gaps:gaps", "What a site was asked and could not answer, for the authors of its documents."),
     "dead": ("evidence:dead", "List, show and replay dead letters."),
     "topology": ("topology:topology", "Compare streams and consumers with what is declared, or declare them."),
-    "pack": ("pack:pack", "Make a pack of a folder of Markdown, or check one."),
+    "pack": ("pack:pack", "Make a pack of a folder of documents, check one, or calibrate one."),
     "index": ("index:index", "Add, delete and count a site's documents."),
     "vault": ("vault:vault", "Erase the personal values that a site keeps of one asker."),
     "config": ("config:config", "Check the settings, explain where each comes from, or list them all."),
