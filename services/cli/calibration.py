@@ -26,7 +26,9 @@ from tidegate.services.packs.thresholds import Thresholds, find_stricter, write_
 WIDTH = 140
 
 
-def run_calibrate(options: CommandOptions, directory: Path, risk: float, *, train: bool, write: bool) -> int:
+def run_calibrate(
+    options: CommandOptions, directory: Path, risk: float, *, train: bool, write: bool, keep: bool
+) -> int:
     """See `tidegate pack calibrate --help`."""
     options = msgspec.structs.replace(options, pack_dir=directory)
     settings = options.settings()
@@ -34,7 +36,12 @@ def run_calibrate(options: CommandOptions, directory: Path, risk: float, *, trai
     check_models(settings)
     check_free(Path(settings.state_dir))
     job = CalibrationJob(
-        settings=settings, pack=pack, tenant=options.tenant or settings.tenants[0], risk=risk, is_trained=train
+        settings=settings,
+        pack=pack,
+        tenant=options.tenant or settings.tenants[0],
+        risk=risk,
+        is_trained=train,
+        is_kept=keep,
     )
     with show_progress() as progress:
         found = calibrate_pack(job, progress)

@@ -50,8 +50,9 @@ def pack_check(directory: Path, as_json: bool) -> int:
 )
 @click.option("--train", is_flag=True, help="Tune the reader for the tenant first; it is kept where it is better.")
 @click.option("--write", is_flag=True, help="Put the thresholds into the pack: a policy, and site.toml.")
+@click.option("--keep", is_flag=True, help="Put the confidence into the pack: its sites then need not fit it.")
 @with_options("tenant", "as_json")
-def pack_calibrate(options: CommandOptions, directory: Path, risk: float, train: bool, write: bool) -> int:
+def pack_calibrate(options: CommandOptions, directory: Path, risk: float, train: bool, write: bool, keep: bool) -> int:
     """Fit the confidence of the pack in DIRECTORY on its calibration.yaml, and say which thresholds hold a risk.
 
     Prints the risk at every coverage by class, kind and language, each question judged by a model that has not seen it.
@@ -59,4 +60,4 @@ def pack_calibrate(options: CommandOptions, directory: Path, risk: float, train:
     """
     from tidegate.services.cli.calibration import run_calibrate
 
-    return run_calibrate(options, directory, risk, train=train, write=write)
+    return run_calibrate(options, directory, risk, train=train, write=write, keep=keep)

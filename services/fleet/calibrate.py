@@ -19,7 +19,7 @@ from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.intent_classifier import prepare_intents
 from tidegate.services.knowledge.reader.calibration import SHIPPED, CalibrationQuality
-from tidegate.services.knowledge.reader.fit import calibrate, retrieve_all
+from tidegate.services.knowledge.reader.fit import calibrate, keep_confidence, retrieve_all
 from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE, Effort, Reader
 from tidegate.services.knowledge.reader.risk import JudgedAnswer, RiskRow, control_risk, least_questions
 from tidegate.services.knowledge.reader.train import WAYS, tune
@@ -85,13 +85,15 @@ class PackCalibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CalibrationJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What is calibrated: for which tenant, to which risk, and with the shipped reader or one that is tuned first."""
+    """What is calibrated: for which tenant, to which risk, with the shipped reader or one that is tuned first, and
+    whether the pack keeps the confidence."""
 
     settings: Settings
     pack: Pack
     tenant: str
     risk: float
     is_trained: bool = False
+    is_kept: bool = False
 
 
 def calibrate_pack(job: CalibrationJob, progress: ProgressReporter) -> PackCalibration:
@@ -194,7 +196,10 @@ def _calibrate_domain(
     path = paths.tuned_calibration(job.tenant) if units.tuning else paths.calibration
     fitted = calibrate(job.pack, index, units, path, effort)
     progress.step()
-    groups = group_answers(job.pack, "hub" if name == HUB else "site", classes, fitted.answers)
+    scope: Scope = "hub" if name == HUB else "site"
+    if job.is_kept:
+        keep_confidence(paths.pack, job.tenant, scope, fitted.calibration)
+    groups = group_answers(job.pack, scope, classes, fitted.answers)
     rows = control_risk(fitted.answers, groups, job.risk)
     return DomainRisk(domain=name, fit=fitted.calibration.fit, rows=tuple(rows))
 

@@ -52,8 +52,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Two models over standardised evidence: `unread` of what retrieval says, which tells whether units are worth
     reading, and `read` of what is known in the end.
 
-    `made_from` names the pack, the index and the models they were fitted on; `out_of_scope_intents` are those of the
-    pack that no corpus answers.
+    `made_from` names the questions, the index and the models they were fitted on; `out_of_scope_intents` are the pack's
+    that no corpus answers.
     """
 
     features: tuple[str, ...]

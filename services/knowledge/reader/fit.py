@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from tidegate.schemas.pack import Pack
+from tidegate.schemas.pack import Pack, Scope
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import (
     SHIPPED,
@@ -21,8 +22,11 @@ from tidegate.services.knowledge.reader.evidence import AnswerEvidence
 from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader
 from tidegate.services.knowledge.reader.retrieval import Retrieval
 from tidegate.services.knowledge.reader.risk import JudgedAnswer
+from tidegate.services.knowledge.reader.tuning import FOLDER as ARTEFACTS
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 
+CONFIDENCE = "confidence"
+"""The folder of a tenant's artefacts in a pack that holds its confidence, fitted."""
 K = 8
 UTTERED_IN = "en"
 """The language in which an intent's utterances are looked for; the pack does not say theirs."""
@@ -34,8 +38,9 @@ def prepare_calibration(
     """Fit the confidence on the pack's calibration questions, and on the utterances of intents that no corpus answers,
     never on the questions it is measured on; write it to `path`. A pack without any gets the shipped calibration.
 
-    Does nothing when `path` holds the calibration of this pack, index, models and effort already. A question whose
-    documents this index does not hold counts as one without an answer: an edge must be unsure of what the hub knows.
+    Fits nothing when `path` holds what was fitted on the same questions, index, models and effort already, or the pack
+    brings it: see `keep_confidence`. A question whose documents this index does not hold counts as one without an
+    answer: an edge must be unsure of what the hub knows.
     """
     made_from = _made_from(pack, index, units, effort)
     try:
@@ -44,7 +49,10 @@ def prepare_calibration(
             return found
     except CalibrationMissingError:
         pass
-    calibration = fit_pack(pack, index, units, effort).calibration if pack.calibration else SHIPPED
+    calibration = SHIPPED
+    if pack.calibration:
+        brought = find_confidence(pack, made_from)
+        calibration = brought or fit_pack(pack, index, units, effort).calibration
     return _save(calibration, pack, made_from, path)
 
 
@@ -55,8 +63,31 @@ def calibrate(pack: Pack, index: HybridIndex, units: UnitReader, path: Path, eff
     return msgspec.structs.replace(fitted, calibration=saved)
 
 
+def keep_confidence(pack: Path, tenant: str, scope: Scope, calibration: Calibration) -> Path:
+    """Put a calibration that was fitted for the tenant's sites, or for the hub, into the pack; the file."""
+    path = pack / ARTEFACTS / tenant / CONFIDENCE / f"{scope}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    calibration.save(path)
+    return path
+
+
+def find_confidence(pack: Pack, made_from: str) -> Calibration | None:
+    """The calibration in the pack that was fitted on just this; one that cannot be read is as none."""
+    for path in sorted(Path(pack.path).glob(f"{ARTEFACTS}/*/{CONFIDENCE}/*.json")):
+        try:
+            found = Calibration.load(path)
+        except CalibrationMissingError:  # of another version of this program: it is fitted anew
+            continue
+        if found.made_from == made_from:
+            return found
+    return None
+
+
 def _made_from(pack: Pack, index: HybridIndex, units: UnitReader, effort: Effort) -> str:
-    return f"{pack.version}/{index.version}/{units.version}/{effort.windows}"
+    """All that the fit depends on; the pack's policies, say, may change without another fit."""
+    asked = msgspec.json.encode([pack.calibration, [i for i in pack.intents if i.verdict == "out_of_scope"]])
+    questions = hashlib.sha256(asked + msgspec.json.encode(pack.thesaurus)).hexdigest()[:12]
+    return f"{questions}/{index.version}/{units.version}/{effort.windows}"
 
 
 def _save(calibration: Calibration, pack: Pack, made_from: str, path: Path) -> Calibration:

@@ -132,6 +132,33 @@ def test_too_few_questions_for_the_risk_or_for_tuning_are_refused_with_a_hint(
     assert not (pack / "artefacts").exists()
 
 
+def test_a_confidence_that_the_pack_keeps_is_not_fitted_again_until_what_it_was_fitted_on_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack = pack_at(tmp_path)
+    version = identify_pack(pack)
+    assert run(capsys, str(pack), "--state", str(tmp_path / "author"), "--risk", "0.4", "--keep")[0] == 0
+    folder = pack / "artefacts" / "kiosk" / "confidence"
+    assert sorted(path.name for path in folder.iterdir()) == ["hub.json", "site.json"]
+    assert identify_pack(pack) == version, "what is made of a pack is no part of its version"
+    assert check_pack(pack).warnings == ()
+    kept = json.loads((folder / "site.json").read_text())
+    kept["fit"]["questions"] = 999  # what no fit would say
+    (folder / "site.json").write_text(json.dumps(kept))
+    settings = Settings(state_dir=str(tmp_path / "state"), pack_dir=str(pack))
+    path = StatePaths(settings).calibration
+    prepare(settings, load_pack(pack), LineProgress())
+    assert Calibration.load(path).fit.questions == 999
+    with (pack / "calibration.yaml").open("a") as questions:
+        questions.write(question("May I bring my parrot to the counter?"))
+    prepare(settings, load_pack(pack), LineProgress())
+    assert Calibration.load(path).fit.questions < 999
+    (folder / "site.json").write_text("{")
+    path.unlink()
+    prepare(settings, load_pack(pack), LineProgress())
+    assert Calibration.load(path).fit.questions < 999, "one that cannot be read is fitted anew"
+
+
 def tuned_for(pack: Path, tenant: str, units: UnitReader, base: str = "") -> None:
     figures = TuningFigures(first_right=0.5, auc=0.5, right_at_tenth=0.5)
     manifest = TuningManifest(

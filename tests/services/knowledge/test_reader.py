@@ -155,13 +155,16 @@ def test_preparing_calibrates_on_the_packs_calibration_and_never_on_its_question
     assert sure.rank_spans("Will it snow in Paris?", "en", passages, branch.index).answer.confidence < 0.35
 
 
-def test_preparing_again_changes_nothing_until_pack_or_index_change(branch: BranchReader, tmp_path: Path) -> None:
+def test_preparing_again_changes_nothing_until_questions_or_index_change(branch: BranchReader, tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     first = prepare_calibration(pack(), branch.index, branch.units, path)
     stamp = path.stat().st_mtime_ns
     assert prepare_calibration(pack(), branch.index, branch.units, path) == first
     assert path.stat().st_mtime_ns == stamp
-    assert prepare_calibration(pack(version="2"), branch.index, branch.units, path).made_from != first.made_from
+    prepare_calibration(pack(version="2", policy_files=("new.yaml",)), branch.index, branch.units, path)
+    assert path.stat().st_mtime_ns == stamp, "of a policy the confidence does not know"
+    fewer = pack(calibration=pack().calibration[1:])
+    assert prepare_calibration(fewer, branch.index, branch.units, path).made_from != first.made_from
 
 
 def test_more_evidence_never_makes_less_sure() -> None:
