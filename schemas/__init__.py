@@ -28,9 +28,20 @@ from tidegate.schemas.facts import (
     Withheld,
 )
 from tidegate.schemas.message import Message, decode, encode, encode_json, is_json, replace
-from tidegate.schemas.plan import Degradation, DegradationLevel, Draft, Guess, Mode, Plan, Speculation, Where, Writing
+from tidegate.schemas.plan import (
+    Degradation,
+    DegradationLevel,
+    Draft,
+    ForecastBasis,
+    Guess,
+    Mode,
+    Plan,
+    Speculation,
+    Where,
+    Writing,
+)
 from tidegate.schemas.question import Question, RewrittenBy, Turn, Workload
-from tidegate.schemas.receipt import Artefact, Decision, Receipt, Rewriting, StageTiming
+from tidegate.schemas.receipt import Artefact, Decision, ForecastOutcome, Receipt, Rewriting, StageTiming
 from tidegate.schemas.request import Asked, Refused
 from tidegate.schemas.stream import Committed, Cursor, Delta, Evidence, Partial, Resume, State
 from tidegate.schemas.uplink import Accepted, Begin, CloudState, Propose
@@ -58,6 +69,8 @@ __all__ = [
     "Evidence",
     "ExtractedField",
     "Fact",
+    "ForecastBasis",
+    "ForecastOutcome",
     "Format",
     "Guess",
     "Message",

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from tidegate.schemas.answer import Answer, Citation, ExtractedField, Format, Outcome, Passage, Suggestion
 from tidegate.schemas.message import Message, Millis, Name, Rid, Share
-from tidegate.schemas.plan import Degradation, Draft, Plan, Where
+from tidegate.schemas.plan import Degradation, Draft, Plan, Speculation, Where
 from tidegate.schemas.question import Question
 from tidegate.schemas.receipt import Artefact, Decision, Receipt, StageTiming
 from tidegate.schemas.request import Asked
@@ -52,7 +52,8 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     `unclear`: the question goes on from a conversation in a way that could not be resolved, and `text` asks back.
     `question` is there once the question was screened. `suggestions` are the nearest passages that the policy let pass.
-    `fields` are those of an extraction that could not be vouched for.
+    `fields` are those of an extraction that could not be vouched for. `speculation` is what an answer took that a model
+    gave and that may not be said.
     """
 
     reason: Literal[
@@ -75,6 +76,7 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
     question: Question | None = None
     suggestions: tuple[Suggestion, ...] = ()
     fields: tuple[ExtractedField, ...] = ()
+    speculation: Speculation | None = None
 
 
 class Replied(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from tidegate.schemas.answer import Check, Citation, WritingReport
-from tidegate.schemas.plan import Degradation, Guess, Plan, Speculation, Where
+from tidegate.schemas.plan import Degradation, Guess, Mode, Plan, Speculation, Where
 from tidegate.schemas.question import RewrittenBy
 
 
@@ -33,6 +33,18 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     rule: str
     verb: Literal["allow", "transform", "block", "abstain"]
     reason: str
+
+
+class ForecastOutcome(msgspec.Struct, frozen=True, gc=False):
+    """When the answer was expected, in the mode that it came of, and when it was judged: both since it was asked for.
+
+    The forecast is that of the plan, or of the escalation where the cloud was asked, by what the site had found then.
+    For a cloud that was lost it is when the edge finished alone.
+    """
+
+    mode: Mode
+    expected_ms: float
+    took_ms: float
 
 
 class Rewriting(msgspec.Struct, frozen=True, gc=False):
@@ -67,3 +79,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     guess: Guess | None = None
     rewriting: Rewriting | None = None
     writing: WritingReport | None = None
+    forecast: ForecastOutcome | None = None

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.schemas.facts import Escalated
 from tidegate.schemas.message import Message
-from tidegate.schemas.plan import Speculation
+from tidegate.schemas.plan import Speculation, Writing
 
 MOST_PROPOSED = 64
 """Tokens that one pass verifies at most."""
@@ -63,10 +63,13 @@ class CloudState(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     `step_ms` is the time of one forward pass of the cloud's model (0: unknown), `queue` how many requests it works on
     or keeps waiting, `verifies_drafts` whether it verifies a draft that is shipped to it, `keeps_sessions` whether it
-    does so round by round.
+    does so round by round. `model` names the model; `writes` are the ways of writing in which it takes a step for each
+    token, so that a draft can save any: where it is not called, or may only quote, none can (None: not known).
     """
 
     step_ms: Annotated[float, msgspec.Meta(ge=0.0, le=60_000.0)] = 0.0
     queue: Annotated[int, msgspec.Meta(ge=0)] = 0
     verifies_drafts: bool = False
     keeps_sessions: bool = False
+    model: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    writes: tuple[Writing, ...] | None = None

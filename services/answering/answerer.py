@@ -13,7 +13,7 @@ from tidegate.schemas import Answer, Artefact, Escalated, Speculation
 from tidegate.services.answering.agreement import combine, confirmed_beginning, has_diverged
 from tidegate.services.answering.prompt_context import PromptContext, build_prompt_context
 from tidegate.services.answering.sentence_stream import PublishPartial, SentenceStream
-from tidegate.services.answering.shipped_drafts import ReceivedDraft, receive_draft
+from tidegate.services.answering.shipped_drafts import ReceivedDraft, receive_draft, spent_by, uncalled
 from tidegate.services.knowledge.reader.reader import RankedSpans
 from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.targets.base import GenerationRequest, Target
@@ -58,16 +58,13 @@ class GroundedAnswerer:
         """
         context, parts = await self.prepare(escalated)
         if context is None:
-            return Answer(text=""), parts
+            return Answer(text="", speculation=uncalled(escalated.draft, self._target.artefact)), parts
         stream = self.open_stream(context, escalated, parts)
         draft = receive_draft(self._tokens, escalated.draft)
         generated = await self._generate(escalated, context, stream, draft)
         await stream.drain()
-        if generated is None:
-            steps, tokens = stream.received
-            self._count(draft.counted(Speculation(steps=steps, tokens=tokens)), True)
-            return combine(context, ParsedAnswer(())), parts
-        return self.conclude(context, generated.ids, draft.counted(generated.speculation)), parts
+        ids, spent = (None, stream.spent) if generated is None else (generated.ids, generated.speculation)
+        return self.conclude(context, ids, draft.counted(spent)), parts
 
     async def prepare(self, escalated: Escalated) -> tuple[PromptContext | None, tuple[Artefact, ...]]:
         """What the target is to answer, and what has a part in the answer; None where it is not worth asking."""
@@ -84,6 +81,7 @@ class GroundedAnswerer:
 
     def conclude(self, context: PromptContext, ids: Sequence[int] | None, speculation: Speculation) -> Answer:
         """The answer of reader and model, which generated `ids` (None: it diverged); what it cost is counted."""
+        speculation = spent_by(self._target.artefact, speculation)
         self._count(speculation, ids is None)
         parsed = ParsedAnswer(()) if ids is None else parse_answer(self._tokens, ids)
         return combine(context, parsed, speculation)
@@ -139,9 +137,10 @@ class AnswerStream:
             self._sentences.show(answer, self._parts, ids=self._tokens.encode(answer.text), is_whole=is_whole)
 
     @property
-    def received(self) -> tuple[int, int]:
-        """The steps in which something was generated, and the tokens."""
-        return self._steps, len(self._ids)
+    def spent(self) -> Speculation:
+        """What is known of an answer that was stopped: its steps and tokens. What drafts saved of it is not known."""
+        tokens = len(self._ids)
+        return Speculation(steps=self._steps, tokens=tokens, forced=max(0, tokens - self._steps))
 
     async def drain(self) -> None:
         """See `SentenceStream`."""

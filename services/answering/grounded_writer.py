@@ -17,7 +17,7 @@ from tidegate.services.answering.answerer import NONE_BELOW, ReadCorpus
 from tidegate.services.answering.prompt_context import order_units
 from tidegate.services.answering.sentence_check import SentenceCheck
 from tidegate.services.answering.sentence_stream import PublishPartial, SentenceStream
-from tidegate.services.answering.shipped_drafts import receive_draft
+from tidegate.services.answering.shipped_drafts import receive_draft, spent_by, uncalled
 from tidegate.services.answering.written_sentences import JudgedSentence, WrittenSentence, cite, judge, split_written
 from tidegate.services.knowledge.reader.candidates import Candidate
 from tidegate.services.knowledge.reader.reader import RankedSpans
@@ -30,7 +30,7 @@ MOST_UNITS = 4
 """Passages before the model: a small one loses the question among more."""
 RETRY_TEMPERATURE = 0.7
 """A sentence that failed is drawn once more: at temperature 0 it would be the same one."""
-COUNTED = ("steps", "tokens", "drafted", "accepted")
+COUNTED = ("steps", "tokens", "drafted", "accepted", "forced")
 
 
 def writing_messages(question: str, language: str, units: Sequence[Candidate]) -> list[dict[str, str]]:
@@ -153,9 +153,11 @@ class GroundedWriter:
         """The answer, with what writing took. Raises what the target raises."""
         reading, parts = await self._read_corpus(escalated)
         if reading is None or not reading.selected or reading.answer.confidence < NONE_BELOW:
-            return Answer(text=""), tuple(part for part in parts if part.kind != "document")
+            parts = tuple(part for part in parts if part.kind != "document")
+            return Answer(text="", speculation=uncalled(escalated.draft, self._target.artefact)), parts
         if escalated.plan.writing == "quote":
-            return reading.answer, parts
+            spent = uncalled(escalated.draft, self._target.artefact)
+            return msgspec.structs.replace(reading.answer, speculation=spent), parts
         parts = (*parts, self._target.artefact)
         units = order_units(reading)[:MOST_UNITS]
         selected = frozenset(unit.span for unit in reading.selected)
@@ -165,7 +167,7 @@ class GroundedWriter:
         expected = draft.ids or (*self._tokens.encode(reading.answer.text), self._tokens.end)
         await self._write(escalated, written, expected, lambda: sentences.show(written.shown(reading), parts))
         await sentences.drain()
-        written.spent = draft.counted(written.spent)
+        written.spent = spent_by(self._target.artefact, draft.counted(written.spent))
         self._count(written.spent, False)
         return written.concluded(reading), parts
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tidegate.schemas import Draft, Speculation
+from tidegate.schemas import Artefact, Draft, Speculation
 from tidegate.services.answering.prompt_context import draft_from_text
 from tidegate.services.llm.drafters.alignment import MOST_DRAFT_TOKENS
 from tidegate.services.llm.text.tokenizer import TokenText
@@ -26,11 +26,33 @@ class ReceivedDraft(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(speculation, draft_bytes=self.size, retokenised=self.retokenised)
 
 
+def spent_by(target: Artefact, speculation: Speculation) -> Speculation:
+    """What an answer took, with the target that took it."""
+    return msgspec.structs.replace(speculation, model=name_model(target))
+
+
+def name_model(target: Artefact) -> str:
+    """A target as ledgers and forecasts name it: another version is another model."""
+    return f"{target.id}@{target.version}"
+
+
+def uncalled(draft: Draft | None, target: Artefact) -> Speculation | None:
+    """What an answer took for which no model was called: a draft that was shipped for it was sent in vain."""
+    if draft is None:
+        return None
+    return Speculation(steps=0, tokens=0, draft_bytes=size_of(draft), model=name_model(target))
+
+
+def size_of(draft: Draft) -> int:
+    """Bytes of a draft as it travels."""
+    return len(msgspec.msgpack.encode(draft))
+
+
 def receive_draft(tokens: Vocabulary, draft: Draft | None) -> ReceivedDraft:
     """The draft for a target with these tokens. One of another tokenizer and without a text gives no ids."""
     if draft is None:
         return ReceivedDraft()
-    size = len(msgspec.msgpack.encode(draft))
+    size = size_of(draft)
     if draft.tokenizer == tokens.digest:
         return ReceivedDraft(draft.ids, size)
     if not draft.text:

@@ -166,11 +166,13 @@ def session_deadline_s(escalated: Escalated) -> float:
 
 
 def add_costs(one: Speculation, other: Speculation) -> Speculation:
-    """What both have cost; the tokens of the other."""
+    """What both have cost; the tokens and the model of the other."""
     return Speculation(
         steps=one.steps + other.steps,
         tokens=other.tokens,
         drafted=one.drafted + other.drafted,
         accepted=one.accepted + other.accepted,
         draft_bytes=one.draft_bytes + other.draft_bytes,
+        forced=other.forced,
+        model=other.model,
     )

@@ -28,6 +28,8 @@ from tidegate.schemas import (
     Escalated,
     Evidence,
     ExtractedField,
+    ForecastBasis,
+    ForecastOutcome,
     Message,
     Partial,
     Passage,
@@ -93,6 +95,17 @@ RACE = msgspec.structs.replace(
     show_from=0.35,
     break_even_rtt_ms=40.0,
     forecast_ms={"race": 654.0, "cloud_stream": 2632.0},
+)
+BASIS = ForecastBasis(
+    class_name="payments",
+    model="target@0a1b2c3d4e5f",
+    spent_ms=31.5,
+    rtt_ms=50.25,
+    edge_factor=0.5,
+    edge_seen=7,
+    cloud_factors=(0.25, 2.0),
+    cloud_seen=3,
+    evidence=1,
 )
 PASSAGE = Passage(
     document_id="payments",
@@ -293,6 +306,20 @@ MORE_SAMPLES: tuple[Message, ...] = (
         receipt=msgspec.structs.replace(RECEIPT, finished_by="edge", is_cut=True, committed_chars=31, retractions=1),
     ),
     CloudState(step_ms=21.5, queue=3, verifies_drafts=True, keeps_sessions=True),
+    CloudState(verifies_drafts=True, model="target@0a1b2c3d4e5f", writes=("grounded", "free")),
+    CloudState(verifies_drafts=True, writes=()),
+    Published(
+        **WHOSE,
+        outcome="abstained",
+        text="",
+        receipt=msgspec.structs.replace(
+            RECEIPT,
+            plan=msgspec.structs.replace(RACE, basis=BASIS),
+            speculation=Speculation(steps=9, tokens=30, forced=4, draft_bytes=300, model="target@0a1b2c3d4e5f"),
+            forecast=ForecastOutcome("race", 654.0, 702.5),
+        ),
+    ),
+    Withheld(**WHOSE, reason="abstained", stage="policy", speculation=Speculation(steps=0, tokens=0, draft_bytes=40)),
     Escalated(
         **WHOSE,
         degradations=(Degradation("drafter", "no_remote_speculation", 300.0, 450.0, "the cloud cannot be reached"),),

@@ -98,7 +98,7 @@ class DecodingState:
         _check(lm, prompt, options)
         self.ids: list[int] = list(prompt)
         self.start = len(prompt)
-        self.steps = self._drafted = self._accepted = 0
+        self.steps = self._drafted = self._accepted = self._forced_count = 0
         self._most = min(options.max_tokens, lm.context - len(prompt))
         self._ends = lm.tokens.ends
         self._options = options
@@ -150,7 +150,11 @@ class DecodingState:
         """All of it."""
         ids = tuple(self.ids[self.start :])
         spent = Speculation(
-            steps=self.steps, tokens=len(ids) + self._is_finished, drafted=self._drafted, accepted=self._accepted
+            steps=self.steps,
+            tokens=len(ids) + self._is_finished,
+            drafted=self._drafted,
+            accepted=self._accepted,
+            forced=self._forced_count,
         )
         return Generated(ids, spent, self._is_finished)
 
@@ -162,6 +166,7 @@ class DecodingState:
         """Append the next token, given the logits before it."""
         if self._forced:
             token = self._forced.pop(0)
+            self._forced_count += 1
         else:
             token = self._choose(row)
             if self._options.on_choice is not None:
@@ -186,6 +191,7 @@ class DecodingState:
         """Append what has no alternative; it takes no step."""
         while self._forced and not self._is_finished and (self._left or self._forced[0] in self._ends):
             self._append(self._forced.pop(0))
+            self._forced_count += 1
 
     def _append(self, token: int) -> None:
         if token in self._ends:

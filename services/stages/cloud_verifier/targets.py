@@ -8,13 +8,16 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from tidegate.schemas import Writing
 from tidegate.schemas.uplink import CloudState
+from tidegate.services.answering.shipped_drafts import name_model
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
 from tidegate.services.llm.targets.openai_compatible.target import open_openai_compatible
 from tidegate.services.llm.targets.vllm.engine import EngineSettings
 from tidegate.services.llm.targets.vllm.target import VllmTarget
+from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.settings import Settings
 
@@ -53,11 +56,22 @@ async def open_target(settings: Settings) -> AsyncIterator[Target]:
 
 
 def cloud_state(target: Target) -> CloudState:
-    """How busy the target is, as a site wants to know it."""
+    """How busy the target is and where drafts can save it steps, as a site wants to know it.
+
+    A target with a chat template is not called where an answer is to quote. The shipped pair quotes in every answer:
+    in this process what it quotes is forced, and takes no step; a server or vLLM takes one for each token.
+    """
     state = target.state()
+    writes: tuple[Writing, ...] = ("quote", "grounded", "free")
+    if isinstance(target.tokenizer, ChatTokenizer):
+        writes = ("grounded", "free")
+    elif isinstance(target, EmbeddedTarget) and target.quotes:
+        writes = ()
     return CloudState(
         step_ms=state.step_ms,
         queue=state.queue,
         verifies_drafts=True,
         keeps_sessions=isinstance(target, VerifyingTarget) and isinstance(target.tokenizer, TokenText),
+        model=name_model(target.artefact),
+        writes=writes,
     )

@@ -126,6 +126,7 @@ def withhold(
         route=route_of(answered),
         decisions=decisions,
         question=answered.question,
+        speculation=answered.answer.speculation,
     )
 
 

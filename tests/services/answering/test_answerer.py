@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from tests.support.escalation_site import escalated
@@ -99,11 +100,14 @@ async def test_a_model_that_diverges_is_stopped_the_reader_answers_and_its_steps
     async with asyncio.timeout(10):
         answer, parts = await hub.answerer.answer(ASKED)
     assert model.was_stopped
-    assert (answer.text, answer.speculation) == (CONTEXT.reading.answer.text, None)
+    spent = Speculation(steps=len(steps), tokens=sum(map(len, steps)), model="target@1")
+    assert answer.text == CONTEXT.reading.answer.text
+    assert answer.speculation == msgspec.structs.replace(spent, forced=spent.tokens - spent.steps)
+    assert answer.speculation.saved == 0, "what drafts saved of an answer that was stopped is not known"
     assert answer.checks[-1].name == "agreement"
     assert answer.checks[-1].score == 0.0
     assert parts == (DOCUMENT, TARGET)
-    assert hub.counted == [(Speculation(steps=len(steps), tokens=sum(map(len, steps))), True)]
+    assert hub.counted == [(answer.speculation, True)]
 
 
 @pytest.mark.parametrize("diverges", [False, True])

@@ -105,12 +105,16 @@ def test_what_the_rule_of_quoting_forces_is_neither_drafted_nor_accepted() -> No
     choices = alone.speculation.steps  # each step makes one choice, and what that forces is said with it
     assert 2 <= choices < len(alone.ids)
     assert (alone.speculation.drafted, alone.speculation.accepted) == (0, 0)
+    assert (alone.speculation.chosen, alone.speculation.saved) == (choices, 0)
     answer = [*alone.ids, TOKENS.END]
     right = outcome(Says(len(prompt), answer))
     assert right.ids == alone.ids
     assert right.speculation.drafted == right.speculation.accepted == choices
+    assert right.speculation.chosen == choices
+    assert right.speculation.saved == choices - right.speculation.steps > 0
     wrong_mark = TOKENS.FIRST_MARK + (answer[0] - TOKENS.FIRST_MARK + 1) % len(passages)
     wrong = outcome(Says(len(prompt), [wrong_mark, *answer[1:]]))
     assert wrong.ids == alone.ids
     assert wrong.speculation.accepted == choices - 1
+    assert wrong.speculation.chosen == choices
     assert wrong.speculation.drafted > wrong.speculation.accepted

@@ -121,7 +121,8 @@ def test_no_draft_changes_the_answer(
     assert spent.tokens == len(generated.ids) + generated.is_finished
     assert spent.accepted <= spent.drafted <= k * spent.steps
     assert spent.tokens <= spent.steps + spent.accepted
-    assert spent.steps <= spent.tokens
+    assert spent.steps <= spent.tokens == spent.chosen
+    assert spent.saved == spent.tokens - spent.steps <= spent.accepted
 
 
 @pytest.mark.parametrize("heat", range(3))

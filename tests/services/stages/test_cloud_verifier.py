@@ -20,6 +20,7 @@ from tidegate.schemas import (
     Accepted,
     Answer,
     Begin,
+    Draft,
     Escalated,
     Partial,
     Refused,
@@ -101,7 +102,11 @@ class TestEveryBackend:
     async def test_says_how_busy_it_is_and_refuses_what_it_cannot_read(self, backend: str) -> None:
         async with hub(backend) as (_, bus, _):
             state = decode(await bus.request(ping("site7"), b"here", timeout_s=1.0), CloudState)
-            assert state == CloudState(verifies_drafts=backend == "embedded", keeps_sessions=backend == "embedded")
+            if backend == "embedded":
+                assert (state.verifies_drafts, state.keeps_sessions, state.writes) == (True, True, ())
+                assert state.model.startswith("target@")
+            else:
+                assert state == CloudState()
             refused = decode(await bus.request(fast_lane("site7"), b"\x81garbage", timeout_s=1.0), Refused)
             assert refused.code == "unreadable"
 
@@ -227,7 +232,15 @@ async def test_a_foreign_directory_writes_where_the_plan_allows_it_and_what_it_g
         assert written.answer.text == quoted.answer.text
         assert tmp_path.name in {part.id for part in written.lineage if part.kind == "model"}
         state = decode(await bus.request(ping("site7"), b"", timeout_s=1.0), CloudState)
-        assert (state.verifies_drafts, state.keeps_sessions) == (True, False)
+        assert (state.verifies_drafts, state.keeps_sessions, state.writes) == (True, False, ("grounded", "free"))
+        assert state.model.startswith(f"{tmp_path.name}@")
+        assert written.answer.speculation is not None
+        assert written.answer.speculation.model == state.model
+        shipped = replace(asked, rid="r3", draft=Draft(ids=(9,), tokenizer="none", text="Philippa Okonjo"))
+        for fact in (shipped, replace(shipped, rid="r4", tenant="stranger")):
+            in_vain = (await verdict_of(handle, fact)).answer.speculation
+            assert in_vain is not None, "a draft was shipped, and no model was called"
+            assert (in_vain.steps, in_vain.model, in_vain.draft_bytes > 0) == (0, state.model, True)
 
 
 async def test_a_provider_that_this_runtime_has_not_is_refused_by_name() -> None:
