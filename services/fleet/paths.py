@@ -21,6 +21,7 @@ class StatePaths:
         self.intent_head = self.home / "intent.safetensors"
         self.published = self.home / "published.txt"
         self.calibration = self.home / "calibration.json"
+        self.planner = self.home / "planner.json"
         self.gateway = self.home / "gateway.json"
         self.gateway_port = self.home / "gateway.port"
         self.logs = self.home / "logs"

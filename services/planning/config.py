@@ -10,6 +10,9 @@ from functools import cached_property
 
 from tidegate.schemas import Mode
 from tidegate.schemas.uplink import CloudState
+from tidegate.services.planning.answer_class import AnswerClass
+from tidegate.services.planning.draft_ledger import DraftRecord
+from tidegate.services.planning.learned_times import Correction
 
 Weights = Mapping[str, int]
 UNKNOWN = CloudState()
@@ -28,6 +31,10 @@ class Signals:
     cloud: CloudState = UNKNOWN
     acceptance: Mapping[str, float] = field(default_factory=dict)
     """What was learned of each class (see `class_of`); a class that is not here was never seen."""
+    corrections: Mapping[AnswerClass, Correction] = field(default_factory=dict)
+    """By how much the closed forms were wrong, by class of answer."""
+    records: Mapping[AnswerClass, DraftRecord] = field(default_factory=dict)
+    """What drafts cost and saved, by class of answer."""
 
     @property
     def careful_rtt_ms(self) -> float:
@@ -66,6 +73,8 @@ class PlannerConfig:
     """How long an answer is expected to be, and how much of it is there before anything is shown."""
     prefill_ms: float = 40.0
     edge_start_ms: float = 20.0
+    edge_answer_ms: float = 60.0
+    """What the site's own part of an answer is taken to cost, reading included, while nothing was learned of it."""
     step_ms: float = 20.0
     """What a step of the cloud is taken to cost while it has not reported it."""
     knee_positions: int = 256

@@ -5,23 +5,36 @@ Pure; the arithmetic is in `speculation_cost`."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidegate.schemas import Mode, Where
 from tidegate.services.planning import speculation_cost as speculation
+from tidegate.services.planning.answer_class import AnswerClass
 from tidegate.services.planning.config import PlannerConfig, Signals
+from tidegate.services.planning.draft_ledger import LEAST_SEEN, DraftRecord, earns_its_keep, record_of
+from tidegate.services.planning.learned_times import corrected_ms
 from tidegate.services.planning.speculation_cost import Conditions, Forecast
+
+DRAFTING: frozenset[Mode | None] = frozenset({"cloud_with_shipped_draft", "race", "remote_speculation"})
+"""The modes in which the site drafts; one that is configured is not asked whether it pays."""
 
 
 @dataclass(frozen=True)
 class ModeRequest:
-    """The question that a mode is chosen for: its class (see `class_of`), drafters, and the time left."""
+    """The question that a mode is chosen for: its class (see `class_of`), drafters, and the time left.
+
+    `answers` is the class of the cloud's answer, `factor` what its closed forms are to be multiplied by; `explores`:
+    whether a draft is shipped is decided against the ledger, so that both sides of it stay known.
+    """
 
     class_: str
     drafters: tuple[str, ...]
     remaining_ms: int
     can_retract: bool
     where: Where
+    answers: AnswerClass
+    factor: float = 1.0
+    explores: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,15 +56,17 @@ def drafters_of(signals: Signals, config: PlannerConfig) -> tuple[str, ...]:
     return tuple(name for name, token_ms in config.drafters.items() if token_ms < step_ms)
 
 
-def conditions_of(acceptance: float, drafters: tuple[str, ...], signals: Signals, config: PlannerConfig) -> Conditions:
+def conditions_of(
+    acceptance: float, drafters: tuple[str, ...], signals: Signals, config: PlannerConfig, tokens: int = 0
+) -> Conditions:
     """What the forecasts rest on: a chain of drafters is as slow as its slowest, and each request that the cloud has
-    before this one is prefilled first."""
+    before this one is prefilled first. `tokens` of an answer take a pass where nobody drafts; 0: as configured."""
     return Conditions(
         acceptance=min(0.99, max(0.01, acceptance)),
         rtt_ms=signals.rtt_ms,
         step_ms=signals.cloud.step_ms or config.step_ms,
         draft_token_ms=max((config.drafters[name] for name in drafters), default=0.0),
-        tokens=config.answer_tokens,
+        tokens=tokens or config.answer_tokens,
         first_tokens=config.sentence_tokens,
         prefill_ms=config.prefill_ms,
         queue_ms=signals.cloud.queue * config.prefill_ms,
@@ -71,10 +86,13 @@ def choose_mode(request: ModeRequest, signals: Signals, config: PlannerConfig) -
     """
     known = signals.acceptance.get(request.class_)
     acceptance = config.acceptance_prior if known is None else known
-    conditions = conditions_of(acceptance, request.drafters, signals, config)
+    record = record_of(request.answers, signals.records)
+    tokens = chosen_tokens(record, request, signals, config)
+    conditions = conditions_of(acceptance, request.drafters, signals, config, tokens)
     length = drafted_per_pass(conditions, request, signals, config)
     forecasts = forecast_modes(conditions, request, length, signals, config)
-    ships = length if is_shipping_open(forecasts, config) else 0
+    may_ship = is_shipping_open(forecasts, config) and is_worth_shipping(record, request, signals, conditions, config)
+    ships = length if may_ship or config.mode in DRAFTING else 0
     open_: list[Mode] = ["cloud_stream"]
     if ships:
         open_.append("cloud_with_shipped_draft")
@@ -87,16 +105,19 @@ def choose_mode(request: ModeRequest, signals: Signals, config: PlannerConfig) -
     if config.mode in forecasts:
         open_ = [config.mode]
     mode = min(open_, key=lambda name: score(forecasts[name], conditions, config))
-    drafted = length if mode == "remote_speculation" else ships
     drafters = request.drafters
+    expected = as_learned(forecasts, request, signals, config)
+    reason = explain(mode, expected, conditions, ships, request, signals)
+    if length and not ships and (is_shipping_open(forecasts, config) or not may_save(request, signals)):
+        reason = f"{reason}; {explain_ledger(record, request, signals)}"
     return ModeChoice(
         mode=mode,
-        reason=explain(mode, forecasts, conditions, drafted, request, signals),
+        reason=reason,
         drafters=drafters if request.where == "edge" and mode != "cloud_stream" else (),
-        draft_length=drafted if mode != "cloud_stream" else 0,
+        draft_length=ships if mode != "cloud_stream" else 0,
         show_from=show_from(forecasts, config) if mode == "race" else 1.0,
         break_even_rtt_ms=round(speculation.break_even_rtt_ms(conditions), 1) if drafters else 0.0,
-        forecast_ms={name: round(forecast.final_ms, 1) for name, forecast in forecasts.items()},
+        forecast_ms={name: forecast.final_ms for name, forecast in expected.items()},
     )
 
 
@@ -122,7 +143,6 @@ def forecast_modes(
     forecasts: dict[Mode, Forecast] = {"cloud_stream": speculation.cloud_stream(conditions)}
     if request.where == "cloud":
         return forecasts
-    forecasts["edge_only"] = speculation.edge_alone(conditions)
     if request.drafters:
         forecasts["race"] = speculation.race(conditions, length)
     if length:
@@ -137,6 +157,50 @@ def is_shipping_open(forecasts: Mapping[Mode, Forecast], config: PlannerConfig) 
     """Whether a shipped draft saves enough to be made."""
     shipped = forecasts.get("cloud_with_shipped_draft")
     return shipped is not None and shipped.final_ms + config.worth_ms <= forecasts["cloud_stream"].final_ms
+
+
+def chosen_tokens(record: DraftRecord, request: ModeRequest, signals: Signals, config: PlannerConfig) -> int:
+    """Tokens of an answer that take a pass where nobody drafts: as seen of the class; until then as configured, or one
+    where the cloud says that it takes none for such an answer."""
+    if record.seen >= LEAST_SEEN:
+        return max(1, round(record.chosen))
+    return config.answer_tokens if may_save(request, signals) else 1
+
+
+def may_save(request: ModeRequest, signals: Signals) -> bool:
+    """Whether the cloud takes steps for such an answer at all: else no model is called that a draft could help."""
+    return signals.cloud.writes is None or request.answers.writing in signals.cloud.writes
+
+
+def is_worth_shipping(
+    record: DraftRecord, request: ModeRequest, signals: Signals, conditions: Conditions, config: PlannerConfig
+) -> bool:
+    """Whether a draft is shipped by what is known of the class: not where no model is called; where the ledger says
+    that it does not pay, only to look again; where it pays or nothing is known, always but for looking."""
+    if not may_save(request, signals):
+        return False
+    verdict = earns_its_keep(record, conditions.step_ms, config.uplink_ms_per_byte, config.worth_ms)
+    return (verdict is not False) is not request.explores
+
+
+def as_learned(
+    forecasts: Mapping[Mode, Forecast], request: ModeRequest, signals: Signals, config: PlannerConfig
+) -> dict[Mode, Forecast]:
+    """The forecasts with the site's own part in them, corrected by what answers of the class took.
+
+    What is corrected is the stream's closed form as configured, to which the other modes keep their proportion: what is
+    learned of steps, lengths and acceptance changes which mode is best, and must not count twice in how long it takes.
+    """
+    tokens = config.answer_tokens if may_save(request, signals) else 1
+    usual = replace(conditions_of(config.acceptance_prior, (), signals, config, tokens), step_ms=config.step_ms)
+    stream_ms = forecasts["cloud_stream"].final_ms + config.edge_answer_ms - signals.rtt_ms
+    scale = (speculation.cloud_stream(usual).final_ms + config.edge_answer_ms - signals.rtt_ms) / stream_ms
+
+    def final_ms(forecast: Forecast) -> float:
+        rest_ms = (forecast.final_ms + config.edge_answer_ms - signals.rtt_ms) * scale
+        return corrected_ms(signals.rtt_ms + rest_ms, signals.rtt_ms, request.factor)
+
+    return {mode: replace(forecast, final_ms=final_ms(forecast)) for mode, forecast in forecasts.items()}
 
 
 def slowest_ms(loop: Forecast, signals: Signals) -> float:
@@ -156,6 +220,15 @@ def show_from(forecasts: Mapping[Mode, Forecast], config: PlannerConfig) -> floa
     """
     gain_ms = forecasts["cloud_stream"].shown_ms - forecasts["race"].shown_ms
     return round(config.retraction_ms / (config.retraction_ms + max(0.0, gain_ms)), 3) if config.retraction_ms else 0.0
+
+
+def explain_ledger(record: DraftRecord, request: ModeRequest, signals: Signals) -> str:
+    """Why no draft is shipped that the closed forms would have shipped."""
+    if not may_save(request, signals):
+        return f"the cloud takes no step for an answer that is to be {request.answers.writing}"
+    if request.explores:
+        return "no draft, to see what drafts save"
+    return f"a draft saves {record.saved:.1f} of {record.chosen:.0f} steps, by the ledger"
 
 
 def explain(

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
-from tidegate.schemas import Degradation, DegradationLevel, Plan, Question, StageTiming, Where, Workload, replace
+from tidegate.schemas import (
+    Degradation,
+    DegradationLevel,
+    ForecastBasis,
+    Plan,
+    Question,
+    StageTiming,
+    Where,
+    Workload,
+    Writing,
+    replace,
+)
+from tidegate.services.planning.answer_class import BANDS, band_of, class_at, name_class
 from tidegate.services.planning.config import PlannerConfig, Signals, Weights, class_of
 from tidegate.services.planning.degradation import degradation_for, worst_overrun
+from tidegate.services.planning.draft_ledger import explores
+from tidegate.services.planning.learned_times import corrected_ms, correction_of
 from tidegate.services.planning.modes import ModeRequest, choose_mode, drafters_of
 
 STAGE = "router"
@@ -15,19 +29,26 @@ MINIMUM_MS = 1.0
 """What any plan needs at least; where less is left, the time is up."""
 
 
-def make_plan(
-    question: Question,
-    remaining_ms: int,
-    signals: Signals,
-    config: PlannerConfig,
-    *,
-    tenant: str = "",
-    can_retract: bool = False,
-) -> Plan:
-    """The plan for a question with `remaining_ms` left.
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a plan is made for: a question with `remaining_ms` left, whose, and how its answer may be written."""
+
+    question: Question
+    remaining_ms: int
+    tenant: str = ""
+    rid: str = ""
+    can_retract: bool = False
+    writing: Writing = "quote"
+    spent_ms: float = 0.0
+    """What had passed since the question was asked."""
+
+
+def make_plan(request: PlanRequest, signals: Signals, config: PlannerConfig) -> Plan:
+    """The plan for a question.
 
     Its mode is `edge_only` where the cloud may not be asked, and only there; else it is what happens once it is.
     """
+    question, remaining_ms = request.question, request.remaining_ms
     may_escalate, link = escalation(question.workload, remaining_ms, signals, config)
     reads = question.workload == "assist"  # an extraction goes to the cloud only once the edge has failed at it
     is_overloaded = signals.queue_depth >= config.overload_factor * config.queue_depth_high
@@ -42,15 +63,67 @@ def make_plan(
         shares_ms=shares_of(remaining_ms, weights_of(question.workload, may_escalate, config)),
         config_version=config.version,
         reason=f"{question.workload} with {remaining_ms} ms left at the {where}: {link}; {depth}",
+        writing=request.writing,
     )
+    basis = basis_of(request, plan, signals)
+    own_ms = {} if where == "cloud" else {"edge_only": corrected_ms(config.edge_answer_ms, 0.0, basis.edge_factor)}
+    plan = replace(plan, basis=basis, forecast_ms=own_ms)
     if not may_escalate:
         return plan
+    drafters = drafters_of(signals, config) if reads else ()
+    asked = ModeRequest(
+        class_=class_of(request.tenant, model, drafters),
+        drafters=drafters,
+        remaining_ms=remaining_ms,
+        can_retract=request.can_retract and reads,
+        where=where,
+        answers=class_at("cloud", request.tenant, plan, basis),
+        factor=basis.cloud_factor,
+        explores=explores(request.rid),
+    )
+    choice = choose_mode(asked, signals, config)
+    known = {"forecast_ms": {**own_ms, **choice.forecast_ms}}
     if not reads:
-        return replace(plan, mode="cloud_stream")
-    drafters = drafters_of(signals, config)
-    request = ModeRequest(class_of(tenant, model, drafters), drafters, remaining_ms, can_retract, where)
-    choice = choose_mode(request, signals, config)
-    return replace(plan, **asdict(choice) | {"reason": f"{plan.reason}; {choice.mode}, {choice.reason}"})
+        return replace(plan, mode="cloud_stream", **known)
+    reason = f"{plan.reason}; {choice.mode}, {choice.reason}"
+    return replace(plan, **asdict(choice) | known | {"reason": reason})
+
+
+def basis_of(request: PlanRequest, plan: Plan, signals: Signals) -> ForecastBasis:
+    """What the forecasts of a plan are made of, as far as it is known what becomes of it."""
+    basis = ForecastBasis(
+        class_name=name_class(request.question),
+        model=signals.cloud.model,
+        spent_ms=round(request.spent_ms, 1),
+        rtt_ms=round(signals.rtt_ms, 1),
+    )
+    edge = correction_of(class_at("edge", request.tenant, plan, basis), signals.corrections)
+    asked = class_at("cloud", request.tenant, plan, basis)
+    cloud = [correction_of(asked._replace(evidence=band), signals.corrections) for band in (0, *BANDS)]
+    return replace(
+        basis,
+        edge_factor=round(edge.factor, 4),
+        edge_seen=edge.seen,
+        cloud_factors=tuple(round(each.factor, 4) for each in cloud),
+        cloud_seen=cloud[0].seen,
+    )
+
+
+def with_evidence(plan: Plan, confidence: float) -> Plan:
+    """The plan of a question that goes to the cloud, its forecasts for that by how sure the site was of its own answer.
+
+    The same plan and confidence give the same; a plan that recorded no basis stays as it is.
+    """
+    basis = plan.basis
+    if basis is None:
+        return plan
+    found = replace(basis, evidence=band_of(confidence))
+    ratio = found.cloud_factor / basis.cloud_factor
+    forecast_ms = {
+        mode: ms if mode == "edge_only" else corrected_ms(ms, basis.rtt_ms, ratio)
+        for mode, ms in plan.forecast_ms.items()
+    }
+    return replace(plan, basis=found, forecast_ms=forecast_ms)
 
 
 def plan_degradations(

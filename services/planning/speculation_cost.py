@@ -181,11 +181,6 @@ def stop_and_wait_break_even_ms(at: Conditions) -> float:
     ) - (2 * at.hop_ms + at.call_ms)
 
 
-def edge_alone(at: Conditions) -> Forecast:
-    """The edge's own answer; the cloud has no part in it."""
-    return Forecast(provisional_ms(at), at.edge_start_ms + at.tokens * at.draft_token_ms, 0.0)
-
-
 def provisional_ms(at: Conditions) -> float:
     """When the edge can show the first piece of its draft; no link is in it."""
     return at.edge_start_ms + min(at.first_tokens, at.tokens) * at.draft_token_ms

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tidegate.schemas import Plan, Question, Workload
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.planning.config import PlannerConfig, Signals, class_of
-from tidegate.services.planning.planner import make_plan
+from tidegate.services.planning.planner import PlanRequest, make_plan
 
 TENANT = "kiosk"
 CLOUD = CloudState(step_ms=20.0, queue=0, verifies_drafts=True, keeps_sessions=True)
@@ -21,10 +21,10 @@ def question(workload: Workload = "assist") -> Question:
     return Question(text="How?", language="en", intent="cards", intent_confidence=0.9, workload=workload)
 
 
-def plan(
-    signals: Signals, config: PlannerConfig = TABLE, remaining_ms: int = 4000, *, can_retract: bool = False
-) -> Plan:
-    return make_plan(question(), remaining_ms, signals, config, tenant=TENANT, can_retract=can_retract)
+def plan(signals: Signals, config: PlannerConfig = TABLE, remaining_ms: int = 4000, **more: object) -> Plan:
+    """The plan for a question of the tenant; `more` goes to the request."""
+    request = PlanRequest(question(), remaining_ms, tenant=TENANT)
+    return make_plan(replace(request, **more), signals, config)  # type: ignore[arg-type]
 
 
 def seen(acceptance: float, signals: Signals = CALM, drafters: tuple[str, ...] = BOTH) -> Signals:

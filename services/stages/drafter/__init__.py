@@ -24,6 +24,7 @@ from tidegate.services.llm.json_extraction import fill_schema
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.planning.planner import with_evidence
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 from tidegate.services.stages.drafter.answer_cache import AnswerCache
@@ -65,6 +66,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         required_degradation=latency.required_degradation,
         verify_interactively=verifier.verify,
         cached_answer=cache.find,
+        forecast=with_evidence,
     )
     rules = rules_of(settings, Calibration.load(paths.calibration))
 

@@ -53,6 +53,8 @@ class DrafterPorts:
     verify_interactively: VerifyInteractively
     cached_answer: Callable[[Retrieved], tuple[Answer, Draft] | None]
     """The cloud's answer to the same question before, and its tokens; None where it was not asked."""
+    forecast: Callable[[Plan, float], Plan]
+    """The plan with what the cloud is expected to take of a question of whose answer the edge is so sure."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ async def draft(
         return [drafted(retrieved, answer, *parts)]
     reason = "planned" if is_planned else "low_confidence" if answer.text else "no_answer"
     shipped = await draft_to_ship(retrieved, answer, own_draft, ports)
-    asked = escalate(retrieved, reason, answer, parts, shipped)
+    foreseen = replace(retrieved, plan=ports.forecast(retrieved.plan, answer.confidence))
+    asked = escalate(foreseen, reason, answer, parts, shipped)
     if plan.mode != INTERACTIVE or given_up & NOT_INTERACTIVE:
         return [asked]
     outcome = await ports.verify_interactively(asked)
@@ -121,7 +124,8 @@ async def without_reading(
         answer = await ports.extract(retrieved)
         may_ask = plan.may_escalate and "edge_only" not in given_up and can_be_filled(answer)
         if may_ask and not all(check.passed for check in answer.checks if check.name == "schema"):
-            return escalate(retrieved, "schema", answer, (), None)
+            foreseen = replace(retrieved, plan=ports.forecast(plan, answer.confidence))
+            return escalate(foreseen, "schema", answer, (), None)
         return drafted(retrieved, answer)
     if is_planned_for_cloud(plan) and (plan.mode not in SHIPPED or "no_race" in given_up):
         return retrieved.followed_by(Escalated, question=question, plan=plan, reason="planned")
@@ -177,8 +181,10 @@ def within_time(retrieved: Retrieved, ports: DrafterPorts) -> Retrieved:
 def escalate(
     retrieved: Retrieved, reason: str, answer: Answer, parts: tuple[Artefact, ...], shipped: Draft | None
 ) -> Escalated:
-    """The question for the cloud, with the edge's draft where the plan ships it or verifies it interactively."""
+    """The question for the cloud, with the edge's draft where the plan ships it or verifies it interactively: not where
+    it only races, for then no draft is worth its bytes."""
     plan = retrieved.plan
+    ships = plan.draft_length > 0 and (plan.mode in SHIPPED or plan.mode == INTERACTIVE)
     return retrieved.followed_by(
         Escalated,
         *(part for part in parts if part.kind == "model"),
@@ -186,7 +192,7 @@ def escalate(
         plan=plan,
         reason=reason,
         edge_confidence=answer.confidence,
-        draft=shipped if plan.mode in SHIPPED or plan.mode == INTERACTIVE else None,
+        draft=shipped if ships else None,
     )
 
 

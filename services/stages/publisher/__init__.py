@@ -9,10 +9,11 @@ from importlib.metadata import version
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Artefact
+from tidegate.schemas import Approved, Artefact, ForecastOutcome, Withheld
 from tidegate.schemas.subjects import PARTIAL_APPROVED
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.packs.load import identify_pack
+from tidegate.services.planning.experience import outcome_of
 from tidegate.services.settings import Settings
 from tidegate.services.stages.publisher.handler import PublisherPorts, publish
 from tidegate.services.streaming.log_writer import AnswerLogWriter
@@ -28,4 +29,10 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     versions = (Artefact("software", "tidegate", version("tidegate")), Artefact("pack", *pack))
     writer = AnswerLogWriter(bus)
     await bus.listen(PARTIAL_APPROVED, writer.on_partial)
-    yield partial(publish, ports=PublisherPorts(writer.committed_part, writer.close), versions=versions)
+    ports = PublisherPorts(writer.committed_part, writer.close, forecast_outcome)
+    yield partial(publish, ports=ports, versions=versions)
+
+
+def forecast_outcome(settled: Approved | Withheld) -> ForecastOutcome | None:
+    """When an answer was expected by its plan, and when it was judged."""
+    return outcome_of(settled.plan, settled.route, settled.timings, settled.degradations)

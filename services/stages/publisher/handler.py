@@ -13,6 +13,7 @@ from tidegate.schemas import (
     Approved,
     Artefact,
     Committed,
+    ForecastOutcome,
     Guess,
     Message,
     Published,
@@ -46,6 +47,8 @@ class PublisherPorts:
     """What is committed of the answer already."""
     close: Callable[[Published], Awaitable[ClosedLog | None]]
     """Closes the log of what was shown over the answer's text; None when more had been committed in between."""
+    forecast_outcome: Callable[[Approved | Withheld], ForecastOutcome | None]
+    """When the answer was expected and when it was judged; None where nothing was forecast."""
 
 
 async def publish(
@@ -68,9 +71,10 @@ async def publish(
         decisions=settled.decisions,
         checks=answer.checks,
         degradations=settled.degradations,
-        speculation=answer.speculation,
+        speculation=answer.speculation if isinstance(settled, Approved) else settled.speculation,
         writing=answer.writing,
         rewriting=rewriting_of(settled.question),
+        forecast=ports.forecast_outcome(settled),
     )
     published = (
         publish_approved(settled, receipt) if isinstance(settled, Approved) else publish_refusal(settled, receipt)

@@ -8,23 +8,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import msgspec
-
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Degradation, Message, Plan, Screened
+from tidegate.schemas import Degradation, Message, Plan, Screened, Writing
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.planning.config import PlannerConfig, Signals
 from tidegate.services.planning.degradation import unaccounted_ms
-from tidegate.services.planning.planner import make_plan, plan_degradations
+from tidegate.services.planning.draft_ledger import earns_its_keep
+from tidegate.services.planning.experience import PlannerState
+from tidegate.services.planning.planner import PlanRequest, make_plan, plan_degradations
 from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.writing import choose_writing
 from tidegate.services.settings import Settings
 from tidegate.services.stages.router.handler import route
+from tidegate.services.stages.router.planner_metrics import PlannerMetrics
+from tidegate.services.stages.router.planner_state import kept_in, load_state
 from tidegate.services.stages.router.signals import SignalCollector
 from tidegate.services.stages.settings import RouterSettings
 
+METRICS = PlannerMetrics()
+"""One for the process, as the registry is."""
 QUEUES = ("retriever", "drafter")
 """The stages whose queues show how busy the edge is: those that work, not those that decide."""
 
@@ -38,27 +42,37 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     """
     router = settings.router
     config = config_of(router)
-    folder = StatePaths(settings).pack / "policies"
+    paths = StatePaths(settings)
+    folder = paths.pack / "policies"
     policies = load_policies(sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]))
-    collector = SignalCollector(bus, settings.site, [WORKERS[name] for name in QUEUES], settings.tenants)
+    kept = await asyncio.to_thread(load_state, paths.planner)
+    collector = SignalCollector(bus, settings.site, [WORKERS[name] for name in QUEUES], settings.tenants, state=kept)
     await collector.learn_from_answers()
     await collector.collect()
     collecting = asyncio.create_task(collector.keep_collecting(router.ping_every_s))
 
     def decide_now(screened: Screened, now_ms: float) -> tuple[Plan, tuple[Degradation, ...]]:
-        plan, degradations = decide(collector.signals, config, screened, now_ms)
-        return msgspec.structs.replace(plan, writing=choose_writing(screened.question, policies)), degradations
+        return decide(collector.signals, config, screened, now_ms, choose_writing(screened.question, policies))
 
     async def handler(screened: Screened) -> list[Message]:
         if collecting.done():
             collecting.result()
         return await route(screened, decide=decide_now, clock=time.time)
 
-    try:
-        yield handler
-    finally:
-        collecting.cancel()
-        await asyncio.wait([collecting])
+    def changes() -> PlannerState | None:
+        state = collector.take_changes()
+        for line in state.drafts if state is not None else ():
+            step_ms = collector.signals.cloud.step_ms or config.step_ms
+            line.pays = earns_its_keep(line.record, step_ms, config.uplink_ms_per_byte, config.worth_ms)
+        return state
+
+    async with kept_in(paths.planner, changes):
+        with METRICS.showing(collector.experience):
+            try:
+                yield handler
+            finally:
+                collecting.cancel()
+                await asyncio.wait([collecting])
 
 
 def config_of(router: RouterSettings) -> PlannerConfig:
@@ -79,11 +93,19 @@ def config_of(router: RouterSettings) -> PlannerConfig:
 
 
 def decide(
-    signals: Signals, config: PlannerConfig, screened: Screened, now_ms: float
+    signals: Signals, config: PlannerConfig, screened: Screened, now_ms: float, writing: Writing = "quote"
 ) -> tuple[Plan, tuple[Degradation, ...]]:
-    """The plan for a question, and what it gives up."""
+    """The plan for a question whose answer may be written so, and what it gives up."""
     question, remaining_ms = screened.question, screened.deadline_at_ms - int(now_ms)
-    tenant, can_retract = screened.tenant, screened.can_retract
-    plan = make_plan(question, max(0, remaining_ms), signals, config, tenant=tenant, can_retract=can_retract)
+    request = PlanRequest(
+        question,
+        max(0, remaining_ms),
+        tenant=screened.tenant,
+        rid=screened.rid,
+        can_retract=screened.can_retract,
+        writing=writing,
+        spent_ms=max(0.0, now_ms - screened.asked_at_ms),
+    )
+    plan = make_plan(request, signals, config)
     waited_ms = unaccounted_ms(screened, now_ms)
     return plan, plan_degradations(question, remaining_ms, signals, config, screened.timings, waited_ms)

@@ -15,6 +15,7 @@ from tidegate.schemas import Published, UnreadableError, decode, subjects
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.planning.config import UNKNOWN, Signals
 from tidegate.services.planning.estimates import Acceptances, RoundTrip
+from tidegate.services.planning.experience import Experience, PlannerState
 
 PING_TIMEOUT_S = 1.0
 
@@ -30,8 +31,9 @@ class SignalCollector:
         stages: Sequence[Stage],
         tenants: tuple[str, ...] = (),
         clock: Callable[[], float] = time.time,
+        state: PlannerState | None = None,
     ) -> None:
-        """`tenants` are those from whose answers it learns; `clock` gives seconds."""
+        """`tenants` are those from whose answers it learns, `state` what it did before; `clock` gives seconds."""
         self.signals = Signals(link_up=False, rtt_ms=0.0, queue_depth=0, load=0.0)
         self._bus = bus
         self._ping = subjects.ping(site)
@@ -39,6 +41,8 @@ class SignalCollector:
         self._clock = clock
         self._round_trip = RoundTrip()
         self._acceptances = Acceptances(site, tenants)
+        self.experience = Experience(site, tenants, state)
+        self._has_learned = False
 
     async def collect(self) -> None:
         """Take one snapshot. Raises `TopologyMissingError` where a queue was never declared."""
@@ -51,6 +55,8 @@ class SignalCollector:
             load=os.getloadavg()[0] / (os.cpu_count() or 1),
             cloud=cloud or UNKNOWN,
             acceptance=self._acceptances.known(self._clock()),
+            corrections=self.experience.times.corrections,
+            records=self.experience.ledger.records,
         )
 
     async def keep_collecting(self, every_s: float) -> None:
@@ -63,9 +69,18 @@ class SignalCollector:
         """From now on learn from every answer of the site, as it is stored; the next snapshot includes it."""
         await self._bus.listen(subjects.LIVE_ANSWERS, self._receive)
 
+    def take_changes(self) -> PlannerState | None:
+        """What there is to keep; None where nothing was learned since the last call."""
+        if not self._has_learned:
+            return None
+        self._has_learned = False
+        return self.experience.state
+
     async def _receive(self, _: str, data: bytes) -> None:
         """Raises `UnreadableError` to the bus, which reports it and goes on."""
-        self._acceptances.learn(decode(data, Published), self._clock())
+        published = decode(data, Published)
+        self._acceptances.learn(published, self._clock())
+        self._has_learned |= self.experience.observe(published)
 
     async def _link(self) -> CloudState | None:
         """The hub's own state; None where it cannot be reached."""

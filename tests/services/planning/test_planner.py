@@ -14,7 +14,7 @@ from tidegate.schemas import Mode
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.planning.config import PlannerConfig, Signals, class_of
 from tidegate.services.planning.modes import conditions_of
-from tidegate.services.planning.planner import make_plan
+from tidegate.services.planning.planner import PlanRequest, make_plan
 from tidegate.services.planning.speculation_cost import Conditions
 
 FAR = replace(CALM, rtt_ms=200.0)
@@ -94,18 +94,18 @@ def test_a_plan_says_what_it_weighed_and_what_a_loop_would_need() -> None:
     assert set(made.forecast_ms) == {
         "edge_only", "cloud_stream", "cloud_with_shipped_draft", "race", "remote_speculation",
     }  # fmt: skip
-    assert made.forecast_ms["cloud_stream"] == 50 + 2 + 40 + 63 * 20
+    assert made.forecast_ms["cloud_stream"] == TABLE.edge_answer_ms + 50 + 2 + 40 + 63 * 20
     assert made.break_even_rtt_ms == 40.0
     assert "remote_speculation" not in plan(seen(0.8)).forecast_ms
-    assert plan(replace(CALM, link_up=False)).forecast_ms == {}
-    assert make_plan(question("classify"), 4000, CALM, TABLE).mode == "edge_only"
+    assert plan(replace(CALM, link_up=False)).forecast_ms == {"edge_only": TABLE.edge_answer_ms}
+    assert make_plan(PlanRequest(question("classify"), 4000), CALM, TABLE).mode == "edge_only"
 
 
 def test_an_extraction_is_the_edges_until_it_fails_at_it() -> None:
     for signals in (CALM, replace(CALM, queue_depth=10_000)):
-        made = make_plan(question("extract"), 4000, signals, replace(TABLE, mode="cloud_stream"))
+        made = make_plan(PlanRequest(question("extract"), 4000), signals, replace(TABLE, mode="cloud_stream"))
         assert (made.where, made.may_escalate, made.mode, made.k) == ("edge", True, "cloud_stream", 0)
-    assert not make_plan(question("extract"), 4000, replace(CALM, link_up=False), TABLE).may_escalate
+    assert not make_plan(PlanRequest(question("extract"), 4000), replace(CALM, link_up=False), TABLE).may_escalate
 
 
 # --- against the simulator

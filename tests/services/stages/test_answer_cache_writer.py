@@ -26,7 +26,7 @@ from tidegate.services.stages.drafter.answer_cache_writer import AnswerCacheWrit
 pytestmark = pytest.mark.anyio
 
 WHO = "Who is the chief executive of the bank?"
-RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.9)
+RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.9, draft_length=8)
 LINEAGE = (Artefact("index", "kiosk", "1"), Artefact("policy", "safe", "1"), Artefact("pack", "kiosk", "1"))
 MODEL = TokenText.load(Path(".models/lm/draft/tokenizer.json"))
 DETECTOR = Detector(("GB",))

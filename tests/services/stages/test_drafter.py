@@ -24,6 +24,7 @@ from tidegate.schemas import (
     Verified,
     Where,
 )
+from tidegate.services.planning.planner import with_evidence
 from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, VerifyInteractively, draft
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +66,7 @@ async def decide(
     async def extract(_: Retrieved) -> Answer:
         return Answer(text="{}", format="json")
 
-    ports = DrafterPorts(read, extract, publish_partial, lambda *_: None, verify, lambda _: cached)
+    ports = DrafterPorts(read, extract, publish_partial, lambda *_: None, verify, lambda _: cached, with_evidence)
     (outcome,) = await draft(
         fact, ports, EscalationRules(0.6, frozenset({"weather"}), below_for={"fees": 0.8, "hours": 0.3})
     )
@@ -109,23 +110,26 @@ async def test_what_goes_up_names_the_model_and_no_document_or_passage_of_the_si
 
 
 @pytest.mark.parametrize(
-    ("mode", "shipped"),
+    ("mode", "length", "shipped"),
     [
-        ("edge_only", None),
-        ("cloud_stream", None),
-        ("cloud_with_shipped_draft", GUESS),
-        ("race", GUESS),
-        ("remote_speculation", GUESS),
+        ("edge_only", 8, None),
+        ("cloud_stream", 8, None),
+        ("cloud_with_shipped_draft", 8, GUESS),
+        ("race", 8, GUESS),
+        ("race", 0, None),
+        ("remote_speculation", 8, GUESS),
     ],
 )
-async def test_the_draft_goes_along_where_the_plan_ships_it(mode: Mode, shipped: Draft | None) -> None:
-    asked = retrieved("q", plan_=msgspec.structs.replace(plan(), mode=mode))
+async def test_the_draft_goes_along_where_the_plan_ships_it(mode: Mode, length: int, shipped: Draft | None) -> None:
+    asked = retrieved("q", plan_=msgspec.structs.replace(plan(), mode=mode, draft_length=length))
     outcome = await decide(0.3, asked, verify=lose_session)
     assert isinstance(outcome, Escalated)
     assert outcome.draft == shipped
 
 
-LOOP = msgspec.structs.replace(plan(), mode="remote_speculation", forecast_ms={"remote_speculation": 1200.0})
+LOOP = msgspec.structs.replace(
+    plan(), mode="remote_speculation", draft_length=8, forecast_ms={"remote_speculation": 1200.0}
+)
 
 
 async def test_where_the_session_comes_to_its_end_nothing_is_escalated() -> None:
@@ -180,7 +184,7 @@ async def test_a_draft_that_may_not_leave_the_site_stays() -> None:
     assert outcome.draft is None
 
 
-RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.3)
+RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.3, draft_length=8)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ from tidegate.services.uplink.verification_client import ProposeTokens, SessionL
 
 pytestmark = pytest.mark.anyio
 
-RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.3)
+RACE = msgspec.structs.replace(plan(), mode="race", show_from=0.3, draft_length=8)
 
 
 async def test_a_site_answers_what_its_documents_say_and_asks_the_hub_what_only_the_hub_knows() -> None:

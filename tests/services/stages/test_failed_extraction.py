@@ -10,6 +10,7 @@ import pytest
 from tests.support.escalation_site import plan, retrieved
 from tidegate.schemas import Answer, Artefact, Draft, Drafted, Escalated, Partial, Retrieved, Verified
 from tidegate.services.knowledge.extraction.extraction import extract
+from tidegate.services.planning.planner import with_evidence
 from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, draft
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +32,7 @@ async def drafted(text: str, schema: dict[str, Any], **more: Any) -> Drafted | E
     async def verify(_: Escalated) -> Verified:
         raise AssertionError("an extraction is not verified interactively")
 
-    ports = DrafterPorts(read, fill, publish_partial, lambda *_: None, verify, lambda _: None)
+    ports = DrafterPorts(read, fill, publish_partial, lambda *_: None, verify, lambda _: None, with_evidence)
     fact = retrieved(text, workload="extract", schema=json.dumps(schema), **more)
     (outcome,) = await draft(fact, ports, EscalationRules(0.6))
     return outcome

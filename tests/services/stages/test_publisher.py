@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args, get_type_hints
 
+import msgspec
 import pytest
 
 from tests.support.paths import KIOSK
@@ -15,6 +16,8 @@ from tidegate.schemas import (
     Check,
     Citation,
     Decision,
+    ForecastBasis,
+    ForecastOutcome,
     Outcome,
     Plan,
     Published,
@@ -28,6 +31,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.refusal_texts import LANGUAGES, REFUSAL_TEXTS, refusal_text
 from tidegate.services.settings import Settings
+from tidegate.services.stages.publisher import forecast_outcome
 from tidegate.services.stages.publisher import open as open_publisher
 from tidegate.services.stages.publisher.handler import PublisherPorts, publish
 
@@ -82,7 +86,7 @@ async def unasked(_: Published) -> Any:
 
 
 async def published(fact: Approved | Withheld | Replied) -> Published:
-    [answer] = await publish(fact, PublisherPorts(unasked, unasked), VERSIONS)
+    [answer] = await publish(fact, PublisherPorts(unasked, unasked, forecast_outcome), VERSIONS)
     assert isinstance(answer, Published)
     assert decode(encode(answer), Published) == answer
     return answer
@@ -169,7 +173,7 @@ async def test_the_stage_s_own_sentence_is_published_and_else_the_common_one() -
 
 
 async def test_what_had_a_part_twice_is_named_once() -> None:
-    [answer] = await publish(APPROVED, PublisherPorts(unasked, unasked), (*VERSIONS, MODEL))
+    [answer] = await publish(APPROVED, PublisherPorts(unasked, unasked, forecast_outcome), (*VERSIONS, MODEL))
     assert isinstance(answer, Published)
     assert answer.receipt.lineage == (MODEL, *VERSIONS)
 
@@ -191,3 +195,13 @@ async def test_the_opened_publisher_names_its_software_and_its_pack() -> None:
     assert kiosk.kind == "pack"
     assert software.version
     assert len(kiosk.version) >= 12
+
+
+@pytest.mark.parametrize("is_approved", [True, False])
+async def test_the_receipt_says_when_the_answer_was_expected_and_when_it_was_judged(is_approved: bool) -> None:
+    basis = ForecastBasis(class_name="cards", spent_ms=25.0)
+    plan = msgspec.structs.replace(PLAN, forecast_ms={"edge_only": 60.0}, basis=basis)
+    timings = (StageTiming("prefilter", 1.0, 20.0), StageTiming("drafter", 2.0, 48.0), StageTiming("policy", 1.0, 4.0))
+    settled = APPROVED if is_approved else withheld("abstained")
+    answer = await published(msgspec.structs.replace(settled, plan=plan, timings=timings, route="edge"))
+    assert answer.receipt.forecast == ForecastOutcome("edge_only", 85.0, 80.0)

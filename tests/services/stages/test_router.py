@@ -19,7 +19,7 @@ from tidegate.brokers.stage import Stage
 from tidegate.schemas import Artefact, Plan, Question, Routed, Screened, Workload
 from tidegate.services.pipeline import STAGES
 from tidegate.services.planning.config import PlannerConfig, Signals
-from tidegate.services.planning.planner import make_plan, shares_of
+from tidegate.services.planning.planner import PlanRequest, make_plan, shares_of
 from tidegate.services.settings import Settings
 from tidegate.services.stages.router import config_of, decide
 from tidegate.services.stages.router import open as open_router
@@ -56,7 +56,7 @@ def screened(workload: Workload = "assist", budget_ms: int = 4000) -> Screened:
 
 
 def plan(workload: Workload, remaining_ms: int, signals: Signals) -> Plan:
-    return make_plan(question(workload), remaining_ms, signals, TABLE)
+    return make_plan(PlanRequest(question(workload), remaining_ms), signals, TABLE)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,10 @@ def test_passages_stay_monotone_whatever_the_settings_say(
     k: int, under: int, remaining_ms: int, signals: Signals
 ) -> None:
     config = PlannerConfig(k=k, k_under_load=under)
-    ks = [make_plan(question(), left, signals, config).k for left in sorted({0, remaining_ms, 999, 1000, 4000})]
+    ks = [
+        make_plan(PlanRequest(question(), left), signals, config).k
+        for left in sorted({0, remaining_ms, 999, 1000, 4000})
+    ]
     assert all(before <= after for before, after in itertools.pairwise(ks))
 
 

@@ -24,6 +24,7 @@ from tidegate.schemas import (
     Withheld,
 )
 from tidegate.services.planning.degradation import LatencyModel
+from tidegate.services.planning.planner import with_evidence
 from tidegate.services.policies.policy import Policy
 from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, draft, levels_of
 from tidegate.services.stages.policy.handler import judge
@@ -54,7 +55,7 @@ def found(
     )
     plan = Plan(
         where=where, may_escalate=may_escalate, k=8, model="m", shares_ms=DRAFTING,  # type: ignore[arg-type]
-        config_version="t", reason="r", mode=mode,
+        config_version="t", reason="r", mode=mode, draft_length=8,
     )  # fmt: skip
     return Retrieved(
         rid="r1", tenant="kiosk", site="site1", asked_at_ms=1000, deadline_at_ms=2000, plan=plan, passages=passages,
@@ -80,7 +81,8 @@ async def drafted_at(now_ms: float, fact: Retrieved) -> tuple[Drafted | Escalate
         raise AssertionError("no plan here is interactive")
 
     latency = LatencyModel("drafter", TIMES, lambda: now_ms / 1000)
-    ports = DrafterPorts(reading, extract, publish_partial, latency.required_degradation, no_session, lambda _: None)
+    give_up = latency.required_degradation
+    ports = DrafterPorts(reading, extract, publish_partial, give_up, no_session, lambda _: None, with_evidence)
     [made_] = await draft(fact, ports, EscalationRules(0.6))
     return made_, read
 

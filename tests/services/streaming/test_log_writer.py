@@ -173,7 +173,7 @@ async def log_of(bus: Any) -> list[Delta]:
 
 
 async def published(settled: Approved | Withheld, log_writer: AnswerLogWriter) -> Published:
-    (answer,) = await publish(settled, PublisherPorts(log_writer.committed_part, log_writer.close), ())
+    (answer,) = await publish(settled, PublisherPorts(log_writer.committed_part, log_writer.close, lambda _: None), ())
     assert isinstance(answer, Published)
     return answer
 

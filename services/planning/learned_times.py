@@ -1,0 +1,180 @@
+"""Times that are learned from what happened: by how much the closed forms are to be corrected, by class of answer.
+
+Robust: the mode of the logarithms of the ratio over a bounded number of the newest answers, weighted by age, with a
+window as wide as a good forecast may be off (Chernoff, "Estimation of the mode", 1964): outliers count for nothing, and
+where a model is called for one question and not for the next it does not fall between the two. Deterministic: the same
+answers in the same order give the same corrections. Pure. Next: draft_ledger.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+from cachetools import LRUCache
+
+from tidegate.services.planning.answer_class import AnswerClass
+
+KEPT = 32
+"""Answers of a class that are remembered."""
+HALF_LIFE = 8.0
+"""Answers after which one counts half."""
+MOST_CLASSES = 256
+LEAST_MS = 1.0
+LEAST_SHARE = 0.25
+MOST_RATIO = 1e4
+"""No answer counts as slower or faster than this many times its closed form."""
+WIDER_WEIGHT = 2.0
+CLOSED_FORM_WEIGHT = 0.5
+"""Answers that the wider class, and the closed form behind it, count for; they grow old as answers do."""
+FACTOR = 2.0
+"""Within this factor of what happened a forecast was good."""
+WIDTH = 2 * math.log(FACTOR)
+TIE = 1e-9
+
+
+class Correction(msgspec.Struct, frozen=True, gc=False):
+    """What a closed form is to be multiplied by, and how many answers say so (of the class itself, at most `KEPT`)."""
+
+    factor: float = 1.0
+    seen: int = 0
+
+
+NONE = Correction()
+
+
+class ObservedTime(NamedTuple):
+    """How long an answer took since it was asked for, and the forecast: what had `passed_ms` before it, the link as it
+    was measured, and `factor` times the closed form of the rest."""
+
+    expected_ms: float
+    took_ms: float
+    passed_ms: float = 0.0
+    link_ms: float = 0.0
+    factor: float = 1.0
+
+    @property
+    def ratio(self) -> float:
+        """What the closed form would have had to be multiplied by.
+
+        A link that is measured slower than it was (pings wait on a busy machine) does not make the rest vanish: that is
+        taken to be a quarter at least.
+        """
+        took_ms = self.took_ms - self.passed_ms
+        return max(LEAST_MS, took_ms - self.link_ms, took_ms * LEAST_SHARE) / self.closed_form_ms
+
+    @property
+    def closed_form_ms(self) -> float:
+        """What the closed form alone said of the rest."""
+        return max(LEAST_MS, self.expected_ms - self.passed_ms - self.link_ms) / self.factor
+
+
+class TimesLine(msgspec.Struct, kw_only=True):
+    """What is kept of one class: the newest logarithms, oldest first; of how many forecasts how many were good."""
+
+    answers: AnswerClass
+    logs: list[float] = []
+    judged: int = 0
+    good: int = 0
+
+
+class LearnedTimes:
+    """The corrections by class; at most `classes` of them, the longest unseen go first."""
+
+    def __init__(self, lines: Iterable[TimesLine] = (), *, classes: int = MOST_CLASSES) -> None:
+        """`lines` are what was kept, the longest unseen first; anything in them that makes no sense is left out."""
+        self._lines: LRUCache[AnswerClass, TimesLine] = LRUCache(classes)
+        self._corrections: dict[AnswerClass, Correction] | None = None
+        for line in lines:
+            line.logs = [value for value in line.logs if math.isfinite(value)][-KEPT:]
+            self._lines[line.answers] = line
+
+    def observe(self, answers: AnswerClass, seen: ObservedTime) -> None:
+        """Learn from an answer of the class. Times that are no positive numbers teach nothing."""
+        if not all(math.isfinite(number) and number > 0 for number in (seen.expected_ms, seen.took_ms, seen.factor)):
+            return
+        log = math.log(min(MOST_RATIO, max(1 / MOST_RATIO, seen.ratio)))
+        for each in (*answers.wider, answers):
+            line = self._lines.pop(each, None) or TimesLine(answers=each)  # what was seen last stands last
+            line.logs = [*line.logs, log][-KEPT:]
+            line.judged += 1
+            line.good += is_good(seen.expected_ms, seen.took_ms)
+            self._lines[each] = line
+        self._corrections = None
+
+    def correction(self, answers: AnswerClass) -> Correction:
+        """What is known of the class: where it was not seen, what is known of the wider one."""
+        return correction_of(answers, self.corrections)
+
+    @property
+    def corrections(self) -> Mapping[AnswerClass, Correction]:
+        """All that is known now: of each class by its own answers, with what is known of the wider one among them."""
+        if self._corrections is None:
+            self._corrections = known = {}
+            for line in sorted(self.lines, key=lambda each: len(each.answers.wider)):
+                wider = wider_correction(line.answers, known)
+                weight = (WIDER_WEIGHT if line.answers.wider else CLOSED_FORM_WEIGHT) * age(len(line.logs))
+                log = middle((*aged(line.logs), (math.log(wider.factor), weight)))
+                known[line.answers] = Correction(math.exp(log), len(line.logs))
+        return self._corrections
+
+    @property
+    def lines(self) -> tuple[TimesLine, ...]:
+        """What there is to keep, the longest unseen first."""
+        return tuple(self._lines[each] for each in [*self._lines])
+
+
+def correction_of(answers: AnswerClass, known: Mapping[AnswerClass, Correction]) -> Correction:
+    """The class's own correction, or that of the narrowest one that it is part of and that was seen, or none."""
+    own = known.get(answers)
+    return own if own is not None else Correction(wider_correction(answers, known).factor, 0)
+
+
+def wider_correction(answers: AnswerClass, known: Mapping[AnswerClass, Correction]) -> Correction:
+    """The correction of the narrowest class that this one is part of and that was seen; none where none was."""
+    return next((known[each] for each in reversed(answers.wider) if each in known), NONE)
+
+
+def corrected_ms(closed_form_ms: float, link_ms: float, factor: float) -> float:
+    """A forecast: the link's part as it is measured, the rest of the closed form as it is learned."""
+    return round(link_ms + max(LEAST_MS, closed_form_ms - link_ms) * factor, 1)
+
+
+def is_good(expected_ms: float, took_ms: float) -> bool:
+    """Whether a forecast was within `FACTOR` of what happened."""
+    return expected_ms <= FACTOR * took_ms and took_ms <= FACTOR * expected_ms
+
+
+def age(later: int) -> float:
+    """The weight of what was seen before so many answers."""
+    return float(0.5 ** (later / HALF_LIFE))
+
+
+def aged(logs: list[float]) -> list[tuple[float, float]]:
+    """Each value with its weight: the newest 1, half of that every `HALF_LIFE` before."""
+    return [(value, age(len(logs) - 1 - at)) for at, value in enumerate(logs)]
+
+
+def middle(weighted: Iterable[tuple[float, float]]) -> float:
+    """The mean of the values, with their weights, that lie in the window of `WIDTH` with most weight in it (of equal
+    ones, the lowest), as near to it as one can be within half of `WIDTH` of all of them.
+
+    So it is a forecast that would have been good for most; of two humps it is in the higher one, or between them where
+    that serves both. Raises `ValueError` where there is no value of positive weight.
+    """
+    ordered = sorted((value, weight) for value, weight in weighted if weight > 0)
+    if not ordered:
+        raise ValueError("there is no middle of nothing")
+    first, held = 0, 0.0
+    best, window = 0.0, ordered[:1]
+    for last, (value, weight) in enumerate(ordered):
+        held += weight
+        while value - ordered[first][0] > WIDTH:
+            held -= ordered[first][1]
+            first += 1
+        if held > best + TIE:
+            best, window = held, ordered[first : last + 1]
+    mean = sum(value * weight for value, weight in window) / sum(weight for _, weight in window)
+    return min(max(mean, window[-1][0] - WIDTH / 2), window[0][0] + WIDTH / 2)

@@ -1,0 +1,161 @@
+"""The times that the planner learns: robust, bounded, and the same for the same answers."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate.services.planning.answer_class import AnswerClass
+from tidegate.services.planning.learned_times import (
+    KEPT,
+    MOST_RATIO,
+    LearnedTimes,
+    ObservedTime,
+    TimesLine,
+    corrected_ms,
+    is_good,
+    middle,
+)
+
+CARDS = AnswerClass("cloud", "kiosk", "target@1", "grounded", "cards", 3)
+CLOSED_FORM_MS = 1000.0
+everywhere = settings(derandomize=True, max_examples=40)
+ratios = st.floats(0.01, 100.0)
+
+
+def learn(learned: LearnedTimes, answers: AnswerClass, ratio: float, known_ms: float = 0.0) -> bool:
+    """One answer that took `ratio` times its closed form; whether the forecast for it was good."""
+    factor = learned.correction(answers).factor
+    expected_ms = corrected_ms(known_ms + CLOSED_FORM_MS, known_ms, factor)
+    took_ms = known_ms + CLOSED_FORM_MS * ratio
+    learned.observe(answers, ObservedTime(known_ms + expected_ms, known_ms + took_ms, known_ms, known_ms, factor))
+    return is_good(expected_ms, took_ms)
+
+
+@given(ratios, st.floats(0, 500))
+@everywhere
+def test_whatever_the_closed_form_is_wrong_by_one_answer_is_enough_where_all_take_alike(
+    ratio: float, known_ms: float
+) -> None:
+    learned = LearnedTimes()
+    good = [learn(learned, CARDS, ratio, known_ms) for _ in range(10)]
+    assert all(good[1:])
+    if CLOSED_FORM_MS * ratio >= known_ms:
+        assert learned.correction(CARDS).factor == pytest.approx(ratio, rel=0.06)
+
+
+@given(st.lists(st.floats(0.8, 1.25), min_size=2 * KEPT, max_size=2 * KEPT), ratios, st.sampled_from([0.001, 1000.0]))
+@everywhere
+def test_one_answer_in_sixteen_that_hung_moves_nothing(noise: list[float], ratio: float, outlier: float) -> None:
+    learned = LearnedTimes()
+    for at, each in enumerate(noise):
+        learn(learned, CARDS, ratio * (outlier if at % 16 == 5 else each))
+    assert 0.5 <= learned.correction(CARDS).factor / ratio <= 2.0
+
+
+@given(ratios, ratios)
+@everywhere
+def test_where_everything_changes_the_forecast_follows_within_half_of_what_is_kept(before: float, now: float) -> None:
+    learned = LearnedTimes()
+    for _ in range(2 * KEPT):
+        learn(learned, CARDS, before)
+    good = [learn(learned, CARDS, now) for _ in range(KEPT)]
+    assert all(good[KEPT // 2 :])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["cards", "fees", "loans"]), st.integers(0, 3), ratios), max_size=80))
+@everywhere
+def test_the_same_answers_teach_the_same_also_after_a_restart(answers: list[tuple[str, int, float]]) -> None:
+    through, restarted = LearnedTimes(), LearnedTimes()
+    for name, evidence, ratio in answers:
+        one = CARDS._replace(name=name, evidence=evidence)
+        learn(through, one, ratio)
+        learn(restarted, one, ratio)
+        kept = msgspec.json.decode(msgspec.json.encode(restarted.lines), type=tuple[TimesLine, ...])
+        restarted = LearnedTimes(kept)
+        assert restarted.corrections == through.corrections
+
+
+@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(0.01, 1)), min_size=1, max_size=40), st.floats(-3, 3))
+@everywhere
+def test_the_middle_lies_among_what_it_is_of_and_moves_with_it(weighted: list[tuple[float, float]], by: float) -> None:
+    values = [value for value, _ in weighted]
+    assert min(values) - 1e-9 <= middle(weighted) <= max(values) + 1e-9
+    moved = middle([(value + by, weight) for value, weight in weighted])
+    assert min(values) + by - 1e-6 <= moved <= max(values) + by + 1e-6
+
+
+@given(st.floats(1, 5000), st.floats(0, 5000))
+@everywhere
+def test_a_link_that_is_measured_too_slow_never_makes_the_rest_vanish(took_ms: float, link_ms: float) -> None:
+    seen = ObservedTime(link_ms + 100.0, took_ms, link_ms=link_ms)
+    assert seen.ratio >= took_ms / 4 / 100.0 - 1e-9
+
+
+def test_there_is_no_middle_of_nothing() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        middle([])
+
+
+def test_a_class_that_was_not_seen_is_taken_as_the_wider_ones_and_its_own_answers_count_more() -> None:
+    learned = LearnedTimes()
+    for _ in range(20):
+        learn(learned, CARDS, 4.0)
+    other = CARDS._replace(name="fees")
+    assert learned.correction(other).seen == 0
+    assert learned.correction(other).factor == pytest.approx(4.0, rel=0.05)
+    assert learned.correction(other._replace(evidence=0)).factor == pytest.approx(4.0, rel=0.05)
+    for _ in range(20):
+        learn(learned, other, 0.5)
+    assert learned.correction(other).factor == pytest.approx(0.5, rel=0.05)
+    assert learned.correction(CARDS).factor == pytest.approx(4.0, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "change", [{"tenant": "other"}, {"model": "target@2"}, {"writing": "quote"}, {"where": "edge"}]
+)
+def test_no_tenant_model_or_way_of_writing_learns_from_another(change: dict[str, str]) -> None:
+    learned = LearnedTimes()
+    for _ in range(20):
+        learn(learned, CARDS, 9.0)
+    assert learned.correction(CARDS._replace(**change)).factor == 1.0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        ObservedTime(0.0, 100.0),
+        ObservedTime(100.0, 0.0),
+        ObservedTime(-1.0, 100.0),
+        ObservedTime(100.0, math.inf),
+        ObservedTime(math.nan, 100.0),
+        ObservedTime(100.0, 100.0, factor=0.0),
+    ],
+)
+def test_a_time_that_is_none_teaches_nothing(seen: ObservedTime) -> None:
+    learned = LearnedTimes()
+    learned.observe(CARDS, seen)
+    assert learned.lines == ()
+
+
+def test_what_is_kept_is_bounded_and_the_longest_unseen_goes_first() -> None:
+    learned = LearnedTimes(classes=6)
+    names = [f"intent{number}" for number in range(40)]
+    for name in names:
+        for _ in range(2 * KEPT):
+            learn(learned, CARDS._replace(name=name), 1e9)
+    assert len(learned.lines) == len(learned.corrections) == 6
+    assert {line.answers.name for line in learned.lines} == {"", *names[-4:]}
+    assert max(len(line.logs) for line in learned.lines) == KEPT
+    assert all(correction.factor <= 1.01 * MOST_RATIO for correction in learned.corrections.values())
+
+
+def test_how_many_forecasts_were_good_is_counted() -> None:
+    learned = LearnedTimes()
+    good = [learn(learned, CARDS, 50.0) for _ in range(5)]
+    [line] = [each for each in learned.lines if each.answers == CARDS]
+    assert (line.judged, line.good) == (5, sum(good)) == (5, 4)
