@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.tables import make_table
+from tidegate.services.fleet.planner_status import DraftStatus, ForecastStatus
 from tidegate.services.fleet.status import DomainStatus, FleetStatus, GatewayStatus, gather_status
 
 WIDTH = 140
@@ -48,9 +49,36 @@ def print_status(found: FleetStatus) -> None:
         for row in each.lag
     ]
     console.print(make_table("messages", ("", "stage", "stream", "waiting", "in hand", "redelivered"), lag, left=3))
+    print_planners(console, found)
     for problem in found.problems:
         console.print(f"problem: {problem}")
     console.print("everything is healthy" if found.is_healthy else f"{len(found.problems)} problems")
+
+
+def print_planners(console: Console, found: FleetStatus) -> None:
+    """What drafts cost and save, and how many forecasts were good; nothing where nothing was learned yet."""
+    known = [(each.name, each.planner) for each in found.domains if each.planner is not None]
+    drafts = [_draft_row(name, line) for name, planner in known for line in planner.drafts]
+    forecasts = [_forecast_row(name, line) for name, planner in known for line in planner.forecasts]
+    of_class = ("", "tenant", "model", "writing", "class")
+    counts = ("answers", "shipped", "drafted", "accepted", "wasted", "steps saved", "bytes/accepted", "verdict")
+    if drafts:
+        console.print(make_table("drafts", (*of_class, *counts), drafts, left=5))
+    if forecasts:
+        columns = (*of_class, "by", "forecasts", "within twice")
+        console.print(make_table("forecasts", columns, forecasts, left=6))
+
+
+def _draft_row(domain: str, line: DraftStatus) -> tuple[str, ...]:
+    counts = (line.answers, line.shipped, line.drafted, line.accepted, line.wasted, line.steps_saved)
+    sent = "-" if line.bytes_per_accepted is None else f"{line.bytes_per_accepted:.1f}"
+    return (domain, line.tenant, line.model, line.writing, line.class_name, *map(str, counts), sent, line.verdict)
+
+
+def _forecast_row(domain: str, line: ForecastStatus) -> tuple[str, ...]:
+    share = f"{line.within_two / line.judged:.0%}" if line.judged else "-"
+    of_class = (line.tenant, line.model or "-", line.writing, line.class_name)
+    return (domain, *of_class, line.where, str(line.judged), share)
 
 
 def _domain_row(domain: DomainStatus) -> tuple[str, ...]:

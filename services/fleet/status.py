@@ -27,6 +27,7 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile, decode_state, read_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.readers import read_readers
+from tidegate.services.fleet.planner_status import PlannerStatus, read_planner
 from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
 from tidegate.services.policies.language import load_policies
@@ -82,7 +83,7 @@ class StageLag(msgspec.Struct, kw_only=True):
 
 class DomainStatus(msgspec.Struct, kw_only=True):
     """A site, or the hub. `indexes` has the version of each tenant's index, `embedder` that of its model, `readers`
-    those of the tenants' own readers that are in use."""
+    those of the tenants' own readers that are in use; `planner` is what a site has learned."""
 
     name: str
     server: ServerStatus
@@ -93,6 +94,7 @@ class DomainStatus(msgspec.Struct, kw_only=True):
     indexes: dict[str, str] = {}
     embedder: str = ""
     readers: dict[str, str] = {}
+    planner: PlannerStatus | None = None
 
 
 class FleetStatus(msgspec.Struct, kw_only=True):
@@ -168,6 +170,7 @@ async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str])
     if name in fleet.http:
         found.gateway = await _check_gateway(fleet.http[name])
     found.processes = _read_processes(settings)
+    found.planner = read_planner(paths.planner) if name != HUB else None
     _read_versions(found, settings, problems)
     problems += _find_problems(found, is_served_here=bool(fleet.pid))
     return found

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from tests.support.command import domain, read_line, start_tidegate, status, tidegate, until
+from tests.support.edge_runtime import AT_THE_EDGE, AT_THE_HUB
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.settings import Settings
 
@@ -25,7 +26,9 @@ def test_status_shows_what_is_up_and_what_is_down(settings: Settings) -> None:
     state = ("--state", settings.state_dir)
     fleet = start_tidegate("up", "--sites", "1", "--json", *state, environ=environ)
     try:
-        check_it_is_healthy(settings, msgspec.json.decode(read_line(fleet)))
+        endpoints = msgspec.json.decode(read_line(fleet))
+        check_it_is_healthy(settings, endpoints)
+        check_what_the_planner_learns_is_told(settings, endpoints)
         check_what_is_down_is_named(settings)
     finally:
         fleet.send_signal(signal.SIGTERM)
@@ -61,6 +64,40 @@ def check_it_is_healthy(settings: Settings, endpoints: dict[str, Any]) -> None:
     assert shown.returncode == 0
     assert endpoints["http"]["site1"] in shown.stdout
     assert "everything is healthy" in shown.stdout
+
+
+def check_what_the_planner_learns_is_told(settings: Settings, endpoints: dict[str, Any]) -> None:
+    """What was forecast for a question stands in its receipt, and what came of it in status and metrics."""
+    receipts = [ask(endpoints["http"]["site1"], text) for text in (AT_THE_EDGE, AT_THE_HUB, AT_THE_HUB)]
+    for receipt in receipts:
+        forecast, plan = receipt["forecast"], receipt["plan"]
+        assert forecast["mode"] == (plan["mode"] if receipt["route"] == "cloud" else "edge_only")
+        expected_ms = plan["basis"]["spent_ms"] + plan["forecast_ms"][forecast["mode"]]
+        assert forecast["expected_ms"] == pytest.approx(expected_ms, abs=0.2)
+        assert forecast["took_ms"] > plan["basis"]["spent_ms"]
+        assert not plan.get("draft_length"), "the shipped target takes no step for what it quotes"
+    assert [receipt["route"] for receipt in receipts] == ["edge", "cloud", "cloud"]
+    assert receipts[1]["speculation"]["model"] == receipts[1]["plan"]["basis"]["model"] != ""
+    until(lambda: sum(line["judged"] for line in planner(settings)["forecasts"]) == len(receipts))
+    [ledger] = planner(settings)["drafts"]
+    assert (ledger["model"], ledger["answers"], ledger["shipped"]) == (receipts[1]["speculation"]["model"], 2, 0)
+    [process] = domain(status(settings)[1], "site1")["processes"]
+    assert "tidegate_planner_answers_total{" in httpx.get(process["metrics_url"], trust_env=False).text
+    assert "within twice" in tidegate("status", "--state", settings.state_dir).stdout
+
+
+def ask(url: str, text: str) -> dict[str, Any]:
+    """The receipt of the answer to a question, asked as an OpenAI client does."""
+    body = {"model": "tidegate", "messages": [{"role": "user", "content": text}]}
+    reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60.0, trust_env=False)
+    receipt: dict[str, Any] = reply.json()["tidegate"]["receipt"]
+    return receipt
+
+
+def planner(settings: Settings) -> dict[str, Any]:
+    """What the site has learned."""
+    found: dict[str, Any] = domain(status(settings)[1], "site1")["planner"]
+    return found
 
 
 def check_what_is_down_is_named(settings: Settings) -> None:
