@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from loadtests.bench import bare, chain, faststream_chain, ours, vllm_entries
+from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
 from loadtests.bench.race import RACE_ENTRIES
@@ -103,5 +104,6 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     *EDGE_LM_ENTRIES,
     *RACE_ENTRIES,
+    *FORECAST_ENTRIES,
     *vllm_entries.ENTRIES,
 )
