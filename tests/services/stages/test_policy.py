@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from tests.support.policy_files import WHITE_PAPER, policy, ports
 from tidegate.brokers.memory.bus import MemoryBus
-from tidegate.schemas import Answer, Approved, Artefact, Check, Citation, Drafted, Plan, Question, Verified, Withheld
+from tidegate.schemas import (
+    Answer,
+    Approved,
+    Artefact,
+    Check,
+    Citation,
+    Drafted,
+    Plan,
+    Question,
+    Speculation,
+    Verified,
+    Withheld,
+)
 from tidegate.schemas.refusal_texts import refusal_text
 from tidegate.services.policies.language import PolicyError
 from tidegate.services.policies.policy import Policy
@@ -79,6 +91,13 @@ async def test_the_route_is_where_the_answer_was_made(
     for made in (answer(), answer(text="")):
         [settled] = await judge(drafted(made, kind=kind), ports(policy(tmp_path), find_personal=FIND))
         assert settled.route == route
+
+
+async def test_what_an_answer_took_is_not_lost_where_it_may_not_be_said(tmp_path: Path) -> None:
+    spent = Speculation(steps=9, tokens=30, draft_bytes=300, model="target@1")
+    settled = await judged(msgspec.structs.replace(answer(text=""), speculation=spent), policy(tmp_path))
+    assert isinstance(settled, Withheld)
+    assert settled.speculation == spent
 
 
 FAILED = (Check("grounding", False, 0.5), Check("entailment", True, 1.0))

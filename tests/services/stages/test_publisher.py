@@ -24,6 +24,7 @@ from tidegate.schemas import (
     Question,
     Receipt,
     Replied,
+    Speculation,
     StageTiming,
     Withheld,
     decode,
@@ -197,11 +198,15 @@ async def test_the_opened_publisher_names_its_software_and_its_pack() -> None:
     assert len(kiosk.version) >= 12
 
 
+SPENT = Speculation(steps=9, tokens=30, draft_bytes=300, model="target@1")
+
+
 @pytest.mark.parametrize("is_approved", [True, False])
 async def test_the_receipt_says_when_the_answer_was_expected_and_when_it_was_judged(is_approved: bool) -> None:
     basis = ForecastBasis(class_name="cards", spent_ms=25.0)
     plan = msgspec.structs.replace(PLAN, forecast_ms={"edge_only": 60.0}, basis=basis)
     timings = (StageTiming("prefilter", 1.0, 20.0), StageTiming("drafter", 2.0, 48.0), StageTiming("policy", 1.0, 4.0))
-    settled = APPROVED if is_approved else withheld("abstained")
+    settled = APPROVED if is_approved else msgspec.structs.replace(withheld("abstained"), speculation=SPENT)
     answer = await published(msgspec.structs.replace(settled, plan=plan, timings=timings, route="edge"))
     assert answer.receipt.forecast == ForecastOutcome("edge_only", 85.0, 80.0)
+    assert answer.receipt.speculation == (APPROVED.answer.speculation if is_approved else SPENT)
