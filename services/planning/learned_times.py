@@ -1,15 +1,17 @@
 """Times that are learned from what happened: by how much the closed forms are to be corrected, by class of answer.
 
-Robust: the mode of the logarithms of the ratio over a bounded number of the newest answers, weighted by age, with a
-window as wide as a good forecast may be off (Chernoff, "Estimation of the mode", 1964): outliers count for nothing, and
-where a model is called for one question and not for the next it does not fall between the two. Deterministic: the same
-answers in the same order give the same corrections. Pure. Next: draft_ledger.py.
+The correction is the factor by which the forecast would have been good (within `FACTOR`) for most of a bounded number
+of the newest answers, weighted by age: outliers count for nothing, and where a model is called for one question and not
+for the next it does not fall between the two, as a mean does, nor flip, as a median does, where a value between serves
+both. It is the estimate of a mode by a window (Chernoff, "Estimation of the mode", 1964) in logarithmic time, the
+window being what is good. Deterministic: the same answers in the same order give the same corrections. Pure.
+Next: draft_ledger.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -31,7 +33,6 @@ CLOSED_FORM_WEIGHT = 0.5
 """Answers that the wider class, and the closed form behind it, count for; they grow old as answers do."""
 FACTOR = 2.0
 """Within this factor of what happened a forecast was good."""
-WIDTH = 2 * math.log(FACTOR)
 TIE = 1e-9
 
 
@@ -43,6 +44,23 @@ class Correction(msgspec.Struct, frozen=True, gc=False):
 
 
 NONE = Correction()
+
+
+class SeenTime(NamedTuple):
+    """What one answer took, in its closed forms: the part that was forecast, and the part that was known before."""
+
+    ratio: float
+    known: float = 0.0
+
+    @property
+    def least(self) -> float:
+        """The least factor with which the forecast would have been good."""
+        return max(1 / MOST_RATIO, (self.known + self.ratio) / FACTOR - self.known)
+
+    @property
+    def most(self) -> float:
+        """The greatest one."""
+        return (self.known + self.ratio) * FACTOR - self.known
 
 
 class ObservedTime(NamedTuple):
@@ -66,16 +84,23 @@ class ObservedTime(NamedTuple):
         return max(LEAST_MS, took_ms - self.link_ms, took_ms * LEAST_SHARE) / self.closed_form_ms
 
     @property
+    def seen(self) -> SeenTime:
+        """What is remembered of it, bounded."""
+        known_ms = self.passed_ms + self.link_ms
+        ratio, known = self.ratio, known_ms / self.closed_form_ms
+        return SeenTime(min(MOST_RATIO, max(1 / MOST_RATIO, ratio)), min(MOST_RATIO, max(0.0, known)))
+
+    @property
     def closed_form_ms(self) -> float:
         """What the closed form alone said of the rest."""
         return max(LEAST_MS, self.expected_ms - self.passed_ms - self.link_ms) / self.factor
 
 
 class TimesLine(msgspec.Struct, kw_only=True):
-    """What is kept of one class: the newest logarithms, oldest first; of how many forecasts how many were good."""
+    """What is kept of one class: the newest times, oldest first; of how many forecasts how many were good."""
 
     answers: AnswerClass
-    logs: list[float] = []
+    times: list[SeenTime] = []
     judged: int = 0
     good: int = 0
 
@@ -88,17 +113,16 @@ class LearnedTimes:
         self._lines: LRUCache[AnswerClass, TimesLine] = LRUCache(classes)
         self._corrections: dict[AnswerClass, Correction] | None = None
         for line in lines:
-            line.logs = [value for value in line.logs if math.isfinite(value)][-KEPT:]
+            line.times = [each for each in line.times if each.ratio > 0 and each.known >= 0][-KEPT:]
             self._lines[line.answers] = line
 
     def observe(self, answers: AnswerClass, seen: ObservedTime) -> None:
         """Learn from an answer of the class. Times that are no positive numbers teach nothing."""
         if not all(math.isfinite(number) and number > 0 for number in (seen.expected_ms, seen.took_ms, seen.factor)):
             return
-        log = math.log(min(MOST_RATIO, max(1 / MOST_RATIO, seen.ratio)))
         for each in (*answers.wider, answers):
             line = self._lines.pop(each, None) or TimesLine(answers=each)  # what was seen last stands last
-            line.logs = [*line.logs, log][-KEPT:]
+            line.times = [*line.times, seen.seen][-KEPT:]
             line.judged += 1
             line.good += is_good(seen.expected_ms, seen.took_ms)
             self._lines[each] = line
@@ -112,12 +136,14 @@ class LearnedTimes:
     def corrections(self) -> Mapping[AnswerClass, Correction]:
         """All that is known now: of each class by its own answers, with what is known of the wider one among them."""
         if self._corrections is None:
-            self._corrections = known = {}
+            known: dict[AnswerClass, Correction] = {}
             for line in sorted(self.lines, key=lambda each: len(each.answers.wider)):
                 wider = wider_correction(line.answers, known)
-                weight = (WIDER_WEIGHT if line.answers.wider else CLOSED_FORM_WEIGHT) * age(len(line.logs))
-                log = middle((*aged(line.logs), (math.log(wider.factor), weight)))
-                known[line.answers] = Correction(math.exp(log), len(line.logs))
+                weight = (WIDER_WEIGHT if line.answers.wider else CLOSED_FORM_WEIGHT) * age(len(line.times))
+                weighted = [(seen, age(len(line.times) - 1 - at)) for at, seen in enumerate(line.times)]
+                factor = best_factor((*weighted, (SeenTime(wider.factor), weight)))
+                known[line.answers] = Correction(factor, len(line.times))
+            self._corrections = known
         return self._corrections
 
     @property
@@ -152,29 +178,26 @@ def age(later: int) -> float:
     return float(0.5 ** (later / HALF_LIFE))
 
 
-def aged(logs: list[float]) -> list[tuple[float, float]]:
-    """Each value with its weight: the newest 1, half of that every `HALF_LIFE` before."""
-    return [(value, age(len(logs) - 1 - at)) for at, value in enumerate(logs)]
+def best_factor(weighted: Sequence[tuple[SeenTime, float]]) -> float:
+    """The factor by which forecasts would have been good for most of what was seen, by weight: of all that would (of
+    several such ranges, the lowest), the one nearest to the mean of what these took.
 
-
-def middle(weighted: Iterable[tuple[float, float]]) -> float:
-    """The mean of the values, with their weights, that lie in the window of `WIDTH` with most weight in it (of equal
-    ones, the lowest), as near to it as one can be within half of `WIDTH` of all of them.
-
-    So it is a forecast that would have been good for most; of two humps it is in the higher one, or between them where
-    that serves both. Raises `ValueError` where there is no value of positive weight.
+    Raises `ValueError` where there is no weight.
     """
-    ordered = sorted((value, weight) for value, weight in weighted if weight > 0)
-    if not ordered:
-        raise ValueError("there is no middle of nothing")
-    first, held = 0, 0.0
-    best, window = 0.0, ordered[:1]
-    for last, (value, weight) in enumerate(ordered):
-        held += weight
-        while value - ordered[first][0] > WIDTH:
-            held -= ordered[first][1]
-            first += 1
-        if held > best + TIE:
-            best, window = held, ordered[first : last + 1]
-    mean = sum(value * weight for value, weight in window) / sum(weight for _, weight in window)
-    return min(max(mean, window[-1][0] - WIDTH / 2), window[0][0] + WIDTH / 2)
+    events = sorted(
+        event for seen, weight in weighted if weight > 0 for event in ((seen.least, 0, weight), (seen.most, 1, weight))
+    )
+    if not events:
+        raise ValueError("there is no best factor of nothing")
+    held = most = least = best = 0.0
+    is_open = False
+    for factor, is_end, weight in events:
+        held += -weight if is_end else weight
+        if is_end and is_open:
+            most, is_open = factor, False
+        elif held > best + TIE:
+            best, least, is_open = held, factor, True
+    served = [(seen, weight) for seen, weight in weighted if seen.least <= least and most <= seen.most]
+    total = sum(weight for _, weight in served)
+    mean = sum(math.log(seen.ratio) * weight for seen, weight in served) / total
+    return min(max(math.exp(mean), least), most)

@@ -79,8 +79,8 @@ def _forecast_metrics(shown: list[Experience]) -> Iterator[Metric]:
             factor.add_metric([*values, str(line.answers.evidence)], each.times.correction(line.answers).factor)
             good[*values, "yes"] += line.good
             good[*values, "no"] += line.judged - line.good
-    for values, count in good.items():
-        judged.add_metric(values, count)
+    for labels, count in good.items():
+        judged.add_metric(labels, count)
     return iter((judged, factor))
 
 

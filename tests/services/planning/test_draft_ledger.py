@@ -141,8 +141,8 @@ def test_one_request_in_sixteen_is_planned_against_the_verdict_and_always_the_sa
 
 
 def test_bytes_for_each_accepted_token_are_told_where_there_are_any() -> None:
+    assert LedgerLine(answers=CARDS).bytes_per_accepted is None
     line = LedgerLine(answers=CARDS)
-    assert line.bytes_per_accepted is None
     line.enter(HELPED)
     line.enter(UNCALLED)
     assert (line.bytes_per_accepted, line.wasted, line.uncalled) == (20.0, 10, 1)

@@ -15,10 +15,11 @@ from tidegate.services.planning.learned_times import (
     MOST_RATIO,
     LearnedTimes,
     ObservedTime,
+    SeenTime,
     TimesLine,
+    best_factor,
     corrected_ms,
     is_good,
-    middle,
 )
 
 CARDS = AnswerClass("cloud", "kiosk", "target@1", "grounded", "cards", 3)
@@ -80,13 +81,38 @@ def test_the_same_answers_teach_the_same_also_after_a_restart(answers: list[tupl
         assert restarted.corrections == through.corrections
 
 
-@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(0.01, 1)), min_size=1, max_size=40), st.floats(-3, 3))
+seen_times = st.builds(SeenTime, st.floats(0.01, 100), st.floats(0, 20))
+
+
+def served(weighted: list[tuple[SeenTime, float]], factor: float) -> float:
+    """The weight of what a forecast with this factor would have been good for."""
+    good = (weight for seen, weight in weighted if is_good(seen.known + factor, seen.known + seen.ratio))
+    return sum(good)
+
+
+@given(st.lists(st.tuples(seen_times, st.floats(0.01, 1)), min_size=1, max_size=24))
 @everywhere
-def test_the_middle_lies_among_what_it_is_of_and_moves_with_it(weighted: list[tuple[float, float]], by: float) -> None:
-    values = [value for value, _ in weighted]
-    assert min(values) - 1e-9 <= middle(weighted) <= max(values) + 1e-9
-    moved = middle([(value + by, weight) for value, weight in weighted])
-    assert min(values) + by - 1e-6 <= moved <= max(values) + by + 1e-6
+def test_no_other_factor_would_have_been_good_for_more(weighted: list[tuple[SeenTime, float]]) -> None:
+    factor = best_factor(weighted)
+    edges = [edge for seen, _ in weighted for edge in (seen.least, seen.ratio, seen.most)]
+    inside = factor * (1 - 1e-9), factor, factor * (1 + 1e-9)  # an end of a range is in it, but for rounding
+    assert max(served(weighted, each) for each in inside) >= max(served(weighted, edge) for edge in edges) - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("ratios_", "known", "factor"),
+    [
+        pytest.param([1.0] * 5, 0.0, 1.0, id="all alike"),
+        pytest.param([1.0, 1.0, 3.0, 3.0], 0.0, 1.73, id="two humps that one forecast serves"),
+        pytest.param([1.0, 1.0, 1.0, 9.0, 9.0], 0.0, 1.0, id="two that none serves: the higher"),
+        pytest.param([1.0, 1.0, 9.0, 9.0, 9.0], 0.0, 9.0, id="whichever that is"),
+        pytest.param([1.0] * 9 + [1000.0], 0.0, 1.0, id="an outlier"),
+        pytest.param([1.0, 1.0, 9.0, 9.0], 8.0, 3.0, id="where more is known, one serves both again"),
+    ],
+)
+def test_a_forecast_serves_most_of_what_was_seen(ratios_: list[float], known: float, factor: float) -> None:
+    weighted = [(SeenTime(ratio, known), 1.0) for ratio in ratios_]
+    assert best_factor(weighted) == pytest.approx(factor, rel=0.01)
 
 
 @given(st.floats(1, 5000), st.floats(0, 5000))
@@ -96,9 +122,10 @@ def test_a_link_that_is_measured_too_slow_never_makes_the_rest_vanish(took_ms: f
     assert seen.ratio >= took_ms / 4 / 100.0 - 1e-9
 
 
-def test_there_is_no_middle_of_nothing() -> None:
+@pytest.mark.parametrize("weighted", [[], [(SeenTime(1.0), 0.0)]])
+def test_there_is_no_best_factor_of_nothing(weighted: list[tuple[SeenTime, float]]) -> None:
     with pytest.raises(ValueError, match="nothing"):
-        middle([])
+        best_factor(weighted)
 
 
 def test_a_class_that_was_not_seen_is_taken_as_the_wider_ones_and_its_own_answers_count_more() -> None:
@@ -150,7 +177,7 @@ def test_what_is_kept_is_bounded_and_the_longest_unseen_goes_first() -> None:
             learn(learned, CARDS._replace(name=name), 1e9)
     assert len(learned.lines) == len(learned.corrections) == 6
     assert {line.answers.name for line in learned.lines} == {"", *names[-4:]}
-    assert max(len(line.logs) for line in learned.lines) == KEPT
+    assert max(len(line.times) for line in learned.lines) == KEPT
     assert all(correction.factor <= 1.01 * MOST_RATIO for correction in learned.corrections.values())
 
 
