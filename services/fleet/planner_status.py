@@ -18,7 +18,7 @@ from tidegate.services.planning.draft_ledger import LedgerLine
 from tidegate.services.planning.experience import PlannerState
 from tidegate.services.planning.learned_times import TimesLine
 
-Verdict = Literal["pays", "does not pay", "not known"]
+DraftVerdict = Literal["pays", "does not pay", "not known"]
 
 
 class DraftStatus(msgspec.Struct, kw_only=True, rename={"class_name": "class"}):
@@ -38,7 +38,7 @@ class DraftStatus(msgspec.Struct, kw_only=True, rename={"class_name": "class"}):
     wasted: int
     steps_saved: int
     bytes_per_accepted: float | None
-    verdict: Verdict
+    verdict: DraftVerdict
 
 
 class ForecastStatus(msgspec.Struct, kw_only=True, rename={"class_name": "class"}):

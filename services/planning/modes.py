@@ -93,15 +93,10 @@ def choose_mode(request: ModeRequest, signals: Signals, config: PlannerConfig) -
     forecasts = forecast_modes(conditions, request, length, signals, config)
     may_ship = is_shipping_open(forecasts, config) and is_worth_shipping(record, request, signals, conditions, config)
     ships = length if may_ship or config.mode in DRAFTING else 0
-    open_: list[Mode] = ["cloud_stream"]
-    if ships:
-        open_.append("cloud_with_shipped_draft")
-    if "race" in forecasts and request.can_retract and (known is None or known >= config.race_from):
+    may_race = request.can_retract and (known is None or known >= config.race_from)
+    if "race" in forecasts and may_race:
         forecasts["race"] = speculation.race(conditions, ships)
-        open_.append("race")
-    remote = forecasts.get("remote_speculation")
-    if ships and remote is not None and slowest_ms(remote, signals) <= request.remaining_ms:
-        open_.append("remote_speculation")
+    open_ = open_modes(forecasts, request, signals, ships=ships > 0, may_race=may_race)
     if config.mode in forecasts:
         open_ = [config.mode]
     mode = min(open_, key=lambda name: score(forecasts[name], conditions, config))
@@ -119,6 +114,21 @@ def choose_mode(request: ModeRequest, signals: Signals, config: PlannerConfig) -
         break_even_rtt_ms=round(speculation.break_even_rtt_ms(conditions), 1) if drafters else 0.0,
         forecast_ms={name: forecast.final_ms for name, forecast in expected.items()},
     )
+
+
+def open_modes(
+    forecasts: Mapping[Mode, Forecast], request: ModeRequest, signals: Signals, *, ships: bool, may_race: bool
+) -> list[Mode]:
+    """The modes that may be chosen, the simplest first; see `choose_mode`."""
+    modes: list[Mode] = ["cloud_stream"]
+    if ships:
+        modes.append("cloud_with_shipped_draft")
+    if "race" in forecasts and may_race:
+        modes.append("race")
+    remote = forecasts.get("remote_speculation")
+    if ships and remote is not None and slowest_ms(remote, signals) <= request.remaining_ms:
+        modes.append("remote_speculation")
+    return modes
 
 
 def drafted_per_pass(conditions: Conditions, request: ModeRequest, signals: Signals, config: PlannerConfig) -> int:

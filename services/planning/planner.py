@@ -68,25 +68,29 @@ def make_plan(request: PlanRequest, signals: Signals, config: PlannerConfig) -> 
     basis = basis_of(request, plan, signals)
     own_ms = {} if where == "cloud" else {"edge_only": corrected_ms(config.edge_answer_ms, 0.0, basis.edge_factor)}
     plan = replace(plan, basis=basis, forecast_ms=own_ms)
-    if not may_escalate:
-        return plan
+    return with_mode(plan, basis, request, signals, config) if may_escalate else plan
+
+
+def with_mode(plan: Plan, basis: ForecastBasis, request: PlanRequest, signals: Signals, config: PlannerConfig) -> Plan:
+    """The plan of a question that may go to the cloud, with what happens once it does."""
+    reads = request.question.workload == "assist"
     drafters = drafters_of(signals, config) if reads else ()
     asked = ModeRequest(
-        class_=class_of(request.tenant, model, drafters),
+        class_=class_of(request.tenant, plan.model, drafters),
         drafters=drafters,
-        remaining_ms=remaining_ms,
+        remaining_ms=request.remaining_ms,
         can_retract=request.can_retract and reads,
-        where=where,
+        where=plan.where,
         answers=class_at("cloud", request.tenant, plan, basis),
         factor=basis.cloud_factor,
         explores=explores(request.rid),
     )
     choice = choose_mode(asked, signals, config)
-    known = {"forecast_ms": {**own_ms, **choice.forecast_ms}}
+    forecast_ms = {**plan.forecast_ms, **choice.forecast_ms}
     if not reads:
-        return replace(plan, mode="cloud_stream", **known)
+        return replace(plan, mode="cloud_stream", forecast_ms=forecast_ms)
     reason = f"{plan.reason}; {choice.mode}, {choice.reason}"
-    return replace(plan, **asdict(choice) | known | {"reason": reason})
+    return replace(plan, **asdict(choice) | {"forecast_ms": forecast_ms, "reason": reason})
 
 
 def basis_of(request: PlanRequest, plan: Plan, signals: Signals) -> ForecastBasis:
@@ -105,7 +109,7 @@ def basis_of(request: PlanRequest, plan: Plan, signals: Signals) -> ForecastBasi
         edge_factor=round(edge.factor, 4),
         edge_seen=edge.seen,
         cloud_factors=tuple(round(each.factor, 4) for each in cloud),
-        cloud_seen=cloud[0].seen,
+        cloud_seen=sum(each.seen for each in cloud),
     )
 
 
