@@ -33,6 +33,8 @@ CLOSED_FORM_WEIGHT = 0.5
 """Answers that the wider class, and the closed form behind it, count for; they grow old as answers do."""
 FACTOR = 2.0
 """Within this factor of what happened a forecast was good."""
+SPARE = 1.7
+"""Within this one it was, with something to spare."""
 TIE = 1e-9
 
 
@@ -52,15 +54,10 @@ class SeenTime(NamedTuple):
     ratio: float
     known: float = 0.0
 
-    @property
-    def least(self) -> float:
-        """The least factor with which the forecast would have been good."""
-        return max(1 / MOST_RATIO, (self.known + self.ratio) / FACTOR - self.known)
-
-    @property
-    def most(self) -> float:
-        """The greatest one."""
-        return (self.known + self.ratio) * FACTOR - self.known
+    def within(self, factor: float) -> tuple[float, float]:
+        """The least and the greatest correction with which the forecast would have been within this factor."""
+        took = self.known + self.ratio
+        return max(1 / MOST_RATIO, took / factor - self.known), took * factor - self.known
 
 
 class ObservedTime(NamedTuple):
@@ -85,10 +82,10 @@ class ObservedTime(NamedTuple):
 
     @property
     def seen(self) -> SeenTime:
-        """What is remembered of it, bounded."""
-        known_ms = self.passed_ms + self.link_ms
-        ratio, known = self.ratio, known_ms / self.closed_form_ms
-        return SeenTime(min(MOST_RATIO, max(1 / MOST_RATIO, ratio)), min(MOST_RATIO, max(0.0, known)))
+        """What is remembered of it, bounded and in four digits."""
+        known = (self.passed_ms + self.link_ms) / self.closed_form_ms
+        ratio = min(MOST_RATIO, max(1 / MOST_RATIO, self.ratio))
+        return SeenTime(float(f"{ratio:.4g}"), float(f"{min(MOST_RATIO, max(0.0, known)):.4g}"))
 
     @property
     def closed_form_ms(self) -> float:
@@ -179,25 +176,30 @@ def age(later: int) -> float:
 
 
 def best_factor(weighted: Sequence[tuple[SeenTime, float]]) -> float:
-    """The factor by which forecasts would have been good for most of what was seen, by weight: of all that would (of
-    several such ranges, the lowest), the one nearest to the mean of what these took.
+    """The correction with which forecasts would have been good for most of what was seen, by weight: of all that would
+    (of several such ranges, the lowest), the one nearest to the mean of what these took.
 
-    Raises `ValueError` where there is no weight.
+    One that would have been good with something to spare counts double, so that none is chosen that serves all by a
+    hair's breadth and the next one not. Raises `ValueError` where there is no weight.
     """
-    events = sorted(
-        event for seen, weight in weighted if weight > 0 for event in ((seen.least, 0, weight), (seen.most, 1, weight))
-    )
+    ranges = [(*seen.within(factor), weight) for seen, weight in weighted if weight > 0 for factor in (FACTOR, SPARE)]
+    events = sorted(event for low, high, weight in ranges for event in ((low, 0, weight), (high, 1, weight)))
     if not events:
-        raise ValueError("there is no best factor of nothing")
+        raise ValueError("there is no best correction of nothing")
     held = most = least = best = 0.0
     is_open = False
-    for factor, is_end, weight in events:
+    for correction, is_end, weight in events:
         held += -weight if is_end else weight
         if is_end and is_open:
-            most, is_open = factor, False
+            most, is_open = correction, False
         elif held > best + TIE:
-            best, least, is_open = held, factor, True
-    served = [(seen, weight) for seen, weight in weighted if seen.least <= least and most <= seen.most]
-    total = sum(weight for _, weight in served)
-    mean = sum(math.log(seen.ratio) * weight for seen, weight in served) / total
+            best, least, is_open = held, correction, True
+    served = [(seen, weight) for seen, weight in weighted if serves(seen, least) and serves(seen, most)]
+    mean = sum(math.log(seen.ratio) * weight for seen, weight in served) / sum(weight for _, weight in served)
     return min(max(math.exp(mean), least), most)
+
+
+def serves(seen: SeenTime, correction: float) -> bool:
+    """Whether a forecast with this correction would have been good, but for rounding."""
+    low, high = seen.within(FACTOR)
+    return low * (1 - TIE) <= correction <= high * (1 + TIE)

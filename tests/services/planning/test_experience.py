@@ -110,7 +110,7 @@ def test_without_a_plan_or_its_basis_nothing_was_forecast() -> None:
 
 
 @pytest.mark.parametrize("foreign", [{"tenant": "stranger"}, {"site": "site2"}])
-def test_the_answers_of_others_teach_nothing(foreign: dict[str, str]) -> None:
+def test_the_answers_of_others_teach_nothing(foreign: dict[str, Any]) -> None:
     experience = Experience("site1", (TENANT,))
     assert not experience.observe(published(made(experience), 100.0, **foreign))
     assert experience.state == PlannerState()

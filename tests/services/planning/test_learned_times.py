@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from tidegate.services.planning.answer_class import AnswerClass
 from tidegate.services.planning.learned_times import (
+    FACTOR,
     KEPT,
     MOST_RATIO,
+    SPARE,
     LearnedTimes,
     ObservedTime,
     SeenTime,
@@ -84,18 +86,22 @@ def test_the_same_answers_teach_the_same_also_after_a_restart(answers: list[tupl
 seen_times = st.builds(SeenTime, st.floats(0.01, 100), st.floats(0, 20))
 
 
-def served(weighted: list[tuple[SeenTime, float]], factor: float) -> float:
-    """The weight of what a forecast with this factor would have been good for."""
-    good = (weight for seen, weight in weighted if is_good(seen.known + factor, seen.known + seen.ratio))
-    return sum(good)
+def served(weighted: list[tuple[SeenTime, float]], correction: float) -> float:
+    """The weight of what a forecast with this correction would have been good for; double with something to spare."""
+    return sum(
+        weight
+        for seen, weight in weighted
+        for factor in (FACTOR, SPARE)
+        if 1 / factor <= (seen.known + correction) / (seen.known + seen.ratio) <= factor
+    )
 
 
 @given(st.lists(st.tuples(seen_times, st.floats(0.01, 1)), min_size=1, max_size=24))
 @everywhere
-def test_no_other_factor_would_have_been_good_for_more(weighted: list[tuple[SeenTime, float]]) -> None:
-    factor = best_factor(weighted)
-    edges = [edge for seen, _ in weighted for edge in (seen.least, seen.ratio, seen.most)]
-    inside = factor * (1 - 1e-9), factor, factor * (1 + 1e-9)  # an end of a range is in it, but for rounding
+def test_no_other_correction_would_have_served_more(weighted: list[tuple[SeenTime, float]]) -> None:
+    best = best_factor(weighted)
+    edges = [edge for seen, _ in weighted for factor in (FACTOR, SPARE) for edge in (*seen.within(factor), seen.ratio)]
+    inside = best * (1 - 1e-9), best, best * (1 + 1e-9)  # an end of a range is in it, but for rounding
     assert max(served(weighted, each) for each in inside) >= max(served(weighted, edge) for edge in edges) - 1e-6
 
 
@@ -103,16 +109,17 @@ def test_no_other_factor_would_have_been_good_for_more(weighted: list[tuple[Seen
     ("ratios_", "known", "factor"),
     [
         pytest.param([1.0] * 5, 0.0, 1.0, id="all alike"),
-        pytest.param([1.0, 1.0, 3.0, 3.0], 0.0, 1.73, id="two humps that one forecast serves"),
+        pytest.param([1.0, 1.0, 3.0, 3.0], 0.0, 1.7, id="two humps that one forecast serves"),
         pytest.param([1.0, 1.0, 1.0, 9.0, 9.0], 0.0, 1.0, id="two that none serves: the higher"),
         pytest.param([1.0, 1.0, 9.0, 9.0, 9.0], 0.0, 9.0, id="whichever that is"),
         pytest.param([1.0] * 9 + [1000.0], 0.0, 1.0, id="an outlier"),
+        pytest.param([4.0] * 9 + [1.0], 0.0, 4.0, id="one that could only just be served too"),
         pytest.param([1.0, 1.0, 9.0, 9.0], 8.0, 3.0, id="where more is known, one serves both again"),
     ],
 )
 def test_a_forecast_serves_most_of_what_was_seen(ratios_: list[float], known: float, factor: float) -> None:
     weighted = [(SeenTime(ratio, known), 1.0) for ratio in ratios_]
-    assert best_factor(weighted) == pytest.approx(factor, rel=0.01)
+    assert best_factor(weighted) == pytest.approx(factor, rel=0.02)
 
 
 @given(st.floats(1, 5000), st.floats(0, 5000))

@@ -186,12 +186,9 @@ def test_the_ledger_and_the_forecasts_are_metrics_by_model_and_class() -> None:
         for within, value in (("yes", 2), ("no", 1)):
             labels = {"where": "cloud", **of_class, "within": within}
             assert registry.get_sample_value("tidegate_planner_forecasts_total", labels) == value
-        assert (
-            registry.get_sample_value(
-                "tidegate_planner_forecast_factor", {"where": "cloud", **of_class, "evidence": "0"}
-            )
-            > 0
-        )
+        labels = {"where": "cloud", **of_class, "evidence": "0"}
+        factor = registry.get_sample_value("tidegate_planner_forecast_factor", labels)
+        assert factor == pytest.approx(experience.times.correction(CARDS).factor)
         assert generate_latest(registry).count(b"# TYPE tidegate_planner_answers_total") == 1
     assert registry.get_sample_value("tidegate_planner_answers_total", of_class) is None
     assert METRICS is not metrics
