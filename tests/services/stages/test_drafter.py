@@ -17,6 +17,7 @@ from tidegate.schemas import (
     Draft,
     Drafted,
     Escalated,
+    ForecastBasis,
     Mode,
     Partial,
     Plan,
@@ -24,6 +25,7 @@ from tidegate.schemas import (
     Verified,
     Where,
 )
+from tidegate.services.planning.answer_class import BANDS, band_of
 from tidegate.services.planning.planner import with_evidence
 from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, VerifyInteractively, draft
 
@@ -125,6 +127,17 @@ async def test_the_draft_goes_along_where_the_plan_ships_it(mode: Mode, length: 
     outcome = await decide(0.3, asked, verify=lose_session)
     assert isinstance(outcome, Escalated)
     assert outcome.draft == shipped
+
+
+@pytest.mark.parametrize("confidence", [0.0, 0.15, 0.5])
+async def test_an_escalation_is_forecast_by_how_sure_the_edge_was(confidence: float) -> None:
+    basis = ForecastBasis(class_name="cards", rtt_ms=50.0, cloud_factors=(1.0, *(0.5 + band for band in BANDS)))
+    forecast_ms = {"edge_only": 60.0, "cloud_stream": 250.0}
+    plan_ = msgspec.structs.replace(plan(), mode="cloud_stream", basis=basis, forecast_ms=forecast_ms)
+    outcome = await decide(confidence, retrieved("q", plan_=plan_))
+    assert isinstance(outcome, Escalated)
+    assert outcome.plan == with_evidence(plan_, confidence)
+    assert outcome.plan.forecast_ms == {"edge_only": 60.0, "cloud_stream": 50 + 200 * (0.5 + band_of(confidence))}
 
 
 LOOP = msgspec.structs.replace(
