@@ -128,12 +128,14 @@ def test_how_long_a_lost_cloud_took_to_be_given_up_is_no_time_of_the_cloud() -> 
 def test_what_drafts_cost_is_entered_under_the_model_that_answered_also_where_the_answer_may_not_be_said() -> None:
     experience = Experience("site1", (TENANT,))
     plan_ = made(experience)
-    experience.observe(msgspec.structs.replace(published(plan_, 90.0), outcome="abstained", text=""))
+    unsure = with_evidence(plan_, 0.0)
+    experience.observe(msgspec.structs.replace(published(unsure, 90.0), outcome="abstained", text=""))
+    experience.observe(published(with_evidence(plan_, 0.5), 90.0))
     newer = msgspec.structs.replace(SPENT, model="target@2")
     experience.observe(published(plan_, 90.0, spent=newer))
     experience.observe(published(plan_, 90.0, "edge", SPENT))
     counts = {line.answers: line.count for line in experience.ledger.lines if line.answers.name}
-    assert counts == {CARDS: 1, CARDS._replace(model="target@2"): 1}
+    assert counts == {CARDS: 2, CARDS._replace(model="target@2"): 1}, "whatever the site had found"
 
 
 def test_the_same_answers_teach_the_same_again_and_a_restart_forgets_nothing() -> None:
