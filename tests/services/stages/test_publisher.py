@@ -207,6 +207,9 @@ async def test_the_receipt_says_when_the_answer_was_expected_and_when_it_was_jud
     plan = msgspec.structs.replace(PLAN, forecast_ms={"edge_only": 60.0}, basis=basis)
     timings = (StageTiming("prefilter", 1.0, 20.0), StageTiming("drafter", 2.0, 48.0), StageTiming("policy", 1.0, 4.0))
     settled = APPROVED if is_approved else msgspec.structs.replace(withheld("abstained"), speculation=SPENT)
-    answer = await published(msgspec.structs.replace(settled, plan=plan, timings=timings, route="edge"))
+    fact = msgspec.structs.replace(settled, plan=plan, timings=timings, route="edge")
+    async with open_publisher(Settings(pack_dir=str(KIOSK)), MemoryBus("site1")) as handler:
+        [answer] = await handler(fact)
+    assert isinstance(answer, Published)
     assert answer.receipt.forecast == ForecastOutcome("edge_only", 85.0, 80.0)
     assert answer.receipt.speculation == (APPROVED.answer.speculation if is_approved else SPENT)
