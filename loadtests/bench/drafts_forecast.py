@@ -24,7 +24,7 @@ import msgspec
 
 from loadtests.bench.measure import Bar, Entry, Measurement, Target
 from loadtests.bench.race import JITTER, PATIENCE_S, PINGS, SITES, prepared, settings_of
-from loadtests.bench.race_client import receive
+from loadtests.bench.race_client import Refusal, receive
 from loadtests.bench.race_sites import linked_sites
 from tidegate.schemas import Asked, Published, Speculation
 from tidegate.schemas.subjects import HUB
@@ -74,6 +74,8 @@ class ForecastLap(msgspec.Struct, frozen=True):
 
     judged: tuple[JudgedForecast, ...]
     spent: tuple[Speculation, ...]
+    unanswered: int = 0
+    """Requests of which no answer came in time, so that nothing is known of them: a machine that is too busy."""
 
     def share(self, is_counted: Callable[[JudgedForecast], bool], route: str = "") -> tuple[float, ...]:
         """Per cent of the forecasts, of one route where it is named; nothing where there are none."""
@@ -96,6 +98,7 @@ class ForecastLap(msgspec.Struct, frozen=True):
             **known,
             **per_token,
             "steps_saved": (float(totals["saved"]),),
+            "unanswered": (float(self.unanswered),),
         }
 
 
@@ -144,13 +147,16 @@ async def lap(client: httpx.AsyncClient, texts: Sequence[str]) -> ForecastLap:
             can_retract=number % 2 == 0,
             asker="forecaster",
         )
-        received = await receive(client, asked)
-        assert received.published is not None
-        answers.append(received.published)
+        with contextlib.suppress(httpx.TimeoutException, Refusal):
+            received = await receive(client, asked)
+            assert received.published is not None
+            answers.append(received.published)
     spent = [each.receipt.speculation for each in answers]
     judged = [judge(each) for each in answers]
     return ForecastLap(
-        tuple(each for each in judged if each is not None), tuple(each for each in spent if each is not None)
+        tuple(each for each in judged if each is not None),
+        tuple(each for each in spent if each is not None),
+        len(texts) - len(answers),
     )
 
 
@@ -177,6 +183,7 @@ def entry(name: str, model: Path | None) -> Entry:
             Bar(samples="within_twice", quantile=0.0, unit="%"),
             *(Bar(samples=share, quantile=0.5, unit="%") for share in shares),
             *(Bar(samples=count, quantile=0.5, unit="a lap") for count in counts),
+            Bar(samples="unanswered", quantile=1.0, target=Target("≤", 0), unit="a lap"),
         ),
     )
 
