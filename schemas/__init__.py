@@ -40,8 +40,16 @@ from tidegate.schemas.plan import (
     Where,
     Writing,
 )
-from tidegate.schemas.question import Question, RewrittenBy, Turn, Workload
-from tidegate.schemas.receipt import Artefact, Decision, ForecastOutcome, Receipt, Rewriting, StageTiming
+from tidegate.schemas.question import Question, RewrittenBy, Turn, Workload, digest_of
+from tidegate.schemas.receipt import (
+    Artefact,
+    Decision,
+    ForecastOutcome,
+    InstructionsReport,
+    Receipt,
+    Rewriting,
+    StageTiming,
+)
 from tidegate.schemas.request import Asked, Refused
 from tidegate.schemas.stream import Committed, Cursor, Delta, Evidence, Partial, Resume, State
 from tidegate.schemas.uplink import Accepted, Begin, CloudState, Propose
@@ -73,6 +81,7 @@ __all__ = [
     "ForecastOutcome",
     "Format",
     "Guess",
+    "InstructionsReport",
     "Message",
     "Mode",
     "Outcome",
@@ -108,6 +117,7 @@ __all__ = [
     "Writing",
     "WritingReport",
     "decode",
+    "digest_of",
     "encode",
     "encode_json",
     "is_json",

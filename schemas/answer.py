@@ -96,6 +96,7 @@ class ExtractedField(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 class WritingReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a model's own words came to be in an answer: of `sentences`, so many were written a second time (`retried`),
     and so many gave way to a quotation (`replaced`). `faults` say why, one for each sentence that was refused.
+    `instructions` is the digest of those that stood in the model's prompt beside our own.
     """
 
     mode: Writing
@@ -103,6 +104,7 @@ class WritingReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     retried: int = 0
     replaced: int = 0
     faults: tuple[str, ...] = ()
+    instructions: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

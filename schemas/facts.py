@@ -83,7 +83,7 @@ class Replied(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """What the site says at once, without a look at any document: to small talk, or to a person in distress.
 
     `text` is the site's own, from its pack or the shipped ones; `decisions` says which intent was found; `confidence`
-    is its probability.
+    is its probability; `instructions` is the digest of those that came with the request and were of no use.
     """
 
     reason: Literal["smalltalk", "distress"]
@@ -92,6 +92,7 @@ class Replied(Fact, frozen=True, kw_only=True, omit_defaults=True):
     language: str = ""
     confidence: Share = 0.0
     decisions: tuple[Decision, ...] = ()
+    instructions: str = ""
 
 
 class PlannedFact(Fact, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
@@ -25,6 +26,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Only the prefilter makes one from a person's words. This is the only form in which a question crosses the leaf.
     `rewritten_by`: what made a standalone question of a follow-up in a conversation; empty where `text` is as asked.
+    `instructions` are the asker's to a model that writes the answer, with vault tokens for personal data.
     """
 
     text: str
@@ -35,3 +37,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schema: str = ""
     vault_tokens: tuple[str, ...] = ()
     rewritten_by: RewrittenBy | Literal[""] = ""
+    instructions: str = ""
+
+
+def digest_of(instructions: str) -> str:
+    """How a receipt names instructions: the first 12 hex digits of their sha256; empty for none."""
+    return sha256(instructions.encode()).hexdigest()[:12] if instructions else ""

@@ -54,6 +54,20 @@ class Rewriting(msgspec.Struct, frozen=True, gc=False):
     question: str
 
 
+class InstructionsReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of the instructions that came with a question, of which `digest` is what `digest_of` makes.
+
+    `is_used`: they stood in the prompt of the model that wrote the answer. Where they did not, `reason` says why:
+    `policy`, which lets answers of this class quote only; `site`: the site answered, where no model writes; `hub`: the
+    hub answered, and wrote nothing of its own; `no_room` in the model's context; `no_answer` was given; `reply`: a text
+    of the site's own.
+    """
+
+    digest: str
+    is_used: bool = False
+    reason: Literal["", "policy", "site", "hub", "no_room", "no_answer", "reply"] = ""
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why this answer was given: where it was made, by what, from which spans, under which policy, in what time.
 
@@ -80,3 +94,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rewriting: Rewriting | None = None
     writing: WritingReport | None = None
     forecast: ForecastOutcome | None = None
+    instructions: InstructionsReport | None = None

@@ -38,6 +38,11 @@ REFUSALS: dict[str, RefusalTerms] = {
         "the question has {chars} characters; at most {limit} are accepted",
         "shorten it, or split it into several requests",
     ),
+    "instructions_too_long": RefusalTerms(
+        400,
+        "the instructions have {tokens} tokens; at most {limit} are accepted",
+        "shorten the system prompt; `gateway.instructions_tokens` is the limit",
+    ),
     "forged_token": RefusalTerms(
         400,
         "the question holds something that looks like a vault token",

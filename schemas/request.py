@@ -12,6 +12,8 @@ from tidegate.schemas.receipt import StageTiming
 
 MAX_TURNS = 256
 """Turns of a conversation that a request may bring along."""
+MAX_INSTRUCTIONS = 32_768
+"""Characters that instructions may have; the gateway's budget of tokens is less."""
 
 
 class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,6 +24,8 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     `schema` is the JSON schema that an `extract` must fill. `budget_ms` is what the asker is willing to wait.
     `can_retract` says that the client can retract text that it has shown; others get committed text only.
     `history` is what was said before, oldest first, so that a follow-up is understood; it is sealed with the text.
+    `instructions` are the client's to the model that writes the answer, where one writes it: its system prompt. They
+    are sealed with the text, and refused where no model can write.
     """
 
     tenant: Name
@@ -39,6 +43,7 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     timings: tuple[StageTiming, ...] = ()
     can_retract: bool = False
     history: Annotated[tuple[Turn, ...], msgspec.Meta(max_length=MAX_TURNS)] = ()
+    instructions: Annotated[str, msgspec.Meta(max_length=MAX_INSTRUCTIONS)] = ""
 
 
 class Refused(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tidegate.schemas.answer import Answer, Check, Citation, Format
+from tidegate.schemas.answer import Answer, Check, Citation, Format, WritingReport
 from tidegate.schemas.facts import Fact
 from tidegate.schemas.message import Message, Name, Rid, Share
 from tidegate.schemas.plan import Guess, Plan, Where
@@ -38,13 +38,15 @@ class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a committed text rests on: the citations of its own sentences, and no others.
 
-    `confidence` is that of the whole answer that the text begins. `lineage` names what contributed to it.
+    `confidence` is that of the whole answer that the text begins. `lineage` names what contributed to it, `writing` how
+    a model's own words came to be in it.
     """
 
     citations: tuple[Citation, ...] = ()
     checks: tuple[Check, ...] = ()
     confidence: Share = 0.0
     lineage: tuple[Artefact, ...] = ()
+    writing: WritingReport | None = None
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,3 +73,8 @@ class CloudState(Message, frozen=True, kw_only=True, omit_defaults=True):
     keeps_sessions: bool = False
     model: Annotated[str, msgspec.Meta(max_length=256)] = ""
     writes: tuple[Writing, ...] | None = None
+
+    @property
+    def writes_own_words(self) -> bool:
+        """Whether a model writes answers there where a plan allows that, and so can follow instructions."""
+        return any(way != "quote" for way in self.writes or ())

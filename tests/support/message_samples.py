@@ -30,6 +30,7 @@ from tidegate.schemas import (
     ExtractedField,
     ForecastBasis,
     ForecastOutcome,
+    InstructionsReport,
     Message,
     Partial,
     Passage,
@@ -51,6 +52,7 @@ from tidegate.schemas import (
     Turn,
     Verified,
     Withheld,
+    WritingReport,
     encode,
     encode_json,
 )
@@ -121,6 +123,10 @@ PASSAGE = Passage(
     heading="Preise",
 )
 FOLLOW_UP = msgspec.structs.replace(QUESTION, rewritten_by="rules")
+INSTRUCTED = msgspec.structs.replace(QUESTION, instructions="Rede <PERSON_0123456789ab> mit dem Namen an.")
+REPORT = WritingReport(
+    mode="grounded", sentences=2, retried=1, faults=("it cites nothing",), instructions="0a1b2c3d4e5f"
+)
 FIELD = ExtractedField(path="total", value=12.5, evidence="12,50", start=7, end=12, confidence=0.97)
 MISSING_FIELD = ExtractedField(path="payer.iban", confidence=0.8, problem="missing")
 SUGGESTION = Suggestion(
@@ -273,6 +279,22 @@ MORE_SAMPLES: tuple[Message, ...] = (
         if isinstance(sample, Withheld | Published)
     ),
     Withheld(**WHOSE, reason="unclear", stage="prefilter", question=FOLLOW_UP),
+    msgspec.structs.replace(SAMPLES[0], instructions="Antworte kurz."),
+    *(
+        msgspec.structs.replace(sample, instructions="0a1b2c3d4e5f")
+        for sample in SAMPLES
+        if isinstance(sample, Replied)
+    ),
+    Escalated(**WHOSE, question=INSTRUCTED, plan=RACE, reason="planned"),
+    Verified(**WHOSE, question=INSTRUCTED, plan=RACE, answer=msgspec.structs.replace(ANSWER, writing=REPORT)),
+    Published(
+        **WHOSE,
+        outcome="answered",
+        text="Eine Überweisung ist kostenlos.",
+        receipt=msgspec.structs.replace(
+            RECEIPT, writing=REPORT, instructions=InstructionsReport(digest="0a1b2c3d4e5f", is_used=True)
+        ),
+    ),
     Published(
         **WHOSE,
         outcome="answered",
@@ -295,7 +317,7 @@ MORE_SAMPLES: tuple[Message, ...] = (
         state="committed",
         text='{"fee": 0}',
         format="json",
-        evidence=Evidence(citations=(CITATION,), checks=CHECKS, confidence=0.625, lineage=LINEAGE),
+        evidence=Evidence(citations=(CITATION,), checks=CHECKS, confidence=0.625, lineage=LINEAGE, writing=REPORT),
         is_whole=True,
     ),
     Published(
@@ -320,6 +342,7 @@ MORE_SAMPLES: tuple[Message, ...] = (
         ),
     ),
     Withheld(**WHOSE, reason="abstained", stage="policy", speculation=Speculation(steps=0, tokens=0, draft_bytes=40)),
+    CloudState(step_ms=21.5, queue=3, verifies_drafts=True, keeps_sessions=True, writes=("quote", "grounded")),
     Escalated(
         **WHOSE,
         degradations=(Degradation("drafter", "no_remote_speculation", 300.0, 450.0, "the cloud cannot be reached"),),
