@@ -96,7 +96,7 @@ class CloudVerifierSettings(OpenAICompatibleSettings, frozen=True, kw_only=True,
     """All read the hub's own larger corpus. `embedded`: with the shipped target model or the directory `model`, in this
     process. `vllm`: with any Hugging Face directory (`model`) in vLLM's engine. `completions`: with a server's
     completions API, verified on the best tier that it is found to support. `openai`: by any chat completions API, in
-    its own words. `extractive`: with no model.
+    its own words where a policy allows that. `extractive`: with no model.
     """
     providers: tuple[Literal["cpu", "cuda", "tensorrt", "rocm", "migraphx", "openvino", "directml", "coreml"], ...] = (
         "cpu",

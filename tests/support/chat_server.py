@@ -61,6 +61,8 @@ class ModelServer:
         self.ignores_stream = False
         self.reply = ""
         """What it answers, where that does not come from the passages."""
+        self.replies: list[str] = []
+        """What it answers before that, one after the other."""
         self.holds_after = 0
         """Pieces of a stream after which it waits until `go_on` is set; 0: never."""
         self.breaks_after = 0
@@ -88,7 +90,7 @@ class ModelServer:
             return PlainTextResponse("<html>")
         if self.mode == "slow":
             await asyncio.sleep(0.5)  # what it takes to be slower than the asker waits
-        text = self.reply or self.answer(body["messages"][-1]["content"])
+        text = self.replies.pop(0) if self.replies else self.reply or self.answer(body["messages"])
         reason = "stop"
         if self.thinks > min(body.get("max_tokens", 1 << 20), body.get("max_completion_tokens", 1 << 20)):
             text, reason = "", "length"
@@ -111,7 +113,8 @@ class ModelServer:
         yield 'data: {"model": "echo-1", "choices": []}\n\n'  # as with the usage, which has no choice
         yield "data: [DONE]\n\n"
 
-    def answer(self, prompt: str) -> str:
+    def answer(self, messages: list[dict[str, str]]) -> str:
+        prompt = next(each["content"] for each in reversed(messages) if "Question: " in each["content"])
         passages, question = prompt.rsplit("\n\nQuestion: ", 1)
         words = sorted(re.findall(r"[^\W\d_]{6,}", question.casefold()), key=len, reverse=True)
         for word in words:

@@ -5,6 +5,7 @@ Next: `targets`, which models there are; `handler`, what becomes of an answer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,14 +14,16 @@ from functools import partial
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.answering.answerer import GroundedAnswerer, ReadCorpus
 from tidegate.services.answering.grounded_writer import GroundedWriter
+from tidegate.services.answering.model_writers import ChatServerWriter, TargetWriter
 from tidegate.services.answering.sentence_stream import PublishPartial
 from tidegate.services.fleet.readers import TenantReaders
 from tidegate.services.knowledge.reader.reader import AT_HUB
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
+from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
 from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 from tidegate.services.settings import Settings
-from tidegate.services.stages.cloud_verifier.chat_backend import ChatBackend
+from tidegate.services.stages.cloud_verifier.chat_extraction import ChatExtraction
 from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
 from tidegate.services.stages.cloud_verifier.handler import Backend
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
@@ -48,15 +51,18 @@ async def open_backend(
 ) -> OpenedBackend:
     """The backend that the settings name; `stack` closes what it holds. Raises as `open` of this stage does."""
     chosen = settings.cloud_verifier
-    if chosen.backend == "openai":
-        chat = ChatBackend(chosen, in_thread(corpus.find), publish)
-        stack.push_async_callback(chat.close)
-        return OpenedBackend(chat.answer, chat.extract)
     readers = TenantReaders(settings, units, AT_HUB)
+    read_corpus = in_thread(partial(corpus.rank_spans, readers.of))
     if chosen.backend == "extractive":
         return OpenedBackend(in_thread(partial(corpus.read, readers.of)))
+    if chosen.backend == "openai":
+        client = CompletionsClient(chosen, os.environ.get(chosen.api_key_env, ""), is_only_way=True)
+        stack.push_async_callback(client.close)
+        writer = GroundedWriter(ChatServerWriter(client), read_corpus, publish)
+        state = partial(CloudState, writes=("grounded", "free"))
+        return OpenedBackend(writer.answer, ChatExtraction(client).extract, state)
     target = await stack.enter_async_context(open_target(settings))
-    return _use_target(target, in_thread(partial(corpus.rank_spans, readers.of)), publish, stack)
+    return _use_target(target, read_corpus, publish, stack)
 
 
 def _use_target(
@@ -65,7 +71,8 @@ def _use_target(
     """A model with a chat template writes; one with our control tokens quotes, and verifies what sites draft."""
     state = partial(cloud_state, target)
     if isinstance(target.tokenizer, ChatTokenizer):
-        return OpenedBackend(GroundedWriter(target, read_corpus, publish, METRICS.count).answer, state=state)
+        writer = GroundedWriter(TargetWriter(target), read_corpus, publish, METRICS.count)
+        return OpenedBackend(writer.answer, state=state)
     answerer = GroundedAnswerer(target, read_corpus, publish, METRICS.count)
     if not isinstance(target, VerifyingTarget):
         return OpenedBackend(answerer.answer, state=state)

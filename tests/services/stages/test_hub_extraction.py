@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from msgspec.structs import replace
 
 from tests.support.chat_server import ModelServer
 from tests.support.escalation_site import escalated
-from tidegate.schemas import Answer, Escalated, Partial, Passage, Verified
+from tidegate.schemas import Answer, Artefact, Escalated, Suggestion, Verified
 from tidegate.services.knowledge.extraction.agreement import read_again, surer
 from tidegate.services.knowledge.extraction.extraction import extract
+from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
-from tidegate.services.stages.cloud_verifier.chat_backend import ChatBackend
+from tidegate.services.stages.cloud_verifier.chat_extraction import ChatExtraction
 from tidegate.services.stages.cloud_verifier.handler import verify
 
 TEXT = "I bought three caps for 36 pounds on 4 May 2026 in Falmouth, not in Truro. Ada Moor"
@@ -61,18 +63,20 @@ def test_what_only_a_model_has_counts_only_where_the_text_says_it() -> None:
 
 @pytest.mark.anyio
 async def test_the_hub_asks_its_model_for_json_under_the_schema_and_checks_it() -> None:
-    async def find(_: Escalated) -> tuple[tuple[Passage, ...], tuple[()]]:
-        raise AssertionError("an extraction needs no passages")
+    async def answer(_: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        raise AssertionError("an extraction is no answer from passages")
 
-    async def publish(_: Partial) -> None:
-        raise AssertionError("an extraction shows nothing on the way")
+    async def suggest(_: Escalated) -> tuple[Suggestion, ...]:
+        raise AssertionError("an extraction needs no passages")
 
     async with ModelServer().serving() as server:
         server.reply = json.dumps({"quantity": 3, "total": 36, "city": "Falmouth", "iban": "DE00"})
-        backend = ChatBackend(
-            OpenAICompatibleSettings(base_url=server.url, model="echo", timeout_s=10.0), find, publish
+        settings = OpenAICompatibleSettings(base_url=server.url, model="echo", timeout_s=10.0)
+        client = CompletionsClient(settings, "", is_only_way=True)
+        asking = partial(
+            verify, ASKED, answer=answer, extract=ChatExtraction(client).extract, suggest=suggest, sure_from=0.5
         )
-        [verified] = await verify(ASKED, answer=backend.answer, extract=backend.extract, suggest=find, sure_from=0.5)  # type: ignore[arg-type]
+        [verified] = await asking()
         assert isinstance(verified, Verified)
         alone = {field.path: field for field in extract(TEXT, json.dumps(SCHEMA), "en").fields}
         read = {field.path: field for field in verified.answer.fields}
@@ -82,7 +86,7 @@ async def test_the_hub_asks_its_model_for_json_under_the_schema_and_checks_it() 
         assert sent["response_format"]["json_schema"]["schema"] == SCHEMA
         assert TEXT in sent["messages"][-1]["content"]
         server.refuses = {"response_format"}
-        [verified] = await verify(ASKED, answer=backend.answer, extract=backend.extract, suggest=find, sure_from=0.5)  # type: ignore[arg-type]
+        [verified] = await asking()
         assert isinstance(verified, Verified)
         assert verified.answer.format == "json"
-        await backend.close()
+        await client.close()
