@@ -35,6 +35,7 @@ from tidegate.schemas import (
     replace,
 )
 from tidegate.schemas.subjects import LIVE_TOKENS
+from tidegate.services.answering.instructions import InstructionGate, InstructionsRefusedError
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.sealing import seal_request
@@ -88,6 +89,7 @@ class EdgeRuntime:
         self._finished: deque[str] = deque()
         self._bus: EdgeBus
         """Opened by `init`."""
+        self._instructions: InstructionGate
 
     @classmethod
     async def init(
@@ -120,9 +122,10 @@ class EdgeRuntime:
     async def answer(self, request: Asked) -> Published:
         """The published answer to one request, with its receipt and timings; vault tokens stay tokens.
 
-        Raises `RequestInProgressError`, and what a stage raises that cannot process the request.
+        Raises `RequestInProgressError`, `InstructionsRefusedError` for instructions that no model could follow, and
+        what a stage raises that cannot process the request.
         """
-        asked = self._admit(request)
+        asked = await self._admit(request)
         with self._tracked(asked.rid):
             return await self._process(asked)
 
@@ -131,7 +134,7 @@ class EdgeRuntime:
 
         Raises as `answer`. A consumer that leaves early (`aclose`) ends all work on the request here.
         """
-        asked = self._admit(replace(request, can_retract=False))
+        asked = await self._admit(replace(request, can_retract=False))
         digest = asker_digest(self._key, asked.tenant, asked.asker, asked.rid)
         value_of = partial(self._vault.detokenise, tenant=asked.tenant, asker=digest)
         log, cursor = AnswerLog(asked.rid, asked.tenant), Cursor()
@@ -161,12 +164,16 @@ class EdgeRuntime:
     async def _open(self, hub: NatsSettings | None) -> None:
         self._bus = await self._stack.enter_async_context(EdgeBus.open(self.settings.site, hub))
         await self._bus.listen(LIVE_TOKENS, self._on_line)
+        self._instructions = InstructionGate(self.settings, self._bus if hub is not None else None)
         bus: Bus = self._bus
         for stage in SITE_WORKERS:
             handler = await self._stack.enter_async_context(resolve(stage)(self.settings, bus))
             self._handlers.update(dict.fromkeys(stage.accepts, (stage, handler)))
 
-    def _admit(self, request: Asked) -> Asked:
+    async def _admit(self, request: Asked) -> Asked:
+        fault = await self._instructions.find_fault(request)
+        if fault is not None:
+            raise InstructionsRefusedError(fault.reason, fault.hint)
         now_ms = int(time.time() * 1000)
         return replace(
             request,

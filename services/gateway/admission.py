@@ -24,7 +24,9 @@ def find_fault(asked: Asked, settings: Settings, now_ms: int) -> Refused | None:
         return refusal("empty_text", asked.rid)
     if len(asked.text) > limit:
         return refusal("text_too_long", asked.rid, chars=len(asked.text), limit=limit)
-    if any(map(VAULT_TOKEN.search, (asked.text, asked.schema, *(turn.text for turn in asked.history)))):
+    if any(
+        map(VAULT_TOKEN.search, (asked.text, asked.schema, asked.instructions, *(turn.text for turn in asked.history)))
+    ):
         return refusal("forged_token", asked.rid)
     if asked.deadline_at_ms and asked.deadline_at_ms <= now_ms:
         return refusal("deadline_past", asked.rid)
@@ -60,6 +62,11 @@ def admit(asked: Asked, settings: Settings, now_ms: int) -> Asked:
         timings=(),
         history=newest_turns(asked.history, settings.prefilter.max_chars),
     )
+
+
+def words_of(asked: Asked) -> tuple[object, ...]:
+    """What the asker has said: two requests that differ in it are not the same one."""
+    return asked.text, asked.schema, asked.history, asked.instructions
 
 
 def newest_turns(history: Sequence[Turn], max_chars: int) -> tuple[Turn, ...]:

@@ -16,7 +16,8 @@ from tidegate.brokers.process import trace
 from tidegate.schemas import Asked, Published, Refused, decode
 from tidegate.schemas.refusals import refusal
 from tidegate.schemas.subjects import LIVE_ANSWERS, LIVE_DEAD, rid_of
-from tidegate.services.gateway.admission import admit, find_fault
+from tidegate.services.answering.instructions import InstructionGate
+from tidegate.services.gateway.admission import admit, find_fault, words_of
 from tidegate.services.gateway.answer_store import AnswerStore, tenant_in
 from tidegate.services.gateway.client_stream import ClientStreams
 from tidegate.services.gateway.pending import PendingReplies, Reply
@@ -71,6 +72,7 @@ class Ingress:
         self._clock = clock
         self._grace_s = limits.grace_s
         self._store = AnswerStore(bus)
+        self._instructions = InstructionGate(settings, bus)
 
     async def open(self) -> None:
         """Subscribe to answers, dead letters and what is shown meanwhile."""
@@ -96,6 +98,8 @@ class Ingress:
         now_ms = int(self._clock() * 1000)
         if (fault := find_fault(asked, self.settings, now_ms)) is not None:
             raise RequestRefusedError(fault)
+        if (fault := await self._instructions.find_fault(asked)) is not None:
+            raise RequestRefusedError(fault, "instructions")
         self._check_room(asked.rid)
         is_known = bool(asked.rid)
         asked = seal_request(self._key, admit(asked, self.settings, now_ms))
@@ -160,7 +164,7 @@ class Ingress:
         """End the wait at once where the request with this id is over; refuse it to a stranger."""
         old, new = unseal_request(self._key, earlier), unseal_request(self._key, asked)
         is_same = secrets.compare_digest(earlier.asker, asked.asker)
-        if not is_same or (old.text, old.schema, old.history) != (new.text, new.schema, new.history):
+        if not is_same or words_of(old) != words_of(new):
             raise RequestRefusedError(refusal("rid_taken", asked.rid))
         answer = await self._store.answer(asked.tenant, asked.rid)
         if answer is not None:

@@ -23,6 +23,7 @@ FIELD_AT_FAULT = {
     "unknown_tenant": "tenant",
     "empty_text": "text",
     "text_too_long": "text",
+    "instructions_too_long": "instructions",
     "forged_token": "text",
     "bad_schema": "schema",
     "missing_schema": "schema",

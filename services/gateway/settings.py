@@ -31,5 +31,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Origins (scheme, host and port) whose pages may use the API from a browser; `*`: all. Empty: none."""
     history_tokens: Annotated[int, msgspec.Meta(ge=0)] = 1024
     """Tokens of earlier turns of a chat that are read, the newest first, so that a follow-up is understood; 0: none."""
+    instructions_tokens: Annotated[int, msgspec.Meta(ge=0)] = 1024
+    """Tokens that the system prompts of a request may have together; more are refused."""
     ignore_system_prompts: bool = False
-    """Whether system and developer messages are passed over, for clients that always send one, instead of refused."""
+    """Whether system and developer messages are passed over, for clients that always send one, instead of followed or,
+    where no model writes, refused."""

@@ -263,7 +263,7 @@ def explain(
         shown = f"the draft is shown after {forecasts[mode].shown_ms:.0f} ms, not {stream.shown_ms:.0f}"
         return f"{shown}; {shipping if ships else 'no draft is shipped'}"
     if request.where == "cloud":
-        return "no speculation: the edge is too busy to draft"
+        return "no speculation: the edge drafts nothing"
     if not signals.cloud.verifies_drafts:
         return "no speculation: the cloud does not say that it takes drafts"
     if ships == 0 and "cloud_with_shipped_draft" not in forecasts:

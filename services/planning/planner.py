@@ -46,15 +46,19 @@ class PlanRequest:
 def make_plan(request: PlanRequest, signals: Signals, config: PlannerConfig) -> Plan:
     """The plan for a question.
 
-    Its mode is `edge_only` where the cloud may not be asked, and only there; else it is what happens once it is.
+    One with instructions goes to the cloud where that writes: a site's own answer would follow none. Its mode is
+    `edge_only` where the cloud may not be asked, and only there; else it is what happens once it is.
     """
     question, remaining_ms = request.question, request.remaining_ms
     may_escalate, link = escalation(question.workload, remaining_ms, signals, config)
     reads = question.workload == "assist"  # an extraction goes to the cloud only once the edge has failed at it
     is_overloaded = signals.queue_depth >= config.overload_factor * config.queue_depth_high
-    where: Where = "cloud" if may_escalate and reads and (is_overloaded or config.mode == "cloud_stream") else "edge"
+    is_instructed = bool(question.instructions) and signals.cloud.writes_own_words
+    is_clouds = is_overloaded or is_instructed or config.mode == "cloud_stream"
+    where: Where = "cloud" if may_escalate and reads and is_clouds else "edge"
     k, depth = depth_of(question.workload, remaining_ms, pressure(signals, config), config)
     model = config.models[question.workload]
+    told = "; a model is to write under its instructions" if is_instructed else ""
     plan = Plan(
         where=where,
         may_escalate=may_escalate,
@@ -62,7 +66,7 @@ def make_plan(request: PlanRequest, signals: Signals, config: PlannerConfig) -> 
         model=model,
         shares_ms=shares_of(remaining_ms, weights_of(question.workload, may_escalate, config)),
         config_version=config.version,
-        reason=f"{question.workload} with {remaining_ms} ms left at the {where}: {link}; {depth}",
+        reason=f"{question.workload} with {remaining_ms} ms left at the {where}: {link}{told}; {depth}",
         writing=request.writing,
     )
     basis = basis_of(request, plan, signals)

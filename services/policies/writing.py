@@ -5,14 +5,25 @@ Pure; next: services/policies/language.py, which reads the lists; services/stage
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
-from tidegate.schemas import Question, Writing
+from tidegate.schemas import Question, Workload, Writing
 from tidegate.services.policies.policy import Policy
 
 GROUNDED, FREE, EGRESS = "grounded", "free", "egress"
 WRITING = (GROUNDED, FREE, EGRESS)
 """Keys of a policy that list intents and workloads: whose answers a model may write in its own words, each sentence
 checked; whose it may write unchecked; and whose questions may go to such a model at all."""
+
+
+def may_be_written(policies: Sequence[Policy]) -> bool:
+    """Whether there is any class of questions whose answers the policies let a model write in its own words."""
+    listed = {name for policy in policies for names in policy.writing.values() for name in names}
+    for intent in ("", *sorted(listed - {*get_args(Workload)})):  # nothing but `assist` is written
+        question = Question(text="", language="", intent=intent, intent_confidence=1.0)
+        if choose_writing(question, policies) != "quote":
+            return True
+    return False
 
 
 def choose_writing(question: Question, policies: Sequence[Policy]) -> Writing:

@@ -47,7 +47,11 @@ class AnswerLogWriter:
         partial = decode(data, Partial)
         answer, ids, is_whole = partial.answer, partial.ids, partial.is_whole
         evidence = Evidence(
-            citations=answer.citations, checks=answer.checks, confidence=answer.confidence, lineage=partial.lineage
+            citations=answer.citations,
+            checks=answer.checks,
+            confidence=answer.confidence,
+            lineage=partial.lineage,
+            writing=answer.writing,
         )
 
         def lines_of(log: AnswerLog) -> list[Delta]:
@@ -79,6 +83,7 @@ class AnswerLogWriter:
             checks=receipt.checks,
             confidence=published.confidence,
             lineage=receipt.lineage,
+            writing=receipt.writing,
         )
 
         def lines_of(log: AnswerLog) -> list[Delta]:

@@ -50,10 +50,10 @@ from tidegate.schemas.subjects import ASK
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.server import all_metrics, serve_http
-from tidegate.services.gateway.http.token_counter import load_token_counter
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.gateway.nats import serve_nats
 from tidegate.services.gateway.settings import GatewaySettings
+from tidegate.services.llm.text.token_counter import load_token_counter
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.sealing import unseal_request
 from tidegate.services.privacy.vault import Vault, load_site_key

@@ -18,16 +18,16 @@ from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.client_stream import AdmittedClient
 from tidegate.services.gateway.http.body import HttpTimes, json_response, read_body, while_connected
 from tidegate.services.gateway.http.completions import ChatReply
-from tidegate.services.gateway.http.conversation import check_instructions, read_history
+from tidegate.services.gateway.http.conversation import read_history, read_instructions
 from tidegate.services.gateway.http.errors import error_body
 from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event, stream_response
 from tidegate.services.gateway.http.openai import ChatRequest, read_chat, read_question, read_task
 from tidegate.services.gateway.http.operations import ASKED_HEADERS
 from tidegate.services.gateway.http.parameters import unsupported
-from tidegate.services.gateway.http.token_counter import TokenCounter
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError
 from tidegate.services.gateway.resume import read_cursor
+from tidegate.services.llm.text.token_counter import TokenCounter
 from tidegate.services.streaming.events import DeltaEvent, EndEvent, ErrorEvent, HeartbeatEvent
 
 PARAMETERS = {
@@ -52,9 +52,10 @@ class ChatEndpoint:
         """Answer one chat request."""
         settings = self._ingress.settings.gateway
         chat = read_chat(await read_body(request, settings.max_body_bytes, self._times.body_timeout_s), self._models)
-        check_instructions(chat, are_ignored=settings.ignore_system_prompts)
         history = read_history(chat, self._counter, settings.history_tokens)
-        asked = replace(read_asked(chat, request.headers, settings.default_tenant), history=history)
+        instructions, at_fault = ("", None) if settings.ignore_system_prompts else read_instructions(chat)
+        asked = read_asked(chat, request.headers, settings.default_tenant)
+        asked = replace(asked, history=history, instructions=instructions)
         at = read_cursor(request.headers.get("last-event-id", ""), asked.rid)
         if at != Cursor() and chat.limits:
             raise unsupported(
@@ -65,7 +66,8 @@ class ChatEndpoint:
         try:
             pending = await self._ingress.accept(asked, request.headers.get("traceparent", ""))
         except RequestRefusedError as error:
-            raise RequestRefusedError(error.refused, PARAMETERS.get(error.param or "")) from error
+            param = at_fault if error.param == "instructions" else PARAMETERS.get(error.param or "")
+            raise RequestRefusedError(error.refused, param) from error
         reply = ChatReply(chat, asked.text, pending.rid, int(time.time()), self._counter)
         if chat.stream:
             client = AdmittedClient(pending, at, can_retract=False)  # these clients cannot take anything back

@@ -12,8 +12,8 @@ from msgspec import UNSET, UnsetType
 from tidegate.schemas import Published
 from tidegate.services.gateway.http.event_format import format_event
 from tidegate.services.gateway.http.openai import ChatRequest
-from tidegate.services.gateway.http.token_counter import TokenCounter
 from tidegate.services.gateway.http.truncation import Truncation
+from tidegate.services.llm.text.token_counter import TokenCounter
 
 FinishReason = Literal["stop", "length", "content_filter"]
 END = format_event(b"[DONE]")

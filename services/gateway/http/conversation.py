@@ -1,14 +1,14 @@
-"""What is read of the turns before the question: the conversation that it may go on from, within a budget of tokens.
+"""What is read beside the question: the conversation that it may go on from, within a budget of tokens, and what system
+and developer messages want of who writes the answer.
 
-Instructions are refused: nothing here writes in words of its own, so that none could be kept. Next: openai.py."""
+Whether anybody does is not decided here: services/answering/instructions.py. Next: openai.py."""
 
 from __future__ import annotations
 
 from tidegate.schemas import Turn
 from tidegate.schemas.request import MAX_TURNS
 from tidegate.services.gateway.http.openai import ChatMessage, ChatRequest
-from tidegate.services.gateway.http.parameters import unsupported
-from tidegate.services.gateway.http.token_counter import TokenCounter
+from tidegate.services.llm.text.token_counter import TokenCounter
 
 
 def read_history(chat: ChatRequest, counter: TokenCounter, max_tokens: int) -> tuple[Turn, ...]:
@@ -30,15 +30,14 @@ def read_history(chat: ChatRequest, counter: TokenCounter, max_tokens: int) -> t
     return tuple(reversed(turns))
 
 
-def check_instructions(chat: ChatRequest, *, are_ignored: bool) -> None:
-    """Raises `RequestRefusedError` for a system or developer message that says anything, unless they are ignored."""
-    for at, message in enumerate(chat.messages):
-        if message.role in ("system", "developer") and text_of(message).strip() and not are_ignored:
-            hint = (
-                "answers quote the site's documents and follow no instructions: leave the message out, or let the site "
-                "set `gateway.ignore_system_prompts`"
-            )
-            raise unsupported(f"a {message.role} message", hint, f"messages[{at}].role")
+def read_instructions(chat: ChatRequest) -> tuple[str, str | None]:
+    """The texts of all system and developer messages, in their order, and the path of the first; empty for none."""
+    said = [(at, text) for at, message in enumerate(chat.messages) if (text := _instruction(message))]
+    return "\n\n".join(text for _, text in said), f"messages[{said[0][0]}].role" if said else None
+
+
+def _instruction(message: ChatMessage) -> str:
+    return text_of(message).strip() if message.role in ("system", "developer") else ""
 
 
 def text_of(message: ChatMessage) -> str:

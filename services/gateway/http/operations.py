@@ -84,7 +84,7 @@ ASKED_HEADERS = {
 BODY = ("unreadable", "not_json", "body_encoded", "body_too_large", "body_too_slow")
 ASKED = (
     "unknown_tenant", "empty_text", "text_too_long", "forged_token", "bad_schema", "missing_schema", "deadline_past",
-    "rid_taken", "bad_cursor", "busy", "unavailable", "closing", "late", "dead",
+    "rid_taken", "bad_cursor", "busy", "unavailable", "closing", "late", "dead", "unsupported", "instructions_too_long",
 )  # fmt: skip
 RESUMED = ("unreadable", "unknown_tenant", "unknown_request", "bad_cursor", "busy", "unavailable", "closing")
 STREAM_EVENTS = (DeltaEvent, EndEvent, ErrorEvent)
@@ -99,7 +99,7 @@ OPERATIONS: tuple[Operation, ...] = (
         reply=ChatCompletion,
         events=(ChatCompletionChunk,),
         parameters=(*ASKED_HEADERS.values(), LAST_EVENT_ID, TRACEPARENT),
-        refusals=(*BODY, *ASKED, "unknown_model", "unsupported", "bad_header"),
+        refusals=(*BODY, *ASKED, "unknown_model", "bad_header"),
     ),
     Operation(id="list_models", path="/v1/models", summary="The models, under all their names.", reply=ModelList),
     Operation(

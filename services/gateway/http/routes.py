@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidegate.services.answering.instructions import TOKENIZER
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.http.body import DEFAULT_TIMES, HttpTimes
 from tidegate.services.gateway.http.chat import ChatEndpoint
@@ -21,12 +22,9 @@ from tidegate.services.gateway.http.errors import Endpoint, handle_errors, metho
 from tidegate.services.gateway.http.openai import MODEL
 from tidegate.services.gateway.http.operations import FILES, OPERATIONS
 from tidegate.services.gateway.http.sse import EventStreamEndpoint
-from tidegate.services.gateway.http.token_counter import load_token_counter
 from tidegate.services.gateway.http.websocket import WebSocketEndpoint, no_such_socket
 from tidegate.services.gateway.ingress import Ingress
-
-TOKENIZER = "lm/target/tokenizer.json"
-"""Below the models: the tokenizer that the site's language models share."""
+from tidegate.services.llm.text.token_counter import load_token_counter
 
 
 def application(ingress: Ingress, metrics: Callable[[], bytes], times: HttpTimes = DEFAULT_TIMES) -> Starlette:

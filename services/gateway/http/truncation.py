@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from tidegate.services.gateway.http.token_counter import TokenCounter
+from tidegate.services.llm.text.token_counter import TokenCounter
 
 SPACE = re.compile(r"\s+")
 CutReason = Literal["", "stop", "length"]

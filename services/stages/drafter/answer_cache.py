@@ -112,8 +112,15 @@ def contradict(some: Versions, others: Versions) -> bool:
 def key_of(question: Question) -> bytes:
     """The same for questions that differ in nothing that could change their answer; empty where no word is left.
 
-    A vault token counts as its kind: the cloud, which sees no more of it, cannot answer by what it stands for.
+    Instructions are part of it, to the letter: under others another answer is written. A vault token counts as its
+    kind: the cloud, which sees no more of it, cannot answer by what it stands for.
     """
-    bare = VAULT_TOKEN.sub(lambda token: f" <{token[1]}> ", unicodedata.normalize("NFKC", question.text))
+    bare = _by_kind(unicodedata.normalize("NFKC", question.text))
     words = " ".join(filter(None, (word.strip(_OUTER_PUNCTUATION) for word in bare.casefold().split())))
-    return sha256(f"{question.language} {words}".encode("utf-8", "surrogatepass")).digest() if words else b""
+    key = f"{question.language} {words}\0{_by_kind(question.instructions)}"
+    return sha256(key.encode("utf-8", "surrogatepass")).digest() if words else b""
+
+
+def _by_kind(text: str) -> str:
+    """The text with the kind of each vault token in its place."""
+    return VAULT_TOKEN.sub(lambda token: f" <{token[1]}> ", text)

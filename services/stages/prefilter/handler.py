@@ -22,6 +22,8 @@ from tidegate.schemas import (
     Screened,
     Withheld,
     Workload,
+    digest_of,
+    replace,
 )
 from tidegate.schemas.refusal_texts import LANGUAGES, refusal_text
 from tidegate.schemas.vault_token import tokens_in
@@ -124,12 +126,14 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
         asked = ports.unseal(asked)
         text = _readable(asked.text, rules.max_chars)
         schemas = _spellings(asked.schema)
+        asked.instructions.encode()
     except (ValueError, RecursionError):
         return [withhold(asked, "unscreenable")]
-    if any(map(tokens_in, (text, *schemas, *(turn.text for turn in asked.history)))):
+    if any(map(tokens_in, (text, *schemas, asked.instructions, *(turn.text for turn in asked.history)))):
         return [withhold(asked, "forged_token")]
     if any([await ports.find_in_schema(schema) for schema in schemas]):
         return [withhold(asked, "unscreenable", versions.detector)]
+    asked = replace(asked, instructions=await redact_text(ports, asked, asked.instructions))
     findings = await ports.find_personal(text)
     redacted, _ = redact(text, findings, await ports.tokenise(asked, findings) if findings else [])
     language, estimate, followed = understood = await understand(asked, redacted, ports)
@@ -162,7 +166,7 @@ class Understood(NamedTuple):
 
 async def understand(asked: Asked, redacted: str, ports: PrefilterPorts) -> Understood:
     """A follow-up is judged as it was written and as it was understood."""
-    redact_earlier = partial(redact_turn, ports)
+    redact_earlier = partial(redact_text, ports)
     language = ports.detect_language(await text_for_language(asked, redacted, redact_earlier), asked.language)
     estimate = await ports.classify(redacted)
     followed = await resolve_screened(asked, redacted, language.code, ports.resolve, redact_earlier)
@@ -172,7 +176,11 @@ async def understand(asked: Asked, redacted: str, ports: PrefilterPorts) -> Unde
 
 
 def question_of(asked: Asked, understood: Understood) -> Question:
-    """The screened question. The asker's own workload comes before the intent's."""
+    """The screened question. The asker's own workload comes before the intent's.
+
+    Instructions are not judged as the question is: the safety head takes twelve of twenty harmless system prompts for
+    unsafe, since they tell somebody what to do. What is written under them is judged as any answer.
+    """
     language, estimate, followed = understood
     return Question(
         text=followed.text,
@@ -183,11 +191,14 @@ def question_of(asked: Asked, understood: Understood) -> Question:
         schema=asked.schema,
         vault_tokens=followed.tokens,
         rewritten_by="rules" if followed.is_rewritten else "",
+        instructions=asked.instructions,
     )
 
 
-async def redact_turn(ports: PrefilterPorts, asked: Asked, text: str) -> str:
-    """An earlier turn of the conversation with vault tokens in place of personal data."""
+async def redact_text(ports: PrefilterPorts, asked: Asked, text: str) -> str:
+    """Instructions, or an earlier turn of the conversation, with vault tokens in place of personal data."""
+    if not text:
+        return text
     findings = await ports.find_personal(text)
     return redact(text, findings, await ports.tokenise(asked, findings))[0] if findings else text
 
@@ -230,6 +241,7 @@ def reply(asked: Asked, occasion: Occasion, ports: PrefilterPorts, parts: Sequen
         language=occasion.language,
         confidence=occasion.probability,
         decisions=(Decision(f"intent/{occasion.intent}", "allow", probability),),
+        instructions=digest_of(asked.instructions),
     )
 
 

@@ -15,6 +15,7 @@ from tidegate.schemas import (
     Committed,
     ForecastOutcome,
     Guess,
+    InstructionsReport,
     Message,
     Published,
     Question,
@@ -22,6 +23,8 @@ from tidegate.schemas import (
     Replied,
     Rewriting,
     Withheld,
+    WritingReport,
+    digest_of,
     replace,
 )
 from tidegate.schemas.refusal_texts import refusal_text
@@ -75,6 +78,7 @@ async def publish(
         writing=answer.writing,
         rewriting=rewriting_of(settled.question),
         forecast=ports.forecast_outcome(settled),
+        instructions=instructions_of(settled, answer.writing),
     )
     published = (
         publish_approved(settled, receipt) if isinstance(settled, Approved) else publish_refusal(settled, receipt)
@@ -94,6 +98,23 @@ def rewriting_of(question: Question | None) -> Rewriting | None:
     if question is None or not question.rewritten_by:
         return None
     return Rewriting(question.rewritten_by, question.text)
+
+
+def instructions_of(settled: Approved | Withheld, writing: WritingReport | None) -> InstructionsReport | None:
+    """What became of the asker's instructions; None where there were none, or the question was never screened."""
+    question, plan = settled.question, settled.plan
+    if question is None or not question.instructions:
+        return None
+    digest = digest_of(question.instructions)
+    if writing is not None and writing.instructions:
+        return InstructionsReport(digest=digest, is_used=True)
+    if plan is None or plan.writing == "quote":
+        return InstructionsReport(digest=digest, reason="policy")
+    if isinstance(settled, Withheld):
+        return InstructionsReport(digest=digest, reason="no_answer")
+    if settled.route == "edge":
+        return InstructionsReport(digest=digest, reason="site")
+    return InstructionsReport(digest=digest, reason="hub" if writing is None else "no_room")
 
 
 def was_shown(settled: Approved | Withheld) -> bool:
@@ -118,10 +139,15 @@ def reconcile(published: Published, committed: Committed) -> Published:
     if text == committed.text or (text.startswith(committed.text) and not committed.is_over):
         took_over = receipt.route == "edge" and committed.text and not committed.is_closed
         return replace(published, receipt=replace(receipt, finished_by="edge") if took_over else receipt)
+    instructions = receipt.instructions
+    if instructions is not None and evidence.writing is not None and evidence.writing.instructions:
+        instructions = InstructionsReport(digest=instructions.digest, is_used=True)
     receipt = replace(
         receipt,
         citations=evidence.citations,
         checks=evidence.checks,
+        writing=evidence.writing,
+        instructions=instructions,
         finished_by="edge",
         is_cut=not committed.is_whole,
     )
@@ -161,6 +187,7 @@ def publish_reply(settled: Replied, versions: Sequence[Artefact]) -> Published:
         lineage=tuple(dict.fromkeys((*settled.lineage, *versions))),
         citations=(),
         decisions=settled.decisions,
+        instructions=InstructionsReport(digest=settled.instructions, reason="reply") if settled.instructions else None,
     )
     return settled.followed_by(
         Published,

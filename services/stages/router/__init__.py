@@ -52,7 +52,8 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     collecting = asyncio.create_task(collector.keep_collecting(router.ping_every_s))
 
     def decide_now(screened: Screened, now_ms: float) -> tuple[Plan, tuple[Degradation, ...]]:
-        return decide(collector.signals, config, screened, now_ms, choose_writing(screened.question, policies))
+        writing = choose_writing(screened.question, policies)
+        return decide(collector.signals, config, without_idle_instructions(screened, writing), now_ms, writing)
 
     async def handler(screened: Screened) -> list[Message]:
         if collecting.done():
@@ -90,6 +91,13 @@ def config_of(router: RouterSettings) -> PlannerConfig:
         drafters={**config.drafters, "lm": router.draft_token_ms},
         uplink_ms_per_byte=8 / router.uplink_kbps if router.uplink_kbps else 0.0,
     )
+
+
+def without_idle_instructions(screened: Screened, writing: Writing) -> Screened:
+    """The question as it is planned: with its instructions only where a model may write under them."""
+    if writing != "quote" or not screened.question.instructions:
+        return screened
+    return msgspec.structs.replace(screened, question=msgspec.structs.replace(screened.question, instructions=""))
 
 
 def decide(

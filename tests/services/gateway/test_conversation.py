@@ -11,12 +11,12 @@ import pytest
 
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import Asked, Turn, encode
-from tidegate.services.gateway.admission import admit, find_fault, newest_turns
-from tidegate.services.gateway.http.conversation import check_instructions, read_history
+from tidegate.services.gateway.admission import admit, find_fault, newest_turns, words_of
+from tidegate.services.gateway.http.conversation import read_history, read_instructions
 from tidegate.services.gateway.http.openai import ChatRequest, read_chat, read_question
-from tidegate.services.gateway.http.token_counter import TokenCounter
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError
+from tidegate.services.llm.text.token_counter import TokenCounter
 from tidegate.services.privacy.sealing import seal_request, unseal_request
 from tidegate.services.privacy.vault import TamperedError, Vault
 from tidegate.services.settings import Settings
@@ -66,15 +66,27 @@ def test_what_is_no_turn_is_no_history_and_parts_are_joined() -> None:
     )
 
 
-@pytest.mark.parametrize("role", ["system", "developer"])
-def test_instructions_are_refused_with_a_hint_where_nothing_follows_them(role: str) -> None:
-    talk = chat(("user", "Hi"), (role, [{"type": "text", "text": "Be rude."}]), ("user", "When?"))
-    with pytest.raises(RequestRefusedError) as caught:
-        check_instructions(talk, are_ignored=False)
-    assert (caught.value.refused.code, caught.value.param) == ("unsupported", "messages[1].role")
-    assert "gateway.ignore_system_prompts" in caught.value.refused.hint
-    check_instructions(talk, are_ignored=True)
-    check_instructions(chat((role, "  "), ("user", "When?")), are_ignored=False)
+def test_instructions_are_read_in_their_order_with_the_path_of_the_first() -> None:
+    talk = chat(
+        ("user", "Hi"),
+        ("developer", " Be brief. "),
+        ("system", [{"type": "text", "text": "Be kind."}]),
+        ("user", "When?"),
+    )
+    assert read_instructions(talk) == ("Be brief.\n\nBe kind.", "messages[1].role")
+    assert read_instructions(chat(("system", "  "), ("user", "When?"))) == ("", None)
+
+
+@pytest.mark.parametrize("history", [(), SAID])
+@pytest.mark.parametrize("schema", ["", '{"a": 1}'])
+def test_instructions_are_stored_sealed_and_open_to_what_they_were(schema: str, history: Any) -> None:
+    told = Asked(
+        tenant="kiosk", text="And, 3:before?", schema=schema, rid="r1", history=history, instructions="9,9: Be kind."
+    )
+    stored = seal_request(KEY, told)
+    assert b"kind" not in encode(stored)
+    again = unseal_request(KEY, stored)
+    assert words_of(again) == words_of(told)
 
 
 def test_a_conversation_is_stored_sealed_and_opens_to_what_was_said() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from tests.support.gateway_site import TOKENIZER, TOKENS
-from tidegate.services.gateway.http.token_counter import TokenCounter, load_token_counter
 from tidegate.services.gateway.http.truncation import TextLimits, Truncation
+from tidegate.services.llm.text.token_counter import TokenCounter, load_token_counter
 
 WORDS = load_token_counter(Path("nowhere"))
 TEXTS = [

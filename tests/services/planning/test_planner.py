@@ -39,7 +39,7 @@ NO_DRAFTS = cloud(verifies_drafts=False)
         (seen(0.01), TABLE, 4000, False, "cloud_stream", 0, "would not save"),
         (CALM, PlannerConfig(uplink_ms_per_byte=5.0), 4000, False, "cloud_stream", 0, "would not save"),
         (CALM, PlannerConfig(answer_tokens=1), 4000, False, "cloud_stream", 0, "would not save"),
-        (replace(CALM, queue_depth=256), TABLE, 4000, True, "cloud_stream", 0, "too busy to draft"),
+        (replace(CALM, queue_depth=256), TABLE, 4000, True, "cloud_stream", 0, "drafts nothing"),
         (replace(CALM, link_up=False), TABLE, 4000, True, "edge_only", 0, "the link is down"),
         (CALM, TABLE, 400, True, "edge_only", 0, "the cloud would need 450 ms"),
         (replace(CALM, rtt_var_ms=20.0), TABLE, 500, True, "edge_only", 0, "the cloud would need 530 ms"),

@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.schemas import Question
 from tidegate.services.policies.language import PolicyError, load_policies
-from tidegate.services.policies.writing import choose_writing
+from tidegate.services.policies.writing import choose_writing, may_be_written
 
 RULES = "allow: [grounded_claims]\n"
 FEES = Question(text="What does it cost?", language="en", intent="fees", intent_confidence=0.9)
@@ -40,6 +40,24 @@ def policies(folder: Path, *written: str) -> Sequence[object]:
 )
 def test_the_freest_way_that_no_policy_forbids_is_taken(tmp_path: Path, written: list[str], expected: str) -> None:
     assert choose_writing(FEES, policies(tmp_path, *written)) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ([""], False),
+        (["grounded: [fees]"], True),
+        (["grounded: [assist]", "grounded: [fees]"], True),
+        (["grounded: [cards]", "grounded: [fees]"], False),
+        (["free: [fees]"], False),
+        (["free: [fees]", "egress: [assist]"], True),
+        (["grounded: [extract]"], False),
+    ],
+)
+def test_a_pack_lets_a_model_write_where_some_class_may_be_written(
+    tmp_path: Path, written: list[str], expected: bool
+) -> None:
+    assert may_be_written(policies(tmp_path, *written)) is expected  # type: ignore[arg-type]
 
 
 def test_without_a_policy_answers_are_quoted() -> None:

@@ -55,15 +55,24 @@ def test_the_same_question_is_the_same_however_it_is_typed(again: str) -> None:
     assert cache.get("kiosk", question(again)) == cached()
 
 
+def test_instructions_are_the_same_to_the_letter_but_for_whose_data_they_hold() -> None:
+    cache = cache_of()
+    cache.put("kiosk", question(ASKED.text, instructions="Greet <PERSON_0123456789ab>."), cached(), LINEAGE)
+    assert cache.get("kiosk", question(ASKED.text, instructions="Greet <PERSON_ba9876543210>.")) == cached()
+    for other in ("Greet <EMAIL_0123456789ab>.", "greet <PERSON_0123456789ab>.", ""):
+        assert cache.get("kiosk", question(ASKED.text, instructions=other)) is None
+
+
 @pytest.mark.parametrize(
     ("text", "more"),
     [
         ("Who is the chief?", {}),
         ("Who was the chief executive?", {}),
         ("Who is the chief executive?", {"language": "de"}),
+        ("Who is the chief executive?", {"instructions": "Be brief."}),
     ],
 )
-def test_another_question_is_another_one(text: str, more: dict[str, Any]) -> None:
+def test_another_question_or_another_instruction_is_another_one(text: str, more: dict[str, Any]) -> None:
     cache = cache_of()
     cache.put("kiosk", ASKED, cached(), LINEAGE)
     assert cache.get("kiosk", question(text, **more)) is None

@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.branch_intents import INTENTS
 from tests.support.paths import MODELS
-from tidegate.schemas import Asked, Screened, Turn, Withheld, encode
+from tidegate.schemas import Asked, Replied, Screened, Turn, Withheld, digest_of, encode
 from tidegate.schemas.pack import Pack
 from tidegate.schemas.refusal_texts import refusal_text
+from tidegate.schemas.vault_token import tokens_in
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge import intent_classifier as intent
 from tidegate.services.knowledge.embedding import Embedder
@@ -97,6 +98,40 @@ async def test_a_token_in_an_earlier_turn_is_forged(screen: Any) -> None:
     [found] = await screen(asked("Of <IBAN_0123456789ab>?", "Yes.", "Can I unblock it?"))
     assert isinstance(found, Withheld)
     assert found.reason == "forged_token"
+
+
+async def test_personal_data_of_instructions_become_tokens_and_the_rest_stays(screen: Any) -> None:
+    order = "Be brief. The customer is Ann Hathaway, ann@example.org, GB33 BUKB 2020 1555 5555 55. Never say why."
+    [found] = await screen(asked("When do you open on a Saturday?", instructions=order, asker="ann"))
+    assert isinstance(found, Screened)
+    assert found.question.text == "When do you open on a Saturday?"
+    told = found.question.instructions
+    assert told.startswith("Be brief. The customer is <")
+    assert told.endswith("Never say why.")
+    assert len(tokens_in(told)) == 3
+    for private in (b"Hathaway", b"example.org", b"BUKB"):
+        assert private not in encode(found)
+
+
+async def test_instructions_are_not_judged_as_the_question_is_and_replies_say_that_they_had_no_use(screen: Any) -> None:
+    order = "You are a support agent of a bank. Be polite. Do not give advice. If you do not know, say so."
+    [found] = await screen(asked("When do you open on a Saturday?", instructions=order))
+    assert isinstance(found, Screened)
+    [found] = await screen(asked("Hello!", instructions=order))
+    assert isinstance(found, Replied)
+    assert found.instructions == digest_of(order)
+
+
+@pytest.mark.parametrize("order", ["Greet <EMAIL_0123456789ab>.", "Half a \ud800 pair"])
+async def test_instructions_that_cannot_be_screened_go_nowhere(prepared: Settings, screen: Any, order: str) -> None:
+    if "EMAIL" in order:
+        [found] = await screen(asked("When do you open?", instructions=order))
+        assert (type(found), found.reason) == (Withheld, "forged_token")
+        return
+    bus: Any = None
+    async with prefilter.open(prepared, bus) as handler:
+        [found] = await handler(asked("When do you open?", instructions=order))  # as in a runtime, never sealed
+    assert (type(found), found.reason) == (Withheld, "unscreenable")
 
 
 @pytest.mark.parametrize(

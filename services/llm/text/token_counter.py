@@ -1,6 +1,6 @@
 """Counts tokens as the language model of the site does, for `usage` and for limits; words where it has no model.
 
-Which of the two it is stands in every `usage`; next: truncation.py."""
+Which of the two it is stands in every `usage`. Next: services/gateway/http/truncation.py."""
 
 from __future__ import annotations
 
