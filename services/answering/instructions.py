@@ -81,7 +81,7 @@ class InstructionGate:
 
         Raises `PolicyError` for a pack whose policies cannot be read.
         """
-        if not asked.instructions:
+        if not asked.instructions.strip():
             return None
         if asked.schema or asked.workload not in ("", "assist"):
             return _unsupported(asked, f"only an answer in words is written; {LEAVE_OUT}")

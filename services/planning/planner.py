@@ -58,7 +58,7 @@ def make_plan(request: PlanRequest, signals: Signals, config: PlannerConfig) -> 
     where: Where = "cloud" if may_escalate and reads and is_clouds else "edge"
     k, depth = depth_of(question.workload, remaining_ms, pressure(signals, config), config)
     model = config.models[question.workload]
-    told = "; a model is to write under its instructions" if is_instructed else ""
+    instructed = "; a model is to write under its instructions" if is_instructed else ""
     plan = Plan(
         where=where,
         may_escalate=may_escalate,
@@ -66,7 +66,7 @@ def make_plan(request: PlanRequest, signals: Signals, config: PlannerConfig) -> 
         model=model,
         shares_ms=shares_of(remaining_ms, weights_of(question.workload, may_escalate, config)),
         config_version=config.version,
-        reason=f"{question.workload} with {remaining_ms} ms left at the {where}: {link}{told}; {depth}",
+        reason=f"{question.workload} with {remaining_ms} ms left at the {where}: {link}{instructed}; {depth}",
         writing=request.writing,
     )
     basis = basis_of(request, plan, signals)

@@ -1,4 +1,4 @@
-"""A system prompt from the asker to the model at the hub, on a real server: followed where it may be, and no further."""
+"""A system prompt from the asker to the model at the hub, on a real server: followed where it may be, no further."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ async def linked(site: Settings, tmp_path_factory: pytest.TempPathFactory) -> As
 
 async def test_the_model_is_told_without_personal_data_and_the_receipt_says_that_it_was(linked: Linked) -> None:
     linked.model.reply = TRUE
-    told = await linked.runtime.answer(asked(AT_THE_HUB, instructions=ORDER, asker="ann"))
-    assert (told.text, told.receipt.route) == (TRUE, "cloud")
-    report, writing = told.receipt.instructions, told.receipt.writing
+    instructed = await linked.runtime.answer(asked(AT_THE_HUB, instructions=ORDER, asker="ann"))
+    assert (instructed.text, instructed.receipt.route) == (TRUE, "cloud")
+    report, writing = instructed.receipt.instructions, instructed.receipt.writing
     assert report is not None
     assert writing is not None
     assert (report.is_used, report.digest, report.reason) == (True, writing.instructions, "")
@@ -73,12 +73,12 @@ async def test_a_model_that_obeys_an_order_against_the_rules_is_quoted_over(link
     plain = await linked.runtime.answer(asked(AT_THE_EDGE))
     assert (plain.receipt.route, plain.receipt.instructions, linked.model.requests) == ("edge", None, [])
     linked.model.reply = "A guest wifi session lasts 400 minutes."
-    told = await linked.runtime.answer(asked(AT_THE_EDGE, instructions=ORDER))
-    assert told.receipt.route == "cloud", "the site's own answer would follow nothing"
-    assert told.receipt.writing is not None
-    assert (told.receipt.writing.retried, told.receipt.writing.replaced) == (1, 1)
-    assert "90 minutes" in told.text
-    assert "400" not in told.text
+    instructed = await linked.runtime.answer(asked(AT_THE_EDGE, instructions=ORDER))
+    assert instructed.receipt.route == "cloud", "the site's own answer would follow nothing"
+    assert instructed.receipt.writing is not None
+    assert (instructed.receipt.writing.retried, instructed.receipt.writing.replaced) == (1, 1)
+    assert "90 minutes" in instructed.text
+    assert "400" not in instructed.text
 
 
 async def test_where_no_model_writes_the_runtime_refuses_them_with_a_hint(site: Settings, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def read_history(chat: ChatRequest, counter: TokenCounter, max_tokens: int) -> t
 
 def read_instructions(chat: ChatRequest) -> tuple[str, str | None]:
     """The texts of all system and developer messages, in their order, and the path of the first; empty for none."""
-    said = [(at, text) for at, message in enumerate(chat.messages) if (text := _instruction(message))]
-    return "\n\n".join(text for _, text in said), f"messages[{said[0][0]}].role" if said else None
+    found = [(at, text) for at, message in enumerate(chat.messages) if (text := _instruction(message))]
+    return "\n\n".join(text for _, text in found), f"messages[{found[0][0]}].role" if found else None
 
 
 def _instruction(message: ChatMessage) -> str:

@@ -133,9 +133,8 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
         return [withhold(asked, "forged_token")]
     if any([await ports.find_in_schema(schema) for schema in schemas]):
         return [withhold(asked, "unscreenable", versions.detector)]
-    asked = replace(asked, instructions=await redact_text(ports, asked, asked.instructions))
-    findings = await ports.find_personal(text)
-    redacted, _ = redact(text, findings, await ports.tokenise(asked, findings) if findings else [])
+    asked = replace(asked, instructions=await redact_text(ports, asked, asked.instructions.strip()))
+    redacted = await redact_text(ports, asked, text)
     language, estimate, followed = understood = await understand(asked, redacted, ports)
     distress = find_distress(estimate.distress, estimate.unsafe, rules.thresholds, language.code)
     if distress is not None:
@@ -152,8 +151,7 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
         return [reply(asked, smalltalk, ports, versions)]
     if followed.is_unclear:
         return [withhold(asked, "unclear", *versions, language=language.code)]
-    question = question_of(asked, understood)
-    return [first_fact(asked, versions).followed_by(Screened, question=question)]
+    return [first_fact(asked, versions).followed_by(Screened, question=question_of(asked, understood))]
 
 
 class Understood(NamedTuple):
@@ -196,7 +194,7 @@ def question_of(asked: Asked, understood: Understood) -> Question:
 
 
 async def redact_text(ports: PrefilterPorts, asked: Asked, text: str) -> str:
-    """Instructions, or an earlier turn of the conversation, with vault tokens in place of personal data."""
+    """A text of the asker's with vault tokens in place of personal data."""
     if not text:
         return text
     findings = await ports.find_personal(text)

@@ -210,8 +210,8 @@ async def test_instructions_stand_in_the_systems_turn_of_the_models_own_template
     prompt = tuple(hub.target.asked[0].prompt)
     ends = [at for at, each in enumerate(prompt) if tokens.is_control(each)]
     system = tokens.decode(prompt[ends[0] : ends[1]])
-    rules, told, stand = system.partition(ORDER)
-    assert told, "the text of a control token is text"
+    rules, instructed, stand = system.partition(ORDER)
+    assert instructed, "the text of a control token is text"
     assert "only the passages" in rules
     assert "rules above stand" in stand
 

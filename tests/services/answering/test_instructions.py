@@ -44,7 +44,7 @@ async def gate_of(folder: Path, written: list[str], hub: Hub | None, **gateway: 
     return InstructionGate(settings, bus)
 
 
-def told(**more: Any) -> Asked:
+def instructed(**more: Any) -> Asked:
     return Asked(tenant="kiosk", rid="r1", text="When do you open?", **{"instructions": "Be brief.", **more})
 
 
@@ -56,8 +56,8 @@ async def test_where_a_class_may_be_written_they_are_accepted(
     tmp_path: Path, policies: list[str], hub: Hub | None
 ) -> None:
     gate = await gate_of(tmp_path / "pack", policies, hub)
-    assert await gate.find_fault(told()) is None
-    assert await gate.find_fault(told(workload="assist")) is None
+    assert await gate.find_fault(instructed()) is None
+    assert await gate.find_fault(instructed(workload="assist")) is None
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ async def test_where_no_class_may_be_written_they_are_refused_and_no_hub_is_aske
     tmp_path: Path, policies: list[str]
 ) -> None:
     hub = Hub(writes=True)
-    fault = await (await gate_of(tmp_path / "pack", policies, hub)).find_fault(told())
+    fault = await (await gate_of(tmp_path / "pack", policies, hub)).find_fault(instructed())
     assert isinstance(fault, Refused)
     assert (fault.code, fault.rid, hub.pings) == ("unsupported", "r1", 0)
     assert "by policy" in fault.hint
@@ -78,7 +78,7 @@ async def test_a_hub_that_writes_nothing_refuses_them_and_is_not_asked_each_time
     hub = Hub(writes=False)
     gate = await gate_of(tmp_path / "pack", ["grounded: [assist]"], hub)
     for _ in range(3):
-        fault = await gate.find_fault(told())
+        fault = await gate.find_fault(instructed())
         assert fault is not None
         assert "no model at the hub" in fault.hint
     assert hub.pings == 1
@@ -101,16 +101,17 @@ async def test_what_the_hub_said_last_counts_until_it_is_heard_of_again() -> Non
 @pytest.mark.parametrize("more", [{"workload": "classify"}, {"workload": "extract"}, {"schema": '{"type": "object"}'}])
 async def test_what_is_no_answer_in_words_takes_none(tmp_path: Path, more: dict[str, str]) -> None:
     gate = await gate_of(tmp_path / "pack", ["grounded: [assist, extract]"], Hub(writes=True))
-    fault = await gate.find_fault(told(**more))
+    fault = await gate.find_fault(instructed(**more))
     assert fault is not None
     assert "in words" in fault.hint
-    assert await gate.find_fault(told(instructions="", **more)) is None
+    for nothing in ("", " \n"):
+        assert await gate.find_fault(instructed(instructions=nothing, **more)) is None
 
 
 async def test_they_have_a_budget_of_tokens(tmp_path: Path) -> None:
     most = load_token_counter(MODELS / TOKENIZER).count("Be brief.")
     gate = await gate_of(tmp_path / "pack", ["grounded: [assist]"], Hub(writes=True), instructions_tokens=most)
-    assert await gate.find_fault(told(instructions="Be brief.")) is None
-    fault = await gate.find_fault(told(instructions="Be brief, be kind and be gone."))
+    assert await gate.find_fault(instructed(instructions="Be brief.")) is None
+    fault = await gate.find_fault(instructed(instructions="Be brief, be kind and be gone."))
     assert fault is not None
     assert (fault.code, f"at most {most}" in fault.reason) == ("instructions_too_long", True)

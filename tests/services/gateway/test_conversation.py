@@ -80,13 +80,13 @@ def test_instructions_are_read_in_their_order_with_the_path_of_the_first() -> No
 @pytest.mark.parametrize("history", [(), SAID])
 @pytest.mark.parametrize("schema", ["", '{"a": 1}'])
 def test_instructions_are_stored_sealed_and_open_to_what_they_were(schema: str, history: Any) -> None:
-    told = Asked(
+    instructed = Asked(
         tenant="kiosk", text="And, 3:before?", schema=schema, rid="r1", history=history, instructions="9,9: Be kind."
     )
-    stored = seal_request(KEY, told)
+    stored = seal_request(KEY, instructed)
     assert b"kind" not in encode(stored)
     again = unseal_request(KEY, stored)
-    assert words_of(again) == words_of(told)
+    assert words_of(again) == words_of(instructed)
 
 
 def test_a_conversation_is_stored_sealed_and_opens_to_what_was_said() -> None:

@@ -46,9 +46,9 @@ WRITES = cloud(verifies_drafts=True, writes=("grounded", "free"))
 
 
 def test_a_question_with_instructions_goes_to_a_cloud_that_writes_and_only_there() -> None:
-    told = make_plan(TOLD, 4000, WRITES, TABLE)
-    assert (told.where, told.mode) == ("cloud", "cloud_stream")
-    assert "under its instructions" in told.reason
+    instructed = make_plan(TOLD, 4000, WRITES, TABLE)
+    assert (instructed.where, instructed.mode) == ("cloud", "cloud_stream")
+    assert "under its instructions" in instructed.reason
     for other, signals in ((question("When?"), WRITES), (TOLD, CALM), (TOLD, with_(WRITES, link_up=False))):
         assert make_plan(other, 4000, signals, TABLE).where == "edge"
     assert make_plan(msgspec.structs.replace(TOLD, workload="extract"), 4000, WRITES, TABLE).where == "edge"

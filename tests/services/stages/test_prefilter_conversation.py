@@ -101,14 +101,14 @@ async def test_a_token_in_an_earlier_turn_is_forged(screen: Any) -> None:
 
 
 async def test_personal_data_of_instructions_become_tokens_and_the_rest_stays(screen: Any) -> None:
-    order = "Be brief. The customer is Ann Hathaway, ann@example.org, GB33 BUKB 2020 1555 5555 55. Never say why."
+    order = " Be brief. The customer is Ann Hathaway, ann@example.org, GB33 BUKB 2020 1555 5555 55. Never say why."
     [found] = await screen(asked("When do you open on a Saturday?", instructions=order, asker="ann"))
     assert isinstance(found, Screened)
     assert found.question.text == "When do you open on a Saturday?"
-    told = found.question.instructions
-    assert told.startswith("Be brief. The customer is <")
-    assert told.endswith("Never say why.")
-    assert len(tokens_in(told)) == 3
+    instructed = found.question.instructions
+    assert instructed.startswith("Be brief. The customer is <")
+    assert instructed.endswith("Never say why.")
+    assert len(tokens_in(instructed)) == 3
     for private in (b"Hathaway", b"example.org", b"BUKB"):
         assert private not in encode(found)
 
