@@ -131,7 +131,8 @@ async def test_instructions_that_cannot_be_screened_go_nowhere(prepared: Setting
     bus: Any = None
     async with prefilter.open(prepared, bus) as handler:
         [found] = await handler(asked("When do you open?", instructions=order))  # as in a runtime, never sealed
-    assert (type(found), found.reason) == (Withheld, "unscreenable")
+    assert isinstance(found, Withheld)
+    assert found.reason == "unscreenable"
 
 
 @pytest.mark.parametrize(
