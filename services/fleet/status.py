@@ -26,8 +26,8 @@ from tidegate.schemas import CloudState, TidegateError, UnreadableError, decode,
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile, decode_state, read_endpoints
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.readers import read_readers
 from tidegate.services.fleet.planner_status import PlannerStatus, read_planner
+from tidegate.services.fleet.readers import read_readers
 from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
 from tidegate.services.policies.language import load_policies
