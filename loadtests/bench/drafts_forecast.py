@@ -39,7 +39,7 @@ SITE = SITES["ours"]
 RTT_MS = 20.0
 BUDGET_MS = 20_000
 ASKED = 60
-"""Questions of a lap: so many of the pack's, evenly spread over their kinds."""
+"""Questions of a lap: so many of the pack's, evenly spread over their kinds, and others in every lap while there are."""
 ASKED_BOXED = 30
 
 
@@ -120,7 +120,7 @@ async def laps(count: int, model: Path | None = None) -> AsyncIterator[ForecastL
     """One lap after the other at a site that begins without experience."""
     pack = load_pack(find_default_pack())
     texts = [each.text for each in pack.questions if each.workload == "assist"]
-    texts = texts[:: max(1, len(texts) // (ASKED_BOXED if model else ASKED))]
+    step = max(1, len(texts) // (ASKED_BOXED if model else ASKED))
     home = await prepared(pack)
     async with contextlib.AsyncExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-", dir=home)))
@@ -131,8 +131,8 @@ async def laps(count: int, model: Path | None = None) -> AsyncIterator[ForecastL
             link.set(rtt_ms=RTT_MS, jitter_ms=RTT_MS * JITTER)
         client = httpx.AsyncClient(base_url=race.http[SITE], timeout=PATIENCE_S)
         await stack.enter_async_context(client)
-        for _ in range(count):
-            yield await lap(client, texts)
+        for number in range(count):
+            yield await lap(client, texts[number % step :: step])
 
 
 async def lap(client: httpx.AsyncClient, texts: Sequence[str]) -> ForecastLap:
