@@ -39,7 +39,7 @@ SITE = SITES["ours"]
 RTT_MS = 20.0
 BUDGET_MS = 20_000
 ASKED = 60
-"""Questions of a lap: so many of the pack's, evenly spread over their kinds, and others in every lap while there are."""
+"""Questions of a lap: so many of the pack's, evenly spread over their kinds, and others in each lap while there are."""
 ASKED_BOXED = 30
 
 
