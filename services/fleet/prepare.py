@@ -108,4 +108,5 @@ def _prepare_confidence(settings: Settings, pack: Pack, index: HybridIndex, unit
         return
     prepare_calibration(pack, index, own, paths.tuned_calibration(tenant), effort)
     if not paths.calibration.exists():
-        prepare_calibration(msgspec.structs.replace(pack, calibration=()), index, units, paths.calibration, effort)
+        bare = msgspec.structs.replace(pack, calibration=(), version=f"{pack.version}, not calibrated")
+        prepare_calibration(bare, index, units, paths.calibration, effort)

@@ -1,6 +1,6 @@
 """What the reader's graph takes for a question and some windows, and what its output says of the units.
 
-Shared by the product and the training. Next: windows.py, ranking.py.
+Shared by the product, which reads a window at a time, and the training, which reads batches. Next: windows.py.
 """
 
 from __future__ import annotations

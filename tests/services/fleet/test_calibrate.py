@@ -187,6 +187,19 @@ def test_tenants_share_no_reader_and_a_site_prepares_the_confidence_of_each(tmp_
     assert units_for(settings, units, "south") is units
 
 
+def test_when_the_only_tenant_s_own_reader_is_taken_away_the_shared_one_is_calibrated(tmp_path: Path) -> None:
+    pack = pack_at(tmp_path)
+    units = UnitReader.load(Path(".models"))
+    settings = Settings(state_dir=str(tmp_path / "state"), pack_dir=str(pack))
+    tuned_for(pack, "kiosk", units)
+    prepare(settings, load_pack(pack), LineProgress())
+    assert Calibration.load(StatePaths(settings).calibration).fit.questions == 0
+    assert Calibration.load(StatePaths(settings).tuned_calibration("kiosk")).fit.questions == 2
+    shutil.rmtree(pack / "artefacts")
+    prepare(settings, load_pack(pack), LineProgress())
+    assert Calibration.load(StatePaths(settings).calibration).fit.questions == 2
+
+
 def test_an_artefact_that_is_not_used_is_named_by_the_check_of_the_pack_and_by_status(tmp_path: Path) -> None:
     pack = pack_at(tmp_path)
     units = UnitReader.load(Path(".models"))
