@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.small_pack import pack_at
+from tests.support.tuned_reader import tune_for
 from tidegate.schemas import replace
 from tidegate.services.cli import main
 from tidegate.services.cli.progress import LineProgress
@@ -17,13 +18,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.prepare import copy_prepared, prepare
 from tidegate.services.fleet.readers import TenantReaders, read_readers, units_for
 from tidegate.services.knowledge.reader.calibration import SHIPPED, Calibration
-from tidegate.services.knowledge.reader.tuning import (
-    ReaderTuning,
-    TuningFigures,
-    TuningManifest,
-    save_tuning,
-    tuning_directory,
-)
+from tidegate.services.knowledge.reader.tuning import tuning_directory
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.packs.load import check_pack, identify_pack, load_pack
 from tidegate.services.policies.language import load_policies
@@ -159,20 +154,12 @@ def test_a_confidence_that_the_pack_keeps_is_not_fitted_again_until_what_it_was_
     assert Calibration.load(path).fit.questions < 999, "one that cannot be read is fitted anew"
 
 
-def tuned_for(pack: Path, tenant: str, units: UnitReader, base: str = "") -> None:
-    figures = TuningFigures(first_right=0.5, auc=0.5, right_at_tenth=0.5)
-    manifest = TuningManifest(
-        tenant=tenant, base=base or units.version, pack="", questions="", sha256="", shipped=figures, tuned=figures
-    )
-    save_tuning(pack, ReaderTuning(ranking=units.ranking), manifest)
-
-
 def test_tenants_share_no_reader_and_a_site_prepares_the_confidence_of_each(tmp_path: Path) -> None:
     pack = pack_at(tmp_path, **{"site.toml": 'tenants = ["north", "south"]\n[prefilter]\nlanguages = ["en", "de"]\n'})
     units = UnitReader.load(Path(".models"))
     settings = Settings(tenants=("north", "south"), state_dir=str(tmp_path / "state"), pack_dir=str(pack))
     version = identify_pack(pack)
-    tuned_for(pack, "north", units)
+    tune_for(pack, "north", units)
     assert identify_pack(pack) == version, "what is made of a pack is no part of its version"
     assert check_pack(pack).warnings == ()
     loaded = load_pack(pack)
@@ -191,7 +178,7 @@ def test_when_the_only_tenant_s_own_reader_is_taken_away_the_shared_one_is_calib
     pack = pack_at(tmp_path)
     units = UnitReader.load(Path(".models"))
     settings = Settings(state_dir=str(tmp_path / "state"), pack_dir=str(pack))
-    tuned_for(pack, "kiosk", units)
+    tune_for(pack, "kiosk", units)
     prepare(settings, load_pack(pack), LineProgress())
     assert Calibration.load(StatePaths(settings).calibration).fit.questions == 0
     assert Calibration.load(StatePaths(settings).tuned_calibration("kiosk")).fit.questions == 2
@@ -203,14 +190,14 @@ def test_when_the_only_tenant_s_own_reader_is_taken_away_the_shared_one_is_calib
 def test_an_artefact_that_is_not_used_is_named_by_the_check_of_the_pack_and_by_status(tmp_path: Path) -> None:
     pack = pack_at(tmp_path)
     units = UnitReader.load(Path(".models"))
-    tuned_for(pack, "kiosk", units, base="0123456789ab")
-    tuned_for(pack, "stranger", units)
+    tune_for(pack, "kiosk", units, base="0123456789ab")
+    tune_for(pack, "stranger", units)
     notes = {note.file: str(note) for note in check_pack(pack).warnings}
     assert "made for the reader 0123456789ab" in notes["artefacts/kiosk/reader"]
     assert "no tenant" in notes["artefacts/stranger/reader"]
     assert "--train" in notes["artefacts/kiosk/reader"]
     settings = Settings(tenants=("kiosk", "other"), pack_dir=str(pack))
-    tuned_for(pack, "other", units)
+    tune_for(pack, "other", units)
     in_use, unused = read_readers(settings)
     assert list(in_use) == ["other"]
     assert unused == [

@@ -10,23 +10,19 @@ import numpy as np
 import pytest
 
 from tests.support.corpus import BRANCH
+from tests.support.tuned_reader import FIGURES, tune_for
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import SHIPPED
-from tidegate.services.knowledge.reader.reader import Effort, Reader
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.train import QuestionSample, fit_heads, is_better
 from tidegate.services.knowledge.reader.tuning import (
     FoundTuning,
-    ReaderTuning,
-    TuningFigures,
-    TuningManifest,
     find_tuning,
-    save_tuning,
     tuned_tenants,
     tuning_directory,
 )
 from tidegate.services.knowledge.reader.unit_reader import UnitReader, read_version
 
-FIGURES = TuningFigures(first_right=0.5, auc=0.7, right_at_tenth=0.3)
 DRAFT = "What does a banker's draft cost?"
 
 
@@ -35,19 +31,12 @@ def units() -> UnitReader:
     return UnitReader.load(Path(".models"))
 
 
-def saved(pack: Path, units: UnitReader, tenant: str = "north", base: str = "") -> ReaderTuning:
-    tuning = ReaderTuning(ranking=units.ranking, head=(*[0.0] * units.embedder.DIMENSIONS, 3.0))
-    manifest = TuningManifest(
-        tenant=tenant, base=base or units.version, pack="1", questions="2", sha256="", shipped=FIGURES, tuned=FIGURES
-    )
-    save_tuning(pack, tuning, manifest)
-    return tuning
-
-
 def test_an_artefact_is_found_by_its_tenant_and_by_nobody_else(units: UnitReader, tmp_path: Path) -> None:
-    tuning = saved(tmp_path, units)
+    saved = tune_for(tmp_path, "north", units)
     found = find_tuning(tmp_path, "north", units.version)
-    assert (found.tuning, found.ignored, len(found.version)) == (tuning, "", 12)
+    assert (found.version, found.ignored) == (saved.version, "")
+    assert found.tuning is not None
+    assert found.tuning.ranking == units.ranking
     assert find_tuning(tmp_path, "south", units.version) == FoundTuning()
     shutil.copytree(tuning_directory(tmp_path, "north"), tuning_directory(tmp_path, "south"))
     copied = find_tuning(tmp_path, "south", units.version)
@@ -58,11 +47,11 @@ def test_an_artefact_is_found_by_its_tenant_and_by_nobody_else(units: UnitReader
 def test_one_for_another_reader_or_with_other_weights_is_not_used_and_the_reason_is_given(
     units: UnitReader, tmp_path: Path
 ) -> None:
-    saved(tmp_path, units, base="0123456789ab")
+    tune_for(tmp_path, "north", units, base="0123456789ab")
     assert find_tuning(tmp_path, "north", units.version).ignored == (
         f"it was made for the reader 0123456789ab, and this is {units.version}"
     )
-    saved(tmp_path, units)
+    tune_for(tmp_path, "north", units, more=3.0)
     weights = tuning_directory(tmp_path, "north") / "reader.json"
     weights.write_bytes(weights.read_bytes().replace(b"3.0", b"4.0"))
     assert "not the file that its manifest names" in find_tuning(tmp_path, "north", units.version).ignored
@@ -82,22 +71,15 @@ def test_a_tuned_reader_moves_its_own_logits_and_leaves_the_shared_one_as_it_is(
 ) -> None:
     index = HybridIndex.open(tmp_path / "index", units.embedder)
     index.upsert(list(BRANCH))
-    own = units.tuned(FoundTuning(saved(tmp_path, units), "0a1b"))
+    version = tune_for(tmp_path, "north", units, more=3.0).version
+    own = units.tuned(find_tuning(tmp_path, "north", units.version))
     found = Reader(units, SHIPPED).retrieve(DRAFT, "en", index.find(DRAFT, 8, "en"), index)
     shipped, tuned, again = (each.read(DRAFT, found.held_units(), 2) for each in (units, own, units))
     assert shipped == again
     assert shipped
     assert tuned == pytest.approx({unit: logit + 3.0 for unit, logit in shipped.items()}, abs=1e-3)
-    assert own.version == f"{units.version}+0a1b"
+    assert own.version == f"{units.version}+{version}"
     assert units.tuned(FoundTuning(ignored="why")) is units
-
-
-def test_a_receipt_names_the_tenant_s_own_weights(units: UnitReader, tmp_path: Path) -> None:
-    own = units.tuned(FoundTuning(saved(tmp_path, units), "0a1b"))
-    assert [part.id for part in Reader(units, SHIPPED).parts()] == ["extractive-reader"]
-    assert [(part.id, part.version) for part in Reader(own, SHIPPED, Effort(1, 0, 1)).parts()][1:] == [
-        ("tuned-reader", "0a1b")
-    ]
 
 
 @pytest.mark.parametrize(
