@@ -71,6 +71,14 @@ def load_extraction_words(language: str) -> ExtractionWords:
 
 
 @cache
+def field_words(language: str) -> frozenset[str]:
+    """The words by which a language names fields, units and large numbers, folded."""
+    words = load_extraction_words(language)
+    named = (*words.concepts.values(), *words.units.values(), *words.currencies.values(), tuple(words.scales))
+    return frozenset(fold(word) for group in named for word in group)
+
+
+@cache
 def all_words(kind: str) -> frozenset[str]:
     """The words of one field of `ReadingWords` in every language, folded."""
     return frozenset(

@@ -24,10 +24,15 @@ from tidegate.services.languages.words import join_patterns
 
 _OPTIONS, _ALL, _BEHIND_LABEL, _LABELLED, _LIST, _UNNAMED, _NOTHING = 0.5, 0.33, 0.7, 0.33, 0.6, 0.7, 0.3
 """How often such a list was right on the training data, all its items together."""
+_ONLY_LIST = 0.8
+"""Where the array is all that is asked for, and the text is nothing but its items."""
 _SAID, _DENIED, _CORRECTED = (OPTION_FEATURES.index(name) for name in ("unsaid", "denied", "corrected"))
 _AND = join_patterns(lambda words: words.conjunctions)
 _SEPARATOR = re.compile(rf"\s*(?:[,;/]|\s(?:{_AND}|&|\+|{any_of('alternatives')})(?=\s)|\n\s*[-*•]?)\s*", re.IGNORECASE)
 _LEAST = 0.3
+_LONGEST_ITEM = 4
+"""Words of an item of a text that is a list."""
+_SENTENCE_END = re.compile(r"[.!?]\s")
 
 
 def fill_array(field: Field, schema: Schema, values: TextValues, view: TextView) -> FilledField:
@@ -47,7 +52,9 @@ def fill_array(field: Field, schema: Schema, values: TextValues, view: TextView)
         return _of_candidates(field, schema, found, _OPTIONS)
     own = asked_of(items, ())
     if own.family != "string":
-        return _of_candidates(field, schema, _nearby(asked, values.candidates(own, schema), view), _ALL)
+        found = _nearby(asked, values.candidates(own, schema), view)
+        is_all = not field.name and _is_all(found, view.text)
+        return _of_candidates(field, schema, found, _ONLY_LIST if is_all else _ALL)
     return _strings(field, asked, schema, view)
 
 
@@ -103,10 +110,10 @@ def _strings(field: Field, asked: FieldQuery, schema: Schema, view: TextView) ->
         return FilledField(field, None, 0, 0, _UNNAMED)
     if best < _LEAST:
         found = _items(view.text, 0, len(view.text))
-        is_list = (
-            len(found) > 1 and all(len(each.value.split()) <= 4 for each in found) and "." not in view.text.strip()[:-1]
-        )
-        return _of_candidates(field, schema, found if is_list else [], _LIST)
+        longest = max((len(each.value.split()) for each in found), default=0)
+        is_list = len(found) > 1 and longest <= _LONGEST_ITEM and not _is_prose(found, view.text)
+        is_sure = not field.name and longest < _LONGEST_ITEM
+        return _of_candidates(field, schema, found if is_list else [], _ONLY_LIST if is_sure else _LIST)
     matches = match_words(asked, view)
     named = [n for n, word in enumerate(view.words) if word.clause == clause and matches[:, n].max(initial=0) >= 0.6]
     start, end = view.clauses[clause]
@@ -117,6 +124,20 @@ def _strings(field: Field, asked: FieldQuery, schema: Schema, view: TextView) ->
         return FilledField(field, [], begin, end, _LABELLED)
     found = _items(view.text, begin, end)
     return _of_candidates(field, schema, found, _confidence(matches, named, colon, view))
+
+
+def _is_prose(items: list[ValueCandidate], text: str) -> bool:
+    """Whether a text has the marks of sentences: inside an item, or behind the last of items of several words."""
+    is_sentence = text.rstrip().endswith((".", "!", "?")) and any(" " in each.value for each in items)
+    return is_sentence or any(_SENTENCE_END.search(each.value) for each in items)
+
+
+def _is_all(found: list[ValueCandidate], text: str) -> bool:
+    """Whether a text is nothing but these values and what stands between the entries of a list."""
+    rest = text
+    for each in sorted(found, key=lambda one: -one.start):
+        rest = f"{rest[: each.start]},{rest[each.end :]}"
+    return bool(found) and not any(char.isalnum() for char in _SEPARATOR.sub(" ", rest))
 
 
 def _confidence(matches: npt.NDArray[np.float64], named: list[int], colon: int, view: TextView) -> float:
@@ -137,11 +158,11 @@ def _items(text: str, start: int, end: int) -> list[ValueCandidate]:
     cuts = [match.span() for match in _SEPARATOR.finditer(text, start, end)] + [(end, end)]
     for stop, following in cuts:
         part = text[begin:stop]
-        lead = re.match(r"[\s\-*•:=]*(?:\d+\s?[x×]?\s+)?(?:[^\W\d_]+\s+)?", part)
+        lead = re.match(r"[\s\-*•:=]*(?:\d{1,2}[.)]\s+)?(?:\d+\s?[x×]?\s+)?(?:[^\W\d_]+\s+)?", part)
         skip = (
             lead.end() if lead and fold(lead[0].split()[-1] if lead[0].split() else "") in all_words("articles") else 0
         )
-        bare = re.match(r"[\s\-*•:=\"„“]*(?:\d+\s?[x×]?\s+)?", part)
+        bare = re.match(r"[\s\-*•:=\"„“]*(?:\d{1,2}[.)]\s+)?(?:\d+\s?[x×]?\s+)?", part)
         skip = max(skip, bare.end() if bare else 0)
         item = part[skip:].strip(' \t\n.!?"“”»„«')
         if item:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from tidegate.services.knowledge.extraction.find import TextValues
 from tidegate.services.knowledge.extraction.schema import Field, Schema, UnsupportedSchemaError
 from tidegate.services.knowledge.extraction.text_view import TextView
 from tidegate.services.languages.detection import detect_language
+from tidegate.services.languages.extraction_words import field_words, fold
 from tidegate.services.languages.words import LANGUAGES
 
 MISSING_AT_MOST = 0.3
@@ -27,6 +29,9 @@ with a wrong value."""
 SURE_FROM = 0.8
 """Below this a field is named as unsure where the object is not answered."""
 MOST_CHARS = 20_000
+SHORT_TEXT = 40
+"""Characters of a text up to which its language is told by single words."""
+_WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def extract(text: str, schema_text: str, language: str = "") -> Answer:
@@ -53,8 +58,16 @@ def extract(text: str, schema_text: str, language: str = "") -> Answer:
 
 
 def language_of(text: str, language: str) -> str:
-    """`language` where its numbers and dates can be read, else the likeliest of those that can."""
-    return language if language in LANGUAGES else detect_language(text, LANGUAGES)
+    """`language` where its numbers and dates can be read, else the likeliest of those that can.
+
+    A text of a few words is in the language whose words for fields it has, for nothing else tells of so little: `Wert:
+    3,141` is not English.
+    """
+    words = [fold(word) for word in _WORD.findall(text[:SHORT_TEXT])] if len(text) <= SHORT_TEXT else []
+    known = {code: sum(word in field_words(code) for word in words) for code in LANGUAGES}
+    own = language if language in LANGUAGES else detect_language(text, LANGUAGES)
+    best = max(LANGUAGES, key=lambda code: (known[code], code == own))
+    return best if known[best] > known[own] else own
 
 
 def fill_fields(schema: Schema, text: str, language: str) -> list[FilledField]:

@@ -21,6 +21,14 @@ _NUMERAL = re.compile(
 )
 _UNIT_AFTER = re.compile(rf"[{_SPACES}]{{0,2}}(?P<unit>[^\W\d_]+[²³23]?(?:/[^\W\d_]+[²³23]?)?|[%‰€£$¥]|[°º]\s?[CF]?)")
 _MONEY_BEFORE = re.compile(rf"(?P<unit>[€£$¥]|\b[A-Z]{{3}})[{_SPACES}]{{0,12}}$")
+_MINUS = ("-", "−")
+_MINUS_BEHIND = re.compile(r"[-−](?=\s|$)")
+_DECIMALS = re.compile(r"[.,]\d\d$")
+_IN_BRACKETS = re.compile(rf"[:=|]\s*(?:[€£$¥]|[A-Z]{{3}}[{_SPACES}])?\((?:[€£$¥]|[A-Z]{{3}}[{_SPACES}])?$")
+_BRACKET_END = re.compile(r"\)\s*(?:[\n|;]|$)")
+_SHORTENED = "odr"
+"""How scale words end that are cut short, as in `Mio.`, `Tsd.` and `Mrd.`."""
+_SHORT_SCALE = 2
 _SYMBOLS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
 _CODES = frozenset(
     {"EUR", "GBP", "USD", "JPY", "CHF", "MXN", "SEK", "NOK", "DKK", "PLN", "CAD", "AUD", "CZK", "HUF", "CNY"}
@@ -67,7 +75,7 @@ def find_numbers(text: str, language: str, taken: list[ValueCandidate]) -> Itera
         value = parse_number(match["digits"], language)
         if value is None:
             continue
-        yield from _with_unit(text, -value if (match["sign"] or "").strip() in ("-", "−") else value, match, language)
+        yield from _with_unit(text, -value if _is_negative(text, match) else value, match, language)
     yield from _find_words(text, language, taken)
 
 
@@ -106,27 +114,39 @@ def _decimal_mark(language: str) -> str:
     return str(Locale.parse(language).number_symbols["latn"]["decimal"])
 
 
+def _is_negative(text: str, match: re.Match[str]) -> bool:
+    """A minus before it, or as accounts write it: a minus right behind, or brackets around all that a label has."""
+    if (match["sign"] or "").strip() in _MINUS:
+        return True
+    if _MINUS_BEHIND.match(text, match.end()) and _DECIMALS.search(match["digits"]):
+        return True
+    before = _IN_BRACKETS.search(text, max(0, match.start() - 16), match.start())
+    return before is not None and _BRACKET_END.match(text, match.end()) is not None
+
+
 def _with_unit(text: str, value: float, match: re.Match[str], language: str) -> Iterator[ValueCandidate]:
     start, end = match.span("digits")
-    if match["sign"] and match["sign"].strip() in ("-", "−"):
+    if match["sign"] and match["sign"].strip() in _MINUS:
         start = match.start("sign")
-    after = _UNIT_AFTER.match(text, match.end())
-    word = after["unit"] if after else ""
-    scale = _scale_of(word, language) if after and not word[:1].isdigit() else None
-    if scale is not None and after:
+    before = _MONEY_BEFORE.search(text, max(0, start - 16), start)
+    is_money = before is not None and (before["unit"] in _SYMBOLS or before["unit"] in _CODES)
+    after, scale = _UNIT_AFTER.match(text, end), None
+    while after and (found := _scale_of(text, after, language, is_money=is_money)):
+        scale = found
         value, end = value * scale, after.end()
+        if text[end : end + 1] == "." and after["unit"][-1] in _SHORTENED:
+            end += 1
         after = _UNIT_AFTER.match(text, end)
-        word = after["unit"] if after else ""
+    word = after["unit"] if after else ""
     glued = bool(after and after.start("unit") == end)
     unit = unit_of(word) if after else ""
     if glued and not unit and word[:1].isalpha() and scale is None and word.lower() not in _ORDINALS:
         return
-    before = _MONEY_BEFORE.search(text, max(0, start - 16), start)
-    if before and (before["unit"] in _SYMBOLS or before["unit"] in _CODES):
+    if before and is_money:
         unit = unit_of(before["unit"])
     value = int(value) if value == int(value) else round(value, 10)
     yield ValueCandidate(value, start, end, "numeral", unit)
-    if value < 0:
+    if value < 0 and (match["sign"] or "").strip() != (match["sign"] or ""):  # a dash and a number
         yield ValueCandidate(-value, start, end, "numeral", unit)
     if unit in _SECONDS:
         yield from _compound(text, value, unit, start, after.end() if after else end)
@@ -152,8 +172,27 @@ def _scale_words(language: str) -> dict[str, float]:
     return {word: value for word, value in scales.items() if value >= 1000}
 
 
-def _scale_of(word: str, language: str) -> float | None:
-    return _scale_words(language).get(fold(word)) if word else None
+@cache
+def _foreign_scale_words() -> dict[str, float]:
+    """Words that mean the same in every language that has them: those that a text may use whatever it is in."""
+    found: dict[str, set[float]] = {}
+    for language in LANGUAGES:
+        for word, value in _scale_words(language).items():
+            found.setdefault(word, set()).add(value)
+    return {word: next(iter(values)) for word, values in found.items() if len(values) == 1}
+
+
+def _scale_of(text: str, after: re.Match[str], language: str, *, is_money: bool) -> float | None:
+    """What the word behind a number multiplies it by. Short ones, as in `£3m` and `3 Md €`, do so to money only, for
+    they are symbols of units as well; but for the k of a text's own language."""
+    word = after["unit"]
+    own = _scale_words(language).get(fold(word))
+    scale = own or (None if unit_of(word) else _foreign_scale_words().get(fold(word)))
+    is_money = is_money or text[after.end() : after.end() + 2].strip()[:1] in _SYMBOLS
+    is_sure = len(word) > _SHORT_SCALE or is_money or (own == 1000 and len(word) == 1)
+    if scale is None or not is_sure:
+        return None
+    return scale
 
 
 @cache

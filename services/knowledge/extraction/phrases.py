@@ -20,10 +20,13 @@ _CODE = re.compile(
 _LONG_NUMBER = re.compile(r"(?<![\w,.(])(?:\(\d{2,5}\)\s?)?\+?\d{2,6}(?:[ /-]?\d{2,}){1,6}(?![\w])")
 _WORD = re.compile(r"[^\s,;:()\"„“”«»!?\[\]<>]+")
 _QUOTED = re.compile(r"[\"„“«‚]\s?([^\"„“”«»\n]{2,60}?)\s?[\"“”»‘]")
-_LABELLED = re.compile(r"(?:^|(?<=[\n,;.|(]))[ \t]*[^\W\d_][^\n:=|]{0,38}?\s?[:=]\s*([^\n|]+)", re.MULTILINE)
+_LABELLED = re.compile(r"(?:^|(?<=[\n,;.|(]))[ \t]*[^\W\d_][^\n:=|]{0,38}?\s?[:=]\s*(?=([^\n|]+))", re.MULTILINE)
+_INLINE = re.compile(r"(?<=[^\s,;.|(:=]\s)[^\W\d_][\w-]*\s?:\s+(?=([^\n|]+))")
 _VALUE_STOP = re.compile(r"[;\n|]|[.!?](?=\s|$)|\s[—–-]\s|,(?=\s)|\s{3,}|\s\(")
 _NEXT_LABEL = re.compile(r"\s[^\W\d_][\w-]*\s?:(?=\s)")
 _STOP = re.compile(r"[;\n]|[.!?](?=\s|$)|\s[—–-]\s|,(?=\s)|\s{2,}|\s\(")
+_PARTNERS = re.compile(r"(?:,\s[^,;:\n]{1,30})+?\s&\s")
+"""How a firm goes on behind a comma that is named for several people: `Smith, Jones & Partners`."""
 _FIRM_SUFFIX = re.compile(rf",\s(?:{any_of('firm_suffixes')})\b\.?")
 _PARTICLES = frozenset(word for code in LANGUAGES for word in load_words(code).personal.name_particles.split())
 _MOST_WORDS = 5
@@ -89,7 +92,7 @@ def _quoted(text: str) -> Iterator[ValueCandidate]:
 
 def _labelled(text: str) -> Iterator[ValueCandidate]:
     """What stands behind `label:` to the end of its clause, and to the end of its line."""
-    for match in _LABELLED.finditer(text):
+    for match in (*_LABELLED.finditer(text), *_INLINE.finditer(text)):
         start, end = match.span(1)
         stop = _STOP.search(text, start, end)
         yield from _at(text, start, _value_end(text, start, end), "label_value")
@@ -99,11 +102,13 @@ def _labelled(text: str) -> Iterator[ValueCandidate]:
 
 
 def _value_end(text: str, start: int, end: int) -> int:
-    """Where the value behind a label ends: at the next label, a full stop, a wide gap or a comma, but for `, Ltd`."""
+    """Where the value behind a label ends: at the next label, a full stop, a wide gap or a comma, but for `, Ltd` and
+    for `, Jones & Partners`."""
     following = _NEXT_LABEL.search(text, start, end)
     end = following.start() if following else end
     for match in _VALUE_STOP.finditer(text, start, end):
-        is_firm = match[0].startswith(",") and _FIRM_SUFFIX.match(text, match.start())
+        at = match.start()
+        is_firm = match[0].startswith(",") and (_FIRM_SUFFIX.match(text, at) or _PARTNERS.match(text, at, end))
         if not is_firm and not (match[0] == "." and _ends_in_abbreviation(text[start : match.end()])):
             return match.start()
     return end

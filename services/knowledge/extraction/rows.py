@@ -40,7 +40,7 @@ def fill_rows(asked: list[FieldQuery], schema: Schema, text: str, language: str)
     if table:
         return table
     best: list[FilledRow] = []
-    for cut in (r"\n", r"[\n;]|\.\s", r"[\n;]|\.\s|,\s"):
+    for cut in (r"\n\s*\n", r"\n", r"[\n;]|\.\s", r"[\n;]|\.\s|,\s"):
         rows = [
             row for start, end in _segments(text, cut) if (row := _fill_row(asked, schema, text, start, end, language))
         ]
