@@ -56,6 +56,8 @@ class ProseWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Words that limit what a sentence says, so that it answers neither yes nor no."""
     alternatives: Patterns
     """Words between the things of which a question offers one."""
+    wholes: Patterns
+    """What a question says that asks for every entry of a list."""
     part_shown: str
     """States that `{shown}` of `{total}` entries are shown, and how to get the rest; `{title}` is the document's."""
     quoted_in: str

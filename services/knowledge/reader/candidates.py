@@ -113,6 +113,12 @@ def find_entries(
     return sorted((*inside, *scorer.rank_beside(added, ranked)), key=lambda each: each.unit.start)
 
 
+def introduces_list(each: Candidate, index: HybridIndex) -> bool:
+    """Whether the unit leads a list, of which it says what its items are."""
+    held = index.units(each.passage.document_id, each.passage.document_version)
+    return each.unit.kind == "sentence" and held is not None and _group_of(each, held.units) >= 0
+
+
 def _group_of(best: Candidate, units: Sequence[Unit]) -> int:
     if best.unit.group >= 0:
         return best.unit.group

@@ -41,10 +41,12 @@ FEATURES: tuple[str, ...] = (
 
 
 def measure_evidence(scorer: SpanScorer, ranked: Sequence[Candidate], selected: Sequence[Candidate]) -> AnswerEvidence:
-    """The evidence for the answer that `selected` makes; all zero for no answer."""
+    """The evidence for the answer that `selected` makes, with the intros of its lists; all zero for no answer."""
     if not selected:
         return AnswerEvidence()
-    best = max(selected, key=lambda each: each.score)
+    led_by = {(each.passage.document_id, start) for each in selected for start, _, _ in each.context}
+    intros = [each for each in ranked if each.span in led_by]
+    best = max((*selected, *intros), key=lambda each: each.score)
     passage, language = best.passage, best.passage.language
     texts = (passage.title, passage.heading, *(each.statement for each in selected))
     asked = scorer.asked(language)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 
 import msgspec
 
@@ -16,13 +17,21 @@ from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.index.thesaurus import list_queries, rewrite_query
 from tidegate.services.knowledge.reader.answer_type import is_open_question
+from tidegate.services.knowledge.reader.asked_questions import find_repeated, prefer_closest
 from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.candidates import Candidate, SpanScorer, find_candidates, find_entries
+from tidegate.services.knowledge.reader.candidates import (
+    Candidate,
+    SpanScorer,
+    find_candidates,
+    find_entries,
+    introduces_list,
+)
 from tidegate.services.knowledge.reader.compose import ComposedAnswer, compose_answer
 from tidegate.services.knowledge.reader.evidence import AnswerEvidence, measure_evidence
+from tidegate.services.knowledge.reader.part_answers import RankedPart, adds_to, select_parts
 from tidegate.services.knowledge.reader.question_parts import split_question
 from tidegate.services.knowledge.reader.retrieval import Retrieval
-from tidegate.services.knowledge.reader.selection import Selection, select_units, unnumbered
+from tidegate.services.knowledge.reader.selection import Selection, select_units
 from tidegate.services.knowledge.reader.tuning import NAME as TUNED
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.knowledge.reader.versions import prefer_current
@@ -30,8 +39,6 @@ from tidegate.services.knowledge.reader.yes_no import find_polarity
 from tidegate.services.languages.prose import introduce_quote, load_prose
 
 MODEL = "extractive-reader"
-SAME_DOCUMENT = 0.1
-"""How much better another document must answer a part of a question than the one that answers the whole of it best."""
 
 
 class Effort(msgspec.Struct, frozen=True):
@@ -137,18 +144,39 @@ class Reader:
     ) -> tuple[list[Candidate], Selection, AnswerEvidence]:
         """`read` after `retrieve`; the retrieval is left as it is and may be read again."""
         question, language, scorer, index = found.question, found.language, found.scorer, found.index
-        ranked = self._read_units(found) if may_read else found.ranked
+        asked = rewrite_query(question)
+        ranked = found.ranked
+        repeated = find_repeated(ranked, asked)
+        if repeated:
+            ranked = repeated
+        elif may_read:
+            ranked = self._read_units(found)
         if is_open_question(question):
-            ranked = [each for each in ranked if adds_to(each, question)]
+            ranked = [each for each in ranked if adds_to(each, question) or introduces_list(each, index)]
+        ranked = prefer_closest(ranked, scorer.vector, self._embedder)
         ranked = prefer_current(ranked, question, self._today())
         if ranked and find_polarity(question, language, ranked[0].plain_text, ranked[0].passage.language):
             selection = Selection(units=(ranked[0],))
             return ranked, selection, measure_evidence(scorer, ranked, selection.units)
         selection = select_units(ranked, question, lambda best: find_entries(best, ranked, scorer, index))
-        parts = split_question(rewrite_query(question), language)
+        evidences: list[AnswerEvidence] = []
+        parts = split_question(asked, language)
         if len(parts) > 1 and selection.units:
-            selection = self._select_parts(parts, language, found.passages, index, selection)
-        return ranked, selection, measure_evidence(scorer, ranked, selection.units)
+            rank_part = partial(self._rank_part, found=found, may_read=may_read)
+            by_part, evidences = select_parts(parts, ranked, rank_part, self._today())
+            if by_part:
+                selection = Selection(units=by_part)
+        evidences.append(measure_evidence(scorer, ranked, selection.units))
+        return ranked, selection, max(evidences, key=self._calibration.confidence)
+
+    def _rank_part(self, part: str, *, found: Retrieval, may_read: bool) -> RankedPart:
+        """The units as they answer a part of a question."""
+        own = self.retrieve(part, found.language, found.passages, found.index)
+        ranked = self._read_units(own) if may_read else own.ranked
+        evidence = measure_evidence(own.scorer, ranked, ranked[:1])
+        is_own = bool(ranked) and ranked[0].passage.language == found.language
+        is_unknown = is_own and evidence.out_of_vocabulary_rate == 1.0
+        return RankedPart(ranked, evidence, self._calibration.confidence(evidence), is_unknown)
 
     def _scorer(self, question: str, language: str, index: HybridIndex) -> SpanScorer:
         query = index.rewrite_query(question, language)
@@ -163,26 +191,6 @@ class Reader:
             return ranked
         logits = self._units.read(rewrite_query(found.question), found.held_units(), effort.windows)
         return found.scorer.rank_read(ranked, logits) if logits else ranked
-
-    def _select_parts(
-        self,
-        parts: Sequence[str],
-        language: str,
-        passages: Sequence[Passage],
-        index: HybridIndex,
-        whole: Selection,
-    ) -> Selection:
-        """The best unit for each part of a question, rather in the document that answers the whole of it best."""
-        document = whole.units[0].passage.document_id
-        chosen: dict[tuple[str, int], Candidate] = {}
-        for part in parts:
-            scorer = self._scorer(part, language, index)
-            ranked = find_candidates(scorer, passages, index, self._embedder)
-            ranked.sort(key=lambda each: -each.score - SAME_DOCUMENT * (each.passage.document_id == document))
-            ranked = prefer_current([each for each in ranked if adds_to(each, part)], part, self._today())
-            if ranked:
-                chosen.setdefault(ranked[0].span, ranked[0])
-        return Selection(units=tuple(map(unnumbered, chosen.values()))) if chosen else whole
 
 
 def answer_for_tenant(
@@ -231,12 +239,6 @@ def _lead_of(selected: Sequence[Candidate], question: str, language: str) -> str
     polarity = find_polarity(question, language, selected[0].plain_text, quoted_in)
     words = load_prose(language)
     return {"yes": f"{words.yes}.", "no": f"{words.no}."}.get(polarity, "")
-
-
-def adds_to(candidate: Candidate, question: str) -> bool:
-    """Whether the unit states anything that the question does not: repeating an open question does not answer it."""
-    language = candidate.passage.language
-    return not frozenset(find_terms(candidate.statement, language)) <= frozenset(find_terms(question, language))
 
 
 def run_checks(composed: ComposedAnswer, selected: Sequence[Candidate], evidence: AnswerEvidence) -> tuple[Check, ...]:

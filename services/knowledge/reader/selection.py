@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.knowledge.reader.answer_type import is_open_question
 from tidegate.services.knowledge.reader.candidates import Candidate
+from tidegate.services.knowledge.reader.yes_no import is_negated
+from tidegate.services.languages.prose import join_prose
 
 MOST_SENTENCES = 3
 MOST_ENTRIES = 15
@@ -27,12 +30,15 @@ NEAR_SENTENCE = 0.03
 NEAR_SHORT = 0.12
 """The same as long as the answer has no more than `SHORT_WORDS`."""
 SHORT_WORDS = 32
+NEAR_WHOLE = 0.25
+"""How far below the best sentence an entry of its section may score where the question asks for every entry."""
 NEAR_ENTRY = 0.04
 """How far below the best entry of a list another may score and still be asked for by name."""
 LEAST_LEAD = {"item": 0.2, "row": 0.1}
 """How far above the mean of its list or table an entry must score to be what is asked for, and not the whole. Of
 questions for one entry nine in ten get that one, of those for a list nine in ten get the list."""
 
+_WHOLE = re.compile(rf"(?<!\w)(?:{join_prose(lambda words: words.wholes)})(?!\w)", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?:[a-z]+-?[\w-]*|\d{4,}|\d+-[\w-]*)(?![\w-])")
 """Letters with digits, or a number of four digits and more: what names one thing, and counts nothing."""
 
@@ -70,6 +76,9 @@ def select_units(ranked: Sequence[Candidate], question: str, find_group: FindGro
 
 def _add_near(best: Candidate, ranked: Sequence[Candidate], question: str, find_group: FindGroup) -> Selection:
     """A sentence with what is near it: other sentences, or the entries of a list, which comes whole or by name."""
+    entries = _entries_beside(best, ranked, question, find_group)
+    if entries is not None:
+        return entries
     words = len(best.plain_text.split())
     others: list[Candidate] = []
     for other in ranked[1:]:
@@ -88,6 +97,27 @@ def _add_near(best: Candidate, ranked: Sequence[Candidate], question: str, find_
     return Selection(units=(best, *sorted(others, key=lambda each: each.unit.start)))
 
 
+def _entries_beside(
+    best: Candidate, ranked: Sequence[Candidate], question: str, find_group: FindGroup
+) -> Selection | None:
+    """What a question asks of the list or table in the section of the best sentence, where that does not say it: all
+    entries, which come after the sentence, or instead of it the rows that deny what it affirms."""
+    asks_for_all = _asks_for_all(question, [best]) and best.signals.coverage < 1
+    language = best.passage.language
+    if not asks_for_all and (not is_negated(question, language) or is_negated(best.plain_text, language)):
+        return None
+    for other in ranked[1:]:
+        is_near = best.retrieval_score - other.retrieval_score <= NEAR_WHOLE and is_same_section(other, best)
+        if not is_near or len(group := find_group(other)) < 2:
+            continue
+        if asks_for_all:
+            entries = _whole(group)
+            return msgspec.structs.replace(entries, units=(best, *entries.units))
+        if denying := _rows_that_deny(group, question):
+            return Selection(units=tuple(denying))
+    return None
+
+
 def is_same_section(one: Candidate, other: Candidate) -> bool:
     """Whether two units stand under the same heading of one document."""
     return one.passage.document_id == other.passage.document_id and one.unit.heading == other.unit.heading
@@ -97,6 +127,8 @@ def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) 
     numbered = _entries_with_numbers(group, question)
     if numbered:
         return Selection(units=tuple(map(unnumbered, numbered)))
+    if _asks_for_all(question, group):
+        return _whole(group)
     top = max(group, key=lambda each: each.retrieval_score)
     is_intro = best.retrieval_score >= top.retrieval_score and all(each.span != best.span for each in group)
     others = [each.retrieval_score for each in group if each.span != top.span]
@@ -115,8 +147,29 @@ def _select_entries(best: Candidate, group: Sequence[Candidate], question: str) 
     if not is_intro and lead >= least:
         least = top.retrieval_score - NEAR_ENTRY
         return Selection(units=tuple(unnumbered(each) for each in group if each.retrieval_score >= least))
+    denying = _rows_that_deny(group, question)
+    return Selection(units=tuple(denying)) if denying else _whole(group)
+
+
+def _whole(group: Sequence[Candidate]) -> Selection:
+    """All entries, or the first of many."""
     shown = group if len(group) <= MOST_ENTRIES else group[:SHOWN_ENTRIES]
     return Selection(units=tuple(shown), shown=len(shown), total=len(group))
+
+
+def _asks_for_all(question: str, units: Sequence[Candidate]) -> bool:
+    """Whether the question asks for every entry, in words that no unit has itself ("every further person")."""
+    asked = {match.lower() for match in _WHOLE.findall(question)}
+    return bool(asked) and not any(asked & {found.lower() for found in _WHOLE.findall(each.text)} for each in units)
+
+
+def _rows_that_deny(group: Sequence[Candidate], question: str) -> list[Candidate]:
+    """The rows of a table that deny something, where the question asks which do; none where all do."""
+    language = group[0].passage.language
+    if group[0].unit.kind != "row" or not is_open_question(question) or not is_negated(question, language):
+        return []
+    found = [each for each in group if is_negated(each.plain_text, language)]
+    return found if len(found) < len(group) else []
 
 
 def _entries_with_numbers(group: Sequence[Candidate], question: str) -> list[Candidate]:

@@ -47,6 +47,11 @@ def is_yes_no_question(question: str, language: str) -> bool:
     return "?" in question and not is_open_question(question) and not _words(language)["alternatives"].search(question)
 
 
+def is_negated(text: str, language: str) -> bool:
+    """Whether a text denies something."""
+    return _words(language)["negations"].search(text) is not None
+
+
 @cache
 def _words(language: str) -> dict[str, re.Pattern[str]]:
     words = load_prose(language)

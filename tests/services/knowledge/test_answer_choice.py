@@ -1,0 +1,173 @@
+"""Which units make an answer, where documents list questions and answers, rows that deny, or answer part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.support.corpus import document
+from tidegate.schemas import Answer
+from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.reader.calibration import SHIPPED
+from tidegate.services.knowledge.reader.question_parts import complete_parts, split_question
+from tidegate.services.knowledge.reader.reader import Reader
+from tidegate.services.knowledge.reader.unit_reader import UnitReader
+
+Ask = Callable[..., Answer]
+BANKNOTES = """**Q: Can I pay in wet banknotes?**
+
+A: Yes, at the counter of any branch, with proof of identity.
+
+**Q: Is there a fee for wet banknotes?**
+
+A: No.
+
+Q: How long does it take until the money for wet banknotes is on my account?
+A: Ten working days.
+"""
+SCHEINE = """**F: Kann ich mit nassen Geldscheinen bezahlen?**
+
+A: Ja, an jedem Schalter.
+
+**F: Kostet das Bezahlen mit nassen Geldscheinen eine Gebühr?**
+
+A: Nein.
+"""
+COINS = "# Change\n\nWe neither count nor exchange foreign coins. Rolls of coins cost 40 pence.\n"
+FOREIGN = """# Foreign coins
+
+## Do you exchange foreign coins?
+
+No, they go to charity.
+
+## Who counts them?
+
+Ms Quill.
+"""
+LIFT = """# Bicycle lift
+
+### Can children use the bicycle lift alone?
+
+No, only with an adult.
+
+### How do I reserve the bicycle lift?
+
+1. Open the page of the lift.
+2. Pick a time.
+3. Show the code at the gate.
+"""
+HOURS = """# Opening hours
+
+The branch is open six days a week.
+
+| Day | Counter |
+|---|---|
+| Monday | 9:00 to 16:00 |
+| Tuesday | 9:00 to 16:00 |
+| Saturday | 9:00 to 12:00 |
+| Sunday | closed |
+"""
+POWER = "To register a harbour power of attorney bring:\n\n- the original deed\n- your passport\n- a fee of £15\n"
+REGISTERING = (
+    "# Powers of attorney\n\nFor a power of attorney we need the original and a proof of identity of the attorney. "
+    "Book an appointment of one hour."
+)
+EARPHONES = """Dear colleagues, please keep to this list.
+
+Earphones with a broken seal are always grade D, even if they look new. Grade B is cleaned and sold at a discount.
+Grade D goes into the blue container.
+"""
+DOCUMENTS = {
+    "banknotes": BANKNOTES, "coins": COINS, "foreign": FOREIGN, "lift": LIFT, "hours": HOURS, "power": POWER,
+    "registering": REGISTERING, "earphones": EARPHONES,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
+    units = UnitReader.load(Path(".models"))
+    index = HybridIndex.open(tmp_path_factory.mktemp("index"), units.embedder)
+    index.upsert([
+        *(document(name, text, title=name.capitalize()) for name, text in DOCUMENTS.items()),
+        document("scheine", SCHEINE, title="Geldscheine", language="de"),
+    ])  # fmt: skip
+    reader = Reader(units, SHIPPED, today=lambda: date(2026, 11, 29))
+
+    def answer(question: str, language: str = "en") -> Answer:
+        return reader.rank_spans(question, language, index.find(question, 8, language), index).answer
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("question", "language", "text"),
+    [
+        ("Can I pay in wet banknotes?", "en", "Yes, at the counter of any branch, with proof of identity."),
+        ("Can I pay with wet banknotes?", "en", "Yes, at the counter of any branch, with proof of identity."),
+        ("Does paying in wet banknotes cost a fee?", "en", "No."),
+        ("Can children use the bicycle lift alone?", "en", "No, only with an adult."),
+        ("Kann ich nasse Geldscheine zum Bezahlen nehmen?", "de", "Ja, an jedem Schalter."),
+        ("Kostet das Bezahlen mit nassen Geldscheinen eine Gebühr?", "de", "Nein."),
+    ],
+)
+def test_of_a_list_of_questions_the_one_that_was_asked_is_answered(
+    ask: Ask, question: str, language: str, text: str
+) -> None:
+    assert ask(question, language).text == text
+
+
+def test_a_document_that_asks_the_question_itself_answers_it_before_all_others(ask: Ask) -> None:
+    answer = ask("Do you exchange foreign coins?")
+    assert answer.text == "No, they go to charity."
+    assert answer.confidence > 0.7
+
+
+def test_the_steps_under_a_question_come_whole(ask: Ask) -> None:
+    assert ask("How do I reserve the bicycle lift?").text.splitlines() == [
+        "1. Open the page of the lift.",
+        "2. Pick a time.",
+        "3. Show the code at the gate.",
+    ]
+
+
+def test_a_list_answers_by_its_intro_although_that_repeats_the_question(ask: Ask) -> None:
+    answer = ask("What must I bring to register a harbour power of attorney?")
+    assert answer.text.splitlines()[1:] == ["the original deed", "your passport", "a fee of £15"]
+    assert answer.confidence > 0.5
+
+
+@pytest.mark.parametrize(
+    ("question", "days"),
+    [
+        ("What are the opening hours on each day of the week?", ["Monday", "Tuesday", "Saturday", "Sunday"]),
+        ("What are all the opening hours of the counter?", ["Monday", "Tuesday", "Saturday", "Sunday"]),
+        ("When does the counter open on Saturday?", ["Saturday"]),
+        ("Which days are you not open?", ["Sunday"]),
+        ("On which day is the counter closed?", ["Sunday"]),
+    ],
+)
+def test_every_row_or_those_that_deny_come_where_they_are_asked_for(ask: Ask, question: str, days: list[str]) -> None:
+    lines = ask(question).text.splitlines()
+    assert [line.split(" ")[0] for line in lines if " – " in line] == days
+
+
+def test_a_later_part_is_read_with_what_leads_the_question(ask: Ask) -> None:
+    answer = ask("Earphones with a torn seal: which grade are they and where do they go?")
+    assert answer.text == (
+        "Earphones with a broken seal are always grade D, even if they look new. Grade D goes into the blue container."
+    )
+
+
+def test_a_part_that_nothing_answers_is_left_out(ask: Ask) -> None:
+    answer = ask("When does the counter open on Saturday and who won the chess championship in Reykjavik?")
+    assert answer.text == "Saturday – Counter: 9:00 to 12:00"
+
+
+def test_parts_are_completed_by_what_the_first_says_before_it_asks() -> None:
+    question = "I live in Graz. Who pays the postage and what do I get back?"
+    parts = split_question(question, "en")
+    assert complete_parts(parts) == ("I live in Graz. Who pays the postage", "I live in Graz.: and what do I get back?")
+    assert complete_parts(("What is it", "and who sells it?")) == ("What is it", "and who sells it?")
