@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tidegate.schemas import Answer, Artefact, Decision, Question
+from tidegate.schemas import Answer, Artefact, Decision, Question, replace
 from tidegate.services.policies.policy import FindPersonal, Policy
 
 
@@ -38,6 +38,7 @@ def evaluate(
     allowed, refused = find_permissions(question, answer, policies, is_provisional=is_provisional)
     if refused:
         if answer.fields:  # they are shown with the abstention
+            answer = name_unsure(answer, policies)
             answer, _ = transform(answer, policies, find_personal, is_provisional=is_provisional)
         return PolicyEvaluation(answer, versions, refused, "abstained")
     passed, changes = transform(answer, policies, find_personal, is_provisional=is_provisional)
@@ -52,6 +53,16 @@ def find_blocks(
         for name, verb in policy.block.items():
             if verb.applies(is_provisional) and (reason := verb.rule(question, answer)):
                 yield Decision(f"{policy.id}/{name}", "block", reason)
+
+
+def name_unsure(answer: Answer, policies: Sequence[Policy]) -> Answer:
+    """An extraction with the fields named as unsure that keep it below the confidence that a policy asks for."""
+    least = max((policy.abstain_thresholds.get("confidence", (None, 0.0))[1] for policy in policies), default=0.0)
+    if answer.confidence >= least or any(field.problem for field in answer.fields):
+        return answer
+    doubtful = max(least, min(field.confidence for field in answer.fields) + 1e-9)
+    fields = (replace(field, problem="unsure") if field.confidence < doubtful else field for field in answer.fields)
+    return replace(answer, fields=tuple(fields))
 
 
 def find_permissions(

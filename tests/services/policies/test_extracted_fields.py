@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.support.message_samples import QUESTION
+from tests.support.policy_files import policy
 from tidegate.schemas import Answer, Check, ExtractedField
 from tidegate.services.gateway.ticket import reidentify_field
+from tidegate.services.policies.evaluation import evaluate
 from tidegate.services.policies.grounding import grounded_claims
 from tidegate.services.policies.redaction import REDACTED, redact_pii
 
@@ -53,6 +57,32 @@ def test_an_abstention_from_json_names_the_fields_and_the_keyword_that_it_is_for
     keyword = (Check("schema_unsupported_prefixItems", False, 0.0),)
     assert grounded_claims(answer(checks=keyword)) == (False, "schema_unsupported_prefixItems")
     assert grounded_claims(answer(missing, checks=(Check("schema", True, 1.0),)))[0]
+
+
+@pytest.mark.parametrize(
+    ("confidences", "overall", "unsure"),
+    [
+        ((0.65, 0.96), 0.65, ["quantity"]),
+        ((0.9, 0.8), 0.6, ["date"]),
+        ((0.4, 0.5), 0.4, ["quantity", "date"]),
+        ((0.9, 0.9), 0.9, []),
+    ],
+)
+def test_an_extraction_that_a_policy_finds_too_unsure_names_the_fields(
+    tmp_path: Path, confidences: tuple[float, float], overall: float, unsure: list[str]
+) -> None:
+    names = ("quantity", "date")
+    fields = tuple(ExtractedField(path=n, value=3, confidence=c) for n, c in zip(names, confidences, strict=True))
+    made = evaluate(
+        QUESTION,
+        answer(*fields, confidence=overall, checks=(Check("schema", True, 1.0),)),
+        policies=[
+            policy(tmp_path, "policy_id: p1\nallow: [grounded_claims]\nabstain_thresholds: {confidence: 0.66}\n")
+        ],
+        find_personal=lambda _: (),
+    )
+    assert made.refusal == ("abstained" if unsure else "")
+    assert [field.path for field in made.answer.fields if field.problem == "unsure"] == unsure
 
 
 @pytest.mark.parametrize(
