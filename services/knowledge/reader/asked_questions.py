@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.knowledge.reader.answer_type import expected_kind
 from tidegate.services.knowledge.reader.candidates import Candidate
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
 
@@ -17,17 +19,24 @@ MOST_COMPARED = 4
 """Questions of a document that are compared with the one that was asked; each takes as long as embedding it."""
 LEAST_CLOSER = 0.02
 """How much closer by cosine another question must be to the one that was asked, to take the place of the best."""
+FEWEST_TERMS = 2
+"""Words of a heading, small ones apart, from which it names one thing."""
 _WORD = re.compile(r"\w+")
 _IN_FRONT = 1e-3
 
 
 def find_repeated(ranked: Sequence[Candidate], question: str) -> list[Candidate]:
-    """Where a document asks the question itself, word for word: the units under it, then the others of that document.
+    """Where a document asks the question itself, word for word, or has a list of what is asked under a heading of the
+    same words ("Registering for online banking"): the units there, then the others of that document.
 
     Empty where none does.
     """
     asked = _words(question)
     repeated = [each for each in ranked if asked and _words(own_question(each)) == asked]
+    if not repeated and expected_kind(question) is None:
+        listed = [each for each in ranked if each.unit.kind == "item" and _heads(each, question)]
+        sections = {(each.passage.document_id, each.unit.heading) for each in listed}
+        repeated = [each for each in ranked if (each.passage.document_id, each.unit.heading) in sections]
     documents = {each.passage.document_id for each in repeated}
     others = [each for each in ranked if each.passage.document_id in documents and each not in repeated]
     return _moved(repeated, others) if repeated else []
@@ -59,6 +68,13 @@ def own_question(each: Candidate) -> str:
     """The question that a unit stands under; empty where its heading is none."""
     heading = each.unit.heading.rpartition("›")[2].strip()
     return heading if heading.rstrip("\"'»”’) ").endswith("?") else ""
+
+
+def _heads(each: Candidate, question: str) -> bool:
+    """Whether the headings of a unit have the words of the question, all of them and no others."""
+    language = each.passage.language
+    asked = frozenset(find_terms(question, language))
+    return len(asked) >= FEWEST_TERMS and asked == frozenset(find_terms(each.unit.heading, language))
 
 
 def _moved(first: Sequence[Candidate], others: Sequence[Candidate]) -> list[Candidate]:

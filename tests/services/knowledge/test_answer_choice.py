@@ -75,26 +75,39 @@ REGISTERING = (
     "# Powers of attorney\n\nFor a power of attorney we need the original and a proof of identity of the attorney. "
     "Book an appointment of one hour."
 )
-EARPHONES = """Dear colleagues, please keep to this list.
+HIRE = """The drill costs £20 a day. The drill weighs 9 kg. The mixer costs £35 a day. The mixer weighs 60 kg.
+"""
+BUS = """# Registering for the night bus
 
-Earphones with a broken seal are always grade D, even if they look new. Grade B is cleaned and sold at a discount.
-Grade D goes into the blue container.
+It takes a minute.
+
+1. Open the page of the bus.
+2. Choose a line.
+3. Show the ticket.
+
+The night bus costs £3.
 """
 DOCUMENTS = {
+    "bus": BUS, "app": "People register for the night bus with their own telephone. It has no seats.",
     "banknotes": BANKNOTES, "coins": COINS, "foreign": FOREIGN, "lift": LIFT, "hours": HOURS, "power": POWER,
-    "registering": REGISTERING, "earphones": EARPHONES,
+    "registering": REGISTERING, "hire": HIRE,
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reader, HybridIndex]:
     units = UnitReader.load(Path(".models"))
     index = HybridIndex.open(tmp_path_factory.mktemp("index"), units.embedder)
     index.upsert([
         *(document(name, text, title=name.capitalize()) for name, text in DOCUMENTS.items()),
         document("scheine", SCHEINE, title="Geldscheine", language="de"),
     ])  # fmt: skip
-    reader = Reader(units, SHIPPED, today=lambda: date(2026, 11, 29))
+    return Reader(units, SHIPPED, today=lambda: date(2026, 11, 29)), index
+
+
+@pytest.fixture(scope="module")
+def ask(site: tuple[Reader, HybridIndex]) -> Ask:
+    reader, index = site
 
     def answer(question: str, language: str = "en") -> Answer:
         return reader.rank_spans(question, language, index.find(question, 8, language), index).answer
@@ -133,10 +146,25 @@ def test_the_steps_under_a_question_come_whole(ask: Ask) -> None:
     ]
 
 
-def test_a_list_answers_by_its_intro_although_that_repeats_the_question(ask: Ask) -> None:
-    answer = ask("What must I bring to register a harbour power of attorney?")
-    assert answer.text.splitlines()[1:] == ["the original deed", "your passport", "a fee of £15"]
-    assert answer.confidence > 0.5
+def test_a_list_under_a_heading_of_the_question_s_words_is_what_is_asked_for(
+    ask: Ask, site: tuple[Reader, HybridIndex]
+) -> None:
+    question = "How do I register for the night bus?"
+    assert ask(question).text.splitlines()[-3:] == BUS.splitlines()[4:7]
+    reader, index = site
+    ranked, _, _ = reader.read(question, "en", index.find(question, 8, "en"), index)
+    assert {each.passage.document_id for each in ranked} == {"bus"}
+    assert "£3" in ask("What does the night bus cost?").text
+
+
+def test_a_list_answers_by_its_intro_although_that_repeats_the_question(
+    ask: Ask, site: tuple[Reader, HybridIndex]
+) -> None:
+    question = "What must I bring to register a harbour power of attorney?"
+    assert ask(question).text.splitlines()[1:] == ["the original deed", "your passport", "a fee of £15"]
+    reader, index = site
+    _, _, evidence = reader.read(question, "en", index.find(question, 8, "en"), index)
+    assert evidence.margin > 0.2
 
 
 @pytest.mark.parametrize(
@@ -154,11 +182,21 @@ def test_every_row_or_those_that_deny_come_where_they_are_asked_for(ask: Ask, qu
     assert [line.split(" ")[0] for line in lines if " – " in line] == days
 
 
-def test_a_later_part_is_read_with_what_leads_the_question(ask: Ask) -> None:
-    answer = ask("Earphones with a torn seal: which grade are they and where do they go?")
-    assert answer.text == (
-        "Earphones with a broken seal are always grade D, even if they look new. Grade D goes into the blue container."
-    )
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        (
+            "I want the mixer: what does it cost a day and how heavy is it?",
+            "The mixer costs £35 a day. The mixer weighs 60 kg.",
+        ),
+        (
+            "I want the drill: what does it cost a day and how heavy is it?",
+            "The drill costs £20 a day. The drill weighs 9 kg.",
+        ),
+    ],
+)
+def test_a_later_part_is_read_with_what_leads_the_question(ask: Ask, question: str, text: str) -> None:
+    assert ask(question).text == text
 
 
 def test_a_part_that_nothing_answers_is_left_out(ask: Ask) -> None:
