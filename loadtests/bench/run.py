@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from loadtests.bench import answers_extraction, answers_followups, answers_reader
+from loadtests.bench import answers_extraction, answers_followups, answers_reader, answers_xquad
 from loadtests.bench.entries import ENTRIES
 from loadtests.bench.measure import MIN_REPEATS, Entry, Measured, measure, named
 
 REPORT = Path("bench.json")
-OVER_DATA: tuple[Any, ...] = (answers_extraction, answers_followups, answers_reader)
+OVER_DATA: tuple[Any, ...] = (answers_extraction, answers_followups, answers_reader, answers_xquad)
 """Entries that read texts of `--data`, each a module with `NAME`, `FILE` and `entry`."""
 REPEATS = 7
 
