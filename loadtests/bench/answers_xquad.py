@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from loadtests.bench.answers_reader import MODELS, UNREAD
+from loadtests.bench.answers_reader import UNREAD
 from loadtests.bench.measure import Bar, Entry, Measurement, Target
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.hybrid import HybridIndex
@@ -33,6 +33,7 @@ from tidegate.services.stages.settings import DrafterSettings
 
 NAME = "answers_xquad"
 FILE = Path("xquad")
+MODELS = Path(".models")
 LEAST_CORRECT = {"en": 88.0, "de": 84.0, "es": 84.0}
 """Per cent of the questions in each language, which is also the name of its file."""
 ARTICLES = 6
