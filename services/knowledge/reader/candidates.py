@@ -138,6 +138,7 @@ class SpanScorer:
         self._weights: dict[str, dict[str, float]] = {}
         self._asked: dict[str, AskedTerms] = {}
         self._around: dict[tuple[str, str], tuple[float, ...]] = {}
+        self._unknown: dict[str, float] = {}
 
     def ranked_by(self, ranking: RankingModel) -> SpanScorer:
         """The same question, scored by other weights."""
@@ -212,10 +213,12 @@ class SpanScorer:
 
     def out_of_vocabulary_rate(self, language: str) -> float:
         """The share of the question, weighted by rarity, that no document in `language` mentions."""
-        weights = self.weights(language)
-        total = sum(weights.values())
-        unknown = sum(weight for term, weight in weights.items() if not self._index.has_term(term, language))
-        return unknown / total if total else 0.0
+        if language not in self._unknown:
+            weights = self.weights(language)
+            total = sum(weights.values())
+            unknown = sum(weight for term, weight in weights.items() if not self._index.has_term(term, language))
+            self._unknown[language] = unknown / total if total else 0.0
+        return self._unknown[language]
 
     def describe(self, passage: Passage, unit: Unit, text: str, cosine: float, offset: int = 0) -> Candidate:
         """The unit, given as characters of `text`, which begins at character `offset` of the document; not scored."""
@@ -225,7 +228,16 @@ class SpanScorer:
         asked = self.asked(language)
         own = asked.degrees(find_stated(line, language))
         whole = tuple(map(max, own, self._degrees_around(passage)))
-        signals = UnitSignals(passage.document_id, words, line, cosine, asked.share(own), asked.share(whole))
+        signals = UnitSignals(
+            passage.document_id,
+            words,
+            line,
+            cosine,
+            asked.share(own),
+            asked.share(whole),
+            unknown=self.out_of_vocabulary_rate(language),
+            is_foreign=language != self.language,
+        )
         return Candidate(
             passage=passage,
             unit=msgspec.structs.replace(unit, start=unit.start + offset, end=unit.end + offset),

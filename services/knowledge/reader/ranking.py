@@ -25,7 +25,8 @@ _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 class UnitSignals(msgspec.Struct, frozen=True, gc=False):
     """What is known of a unit, given a question. `line` is its title, heading and text; `logit` None if it is unread.
 
-    `coverage` is the share of the question's terms, by rarity, that the line states, `around` that its passage states.
+    `coverage` is the share of the question's terms, by rarity, that the line states, `around` that its passage states,
+    `unknown` that no document in its language mentions. `is_foreign`: it is in another language than the question.
     """
 
     document: str
@@ -35,22 +36,37 @@ class UnitSignals(msgspec.Struct, frozen=True, gc=False):
     coverage: float
     around: float
     logit: float | None = None
+    unknown: float = 0.0
+    is_foreign: bool = False
 
 
-class Fitted(msgspec.Struct, frozen=True):
-    """Weights over standardised features, by name."""
+class HiddenUnit(msgspec.Struct, frozen=True):
+    """A unit of a network's one hidden layer: the tanh of a weighted sum, times `slope`."""
+
+    weights: tuple[float, ...]
+    bias: float
+    slope: float
+
+
+class Fitted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Weights over standardised features, by name; `hidden` adds to their sum what no sum can say."""
 
     features: tuple[str, ...]
     mean: tuple[float, ...]
     spread: tuple[float, ...]
     weights: tuple[float, ...]
     bias: float = 0.0
+    hidden: tuple[HiddenUnit, ...] = ()
 
     def score(self, table: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """One number for each row of the columns."""
-        rows = np.stack([table[name] for name in self.features], axis=1)
-        scores: NDArray[np.float64] = (rows - self.mean) / self.spread @ np.array(self.weights) + self.bias
-        return scores
+        rows = (np.stack([table[name] for name in self.features], axis=1) - self.mean) / self.spread
+        scores: NDArray[np.float64] = rows @ np.array(self.weights) + self.bias
+        if not self.hidden:
+            return scores
+        inner = np.tanh(rows @ np.array([each.weights for each in self.hidden]).T + [each.bias for each in self.hidden])
+        added: NDArray[np.float64] = scores + inner @ np.array([each.slope for each in self.hidden])
+        return added
 
     def slope(self, name: str) -> float:
         """What one more of a feature adds to a score."""
@@ -156,7 +172,10 @@ def describe_best(
     table: Mapping[str, NDArray[np.float64]],
     scores: NDArray[np.float64],
 ) -> dict[str, float]:
-    """The features of the best unit that its confidence is made of."""
+    """The features of the best unit that its confidence is made of.
+
+    `cosine_height` is how many standard deviations its cosine lies above the mean of all.
+    """
     best = int(np.argmax(scores))
     others = np.delete(np.arange(len(units)), best)
     elsewhere = [n for n in others.tolist() if units[n].document != units[best].document]
@@ -174,6 +193,10 @@ def describe_best(
     found["asked_length"] = log(1 + len(question.split()))
     found["open"] = float(is_open_question(question))
     found["agreement"] = float(np.argmax(table["logit"]) == np.argmax(table["cosine"]))
+    found["cosine_height"] = (found["cosine"] - float(table["cosine"].mean())) / (float(table["cosine"].std()) + 1e-6)
+    found["length"] = float(table["length"][best])
+    found["unknown"] = units[best].unknown
+    found["foreign"] = float(units[best].is_foreign)
     return found
 
 
