@@ -26,6 +26,7 @@ WITHOUT_UNIT = {
     "prefilter.distress_threshold",
     "prefilter.smalltalk_threshold",
     "drafter.escalate_below",
+    "drafter.escalate_below_for",
     "router.economy",
 }
 """Numbers that are no quantity: ports, probabilities and ratios."""
