@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 from cachetools import LRUCache
 
+from tidegate.schemas import replace
 from tidegate.services.planning.answer_class import AnswerClass
 
 KEPT = 32
@@ -36,6 +37,12 @@ FACTOR = 2.0
 SPARE = 1.7
 """Within this one it was, with something to spare."""
 TIE = 1e-9
+USUAL_MS = 40.0
+"""What passes before a plan where nothing is busy."""
+MOST_PACE = 64.0
+LEAST_APART = 0.2
+LEAST_PAIRS = 40
+"""Pairs of answers, so far apart in the logarithm of their pace, from which a slope is concluded."""
 
 
 class Correction(msgspec.Struct, frozen=True, gc=False):
@@ -43,16 +50,29 @@ class Correction(msgspec.Struct, frozen=True, gc=False):
 
     factor: float = 1.0
     seen: int = 0
+    slope: float = 0.0
+    """How the rest of a request follows the pace of its beginning: 0 not at all, 1 in proportion."""
+
+    def at(self, passed_ms: float) -> float:
+        """The factor for a request of which `passed_ms` had passed before its plan."""
+        return min(MOST_RATIO, max(1 / MOST_RATIO, self.factor * pace_of(passed_ms) ** self.slope))
 
 
 NONE = Correction()
 
 
 class SeenTime(NamedTuple):
-    """What one answer took, in its closed forms: the part that was forecast, and the part that was known before."""
+    """What one answer took, in its closed forms: the part that was forecast, and the part that was known before; and
+    the pace at which the latter had gone."""
 
     ratio: float
     known: float = 0.0
+    pace: float = 1.0
+
+    def at_usual_pace(self, slope: float) -> SeenTime:
+        """As it would have been at the usual pace, where the rest follows it so."""
+        slower = self.pace**slope
+        return SeenTime(self.ratio / slower, self.known / slower)
 
     def within(self, factor: float) -> tuple[float, float]:
         """The least and the greatest correction with which the forecast would have been within this factor."""
@@ -85,7 +105,8 @@ class ObservedTime(NamedTuple):
         """What is remembered of it, bounded and in four digits."""
         known = (self.passed_ms + self.link_ms) / self.closed_form_ms
         ratio = min(MOST_RATIO, max(1 / MOST_RATIO, self.ratio))
-        return SeenTime(float(f"{ratio:.4g}"), float(f"{min(MOST_RATIO, max(0.0, known)):.4g}"))
+        known = min(MOST_RATIO, max(0.0, known))
+        return SeenTime(*(float(f"{number:.4g}") for number in (ratio, known, pace_of(self.passed_ms))))
 
     @property
     def closed_form_ms(self) -> float:
@@ -110,7 +131,7 @@ class LearnedTimes:
         self._lines: LRUCache[AnswerClass, TimesLine] = LRUCache(classes)
         self._corrections: dict[AnswerClass, Correction] | None = None
         for line in lines:
-            line.times = [each for each in line.times if each.ratio > 0 and each.known >= 0][-KEPT:]
+            line.times = [each for each in line.times if each.ratio > 0 and each.known >= 0 and each.pace > 0][-KEPT:]
             self._lines[line.answers] = line
 
     def observe(self, answers: AnswerClass, seen: ObservedTime) -> None:
@@ -137,9 +158,11 @@ class LearnedTimes:
             for line in sorted(self.lines, key=lambda each: len(each.answers.wider)):
                 wider = wider_correction(line.answers, known)
                 weight = (WIDER_WEIGHT if line.answers.wider else CLOSED_FORM_WEIGHT) * age(len(line.times))
-                weighted = [(seen, age(len(line.times) - 1 - at)) for at, seen in enumerate(line.times)]
+                slope = wider.slope if line.answers.wider else slope_of(line.times)
+                at_pace = [seen.at_usual_pace(slope) for seen in line.times]
+                weighted = [(seen, age(len(at_pace) - 1 - at)) for at, seen in enumerate(at_pace)]
                 factor = best_factor((*weighted, (SeenTime(wider.factor), weight)))
-                known[line.answers] = Correction(factor, len(line.times))
+                known[line.answers] = Correction(factor, len(at_pace), slope)
             self._corrections = known
         return self._corrections
 
@@ -152,7 +175,7 @@ class LearnedTimes:
 def correction_of(answers: AnswerClass, known: Mapping[AnswerClass, Correction]) -> Correction:
     """The class's own correction, or that of the narrowest one that it is part of and that was seen, or none."""
     own = known.get(answers)
-    return own if own is not None else Correction(wider_correction(answers, known).factor, 0)
+    return own if own is not None else replace(wider_correction(answers, known), seen=0)
 
 
 def wider_correction(answers: AnswerClass, known: Mapping[AnswerClass, Correction]) -> Correction:
@@ -173,6 +196,25 @@ def is_good(expected_ms: float, took_ms: float) -> bool:
 def age(later: int) -> float:
     """The weight of what was seen before so many answers."""
     return float(0.5 ** (later / HALF_LIFE))
+
+
+def pace_of(passed_ms: float) -> float:
+    """How slowly a request began, against the usual."""
+    return min(MOST_PACE, max(1 / MOST_PACE, passed_ms / USUAL_MS)) if passed_ms > 0 else 1.0
+
+
+def slope_of(times: Sequence[SeenTime]) -> float:
+    """How the logarithm of the rest follows that of the pace, from 0 to 1: the median of the slopes between all pairs
+    whose pace differs (Sen, 1968), 0 while there are few. Where a busy machine delays all stages alike it is near 1,
+    where another machine does the rest it is near 0."""
+    points = [(math.log(seen.pace), math.log(seen.ratio)) for seen in times]
+    slopes = sorted(
+        (y - other_y) / (x - other_x)
+        for at, (x, y) in enumerate(points)
+        for other_x, other_y in points[:at]
+        if abs(x - other_x) >= LEAST_APART
+    )
+    return min(1.0, max(0.0, slopes[len(slopes) // 2])) if len(slopes) >= LEAST_PAIRS else 0.0
 
 
 def best_factor(weighted: Sequence[tuple[SeenTime, float]]) -> float:

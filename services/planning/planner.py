@@ -110,9 +110,9 @@ def basis_of(request: PlanRequest, plan: Plan, signals: Signals) -> ForecastBasi
     cloud = [correction_of(asked._replace(evidence=band), signals.corrections) for band in (0, *BANDS)]
     return replace(
         basis,
-        edge_factor=round(edge.factor, 4),
+        edge_factor=round(edge.at(request.spent_ms), 4),
         edge_seen=edge.seen,
-        cloud_factors=tuple(round(each.factor, 4) for each in cloud),
+        cloud_factors=tuple(round(each.at(request.spent_ms), 4) for each in cloud),
         cloud_seen=sum(each.seen for each in cloud),
     )
 

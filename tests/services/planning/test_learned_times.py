@@ -15,6 +15,7 @@ from tidegate.services.planning.learned_times import (
     KEPT,
     MOST_RATIO,
     SPARE,
+    USUAL_MS,
     LearnedTimes,
     ObservedTime,
     SeenTime,
@@ -22,6 +23,7 @@ from tidegate.services.planning.learned_times import (
     best_factor,
     corrected_ms,
     is_good,
+    slope_of,
 )
 
 CARDS = AnswerClass("cloud", "kiosk", "target@1", "grounded", "cards", 3)
@@ -32,7 +34,7 @@ ratios = st.floats(0.01, 100.0)
 
 def learn(learned: LearnedTimes, answers: AnswerClass, ratio: float, known_ms: float = 0.0) -> bool:
     """One answer that took `ratio` times its closed form; whether the forecast for it was good."""
-    factor = learned.correction(answers).factor
+    factor = learned.correction(answers).at(known_ms)
     expected_ms = corrected_ms(known_ms + CLOSED_FORM_MS, known_ms, factor)
     took_ms = known_ms + CLOSED_FORM_MS * ratio
     learned.observe(answers, ObservedTime(known_ms + expected_ms, known_ms + took_ms, known_ms, known_ms, factor))
@@ -133,6 +135,35 @@ def test_a_link_that_is_measured_too_slow_never_makes_the_rest_vanish(took_ms: f
 def test_there_is_no_best_factor_of_nothing(weighted: list[tuple[SeenTime, float]]) -> None:
     with pytest.raises(ValueError, match="nothing"):
         best_factor(weighted)
+
+
+@given(
+    st.lists(st.floats(0.5, 30), min_size=KEPT, max_size=KEPT), st.sampled_from([0.0, 0.5, 1.0]), st.floats(0.8, 1.25)
+)
+@everywhere
+def test_on_a_machine_that_is_busy_at_times_the_rest_is_forecast_by_how_slowly_the_request_began(
+    paces: list[float], slope: float, noise: float
+) -> None:
+    learned, good = LearnedTimes(), []
+    for at, pace in enumerate((*paces, 0.5, 30.0)):
+        passed_ms = USUAL_MS * pace
+        took_ms = passed_ms + CLOSED_FORM_MS * 3 * pace**slope * (noise if at % 2 else 1.0)
+        factor = learned.correction(CARDS).at(passed_ms)
+        expected_ms = passed_ms + CLOSED_FORM_MS * factor
+        learned.observe(CARDS, ObservedTime(expected_ms, took_ms, passed_ms, 0.0, factor))
+        good.append(is_good(expected_ms, took_ms))
+    assert 0.0 <= learned.correction(CARDS).slope <= 1.0
+    if max(paces) > 8 * min(paces):
+        assert learned.correction(CARDS).slope == pytest.approx(slope, abs=0.25)
+        assert all(good[-2:])
+
+
+def test_from_few_answers_or_such_of_one_pace_no_slope_is_concluded() -> None:
+    assert slope_of([]) == 0.0
+    assert slope_of([SeenTime(2.0 * at, pace=0.5 * at) for at in (1, 2, 4, 8)]) == 0.0
+    assert slope_of([SeenTime(1.0 + at, pace=1.0 + at / 1000) for at in range(KEPT)]) == 0.0
+    assert slope_of([SeenTime(1.1**at, pace=1.1**at) for at in range(KEPT)]) == pytest.approx(1.0)
+    assert slope_of([SeenTime(1.1**-at, pace=1.1**at) for at in range(KEPT)]) == 0.0
 
 
 def test_a_class_that_was_not_seen_is_taken_as_the_wider_ones_and_its_own_answers_count_more() -> None:
