@@ -176,7 +176,9 @@ def _phrase_to_replace(
     if named and plain:  # what is asked of the one that is named
         return plain[0] if new.has_article and plain[0].start < named[-1].start else None
     if not capitals_name or new.has_article:
-        return _last(each for each in phrases if each.has_article or each.preposition)
+        # "im Monat" and "par jour" say how it is counted: what has an article is what is asked of.
+        asked_of = _last(each for each in phrases if each.has_article)
+        return asked_of or _last(each for each in phrases if each.preposition)
     return None
 
 

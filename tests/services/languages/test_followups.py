@@ -60,6 +60,17 @@ LEITH = ("When is the Leith branch open on Saturdays?", "From 9 am to 1 pm.")
         ("de", ("Wie hoch ist das Limit?", "100 €", "Kann ich das ändern?"), "Kann ich das Limit ändern?"),
         (
             "de",
+            ("Was kostet das Girokonto im Monat?", "4 €", "Und das Sparkonto?"),
+            "Was kostet das Sparkonto im Monat?",
+        ),
+        (
+            "fr",
+            ("Combien coûte un double par jour ?", "46 €", "Et le simple ?"),
+            "Combien coûte le simple par jour ?",
+        ),
+        ("en", ("What is the fee for the passbook?", "£3", "And the key?"), "What is the fee for the key?"),
+        (
+            "de",
             ("Wie lange dauert die Lieferung nach Österreich?", "3 Tage.", "Und in die Schweiz?"),
             "Wie lange dauert die Lieferung in die Schweiz?",
         ),
