@@ -109,7 +109,7 @@ def _ingest(file: Path, reader: DocumentReader, findings: PackFindings) -> _RawD
         findings.warn(name, f"{UNREAD}: {error.reason}", error.hint)
         return None
     for note in found.notes:
-        findings.warn(name, note, "nothing is answered from what is not read")
+        findings.warn(name, note.reason, note.hint)
     fields = {"date": found.date} if found.date else {}
     return _RawDocument(name, fields, found.text, found.title, found.page_starts)
 

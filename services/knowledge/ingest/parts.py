@@ -53,17 +53,25 @@ class TablePart(msgspec.Struct, frozen=True):
 Part = HeadingPart | TextPart | ItemPart | TablePart
 
 
+class FileNote(msgspec.Struct, frozen=True):
+    """What is to be known about a file that was read, and what to do about it."""
+
+    reason: str
+    hint: str = "nothing is answered from what is not read"
+
+
 class IngestedText(msgspec.Struct, frozen=True, kw_only=True):
     """A document as Markdown. Page n begins at character `page_starts[n - 1]`; there are none where it has no pages.
 
-    `title` and `date` (ISO 8601) are what the file states about itself. `notes` say what was not read of it, and why.
+    `title` and `date` (ISO 8601) are what the file states about itself. `notes` say what was not read of it, and why,
+    and what was recognised in pictures.
     """
 
     text: str
     title: str = ""
     date: str = ""
     page_starts: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[FileNote, ...] = ()
 
 
 def write_markdown(parts: Iterable[Part]) -> tuple[str, tuple[int, ...]]:

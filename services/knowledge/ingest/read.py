@@ -21,9 +21,12 @@ _FORMATS = {
     ".csv": ("delimited", "read_delimited"),
     ".tsv": ("delimited", "read_delimited"),
     ".txt": ("text", "read_text"),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), ("images", "read_image")),
 }
 """By suffix, the module and the function that read it. A module, and the library it needs, is imported when needed."""
 SUFFIXES = tuple(_FORMATS)
+_BY_PAGE = ("pdf.layout", "images")
+"""The modules that tell of the pages that they recognise."""
 _TEXTS = (".csv", ".tsv", ".txt", ".html", ".htm", ".xhtml")
 _SAVE_AS = {
     "docx": (".doc", ".docm", ".dot", ".dotx", ".odt", ".rtf", ".pages", ".wpd"),
@@ -44,11 +47,12 @@ _SAVE_AS = {
         ".vsdx",
     ),
 }
-_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".svg")
+_PICTURES = (".gif", ".bmp", ".webp", ".heic", ".svg")
 
 
-def read_file(path: Path) -> IngestedText:
-    """The document in a file, as Markdown. Raises `FileUnreadError`."""
+def read_file(path: Path, on_page: Callable[[int, int], None] = lambda _done, _pages: None) -> IngestedText:
+    """The document in a file, as Markdown. `on_page` is called before each page that is recognised, with the number of
+    those that were and of all. Raises `FileUnreadError`."""
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         raise FileUnreadError(f"files of the kind {suffix or 'without a suffix'} are not read", hint_for(suffix))
@@ -58,7 +62,7 @@ def read_file(path: Path) -> IngestedText:
     if suffix in _TEXTS and import_module(f"{__package__}.text").is_binary(data):
         raise FileUnreadError("it is no text, whatever its name says", "see what kind of file it is")
     read = _find_reader(suffix)
-    found = read(data)
+    found = read(data, on_page) if _FORMATS[suffix][0] in _BY_PAGE else read(data)
     if not found.text.strip():
         raise FileUnreadError("there is no text in it", "take it away")
     if len(found.text) > MOST_CHARACTERS:
@@ -73,7 +77,7 @@ def hint_for(suffix: str) -> str:
         if suffix.lower() in suffixes:
             return f"save it as .{kind}"
     if suffix.lower() in _PICTURES:
-        return "pictures are not read"
+        return "of pictures, .png, .jpg and .tif files are read"
     return f"documents are .md, .markdown, {', '.join(SUFFIXES)} files"
 
 
@@ -93,10 +97,10 @@ def _read_bytes(path: Path) -> bytes:
         raise FileUnreadError(error.strerror or str(error), "let the file be read, or take it away") from error
 
 
-def _find_reader(suffix: str) -> Callable[[bytes], IngestedText]:
+def _find_reader(suffix: str) -> Callable[..., IngestedText]:
     module, function = _FORMATS[suffix]
     try:
-        read: Callable[[bytes], IngestedText] = getattr(import_module(f"{__package__}.{module}"), function)
+        read: Callable[..., IngestedText] = getattr(import_module(f"{__package__}.{module}"), function)
     except ModuleNotFoundError as error:
         reason = f"{suffix} files need the package {error.name}, which is not installed"
         raise FileUnreadError(reason, "pip install 'tidegate[documents]'") from error

@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
@@ -19,12 +20,13 @@ from cachetools import LRUCache
 
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.parts import IngestedText
-from tidegate.services.knowledge.ingest.worker import LENGTH, ReadOutcome, send
+from tidegate.services.knowledge.ingest.worker import LENGTH, ReadOutcome, ReadProgress, send
 
 MOST_SECONDS = 60.0
 _MOST_CACHED_CHARACTERS = 32_000_000
 _CHUNK_BYTES = 1 << 20
 _FileState = tuple[str, int, int, int]
+_DECODER: msgspec.msgpack.Decoder[ReadOutcome | ReadProgress] = msgspec.msgpack.Decoder(ReadOutcome | ReadProgress)
 _cache: LRUCache[_FileState, IngestedText] = LRUCache(_MOST_CACHED_CHARACTERS, getsizeof=lambda read: len(read.text))
 """What this process has read: making a pack, checking it and loading it read the same files."""
 
@@ -32,8 +34,12 @@ _cache: LRUCache[_FileState, IngestedText] = LRUCache(_MOST_CACHED_CHARACTERS, g
 class DocumentReader:
     """Reads one file after the other. Used as a context manager, by one thread at a time."""
 
-    def __init__(self, most_seconds: float = MOST_SECONDS) -> None:
+    def __init__(
+        self, most_seconds: float = MOST_SECONDS, on_page: Callable[[str], None] = lambda _detail: None
+    ) -> None:
+        """`most_seconds` are for a file, and more for each page whose text is recognised; `on_page` hears of those."""
         self._most_seconds = most_seconds
+        self._on_page = on_page
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -61,7 +67,9 @@ class DocumentReader:
         process = self._process = self._process or _start()
         try:
             send(cast("BinaryIO", process.stdin), os.fsencode(path.absolute()))
-            return msgspec.msgpack.decode(self._receive(process), type=ReadOutcome)
+            while isinstance(message := _DECODER.decode(self._receive(process)), ReadProgress):
+                self._on_page(f"{path.name}: page {message.done + 1} of {message.pages}")
+            return message
         except TimeoutError:
             reason, hint = f"reading it takes longer than {self._most_seconds:g} seconds", "split it, or save it again"
         except (EOFError, BrokenPipeError):
@@ -101,7 +109,8 @@ class DocumentReader:
 def _start() -> subprocess.Popen[bytes]:
     """Without the working directory on its path: a folder of documents may hold anything, modules too."""
     command = [sys.executable, "-P", "-B", "-m", "tidegate.services.knowledge.ingest.worker"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of libraries that it may load
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=one_thread)
 
 
 def _state_of(path: Path) -> _FileState | None:

@@ -17,7 +17,7 @@ from tidegate.services.knowledge.ingest.delimited import split_grid
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.number_formats import show_value
 from tidegate.services.knowledge.ingest.office import check_office
-from tidegate.services.knowledge.ingest.parts import HeadingPart, IngestedText, Part, write_markdown
+from tidegate.services.knowledge.ingest.parts import FileNote, HeadingPart, IngestedText, Part, write_markdown
 
 MOST_CELLS = 2_000_000
 _UNNAMED = re.compile(r"(?:sheet|table|tabelle|feuil|hoja|foglio|planilha|folha|blad|arkusz)\s*\d*", re.IGNORECASE)
@@ -32,7 +32,7 @@ def read_workbook(data: bytes) -> IngestedText:
     sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
     markdown, _ = write_markdown(part for sheet in sheets for part in _read_sheet(sheet))
     hidden = [sheet.title for sheet in book.worksheets if sheet not in sheets]
-    notes = (f"hidden sheets are not read: {', '.join(hidden)}",) if hidden else ()
+    notes = (FileNote(f"hidden sheets are not read: {', '.join(hidden)}"),) if hidden else ()
     return IngestedText(text=markdown, title=about.title, date=about.date, notes=notes)
 
 

@@ -1,7 +1,7 @@
 """The process in which files are read: a fault of a library, or of a file made to hurt it, ends nothing else.
 
-It gets paths on stdin and gives outcomes on stdout, each with its length before it; it writes no file, and starts no
-other process. Next: reader.py, which holds the other end.
+It gets paths on stdin and gives progress and outcomes on stdout, each with its length before it; it writes no file,
+and starts no other process. Next: reader.py, which holds the other end.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +26,14 @@ MOST_MEMORY_BYTES = 3 * 2**30
 LENGTH = struct.Struct(">I")
 
 
-class ReadOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+class ReadProgress(msgspec.Struct, frozen=True, tag=True):
+    """Another page is about to be recognised: `done` of `pages` were."""
+
+    done: int
+    pages: int
+
+
+class ReadOutcome(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
     """What came of a file: its text, or why there is none and what to do."""
 
     text: IngestedText | None = None
@@ -42,7 +50,11 @@ def main() -> None:
     os.dup2(nowhere, 2)
     _bound()
     while (path := receive(requests)) is not None:
-        send(answers, msgspec.msgpack.encode(_read(Path(os.fsdecode(path)))))
+        outcome = _read(
+            Path(os.fsdecode(path)),
+            lambda done, pages: send(answers, msgspec.msgpack.encode(ReadProgress(done, pages))),
+        )
+        send(answers, msgspec.msgpack.encode(outcome))
 
 
 def send(stream: BinaryIO, data: bytes) -> None:
@@ -57,9 +69,9 @@ def receive(stream: BinaryIO) -> bytes | None:
     return stream.read(LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else None
 
 
-def _read(path: Path) -> ReadOutcome:
+def _read(path: Path, on_page: Callable[[int, int], None]) -> ReadOutcome:
     try:
-        return ReadOutcome(text=read_file(path))
+        return ReadOutcome(text=read_file(path, on_page))
     except FileUnreadError as error:
         return ReadOutcome(reason=error.reason, hint=error.hint)
     except MemoryError:

@@ -72,7 +72,7 @@ CALLS = {
     "document that is not text": Call("index add binary.md", 1, "binary.md"),
     "front matter that is not YAML": Call("index add broken.md", 1, "broken.md"),
     "two files with one id": Call("index add good.md same.md", 1, "same.md:2: the id good is taken by good.md", "mend"),
-    "a picture": Call("index add photo.png", 1, "photo.png: this file is not read", ".pdf"),
+    "a picture": Call("index add photo.gif", 1, "photo.gif: this file is not read", ".png"),
     "--docs and --pack": Call("demo --docs nothing --pack nothing", 2, "--docs and --pack are two ways"),
     "index that was never made": Call("index status", 1, "no index", "tidegate up"),
     "index that was never made, delete": Call("index delete a", 1, "no index", "tidegate up"),
@@ -115,7 +115,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "binary.md").write_bytes(b"\xff\xfe\x00\x01" * 50)
     (tmp_path / "broken.md").write_text("---\nid: [broken\n---\n\nThe lobby opens at nine.\n")
     (tmp_path / "nothing").mkdir()
-    (tmp_path / "photo.png").write_bytes(b"\x89PNG")
+    (tmp_path / "photo.gif").write_bytes(b"GIF89a")
     (tmp_path / "folder" / "fleet.json").mkdir(parents=True)
     torn = tmp_path / "torn"
     torn.mkdir()

@@ -56,7 +56,7 @@ def test_pages_that_are_only_scanned_are_named(tmp_path: Path) -> None:
     (pack / "documents" / "half.pdf").write_bytes(pdf(paragraph("Words."), page_break(), scan(tmp_path)))
     [note] = check_pack(pack).warnings
     assert note.file == "documents/half.pdf"
-    assert note.reason.startswith("page 2 is only scanned")
+    assert note.reason.startswith("page 2 is not read: it holds no text")
 
 
 def test_files_that_differ_in_their_suffix_only_are_two_documents(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_folder_of_documents_is_answered_from_and_not_touched(tmp_path: Path) 
     assert contents(folder) == before
     assert [document.id for document in load_pack(tmp_path / "state" / "pack").documents] == ["lockers"]
     assert {note.file for note in notes} == {"empty.md", "scan.pdf", "photo.png"}
-    assert sorted(read) == ["empty.md", "lockers.pdf", "scan.pdf"]
+    assert sorted(read) == ["empty.md", "lockers.pdf", "photo.png", "scan.pdf"]
 
 
 def test_a_folder_that_changed_is_read_again(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_folder_without_a_document_is_refused_with_the_reasons(tmp_path: Path)
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "scan.pdf").write_bytes(pdf(scan(tmp_path)))
-    with pytest.raises(NoDocumentsError, match="only scanned pages"):
+    with pytest.raises(NoDocumentsError, match="holds no text"):
         pack_of_documents(folder, tmp_path / "pack")
 
 

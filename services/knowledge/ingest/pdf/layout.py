@@ -12,16 +12,16 @@ from itertools import groupby, pairwise
 from statistics import median
 
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
+from tidegate.services.knowledge.ingest.ocr.engine import is_installed
 from tidegate.services.knowledge.ingest.parts import IngestedText, Part, TablePart, write_markdown
 from tidegate.services.knowledge.ingest.pdf.aligned_tables import read_run, split_runs
 from tidegate.services.knowledge.ingest.pdf.lines import PdfLine, build_lines, find_running_lines, is_contents_entry
 from tidegate.services.knowledge.ingest.pdf.pages import PdfFile, PdfPage, PdfWord
 from tidegate.services.knowledge.ingest.pdf.paragraphs import PartBuilder, Typography
 from tidegate.services.knowledge.ingest.pdf.ruled_tables import find_ruled_tables
+from tidegate.services.knowledge.ingest.pdf.scans import OnPage, ScannedPages, read_scans
 
 MOST_PAGES = 2000
-_SCANNED_BELOW = 20
-"""Characters of text on a page that a picture covers: with fewer the page is a scan."""
 _LARGER = 1.12
 _MOST_HEADING_WORDS = 14
 _NO_TITLE = re.compile(
@@ -32,17 +32,16 @@ _DATE = re.compile(r"D:(\d{4})(\d\d)(\d\d)")
 Element = PdfLine | TablePart
 
 
-def read_pdf(data: bytes) -> IngestedText:
-    """A PDF as Markdown. Raises `FileUnreadError` where nothing in it can be read."""
+def read_pdf(data: bytes, on_page: OnPage = lambda _done, _pages: None) -> IngestedText:
+    """A PDF as Markdown. `on_page` hears of pages that are recognised. Raises `FileUnreadError` where nothing in it can
+    be read."""
     file = PdfFile(data)
     if len(file) > MOST_PAGES:
         raise FileUnreadError(f"it has {len(file)} pages; {MOST_PAGES} are the most that are read", "split it")
-    pages = list(file.pages())
-    notes = tuple(_name_unread(pages))
-    elements = [_elements(page) if not _is_unread(page) else [] for page in pages]
-    markdown, starts = write_markdown(_build(pages, elements))
+    found = read_scans(file, list(file.pages()), on_page)
+    markdown, starts = lay_out(found.pages)
     if not markdown.strip():
-        raise FileUnreadError(*_why_empty(pages))
+        raise FileUnreadError(*_why_empty(found))
     about = file.metadata()
     title = about.get("Title", "").strip()
     date = _DATE.match(about.get("ModDate", "") or about.get("CreationDate", ""))
@@ -51,8 +50,13 @@ def read_pdf(data: bytes) -> IngestedText:
         title="" if _NO_TITLE.fullmatch(title) else title,
         date="-".join(date.groups()) if date else "",
         page_starts=(0, *starts),
-        notes=notes,
+        notes=found.notes,
     )
+
+
+def lay_out(pages: Sequence[PdfPage]) -> tuple[str, tuple[int, ...]]:
+    """What the words and the lines of pages make, as Markdown, and where in it pages begin, from the second on."""
+    return write_markdown(_build(pages, [_elements(page) if not page.is_garbled else [] for page in pages]))
 
 
 def _elements(page: PdfPage) -> list[Element]:
@@ -135,34 +139,8 @@ def _is_short(line: PdfLine) -> bool:
     return len(line.text.split()) <= _MOST_HEADING_WORDS
 
 
-def _is_unread(page: PdfPage) -> bool:
-    return page.is_garbled or (page.is_image and sum(len(word.text) for word in page.words) < _SCANNED_BELOW)
-
-
-def _name_unread(pages: Sequence[PdfPage]) -> Iterator[str]:
-    scanned = [number for number, page in enumerate(pages, start=1) if _is_unread(page) and not page.is_garbled]
-    garbled = [number for number, page in enumerate(pages, start=1) if page.is_garbled]
-    if scanned:
-        yield f"{_list_pages(scanned)} only scanned: pictures of text are not read"
-    if garbled:
-        yield f"{_list_pages(garbled)} not readable: the fonts do not state which letters they show"
-
-
-def _list_pages(numbers: Sequence[int]) -> str:
-    """`page 3 is`, `pages 3, 5-9 are`."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    listed = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
-    return f"page {listed} is" if len(numbers) == 1 else f"pages {listed} are"
-
-
-def _why_empty(pages: Sequence[PdfPage]) -> tuple[str, str]:
-    if any(_is_unread(page) and not page.is_garbled for page in pages):
-        return "it holds only scanned pages, pictures of text", "run a text recognition over it, for example ocrmypdf"
-    if any(page.is_garbled for page in pages):
-        return "its fonts do not state which letters they show", "export it again, or run ocrmypdf --force-ocr over it"
+def _why_empty(found: ScannedPages) -> tuple[str, str]:
+    if found.notes:
+        hint = found.notes[0].hint if not is_installed() else "scan it again, larger or with more contrast"
+        return "nothing in it can be read: " + "; ".join(note.reason for note in found.notes), hint
     return "there is no text in it", "take it away"

@@ -18,6 +18,7 @@ import pypdfium2
 from pypdfium2 import raw
 
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
+from tidegate.services.knowledge.ingest.ocr.engine import MOST_PIXELS, PictureUnreadError
 
 _HYPHENS = frozenset("\x02\ufffe\u00ad")
 """How PDFium gives a hyphen that ends a line."""
@@ -29,8 +30,9 @@ _BULLETS = "\uf0b7\uf0a7\uf0d8\uf0fc"
 _MOST_SEGMENTS = 400
 _MOST_PATHS = 20_000
 _SHORTEST_RULING = 6.0
-_SCANNED_SHARE = 0.4
 _MOST_CHARACTERS = 100_000
+_DRAWN_DPI = 200.0
+_MOST_DRAWN_PIXELS = 6_000_000
 
 
 class PdfWord(msgspec.Struct, frozen=True, gc=False):
@@ -55,13 +57,13 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
 
 
 class PdfPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page; `is_image` where a picture covers it, `is_garbled` where its characters have no meaning given."""
+    """A page; `picture_share` of it is covered by pictures; `is_garbled` where its characters have no meaning given."""
 
     bottom: float
     top: float
     words: tuple[PdfWord, ...]
     rulings: tuple[Ruling, ...]
-    is_image: bool
+    picture_share: float
     is_garbled: bool
 
 
@@ -90,10 +92,27 @@ class PdfFile:
             try:
                 page = self._document[number]
             except pypdfium2.PdfiumError:
-                yield PdfPage(bottom=0, top=0, words=(), rulings=(), is_image=False, is_garbled=True)
+                yield PdfPage(bottom=0, top=0, words=(), rulings=(), picture_share=0.0, is_garbled=True)
                 continue
             yield _read_page(page)
             page.close()
+
+    def draw(self, number: int) -> Any:
+        """The picture of a page as it is shown, as PIL has it.
+
+        Raises `PictureUnreadError` for one that cannot be drawn within bounds.
+        """
+        try:
+            page = self._document[number]
+            stored = max((math.prod(image.get_px_size()) for image in _pictures(page)), default=0)
+            width, height = page.get_size()
+            scale = min(_DRAWN_DPI / 72, math.sqrt(_MOST_DRAWN_PIXELS / max(1.0, width * height)))
+            drawn = page.render(scale=scale).to_pil() if stored <= MOST_PIXELS else None
+        except (pypdfium2.PdfiumError, ValueError) as error:
+            raise PictureUnreadError("cannot be drawn") from error
+        if drawn is None:
+            raise PictureUnreadError(f"holds a picture of more than {MOST_PIXELS // 1_000_000} megapixels")
+        return drawn
 
 
 def _read_page(page: Any) -> PdfPage:
@@ -108,7 +127,7 @@ def _read_page(page: Any) -> PdfPage:
         top=corners[0][3],
         words=straight,
         rulings=tuple(_rulings(page, turn)),
-        is_image=_has_large_image(page, (right - left) * (top - bottom)),
+        picture_share=_picture_share(page, (right - left) * (top - bottom)),
         is_garbled=unmapped * 3 > characters + unmapped,
     )
 
@@ -244,9 +263,14 @@ def _points(path: Any) -> Iterator[tuple[tuple[float, float], tuple[float, float
         previous = point
 
 
-def _has_large_image(page: Any, area: float) -> bool:
-    for image in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
+def _picture_share(page: Any, area: float) -> float:
+    """Of the page, what its pictures cover; some programs cut a scan into strips."""
+    covered = 0.0
+    for image in _pictures(page):
         left, bottom, right, top = image.get_bounds()
-        if (right - left) * (top - bottom) > _SCANNED_SHARE * area:
-            return True
-    return False
+        covered += (right - left) * (top - bottom)
+    return covered / max(1.0, area)
+
+
+def _pictures(page: Any) -> Iterator[Any]:
+    yield from page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)

@@ -83,7 +83,7 @@ def test_a_hidden_sheet_is_named_and_not_read() -> None:
 
     read = read_workbook(excel(fill))
     assert "secret" not in read.text
-    assert read.notes == ("hidden sheets are not read: Drafts",)
+    assert [note.reason for note in read.notes] == ["hidden sheets are not read: Drafts"]
     assert "Sheet" not in read.text, "a name that Excel gives is no heading"
 
 

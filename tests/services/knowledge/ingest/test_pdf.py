@@ -175,7 +175,7 @@ def test_title_and_date_are_what_the_file_states() -> None:
     assert read_pdf(pdf(paragraph("Words."), title="Microsoft Word - fees.docx")).title == ""
 
 
-def test_scanned_pages_are_named_as_unread(tmp_path: Path) -> None:
+def test_pages_on_which_nothing_is_recognised_are_named_as_unread(tmp_path: Path) -> None:
     story = [
         paragraph("Words."),
         page_break(),
@@ -186,14 +186,14 @@ def test_scanned_pages_are_named_as_unread(tmp_path: Path) -> None:
         paragraph("End."),
     ]
     read = read_pdf(pdf(*story))
-    assert read.notes == ("pages 2-3 are only scanned: pictures of text are not read",)
+    assert [note.reason for note in read.notes] == ["pages 2-3 are not read: each holds no text"]
     assert page_of(read, "End") == 4
 
 
-def test_a_pdf_of_scanned_pages_only_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    with pytest.raises(FileUnreadError, match="only scanned pages") as caught:
+def test_a_pdf_of_empty_pictures_only_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadError, match="page 1 is not read: it holds no text") as caught:
         read_pdf(pdf(scan(tmp_path)))
-    assert "ocrmypdf" in caught.value.hint
+    assert "scan it again" in caught.value.hint
 
 
 def test_a_pdf_with_a_password_is_refused_with_a_way_out() -> None:
