@@ -55,7 +55,8 @@ def index() -> None:
 def index_add(options: CommandOptions, paths: tuple[Path, ...]) -> int:
     """Add the documents in PATHS, files or folders, or newer versions of them; workers see them at the next question.
 
-    They are Markdown, PDF, Word (.docx), Excel (.xlsx), HTML, CSV or text. A file that cannot be read is named and left
+    They are Markdown, PDF, Word (.docx), Excel (.xlsx), HTML, CSV, text, or, with the extra `vision`, pictures of pages
+    (.png, .jpg, .tif). A file that cannot be read is named and left
     out, and makes the exit code 1.
     """
     with show_progress() as progress:
@@ -110,7 +111,7 @@ def read_paths(paths: Sequence[Path], progress: ProgressReporter) -> tuple[list[
     findings = PackFindings(root)
     if any(file.suffix.lower() in INGESTED for file in files):
         progress.start("reading documents", len(files))
-    documents = list(read_documents(files, LANGUAGES, findings, progress.step))
+    documents = list(read_documents(files, LANGUAGES, findings, progress.step, progress.show))
     findings.raise_faults(root)
     if not documents:
         reasons = "; ".join(map(str, findings.warnings)) or f"there is no document in {', '.join(map(str, paths))}"

@@ -25,6 +25,9 @@ class LineProgress:
     def step(self, detail: str = "") -> None:
         """Nothing per step."""
 
+    def show(self, detail: str) -> None:
+        """Nothing within a step."""
+
 
 class BarProgress:
     """A terminal: a bar per piece of work."""
@@ -46,6 +49,11 @@ class BarProgress:
     def step(self, detail: str = "") -> None:
         if self._task is not None:
             self._progress.update(self._task, advance=1, detail=detail[:48])
+
+    def show(self, detail: str) -> None:
+        """What is being worked on within a step."""
+        if self._task is not None:
+            self._progress.update(self._task, detail=detail[:48])
 
 
 @contextmanager

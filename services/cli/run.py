@@ -74,7 +74,7 @@ def with_documents(options: CommandOptions) -> CommandOptions:
     pack = Path(options.settings().state_dir) / "documents-pack"
     with show_progress() as progress:
         progress.start(f"reading {options.docs}")
-        notes = pack_of_documents(options.docs, pack, progress.step)
+        notes = pack_of_documents(options.docs, pack, progress.step, progress.show)
     click.echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
     return replace(options, pack_dir=pack)
 

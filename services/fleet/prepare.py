@@ -58,6 +58,10 @@ class _StoppableProgress:
         self._check()
         self._progress.step(detail)
 
+    def show(self, detail: str) -> None:
+        self._check()
+        self._progress.show(detail)
+
     def _check(self) -> None:
         if self.is_stopped:
             raise asyncio.CancelledError

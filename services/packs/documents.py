@@ -57,14 +57,15 @@ def read_documents(
     languages: Sequence[str],
     findings: PackFindings,
     on_file: Callable[[str], None] = lambda _name: None,
+    on_page: Callable[[str], None] = lambda _detail: None,
 ) -> Iterator[Document]:
     """The documents in `files`, each with an id of its own; what is wrong with the others is in `findings`.
 
     Markdown that is wrong is a fault, which its author can mend; any other file that cannot be read is a warning.
-    `on_file` is called with the name of each file when it was read.
+    `on_file` is called with the name of each file when it was read, `on_page` with each page that is to be recognised.
     """
     raws: list[tuple[Path, _RawDocument | None]] = []
-    with DocumentReader() as reader:
+    with DocumentReader(on_page=on_page) as reader:
         for file in files:
             is_markdown = file.suffix.lower() in MARKDOWN
             raws.append((file, _read(file, findings) if is_markdown else _ingest(file, reader, findings)))

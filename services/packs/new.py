@@ -40,7 +40,10 @@ class NoDocumentsError(TidegateError, ValueError):
 
 
 def pack_of_documents(
-    folder: Path, path: Path, on_file: Callable[[str], None] = lambda _name: None
+    folder: Path,
+    path: Path,
+    on_file: Callable[[str], None] = lambda _name: None,
+    on_page: Callable[[str], None] = lambda _detail: None,
 ) -> tuple[PackFault, ...]:
     """Make `path` anew, a pack whose documents are links to the files in `folder`, which is not touched.
 
@@ -56,7 +59,7 @@ def pack_of_documents(
             link.symlink_to(file.absolute())
     findings = PackFindings(path)
     files = find_documents(path, list_files(path))
-    if not list(read_documents(files, LANGUAGES, findings, on_file)):
+    if not list(read_documents(files, LANGUAGES, findings, on_file, on_page)):
         reasons = "; ".join(map(str, (*findings.faults, *findings.warnings)))
         raise NoDocumentsError(f"nothing in {folder} can be read{': ' if reasons else ''}{reasons}")
     for fault in findings.faults:

@@ -40,6 +40,9 @@ class Heard:
         self.lines.append(detail)
         self.something.set()
 
+    def show(self, detail: str) -> None:
+        self.lines.append(detail)
+
 
 def names_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]

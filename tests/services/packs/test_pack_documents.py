@@ -45,7 +45,7 @@ def test_a_file_that_cannot_be_read_is_a_warning_and_no_fault(tmp_path: Path) ->
     report = check_pack(pack)
     assert report.faults == ()
     assert {(note.file, note.hint) for note in report.warnings} == {
-        ("documents/scan.pdf", "run a text recognition over it, for example ocrmypdf"),
+        ("documents/scan.pdf", "scan it again, larger or with more contrast"),
         ("documents/cut.docx", "open it in the program that made it and save it again, or take it away"),
         ("documents/letter.doc", "save it as .docx"),
     }

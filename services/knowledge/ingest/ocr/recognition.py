@@ -119,7 +119,7 @@ class PictureReader:
 
 @cache
 def open_picture_reader() -> PictureReader:
-    """The one reader of this process: 0.3 s and 150 MiB for the models, once. Raises `PictureUnreadError`."""
+    """The one reader of this process: 0.3 s and 150 MiB for the models, once it reads."""
     return PictureReader()
 
 

@@ -36,8 +36,8 @@ def find_rulings(picture: Image.Image, angle: float, size: float) -> list[Pictur
     dark = pixels < _DARK * np.percentile(pixels[::8, ::8], 90)
     thickest = _THICKEST * size
     return [
-        *(PictureRuling(True, *line) for line in _lines(dark, round(_LEVEL_LENGTH * size), thickest)),
-        *(PictureRuling(False, *line) for line in _lines(dark.T, round(_UPRIGHT_LENGTH * size), thickest)),
+        *(PictureRuling(True, *line) for line in _lines(dark, max(8, round(_LEVEL_LENGTH * size)), thickest)),
+        *(PictureRuling(False, *line) for line in _lines(dark.T, max(8, round(_UPRIGHT_LENGTH * size)), thickest)),
     ]
 
 

@@ -106,8 +106,8 @@ def test_pictures_are_read_page_by_page_whichever_way_up() -> None:
     assert reasons[:2] == ["it is a picture: the text was recognised", "pages 2, 4 are not read: each holds no text"]
 
 
-def boxes(*places: tuple[float, float, float, float]) -> list[LineBox]:
-    return [LineBox(number, *place) for number, place in enumerate(places)]
+def boxes(*corners: tuple[float, float, float, float]) -> list[LineBox]:
+    return [LineBox(number, *corner) for number, corner in enumerate(corners)]
 
 
 def order(found: list[LineBox]) -> list[int]:
@@ -118,7 +118,7 @@ def test_columns_are_read_one_after_the_other_below_what_stands_across_them() ->
     title, foot = (200.0, 800.0, 0.0, 24.0), (50.0, 950.0, 400.0, 420.0)
     left = [(50.0, 480.0, 50.0 + 30 * row, 70.0 + 30 * row) for row in range(6)]
     right = [(520.0, 950.0, 61.0 + 30 * row, 81.0 + 30 * row) for row in range(6)]
-    mixed = [place for pair in zip(right, left, strict=True) for place in pair]
+    mixed = [box for pair in zip(right, left, strict=True) for box in pair]
     assert order(boxes(title, foot, *mixed)) == [0, 3, 5, 7, 9, 11, 13, 2, 4, 6, 8, 10, 12, 1]
 
 
