@@ -117,7 +117,11 @@ async def test_a_sentence_that_fails_is_written_once_more_and_then_replaced_by_t
 
 async def test_true_words_that_do_not_answer_the_question_are_no_answer(tokens: ChatTokenizer) -> None:
     chosen = {unit.span for unit in CONTEXT.reading.selected}
-    other = next(unit for unit in order_units(CONTEXT.reading)[:MOST_UNITS] if unit.span not in chosen and unit.plain_text not in QUOTE.text)
+    other = next(
+        unit
+        for unit in order_units(CONTEXT.reading)[:MOST_UNITS]
+        if unit.span not in chosen and unit.plain_text not in QUOTE.text
+    )
     aside = f"{other.plain_text.rstrip('.')}."
     answer = await Hub(Script(tokens, [f"{aside} More.", f"{aside} More."])).answer()
     assert (answer.text, answer.writing.replaced) == (QUOTE.text, 1)
