@@ -55,7 +55,8 @@ class Correction(msgspec.Struct, frozen=True, gc=False):
 
     def at(self, passed_ms: float) -> float:
         """The factor for a request of which `passed_ms` had passed before its plan."""
-        return min(MOST_RATIO, max(1 / MOST_RATIO, self.factor * pace_of(passed_ms) ** self.slope))
+        factor = float(self.factor * pace_of(passed_ms) ** self.slope)
+        return min(MOST_RATIO, max(1 / MOST_RATIO, factor))
 
 
 NONE = Correction()
