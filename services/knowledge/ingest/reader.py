@@ -23,6 +23,8 @@ from tidegate.services.knowledge.ingest.parts import IngestedText
 from tidegate.services.knowledge.ingest.worker import LENGTH, ReadOutcome, ReadProgress, send
 
 MOST_SECONDS = 60.0
+MOST_PAGE_SECONDS = 180.0
+"""For a page whose text is recognised: it takes at most 20 s of a core, which other work may hold up."""
 _MOST_CACHED_CHARACTERS = 32_000_000
 _CHUNK_BYTES = 1 << 20
 _FileState = tuple[str, int, int, int]
@@ -37,7 +39,8 @@ class DocumentReader:
     def __init__(
         self, most_seconds: float = MOST_SECONDS, on_page: Callable[[str], None] = lambda _detail: None
     ) -> None:
-        """`most_seconds` are for a file, and more for each page whose text is recognised; `on_page` hears of those."""
+        """`most_seconds` are for a file; a page whose text is recognised has `MOST_PAGE_SECONDS`, and `on_page` hears
+        of it."""
         self._most_seconds = most_seconds
         self._on_page = on_page
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,35 +68,19 @@ class DocumentReader:
 
     def _ask(self, path: Path) -> ReadOutcome:
         process = self._process = self._process or _start()
+        seconds = self._most_seconds
         try:
             send(cast("BinaryIO", process.stdin), os.fsencode(path.absolute()))
-            while isinstance(message := _DECODER.decode(self._receive(process)), ReadProgress):
+            while isinstance(message := _DECODER.decode(_receive(process, seconds)), ReadProgress):
+                seconds = max(seconds, MOST_PAGE_SECONDS)
                 self._on_page(f"{path.name}: page {message.done + 1} of {message.pages}")
             return message
         except TimeoutError:
-            reason, hint = f"reading it takes longer than {self._most_seconds:g} seconds", "split it, or save it again"
+            reason, hint = f"reading it takes longer than {seconds:g} seconds", "split it, or save it again"
         except (EOFError, BrokenPipeError):
             reason, hint = "reading it ends the program that reads", FileUnreadError.hint
         self._stop()
         raise FileUnreadError(reason, hint)
-
-    def _receive(self, process: subprocess.Popen[bytes]) -> bytes:
-        """Raises `TimeoutError`, and `EOFError` where the process ended."""
-        assert process.stdout is not None
-        deadline = time.monotonic() + self._most_seconds
-        received = bytearray()
-        wanted = LENGTH.size
-        while len(received) < wanted:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-                raise TimeoutError
-            data = os.read(process.stdout.fileno(), _CHUNK_BYTES)
-            if not data:
-                raise EOFError
-            received += data
-            if len(received) >= LENGTH.size:
-                wanted = LENGTH.size + LENGTH.unpack_from(received)[0]
-        return bytes(received[LENGTH.size :])
 
     def _stop(self) -> None:
         process, self._process = self._process, None
@@ -104,6 +91,25 @@ class DocumentReader:
             if stream is not None:
                 stream.close()
         process.wait()
+
+
+def _receive(process: subprocess.Popen[bytes], seconds: float) -> bytes:
+    """The next message. Raises `TimeoutError`, and `EOFError` where the process ended."""
+    assert process.stdout is not None
+    deadline = time.monotonic() + seconds
+    received = bytearray()
+    wanted = LENGTH.size
+    while len(received) < wanted:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+            raise TimeoutError
+        data = os.read(process.stdout.fileno(), _CHUNK_BYTES)
+        if not data:
+            raise EOFError
+        received += data
+        if len(received) >= LENGTH.size:
+            wanted = LENGTH.size + LENGTH.unpack_from(received)[0]
+    return bytes(received[LENGTH.size :])
 
 
 def _start() -> subprocess.Popen[bytes]:
