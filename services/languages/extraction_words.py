@@ -29,6 +29,8 @@ class ReadingWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     articles: tuple[str, ...]
     links: tuple[str, ...]
     """Words that may stand inside a name or a phrase, never at its end."""
+    small_words: tuple[str, ...]
+    """Pronouns, prepositions, conjunctions and auxiliary verbs: a name or a phrase neither begins nor ends with one."""
     streets: tuple[str, ...]
     organisations: tuple[str, ...]
     roles: tuple[str, ...]

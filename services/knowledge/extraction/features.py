@@ -11,6 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.services.knowledge.extraction.candidates import ValueCandidate, listed
+from tidegate.services.knowledge.extraction.edge_features import (
+    EDGE_FEATURES,
+    edge_features,
+    look_names,
+    wanted_looks,
+)
 from tidegate.services.knowledge.extraction.terms import PERSONS, FieldQuery, match_words
 from tidegate.services.knowledge.extraction.text_view import TextView
 from tidegate.services.knowledge.extraction.value_features import (
@@ -32,7 +38,8 @@ _CROSSES = listed(
     "signature customer company contact person technician address place product machine number start end deadline "
     "previous new measured target total net phone quantity reason"
 )
-_CROSSED = ("last", "first", "corrected", "position", "followed", "renewed", "range_start", "range_end")
+_WORDED = frozenset(listed("label_value name titled titled_name name_part code labelled quoted span"))
+_CROSSED = listed("last first corrected position followed renewed range_start range_end most least")
 
 
 class FieldFeatures:
@@ -81,6 +88,9 @@ class FieldFeatures:
             *_range_ends(candidate, among),
             *unit_features(self._asked, candidate),
             *text_features(self._asked, candidate, written),
+            *edge_features(candidate, view, first, last),
+            *_order(candidate, among),
+            *self._neighbours(first, last),
         ]
         shape = "token" if candidate.shape.startswith("token") else candidate.shape
         row = [float(each) for each in basic] + [float(shape == each) for each in _SHAPES]
@@ -130,6 +140,8 @@ class FieldFeatures:
         gap = view.text[view.words[first - 1].end : candidate.start]
         if not re.fullmatch(rf"\s*(?:[:=]|\b(?:{_IS})\b|\s{{2,}}|\|)?[\s*€£$]*(?:[A-Z]{{3}}\s)?", gap):
             return False
+        if re.search(r"[^\W_]-$", view.text[: view.words[begin].start][-2:]):
+            return False  # `Sous-total` is no `total`
         before = view.text[: view.words[begin].start].rstrip(" \t*-•")
         return not before or before[-1] in "\n,;.:|(" or ":" in gap
 
@@ -152,14 +164,22 @@ class FieldFeatures:
         values = [row[_INDEX[places.get(what, what)]] for what in _CROSSED]
         crossed = [float(concept in concepts) * value for concept in _CROSSES for value in values]
         is_person = float(bool(concepts & PERSONS))
-        return [*crossed, is_person * values[0], is_person * values[1], is_person * row[_INDEX["greeted"]]]
+        looks = wanted_looks(self._asked, row, _INDEX)
+        return [*crossed, is_person * values[0], is_person * values[1], is_person * row[_INDEX["greeted"]], *looks]
+
+    def _neighbours(self, first: int, last: int) -> list[float]:
+        """How well the words right before and right behind match a term, and those inside at either end."""
+        count = len(self._view.words)
+        around = (first - 1, last, first, last - 1)
+        return [float(self._matches[:, n].max(initial=0.0)) if 0 <= n < count else 0.0 for n in around]
 
 
 _BASIC = (
     *listed("left right line inside own_left own_right own_inside rival margin near very_near in_clause own_in_clause"),
     *listed("touches colon bracket line_start position is_last first_line is_last_clause is_first_clause is_only"),
     *listed("is_only_value words is_zero is_first is_final exact_label corrected negated denied followed renewed"),
-    *("range_start", "range_end", *UNIT_FEATURES, *TEXT_FEATURES),
+    *("range_start", "range_end", *UNIT_FEATURES, *TEXT_FEATURES, *EDGE_FEATURES, "most", "least"),
+    *listed("word_before word_behind word_first word_last"),
 )
 _INDEX = {name: n for n, name in enumerate(_BASIC)}
 
@@ -169,7 +189,7 @@ def feature_names() -> tuple[str, ...]:
     """The name of each feature, in the order of a row."""
     crossed = [f"{concept}×{what}" for concept in _CROSSES for what in _CROSSED]
     persons = ("person×last", "person×first", "person×greeted")
-    return (*_BASIC, *(f"is_{shape}" for shape in _SHAPES), *crossed, *persons)
+    return (*_BASIC, *(f"is_{shape}" for shape in _SHAPES), *crossed, *persons, *look_names())
 
 
 def cover(matches: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], window: npt.NDArray[np.float64]) -> float:
@@ -185,6 +205,14 @@ def _range_ends(candidate: ValueCandidate, among: list[ValueCandidate]) -> tuple
     behind = any(0 < other.start - candidate.end <= 16 for other in among)
     before = any(0 < candidate.start - other.end <= 16 for other in among)
     return float(behind), float(before)
+
+
+def _order(candidate: ValueCandidate, among: list[ValueCandidate]) -> tuple[float, float]:
+    """Whether a number or a date is the greatest, and the least, of those of its unit."""
+    if candidate.shape in _WORDED:
+        return 0.0, 0.0
+    values = [other.value for other in among if other.unit == candidate.unit]
+    return float(candidate.value >= max(values)), float(candidate.value <= min(values))
 
 
 def _touches(matches: npt.NDArray[np.float64], first: int) -> float:

@@ -180,7 +180,7 @@ def _is_short(word: str) -> bool:
 def _spans(text: str) -> Iterator[ValueCandidate]:
     """Runs of one to five words inside a clause that begin and end with no small word."""
     words = [(match.start(), match.end(), fold(match[0]).strip(".'’")) for match in _WORD.finditer(text)][:250]
-    small = all_words("articles") | all_words("links")
+    small = all_words("articles") | all_words("links") | all_words("small_words")
     for first, (start, _, head) in enumerate(words):
         if head in small and len(head) > 1:
             continue
