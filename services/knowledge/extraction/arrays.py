@@ -29,6 +29,7 @@ _ONLY_LIST = 0.8
 _SAID, _DENIED, _CORRECTED = (OPTION_FEATURES.index(name) for name in ("unsaid", "denied", "corrected"))
 _AND = join_patterns(lambda words: words.conjunctions)
 _SEPARATOR = re.compile(rf"\s*(?:[,;/]|\s(?:{_AND}|&|\+|{any_of('alternatives')})(?=\s)|\n\s*[-*•]?)\s*", re.IGNORECASE)
+_REMARK = re.compile(r"\s+\([^()]*\)[\s.!?]*$")
 _LEAST = 0.3
 _LONGEST_ITEM = 4
 """Words of an item of a text that is a list."""
@@ -164,7 +165,7 @@ def _items(text: str, start: int, end: int) -> list[ValueCandidate]:
         )
         bare = re.match(r"[\s\-*•:=\"„“]*(?:\d{1,2}[.)]\s+)?(?:\d+\s?[x×]?\s+)?", part)
         skip = max(skip, bare.end() if bare else 0)
-        item = part[skip:].strip(' \t\n.!?"“”»„«')
+        item = _REMARK.sub("", part[skip:]).strip(' \t\n.!?"“”»„«')
         if item:
             at = begin + skip + part[skip:].index(item)
             found.append(ValueCandidate(item, at, at + len(item), "item"))

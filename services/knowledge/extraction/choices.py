@@ -5,10 +5,12 @@ Promises the same numbers for the same text and schema. Next: ranker.py, which w
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from babel import Locale
 
 from tidegate.services.knowledge.extraction.candidates import ValueCandidate, listed
 from tidegate.services.knowledge.extraction.features import cover
@@ -137,12 +139,32 @@ def _mention(option: Any, n: int, view: TextView) -> tuple[list[float], int] | N
         is_case = len(words[0]) > 2 or view.text[run[0].start : run[-1].end] == str(option)
         return ([1.0, 1.0, 0.0, 1.0], n + len(words) - 1) if is_case else None
     word = view.words[n]
+    if len(words) == 1 and _is_same_weekday(words[0], word.folded, view.text[word.start].isupper()):
+        return [0.0, 1.0, 0.0, 1.0], n
     if any(len(each) > 3 and (stem(each) == word.stem or (len(each) > 4 and each in word.folded)) for each in words):
         return [0.0, 1.0, 0.0, 1.0 / len(words)], n
     known = frozenset().union(*(concepts_by_word().get(stem(each), frozenset()) for each in words if len(each) > 2))
     if known & word.concepts:
         return [0.0, 0.0, 1.0, 1.0 / len(words)], n
     return None
+
+
+def _is_same_weekday(option: str, word: str, is_capital: bool) -> bool:
+    """Whether both name one day of the week, as `Fri` and `Fridays` do; a short word in lower case names none."""
+    days = _weekdays()
+    day = days.get(word, days.get(word.removesuffix("s"), -1)) if is_capital or len(word) > 3 else -1
+    return day >= 0 and day == days.get(option, -1)
+
+
+@cache
+def _weekdays() -> dict[str, int]:
+    """The folded names of the days in every language, wide and abbreviated (Unicode CLDR)."""
+    found: dict[str, int] = {}
+    for language in LANGUAGES:
+        for width in ("wide", "abbreviated", "short"):
+            names = Locale.parse(language).days["format"][width]
+            found |= {fold(name).rstrip("."): number for number, name in names.items() if fold(name) not in found}
+    return found
 
 
 def _currency(view: TextView, n: int) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -21,8 +22,12 @@ from tidegate.services.languages.extraction_words import any_of, concepts_by_wor
 _CELL = re.compile(r"\s*\|\s*|\t+|\s{3,}|;\s*")
 _RULE = re.compile(r"^[\s|:\-=+]+$")
 _TABLE, _STRING = 0.9, 0.3
+_LOST = 0.3
+"""How much less sure the rows of a finer cut may be: labelled rows are not cut into pieces of what the labels say."""
 _SUMS = frozenset({"total", "net", "gross", "tax"})
-_NO_NAME = re.compile(rf"^(?:[\d.,\s€£$%x×@=:()/#+-]|\b(?:{any_of('counters')})\b)+|[\s,.;:@x×(€£$-]+$", re.IGNORECASE)
+_NO_NAME = re.compile(
+    rf"^(?:[\d.,\s€£$%x×@=:()/#+-]|\b(?:{any_of('counters')})\b)+|(?:[\s,.;:@×(€£$-]|(?<![^\W_])x)+$", re.IGNORECASE
+)
 
 
 class FilledRow(msgspec.Struct, frozen=True):
@@ -44,9 +49,13 @@ def fill_rows(asked: list[FieldQuery], schema: Schema, text: str, language: str)
         rows = [
             row for start, end in _segments(text, cut) if (row := _fill_row(asked, schema, text, start, end, language))
         ]
-        if len(rows) > len(best):
+        if len(rows) > len(best) and _sureness(rows) >= _sureness(best) - _LOST:
             best = rows
     return best
+
+
+def _sureness(rows: list[FilledRow]) -> float:
+    return sum(row.confidence for row in rows) / len(rows) if rows else 0.0
 
 
 def _segments(text: str, cut: str) -> Iterator[tuple[int, int]]:
@@ -71,6 +80,8 @@ def _fill_row(
         return None
     if not any(not each.is_absent for each in filled) and len(filled) > 0:
         return None
+    if _are_shared([each for each in filled if not each.is_absent and each.field.options is None]):
+        return None
     strings = [each for each in asked if each.family == "string"]
     named = _fill_strings(strings, schema, view, [each for each in filled if not each.is_absent])
     if named is None:
@@ -79,6 +90,12 @@ def _fill_row(
     value = {each.field.name: whole[each.field.name].value for each in asked}
     confidence = min(each.confidence for each in whole.values())
     return FilledRow(value, start, end, confidence)
+
+
+def _are_shared(filled: list[FilledField]) -> bool:
+    """Whether two of a row's values were read from the same characters: then the row has too few of them."""
+    spans = sorted((each.start, each.end) for each in filled if each.field.kind != "boolean")
+    return any(end > start for (_, end), (start, _) in pairwise(spans))
 
 
 def _fill_strings(
