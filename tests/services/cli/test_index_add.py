@@ -78,7 +78,7 @@ def test_what_was_added_and_what_was_not_is_told(folder: Path, capsys: pytest.Ca
     assert [(row["id"], row["pages"]) for row in found["documents"]] == [("lockers", 3), ("umbrella", 1)]
     [note] = found["notes"]
     assert note["file"] == "scan.pdf"
-    assert "scanned" in str(note["reason"])
+    assert "it holds no text" in str(note["reason"])
     assert called("index", "status", "--json") == 0
 
 

@@ -105,7 +105,6 @@ def test_what_is_labelled_is_answered_in_any_shape(
             closed(hex_code={**STRING, "description": "hex code"}),
             "hex_code",
         ),
-        ("[3, 5, 8]", "en", {"type": "array", "items": INTEGER}, ""),
     ],
 )
 def test_what_cannot_be_vouched_for_is_named(text: str, language: str, schema: dict[str, Any], path: str) -> None:
