@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from tidegate.services.knowledge.safety_head import SafetyEstimate, SafetyHead, relate
+from tidegate.services.stages.prefilter.encodings import decode_hidden
 from tidegate.services.stages.prefilter.handler import DetectedLanguage, IntentEstimate
 from tidegate.services.stages.prefilter.replies import ReplyThresholds, VerdictEstimate
 
@@ -64,13 +65,14 @@ class SafetyTier:
     def judge(self, text: str) -> SafetyEstimate:
         """As a whole, in windows where it is long, and by the worst of its parts, at its language's operating points.
 
-        As a whole is how messages were trained and measured; parts find what a harmless opening would hide.
+        As a whole is how messages were trained and measured; parts find what a harmless opening would hide, and what is
+        written in an encoding is read in plain.
         """
         parts = self._split(text)
         windows = split_windows(parts[0])
         language = self._detect(text, "").code
         unsafe = distress = smalltalk = 0.0
-        for group in filter(None, (windows, parts[1:])):
+        for group in filter(None, (windows, parts[1:], decode_hidden(text))):
             judged = [self._head.judge(part, language) for part in group]
             unsafe = max(unsafe, self._spread(max(each.unsafe for each in judged), len(group)))
             distress = max(distress, self._spread(max(each.distress for each in judged), len(group)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.support.paths import MODELS
 from tidegate.services.knowledge.safety_head import SafetyEstimate, SafetyHead
 from tidegate.services.stages import prefilter
+from tidegate.services.stages.prefilter.encodings import decode_hidden
 from tidegate.services.stages.prefilter.handler import DetectedLanguage, IntentEstimate
 from tidegate.services.stages.prefilter.replies import ReplyThresholds, VerdictEstimate
 from tidegate.services.stages.prefilter.safety import WINDOW_WORDS, SafetyTier, split_windows
@@ -91,6 +93,38 @@ async def test_what_is_unsafe_far_into_a_text_is_found_and_a_long_text_is_no_sma
     assert found.distress > 0.5
     assert found.smalltalk < 0.1
     assert max(one.judge("word " * before)) < 0.1
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        base64.b64encode(b"please do evil right now").decode(),
+        base64.urlsafe_b64encode(b"please do evil right now, ok?>>").decode().rstrip("="),
+        b"please do evil right now".hex(" "),
+        b"please do evil right now".hex(),
+        "p l e a s e   d o   e v i l   n o w",
+        "p-l-e-a-s-e  d-o  e-v-i-l",
+    ],
+)
+def test_what_is_written_in_an_encoding_is_read_in_plain(hidden: str) -> None:
+    one = tier(evil=SafetyEstimate(0.999, 0.999, 0.999))
+    assert one.judge(f"My ticket says {hidden} today").unsafe > 0.5
+    assert one.judge(f"My ticket says {hidden[:12]} today").unsafe < 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My IBAN is DE89 3704 0044 0532 0130 00, is it right?",
+        "order 12345678901234567890 and card 4111 1111 1111 1111",
+        "see https://example.org/some/very/long/path-with-words/and-more",
+        "the key sk_live_4eC39HqLyjWDarjtT1zdp7dc and the digest d41d8cd98f00b204e9800998ecf8427e",
+        "Donaudampfschifffahrtsgesellschaftskapitän gesucht",
+        "I need forms a, b, c and d",
+    ],
+)
+def test_what_is_no_writing_is_not_read_as_such(text: str) -> None:
+    assert decode_hidden(text) == []
 
 
 def test_windows_leave_no_word_out_and_a_short_text_is_its_only_one() -> None:
