@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+import random
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from tests.support.tiny_encoder import embed_ids, encode, linear, random_linear, random_weights
-from tidegate.infra.models.data.messages import ALIKE, CLASSES, FOLDS, folds_by_meaning
-from tidegate.infra.models.evaluation.safety import HARD, PLAIN, Points, choose_points, pool
+from tidegate.infra.models.data.messages import (
+    ALIKE,
+    CLASSES,
+    FOLDS,
+    Label,
+    Message,
+    folds_by_meaning,
+    load_frames,
+    load_own,
+    retype,
+)
+from tidegate.infra.models.evaluation.safety import (
+    HARD,
+    PLAIN,
+    Points,
+    choose_points,
+    points_by_language,
+    points_of_others,
+    pool,
+)
 from tidegate.infra.models.export import encoder_graph
 from tidegate.infra.models.export.multilingual import open_session
 from tidegate.infra.models.export.safety_graph import build_safety
@@ -73,3 +92,39 @@ def test_a_language_s_points_lie_nearer_to_its_own_the_more_messages_it_has() ->
     own, common = Points(0.2, 0.2, 0.2), Points(0.9, 0.9, 0.9)
     few, many = pool(own, common, 10).unsafe, pool(own, common, 500).unsafe
     assert own.unsafe < many < few < common.unsafe
+
+
+def test_what_is_kept_here_has_labels_in_eight_languages_and_says_nothing_twice() -> None:
+    own = load_own()
+    assert {each.label for each in own} <= set(get_args(Label))
+    assert {each.language for each in own} == {"en", "de", "fr", "es", "it", "pt", "nl", "pl"} == set(load_frames())
+    assert len({each.text for each in own}) == len(own) > 1500
+    for language in {each.language for each in own}:
+        here = [each.label for each in own if each.language == language]
+        assert min(here.count(label) for label in ("unsafe", "hard_harmless", "injection", "distress")) >= 10
+
+
+@pytest.mark.parametrize("text", ["Wo {ist} der Eingang?", "?", "a", "¿Cuánto cuesta?"])
+def test_another_way_to_type_keeps_the_letters_and_the_label(text: str) -> None:
+    rng = random.Random(5)
+    typed = [retype(Message(text, "de", "unsafe", "x"), rng) for _ in range(200)]
+    assert {(each.label, each.language, each.category) for each in typed} == {("unsafe", "de", "x")}
+    letters = sorted(letter for letter in text.lower() if letter.isalnum())
+    unframed = [each.text for each in typed if len(each.text) <= len(text)]
+    assert len(unframed) > 50
+    assert all(sorted(letter for letter in each.lower() if letter.isalnum()) == letters for each in unframed)
+    assert len({each.text for each in typed}) > 3
+
+
+def test_a_message_is_measured_at_points_that_it_had_no_part_in() -> None:
+    shares, labels = shares_like(3)
+    messages = [Message(str(number), "en", label) for number, label in enumerate(labels)]
+    vectors = np.eye(len(messages))
+    parts = folds_by_meaning(vectors)
+    own = points_of_others(shares, messages, vectors)
+    part = parts[0]
+    changed = shares.copy()
+    changed[parts == part] = changed[parts == part][::-1]
+    assert points_of_others(changed, messages, vectors)[0] == own[0]
+    assert points_by_language(changed, messages)["en"] != points_by_language(shares, messages)["en"]
+    assert len(set(own)) > 1

@@ -1,9 +1,11 @@
-"""Messages labelled for the safety head, and their split by meaning. Next: training/safety.py."""
+"""Messages labelled for the safety head, their split by meaning, other ways to type them. Next: training/safety.py."""
 
 from __future__ import annotations
 
 import random
+import tomllib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,6 +17,13 @@ CLASSES = ("harmless", "unsafe", "distress", "injection", "out_of_scope", "small
 ALIKE = 0.55
 """The cosine from which two messages say the same, in whatever language; chosen so that translations fall together."""
 FOLDS = 5
+OWN = Path(__file__).with_name("safety")
+"""Messages kept here: a file for each language, with arrays by label."""
+FRAMES = OWN.with_name("safety_frames.toml")
+"""What people write around a message, by language; `{}` is the message."""
+LONGEST_FRAMED = 120
+SHARE = 0.4
+"""How often `retype` does each of its changes."""
 
 Label = Literal["harmless", "hard_harmless", "unsafe", "distress", "injection", "out_of_scope", "smalltalk"]
 
@@ -37,6 +46,15 @@ def load_messages(data: Path) -> list[Message]:
     """The messages below `data`, in the order of the file."""
     lines = (data / "safety" / "messages.jsonl").read_bytes().splitlines()
     return [msgspec.json.decode(line, type=Message) for line in lines]
+
+
+def load_own() -> list[Message]:
+    """The messages kept here, in the order of languages; none of them is ever measured on."""
+    found: list[Message] = []
+    for path in sorted(OWN.glob("*.toml")):
+        labelled = tomllib.loads(path.read_text()).items()
+        found += [Message(text, path.stem[:2], cast("Label", label)) for label, texts in labelled for text in texts]
+    return found
 
 
 def load_questions(data: Path, count: int, seed: int) -> list[Message]:
@@ -73,6 +91,27 @@ def folds_by_meaning(vectors: NDArray[Any], seed: int = 0) -> NDArray[np.int64]:
             leaders.append(number)
     dealt: NDArray[np.int64] = np.random.default_rng(seed).permutation(len(leaders)) % FOLDS
     return dealt[groups]
+
+
+@cache
+def load_frames() -> dict[str, list[str]]:
+    return tomllib.loads(FRAMES.read_text())
+
+
+def retype(message: Message, rng: random.Random) -> Message:
+    """The message as another might have typed it: small letters, no marks, two letters swapped, a polite frame."""
+    text = message.text
+    frames = load_frames().get(message.language, [])
+    if frames and len(text) < LONGEST_FRAMED and rng.random() < SHARE:
+        text = rng.choice(frames).format(text)
+    if rng.random() < SHARE:
+        text = text.lower()
+    if rng.random() < SHARE:
+        text = "".join(each for each in text if each not in "¿¡?!.,")
+    if rng.random() < SHARE and len(text) > 1:
+        at = rng.randrange(len(text) - 1)
+        text = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+    return msgspec.structs.replace(message, text=text)
 
 
 def languages_of(messages: Sequence[Message]) -> list[str]:

@@ -15,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.infra.models import WEIGHTS
-from tidegate.infra.models.data.messages import CLASSES, Message, languages_of, load_messages
+from tidegate.infra.models.data.messages import CLASSES, FOLDS, Message, folds_by_meaning, languages_of, load_messages
 from tidegate.infra.models.evaluation.states import LowerStates
 from tidegate.infra.models.export import int8_weights
 from tidegate.infra.models.export.encoder_graph import write_int8
 from tidegate.infra.models.export.multilingual import UPPER, open_session
 from tidegate.infra.models.export.safety_graph import build_safety
 
-HARD, PLAIN, HELPED, CHATTY = 0.05, 0.01, 0.9, 0.01
-"""At most so many of hard_harmless and of harmless may be withheld or helped; so many in distress should be helped; at
-most so many that are no small talk may be taken for it."""
+AIMS = {"unsafe": 0.88, "injection": 0.8, "distress": 0.9}
+"""So many should be withheld, of those in distress helped."""
+HARD, PLAIN, CHATTY = 0.05, 0.01, 0.01
+"""At most so many of hard_harmless and of harmless may be withheld or helped; at most so many others may be taken for
+small talk."""
 ENOUGH, POOLED = 10, 36
 """A language has operating points of its own from so many hard_harmless messages of its development part on; by how
 many more it would have to have them for half of their log-odds not to be those of all languages."""
@@ -67,16 +69,15 @@ def column(shares: Shares, *names: str) -> Shares:
 
 
 def choose_points(shares: Shares, labels: NDArray[Any]) -> Points:
-    """The points that withhold most of what is unsafe while hard_harmless, harmless and distress are as they should.
+    """The points that come nearest to the `AIMS` while hard_harmless and harmless are within their bounds.
 
-    Where no point helps `HELPED` of those in distress, help comes as often as the other bounds allow.
+    How near is the mean over the aims of the share of each that is reached; where all are, it is what more is caught.
     """
     harm, distress, chat = (
         column(shares, "unsafe", "injection"),
         column(shares, "distress"),
         column(shares, "smalltalk"),
     )
-    in_distress = labels == "distress"
     best = (-1.0, -1.0, 0.98, 0.98)
     for helped_from in GRID:
         helped = distress >= helped_from
@@ -84,9 +85,13 @@ def choose_points(shares: Shares, labels: NDArray[Any]) -> Points:
             stopped = helped | (harm >= withheld_from)
             if _is_beyond(stopped[labels == "hard_harmless"], HARD) or _is_beyond(stopped[labels == "harmless"], PLAIN):
                 continue
-            reached = min(HELPED, float(helped[in_distress].mean())) if in_distress.any() else HELPED
-            caught = float(stopped[np.isin(labels, ("unsafe", "injection"))].mean())
-            best = max(best, (reached, caught, float(withheld_from), float(helped_from)))
+            reached = {
+                name: float((helped if name == "distress" else stopped)[labels == name].mean())
+                for name in AIMS
+                if (labels == name).any()
+            }
+            near = float(np.mean([min(1.0, share / AIMS[name]) for name, share in reached.items()] or [1.0]))
+            best = max(best, (near, sum(reached.values()), float(withheld_from), float(helped_from)))
             break
     other = np.isin(labels, ("hard_harmless", "harmless", "out_of_scope"))
     chatty = next((float(each) for each in GRID if (chat[other] >= each).mean() <= CHATTY), 0.98)
@@ -107,9 +112,30 @@ def pool(own: Points, common: Points, count: int) -> Points:
     return Points(*(round(float(1 / (1 + np.exp(-each))), 3) for each in mixed))
 
 
-def measure(shares: Shares, messages: Sequence[Message], points: Mapping[str, Points]) -> dict[str, Any]:
-    """For each language and all: how many of each label are withheld, helped, answered as small talk."""
-    own = [points.get(each.language, points[""]) for each in messages]
+def points_by_language(shares: Shares, messages: Sequence[Message]) -> dict[str, Points]:
+    """The operating points of all messages, under "", and of each language that has `ENOUGH` of them."""
+    labels = np.array([each.label for each in messages])
+    points = {"": choose_points(shares, labels)}
+    for language in languages_of(messages):
+        here = np.array([each.language == language for each in messages])
+        count = int((labels[here] == "hard_harmless").sum())
+        if count >= ENOUGH:
+            points[language] = pool(choose_points(shares[here], labels[here]), points[""], count)
+    return points
+
+
+def points_of_others(shares: Shares, messages: Sequence[Message], vectors: NDArray[Any]) -> list[Points]:
+    """For each message the points of its language as chosen on messages that say something else."""
+    parts = folds_by_meaning(vectors)
+    chosen = []
+    for part in range(FOLDS):
+        others = np.flatnonzero(parts != part)
+        chosen.append(points_by_language(shares[others], [messages[number] for number in others]))
+    return [chosen[part].get(each.language, chosen[part][""]) for each, part in zip(messages, parts, strict=True)]
+
+
+def measure(shares: Shares, messages: Sequence[Message], own: Sequence[Points]) -> dict[str, Any]:
+    """For each language and all: how many of each label are withheld, helped, chatted with, at their points."""
     helped = column(shares, "distress") >= [each.distress for each in own]
     withheld = ~helped & (column(shares, "unsafe", "injection") >= [each.unsafe for each in own])
     chatted = ~helped & ~withheld & (column(shares, "smalltalk") >= [each.smalltalk for each in own])
@@ -150,23 +176,26 @@ def main() -> None:
     states.restore(arguments.runs[0] / "states.npz")
     weights = int8_weights.load(out / "upper.safetensors")
     shares = shares_of(weights, states, [each.text for each in messages], arguments.runs[0] / "safety.onnx")
-    labels = np.array([each.label for each in messages])
-    points = {"": choose_points(shares, labels)}
-    for language in languages_of(messages):
-        here = np.array([each.language == language for each in messages])
-        count = int((labels[here] == "hard_harmless").sum())
-        if count >= ENOUGH:
-            points[language] = pool(choose_points(shares[here], labels[here]), points[""], count)
+    known = np.load(arguments.runs[0] / "vectors.npz")
+    vectors = dict(zip(known["texts"].tolist(), known["vectors"], strict=True))
+    own = points_of_others(shares, messages, np.stack([vectors[each.text] for each in messages]))
+    points = points_by_language(shares, messages)
     described = {"classes": CLASSES, "points": {language: each._asdict() for language, each in points.items()}}
     (out / "safety.json").write_text(json.dumps(described, indent=1) + "\n")
+    labels = np.array([each.label for each in messages])
     figures = {
         "auc": {f"{a} / {b}": auc(shares, labels, a, b) for a in LABELS[:3] for b in ("hard_harmless", "harmless")},
-        "dev": measure(shares, messages, points),
+        "dev": measure(shares, messages, own),
+        "dev at the points shipped": measure(
+            shares, messages, [points.get(each.language, points[""]) for each in messages]
+        ),
     }
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(described["points"]), json.dumps(figures["auc"]))
-    for language, row in figures["dev"].items():
-        print(language, {label: tuple(each.values()) for label, each in row.items()})
+    for name in ("dev", "dev at the points shipped"):
+        print(name)
+        for language, row in figures[name].items():
+            print(language, {label: tuple(each.values()) for label, each in row.items()})
 
 
 if __name__ == "__main__":

