@@ -129,7 +129,7 @@ def points_of_others(shares: Shares, messages: Sequence[Message], vectors: NDArr
     parts = folds_by_meaning(vectors)
     chosen = []
     for part in range(FOLDS):
-        others = np.flatnonzero(parts != part)
+        others = np.flatnonzero(parts != part).tolist()
         chosen.append(points_by_language(shares[others], [messages[number] for number in others]))
     return [chosen[part].get(each.language, chosen[part][""]) for each, part in zip(messages, parts, strict=True)]
 
