@@ -83,11 +83,15 @@ def find_confidence(pack: Pack, made_from: str) -> Calibration | None:
     return None
 
 
-def _made_from(pack: Pack, index: HybridIndex, units: UnitReader, effort: Effort) -> str:
-    """All that the fit depends on; the pack's policies, say, may change without another fit."""
+def digest_questions(pack: Pack) -> str:
+    """The first 12 hex digits of a sha256 over what a confidence is fitted on, beside documents and models; of the
+    pack's policies, say, it does not know."""
     asked = msgspec.json.encode([pack.calibration, [i for i in pack.intents if i.verdict == "out_of_scope"]])
-    questions = hashlib.sha256(asked + msgspec.json.encode(pack.thesaurus)).hexdigest()[:12]
-    return f"{questions}/{index.version}/{units.version}/{effort.windows}"
+    return hashlib.sha256(asked + msgspec.json.encode(pack.thesaurus)).hexdigest()[:12]
+
+
+def _made_from(pack: Pack, index: HybridIndex, units: UnitReader, effort: Effort) -> str:
+    return f"{digest_questions(pack)}/{index.version}/{units.version}/{effort.windows}"
 
 
 def _save(calibration: Calibration, pack: Pack, made_from: str, path: Path) -> Calibration:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tests.support.paths import KIOSK
 from tests.support.small_pack import GOOD, changed, pack_at, read_document
 from tidegate.schemas.pack import LabelledQuestion, QuestionKind
+from tidegate.services.knowledge.reader.calibration import Calibration
+from tidegate.services.knowledge.reader.fit import digest_questions
 from tidegate.services.packs.correctness import judge, states
 from tidegate.services.packs.load import check_pack, load_pack
 
@@ -166,3 +168,11 @@ def test_the_kiosk_has_no_fault_and_is_as_rich_as_it_says() -> None:
 def test_a_copy_of_the_kiosk_is_the_same_pack(tmp_path: Path) -> None:
     shutil.copytree(KIOSK, tmp_path / "kiosk")
     assert load_pack(tmp_path / "kiosk").version == load_pack(KIOSK).version
+
+
+def test_the_kiosk_keeps_a_confidence_that_was_fitted_on_its_questions_as_they_are() -> None:
+    """`tidegate pack calibrate infra/packs/kiosk --keep` fits it anew."""
+    pack = load_pack(KIOSK)
+    kept = [Calibration.load(path) for path in sorted(KIOSK.glob("artefacts/*/confidence/*.json"))]
+    assert len({calibration.made_from for calibration in kept}) == 2, "a site's and the hub's"
+    assert {calibration.made_from.split("/")[0] for calibration in kept} == {digest_questions(pack)}
