@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+hypothesis.settings.register_profile("untimed", deadline=None)  # on a busy machine an example takes what it takes
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.hookimpl(trylast=True)  # behind the shuffle
