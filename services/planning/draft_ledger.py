@@ -81,7 +81,7 @@ class DraftRecord(msgspec.Struct, frozen=True, gc=False):
 UNSEEN = DraftRecord()
 
 
-def earns_its_keep(record: DraftRecord, step_ms: float, ms_per_byte: float, worth_ms: float) -> bool | None:
+def drafts_pay(record: DraftRecord, step_ms: float, ms_per_byte: float, worth_ms: float) -> bool | None:
     """Whether a shipped draft saves `worth_ms` of the hub's passes beyond what sending it takes; None: not known yet.
 
     Where the model chooses nothing itself (it is not called, or may only quote) no draft can save anything.

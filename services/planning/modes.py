@@ -11,7 +11,7 @@ from tidegate.schemas import Mode, Where
 from tidegate.services.planning import speculation_cost as speculation
 from tidegate.services.planning.answer_class import AnswerClass
 from tidegate.services.planning.config import PlannerConfig, Signals
-from tidegate.services.planning.draft_ledger import LEAST_SEEN, DraftRecord, earns_its_keep, record_of
+from tidegate.services.planning.draft_ledger import LEAST_SEEN, DraftRecord, drafts_pay, record_of
 from tidegate.services.planning.learned_times import corrected_ms
 from tidegate.services.planning.speculation_cost import Conditions, Forecast
 
@@ -189,7 +189,7 @@ def is_worth_shipping(
     that it does not pay, only to look again; where it pays or nothing is known, always but for looking."""
     if not may_save(request, signals):
         return False
-    verdict = earns_its_keep(record, conditions.step_ms, config.uplink_ms_per_byte, config.worth_ms)
+    verdict = drafts_pay(record, conditions.step_ms, config.uplink_ms_per_byte, config.worth_ms)
     return (verdict is not False) is not request.explores
 
 

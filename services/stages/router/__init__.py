@@ -17,7 +17,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.planning.config import PlannerConfig, Signals
 from tidegate.services.planning.degradation import unaccounted_ms
-from tidegate.services.planning.draft_ledger import earns_its_keep
+from tidegate.services.planning.draft_ledger import drafts_pay
 from tidegate.services.planning.experience import PlannerState
 from tidegate.services.planning.planner import PlanRequest, make_plan, plan_degradations
 from tidegate.services.policies.language import load_policies
@@ -66,7 +66,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         state = collector.take_changes()
         for line in state.drafts if state is not None else ():
             step_ms = collector.signals.cloud.step_ms or config.step_ms
-            line.pays = earns_its_keep(line.record, step_ms, config.uplink_ms_per_byte, config.worth_ms)
+            line.pays = drafts_pay(line.record, step_ms, config.uplink_ms_per_byte, config.worth_ms)
         return state
 
     async with kept_in(paths.planner, changes):

@@ -15,7 +15,7 @@ from tidegate.services.planning.draft_ledger import (
     DraftLedger,
     DraftRecord,
     LedgerLine,
-    earns_its_keep,
+    drafts_pay,
     explores,
     record_of,
 )
@@ -65,10 +65,10 @@ UNCALLED = spent(0, 0, sent=300)
         pytest.param([HELPED] * LEAST_SEEN, [], STEP_MS, 8.0, False, id="the uplink is too thin"),
     ],
 )
-def test_a_draft_earns_its_keep_by_what_it_saves_beyond_no_draft(
+def test_drafts_pay_by_what_it_saves_beyond_no_draft(
     shipped: list[Speculation], plain: list[Speculation], step_ms: float, ms_per_byte: float, pays: bool | None
 ) -> None:
-    assert earns_its_keep(record(shipped, plain), step_ms, ms_per_byte, WORTH_MS) is pays
+    assert drafts_pay(record(shipped, plain), step_ms, ms_per_byte, WORTH_MS) is pays
 
 
 @st.composite
@@ -88,9 +88,9 @@ def test_dearer_bytes_never_turn_drafting_on_and_dearer_steps_never_off(
     entered: list[Speculation], step_ms: float, ms_per_byte: float
 ) -> None:
     seen = record(entered, [])
-    pays = earns_its_keep(seen, step_ms, ms_per_byte, WORTH_MS)
-    assert not (earns_its_keep(seen, step_ms, ms_per_byte + 1, WORTH_MS) and pays is False)
-    assert not (earns_its_keep(seen, 2 * step_ms, ms_per_byte, WORTH_MS) is False and pays)
+    pays = drafts_pay(seen, step_ms, ms_per_byte, WORTH_MS)
+    assert not (drafts_pay(seen, step_ms, ms_per_byte + 1, WORTH_MS) and pays is False)
+    assert not (drafts_pay(seen, 2 * step_ms, ms_per_byte, WORTH_MS) is False and pays)
 
 
 @given(st.lists(answers, max_size=60))
@@ -128,7 +128,7 @@ def test_the_number_of_accounts_is_bounded_and_a_class_of_little_is_judged_by_th
         ledger.observe(CARDS._replace(name=f"intent{number}"), IDLE)
     assert len(ledger.lines) == 4
     new = record_of(CARDS._replace(name="never seen"), ledger.records)
-    assert earns_its_keep(new, STEP_MS, 0.0, WORTH_MS) is False
+    assert drafts_pay(new, STEP_MS, 0.0, WORTH_MS) is False
     assert record_of(CARDS._replace(tenant="other"), ledger.records) == DraftRecord()
 
 
