@@ -14,6 +14,7 @@ import msgspec
 import nats
 import pytest
 
+from tests.support.table_passages import RELATED, TABLE_HEADER, TABLE_ROWS, TABLE_TEXT
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_site
@@ -40,7 +41,6 @@ from tidegate.schemas import (
     Retrieved,
     Routed,
     Screened,
-    Suggestion,
     Verified,
     Withheld,
     decode,
@@ -65,25 +65,6 @@ TOKENS = load_token_counter(TOKENIZER)
 EMAIL = 'ada."the first"@example.org'
 MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
 PLAN = Plan(where="edge", may_escalate=True, k=8, model="multilingual", shares_ms={}, config_version="t1", reason="faq")
-TABLE_HEADER = "| Who | Fee | Note |"
-TABLE_ROWS = (r"| Business customers | 2.5% \| net |  |", "| Children | free | up to 18 |")
-TABLE_TEXT = "Business customers – Fee: 2.5% | net\nChildren – Fee: free; Note: up to 18"
-
-RELATED = (
-    Suggestion(
-        document_id="coins",
-        document_version="v1",
-        title="Coins",
-        heading="Counter",
-        start=0,
-        end=48,
-        quote="## At the counter\n\n- **Foreign coins** are not exchanged.",
-        score=0.7,
-    ),
-    Suggestion(
-        document_id="fees", document_version="v1", title="Fees", start=3, end=60, quote="\n".join(TABLE_ROWS), score=0.4
-    ),
-)
 
 
 @dataclass

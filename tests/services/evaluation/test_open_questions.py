@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.escalation_site import question
-from tests.support.gateway_site import RELATED
 from tests.support.paths import MODELS
+from tests.support.table_passages import RELATED
 from tidegate.schemas import Published, Receipt, replace
 from tidegate.services.evaluation.open_questions import OpenQuestion, group_questions, name_kinds, open_question
 from tidegate.services.knowledge.embedding import Embedder

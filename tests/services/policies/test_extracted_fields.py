@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.message_samples import QUESTION
+from tests.support.message_parts import QUESTION
 from tests.support.policy_files import policy
 from tidegate.schemas import Answer, Check, ExtractedField
 from tidegate.services.gateway.ticket import reidentify_field
