@@ -112,7 +112,7 @@ def write_data(directory: Path) -> str:
 
 def test_only_what_was_held_is_asked_about(tmp_path: Path) -> None:
     held = write_data(tmp_path)
-    (own,) = own_sites(tmp_path)
+    own = next(own_sites(tmp_path))
     assert [document.id for document in own.documents] == [held]
     english, _, spanish, crossed = xquad_sites(tmp_path)
     answered = {question.document.split("-")[0] for question in english.questions if question.evidence}
@@ -129,7 +129,7 @@ def test_held_documents_fall_into_every_fold() -> None:
 
 def test_what_the_product_finds_is_gathered_with_each_number_of_windows(tmp_path: Path) -> None:
     write_data(tmp_path)
-    (own,) = own_sites(tmp_path)
+    own = next(own_sites(tmp_path))
     rows = list(gather(own, UnitReader.load(Path(".models"))))
     assert [(row.kind, row.is_right) for row in rows] == [("plain", True)] * 2 + [("impossible_near", False)] * 2
     assert set(rows[0].features) == set(FEATURES)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tidegate.infra.models.data.mixture import HELD_ARTICLES, LANGUAGES, TRAINING_ARTICLES, is_held
-from tidegate.infra.models.data.qa import HALF
+from tidegate.infra.models.data.qa import HALF, TRAIN, own_files
 from tidegate.schemas.pack import Document
 
 HELD = range(TRAINING_ARTICLES - HELD_ARTICLES, TRAINING_ARTICLES)
@@ -52,7 +52,7 @@ class AskedSite(msgspec.Struct, frozen=True):
 
 def own_sites(directory: Path) -> Iterator[AskedSite]:
     """The documents of ours that are held, those of one file together."""
-    for path in sorted((directory / "qa").glob("train-*.jsonl")):
+    for path in own_files(directory, TRAIN):
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         records = [each for each in records if is_held(f"{path.stem}/{each['id']}")]
         documents = tuple(_document(each["id"], each["title"], each["text"], each["language"]) for each in records)

@@ -16,6 +16,9 @@ from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_u
 from tidegate.services.knowledge.index.index_writer import with_heading
 
 HALF = 0.5
+OWN = Path(__file__).with_name("questions")
+"""Documents and questions kept here, in the format of qa/train; none of them is ever measured on."""
+TRAIN = "train"
 OWN_KINDS = ("plain", "paraphrase", "colloquial", "yes_no", "multi", "cross_language")
 
 
@@ -72,11 +75,19 @@ class QaSet(msgspec.Struct, frozen=True):
         return [(each.id, number) for each in chosen for number in range(len(each.units))]
 
 
+def own_files(directory: Path, split: str) -> list[Path]:
+    """Where our own questions are, `split` train or dev; those kept here are to train on."""
+    return [
+        *sorted((directory / "qa").glob(f"{split}-*.jsonl")),
+        *(sorted(OWN.glob("*.jsonl")) if split == TRAIN else []),
+    ]
+
+
 def load_own(directory: Path, split: str) -> QaSet:
     """Our own questions, `split` train or dev; the documents of one file are one corpus."""
     documents: dict[str, QaDocument] = {}
     questions: list[QaQuestion] = []
-    for path in sorted((directory / "qa").glob(f"{split}-*.jsonl")):
+    for path in own_files(directory, split):
         for line in path.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
             name = f"{path.stem}/{record['id']}"
