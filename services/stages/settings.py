@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from tidegate.brokers.settings import Positive, Seconds
+from tidegate.schemas import Question
 from tidegate.schemas.message import Share
 from tidegate.services.knowledge.index.limits import EXACT_BELOW
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
@@ -87,6 +88,11 @@ class DrafterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long an answer is kept after the cloud has last given it."""
     adapters: dict[str, str] = {}
     """For each tenant that has one, the adapter of the site's language model, by its name in `infra/models/weights`."""
+
+    def least_confidence(self, question: Question) -> float:
+        """What is needed to vouch for an answer, at the edge and at the hub; of an intent and a workload the higher."""
+        named = [self.escalate_below_for.get(each) for each in (question.intent, question.workload)]
+        return max([each for each in named if each is not None], default=self.escalate_below)
 
 
 class CloudVerifierSettings(OpenAICompatibleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -119,7 +119,9 @@ async def whole(tmp_path: Path, models: Path, *, in_process: tuple[str, ...]) ->
         await patiently(partial(site.request, verification_session("site1"), b"", timeout_s=5.0))
         await hub.listen(all_verification_sessions("site1"), all_.hear)
         stop = asyncio.Event()
-        flight = SingleFlight(partial(verify, answer=made.answerer.answer, suggest=find_nothing, sure_from=0.0))
+        flight = SingleFlight(
+            partial(verify, answer=made.answerer.answer, suggest=find_nothing, sure_from=lambda _: 0.0)
+        )
         stages = [WORKERS[name] for name in in_process]
         handlers = [await stack.enter_async_context(resolve(stage)(settings, site)) for stage in stages]
         for stage in stages:

@@ -43,7 +43,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         backend = await open_backend(settings, corpus, units, partial(publish_partial, bus), stack)
         sessions = backend.sessions
         suggest = in_thread(corpus.suggest)
-        sure_from = settings.drafter.escalate_below
+        sure_from = settings.drafter.least_confidence
         judge = partial(verify, answer=backend.answer, extract=backend.extract, suggest=suggest, sure_from=sure_from)
         flight = SingleFlight(judge)
         stack.push_async_callback(flight.close)

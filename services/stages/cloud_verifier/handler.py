@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tidegate.schemas import Answer, Artefact, Escalated, Message, Suggestion, Verified
+from tidegate.schemas import Answer, Artefact, Escalated, Message, Question, Suggestion, Verified
 from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
 
 Backend = Callable[[Escalated], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]
@@ -21,14 +21,14 @@ async def verify(
     *,
     answer: Backend,
     suggest: FindSuggestions,
-    sure_from: float,
+    sure_from: Callable[[Question], float],
     extract: Backend = extract_at_hub,
 ) -> list[Message]:
-    """The cloud's verdict on one escalated question, with the nearest passages where its confidence is less than
-    `sure_from`: the site may abstain then."""
+    """The cloud's verdict on one escalated question, with the nearest passages where its confidence is less than the
+    question needs, which `sure_from` says: the site may abstain then."""
     is_extraction = escalated.question.workload == "extract"
     found, parts = await (extract if is_extraction else answer)(escalated)
     fields = {"question": escalated.question, "plan": escalated.plan, "answer": found}
-    is_sure = bool(found.text) and found.confidence >= sure_from
+    is_sure = bool(found.text) and found.confidence >= sure_from(escalated.question)
     suggestions = () if is_sure or is_extraction else await suggest(escalated)
     return [escalated.followed_by(Verified, *parts, **fields, suggestions=suggestions)]

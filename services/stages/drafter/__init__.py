@@ -83,7 +83,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 def rules_of(settings: Settings, calibration: Calibration) -> EscalationRules:
     """When the hub is asked, by the settings and by what no corpus of the pack answers."""
     hopeless = frozenset(calibration.out_of_scope_intents)
-    return EscalationRules(settings.drafter.escalate_below, hopeless, below_for=settings.drafter.escalate_below_for)
+    return EscalationRules(settings.drafter.least_confidence, hopeless)
 
 
 def text_and_schema(question: Question) -> tuple[str, str, str]:

@@ -5,8 +5,8 @@ Promises that less is done where time is short, and that the fact records it. Ne
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Set
+from dataclasses import dataclass
 
 from tidegate.schemas import (
     Answer,
@@ -59,19 +59,12 @@ class DrafterPorts:
 
 @dataclass(frozen=True)
 class EscalationRules:
-    """When the cloud is asked: below the confidence `below`, or that of `below_for` for the intent or workload; but not
-    for the intents `hopeless`, which no corpus answers, where the question is one of them with at least `hopeless_from`
-    certainty."""
+    """When the cloud is asked: below the confidence that a question needs (`least_confidence`); but not for the intents
+    `hopeless`, which no corpus answers, where the question is one of them with at least `hopeless_from` certainty."""
 
-    below: float
+    least_confidence: Callable[[Question], float]
     hopeless: frozenset[str] = frozenset()
     hopeless_from: float = 0.8
-    below_for: Mapping[str, float] = field(default_factory=dict)
-
-    def least_confidence(self, question: Question) -> float:
-        """What the edge must have to vouch for its answer; of an intent and a workload the higher one."""
-        own = [self.below_for[each] for each in (question.intent, question.workload) if each in self.below_for]
-        return max(own, default=self.below)
 
 
 async def draft(

@@ -72,4 +72,4 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         return log.committed_part
 
     ports = FastLanePorts(ask_hub, answer_alone, committed_part, time.time)
-    yield partial(ask_in_time, ports=ports, alone_from=settings.drafter.escalate_below)
+    yield partial(ask_in_time, ports=ports, alone_from=settings.drafter.least_confidence)

@@ -17,6 +17,7 @@ from tidegate.schemas import (
     Drafted,
     Escalated,
     Message,
+    Question,
     RetryLaterError,
     Verified,
     Withheld,
@@ -43,7 +44,9 @@ class FastLanePorts:
     """Unix time in seconds."""
 
 
-async def ask_in_time(escalated: Escalated, ports: FastLanePorts, alone_from: float) -> list[Message]:
+async def ask_in_time(
+    escalated: Escalated, ports: FastLanePorts, alone_from: Callable[[Question], float]
+) -> list[Message]:
     """The hub's verdict; while it cannot be reached, `RetryLaterError` until the time is up. Then the edge finishes,
     with its own answer where it vouches for that, and says what was given up and why; where it does not, its draft is
     marked as one to abstain from.
@@ -64,7 +67,7 @@ async def ask_in_time(escalated: Escalated, ports: FastLanePorts, alone_from: fl
             raise RetryLaterError(f"the cloud cannot be reached: {error}", after_s) from error
     answer, parts = await ports.answer_alone(escalated)
     committed = await ports.committed_part(escalated)
-    vouched = continuation(answer, committed) if committed.text else own_answer(answer, alone_from)
+    vouched = continuation(answer, committed) if committed.text else own_answer(answer, alone_from(escalated.question))
     left_ms = float(round(max(0.0, left_s) * 1000))
     return [finish_at_edge(escalated, (answer, vouched), parts, committed, left_ms)]
 

@@ -28,6 +28,7 @@ from tidegate.schemas import (
 from tidegate.services.planning.answer_class import BANDS, band_of
 from tidegate.services.planning.planner import with_evidence
 from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, VerifyInteractively, draft
+from tidegate.services.stages.settings import DrafterSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -69,9 +70,8 @@ async def decide(
         return Answer(text="{}", format="json")
 
     ports = DrafterPorts(read, extract, publish_partial, lambda *_: None, verify, lambda _: cached, with_evidence)
-    (outcome,) = await draft(
-        fact, ports, EscalationRules(0.6, frozenset({"weather"}), below_for={"fees": 0.8, "hours": 0.3})
-    )
+    asks = DrafterSettings(escalate_below=0.6, escalate_below_for={"fees": 0.8, "hours": 0.3})
+    (outcome,) = await draft(fact, ports, EscalationRules(asks.least_confidence, frozenset({"weather"})))
     return outcome
 
 

@@ -34,7 +34,7 @@ async def drafted(text: str, schema: dict[str, Any], **more: Any) -> Drafted | E
 
     ports = DrafterPorts(read, fill, publish_partial, lambda *_: None, verify, lambda _: None, with_evidence)
     fact = retrieved(text, workload="extract", schema=json.dumps(schema), **more)
-    (outcome,) = await draft(fact, ports, EscalationRules(0.6))
+    (outcome,) = await draft(fact, ports, EscalationRules(lambda _: 0.6))
     return outcome
 
 

@@ -35,6 +35,7 @@ from tidegate.schemas.subjects import fast_lane as subject
 from tidegate.services.pipeline import FAST_LANE
 from tidegate.services.stages import cloud_verifier, fast_lane, retriever
 from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
+from tidegate.services.stages.settings import DrafterSettings
 from tidegate.services.streaming.log import AnswerLog, with_evidence
 
 pytestmark = pytest.mark.anyio
@@ -70,13 +71,14 @@ def is_abstention(outcome: Message) -> bool:
 
 
 READER = Artefact("model", "reader", "1")
+ASKS = DrafterSettings(escalate_below=0.6, escalate_below_for={"fees": 0.8, "hours": 0.3})
 NOTHING = begun(Committed())
 
 
 async def run(fact: Escalated, clock: Callable[[], float] = lambda: 5.0, **ports: Any) -> list[Message]:
     """The lane with a hub that cannot be reached, unless `ports` say otherwise."""
     known = {"ask_hub": unreachable, "answer_alone": alone(0.59), "committed_part": NOTHING, **ports}
-    return await ask_in_time(fact, FastLanePorts(clock=clock, **known), 0.6)
+    return await ask_in_time(fact, FastLanePorts(clock=clock, **known), ASKS.least_confidence)
 
 
 async def test_the_hubs_verdict_is_passed_on_as_it_is() -> None:
@@ -84,14 +86,21 @@ async def test_the_hubs_verdict_is_passed_on_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("confidence", "vouches", "level"),
-    [(0.6, True, "edge_only"), (0.59, False, "abstain"), (0.0, False, "abstain")],
+    ("intent", "confidence", "vouches", "level"),
+    [
+        ("", 0.6, True, "edge_only"),
+        ("", 0.59, False, "abstain"),
+        ("", 0.0, False, "abstain"),
+        ("fees", 0.79, False, "abstain"),
+        ("fees", 0.8, True, "edge_only"),
+        ("hours", 0.3, True, "edge_only"),
+    ],
 )
 async def test_past_the_deadline_the_edge_finishes_with_what_it_can_vouch_for_and_says_what_was_given_up(
-    confidence: float, vouches: bool, level: str
+    intent: str, confidence: float, vouches: bool, level: str
 ) -> None:
     plan = msgspec.structs.replace(QUESTION.plan, shares_ms={"cloud-verifier": 2400.0})
-    asked = msgspec.structs.replace(QUESTION, plan=plan)
+    asked = msgspec.structs.replace(QUESTION, plan=plan, question=replace(QUESTION.question, intent=intent))
     (outcome,) = await run(asked, lambda: 5.0, answer_alone=alone(confidence))
     assert isinstance(outcome, Drafted)
     (given_up,) = outcome.degradations

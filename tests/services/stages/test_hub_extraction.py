@@ -74,7 +74,12 @@ async def test_the_hub_asks_its_model_for_json_under_the_schema_and_checks_it() 
         settings = OpenAICompatibleSettings(base_url=server.url, model="echo", timeout_s=10.0)
         client = CompletionsClient(settings, "", is_only_way=True)
         asking = partial(
-            verify, ASKED, answer=answer, extract=ChatExtraction(client).extract, suggest=suggest, sure_from=0.5
+            verify,
+            ASKED,
+            answer=answer,
+            extract=ChatExtraction(client).extract,
+            suggest=suggest,
+            sure_from=lambda _: 0.5,
         )
         [verified] = await asking()
         assert isinstance(verified, Verified)

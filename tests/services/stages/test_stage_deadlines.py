@@ -83,7 +83,7 @@ async def drafted_at(now_ms: float, fact: Retrieved) -> tuple[Drafted | Escalate
     latency = LatencyModel("drafter", TIMES, lambda: now_ms / 1000)
     give_up = latency.required_degradation
     ports = DrafterPorts(reading, extract, publish_partial, give_up, no_session, lambda _: None, with_evidence)
-    [made_] = await draft(fact, ports, EscalationRules(0.6))
+    [made_] = await draft(fact, ports, EscalationRules(lambda _: 0.6))
     return made_, read
 
 
