@@ -24,7 +24,7 @@ MOST_DRAFT_TOKENS = 512
 """What `schemas.Draft` may hold; longer ones are cut."""
 PATIENCE = 3
 """Proposals in a row of which nothing was accepted before it takes a suffix of `LONGEST` to propose again."""
-CREDIT = 24
+CREDIT = 48
 """Tokens that may be wasted beyond as many as were accepted."""
 RESERVE = GUESS
 """Where a prompt is followed, so much of the credit is left to suffixes of `LONGEST` and to marks: an answer that
