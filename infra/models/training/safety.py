@@ -189,7 +189,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--embedding", type=Path, default=EMBEDDING, help="upper layers to start from")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fold", type=int, choices=range(FOLDS), help="the fold that is not learned from")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument(
         "--seed", type=int, default=1, help="which utterances and questions are trained on, and the order"
