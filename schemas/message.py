@@ -10,9 +10,11 @@ import msgspec
 
 from tidegate.schemas.errors import UnreadableError
 
-Rid = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="request id; one subject token")]
+END = r"$(?!\n)"
+"""The end of a pattern: `$` alone also matches before a line feed, which ends a command of NATS in the middle."""
+Rid = Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9_-]{{1,64}}{END}", description="request id; one subject token")]
 Name = Annotated[
-    str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="tenant or site; one subject token")
+    str, msgspec.Meta(pattern=rf"^[a-z0-9][a-z0-9_-]{{0,31}}{END}", description="tenant or site; one subject token")
 ]
 Millis = Annotated[int, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]

@@ -9,13 +9,13 @@ from typing import Annotated
 import msgspec
 
 from tidegate.schemas.facts import Escalated
-from tidegate.schemas.message import Message
+from tidegate.schemas.message import END, Message
 from tidegate.schemas.plan import Speculation, Writing
 
 MOST_PROPOSED = 64
 """Tokens that one pass verifies at most."""
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
-SubjectToken = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+SubjectToken = Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9_-]{{1,64}}{END}")]
 ProposedIds = Annotated[tuple[TokenId, ...], msgspec.Meta(max_length=MOST_PROPOSED)]
 PrefixIds = Annotated[tuple[TokenId, ...], msgspec.Meta(max_length=512)]
 

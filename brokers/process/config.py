@@ -19,6 +19,7 @@ import msgspec
 
 from tidegate.brokers.settings import mask_password
 from tidegate.schemas import TidegateError
+from tidegate.schemas.message import END
 
 S = TypeVar("S", bound=msgspec.Struct)
 PREFIX = "TIDEGATE_"
@@ -239,7 +240,7 @@ def _limits(meta: msgspec.Meta) -> Iterator[str]:
     if meta.min_length:
         yield "not empty"
     if meta.pattern is not None:
-        yield f"of the form {meta.pattern}"
+        yield f"of the form {meta.pattern.replace(END, '$')}"
 
 
 def show_value(key: str, value: object) -> str:

@@ -110,3 +110,13 @@ def test_what_no_field_can_hold_cannot_leave_the_site() -> None:
         "rid", "tenant", "site", "asked_at_ms", "deadline_at_ms", "timings", "lineage",
         "question", "plan", "reason", "edge_confidence", "draft", "degradations", "can_retract",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["rid", "tenant", "site"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", " ", ".b", "\u2028"])
+def test_an_identifier_is_one_token_of_a_subject_to_its_last_character(name: str, ending: str) -> None:
+    tree = {"type": "asked", "text": "x", "tenant": "kiosk", "rid": "r1", "site": "site1"}
+    assert decode(msgspec.msgpack.encode(tree), Asked).rid == "r1"
+    for form in (msgspec.json.encode, msgspec.msgpack.encode):
+        with pytest.raises(UnreadableError, match=name):
+            decode(form({**tree, name: tree[name] + ending}), Asked)
