@@ -52,7 +52,16 @@ from tidegate.schemas.receipt import (
 )
 from tidegate.schemas.request import Asked, Refused
 from tidegate.schemas.stream import Committed, Cursor, Delta, Evidence, Partial, Resume, State
-from tidegate.schemas.uplink import Accepted, Begin, CloudState, Propose
+from tidegate.schemas.uplink import (
+    Accepted,
+    Begin,
+    CloudState,
+    LostEscalation,
+    LostVerdict,
+    Propose,
+    StreamCheck,
+    StreamReport,
+)
 
 __all__ = [
     "PIPELINE",
@@ -82,6 +91,8 @@ __all__ = [
     "Format",
     "Guess",
     "InstructionsReport",
+    "LostEscalation",
+    "LostVerdict",
     "Message",
     "Mode",
     "Outcome",
@@ -106,6 +117,8 @@ __all__ = [
     "Speculation",
     "StageTiming",
     "State",
+    "StreamCheck",
+    "StreamReport",
     "Suggestion",
     "TidegateError",
     "Turn",

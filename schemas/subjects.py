@@ -135,6 +135,26 @@ def dead_letter(stage: str, rid: str) -> str:
     return f"dead.{stage}.{rid}"
 
 
+def escalations_of(site: str, key: str = ">") -> str:
+    """Where a site's escalations are stored, at the site and at the hub; `key` is `<tenant>.<rid>`."""
+    return f"escalations.{site}.{key}"
+
+
+def verdicts_of(site: str, key: str = ">") -> str:
+    """Where the hub's verdicts for a site are stored, at the hub and in the mirror; `key` is `<tenant>.<rid>`."""
+    return f"verdicts.{site}.{key}"
+
+
+def key_of(subject: str) -> str:
+    """The `<tenant>.<rid>` at the end of a subject of an escalation or a verdict."""
+    return subject.split(".", 2)[2]
+
+
+def site_of(subject: str) -> str:
+    """The site in a subject under which it asks the hub, which lets it send under no other's."""
+    return subject.split(".")[1]
+
+
 def is_at_hub(subject: str) -> bool:
     """Whether whoever answers on `subject`, or publishes under it, is at the hub."""
     return subject.startswith("cloud.")

@@ -1,6 +1,7 @@
-"""Interactive speculative decoding over the link: a site drafts a few tokens at a time, the hub verifies them.
+"""What a site and the hub say to each other over the link: drafts that are verified a few tokens at a time, the hub's
+state, and the comparison of what one has sent with what the other has stored.
 
-Next: services/uplink/verification_client.py and verification_server.py; schemas/refusals.py, the codes of a refusal."""
+Next: services/uplink/verification_client.py and verification_server.py, stream_check.py and stream_check_server.py."""
 
 from __future__ import annotations
 
@@ -17,6 +18,14 @@ MOST_PROPOSED = 64
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 SubjectToken = Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9_-]{{1,64}}{END}")]
 ProposedIds = Annotated[tuple[TokenId, ...], msgspec.Meta(max_length=MOST_PROPOSED)]
+MOST_CHECKED = 64
+"""Messages that are compared in one exchange at most."""
+StoredKey = Annotated[
+    str, msgspec.Meta(pattern=rf"^[a-z0-9][a-z0-9_-]{{0,31}}\.[A-Za-z0-9_-]{{1,64}}{END}", description="<tenant>.<rid>")
+]
+StoredKeys = Annotated[tuple[StoredKey, ...], msgspec.Meta(max_length=MOST_CHECKED)]
+StreamSequence = Annotated[int, msgspec.Meta(ge=0)]
+HeaderValue = Annotated[str, msgspec.Meta(pattern=rf"^[!-~]*{END}", max_length=512)]
 PrefixIds = Annotated[tuple[TokenId, ...], msgspec.Meta(max_length=512)]
 
 
@@ -78,3 +87,46 @@ class CloudState(Message, frozen=True, kw_only=True, omit_defaults=True):
     def writes_own_words(self) -> bool:
         """Whether a model writes answers there where a plan allows that, and so can follow instructions."""
         return any(way != "quote" for way in self.writes or ())
+
+
+class StreamCheck(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Asked under the subject of a ping: which of these `escalations`, all acknowledged to the site, has the hub not?
+
+    And which verdicts for the site, after the hub's sequence `verdicts_after`, has the site acknowledged? None: the
+    site does not know from where on. Answered by `StreamReport`; an older hub answers as it does a ping.
+    """
+
+    escalations: StoredKeys = ()
+    verdicts_after: StreamSequence | None = None
+
+
+class StreamReport(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Of the escalations that were asked for, those that are `missing` at the hub; and the verdicts that the site has
+    acknowledged, complete up to the hub's sequence `verdicts_to` (None: the hub does not send verdicts to this site).
+    """
+
+    missing: StoredKeys = ()
+    verdicts: StoredKeys = ()
+    verdicts_to: StreamSequence | None = None
+
+
+class LostEscalation(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """An escalation that the hub has acknowledged and does not have, to be stored under the `id` that it had.
+
+    `cause` and `traceparent` are its headers. Sent under the subject of a ping; answered by an empty `StreamReport`
+    once it is stored.
+    """
+
+    escalated: Escalated
+    id: HeaderValue
+    cause: HeaderValue = ""
+    traceparent: HeaderValue = ""
+
+
+class LostVerdict(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Asked under the subject of a ping: the verdict `key`, which the site has acknowledged and does not have.
+
+    Answered by `Verified`, or by an empty `StreamReport` where the hub has it no more.
+    """
+
+    key: StoredKey

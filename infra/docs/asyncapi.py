@@ -23,12 +23,16 @@ from tidegate.schemas import (
     CloudState,
     Delta,
     Escalated,
+    LostEscalation,
+    LostVerdict,
     Message,
     Partial,
     Propose,
     Published,
     Refused,
     Resume,
+    StreamCheck,
+    StreamReport,
     Verified,
     subjects,
 )
@@ -43,6 +47,7 @@ PARAMETERS = {
     "stage": "the stage that could not process the message",
     "worker": f"the hub's worker that keeps the session, or `{subjects.ANY_WORKER}`",
 }
+CHECKS = (StreamCheck, LostEscalation, LostVerdict)
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 Kind = type[msgspec.Struct]
 JsonDocument = dict[str, Any]
@@ -140,12 +145,12 @@ def core_channels() -> dict[str, Channel]:
             subjects.verification_session(SITE, "{worker}"), "verification round by round", (Begin, Propose)
         ),
         "cloudText": Channel(subjects.cloud_partial(SITE, TENANT, RID), "the hub's answer in the making", (Partial,)),
-        "ping": Channel(subjects.ping(SITE), "an empty message; the round trip to the hub", ()),
+        "ping": Channel(subjects.ping(SITE), "empty: the round trip to the hub; else what a stream lacks", CHECKS),
         "answerReply": Channel(None, "the reply subject of `ask`", (Published, Refused)),
         "eventReplies": Channel(None, "the reply subject of `stream` and `resume`", EVENTS),
         "verdictReply": Channel(None, "the reply subject of `verify`", (Verified, Refused)),
         "sessionReply": Channel(None, "the reply subject of a session", (Accepted, Verified, Refused)),
-        "pingReply": Channel(None, "the reply subject of `ping`", (CloudState,)),
+        "pingReply": Channel(None, "the reply subject of `ping`", (CloudState, StreamReport, Verified)),
     }
 
 

@@ -15,12 +15,16 @@ from tidegate.schemas import (
     Begin,
     CloudState,
     Delta,
+    LostEscalation,
+    LostVerdict,
     Message,
     Partial,
     Propose,
     Refused,
     Resume,
     Screened,
+    StreamCheck,
+    StreamReport,
     UnreadableError,
     decode,
     encode,
@@ -29,7 +33,21 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.subjects import token_of
 
-TYPES: tuple[type[Message], ...] = (*PIPELINE, Refused, Partial, Delta, Resume, CloudState, Begin, Propose, Accepted)
+TYPES: tuple[type[Message], ...] = (
+    *PIPELINE,
+    Refused,
+    Partial,
+    Delta,
+    Resume,
+    CloudState,
+    Begin,
+    Propose,
+    Accepted,
+    StreamCheck,
+    StreamReport,
+    LostEscalation,
+    LostVerdict,
+)
 OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
 by_type = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: token_of(type(sample)))
 

@@ -44,6 +44,8 @@ from tidegate.schemas import (
     Evidence,
     ForecastOutcome,
     InstructionsReport,
+    LostEscalation,
+    LostVerdict,
     Message,
     Partial,
     Propose,
@@ -56,6 +58,8 @@ from tidegate.schemas import (
     Routed,
     Screened,
     Speculation,
+    StreamCheck,
+    StreamReport,
     Turn,
     Verified,
     Withheld,
@@ -160,6 +164,15 @@ SAMPLES: tuple[Message, ...] = (
         prompt=(1, 3, 300, 5),
         quotes=True,
     ),
+    StreamCheck(escalations=("kiosk.Req_1-a", "bank.r2"), verdicts_after=1234),
+    StreamReport(missing=("bank.r2",), verdicts=("kiosk.r3",), verdicts_to=1300),
+    LostEscalation(
+        escalated=Escalated(**WHOSE, question=QUESTION, plan=PLAN, reason="low_confidence", edge_confidence=0.25),
+        id="Req_1-a.prefilter.0.drafter.0",
+        cause="PIPE:7",
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
+    LostVerdict(key="kiosk.r3"),
 )
 
 MORE_SAMPLES: tuple[Message, ...] = (
@@ -225,6 +238,8 @@ MORE_SAMPLES: tuple[Message, ...] = (
         receipt=msgspec.structs.replace(RECEIPT, finished_by="edge", is_cut=True, committed_chars=31, retractions=1),
     ),
     CloudState(step_ms=21.5, queue=3, verifies_drafts=True, keeps_sessions=True),
+    StreamCheck(),
+    StreamReport(),
     CloudState(verifies_drafts=True, model="target@0a1b2c3d4e5f", writes=("grounded", "free")),
     CloudState(verifies_drafts=True, writes=()),
     Published(
