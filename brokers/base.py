@@ -14,6 +14,7 @@ import msgspec
 from tidegate.brokers.service import MicroService
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Message, TidegateError
+from tidegate.schemas.subjects import Source
 
 
 class UnreachableError(TidegateError, ConnectionError):
@@ -48,6 +49,14 @@ class StoredMessage(msgspec.Struct, frozen=True):
     def position(self) -> str:
         """Where it is stored: `<stream>:<sequence>`."""
         return f"{self.stream}:{self.sequence}"
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """What the other side of the leaf acknowledged: all messages after the sequence `after`, up to the one `upto`."""
+
+    messages: tuple[StoredMessage, ...]
+    after: int
+    upto: int
 
 
 class Delivery(Protocol):
@@ -120,6 +129,9 @@ class CoreClient(Protocol):
     async def respond(self, subject: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
         """Answer requests on `subject` (wildcards allowed) concurrently, sharing them with peers, until closed."""
 
+    async def respond_by_subject(self, subject: str, answer: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        """As `respond`, but `answer(subject, data)` is told under which subject it was asked."""
+
     async def publish_core(self, subject: str, data: bytes) -> None:
         """Send it to whoever listens now, and expect nothing; without a connection it may be lost."""
 
@@ -139,6 +151,14 @@ class CoreClient(Protocol):
         """Everything stored under exactly this subject after the sequence `after`, with its sequences, oldest first.
 
         Raises `UnreachableError`; `TopologyMissingError` where there is no such stream (any more).
+        """
+
+    async def acknowledged(self, source: Source, consumer: str, after: int | None, most: int) -> Acknowledged:
+        """The oldest messages of `source`, at most `most`, after the sequence `after`, that the other side of the leaf
+        has acknowledged to `consumer`; nothing on a bus without a leaf.
+
+        With None as `after`, or where less than that is acknowledged, from some way before the last one on. Raises
+        `UnreachableError`, `TopologyMissingError`.
         """
 
     async def pending(self, stage: Stage) -> int:

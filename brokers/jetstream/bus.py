@@ -15,9 +15,17 @@ from contextlib import AbstractAsyncContextManager
 
 from nats.aio.msg import Msg
 
-from tidegate.brokers.base import Delivery, SequenceConflictError, TopologyMissingError, UnreachableError, report
+from tidegate.brokers.base import (
+    Acknowledged,
+    Delivery,
+    SequenceConflictError,
+    TopologyMissingError,
+    UnreachableError,
+    report,
+)
 from tidegate.brokers.dead_letters import dead_letter_headers
 from tidegate.brokers.jetstream import history
+from tidegate.brokers.jetstream.acknowledged import read_acknowledged
 from tidegate.brokers.jetstream.connection import DurableSubscription, Link, MessageHandler
 from tidegate.brokers.jetstream.consumer import JetStreamInbox, consumer_info
 from tidegate.brokers.jetstream.publisher import WRONG_LAST_SEQUENCE, NoStreamError, NotStoredError, Publisher
@@ -111,8 +119,13 @@ class JetStreamBus:
         What was published without a reply subject is handled all the same.
         """
 
+        await self.respond_by_subject(subject, lambda _, data: answer(data))
+
+    async def respond_by_subject(self, subject: str, answer: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        """See `CoreClient`, and `respond`."""
+
         async def reply_to(msg: Msg) -> None:
-            await self._reply(msg, await answer(msg.data))
+            await self._reply(msg, await answer(msg.subject, msg.data))
 
         await self._answer(subject, reply_to)
 
@@ -165,6 +178,10 @@ class JetStreamBus:
                 raise
             return []
         return [(stored.sequence, stored.data) for stored in found]
+
+    async def acknowledged(self, source: subjects.Source, consumer: str, after: int | None, most: int) -> Acknowledged:
+        """See `CoreClient`."""
+        return await read_acknowledged(self.link, source, consumer, after, most)
 
     async def pending(self, stage: Stage) -> int:
         """See `CoreClient`; at most a quarter of a second old. Raises `TopologyMissingError`, `UnreachableError`."""

@@ -28,11 +28,19 @@ NO_STREAM, NO_CONSUMER = 10059, 10014  # nats-server, JSStreamNotFoundErr and JS
 V1_TOKENS = 9
 
 
+class ConsumerPosition(msgspec.Struct, frozen=True):
+    """How far a consumer is in its stream."""
+
+    stream_seq: int = 0
+
+
 class ConsumerInfo(msgspec.Struct, frozen=True):
     """The state of a consumer, as the server reports it."""
 
     num_pending: int = 0
     num_ack_pending: int = 0
+    ack_floor: ConsumerPosition = ConsumerPosition()
+    """Everything up to there is acknowledged."""
     error: JetStreamFault | None = None
 
 

@@ -58,15 +58,20 @@ async def messages(nc: Client, stream: str, subject: str, after: int = 0) -> lis
     Batched direct gets (NATS ADR-31). Raises `TopologyMissingError` when there is no such stream, `UnreachableError`.
     """
     found: list[StoredMessage] = []
+    while True:
+        after = found[-1].sequence if found else after
+        page = await first_messages(nc, stream, subject, after, PAGE)
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+async def first_messages(nc: Client, stream: str, subject: str, after: int, most: int) -> list[StoredMessage]:
+    """The first `most` of `messages`, whose errors it raises."""
     async with _replies(nc) as replies:
-        while True:
-            start = (found[-1].sequence if found else after) + 1
-            body = {"seq": start, "batch": PAGE, "next_by_subj": subject}
-            await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=replies.subject)
-            page = await _page(replies, stream)
-            found += page
-            if len(page) < PAGE:
-                return found
+        body = {"seq": after + 1, "batch": most, "next_by_subj": subject}
+        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=replies.subject)
+        return await _page(replies, stream)
 
 
 async def message(nc: Client, stream: str, sequence: int) -> StoredMessage | None:

@@ -16,7 +16,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from tidegate.brokers.base import Delivery, SequenceConflictError, StoredMessage, UnreachableError, report
+from tidegate.brokers.base import (
+    Acknowledged,
+    Delivery,
+    SequenceConflictError,
+    StoredMessage,
+    UnreachableError,
+    report,
+)
 from tidegate.brokers.dead_letters import dead_letter_headers
 from tidegate.brokers.memory.consumer import Consumer, MemoryInbox, matches
 from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
@@ -24,6 +31,7 @@ from tidegate.brokers.stage import ACK_WAIT_S, Stage
 from tidegate.schemas import Message, encode, subjects
 
 LIVE = (subjects.ANSWERS, subjects.DEAD, subjects.TOKENS)
+Responder = Callable[[str, bytes], Awaitable[bytes]]
 
 
 @dataclass
@@ -63,7 +71,7 @@ class MemoryBus:
         self._ids: set[tuple[str, str]] = set()
         self._sequences: Counter[str] = Counter()
         self._consumers: dict[str, Consumer] = {}
-        self._responders: list[tuple[str, Callable[[bytes], Awaitable[bytes]]]] = []
+        self._responders: list[tuple[str, Responder]] = []
         self._listeners: list[tuple[str, Listener]] = []
         for stage in stages:
             self._consumer(stage)
@@ -102,11 +110,15 @@ class MemoryBus:
             raise UnreachableError(f"nobody answers on {subject}")
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._answer(answers, data)
+                return await self._answer(answers, subject, data)
         except TimeoutError as error:
             raise UnreachableError(f"no answer on {subject} within {timeout_s:g} s") from error
 
     async def respond(self, subject: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """See `CoreClient`; of several peers the first answers."""
+        self._responders.append((subject, lambda _, data: answer(data)))
+
+    async def respond_by_subject(self, subject: str, answer: Responder) -> None:
         """See `CoreClient`; of several peers the first answers."""
         self._responders.append((subject, answer))
 
@@ -139,6 +151,10 @@ class MemoryBus:
     async def pending(self, stage: Stage) -> int:
         """See `CoreClient`."""
         return len(self._consumer(stage).current)
+
+    async def acknowledged(self, source: subjects.Source, consumer: str, after: int | None, most: int) -> Acknowledged:  # noqa: ARG002
+        """See `CoreClient`: nothing here goes over a leaf."""
+        return Acknowledged((), after or 0, after or 0)
 
     def stored(self, stream: str) -> tuple[StoredMessage, ...]:
         """Everything that was ever stored in the stream, oldest first."""
@@ -175,21 +191,21 @@ class MemoryBus:
             listener.put(subject, data)
         return len(found)
 
-    async def _answer(self, answers: list[Callable[[bytes], Awaitable[bytes]]], data: bytes) -> bytes:
+    async def _answer(self, answers: list[Responder], subject: str, data: bytes) -> bytes:
         """Raises nothing: an error in a responder is reported, and the requester waits until its timeout."""
         if answers:
             try:
-                return await answers[0](data)
+                return await answers[0](subject, data)
             except Exception as error:  # noqa: BLE001 - the error of another party, over there
                 report(error, "a request was not answered")
         no_answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         return await no_answer
 
 
-async def _first_reply(running: RunningService, endpoint: ServiceEndpoint, data: bytes) -> bytes:
+async def _first_reply(running: RunningService, endpoint: ServiceEndpoint, _: str, data: bytes) -> bytes:
     async with aclosing(running.answer(endpoint, data)) as replies:
         return (await anext(replies)).data
 
 
-async def _describe(describe: Callable[[], bytes], _: bytes) -> bytes:
+async def _describe(describe: Callable[[], bytes], _: str, __: bytes) -> bytes:
     return describe()

@@ -121,6 +121,16 @@ class TestCoreClient:
             assert await asyncio.gather(*asking) == [b"A", b"B", b"C", b"D"]
             assert sorted(answers) == [b"a", b"b", b"c", b"d"]
 
+    async def test_an_answer_by_subject_is_told_who_asks(self, open_rig: OpenRig) -> None:
+        async def answer(subject: str, data: bytes) -> bytes:
+            return subject.encode() + b" " + data
+
+        async with open_rig() as rig:
+            await rig.bus.respond_by_subject("cloud.*.ping", answer)
+            for site in ("site1", "site2"):
+                reply = await rig.bus.request(f"cloud.{site}.ping", b"a", timeout_s=5.0)
+                assert reply == f"cloud.{site}.ping a".encode()
+
     async def test_an_answer_that_fails_is_reported_and_the_requester_times_out(self, open_rig: OpenRig) -> None:
         reported: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
