@@ -115,6 +115,10 @@ def serve_stages(
             from tidegate.services.gateway.composition import open as open_gateway
 
             services.append(partial(open_gateway, metrics=telemetry.metrics))
+        if any(stage.name == "router" for stage in stages):  # the worker that watches the link
+            from tidegate.services.uplink.stream_check import open_stream_guard
+
+            services.append(open_stream_guard)
         start(serve(WorkerProcess(name, stages, open_bus, services, parent), settings, telemetry))
 
 

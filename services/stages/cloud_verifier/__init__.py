@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -11,7 +11,6 @@ from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Partial, encode
 from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
-from tidegate.schemas.uplink import CloudState
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
@@ -21,6 +20,7 @@ from tidegate.services.stages.cloud_verifier.handler import verify
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
 from tidegate.services.stages.threads import in_thread
 from tidegate.services.uplink.single_flight import SingleFlight
+from tidegate.services.uplink.stream_check_server import PingServer
 from tidegate.services.uplink.verification_server import refuse_session
 
 EVERY_SITE = "*"
@@ -51,13 +51,9 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         await bus.respond(verification_session(EVERY_SITE), sessions.begin if sessions is not None else refuse_session)
         if sessions is not None:
             await bus.respond(verification_session(EVERY_SITE, sessions.worker), sessions.go_on)
-        await bus.respond(ping(EVERY_SITE), partial(answer_ping, backend.state))
+        await bus.respond_by_subject(ping(EVERY_SITE), PingServer(bus, backend.state).answer)
         yield flight.verdict
 
 
 async def publish_partial(bus: Bus, partial: Partial) -> None:
     await bus.publish_core(cloud_partial(partial.site, partial.tenant, partial.rid), encode(partial))
-
-
-async def answer_ping(state: Callable[[], CloudState], _: bytes) -> bytes:
-    return encode(state())

@@ -1,0 +1,67 @@
+"""The hub's end of the comparison of streams over the link: what it has not, and what it sent that a site may not have.
+
+Promises that a site is told of, and can store, its own messages only. Next: stream_check.py, the site's end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tidegate.brokers.base import Bus, TopologyMissingError
+from tidegate.brokers.topology.streams import down_consumer
+from tidegate.schemas import (
+    CloudState,
+    LostEscalation,
+    LostVerdict,
+    RejectError,
+    StreamCheck,
+    StreamReport,
+    UnreadableError,
+    decode,
+    encode,
+)
+from tidegate.schemas.subjects import ESCALATIONS, VERDICTS, Source, escalations_of, key_of, site_of, verdicts_of
+from tidegate.schemas.uplink import MOST_CHECKED
+
+
+class PingServer:
+    """Answers what sites send under the subjects of their pings; a ping itself by the hub's `state`."""
+
+    def __init__(self, bus: Bus, state: Callable[[], CloudState]) -> None:
+        self._bus = bus
+        self._state = state
+
+    async def answer(self, subject: str, data: bytes) -> bytes:
+        """The reply. Raises `RejectError` for an escalation of another site, `UnreachableError`, and what storing
+        raises; the bus reports it, and the site asks again."""
+        try:
+            asked = decode(data, StreamCheck, LostEscalation, LostVerdict) if data else None
+        except UnreadableError:
+            asked = None
+        site = site_of(subject)
+        match asked:
+            case StreamCheck():
+                return encode(await self._report(site, asked))
+            case LostEscalation():
+                await self._store(site, asked)
+                return encode(StreamReport())
+            case LostVerdict(key=key):
+                return await self._bus.last(VERDICTS, verdicts_of(site, key)) or encode(StreamReport())
+        return encode(self._state())
+
+    async def _report(self, site: str, asked: StreamCheck) -> StreamReport:
+        wanted = [(key, escalations_of(site, key)) for key in asked.escalations]
+        missing = tuple([key for key, subject in wanted if await self._bus.last(ESCALATIONS, subject) is None])
+        source = Source(VERDICTS, verdicts_of(site))
+        try:
+            sent = await self._bus.acknowledged(source, down_consumer(site), asked.verdicts_after, MOST_CHECKED)
+        except TopologyMissingError:
+            return StreamReport(missing=missing)
+        verdicts = tuple(key_of(message.subject) for message in sent.messages)
+        return StreamReport(missing=missing, verdicts=verdicts, verdicts_to=sent.upto)
+
+    async def _store(self, site: str, lost: LostEscalation) -> None:
+        if lost.escalated.site != site:
+            raise RejectError(f"{site} sent an escalation of {lost.escalated.site}")
+        headers = {"Tidegate-Cause": lost.cause, "traceparent": lost.traceparent}
+        present = {name: value for name, value in headers.items() if value}
+        await self._bus.publish(lost.escalated, id=lost.id, headers=present)
