@@ -51,9 +51,9 @@ class Effort(msgspec.Struct, frozen=True):
 
 
 AT_SITE = Effort(windows=2, hopeless=0.1, sure=0.97)
-"""On dev questions reading changed nothing beyond these, and more windows found no more. A near miss in a document's own
-words is sure by retrieval: with 0.88 in place of 0.97 one in nine of the surest tenth of answers was wrong, not one in 27.
-"""
+"""On dev questions reading changed nothing beyond these, and more windows found no more. A near miss in the words of a
+document is sure by retrieval: with 0.88 in place of 0.97, of the surest tenth of answers one in nine was wrong, now one
+in 27."""
 AT_HUB = Effort(windows=4, hopeless=0.1, sure=0.97)
 """The hub has the time to read more, and is asked only where a site was unsure."""
 
