@@ -13,8 +13,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.infra.models.data.qa import TRAIN, own_files
-
 CLASSES = ("harmless", "unsafe", "distress", "injection", "out_of_scope", "smalltalk")
 ALIKE = 0.55
 """The cosine from which two messages say the same, in whatever language; chosen so that translations fall together."""
@@ -60,9 +58,9 @@ def load_own() -> list[Message]:
 
 
 def load_questions(data: Path, count: int, seed: int) -> list[Message]:
-    """So many questions to train on about documents, all harmless."""
+    """So many questions of qa/train, all harmless."""
     found = []
-    for path in own_files(data, TRAIN):
+    for path in sorted((data / "qa").glob("train-*.jsonl")):
         for line in path.read_bytes().splitlines():
             asked = msgspec.json.decode(line)["questions"]
             found += [Message(each["text"], each["language"], "harmless", "qa") for each in asked]

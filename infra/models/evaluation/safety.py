@@ -1,7 +1,6 @@
-"""Measures the safety head and chooses its operating points, on messages judged by a head that has not seen them.
+"""Averages runs of the safety head, measures them on the development part and chooses the operating points.
 
-Each fold is judged by the head that was trained on the others; the points that all of them together ask for go beside
-the head that was trained on everything. Next: training/safety.py.
+Averaging weights of runs from one start: Wortsman et al., "Model soups", 2022. Next: training/safety.py.
 """
 
 from __future__ import annotations
@@ -43,6 +42,12 @@ class Points(NamedTuple):
     unsafe: float
     distress: float
     smalltalk: float
+
+
+def average(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
+    """The mean of the runs' weights."""
+    runs = [int8_weights.load(path) for path in paths]
+    return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
 
 
 def shares_of(weights: Mapping[str, NDArray[Any]], states: LowerStates, texts: Sequence[str], out: Path) -> Shares:
@@ -156,48 +161,38 @@ def auc(shares: Shares, labels: NDArray[Any], name: str, against: str) -> float:
     return round(float((score[labels == name][:, None] > score[labels == against][None]).mean()), 3)
 
 
-def judge(run: Path, messages: Sequence[Message], folds: NDArray[np.int64], states: LowerStates) -> Shares:
-    """The probabilities (messages, classes), each by the head that has not seen the fold of its message."""
-    shares = np.zeros((len(messages), len(CLASSES)))
-    for fold in range(FOLDS):
-        rows = np.flatnonzero(folds == fold)
-        weights = int8_weights.load(run / f"fold-{fold}.safetensors")
-        texts = [messages[row].text for row in rows.tolist()]
-        shares[rows] = shares_of(weights, states, texts, run / "safety.onnx")
-    return shares
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="where training.safety wrote a head for each fold, and that of all")
+    parser.add_argument("runs", type=Path, nargs="+", help="what training.safety wrote, over the same folds")
     parser.add_argument("--data", type=Path, required=True, help="the directory that holds safety/messages.jsonl")
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built")
     parser.add_argument("--out", type=Path, default=WEIGHTS / "safety")
     arguments = parser.parse_args()
-    run: Path = arguments.run
     out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    messages = load_messages(arguments.data)
+    kept = np.load(arguments.runs[0] / "dev.npz")
+    messages = [each for each, fold in zip(load_messages(arguments.data), kept["folds"], strict=True) if fold == 0]
+    int8_weights.save(out / "upper.safetensors", average([run / "upper.safetensors" for run in arguments.runs]))
     states = LowerStates(arguments.model)
-    states.restore(run / "states.npz")
-    shares = judge(run, messages, np.load(run / "folds.npz")["folds"], states)
-    known = np.load(run / "vectors.npz")
+    states.restore(arguments.runs[0] / "states.npz")
+    weights = int8_weights.load(out / "upper.safetensors")
+    shares = shares_of(weights, states, [each.text for each in messages], arguments.runs[0] / "safety.onnx")
+    known = np.load(arguments.runs[0] / "vectors.npz")
     vectors = dict(zip(known["texts"].tolist(), known["vectors"], strict=True))
     own = points_of_others(shares, messages, np.stack([vectors[each.text] for each in messages]))
     points = points_by_language(shares, messages)
     described = {"classes": CLASSES, "points": {language: each._asdict() for language, each in points.items()}}
     (out / "safety.json").write_text(json.dumps(described, indent=1) + "\n")
-    (out / "upper.safetensors").write_bytes((run / "all.safetensors").read_bytes())
-    shipped = measure(shares, messages, [points.get(each.language, points[""]) for each in messages])
     labels = np.array([each.label for each in messages])
     figures = {
         "auc": {f"{a} / {b}": auc(shares, labels, a, b) for a in LABELS[:3] for b in ("hard_harmless", "harmless")},
-        "at points chosen on others": measure(shares, messages, own),
-        "at the points shipped": shipped,
+        "dev": measure(shares, messages, own),
+        "dev at the points shipped": measure(
+            shares, messages, [points.get(each.language, points[""]) for each in messages]
+        ),
     }
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(described["points"]), json.dumps(figures["auc"]))
-    for name in ("at points chosen on others", "at the points shipped"):
+    for name in ("dev", "dev at the points shipped"):
         print(name)
         for language, row in figures[name].items():
             print(language, {label: tuple(each.values()) for label, each in row.items()})

@@ -1,8 +1,6 @@
 """Trains the safety head: what kind of message a text is, by tuned upper layers over the states that are shared.
 
-The head that is shipped learns from all messages (`--fold` left out). What it is worth is measured by five others, each
-of which has not seen a fifth of them: split by meaning, so that nothing that it was taught says what it is measured on.
-Next: data/messages.py, evaluation/safety.py.
+Split by meaning: no message of the development part says what one of the training part says. Next: data/messages.py.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ from torch.nn import functional
 from tidegate.infra.models.data.messages import (
     ALIKE,
     CLASSES,
-    FOLDS,
     Message,
     folds_by_meaning,
     load_messages,
@@ -44,10 +41,10 @@ NOISE = 0.1
 """The share of a text's tokens that are hidden in training."""
 HEAD_RATE = 10
 """How many times as fast as the layers the head learns."""
-SERVED, QUESTIONS = 400, 2500
+SERVED, QUESTIONS = 250, 350
 """How many harmless utterances of the pack and questions of qa/train are trained on beside the messages."""
-RETYPED = 1
-"""In how many other ways a message may be typed."""
+DEV = 0
+"""The fold that is never trained on."""
 
 
 class SafetyNet(nn.Module):
@@ -79,8 +76,10 @@ class SafetyNet(nn.Module):
 class SafetyTraining:
     """Epochs over the messages that are trained on."""
 
-    def __init__(self, net: SafetyNet, states: LowerStates, epochs: int, rate: float) -> None:
+    def __init__(self, net: SafetyNet, states: LowerStates, epochs: int, rate: float, retyped: int) -> None:
+        """`retyped`: in how many other ways each message may be typed."""
         self.net = net
+        self.retyped = retyped
         self.states = states
         self.epochs = epochs
         head = {"params": net.classes.parameters(), "lr": rate * HEAD_RATE}
@@ -90,7 +89,7 @@ class SafetyTraining:
     def typed(self, message: Message) -> list[Message]:
         """The message and as others would type it, always the same, so that few states have to be computed."""
         rng = random.Random(message.text)
-        return [message, *(retype(message, rng) for _ in range(RETYPED))]
+        return [message, *(retype(message, rng) for _ in range(self.retyped))]
 
     def ids(self, message: Message) -> tuple[int, ...]:
         return self.states.ids("query: " + message.text)
@@ -144,10 +143,13 @@ def summarise(messages: Sequence[Message], logits: NDArray[np.float32]) -> str:
 
 
 class Split(NamedTuple):
-    """What is trained on, and what is measured on: the messages of one fold of the data, none where all are learned."""
+    """What is trained on from the start, what is added when a run goes on from another, what is measured on; the fold
+    of each of the messages of the data."""
 
     trained: list[Message]
-    measured: list[Message]
+    own: list[Message]
+    dev: list[Message]
+    folds: NDArray[np.int64]
 
 
 def load_vectors(model: Path, states: LowerStates, messages: Sequence[Message], path: Path) -> NDArray[np.float32]:
@@ -164,21 +166,19 @@ def load_vectors(model: Path, states: LowerStates, messages: Sequence[Message], 
 
 
 def split(arguments: argparse.Namespace, states: LowerStates) -> Split:
-    """The data and what is kept here, without what says the same as a message of the fold that is measured on."""
-    data = load_messages(arguments.data)
+    """The data and what is kept here, without what says the same as a message that is measured on."""
+    measured = load_messages(arguments.data)
     other = load_utterances(arguments.intents, SERVED, arguments.seed)
     other += load_questions(arguments.data, QUESTIONS, arguments.seed)
-    beside = other + load_own()
-    vectors = load_vectors(arguments.model, states, data + beside, arguments.out / "vectors.npz")
-    folds = folds_by_meaning(vectors[: len(data)])
-    np.savez(arguments.out / "folds.npz", folds=folds)
-    if arguments.fold is None:
-        return Split(data + beside, [])
-    is_measured = folds == arguments.fold
-    likeness = (vectors[len(data) :] @ vectors[: len(data)][is_measured].T).max(axis=1)
-    trained = [each for each, measured in zip(data, is_measured, strict=True) if not measured]
-    trained += [each for each, alike in zip(beside, likeness, strict=True) if alike < ALIKE]
-    return Split(trained, [each for each, measured in zip(data, is_measured, strict=True) if measured])
+    own = load_own()
+    vectors = load_vectors(arguments.model, states, measured + other + own, arguments.out / "vectors.npz")
+    folds = folds_by_meaning(vectors[: -len(own)])
+    dev = [each for each, fold in zip(measured, folds, strict=False) if fold == DEV]
+    trained = [each for each, fold in zip(measured + other, folds, strict=True) if fold != DEV]
+    likeness = vectors[-len(own) :] @ vectors[: len(measured)][folds[: len(measured)] == DEV].T
+    kept = [each for each, alike in zip(own, likeness.max(axis=1), strict=True) if alike < ALIKE]
+    print(f"{len(trained)} and {len(kept)} of {len(own)} to train, {len(dev)} to develop", flush=True)
+    return Split(trained, kept, dev, folds[: len(measured)])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -187,37 +187,39 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built")
     parser.add_argument("--intents", type=Path, required=True, help="the intents.yaml of a pack, with its verdicts")
     parser.add_argument("--embedding", type=Path, default=EMBEDDING, help="upper layers to start from")
+    parser.add_argument("--start", type=Path, help="a head to go on from, now with the messages that are kept here")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--fold", type=int, choices=range(FOLDS), help="the fold that is not learned from")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument(
-        "--seed", type=int, default=1, help="which utterances and questions are trained on, and the order"
-    )
+    parser.add_argument("--seed", type=int, default=1, help="which utterances and questions are trained on")
+    parser.add_argument("--order", type=int, default=1, help="another run over the same, to average with this one")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    random.seed(arguments.seed)
-    torch.manual_seed(arguments.seed)
+    random.seed(arguments.order)
+    torch.manual_seed(arguments.order)
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    name = "all" if arguments.fold is None else f"fold-{arguments.fold}"
     started = time.process_time()
     states = LowerStates(arguments.model)
     states.restore(arguments.out / "states.npz")
-    trained, measured = split(arguments, states)
-    print(f"{len(trained)} to train, {len(measured)} to measure", flush=True)
-    training = SafetyTraining(
-        SafetyNet(int8_weights.load(arguments.embedding)), states, arguments.epochs, arguments.rate
-    )
+    trained, own, dev, folds = split(arguments, states)
+    net = SafetyNet(int8_weights.load(arguments.start or arguments.embedding))
+    training = SafetyTraining(net, states, arguments.epochs, arguments.rate, 1 if arguments.start else 0)
     for number in range(arguments.epochs):
-        loss = training.epoch(trained, number)
-        found = summarise(measured, training.logits(measured)) if measured else ""
-        print(f"epoch {number + 1}  {time.process_time() - started:.0f} s  loss {loss:.3f}  {found}", flush=True)
-    states.save(arguments.out / "states.npz")
-    int8_weights.save(arguments.out / f"{name}.safetensors", training.net.weights())
+        known = random.sample(trained, len(trained) // 2) + own if arguments.start else trained
+        loss = training.epoch(known, number)
+        logits = training.logits(dev)
+        print(
+            f"epoch {number + 1}  {time.process_time() - started:.0f} s  loss {loss:.3f}  {summarise(dev, logits)}",
+            flush=True,
+        )
+        if number == 0:
+            states.save(arguments.out / "states.npz")
+        np.savez(arguments.out / "dev.npz", logits=logits, folds=folds)
+        int8_weights.save(arguments.out / "upper.safetensors", net.weights())
 
 
 if __name__ == "__main__":
