@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from tidegate.brokers.base import CoreClient, UnreachableError
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import subjects
@@ -49,9 +50,7 @@ class EdgeBus(MemoryBus):
                 await linking  # it never ends but by an error, such as a seed that is none
             yield bus
         finally:
-            linked.cancel()
-            linking.cancel()
-            await asyncio.wait([linking, linked])
+            await end_tasks(linked, linking)
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """See `CoreClient`. Raises `UnreachableError` at once without a connection to the hub."""

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from tidegate.brokers.jetstream.declare import declare_fleet
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
@@ -118,8 +119,7 @@ async def deploy(settings: Settings, sites: Sequence[str], *, per_stage: bool = 
                 yield Deployment(known, supervisor, {HUB: servers.hub, **servers.sites}, guard)
         finally:
             StatePaths(settings).fleet.unlink(missing_ok=True)
-            guard.cancel()
-            await asyncio.gather(guard, return_exceptions=True)
+            await end_tasks(guard)
 
 
 def gather_endpoints(settings: Settings, urls: dict[str, str]) -> Endpoints:

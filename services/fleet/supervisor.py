@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.schemas import TidegateError
 
 log = structlog.get_logger()
@@ -144,9 +145,7 @@ class Supervisor:
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(child.stop(self._grace_s) for child in self.children.values()))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
 
 async def wait_first_ready(child: Child, keeping: asyncio.Task[None]) -> None:

@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from tidegate.brokers.base import Acknowledged, Bus, StoredMessage, UnreachableError, report
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.topology.streams import UP_CONSUMER
 from tidegate.schemas import (
     Escalated,
@@ -159,8 +160,7 @@ async def open_stream_guard(settings: Settings, bus: Bus) -> AsyncIterator[Strea
     try:
         yield guard
     finally:
-        checking.cancel()
-        await asyncio.wait([checking])
+        await end_tasks(checking)
 
 
 def _on_end(checking: asyncio.Task[None]) -> None:

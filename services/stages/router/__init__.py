@@ -11,6 +11,7 @@ from dataclasses import replace
 import msgspec
 
 from tidegate.brokers.base import Bus
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Degradation, Message, Plan, Screened, Writing
 from tidegate.services.fleet.paths import StatePaths
@@ -74,8 +75,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
             try:
                 yield handler
             finally:
-                collecting.cancel()
-                await asyncio.wait([collecting])
+                await end_tasks(collecting)
 
 
 def config_of(router: RouterSettings) -> PlannerConfig:

@@ -21,6 +21,7 @@ from tests.support.stream_guards import (
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.topology.streams import UP_CONSUMER, down_consumer
 from tidegate.schemas import (
     CloudState,
@@ -139,8 +140,7 @@ async def test_on_a_sound_link_nothing_is_ever_taken_for_lost(tmp_path: Path) ->
         await arrived(fleet.sites[SITE], VERDICTS, 400)
         await until(lambda: is_acknowledged(ends, 400))
         await ends.compare()
-        comparing.cancel()
-        await asyncio.wait([comparing])
+        await end_tasks(comparing)
         assert sorted(await ends.at_hub()) == sorted(await ends.at_site()) == sorted(rids(*range(400)))
         assert (restored(ESCALATIONS), restored(VERDICTS)) == before
 
