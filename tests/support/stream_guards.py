@@ -14,6 +14,7 @@ from tests.support.nats_fleet import Linked, client_of
 from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.history import messages
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import UP_CONSUMER, down_consumer
 from tidegate.schemas import Answer, CloudState, Escalated, Verified
@@ -64,8 +65,7 @@ async def comparing(ends: Guarded) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        comparison.cancel()
-        await asyncio.wait([comparison])
+        await end_tasks(comparison)
 
 
 async def rids_in(bus: JetStreamBus, stream: str, subject: str) -> list[str]:
