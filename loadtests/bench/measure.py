@@ -68,8 +68,19 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
         return f"{whose}{self.samples}, {which}"
 
 
+class MeasurementError(RuntimeError):
+    """An entry could not be measured to its end; the message says why."""
+
+
+def _lacks_nothing() -> str:
+    return ""
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the bench. `blocks(repeats)` yields `repeats` measurements of each side, alternating."""
+    """One line of the bench. `blocks(repeats)` yields `repeats` measurements of each side, alternating.
+
+    `find_lacking()` says what this machine has not got that the entry needs; empty where all is there.
+    """
 
     name: str
     unit: str
@@ -77,6 +88,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     target: Target
     blocks: Callable[[int], AsyncIterator[Measurement]]
     bars: tuple[Bar, ...] = ()
+    find_lacking: Callable[[], str] = _lacks_nothing
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from loadtests.bench import answers_extraction, answers_followups, answers_reader, answers_xquad
 from loadtests.bench.entries import ENTRIES
-from loadtests.bench.measure import MIN_REPEATS, Entry, Measured, measure, named
+from loadtests.bench.measure import MIN_REPEATS, Entry, Measured, MeasurementError, measure, named
 
 REPORT = Path("bench.json")
 OVER_DATA: tuple[Any, ...] = (answers_extraction, answers_followups, answers_reader, answers_xquad)
@@ -25,16 +25,19 @@ OVER_DATA: tuple[Any, ...] = (answers_extraction, answers_followups, answers_rea
 REPEATS = 7
 
 
-async def measure_all(entries: Sequence[Entry], repeats: int, console: Console) -> list[Measured]:
-    """Measure every entry, with a bar that moves at every block."""
-    measured = []
+async def measure_all(entries: Sequence[Entry], repeats: int, console: Console) -> tuple[list[Measured], list[str]]:
+    """Measure every entry, with a bar that moves at every block; and why those failed that could not be measured."""
+    measured, failures = [], []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(entries) * repeats * 2)
         for entry in entries:
             progress.update(task, description=entry.name)
-            measured.append(await measure(entry, repeats, lambda: progress.advance(task)))
-    return measured
+            try:
+                measured.append(await measure(entry, repeats, lambda: progress.advance(task)))
+            except MeasurementError as error:  # what the others measured in minutes is not to be lost by it
+                failures.append(str(error))
+    return measured, failures
 
 
 def table_of(measured: Sequence[Measured]) -> Table:
@@ -69,8 +72,8 @@ def spread_of(values: Sequence[float]) -> str:
 
 
 def report(entries: Sequence[Entry], *, repeats: int, as_json: bool, path: Path) -> int:
-    """Measure, write `path`, print; the exit code: 1 when any entry does not hold."""
-    measured = uvloop.run(measure_all(entries, repeats, Console(stderr=True)))
+    """Measure, write `path`, print; the exit code: 1 when an entry does not hold or failed."""
+    measured, failures = uvloop.run(measure_all(entries, repeats, Console(stderr=True)))
     results = [each.result for each in measured]
     document = msgspec.json.format(msgspec.json.encode(results), indent=2)
     path.write_bytes(document + b"\n")
@@ -78,7 +81,26 @@ def report(entries: Sequence[Entry], *, repeats: int, as_json: bool, path: Path)
         click.echo(document.decode())
     else:
         Console().print(table_of(measured))
-    return 0 if all(result.holds for result in results) else 1
+    for failure in failures:
+        click.echo(f"not measured: {failure}", err=True)
+    return 0 if all(result.holds for result in results) and not failures else 1
+
+
+def measurable(entries: Sequence[Entry], only: str) -> list[Entry]:
+    """The entries for which all is here that they need; the others are named on stderr.
+
+    Raises `click.UsageError` where `only` is one of those.
+    """
+    found = []
+    for entry in entries:
+        lacking = entry.find_lacking()
+        if lacking and only:
+            raise click.UsageError(f"{entry.name} cannot be measured here: {lacking}")
+        if lacking:
+            click.echo(f"{entry.name}: skipped, {lacking}", err=True)
+        else:
+            found.append(entry)
+    return found
 
 
 def over_data(data: Path | None, only: str) -> tuple[Entry, ...]:
@@ -114,4 +136,4 @@ def main(only: str, repeats: int, data: Path | None, as_json: bool) -> None:
         entries = named((*ENTRIES, *over_data(data, only)), only)
     except KeyError as error:
         raise click.UsageError(error.args[0]) from error
-    sys.exit(report(entries, repeats=repeats, as_json=as_json, path=REPORT))
+    sys.exit(report(measurable(entries, only), repeats=repeats, as_json=as_json, path=REPORT))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.bench.measure import Entry, Measurement, Target
+from loadtests.bench.measure import Entry, Measurement, MeasurementError, Target
 from loadtests.bench.vllm_cases import cases_of
 from loadtests.bench.vllm_side import Case
 
@@ -24,14 +24,17 @@ WARNINGS = 4000
 """Characters of what the engine's process wrote last that a failure quotes."""
 
 
-class NoEngine(RuntimeError):
-    """The entry needs an environment that is not there, or its process failed; the message says which."""
+class EngineFailedError(MeasurementError):
+    """The engine's process failed; the message quotes what it wrote last."""
+
+
+def find_lacking() -> str:
+    """What these entries cannot be measured without."""
+    return "" if PYTHON.exists() else f"no {PYTHON.parent.parent} (`make vllm` builds it)"
 
 
 async def blocks(repeats: int, *, entry: str) -> AsyncIterator[Measurement]:
-    """What the process beside us measures, block by block. Raises `NoEngine`."""
-    if not await asyncio.to_thread(PYTHON.exists):
-        raise NoEngine(f"{entry} needs {PYTHON.parent.parent}: run make vllm")
+    """What the process beside us measures, block by block. Raises `EngineFailedError`."""
     cases = await asyncio.to_thread(_cases)
     asked = {"entry": entry, "repeats": repeats, "model": str(MODELS / "lm" / "target"), "cases": cases}
     with tempfile.NamedTemporaryFile() as file, tempfile.TemporaryFile() as errors:
@@ -53,7 +56,7 @@ async def blocks(repeats: int, *, entry: str) -> AsyncIterator[Measurement]:
             if await process.wait():
                 errors.seek(0)
                 output = errors.read().decode("utf-8", "replace")
-                raise NoEngine(f"{entry} ended with {process.returncode}:\n{output[-WARNINGS:]}")
+                raise EngineFailedError(f"{entry} ended with {process.returncode}:\n{output[-WARNINGS:]}")
         finally:
             if process.returncode is None:
                 process.terminate()  # its engine ends with it
@@ -66,7 +69,14 @@ def _cases() -> list[Case]:
 
 
 def _entry(name: str, unit: str, peer_name: str, target: Target) -> Entry:
-    return Entry(name=name, unit=unit, peer_name=peer_name, target=target, blocks=partial(blocks, entry=name))
+    return Entry(
+        name=name,
+        unit=unit,
+        peer_name=peer_name,
+        target=target,
+        blocks=partial(blocks, entry=name),
+        find_lacking=find_lacking,
+    )
 
 
 ENTRIES: tuple[Entry, ...] = (

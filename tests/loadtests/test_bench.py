@@ -11,14 +11,27 @@ from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.bench import bare, chain, entries, faststream_chain, ours
+from loadtests.bench import bare, chain, entries, faststream_chain, ours, vllm_entries
 from loadtests.bench import run as bench
-from loadtests.bench.measure import Block, Entry, Measurement, Side, Target, interleaved, judged, measure, named
+from loadtests.bench.measure import (
+    Block,
+    Entry,
+    Measurement,
+    MeasurementError,
+    Side,
+    Target,
+    interleaved,
+    judged,
+    measure,
+    named,
+)
 from loadtests.load.asker import Asker
 from tests.support.paths import ROOT
 from tidegate.services.pipeline import STAGES
@@ -134,6 +147,40 @@ def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
     assert answer.exit_code == 2
     assert all(one.name in answer.output for one in entries.ENTRIES)
     assert named(entries.ENTRIES, "") == entries.ENTRIES
+
+
+def test_what_this_machine_lacks_is_named_and_the_others_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    lacking = msgspec.structs.replace(SLOW, find_lacking=lambda: "no engine (`make engine` builds it)")
+
+    assert bench.measurable([QUICK, lacking], "") == [QUICK]
+    assert capsys.readouterr().err == "slow: skipped, no engine (`make engine` builds it)\n"
+    with pytest.raises(click.UsageError, match="slow cannot be measured here: no engine"):
+        bench.measurable([lacking], "slow")
+
+
+def test_the_engine_is_looked_for_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(vllm_entries, "PYTHON", tmp_path / ".venv-vllm" / "bin" / "python")
+
+    answer = CliRunner().invoke(bench.main, ["--only", "vllm_time_wrong_draft"])
+
+    assert answer.exit_code == 2
+    assert "`make vllm`" in answer.output
+    assert bench.measurable(entries.ENTRIES, "") == [
+        each for each in entries.ENTRIES if not each.name.startswith("vllm_")
+    ]
+
+
+def test_an_entry_that_fails_costs_no_other_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def blocks(repeats: int) -> AsyncIterator[Measurement]:
+        yield Measurement("ours", 1.0)
+        raise MeasurementError(f"broken ended before {repeats} blocks")
+
+    broken = msgspec.structs.replace(QUICK, name="broken", blocks=blocks)
+    path = tmp_path / "bench.json"
+
+    assert bench.report([broken, QUICK], repeats=5, as_json=False, path=path) == 1
+    assert [one["name"] for one in json.loads(path.read_text())] == ["quick"]
+    assert "not measured: broken ended before 5 blocks" in capsys.readouterr().err
 
 
 @pytest.mark.anyio
