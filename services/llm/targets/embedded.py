@@ -57,10 +57,10 @@ class EmbeddedTarget:
         """
         if not (directory / "model.onnx").is_file() and any(directory.glob("*.safetensors")):
             raise ModelRefusedError(directory, "it has weights and no model.onnx", EXPORT_HINT)
-        lm = CausalLM(directory, providers=providers)
-        if isinstance(lm.tokens, TokenText):
-            return cls(lm, directory.name, threads=threads, quotes=quotes)
-        return cls(CausalLM(directory, providers=providers, threads=threads), directory.name, threads=1)
+        tokenizer = directory / "tokenizer.json"
+        is_ours = tokenizer.is_file() and TokenText.is_ours(tokenizer.read_bytes())
+        lm = CausalLM(directory, providers=providers, threads=1 if is_ours else threads)
+        return cls(lm, directory.name, threads=threads if is_ours else 1, quotes=quotes)
 
     async def generate(self, request: GenerationRequest, on_tokens: OnTokens | None = None) -> Generated:
         if self._is_closed:

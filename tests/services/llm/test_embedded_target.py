@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.support import tiny_models
+from tests.support.foreign_models import save_foreign
 from tests.support.target_conformance import ClosingActs, TargetActs
+from tidegate.infra.models.export.directory import export as export_directory
 from tidegate.services.inference import RuntimeArray
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.targets.base import GenerationRequest, Target
@@ -93,3 +95,21 @@ def test_it_is_named_as_its_directory_and_versioned_by_its_bytes(tmp_path: Path)
     assert (one.artefact.kind, one.artefact.id) == ("model", "one")
     assert one.artefact.version != two.artefact.version
     assert one.tokenizer.digest == two.tokenizer.digest
+
+
+def test_a_model_is_opened_once_with_all_threads_unless_it_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+
+    class Watched(CausalLM):
+        def __init__(self, directory: Path, *, threads: int, **more: Any) -> None:
+            opened.append(threads)
+            super().__init__(directory, threads=threads, **more)
+
+    monkeypatch.setattr("tidegate.services.llm.targets.embedded.CausalLM", Watched)
+    foreign = save_foreign(tmp_path / "foreign", "qwen2")
+    export_directory(foreign, foreign, "fp32")
+    assert not EmbeddedTarget.load(foreign, threads=3, quotes=True).quotes
+    assert EmbeddedTarget.load(tiny_models.save(tmp_path / "ours", seed=1), threads=3, quotes=True).quotes
+    assert opened == [3, 1]
