@@ -1,6 +1,7 @@
 """Sites over the documents of a file of questions, and what stands for the evidence of an answer in them.
 
-A file is JSON Lines of `{"id", "title", "language", "text", "questions": [{"text", "language", "kind", "evidence"}]}`.
+A file is JSON Lines of `{"id", "title", "language", "text", "questions": [{"text", "language", "kind", "evidence",
+"answer"}]}`; what `answer` says in a few words is read only where texts are held against it.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ class QaQuestion(msgspec.Struct, frozen=True):
     kind: str
     document: str
     evidence: tuple[tuple[int, int], ...]
+    answer: str = ""
 
     def is_answered_by(self, unit: Candidate) -> bool:
         """Whether a unit holds half of the evidence, or lies in it by half."""
-        if unit.passage.document_id != self.document:
+        return self.is_answered_at(unit.passage.document_id, unit.unit.start, unit.unit.end)
+
+    def is_answered_at(self, document: str, start: int, end: int) -> bool:
+        """The same of any characters of a document."""
+        if document != self.document:
             return False
-        start, end = unit.unit.start, unit.unit.end
         return any(
             min(end, last) - max(start, first) >= HALF * min(end - start, last - first) for first, last in self.evidence
         )
@@ -111,4 +116,5 @@ def _questions(records: Iterable[dict[str, Any]]) -> Iterator[QaQuestion]:
         for asked in record["questions"]:
             starts = [(record["text"].find(each), len(each)) for each in asked["evidence"]]
             evidence = tuple((start, start + length) for start, length in starts)
-            yield QaQuestion(asked["text"], asked["language"], asked["kind"], record["id"], evidence)
+            answer = asked.get("answer", "")
+            yield QaQuestion(asked["text"], asked["language"], asked["kind"], record["id"], evidence, answer)

@@ -15,13 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from loadtests.bench import answers_extraction, answers_followups, answers_reader, answers_xquad
+from loadtests.bench import answers_extraction, answers_followups, answers_models, answers_reader, answers_xquad
 from loadtests.bench.entries import ENTRIES
 from loadtests.bench.measure import MIN_REPEATS, Entry, Measured, MeasurementError, measure, named
 
 REPORT = Path("bench.json")
-OVER_DATA: tuple[Any, ...] = (answers_extraction, answers_followups, answers_reader, answers_xquad)
-"""Entries that read texts of `--data`, each a module with `NAME`, `FILE` and `entry`."""
+OVER_DATA: tuple[Any, ...] = (answers_extraction, answers_followups, answers_models, answers_reader, answers_xquad)
+"""Entries that read texts of `--data`, each a module with `NAME`, `FILE` and `entry`; in `NEEDED`, where it has that,
+are models that `make models` does not build.
+"""
 REPEATS = 7
 
 
@@ -107,15 +109,24 @@ def over_data(data: Path | None, only: str) -> tuple[Entry, ...]:
     """The entries that read texts, over those of `data`; which of them are left out is said on stderr."""
     found: list[Entry] = []
     for module in OVER_DATA:
-        if data is not None and (data / module.FILE).exists():
+        lacking = find_lacking(module, data)
+        if data is not None and not lacking:
             found.append(module.entry(data / module.FILE))
-            continue
-        if only in ("", module.NAME):
-            where = "no --data" if data is None else f"no {module.FILE} in {data}"
-            click.echo(f"{module.NAME}: skipped, {where}", err=True)
-        if only == module.NAME:
-            raise click.UsageError(f"{only} needs --data DIR with {module.FILE}")
+        elif only == module.NAME:
+            raise click.UsageError(f"{only} needs --data DIR with {module.FILE}: {lacking}")
+        elif not only:
+            click.echo(f"{module.NAME}: skipped, {lacking}", err=True)
     return tuple(found)
+
+
+def find_lacking(module: Any, data: Path | None) -> str:
+    """What an entry that reads texts cannot be measured without; empty where all is there."""
+    if data is None:
+        return "no --data"
+    if not (data / module.FILE).exists():
+        return f"no {module.FILE} in {data}"
+    missing = [path for path in getattr(module, "NEEDED", ()) if not path.is_dir()]
+    return f"no {missing[0]} (`make lm` builds it)" if missing else ""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
