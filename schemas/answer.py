@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -12,14 +13,22 @@ from tidegate.schemas.plan import Speculation, Writing
 
 Outcome = Literal["answered", "withheld", "abstained"]
 Format = Literal["text", "json"]
+CharacterSpan = tuple[int, int]
+"""From a first character of a text to before another."""
+
+
+def overlaps(spans: Iterable[CharacterSpan], start: int, end: int) -> bool:
+    """Whether any of the characters `start` to `end` lies in one of the spans."""
+    return any(first < end and start < last for first, last in spans)
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of a document: characters `start` to `end` of the version `document_version`.
 
     `page` is that on which it begins, 0 where the document has none; `page_breaks` are the characters of the document
-    at which the next pages begin in it. `score` is the fused rank score (reciprocal rank fusion); `bm25` and
-    `similarity` (cosine) are the two scores that it fuses, 0.0 where that leg did not find the passage.
+    at which the next pages begin in it, and `recognised` those that were recognised in a picture, by OCR, from first to
+    before last. `score` is the fused rank score (reciprocal rank fusion); `bm25` and `similarity` (cosine) are the two
+    scores that it fuses, 0.0 where that leg did not find the passage.
     """
 
     document_id: str
@@ -35,15 +44,23 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     heading: str = ""
     page: int = 0
     page_breaks: tuple[int, ...] = ()
+    recognised: tuple[CharacterSpan, ...] = ()
 
     def page_at(self, position: int) -> int:
         """The page on which a character of the document stands; 0 where that is not known, as outside of this."""
         is_known = self.page and self.start <= position < self.end
         return self.page + bisect_right(self.page_breaks, position) if is_known else 0
 
+    def is_recognised(self, start: int, end: int) -> bool:
+        """Whether any of these characters of the document was recognised in a picture, as far as that is known."""
+        return overlaps(self.recognised, start, end)
+
 
 class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Characters `start` to `end` of a document, verbatim. They begin on page `page`, 0 where the document has none."""
+    """Characters `start` to `end` of a document, verbatim. They begin on page `page`, 0 where the document has none.
+
+    `is_recognised`: they were recognised in a picture of the page, by OCR, so that single characters may be misread.
+    """
 
     document_id: str
     document_version: str
@@ -51,11 +68,13 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: int
     quote: str
     page: int = 0
+    is_recognised: bool = False
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A passage near to a question that got no answer: related, not vouched for. `quote` is verbatim, characters
-    `start` to `end` of the document; `score` is the cosine with the question, 0.0 where words alone led there."""
+    `start` to `end` of the document; `score` is the cosine with the question, 0.0 where words alone led there.
+    `page` and `is_recognised` are as in a citation."""
 
     document_id: str
     document_version: str
@@ -66,6 +85,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     score: float
     heading: str = ""
     page: int = 0
+    is_recognised: bool = False
 
 
 class Check(msgspec.Struct, frozen=True, gc=False):

@@ -4,10 +4,12 @@ Next: services/packs/load.py, which reads one."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Annotated, Literal
 
 import msgspec
 
+from tidegate.schemas.answer import CharacterSpan, overlaps
 from tidegate.schemas.question import Workload
 
 QuestionKind = Literal[
@@ -34,7 +36,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     Page n begins at character `page_starts[n - 1]`, where the document has pages; `date` is the day of its last change,
     ISO 8601, as its file states it. `valid_from` and `valid_until` are the first and the last day on which it holds,
-    ISO 8601, where its front matter says so; `version` covers them too.
+    ISO 8601, where its front matter says so; `recognised` are the characters that were recognised in a picture, by OCR.
+    `version` covers these too.
     """
 
     id: ItemId
@@ -44,9 +47,18 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     version: str
     page_starts: tuple[int, ...] = ()
+    recognised: tuple[CharacterSpan, ...] = ()
     date: str = ""
     valid_from: IsoDay = ""
     valid_until: IsoDay = ""
+
+    def page_at(self, position: int) -> int:
+        """The page on which a character stands; 0 where the document has none."""
+        return bisect_right(self.page_starts, position)
+
+    def is_recognised(self, start: int, end: int) -> bool:
+        """Whether any of these characters was recognised in a picture."""
+        return overlaps(self.recognised, start, end)
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -66,17 +66,7 @@ def judge(sentence: WrittenSentence, units: Sequence[Candidate], question: str) 
 def cite(units: Sequence[Candidate]) -> tuple[Citation, ...]:
     """Each unit once, verbatim."""
     spans = {unit.span: unit for unit in units}
-    return tuple(
-        Citation(
-            document_id=unit.passage.document_id,
-            document_version=unit.passage.document_version,
-            start=unit.unit.start,
-            end=unit.unit.end,
-            quote=unit.text,
-            page=unit.passage.page_at(unit.unit.start),
-        )
-        for unit in spans.values()
-    )
+    return tuple(unit.cite(unit.unit.start, unit.unit.end, unit.text) for unit in spans.values())
 
 
 def _check(text: str, units: Sequence[Candidate], question: str) -> SentenceCheck:

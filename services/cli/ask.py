@@ -14,6 +14,7 @@ from tidegate.schemas.subjects import ASK, HUB
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.knowledge.index.markdown import strip_markup
+from tidegate.services.languages.words import say_recognised
 
 
 class NotAskedError(TidegateError, ValueError):
@@ -66,20 +67,23 @@ def show_answer(reply: Published) -> None:
     click.echo(f"\n{reply.outcome}{why} at the {reply.receipt.route} in {took_ms:.0f} ms · request {reply.rid}")
     for citation in reply.citations:
         where = f"page {citation.page}" if citation.page else f"{citation.start}-{citation.end}"
-        click.echo(f"  [{citation.document_id}@{citation.document_version}] {where}")
+        how = f", {say_recognised(reply.language)}" if citation.is_recognised else ""
+        click.echo(f"  [{citation.document_id}@{citation.document_version}] {where}{how}")
     if reply.receipt.rewriting is not None:
         click.echo(f"  understood as: {reply.receipt.rewriting.question} (by {reply.receipt.rewriting.by})")
     if reply.suggestions:
         click.echo("\nRelated, not vouched for:")
     for suggestion in reply.suggestions:
-        show_suggestion(suggestion)
+        show_suggestion(suggestion, reply.language)
 
 
-def show_suggestion(suggestion: Suggestion) -> None:
-    """A passage, where it stands and what it says, without the marks of its document."""
+def show_suggestion(suggestion: Suggestion, language: str) -> None:
+    """A passage, where it stands and what it says, without the marks of its document; in a few words of the asker's
+    language, that it was recognised in a picture."""
     heading = suggestion.heading
     title = heading if suggestion.title in heading else " › ".join(filter(None, (suggestion.title, heading)))
     where = f", page {suggestion.page}" if suggestion.page else ""
+    where += f", {say_recognised(language)}" if suggestion.is_recognised else ""
     click.echo(f"  {title}{where} [{suggestion.document_id}] {suggestion.score:.2f}")
     words = " ".join(strip_markup(suggestion.quote).split())
     click.echo(textwrap.fill(words, 110, initial_indent="    ", subsequent_indent="    "))

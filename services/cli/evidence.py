@@ -6,7 +6,7 @@ Next: brokers/jetstream/dead_letters.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from tidegate.schemas.message import Rid
 from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.endpoints import find_server
+from tidegate.services.languages.words import say_recognised
 from tidegate.services.pipeline import WORKERS
 
 T = TypeVar("T")
@@ -104,14 +105,22 @@ def summarise_fact(body: dict[str, Any]) -> str:
             return found or "no passages"
         case "drafted" | "verified" | "approved":
             answer = body["answer"]
-            return f"{answer.get('confidence', 0.0):.2f}: {answer['text']!r}"
+            how = describe_reading(answer.get("citations", ()), body["question"].get("language", ""))
+            return f"{answer.get('confidence', 0.0):.2f}: {answer['text']!r}{how}"
         case "escalated":
             return str(body["reason"])
         case "withheld" | "replied":
             return f"{body['reason']} by {body['stage']}"
         case "published":
-            return f"{body['outcome']}: {body['text']!r}"
+            how = describe_reading(body.get("citations", ()), body.get("language", ""))
+            return f"{body['outcome']}: {body['text']!r}{how}"
     return ""
+
+
+def describe_reading(citations: Sequence[dict[str, Any]], language: str) -> str:
+    """In brackets, where some of what is cited was recognised in a picture."""
+    is_recognised = any(citation.get("is_recognised") for citation in citations)
+    return f" ({say_recognised(language)})" if is_recognised else ""
 
 
 @click.group(cls=CommandGroup)

@@ -89,7 +89,8 @@ class LanguageWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Words that end a value."""
     yes: Patterns
     no: Patterns
-    """How one asks for all that is known of a `{topic}`."""
+    recognised: str
+    """What is said of a cited text that was recognised in a picture."""
     asked: dict[ValueKind, Patterns]
     """How a value of a kind is asked for."""
     values: dict[Literal["money", "amount", "rate", "clock", "duration"], Patterns]
@@ -98,6 +99,11 @@ class LanguageWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Words for the usual fields of a form."""
     content: ContentWords
     personal: PersonalWords
+
+
+def say_recognised(language: str) -> str:
+    """What is said in that language, or in English, of a cited text that was recognised in a picture."""
+    return load_words(language if language in LANGUAGES else LANGUAGES[0]).recognised
 
 
 @cache

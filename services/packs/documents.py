@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tidegate.schemas.answer import CharacterSpan
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.markdown import find_first_heading
 from tidegate.services.knowledge.ingest import read as ingest
@@ -43,6 +44,7 @@ class _RawDocument(NamedTuple):
     body: str
     title: str = ""
     page_starts: tuple[int, ...] = ()
+    recognised: tuple[CharacterSpan, ...] = ()
 
 
 def find_documents(path: Path, files: Sequence[Path]) -> list[Path]:
@@ -112,7 +114,7 @@ def _ingest(file: Path, reader: DocumentReader, findings: PackFindings) -> _RawD
     for note in found.notes:
         findings.warn(name, note.reason, note.hint)
     fields = {"date": found.date} if found.date else {}
-    return _RawDocument(name, fields, found.text, found.title, found.page_starts)
+    return _RawDocument(name, fields, found.text, found.title, found.page_starts, found.recognised)
 
 
 def _read(file: Path, findings: PackFindings) -> _RawDocument | None:
@@ -163,10 +165,11 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
                 "language": language or detect_language(f"{title}\n{body}", languages),
                 "scope": raw.fields.get("scope", "site"),
                 "text": body,
-                "version": hashlib.sha256("\0".join((body, *days)).encode()).hexdigest()[:12],
+                "version": _version_of(raw, days),
                 "valid_from": days[0] if days else "",
                 "valid_until": days[1] if days else "",
                 "page_starts": raw.page_starts,
+                "recognised": raw.recognised,
                 "date": str(raw.fields.get("date", "")),
             },
             Document,
@@ -174,6 +177,13 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
     except (msgspec.ValidationError, ValueError) as error:
         findings.fault(raw.name, str(error), _HINT, line=1)
         return None
+
+
+def _version_of(raw: _RawDocument, days: Sequence[str]) -> str:
+    """Of the text, the days on which it holds, and what of it was recognised: an index that holds this version has all
+    of them."""
+    recognised = [f"recognised {start}-{end}" for start, end in raw.recognised]
+    return hashlib.sha256("\0".join((raw.body, *days, *recognised)).encode()).hexdigest()[:12]
 
 
 def _title_from(name: str) -> str:

@@ -26,6 +26,7 @@ def suggest(passages: Iterable[Passage]) -> tuple[Suggestion, ...]:
             quote=passage.text,
             score=passage.similarity,
             page=passage.page,
+            is_recognised=bool(passage.recognised),
         )
         for passage in passages
     )

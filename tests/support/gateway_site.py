@@ -164,15 +164,19 @@ async def retrieve(fact: Routed) -> list[Message]:
 
 
 async def draft(fact: Retrieved) -> list[Message]:
-    """The stand-in drafter, which cites a table where the question is about one, and escalates where it says so."""
+    """The stand-in drafter, which cites a table, or a page that was scanned, where the question is about one, and
+    escalates where it says so."""
     text, behaviour = fact.question.text, fact.question.intent
     if behaviour == "escalate":
         return [fact.followed_by(Escalated, question=fact.question, plan=PLAN, reason="low_confidence")]
     quotes = [text if behaviour in ("personal", "markup") else "The branch opens at nine."]
     if behaviour == "table":
         text, quotes = TABLE_TEXT, [TABLE_HEADER, *TABLE_ROWS]
+    scanned: dict[str, Any] = {"page": 2, "is_recognised": True} if behaviour == "scan" else {}
     citations = tuple(
-        Citation(document_id="hours", document_version="abc", start=100 * n, end=100 * n + len(quote), quote=quote)
+        Citation(
+            document_id="hours", document_version="abc", start=100 * n, end=100 * n + len(quote), quote=quote, **scanned
+        )
         for n, quote in enumerate(quotes)
     )
     form: Any = "json" if behaviour == "json" else "text"

@@ -188,6 +188,20 @@ MORE_SAMPLES: tuple[Message, ...] = (
         for sample in SAMPLES
         if isinstance(sample, Withheld | Published)
     ),
+    Retrieved(
+        **WHOSE,
+        question=QUESTION,
+        plan=PLAN,
+        passages=(msgspec.structs.replace(PASSAGE, page=3, page_breaks=(20, 30), recognised=((10, 20), (30, 41))),),
+    ),
+    Published(
+        **WHOSE,
+        outcome="answered",
+        text="Eine Überweisung ist kostenlos.",
+        citations=(msgspec.structs.replace(CITATION, page=3, is_recognised=True),),
+        suggestions=(msgspec.structs.replace(SUGGESTION, page=4, is_recognised=True),),
+        receipt=RECEIPT,
+    ),
     Withheld(**WHOSE, reason="unclear", stage="prefilter", question=FOLLOW_UP),
     msgspec.structs.replace(SAMPLES[0], instructions="Antworte kurz."),
     *(

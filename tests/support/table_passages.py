@@ -20,6 +20,14 @@ RELATED = (
         score=0.7,
     ),
     Suggestion(
-        document_id="fees", document_version="v1", title="Fees", start=3, end=60, quote="\n".join(TABLE_ROWS), score=0.4
+        document_id="fees",
+        document_version="v1",
+        title="Fees",
+        start=3,
+        end=60,
+        quote="\n".join(TABLE_ROWS),
+        score=0.4,
+        page=4,
+        is_recognised=True,
     ),
 )

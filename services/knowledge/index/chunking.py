@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from tidegate.schemas.answer import CharacterSpan
 from tidegate.services.knowledge.index.blocks import Block
 from tidegate.services.knowledge.index.markdown import find_blocks, split_cells, strip_markup
 from tidegate.services.knowledge.index.sentences import split_sentences
@@ -16,7 +17,6 @@ TARGET_WORDS = 100
 MOST_WORDS = 120
 LEAST_WORDS = 25
 
-CharacterSpan = tuple[int, int]
 _WORD = re.compile(r"\S+")
 
 

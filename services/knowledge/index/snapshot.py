@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,8 +105,13 @@ def _cut_passages(stored: StoredDocument) -> list[Passage]:
             end=chunk.end,
             score=0.0,
             heading=chunk.heading,
-            page=bisect_right(document.page_starts, chunk.start),
+            page=document.page_at(chunk.start),
             page_breaks=tuple(start for start in document.page_starts if chunk.start < start < chunk.end),
+            recognised=tuple(
+                (max(first, chunk.start), min(last, chunk.end))
+                for first, last in document.recognised
+                if first < chunk.end and chunk.start < last
+            ),
         )
         for chunk in stored.chunks
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.ocr.engine import INSTALL, MOST_PIXELS, PictureUnreadError, is_installed
-from tidegate.services.knowledge.ingest.parts import FileNote, IngestedText
+from tidegate.services.knowledge.ingest.parts import FileNote, IngestedText, spans_of_pages
 from tidegate.services.knowledge.ingest.pdf.layout import lay_out
 from tidegate.services.knowledge.ingest.pdf.pages import PdfPage
 from tidegate.services.knowledge.ingest.pdf.scans import COMPARE, MOST_RECOGNISED_PAGES, OnPage, name_reasons
@@ -39,7 +39,10 @@ def read_image(data: bytes, on_page: OnPage = lambda _done, _pages: None) -> Ing
         raise FileUnreadError(f"it is a picture that {why[0]}", "scan it again, larger or with more contrast")
     markdown, starts = lay_out(pages)
     notes = (FileNote("it is a picture: the text was recognised", COMPARE), *name_reasons(why))
-    return IngestedText(text=markdown, page_starts=(0, *starts) if len(pages) > 1 else (), notes=notes)
+    recognised = spans_of_pages(range(len(pages)), starts, len(markdown))
+    return IngestedText(
+        text=markdown, page_starts=(0, *starts) if len(pages) > 1 else (), recognised=recognised, notes=notes
+    )
 
 
 def _recognise(frame: Any) -> PdfPage:

@@ -6,9 +6,11 @@ A form feed in a part's text marks where a page begins. Next: read.py; services/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
+
+from tidegate.schemas.answer import CharacterSpan
 
 PAGE_BREAK = "\f"
 _ESCAPED = re.compile(r"\\|[*`]|<(?=[A-Za-z/!?])|~(?=~)|(?<=\[)\^|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|(?<=\])[\[(:]")
@@ -62,6 +64,7 @@ class FileNote(msgspec.Struct, frozen=True):
 
 class IngestedText(msgspec.Struct, frozen=True, kw_only=True):
     """A document as Markdown. Page n begins at character `page_starts[n - 1]`; there are none where it has no pages.
+    `recognised` are the characters that were recognised in a picture, from first to before last.
 
     `title` and `date` (ISO 8601) are what the file states about itself. `notes` say what was not read of it, and why,
     and what was recognised in pictures.
@@ -71,6 +74,7 @@ class IngestedText(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     date: str = ""
     page_starts: tuple[int, ...] = ()
+    recognised: tuple[CharacterSpan, ...] = ()
     notes: tuple[FileNote, ...] = ()
 
 
@@ -78,12 +82,13 @@ def write_markdown(parts: Iterable[Part]) -> tuple[str, tuple[int, ...]]:
     """The parts as Markdown that reads as they do, and where the marks of pages stood in it."""
     blocks: list[str] = []
     previous: Part | None = None
-    depth = -1
+    depth, marks = -1, ""
     for part in parts:
         depth = min(part.depth, depth + 1, _DEEPEST_ITEM) if isinstance(part, ItemPart) else -1
         if not _has_words(part):
+            marks += PAGE_BREAK * sum(text.count(PAGE_BREAK) for text in _texts(part))
             continue
-        block = _write(part, depth)
+        block, marks = marks + _write(part, depth), ""
         is_list = isinstance(part, ItemPart) and isinstance(previous, ItemPart)
         blocks.append(("\n" if is_list else "\n\n") + block if blocks else block)
         previous = part
@@ -94,6 +99,21 @@ def write_markdown(parts: Iterable[Part]) -> tuple[str, tuple[int, ...]]:
         length += len(piece)
         starts.append(length)
     return "".join(pieces), tuple(starts)
+
+
+def spans_of_pages(pages: Collection[int], starts: Sequence[int], length: int) -> tuple[CharacterSpan, ...]:
+    """The characters of those pages, which count from 0, in a text of that length; `starts` are as `write_markdown`
+    gives them: none of the empty pages at the end. Pages that follow one another are one span, an empty page is none.
+    """
+    begins = (0, *starts)
+    spans: list[CharacterSpan] = []
+    for page in sorted(pages):
+        start, end = (begins[number] if number < len(begins) else length for number in (page, page + 1))
+        if spans and spans[-1][1] == start:
+            start = spans.pop()[0]
+        if start < end:
+            spans.append((start, end))
+    return tuple(spans)
 
 
 def tidy(text: str) -> str:
@@ -123,8 +143,11 @@ def _is_pair(row: Sequence[str]) -> bool:
 
 
 def _has_words(part: Part) -> bool:
-    cells = [cell for row in part.rows for cell in row] if isinstance(part, TablePart) else [part.text]
-    return any(cell.strip() for cell in cells)
+    return any(text.strip() for text in _texts(part))
+
+
+def _texts(part: Part) -> list[str]:
+    return [cell for row in part.rows for cell in row] if isinstance(part, TablePart) else [part.text]
 
 
 def _write(part: Part, depth: int) -> str:

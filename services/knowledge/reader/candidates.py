@@ -12,7 +12,7 @@ from datetime import date
 import msgspec
 import numpy as np
 
-from tidegate.schemas import Passage
+from tidegate.schemas import Citation, Passage
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.hybrid import HybridIndex
@@ -32,7 +32,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A unit of a passage. `plain_text` is the unit without markup, `context` the spans that belong to it.
 
     `score` ranks it, on the scale of a cosine; `retrieval_score` does so without the reader. `number` is its place
-    among the units of its document, -1 where the index no longer holds that, and `document_validity` when that holds.
+    among the units of its `document`, -1 where the index no longer holds that, and `document_validity` when that holds.
     """
 
     passage: Passage
@@ -44,6 +44,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     score: float = 0.0
     retrieval_score: float = 0.0
     number: int = -1
+    document: Document | None = None
     document_validity: Validity = Validity()
 
     @property
@@ -55,6 +56,20 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     def statement(self) -> str:
         """The unit without markup, and what belongs to it."""
         return " ".join((self.plain_text, *(quote for _, _, quote in self.context)))
+
+    def cite(self, start: int, end: int, quote: str) -> Citation:
+        """Characters of its document as a citation. What it needs may stand outside of the passage, as the header of a
+        table that goes on over pages does: then the document knows the page, and the passage does not."""
+        source = self.document or self.passage
+        return Citation(
+            document_id=self.passage.document_id,
+            document_version=self.passage.document_version,
+            start=start,
+            end=end,
+            quote=quote,
+            page=source.page_at(start),
+            is_recognised=source.is_recognised(start, end),
+        )
 
 
 def find_candidates(
@@ -73,7 +88,9 @@ def find_candidates(
         for number, (unit, cosine) in enumerate(zip(held.units, cosines, strict=True)):
             if passage.start <= unit.start and unit.end <= passage.end:
                 each = scorer.describe(passage, unit, held.document.text, cosine)
-                found.append(msgspec.structs.replace(each, number=number, document_validity=validity))
+                found.append(
+                    msgspec.structs.replace(each, number=number, document=held.document, document_validity=validity)
+                )
     unique = {candidate.span: candidate for candidate in reversed(found)}
     return scorer.rank(list(unique.values()))
 
@@ -108,7 +125,7 @@ def find_entries(
         if unit.group == group and (passage.document_id, unit.start) not in known:
             alone = msgspec.structs.replace(passage, text=text[unit.start : unit.end], start=unit.start, end=unit.end)
             each = scorer.describe(alone, unit, text, float(vector @ scorer.vector))
-            added.append(msgspec.structs.replace(each, number=number))
+            added.append(msgspec.structs.replace(each, number=number, document=held.document))
     inside = [each for each in ranked if each.passage.document_id == passage.document_id and each.unit.group == group]
     return sorted((*inside, *scorer.rank_beside(added, ranked)), key=lambda each: each.unit.start)
 

@@ -60,14 +60,7 @@ def _lines(each: Candidate, citations: dict[tuple[str, int, int], Citation]) -> 
             yield "", strip_markup(quote)
     context = () if unit.kind == "sentence" else each.context
     for start, end, quote in (*context, (unit.start, unit.end, each.text)):
-        citations[document, start, end] = Citation(
-            document_id=document,
-            document_version=each.passage.document_version,
-            start=start,
-            end=end,
-            quote=quote,
-            page=each.passage.page_at(start),
-        )
+        citations[document, start, end] = each.cite(start, end, quote)
     yield _show_marker(unit.marker), each.plain_text
 
 

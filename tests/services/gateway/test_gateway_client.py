@@ -64,6 +64,18 @@ async def test_the_openai_client_gets_the_same_answer_as_a_stream(client: openai
     assert len({chunk.id for chunk in chunks}) == 1
 
 
+async def test_the_openai_client_learns_that_what_is_cited_was_recognised_in_a_picture(
+    client: openai.AsyncOpenAI,
+) -> None:
+    for question, expected in (("scan of the hours", (2, True)), ("When do you open?", (0, False))):
+        whole: Any = await client.chat.completions.create(model="tidegate", messages=turn(question))
+        stream: Any = await client.chat.completions.create(model="tidegate", messages=turn(question), stream=True)
+        last = [chunk async for chunk in stream][-1]
+        for reply in (whole, last):
+            [citation] = msgspec.convert(reply.model_extra["tidegate"], Published).citations
+            assert (citation.page, citation.is_recognised) == expected
+
+
 async def test_the_openai_client_finds_the_model(client: openai.AsyncOpenAI) -> None:
     assert [model.id async for model in client.models.list()] == ["tidegate"]
     assert (await client.models.retrieve("tidegate")).id == "tidegate"

@@ -12,6 +12,7 @@ from playwright.async_api import Page, expect
 from tests.support.gateway_site import Site
 from tests.support.page_browser import ask, ask_and_hold, needs_browser, open_browser, opened, page_site, show
 from tidegate.services.gateway.http.site_info import choose_examples
+from tidegate.services.languages.words import say_recognised
 from tidegate.services.packs.load import load_questions
 
 pytestmark = needs_browser
@@ -42,6 +43,20 @@ async def test_the_page_speaks_four_languages_and_leaves_no_text_out(running: Si
             await expect(page.locator("#examples button")).to_have_text(list(choose_examples(pack, language).questions))
 
 
+async def test_a_source_says_in_each_language_that_it_was_recognised_in_a_picture(running: Site, browser: Any) -> None:
+    async with opened(running, browser) as page:
+        await ask(page, "When do you open?")
+        await expect(page.locator("#citations cite")).to_have_text(["hours@abc 0–25"])
+        await ask(page, "scan of the hours")
+        texts = await page.evaluate("import('/texts.js').then(({ TEXTS }) => TEXTS)")
+        for language, own in texts.items():
+            await page.locator("#language").select_option(language)
+            await expect(page.locator("#citations cite")).to_have_text(
+                [f"hours@abc {own['page']} 2, {own['recognised']}"]
+            )
+            assert own["recognised"] == say_recognised(language), "the page and the command line say the same"
+
+
 async def test_the_keyboard_alone_is_enough(running: Site, browser: Any) -> None:
     async with opened(running, browser) as page:
         await page.keyboard.press("Tab")
@@ -68,7 +83,9 @@ async def test_what_is_related_is_offered_by_its_title_and_opened_by_keyboard(ru
         await page.keyboard.press("Enter")
         await expect(first.locator("blockquote")).to_have_text("At the counter\nForeign coins are not exchanged.")
         await page.keyboard.press("Tab")
-        await expect(page.locator("#suggestions summary").nth(1)).to_be_focused()
+        second = page.locator("#suggestions summary").nth(1)
+        await expect(second).to_be_focused()
+        await expect(second).to_have_text("Fees · page 4 · recognised in an image; characters may be misread")
         await ask(page, "When do you open?")
         await expect(page.locator("#outcome")).to_have_text("answered")
         await expect(page.locator("#related")).to_be_hidden()

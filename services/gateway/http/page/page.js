@@ -127,11 +127,12 @@ function showCitations({ citations = [], text, language }) {
   byId("evidence").hidden = citations.length === 0;
   byId("citations").replaceChildren(...linesOf(citations, text).map(({ citation, lines }) => {
     const item = element("li");
-    const { document_id, document_version, start, end, page } = citation;
+    const { document_id, document_version, start, end, page, is_recognised } = citation;
     const where = page ? `${textOf("page")} ${page}` : `${start}–${end}`;
     const quote = element("q", lines.join("\n"));
     quote.lang = language || "";
-    item.append(quote, element("cite", `${document_id}@${document_version} ${where}`));
+    const how = is_recognised ? `, ${textOf("recognised")}` : "";
+    item.append(quote, element("cite", `${document_id}@${document_version} ${where}${how}`));
     return item;
   }));
 }
@@ -140,10 +141,11 @@ function showCitations({ citations = [], text, language }) {
 function showSuggestions({ suggestions = [], language }) {
   byId("related").hidden = suggestions.length === 0;
   byId("suggestions").replaceChildren(...suggestions.map((suggestion) => {
-    const { document_id, title, heading, page, quote } = suggestion;
+    const { document_id, title, heading, page, quote, is_recognised } = suggestion;
     const item = element("li");
     const details = element("details");
-    const where = [title || document_id, heading, page && `${textOf("page")} ${page}`].filter(Boolean).join(" · ");
+    const how = is_recognised && textOf("recognised");
+    const where = [title || document_id, heading, page && `${textOf("page")} ${page}`, how].filter(Boolean).join(" · ");
     const lines = linesOf([{ ...suggestion, document_id }], "").flatMap((each) => each.lines);
     const words = element("blockquote", lines.map(plainLine).join("\n"));
     words.lang = language || "";

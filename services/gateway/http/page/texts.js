@@ -15,6 +15,7 @@ export const TEXTS = {
     rid: "Request", site: "Site", plan: "Plan", reason: "Reason", degradations: "Reduced", decisions: "Rules", checks: "Checks", lineage: "Made with",
     related: "Related, not vouched for", rewriting: "Understood as",
     finished_by: "Finished by", cut: "cut off before its end", page: "page",
+    recognised: "recognised in an image; characters may be misread",
   },
   de: {
     skip: "Zur Frage springen", motto: "Vor Ort beantwortet, wo möglich, in der Cloud, wo nötig.",
@@ -32,6 +33,7 @@ export const TEXTS = {
     rid: "Anfrage", site: "Standort", plan: "Plan", reason: "Grund", degradations: "Eingeschränkt", decisions: "Regeln", checks: "Prüfungen",
     lineage: "Beteiligt", related: "Verwandt, ohne Gewähr", rewriting: "Verstanden als",
     finished_by: "Beendet durch", cut: "vor dem Ende abgebrochen", page: "Seite",
+    recognised: "in einem Bild erkannt; Zeichen können falsch gelesen sein",
   },
   fr: {
     skip: "Aller à la question", motto: "Répondu sur place si possible, dans le cloud si nécessaire.",
@@ -48,6 +50,7 @@ export const TEXTS = {
     rid: "Demande", site: "Site", plan: "Plan", reason: "Motif", degradations: "Réduit", decisions: "Règles", checks: "Contrôles",
     lineage: "Réalisé avec", related: "En rapport, sans garantie", rewriting: "Compris comme",
     finished_by: "Terminé par", cut: "interrompu avant la fin", page: "page",
+    recognised: "reconnu dans une image ; des caractères peuvent être mal lus",
   },
   es: {
     skip: "Ir a la pregunta", motto: "Respondido en el sitio si es posible, en la nube si es necesario.",
@@ -64,6 +67,7 @@ export const TEXTS = {
     plan: "Plan", reason: "Motivo", degradations: "Reducido", decisions: "Reglas", checks: "Controles", lineage: "Hecho con",
     related: "Relacionado, sin garantía", rewriting: "Entendido como",
     finished_by: "Terminado por", cut: "cortado antes del final", page: "página",
+    recognised: "reconocido en una imagen; puede haber caracteres mal leídos",
   },
 };
 

@@ -13,7 +13,7 @@ from statistics import median
 
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.ocr.engine import is_installed
-from tidegate.services.knowledge.ingest.parts import IngestedText, Part, TablePart, write_markdown
+from tidegate.services.knowledge.ingest.parts import IngestedText, Part, TablePart, spans_of_pages, write_markdown
 from tidegate.services.knowledge.ingest.pdf.aligned_tables import read_run, split_runs
 from tidegate.services.knowledge.ingest.pdf.lines import PdfLine, build_lines, find_running_lines, is_contents_entry
 from tidegate.services.knowledge.ingest.pdf.pages import PdfFile, PdfPage, PdfWord
@@ -50,6 +50,7 @@ def read_pdf(data: bytes, on_page: OnPage = lambda _done, _pages: None) -> Inges
         title="" if _NO_TITLE.fullmatch(title) else title,
         date="-".join(date.groups()) if date else "",
         page_starts=(0, *starts),
+        recognised=spans_of_pages(found.recognised, starts, len(markdown)),
         notes=found.notes,
     )
 

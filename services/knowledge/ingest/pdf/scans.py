@@ -34,10 +34,12 @@ OnPage = Callable[[int, int], None]
 
 
 class ScannedPages(msgspec.Struct, frozen=True):
-    """The pages of a file, those among them that were recognised with the words that they show, and what to know."""
+    """The pages of a file, those among them that were `recognised` with the words that they show, and what to know of
+    the file. Positions count from 0."""
 
     pages: Sequence[PdfPage]
     notes: tuple[FileNote, ...]
+    recognised: tuple[int, ...] = ()
 
 
 def read_scans(file: PdfFile, pages: Sequence[PdfPage], on_page: OnPage) -> ScannedPages:
@@ -45,9 +47,9 @@ def read_scans(file: PdfFile, pages: Sequence[PdfPage], on_page: OnPage) -> Scan
     scanned = [number for number, page in enumerate(pages) if is_scanned(page)]
     if not scanned:
         return ScannedPages(pages, ())
+    read = {number: _without_edges(page) if number in scanned else page for number, page in enumerate(pages)}
     if not engine.is_installed():
-        return ScannedPages(pages, tuple(_name_unread(pages, scanned)))
-    read = dict(enumerate(pages))
+        return ScannedPages([*read.values()], tuple(_name_unread(pages, scanned)))
     why: dict[int, str] = {}
     body = _find_body([page for page in pages if not is_scanned(page)])
     for done, number in enumerate(scanned):
@@ -63,7 +65,8 @@ def read_scans(file: PdfFile, pages: Sequence[PdfPage], on_page: OnPage) -> Scan
             why[number] = "takes more memory than it may"
     recognised = [number for number in scanned if number not in why]
     notes = [FileNote(f"{list_pages(recognised)} scanned: the text was recognised", COMPARE)] if recognised else []
-    return ScannedPages([read[number] for number in range(len(pages))], (*notes, *name_reasons(why)))
+    found = [read[number] for number in range(len(pages))]
+    return ScannedPages(found, (*notes, *name_reasons(why)), tuple(recognised))
 
 
 def name_reasons(reason_of: Mapping[int, str]) -> Iterator[FileNote]:
@@ -85,9 +88,15 @@ def is_scanned(page: PdfPage) -> bool:
     """Whether the text of a page is to be recognised: its letters have no meaning given, or a picture shows them."""
     if page.is_garbled:
         return True
-    edge = _EDGE * (page.top - page.bottom)
-    inner = sum(len(word.text) for word in page.words if page.bottom + edge < word.y0 and word.y1 < page.top - edge)
+    inner = sum(len(word.text) for word in _without_edges(page).words)
     return page.picture_share > _LEAST_PICTURE and inner < _LEAST_TEXT
+
+
+def _without_edges(page: PdfPage) -> PdfPage:
+    """The page without what programs that scan write above and below its picture."""
+    edge = _EDGE * (page.top - page.bottom)
+    inner = tuple(word for word in page.words if page.bottom + edge < word.y0 and word.y1 < page.top - edge)
+    return msgspec.structs.replace(page, words=inner)
 
 
 def _find_body(pages: Sequence[PdfPage]) -> float:

@@ -15,6 +15,7 @@ from tidegate.services.knowledge.ingest.parts import (
     TablePart,
     TextPart,
     looks_like_header,
+    spans_of_pages,
     write_markdown,
 )
 
@@ -84,3 +85,27 @@ def test_a_table_without_names_of_columns_has_an_empty_header() -> None:
 def test_years_may_be_names_of_columns() -> None:
     assert looks_like_header((("Rate", "2024", "2025"), ("Easy", "3 %", "4 %")))
     assert not looks_like_header((("Easy", "3 %", "4 %"), ("Fixed", "5 %", "6 %")))
+
+
+def test_a_part_without_words_keeps_the_marks_of_the_pages_that_begin_in_it() -> None:
+    parts: list[Part] = [
+        TextPart("First."),
+        TablePart((("\f", " "), ("", "")), has_header=False),
+        TextPart("\f"),
+        TextPart("Third."),
+    ]
+    text, starts = write_markdown(parts)
+    assert text == "First.\n\nThird."
+    assert [text[start:].strip() for start in starts] == ["Third.", "Third."]
+
+
+def test_the_characters_of_pages_are_spans() -> None:
+    starts = (10, 20, 20, 30)
+    assert spans_of_pages((), starts, 40) == ()
+    assert spans_of_pages((0,), starts, 40) == ((0, 10),)
+    assert spans_of_pages((2, 1), starts, 40) == ((10, 20),), "the third page is empty"
+    assert spans_of_pages((2,), starts, 40) == ()
+    assert spans_of_pages((0, 1, 3, 4), starts, 40) == ((0, 40),), "an empty page parts nothing"
+    assert spans_of_pages((0, 3), starts, 40) == ((0, 10), (20, 30))
+    assert spans_of_pages((4, 5, 6), starts, 40) == ((30, 40),), "empty pages at the end have no start"
+    assert spans_of_pages((0,), (), 40) == ((0, 40),)

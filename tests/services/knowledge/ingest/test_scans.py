@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
 import sysconfig
 from bisect import bisect_right
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pypdfium2
 import pytest
 from PIL import Image
-from reportlab.lib.utils import ImageReader
-from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import SimpleDocTemplate
 
 from tests.support.office_files import heading, page_break, paragraph, pdf, table
+from tests.support.scanned_files import encoded, photographed, scanned_pdf, small_pdf
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.images import read_image
 from tidegate.services.knowledge.ingest.ocr.engine import INSTALL
@@ -28,49 +23,10 @@ from tidegate.services.knowledge.ingest.pdf import pages
 from tidegate.services.knowledge.ingest.pdf.layout import read_pdf
 from tidegate.services.knowledge.ingest.reader import DocumentReader
 
-SMALL = (330, 200)
 GERMAN = "Für eine gesperrte Überweisung zahlen Sie nichts. Die Gebühr für Schließfächer beträgt 145 £ im Jahr."
 FRENCH = "Le relevé de compte coûte 12 € par année ; à l'étranger, français ou non, il est envoyé dès février."
 SPANISH = "El año pasado la comisión bajó: los jóvenes pagan 3 € y los demás señores 5 € según el límite."
 FEES = [("Service", "Fee", "Valid from"), ("Card", "£11", "01.03.2025"), ("Cheque", "£12", "01.04.2025")]
-
-
-def small_pdf(*story: Any) -> bytes:
-    buffer = io.BytesIO()
-    margins = dict.fromkeys(("leftMargin", "rightMargin", "topMargin", "bottomMargin"), 16)
-    SimpleDocTemplate(buffer, pagesize=SMALL, **margins).build(list(story))
-    return buffer.getvalue()
-
-
-def photographed(made: bytes, *, tilt: float = 0.0, turn: int = 0) -> Image.Image:
-    """The first page of a PDF as a scanner would give it: noise, a page that lies askew, or turned by quarters."""
-    shown = pypdfium2.PdfDocument(made)[0].render(scale=130 / 72, grayscale=True).to_pil()
-    shown = shown.rotate(tilt, Image.Resampling.BICUBIC, fillcolor=255)
-    noise = np.random.default_rng(7).normal(0, 12, (shown.height, shown.width))
-    noisy = (np.asarray(shown, dtype=np.float32) + noise).clip(0, 255).astype(np.uint8)
-    return Image.fromarray(noisy).rotate(turn, expand=True)
-
-
-def scanned_pdf(*pages: Image.Image | str) -> bytes:
-    """A PDF of pictures, each of which fills its page, and of pages with a line of text."""
-    canvas = Canvas("")
-    for page in pages:
-        if isinstance(page, str):
-            canvas.drawString(60, 700, page)
-        else:
-            canvas.setPageSize(page.size)
-            canvas.drawImage(ImageReader(page), 0, 0, *page.size)
-            canvas.drawString(20, 8, "Scanned by a machine with a long name")
-        canvas.showPage()
-    made: bytes = canvas.getpdfdata()
-    return made
-
-
-def encoded(*frames: Image.Image, kind: str = "TIFF") -> bytes:
-    buffer = io.BytesIO()
-    more = {"save_all": True, "append_images": frames[1:]} if len(frames) > 1 else {}
-    frames[0].save(buffer, kind, **more)
-    return buffer.getvalue()
 
 
 def test_scanned_pages_become_what_they_show_on_their_own_pages(tmp_path: Path) -> None:
@@ -90,6 +46,7 @@ def test_scanned_pages_become_what_they_show_on_their_own_pages(tmp_path: Path) 
         2,
         3,
     ]
+    assert read.recognised == ((read.page_starts[1], len(read.text)),), "of what was typed nothing was recognised"
     assert [note.reason for note in read.notes] == ["pages 2-3 are scanned: the text was recognised"]
     assert heard == ["mixed.pdf: page 1 of 2", "mixed.pdf: page 2 of 2"]
 
@@ -102,6 +59,7 @@ def test_pictures_are_read_page_by_page_whichever_way_up() -> None:
     assert FRENCH.replace(" ;", ";") in read.text.replace(" ;", ";")
     assert SPANISH in read.text
     assert bisect_right(read.page_starts, read.text.index("jóvenes")) == 3
+    assert read.recognised == ((0, len(read.text)),)
     reasons = [note.reason for note in read.notes]
     assert reasons[:2] == ["it is a picture: the text was recognised", "pages 2, 4 are not read: each holds no text"]
 
