@@ -57,12 +57,17 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
         return 1
     described = describe(error) or _keep_internal_error(error, find_state_dir(arguments))
     with suppress(OSError):  # there is nowhere to print it
+        code, reason, hint = (_make_printable(each) for each in (described.code, described.reason, described.hint))
         if "--json" in arguments:
-            fields = {"code": described.code, "reason": described.reason, "hint": described.hint}
-            click.echo(msgspec.json.encode({"error": fields}))
+            click.echo(msgspec.json.encode({"error": {"code": code, "reason": reason, "hint": hint}}))
         else:
-            click.echo(f"error: {described.reason}\nhint: {described.hint}", err=True)
+            click.echo(f"error: {reason}\nhint: {hint}", err=True)
     return described.exit_code
+
+
+def _make_printable(text: str) -> str:
+    """The text with what a name of a file holds that is no UTF-8 replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def describe(error: BaseException) -> ErrorReport | None:

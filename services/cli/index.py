@@ -21,9 +21,9 @@ from tidegate.services.cli.progress import show_progress
 from tidegate.services.fleet.models import ProgressReporter, check_models
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.languages.words import LANGUAGES
-from tidegate.services.packs.documents import INGESTED, SUFFIXES, UNREAD, read_documents
+from tidegate.services.packs.documents import INGESTED, SUFFIXES, UNREAD, name_passed_over, read_documents
 from tidegate.services.packs.findings import PackFault, PackFindings
-from tidegate.services.packs.load import list_files
+from tidegate.services.packs.folder import list_files
 
 
 class NothingReadError(TidegateError, ValueError):
@@ -107,8 +107,12 @@ def read_paths(paths: Sequence[Path], progress: ProgressReporter) -> tuple[list[
     Raises `PackError` for Markdown that cannot be used and for two documents with one id, `NothingReadError`.
     """
     files = list(dict.fromkeys(find_files(paths)))
-    root = Path(os.path.commonpath([file.parent for file in files])) if files else Path.cwd()
+    folders = [path.absolute() for path in paths if path.is_dir()]
+    places = [*(file.parent for file in files), *folders]
+    root = Path(os.path.commonpath(places)) if places else Path.cwd()
     findings = PackFindings(root)
+    for folder in folders:
+        name_passed_over(folder, findings)
     if any(file.suffix.lower() in INGESTED for file in files):
         progress.start("reading documents", len(files))
     documents = list(read_documents(files, LANGUAGES, findings, progress.step, progress.show))

@@ -63,17 +63,22 @@ def up(options: CommandOptions, sites: int, lm: bool, processes: bool) -> int:
 
 
 def with_documents(options: CommandOptions) -> CommandOptions:
-    """The options with a pack made of a folder of documents, where one is given. Raises `NoDocumentsError`."""
+    """The options with a pack made of a folder of documents, where one is given. Raises `NoDocumentsError`,
+    `FleetBusyError`."""
     if options.docs is None:
         return options
     if options.pack_dir is not None:
         raise click.UsageError("--docs and --pack are two ways to say what is answered from: give one")
+    from tidegate.brokers.servers.fleet import check_free
     from tidegate.services.cli.progress import show_progress
+    from tidegate.services.packs.folder import make_readable
     from tidegate.services.packs.new import pack_of_documents
 
-    pack = Path(options.settings().state_dir) / "documents-pack"
+    state = Path(options.settings().state_dir)
+    check_free(state)  # the pack is made anew: not under a fleet that answers from it
+    pack = state / "documents-pack"
     with show_progress() as progress:
-        progress.start(f"reading {options.docs}")
+        progress.start(f"reading {make_readable(str(options.docs))}")
         notes = pack_of_documents(options.docs, pack, progress.step, progress.show)
     click.echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
     return replace(options, pack_dir=pack)

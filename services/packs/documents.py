@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -25,6 +26,7 @@ from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.reader import DocumentReader
 from tidegate.services.languages.detection import detect_language
 from tidegate.services.packs.findings import PackFindings, parse_yaml, read_text
+from tidegate.services.packs.folder import list_passed_over
 
 MARKDOWN = (".md", ".markdown")
 INGESTED = ingest.SUFFIXES
@@ -33,6 +35,7 @@ FOLDER = "documents"
 UNREAD = "this file is not read"
 """Begins the warning about a file that is left out."""
 KEYS = ("id", "title", "language", "scope", "valid_from", "valid_until")
+_MOST_ID = 64
 _HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope site or hub; a day 2026-12-31"
 
 
@@ -90,18 +93,30 @@ def read_documents(
         yield document
 
 
+def name_passed_over(folder: Path, findings: PackFindings) -> None:
+    """A warning for whatever lies in a folder and is no file to read."""
+    for other in list_passed_over(folder):
+        findings.warn(findings.name_of(other.path), f"{UNREAD}: it {other.reason}", other.hint)
+
+
 def make_slug(name: str) -> str:
     """A document's id from its file's name: a-z, 0-9 and dashes, equal for names that differ in case or in how their
     letters are composed."""
     plain = unicodedata.normalize("NFKD", name.casefold())
-    made = re.sub(r"[^a-z0-9_]+", "-", "".join(c for c in plain if not unicodedata.combining(c))).strip("-_")[:64]
-    return made or f"document-{hashlib.sha256(plain.encode()).hexdigest()[:12]}"
+    made = re.sub(r"[^a-z0-9_]+", "-", "".join(c for c in plain if not unicodedata.combining(c))).strip("-_")[:_MOST_ID]
+    return made or f"document-{hashlib.sha256(os.fsencode(plain)).hexdigest()[:12]}"
 
 
 def _slugs(file: Path, findings: PackFindings) -> tuple[str, ...]:
-    """The ids that a file may have by its name, the best first: without its folder, with it, with its suffix too."""
+    """The ids that a file may have by its name, the best first: without its folder, with it, with its suffix too; and
+    one of its own where its author can give none, or its name is longer than an id."""
     name = findings.name_of(file).removeprefix(f"{FOLDER}/")
-    return make_slug(file.stem), make_slug(name.removesuffix(file.suffix)), make_slug(name)
+    slugs = make_slug(file.stem), make_slug(name.removesuffix(file.suffix)), make_slug(name)
+    own = slugs[-1]
+    if len(own) == _MOST_ID or file.suffix.lower() not in MARKDOWN:
+        digest = hashlib.sha256(os.fsencode(file.relative_to(findings.path))).hexdigest()[:12]
+        own = f"{own[: _MOST_ID - 13]}-{digest}"
+    return (*slugs, own)
 
 
 def _ingest(file: Path, reader: DocumentReader, findings: PackFindings) -> _RawDocument | None:

@@ -13,6 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from tidegate.schemas import TidegateError
+from tidegate.services.knowledge.ingest.read import MOST_BYTES, MOST_CHARACTERS
+from tidegate.services.packs.folder import make_readable
 
 
 class PackFault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,8 +54,9 @@ class PackFindings:
         self._lines: dict[str, list[int]] = {}
 
     def name_of(self, file: Path) -> str:
-        """What a file of the pack is called in findings."""
-        return file.relative_to(self.path).as_posix()
+        """What a file is called in findings: as it lies in the pack's folder, in letters that can be printed."""
+        inside = file.relative_to(self.path) if file.is_relative_to(self.path) else file
+        return make_readable(inside.as_posix())
 
     def fault(self, file: str, reason: str, hint: str, *, line: int = 0) -> None:
         """Note a fault of a file."""
@@ -91,9 +94,15 @@ class PackFindings:
 
 
 def read_text(file: Path, findings: PackFindings) -> str | None:
-    """The file's text; None if it cannot be read."""
+    """The file's text; None if it cannot be read, or is longer than a document may be."""
     try:
-        return file.read_text("utf-8-sig")
+        if (length := file.stat().st_size) > MOST_BYTES:
+            size = f"{length // 2**20} MiB; {MOST_BYTES // 2**20}"
+        elif len(text := file.read_text("utf-8-sig")) > MOST_CHARACTERS:
+            size = f"{len(text)} characters; {MOST_CHARACTERS}"
+        else:
+            return text
+        findings.fault(findings.name_of(file), f"it has {size} are the most that are read", "split it")
     except UnicodeDecodeError as error:
         findings.fault(findings.name_of(file), str(error), "save the file as UTF-8")
     except OSError as error:

@@ -6,6 +6,7 @@ Promises that every file of the folder is read, or named as one that is not. Nex
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,11 +17,12 @@ import msgspec
 from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
 from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, PackReply, Synonyms
-from tidegate.services.knowledge.ingest.read import hint_for
+from tidegate.services.knowledge.ingest.read import MOST_BYTES, hint_for
 from tidegate.services.knowledge.reader.tuning import FOLDER as ARTEFACTS
 from tidegate.services.knowledge.reader.tuning import find_tuning, tuned_tenants, tuning_directory
-from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, read_documents
+from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, name_passed_over, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
+from tidegate.services.packs.folder import list_files
 from tidegate.services.packs.validate import PackRules
 from tidegate.services.settings import Settings
 
@@ -123,12 +125,6 @@ def read_site_settings(findings: PackFindings) -> Settings:
     return Settings()
 
 
-def list_files(path: Path) -> list[Path]:
-    """The files of a pack, in order; none whose name, or whose folder's name, starts with a dot."""
-    files = (file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path)))
-    return sorted(files, key=lambda file: file.relative_to(path).as_posix())
-
-
 def _own_files(path: Path) -> list[Path]:
     """All but what was made of the pack for its tenants, which has versions of its own."""
     return [file for file in list_files(path) if file.relative_to(path).parts[0] != ARTEFACTS]
@@ -189,28 +185,27 @@ def _check_artefacts(path: Path, findings: PackFindings) -> None:
 
 
 def _name_unread(path: Path, others: Iterable[Path], findings: PackFindings) -> None:
-    """A warning for each file that nobody reads, and for each link that leads to no file."""
+    """A warning for each file that nobody reads, and for whatever else lies there: links that lead to no file, …"""
     names = ("site.toml", *OPTIONAL, *LISTS)
-    links = {link for link in path.rglob("*") if link.is_symlink() and not link.is_file()}
-    for file in sorted({*others, *links} - {path / name for name in names}):
-        name = file.relative_to(path)
-        if _is_hidden(name):
-            continue
+    for file in sorted({*others} - {path / name for name in names}):
         hint = hint_for(file.suffix)
-        if (path / FOLDER).is_dir() and name.parts[0] != FOLDER:
+        if (path / FOLDER).is_dir() and file.relative_to(path).parts[0] != FOLDER:
             hint = f"documents lie in {FOLDER}, policies in policies; beside them are {', '.join(names)}"
-        findings.warn(name.as_posix(), UNREAD, hint)
-
-
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
+        findings.warn(findings.name_of(file), UNREAD, hint)
+    name_passed_over(path, findings)
 
 
 def _version(path: Path, files: list[Path]) -> str:
+    """A digest of the files: of their names and contents; of one that is larger than what is read, the size."""
     digest = hashlib.sha256()
     for file in files:
-        data = file.read_bytes()
-        digest.update(f"{file.relative_to(path).as_posix()}\0{len(data)}\0".encode() + data)
+        try:
+            size = file.stat().st_size
+            digest.update(os.fsencode(file.relative_to(path).as_posix()) + f"\0{size}\0".encode())
+            if size <= MOST_BYTES:
+                digest.update(file.read_bytes())
+        except OSError as error:
+            digest.update(f"{error.errno}\0".encode())
     return digest.hexdigest()[:12]
 
 

@@ -5,6 +5,8 @@ Promises that no file that exists is touched, and that what is written passes `c
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
@@ -16,9 +18,16 @@ from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.languages.detection import detect_foreign_language
 from tidegate.services.languages.words import LANGUAGES
-from tidegate.services.packs.documents import FOLDER, find_documents, read_documents
+from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, name_passed_over, read_documents
 from tidegate.services.packs.findings import PackFault, PackFindings
-from tidegate.services.packs.load import PackReport, check_pack, list_files
+from tidegate.services.packs.folder import list_files, make_readable
+from tidegate.services.packs.load import PackReport, check_pack
+
+_MOST_NAME = 240
+"""Bytes of a link's name; file systems take 255, some of them less."""
+_MOST_SUFFIX = 16
+_MOST_NOTES = 8
+"""Reasons that an error lists."""
 
 
 class NewPack(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,24 +61,71 @@ def pack_of_documents(
     """
     if path.exists():
         shutil.rmtree(path)
-    for file in list_files(folder):
-        if not file.absolute().is_relative_to(path.absolute()):
-            link = path / FOLDER / file.relative_to(folder)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file.absolute())
     findings = PackFindings(path)
-    files = find_documents(path, list_files(path))
-    if not list(read_documents(files, LANGUAGES, findings, on_file, on_page)):
-        reasons = "; ".join(map(str, (*findings.faults, *findings.warnings)))
-        raise NoDocumentsError(f"nothing in {folder} can be read{': ' if reasons else ''}{reasons}")
+    _link_files(folder, path, findings)
+    unlinked = [*findings.warnings]
+    linked = list_files(path)
+    documents = list(read_documents(find_documents(path, linked), LANGUAGES, findings, on_file, on_page))
+    if all(findings.has_faults(findings.file_of_document[document.id]) for document in documents):
+        raise NoDocumentsError(_why_nothing(folder, linked, _name_as_given(findings.faults + findings.warnings)))
     for fault in findings.faults:
         (path / fault.file).unlink(missing_ok=True)
-    notes = (*findings.faults, *complete_pack(path).report.warnings)
+    return _name_as_given([*findings.faults, *unlinked, *complete_pack(path).report.warnings])
+
+
+def _link_files(folder: Path, path: Path, findings: PackFindings) -> None:
+    """Make a link to each file of a folder; a warning about whatever else lies there, and what cannot be linked."""
+    for file in list_files(folder):
+        if file.absolute().is_relative_to(path.absolute()):
+            continue
+        relative = file.relative_to(folder)
+        link = path / FOLDER / _name_link(relative)
+        if os.path.lexists(link):  # two names that differ in bytes which are no letters, or in their middle
+            digest = hashlib.sha256(os.fsencode(relative)).hexdigest()[:8]
+            link = link.with_name(_shorten(f"{digest}-{link.name}"))
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file.absolute())
+        except OSError as error:  # as where the path is longer than the file system takes
+            findings.warn(
+                findings.name_of(link), f"{UNREAD}: {error.strerror}", "move it up, or give it a shorter name"
+            )
+    others = PackFindings(folder)
+    name_passed_over(folder, others)
+    for other in others.warnings:
+        if not (folder / other.file).absolute().is_relative_to(path.absolute()):
+            findings.warn(f"{FOLDER}/{other.file}", other.reason, other.hint)
+
+
+def _name_link(relative: Path) -> Path:
+    """Where a file's link lies: under its own name, which can be printed, and is short enough for a file system."""
+    return Path(*(_shorten(make_readable(part)) for part in relative.parts))
+
+
+def _shorten(name: str) -> str:
+    if len(name.encode()) <= _MOST_NAME:
+        return name
+    suffix = Path(name).suffix[:_MOST_SUFFIX]
+    room = _MOST_NAME - len(suffix.encode())
+    return name.encode()[:room].decode("utf-8", "ignore") + suffix
+
+
+def _name_as_given(notes: Iterable[PackFault]) -> tuple[PackFault, ...]:
+    """Those on documents, each by its name in the folder that was given."""
     return tuple(
         msgspec.structs.replace(note, file=note.file.removeprefix(f"{FOLDER}/"))
         for note in notes
         if note.file.startswith(f"{FOLDER}/")
     )
+
+
+def _why_nothing(folder: Path, files: Sequence[Path], notes: Sequence[PackFault]) -> str:
+    if notes:
+        more = f"; and {len(notes) - _MOST_NOTES} more" if len(notes) > _MOST_NOTES else ""
+        return f"nothing in {folder} can be read: {'; '.join(map(str, notes[:_MOST_NOTES]))}{more}"
+    kinds = sorted({file.suffix.lower() or "without a suffix" for file in files})
+    found = f"its files are of the kinds {', '.join(kinds)}" if kinds else "it holds no file"
+    return f"nothing in {folder} can be read: {found}"
 
 
 def complete_pack(path: Path) -> NewPack:

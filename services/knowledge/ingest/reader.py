@@ -27,10 +27,12 @@ MOST_PAGE_SECONDS = 180.0
 """For a page whose text is recognised: it takes at most 20 s of a core, which other work may hold up."""
 _MOST_CACHED_CHARACTERS = 32_000_000
 _CHUNK_BYTES = 1 << 20
-_FileState = tuple[str, int, int, int]
+_FileState = tuple[str, int, int, int, int]
 _DECODER: msgspec.msgpack.Decoder[ReadOutcome | ReadProgress] = msgspec.msgpack.Decoder(ReadOutcome | ReadProgress)
 _cache: LRUCache[_FileState, IngestedText] = LRUCache(_MOST_CACHED_CHARACTERS, getsizeof=lambda read: len(read.text))
 """What this process has read: making a pack, checking it and loading it read the same files."""
+_failures: LRUCache[tuple[_FileState, float], tuple[str, str]] = LRUCache(4096)
+"""Why a file could not be read in so many seconds: one that takes all of them would take them each time."""
 
 
 class DocumentReader:
@@ -59,14 +61,20 @@ class DocumentReader:
         found = _cache.get(state) if state else None
         if found is not None:
             return found
-        outcome = self._ask(path)
-        if outcome.text is None:
-            raise FileUnreadError(outcome.reason, outcome.hint)
-        if state and len(outcome.text.text) < _MOST_CACHED_CHARACTERS:
-            _cache[state] = outcome.text
-        return outcome.text
+        failed = _failures.get((state, self._most_seconds)) if state else None
+        if failed is not None:
+            raise FileUnreadError(*failed)
+        try:
+            found = self._ask(path)
+        except FileUnreadError as error:
+            if state:
+                _failures[state, self._most_seconds] = (error.reason, error.hint)
+            raise
+        if state and len(found.text) < _MOST_CACHED_CHARACTERS:
+            _cache[state] = found
+        return found
 
-    def _ask(self, path: Path) -> ReadOutcome:
+    def _ask(self, path: Path) -> IngestedText:
         process = self._process = self._process or _start()
         seconds = self._most_seconds
         try:
@@ -74,7 +82,9 @@ class DocumentReader:
             while isinstance(message := _DECODER.decode(_receive(process, seconds)), ReadProgress):
                 seconds = max(seconds, MOST_PAGE_SECONDS)
                 self._on_page(f"{path.name}: page {message.done + 1} of {message.pages}")
-            return message
+            if message.text is None:
+                raise FileUnreadError(message.reason, message.hint)
+            return message.text
         except TimeoutError:
             reason, hint = f"reading it takes longer than {seconds:g} seconds", "split it, or save it again"
         except (EOFError, BrokenPipeError):
@@ -124,4 +134,4 @@ def _state_of(path: Path) -> _FileState | None:
         found = path.stat()
     except OSError:
         return None
-    return str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ino
+    return str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
