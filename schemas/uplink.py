@@ -73,7 +73,8 @@ class CloudState(Message, frozen=True, kw_only=True, omit_defaults=True):
     `step_ms` is the time of one forward pass of the cloud's model (0: unknown), `queue` how many requests it works on
     or keeps waiting, `verifies_drafts` whether it verifies a draft that is shipped to it, `keeps_sessions` whether it
     does so round by round. `model` names the model; `writes` are the ways of writing in which it takes a step for each
-    token, so that a draft can save any: where it is not called, or may only quote, none can (None: not known).
+    token, so that a draft can save any: where it is not called, or may only quote, none can (None: not known). A model
+    that takes steps to `quote` does so in every answer, and where it stands alone it can do nothing else.
     """
 
     step_ms: Annotated[float, msgspec.Meta(ge=0.0, le=60_000.0)] = 0.0

@@ -1,4 +1,4 @@
-"""What writes an answer's text: a target in this process by its chat template, or a chat server that is not ours.
+"""What writes an answer's text: a target in this process by its chat template, or a server that is not ours.
 
 Promises the text as it comes, and nothing after the request is given up. Next: `grounded_writer`.
 """
@@ -6,6 +6,7 @@ Promises the text as it comes, and nothing after the request is given up. Next: 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeAlias
@@ -13,7 +14,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from tidegate.schemas import Artefact, Speculation
-from tidegate.services.answering.writing_prompts import ChatMessages, with_written
+from tidegate.services.answering.writing_prompts import ChatMessages, as_text, with_written
 from tidegate.services.llm.targets.base import GenerationRequest, Target
 from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
 from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
@@ -25,6 +26,7 @@ MOST_SERVER_TOKENS = 400
 RETRY_TEMPERATURE = 0.7
 """A sentence that failed is drawn once more: at temperature 0 it would be the same one."""
 PATH = "chat/completions"
+_PARAGRAPH_END = re.compile(r"(?<=\S)\s*\n\s*\n")
 
 OnText: TypeAlias = Callable[[str], bool]
 """Called with all that was written so far, each time more has come; returns whether more is wanted."""
@@ -141,15 +143,18 @@ class _TargetText:
             self.on_end()
 
 
-class ChatServerWriter:
-    """A server that speaks the OpenAI chat API. Raises `RetryLaterError` while it cannot be reached, `CapabilityError`
-    when it refuses the request."""
+class ServerWriter:
+    """A server that speaks the OpenAI API: its chat, or where it has none the completion of a text, of which the first
+    paragraph is the answer. Raises `RetryLaterError` while it cannot be reached, `CapabilityError` when it refuses the
+    request."""
 
     cites = True
     tokens = None
 
-    def __init__(self, client: CompletionsClient) -> None:
+    def __init__(self, client: CompletionsClient, path: Callable[[], str] = lambda: PATH) -> None:
+        """`path` says where it is asked: `chat/completions` or `completions`."""
         self._client = client
+        self._path = path
         self._version = client.model
 
     @property
@@ -159,24 +164,28 @@ class ChatServerWriter:
 
     async def write(self, request: WritingRequest, on_text: OnText) -> WrittenText:
         """See `ModelWriter`. A model that has thought until nothing was left is asked once more, without a limit."""
-        written = await self._stream(request, on_text)
-        if not (written.text or written.is_finished) and self._client.lift_limit(PATH):
-            written = await self._stream(request, on_text)
+        path = self._path()
+        written = await self._stream(path, request, on_text)
+        if not (written.text or written.is_finished) and self._client.lift_limit(path):
+            written = await self._stream(path, request, on_text)
         return written
 
-    async def _stream(self, request: WritingRequest, on_text: OnText) -> WrittenText:
+    async def _stream(self, path: str, request: WritingRequest, on_text: OnText) -> WrittenText:
+        is_chat = path == PATH
         text = reason = ""
-        body: dict[str, object] = {
-            "temperature": request.temperature,
-            "max_tokens": MOST_SERVER_TOKENS,
-            "messages": with_written(request.messages, request.written),
-        }
-        async with aclosing(self._client.stream(PATH, **body)) as pieces:
+        body: dict[str, object] = {"temperature": request.temperature, "max_tokens": MOST_SERVER_TOKENS}
+        if is_chat:
+            body["messages"] = with_written(request.messages, request.written)
+        else:
+            body["prompt"] = as_text(request.messages, request.written)
+        async with aclosing(self._client.stream(path, **body)) as pieces:
             async for piece in pieces:
                 self._version = piece.model or self._version
                 for choice in piece.choices[:1]:
                     reason = choice.finish_reason or reason
                     text += choice.content
+                    if not is_chat and (end := _PARAGRAPH_END.search(text)):  # what follows is no answer any more
+                        return WrittenText(text[: end.start()], True)
                     if choice.content and not on_text(text):
                         return WrittenText(text, False)
         return WrittenText(text, reason != "length")

@@ -56,6 +56,12 @@ def with_written(messages: ChatMessages, written: str) -> ChatMessages:
     return [*messages, {"role": "assistant", "content": written}, {"role": "user", "content": _GO_ON}]
 
 
+def as_text(messages: ChatMessages, written: str) -> str:
+    """The chat as one text that ends where the answer goes on, of a server that completes texts and has no chat."""
+    asked = "\n\n".join(message["content"] for message in messages)
+    return f"{asked}\n\nAnswer: {written}".rstrip()
+
+
 def extraction_messages(text: str, schema: str, language: str) -> ChatMessages:
     """The chat messages that ask for the JSON that a text fills a schema with. The text is data, as passages are."""
     system = (

@@ -178,8 +178,10 @@ def chosen_tokens(record: DraftRecord, request: ModeRequest, signals: Signals, c
 
 
 def may_save(request: ModeRequest, signals: Signals) -> bool:
-    """Whether the cloud takes steps for such an answer at all: else no model is called that a draft could help."""
-    return signals.cloud.writes is None or request.answers.writing in signals.cloud.writes
+    """Whether the cloud takes steps for such an answer at all: else no model is called that a draft could help. One
+    that takes steps to quote takes them whatever a plan allows."""
+    writes = signals.cloud.writes
+    return writes is None or "quote" in writes or request.answers.writing in writes
 
 
 def is_worth_shipping(

@@ -101,8 +101,9 @@ class CloudVerifierSettings(OpenAICompatibleSettings, frozen=True, kw_only=True,
     backend: Literal["embedded", "vllm", "completions", "openai", "extractive"] = "embedded"
     """All read the hub's own larger corpus. `embedded`: with the shipped target model or the directory `model`, in this
     process. `vllm`: with any Hugging Face directory (`model`) in vLLM's engine. `completions`: with a server's
-    completions API, verified on the best tier that it is found to support. `openai`: by any chat completions API, in
-    its own words where a policy allows that. `extractive`: with no model.
+    completions API, verified on the best tier that it is found to support. `openai`: by any chat completions API.
+    `extractive`: with no model. Where a policy allows it (`grounded`, `free`), all but `extractive` write in the
+    model's own words; the shipped target model, wherever it is served, can only quote.
     """
     providers: tuple[Literal["cpu", "cuda", "tensorrt", "rocm", "migraphx", "openvino", "directml", "coreml"], ...] = (
         "cpu",

@@ -11,7 +11,7 @@ from tests.support.escalation_site import escalated
 from tests.support.prompt_contexts import CONTEXT
 from tidegate.schemas import Answer, Artefact, Escalated, Partial, replace
 from tidegate.services.answering.grounded_writer import GroundedWriter
-from tidegate.services.answering.model_writers import ChatServerWriter
+from tidegate.services.answering.model_writers import PATH, ServerWriter
 from tidegate.services.knowledge.reader.reader import RankedSpans
 from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
 from tidegate.services.llm.targets.openai_compatible.parameters import accepted_parameters
@@ -32,10 +32,11 @@ def asked(rid: str = "r1", writing: str = "grounded", instructions: str = "") ->
 
 
 class Hub:
-    """A writer of a server, with what it has shown."""
+    """A writer of a server, with what it has shown; `path` is where the server is asked."""
 
-    def __init__(self, server: ModelServer) -> None:
+    def __init__(self, server: ModelServer, path: str) -> None:
         self.server = server
+        self.path = path
         self.shown: list[Partial] = []
         self.has_shown = asyncio.Event()
         self.clients: list[CompletionsClient] = []
@@ -44,7 +45,7 @@ class Hub:
     def open(self, model: str) -> GroundedWriter:
         settings = OpenAICompatibleSettings(base_url=self.server.url, model=model, timeout_s=10.0)
         self.clients.append(CompletionsClient(settings, "", is_only_way=True))
-        return GroundedWriter(ChatServerWriter(self.clients[-1]), self._read, self._publish)
+        return GroundedWriter(ServerWriter(self.clients[-1], lambda: self.path), self._read, self._publish)
 
     async def _read(self, _: Escalated) -> tuple[RankedSpans, tuple[Artefact, ...]]:
         return CONTEXT.reading, (INDEX,)
@@ -56,7 +57,7 @@ class Hub:
     @property
     def names(self) -> list[set[str]]:
         """The parameters of each request, beside those that every request has."""
-        return [set(request) - {"model", "messages"} for request in self.server.requests]
+        return [set(request) - {"model", "messages", "prompt"} for request in self.server.requests]
 
     async def answer(self, fact: Escalated | None = None) -> Answer:
         answer, self.parts = await self.writer.answer(fact or asked())
@@ -64,11 +65,11 @@ class Hub:
 
 
 @asynccontextmanager
-async def hub() -> AsyncIterator[Hub]:
+async def hub(path: str = PATH) -> AsyncIterator[Hub]:
     accepted_parameters.cache_clear()  # an earlier server may have had the same port
     async with ModelServer().serving() as server:
         server.reply = REPLY
-        opened = Hub(server)
+        opened = Hub(server, path)
         yield opened
         for client in opened.clients:
             await client.close()

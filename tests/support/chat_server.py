@@ -1,4 +1,5 @@
-"""The other party: a server that speaks the OpenAI chat API on a real socket, and misbehaves as it is asked to."""
+"""The other party: a server that speaks the OpenAI API, chat and completions, on a real socket, and misbehaves as it is
+asked to."""
 
 from __future__ import annotations
 
@@ -59,6 +60,8 @@ class ModelServer:
         self.refuses: set[str] = set()
         self.refuse_as: Callable[[str, object], Refusal] = as_openai
         self.ignores_stream = False
+        self.chats = True
+        """Whether it has a chat; the completion of a text it has always."""
         self.reply = ""
         """What it answers, where that does not come from the passages."""
         self.replies: list[str] = []
@@ -80,6 +83,9 @@ class ModelServer:
         body = json.loads(await request.body())
         self.requests.append(body)
         self.keys.append(request.headers.get("authorization", ""))
+        is_text = "prompt" in body
+        if not (self.chats or is_text):
+            return PlainTextResponse("not found", status_code=404)
         if self.mode.isdigit():
             return PlainTextResponse("no", status_code=int(self.mode))
         refused = next((name for name in body if name in self.refuses), None)
@@ -90,31 +96,33 @@ class ModelServer:
             return PlainTextResponse("<html>")
         if self.mode == "slow":
             await asyncio.sleep(0.5)  # what it takes to be slower than the asker waits
-        text = self.replies.pop(0) if self.replies else self.reply or self.answer(body["messages"])
+        asked = [body["prompt"]] if is_text else [each["content"] for each in body["messages"]]
+        text = self.replies.pop(0) if self.replies else self.reply or self.answer(asked)
         reason = "stop"
         if self.thinks > min(body.get("max_tokens", 1 << 20), body.get("max_completion_tokens", 1 << 20)):
             text, reason = "", "length"
         if body.get("stream") and not self.ignores_stream:
-            return StreamingResponse(self._events(text, reason), media_type="text/event-stream")
-        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": reason}
+            return StreamingResponse(self._events(text, reason, is_text=is_text), media_type="text/event-stream")
+        content = {"text": text} if is_text else {"message": {"role": "assistant", "content": text}}
+        choice = {**content, "finish_reason": reason}
         return JSONResponse({"model": "echo-1", "choices": [choice]})
 
-    async def _events(self, text: str, reason: str) -> AsyncIterator[str]:
+    async def _events(self, text: str, reason: str, *, is_text: bool) -> AsyncIterator[str]:
         pieces = re.findall(r"\S+\s*", text)
-        yield _event({"role": "assistant", "content": ""})
+        yield _event({"text": ""} if is_text else {"delta": {"role": "assistant", "content": ""}})
         for count, piece in enumerate(pieces, 1):
             self.sent.append(piece)
-            yield _event({"content": piece})
+            yield _event({"text": piece} if is_text else {"delta": {"content": piece}})
             if count == self.holds_after:
                 await self.go_on.wait()
             if count == self.breaks_after:
                 return
-        yield _event({}, reason)
+        yield _event({"text": ""} if is_text else {"delta": {}}, reason)
         yield 'data: {"model": "echo-1", "choices": []}\n\n'  # as with the usage, which has no choice
         yield "data: [DONE]\n\n"
 
-    def answer(self, messages: list[dict[str, str]]) -> str:
-        prompt = next(each["content"] for each in reversed(messages) if "Question: " in each["content"])
+    def answer(self, asked: list[str]) -> str:
+        prompt = next(each for each in reversed(asked) if "Question: " in each)
         passages, question = prompt.rsplit("\n\nQuestion: ", 1)
         words = sorted(re.findall(r"[^\W\d_]{6,}", question.casefold()), key=len, reverse=True)
         for word in words:
@@ -128,7 +136,8 @@ class ModelServer:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[ModelServer]:
-        app = Starlette(routes=[Route("/v1/chat/completions", self.complete, methods=["POST"])])
+        paths = ("/v1/chat/completions", "/v1/completions")
+        app = Starlette(routes=[Route(path, self.complete, methods=["POST"]) for path in paths])
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=5))
         listening = socket.create_server(("127.0.0.1", 0))  # whoever connects before the server runs waits in its queue
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
@@ -141,6 +150,6 @@ class ModelServer:
             await task
 
 
-def _event(delta: Mapping[str, object], reason: str | None = None) -> str:
-    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+def _event(content: Mapping[str, object], reason: str | None = None) -> str:
+    choice = {"index": 0, **content, "finish_reason": reason}
     return f"data: {json.dumps({'model': 'echo-1', 'choices': [choice]})}\n\n"

@@ -11,16 +11,18 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from tidegate.schemas import Answer, Artefact, Escalated
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.answering.answerer import GroundedAnswerer, ReadCorpus
 from tidegate.services.answering.grounded_writer import GroundedWriter
-from tidegate.services.answering.model_writers import ChatServerWriter, TargetWriter
+from tidegate.services.answering.model_writers import PATH, ServerWriter, TargetWriter
 from tidegate.services.answering.sentence_stream import PublishPartial
 from tidegate.services.fleet.readers import TenantReaders
 from tidegate.services.knowledge.reader.reader import AT_HUB
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
 from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
+from tidegate.services.llm.targets.openai_compatible.target import OpenAICompatibleTarget
 from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 from tidegate.services.settings import Settings
 from tidegate.services.stages.cloud_verifier.chat_extraction import ChatExtraction
@@ -29,6 +31,7 @@ from tidegate.services.stages.cloud_verifier.handler import Backend
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
 from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
 from tidegate.services.stages.cloud_verifier.targets import cloud_state, open_target
+from tidegate.services.stages.settings import CloudVerifierSettings
 from tidegate.services.stages.threads import in_thread
 from tidegate.services.uplink.verification_server import VerificationSessions
 
@@ -56,13 +59,36 @@ async def open_backend(
     if chosen.backend == "extractive":
         return OpenedBackend(in_thread(partial(corpus.read, readers.of)))
     if chosen.backend == "openai":
-        client = CompletionsClient(chosen, os.environ.get(chosen.api_key_env, ""), is_only_way=True)
-        stack.push_async_callback(client.close)
-        writer = GroundedWriter(ChatServerWriter(client), read_corpus, publish)
+        client = _open_client(chosen, stack)
+        writer = GroundedWriter(ServerWriter(client), read_corpus, publish)
         state = partial(CloudState, writes=("grounded", "free"))
         return OpenedBackend(writer.answer, ChatExtraction(client).extract, state)
     target = await stack.enter_async_context(open_target(settings))
+    if isinstance(target, OpenAICompatibleTarget):
+        return _use_server(target, _open_client(chosen, stack), read_corpus, publish)
     return _use_target(target, read_corpus, publish, stack)
+
+
+def _open_client(chosen: CloudVerifierSettings, stack: AsyncExitStack) -> CompletionsClient:
+    """A client that writes: there is no other way to ask for that. Raises `ModelServerUnnamedError`."""
+    client = CompletionsClient(chosen, os.environ.get(chosen.api_key_env, ""), is_only_way=True)
+    stack.push_async_callback(client.close)
+    return client
+
+
+def _use_server(
+    target: OpenAICompatibleTarget, client: CompletionsClient, read_corpus: ReadCorpus, publish: PublishPartial
+) -> OpenedBackend:
+    """A server with another model than ours writes where the plan allows that, as with `openai`; else, and where it
+    serves our own model, which can do nothing else, it confirms what the reader quotes."""
+    answerer = GroundedAnswerer(target, read_corpus, publish, METRICS.count)
+    writer = GroundedWriter(ServerWriter(client, lambda: target.text_path or PATH), read_corpus, publish)
+
+    async def answer(escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        may_write = bool(target.text_path) and escalated.plan.writing != "quote"
+        return await (writer.answer if may_write else answerer.answer)(escalated)
+
+    return OpenedBackend(answer, state=partial(cloud_state, target))
 
 
 def _use_target(

@@ -14,7 +14,7 @@ from tidegate.services.answering.shipped_drafts import name_model
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
 from tidegate.services.llm.targets.embedded import EmbeddedTarget
-from tidegate.services.llm.targets.openai_compatible.target import open_openai_compatible
+from tidegate.services.llm.targets.openai_compatible.target import OpenAICompatibleTarget, open_openai_compatible
 from tidegate.services.llm.targets.vllm.engine import EngineSettings
 from tidegate.services.llm.targets.vllm.target import VllmTarget
 from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
@@ -59,18 +59,22 @@ def cloud_state(target: Target) -> CloudState:
     """How busy the target is and where drafts can save it steps, as a site wants to know it.
 
     A target with a chat template is not called where an answer is to quote. The shipped pair quotes in every answer:
-    in this process what it quotes is forced, and takes no step; a server or vLLM takes one for each token.
+    in this process what it quotes is forced, and takes no step; a server or vLLM takes one for each token. A server
+    with another model confirms what is quoted, and writes; no draft helps it.
     """
     state = target.state()
-    writes: tuple[Writing, ...] = ("quote", "grounded", "free")
-    if isinstance(target.tokenizer, ChatTokenizer):
+    writes: tuple[Writing, ...] = ("quote",)
+    takes_text = isinstance(target, OpenAICompatibleTarget) and bool(target.text_path)
+    if takes_text:
+        writes = ("quote", "grounded", "free")
+    elif isinstance(target.tokenizer, ChatTokenizer):
         writes = ("grounded", "free")
     elif isinstance(target, EmbeddedTarget) and target.quotes:
         writes = ()
     return CloudState(
         step_ms=state.step_ms,
         queue=state.queue,
-        verifies_drafts=True,
+        verifies_drafts=not takes_text,
         keeps_sessions=isinstance(target, VerifyingTarget) and isinstance(target.tokenizer, TokenText),
         model=name_model(target.artefact),
         writes=writes,

@@ -47,6 +47,9 @@ def seen(*spent: Speculation, answers: AnswerClass = OURS, signals: Signals = HU
         pytest.param(HUB, "quote", EXPLORING, False, "no step", id="and there is nothing to look for"),
         pytest.param(HUB, "free", USUAL, True, "drafts shipped", id="any way in which it writes"),
         pytest.param(cloud(model=MODEL, writes=()), "grounded", USUAL, False, "no step", id="the hub may only quote"),
+        pytest.param(
+            cloud(model=MODEL, writes=("quote",)), "grounded", USUAL, True, "drafts shipped", id="it only quotes"
+        ),
         pytest.param(cloud(model=MODEL), "quote", USUAL, True, "drafts shipped", id="an older hub does not say"),
         pytest.param(seen(HELPED), "grounded", USUAL, True, "drafts shipped", id="it pays"),
         pytest.param(seen(HELPED), "grounded", EXPLORING, False, "to see", id="it pays, but for looking"),

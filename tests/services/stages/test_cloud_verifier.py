@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.support.chat_server import ModelServer
+from tests.support.completions_server import CompletionsServer
 from tests.support.escalation_site import HUB_ONLY, at_hub, escalated
 from tests.support.foreign_models import save_foreign
 from tidegate.brokers.memory.bus import MemoryBus
@@ -34,6 +35,7 @@ from tidegate.schemas import (
 from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.inference import ProviderUnavailableError
+from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import cloud_verifier
 from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
@@ -49,7 +51,8 @@ WHO = "Who is the chief executive of the bank?"
 async def hub(backend: str, **more: object) -> AsyncIterator[tuple[Handler, MemoryBus, ModelServer]]:
     bus = MemoryBus("hub")
     async with ModelServer().serving() as server:
-        model = "echo" if backend == "openai" else ""
+        server.chats = more.pop("chats", True) is True
+        model = "echo" if backend in ("openai", "completions") else ""
         cloud = CloudVerifierSettings(backend=backend, base_url=server.url, **{"model": model, **more})  # type: ignore[arg-type]
         async with cloud_verifier.open(at_hub(cloud), bus) as handle:
             yield handle, bus, server
@@ -205,6 +208,48 @@ async def test_a_backend_without_an_address_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="base_url"):
         async with cloud_verifier.open(at_hub(CloudVerifierSettings(backend="openai")), MemoryBus("hub")):
             pass
+
+
+@pytest.mark.parametrize("chats", [True, False], ids=["chat", "completions"])
+async def test_a_completions_server_with_a_model_of_its_own_writes_where_the_plan_allows_it(chats: bool) -> None:
+    async with hub("completions", chats=chats) as (handle, bus, server):
+        state = decode(await bus.request(ping("site7"), b"", timeout_s=1.0), CloudState)
+        assert (state.writes, state.verifies_drafts) == (("quote", "grounded", "free"), False)
+        assert state.writes_own_words
+        server.reply = "NONE"
+        quoted = await verdict_of(handle, escalated(WHO))
+        assert "agreement" in {check.name for check in quoted.answer.checks}
+        server.requests.clear()
+        server.reply = "The chief executive is Philippa Okonjo [1]."
+        shown: asyncio.Queue[Partial] = asyncio.Queue()
+
+        async def receive(_: str, data: bytes) -> None:
+            shown.put_nowait(decode(data, Partial))
+
+        await bus.listen(cloud_partial("site1", "kiosk", "r2"), receive)
+        own = await verdict_of(handle, written(WHO, rid="r2"))
+        assert own.answer.text == "The chief executive is Philippa Okonjo."
+        assert own.answer.writing is not None
+        assert (own.answer.writing.mode, own.answer.writing.replaced) == ("grounded", 0)
+        assert (await shown.get()).answer.text == own.answer.text
+        assert [("messages" in request, "prompt" in request) for request in server.requests] == [(chats, not chats)]
+        server.reply = "The chief executive is Philippa Okonjo since 1999 [1]."
+        wrong = await verdict_of(handle, written(WHO, rid="r3"))
+        assert "1999" not in wrong.answer.text
+        assert wrong.answer.writing is not None
+        assert (wrong.answer.writing.retried, wrong.answer.writing.replaced) == (1, 1)
+
+
+async def test_a_completions_server_with_our_own_model_can_only_quote_and_says_so() -> None:
+    async with CompletionsServer(CausalLM(Path(".models/lm/target"))).serving() as server:
+        cloud = CloudVerifierSettings(backend="completions", base_url=server.url, model="target")
+        bus = MemoryBus("hub")
+        async with cloud_verifier.open(at_hub(cloud), bus) as handle:
+            state = decode(await bus.request(ping("site7"), b"", timeout_s=1.0), CloudState)
+            assert (state.writes, state.verifies_drafts, state.writes_own_words) == (("quote",), True, False)
+            answer = (await verdict_of(handle, written(WHO))).answer
+            assert "Philippa Okonjo" in answer.text
+            assert (answer.writing, "agreement" in {check.name for check in answer.checks}) == (None, True)
 
 
 def test_what_drafting_costs_and_saves_is_counted() -> None:

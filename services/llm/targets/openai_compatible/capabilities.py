@@ -172,18 +172,18 @@ class TextStreamCapability:
     name = "text"
 
     def __init__(self, client: CompletionsClient, tokens: TokenText, path: str = "chat/completions") -> None:
+        self.path = path
         self._client = client
         self._tokens = tokens
-        self._path = path
 
     async def go_on(self, run: RemoteRun) -> None:
         if run.is_over:
             return
         asked, so_far = prompt_as_text(self._tokens, run.prompt), self._tokens.decode(run.ids)
         body: dict[str, object] = {"max_tokens": run.most, **run.sampling}
-        body |= {"prompt": asked + so_far} if self._path == "completions" else {"messages": _messages(asked, so_far)}
+        body |= {"prompt": asked + so_far} if self.path == "completions" else {"messages": _messages(asked, so_far)}
         pending, why = "", ""
-        async with aclosing(self._client.stream(self._path, **body)) as pieces:
+        async with aclosing(self._client.stream(self.path, **body)) as pieces:
             async for choice in (choice async for piece in pieces for choice in piece.choices):
                 pending += choice.content
                 why = choice.finish_reason or why

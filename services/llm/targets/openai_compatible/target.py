@@ -73,6 +73,13 @@ class OpenAICompatibleTarget:
         """The name of the capability in use."""
         return self._capabilities[0].name
 
+    @property
+    def text_path(self) -> str:
+        """Where the server is asked in words, as one whose model is not ours is: `chat/completions` or `completions`.
+        Empty where it takes token ids."""
+        best = self._capabilities[0]
+        return best.path if isinstance(best, TextStreamCapability) else ""
+
     async def negotiate(self) -> None:
         """Try the capabilities by real requests, keep those that work. Raises `RetryLaterError`, `CapabilityError`."""
         self._capabilities = await self._token_capabilities() or await self._text_capabilities()
