@@ -41,7 +41,7 @@ def test_numpy_computes_what_the_library_of_the_family_computes(family: str, tmp
     assert np.abs(found - expected).max() <= CLOSE * expected.std()
 
 
-@pytest.mark.parametrize("family", ["qwen3", "llama", "gemma3"])
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "gemma3"])
 async def test_a_foreign_directory_says_the_same_in_both_engines_and_with_any_draft(
     family: str, tmp_path: Path
 ) -> None:

@@ -61,7 +61,7 @@ class CausalLM:
         except ProviderUnavailableError:
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelRefusedError(directory, str(error)) from error
+            raise ModelRefusedError(directory, str(error), getattr(error, "hint", "")) from error
         except Exception as error:  # the runtime's own errors share no base
             raise ModelRefusedError(directory, f"model.onnx: {error}") from error
         self._pinned = _Pinned(pinned_bytes)

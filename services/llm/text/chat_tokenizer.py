@@ -24,7 +24,10 @@ _CUT = "\ufdd0"
 _EDGE = "\ufdd1"
 """A noncharacter where somebody's text begins and ends: no control token is read across it."""
 _OURS = re.compile(f"[{_CUT}{_EDGE}]")
+_MARKER = re.compile(r"<\|[^|<>\s]{1,40}\|>|<(?:start|end)_of_turn>")
+"""What templates write as control tokens."""
 _SPECIAL_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
+_EXCHANGE = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"})
 
 
 class ControlToken(NamedTuple):
@@ -64,14 +67,18 @@ class ChatTokenizer:
         pieces |= {int(each["id"]): each["content"].encode() for each in added if not each["special"]}
         pieces |= {int(each["id"]): b"" for each in added if each["special"]}
         self.size: int = max(pieces, default=-1) + 1
+        self.plain_size: int = max((each for each in pieces if each not in self._control_ids), default=-1) + 1
+        """One more than the highest id that a text may have."""
         self._bytes = pieces
         ordered = sorted(self._controls, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
         special = {name: found for name in _SPECIAL_NAMES if (found := _content(config.get(name)))}
         self._template = ChatTemplate(template, special)
-        self.ends = self._find_ends(generation, special.get("eos_token", ""))
-        closing = self._closing()
-        self.end: int = min(self.ends, default=-1) if closing is None else closing
+        self.eos_name: str = special.get("eos_token", "")
+        self.closing: int | None = self._find_closing()
+        """The control token that the template puts behind an answer of the assistant."""
+        self.ends = self._find_ends(generation)
+        self.end: int = min(self.ends, default=-1) if self.closing is None else self.closing
         if not self.ends:
             raise TokenizerRefusedError("nothing says which token ends an answer (generation_config.json)")
 
@@ -100,6 +107,15 @@ class ChatTokenizer:
     def is_control(self, id: int) -> bool:
         """Whether it is a control token: no text is ever encoded to it."""
         return id in self._control_ids
+
+    def control_name(self, id: int) -> str:
+        """How a control token is written; empty for any other."""
+        return next((name for name, control in self._controls.items() if control.id == id), "")
+
+    def find_unknown_markers(self) -> list[str]:
+        """What the template writes as a control token and is none of this tokenizer."""
+        text = self._template.render(_EXCHANGE, is_open=False)
+        return _MARKER.findall(self._pattern.sub("", text) if self._pattern else text)
 
     def encode_chat(self, messages: Sequence[TemplateMessage]) -> tuple[int, ...]:
         """The prompt for the assistant's next message, ids as the model's own library makes them of harmless texts.
@@ -149,22 +165,19 @@ class ChatTokenizer:
         before, after = guarded[: guarded.index(inner)], guarded[guarded.index(inner) + len(inner) :]
         return f"{before}{_EDGE}{inner}{_EDGE}{after}"  # templates may trim what stands around it
 
-    def _closing(self) -> int | None:
-        """The control token that the template puts behind an answer of the assistant."""
-        chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        ids = self._chat(chat, is_open=False)
+    def _find_closing(self) -> int | None:
+        ids = self._chat(_EXCHANGE, is_open=False)
         text_ends = [
             at for at, each in enumerate(ids) if each not in self._control_ids and self.decode((each,)).strip()
         ]
         behind = ids[text_ends[-1] + 1 :] if text_ends else []
         return next((each for each in behind if each in self._control_ids), None)
 
-    def _find_ends(self, generation: Mapping[str, Any], eos: str) -> frozenset[int]:
+    def _find_ends(self, generation: Mapping[str, Any]) -> frozenset[int]:
         stated = [generation.get(key) for key in ("eos_token_id", "config_eos_token_id")]
         ends = {each for one in stated for each in (one if isinstance(one, list) else [one]) if isinstance(each, int)}
-        ends |= {self._controls[eos].id} if eos in self._controls else set()
-        closing = self._closing()
-        return frozenset(ends if closing is None else ends | {closing})
+        ends |= {self._controls[self.eos_name].id} if self.eos_name in self._controls else set()
+        return frozenset(ends if self.closing is None else ends | {self.closing})
 
 
 def _plain_tokenizers(described: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]) -> tuple[Tokenizer, Tokenizer]:

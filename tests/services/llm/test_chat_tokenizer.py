@@ -15,7 +15,7 @@ from tidegate.services.llm.text.chat_tokenizer import ChatTokenizer
 from tidegate.services.llm.text.tokenizer import TokenizerRefusedError, TokenText
 from tidegate.services.llm.text.vocabularies import load_vocabulary
 
-SHAPES = ["llama", "qwen3", "gemma3"]
+SHAPES = ["llama", "qwen2", "qwen3", "gemma3"]
 HARMLESS = [
     "When does the branch open on Saturday?",
     "  Wann öffnet\n\ndie Filiale?  ",
