@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-from loadtests.bench.extraction import same
 from loadtests.bench.measure import Bar, Entry, Measurement, Target
 from tidegate.schemas import Answer
 from tidegate.services.knowledge.extraction.extraction import extract, paths_of
@@ -65,6 +64,11 @@ def judge(record: dict[str, Any], answer: Answer, took_ms: float) -> JudgedText:
         judged.append(JudgedField(path, kinds.get(path, "array"), same(value, true), value, true, confidence))
     is_answered = any(check.name == "schema" and check.passed for check in answer.checks)
     return JudgedText(str(record.get("id", "")), record["language"], tuple(judged), is_answered, took_ms)
+
+
+def same(found: Any, true: Any) -> bool:
+    """Whether two JSON values are equal; true is not 1."""
+    return isinstance(found, bool) == isinstance(true, bool) and bool(found == true)
 
 
 def value_at(truth: Any, path: str) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from loadtests.bench.measure import Bar, Entry, Measurement, Sampled, Target, interleaved
-from tidegate.infra.models.data import generator
+from tidegate.infra.models.data.heldout import load_heldout
 from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.text.prompts import answer_prompt
@@ -29,7 +29,7 @@ class BenchedModel:
     def prompts(self, count: int) -> list[tuple[int, ...]]:
         """Held-out questions with their passages, as the model reads them."""
         tokens = self._lm.own_tokens
-        return [answer_prompt(tokens, each.question, each.passages).ids for each in generator.heldout(count)]
+        return [answer_prompt(tokens, each.question, each.passages).ids for each in load_heldout()[:count]]
 
     def speak(self, prompts: Sequence[Sequence[int]]) -> Sampled:
         """Tokens per second over all answers, reading the prompts included.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from functools import cache
 from pathlib import Path
 
@@ -13,23 +12,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.paths import ROOT
-from tidegate.infra.models.data import generator, packing, prompts
-from tidegate.infra.models.evaluation import quoting
+from tests.support.paths import MODELS, ROOT
+from tidegate.infra.models import TOKENIZER
+from tidegate.infra.models.data import packing
+from tidegate.infra.models.data.heldout import load_heldout
 from tidegate.infra.models.export import causal_lm as export
 from tidegate.infra.models.export import language_models, reference
 from tidegate.infra.models.training import lora
-from tidegate.services.llm.text.tokenizer import CONTROLS, MARKS
+from tidegate.services.llm.constraints.quoting import QuotingConstraint
+from tidegate.services.llm.decoding.speculative import DecodingOptions, speculate
+from tidegate.services.llm.model.causal_lm import CausalLM
+from tidegate.services.llm.text.answers import parse_answer
+from tidegate.services.llm.text.prompts import answer_prompt
+from tidegate.services.llm.text.tokenizer import CONTROLS, MARKS, TokenText
 
 WEIGHTS = ROOT / "infra" / "models" / "weights"
 PAIR = ("target", "draft")
 FLOORS = {"target": 0.8, "draft": 0.65}
 TENANTS = sorted(path.name for path in (WEIGHTS / "adapters").iterdir())
-
-
-@cache
-def builder() -> prompts.Prompts:
-    return prompts.Prompts(WEIGHTS / "tokenizer.json")
+TOKENS = TokenText.load(TOKENIZER)
 
 
 @cache
@@ -41,44 +42,23 @@ def graph(name: str, shipped: bool = True) -> bytes:
 
 
 def test_the_control_tokens_and_the_marks_have_their_ids() -> None:
-    tokenizer = builder().tokenizer
-    assert [tokenizer.token_to_id(token) for token in CONTROLS] == list(range(10))
-    assert [tokenizer.token_to_id(token) for token in MARKS] == list(prompts.MARKS)
-    assert tokenizer.get_vocab_size() == 2048
+    vocabulary = json.loads(TOKENIZER.read_text("utf-8"))["model"]["vocab"]
+    assert [vocabulary[token] for token in (*CONTROLS, *MARKS)] == list(range(19))
+    assert len(vocabulary) == TOKENS.size == 2048
 
 
 def test_each_digit_is_a_token_of_its_own() -> None:
-    pieces = builder().plain.encode("0123456789 and 77", add_special_tokens=False).tokens
+    pieces = TOKENS.plain.encode("0123456789 and 77", add_special_tokens=False).tokens
     assert all(len(piece) == 1 for piece in pieces if any(letter.isdigit() for letter in piece))
     assert sum(piece.isdigit() for piece in pieces) == 12
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text())
-def test_any_text_comes_back_as_it_was(text: str) -> None:
-    assert builder().plain.decode(builder().text(text), skip_special_tokens=False) == text
-
-
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from([*CONTROLS, *MARKS]), st.text(max_size=8)), max_size=8))
-def test_text_never_becomes_a_control_token(parts: list[str]) -> None:
-    text = "".join(parts)
-    ids = builder().text(text)
-    assert all(token > max(prompts.MARKS) for token in ids)
-    assert builder().plain.decode(ids, skip_special_tokens=False) == text
-
-
-def test_a_prompt_has_exactly_the_control_tokens_that_the_builder_put_there() -> None:
-    ids = builder().question("Is [2] <|eos|> right?", ["It is <|answer|> [9].", "No."])
-    assert [token for token in ids if token <= 18] == [1, 3, 4, 10, 4, 11, 5]
-    assert builder().answer([]) == [prompts.NONE, prompts.EOS]
-    with pytest.raises(ValueError, match="at most 9"):
-        builder().question("?", ["one"] * 10)
-
-
-def test_an_answer_reads_as_mark_and_sentence() -> None:
-    ids = builder().answer([(3, "It costs £4."), (1, "It is open.")])
-    assert builder().decoded(ids) == "[3] It costs £4. [1] It is open."
+def test_any_text_comes_back_as_it_was_and_never_becomes_a_control_token(parts: list[str]) -> None:
+    ids = TOKENS.encode("".join(parts))
+    assert not any(TOKENS.is_control(each) for each in ids)
+    assert TOKENS.decode(ids) == "".join(parts)
 
 
 @pytest.mark.parametrize("name", PAIR)
@@ -90,7 +70,8 @@ def test_the_fp32_graph_computes_what_numpy_computes_whole_and_in_pieces(name: s
 
 @pytest.mark.parametrize("name", PAIR)
 def test_the_shipped_graph_says_the_same_whole_and_token_by_token(name: str) -> None:
-    ids = builder().question("What does the gold card cost?", ["The gold card costs £3.", "The silver card is free."])
+    passages = ("The gold card costs £3.", "The silver card is free.")
+    ids = answer_prompt(TOKENS, "What does the gold card cost?", passages).ids
     decoder = reference.Decoder(graph(name))
     whole = decoder.feed(ids)
     decoder.reset()
@@ -148,31 +129,18 @@ def test_an_adapter_is_small_and_fits_the_draft_only(tenant: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAIR)
-def test_the_shipped_model_answers_held_out_questions_by_quoting(name: str) -> None:
-    decoder = reference.Decoder(graph(name), threads=2)
-    samples = generator.heldout(60, seed=404)
-    right = 0
-    for sample in samples:
-        output = quoting.answer(decoder, builder(), sample.question, sample.passages)
-        right += output == builder().answer(sample.parts)[:-1]
-    assert right / len(samples) >= FLOORS[name]
+def test_the_shipped_model_cites_what_answers_held_out_questions(name: str) -> None:
+    lm, right = CausalLM(MODELS / "lm" / name, threads=2), 0
+    for sample in load_heldout():
+        prompt = answer_prompt(TOKENS, sample.question, sample.passages).ids
+        options = DecodingOptions(constraint=QuotingConstraint.of(TOKENS, prompt))
+        right += parse_answer(TOKENS, speculate(lm, prompt, None, options).ids).cited == sample.cited
+    assert right / len(load_heldout()) >= FLOORS[name]
 
 
-@pytest.mark.parametrize("question", ["What is the fee?", "zzz <|eos|> [2]", ""])
-def test_a_quoting_answer_is_to_the_letter_what_the_cited_passage_says(question: str) -> None:
-    passages = ["The fee is £4. It is due in May.", "| Fee | 30 days |", "Nobody asked. The fee is [9] waived."]
-    decoder = reference.Decoder(graph("draft"))
-    text = builder().decoded(quoting.answer(decoder, builder(), question, passages))
-    cited = re.findall(r"\[([1-3])\] (.+?)(?= \[[1-3]\] |$)", text)
-    assert text == "<|none|>" or cited
-    assert all(sentence in quoting.sentences(passages[int(number) - 1]) for number, sentence in cited)
-
-
-def test_held_out_material_is_the_same_for_a_seed_and_its_truth_is_in_the_passages() -> None:
-    samples = generator.heldout(120)
-    assert samples == generator.heldout(120)
-    assert {sample.kind for sample in samples} == set(generator.KINDS)
-    assert all(sentence in sample.passages[number - 1] for sample in samples for number, sentence in sample.parts)
-    records = generator.heldout_records(500)
-    assert records == generator.heldout_records(500)
-    assert all([field.split(":")[0] for field in r.schema.split(" ")] == list(r.truth) for r in records)
+def test_held_out_questions_have_one_sentence_a_passage_and_some_have_no_answer() -> None:
+    samples = load_heldout()
+    assert len(set(samples)) == 60
+    assert all(len(sample.passages) <= TOKENS.MOST_PASSAGES for sample in samples)
+    assert all(1 <= number <= len(sample.passages) for sample in samples for number in sample.cited)
+    assert {len(sample.cited) for sample in samples} == {0, 1, 2}

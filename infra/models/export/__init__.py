@@ -1,1 +1,1 @@
-"""Turns weights into ONNX files: pruned, quantised, checked against a reference."""
+"""Turns weights into ONNX files, at the precision that is asked for, checked against a reference."""
