@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from loadtests.bench.measure import SIDES, Bar, Entry, Measurement, Side, Target
-from loadtests.bench.model_side import BenchedModel, JudgedAnswer, ModelCost, ReadQuestion, judge
+from loadtests.bench.model_side import HubAnswer, ModelBehindReader, ModelCost, ReadQuestion, judge
 from loadtests.bench.qa_sites import QaSite, read_files
 from tidegate.schemas import Answer
 from tidegate.services.answering.answerer import NONE_BELOW
@@ -46,14 +46,14 @@ THREADS = CloudVerifierSettings().threads
 class ModelSide(msgspec.Struct, frozen=True):
     """A model's answers, in the order of the questions, and what it takes."""
 
-    answers: tuple[JudgedAnswer, ...]
+    answers: tuple[HubAnswer, ...]
     cost: ModelCost
 
 
 class Comparison(msgspec.Struct, frozen=True):
     """The same questions answered by the reader alone, and by each model behind it."""
 
-    reader: tuple[JudgedAnswer, ...]
+    reader: tuple[HubAnswer, ...]
     pair: ModelSide
     boxed: ModelSide
 
@@ -79,11 +79,11 @@ def read_questions(directory: Path, units: UnitReader, count: int) -> list[ReadQ
 async def compare(asked: Sequence[ReadQuestion], pair: Path, boxed: Path, threads: int = THREADS) -> Comparison:
     """Every question answered by each model, the one first and the other first in turn."""
     surest = max(asked, key=lambda each: each.reading.answer.confidence)
-    models = [BenchedModel(pair, threads)]
+    models = [ModelBehindReader(pair, threads)]
     costs = [await models[0].warm_up(surest)]
-    models.append(BenchedModel(boxed, threads))
+    models.append(ModelBehindReader(boxed, threads))
     costs.append(await models[1].warm_up(surest))
-    found: list[list[JudgedAnswer]] = [[], []]
+    found: list[list[HubAnswer]] = [[], []]
     for number, each in enumerate(asked):
         for side in (0, 1) if number % 2 == 0 else (1, 0):
             found[side].append(await models[side].answer(each))
@@ -99,7 +99,7 @@ def quote(asked: ReadQuestion) -> Answer:
     return answer if answer.confidence >= NONE_BELOW else Answer(text="")
 
 
-def shares(judged: Sequence[JudgedAnswer]) -> dict[str, float]:
+def shares(judged: Sequence[HubAnswer]) -> dict[str, float]:
     """Per cent: right of what has an answer; wrong of all; of what a model answered what was refused once, and for
     good; and how often the answer is right where what the model said stands, and where not."""
     asked = [each for each in judged if each.is_answerable]
@@ -176,7 +176,7 @@ def table_of(compared: Comparison) -> str:
     return "\n".join((*lines, f"{len(compared.reader)} questions, of which {asked} have an answer"))
 
 
-def _share(judged: Sequence[JudgedAnswer], counts: Callable[[JudgedAnswer], bool]) -> float:
+def _share(judged: Sequence[HubAnswer], counts: Callable[[HubAnswer], bool]) -> float:
     return 100 * sum(map(counts, judged)) / max(1, len(judged))
 
 

@@ -43,9 +43,9 @@ class ReadQuestion(msgspec.Struct, frozen=True):
     reading: RankedSpans
 
 
-class JudgedAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer of the hub. `stands`: what the model said is what is answered; `is_retried`: a sentence was refused
-    and written once more; no step: no model was called. `first_ms` is until something of it may be shown.
+class HubAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of the hub, judged. `stands`: what the model said is what is answered; `is_retried`: a sentence was
+    refused and written once more; no step: no model was called. `first_ms` is until something of it may be shown.
     """
 
     is_answerable: bool
@@ -67,7 +67,7 @@ class ModelCost(msgspec.Struct, frozen=True, kw_only=True):
     disk_mib: float
 
 
-class BenchedModel:
+class ModelBehindReader:
     """A model behind the hub's reader, as `cloud_verifier.model` puts it there."""
 
     def __init__(self, directory: Path, threads: int) -> None:
@@ -90,7 +90,7 @@ class BenchedModel:
         grown_mib = resident_mib() - self._before_mib
         return ModelCost(start_ms=self._start_ms, memory_mib=grown_mib, disk_mib=self._disk_mib)
 
-    async def answer(self, asked: ReadQuestion) -> JudgedAnswer:
+    async def answer(self, asked: ReadQuestion) -> HubAnswer:
         """The hub's answer with this model; the time is without the reader's."""
         self._reading, self._first_s = asked.reading, 0.0
         began_s = time.perf_counter()
@@ -133,11 +133,11 @@ def escalate(question: QaQuestion) -> Escalated:
     )
 
 
-def judge(question: QaQuestion, answer: Answer) -> JudgedAnswer:
+def judge(question: QaQuestion, answer: Answer) -> HubAnswer:
     """Right is an answer that cites what answers the question and says it."""
     cites = any(question.is_answered_at(each.document_id, each.start, each.end) for each in answer.citations)
     is_right = cites and says(answer.text, question.answer, question.language)
-    return JudgedAnswer(is_answerable=bool(question.evidence), is_given=bool(answer.text), is_right=is_right)
+    return HubAnswer(is_answerable=bool(question.evidence), is_given=bool(answer.text), is_right=is_right)
 
 
 def says(text: str, wanted: str, language: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from click import UsageError
 
 from loadtests.bench import answers_models as bench
-from loadtests.bench.model_side import JudgedAnswer, ModelCost, judge, says, stands
+from loadtests.bench.model_side import HubAnswer, ModelCost, judge, says, stands
 from loadtests.bench.qa_sites import QaQuestion
 from loadtests.bench.run import over_data
 from tests.support.foreign_models import save_foreign
@@ -72,8 +72,8 @@ def test_what_a_model_said_stands_where_it_agreed_or_nothing_was_replaced() -> N
 
 
 def test_shares_are_of_what_they_are_called_for() -> None:
-    def one(is_right: bool, *, is_answerable: bool = True, stands: bool = True, steps: int = 3) -> JudgedAnswer:
-        return JudgedAnswer(
+    def one(is_right: bool, *, is_answerable: bool = True, stands: bool = True, steps: int = 3) -> HubAnswer:
+        return HubAnswer(
             is_answerable=is_answerable, is_given=True, is_right=is_right, stands=stands, steps=steps, tokens=9
         )
 
