@@ -42,7 +42,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
             "original_max_position_embeddings": 64,
         },
     },
-    "qwen2": {"model_type": "qwen2", "rope_theta": 1000000.0},
+    "qwen2": {  # its files name no width of a head, and vLLM takes none from them
+        "model_type": "qwen2",
+        "rope_theta": 1000000.0,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": None,
+    },
     "qwen3": {"model_type": "qwen3", "rope_theta": 1000000.0},
     "gemma": {"model_type": "gemma", "hidden_act": "gelu_pytorch_tanh"},
     "gemma2": {
@@ -97,6 +103,7 @@ def save_foreign(directory: Path, family: str, *, seed: int = 1) -> Path:
         "eos_token_id": ends[0],
         **FAMILIES[family],
     }
+    config = {name: value for name, value in config.items() if value is not None}
     save_file(_weights(config, np.random.default_rng(seed)), str(directory / "model.safetensors"), {"format": "pt"})
     files = {"config": config, "tokenizer_config": settings, "generation_config": {"eos_token_id": ends}}
     for name, content in files.items():
@@ -105,7 +112,8 @@ def save_foreign(directory: Path, family: str, *, seed: int = 1) -> Path:
 
 
 def _weights(config: dict[str, Any], dice: np.random.Generator) -> dict[str, Any]:
-    kind, head, heads, key_heads = config["model_type"], config["head_dim"], 4, 2
+    kind, heads, key_heads = (config[name] for name in ("model_type", "num_attention_heads", "num_key_value_heads"))
+    head = config.get("head_dim") or HIDDEN // heads
 
     def matrix(rows: int, columns: int, scale: float = 1.5) -> Any:
         return (dice.normal(0, scale, (rows, columns)) / np.sqrt(columns)).astype(np.float32)
