@@ -1,7 +1,8 @@
-"""Builds the multilingual model: embedding and reader over one vocabulary and one lower half, int8 ONNX, no torch.
+"""Builds the multilingual model: embedding and readers over one vocabulary and one lower half, int8 ONNX, no torch.
 
 `lower.onnx` turns tokens into states; `embed.onnx` turns the states of a text into a unit vector; `read.onnx` turns the
-states of a question followed by those of a window into a score for each unit and a start and an end for each token.
+states of a question followed by those of a window into a score for each unit and a start and an end for each token;
+`extract.onnx` turns those of a schema's fields followed by those of a window into a score for each value of each field.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from tidegate.infra.models.export.encoder_graph import (
     unit_length,
     write_int8,
 )
+from tidegate.infra.models.export.extraction_graph import build_extraction
 from tidegate.infra.models.export.reader_graph import build_reader
 from tidegate.infra.models.export.safety_graph import build_safety
 
@@ -44,13 +46,13 @@ NAME = "tidegate-multilingual"
 WIDTH = 384
 LOWER = tuple(range(8))
 UPPER = tuple(range(8, 12))
-RECIPE = tuple(
-    f"export/{name}.py"
-    for name in ("multilingual", "e5", "encoder_graph", "reader_graph", "safety_graph", "int8_weights")
-)
+_GRAPHS = ("encoder_graph", "reader_graph", "safety_graph", "extraction_graph")
+RECIPE = tuple(f"export/{name}.py" for name in ("multilingual", "e5", *_GRAPHS, "int8_weights"))
 EMBEDDING = WEIGHTS / "embedding" / "upper.safetensors"
 SAFETY = WEIGHTS / "safety" / "upper.safetensors"
 READER = WEIGHTS / "reader" / "upper.safetensors"
+EXTRACTION = WEIGHTS / "extraction" / "upper.safetensors"
+FIELDS = WEIGHTS / "extraction" / "extract.json"
 RANKING = WEIGHTS / "reader" / "ranking.json"
 COSINE_FLOOR = 0.97
 SENTENCES = (
@@ -134,6 +136,9 @@ def make(wheels: Sequence[Path], tuned: Sources, fresh: Path, scratch: Path) -> 
     if "safety" in tuned:
         write_int8(build_safety(int8_weights.load(tuned["safety"]), UPPER), fresh / "safety.onnx")
         shutil.copy(tuned["safety"].with_name("safety.json"), fresh)
+    if "extraction" in tuned and "fields" in tuned:
+        write_int8(build_extraction(int8_weights.load(tuned["extraction"]), UPPER), fresh / "extract.onnx")
+        (fresh / "extract.json").write_bytes(tuned["fields"].read_bytes())
     if "ranking" in tuned:
         (fresh / "ranking.json").write_bytes(tuned["ranking"].read_bytes())
     cosines = compare(fresh, exact)
@@ -184,10 +189,13 @@ def main() -> None:
     parser.add_argument("--embedding", type=Path, default=EMBEDDING, help="tuned upper layers; untuned where missing")
     parser.add_argument("--reader", type=Path, default=READER, help="the reader; none is written where missing")
     parser.add_argument("--safety", type=Path, default=SAFETY, help="the safety head; none is written where missing")
+    parser.add_argument("--extraction", type=Path, default=EXTRACTION, help="the reader of fields; none where missing")
+    parser.add_argument("--fields", type=Path, default=FIELDS, help="the ranker's weights over what that one reads")
     parser.add_argument("--ranking", type=Path, default=RANKING, help="the weights over the signals of both")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    named: Sources = {name: getattr(arguments, name) for name in ("embedding", "reader", "safety", "ranking")}
+    names = ("embedding", "reader", "safety", "extraction", "fields", "ranking")
+    named: Sources = {name: getattr(arguments, name) for name in names}
     tuned = {name: path for name, path in named.items() if path.exists()}
     if is_current(out, {"recipe": recipe(RECIPE), "tuned": digests(tuned)}):
         (out / "manifest.json").touch()

@@ -11,12 +11,12 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.infra.models.data.field_texts import value_at
 from tidegate.infra.models.training.lbfgs import minimise
 from tidegate.services.knowledge.extraction.filler import leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues, same_value
@@ -67,13 +67,6 @@ def read_examples(paths: Sequence[Path]) -> Iterator[Example]:
             yield Example(rows, np.array(right, dtype=bool), truth is None, number)
 
 
-def value_at(truth: Any, path: str) -> Any:
-    """The value at a dotted path; None where there is none."""
-    for name in path.split("."):
-        truth = truth.get(name) if isinstance(truth, dict) else None
-    return truth
-
-
 def fit(examples: list[Example], group: str) -> FamilyWeights:
     """Maximise the likelihood of the right candidates, or of absence, with an L2 penalty."""
     usable = [each for each in examples if each.is_absent or each.is_right.any()]
@@ -93,7 +86,7 @@ def fit(examples: list[Example], group: str) -> FamilyWeights:
     def loss(both: Array) -> tuple[float, Array]:
         weights, away = both[:width], both[width:]
         logits = (flat @ weights.astype(np.float32)).astype(np.float64)
-        shares, none = _shares(logits, absent @ away, owner, len(usable))
+        shares, none = shares_of(logits, absent @ away, owner, len(usable))
         mass = np.maximum(np.bincount(owner, shares * right, len(usable)) + none * is_absent, 1e-12)
         pull = (shares * right / mass[owner] - shares).astype(np.float32)
         pull_none = none * is_absent / mass - none
@@ -107,7 +100,8 @@ def fit(examples: list[Example], group: str) -> FamilyWeights:
     return FamilyWeights(rounded[0], rounded[1], rounded[2], rounded[3])
 
 
-def _shares(logits: Array, none: Array, owner: npt.NDArray[np.int64], count: int) -> tuple[Array, Array]:
+def shares_of(logits: Array, none: Array, owner: npt.NDArray[np.int64], count: int) -> tuple[Array, Array]:
+    """The probabilities of the candidates of `count` fields, told by `owner`, and of their absences."""
     most = none.copy()
     np.maximum.at(most, owner, logits)
     raised, raised_none = np.exp(logits - most[owner]), np.exp(none - most)
@@ -119,7 +113,7 @@ def predict(example: Example, weights: FamilyWeights) -> tuple[float, bool]:
     """The probability of the likeliest value, and whether it is right."""
     ranked = rank(example.rows, weights)
     logits = ranked.logits
-    shares, absent = _shares(logits, np.array([ranked.absent]), np.zeros(len(logits), dtype=np.int64), 1)
+    shares, absent = shares_of(logits, np.array([ranked.absent]), np.zeros(len(logits), dtype=np.int64), 1)
     by_value: dict[str, list[float]] = {}
     for candidate, share, right in zip(example.rows.candidates, shares, example.is_right, strict=True):
         entry = by_value.setdefault(repr(candidate.value), [0.0, float(right)])

@@ -127,6 +127,22 @@ def find_options(asked: FieldQuery, view: TextView) -> tuple[list[ValueCandidate
     return candidates, np.array(rows).reshape(len(rows), len(OPTION_FEATURES))
 
 
+def with_clauses(asked: FieldQuery, candidates: list[ValueCandidate], view: TextView) -> list[ValueCandidate]:
+    """The same, but that the clause which speaks most of the field may say an option that the text does not name; where
+    none speaks of it, nothing says that option."""
+    matches = match_words(asked, view)
+    weights = np.array([term.weight for term in asked.terms])
+    coverages = [cover(matches, weights, _in_clause(view, n)) for n in range(len(view.clauses))]
+    best = int(np.argmax(coverages))
+    if not coverages[best]:
+        return candidates
+    start, end = view.clauses[best]
+    start += len(view.text[start:end]) - len(view.text[start:end].lstrip())
+    return [
+        each if each.start < each.end else ValueCandidate(each.value, start, end, each.shape) for each in candidates
+    ]
+
+
 def _mention(option: Any, n: int, view: TextView) -> tuple[list[float], int] | None:
     """How the words from `n` on name the option: to the letter, by its stems, by its concepts, and the share of it."""
     words = name_words(str(option))

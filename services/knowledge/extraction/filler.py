@@ -4,6 +4,7 @@ Promises that each value stands in the text and is valid for its field. Next: ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +13,16 @@ import numpy.typing as npt
 
 from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.find import TextValues
-from tidegate.services.knowledge.extraction.ranker import Ranked, calibrated, describe, group_of, rank
+from tidegate.services.knowledge.extraction.ranker import (
+    FamilyWeights,
+    FieldRows,
+    Ranked,
+    calibrated,
+    describe,
+    group_of,
+    load_weights,
+    rank,
+)
 from tidegate.services.knowledge.extraction.schema import Field, Schema
 from tidegate.services.knowledge.extraction.terms import FieldQuery, asked_of
 from tidegate.services.knowledge.extraction.text_view import TextView
@@ -20,8 +30,9 @@ from tidegate.services.knowledge.extraction.text_view import TextView
 _TAKEN = 3.0
 """How much less likely (as a logit) a candidate is whose characters are another field's value already."""
 IN_DOUBT = 0.4
-_DOUBTFUL = frozenset({"date_in_doubt", "unnamed"})
-"""A date of which either number could be the month, and a yes or no in a clause that does not name its subject."""
+_DOUBTFUL = frozenset({"date_in_doubt", "unnamed", "unsaid"})
+"""A date of which either number could be the month, a yes or no in a clause that does not name its subject, and an
+option that the text does not name."""
 _EXCLUSIVE = frozenset({"number", "date", "string", "pattern", "time"})
 
 
@@ -49,8 +60,13 @@ def leaves_of(field: Field, parents: tuple[str, ...] = ()) -> list[FieldQuery]:
 
 
 def fill(asked: list[FieldQuery], schema: Schema, values: TextValues, view: TextView) -> list[FilledField]:
+    """The most likely value of each field by the ranker alone; see `choose`."""
+    return choose([describe(each, asked, schema, values, view) for each in asked], load_weights())
+
+
+def choose(described: Sequence[FieldRows], weights: Mapping[str, FamilyWeights]) -> list[FilledField]:
     """The most likely value of each field, the surest first, each excluding its characters from the others."""
-    open_fields = [rank(describe(each, asked, schema, values, view)) for each in asked]
+    open_fields = [rank(each, weights[group_of(each.asked.family)]) for each in described]
     taken: list[ValueCandidate] = []
     filled: dict[int, FilledField] = {}
     while open_fields:
@@ -58,7 +74,7 @@ def fill(asked: list[FieldQuery], schema: Schema, values: TextValues, view: Text
         chosen, probability, n = best
         ranked = open_fields.pop(n)
         family = ranked.asked.family
-        confidence = calibrated(family, probability)
+        confidence = calibrated(weights[group_of(family)], probability)
         if chosen is not None and chosen.start >= chosen.end:
             chosen = None  # an option that the text does not name is nothing that it says
         if chosen is None:
@@ -70,7 +86,7 @@ def fill(asked: list[FieldQuery], schema: Schema, values: TextValues, view: Text
             confidence = min(confidence, IN_DOUBT)
         start, end = chosen.start, chosen.end
         filled[id(ranked.asked)] = FilledField(ranked.asked.field, chosen.value, start, end, confidence)
-    return [filled[id(each)] for each in asked]
+    return [filled[id(each.asked)] for each in described]
 
 
 def _best(ranked: Ranked, taken: list[ValueCandidate]) -> tuple[ValueCandidate | None, float]:

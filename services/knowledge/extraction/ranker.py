@@ -1,12 +1,14 @@
 """How likely each candidate is the value that a field asks for, by weights learned from examples.
 
 A conditional logit over a field's candidates and "the text does not say it", one for each family of values. The weights
-are fitted by infra/models/training/extraction_ranker.py. Promises probabilities that sum to one. Next: filler.py."""
+are fitted by infra/models/training/extraction_ranker.py, and by field_weights.py beside it where fields were read.
+Promises probabilities that sum to one. Next: filler.py."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -60,6 +62,13 @@ class FieldRows(msgspec.Struct, frozen=True):
     absent: list[float]
 
 
+class FieldScores(NamedTuple):
+    """What an encoder read of a field: the logarithm of the share of each candidate, and of its absence."""
+
+    candidates: npt.NDArray[np.float64]
+    absent: float
+
+
 HIDDEN_FITS = 7.0
 """The same for a vault token that hides what the field asks for: the training texts have none."""
 _NAMED = 0.6
@@ -102,6 +111,13 @@ def describe(
     return FieldRows(asked, candidates, rows, absent)
 
 
+def with_scores(described: FieldRows, scores: FieldScores) -> FieldRows:
+    """The same with one feature more, the last: what an encoder read. The weights are then those that go with it."""
+    width = len(names_of(group_of(described.asked.family)))
+    rows = np.column_stack([described.rows.reshape(-1, width), scores.candidates])
+    return FieldRows(described.asked, described.candidates, rows, [*described.absent, scores.absent])
+
+
 def rank(described: FieldRows, weights: FamilyWeights | None = None) -> Ranked:
     """The logits of a field's candidates, by the shipped weights where none are given."""
     weights = weights or load_weights()[group_of(described.asked.family)]
@@ -136,9 +152,8 @@ def _said_so(rows: npt.NDArray[np.float64], names: tuple[str, ...]) -> npt.NDArr
     return ((yes | no) & is_named).astype(np.float64)
 
 
-def calibrated(family: str, probability: float) -> float:
+def calibrated(weights: FamilyWeights, probability: float) -> float:
     """How often a value of that probability is right."""
-    weights = load_weights()[group_of(family)]
     clipped = min(max(probability, 1e-4), 1 - 1e-4)
     logit = float(np.log(clipped / (1 - clipped)))
     return float(1 / (1 + np.exp(-(weights.slope * logit + weights.offset))))

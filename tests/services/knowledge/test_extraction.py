@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.extracting import with_and_without_the_reader  # noqa: F401
 from tidegate.schemas import Answer
 from tidegate.services.knowledge.extraction.extraction import extract
 from tidegate.services.knowledge.extraction.numbers import parse_number

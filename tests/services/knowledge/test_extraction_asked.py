@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.extracting import with_and_without_the_reader  # noqa: F401
 from tidegate.schemas import Answer
 from tidegate.services.knowledge.extraction.dates import find_dates, find_times
 from tidegate.services.knowledge.extraction.extraction import extract

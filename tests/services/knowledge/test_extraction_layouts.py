@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.services.knowledge.test_extraction_asked import INTEGER, NUMBER, PERSON, STRING, closed, is_answered
+from tests.support.extracting import with_and_without_the_reader  # noqa: F401
 from tidegate.services.knowledge.extraction.extraction import extract, language_of
 
 LIST = {"type": "array", "items": STRING}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.extracting import with_and_without_the_reader  # noqa: F401
 from tidegate.services.knowledge.extraction.extraction import extract
 
 NUMBER, INTEGER, STRING, BOOLEAN = ({"type": kind} for kind in ("number", "integer", "string", "boolean"))
