@@ -17,12 +17,14 @@ import msgspec
 from loadtests.bench.measure import Bar, Entry, Measurement, Target
 from tidegate.schemas import Answer
 from tidegate.services.knowledge.extraction.extraction import extract, paths_of
+from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.extraction.filler import leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues
 from tidegate.services.knowledge.extraction.schema import Schema
 
 NAME = "answers_extraction"
 FILE = Path("extraction/dev.jsonl")
+MODELS = Path(".models")
 
 
 class JudgedField(msgspec.Struct, frozen=True):
@@ -88,9 +90,9 @@ def measure_texts(records: Iterable[dict[str, Any]], fill: Callable[[dict[str, A
     return judged
 
 
-def ours(record: dict[str, Any]) -> Answer:
-    """The product's reader."""
-    return extract(record["text"], json.dumps(record["schema"]), record["language"])
+def ours(record: dict[str, Any], reader: FieldReader | None = None) -> Answer:
+    """The product's extraction, with the reader of fields as at a site, or by the ranker alone."""
+    return extract(record["text"], json.dumps(record["schema"]), record["language"], reader)
 
 
 def first_of_kind(record: dict[str, Any]) -> Answer:
@@ -122,8 +124,9 @@ def shares(judged: Sequence[JudgedText]) -> dict[str, tuple[float, ...]]:
 async def blocks(data: Path, repeats: int) -> AsyncIterator[Measurement]:
     """Per cent of the fields right, ours and the peer's; the same at every block but for the times."""
     records = read_records(data)
+    own = partial(ours, reader=FieldReader.load(MODELS))
     for _ in range(repeats):
-        for side, fill in (("ours", ours), ("peer", first_of_kind)):
+        for side, fill in (("ours", own), ("peer", first_of_kind)):
             figures = shares(measure_texts(records, fill))
             yield Measurement(side, figures["fields_right"][0], figures)  # type: ignore[arg-type]
 
@@ -172,8 +175,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--failures", action="store_true", help="print every field that is not right")
+    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--ranker-alone", action="store_true", help="without the reader of fields")
     given = parser.parse_args()
-    judged = measure_texts(read_records(given.data), ours)
+    reader = None if given.ranker_alone else FieldReader.load(given.models)
+    judged = measure_texts(read_records(given.data), partial(ours, reader=reader))
     for each in judged if given.failures else ():
         for field in each.fields:
             if not field.is_right:

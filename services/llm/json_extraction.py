@@ -16,6 +16,7 @@ from tidegate.services.knowledge.extraction.extraction import (
     fill_fields,
     language_of,
 )
+from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.extraction.filler import FilledField, leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues, same_value
 from tidegate.services.knowledge.extraction.schema import Schema, UnsupportedSchemaError
@@ -36,7 +37,9 @@ class _ModelQuery(msgspec.Struct, frozen=True):
     described: str
 
 
-def fill_schema(model: SiteModel, text: str, schema_text: str, language: str = "") -> Answer:
+def fill_schema(
+    model: SiteModel, text: str, schema_text: str, language: str = "", reader: FieldReader | None = None
+) -> Answer:
     """The JSON value that the text fills the schema with; see `extraction.extract`.
 
     A field that the reader does not find and that must be there is asked of the model, which may only choose among the
@@ -49,9 +52,9 @@ def fill_schema(model: SiteModel, text: str, schema_text: str, language: str = "
     try:
         schema = Schema(schema_text)
     except UnsupportedSchemaError:
-        return extract(text, schema_text, language)
+        return extract(text, schema_text, language, reader)
     text, language = text[:MOST_CHARS], language_of(text, language)
-    filled = fill_fields(schema, text, language)
+    filled = fill_fields(schema, text, language, reader)
     answer = answer_of(schema, text, filled)
     missing = {field.path for field in answer.fields if field.problem == "missing"}
     asked = _ask(schema, text, language, missing, filled)

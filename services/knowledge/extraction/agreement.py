@@ -11,6 +11,7 @@ import msgspec
 
 from tidegate.schemas import Answer, Check
 from tidegate.services.knowledge.extraction.extraction import MOST_CHARS, answer_of, extract, fill_fields, language_of
+from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.extraction.filler import FilledField, leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues, same_value
 from tidegate.services.knowledge.extraction.schema import Field, Schema, UnsupportedSchemaError
@@ -22,7 +23,9 @@ MODEL_AT_MOST = 0.6
 """The confidence in what a model alone found, and the text says."""
 
 
-def read_again(text: str, schema_text: str, written: str, language: str = "") -> Answer:
+def read_again(
+    text: str, schema_text: str, written: str, language: str = "", reader: FieldReader | None = None
+) -> Answer:
     """The reader's answer, with `written`, a model's JSON for the same schema, as a second reading.
 
     Where both have a value it is the surer for it. Where only the model has one it counts if it stands in the text and
@@ -32,9 +35,9 @@ def read_again(text: str, schema_text: str, written: str, language: str = "") ->
     try:
         schema = Schema(schema_text)
     except UnsupportedSchemaError:
-        return extract(text, schema_text, language)
+        return extract(text, schema_text, language, reader)
     text, language = text[:MOST_CHARS], language_of(text, language)
-    filled = fill_fields(schema, text, language)
+    filled = fill_fields(schema, text, language, reader)
     try:
         value = json.loads(written)
     except ValueError:

@@ -5,6 +5,7 @@ Next: `targets`, which models there are; `handler`, what becomes of an answer.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -17,7 +18,9 @@ from tidegate.services.answering.answerer import GroundedAnswerer, ReadCorpus
 from tidegate.services.answering.grounded_writer import GroundedWriter
 from tidegate.services.answering.model_writers import PATH, ServerWriter, TargetWriter
 from tidegate.services.answering.sentence_stream import PublishPartial
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.readers import TenantReaders
+from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.reader.reader import AT_HUB
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
@@ -44,7 +47,7 @@ class OpenedBackend:
     """Who answers questions and fills schemas, how busy that is, and the sessions that it keeps, if any."""
 
     answer: Backend
-    extract: Backend = extract_at_hub
+    extract: Backend
     state: Callable[[], CloudState] = CloudState
     sessions: VerificationSessions | None = None
 
@@ -56,17 +59,19 @@ async def open_backend(
     chosen = settings.cloud_verifier
     readers = TenantReaders(settings, units, AT_HUB)
     read_corpus = in_thread(partial(corpus.rank_spans, readers.of))
+    fields = await asyncio.to_thread(FieldReader.load, StatePaths(settings).models)
+    extract = partial(extract_at_hub, reader=fields)
     if chosen.backend == "extractive":
-        return OpenedBackend(in_thread(partial(corpus.read, readers.of)))
+        return OpenedBackend(in_thread(partial(corpus.read, readers.of)), extract)
     if chosen.backend == "openai":
         client = _open_client(chosen, stack)
         writer = GroundedWriter(ServerWriter(client), read_corpus, publish)
         state = partial(CloudState, writes=("grounded", "free"))
-        return OpenedBackend(writer.answer, ChatExtraction(client).extract, state)
+        return OpenedBackend(writer.answer, ChatExtraction(client, fields).extract, state)
     target = await stack.enter_async_context(open_target(settings))
     if isinstance(target, OpenAICompatibleTarget):
-        return _use_server(target, _open_client(chosen, stack), read_corpus, publish)
-    return _use_target(target, read_corpus, publish, stack)
+        return _use_server(target, _open_client(chosen, stack), extract, read_corpus, publish)
+    return _use_target(target, extract, read_corpus, publish, stack)
 
 
 def _open_client(chosen: CloudVerifierSettings, stack: AsyncExitStack) -> CompletionsClient:
@@ -77,7 +82,11 @@ def _open_client(chosen: CloudVerifierSettings, stack: AsyncExitStack) -> Comple
 
 
 def _use_server(
-    target: OpenAICompatibleTarget, client: CompletionsClient, read_corpus: ReadCorpus, publish: PublishPartial
+    target: OpenAICompatibleTarget,
+    client: CompletionsClient,
+    extract: Backend,
+    read_corpus: ReadCorpus,
+    publish: PublishPartial,
 ) -> OpenedBackend:
     """A server with another model than ours writes where the plan allows that, as with `openai`; else, and where it
     serves our own model, which can do nothing else, it confirms what the reader quotes."""
@@ -88,20 +97,20 @@ def _use_server(
         may_write = bool(target.text_path) and escalated.plan.writing != "quote"
         return await (writer.answer if may_write else answerer.answer)(escalated)
 
-    return OpenedBackend(answer, state=partial(cloud_state, target))
+    return OpenedBackend(answer, extract, partial(cloud_state, target))
 
 
 def _use_target(
-    target: Target, read_corpus: ReadCorpus, publish: PublishPartial, stack: AsyncExitStack
+    target: Target, extract: Backend, read_corpus: ReadCorpus, publish: PublishPartial, stack: AsyncExitStack
 ) -> OpenedBackend:
     """A model with a chat template writes; one with our control tokens quotes, and verifies what sites draft."""
     state = partial(cloud_state, target)
     if isinstance(target.tokenizer, ChatTokenizer):
         writer = GroundedWriter(TargetWriter(target), read_corpus, publish, METRICS.count)
-        return OpenedBackend(writer.answer, state=state)
+        return OpenedBackend(writer.answer, extract, state)
     answerer = GroundedAnswerer(target, read_corpus, publish, METRICS.count)
     if not isinstance(target, VerifyingTarget):
-        return OpenedBackend(answerer.answer, state=state)
+        return OpenedBackend(answerer.answer, extract, state)
     sessions = VerificationSessions(answerer, target)
     stack.callback(sessions.close)
-    return OpenedBackend(answerer.answer, state=state, sessions=sessions)
+    return OpenedBackend(answerer.answer, extract, state, sessions)

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from tidegate.schemas import Answer, Artefact, Escalated, Question
 from tidegate.services.answering.model_writers import PATH
 from tidegate.services.answering.writing_prompts import extraction_messages
+from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
 from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
 
@@ -20,12 +21,13 @@ MAX_JSON_TOKENS = 1000
 class ChatExtraction:
     """Fills schemas by a chat completion, at temperature 0 where the server takes one."""
 
-    def __init__(self, client: CompletionsClient) -> None:
+    def __init__(self, client: CompletionsClient, reader: FieldReader | None = None) -> None:
         self._client = client
+        self._reader = reader
 
     async def extract(self, escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
         """The schema filled by the reader, the model's filling a second reading. Raises `RetryLaterError`."""
-        return await extract_at_hub(escalated, self._client.model, self._write_json)
+        return await extract_at_hub(escalated, self._client.model, self._write_json, self._reader)
 
     async def _write_json(self, question: Question) -> tuple[str, str]:
         """What the model fills the schema with. Raises `RetryLaterError`, `CapabilityError` for what it cannot do."""

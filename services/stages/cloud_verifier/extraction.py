@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from tidegate.schemas import Answer, Artefact, Escalated, Question
 from tidegate.services.knowledge.extraction.agreement import read_again
+from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.llm.targets.openai_compatible.client import CapabilityError
 
 WriteJson = Callable[[Question], Awaitable[tuple[str, str]]]
@@ -17,9 +18,11 @@ WriteJson = Callable[[Question], Awaitable[tuple[str, str]]]
 
 
 async def extract_at_hub(
-    escalated: Escalated, model: str = "", write: WriteJson | None = None
+    escalated: Escalated, model: str = "", write: WriteJson | None = None, reader: FieldReader | None = None
 ) -> tuple[Answer, tuple[Artefact, ...]]:
     """The answer to an extraction, and the model that had a part in it; a server that cannot write JSON has none.
+
+    `reader` reads the fields, as at the site.
 
     Raises `RetryLaterError` while the model's server cannot be reached.
     """
@@ -31,5 +34,5 @@ async def extract_at_hub(
             parts = (Artefact("model", model, version or model),)
         except CapabilityError:
             written = ""
-    answer = await asyncio.to_thread(read_again, question.text, question.schema, written, question.language)
+    answer = await asyncio.to_thread(read_again, question.text, question.schema, written, question.language, reader)
     return answer, parts

@@ -16,6 +16,7 @@ from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Question
 from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.readers import TenantReaders
+from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import rank_for_tenant
@@ -42,7 +43,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     """The handler, its model warm, the indices open. Raises `CalibrationMissingError` for an unprepared site."""
     paths = StatePaths(settings)
     units = await asyncio.to_thread(UnitReader.load, paths.models)
-    readers = TenantReaders(settings, units)
+    fields = await asyncio.to_thread(FieldReader.load, paths.models)
     model_of = await asyncio.to_thread(load_models, paths.models, settings.drafter.adapters)
     tokens = model_of("").tokenizer
     detector = Detector(settings.prefilter.phone_regions)
@@ -57,10 +58,10 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
 
     def extract(retrieved: Retrieved) -> Answer:
-        return fill_schema(model_of(retrieved.tenant), *text_and_schema(retrieved.question))
+        return fill_schema(model_of(retrieved.tenant), *text_and_schema(retrieved.question), fields)
 
     ports = DrafterPorts(
-        read=in_thread(partial(read, readers, indexes, detector, tokens)),
+        read=in_thread(partial(read, TenantReaders(settings, units), indexes, detector, tokens)),
         extract=in_thread(extract),
         publish_partial=publish_partial,
         required_degradation=latency.required_degradation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,6 +36,8 @@ from tidegate.schemas import (
 from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.inference import ProviderUnavailableError
+from tidegate.services.knowledge.extraction.extraction import extract
+from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.llm.model.causal_lm import CausalLM
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import cloud_verifier
@@ -95,6 +98,17 @@ class TestEveryBackend:
         async with hub(backend) as (handle, _, _):
             verified = await verdict_of(handle, written(WHO, backend, tenant="stranger"))
             assert verified.answer == Answer(text="")
+
+    async def test_reads_the_fields_of_a_schema_with_the_encoder(self, backend: str) -> None:
+        schema = json.dumps({"properties": {"caller": {"type": "string"}}, "required": ["caller"]})
+        text = "Rang heute an: Frau Kessler vom Reisebüro Sonnwend."
+        asked = written(text, backend, workload="extract", schema=schema, language="de")
+        async with hub(backend) as (handle, _, server):
+            server.reply = "no JSON"
+            verified = await verdict_of(handle, asked)
+        reader = FieldReader.load(Path(".models"))
+        assert verified.answer.fields == extract(text, schema, "de", reader).fields
+        assert verified.answer.fields != extract(text, schema, "de").fields
 
     async def test_gives_both_lanes_the_same_verdict_and_keeps_the_question_and_plan(self, backend: str) -> None:
         async with hub(backend) as (handle, bus, server):

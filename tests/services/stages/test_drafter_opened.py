@@ -30,6 +30,8 @@ from tidegate.schemas import (
     decode,
     encode,
 )
+from tidegate.services.knowledge.extraction.extraction import extract
+from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import drafter, retriever
@@ -87,6 +89,19 @@ async def test_a_site_fills_a_schema_without_any_passage() -> None:
         (drafted,) = await answer(retrieved("Reference: QX-1", workload="extract", schema=schema))
         assert isinstance(drafted, Drafted)
         assert json.loads(drafted.answer.text) == {"reference": "QX-1"}
+
+
+async def test_a_site_reads_the_fields_of_a_schema_with_the_encoder() -> None:
+    schema = json.dumps({"properties": {"caller": {"type": "string"}}, "required": ["caller"]})
+    text = "Rang heute an: Frau Kessler vom Reisebüro Sonnwend."
+    alone = msgspec.structs.replace(plan(), may_escalate=False)
+    asked = retrieved(text, plan_=alone, workload="extract", schema=schema, language="de")
+    async with drafter.open(prepared(), MemoryBus("site1")) as answer:
+        (drafted,) = await answer(asked)
+    assert isinstance(drafted, Drafted)
+    reader = FieldReader.load(Path(".models"))
+    assert drafted.answer.fields == extract(text, schema, "de", reader).fields
+    assert drafted.answer.fields != extract(text, schema, "de").fields
 
 
 async def test_a_site_ships_what_the_hubs_model_may_be_expected_to_say_and_tells_it_in_a_race() -> None:
