@@ -5,6 +5,7 @@ Where several workers share a run, what the system tests need is prepared while 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -14,6 +15,16 @@ import pytest
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 hypothesis.settings.register_profile("untimed", deadline=None)  # on a busy machine an example takes what it takes
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection() -> None:
+    """What is collected stays to the end: walking it again and again for garbage costs each worker a second."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)  # behind the shuffle
