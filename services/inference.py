@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # the runtime reports to its maker unless this stands before its import
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
 
+T = TypeVar("T")
 Array = NDArray[Any]
 _TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -90,6 +92,22 @@ def read_built(directory: Path, names: Sequence[str]) -> dict[str, bytes]:
         if hashlib.sha256(data).hexdigest() != built.get(name):
             raise ValueError(f"{name} is not the file that the manifest names")
     return files
+
+
+class OpenedModels(Generic[T]):
+    """Models of one kind, each opened once for a process. Safe to use from several threads at once."""
+
+    def __init__(self) -> None:
+        self._opened: dict[Path, T] = {}
+        self._opening = threading.Lock()
+
+    def open(self, directory: Path, read: Callable[[Path], T]) -> T:
+        """The model in a directory; `read` reads it where it is not open yet. Raises what `read` raises."""
+        directory = directory.resolve()
+        with self._opening:
+            if directory not in self._opened:
+                self._opened[directory] = read(directory)
+            return self._opened[directory]
 
 
 class OnnxSession:

@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from tokenizers import Tokenizer
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import Array, OnnxSession, read_built
+from tidegate.services.inference import Array, OnnxSession, OpenedModels, read_built
 from tidegate.services.knowledge.text_embedder import TextRole, Vector
 
 MODEL = "multilingual"
@@ -43,8 +43,7 @@ class Embedder:
     """
 
     DIMENSIONS: ClassVar[int] = 384
-    _loaded: ClassVar[dict[Path, Embedder]] = {}
-    _loading: ClassVar[threading.Lock] = threading.Lock()
+    _opened: ClassVar[OpenedModels[Embedder]] = OpenedModels()
 
     def __init__(self, directory: Path, cached: int = 4096) -> None:
         """Read what `manifest.json` in the directory names; use `load`, which does it once for each path.
@@ -65,11 +64,7 @@ class Embedder:
     @classmethod
     def load(cls, models_dir: Path) -> Embedder:
         """The embedder in `models_dir`, once for a process. Raises `EmbeddingModelMissingError`."""
-        directory = (models_dir / MODEL).resolve()
-        with cls._loading:
-            if directory not in cls._loaded:
-                cls._loaded[directory] = cls(directory)
-            return cls._loaded[directory]
+        return cls._opened.open(models_dir / MODEL, cls)
 
     def embed(self, text: str, role: TextRole = "query") -> Vector:
         """The unit vector (384,) of all of `text`; read-only.

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.message_samples import GOLDEN, MORE_SAMPLES, SAMPLES
+from tests.support.message_samples import GOLDEN, SAMPLES
+from tests.support.more_message_samples import MORE_SAMPLES
 from tidegate.schemas import (
     PIPELINE,
     Accepted,

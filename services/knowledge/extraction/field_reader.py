@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
-from tidegate.services.inference import OnnxSession, read_built
+from tidegate.services.inference import OnnxSession, OpenedModels, read_built
 from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.extraction.field_windows import (
     AskedField,
@@ -58,8 +58,7 @@ class FieldReaderMissingError(TidegateError, FileNotFoundError):
 class FieldReader:
     """The encoder with the ranker's weights over its scores. Safe to use from several threads at once."""
 
-    _loaded: ClassVar[dict[Path, FieldReader]] = {}
-    _loading: ClassVar[threading.Lock] = threading.Lock()
+    _opened: ClassVar[OpenedModels[FieldReader]] = OpenedModels()
 
     def __init__(self, directory: Path, embedder: Embedder) -> None:
         """Read the files that the manifest names; `embedder` has the lower half of the model and its tokenizer.
@@ -85,12 +84,8 @@ class FieldReader:
 
         Raises `FieldReaderMissingError` or `EmbeddingModelMissingError`.
         """
-        directory = (models_dir / MODEL).resolve()
         embedder = Embedder.load(models_dir)
-        with cls._loading:
-            if directory not in cls._loaded:
-                cls._loaded[directory] = cls(directory, embedder)
-            return cls._loaded[directory]
+        return cls._opened.open(models_dir / MODEL, lambda directory: cls(directory, embedder))
 
     def read(self, text: str, described: Sequence[FieldRows]) -> list[Odds] | None:
         """The log-odds of each value of each field (`values_of`) against the text not saying it; -inf for what cannot

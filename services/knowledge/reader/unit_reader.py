@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
-from tidegate.services.inference import OnnxSession, read_built
+from tidegate.services.inference import OnnxSession, OpenedModels, read_built
 from tidegate.services.knowledge.embedding import EMBEDDING_FILES, MODEL, Embedder, embedding_version
 from tidegate.services.knowledge.index.chunking import render_unit
 from tidegate.services.knowledge.index.hybrid import DocumentUnits
@@ -67,8 +67,7 @@ class UnitReaderMissingError(TidegateError, FileNotFoundError):
 class UnitReader:
     """The reader with the weights of its ranking. Safe to use from several threads at once."""
 
-    _loaded: ClassVar[dict[Path, UnitReader]] = {}
-    _loading: ClassVar[threading.Lock] = threading.Lock()
+    _opened: ClassVar[OpenedModels[UnitReader]] = OpenedModels()
 
     def __init__(self, directory: Path, embedder: Embedder) -> None:
         """Read the files that the manifest names; `embedder` has the lower half of the model and its tokenizer.
@@ -100,12 +99,8 @@ class UnitReader:
 
         Raises `UnitReaderMissingError` or `EmbeddingModelMissingError`.
         """
-        directory = (models_dir / MODEL).resolve()
         embedder = Embedder.load(models_dir)
-        with cls._loading:
-            if directory not in cls._loaded:
-                cls._loaded[directory] = cls(directory, embedder)
-            return cls._loaded[directory]
+        return cls._opened.open(models_dir / MODEL, lambda directory: cls(directory, embedder))
 
     def read(
         self, question: str, units: Iterable[tuple[DocumentUnits, int]], most_windows: int
