@@ -14,7 +14,7 @@ from tidegate.schemas.answer import CharacterSpan
 
 PAGE_BREAK = "\f"
 _ESCAPED = re.compile(r"\\|[*`]|<(?=[A-Za-z/!?])|~(?=~)|(?<=\[)\^|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|(?<=\])[\[(:]")
-_BLOCK_MARK = re.compile(r"(#{1,6}(?=\s|$)|[-+](?=\s|$)|>|=+\s*$|-{2,}\s*$|\|)|(\d{1,9})([.)])(?=\s|$)")
+_BLOCK_MARK = re.compile(r"(#{1,6}(?=\s|$)|[-+](?=\s|$)|>|=+\s*$|-{2,}\s*$|\||\[(?=[ xX]\]\s))|(\d{1,9})([.)])(?=\s|$)")
 _DEEPEST_ITEM = 6
 _ASTERISKS = re.compile(r"\*{2,}")
 _CLOSING = re.compile(r"(?<!\S)#(?=#*$)")
@@ -183,7 +183,7 @@ def _escape(text: str) -> str:
 
 
 def _escape_start(text: str) -> str:
-    """What would make the line a heading, an item, a quotation or a rule becomes a character like any other."""
+    """What would make the line a heading, an item, a box to tick, a quotation or a rule becomes plain characters."""
     body = text.lstrip(PAGE_BREAK)
     found = _BLOCK_MARK.match(body)
     if found is None:

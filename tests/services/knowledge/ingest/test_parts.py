@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tidegate.services.knowledge.index.markdown import find_blocks, find_first_heading, split_cells, strip_markup
@@ -53,6 +53,7 @@ def test_a_cell_keeps_its_words_and_its_column(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.integers(0, 3))
+@example(["[ ] sign here", "[x] seen", "[X]\tpaid", "[ ]", "[x]y"], 0)
 def test_items_stay_items_of_one_list(texts: list[str], number: int) -> None:
     written, _ = write_markdown(ItemPart(text, number) for text in texts)
     items = [block for block in find_blocks(written) if block.kind == "item"]
