@@ -105,7 +105,9 @@ CALLS = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the calls are made, with the files that they name."""
+    """Where the calls are made, with the files that they name; a folder above it is watched too."""
+    tmp_path = tmp_path / "here"
+    tmp_path.mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TIDEGATE_STATE_DIR", "state")
     monkeypatch.setenv("TIDEGATE_MODELS_DIR", str(MODELS))
