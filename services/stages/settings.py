@@ -88,6 +88,9 @@ class DrafterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long an answer is kept after the cloud has last given it."""
     adapters: dict[str, str] = {}
     """For each tenant that has one, the adapter of the site's language model, by its name in `infra/models/weights`."""
+    model_in_extraction: bool = False
+    """Whether the site's language model chooses among the values of a text for a field that nothing else fills; the
+    model that is shipped makes more values wrong than right by it."""
 
     def least_confidence(self, question: Question) -> float:
         """What is needed to vouch for an answer, at the edge and at the hub; of an intent and a workload the higher."""

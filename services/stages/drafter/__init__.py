@@ -16,6 +16,7 @@ from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Question
 from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.readers import TenantReaders
+from tidegate.services.knowledge.extraction import extraction
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
@@ -57,12 +58,9 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     async def publish_partial(partial: Partial) -> None:
         await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
 
-    def extract(retrieved: Retrieved) -> Answer:
-        return fill_schema(model_of(retrieved.tenant), *text_and_schema(retrieved.question), fields)
-
     ports = DrafterPorts(
         read=in_thread(partial(read, TenantReaders(settings, units), indexes, detector, tokens)),
-        extract=in_thread(extract),
+        extract=in_thread(extracting(settings, model_of, fields)),
         publish_partial=publish_partial,
         required_degradation=latency.required_degradation,
         verify_interactively=verifier.verify,
@@ -85,6 +83,20 @@ def rules_of(settings: Settings, calibration: Calibration) -> EscalationRules:
     """When the hub is asked, by the settings and by what no corpus of the pack answers."""
     hopeless = frozenset(calibration.out_of_scope_intents)
     return EscalationRules(settings.drafter.least_confidence, hopeless)
+
+
+def extracting(
+    settings: Settings, model_of: Callable[[str], SiteModel], fields: FieldReader
+) -> Callable[[Retrieved], Answer]:
+    """How a schema is filled: by what the text says, and with the site's model where the settings want it."""
+
+    def extract(retrieved: Retrieved) -> Answer:
+        asked = text_and_schema(retrieved.question)
+        if settings.drafter.model_in_extraction:
+            return fill_schema(model_of(retrieved.tenant), *asked, fields)
+        return extraction.extract(*asked, fields)
+
+    return extract
 
 
 def text_and_schema(question: Question) -> tuple[str, str, str]:

@@ -33,10 +33,13 @@ from tidegate.schemas import (
 from tidegate.services.knowledge.extraction.extraction import extract
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
+from tidegate.services.llm.site_model import SiteModel
 from tidegate.services.llm.text.tokenizer import TokenText
+from tidegate.services.settings import Settings
 from tidegate.services.stages import drafter, retriever
 from tidegate.services.stages.drafter.handler import levels_of
 from tidegate.services.stages.drafter.latency import DrafterLatency, Stopwatch
+from tidegate.services.stages.settings import DrafterSettings
 from tidegate.services.uplink.verification_client import ProposeTokens, SessionLostError, VerificationClient
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +151,23 @@ async def test_a_draft_that_would_carry_personal_data_stays_at_the_site(fee: str
 
 
 HELD = msgspec.structs.replace(plan(), shares_ms={"drafter": 100.0, "cloud-verifier": 800.0, "publisher": 100.0})
+
+
+@pytest.mark.parametrize("is_wanted", [False, True])
+def test_the_language_model_is_asked_for_values_only_where_the_settings_want_it(is_wanted: bool) -> None:
+    models, fields = drafter.load_models(Path(".models"), {}), FieldReader.load(Path(".models"))
+    asked: list[str] = []
+
+    def model_of(tenant: str) -> SiteModel:
+        asked.append(tenant)
+        return models(tenant)
+
+    settings = Settings(drafter=DrafterSettings(model_in_extraction=is_wanted))
+    schema = json.dumps({"type": "object", "properties": {"reference": {"type": "string"}}, "required": ["reference"]})
+    fill = drafter.extracting(settings, model_of, fields)
+    answer = fill(retrieved("Reference: QX-1", workload="extract", schema=schema))
+    assert json.loads(answer.text) == {"reference": "QX-1"}
+    assert bool(asked) == is_wanted
 
 
 @pytest.mark.parametrize("workload", ["assist", "extract"])
