@@ -14,6 +14,9 @@ import msgspec
 
 from tidegate.services.languages.words import LANGUAGES
 
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+_SPANISH_U = re.compile(r"gü(?=[eéií])")
+
 
 class ReadingWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Words that change what a value means; lower case."""
@@ -41,6 +44,10 @@ class ReadingWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     none_options: tuple[str, ...]
     """Options of a form that say that none of the others applies."""
     titles: tuple[str, ...]
+    number_signs: tuple[str, ...]
+    """Short words and signs that lead a number and are no part of it."""
+    addresses: tuple[str, ...]
+    """Titles that anybody is addressed by, and that are no part of a whole name."""
     alternatives: tuple[str, ...]
     firm_suffixes: tuple[str, ...]
     """What a firm's name may end in behind a comma, as it is written."""
@@ -48,6 +55,12 @@ class ReadingWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What stands around a number in a list and belongs to no name."""
     evening: tuple[str, ...]
     """What stands after an hour to put it in the second half of the day."""
+    until: tuple[str, ...]
+    """What stands between the first day of a span and the last, or between days of one month."""
+    day_leads: tuple[str, ...]
+    """What stands before the number of a day whose month is known, where the number has the mark of an ordinal."""
+    day_articles: tuple[str, ...]
+    """The same for a number without a mark."""
 
 
 class ExtractionWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +73,8 @@ class ExtractionWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Words for each unit of measure; the symbols of SI units are read without."""
     currencies: dict[str, tuple[str, ...]]
     """Everyday words for the currencies of ISO 4217."""
+    zones: dict[str, str]
+    """Names of zones of time, as they are written, with their offset from UTC as RFC 3339 has it."""
     words: ReadingWords
     concepts: dict[str, tuple[str, ...]]
     """Words that name the same thing in forms and messages, by a name that all languages share."""
@@ -89,6 +104,12 @@ def all_words(kind: str) -> frozenset[str]:
 
 
 @cache
+def all_zones() -> dict[str, str]:
+    """The offset from UTC of each zone of time that a language names."""
+    return {name: offset for language in LANGUAGES for name, offset in load_extraction_words(language).zones.items()}
+
+
+@cache
 def any_of(kind: str) -> str:
     """A pattern of the words of one field of `ReadingWords` in every language, as they are written, longest first."""
     words = {word for code in LANGUAGES for word in getattr(load_extraction_words(code).words, kind)}
@@ -108,10 +129,12 @@ def concepts_by_word() -> dict[str, frozenset[str]]:
 
 
 def fold(text: str) -> str:
-    """`text` in lower case without accents, `ß` as `ss`."""
+    """`text` in lower case without accents, `ß` as `ss` and German `ä`, `ö`, `ü` as `ae`, `oe`, `ue`, as the
+    names of fields have them; a Spanish `ü` as `u`."""
     if text.isascii():
         return text.lower()
-    spread = unicodedata.normalize("NFKD", text.casefold())
+    spelled = _SPANISH_U.sub("gu", unicodedata.normalize("NFC", text.casefold())).translate(_UMLAUTS)
+    spread = unicodedata.normalize("NFKD", spelled)
     return "".join(char for char in spread if not unicodedata.combining(char))
 
 

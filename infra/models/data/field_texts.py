@@ -19,6 +19,7 @@ from tidegate.services.knowledge.extraction.field_reader import prompt_of, spans
 from tidegate.services.knowledge.extraction.field_windows import AskedField, Characters, TextWindow, cut_text
 from tidegate.services.knowledge.extraction.filler import leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues, same_value
+from tidegate.services.knowledge.extraction.lists import lists_of
 from tidegate.services.knowledge.extraction.ranker import FieldRows, describe, group_of
 from tidegate.services.knowledge.extraction.schema import Schema
 from tidegate.services.knowledge.extraction.text_view import TextView
@@ -33,6 +34,7 @@ CROSSED = 0.3
 STRANGERS = 2
 """Questions of other paragraphs that are asked of one of XQuAD's, and near misses that are asked of one of ours."""
 SQUAD, XQUAD = "squad2/train.json", "xquad/{language}.json"
+LIST = "list"
 MOST_WORDS, MOST_SPANS = 6, 160
 _NO_ANSWER: dict[str, Any] = {"answer_start": 0, "text": ""}
 _WORD = re.compile(r"[^\W_]+(?:[-'’.,][^\W_]+)*")
@@ -48,6 +50,7 @@ class AskedOfText(msgspec.Struct, frozen=True):
     spans: tuple[Characters, ...]
     right: tuple[bool, ...]
     is_absent: bool
+    is_list: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -64,7 +67,8 @@ class AskedText(msgspec.Struct, frozen=True):
 
 
 def read_texts(paths: Sequence[Path], encode: Encode) -> Iterator[AskedText]:
-    """The texts of JSON Lines of `{"text", "language", "schema", "truth"}`, with their fields outside of arrays."""
+    """The texts of JSON Lines of `{"text", "language", "schema", "truth"}`, with their fields but for arrays of
+    objects; lists come last."""
     lines = [line for path in paths for line in path.read_text("utf-8").splitlines()]
     for number, line in enumerate(lines):
         record = json.loads(line)
@@ -72,16 +76,19 @@ def read_texts(paths: Sequence[Path], encode: Encode) -> Iterator[AskedText]:
         values, view = TextValues(record["text"], record["language"]), TextView(record["text"])
         siblings = leaves_of(schema.field)
         fields = [_asked(describe(each, siblings, schema, values, view), record["truth"], encode) for each in siblings]
+        lists = [describe(each, [], schema, values, view) for each in lists_of(schema.field)]
+        fields += [_asked(each, record["truth"], encode, is_list=True) for each in lists]
         yield AskedText(number, tuple(cut_text(record["text"], encode)), tuple(fields))
 
 
-def _asked(described: FieldRows, truth: Any, encode: Encode) -> AskedOfText:
+def _asked(described: FieldRows, truth: Any, encode: Encode, *, is_list: bool = False) -> AskedOfText:
     field = described.asked.field
     true = value_at(truth, field.path)
     asked, bare = (prompt_of(described, encode, is_bare=is_bare) for is_bare in (False, True))
-    right = tuple(true is not None and same_value(each, true) for each in values_of(described))
-    family = group_of(described.asked.family)
-    return AskedOfText(field.path, family, asked, bare, tuple(spans_of(described)), right, true is None)
+    wanted = (true or []) if is_list else [] if true is None else [true]
+    right = tuple(any(same_value(each, one) for one in wanted) for each in values_of(described))
+    family = LIST if is_list else group_of(described.asked.family)
+    return AskedOfText(field.path, family, asked, bare, tuple(spans_of(described)), right, not wanted, is_list)
 
 
 def value_at(truth: Any, path: str) -> Any:

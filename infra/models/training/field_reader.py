@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tidegate.infra.models.data.field_texts import AskedOfText, AskedText, read_questions, read_texts
+from tidegate.infra.models.data.field_yes_no import read_yes_no
 from tidegate.infra.models.evaluation.states import LowerStates
 from tidegate.infra.models.export import int8_weights
 from tidegate.infra.models.export.multilingual import READER
@@ -42,6 +43,8 @@ NOISE = 0.1
 """The share of tokens that are hidden in training."""
 LEAST = -30.0
 """The log-odds that are written for what was not read."""
+YES_NO = 0.4
+"""The share of the questions to be answered with yes or no that each epoch has."""
 BARE = 0.25
 """The share of fields that are asked by their names alone, though they are described."""
 
@@ -134,7 +137,10 @@ class FieldTraining:
             for field, (pairs, right) in scored.items():
                 none = absent[field : field + 1]
                 whole = torch.logsumexp(torch.cat([logits[pairs], none]), 0)
-                yield whole - (torch.logsumexp(logits[right], 0) if right else none[0])
+                if right and text.fields[reading.fields[field]].is_list:
+                    yield whole - logits[right].mean()  # each of its items, and not one of them
+                else:
+                    yield whole - (torch.logsumexp(logits[right], 0) if right else none[0])
 
     def odds(self, text: AskedText) -> list[Odds]:
         """The log-odds of each value of each field against its absence."""
@@ -178,13 +184,22 @@ def measure(training: FieldTraining, texts: Sequence[AskedText]) -> tuple[str, l
     return "  ".join(f"{name} {right}/{count}={right / count:.3f}" for name, right, count in shares), read
 
 
-def train(arguments: argparse.Namespace, fold: str, texts: Sequence[AskedText], states: LowerStates) -> None:
+class Material(NamedTuple):
+    """What there is to learn from: texts in folds, texts in none, and questions of which each epoch has some."""
+
+    texts: list[AskedText]
+    also: list[AskedText]
+    yes_no: list[AskedText]
+
+
+def train(arguments: argparse.Namespace, fold: str, material: Material, states: LowerStates) -> None:
     """All epochs without one fold's texts, which are measured after each; its weights and what was read at the end."""
+    texts = material.texts
     random.seed(arguments.seed)
     torch.manual_seed(arguments.seed)
     name = f"{fold}-{arguments.seed}"
     held = folds_of(len(texts)) if fold != ALL else None
-    learned = [each for n, each in enumerate(texts) if held is None or held[n] != int(fold)]
+    learned = [each for n, each in enumerate(texts) if held is None or held[n] != int(fold)] + material.also
     kept = [each for n, each in enumerate(texts) if held is not None and held[n] == int(fold)]
     net = FieldNet(int8_weights.load(arguments.start))
     training = FieldTraining(net, states, arguments.epochs, arguments.rate, arguments.seed)
@@ -194,7 +209,8 @@ def train(arguments: argparse.Namespace, fold: str, texts: Sequence[AskedText], 
     print(f"fold {fold}: {len(learned)} to learn from, {len(kept)} to measure", flush=True)
     began = time.process_time()
     while training.done < arguments.epochs:
-        loss = training.epoch(learned)
+        questions = training.random.sample(material.yes_no, int(YES_NO * len(material.yes_no)))
+        loss = training.epoch([*learned, *questions])
         training.save(state)
         if training.done == 1:
             states.save(arguments.out / "states.npz")
@@ -210,6 +226,8 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--questions", type=Path, help="the directory that holds squad2 and xquad")
     source.add_argument("--texts", type=Path, nargs="+", help="JSON Lines of text, language, schema and truth")
+    parser.add_argument("--also", type=Path, nargs="+", default=[], help="texts that are in no fold")
+    parser.add_argument("--yes-no", type=Path, help="the directory that holds qa")
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built, for the lower half")
     parser.add_argument("--start", type=Path, default=READER, help="upper layers, with heads or without, to start from")
     parser.add_argument("--out", type=Path, required=True)
@@ -229,9 +247,10 @@ def main() -> None:
         if arguments.questions
         else read_texts(arguments.texts, encode)
     )
-    texts = [*asked]
+    yes_no = read_yes_no(arguments.yes_no, encode) if arguments.yes_no else ()
+    material = Material([*asked], [*read_texts(arguments.also, encode)], [*yes_no])
     for fold in arguments.fold:
-        train(arguments, fold, texts, states)
+        train(arguments, fold, material, states)
 
 
 if __name__ == "__main__":

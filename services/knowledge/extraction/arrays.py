@@ -15,6 +15,7 @@ from tidegate.services.knowledge.extraction.choices import OPTION_FEATURES, find
 from tidegate.services.knowledge.extraction.features import cover
 from tidegate.services.knowledge.extraction.filler import FilledField, leaves_of
 from tidegate.services.knowledge.extraction.find import TextValues
+from tidegate.services.knowledge.extraction.lone_days import weekdays
 from tidegate.services.knowledge.extraction.rows import fill_rows
 from tidegate.services.knowledge.extraction.schema import Field, Schema
 from tidegate.services.knowledge.extraction.terms import FieldQuery, asked_of, match_words
@@ -76,12 +77,14 @@ def _of_candidates(field: Field, schema: Schema, found: list[ValueCandidate], co
 
 
 def _said_options(asked: FieldQuery, view: TextView) -> list[ValueCandidate]:
-    """The options that the text names and does not deny, each once, in the order of the schema."""
+    """The options that the text names and does not deny, each once, as the text has them; days as a week has them."""
     candidates, rows = find_options(asked, view)
     found: dict[str, ValueCandidate] = {}
     for each, row in zip(candidates, rows, strict=True):
         if not row[_SAID] and not row[_DENIED] and not row[_CORRECTED] and (row[0] or row[1]):
             found.setdefault(repr(each.value), each)
+    if all(fold(str(each.value)) in weekdays() for each in found.values()):
+        return sorted(found.values(), key=lambda each: weekdays()[fold(str(each.value))])
     return sorted(found.values(), key=lambda each: each.start)
 
 

@@ -5,15 +5,14 @@ Promises the same numbers for the same text and schema. Next: ranker.py, which w
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from babel import Locale
 
 from tidegate.services.knowledge.extraction.candidates import ValueCandidate, listed
 from tidegate.services.knowledge.extraction.features import cover
+from tidegate.services.knowledge.extraction.lone_days import weekdays
 from tidegate.services.knowledge.extraction.numbers import unit_names
 from tidegate.services.knowledge.extraction.terms import FieldQuery, match_words, name_words
 from tidegate.services.knowledge.extraction.text_view import TextView
@@ -28,6 +27,7 @@ OPTION_FEATURES = listed(
     "said stem concept share coverage denied corrected unsaid labelled position is_first is_last count none_like "
     "denied_text unit inside_label quantity"
 )
+_TICKED = re.compile(r"(?:[☒☑✓✔]|\[[xX]\]|\([xX]\))\s*$")
 _YES = frozenset(fold(word) for code in LANGUAGES for word in load_words(code).yes)
 _NOUGHT = {"0"} | {
     fold(word) for code in LANGUAGES for word, value in load_extraction_words(code).numbers.items() if value == 0
@@ -89,6 +89,8 @@ def _polarity(view: TextView, clause: int, anchor: int) -> tuple[float, float, f
     near = [n for n in same if -5 <= anchor - n <= 5]
     behind = [n for n in denials if anchor >= 0 and 0 < n - anchor <= 3]
     around = {view.words[n].folded for n in words if (anchor >= 0 and 0 < n - anchor <= 3) or len(words) <= 2}
+    ticked = {view.words[n].folded for n in words if _is_ticked(view, n)}
+    around = ticked if ticked & (_YES | _NO) else around
     zero = any(n > 0 and view.words[n].folded in _NOUGHT for n in words if anchor >= 0 and abs(n - anchor) <= 2)
     corrected = any(view.words[n].folded in all_words("corrections") for n in same)
     return (float(bool(same)), float(bool(near)), float(bool(behind)), float(bool(around & _YES)),
@@ -100,9 +102,13 @@ def find_options(asked: FieldQuery, view: TextView) -> tuple[list[ValueCandidate
     matches = match_words(asked, view)
     weights = np.array([term.weight for term in asked.terms])
     found: list[tuple[Any, int, int, list[float]]] = []
-    for option in asked.field.options or ():
-        mentions = [_mention(option, n, view) for n in range(len(view.words))]
-        hits = [(n, each) for n, each in enumerate(mentions) if each is not None]
+    mentioned = [
+        (option, [(n, each) for n in range(len(view.words)) if (each := _mention(option, n, view)) is not None])
+        for option in asked.field.options or ()
+    ]
+    is_form = any(_is_ticked(view, n) for _, own in mentioned for n, _ in own)
+    for option, own in mentioned:
+        hits = [(n, each) for n, each in own if _is_ticked(view, n) or not is_form]
         for n, (kinds, stop) in hits:
             found.append((option, n, stop, [*kinds, *_around(view, n, stop, matches, weights), float(len(hits)) / 4]))
         if not hits:
@@ -143,6 +149,11 @@ def with_clauses(asked: FieldQuery, candidates: list[ValueCandidate], view: Text
     ]
 
 
+def _is_ticked(view: TextView, n: int) -> bool:
+    """Whether a ticked box stands before a word, as forms have them: where one is, what has none is not chosen."""
+    return bool(_TICKED.search(view.text, max(0, view.words[n].start - 5), view.words[n].start))
+
+
 def _mention(option: Any, n: int, view: TextView) -> tuple[list[float], int] | None:
     """How the words from `n` on name the option: to the letter, by its stems, by its concepts, and the share of it."""
     words = name_words(str(option))
@@ -167,20 +178,9 @@ def _mention(option: Any, n: int, view: TextView) -> tuple[list[float], int] | N
 
 def _is_same_weekday(option: str, word: str, is_capital: bool) -> bool:
     """Whether both name one day of the week, as `Fri` and `Fridays` do; a short word in lower case names none."""
-    days = _weekdays()
+    days = weekdays()
     day = days.get(word, days.get(word.removesuffix("s"), -1)) if is_capital or len(word) > 3 else -1
     return day >= 0 and day == days.get(option, -1)
-
-
-@cache
-def _weekdays() -> dict[str, int]:
-    """The folded names of the days in every language, wide and abbreviated (Unicode CLDR)."""
-    found: dict[str, int] = {}
-    for language in LANGUAGES:
-        for width in ("wide", "abbreviated", "short"):
-            names = Locale.parse(language).days["format"][width]
-            found |= {fold(name).rstrip("."): number for number, name in names.items() if fold(name) not in found}
-    return found
 
 
 def _currency(view: TextView, n: int) -> str:

@@ -12,12 +12,13 @@ from functools import cache
 from babel import Locale
 
 from tidegate.services.knowledge.extraction.candidates import ValueCandidate, is_inside
-from tidegate.services.languages.extraction_words import fold, load_extraction_words
+from tidegate.services.knowledge.extraction.lone_days import calendar_day, find_lone_days, find_range_heads
+from tidegate.services.languages.extraction_words import all_zones, fold, load_extraction_words
 from tidegate.services.languages.words import LANGUAGES
 
-_ISO = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
+_ISO = re.compile(r"(?<!\d)(\d{4})([-/.])(\d{2})\2(\d{2})(?!\d)")
 _NUMERIC = re.compile(r"(?<![\d.,/-])(\d{1,2})([./-])\s?(\d{1,2})\2\s?(\d{4}|\d{2})(?![\d/-]|\.\d)")
-_DAY_MONTH = re.compile(r"(?<![\d.,/])(\d{1,2})\.(\d{1,2})\.(?!\d)")
+_DAY_MONTH = re.compile(r"(?<![\d.,/€£$])(?<![€£$]\s)(\d{1,2})\.(\d{1,2})\.(?!\d)")
 _NAMED = re.compile(
     r"(?<![\d.,])(?P<day>\d{1,2})(?:\.|st|nd|rd|th|er|º)?(?:\s+(?:de|of))?[\s-]+(?P<month>[^\W\d_]{3,10})\.?"
     r"(?:,?(?:\s+(?:de|del|of))?[\s-]+(?P<year>\d{4}))?(?!\w)"
@@ -25,10 +26,9 @@ _NAMED = re.compile(
 _MONTH_FIRST = re.compile(
     r"(?<!\w)(?P<month>[^\W\d_]{3,10})\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?(?![\d.:])(?:,?\s+(?P<year>\d{4}))?(?!\w)"
 )
-_RANGE_HEAD = re.compile(
-    r"(?<![\w.,/:])(?P<day>\d{1,2})\.?(?:st|nd|rd|th)?\s*(?:[-–]|[^\W\d_]{1,5}(?:\s+[^\W\d_]{4,10})?)\s*$"
-)
-_BARE_DAY = re.compile(r"(?<![\d.,:/€£$-])\b(?P<day>\d{1,2})(?:st|nd|rd|th)\b")
+_HYPHENED = re.compile(r"(?<![\w-])(?P<day>\d{1,2})-(?P<month>[^\W\d_]{3,10})-(?P<year>\d{2})(?![\w-])")
+_MONTH_YEAR = re.compile(r"(?<!\w)(?P<month>[^\W\d_]{3,10})\.?,?\s+(?:(?:de|del|of)\s+)?(?P<year>20\d{2})(?![\w/])")
+_LONE_YEAR = re.compile(r"(?<![\w.,/-])20\d{2}(?![\w/-]|[.,]\d)")
 _CLOCK = re.compile(
     r"(?<![\d.,:/])(?<!\d-)(?P<hour>[01]?\d|2[0-4])(?:(?P<sep>[:.]|\s?h\s?)(?P<minute>[0-5]\d)|\s?(?P<whole>h\b|uhr\b))?"
     r"\s?(?P<half>[ap]\.?m\b\.?)?(?=:\d{2}(?:Z|[+-]|\b))?(?![\d/%€£$]|[.,-]\d)",
@@ -38,24 +38,37 @@ _CLOCK = re.compile(
 
 _CLOCK_SHAPES = {":": "clock", ".": "clock_dot", "h": "clock_h"}
 _SECONDS_AND_ZONE = re.compile(r"(?::(\d{2}))?\s?(?:\(?(?:UTC)?(Z\b|[+-]\d{2}:\d{2}))?")
+_NAMED_ZONE = re.compile(
+    r"(?:\s?[hH]\b)?\s?(?:Uhr\s)?\(?(?:[^()\d\n,]{1,24},\s(?:[^\W\d_]{1,6}\s)?)?"
+    rf"(?:(?:UTC|GMT)\s?(?P<sign>[+-])(?P<hours>\d{{1,2}})(?::?(?P<minutes>\d{{2}}))?|(?P<name>{'|'.join(all_zones())})\b)\)?"
+)
 
 
 def find_dates(text: str, language: str) -> list[ValueCandidate]:
-    """Calendar days as `YYYY-MM-DD`, in order; a day without a year has that of the nearest date that has one."""
+    """Calendar days as `YYYY-MM-DD`, in order; a day without a year has that of the nearest date that has one, or else
+    of a month, or the only year that the text names."""
     found = [*_complete(text, language)]
-    years = [(each.start, int(each.value[:4])) for each in found]
+    months = [
+        (match.start(), datetime.date(int(match["year"]), month, 1))
+        for match in _MONTH_YEAR.finditer(text)
+        if (month := _months().get(fold(match["month"])))
+    ]
+    years = [(each.start, int(each.value[:4])) for each in found] or [(start, day.year) for start, day in months]
+    if not years:
+        lone = {match[0] for match in _LONE_YEAR.finditer(text)}
+        years = [(0, int(each)) for each in lone] if len(lone) == 1 else []
     for match in (*_NAMED.finditer(text), *_MONTH_FIRST.finditer(text)):
         month = _months().get(fold(match["month"]))
         if month and not match["year"] and years and not is_inside(*match.span(), found):
             year = min(years, key=lambda each: abs(each[0] - match.start()))[1]
             end = match.end()
-            found += _day(year, month, int(match["day"]), match.start(), end, "date_without_year")
+            found += calendar_day(year, month, int(match["day"]), match.start(), end, "date_without_year")
     for match in _DAY_MONTH.finditer(text):
         if years and not is_inside(*match.span(), found):
             year = min(years, key=lambda each: abs(each[0] - match.start()))[1]
-            found += _day(year, int(match[2]), int(match[1]), match.start(), match.end(), "date_without_year")
-    for each in sorted(found, key=lambda one: one.start):
-        found += _range_head(text, each, found)
+            found += calendar_day(year, int(match[2]), int(match[1]), match.start(), match.end(), "date_without_year")
+    found += find_range_heads(text, found)
+    found += [*find_lone_days(text, found, months)]
     return sorted(found, key=lambda each: each.start)
 
 
@@ -64,26 +77,17 @@ def find_impossible_dates(text: str) -> list[ValueCandidate]:
     return [ValueCandidate(None, *match.span(), "date") for match in _NUMERIC.finditer(text)]
 
 
-def _range_head(text: str, later: ValueCandidate, found: list[ValueCandidate]) -> list[ValueCandidate]:
-    """The first day of `8 to 12 June 2026`, whose month stands behind the second."""
-    match = _RANGE_HEAD.search(text, max(0, later.start - 40), later.start)
-    if not match or is_inside(*match.span("day"), found):
-        return []
-    year, month, last = (int(part) for part in later.value.split("-"))
-    day = int(match["day"])
-    return _day(year, month, day, *match.span("day"), "date_range") if day < last else []
-
-
 def _complete(text: str, language: str) -> Iterator[ValueCandidate]:
     for match in _ISO.finditer(text):
-        yield from _day(int(match[1]), int(match[2]), int(match[3]), match.start(), match.end(3), "date")
+        yield from calendar_day(int(match[1]), int(match[3]), int(match[4]), *match.span(), "date")
     for match in _NUMERIC.finditer(text):
         yield from _numeric(match, language)
-    for pattern in (_NAMED, _MONTH_FIRST):
+    for pattern in (_NAMED, _MONTH_FIRST, _HYPHENED):
         for match in pattern.finditer(text):
             month = _months().get(fold(match["month"]))
             if month and match["year"]:
-                yield from _day(int(match["year"]), month, int(match["day"]), match.start(), match.end(), "date")
+                year = int(match["year"]) + (2000 if len(match["year"]) == 2 else 0)
+                yield from calendar_day(year, month, int(match["day"]), match.start(), match.end(), "date")
 
 
 def _numeric(match: re.Match[str], language: str) -> Iterator[ValueCandidate]:
@@ -91,24 +95,17 @@ def _numeric(match: re.Match[str], language: str) -> Iterator[ValueCandidate]:
     first, second = int(match[1]), int(match[3])
     year = int(match[4]) if len(match[4]) == 4 else 2000 + int(match[4])
     if first > 12 or match[2] == "." or language != "en" or first == second:
-        yield from _day(year, second, first, *match.span(), "date")
+        yield from calendar_day(year, second, first, *match.span(), "date")
     elif second > 12:
-        yield from _day(year, first, second, *match.span(), "date")
+        yield from calendar_day(year, first, second, *match.span(), "date")
     else:
         yield from (
             msg
             for msg in (
-                *_day(year, second, first, *match.span(), "date_in_doubt"),
-                *_day(year, first, second, *match.span(), "date_in_doubt"),
+                *calendar_day(year, second, first, *match.span(), "date_in_doubt"),
+                *calendar_day(year, first, second, *match.span(), "date_in_doubt"),
             )
         )
-
-
-def _day(year: int, month: int, day: int, start: int, end: int, shape: str) -> list[ValueCandidate]:
-    try:
-        return [ValueCandidate(datetime.date(year, month, day).isoformat(), start, end, shape)]
-    except ValueError:
-        return []
 
 
 @cache
@@ -169,6 +166,13 @@ def _worded_times(text: str, language: str) -> Iterator[ValueCandidate]:
 def read_zone(text: str, end: int) -> tuple[str, str, int]:
     """The seconds and the offset from UTC behind a time of day, as RFC 3339 writes them, and where they end."""
     match = _SECONDS_AND_ZONE.match(text, end)
-    if match is None or not (match[1] or match[2]):
-        return "00", "", end
-    return match[1] or "00", match[2] or "", match.end()
+    seconds = (match and match[1]) or "00"
+    if match is not None and match[2]:
+        return seconds, match[2], match.end()
+    end = match.end(1) if match is not None and match[1] else end
+    named = _NAMED_ZONE.match(text, end)
+    if named is None:
+        return seconds, "", end
+    if named["name"]:
+        return seconds, all_zones()[named["name"]], named.end()
+    return seconds, f"{named['sign']}{int(named['hours']):02}:{named['minutes'] or '00'}", named.end()

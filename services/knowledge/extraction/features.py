@@ -17,7 +17,7 @@ from tidegate.services.knowledge.extraction.edge_features import (
     look_names,
     wanted_looks,
 )
-from tidegate.services.knowledge.extraction.terms import PERSONS, FieldQuery, match_words
+from tidegate.services.knowledge.extraction.terms import OWN, PERSONS, FieldQuery, match_words
 from tidegate.services.knowledge.extraction.text_view import TextView
 from tidegate.services.knowledge.extraction.value_features import (
     TEXT_FEATURES,
@@ -25,14 +25,17 @@ from tidegate.services.knowledge.extraction.value_features import (
     text_features,
     unit_features,
 )
-from tidegate.services.languages.extraction_words import all_words, fold
+from tidegate.services.languages.extraction_words import all_words, any_of, fold
 from tidegate.services.languages.words import join_patterns
 
 _IS = join_patterns(lambda words: words.copulas)
+_LEAD = re.compile(rf"(?<=[\s:])(?:{any_of('addresses')}|{any_of('number_signs')})\.?\s?$", re.IGNORECASE)
+_OWN = 0.9
+_COLUMN = re.compile(r"[^\s]*[ \t]{2,}[-−€£$]?\d")
 _LEFT_DECAY, _RIGHT_DECAY, _BREAK, _FAR = 0.88, 0.75, 0.6, 0.3
 _SHAPES = listed(
     "label_value name titled titled_name name_part code labelled quoted span numeral word duration clock clock_dot "
-    "clock_bare date date_without_year date_range date_in_doubt token"
+    "clock_bare date date_without_year date_range date_in_doubt day token"
 )
 _CROSSES = listed(
     "signature customer company contact person technician address place product machine number start end deadline "
@@ -133,11 +136,17 @@ class FieldFeatures:
     def _is_exact_label(self, first: int, candidate: ValueCandidate) -> bool:
         """Whether the field's own words, all and in order, stand right before the candidate and begin their clause:
         `Total: 12.00`, but not in `Subtotal: 10.00` or `VAT on total: 2.00`."""
-        own = [term for term in self._asked.terms if term.weight == 1.0]
-        view, begin = self._view, first - len(own)
+        own, view = [term for term in self._asked.terms if term.weight == OWN], self._view
+        if first and view.words[first - 1].folded in _leads() and self._matches[:, first - 1].max(initial=0.0) < _OWN:
+            first -= 1  # the title before a whole name, and `no.` before a code, are no part of it
+        begin = first - len(own)
         if not own or begin < 0 or any(self._matches[n, begin + n] < 0.94 for n in range(len(own))):
             return False
-        gap = view.text[view.words[first - 1].end : candidate.start]
+        gap = _LEAD.sub("", view.text[view.words[first - 1].end : candidate.start])
+        if not gap.strip(" *€£$") and "  " not in gap and min(self._matches[n, begin + n] for n in range(len(own))) < 1:
+            return False  # `Rung 5` is no value of `rungs`
+        if "  " in gap and _COLUMN.match(view.text, candidate.end):
+            return False  # one of several columns, of which the row's name says nothing
         if not re.fullmatch(rf"\s*(?:[:=]|\b(?:{_IS})\b|\s{{2,}}|\|)?[\s*€£$]*(?:[A-Z]{{3}}\s)?", gap):
             return False
         if re.search(r"[^\W_]-$", view.text[: view.words[begin].start][-2:]):
@@ -213,6 +222,12 @@ def _order(candidate: ValueCandidate, among: list[ValueCandidate]) -> tuple[floa
         return 0.0, 0.0
     values = [other.value for other in among if other.unit == candidate.unit]
     return float(candidate.value >= max(values)), float(candidate.value <= min(values))
+
+
+@cache
+def _leads() -> frozenset[str]:
+    """Words that lead a name or a code and are no part of it, folded."""
+    return all_words("addresses") | all_words("number_signs")
 
 
 def _touches(matches: npt.NDArray[np.float64], first: int) -> float:

@@ -8,7 +8,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,8 +24,6 @@ ROOM, BEFORE, AFTER = 224, 24, 16
 FIELD, OPTION = 40, 8
 """Tokens of a field and of one of its options, at most."""
 MOST_OPTIONS = 16
-TOGETHER = 192
-"""Tokens of the fields that are read together, so that each is seen beside its siblings."""
 
 TokenRange = tuple[int, int]
 """A first and a last token."""
@@ -86,9 +84,14 @@ def encode_field(field: Field, encode: Encode, *, is_bare: bool = False) -> Aske
     """A field by the names that lead to it, its title and its description, which `is_bare` leaves out."""
     names = " ".join(filter(None, map(_words, field.path.split(".")))) or "value"
     parts = (names,) if is_bare else (names, field.title, field.description)
-    ids = [START, *encode(f"query: {'. '.join(filter(None, parts))}").ids[:FIELD]]
+    return encode_asked(". ".join(filter(None, parts)), options_of(field), encode)
+
+
+def encode_asked(words: str, options: Sequence[Any], encode: Encode) -> AskedField:
+    """What is asked in words, and the values that it leaves to choose from."""
+    ids = [START, *encode(f"query: {words}").ids[:FIELD]]
     places = []
-    for option in options_of(field):
+    for option in options:
         ids += encode(",").ids
         written = _words(option) or option if isinstance(option, str) else json.dumps(option)
         own = encode(written).ids[:OPTION] or [UNKNOWN]
@@ -119,52 +122,31 @@ def cut_text(text: str, encode: Encode) -> list[TextWindow]:
 def plan_readings(
     asked: Sequence[AskedField], spans: Sequence[Sequence[Characters]], windows: Sequence[TextWindow]
 ) -> Iterator[FieldReading]:
-    """What is to be read for each field to be scored with its options and with `spans`, which its values stand at."""
+    """What is to be read for each field to be scored with its options and with `spans`, which its values stand at: each
+    field by itself, for one that is read beside its siblings is told apart from them less well."""
     known = {each: _find(each, windows) for each in dict.fromkeys(chain.from_iterable(spans))}
     placed = [[known[each] for each in own] for own in spans]
-    for group in _groups(asked):
-        begins = [0, *accumulate(len(asked[number].ids) for number in group)]
+    for number, each in enumerate(asked):
         for at, window in enumerate(windows):
-            pairs = [
-                pair
-                for position, number in enumerate(group)
-                for pair in _pairs(position, begins, asked[number].options, placed[number], at)
-            ]
+            pairs = tuple(_pairs(len(each.ids), each.options, placed[number], at))
             if pairs:
-                yield FieldReading(tuple(group), tuple(asked[number] for number in group), window, tuple(pairs))
+                yield FieldReading((number,), (each,), window, pairs)
 
 
 def _pairs(
-    field: int,
-    begins: list[int],
-    options: Sequence[TokenRange],
-    found: Sequence[tuple[int, TokenRange] | None],
-    window: int,
+    length: int, options: Sequence[TokenRange], found: Sequence[tuple[int, TokenRange] | None], window: int
 ) -> Iterator[FieldValue]:
-    """A field's options, or those of its values that stand in one window."""
-    for value, (first, last) in enumerate(options):
-        yield FieldValue(field, value, (begins[field] + first, begins[field] + last))
+    """The options of a field of `length` tokens, or those of its values that stand in one window."""
+    for value, tokens in enumerate(options):
+        yield FieldValue(0, value, tokens)
     for value, each in enumerate(found):
         if each is not None and each[0] == window:
-            yield FieldValue(field, value, (begins[-1] + each[1][0], begins[-1] + each[1][1]))
+            yield FieldValue(0, value, (length + each[1][0], length + each[1][1]))
 
 
 def _find(span: Characters, windows: Sequence[TextWindow]) -> tuple[int, TokenRange] | None:
     """The first window in which a run of characters begins, and its tokens there."""
     return next(((n, tokens) for n, each in enumerate(windows) if (tokens := each.find(span)) is not None), None)
-
-
-def _groups(asked: Sequence[AskedField]) -> Iterator[list[int]]:
-    group: list[int] = []
-    room = TOGETHER
-    for number, each in enumerate(asked):
-        if group and len(each.ids) > room:
-            yield group
-            group, room = [], TOGETHER
-        group.append(number)
-        room -= len(each.ids)
-    if group:
-        yield group
 
 
 def pack(reading: FieldReading, asked: Sequence[States], window: States) -> dict[str, NDArray[Any]]:

@@ -30,7 +30,7 @@ _SHORTENED = "odr"
 """How scale words end that are cut short, as in `Mio.`, `Tsd.` and `Mrd.`."""
 _SHORT_SCALE = 2
 _SYMBOLS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
-_CODES = frozenset(
+CURRENCIES = frozenset(
     {"EUR", "GBP", "USD", "JPY", "CHF", "MXN", "SEK", "NOK", "DKK", "PLN", "CAD", "AUD", "CZK", "HUF", "CNY"}
 )
 _ORDINALS = frozenset({"x", "st", "nd", "rd", "th", "er", "e", "o", "a"})
@@ -55,7 +55,7 @@ def unit_names() -> dict[str, str]:
         words = load_extraction_words(language)
         for unit, names in (*words.units.items(), *words.currencies.items()):
             found |= {fold(name): unit for name in (*names, unit)}
-    return found | {fold(code): code for code in _CODES}
+    return found | {fold(code): code for code in CURRENCIES}
 
 
 def unit_of(written: str) -> str:
@@ -129,7 +129,7 @@ def _with_unit(text: str, value: float, match: re.Match[str], language: str) -> 
     if match["sign"] and match["sign"].strip() in _MINUS:
         start = match.start("sign")
     before = _MONEY_BEFORE.search(text, max(0, start - 16), start)
-    is_money = before is not None and (before["unit"] in _SYMBOLS or before["unit"] in _CODES)
+    is_money = before is not None and (before["unit"] in _SYMBOLS or before["unit"] in CURRENCIES)
     after, scale = _UNIT_AFTER.match(text, end), None
     while after and (found := _scale_of(text, after, language, is_money=is_money)):
         scale = found

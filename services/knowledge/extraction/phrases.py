@@ -17,7 +17,9 @@ URL = re.compile(r"\bhttps?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
 _CODE = re.compile(
     r"(?<![\w@])(?=[\w./-]*\d)[^\W_][\w]*(?:[-/.][\w]+)*(?:\s(?=[\dA-Z-]*\d)[\dA-Z]{1,6}(?:-[\dA-Z]+)*(?![\w]))*"
 )
-_LONG_NUMBER = re.compile(r"(?<![\w,.(])(?:\(\d{2,5}\)\s?)?\+?\d{2,6}(?:[ /-]?\d{2,}){1,6}(?![\w])")
+_LONG_NUMBER = re.compile(r"(?<![\w,.(])(?<![^\W_]-)(?:\(\d{2,5}\)\s?)?\+?\d{2,6}(?:[ /-]?\d{2,}){1,6}(?![\w])")
+_BRITISH_PLATE = re.compile(r"\b[A-Z]{2}\d{2}\s[A-Z]{3}\b")
+"""The mark of a vehicle, of which neither half is one."""
 _WORD = re.compile(r"[^\s,;:()\"„“”«»!?\[\]<>]+")
 _QUOTED = re.compile(r"[\"„“«‚]\s?([^\"„“”«»\n]{2,60}?)\s?[\"“”»‘]")
 _LABELLED = re.compile(r"(?:^|(?<=[\n,;.|(]))[ \t]*[^\W\d_][^\n:=|]{0,38}?\s?[:=]\s*(?=([^\n|]+))", re.MULTILINE)
@@ -27,6 +29,8 @@ _NEXT_LABEL = re.compile(r"\s[^\W\d_][\w-]*\s?:(?=\s)")
 _STOP = re.compile(r"[;\n]|[.!?](?=\s|$)|\s[—–-]\s|,(?=\s)|\s{2,}|\s\(")
 _PARTNERS = re.compile(r"(?:,\s[^,;:\n]{1,30})+?\s&\s")
 """How a firm goes on behind a comma that is named for several people: `Smith, Jones & Partners`."""
+_NUMBER_SIGN = re.compile(rf"\b(?:{any_of('number_signs')})$", re.IGNORECASE)
+_NUMBER_BEHIND = re.compile(r"\.\s(?=\S*\d)")
 _FIRM_SUFFIX = re.compile(rf",\s(?:{any_of('firm_suffixes')})\b\.?")
 _PARTICLES = frozenset(word for code in LANGUAGES for word in load_words(code).personal.name_particles.split())
 _MOST_WORDS = 5
@@ -37,12 +41,12 @@ def find_strings(text: str) -> list[ValueCandidate]:
     found: dict[tuple[int, int], ValueCandidate] = {}
     for each in (*_tokens(text), *_labelled(text), *_codes(text), *_quoted(text), *_names(text), *_spans(text)):
         found.setdefault((each.start, each.end), each)
-    hidden = [match.span() for match in VAULT_TOKEN.finditer(text)]
+    hidden = [match.span() for match in (*VAULT_TOKEN.finditer(text), *_BRITISH_PLATE.finditer(text))]
     return [each for each in found.values() if not any(_cuts(each, *span) for span in hidden)]
 
 
 def _cuts(candidate: ValueCandidate, start: int, end: int) -> bool:
-    """Whether the candidate has a part of a vault token, or more than it."""
+    """Whether the candidate has a part of what is whole, or more than it."""
     return candidate.overlaps(start, end) and (candidate.start, candidate.end) != (start, end)
 
 
@@ -63,7 +67,8 @@ def _at(text: str, start: int, end: int, shape: str) -> Iterator[ValueCandidate]
 
 def _ends_in_abbreviation(span: str) -> bool:
     last = span.rsplit(" ", 1)[-1].rstrip(".")
-    return len(last) == 1 or "." in last or fold(last) in {"jun", "jr", "sen", "inc", "co", "ltd", "corp"}
+    is_known = fold(last) in {"jun", "jr", "sen", "inc", "co", "ltd", "corp"} | _title_words()
+    return len(last) == 1 or "." in last or is_known
 
 
 def _tokens(text: str) -> Iterator[ValueCandidate]:
@@ -75,6 +80,8 @@ def _tokens(text: str) -> Iterator[ValueCandidate]:
 
 
 def _codes(text: str) -> Iterator[ValueCandidate]:
+    for match in _BRITISH_PLATE.finditer(text):
+        yield from _at(text, *match.span(), "code")
     for match in _LONG_NUMBER.finditer(text):
         yield from _at(text, *match.span(), "code")
     for match in _CODE.finditer(text):
@@ -109,7 +116,9 @@ def _value_end(text: str, start: int, end: int) -> int:
     for match in _VALUE_STOP.finditer(text, start, end):
         at = match.start()
         is_firm = match[0].startswith(",") and (_FIRM_SUFFIX.match(text, at) or _PARTNERS.match(text, at, end))
-        if not is_firm and not (match[0] == "." and _ends_in_abbreviation(text[start : match.end()])):
+        is_sign = _NUMBER_BEHIND.match(text, at) and _NUMBER_SIGN.search(text[start:at])
+        is_short = match[0] == "." and (is_sign or _ends_in_abbreviation(text[start : match.end()]))
+        if not is_firm and not is_short:
             return match.start()
     return end
 
@@ -167,6 +176,24 @@ def _name_parts(text: str, words: list[tuple[int, int, str]]) -> Iterator[ValueC
             if fold(words[cut][2]) in links:
                 yield from _at(text, words[first][0], words[cut - 1][1], "name_part")
                 yield from _at(text, words[cut][0], words[-1][1], "name_part")
+
+
+def is_name_with_title(value: str) -> bool:
+    """Whether a whole name stands behind a title of address, without which it is given: `Ms Anna Berg`, but not
+    `Ms Berg`, which is no name without its title, nor `Dr. Anna Berg` or `Mr & Mrs Berg`."""
+    words = value.split()
+    names = [word for word in words[1:] if _is_capital(word)]
+    is_address = len(words) > 2 and fold(words[0]).strip(".") in all_words("addresses")
+    return (
+        is_address
+        and len(names) == len(words) - 1
+        and not any(fold(each).strip(".") in _title_words() for each in names)
+    )
+
+
+def says_missing(value: str) -> bool:
+    """Whether a value is a word for there being none, or begins with one and a comma."""
+    return fold(re.split(r"[,;(]", value)[0]).strip(" .") in all_words("missing")
 
 
 def _is_capital(word: str) -> bool:

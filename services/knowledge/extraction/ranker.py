@@ -24,13 +24,14 @@ from tidegate.services.knowledge.extraction.choices import (
 from tidegate.services.knowledge.extraction.features import FieldFeatures, feature_names
 from tidegate.services.knowledge.extraction.find import TextValues
 from tidegate.services.knowledge.extraction.schema import Schema
-from tidegate.services.knowledge.extraction.terms import FieldQuery
+from tidegate.services.knowledge.extraction.terms import FieldQuery, nothing_said
 from tidegate.services.knowledge.extraction.text_view import TextView
 
 FAMILIES = ("number", "date", "string", "pattern", "time", "address", "boolean", "enum")
 EXACT_LABEL = 6.0
-"""How much more likely (as a logit) a value is behind the field's own words to the letter, beside what was learned."""
-ABSENT_FEATURES = ("always", "named", "nullable", "nullable_unnamed", "no_candidate")
+"""How much more likely (as a logit) a value is behind the field's own words to the letter, beside what was learned; and
+that there is none, where a word for nothing stands there."""
+ABSENT_FEATURES = ("always", "named", "nullable", "nullable_unnamed", "no_candidate", "said_missing", "denied")
 
 
 class FamilyWeights(msgspec.Struct, frozen=True):
@@ -108,6 +109,7 @@ def describe(
         rows, named = features.rows(candidates), features.best_anywhere()
     is_nullable = float(asked.field.is_nullable or not asked.field.is_required)
     absent = [1.0, named, is_nullable, is_nullable * (1 - named), float(not candidates)]
+    absent += [is_nullable * each for each in nothing_said(asked, view)]
     return FieldRows(asked, candidates, rows, absent)
 
 
@@ -122,6 +124,7 @@ def rank(described: FieldRows, weights: FamilyWeights | None = None) -> Ranked:
     """The logits of a field's candidates, by the shipped weights where none are given."""
     weights = weights or load_weights()[group_of(described.asked.family)]
     absent = float(np.dot(weights.absent, described.absent))
+    absent += EXACT_LABEL * described.absent[ABSENT_FEATURES.index("said_missing")]
     if not described.candidates:
         return Ranked(described.asked, (), np.zeros(0), absent)
     scaled = (described.rows - np.array(weights.mean)) / np.array(weights.scale)

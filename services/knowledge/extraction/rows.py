@@ -15,13 +15,35 @@ from tidegate.services.knowledge.extraction.candidates import ValueCandidate
 from tidegate.services.knowledge.extraction.filler import FilledField, fill
 from tidegate.services.knowledge.extraction.find import TextValues
 from tidegate.services.knowledge.extraction.schema import Schema
+from tidegate.services.knowledge.extraction.tables import read_aligned
 from tidegate.services.knowledge.extraction.terms import FieldQuery, match_words
 from tidegate.services.knowledge.extraction.text_view import TextView
 from tidegate.services.languages.extraction_words import any_of, concepts_by_word, stem
+from tidegate.services.languages.words import join_patterns
 
+_AND = join_patterns(lambda words: words.conjunctions)
 _CELL = re.compile(r"\s*\|\s*|\t+|\s{3,}|;\s*")
+_HEAD = re.compile(r"\s*[^\W\d_][^:\n]{1,40}:$")
+"""What a row begins with before a colon."""
+_PRICED = re.compile(
+    r"[ \t]*(?P<name>[^\n]*?[^\W\d_][^\n]*?)[ \t]{2,}"
+    r"(?:[€£$]|[A-Z]{3}\s)?\s?[-−]?\d[\d.,' ]*(?:\s?[^\W\d_]{0,3}[€£$]?)[ \t]*$",
+    re.MULTILINE,
+)
+_LONGEST = 160
+"""Characters of such a line."""
+_NO_ITEM = frozenset({"total", "net", "gross", "tax", "deposit", "discount", "delivery", "payment", "credit"})
+_CUTS = (
+    r"\n\s*\n",
+    r"\n",
+    r"[\n;]|\.\s",
+    r"[\n;]|\.\s|,\s",
+    rf"[\n;:]|\.\s|,\s|\s(?:{_AND})\s",
+)
+_PROSE = 4000
+"""Characters of a text up to which rows are looked for between conjunctions."""
 _RULE = re.compile(r"^[\s|:\-=+]+$")
-_TABLE, _STRING = 0.9, 0.3
+_TABLE, _ALIGNED, _STRING = 0.9, 0.65, 0.3
 _LOST = 0.3
 """How much less sure the rows of a finer cut may be: labelled rows are not cut into pieces of what the labels say."""
 _SUMS = frozenset({"total", "net", "gross", "tax"})
@@ -40,18 +62,56 @@ class FilledRow(msgspec.Struct, frozen=True):
 
 
 def fill_rows(asked: list[FieldQuery], schema: Schema, text: str, language: str) -> list[FilledRow]:
-    """The rows of the table whose header names the fields; else of the finest cut in which every row is whole."""
+    """The rows of the table whose headings name the fields; else the most that stand one behind the other in one of
+    several cuts, the finest in which they are about as sure."""
+    aligned = read_aligned(asked, schema, text, TextValues(text, language))
+    if aligned:
+        return [FilledRow(row.value, row.start, row.end, _ALIGNED) for row in aligned]
     table = _read_table(asked, schema, text, language)
     if table:
         return table
+    priced = _read_prices(asked, schema, text, language)
+    if priced:
+        return priced
     best: list[FilledRow] = []
-    for cut in (r"\n\s*\n", r"\n", r"[\n;]|\.\s", r"[\n;]|\.\s|,\s"):
-        rows = [
-            row for start, end in _segments(text, cut) if (row := _fill_row(asked, schema, text, start, end, language))
-        ]
-        if len(rows) > len(best) and _sureness(rows) >= _sureness(best) - _LOST:
-            best = rows
+    for cut in _CUTS if len(text) <= _PROSE else _CUTS[:-1]:
+        parts = [each for each in _segments(text, cut) if text[each[0] : each[1]].strip()]
+        for rows in _runs([_fill_row(asked, schema, text, *part, language) for part in parts]):
+            if len(rows) > len(best) and _sureness(rows) >= _sureness(best) - _LOST:
+                best = rows
     return best
+
+
+def _read_prices(asked: list[FieldQuery], schema: Schema, text: str, language: str) -> list[FilledRow]:
+    """Lines that end in a number behind a wide gap, as on a receipt, to the first that is of a sum or of a payment."""
+    rows: list[FilledRow] = []
+    for start, end in _segments(text, r"\n"):
+        is_priced = (
+            end - start <= _LONGEST and _PRICED.match(text, start, end) and not _concepts_of(text[start:end]) & _NO_ITEM
+        )
+        row = _fill_row(asked, schema, text, start, end, language) if is_priced else None
+        if row is not None:
+            rows.append(row)
+        elif rows:
+            break
+    return rows if len(rows) > 1 else []
+
+
+def _concepts_of(line: str) -> frozenset[str]:
+    """What the first word of a line may stand for."""
+    first = re.search(r"[^\W\d_]+", line)
+    return concepts_by_word().get(stem(first[0]), frozenset()) if first else frozenset()
+
+
+def _runs(rows: list[FilledRow | None]) -> list[list[FilledRow]]:
+    """The rows that stand one behind the other: what stands apart from a list is none of it."""
+    found: list[list[FilledRow]] = [[]]
+    for row in rows:
+        if row is None:
+            found.append([])
+        else:
+            found[-1].append(row)
+    return found
 
 
 def _sureness(rows: list[FilledRow]) -> float:
@@ -104,6 +164,7 @@ def _fill_strings(
     """A label's string where the row has labels; of what is left of the row the longest part."""
     found: list[FilledField] = []
     pieces = _left_over(view.text, filled)
+    head = _head_of(view.text, pieces)
     for each in asked:
         labelled = _labelled(each, view)
         if labelled is None and not pieces:
@@ -111,12 +172,23 @@ def _fill_strings(
                 return None
             found.append(FilledField(each.field, None, 0, 0, _STRING))
             continue
-        chosen = labelled or max(pieces, key=lambda piece: sum(char.isalpha() for char in piece.value))
+        chosen = labelled or head or max(pieces, key=lambda piece: sum(char.isalpha() for char in piece.value))
+        head = None
         pieces = [piece for piece in pieces if not piece.overlaps(chosen.start, chosen.end)]
         if not schema.fits(each.field.part, chosen.value):
             return None
         found.append(FilledField(each.field, chosen.value, chosen.start, chosen.end, 0.9 if labelled else _STRING))
     return found
+
+
+def _head_of(text: str, pieces: list[ValueCandidate]) -> ValueCandidate | None:
+    """What a row begins with before a colon or before the wide gap that parts it from a number."""
+    priced = _PRICED.match(text) if len(text) <= _LONGEST else None
+    if priced:
+        name = _NO_NAME.sub("", priced["name"]).strip(" ")
+        start = text.index(name)
+        return ValueCandidate(name, start, start + len(name), "piece") if name else None
+    return next((each for each in pieces if _HEAD.match(text, 0, each.end + 1)), None)
 
 
 def _labelled(asked: FieldQuery, view: TextView) -> ValueCandidate | None:

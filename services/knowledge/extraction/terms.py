@@ -5,6 +5,7 @@ Promises nothing about values. Next: features.py."""
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import jsonschema_rs
 import msgspec
@@ -43,6 +44,8 @@ _HIDDEN = {
 }
 OWN, _DESCRIBED, _PARENT = 1.0, 0.5, 0.4
 _LEAST_COMPOUND = 4
+_NAMED, _NEAR = 0.8, 32
+"""How well a word must match a field's to name it, and the characters behind it that may say that there is nothing."""
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -133,6 +136,31 @@ def match_words(asked: FieldQuery, view: TextView) -> npt.NDArray[np.float64]:
                 seen[key] = _match(term, word.folded, word.stem, word.concepts)
             scores[row, column] = seen[key]
     return scores
+
+
+def nothing_said(asked: FieldQuery, view: TextView) -> tuple[float, float]:
+    """Whether a word for nothing stands behind the field's own words, as in `VAT number: none`, and whether a denial
+    stands right before them, as in `no deposit`."""
+    own = [row for row, term in enumerate(asked.terms) if term.weight == OWN]
+    matches = match_words(asked, view)[own]
+    stated = denied = 0.0
+    for n in range(len(view.words)) if len(own) else ():
+        if matches[-1, n] < _NAMED or (
+            len(own) > 1 and matches[:, max(0, n + 1 - len(own)) : n + 1].max(axis=1).min() < _NAMED
+        ):
+            continue
+        behind = fold(view.text[view.words[n].end : view.words[n].end + _NEAR])
+        stated = max(stated, float(bool(_nothing().match(behind))))
+        first = n + 1 - len(own)
+        denied = max(denied, float(first > 0 and view.words[first - 1].folded in all_words("negations")))
+    return stated, denied
+
+
+@cache
+def _nothing() -> re.Pattern[str]:
+    """A word for nothing behind a name, and nothing else in its clause."""
+    words = "|".join(re.escape(word) for word in sorted(all_words("missing"), key=len, reverse=True))
+    return re.compile(rf"\s*[:=]?\s*(?:{words})(?=\s*(?:[.,;|(\n]|$))")
 
 
 def _match(term: Term, folded: str, own: str, concepts: frozenset[str]) -> float:

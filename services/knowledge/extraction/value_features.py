@@ -76,14 +76,15 @@ def text_features(asked: FieldQuery, candidate: ValueCandidate, written: str) ->
             *(wants[0] and candidate.shape == "titled", wants[0] and candidate.shape == "titled_name", text.islower()),
             *(wants_phone and digits > 0.6 and len(text) >= 7, wants_phone and digits < 0.6),
             *(is_token and token_fits(asked, candidate), is_token, bool(own_words & {*fold(written).split()})),
-            *(_is_phone(text) and wants_phone, _is_phone(text) and not wants_phone, _is_date_like(text)),
+            *(is_phone(text) and wants_phone, is_phone(text) and not wants_phone, _is_date_like(text)),
             *(not any(char.isalnum() for char in text), text.count("(") != text.count(")")),
             any(char in text for char in "/-") and digits > 0,
         )
     ]
 
 
-def _is_phone(text: str) -> bool:
+def is_phone(text: str) -> bool:
+    """Whether a text is written as telephone numbers are."""
     digits = sum(char.isdigit() for char in text)
     return (
         6 <= digits <= 15
