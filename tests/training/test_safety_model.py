@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -19,7 +21,9 @@ from tidegate.infra.models.data.messages import (
     load_frames,
     load_own,
     retype,
+    split_by_meaning,
 )
+from tidegate.infra.models.evaluation import safety
 from tidegate.infra.models.evaluation.safety import (
     HARD,
     PLAIN,
@@ -29,7 +33,7 @@ from tidegate.infra.models.evaluation.safety import (
     points_of_others,
     pool,
 )
-from tidegate.infra.models.export import encoder_graph
+from tidegate.infra.models.export import encoder_graph, int8_weights
 from tidegate.infra.models.export.multilingual import open_session
 from tidegate.infra.models.export.safety_graph import build_safety
 
@@ -55,22 +59,80 @@ def test_the_graph_computes_what_numpy_does_and_padding_changes_nothing(monkeypa
         np.testing.assert_allclose(found[row], expected, atol=5e-5)
 
 
+def unit_vectors(rng: np.random.Generator, ideas: int, each: int) -> np.ndarray[Any, Any]:
+    """So many vectors around each of so many directions."""
+    near = np.repeat(rng.normal(0, 1, (ideas, 64)), each, axis=0) + rng.normal(0, 0.05, (ideas * each, 64))
+    return np.asarray(near / np.linalg.norm(near, axis=1, keepdims=True))
+
+
 def test_messages_that_say_the_same_share_a_fold_and_all_folds_are_used() -> None:
-    rng = np.random.default_rng(1)
-    ideas = rng.normal(0, 1, (60, 64))
-    near = np.repeat(ideas, 3, axis=0) + rng.normal(0, 0.05, (180, 64))
-    vectors = near / np.linalg.norm(near, axis=1, keepdims=True)
+    vectors = unit_vectors(np.random.default_rng(1), ideas=60, each=3)
     assert (vectors[::3] * vectors[1::3]).sum(1).min() > ALIKE
     folds = folds_by_meaning(vectors).reshape(60, 3)
     assert (folds == folds[:, :1]).all()
     assert set(folds.ravel().tolist()) == set(range(FOLDS))
 
 
+def test_nothing_that_is_learned_says_what_is_measured_and_each_message_is_measured_once() -> None:
+    vectors = unit_vectors(np.random.default_rng(2), ideas=60, each=6)
+    data, own, other = (np.arange(start, 360, 6) for start in (0, 1, 2))
+    order = np.concatenate((data, own, other))
+    parts = [[Message(f"{row}", "en", "unsafe") for row in rows.tolist()] for rows in (data, own, other)]
+    measured: list[str] = []
+    for fold in range(FOLDS):
+        (trained, *held), folds = split_by_meaning(parts[0], parts[1], parts[2], vectors[order], fold)
+        assert [len(each) for each in held] == [int((folds[:60] == fold).sum()), int((folds[60:] == fold).sum())]
+        learned, asked = ({int(each.text) // 6 for each in some} for some in (trained, held[0] + held[1]))
+        assert asked
+        assert not learned & asked
+        assert len(learned) + len(asked) == 60
+        measured += [each.text for some in held for each in some]
+    assert sorted(measured) == sorted(each.text for each in parts[0] + parts[1])
+
+
+def test_a_message_kept_here_that_says_what_is_measured_is_left_out_though_its_group_is_another() -> None:
+    angles = np.radians([0.0, 48.0, 100.0])  # the second is alike to both, and in the group of the first
+    vectors = np.stack((np.cos(angles), np.sin(angles)), axis=1)
+    assert math.cos(math.radians(52)) > ALIKE > math.cos(math.radians(100))
+    first, second, third = (Message(name, "en", "unsafe") for name in ("first", "second", "third"))
+    order = vectors[[0, 2, 1]]
+    folds = split_by_meaning([first, third], [second], [], order, None)[1].tolist()
+    assert folds[0] == folds[2] != folds[1]
+    (trained, data, own), _ = split_by_meaning([first, third], [second], [], order, folds[1])
+    assert (trained, data, own) == ([first], [third], [])
+    assert split_by_meaning([first, third], [second], [], order, None)[0] == ([first, third, second], [], [])
+
+
+class TableStates:
+    """The states of a text are those of its only word."""
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        return tuple(text.removeprefix("query: ").encode())
+
+    def of(self, ids: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        return np.random.default_rng(sum(ids)).normal(0, 1, (len(ids), WIDTH)).astype(np.float16)
+
+
+def test_each_fold_is_judged_by_the_head_that_was_kept_from_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(encoder_graph, "HEADS", HEADS)
+    monkeypatch.setattr(safety, "UPPER", range(2))
+    weights = random_weights(layers=2, width=WIDTH, inner=20, words=5, seed=7)
+    for fold in range(FOLDS):
+        bias = np.where(np.arange(len(CLASSES)) == fold, 50.0, 0.0).astype(np.float32)
+        classes = {"classes.weight": np.zeros((len(CLASSES), 2 * WIDTH), np.float32), "classes.bias": bias}
+        int8_weights.save(tmp_path / f"fold-{fold}.safetensors", weights | classes)
+    messages = [Message(str(number), "en", "unsafe") for number in range(3 * FOLDS)]
+    folds = np.arange(len(messages)) % FOLDS
+    states: Any = TableStates()
+    shares = safety.judge(tmp_path, messages, folds, states)
+    assert shares.argmax(axis=1).tolist() == folds.tolist()
+
+
 def shares_like(seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Probabilities of 200 messages a label, of which the right class is likeliest in most."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(LABELS, 200)
-    right = [CLASSES.index("harmless" if label == "hard_harmless" else label) for label in labels]
+    right = [CLASSES.index(label) for label in labels]
     logits = rng.normal(0, 1, (len(labels), len(CLASSES)))
     logits[np.arange(len(labels)), right] += 3.0
     exact = np.exp(logits)

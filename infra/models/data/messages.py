@@ -7,16 +7,18 @@ import tomllib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSES = ("harmless", "unsafe", "distress", "injection", "out_of_scope", "smalltalk")
+from tidegate.infra.models.data.qa import TRAIN, own_files
+
+CLASSES = ("harmless", "hard_harmless", "unsafe", "distress", "injection", "out_of_scope", "smalltalk")
 ALIKE = 0.55
 """The cosine from which two messages say the same, in whatever language; chosen so that translations fall together."""
-FOLDS = 5
+FOLDS = 3
 OWN = Path(__file__).with_name("safety")
 """Messages kept here: a file for each language, with arrays by label."""
 FRAMES = OWN.with_name("safety_frames.toml")
@@ -39,7 +41,7 @@ class Message(msgspec.Struct, frozen=True):
     @property
     def row(self) -> int:
         """The class that a head should give it."""
-        return CLASSES.index("harmless" if self.label == "hard_harmless" else self.label)
+        return CLASSES.index(self.label)
 
 
 def load_messages(data: Path) -> list[Message]:
@@ -49,7 +51,7 @@ def load_messages(data: Path) -> list[Message]:
 
 
 def load_own() -> list[Message]:
-    """The messages kept here, in the order of languages; none of them is ever measured on."""
+    """The messages kept here, in the order of languages; no operating point is chosen on them."""
     found: list[Message] = []
     for path in sorted(OWN.glob("*.toml")):
         labelled = tomllib.loads(path.read_text()).items()
@@ -58,9 +60,9 @@ def load_own() -> list[Message]:
 
 
 def load_questions(data: Path, count: int, seed: int) -> list[Message]:
-    """So many questions of qa/train, all harmless."""
+    """So many questions to train on about documents, all harmless."""
     found = []
-    for path in sorted((data / "qa").glob("train-*.jsonl")):
+    for path in own_files(data, TRAIN):
         for line in path.read_bytes().splitlines():
             asked = msgspec.json.decode(line)["questions"]
             found += [Message(each["text"], each["language"], "harmless", "qa") for each in asked]
@@ -80,17 +82,49 @@ def load_utterances(path: Path, served: int, seed: int) -> list[Message]:
 
 def folds_by_meaning(vectors: NDArray[Any], seed: int = 0) -> NDArray[np.int64]:
     """A fold for each unit vector: those that lie within `ALIKE` of the first of their group share one."""
-    leaders: list[int] = []
+    leaders, count = np.empty_like(vectors), 0
     groups = np.zeros(len(vectors), dtype=np.int64)
     for number, vector in enumerate(vectors):
-        scores = vectors[leaders] @ vector if leaders else np.zeros(0)
-        if len(scores) and scores.max() >= ALIKE:
+        scores = leaders[:count] @ vector
+        if count and scores.max() >= ALIKE:
             groups[number] = int(scores.argmax())
         else:
-            groups[number] = len(leaders)
-            leaders.append(number)
-    dealt: NDArray[np.int64] = np.random.default_rng(seed).permutation(len(leaders)) % FOLDS
+            groups[number] = count
+            leaders[count] = vector
+            count += 1
+    dealt: NDArray[np.int64] = np.random.default_rng(seed).permutation(count) % FOLDS
     return dealt[groups]
+
+
+class Split(NamedTuple):
+    """What is trained on; what is measured on, of the data and of what is kept here: one fold, or nothing."""
+
+    trained: list[Message]
+    data: list[Message]
+    own: list[Message]
+
+
+def split_by_meaning(
+    data: Sequence[Message], own: Sequence[Message], other: Sequence[Message], vectors: NDArray[Any], fold: int | None
+) -> tuple[Split, NDArray[np.int64]]:
+    """Data and own messages but for one fold, and the fold of each of them; the other ones are only trained on.
+
+    What of own and other says the same as a message of the data that is measured on is not trained on either.
+    `vectors` are those of data, own and other, one after another.
+    """
+    folds = folds_by_meaning(vectors[: len(data) + len(own)])
+    is_held, is_near = np.zeros(len(vectors), bool), np.zeros(len(vectors), bool)
+    if fold is not None:
+        is_held[: len(folds)] = folds == fold
+        measured = vectors[: len(data)][is_held[: len(data)]]
+        is_near[len(data) :] = (vectors[len(data) :] @ measured.T).max(axis=1, initial=-1.0) >= ALIKE
+    is_data = np.arange(len(vectors)) < len(data)
+    messages = [*data, *own, *other]
+    trained, of_data, of_own = (
+        [messages[row] for row in np.flatnonzero(rows).tolist()]
+        for rows in (~is_held & ~is_near, is_held & is_data, is_held & ~is_data)
+    )
+    return Split(trained, of_data, of_own), folds
 
 
 @cache

@@ -1,6 +1,7 @@
-"""Averages runs of the safety head, measures them on the development part and chooses the operating points.
+"""Measures the safety head and chooses its operating points, on messages judged by a head that has not seen them.
 
-Averaging weights of runs from one start: Wortsman et al., "Model soups", 2022. Next: training/safety.py.
+Each fold is judged by the head that was trained on the others; the points that all of them together ask for go beside
+the head that was trained on everything. Next: training/safety.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.infra.models import WEIGHTS
-from tidegate.infra.models.data.messages import CLASSES, FOLDS, Message, folds_by_meaning, languages_of, load_messages
+from tidegate.infra.models.data.messages import (
+    CLASSES,
+    FOLDS,
+    Message,
+    folds_by_meaning,
+    languages_of,
+    load_messages,
+    load_own,
+)
 from tidegate.infra.models.evaluation.states import LowerStates
 from tidegate.infra.models.export import int8_weights
 from tidegate.infra.models.export.encoder_graph import write_int8
@@ -30,7 +39,8 @@ small talk."""
 ENOUGH, POOLED = 10, 36
 """A language has operating points of its own from so many hard_harmless messages of its development part on; by how
 many more it would have to have them for half of their log-odds not to be those of all languages."""
-GRID = np.round(np.arange(0.02, 0.99, 0.01), 2)
+GRID = np.round(np.concatenate((np.arange(0.02, 0.8, 0.02), np.arange(0.8, 0.983, 0.005))), 3)
+"""Points to choose from, finer where a head that is sure of most has them."""
 LABELS = ("unsafe", "injection", "distress", "hard_harmless", "harmless", "out_of_scope", "smalltalk")
 
 Shares = NDArray[np.float64]
@@ -42,12 +52,6 @@ class Points(NamedTuple):
     unsafe: float
     distress: float
     smalltalk: float
-
-
-def average(paths: Sequence[Path]) -> dict[str, NDArray[Any]]:
-    """The mean of the runs' weights."""
-    runs = [int8_weights.load(path) for path in paths]
-    return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
 
 
 def shares_of(weights: Mapping[str, NDArray[Any]], states: LowerStates, texts: Sequence[str], out: Path) -> Shares:
@@ -161,40 +165,59 @@ def auc(shares: Shares, labels: NDArray[Any], name: str, against: str) -> float:
     return round(float((score[labels == name][:, None] > score[labels == against][None]).mean()), 3)
 
 
+def judge(run: Path, messages: Sequence[Message], folds: NDArray[np.int64], states: LowerStates) -> Shares:
+    """The probabilities (messages, classes), each by the head that has not seen the fold of its message."""
+    shares = np.zeros((len(messages), len(CLASSES)))
+    for fold in range(FOLDS):
+        rows = np.flatnonzero(folds == fold)
+        weights = int8_weights.load(run / f"fold-{fold}.safetensors")
+        texts = [messages[row].text for row in rows.tolist()]
+        shares[rows] = shares_of(weights, states, texts, run / "safety.onnx")
+    return shares
+
+
+def describe(shares: Shares, messages: Sequence[Message], points: Mapping[str, Points]) -> dict[str, Any]:
+    """How well labels are told apart, and what happens to each of them at these points."""
+    labels = np.array([each.label for each in messages])
+    return {
+        "auc": {f"{a} / {b}": auc(shares, labels, a, b) for a in LABELS[:3] for b in ("hard_harmless", "harmless")},
+        "at the points shipped": measure(
+            shares, messages, [points.get(each.language, points[""]) for each in messages]
+        ),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", help="what training.safety wrote, over the same folds")
+    parser.add_argument("run", type=Path, help="where training.safety wrote a head for each fold, and that of all")
     parser.add_argument("--data", type=Path, required=True, help="the directory that holds safety/messages.jsonl")
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built")
     parser.add_argument("--out", type=Path, default=WEIGHTS / "safety")
     arguments = parser.parse_args()
+    run: Path = arguments.run
     out: Path = arguments.out
-    kept = np.load(arguments.runs[0] / "dev.npz")
-    messages = [each for each, fold in zip(load_messages(arguments.data), kept["folds"], strict=True) if fold == 0]
-    int8_weights.save(out / "upper.safetensors", average([run / "upper.safetensors" for run in arguments.runs]))
+    out.mkdir(parents=True, exist_ok=True)
+    data, kept_here = load_messages(arguments.data), load_own()
     states = LowerStates(arguments.model)
-    states.restore(arguments.runs[0] / "states.npz")
-    weights = int8_weights.load(out / "upper.safetensors")
-    shares = shares_of(weights, states, [each.text for each in messages], arguments.runs[0] / "safety.onnx")
-    known = np.load(arguments.runs[0] / "vectors.npz")
+    states.restore(run / "states.npz")
+    shares = judge(run, data + kept_here, np.load(run / "folds.npz")["folds"], states)
+    np.save(run / "shares.npy", shares)
+    of_data, of_own = shares[: len(data)], shares[len(data) :]
+    known = np.load(run / "vectors.npz")
     vectors = dict(zip(known["texts"].tolist(), known["vectors"], strict=True))
-    own = points_of_others(shares, messages, np.stack([vectors[each.text] for each in messages]))
-    points = points_by_language(shares, messages)
+    own = points_of_others(of_data, data, np.stack([vectors[each.text] for each in data]))
+    points = points_by_language(of_data, data)
     described = {"classes": CLASSES, "points": {language: each._asdict() for language, each in points.items()}}
     (out / "safety.json").write_text(json.dumps(described, indent=1) + "\n")
-    labels = np.array([each.label for each in messages])
-    figures = {
-        "auc": {f"{a} / {b}": auc(shares, labels, a, b) for a in LABELS[:3] for b in ("hard_harmless", "harmless")},
-        "dev": measure(shares, messages, own),
-        "dev at the points shipped": measure(
-            shares, messages, [points.get(each.language, points[""]) for each in messages]
-        ),
-    }
+    (out / "upper.safetensors").write_bytes((run / "all.safetensors").read_bytes())
+    figures = describe(of_data, data, points) | {"at points chosen on others": measure(of_data, data, own)}
+    figures["messages kept here"] = describe(of_own, kept_here, points)
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(described["points"]), json.dumps(figures["auc"]))
-    for name in ("dev", "dev at the points shipped"):
+    print(json.dumps(described["points"]), json.dumps(figures["auc"]), json.dumps(figures["messages kept here"]["auc"]))
+    tables = {name: figures[name] for name in ("at points chosen on others", "at the points shipped")}
+    for name, table in (tables | {"kept here": figures["messages kept here"]["at the points shipped"]}).items():
         print(name)
-        for language, row in figures[name].items():
+        for language, row in table.items():
             print(language, {label: tuple(each.values()) for label, each in row.items()})
 
 

@@ -1,6 +1,8 @@
 """Trains the safety head: what kind of message a text is, by tuned upper layers over the states that are shared.
 
-Split by meaning: no message of the development part says what one of the training part says. Next: data/messages.py.
+The head that is shipped learns from all messages (`--fold` left out). What it is worth is measured by others, each of
+which has not seen one fold of them: split by meaning, so that nothing that it was taught says what it is measured on.
+Next: data/messages.py, evaluation/safety.py.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,16 +20,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tidegate.infra.models.data.messages import (
-    ALIKE,
     CLASSES,
+    FOLDS,
     Message,
-    folds_by_meaning,
+    Split,
     load_messages,
     load_own,
     load_questions,
     load_utterances,
     retype,
+    split_by_meaning,
 )
+from tidegate.infra.models.evaluation.safety import HARD, PLAIN, auc, column
 from tidegate.infra.models.evaluation.states import LowerStates
 from tidegate.infra.models.export import int8_weights
 from tidegate.infra.models.export.multilingual import EMBEDDING, UPPER, WIDTH, Encoder
@@ -38,13 +41,13 @@ BATCH = 32
 SMOOTHING = 0.05
 WARM_UP = 0.1
 NOISE = 0.1
-"""The share of a text's tokens that are hidden in training."""
+"""The share of a text's tokens that are hidden in training, and of what the classes are read from."""
 HEAD_RATE = 10
 """How many times as fast as the layers the head learns."""
-SERVED, QUESTIONS = 250, 350
+SERVED, QUESTIONS = 400, 2000
 """How many harmless utterances of the pack and questions of qa/train are trained on beside the messages."""
-DEV = 0
-"""The fold that is never trained on."""
+RETYPED = 1
+"""In how many other ways a message may be typed."""
 
 
 class SafetyNet(nn.Module):
@@ -53,6 +56,7 @@ class SafetyNet(nn.Module):
     def __init__(self, weights: Weights) -> None:
         super().__init__()
         self.layers = nn.ModuleList([Layer(weights, number) for number in UPPER])
+        self.noise = nn.Dropout(NOISE)
         self.classes = nn.Linear(2 * WIDTH, len(CLASSES))
         for part, kept in (("weight", self.classes.weight), ("bias", self.classes.bias)):
             kept.data = torch.from_numpy(weights.get(f"classes.{part}", np.zeros(kept.shape, np.float32)))
@@ -62,7 +66,7 @@ class SafetyNet(nn.Module):
             states = layer(states, mask[:, None, None, :])
         weight = mask[..., None].to(states.dtype)
         mean = (states * weight).sum(1) / weight.sum(1)
-        found: Tensor = self.classes(torch.cat((mean, states[:, 0]), dim=1))
+        found: Tensor = self.classes(self.noise(torch.cat((mean, states[:, 0]), dim=1)))
         return found
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -76,10 +80,8 @@ class SafetyNet(nn.Module):
 class SafetyTraining:
     """Epochs over the messages that are trained on."""
 
-    def __init__(self, net: SafetyNet, states: LowerStates, epochs: int, rate: float, retyped: int) -> None:
-        """`retyped`: in how many other ways each message may be typed."""
+    def __init__(self, net: SafetyNet, states: LowerStates, epochs: int, rate: float) -> None:
         self.net = net
-        self.retyped = retyped
         self.states = states
         self.epochs = epochs
         head = {"params": net.classes.parameters(), "lr": rate * HEAD_RATE}
@@ -89,14 +91,14 @@ class SafetyTraining:
     def typed(self, message: Message) -> list[Message]:
         """The message and as others would type it, always the same, so that few states have to be computed."""
         rng = random.Random(message.text)
-        return [message, *(retype(message, rng) for _ in range(self.retyped))]
+        return [message, *(retype(message, rng) for _ in range(RETYPED))]
 
     def ids(self, message: Message) -> tuple[int, ...]:
         return self.states.ids("query: " + message.text)
 
     def epoch(self, messages: Sequence[Message], number: int) -> float:
         """One pass in batches of similar length; the mean loss."""
-        order = sorted(messages, key=lambda each: len(self.ids(each)) * random.uniform(0.8, 1.25))
+        order = sorted(messages, key=lambda each: len(self.ids(each)) * random.uniform(0.9, 1.1))
         queue = [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
         random.shuffle(queue)
         losses = []
@@ -130,26 +132,19 @@ class SafetyTraining:
 
 
 def summarise(messages: Sequence[Message], logits: NDArray[np.float32]) -> str:
-    """What share of each label is withheld where 5 % of hard_harmless and 1 % of harmless are."""
-    shares = torch.softmax(torch.tensor(logits), dim=1).numpy()
-    harm = shares[:, [CLASSES.index(name) for name in ("unsafe", "distress", "injection")]].sum(1)
+    """How well labels are told apart, and what share of each is withheld where 5 % of hard_harmless and 1 % of harmless
+    are."""
+    shares = torch.softmax(torch.tensor(logits), dim=1).numpy().astype(np.float64)
+    harm = column(shares, "unsafe", "distress", "injection")
     labels = np.array([each.label for each in messages])
-    limit = max(
-        float(np.quantile(harm[labels == name], 1 - share))
-        for name, share in (("hard_harmless", 0.05), ("harmless", 0.01))
-    )
-    found = {name: round(float((harm[labels == name] > limit).mean()), 3) for name in sorted(set(labels))}
-    return f"at {limit:.2f}: {found}"
-
-
-class Split(NamedTuple):
-    """What is trained on from the start, what is added when a run goes on from another, what is measured on; the fold
-    of each of the messages of the data."""
-
-    trained: list[Message]
-    own: list[Message]
-    dev: list[Message]
-    folds: NDArray[np.int64]
+    limits = {
+        name: float(np.quantile(harm[labels == name], 1 - share))
+        for name, share in (("hard_harmless", HARD), ("harmless", PLAIN))
+    }
+    names = sorted(set(labels.tolist()))
+    found = {name: round(float((harm[labels == name] > max(limits.values())).mean()), 3) for name in names}
+    aucs = [auc(shares, labels, "unsafe", name) for name in limits]
+    return f"auc {aucs} limits {[round(each, 2) for each in limits.values()]}: {found}"
 
 
 def load_vectors(model: Path, states: LowerStates, messages: Sequence[Message], path: Path) -> NDArray[np.float32]:
@@ -165,20 +160,15 @@ def load_vectors(model: Path, states: LowerStates, messages: Sequence[Message], 
     return np.stack([known[each.text] for each in messages])
 
 
-def split(arguments: argparse.Namespace, states: LowerStates) -> Split:
-    """The data and what is kept here, without what says the same as a message that is measured on."""
-    measured = load_messages(arguments.data)
+def load_split(arguments: argparse.Namespace, states: LowerStates) -> Split:
+    """The data and what is kept here, without the fold that is measured on; the folds are kept beside the weights."""
+    data, own = load_messages(arguments.data), load_own()
     other = load_utterances(arguments.intents, SERVED, arguments.seed)
     other += load_questions(arguments.data, QUESTIONS, arguments.seed)
-    own = load_own()
-    vectors = load_vectors(arguments.model, states, measured + other + own, arguments.out / "vectors.npz")
-    folds = folds_by_meaning(vectors[: -len(own)])
-    dev = [each for each, fold in zip(measured, folds, strict=False) if fold == DEV]
-    trained = [each for each, fold in zip(measured + other, folds, strict=True) if fold != DEV]
-    likeness = vectors[-len(own) :] @ vectors[: len(measured)][folds[: len(measured)] == DEV].T
-    kept = [each for each, alike in zip(own, likeness.max(axis=1), strict=True) if alike < ALIKE]
-    print(f"{len(trained)} and {len(kept)} of {len(own)} to train, {len(dev)} to develop", flush=True)
-    return Split(trained, kept, dev, folds[: len(measured)])
+    vectors = load_vectors(arguments.model, states, data + own + other, arguments.out / "vectors.npz")
+    found, folds = split_by_meaning(data, own, other, vectors, arguments.fold)
+    np.savez(arguments.out / "folds.npz", folds=folds)
+    return found
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -187,39 +177,37 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built")
     parser.add_argument("--intents", type=Path, required=True, help="the intents.yaml of a pack, with its verdicts")
     parser.add_argument("--embedding", type=Path, default=EMBEDDING, help="upper layers to start from")
-    parser.add_argument("--start", type=Path, help="a head to go on from, now with the messages that are kept here")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--fold", type=int, choices=range(FOLDS), help="the fold that is not learned from")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--seed", type=int, default=1, help="which utterances and questions are trained on")
-    parser.add_argument("--order", type=int, default=1, help="another run over the same, to average with this one")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="which utterances and questions are trained on, and the order"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    random.seed(arguments.order)
-    torch.manual_seed(arguments.order)
+    random.seed(arguments.seed)
+    torch.manual_seed(arguments.seed)
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    name = "all" if arguments.fold is None else f"fold-{arguments.fold}"
     started = time.process_time()
     states = LowerStates(arguments.model)
     states.restore(arguments.out / "states.npz")
-    trained, own, dev, folds = split(arguments, states)
-    net = SafetyNet(int8_weights.load(arguments.start or arguments.embedding))
-    training = SafetyTraining(net, states, arguments.epochs, arguments.rate, 1 if arguments.start else 0)
+    trained, *measured = load_split(arguments, states)
+    print(f"{len(trained)} to train, {[len(each) for each in measured]} to measure", flush=True)
+    net = SafetyNet(int8_weights.load(arguments.embedding))
+    training = SafetyTraining(net, states, arguments.epochs, arguments.rate)
     for number in range(arguments.epochs):
-        known = random.sample(trained, len(trained) // 2) + own if arguments.start else trained
-        loss = training.epoch(known, number)
-        logits = training.logits(dev)
-        print(
-            f"epoch {number + 1}  {time.process_time() - started:.0f} s  loss {loss:.3f}  {summarise(dev, logits)}",
-            flush=True,
-        )
-        if number == 0:
-            states.save(arguments.out / "states.npz")
-        np.savez(arguments.out / "dev.npz", logits=logits, folds=folds)
-        int8_weights.save(arguments.out / "upper.safetensors", net.weights())
+        loss = training.epoch(trained, number)
+        print(f"epoch {number + 1}  {time.process_time() - started:.0f} s  loss {loss:.3f}", flush=True)
+        for each in filter(None, measured):
+            print("  ", summarise(each, training.logits(each)), flush=True)
+    states.save(arguments.out / "states.npz")
+    int8_weights.save(arguments.out / f"{name}.safetensors", net.weights())
 
 
 if __name__ == "__main__":
