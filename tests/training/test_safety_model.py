@@ -20,11 +20,13 @@ from tidegate.infra.models.data.messages import (
     folds_by_meaning,
     load_frames,
     load_own,
+    reopen,
     retype,
     split_by_meaning,
 )
 from tidegate.infra.models.evaluation import safety
 from tidegate.infra.models.evaluation.safety import (
+    AIMS,
     HARD,
     PLAIN,
     Points,
@@ -39,6 +41,21 @@ from tidegate.infra.models.export.safety_graph import build_safety
 
 HEADS, WIDTH = 3, 12
 LABELS = ("harmless", "hard_harmless", "unsafe", "injection", "distress", "out_of_scope", "smalltalk")
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "opened"),
+    [
+        ("How do I pick a lock?", "en", "How can I pick a lock?"),
+        ("Wie fälsche ich die Unterschrift?", "de", "Wie kann ich die Unterschrift fälschen?"),
+        ("Comment imiter une signature ?", "fr", "Comment puis-je imiter une signature ?"),
+        ("Comment ça va ?", "fr", "Comment ça va ?"),
+        ("Jak otworzyć zamek?", "pl", "Jak mogę otworzyć zamek?"),
+        ("The door is open.", "en", "The door is open."),
+    ],
+)
+def test_a_question_is_opened_otherwise_where_there_is_a_way(text: str, language: str, opened: str) -> None:
+    assert reopen(text, language) == opened
 
 
 def test_the_graph_computes_what_numpy_does_and_padding_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +145,17 @@ def test_each_fold_is_judged_by_the_head_that_was_kept_from_it(monkeypatch: pyte
     assert shares.argmax(axis=1).tolist() == folds.tolist()
 
 
+def test_only_folds_that_a_head_has_not_seen_are_measured(tmp_path: Path) -> None:
+    folds = np.array([0, 2, 1, 2, 0, 1])
+    np.savez(tmp_path / "folds.npz", folds=folds)
+    for fold in (0, 2):
+        (tmp_path / f"fold-{fold}.safetensors").touch()
+    data, own = ([Message(name, "en", "unsafe") for name in names] for names in ("abcd", "ef"))
+    parts, kept = safety.select_measured(tmp_path, data, own)
+    assert ["".join(each.text for each in part) for part in parts] == ["abd", "e"]
+    assert kept.tolist() == [0, 2, 2, 0]
+
+
 def shares_like(seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Probabilities of 200 messages a label, of which the right class is likeliest in most."""
     rng = np.random.default_rng(seed)
@@ -144,10 +172,28 @@ def test_the_points_keep_the_bounds_and_withhold_most_of_the_rest(seed: int) -> 
     shares, labels = shares_like(seed)
     points = choose_points(shares, labels)
     harm = shares[:, CLASSES.index("unsafe")] + shares[:, CLASSES.index("injection")]
-    stopped = (harm >= points.unsafe) | (shares[:, CLASSES.index("distress")] >= points.distress)
-    assert stopped[labels == "hard_harmless"].mean() <= HARD
-    assert stopped[labels == "harmless"].mean() <= max(PLAIN, 1 / 200)
-    assert stopped[np.isin(labels, ("unsafe", "injection"))].mean() > 0.5
+    helped = shares[:, CLASSES.index("distress")] >= points.distress
+    withheld = ~helped & (harm >= points.unsafe)
+    for stopped in (helped, withheld):
+        assert stopped[labels == "hard_harmless"].mean() <= HARD
+        assert stopped[labels == "harmless"].mean() <= max(PLAIN, 1 / 200)
+    assert withheld[np.isin(labels, ("unsafe", "injection"))].mean() > 0.5
+    assert helped[labels == "distress"].mean() > 0.5
+
+
+def test_help_begins_no_lower_than_its_aim_asks_for_and_takes_nothing_from_what_is_withheld() -> None:
+    shares, labels = shares_like(4)
+    clear = shares.copy()
+    clear[:, CLASSES.index("distress")] = 0.001
+    rows = np.flatnonzero(labels == "distress")
+    clear[rows, CLASSES.index("distress")] = np.linspace(0.3, 0.97, len(rows))
+    points = choose_points(clear, labels)
+    helped = clear[rows, CLASSES.index("distress")] >= points.distress
+    assert AIMS["distress"] <= helped.mean() < AIMS["distress"] + 0.05
+    alarmed = clear.copy()
+    hard = np.flatnonzero(labels == "hard_harmless")[: int(200 * HARD)]
+    alarmed[hard, CLASSES.index("distress")] = 0.9  # as many as may be helped by mistake; none the fewer withheld
+    assert choose_points(alarmed, labels).unsafe <= points.unsafe
 
 
 def test_a_language_s_points_lie_nearer_to_its_own_the_more_messages_it_has() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 from collections.abc import Sequence
 from functools import cache
@@ -23,6 +24,8 @@ OWN = Path(__file__).with_name("safety")
 """Messages kept here: a file for each language, with arrays by label."""
 FRAMES = OWN.with_name("safety_frames.toml")
 """What people write around a message, by language; `{}` is the message."""
+OPENINGS = OWN.with_name("safety_openings.toml")
+"""Other openings of a question, by language."""
 LONGEST_FRAMED = 120
 SHARE = 0.4
 """How often `retype` does each of its changes."""
@@ -52,8 +55,17 @@ def load_messages(data: Path) -> list[Message]:
 
 def load_own() -> list[Message]:
     """The messages kept here, in the order of languages; no operating point is chosen on them."""
+    return _load_files(OWN)
+
+
+def load_plain() -> list[Message]:
+    """What people ask most of the time, kept here to be learned from only."""
+    return _load_files(OWN / "plain")
+
+
+def _load_files(directory: Path) -> list[Message]:
     found: list[Message] = []
-    for path in sorted(OWN.glob("*.toml")):
+    for path in sorted(directory.glob("*.toml")):
         labelled = tomllib.loads(path.read_text()).items()
         found += [Message(text, path.stem[:2], cast("Label", label)) for label, texts in labelled for text in texts]
     return found
@@ -92,8 +104,8 @@ def folds_by_meaning(vectors: NDArray[Any], seed: int = 0) -> NDArray[np.int64]:
             groups[number] = count
             leaders[count] = vector
             count += 1
-    dealt: NDArray[np.int64] = np.random.default_rng(seed).permutation(count) % FOLDS
-    return dealt[groups]
+    dealt = np.random.default_rng(seed).integers(FOLDS, size=count)  # so that what is added moves nothing before it
+    return np.asarray(dealt[groups], np.int64)
 
 
 class Split(NamedTuple):
@@ -132,9 +144,22 @@ def load_frames() -> dict[str, list[str]]:
     return tomllib.loads(FRAMES.read_text())
 
 
+@cache
+def load_openings() -> dict[str, list[list[str]]]:
+    return tomllib.loads(OPENINGS.read_text())
+
+
+def reopen(text: str, language: str) -> str:
+    """The question with another opening, where one is kept for it; else as it is."""
+    for pattern, opening in load_openings().get(language, []):
+        text = re.sub(pattern, opening, text, count=1)
+    return text
+
+
 def retype(message: Message, rng: random.Random) -> Message:
-    """The message as another might have typed it: small letters, no marks, two letters swapped, a polite frame."""
-    text = message.text
+    """The message as another might have typed it: small letters, no marks, two letters swapped, a polite frame, a
+    question opened otherwise."""
+    text = reopen(message.text, message.language) if rng.random() < SHARE else message.text
     frames = load_frames().get(message.language, [])
     if frames and len(text) < LONGEST_FRAMED and rng.random() < SHARE:
         text = rng.choice(frames).format(text)

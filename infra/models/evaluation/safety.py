@@ -1,7 +1,7 @@
 """Measures the safety head and chooses its operating points, on messages judged by a head that has not seen them.
 
-Each fold is judged by the head that was trained on the others; the points that all of them together ask for go beside
-the head that was trained on everything. Next: training/safety.py.
+A fold is judged by the head that was kept from it; the points that those folds ask for go beside the head that has seen
+all. Next: training/safety.py.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AIMS = {"unsafe": 0.88, "injection": 0.8, "distress": 0.9}
 HARD, PLAIN, CHATTY = 0.05, 0.01, 0.01
 """At most so many of hard_harmless and of harmless may be withheld or helped; at most so many others may be taken for
 small talk."""
-ENOUGH, POOLED = 10, 36
+ENOUGH, POOLED = 40, 100
 """A language has operating points of its own from so many hard_harmless messages of its development part on; by how
 many more it would have to have them for half of their log-odds not to be those of all languages."""
 GRID = np.round(np.concatenate((np.arange(0.02, 0.8, 0.02), np.arange(0.8, 0.983, 0.005))), 3)
@@ -73,33 +73,31 @@ def column(shares: Shares, *names: str) -> Shares:
 
 
 def choose_points(shares: Shares, labels: NDArray[Any]) -> Points:
-    """The points that come nearest to the `AIMS` while hard_harmless and harmless are within their bounds.
+    """The points at which hard_harmless and harmless are within their bounds, help and withholding each for itself: who
+    is helped by mistake reads a line more, who is withheld gets no answer.
 
-    How near is the mean over the aims of the share of each that is reached; where all are, it is what more is caught.
+    Help begins at the highest point that reaches its aim, else at the lowest within the bounds; then all is withheld
+    that the bounds allow.
     """
     harm, distress, chat = (
         column(shares, "unsafe", "injection"),
         column(shares, "distress"),
         column(shares, "smalltalk"),
     )
-    best = (-1.0, -1.0, 0.98, 0.98)
-    for helped_from in GRID:
-        helped = distress >= helped_from
-        for withheld_from in GRID:
-            stopped = helped | (harm >= withheld_from)
-            if _is_beyond(stopped[labels == "hard_harmless"], HARD) or _is_beyond(stopped[labels == "harmless"], PLAIN):
-                continue
-            reached = {
-                name: float((helped if name == "distress" else stopped)[labels == name].mean())
-                for name in AIMS
-                if (labels == name).any()
-            }
-            near = float(np.mean([min(1.0, share / AIMS[name]) for name, share in reached.items()] or [1.0]))
-            best = max(best, (near, sum(reached.values()), float(withheld_from), float(helped_from)))
-            break
+    allowed = [each for each in GRID if _is_within(distress >= each, labels)] or [GRID[-1]]
+    sought = labels == "distress"
+    enough = [each for each in allowed if (distress[sought] >= each).sum() >= AIMS["distress"] * sought.sum()]
+    helped_from = float(max(enough) if enough and sought.any() else allowed[0])
+    helped = distress >= helped_from
+    withheld_from = next((float(each) for each in GRID if _is_within(~helped & (harm >= each), labels)), GRID[-1])
     other = np.isin(labels, ("hard_harmless", "harmless", "out_of_scope"))
     chatty = next((float(each) for each in GRID if (chat[other] >= each).mean() <= CHATTY), 0.98)
-    return Points(best[2], best[3], chatty)
+    return Points(float(withheld_from), helped_from, chatty)
+
+
+def _is_within(stopped: NDArray[Any], labels: NDArray[Any]) -> bool:
+    bounds = {"hard_harmless": HARD, "harmless": PLAIN}
+    return not any(_is_beyond(stopped[labels == name], share) for name, share in bounds.items())
 
 
 def _is_beyond(stopped: NDArray[Any], share: float) -> bool:
@@ -165,10 +163,19 @@ def auc(shares: Shares, labels: NDArray[Any], name: str, against: str) -> float:
     return round(float((score[labels == name][:, None] > score[labels == against][None]).mean()), 3)
 
 
+def select_measured(run: Path, *parts: list[Message]) -> tuple[list[list[Message]], NDArray[np.int64]]:
+    """Of each part the messages of the folds that a head in `run` has not seen, and the folds of them all."""
+    folds = np.load(run / "folds.npz")["folds"]
+    without = [fold for fold in range(FOLDS) if (run / f"fold-{fold}.safetensors").exists()]
+    is_measured = np.isin(folds, without)
+    rows = iter(is_measured.tolist())
+    return [[message for message in part if next(rows)] for part in parts], folds[is_measured]
+
+
 def judge(run: Path, messages: Sequence[Message], folds: NDArray[np.int64], states: LowerStates) -> Shares:
     """The probabilities (messages, classes), each by the head that has not seen the fold of its message."""
     shares = np.zeros((len(messages), len(CLASSES)))
-    for fold in range(FOLDS):
+    for fold in np.unique(folds).tolist():
         rows = np.flatnonzero(folds == fold)
         weights = int8_weights.load(run / f"fold-{fold}.safetensors")
         texts = [messages[row].text for row in rows.tolist()]
@@ -189,7 +196,7 @@ def describe(shares: Shares, messages: Sequence[Message], points: Mapping[str, P
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="where training.safety wrote a head for each fold, and that of all")
+    parser.add_argument("run", type=Path, help="heads by training.safety: for folds, and that of all")
     parser.add_argument("--data", type=Path, required=True, help="the directory that holds safety/messages.jsonl")
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built")
     parser.add_argument("--out", type=Path, default=WEIGHTS / "safety")
@@ -197,10 +204,10 @@ def main() -> None:
     run: Path = arguments.run
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    data, kept_here = load_messages(arguments.data), load_own()
+    (data, kept_here), folds = select_measured(run, load_messages(arguments.data), load_own())
     states = LowerStates(arguments.model)
     states.restore(run / "states.npz")
-    shares = judge(run, data + kept_here, np.load(run / "folds.npz")["folds"], states)
+    shares = judge(run, data + kept_here, folds, states)
     np.save(run / "shares.npy", shares)
     of_data, of_own = shares[: len(data)], shares[len(data) :]
     known = np.load(run / "vectors.npz")

@@ -1,6 +1,7 @@
-"""The mean of the weights of several moments of one run, which stands in for a falling rate of learning.
+"""The mean of several weights: of moments of one run, which stands in for a falling rate, or of runs from one start.
 
-Kaddour, "Stop wasting my time! Saving days of ImageNet and BERT training with latest weight averaging", 2022.
+Kaddour, "Stop wasting my time! Saving days of ImageNet and BERT training with latest weight averaging", 2022; Wortsman
+et al., "Model soups", ICML 2022.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def average(moments: Sequence[Path], out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("moments", type=Path, nargs="+", help="upper-*.safetensors of one run, the last few")
+    parser.add_argument(
+        "moments", type=Path, nargs="+", help="weights of one run, the last few, or of several from one start"
+    )
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     average(arguments.moments, arguments.out)

@@ -1,7 +1,8 @@
 """Trains the safety head: what kind of message a text is, by tuned upper layers over the states that are shared.
 
-The head that is shipped learns from all messages (`--fold` left out). What it is worth is measured by others, each of
-which has not seen one fold of them: split by meaning, so that nothing that it was taught says what it is measured on.
+A head is kept from one fold of the messages: split by meaning, so that nothing that it was taught says what it is
+measured on. That which is shipped goes on from the mean of such heads (Wortsman et al., "Model soups", ICML 2022) and
+learns from everything (`--fold` left out).
 Next: data/messages.py, evaluation/safety.py.
 """
 
@@ -26,6 +27,7 @@ from tidegate.infra.models.data.messages import (
     Split,
     load_messages,
     load_own,
+    load_plain,
     load_questions,
     load_utterances,
     retype,
@@ -41,11 +43,13 @@ BATCH = 32
 SMOOTHING = 0.05
 WARM_UP = 0.1
 NOISE = 0.1
-"""The share of a text's tokens that are hidden in training, and of what the classes are read from."""
+"""The share of a text's tokens that are hidden in training, and of what each layer hands on."""
 HEAD_RATE = 10
 """How many times as fast as the layers the head learns."""
 SERVED, QUESTIONS = 400, 2000
 """How many harmless utterances of the pack and questions of qa/train are trained on beside the messages."""
+PLAIN_TIMES = 2
+"""How often each ordinary request is seen in an epoch that goes on from a head."""
 RETYPED = 1
 """In how many other ways a message may be typed."""
 
@@ -63,10 +67,10 @@ class SafetyNet(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         for layer in self.layers:
-            states = layer(states, mask[:, None, None, :])
+            states = self.noise(layer(states, mask[:, None, None, :]))
         weight = mask[..., None].to(states.dtype)
         mean = (states * weight).sum(1) / weight.sum(1)
-        found: Tensor = self.classes(self.noise(torch.cat((mean, states[:, 0]), dim=1)))
+        found: Tensor = self.classes(torch.cat((mean, states[:, 0]), dim=1))
         return found
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -85,7 +89,9 @@ class SafetyTraining:
         self.states = states
         self.epochs = epochs
         head = {"params": net.classes.parameters(), "lr": rate * HEAD_RATE}
-        self.optimiser = torch.optim.AdamW([{"params": net.layers.parameters(), "lr": rate}, head], weight_decay=0.05)
+        self.optimiser = torch.optim.AdamW(
+            [{"params": net.layers.parameters(), "lr": rate}, head], weight_decay=0.05, fused=True
+        )
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
 
     def typed(self, message: Message) -> list[Message]:
@@ -165,6 +171,7 @@ def load_split(arguments: argparse.Namespace, states: LowerStates) -> Split:
     data, own = load_messages(arguments.data), load_own()
     other = load_utterances(arguments.intents, SERVED, arguments.seed)
     other += load_questions(arguments.data, QUESTIONS, arguments.seed)
+    other += load_plain() * PLAIN_TIMES if arguments.start else []
     vectors = load_vectors(arguments.model, states, data + own + other, arguments.out / "vectors.npz")
     found, folds = split_by_meaning(data, own, other, vectors, arguments.fold)
     np.savez(arguments.out / "folds.npz", folds=folds)
@@ -177,9 +184,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built")
     parser.add_argument("--intents", type=Path, required=True, help="the intents.yaml of a pack, with its verdicts")
     parser.add_argument("--embedding", type=Path, default=EMBEDDING, help="upper layers to start from")
+    parser.add_argument("--start", type=Path, help="a head to go on from, with ordinary requests beside the rest")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fold", type=int, choices=range(FOLDS), help="the fold that is not learned from")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument(
         "--seed", type=int, default=1, help="which utterances and questions are trained on, and the order"
@@ -199,13 +207,13 @@ def main() -> None:
     states.restore(arguments.out / "states.npz")
     trained, *measured = load_split(arguments, states)
     print(f"{len(trained)} to train, {[len(each) for each in measured]} to measure", flush=True)
-    net = SafetyNet(int8_weights.load(arguments.embedding))
+    net = SafetyNet(int8_weights.load(arguments.start or arguments.embedding))
     training = SafetyTraining(net, states, arguments.epochs, arguments.rate)
     for number in range(arguments.epochs):
         loss = training.epoch(trained, number)
         print(f"epoch {number + 1}  {time.process_time() - started:.0f} s  loss {loss:.3f}", flush=True)
-        for each in filter(None, measured):
-            print("  ", summarise(each, training.logits(each)), flush=True)
+    for each in filter(None, measured):
+        print("  ", summarise(each, training.logits(each)), flush=True)
     states.save(arguments.out / "states.npz")
     int8_weights.save(arguments.out / f"{name}.safetensors", net.weights())
 

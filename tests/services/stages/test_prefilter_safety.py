@@ -67,7 +67,7 @@ async def alarmed(_: str) -> IntentEstimate:
     return IntentEstimate("harm", 0.9, 0.9, "assist", VerdictEstimate("danger", 0.7))
 
 
-@pytest.mark.parametrize(("of_head", "counts"), [(0.01, False), (0.29, False), (0.3, True), (0.45, True)])
+@pytest.mark.parametrize(("of_head", "counts"), [(0.01, False), (0.09, False), (0.11, True), (0.45, True)])
 async def test_the_pack_s_alarm_counts_where_the_head_does_not_speak_against_it(of_head: float, counts: bool) -> None:
     judged = await tier(x=SafetyEstimate(of_head, of_head, of_head)).classify(alarmed, "x")
     assert (judged.unsafe == 0.9) is counts
