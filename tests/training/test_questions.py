@@ -18,7 +18,7 @@ LANGUAGES = {"en", "de", "fr", "es", "it", "pt", "nl", "pl"}
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_has_documents_whose_evidence_stands_in_them(path: Path) -> None:
     records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    assert len(records) >= 16
+    assert len(records) >= 7
     for record in records:
         for asked in record["questions"]:
             is_impossible = asked["kind"].startswith("impossible")
