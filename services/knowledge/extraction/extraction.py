@@ -32,6 +32,8 @@ ANSWER_FROM = 0.65
 then answered with a wrong value, and three from 0.6 on."""
 SURE_FROM = 0.8
 """Below this a field is named as unsure where the object is not answered."""
+MOST_LISTED = 200
+"""Of more values that could be in a list only its layout is read: describing them costs their square."""
 MOST_CHARS = 20_000
 SHORT_TEXT = 40
 """Characters of a text up to which its language is told by single words."""
@@ -80,7 +82,8 @@ def fill_fields(schema: Schema, text: str, language: str, reader: FieldReader | 
     values, view = TextValues(text, language), TextView(text)
     asked = leaves_of(schema.field)
     described = [describe(each, asked, schema, values, view) for each in asked]
-    lists = [describe(each, [], schema, values, view) for each in lists_of(schema.field)] if reader else []
+    readable = [each for each in lists_of(schema.field) if len(values.candidates(each, schema)) <= MOST_LISTED]
+    lists = [describe(each, [], schema, values, view) for each in readable] if reader else []
     odds = reader.read(text, [*described, *lists]) if reader is not None else None
     arrays = [fill_array(each, schema, values, view) for each in arrays_of(schema.field)]
     if reader is None or odds is None:

@@ -9,7 +9,7 @@ import heapq
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import permutations
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,7 +26,10 @@ _SUMS = frozenset({"total", "net", "gross", "tax", "discount", "deposit"})
 _MOST_COLUMNS, _LEAST_COLUMNS = 8, 3
 """Headings of a table; of two words side by side, or nine, nothing is told."""
 _TRIED = 48
-"""Ways to give each field a column of which the rows are read."""
+"""Ways to give each field a column of which the rows are read, and which are kept while fields are added."""
+_HEADINGS_TRIED = 6
+"""Lines that could be headings below which rows are sought: each costs all lines below it, so that a text of nothing
+but headings would cost their square."""
 _CHOSEN = ("boolean", "enum")
 _MARGIN = 6
 """Columns of a line that a first heading leaves free for names of rows that have no heading."""
@@ -55,6 +58,7 @@ class TableRow(msgspec.Struct, frozen=True):
 def read_aligned(asked: Sequence[FieldQuery], schema: Schema, text: str, values: TextValues) -> list[TableRow]:
     """The rows of the first table whose headings name most of the fields; none where no line is such a heading."""
     lines = [(match.start(), match[0]) for match in re.finditer(r"[^\n]+", text)]
+    tried = 0
     for number, (start, line) in enumerate(lines):
         headings = _headed(_cells(line, start), start)
         if not _LEAST_COLUMNS - (len(asked) == 2) <= len(headings) <= _MOST_COLUMNS or _has_values(headings):
@@ -62,6 +66,8 @@ def read_aligned(asked: Sequence[FieldQuery], schema: Schema, text: str, values:
         named = [[_names(each, heading.text) for heading in headings] for each in asked]
         if sum(max(row) >= _MEANT for row in named) < max(1, len(asked) // 2):
             continue
+        if (tried := tried + 1) > _HEADINGS_TRIED:
+            break
         below = _below(headings, lines[number + 1 :])
         rows = _fill(asked, schema, values, named, below)
         if rows:
@@ -170,11 +176,8 @@ def _fill(
         [own or _TAKEN * other for own, other in zip(*both, strict=True)] for both in zip(named, suits, strict=True)
     ]
 
-    def fit(columns: tuple[int, ...]) -> float:
-        return sum(fits[n][column] for n, column in enumerate(columns))
-
     best: list[TableRow] = []
-    for columns in heapq.nlargest(_TRIED, permutations(range(count), len(asked)), key=fit):
+    for columns in _best_columns(fits, count):
         rows: list[TableRow] = []
         for number, cells in enumerate(below):
             row = _row(asked, cells, [read[n][number][column] for n, column in enumerate(columns)])
@@ -185,6 +188,21 @@ def _fill(
         if len(rows) > 2 * len(best):
             best = rows
     return best
+
+
+def _best_columns(fits: Sequence[Sequence[float]], count: int) -> list[tuple[int, ...]]:
+    """Ways to give each field a column of its own, the fittest first: `_TRIED` are kept with each field that is added,
+    for all orders of nine columns are too many to try."""
+    ways: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+    for own in fits:
+        longer = (
+            ((*columns, column), fit + own[column])
+            for columns, fit in ways
+            for column in range(count)
+            if column not in columns
+        )
+        ways = heapq.nlargest(_TRIED, longer, key=itemgetter(1))
+    return [columns for columns, _ in ways]
 
 
 def _suits(asked: FieldQuery, cells: Sequence[Cell | None]) -> float:
