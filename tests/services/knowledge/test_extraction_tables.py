@@ -139,13 +139,6 @@ def test_of_several_columns_none_is_sure_for_the_name_of_the_row_alone() -> None
     assert json.loads(sure.text) == {"new_quantities": {"croissant": 30}}
 
 
-def test_of_a_text_of_nothing_but_headings_few_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = []
-    monkeypatch.setattr(tables, "_below", lambda *given: tried.append(given) or [])
-    extract("Item   Quantity   Price\n" * 300, rows(item=TEXT, quantity=INTEGER, price=NUMBER), "en")
-    assert len(tried) == tables._HEADINGS_TRIED
-
-
 def test_every_field_gets_a_column_of_its_own_the_fittest_way_first() -> None:
     fits = [[0.9, 0.8, 0.0], [1.0, 0.1, 0.0], [0.0, 0.0, 0.2]]
     ways = tables._best_columns(fits, 3)
