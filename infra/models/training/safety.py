@@ -48,7 +48,7 @@ HEAD_RATE = 10
 """How many times as fast as the layers the head learns."""
 SERVED, QUESTIONS = 400, 2000
 """How many harmless utterances of the pack and questions of qa/train are trained on beside the messages."""
-PLAIN_TIMES = 2
+PLAIN_TIMES = 1
 """How often each ordinary request is seen in an epoch that goes on from a head."""
 RETYPED = 1
 """In how many other ways a message may be typed."""
