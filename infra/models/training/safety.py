@@ -48,8 +48,6 @@ HEAD_RATE = 10
 """How many times as fast as the layers the head learns."""
 SERVED, QUESTIONS = 400, 2000
 """How many harmless utterances of the pack and questions of qa/train are trained on beside the messages."""
-PLAIN_TIMES = 1
-"""How often each ordinary request is seen in an epoch that goes on from a head."""
 RETYPED = 1
 """In how many other ways a message may be typed."""
 
@@ -171,7 +169,7 @@ def load_split(arguments: argparse.Namespace, states: LowerStates) -> Split:
     data, own = load_messages(arguments.data), load_own()
     other = load_utterances(arguments.intents, SERVED, arguments.seed)
     other += load_questions(arguments.data, QUESTIONS, arguments.seed)
-    other += load_plain() * PLAIN_TIMES if arguments.start else []
+    other += load_plain() if arguments.start else []
     vectors = load_vectors(arguments.model, states, data + own + other, arguments.out / "vectors.npz")
     found, folds = split_by_meaning(data, own, other, vectors, arguments.fold)
     np.savez(arguments.out / "folds.npz", folds=folds)
