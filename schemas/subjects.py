@@ -14,6 +14,11 @@ partial.<drafted|approved>.<tenant>.<rid>  core    Partial of the edge; of both 
 tokens.<tenant>.<rid>                      TOKENS  Delta: the log of what was shown; live copy on live.tokens.>
 stream | resume                            core    entry points of clients that read a stream; see services.gateway
 sync.<site>.<up|down>.<stream>             core    a stream on its way over the leaf
+edits.<site>.<tenant>.<collection>.<id>    EDITS   SignedOperation of a site, in what is shared; sourced into the hub's
+local.<tenant>.<collection>.<id>           LOCAL   SignedOperation of what never leaves the domain
+corpus.<tenant>.<collection>.<id>          CORPUS  CollectionDelta at the hub; mirrored to the sites it is for
+artefacts.<tenant>.<kind>.<name>           ARTEFACTS   descriptors, snapshots, activations at the hub; mirrored
+cloud.<site>.<compare|vote|lease>          core    what a site asks the hub for, to keep its replicas right
 """
 
 from __future__ import annotations
@@ -214,6 +219,41 @@ def source_up(site: str, stream: str) -> str:
 def source_down(site: str, stream: str) -> str:
     """The subject under which a site mirrors the hub's stream."""
     return f"sync.{site}.down.{stream}"
+
+
+def edits_of(site: str, tenant: str, collection: str, document_id: str) -> str:
+    """Where a site stores an operation on a shared document, at the site and at the hub."""
+    return f"edits.{site}.{tenant}.{collection}.{document_id}"
+
+
+def local_edits(tenant: str, collection: str, document_id: str) -> str:
+    """Where an operation is stored on a document that never leaves its domain: no stream there is sourced by any."""
+    return f"local.{tenant}.{collection}.{document_id}"
+
+
+def corpus(tenant: str, collection: str, document_id: str) -> str:
+    """Where the hub stores the log of a shared collection."""
+    return f"corpus.{tenant}.{collection}.{document_id}"
+
+
+def artefacts(tenant: str, kind: str, name: str) -> str:
+    """Where the hub stores what it publishes besides documents."""
+    return f"artefacts.{tenant}.{kind}.{name}"
+
+
+def comparison(site: str) -> str:
+    """Where a site asks the hub for the digests of key ranges."""
+    return f"cloud.{site}.compare"
+
+
+def activation_vote(site: str) -> str:
+    """Where a site says whether it holds what is to be activated."""
+    return f"cloud.{site}.vote"
+
+
+def lease_of(site: str) -> str:
+    """Where a site asks the hub for its lease, and for the heads of its collections."""
+    return f"cloud.{site}.lease"
 
 
 def replay_subject(subject: str, domain: str) -> str:

@@ -18,19 +18,33 @@ from tidegate.brokers.stage import Stage
 from tidegate.schemas import (
     PIPELINE,
     Accepted,
+    ActivationVote,
+    ArtefactDescriptor,
     Asked,
     Begin,
     CloudState,
+    Collection,
+    CollectionDelta,
+    CollectionHead,
+    DecideActivation,
     Delta,
+    DocumentOperation,
     Escalated,
     LostEscalation,
     LostVerdict,
     Message,
     Partial,
+    PrepareActivation,
     Propose,
     Published,
+    RangeReply,
+    RangeRequest,
     Refused,
+    ReplicaPosition,
     Resume,
+    SignedOperation,
+    SiteLease,
+    SnapshotManifest,
     StreamCheck,
     StreamReport,
     Verified,
@@ -45,9 +59,16 @@ PARAMETERS = {
     "tenant": "the name of a tenant",
     "rid": "the id of a request",
     "stage": "the stage that could not process the message",
+    "collection": "the name of a collection of documents",
+    "document": "the id of a document",
+    "kind": "the kind of an artefact, `collection`, `snapshot` or `activation`",
+    "name": "the name of what is published",
     "worker": f"the hub's worker that keeps the session, or `{subjects.ANY_WORKER}`",
 }
 CHECKS = (StreamCheck, LostEscalation, LostVerdict)
+OPERATIONS = (SignedOperation, DocumentOperation)
+"""What is stored, and what its payload is."""
+PUBLISHED = (ArtefactDescriptor, Collection, SnapshotManifest, PrepareActivation, DecideActivation)
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 Kind = type[msgspec.Struct]
 JsonDocument = dict[str, Any]
@@ -86,7 +107,7 @@ def schema_bundle() -> JsonDocument:
 
 def asyncapi_document() -> JsonDocument:
     """The document; operations are those of a site and of the hub, not those of a client."""
-    channels = pipeline_channels() | core_channels()
+    channels = pipeline_channels() | core_channels() | sync_channels()
     names, definitions = message_schemas("#/components/schemas/{name}")
     return {
         "asyncapi": "3.0.0",
@@ -154,7 +175,29 @@ def core_channels() -> dict[str, Channel]:
     }
 
 
+def sync_channels() -> dict[str, Channel]:
+    """What replicas are made from, and what a site asks the hub for to keep them right."""
+    which = (TENANT, "{collection}", "{document}")
+    return {
+        "edits": Channel(subjects.edits_of(SITE, *which), "stream EDITS, sourced into the hub's", OPERATIONS),
+        "localEdits": Channel(subjects.local_edits(*which), "stream LOCAL: it never leaves its domain", OPERATIONS),
+        "corpus": Channel(subjects.corpus(*which), "stream CORPUS, mirrored from the hub", (CollectionDelta,)),
+        "artefacts": Channel(
+            subjects.artefacts(TENANT, "{kind}", "{name}"), "stream ARTEFACTS, mirrored from the hub", PUBLISHED
+        ),
+        "compare": Channel(subjects.comparison(SITE), "which key ranges differ", (RangeRequest,)),
+        "vote": Channel(subjects.activation_vote(SITE), "the site holds what is prepared, or not", (ActivationVote,)),
+        "lease": Channel(subjects.lease_of(SITE), "how far the site is, for its lease", (ReplicaPosition,)),
+        "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, Refused)),
+        "voteReply": Channel(None, "the reply subject of `vote`", (DecideActivation, Refused)),
+        "leaseReply": Channel(None, "the reply subject of `lease`", (SiteLease, CollectionHead, Refused)),
+    }
+
+
 REPLIES = {
+    "compare": "compareReply",
+    "vote": "voteReply",
+    "lease": "leaseReply",
     "ask": "answerReply",
     "stream": "eventReplies",
     "resume": "eventReplies",

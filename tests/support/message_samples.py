@@ -20,6 +20,7 @@ from tests.support.message_parts import (
     WHOSE,
 )
 from tests.support.paths import ROOT
+from tests.support.sync_samples import SYNC_SAMPLES
 from tidegate.schemas import (
     Accepted,
     Approved,
@@ -158,6 +159,7 @@ SAMPLES: tuple[Message, ...] = (
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ),
     LostVerdict(key="kiosk.r3"),
+    *SYNC_SAMPLES,
 )
 
 

@@ -1,0 +1,136 @@
+"""One value of every type that replicas speak, with something in every field; see message_samples.py."""
+
+from __future__ import annotations
+
+from tidegate.schemas import (
+    ActivationVote,
+    ArtefactDescriptor,
+    Collection,
+    CollectionDelta,
+    CollectionHead,
+    DecideActivation,
+    DocumentContent,
+    DocumentOperation,
+    Dot,
+    HybridTime,
+    LogPosition,
+    Message,
+    PrepareActivation,
+    RangeReply,
+    RangeRequest,
+    ReplicaPosition,
+    SignedOperation,
+    SiteLease,
+    SnapshotManifest,
+    StalenessBudget,
+    VectorClock,
+    encode,
+)
+from tidegate.schemas.comparison import DocumentDigest, RangeDigests
+from tidegate.schemas.sync import AuthorMark, BootStart, FieldStamp, SnapshotChunk, Vectors
+
+DIGEST, OTHER_DIGEST = "0a" * 32, "b1" * 32
+WHICH = {"tenant": "kiosk", "collection": "branch-notices"}
+CLOCK = VectorClock((("hub@1", 7), ("site1@2", 40)))
+POSITION = LogPosition(3, 1200)
+MARKS = {
+    "site1@2": AuthorMark(
+        counter=41, digest=DIGEST, previous=OTHER_DIGEST, boots=(BootStart("00ff" * 4, 1), BootStart("1234" * 4, 30))
+    )
+}
+OPERATION = DocumentOperation(
+    tenant="kiosk",
+    collection="branch-notices",
+    document_id="opening-hours",
+    dot=Dot("site1@2", 41),
+    boot_id="1234" * 4,
+    context=CLOCK,
+    time=HybridTime(1_790_000_000_000, 2),
+    signer=OTHER_DIGEST,
+    previous=DIGEST,
+    content=DocumentContent(
+        title="Opening hours",
+        language="en",
+        text="We are open until 18:00.",
+        meta={"owner": "branch"},
+        vectors=Vectors(model=DIGEST, dimensions=2, digest=OTHER_DIGEST, data=b"\x00\x3c\x00\x00"),
+        stamps={"title": FieldStamp(HybridTime(1_780_000_000_000, 0), Dot("hub@1", 7))},
+    ),
+)
+SIGNED = SignedOperation(payload=encode(OPERATION), signature=bytes(range(64)))
+ARTEFACT = ArtefactDescriptor(
+    tenant="kiosk",
+    kind="policy",
+    name="default",
+    digest=DIGEST,
+    size=4096,
+    epoch=12,
+    budget=StalenessBudget(soft_s=600, hard_s=86_400, at_hard="local-only", closed_s=604_800),
+    is_critical=True,
+    base_digests=(OTHER_DIGEST,),
+    published_at_ms=1_790_000_000_000,
+)
+
+SYNC_SAMPLES: tuple[Message, ...] = (
+    Collection(
+        tenant="kiosk",
+        name="branch-notices",
+        owner="site",
+        sites=("site1", "site2"),
+        sites_write=True,
+        merge="field-merge",
+        fresh_within_s=60,
+    ),
+    OPERATION,
+    SIGNED,
+    CollectionDelta(**WHICH, position=POSITION, operation=SIGNED, relayed_at_ms=1_790_000_000_100),
+    CollectionHead(
+        **WHICH,
+        position=POSITION,
+        first=900,
+        checksum=DIGEST,
+        documents=812,
+        tail_bytes=65_536,
+        known_at_ms=1_790_000_000_200,
+    ),
+    SnapshotManifest(
+        **WHICH,
+        position=POSITION,
+        checksum=DIGEST,
+        root=OTHER_DIGEST,
+        documents=812,
+        size=1_000_000,
+        chunks=(SnapshotChunk(DIGEST, 524_288), SnapshotChunk(OTHER_DIGEST, 475_712)),
+        floor=CLOCK,
+        authors=MARKS,
+        code_version="0.1.0",
+        made_at_ms=1_790_000_000_000,
+    ),
+    ReplicaPosition(
+        **WHICH, position=POSITION, last=DIGEST, checksum=OTHER_DIGEST, floor=CLOCK, authors=MARKS
+    ),
+    RangeRequest(**WHICH, ranges=("", "0a", "ffff")),
+    RangeReply(
+        **WHICH,
+        position=POSITION,
+        ranges=(
+            RangeDigests("0a", parts=(b"\x01" * 16, b"")),
+            RangeDigests("ffff", documents=(DocumentDigest("opening-hours", b"\x02" * 16),)),
+        ),
+    ),
+    ARTEFACT,
+    PrepareActivation(artefact=ARTEFACT),
+    ActivationVote(tenant="kiosk", name="default", site="site1", epoch=12, digest=DIGEST, fault="the disk is full"),
+    DecideActivation(
+        tenant="kiosk", name="default", epoch=12, digest=DIGEST, outcome="commit", decided_at_ms=1_790_000_000_300
+    ),
+    SiteLease(
+        site="site1",
+        boot_id="1234" * 4,
+        counter=42,
+        incarnation=2,
+        lasts_s=300,
+        hub_time_ms=1_790_000_000_400,
+        epochs={"default": 12},
+    ),
+)  # fmt: skip
