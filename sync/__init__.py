@@ -1,1 +1,1 @@
-"""What each site knows: snapshot and delta replicas. Empty until they arrive; the layer contract keeps its floor."""
+"""What each site knows: snapshot and delta replicas. Its rules are here; the shells that know NATS come later."""
