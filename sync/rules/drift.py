@@ -19,10 +19,10 @@ CAUSES: tuple[DriftCause, ...] = ("origin-rolled-back", "tamper", "disk", "code-
 class DriftEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """What was found about one thing that differs; whatever cannot be told has its default.
 
-    `is_behind_replica`: the origin's log ends before the position of the replica. `is_stored`: the replica has it at all.
-    `storage_checksum_ok`: the bytes are those that the storage wrote, by its own checksum. `signature_ok`: the operation
-    is one that its signer signed. `derived_ok`: the leg holds what this code version makes of the document.
-    `made_by` and `code_version`: what made it, and what runs now. `is_covered`: the position says that it was applied.
+    `is_behind_replica`: the origin's log ends before the position of the replica. `is_stored`: the replica has it.
+    `storage_checksum_ok`: the bytes are those that the storage wrote, by its own checksum. `signature_ok`: the signer
+    signed them. `derived_ok`: the leg holds what this code version makes of the document. `made_by` and `code_version`:
+    what made it, and what runs now. `is_covered`: the position says that it was applied.
     """
 
     leg: Leg = "documents"

@@ -103,6 +103,18 @@ def test_an_update_shares_all_but_one_path_with_the_tree_before(many: Node) -> N
     assert dict(documents_in(many)) == MANY, "whoever reads the tree before still has it"
 
 
+def test_documents_of_one_smallest_range_may_come_in_any_order() -> None:
+    first, *others = [each for each in MANY if key_of(each) == key_of("document-4711")]
+    assert others, "100 000 documents share 65 536 ranges"
+    trees = []
+    for order in ((first, *others), (*others[::-1], first)):
+        tree = EMPTY_TREE
+        for document_id in order:
+            tree = update(tree, document_id, MANY[document_id])
+        trees.append(tree)
+    assert trees[0].digest == trees[1].digest
+
+
 def test_an_empty_disk_differs_in_every_document(many: Node) -> None:
     assert len(differing(EMPTY_TREE, many)) == len(MANY)
 
