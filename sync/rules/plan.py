@@ -129,7 +129,7 @@ def _leads_to(snapshot: SnapshotManifest, head: CollectionHead) -> bool:
 
 
 def _cheaper(tail: FetchPlan, head: CollectionHead, snapshot: SnapshotManifest | None) -> FetchPlan:
-    if snapshot is None or snapshot.position.index < tail.first:
+    if snapshot is None:
         return tail
     each = head.tail_bytes / max(1, head.position.index - head.first + 1)
     saved = each * (snapshot.position.index - tail.first + 1)
