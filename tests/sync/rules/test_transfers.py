@@ -45,16 +45,16 @@ def test_classes_go_in_their_order_whatever_the_queue_s() -> None:
 def test_inside_of_a_class_what_is_waited_for_goes_first_then_the_oldest() -> None:
     queue = [
         transfer("weights", "lazy", since_s=0, is_wanted=False),
-        transfer("weights", "new", since_s=2),
-        transfer("weights", "b", since_s=1),
-        transfer("weights", "a", since_s=1),
+        transfer("weights", "a", since_s=2),
+        transfer("weights", "d", since_s=1),
+        transfer("weights", "c", since_s=1),
         transfer("weights", "done", left=0),
     ]
     sent = []
     while isinstance(grant := next_chunk(queue, 0.0, NO_LIMIT), Grant):
         sent.append(grant.id)
         queue = [each for each in queue if each.id != grant.id]
-    assert sent == ["a", "b", "new", "lazy"]
+    assert sent == ["c", "d", "a", "lazy"]
 
 
 @pytest.mark.parametrize(
