@@ -116,7 +116,7 @@ def rung_at(age_ms: int, budget: StalenessBudget) -> Rung:
 
 
 def standing(held: Iterable[HeldArtefact], time: TimeJudgement, is_linked: bool) -> Standing:
-    """The lowest of the rungs that the artefacts allow; `local-only` at best without the link. No artefacts, no service.
+    """The lowest of the rungs that the artefacts allow, and `local-only` at best without the link; closed without any.
 
     An older artefact never gives a higher rung.
     """
