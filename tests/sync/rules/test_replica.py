@@ -157,6 +157,18 @@ def test_a_rolled_back_origin_fences_until_the_hub_begins_a_new_epoch() -> None:
     assert (lifted.replica.state, lifted.replica.fences, lifted.actions) == ("restoring", (), ("fetch-snapshot",))
 
 
+def test_each_of_two_fences_is_lifted_by_its_own_event() -> None:
+    both = after(event("counter-went-back"), event("origin-rolled-back"))
+    one = step(both.replica, event("readmitted"))
+    assert (one.replica.state, one.replica.fences, one.actions) == ("fenced", ("origin-rolled-back",), ("ignore",))
+    assert step(one.replica, event("epoch-begun")).replica.state == "restoring"
+
+
+def test_the_end_of_the_log_makes_no_generation_of_a_snapshot_that_is_not_there_yet() -> None:
+    restoring = after(event("snapshot-needed"), event("caught-up"))
+    assert (restoring.replica.state, restoring.replica.generation) == ("restoring", 0)
+
+
 def test_without_a_lease_nothing_sensitive_is_read_and_with_one_it_goes_on() -> None:
     waiting = after(event("snapshot-needed"), is_sensitive=True)
     assert (waiting.replica.state, waiting.actions) == ("restoring", ("hold",))
