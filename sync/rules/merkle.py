@@ -128,7 +128,8 @@ def differences(tree: Node, asked: Iterable[str], replied: Iterable[RangeDigests
 
 def differing(mine: Node, theirs: Node) -> tuple[str, ...]:
     """The documents on which two trees of one machine differ, as those of the log and of an index made from it."""
-    ranges, documents = ("",), list[str]()
+    ranges: tuple[str, ...] = ("",)
+    documents: list[str] = []
     while ranges:
         found = differences(mine, ranges, in_detail(theirs, ranges))
         ranges, documents = found.ranges, [*documents, *found.documents]

@@ -124,7 +124,8 @@ def standing(held: Iterable[HeldArtefact], time: TimeJudgement, is_linked: bool)
     if not ages:
         return Standing(rung="closed", because=("nothing is in force",), is_doubtful=time.is_doubtful)
     rungs = {artefact.name: rung_at(age, artefact.budget) for artefact, age in ages}
-    lowest = max((*rungs.values(), "full" if is_linked else "local-only"), key=RUNGS.index)
+    allowed: list[Rung] = [*rungs.values(), "full" if is_linked else "local-only"]
+    lowest = max(allowed, key=RUNGS.index)
     holding = [name for name, rung in sorted(rungs.items()) if rung == lowest and rung != "full"]
     return Standing(
         rung=lowest,

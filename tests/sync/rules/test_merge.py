@@ -32,7 +32,8 @@ def joined(*versions: Version) -> Siblings:
 
 
 def texts(siblings: Siblings) -> set[str | None]:
-    return {version.operation.content and version.operation.content.text for version in siblings.versions}
+    contents = [version.operation.content for version in siblings.versions]
+    return {None if each is None else each.text for each in contents}
 
 
 def test_an_edit_replaces_what_its_author_had_seen_and_nothing_else() -> None:
