@@ -43,8 +43,8 @@ def test_whatever_the_evidence_there_is_a_cause() -> None:
 
 def test_a_report_names_each_document_under_its_cause_the_worst_first() -> None:
     lost, disk = DriftEvidence(is_stored=False), DriftEvidence(storage_checksum_ok=False)
-    told = report([("c", lost), ("b", disk), ("a", lost)], bytes_on_wire=1200)
-    assert told == RepairReport(documents={"disk": ("b",), "lost-delta": ("a", "c")}, bytes_on_wire=1200)
-    assert list(told.documents) == ["disk", "lost-delta"]
-    assert told.cause == "disk"
+    summary = report([("c", lost), ("b", disk), ("a", lost)], bytes_on_wire=1200)
+    assert summary == RepairReport(documents={"disk": ("b",), "lost-delta": ("a", "c")}, bytes_on_wire=1200)
+    assert list(summary.documents) == ["disk", "lost-delta"]
+    assert summary.cause == "disk"
     assert report([]).cause is None
