@@ -14,6 +14,7 @@ from tidegate.schemas.answer import (
 from tidegate.schemas.artefact import (
     ActivationVote,
     ArtefactDescriptor,
+    ArtefactManifest,
     DecideActivation,
     PrepareActivation,
     SiteLease,
@@ -73,6 +74,7 @@ from tidegate.schemas.sync import (
     SignedOperation,
     SnapshotManifest,
 )
+from tidegate.schemas.trust import KeyRegister, SignedLease, TrustedKey
 from tidegate.schemas.uplink import (
     Accepted,
     Begin,
@@ -92,6 +94,7 @@ __all__ = [
     "Approved",
     "Artefact",
     "ArtefactDescriptor",
+    "ArtefactManifest",
     "Asked",
     "Begin",
     "Check",
@@ -122,6 +125,7 @@ __all__ = [
     "Guess",
     "HybridTime",
     "InstructionsReport",
+    "KeyRegister",
     "LogPosition",
     "LostEscalation",
     "LostVerdict",
@@ -150,6 +154,7 @@ __all__ = [
     "RewrittenBy",
     "Routed",
     "Screened",
+    "SignedLease",
     "SignedOperation",
     "SiteLease",
     "SnapshotManifest",
@@ -161,6 +166,7 @@ __all__ = [
     "StreamReport",
     "Suggestion",
     "TidegateError",
+    "TrustedKey",
     "Turn",
     "UnreadableError",
     "VectorClock",

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.schemas.clocks import Counter
 from tidegate.schemas.message import Message, Millis, Name, Rid
-from tidegate.schemas.sync import BootId, Bytes, Digest
+from tidegate.schemas.sync import BootId, Bytes, Digest, SnapshotChunk
 
 ArtefactKind = Literal[
     "policy", "prompt", "intents", "calibration", "thesaurus", "site-settings", "model", "adapter"
@@ -54,6 +54,13 @@ class ArtefactDescriptor(Message, frozen=True, kw_only=True, omit_defaults=True)
     is_critical: bool = False
     base_digests: tuple[Digest, ...] = ()
     published_at_ms: Millis = 0
+
+
+class ArtefactManifest(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """An artefact, and the pieces that its bytes are sent in. Signed as a TUF target, as a `SnapshotManifest` is."""
+
+    artefact: ArtefactDescriptor
+    chunks: tuple[SnapshotChunk, ...] = ()
 
 
 class PrepareActivation(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -156,7 +156,7 @@ class AuthorMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True):
-    """A piece of a snapshot, verified by itself, so that a transfer which was cut goes on behind the last one."""
+    """A piece of a snapshot or an artefact, verified by itself: a transfer that was cut goes on behind the last one."""
 
     digest: Digest
     size: Bytes

@@ -20,6 +20,7 @@ from tidegate.schemas import (
     Accepted,
     ActivationVote,
     ArtefactDescriptor,
+    ArtefactManifest,
     Asked,
     Begin,
     CloudState,
@@ -30,6 +31,7 @@ from tidegate.schemas import (
     Delta,
     DocumentOperation,
     Escalated,
+    KeyRegister,
     LostEscalation,
     LostVerdict,
     Message,
@@ -42,6 +44,7 @@ from tidegate.schemas import (
     Refused,
     ReplicaPosition,
     Resume,
+    SignedLease,
     SignedOperation,
     SiteLease,
     SnapshotManifest,
@@ -68,7 +71,15 @@ PARAMETERS = {
 CHECKS = (StreamCheck, LostEscalation, LostVerdict)
 OPERATIONS = (SignedOperation, DocumentOperation)
 """What is stored, and what its payload is."""
-PUBLISHED = (ArtefactDescriptor, Collection, SnapshotManifest, PrepareActivation, DecideActivation)
+PUBLISHED = (
+    ArtefactDescriptor,
+    ArtefactManifest,
+    Collection,
+    SnapshotManifest,
+    KeyRegister,
+    PrepareActivation,
+    DecideActivation,
+)
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 Kind = type[msgspec.Struct]
 JsonDocument = dict[str, Any]
@@ -190,7 +201,7 @@ def sync_channels() -> dict[str, Channel]:
         "lease": Channel(subjects.lease_of(SITE), "how far the site is, for its lease", (ReplicaPosition,)),
         "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, Refused)),
         "voteReply": Channel(None, "the reply subject of `vote`", (DecideActivation, Refused)),
-        "leaseReply": Channel(None, "the reply subject of `lease`", (SiteLease, CollectionHead, Refused)),
+        "leaseReply": Channel(None, "the reply subject of `lease`", (SignedLease, SiteLease, CollectionHead, Refused)),
     }
 
 

@@ -14,6 +14,7 @@ from tidegate.schemas import (
     Accepted,
     ActivationVote,
     ArtefactDescriptor,
+    ArtefactManifest,
     Asked,
     Begin,
     CloudState,
@@ -23,6 +24,7 @@ from tidegate.schemas import (
     DecideActivation,
     Delta,
     DocumentOperation,
+    KeyRegister,
     LostEscalation,
     LostVerdict,
     Message,
@@ -35,6 +37,7 @@ from tidegate.schemas import (
     ReplicaPosition,
     Resume,
     Screened,
+    SignedLease,
     SignedOperation,
     SiteLease,
     SnapshotManifest,
@@ -72,10 +75,13 @@ TYPES: tuple[type[Message], ...] = (
     RangeRequest,
     RangeReply,
     ArtefactDescriptor,
+    ArtefactManifest,
     PrepareActivation,
     ActivationVote,
     DecideActivation,
     SiteLease,
+    SignedLease,
+    KeyRegister,
 )
 OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
 by_type = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: token_of(type(sample)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tidegate.schemas import (
     ActivationVote,
     ArtefactDescriptor,
+    ArtefactManifest,
     Collection,
     CollectionDelta,
     CollectionHead,
@@ -13,16 +14,19 @@ from tidegate.schemas import (
     DocumentOperation,
     Dot,
     HybridTime,
+    KeyRegister,
     LogPosition,
     Message,
     PrepareActivation,
     RangeReply,
     RangeRequest,
     ReplicaPosition,
+    SignedLease,
     SignedOperation,
     SiteLease,
     SnapshotManifest,
     StalenessBudget,
+    TrustedKey,
     VectorClock,
     encode,
 )
@@ -69,6 +73,15 @@ ARTEFACT = ArtefactDescriptor(
     is_critical=True,
     base_digests=(OTHER_DIGEST,),
     published_at_ms=1_790_000_000_000,
+)
+LEASE = SiteLease(
+    site="site1",
+    boot_id="1234" * 4,
+    counter=42,
+    incarnation=2,
+    lasts_s=300,
+    hub_time_ms=1_790_000_000_400,
+    epochs={"default": 12},
 )
 
 SYNC_SAMPLES: tuple[Message, ...] = (
@@ -119,18 +132,26 @@ SYNC_SAMPLES: tuple[Message, ...] = (
         ),
     ),
     ARTEFACT,
+    ArtefactManifest(artefact=ARTEFACT, chunks=(SnapshotChunk(DIGEST, 4096),)),
     PrepareActivation(artefact=ARTEFACT),
     ActivationVote(tenant="kiosk", name="default", site="site1", epoch=12, digest=DIGEST, fault="the disk is full"),
     DecideActivation(
         tenant="kiosk", name="default", epoch=12, digest=DIGEST, outcome="commit", decided_at_ms=1_790_000_000_300
     ),
-    SiteLease(
-        site="site1",
-        boot_id="1234" * 4,
-        counter=42,
-        incarnation=2,
-        lasts_s=300,
-        hub_time_ms=1_790_000_000_400,
-        epochs={"default": 12},
+    LEASE,
+    SignedLease(payload=encode(LEASE), signer=OTHER_DIGEST, signature=bytes(range(64))),
+    KeyRegister(
+        keys=(
+            TrustedKey(
+                key_id=DIGEST,
+                role="device",
+                owner="site1",
+                public=bytes(range(32)),
+                created_at_ms=1_780_000_000_000,
+                expires_at_ms=1_800_000_000_000,
+                revoked_at_ms=1_790_000_000_500,
+                reason="the disk was stolen",
+            ),
+        )
     ),
 )  # fmt: skip
