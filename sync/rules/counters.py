@@ -36,8 +36,32 @@ class CounterWentBackError(CounterError):
     hint = "the author is fenced: `tidegate site add` provisions it anew, as its next incarnation"
 
 
-def judge(mark: AuthorMark | None, version: Version, is_whole: bool = True) -> CounterJudgement:
-    """What an operation is, after what is known of its actor (None: nothing).
+class CountedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Whatever an actor counts: an operation, or an attestation. `previous` is the digest of the event before it."""
+
+    actor: str
+    counter: int
+    boot_id: str
+    digest: str
+    previous: str = ""
+
+
+def event_of(what: Version | CountedEvent) -> CountedEvent:
+    """The event that an operation is; an event is itself."""
+    if isinstance(what, CountedEvent):
+        return what
+    operation = what.operation
+    return CountedEvent(
+        actor=operation.dot.actor,
+        counter=operation.dot.counter,
+        boot_id=operation.boot_id,
+        digest=what.digest,
+        previous=operation.previous,
+    )
+
+
+def judge(mark: AuthorMark | None, what: Version | CountedEvent, is_whole: bool = True) -> CounterJudgement:
+    """What an event is, after what is known of its actor (None: nothing).
 
     `is_whole`: the reader gets every operation of the author's stream, as the hub does, so that the chain of digests
     must have no hole; a site gets those of its collections alone, and asks only that the counter does not go back.
@@ -45,39 +69,36 @@ def judge(mark: AuthorMark | None, version: Version, is_whole: bool = True) -> C
     after another, or two operations follow one, or one counter has two contents: two machines write. What is older than
     the boots that are remembered is a duplicate: a backup as old is found by `next_counter`.
     """
-    operation = version.operation
-    counter, boot_id = operation.dot.counter, operation.boot_id
+    event = event_of(what)
     if mark is None:
-        return "hole" if is_whole and operation.previous else "next"
-    if counter <= mark.counter:
-        return _judge_known(mark, version)
-    if boot_id != mark.boots[-1].boot_id and any(boot.boot_id == boot_id for boot in mark.boots):
+        return "hole" if is_whole and event.previous else "next"
+    if event.counter <= mark.counter:
+        return _judge_known(mark, event)
+    if event.boot_id != mark.boots[-1].boot_id and any(boot.boot_id == event.boot_id for boot in mark.boots):
         return "forked"
-    if is_whole and operation.previous != mark.digest:
-        return "forked" if operation.previous == mark.previous else "hole"
+    if is_whole and event.previous != mark.digest:
+        return "forked" if event.previous == mark.previous else "hole"
     return "next"
 
 
-def observe(mark: AuthorMark | None, version: Version, is_whole: bool = True) -> AuthorMark:
-    """The mark after an operation that is `next`, or a `duplicate` (then it is the same mark).
+def observe(mark: AuthorMark | None, what: Version | CountedEvent, is_whole: bool = True) -> AuthorMark:
+    """The mark after an event that is `next`, or a `duplicate` (then it is the same mark).
 
     Raises `AuthorHoleError` for a hole, `CounterWentBackError` where the author has two histories.
     """
-    operation, judgement = version.operation, judge(mark, version, is_whole)
-    actor, known = operation.dot.actor, mark.counter if mark else 0
+    event = event_of(what)
+    judgement, known = judge(mark, event, is_whole), mark.counter if mark else 0
     if judgement == "hole":
-        raise AuthorHoleError(f"operations of {actor} between {known} and {operation.dot.counter} are missing")
+        raise AuthorHoleError(f"operations of {event.actor} between {known} and {event.counter} are missing")
     if judgement in ("went-back", "forked"):
         how = "a restored backup" if judgement == "went-back" else "a second machine"
-        raise CounterWentBackError(f"{operation.dot} of boot {operation.boot_id} comes after {known}: {how}")
+        raise CounterWentBackError(f"{event.actor}:{event.counter} of boot {event.boot_id} comes after {known}: {how}")
     if judgement == "duplicate" and mark is not None:
         return mark
     boots = mark.boots if mark else ()
-    if not boots or boots[-1].boot_id != operation.boot_id:
-        boots = (*boots, BootStart(operation.boot_id, operation.dot.counter))[-MOST_BOOTS:]
-    return AuthorMark(
-        counter=operation.dot.counter, digest=version.digest, previous=mark.digest if mark else "", boots=boots
-    )
+    if not boots or boots[-1].boot_id != event.boot_id:
+        boots = (*boots, BootStart(event.boot_id, event.counter))[-MOST_BOOTS:]
+    return AuthorMark(counter=event.counter, digest=event.digest, previous=mark.digest if mark else "", boots=boots)
 
 
 class OwnCounter(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,12 +121,11 @@ def next_counter(stored: OwnCounter, mark: AuthorMark | None) -> int:
     return stored.counter + 1
 
 
-def _judge_known(mark: AuthorMark, version: Version) -> CounterJudgement:
-    operation = version.operation
-    if operation.dot.counter == mark.counter and version.digest != mark.digest:
-        return "forked" if operation.boot_id == mark.boots[-1].boot_id else "went-back"
-    writers = [boot.boot_id for boot in mark.boots if boot.first <= operation.dot.counter]
-    if not writers or writers[-1] == operation.boot_id:
+def _judge_known(mark: AuthorMark, event: CountedEvent) -> CounterJudgement:
+    if event.counter == mark.counter and event.digest != mark.digest:
+        return "forked" if event.boot_id == mark.boots[-1].boot_id else "went-back"
+    writers = [boot.boot_id for boot in mark.boots if boot.first <= event.counter]
+    if not writers or writers[-1] == event.boot_id:
         return "duplicate"
-    is_known = any(boot.boot_id == operation.boot_id for boot in mark.boots)
+    is_known = any(boot.boot_id == event.boot_id for boot in mark.boots)
     return "forked" if is_known else "went-back"

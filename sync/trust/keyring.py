@@ -73,7 +73,11 @@ class Keyring:
 
     def check(self, key: TrustedKey, purpose: bytes, payload: bytes, signature: bytes) -> None:
         """Raises `BadSignatureError` unless the key signed `payload` for this purpose (see `sign_bytes`)."""
+        self.check_bytes(key, purpose + b"\0" + payload, signature)
+
+    def check_bytes(self, key: TrustedKey, data: bytes, signature: bytes) -> None:
+        """Raises `BadSignatureError` unless the key signed just these bytes, whose form says what they are for."""
         try:
-            self._loaded(key.key_id).verify(signature, purpose + b"\0" + payload)
+            self._loaded(key.key_id).verify(signature, data)
         except InvalidSignature as error:
             raise BadSignatureError(f"{key.key_id} of {key.owner} did not sign these bytes") from error

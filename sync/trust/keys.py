@@ -79,6 +79,11 @@ class KeyStore:
             raise KeysMissingError(f"{self._directory} has no register of keys") from error
         return decode(data, KeyRegister)
 
+    def published(self) -> KeyRegister:
+        """The keys that sites judge documents and leases by; those of the repository are in its root. Raises as
+        `register` does."""
+        return KeyRegister(keys=tuple(key for key in self.register().keys if key.role in ("device", "author")))
+
     def find(self, key_id: str) -> TrustedKey:
         """The key whose id begins so. Raises `UnknownKeyError`, `AmbiguousKeyError`, `KeysMissingError`."""
         found = [key for key in self.register().keys if key.key_id.startswith(key_id)]

@@ -1,0 +1,244 @@
+"""The hub's side of attestation: short leases for sites that have shown what they run, and none for any other.
+
+1. A nonce is answered once, in time, and by the site that it was made for.
+2. A site's counter only grows, in one history: a clone or a restored backup fences the site until it begins anew.
+3. A revocation is final: no lease of that incarnation is granted or believed again.
+4. The record of a site is stored before its lease is sent, so that a restart of the hub forgets nothing of it.
+
+Next: attestation.py, the site's side; sync/rules/counters.py, which finds the clone; site_records.py."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+import msgspec
+from securesystemslib.signer import CryptoSigner
+
+from tidegate.schemas.artefact import SiteLease
+from tidegate.schemas.message import decode, encode
+from tidegate.schemas.trust import SignedLease
+from tidegate.sync.rules.counters import CountedEvent, CounterWentBackError, judge, observe
+from tidegate.sync.trust.attestation import Assurance, VerifiedStatement, verify_statement
+from tidegate.sync.trust.faults import TrustError
+from tidegate.sync.trust.keyring import Keyring, sign_bytes
+from tidegate.sync.trust.site_records import RevokedSiteError, SiteRecord, SiteRecords
+
+PURPOSE = b"tidegate/site-lease/v1"
+HUB = "hub"
+
+
+class StaleNonceError(TrustError):
+    """The nonce is not one that this hub gave to this site lately, or it was answered before: a replay."""
+
+    hint = "ask the hub for a new nonce, and attest again"
+
+
+class ClonedSiteError(TrustError):
+    """The site has two histories: its disk was cloned, or a backup of it was restored."""
+
+    hint = "`tidegate site add` provisions the site anew, as its next incarnation; find the other machine"
+
+
+class UnexpectedDigestError(TrustError):
+    """The site runs something else than what the hub allows, or does not say what it runs."""
+
+    hint = "bring the site to an allowed version, or allow the digest at the hub; then attest again"
+
+
+class LowAssuranceError(TrustError):
+    """The site's root of trust is weaker than the hub asks for."""
+
+    hint = "provision the site with a hardware root, or allow `assurance: software` at the hub"
+
+
+class BehindEpochError(TrustError):
+    """The site has not activated a critical artefact that is in force."""
+
+    hint = "let the site fetch and activate it; then attest again"
+
+
+class WrongLeaseError(TrustError):
+    """The lease is another site's, of another start, or not the newest one."""
+
+    hint = "attest again: a lease is good for one site, in one start, until the next one"
+
+
+class LeaseExpiredError(TrustError):
+    """The time of the lease is over."""
+
+    hint = "attest again"
+
+
+class AttestationPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the hub asks of a site. `allowed`: for each measurement the digests that may be; one that is not here is
+    refused, as is one that is missing. `epochs`: the critical artefacts in force, by name."""
+
+    allowed: Mapping[str, frozenset[str]]
+    epochs: Mapping[str, int] = {}
+    assurance: tuple[Assurance, ...] = ("software", "tpm")
+    lasts_s: int = 300
+    nonce_lasts_s: int = 30
+
+
+class LeaseAuthority:
+    """Grants, checks and ends the leases of one hub. Nonces are kept in memory: after a restart a site asks again.
+
+    `signer` is the device key of the hub.
+    """
+
+    def __init__(self, signer: CryptoSigner, records: SiteRecords, policy: AttestationPolicy) -> None:
+        self._signer = signer
+        self._records = records
+        self._policy = policy
+        self._nonces: dict[str, tuple[str, int]] = {}
+
+    def challenge(self, site: str, now_ms: int) -> str:
+        """A nonce for a site to attest with, once and soon. Raises `UnknownSiteRecordError`, `RevokedSiteError`."""
+        self._good_record(site)
+        self._nonces = {nonce: held for nonce, held in self._nonces.items() if held[1] > now_ms and held[0] != site}
+        nonce = secrets.token_hex(32)
+        self._nonces[nonce] = (site, now_ms + self._policy.nonce_lasts_s * 1000)
+        return nonce
+
+    def grant(self, envelope: bytes, keyring: Keyring, now_ms: int) -> SignedLease:
+        """A lease for the site whose statement this is.
+
+        Raises what `verify_statement` does, and `StaleNonceError`, `UnknownSiteRecordError`, `RevokedSiteError`,
+        `ClonedSiteError`, `UnexpectedDigestError`, `LowAssuranceError`, `BehindEpochError`, `OSError`.
+        """
+        verified = verify_statement(envelope, keyring, now_ms)
+        statement = verified.statement
+        record = self._good_record(statement.site)
+        if (statement.incarnation, verified.key_id) != (record.incarnation, record.device_key):
+            raise ClonedSiteError(f"{statement.site} was provisioned anew since: this is what it was before")
+        self._use_nonce(statement.nonce, statement.site, now_ms)
+        record = self._observe(record, verified)
+        check_policy(verified, self._policy)
+        lease = SiteLease(
+            site=statement.site,
+            boot_id=statement.boot_id,
+            counter=statement.counter,
+            incarnation=statement.incarnation,
+            lasts_s=self._policy.lasts_s,
+            hub_time_ms=now_ms,
+            epochs=dict(self._policy.epochs),
+        )
+        self._records.store(msgspec.structs.replace(record, lease_counter=statement.counter))
+        return sign_lease(lease, self._signer)
+
+    def check(self, signed: SignedLease, site: str, keyring: Keyring, now_ms: int) -> SiteLease:
+        """The lease that `site` shows, where it may read what is sensitive now. `site` is who asks, by its credential.
+
+        Raises `WrongLeaseError` for another's lease or an older one, `LeaseExpiredError`, `RevokedSiteError`,
+        `ClonedSiteError`, `UnknownSiteRecordError`, and what `verify_lease` does.
+        """
+        lease = verify_lease(signed, keyring, now_ms)
+        if lease.site != site:
+            raise WrongLeaseError(f"{site} shows a lease of {lease.site}")
+        record = self._good_record(site)
+        if (lease.incarnation, lease.counter) != (record.incarnation, record.lease_counter):
+            raise WrongLeaseError(f"{site} shows lease {lease.counter}, its newest is {record.lease_counter}")
+        _check_time(lease, now_ms)
+        return lease
+
+    def revoke(self, site: str, now_ms: int, reason: str = "") -> SiteRecord:
+        """End the leases of this incarnation of a site for ever. Raises `UnknownSiteRecordError`, `OSError`."""
+        record = self._records.load(site)
+        if not record.revoked_at_ms:
+            record = msgspec.structs.replace(record, revoked_at_ms=max(1, now_ms), reason=reason)
+            self._records.store(record)
+        return record
+
+    def _good_record(self, site: str) -> SiteRecord:
+        record = self._records.load(site)
+        if record.revoked_at_ms:
+            raise RevokedSiteError(f"{site} was revoked: {record.reason or 'no reason is known'}")
+        if record.fenced:
+            raise ClonedSiteError(f"{site} is fenced: {record.fenced}")
+        return record
+
+    def _use_nonce(self, nonce: str, site: str, now_ms: int) -> None:
+        """Raises `StaleNonceError`. It is used up by whoever can sign as a site, so that nobody else can burn it."""
+        owner, ends_ms = self._nonces.get(nonce, ("", 0))
+        if owner != site:
+            raise StaleNonceError(f"{site} answers a nonce that it was not given, or has answered already")
+        del self._nonces[nonce]
+        if now_ms >= ends_ms:
+            raise StaleNonceError(f"{site} answers a nonce {(now_ms - ends_ms) // 1000} s after its time")
+
+    def _observe(self, record: SiteRecord, verified: VerifiedStatement) -> SiteRecord:
+        """The record with this statement; fenced, and stored so, where the site turns out to be two."""
+        statement = verified.statement
+        event = CountedEvent(
+            actor=f"{statement.site}@{statement.incarnation}",
+            counter=statement.counter,
+            boot_id=statement.boot_id,
+            digest=verified.digest,
+        )
+        try:
+            if judge(record.mark, event, is_whole=False) == "duplicate":
+                raise CounterWentBackError(f"{event.actor} counts {event.counter} again")
+            record = msgspec.structs.replace(record, mark=observe(record.mark, event, is_whole=False))
+        except CounterWentBackError as error:
+            self._records.store(msgspec.structs.replace(record, fenced=error.reason))
+            raise ClonedSiteError(error.reason) from error
+        self._records.store(record)
+        return record
+
+
+def check_policy(verified: VerifiedStatement, policy: AttestationPolicy) -> None:
+    """Raises `LowAssuranceError`, `UnexpectedDigestError`, `BehindEpochError` where a site is not as the hub asks."""
+    statement, measured = verified.statement, verified.measurements
+    if statement.assurance not in policy.assurance:
+        raise LowAssuranceError(f"{statement.site} has `assurance: {statement.assurance}`")
+    for name in sorted({*measured, *policy.allowed}):
+        if name not in measured:
+            raise UnexpectedDigestError(f"{statement.site} does not say which {name} it runs")
+        if measured[name] not in policy.allowed.get(name, ()):
+            raise UnexpectedDigestError(f"{statement.site} runs {name} {measured[name]}, which is not allowed")
+    for name, epoch in sorted(policy.epochs.items()):
+        if statement.epochs.get(name, 0) < epoch:
+            raise BehindEpochError(
+                f"{statement.site} is at epoch {statement.epochs.get(name, 0)} of {name}, not {epoch}"
+            )
+
+
+def sign_lease(lease: SiteLease, signer: CryptoSigner) -> SignedLease:
+    """The lease as the hub signs it."""
+    payload = encode(lease)
+    return SignedLease(payload=payload, signer=signer.public_key.keyid, signature=sign_bytes(signer, PURPOSE, payload))
+
+
+def verify_lease(signed: SignedLease, keyring: Keyring, at_ms: int) -> SiteLease:
+    """The lease, which a device key of the hub has signed. Raises `UnreadableError`, `UnknownKeyError`,
+    `WrongKeyError`, `RevokedKeyError`, `ExpiredKeyError`, `BadSignatureError`."""
+    key = keyring.find(signed.signer, "device", HUB, at_ms)
+    keyring.check(key, PURPOSE, signed.payload, signed.signature)
+    return decode(signed.payload, SiteLease)
+
+
+def accept_lease(signed: SignedLease, keyring: Keyring, asked: SiteLeaseRequest, trusted_ms: int) -> SiteLease:
+    """A site's side: the lease that answers what it asked for. Its `hub_time_ms` is live (`TrustedClock.tell`).
+
+    Raises `WrongLeaseError` for one of another site, start or statement, and what `verify_lease` does.
+    """
+    lease = verify_lease(signed, keyring, trusted_ms)
+    if (lease.site, lease.boot_id, lease.counter) != (asked.site, asked.boot_id, asked.counter):
+        raise WrongLeaseError(f"{asked.site} asked as {asked.counter}, the lease is for {lease.site}, {lease.counter}")
+    return lease
+
+
+class SiteLeaseRequest(msgspec.Struct, frozen=True):
+    """What a site attested as, when it asked for a lease."""
+
+    site: str
+    boot_id: str
+    counter: int
+
+
+def _check_time(lease: SiteLease, now_ms: int) -> None:
+    """Raises `LeaseExpiredError`, also where the hub's clock went back behind the lease: it knows no better."""
+    over_ms = now_ms - lease.hub_time_ms - lease.lasts_s * 1000
+    if over_ms >= 0:
+        raise LeaseExpiredError(f"the lease of {lease.site} ended {over_ms // 1000} s ago")
