@@ -23,6 +23,8 @@ from tidegate.schemas.message import END
 
 S = TypeVar("S", bound=msgspec.Struct)
 PREFIX = "TIDEGATE_"
+PASSPHRASE = "_PASSPHRASE"
+"""Ends the names of variables with a passphrase for a command: no settings, or they would be shown as such."""
 SECRET_WORDS = frozenset({"password", "secret", "token", "seed", "key"})
 
 
@@ -149,7 +151,7 @@ def _flatten(
 
 def _read_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]]:
     for name, value in sorted(environ.items()):
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and not name.endswith(PASSPHRASE):
             key = name.removeprefix(PREFIX).lower().replace("__", ".")
             yield key, _Given(value, name, name, is_text=True)
 

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pack": ("pack:pack", "Make a pack of a folder of documents, check one, or calibrate one."),
     "index": ("index:index", "Add, delete and count a site's documents."),
     "vault": ("vault:vault", "Erase the personal values that a site keeps of one asker."),
+    "keys": ("keys:keys", "Make, exchange, revoke and list the keys of a hub and its sites."),
     "config": ("config:config", "Check the settings, explain where each comes from, or list them all."),
 }
 """Where each command is, as `module:name` of this package, and what `--help` says of it."""

@@ -70,7 +70,7 @@ class MixedVersionsError(TrustError):
 class ThresholdNotMetError(TrustError):
     """Too few of the keys of a role have signed."""
 
-    hint = "sign with as many keys of the role as its threshold asks for"
+    hint = "sign with as many keys of the role as its threshold asks for; --root-keys names the medium of the root's"
 
 
 class MalformedMetadataError(TrustError):

@@ -155,3 +155,9 @@ def flat(tree: dict[str, object], prefix: str = "") -> list[str]:
     for key, value in tree.items():
         keys += flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [prefix + key]
     return keys
+
+
+def test_a_passphrase_of_a_command_is_no_setting() -> None:
+    loaded = load(Settings, None, {"TIDEGATE_KEYS_PASSPHRASE": "correct horse", "TIDEGATE_ROUTER__K": "5"})
+    assert loaded.settings.router.k == 5
+    assert "correct horse" not in repr(loaded)

@@ -1,0 +1,274 @@
+"""`tidegate keys`: the keys that a hub and its sites sign with, and the hub's repository, whose roles they are.
+
+Promises that a private key never leaves its file, and that a command that fails changes no key that is in use. Keys of
+the root may lie on a medium of their own (`--root-keys`). Next: sync/trust/keys.py, repository.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from tidegate.schemas.message import Name
+from tidegate.schemas.trust import KeyRole, TrustedKey
+from tidegate.services.cli.groups import CommandGroup, check_choice
+from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.sync.trust.keys import KeyStore
+from tidegate.sync.trust.repository import Repository, RepositoryExistsError
+from tidegate.sync.trust.roles import TUF_ROLES, RoleKeys, Signers, TufRole
+
+HUB, DAY_MS = "hub", 86_400_000
+ROLES: tuple[KeyRole, ...] = get_args(KeyRole)
+SITE_ROLES: tuple[KeyRole, ...] = ("device", "author")
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+DIRECTORIES = (
+    click.option("--keys", "keys_dir", type=DIRECTORY, help="Where the keys are [default: <state>/keys]."),
+    click.option("--root-keys", type=DIRECTORY, help="Where private keys of the root are [default: --keys]."),
+    click.option("--repository", type=DIRECTORY, help="The hub's repository [default: <state>/repository]."),
+)
+
+
+class KeyPlaces(msgspec.Struct, frozen=True):
+    """Where keys and repository are, and the time of the command."""
+
+    store: KeyStore
+    root_store: KeyStore
+    repository: Repository
+    now_ms: int
+
+    def store_of(self, role: KeyRole) -> KeyStore:
+        """Where private keys of this role are kept."""
+        return self.root_store if role == "root" else self.store
+
+    def signers(self) -> Signers:
+        """What signs for the repository: its good keys whose private halves are here."""
+        keys = [key for role in TUF_ROLES for key in self.store.good(role, HUB, self.now_ms)]
+        held = [key for key in keys if self.store_of(key.role).has_private(key.key_id)]
+        return {key.key_id: self.store_of(key.role).signer(key.key_id, self.now_ms, read_passphrase) for key in held}
+
+    def generate(self, role: KeyRole, owner: str, passphrases: Passphrases) -> TrustedKey:
+        """Make a key where those of its role are kept, and admit it."""
+        key = self.store_of(role).generate(role, owner, self.now_ms, passphrase=passphrases(role))
+        self.store.admit(key)
+        return key
+
+
+Passphrases = Callable[[KeyRole], bytes | None]
+
+
+def with_places(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--keys`, `--root-keys` and `--repository`."""
+    for option in reversed(DIRECTORIES):
+        function = option(function)
+    return function
+
+
+def places_of(options: CommandOptions, directories: dict[str, Path | None]) -> KeyPlaces:
+    """The places that a command line names. Raises `SettingsError`."""
+    state = Path(options.settings().state_dir)
+    keys = directories["keys_dir"] or state / "keys"
+    return KeyPlaces(
+        KeyStore(keys),
+        KeyStore(directories["root_keys"] or keys),
+        Repository(directories["repository"] or state / "repository"),
+        int(time.time() * 1000),
+    )
+
+
+@click.group(cls=CommandGroup)
+def keys() -> None:
+    """Make, exchange, revoke and list the keys of a hub and its sites.
+
+    Passphrases are read from TIDEGATE_KEYS_PASSPHRASE and TIDEGATE_ROOT_PASSPHRASE, or asked for on a terminal.
+    """
+
+
+@keys.command("init")
+@with_options("as_json")
+@with_places
+@click.option("--owner", default=HUB, show_default=True, help="Whose keys: the hub's, or a site's by its name.")
+@click.option("--root-count", default=1, show_default=True, type=click.IntRange(1, 9), help="Keys of the root.")
+@click.option("--root-threshold", default=1, show_default=True, type=click.IntRange(1, 9), help="How many must sign.")
+@click.option("--encrypt", is_flag=True, help="Ask for a passphrase, where none is set in the environment.")
+def keys_init(
+    options: CommandOptions, owner: str, root_count: int, root_threshold: int, encrypt: bool, **directories: Any
+) -> None:
+    """Make the keys of a hub and its repository; or, with --owner SITE, the two keys of a site."""
+    check_owner(owner)
+    if root_threshold > root_count:
+        raise click.UsageError(f"{root_threshold} of {root_count} keys of the root cannot sign")
+    places = places_of(options, directories)
+    if owner == HUB and places.repository.exists:
+        raise RepositoryExistsError(f"{places.repository.directory} is a repository already")
+    passphrases = ask_new_passphrases(encrypt)
+    roles = ROLES if owner == HUB else SITE_ROLES
+    made = [make_missing(places, role, owner, root_count if role == "root" else 1, passphrases) for role in roles]
+    text = [describe_key(key, places) for held in made for key in held]
+    if owner == HUB:
+        create_repository(places, root_threshold)
+        root = places.repository.directory / "metadata" / "1.root.json"
+        text.append(f"sites are provisioned with {root}; keep the private keys of the root offline")
+    result = {"keys": [key for held in made for key in held], "repository": str(places.repository.directory)}
+    print_result(result if owner == HUB else {"keys": result["keys"]}, "\n".join(text), options.as_json)
+
+
+@keys.command("rotate")
+@click.argument("role")
+@with_options("as_json")
+@with_places
+@click.option("--owner", default=HUB, show_default=True, help="Whose key: the hub's, or a site's by its name.")
+@click.option("--overlap-days", default=7, show_default=True, type=click.IntRange(0, 365), help="How long device and author keys before it stay good.")  # fmt: skip  # noqa: E501
+@click.option("--encrypt", is_flag=True, help="Ask for a passphrase, where none is set in the environment.")
+def keys_rotate(
+    options: CommandOptions, role: KeyRole, owner: str, overlap_days: int, encrypt: bool, **directories: Any
+) -> None:
+    """Give ROLE (root, targets, snapshot, timestamp, device, author) a new key; the ones before stay good for a while.
+
+    Those of the repository until they are revoked, device and author keys for --overlap-days.
+    """
+    check_choice("there is no role", role, ROLES)
+    check_owner(owner)
+    places = places_of(options, directories)
+    before = places.store.good(role, owner, places.now_ms)
+    signers: Signers = {}
+    if role in TUF_ROLES:
+        places.repository.state()  # or there would be a key for nothing
+        signers = places.signers()
+    key = places.generate(role, owner, ask_new_passphrases(encrypt))
+    if role in TUF_ROLES:
+        try:
+            signed = {**signers, key.key_id: places.store_of(role).signer(key.key_id, places.now_ms, read_passphrase)}
+            places.repository.rotate(role, key, signed, places.now_ms)
+        except BaseException:
+            for store in (places.store, places.store_of(role)):
+                store.revoke(key.key_id, places.now_ms, "it was never put to use")
+            raise
+        fate = "stay good until you `tidegate keys revoke` them"
+    else:
+        for old in before:
+            places.store.expire(old.key_id, places.now_ms + overlap_days * DAY_MS)
+        publish_register(places)
+        fate = f"end in {overlap_days} days"
+    text = [describe_key(key, places), f"{len(before)} key(s) before it {fate}"]
+    print_result({"key": key, "before": [old.key_id for old in before]}, "\n".join(text), options.as_json)
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+@with_options("as_json")
+@with_places
+@click.option("--reason", default="", help="Why; it is shown wherever the key is refused.")
+def keys_revoke(options: CommandOptions, key_id: str, reason: str, **directories: Any) -> None:
+    """Let the key whose id begins with KEY_ID sign nothing any more. This cannot be undone."""
+    places = places_of(options, directories)
+    key = places.store.find(key_id)
+    if key.role in TUF_ROLES and not key.revoked_at_ms:
+        places.repository.revoke(key.key_id, places.signers(), places.now_ms)
+    if is_here(key, places):
+        places.store_of(key.role).revoke(key.key_id, places.now_ms, reason)
+    revoked = places.store.revoke(key.key_id, places.now_ms, reason)
+    if key.role not in TUF_ROLES:
+        publish_register(places)
+    print_result(revoked, describe_key(revoked, places), options.as_json)
+
+
+@keys.command("list")
+@with_options("as_json")
+@with_places
+def keys_list(options: CommandOptions, **directories: Any) -> None:
+    """List all keys: whose they are, what they sign, and whether they are good."""
+    places = places_of(options, directories)
+    known = places.store.register().keys
+    rows = [
+        {**msgspec.to_builtins(key), "state": state_of(key, places), "is_here": is_here(key, places)} for key in known
+    ]
+    print_result(rows, "\n".join(describe_key(key, places) for key in known), options.as_json)
+
+
+def check_owner(owner: str) -> None:
+    """Raises a usage error for what is no name of a site."""
+    try:
+        msgspec.convert(owner, Name)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(f"{owner!r} is no name of a site: lower-case letters, digits, - and _") from error
+
+
+def make_missing(
+    places: KeyPlaces, role: KeyRole, owner: str, count: int, passphrases: Passphrases
+) -> tuple[TrustedKey, ...]:
+    """As many good keys of a role as are wanted; those that an earlier try has made are among them."""
+    held = () if places.store.is_empty else places.store.good(role, owner, places.now_ms)
+    return (*held, *(places.generate(role, owner, passphrases) for _ in range(count - len(held))))
+
+
+def create_repository(places: KeyPlaces, root_threshold: int) -> None:
+    """Make the hub's repository, and publish the keys that sites judge by."""
+    roles: dict[TufRole, RoleKeys] = {
+        role: RoleKeys(places.store.good(role, HUB, places.now_ms), root_threshold if role == "root" else 1)
+        for role in TUF_ROLES
+    }
+    places.repository.create(roles, places.signers(), places.now_ms)
+    publish_register(places)
+
+
+def publish_register(places: KeyPlaces) -> None:
+    """Tell all sites which keys are trusted; a site has no repository, and tells nobody."""
+    if places.repository.exists:
+        places.repository.publish([places.store.published()], places.signers(), places.now_ms)
+
+
+def passphrase_variable(role: KeyRole) -> str:
+    """The environment variable with the passphrase of keys of this role."""
+    return "TIDEGATE_ROOT_PASSPHRASE" if role == "root" else "TIDEGATE_KEYS_PASSPHRASE"
+
+
+def read_passphrase(key: TrustedKey) -> bytes | None:
+    """The passphrase of a key that is encrypted: from the environment, or asked for on a terminal."""
+    if known := os.environ.get(passphrase_variable(key.role)):
+        return known.encode()
+    if not sys.stdin.isatty():
+        return None
+    asked: str = click.prompt(f"passphrase of the {key.role} key {key.key_id[:16]}", hide_input=True, err=True)
+    return asked.encode()
+
+
+def ask_new_passphrases(encrypt: bool) -> Passphrases:
+    """The passphrases of new keys, each asked for once: one for the root, one for all others; None: not encrypted."""
+    known: dict[str, bytes | None] = {}
+
+    def passphrase(role: KeyRole) -> bytes | None:
+        variable = passphrase_variable(role)
+        if variable not in known:
+            given = os.environ.get(variable)
+            if not given and encrypt:
+                whose = "the root" if role == "root" else "all other keys"
+                given = click.prompt(f"new passphrase of {whose}", hide_input=True, confirmation_prompt=True, err=True)
+            known[variable] = given.encode() if given else None
+        return known[variable]
+
+    return passphrase
+
+
+def state_of(key: TrustedKey, places: KeyPlaces) -> str:
+    """`revoked`, `expired` or `good`."""
+    if key.revoked_at_ms:
+        return "revoked"
+    return "expired" if key.expires_at_ms and places.now_ms >= key.expires_at_ms else "good"
+
+
+def is_here(key: TrustedKey, places: KeyPlaces) -> bool:
+    """Whether the private half of the key is in its directory."""
+    return places.store_of(key.role).has_private(key.key_id)
+
+
+def describe_key(key: TrustedKey, places: KeyPlaces) -> str:
+    """One line on a key."""
+    where = "private key here" if is_here(key, places) else "public key only"
+    reason = f" ({key.reason})" if key.reason else ""
+    return f"{key.key_id}  {key.role:<9}  {key.owner:<10}  {state_of(key, places)}{reason}, {where}"
