@@ -29,7 +29,9 @@ SITE_ROLES: tuple[KeyRole, ...] = ("device", "author")
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 DIRECTORIES = (
     click.option("--keys", "keys_dir", type=DIRECTORY, help="Where the keys are [default: <state>/keys]."),
-    click.option("--root-keys", type=DIRECTORY, help="Where private keys of the root are [default: --keys]."),
+    click.option(
+        "--root-keys", type=DIRECTORY, help="Where private keys of the root are [default: where the others are]."
+    ),
     click.option("--repository", type=DIRECTORY, help="The hub's repository [default: <state>/repository]."),
 )
 
@@ -52,14 +54,14 @@ class KeyPlaces(msgspec.Struct, frozen=True):
         held = [key for key in keys if self.store_of(key.role).has_private(key.key_id)]
         return {key.key_id: self.store_of(key.role).signer(key.key_id, self.now_ms, read_passphrase) for key in held}
 
-    def generate(self, role: KeyRole, owner: str, passphrases: Passphrases) -> TrustedKey:
+    def generate(self, role: KeyRole, owner: str, passphrases: NewPassphrases) -> TrustedKey:
         """Make a key where those of its role are kept, and admit it."""
         key = self.store_of(role).generate(role, owner, self.now_ms, passphrase=passphrases(role))
         self.store.admit(key)
         return key
 
 
-Passphrases = Callable[[KeyRole], bytes | None]
+NewPassphrases = Callable[[KeyRole], bytes | None]
 
 
 def with_places(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,7 +87,7 @@ def places_of(options: CommandOptions, directories: dict[str, Path | None]) -> K
 def keys() -> None:
     """Make, exchange, revoke and list the keys of a hub and its sites.
 
-    Passphrases are read from TIDEGATE_KEYS_PASSPHRASE and TIDEGATE_ROOT_PASSPHRASE, or asked for on a terminal.
+    NewPassphrases are read from TIDEGATE_KEYS_PASSPHRASE and TIDEGATE_ROOT_PASSPHRASE, or asked for on a terminal.
     """
 
 
@@ -123,7 +125,7 @@ def keys_init(
 @with_options("as_json")
 @with_places
 @click.option("--owner", default=HUB, show_default=True, help="Whose key: the hub's, or a site's by its name.")
-@click.option("--overlap-days", default=7, show_default=True, type=click.IntRange(0, 365), help="How long device and author keys before it stay good.")  # fmt: skip  # noqa: E501
+@click.option("--overlap-days", default=7, show_default=True, type=click.IntRange(0, 365), help="Until old ones end.")
 @click.option("--encrypt", is_flag=True, help="Ask for a passphrase, where none is set in the environment.")
 def keys_rotate(
     options: CommandOptions, role: KeyRole, owner: str, overlap_days: int, encrypt: bool, **directories: Any
@@ -200,7 +202,7 @@ def check_owner(owner: str) -> None:
 
 
 def make_missing(
-    places: KeyPlaces, role: KeyRole, owner: str, count: int, passphrases: Passphrases
+    places: KeyPlaces, role: KeyRole, owner: str, count: int, passphrases: NewPassphrases
 ) -> tuple[TrustedKey, ...]:
     """As many good keys of a role as are wanted; those that an earlier try has made are among them."""
     held = () if places.store.is_empty else places.store.good(role, owner, places.now_ms)
@@ -238,7 +240,7 @@ def read_passphrase(key: TrustedKey) -> bytes | None:
     return asked.encode()
 
 
-def ask_new_passphrases(encrypt: bool) -> Passphrases:
+def ask_new_passphrases(encrypt: bool) -> NewPassphrases:
     """The passphrases of new keys, each asked for once: one for the root, one for all others; None: not encrypted."""
     known: dict[str, bytes | None] = {}
 

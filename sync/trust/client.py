@@ -32,7 +32,7 @@ from tidegate.sync.trust.generation import Generation, StoredGeneration, check_s
 from tidegate.sync.trust.keyring import Keyring
 from tidegate.sync.trust.roles import HUB_TIME, moment
 from tidegate.sync.trust.sources import BlobFetcher
-from tidegate.sync.trust.targets import KEYS, Manifest, blob_name, read_manifest
+from tidegate.sync.trust.targets import KEYS, TargetManifest, blob_name, read_manifest
 from tidegate.sync.trust.trusted_clock import TrustedClock
 from tidegate.sync.trust.verdicts import name_fault
 
@@ -49,7 +49,7 @@ class NotProvisionedError(TidegateError, LookupError):
 class FetchedTarget(msgspec.Struct, frozen=True):
     """A target whose manifest is verified, and the file with its bytes, verified too; a register has no file."""
 
-    manifest: Manifest
+    manifest: TargetManifest
     file: Path | None = None
 
 

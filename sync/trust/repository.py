@@ -35,7 +35,7 @@ from tidegate.sync.trust.roles import (
     sign_root,
     without_key,
 )
-from tidegate.sync.trust.targets import Manifest, artefact_path, artefacts_in, blob_name, target_of
+from tidegate.sync.trust.targets import TargetManifest, artefact_path, artefacts_in, blob_name, target_of
 
 
 class RepositoryExistsError(TidegateError):
@@ -81,7 +81,7 @@ class Repository:
         """The metadata in force, verified. Raises `RepositoryMissingError`, `MalformedMetadataError`."""
         return self._metadata.state()
 
-    def publish(self, manifests: Sequence[Manifest], signers: Signers, now_ms: int) -> None:
+    def publish(self, manifests: Sequence[TargetManifest], signers: Signers, now_ms: int) -> None:
         """Publish manifests whose chunks are stored, all at once. Raises `RolledBackError` for an artefact that does
         not come after the epoch that is published, `ThresholdNotMetError`, `OSError`."""
 

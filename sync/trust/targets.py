@@ -18,7 +18,7 @@ from tidegate.schemas.sync import SnapshotManifest
 from tidegate.schemas.trust import KeyRegister
 from tidegate.sync.trust.faults import MixedUpTargetError
 
-Manifest = ArtefactManifest | SnapshotManifest | KeyRegister
+TargetManifest = ArtefactManifest | SnapshotManifest | KeyRegister
 KEYS = "keys/register"
 
 
@@ -32,7 +32,7 @@ def snapshot_path(tenant: str, collection: str) -> str:
     return f"snapshots/{tenant}/{collection}"
 
 
-def path_of(manifest: Manifest) -> str:
+def path_of(manifest: TargetManifest) -> str:
     """The target that a manifest is published as."""
     if isinstance(manifest, ArtefactManifest):
         return artefact_path(manifest.artefact)
@@ -41,7 +41,7 @@ def path_of(manifest: Manifest) -> str:
     return KEYS
 
 
-def target_of(manifest: Manifest) -> tuple[TargetFile, bytes]:
+def target_of(manifest: TargetManifest) -> tuple[TargetFile, bytes]:
     """The signed description of a manifest, with what a site may want to know before it fetches it, and its bytes."""
     data = encode(manifest)
     target = TargetFile.from_data(path_of(manifest), data, ["sha256"])
@@ -58,10 +58,10 @@ def blob_name(target: TargetFile) -> str:
     return f"targets/{folder}/{target.hashes['sha256']}.{name}"
 
 
-def read_manifest(target: TargetFile, data: bytes) -> Manifest:
+def read_manifest(target: TargetFile, data: bytes) -> TargetManifest:
     """The manifest of a target, whose bytes are verified already. Raises `UnreadableError`, and `MixedUpTargetError`
     where it is another's, or not what was said of it."""
-    manifest: Manifest = decode(data, ArtefactManifest, SnapshotManifest, KeyRegister)
+    manifest: TargetManifest = decode(data, ArtefactManifest, SnapshotManifest, KeyRegister)
     if path_of(manifest) != target.path:
         raise MixedUpTargetError(f"{target.path} holds {path_of(manifest)}")
     if not _is_as_described(manifest, target):
@@ -81,14 +81,14 @@ def artefacts_in(targets: Mapping[str, TargetFile]) -> dict[str, ArtefactDescrip
     return found
 
 
-def _is_as_described(manifest: Manifest, target: TargetFile) -> bool:
+def _is_as_described(manifest: TargetManifest, target: TargetFile) -> bool:
     """Whether it is what the repository says of it. Artefacts are compared as such: equal ones may differ as JSON."""
     if isinstance(manifest, ArtefactManifest):
         return artefacts_in({target.path: target}) == {target.path: manifest.artefact}
     return bool(target.custom == _custom(manifest))
 
 
-def _custom(manifest: Manifest) -> dict[str, Any]:
+def _custom(manifest: TargetManifest) -> dict[str, Any]:
     if isinstance(manifest, ArtefactManifest):
         return {"kind": manifest.artefact.kind, "artefact": msgspec.to_builtins(manifest.artefact)}
     if isinstance(manifest, SnapshotManifest):
