@@ -60,6 +60,7 @@ from tidegate.schemas.receipt import (
     Rewriting,
     StageTiming,
 )
+from tidegate.schemas.replication import DocumentsRequest, HeldDocument, HeldDocuments, RelayReceipt
 from tidegate.schemas.request import Asked, Refused
 from tidegate.schemas.stream import Committed, Cursor, Delta, Evidence, Partial, Resume, State
 from tidegate.schemas.sync import (
@@ -109,6 +110,7 @@ __all__ = [
     "Delta",
     "DocumentContent",
     "DocumentOperation",
+    "DocumentsRequest",
     "Dot",
     "Draft",
     "Drafted",
@@ -120,6 +122,8 @@ __all__ = [
     "ForecastOutcome",
     "Format",
     "Guess",
+    "HeldDocument",
+    "HeldDocuments",
     "HybridTime",
     "InstructionsReport",
     "LogPosition",
@@ -141,6 +145,7 @@ __all__ = [
     "Receipt",
     "Refused",
     "RejectError",
+    "RelayReceipt",
     "ReplicaPosition",
     "Replied",
     "Resume",

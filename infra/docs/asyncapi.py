@@ -29,7 +29,9 @@ from tidegate.schemas import (
     DecideActivation,
     Delta,
     DocumentOperation,
+    DocumentsRequest,
     Escalated,
+    HeldDocuments,
     LostEscalation,
     LostVerdict,
     Message,
@@ -40,6 +42,7 @@ from tidegate.schemas import (
     RangeReply,
     RangeRequest,
     Refused,
+    RelayReceipt,
     ReplicaPosition,
     Resume,
     SignedOperation,
@@ -68,6 +71,7 @@ PARAMETERS = {
 CHECKS = (StreamCheck, LostEscalation, LostVerdict)
 OPERATIONS = (SignedOperation, DocumentOperation)
 """What is stored, and what its payload is."""
+COMPARISONS = (RangeRequest, DocumentsRequest, HeldDocuments)
 PUBLISHED = (ArtefactDescriptor, Collection, SnapshotManifest, PrepareActivation, DecideActivation)
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 Kind = type[msgspec.Struct]
@@ -185,12 +189,12 @@ def sync_channels() -> dict[str, Channel]:
         "artefacts": Channel(
             subjects.artefacts(TENANT, "{kind}", "{name}"), "stream ARTEFACTS, mirrored from the hub", PUBLISHED
         ),
-        "compare": Channel(subjects.comparison(SITE), "which key ranges differ", (RangeRequest,)),
+        "compare": Channel(subjects.comparison(SITE), "what differs, and what is held of it", COMPARISONS),
         "vote": Channel(subjects.activation_vote(SITE), "the site holds what is prepared, or not", (ActivationVote,)),
         "lease": Channel(subjects.lease_of(SITE), "how far the site is, for its lease", (ReplicaPosition,)),
-        "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, Refused)),
+        "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, HeldDocuments, Refused)),
         "voteReply": Channel(None, "the reply subject of `vote`", (DecideActivation, Refused)),
-        "leaseReply": Channel(None, "the reply subject of `lease`", (SiteLease, CollectionHead, Refused)),
+        "leaseReply": Channel(None, "the reply subject of `lease`", (SiteLease, CollectionHead, RelayReceipt, Refused)),
     }
 
 

@@ -23,6 +23,8 @@ from tidegate.schemas import (
     DecideActivation,
     Delta,
     DocumentOperation,
+    DocumentsRequest,
+    HeldDocuments,
     LostEscalation,
     LostVerdict,
     Message,
@@ -32,6 +34,7 @@ from tidegate.schemas import (
     RangeReply,
     RangeRequest,
     Refused,
+    RelayReceipt,
     ReplicaPosition,
     Resume,
     Screened,
@@ -76,6 +79,9 @@ TYPES: tuple[type[Message], ...] = (
     ActivationVote,
     DecideActivation,
     SiteLease,
+    DocumentsRequest,
+    HeldDocuments,
+    RelayReceipt,
 )
 OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
 by_type = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: token_of(type(sample)))

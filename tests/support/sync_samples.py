@@ -11,13 +11,17 @@ from tidegate.schemas import (
     DecideActivation,
     DocumentContent,
     DocumentOperation,
+    DocumentsRequest,
     Dot,
+    HeldDocument,
+    HeldDocuments,
     HybridTime,
     LogPosition,
     Message,
     PrepareActivation,
     RangeReply,
     RangeRequest,
+    RelayReceipt,
     ReplicaPosition,
     SignedOperation,
     SiteLease,
@@ -133,4 +137,9 @@ SYNC_SAMPLES: tuple[Message, ...] = (
         hub_time_ms=1_790_000_000_400,
         epochs={"default": 12},
     ),
+    DocumentsRequest(**WHICH, document_ids=("opening-hours", "fees")),
+    HeldDocuments(
+        **WHICH, position=POSITION, floor=CLOCK, documents=(HeldDocument("opening-hours", CLOCK, (SIGNED,)),)
+    ),
+    RelayReceipt(actor="site1@2", outcome="hole", taken=3, reason="42 is missing", mark=MARKS["site1@2"]),
 )  # fmt: skip
