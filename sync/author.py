@@ -61,15 +61,16 @@ class Author:
     def write(self, collection: str, document_id: str, content: DocumentContent, now_ms: int) -> Version:
         """Replace all that is held of a document by `content`; its `stamps` are made here.
 
-        Raises `NotOwnedError`, `DocumentTooLargeError`, `AuthorFencedError`, `CollectionUnknownError`; nothing is
-        stored then. `CounterWentBackError` where the hub knows more of this author than it itself: it is fenced.
+        Raises `NotOwnedError`, `DocumentTooLargeError`, `AuthorFencedError`, `CollectionUnknownError`, and
+        `DocumentDamagedError` until the document is repaired; nothing is stored then. `CounterWentBackError` where the
+        hub knows more of this author than it itself: it is fenced.
         """
         return self._write(collection, document_id, content, now_ms)
 
     def delete(self, collection: str, document_id: str, now_ms: int) -> Version | None:
         """Delete a document; None where nothing of it is left to delete. Raises what `write` raises."""
         with self._store.reading() as reader:
-            siblings = reader.held(collection, document_id).siblings
+            siblings = reader.held_whole(collection, document_id).siblings
         if siblings.is_deleted and len(siblings.versions) <= 1:
             return None
         return self._write(collection, document_id, None, now_ms)
@@ -101,7 +102,7 @@ class Author:
     def _write(self, collection: str, document_id: str, content: DocumentContent | None, now_ms: int) -> Version:
         try:
             with self._store.writing() as writer:
-                siblings = writer.held(collection, document_id).siblings
+                siblings = writer.held_whole(collection, document_id).siblings
                 context = context_of_edit(siblings, writer.record(collection).floor)
                 return self._append(writer, _Edit(collection, document_id, context, content, siblings), now_ms)
         except CounterWentBackError:

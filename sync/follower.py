@@ -124,10 +124,17 @@ class Follower:
         except SnapshotRefusedError:
             self.note(collection, "snapshot-refused")
             raise
+        except CounterWentBackError:
+            self._fence(collection)
+            raise
 
     def _install(self, manifest: SnapshotManifest) -> None:
         collection = manifest.collection
         with self._store.writing() as writer:
+            own = writer.own()
+            mark = manifest.authors.get(own.actor)
+            if mark is not None and mark.counter > own.counter:
+                raise CounterWentBackError(f"{own.actor} wrote {mark.counter} times, this disk knows {own.counter}")
             actions = take_event(writer, collection, ReplicaEvent("snapshot-verified", manifest.position))
             if "install" not in actions:
                 raise SnapshotRefusedError(f"{collection}: the snapshot of {manifest.position} is not installed now")

@@ -123,6 +123,13 @@ class StoreReader:
         ).fetchone()
         return held_of(unpack_document(row[0], row[1], document_id)) if row else NOT_HELD
 
+    def held_whole(self, collection: str, document_id: str) -> Held:
+        """What is held of a document that is to be edited. Raises `DocumentDamagedError` also while a damage is not
+        repaired: what it lacks would be covered by the edit's context unseen, where it is of the same author."""
+        if document_id in self.damages(collection):
+            raise DocumentDamagedError(f"{document_id} was damaged, and is not repaired yet")
+        return self.held(collection, document_id)
+
     def digest_of(self, collection: str, document_id: str) -> bytes | None:
         """The digest of what is held of a document, as the tree has it; None: nothing is."""
         row = self._sql.execute(

@@ -62,6 +62,7 @@ class Repairer:
         before = self.bytes_on_wire
         differing = await self._compare(collection)
         if not differing:
+            self._finish(collection)
             return report((), self.bytes_on_wire - before)
         self._note(collection, "drift-found")
         if snapshot is not None and self._is_resync_cheaper(collection, len(differing), snapshot):
@@ -75,9 +76,7 @@ class Repairer:
             found, offered = [*found, *evidence], [*offered, *lost]
             differing = differing[len(reply.documents) :]
         await self._offer(collection, offered)
-        with self._store.writing() as writer:
-            writer.clear_damage(collection)
-            take_event(writer, collection, ReplicaEvent("repair-done"))
+        self._finish(collection)
         return report(found, self.bytes_on_wire - before)
 
     async def _compare(self, collection: str) -> tuple[str, ...]:
@@ -167,6 +166,11 @@ class Repairer:
         each = snapshot.size // max(1, snapshot.documents)
         is_usable = position is not None and snapshot.position >= position
         return is_usable and is_resync_cheaper(differing, each, snapshot)
+
+    def _finish(self, collection: str) -> None:
+        with self._store.writing() as writer:
+            writer.clear_damage(collection)
+            take_event(writer, collection, ReplicaEvent("repair-done"))
 
     def _note(self, collection: str, kind: ReplicaEventKind) -> None:
         with self._store.writing() as writer:

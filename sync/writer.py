@@ -118,8 +118,12 @@ class StoreWriter(StoreReader):
         self._sql.execute("INSERT OR IGNORE INTO damages VALUES (?, ?)", (collection, document_id))
 
     def clear_damage(self, collection: str) -> None:
-        """Forget the damages: they are repaired."""
-        self._sql.execute("DELETE FROM damages WHERE collection = ?", (collection,))
+        """Forget the damages that are repaired. Documents with own edits on their way were not compared yet."""
+        self._sql.execute(
+            "DELETE FROM damages WHERE collection = ? AND document_id NOT IN"
+            " (SELECT document_id FROM outbox WHERE collection = ?)",
+            (collection, collection),
+        )
 
     def put_held(self, collection: str, document_id: str, held: Held) -> None:
         """Store what is held of a document, as it is given; with no version and nothing above the floor: no more."""
