@@ -27,6 +27,9 @@ from tidegate.sync.signing import SignatureVerifier, UntrustedOperationError, ch
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.writer import StoreWriter
 
+DIALOGUE_BYTES = 300
+"""What finding one of many differing documents takes, beside the document: its share of the digests on its path."""
+
 
 class ComparisonMovedError(TidegateError):
     """The hub and this replica are not at one position of the log: what differs between them need not be drift."""
@@ -163,7 +166,7 @@ class Repairer:
 
     def _is_resync_cheaper(self, collection: str, differing: int, snapshot: SnapshotManifest) -> bool:
         position = self._store.record(collection).replica.position
-        each = snapshot.size // max(1, snapshot.documents)
+        each = snapshot.size // max(1, snapshot.documents) + DIALOGUE_BYTES
         is_usable = position is not None and snapshot.position >= position
         return is_usable and is_resync_cheaper(differing, each, snapshot)
 

@@ -23,7 +23,7 @@ from tidegate.sync.records import (
     document_of,
     pack_document,
 )
-from tidegate.sync.rules.clock import compare
+from tidegate.sync.rules.clock import NOTHING, compare
 from tidegate.sync.rules.merge import Version, join, reconcile
 from tidegate.sync.rules.merkle import DEPTH, EMPTY_TREE, Node, build, checksum_of, inner, key_of, leaf
 from tidegate.sync.rules.ownership import OperationStream
@@ -99,6 +99,8 @@ class StoreWriter(StoreReader):
         """
         mine = self.held_or_damaged(collection, document_id)
         floor = self.record(collection).floor
+        if compare(floor, their_floor) in ("before", "equal"):
+            floor = NOTHING  # who forgot all that this replica forgot did not forget what it still holds
         siblings = reconcile(mine.siblings, theirs.siblings, floor, their_floor)
         if siblings == mine.siblings and mine is not NOT_HELD:
             return False

@@ -268,7 +268,8 @@ class Chaos:
             self.edits[token] = Edit(document_id, version.operation.content is None, seen)
 
     async def _send(self, site: Site) -> str:
-        return await site.send(self.hub, NOW + self.written)
+        is_receipt_lost = self.dice.random() < site.origin.loss  # type: ignore[attr-defined]
+        return await site.send(self.hub, NOW + self.written, is_receipt_lost=is_receipt_lost)
 
     async def _readmit(self, site: Site | Hub) -> None:
         self.count("readmitted")

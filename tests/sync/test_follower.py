@@ -178,3 +178,12 @@ def test_own_edits_survive_the_snapshot_that_is_joined(hub: Hub, tmp_path: Path)
     with site.store.reading() as reader:
         assert reader.pending() == ()
     assert site.checksum() == hub.store.record("notices").checksum.digest
+
+
+def test_an_own_edit_in_the_log_is_in_the_outbox_no_more_though_no_receipt_came(hub: Hub, tmp_path: Path) -> None:
+    site = make_site(tmp_path, "site1", hub)
+    site.author.write("notices", "mine", text("x"), NOW)
+    asyncio.run(site.send(hub, is_receipt_lost=True))
+    asyncio.run(site.follower.follow("notices"))
+    with site.store.reading() as reader:
+        assert reader.pending() == ()
