@@ -1,1 +1,3 @@
-"""What each site knows: snapshot and delta replicas. Its rules are here; the shells that know NATS come later."""
+"""What each site knows: replicas made of signed operations, from a snapshot and the log behind it.
+
+The rules are values without I/O (rules/replica.py); the shells here know storage, and not NATS. Read store.py first."""

@@ -5,6 +5,8 @@ more until it is readmitted. Next: relay.py, which takes operations; rules/count
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from tidegate.schemas.clocks import Dot, HybridTime, VectorClock
@@ -65,7 +67,11 @@ class Author:
         `DocumentDamagedError` until the document is repaired; nothing is stored then. `CounterWentBackError` where the
         hub knows more of this author than it itself: it is fenced.
         """
-        return self._write(collection, document_id, content, now_ms)
+        return self._write(collection, {document_id: content}, now_ms)[0]
+
+    def write_all(self, collection: str, documents: Mapping[str, DocumentContent], now_ms: int) -> tuple[Version, ...]:
+        """Write many documents, by id, in one transaction: all of them or none. Raises what `write` raises."""
+        return self._write(collection, documents, now_ms)
 
     def delete(self, collection: str, document_id: str, now_ms: int) -> Version | None:
         """Delete a document; None where nothing of it is left to delete. Raises what `write` raises."""
@@ -73,7 +79,7 @@ class Author:
             siblings = reader.held_whole(collection, document_id).siblings
         if siblings.is_deleted and len(siblings.versions) <= 1:
             return None
-        return self._write(collection, document_id, None, now_ms)
+        return self._write(collection, {document_id: None}, now_ms)[0]
 
     def fence(self) -> None:
         """Write no more: the hub, or the log, has another history of this author."""
@@ -99,15 +105,22 @@ class Author:
             writer.clear_pending(entries)
             return self._write_again(writer, own.actor, unknown, now_ms)
 
-    def _write(self, collection: str, document_id: str, content: DocumentContent | None, now_ms: int) -> Version:
+    def _write(
+        self, collection: str, documents: Mapping[str, DocumentContent | None], now_ms: int
+    ) -> tuple[Version, ...]:
+        written: list[Version] = []
         try:
             with self._store.writing() as writer:
-                siblings = writer.held_whole(collection, document_id).siblings
-                context = context_of_edit(siblings, writer.record(collection).floor)
-                return self._append(writer, _Edit(collection, document_id, context, content, siblings), now_ms)
+                floor = writer.record(collection).floor
+                for document_id, content in documents.items():
+                    siblings = writer.held_whole(collection, document_id).siblings
+                    context = context_of_edit(siblings, floor)
+                    edit = _Edit(collection, document_id, context, content, siblings)
+                    written.append(self._append(writer, edit, now_ms))
         except CounterWentBackError:
             self.fence()
             raise
+        return tuple(written)
 
     def _append(self, writer: StoreWriter, edit: _Edit, now_ms: int) -> Version:
         """Make, sign, store and apply the next operation."""

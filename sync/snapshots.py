@@ -15,8 +15,8 @@ from tidegate.schemas.message import decode, encode
 from tidegate.schemas.replication import HeldDocument, HeldDocuments
 from tidegate.schemas.sync import LogPosition, SnapshotChunk, SnapshotManifest
 from tidegate.sync.reader import StoreReader
-from tidegate.sync.records import NOT_HELD, Held, held_of
-from tidegate.sync.rules.clock import merge
+from tidegate.sync.records import NOT_HELD, held_of
+from tidegate.sync.rules.clock import NOTHING, merge
 from tidegate.sync.rules.merkle import Checksum
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.writer import StoreWriter
@@ -105,12 +105,19 @@ def install(writer: StoreWriter, manifest: SnapshotManifest, chunks: Iterable[by
     """
     collection, checksum = manifest.collection, Checksum()
     missing = set(writer.digests(collection))
+    is_empty = not missing and writer.record(collection).floor == NOTHING  # then there is nothing to join with
     for data in chunks:
         for document in decode(data, HeldDocuments).documents:
             theirs = held_of(document)
-            checksum = checksum.replaced(document.document_id, None, theirs.siblings.digest)
-            _join(writer, collection, document.document_id, theirs, manifest)
+            digest = theirs.siblings.digest
+            checksum = checksum.replaced(document.document_id, None, digest)
             missing.discard(document.document_id)
+            if is_empty:
+                writer.insert(collection, document, digest)
+            elif writer.digest_of(collection, document.document_id) != digest:
+                writer.reconcile(collection, document.document_id, theirs, manifest.floor)
+    if is_empty:
+        writer.rebuild(collection)
     if (checksum.digest, checksum.documents) != (manifest.checksum, manifest.documents):
         raise SnapshotRefusedError(f"the chunks of {collection} do not have the checksum of their manifest")
     for document_id in sorted(missing):
@@ -122,12 +129,6 @@ def install(writer: StoreWriter, manifest: SnapshotManifest, chunks: Iterable[by
         if not held.siblings.versions:  # the merged floor covers what is left of it
             writer.put_held(collection, document_id, held)
     _join_marks(writer, manifest)
-
-
-def _join(writer: StoreWriter, collection: str, document_id: str, theirs: Held, manifest: SnapshotManifest) -> None:
-    if writer.digest_of(collection, document_id) == theirs.siblings.digest:
-        return
-    writer.reconcile(collection, document_id, theirs, manifest.floor)
 
 
 def _join_marks(writer: StoreWriter, manifest: SnapshotManifest) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from tidegate.schemas.clocks import VectorClock
 from tidegate.schemas.errors import UnreadableError
+from tidegate.schemas.replication import HeldDocument
 from tidegate.schemas.sync import AuthorMark, Collection, SignedOperation
 from tidegate.sync.reader import ABSENT, CollectionUnknownError, Pending, StoreReader, digest_on_disk
 from tidegate.sync.records import (
@@ -147,6 +148,14 @@ class StoreWriter(StoreReader):
             self._sql.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         self._changed.setdefault(collection, set()).add(key)
         self.put_record(self.record(collection).with_checksum(record.checksum.replaced(document_id, old, digest)))
+
+    def insert(self, collection: str, document: HeldDocument, digest: bytes) -> None:
+        """Store a document of a collection that holds nothing yet; `rebuild` has to follow the last one."""
+        content, checksum = pack_document(document)
+        generation = self._next_generation(collection)
+        key = key_of(document.document_id)
+        row = (collection, document.document_id, key, digest, generation, content, checksum)
+        self._sql.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def check(self, collection: str, document_id: str) -> bool:
         """Have the tree say what is really on the disk of a document, so that a comparison finds it; whether it is

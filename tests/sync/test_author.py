@@ -134,3 +134,27 @@ def test_the_hub_s_mark_tells_a_disk_that_it_is_old(site: Site) -> None:
         site.author.write("notices", "a", text("y"), NOW)
     with pytest.raises(AuthorFencedError):
         Author(site.store, Keys("site1")).write("notices", "a", text("y"), NOW)
+
+
+def test_many_documents_are_written_together_or_not_at_all(site: Site) -> None:
+    with pytest.raises(DocumentTooLargeError):
+        site.author.write_all("notices", {"a": text("x"), "b": text("x" * 1_000_001)}, NOW)
+    assert pending(site) == 0
+    first, second = site.author.write_all("notices", {"a": text("x"), "b": text("y")}, NOW)
+    assert (first.operation.dot.counter, second.operation.dot.counter) == (1, 2)
+    assert second.operation.previous == first.digest
+
+
+def test_a_restored_disk_that_joins_a_snapshot_is_fenced_by_its_marks(hub: Hub, tmp_path: Path) -> None:
+    site = make_site(tmp_path, "site1", hub)
+    site.author.write("notices", "a", text("x"), NOW)
+    asyncio.run(site.send(hub))
+    asyncio.run(hub.snapshot())
+    old = make_site(tmp_path / "old", "site1", hub)
+    asyncio.run(hub.relay.begin_epoch("notices", 1))
+    asyncio.run(hub.snapshot())
+    with pytest.raises(CounterWentBackError):
+        asyncio.run(old.follower.follow("notices"))
+    assert old.store.record("notices").replica.state == "fenced"
+    with pytest.raises(AuthorFencedError):
+        old.author.write("notices", "a", text("y"), NOW)
