@@ -61,6 +61,7 @@ from tidegate.schemas.receipt import (
     Rewriting,
     StageTiming,
 )
+from tidegate.schemas.replication import DocumentsRequest, HeldDocument, HeldDocuments, RelayReceipt
 from tidegate.schemas.request import Asked, Refused
 from tidegate.schemas.stream import Committed, Cursor, Delta, Evidence, Partial, Resume, State
 from tidegate.schemas.sync import (
@@ -112,6 +113,7 @@ __all__ = [
     "Delta",
     "DocumentContent",
     "DocumentOperation",
+    "DocumentsRequest",
     "Dot",
     "Draft",
     "Drafted",
@@ -123,6 +125,8 @@ __all__ = [
     "ForecastOutcome",
     "Format",
     "Guess",
+    "HeldDocument",
+    "HeldDocuments",
     "HybridTime",
     "InstructionsReport",
     "KeyRegister",
@@ -145,6 +149,7 @@ __all__ = [
     "Receipt",
     "Refused",
     "RejectError",
+    "RelayReceipt",
     "ReplicaPosition",
     "Replied",
     "Resume",

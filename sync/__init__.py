@@ -1,2 +1,3 @@
-"""What each site knows: snapshot and delta replicas. Its rules and whom it trusts are here; the shells that know NATS
-come later."""
+"""What each site knows: replicas made of signed operations, from a snapshot and the log behind it, and whom it trusts.
+
+The rules are values without I/O (rules/replica.py); the shells here know storage, and not NATS. Read store.py first."""

@@ -30,7 +30,9 @@ from tidegate.schemas import (
     DecideActivation,
     Delta,
     DocumentOperation,
+    DocumentsRequest,
     Escalated,
+    HeldDocuments,
     KeyRegister,
     LostEscalation,
     LostVerdict,
@@ -42,6 +44,7 @@ from tidegate.schemas import (
     RangeReply,
     RangeRequest,
     Refused,
+    RelayReceipt,
     ReplicaPosition,
     Resume,
     SignedLease,
@@ -80,6 +83,7 @@ PUBLISHED = (
     PrepareActivation,
     DecideActivation,
 )
+COMPARISONS = (RangeRequest, DocumentsRequest, HeldDocuments)
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 Kind = type[msgspec.Struct]
 JsonDocument = dict[str, Any]
@@ -196,12 +200,14 @@ def sync_channels() -> dict[str, Channel]:
         "artefacts": Channel(
             subjects.artefacts(TENANT, "{kind}", "{name}"), "stream ARTEFACTS, mirrored from the hub", PUBLISHED
         ),
-        "compare": Channel(subjects.comparison(SITE), "which key ranges differ", (RangeRequest,)),
+        "compare": Channel(subjects.comparison(SITE), "what differs, and what is held of it", COMPARISONS),
         "vote": Channel(subjects.activation_vote(SITE), "the site holds what is prepared, or not", (ActivationVote,)),
         "lease": Channel(subjects.lease_of(SITE), "how far the site is, for its lease", (ReplicaPosition,)),
-        "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, Refused)),
+        "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, HeldDocuments, Refused)),
         "voteReply": Channel(None, "the reply subject of `vote`", (DecideActivation, Refused)),
-        "leaseReply": Channel(None, "the reply subject of `lease`", (SignedLease, SiteLease, CollectionHead, Refused)),
+        "leaseReply": Channel(
+            None, "the reply subject of `lease`", (SignedLease, SiteLease, CollectionHead, RelayReceipt, Refused)
+        ),
     }
 
 

@@ -77,12 +77,12 @@ def build(documents: Mapping[str, bytes]) -> Node:
     leaves: dict[str, dict[str, bytes]] = {}
     for key, document_id, digest in keyed:
         leaves.setdefault(key, {})[document_id] = digest
-    level = [(key, _leaf(held)) for key, held in leaves.items()]
+    level = [(key, leaf(held)) for key, held in leaves.items()]
     for depth in range(DEPTH - 1, -1, -1):
         parts: dict[str, list[Node]] = {}
         for key, node in level:
             parts.setdefault(key[:depth], [EMPTY_TREE] * FAN_OUT)[int(key[depth], FAN_OUT)] = node
-        level = [(key, _inner(tuple(nodes))) for key, nodes in parts.items()]
+        level = [(key, inner(tuple(nodes))) for key, nodes in parts.items()]
     return level[0][1] if level else EMPTY_TREE
 
 
@@ -143,17 +143,8 @@ def documents_in(tree: Node) -> Iterator[tuple[str, bytes]]:
         yield from documents_in(part)
 
 
-def _update(node: Node, key: str, document_id: str, digest: bytes | None) -> Node:
-    if not key:
-        others = {each: held for each, held in node.documents.items() if each != document_id}
-        return _leaf(others if digest is None else others | {document_id: digest})
-    parts = list(node.parts or [EMPTY_TREE] * FAN_OUT)
-    part = int(key[0], FAN_OUT)
-    parts[part] = _update(parts[part], key[1:], document_id, digest)
-    return _inner(tuple(parts))
-
-
-def _leaf(documents: Mapping[str, bytes]) -> Node:
+def leaf(documents: Mapping[str, bytes]) -> Node:
+    """A smallest range of these documents, given by id with the digest of what is held of each."""
     if not documents:
         return EMPTY_TREE
     hashed = sha256(b"leaf")
@@ -162,11 +153,22 @@ def _leaf(documents: Mapping[str, bytes]) -> Node:
     return Node(hashed.digest(), (), documents)
 
 
-def _inner(parts: tuple[Node, ...]) -> Node:
+def inner(parts: tuple[Node, ...]) -> Node:
+    """A range of these `FAN_OUT` parts, of which the digests alone are looked at."""
     if not any(part.digest for part in parts):
         return EMPTY_TREE
     # Fixed lengths and a prefix per level: no leaf can be taken for an inner node (RFC 6962, 2.1)
     return Node(sha256(b"node" + b"".join(part.digest or bytes(32) for part in parts)).digest(), parts)
+
+
+def _update(node: Node, key: str, document_id: str, digest: bytes | None) -> Node:
+    if not key:
+        others = {each: held for each, held in node.documents.items() if each != document_id}
+        return leaf(others if digest is None else others | {document_id: digest})
+    parts = list(node.parts or [EMPTY_TREE] * FAN_OUT)
+    part = int(key[0], FAN_OUT)
+    parts[part] = _update(parts[part], key[1:], document_id, digest)
+    return inner(tuple(parts))
 
 
 def _node_at(tree: Node, key: str) -> Node:

@@ -24,6 +24,8 @@ from tidegate.schemas import (
     DecideActivation,
     Delta,
     DocumentOperation,
+    DocumentsRequest,
+    HeldDocuments,
     KeyRegister,
     LostEscalation,
     LostVerdict,
@@ -34,6 +36,7 @@ from tidegate.schemas import (
     RangeReply,
     RangeRequest,
     Refused,
+    RelayReceipt,
     ReplicaPosition,
     Resume,
     Screened,
@@ -82,6 +85,9 @@ TYPES: tuple[type[Message], ...] = (
     SiteLease,
     SignedLease,
     KeyRegister,
+    DocumentsRequest,
+    HeldDocuments,
+    RelayReceipt,
 )
 OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
 by_type = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: token_of(type(sample)))

@@ -12,7 +12,10 @@ from tidegate.schemas import (
     DecideActivation,
     DocumentContent,
     DocumentOperation,
+    DocumentsRequest,
     Dot,
+    HeldDocument,
+    HeldDocuments,
     HybridTime,
     KeyRegister,
     LogPosition,
@@ -20,6 +23,7 @@ from tidegate.schemas import (
     PrepareActivation,
     RangeReply,
     RangeRequest,
+    RelayReceipt,
     ReplicaPosition,
     SignedLease,
     SignedOperation,
@@ -154,4 +158,9 @@ SYNC_SAMPLES: tuple[Message, ...] = (
             ),
         )
     ),
+    DocumentsRequest(**WHICH, document_ids=("opening-hours", "fees")),
+    HeldDocuments(
+        **WHICH, position=POSITION, floor=CLOCK, documents=(HeldDocument("opening-hours", CLOCK, (SIGNED,)),)
+    ),
+    RelayReceipt(actor="site1@2", outcome="hole", taken=3, reason="42 is missing", mark=MARKS["site1@2"]),
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What sync costs by the number of documents held: `python -m loadtests.sync.costs`."""

@@ -1,0 +1,291 @@
+"""The hub's part: takes operations in each author's order, judges them, and appends them to the log of a collection.
+
+An operation is in the log once, at an index without gaps, before its author is told so; an author with two histories is
+fenced. Next: snapshots.py, what an empty site begins with; rules/counters.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from tidegate.schemas.clocks import VectorClock, author_of
+from tidegate.schemas.errors import TidegateError
+from tidegate.schemas.replication import HeldDocuments, RelayOutcome, RelayReceipt
+from tidegate.schemas.sync import AuthorMark, CollectionDelta, LogPosition, SignedOperation
+from tidegate.sync.apply import CHAIN, apply_version, checked_version, extend_chain, put_position
+from tidegate.sync.reader import CollectionUnknownError, StoreReader
+from tidegate.sync.records import NOT_HELD, held_of
+from tidegate.sync.rules.clock import NOTHING, covers, is_ahead, merge
+from tidegate.sync.rules.counters import judge, observe
+from tidegate.sync.rules.merge import Version, may_forget, version_of
+from tidegate.sync.rules.ownership import NotOwnedError, check_relay
+from tidegate.sync.signing import SignatureVerifier, UntrustedOperationError, check_signature
+from tidegate.sync.store import ReplicaStore
+from tidegate.sync.writer import StoreWriter
+
+MOST_ATTEMPTS = 8
+
+
+class LogConflictError(TidegateError):
+    """The log of a collection does not end where the relay thought: another relay wrote, or an earlier life of this."""
+
+    hint = "nothing needs doing: the log is read to its end, and the operation is tried again"
+
+
+class LogWriter(Protocol):
+    """The log of each collection of a tenant: what the hub alone writes."""
+
+    async def append(self, deltas: Sequence[CollectionDelta]) -> None:
+        """Store deltas of one collection behind each other, or the first of them, and return when all are stored.
+
+        The first is stored only where the log ends just before it: at the index before it, or in an earlier epoch if
+        its index is 1. Raises `LogConflictError` otherwise, `TimeoutError` where it is not known what is stored.
+        """
+
+    async def read(self, collection: str, after: LogPosition, limit: int) -> tuple[CollectionDelta, ...]:
+        """The deltas behind a position, in order, of its epoch and of later ones; at most `limit`."""
+
+
+class _Judged(msgspec.Struct):
+    """The operations of a batch that are the next ones, by the log that each goes into, and why one is not."""
+
+    runs: list[tuple[str, list[SignedOperation]]]
+    taken: int = 0
+    outcome: RelayOutcome = "known"
+    reason: str = ""
+
+    def add(self, collection: str, signed: SignedOperation) -> None:
+        """One more; a run is what goes into one log before the next operation of the chain goes into another."""
+        if not self.runs or self.runs[-1][0] != collection:
+            self.runs.append((collection, []))
+        self.runs[-1][1].append(signed)
+
+
+class Relay:
+    """Writes the logs of one tenant. `ahead_ms`: an operation from further ahead of the hub's time has to wait."""
+
+    def __init__(
+        self, store: ReplicaStore, log: LogWriter, verifier: SignatureVerifier, ahead_ms: int = 60_000
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._verifier = verifier
+        self._ahead_ms = ahead_ms
+        self._lock = asyncio.Lock()  # one batch at a time: the index of the next delta depends on the one before
+
+    async def recover(self) -> int:
+        """Apply what the log has and the store has not, after a crash or a restored backup; how many deltas it was.
+
+        To be called before anything else. The log, written first, is the truth where the two differ.
+        """
+        async with self._lock:
+            with self._store.reading() as reader:
+                names = reader.collections()
+            return sum([await self._recover(name) for name in names])
+
+    async def take(self, site: str, operations: Sequence[SignedOperation], now_ms: int) -> RelayReceipt:
+        """Relay operations that came from a site (or from the hub itself), in the order of its chain, all of one actor.
+
+        Each that is `relayed` or `known` is in the log and on this disk when this returns. The first that is neither
+        ends the batch: a `hole` (send from the mark on), `ahead` (send it later), `refused`, `fenced`.
+        """
+        async with self._lock:
+            return await self._take(site, [version_of(each) for each in operations], operations, now_ms)
+
+    async def take_own(self, now_ms: int) -> int:
+        """Relay what the hub itself wrote; how many operations it was."""
+        taken = 0
+        while True:
+            with self._store.reading() as reader:
+                entries = reader.pending(500)
+            if not entries:
+                return taken
+            receipt = await self.take(self._store.domain, [entry.operation for entry in entries], now_ms)
+            with self._store.writing() as writer:
+                writer.clear_pending(entries[: receipt.taken])
+            taken += receipt.taken
+            if receipt.taken < len(entries):
+                raise LogConflictError(f"the hub's own operation is {receipt.outcome}: {receipt.reason}")
+
+    async def absorb(self, offered: HeldDocuments, now_ms: int) -> int:
+        """Relay what a site still holds and this hub has lost: operations that were relayed before its log was.
+
+        They are signed by their authors, whoever offers them, and known ones change nothing. Raises
+        `UntrustedOperationError`, `NotOwnedError`; nothing is relayed then.
+        """
+        async with self._lock:
+            lost: list[tuple[Version, SignedOperation]] = []
+            with self._store.reading() as reader:
+                collection = reader.record(offered.collection).collection
+                for document in offered.documents:
+                    for signed in held_of(document).signed.values():
+                        version = version_of(signed)
+                        check_signature(self._verifier, version.operation, signed)
+                        check_relay(collection, version.operation, version.operation.author)
+                        if not _is_known(reader, version):
+                            lost.append((version, signed))
+            lost.sort(key=lambda each: each[0].operation.dot)
+            await self._append(offered.collection, [signed for _, signed in lost], now_ms)
+            return len(lost)
+
+    async def begin_epoch(self, collection: str, above: int, stable: VectorClock = NOTHING) -> LogPosition:
+        """Go on with an empty log, in an epoch that no site knows: `above` is the last one that any reported.
+
+        All that is held stays, but for the tombstones of what every replica has applied (`stable`); sites join the
+        snapshot that has to be written next. Reads every document where `stable` is given.
+        """
+        async with self._lock:
+            with self._store.writing() as writer:
+                record = writer.record(collection)
+                epoch = max(above, record.replica.position.epoch if record.replica.position else 0) + 1
+                put_position(writer, collection, LogPosition(epoch), record.last)
+                if stable != NOTHING:
+                    _forget_tombstones(writer, collection, stable)
+            return LogPosition(epoch)
+
+    def grant_incarnation(self, site: str) -> int:
+        """An incarnation that the site never had, for a new disk or a fenced author."""
+        with self._store.writing() as writer:
+            known = [int(actor.partition("@")[2]) for actor in writer.marks(CHAIN) if author_of(actor) == site]
+            above = max(known, default=1)
+            return writer.next_incarnation(site, above)
+
+    def mark_of(self, actor: str) -> AuthorMark | None:
+        """The last operation of an actor that is in the log."""
+        with self._store.reading() as reader:
+            return reader.mark(CHAIN, actor)
+
+    async def _take(
+        self, site: str, versions: list[Version], operations: Sequence[SignedOperation], now_ms: int
+    ) -> RelayReceipt:
+        if not versions:
+            raise ValueError("there is nothing to relay")
+        actor, relayed = versions[0].operation.dot.actor, 0
+        for attempt in range(MOST_ATTEMPTS):
+            with self._store.reading() as reader:
+                judged = self._judge(reader, site, list(zip(versions, operations, strict=True)), now_ms)
+            try:
+                relayed += await self._append_runs(judged.runs, now_ms)
+                break
+            except LogConflictError:
+                if attempt == MOST_ATTEMPTS - 1:
+                    raise
+        if judged.outcome == "fenced":
+            with self._store.writing() as writer:
+                writer.put_fence(actor, judged.reason)
+        outcome: RelayOutcome = "relayed" if judged.outcome == "known" and relayed else judged.outcome
+        return RelayReceipt(
+            actor=actor, outcome=outcome, taken=judged.taken, reason=judged.reason, mark=self.mark_of(actor)
+        )
+
+    def _judge(
+        self, reader: StoreReader, site: str, batch: list[tuple[Version, SignedOperation]], now_ms: int
+    ) -> _Judged:
+        judged = _Judged([])
+        actor = batch[0][0].operation.dot.actor
+        mark = reader.mark(CHAIN, actor)
+        for version, signed in batch:
+            if version.operation.dot.actor != actor:
+                break
+            outcome, reason = self._judge_one(reader, site, (version, signed), mark, now_ms)
+            if outcome == "relayed":
+                mark = observe(mark, version)
+                judged.add(version.operation.collection, signed)
+            elif outcome != "known":
+                judged.outcome, judged.reason = outcome, reason
+                break
+            judged.taken += 1
+        return judged
+
+    def _judge_one(
+        self,
+        reader: StoreReader,
+        site: str,
+        sent: tuple[Version, SignedOperation],
+        mark: AuthorMark | None,
+        now_ms: int,
+    ) -> tuple[RelayOutcome, str]:
+        operation = sent[0].operation
+        if reason := reader.fence(operation.dot.actor):
+            return "fenced", reason
+        try:
+            check_signature(self._verifier, operation, sent[1])
+            check_relay(reader.record(operation.collection).collection, operation, site)
+        except (UntrustedOperationError, NotOwnedError, CollectionUnknownError) as error:
+            return "refused", error.reason
+        judgement = judge(mark, sent[0])
+        if judgement == "hole":
+            return "hole", f"operations of {operation.dot.actor} before {operation.dot.counter} are missing"
+        if judgement in ("went-back", "forked"):
+            return "fenced", f"{operation.dot} of boot {operation.boot_id} {judgement}: a backup or a clone wrote it"
+        if judgement == "next" and is_ahead(operation.time, now_ms, self._ahead_ms):
+            return "ahead", f"{operation.dot} is of {operation.time.ms}, at the hub it is {now_ms} ms"
+        return ("known" if judgement == "duplicate" else "relayed"), ""
+
+    async def _append_runs(self, runs: list[tuple[str, list[SignedOperation]]], now_ms: int) -> int:
+        # In the order of the chain across collections: a crash in between leaves the first operations of it only.
+        for collection, operations in runs:
+            await self._append(collection, operations, now_ms)
+        return sum(len(operations) for _, operations in runs)
+
+    async def _append(self, collection: str, operations: Sequence[SignedOperation], now_ms: int) -> None:
+        if not operations:
+            return
+        record = self._store.record(collection)
+        end = record.replica.position or LogPosition(1)
+        deltas = [
+            CollectionDelta(
+                tenant=record.collection.tenant,
+                collection=collection,
+                position=LogPosition(end.epoch, index),
+                operation=signed,
+                relayed_at_ms=now_ms,
+            )
+            for index, signed in enumerate(operations, end.index + 1)
+        ]
+        try:
+            await self._log.append(deltas)
+        except LogConflictError:
+            await self._recover(collection)
+            raise
+        self._apply(collection, deltas)
+
+    def _apply(self, collection: str, deltas: Sequence[CollectionDelta]) -> None:
+        with self._store.writing() as writer:
+            for delta in deltas:
+                version = checked_version(self._verifier, delta)
+                own, dot = writer.own(), version.operation.dot
+                if dot.actor == own.actor and dot.counter > own.counter:  # this disk is older than the log
+                    writer.put_own(msgspec.structs.replace(own, is_fenced=True))
+                apply_version(writer, delta, version)
+                extend_chain(writer, version)
+            put_position(writer, collection, deltas[-1].position, version.digest)
+
+    async def _recover(self, collection: str) -> int:
+        applied = 0
+        while True:
+            position = self._store.record(collection).replica.position or LogPosition(1)
+            deltas = await self._log.read(collection, position, 500)
+            if not deltas:
+                return applied
+            self._apply(collection, deltas)
+            applied += len(deltas)
+
+
+def _is_known(reader: StoreReader, version: Version) -> bool:
+    operation = version.operation
+    clock = reader.held(operation.collection, operation.document_id).siblings.clock
+    return covers(clock, operation.dot) or covers(reader.record(operation.collection).floor, operation.dot)
+
+
+def _forget_tombstones(writer: StoreWriter, collection: str, stable: VectorClock) -> None:
+    """Their clocks become part of the floor: the context of whatever is created under their names later."""
+    held = ((document.document_id, held_of(document).siblings) for document in writer.documents(collection))
+    gone = {document_id: siblings.clock for document_id, siblings in held if may_forget(siblings, stable)}
+    record = writer.record(collection)
+    writer.put_record(msgspec.structs.replace(record, floor=merge((record.floor, *gone.values()))))
+    for document_id in gone:
+        writer.put_held(collection, document_id, NOT_HELD)
