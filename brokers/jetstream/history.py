@@ -84,7 +84,7 @@ async def message(nc: Client, stream: str, sequence: int) -> StoredMessage | Non
 
 
 async def last_message(nc: Client, stream: str, subject: str) -> StoredMessage | None:
-    """The newest message under exactly this subject, or None. Raises as `messages` does."""
+    """The newest message under the subject (wildcards allowed), or None. Raises as `messages` does."""
     async with _replies(nc) as replies:
         await nc.publish(f"$JS.API.DIRECT.GET.{stream}.{subject}", reply=replies.subject)
         reply = await _next(replies, stream)
