@@ -4,7 +4,7 @@ Promises that a site which nothing was granted to is sent nothing. Next: streams
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -57,3 +57,13 @@ def downlink_of(filters: Mapping[str, list[str]], limits: Mapping[str, Mapping[s
         collections=tuple((tokens[1], tokens[2]) for tokens in corpus),
         rates={bucket: rate for bucket, rate in rates.items() if rate},
     )
+
+
+def is_granted(subject: str, filters: Iterable[str]) -> bool:
+    """Whether one of the filters of a downlink covers the subject: their `*` is one token, their last `>` the rest."""
+    tokens = subject.split(".")
+    for each in filters:
+        wanted = each.removesuffix(".>").split(".")
+        if len(tokens) > len(wanted) and all(w in ("*", t) for w, t in zip(wanted, tokens, strict=False)):
+            return True
+    return False
