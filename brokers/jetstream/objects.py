@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,17 +90,17 @@ class JetStreamObjectStore:
         if first >= info.chunks:
             return
         digests, number = info.chunk_digests, first
-        pages = self._pages(info, first)
-        async with aclosing(pages):
-            async for page in pages:
-                for stored in page:
-                    if _number_of(info, stored) != number:
-                        raise ObjectDamagedError(info.name, number, f"is missing, and {stored.position} comes instead")
-                    await asyncio.to_thread(check_chunk, info.name, number, stored.data, digests[number])
-                    yield stored.data
-                    number += 1
-        if number < info.chunks:
-            raise ObjectIncompleteError(info.name, number, info.chunks)
+        sequence = await self._sequence_of(info, first)
+        while number < info.chunks:
+            page = await self._page(info, sequence - 1, min(BATCH, info.chunks - number))
+            for stored in page:
+                if _number_of(info, stored) != number:
+                    raise ObjectDamagedError(info.name, number, f"is missing, and {stored.position} comes instead")
+                await asyncio.to_thread(check_chunk, info.name, number, stored.data, digests[number])
+                yield stored.data
+                number, sequence = number + 1, stored.sequence + 1
+            if not page:
+                raise ObjectIncompleteError(info.name, number, info.chunks)
 
     async def read(self, name: str, offset: int, size: int) -> bytes:
         """See `ObjectStore`."""
@@ -166,22 +165,6 @@ class JetStreamObjectStore:
         if in_order != sorted(in_order):  # a chunk was refused for a moment, and those behind it were not
             await self._drop_chunks(info.name, info.nuid)
             raise ObjectDamagedError(info.name, stored, "was overtaken by a later one; put it again")
-
-    async def _pages(self, info: ObjectInfo, first: int) -> AsyncGenerator[list[StoredMessage], None]:
-        """The stored chunks from number `first` on, as far as they are here; the next page comes while one is read."""
-        sequence, left = await self._sequence_of(info, first), info.chunks - first
-        coming = asyncio.create_task(self._page(info, sequence - 1, min(BATCH, left)))
-        try:
-            while page := await coming:
-                left -= len(page)
-                if left:
-                    coming = asyncio.create_task(self._page(info, page[-1].sequence, min(BATCH, left)))
-                yield page
-                if not left:
-                    return
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
 
     async def _sequence_of(self, info: ObjectInfo, number: int) -> int:
         """Where a chunk is: chunks of other uploads may lie in between, so it is so far on, or further."""
