@@ -96,7 +96,9 @@ class JetStreamObjectStore:
             for stored in page:
                 if _number_of(info, stored) != number:
                     raise ObjectDamagedError(info.name, number, f"is missing, and {stored.position} comes instead")
-                await asyncio.to_thread(check_chunk, info.name, number, stored.data, digests[number])
+                check_chunk(
+                    info.name, number, stored.data, digests[number]
+                )  # 0.6 ms: a thread costs more, on a busy machine
                 yield stored.data
                 number, sequence = number + 1, stored.sequence + 1
             if not page:
