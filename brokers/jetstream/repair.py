@@ -110,6 +110,25 @@ async def restart_origin(
     return len(lacking)
 
 
+async def restore_lost(site: Client, hub: Client, stream: str, name: str) -> int:
+    """Store at the hub again, under its id, what it has acknowledged of a site's stream and does not have (decision
+    0025). It comes behind later ones: who reads it orders it by its author's chain. Returns how many messages that are.
+
+    Raises `JetStreamApiError`, `UnreachableError`.
+    """
+    acknowledged = (await read_origin(site, stream, HUB)).acknowledged  # first: what is on its way is not lost
+    subject = f"{stream.lower()}.{name}.>"
+    there = {stored.headers.get("Nats-Msg-Id") for stored in await history.messages(hub, stream, subject)}
+    lost = [
+        stored
+        for stored in await history.messages(site, stream, subject)
+        if stored.sequence <= acknowledged and stored.headers.get("Nats-Msg-Id") not in there
+    ]
+    for stored in lost:
+        await _store(hub, stored)
+    return len(lost)
+
+
 async def delete_stream(nc: Client, stream: str) -> None:
     """Delete it, with what it holds; nothing where there is none. Raises `JetStreamApiError`, `UnreachableError`."""
     try:

@@ -19,6 +19,7 @@ from tidegate.brokers.jetstream.repair import (
     read_origin,
     read_sourced,
     restart_origin,
+    restore_lost,
 )
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.topology.downlink import Downlink
@@ -211,3 +212,16 @@ async def test_a_hub_that_lost_what_it_had_of_a_site_is_found(tmp_path: Path) ->
         await connect_site_to_hub(all_.hub, site, "site1", STAGES)
         await arrived(all_.hub, "EDITS", 4)
         assert await fault_between(site, all_.hub, "EDITS") is None
+
+
+async def test_an_edit_that_the_hub_acknowledged_and_lost_is_stored_again_under_its_id(tmp_path: Path) -> None:
+    async with linked(tmp_path, ["site1"]) as all_:
+        site = all_.sites["site1"]
+        await store(site, edits(*range(4)))
+        await acknowledged(site, "EDITS", "hub", 4)
+        declared = (await api.streams(all_.hub))["EDITS"]
+        await delete_stream(all_.hub, "EDITS")
+        await api.put_stream(all_.hub, declared, is_new=True)
+        assert await restore_lost(site, all_.hub, "EDITS", "site1") == 4
+        assert await subjects_in(all_.hub, "EDITS") == edits(*range(4))
+        assert await restore_lost(site, all_.hub, "EDITS", "site1") == 0
