@@ -13,7 +13,7 @@ from tidegate.schemas.subjects import ARTEFACTS, BUCKETS, CORPUS, object_stream
 
 COLLECTION_BUCKET = "index"
 """The bucket whose objects, snapshots, are of one collection each; those of the others are of a tenant."""
-_PLACE_OF_ALL = {CORPUS: "corpus", ARTEFACTS: "artefacts", **{object_stream(name): f"$O.{name}.*" for name in BUCKETS}}
+_PREFIXES = {CORPUS: "corpus", ARTEFACTS: "artefacts", **{object_stream(name): f"$O.{name}.*" for name in BUCKETS}}
 
 
 class Downlink(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +29,11 @@ class Downlink(msgspec.Struct, frozen=True, kw_only=True):
 
     def filters(self, stream: str) -> list[str]:
         """The subjects of `stream` that are sent; never none, as a consumer without a filter takes everything."""
-        place = _PLACE_OF_ALL[stream]
+        prefix = _PREFIXES[stream]
         if stream in (CORPUS, object_stream(COLLECTION_BUCKET)):
-            named = [f"{place}.{tenant}.{collection}.>" for tenant, collection in sorted(set(self.collections))]
+            named = [f"{prefix}.{tenant}.{collection}.>" for tenant, collection in sorted(set(self.collections))]
         else:
-            named = [f"{place}.{tenant}.>" for tenant in sorted(set(self.tenants))]
+            named = [f"{prefix}.{tenant}.>" for tenant in sorted(set(self.tenants))]
         return named or [nothing_of(stream)]
 
     def limits(self, stream: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Downlink(msgspec.Struct, frozen=True, kw_only=True):
 
 def nothing_of(stream: str) -> str:
     """A filter that the stream takes and that no message in it has: real subjects have more tokens."""
-    return f"{_PLACE_OF_ALL[stream].replace('*', 'M')}.nothing"
+    return f"{_PREFIXES[stream].replace('*', 'M')}.nothing"
 
 
 def downlink_of(filters: Mapping[str, list[str]], limits: Mapping[str, Mapping[str, Any]]) -> Downlink:

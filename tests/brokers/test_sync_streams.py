@@ -60,8 +60,8 @@ async def test_a_site_receives_what_it_was_granted_and_a_spy_at_another_site_not
     granted = {"site1": BOTH, "site2": FAQ}
     async with linked(tmp_path, downlinks=granted) as all_:
         spied: list[str] = []
-        for place, nc in (("hub", all_.hub), ("site2", all_.sites["site2"])):
-            await spy(nc, place, spied)
+        for domain, nc in (("hub", all_.hub), ("site2", all_.sites["site2"])):
+            await spy(nc, domain, spied)
         await store(all_.sites["site1"], "local.kiosk.notes.n1", data=b"LOCAL-BYTES")
         await store(all_.hub, "corpus.kiosk.rates.r1", "corpus.kiosk.faq.f1", "corpus.other.faq.f1")
         await store(all_.hub, "artefacts.kiosk.policy.p1", "artefacts.other.policy.p1")
@@ -89,9 +89,9 @@ async def test_a_site_receives_what_it_was_granted_and_a_spy_at_another_site_not
         assert store_bytes(tmp_path / "site1", b"LOCAL-BYTES")
 
 
-async def spy(nc: Client, place: str, spied: list[str]) -> None:
+async def spy(nc: Client, domain: str, spied: list[str]) -> None:
     async def receive(message: Msg) -> None:
-        spied.append(f"{place} {message.subject}")
+        spied.append(f"{domain} {message.subject}")
 
     for pattern in (*SITE_ONLY, ">"):
         await nc.subscribe(pattern, cb=receive)
