@@ -18,6 +18,7 @@ edits.<site>.<tenant>.<collection>.<id>    EDITS   SignedOperation of a site, in
 local.<tenant>.<collection>.<id>           LOCAL   SignedOperation of what never leaves the domain
 corpus.<tenant>.<collection>.<id>          CORPUS  CollectionDelta at the hub; mirrored to the sites it is for
 artefacts.<tenant>.<kind>.<name>           ARTEFACTS   descriptors, snapshots, activations at the hub; mirrored
+$O.<bucket>.<C|M>.<object>                 OBJ_<bucket>   chunks and descriptions of objects; see jetstream/objects.py
 cloud.<site>.<compare|vote|lease>          core    what a site asks the hub for, to keep its replicas right
 """
 
@@ -39,9 +40,12 @@ LIVE_TOKENS = "live.tokens.>"
 STREAM, RESUME = "stream", "resume"
 PARTIAL_DRAFTED, PARTIAL_APPROVED = "partial.drafted.>", "partial.approved.>"
 ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD = "ASKS", "PIPE", "ESCALATIONS", "VERDICTS", "ANSWERS", "DEAD"
+EDITS, LOCAL, CORPUS, ARTEFACTS = "EDITS", "LOCAL", "CORPUS", "ARTEFACTS"
 TOKENS = "TOKENS"
 """The one stream that is kept in memory: what it holds follows from the published answer."""
-SITE_STREAMS = (ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD)
+SITE_STREAMS = (ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD, EDITS, LOCAL, CORPUS, ARTEFACTS)
+BUCKETS = ("policy", "prompt", "adapter", "index", "weights")
+"""The object stores of the hub, most urgent first: one for each class of transfer, so that each has its own rate."""
 
 SITE_ONLY = (
     ASK,
@@ -52,7 +56,7 @@ SITE_ONLY = (
     "tokens.>",
     *(f"{stream.lower()}.>" for stream in SITE_STREAMS),
 )
-"""Subjects that no leaf may carry; escalations and verdicts cross it under `sync.` instead."""
+"""Subjects that no leaf may carry; what is sourced or mirrored crosses it under `sync.` instead."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -239,6 +243,21 @@ def corpus(tenant: str, collection: str, document_id: str) -> str:
 def artefacts(tenant: str, kind: str, name: str) -> str:
     """Where the hub stores what it publishes besides documents."""
     return f"artefacts.{tenant}.{kind}.{name}"
+
+
+def object_stream(bucket: str) -> str:
+    """The stream of an object store."""
+    return f"OBJ_{bucket}"
+
+
+def object_chunks(bucket: str, name: str, upload: str) -> str:
+    """Where the chunks of one upload of an object are stored."""
+    return f"$O.{bucket}.C.{name}.{upload}"
+
+
+def object_description(bucket: str, name: str) -> str:
+    """Where it is stored what the object is; the last message counts."""
+    return f"$O.{bucket}.M.{name}"
 
 
 def comparison(site: str) -> str:

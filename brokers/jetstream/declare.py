@@ -4,7 +4,7 @@ Next: topology/plan.py, which compares."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nats.aio.client import Client
 
@@ -12,7 +12,8 @@ from tidegate.brokers.jetstream import api
 from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
-from tidegate.brokers.topology.plan import Topology, TopologyPlan, hub_topology, plan, site_topology
+from tidegate.brokers.topology.downlink import Downlink
+from tidegate.brokers.topology.plan import Topology, TopologyPlan, downlinks_of, hub_topology, plan, site_topology
 from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, Config, down_consumer, sourcing_consumers
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import ESCALATIONS, HUB
@@ -54,9 +55,12 @@ async def plan_site(nc: Client, site: str, stages: Iterable[Stage]) -> TopologyP
     return plan(site, site_topology(site, stages), await read_topology(nc))
 
 
-async def plan_hub(nc: Client, sites: Iterable[str], stages: Iterable[Stage]) -> TopologyPlan:
+async def plan_hub(
+    nc: Client, sites: Iterable[str], stages: Iterable[Stage], downlinks: Mapping[str, Downlink] | None = None
+) -> TopologyPlan:
     """What `declare_hub` would do."""
-    return plan(HUB, hub_topology(sites, stages), await read_topology(nc))
+    actual = await read_topology(nc)
+    return plan(HUB, hub_topology(sites, stages, {**downlinks_of(actual), **(downlinks or {})}), actual)
 
 
 async def declare_site(nc: Client, site: str, stages: Iterable[Stage]) -> TopologyPlan:
@@ -66,25 +70,35 @@ async def declare_site(nc: Client, site: str, stages: Iterable[Stage]) -> Topolo
     return todo
 
 
-async def declare_hub(nc: Client, sites: Iterable[str], stages: Iterable[Stage]) -> TopologyPlan:
-    """Give the hub its streams and consumers for exactly these sites. Returns what was done."""
-    todo = await plan_hub(nc, sites, stages)
+async def declare_hub(
+    nc: Client, sites: Iterable[str], stages: Iterable[Stage], downlinks: Mapping[str, Downlink] | None = None
+) -> TopologyPlan:
+    """Give the hub its streams and consumers for exactly these sites. Returns what was done.
+
+    A site that `downlinks` does not name keeps the downlink that it has. One that is granted more is told of what is
+    new only: see `regrant`.
+    """
+    todo = await plan_hub(nc, sites, stages, downlinks)
     await apply(nc, todo)
     return todo
 
 
 async def connect_site_to_hub(
-    hub: Client, site: Client, name: str, stages: Sequence[Stage]
+    hub: Client, site: Client, name: str, stages: Sequence[Stage], downlink: Downlink | None = None
 ) -> tuple[TopologyPlan, ...]:
     """Declare a site and make the hub serve it beside those that it serves already. Returns what was done.
 
     In the order in which either side finds the other's consumer at its first try; it would look again after seconds
-    only. A site that comes back with an empty store gets every verdict that the hub still has, and so does the hub.
+    only. A site that comes back with an empty store gets again all that the hub still has for it, and so does the hub.
+    Without `downlink` the site keeps the one that it has.
     """
-    known = _sites_of(await read_topology(hub))
-    declared = hub_topology(known, stages)
-    with_sourcing = Topology(declared.streams, {**declared.consumers, **sourcing_consumers(HUB, (name,))})
-    first = plan(HUB, with_sourcing, await read_topology(hub))
+    actual = await read_topology(hub)
+    known = {stream: _sites_of(actual, stream) for stream in UP}
+    downlinks = {name: Downlink(), **downlinks_of(actual), **({name: downlink} if downlink else {})}
+    declared = hub_topology(known[ESCALATIONS], stages, downlinks)
+    carrying = sourcing_consumers(HUB, {name: downlinks[name]})
+    streams = {stream: _without_new_sources(config, known) for stream, config in declared.streams.items()}
+    first = plan(HUB, Topology(streams, {**declared.consumers, **carrying}), actual)
     await apply(hub, first)
     mirrored = (await read_topology(site)).streams
     for stream in DOWN:
@@ -92,23 +106,36 @@ async def connect_site_to_hub(
             await api.rewind(hub, stream, down_consumer(name), 1)
     second = await declare_site(site, name, stages)
     for stream in UP:
-        if name not in known:
+        if name not in known[stream]:
             await api.rewind(site, stream, UP_CONSUMER, 1)
-    return first, second, await declare_hub(hub, {*known, name}, stages)
+    return first, second, await declare_hub(hub, {*known[ESCALATIONS], name}, stages, downlinks)
 
 
-async def declare_fleet(servers: Fleet, stages: Sequence[Stage]) -> tuple[TopologyPlan, ...]:
+async def declare_fleet(
+    servers: Fleet, stages: Sequence[Stage], downlinks: Mapping[str, Downlink] | None = None
+) -> tuple[TopologyPlan, ...]:
     """Declare the hub and every site of a running fleet, and connect them. Returns what was done."""
     done = []
     async with api.connect(NatsSettings(url=servers.hub.url), HUB) as hub:
-        done.append(await declare_hub(hub, _sites_of(await read_topology(hub)), stages))
+        done.append(await declare_hub(hub, _sites_of(await read_topology(hub), ESCALATIONS), stages))
         for name, server in servers.sites.items():
             async with api.connect(NatsSettings(url=server.url), name) as site:
-                done.extend(await connect_site_to_hub(hub, site, name, stages))
+                done.extend(await connect_site_to_hub(hub, site, name, stages, (downlinks or {}).get(name)))
     return tuple(done)
 
 
-def _sites_of(hub: Topology) -> set[str]:
-    """The sites that the hub's ESCALATIONS has as sources."""
-    sources = hub.streams.get(ESCALATIONS, {}).get("sources") or ()
-    return {source["external"]["api"].split(".")[1] for source in sources}
+def _without_new_sources(config: Config, known: Mapping[str, set[str]]) -> Config:
+    """The stream with no more sources than it has: a new one starts where its consumer was rewound to."""
+    if config["name"] not in known:
+        return config
+    kept = [source for source in config["sources"] if _site_of(source) in known[config["name"]]]
+    return {**config, "sources": kept}
+
+
+def _sites_of(hub: Topology, stream: str) -> set[str]:
+    """The sites that the hub's stream has as sources."""
+    return {_site_of(source) for source in hub.streams.get(stream, {}).get("sources") or ()}
+
+
+def _site_of(source: Config) -> str:
+    return str(source["external"]["api"].split(".")[1])

@@ -83,6 +83,14 @@ async def message(nc: Client, stream: str, sequence: int) -> StoredMessage | Non
     return None if _status(reply, stream) else _stored(reply)
 
 
+async def last_message(nc: Client, stream: str, subject: str) -> StoredMessage | None:
+    """The newest message under the subject (wildcards allowed), or None. Raises as `messages` does."""
+    async with _replies(nc) as replies:
+        await nc.publish(f"$JS.API.DIRECT.GET.{stream}.{subject}", reply=replies.subject)
+        reply = await _next(replies, stream)
+    return None if _status(reply, stream) else _stored(reply)
+
+
 @asynccontextmanager
 async def _replies(nc: Client) -> AsyncIterator[Subscription]:
     try:

@@ -129,6 +129,14 @@ class Publisher:
         ack = await self._await_ack(pending)
         return not ack.duplicate or pending.sendings > 1  # the duplicate of a resent message is its own first sending
 
+    async def store(self, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
+        """Return the sequence under which the message is stored, now or under its `Nats-Msg-Id` before.
+
+        Raises as `publish` does.
+        """
+        pending = PendingPublish(subject, data, headers, self._new_reply(), GIVE_UP_S)
+        return (await self._await_ack(pending)).seq
+
     async def append(self, subject: str, data: bytes, headers: Mapping[str, str], give_up_s: float) -> int:
         """Return the sequence under which the message is stored.
 

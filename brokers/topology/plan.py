@@ -10,8 +10,11 @@ from typing import Any, Literal
 import msgspec
 
 from tidegate.brokers.stage import Stage
+from tidegate.brokers.topology.downlink import Downlink, downlink_of
 from tidegate.brokers.topology.streams import (
+    DOWN,
     Config,
+    down_consumer,
     filters_of,
     hub_streams,
     site_streams,
@@ -75,13 +78,46 @@ class TopologyPlan(msgspec.Struct, frozen=True):
 
 def site_topology(site: str, stages: Iterable[Stage]) -> Topology:
     """What a site must have."""
-    return Topology(site_streams(site), {**stage_consumers(stages, site), **sourcing_consumers(site, ())})
+    return Topology(site_streams(site), {**stage_consumers(stages, site), **sourcing_consumers(site, {})})
 
 
-def hub_topology(sites: Iterable[str], stages: Iterable[Stage]) -> Topology:
-    """What the hub must have, to serve `sites`."""
-    sites = tuple(sites)
-    return Topology(hub_streams(sites), {**stage_consumers(stages, HUB), **sourcing_consumers(HUB, sites)})
+def hub_topology(
+    sites: Iterable[str], stages: Iterable[Stage], downlinks: Mapping[str, Downlink] | None = None
+) -> Topology:
+    """What the hub must have, to serve `sites`; one without a downlink is granted nothing but its verdicts."""
+    granted = {site: (downlinks or {}).get(site, Downlink()) for site in sorted(set(sites))}
+    return Topology(hub_streams(granted), {**stage_consumers(stages, HUB), **sourcing_consumers(HUB, granted)})
+
+
+class FilterChange(msgspec.Struct, frozen=True):
+    """What a consumer gets more of, and what no longer, when a plan is applied."""
+
+    stream: str
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def filter_changes(todo: TopologyPlan, consumer: str) -> tuple[FilterChange, ...]:
+    """How the plan changes the filters of the consumers of this name, by stream."""
+    found = []
+    for change in todo.steps:
+        stream, _, name = change.name.partition("/")
+        for difference in change.differences:
+            if change.kind == "consumer" and name == consumer and difference.field == "filter_subjects":
+                before, after = set(difference.actual or ()), set(difference.declared)
+                found.append(FilterChange(stream, tuple(sorted(after - before)), tuple(sorted(before - after))))
+    return tuple(found)
+
+
+def downlinks_of(hub: Topology) -> dict[str, Downlink]:
+    """What each site is granted at a hub that has these consumers."""
+    prefix = down_consumer("")
+    sites = {name.partition(f"/{prefix}")[2] for name in hub.consumers if f"/{prefix}" in name}
+    found = {}
+    for site in sites:
+        there = {stream: hub.consumers.get(f"{stream}/{down_consumer(site)}", {}) for stream in DOWN}
+        found[site] = downlink_of({stream: filters_of(config) for stream, config in there.items()}, there)
+    return found
 
 
 def plan(domain: str, declared: Topology, actual: Topology) -> TopologyPlan:

@@ -8,15 +8,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tidegate.brokers.stage import ACK_WAIT_S, Stage
+from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas.subjects import (
     ANSWERS,
+    ARTEFACTS,
     ASKS,
+    BUCKETS,
+    CORPUS,
     DEAD,
+    EDITS,
     ESCALATIONS,
     HUB,
+    LOCAL,
     PIPE,
     TOKENS,
     VERDICTS,
+    object_stream,
     source_down,
     source_up,
 )
@@ -26,11 +33,16 @@ from tidegate.schemas.subjects import (
 # still holds, and refusing a hop in mid-pipeline would strand a request that was accepted; the gateway is where to
 # refuse. TOKENS lets the oldest go too and is the one stream in memory: what was shown of an answer can be sent again
 # from the answer, so that it costs no flush, and a restart of the server costs a client one retraction at most.
+#
+# What sync stores is not given up by age, where it may be the only copy: an edit that waits for a link, a document that
+# stays at home, an artefact. CORPUS is the exception: a replica that was away for longer than its log takes a snapshot,
+# and is told so. ARTEFACTS keeps the last versions under each name.
 Config = dict[str, Any]
 
-UP = (ESCALATIONS,)
+UP = (ESCALATIONS, EDITS)
 """The streams that a site sends to the hub."""
-DOWN = (VERDICTS,)
+OBJECTS = tuple(map(object_stream, BUCKETS))
+DOWN = (VERDICTS, CORPUS, ARTEFACTS, *OBJECTS)
 """The streams that the hub sends to a site."""
 UP_CONSUMER = f"to-{HUB}"
 """A site's consumer that carries a stream to the hub."""
@@ -48,7 +60,16 @@ MAX_BYTES: Mapping[str, int] = {
     ANSWERS: 8 * GIB,
     DEAD: GIB,
     TOKENS: GIB >> 2,
+    EDITS: 2 * GIB,
+    LOCAL: 4 * GIB,
+    CORPUS: 4 * GIB,
+    ARTEFACTS: GIB >> 2,
+    **dict(zip(OBJECTS, (GIB >> 2, GIB >> 2, 2 * GIB, 8 * GIB, 8 * GIB), strict=True)),
 }
+LOG_KEPT_FOR_S = 30 * 24 * 3600
+"""How long a site may be away and still catch up by the deltas alone."""
+VERSIONS_KEPT = 64
+"""Of each artefact, by name."""
 SHOWN_FOR_S = 900
 """How long a client may go on with a stream by its log; afterwards it gets the answer."""
 
@@ -64,9 +85,13 @@ def site_streams(site: str) -> dict[str, Config]:
         ASKS: _stream(ASKS, ["asks.>"]),
         PIPE: _stream(PIPE, ["pipe.>"], discard="old"),
         ESCALATIONS: _stream(ESCALATIONS, ["escalations.>"]),
-        VERDICTS: _stream(
-            VERDICTS, mirror=_sourced_stream(VERDICTS, HUB, down_consumer(site), source_down(site, VERDICTS))
-        ),
+        **{
+            stream: {**config, "subjects": [], "mirror": _sourced_stream(stream, HUB, down_consumer(site), carried)}
+            for stream, config in _hub_written().items()
+            for carried in (source_down(site, stream),)
+        },
+        EDITS: _stream(EDITS, [f"edits.{site}.>"], max_age=0),
+        LOCAL: _stream(LOCAL, ["local.>"], max_age=0),
         ANSWERS: _stream(ANSWERS, ["answers.>"], max_age=0, republish=_live("answers.>")),
         DEAD: _stream(DEAD, ["dead.>"], max_age=0, republish=_live("dead.>")),
         TOKENS: tokens_stream(),
@@ -87,14 +112,15 @@ def tokens_stream() -> Config:
 
 
 def hub_streams(sites: Iterable[str]) -> dict[str, Config]:
-    """The streams of the hub, by name. ESCALATIONS has a subject of its own too: there a dead letter is replayed."""
-    sources = [
-        _sourced_stream(ESCALATIONS, site, UP_CONSUMER, source_up(site, ESCALATIONS)) for site in sorted(set(sites))
-    ]
+    """The streams of the hub, by name. ESCALATIONS and EDITS have subjects of their own too: there is stored again what
+    died, or what the link lost."""
+    sites = sorted(set(sites))
     return {
-        ESCALATIONS: _stream(ESCALATIONS, ["escalations.>"], sources=sources),
-        VERDICTS: _stream(VERDICTS, ["verdicts.>"]),
+        ESCALATIONS: _stream(ESCALATIONS, ["escalations.>"], sources=_sources(ESCALATIONS, sites)),
+        EDITS: _stream(EDITS, ["edits.>"], max_age=0, sources=list(map(_named_by_origin, _sources(EDITS, sites)))),
+        LOCAL: _stream(LOCAL, ["local.>"], max_age=0),
         DEAD: _stream(DEAD, ["dead.>"], max_age=0, republish=_live("dead.>")),
+        **_hub_written(),
     }
 
 
@@ -115,14 +141,20 @@ def stage_consumers(stages: Iterable[Stage], domain: str) -> dict[str, Config]:
     return consumers
 
 
-def sourcing_consumers(domain: str, sites: Iterable[str]) -> dict[str, Config]:
-    """The durable consumers that carry streams over the leaf, on the side where the streams begin (NATS ADR-60)."""
+def sourcing_consumers(domain: str, downlinks: Mapping[str, Downlink]) -> dict[str, Config]:
+    """The durable consumers that carry streams over the leaf, on the side where the streams begin (NATS ADR-60).
+
+    At the hub those to each site, with the filters and the rates of its downlink.
+    """
     if domain == HUB:
         return {
             f"{stream}/{down_consumer(site)}": _sourcing_consumer(
-                down_consumer(site), source_down(site, stream), [f"{stream.lower()}.{site}.>"]
+                down_consumer(site),
+                source_down(site, stream),
+                [f"verdicts.{site}.>"] if stream == VERDICTS else downlink.filters(stream),
+                **downlink.limits(stream),
             )
-            for site in sites
+            for site, downlink in downlinks.items()
             for stream in DOWN
         }
     return {f"{stream}/{UP_CONSUMER}": _sourcing_consumer(UP_CONSUMER, source_up(domain, stream), []) for stream in UP}
@@ -157,6 +189,33 @@ def _stream(name: str, subjects: list[str] | None = None, **more: Any) -> Config
     }
 
 
+def _hub_written() -> dict[str, Config]:
+    """The streams that only the hub writes, and that sites mirror."""
+    buckets = {
+        object_stream(bucket): _stream(
+            object_stream(bucket), [f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"], max_age=0, allow_rollup_hdrs=True
+        )
+        for bucket in BUCKETS
+    }
+    return {
+        VERDICTS: _stream(VERDICTS, ["verdicts.>"]),
+        CORPUS: _stream(CORPUS, ["corpus.>"], max_age=LOG_KEPT_FOR_S * SECOND_NS),
+        ARTEFACTS: _stream(ARTEFACTS, ["artefacts.>"], max_age=0, max_msgs_per_subject=VERSIONS_KEPT),
+        **buckets,
+    }
+
+
+def _sources(stream: str, sites: Iterable[str]) -> list[Config]:
+    return [_sourced_stream(stream, site, UP_CONSUMER, source_up(site, stream)) for site in sites]
+
+
+def _named_by_origin(source: Config) -> Config:
+    """An edit takes the name of the site that it came from, whatever subject the site had stored it under: a site
+    writes its own stream as it likes, and what it wrote in another's name must not pass for that one's."""
+    site = source["external"]["api"].split(".")[1]
+    return {**source, "subject_transforms": [{"src": "edits.*.>", "dest": f"edits.{site}.>"}]}
+
+
 def _live(subject: str) -> Config:
     return {"src": subject, "dest": f"live.{subject}"}
 
@@ -169,10 +228,9 @@ def _sourced_stream(stream: str, domain: str, consumer: str, subject: str) -> Co
     }
 
 
-def _sourcing_consumer(name: str, subject: str, filters: list[str]) -> Config:
-    return _consumer(
-        name, filters, deliver_subject=subject, ack_policy="flow_control", flow_control=True, idle_heartbeat=SECOND_NS
-    )
+def _sourcing_consumer(name: str, subject: str, filters: list[str], **limits: Any) -> Config:
+    carried = {"deliver_subject": subject, "ack_policy": "flow_control", "flow_control": True}
+    return _consumer(name, filters, idle_heartbeat=SECOND_NS, **carried, **limits)
 
 
 def _consumer(name: str, filters: list[str], **more: Any) -> Config:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from loadtests.bench import bare, chain, faststream_chain, ours, vllm_entries
+from loadtests.bench.catch_up import CATCH_UP_ENTRIES
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
@@ -103,6 +104,7 @@ ENTRIES: tuple[Entry, ...] = (
         blocks=partial(throughput_blocks, syncs_each=True),
     ),
     *EDGE_LM_ENTRIES,
+    *CATCH_UP_ENTRIES,
     *RACE_ENTRIES,
     *FORECAST_ENTRIES,
     *vllm_entries.ENTRIES,

@@ -19,14 +19,17 @@ from tidegate.brokers.jetstream.declare import DataLossError, apply, declare_hub
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.stage import Retry, Stage
 from tidegate.brokers.topology.plan import Topology, hub_topology, plan, site_topology
-from tidegate.brokers.topology.streams import filters_of, stage_consumers
+from tidegate.brokers.topology.streams import DOWN, OBJECTS, filters_of, stage_consumers
 from tidegate.schemas import Drafted, Escalated, Verified
 from tidegate.schemas.subjects import (
     ANSWERS,
+    ARTEFACTS,
     ASKS,
     DEAD,
+    EDITS,
     ESCALATIONS,
     HUB,
+    LOCAL,
     PIPE,
     SITE_STREAMS,
     TOKENS,
@@ -111,7 +114,8 @@ def test_every_stream_of_a_domain_refuses_when_full_but_the_hops_and_the_log() -
     declared = {**site_topology("site1", STAGES).streams, **hub_topology(["site1"], STAGES).streams}
     assert {name for name, config in declared.items() if config["discard"] == "old"} == {PIPE, TOKENS}
     assert {name for name, config in declared.items() if config["storage"] == "memory"} == {TOKENS}
-    assert {name for name, config in declared.items() if config["max_age"] == 0} == {ANSWERS, DEAD}
+    kept = {ANSWERS, DEAD, EDITS, LOCAL, ARTEFACTS, *OBJECTS}
+    assert {name for name, config in declared.items() if config["max_age"] == 0} == kept
     assert all(config["allow_direct"] and config["max_bytes"] > 0 for config in declared.values())
 
 
@@ -119,11 +123,11 @@ async def test_declaring_twice_changes_nothing_the_second_time(nc: Client, tmp_p
     first = await declare_site(nc, "site1", STAGES)
     assert {change.verb for change in first.changes} == {"create"}
     assert (await declare_site(nc, "site1", STAGES)).steps == ()
-    assert set((await read_topology(nc)).streams) == {*SITE_STREAMS, TOKENS}
+    assert set((await read_topology(nc)).streams) == {*SITE_STREAMS, *OBJECTS, TOKENS}
     async with Server(HUB, tmp_path / HUB) as server, client_of(server) as hub:
         await declare_hub(hub, ["site1", "site2"], STAGES)
         assert (await declare_hub(hub, ["site2", "site1"], STAGES)).steps == ()
-        assert set((await read_topology(hub)).streams) == {ESCALATIONS, VERDICTS, DEAD}
+        assert set((await read_topology(hub)).streams) == {ESCALATIONS, DEAD, EDITS, LOCAL, *DOWN}
 
 
 async def test_drift_is_printed_and_mended(nc: Client) -> None:
@@ -134,7 +138,7 @@ async def test_drift_is_printed_and_mended(nc: Client) -> None:
     await jetstream_api.put_consumer(nc, PIPE, {**consumers["PIPE/router"], "max_deliver": 99}, is_new=False)
     todo = await plan_site(nc, "site1", STAGES)
     printed = str(todo)
-    assert "site1: 2 to change, of 16" in printed
+    assert "site1: 2 to change, of 26" in printed
     assert "~ update stream ASKS\n      subjects: ['asks.>', 'x'] -> ['asks.>']\n" in printed
     assert "discard: 'old' -> 'new'" in printed
     assert "~ update consumer PIPE/router\n      max_deliver: 99 -> -1" in printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
+from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas.subjects import HUB
 from tidegate.services.pipeline import WORKERS
 
@@ -55,11 +56,13 @@ class Linked:
 
 
 @contextlib.asynccontextmanager
-async def linked(state_dir: Path, sites: Sequence[str] = ("site1", "site2")) -> AsyncIterator[Linked]:
+async def linked(
+    state_dir: Path, sites: Sequence[str] = ("site1", "site2"), downlinks: Mapping[str, Downlink] | None = None
+) -> AsyncIterator[Linked]:
     """A fleet with its topology and clients."""
     async with contextlib.AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_fleet(state_dir, sites))
-        await declare_fleet(servers, STAGES)
+        await declare_fleet(servers, STAGES, downlinks)
         hub = await stack.enter_async_context(client_of(servers.hub))
         clients = {name: await stack.enter_async_context(client_of(server)) for name, server in servers.sites.items()}
         yield Linked(servers, hub, clients)
