@@ -1,9 +1,13 @@
-"""Changes an index. Promises that a crash between any two writes leaves it whole. Next: storage.py, keyword.py."""
+"""Changes an index. Promises that a crash between any two writes leaves it whole, and that a change of a large index
+costs what it changes. Next: database.py, keyword.py.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
@@ -12,24 +16,21 @@ import numpy as np
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
+from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
-from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg, KeywordRow
-from tidegate.services.knowledge.index.markdown import strip_tags
-from tidegate.services.knowledge.index.storage import (
-    DocumentEntry,
-    DocumentOrigin,
-    Manifest,
-    Storage,
-    StoredDocument,
-    Tombstone,
-    make_mark,
-)
-from tidegate.services.knowledge.index.vectors import Matrix
+from tidegate.services.knowledge.index.database import IndexHead, add_digests, put_head, read_head
+from tidegate.services.knowledge.index.format_1 import OldIndex
+from tidegate.services.knowledge.index.index_reader import IndexReader
+from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
+from tidegate.services.knowledge.index.records import DocumentEntry, EmbeddedDocument
+from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage, Tombstone
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 OnDocument = Callable[[Document], None]
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-"""What an id may be made of: the names of files are."""
+LOGGED_GENERATIONS = 1_000
+"""The log of what went is kept for so many changes, and back to the one that the graph was made of."""
+_EMBEDDED_AHEAD = 16
 
 
 class DocumentRefusedError(TidegateError, ValueError):
@@ -38,134 +39,210 @@ class DocumentRefusedError(TidegateError, ValueError):
     hint = "give every document a text, and an id of its own of a-z, 0-9, - and _"
 
 
+class IndexChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What one generation changes: first `deleted` go, then `documents` come. `state` are the caller's own values, in
+    force together with the change, or as it was before it: where a replica stands, for one."""
+
+    documents: Sequence[Document] = ()
+    deleted: Iterable[str] = ()
+    origin: DocumentOrigin = "added"
+    state: Mapping[str, bytes] = {}
+    on_document: OnDocument = lambda _document: None
+
+
 class IndexWriter:
     """The one writer of an index; every method takes the directory's lock. Raises `IndexLockedError` where it is taken.
 
-    Added: files, then the keyword leg, then the manifest. Removed: the manifest, then the keyword leg, then files.
+    Rows of the keyword leg come before the transaction that makes them live, and go after it. So a leg that holds as
+    many rows as there are passages is as a change left it; one that does not was left by a crash, and is reconciled.
     """
 
-    def __init__(self, storage: Storage, keyword: KeywordLeg, embedder: TextEmbedder) -> None:
+    def __init__(self, storage: Storage, reader: IndexReader, embedder: TextEmbedder) -> None:
         self._storage = storage
-        self._keyword = keyword
+        self._database = reader.database
+        self._reader = reader
         self._embedder = embedder
 
-    @property
-    def built_by(self) -> str:
-        return f"{ANALYZERS}-{self._embedder.version}"
-
-    def upsert(self, documents: Sequence[Document], origin: DocumentOrigin, on_document: OnDocument) -> int:
-        check_documents(documents)
+    def apply(self, change: IndexChange) -> tuple[int, int]:
+        """Make a change, all of it or none; returns how many documents came or were replaced, and how many went."""
+        check_documents(change.documents)
         with self._storage.lock():
-            manifest = self._storage.manifest()
-            self._reconcile(manifest)
-            known = manifest.documents
-            changed = [document for document in documents if not _is_indexed(document, known.get(document.id))]
-            if changed:
-                self._add(manifest, changed, {document.id: origin for document in changed}, on_document)
-            return len(changed)
+            self._reconcile()
+            with self._database.writing() as connection:
+                draft = _Draft(connection, self._embedder.version)
+                gone = sum(draft.delete(name, change.origin) for name in dict.fromkeys(change.deleted))
+                known = {each.id: records.find_entry(connection, each.id) for each in change.documents}
+                changed = [each for each in change.documents if not _is_indexed(each, known[each.id])]
+                for embedded in self._embed_all(changed):
+                    change.on_document(embedded.document)
+                    draft.put(embedded, change.origin)
+                self._finish(draft, change.state)
+            self._forget(draft)
+        return len(changed), gone
 
-    def delete(self, names: Iterable[str], origin: DocumentOrigin) -> int:
+    def take_over(self, old: OldIndex, built_by: str) -> None:
+        """Put in all that an index of format 1 holds, with its vectors where they are such as would be made today."""
         with self._storage.lock():
-            manifest = self._storage.manifest()
-            gone = {name: manifest.documents[name] for name in dict.fromkeys(names) if name in manifest.documents}
-            if not gone:
-                return 0
-            left = {name: entry for name, entry in manifest.documents.items() if name not in gone}
-            new = {name: Tombstone(version=entry.version, by=origin) for name, entry in gone.items()}
-            self._commit(manifest, left, {**manifest.tombstones, **new}, manifest.next_number)
-            return len(gone)
-
-    def repair(self) -> None:
-        """Make the keyword leg hold what the manifest says."""
-        with self._storage.lock():
-            self._reconcile(self._storage.manifest())
-
-    def is_reconciled(self, manifest: Manifest) -> bool:
-        """Whether the keyword leg holds each passage that the manifest names once, and nothing else."""
-        return self._keyword.entries() == manifest.rows()
+            with self._database.writing() as connection:
+                draft = _Draft(connection, self._embedder.version)
+                embedded = old.embedded() if old.built_by == built_by else self._embed_all(old.texts())
+                for each in embedded:
+                    draft.put(each, old.origins[each.document.id])
+                for name, tombstone in old.tombstones.items():
+                    draft.bury(name, tombstone)
+                self._finish(draft, {})
+            self._forget(draft)
 
     def rebuild(self) -> None:
         """Make every document's pieces and vectors again, from the text that the index holds."""
-        with self._storage.lock():
-            manifest = self._storage.manifest()
-            documents = [
-                self._storage.document(name, entry.version, manifest.built_by)
-                for name, entry in manifest.documents.items()
-            ]
-            self._add(manifest, documents, {name: entry.origin for name, entry in manifest.documents.items()})
+        with self._storage.lock(), self._database.reading() as before:
+            with self._database.writing() as connection:
+                draft = _Draft(connection, self._embedder.version)
+                entries = list(records.list_entries(before))
+                texts = (records.find_document(before, entry.id) for entry in entries)
+                embedded = self._embed_all(text for text in texts if text is not None)
+                for entry, each in zip(entries, embedded, strict=True):
+                    draft.put(each, entry.origin)
+                draft.head = msgspec.structs.replace(draft.head, graph="", graph_sha256="", graph_numbers=0)
+                self._finish(draft, {})
+            self._forget(draft)
 
-    def keep_graph(self, digest: str, rows: int) -> None:
-        """Record the graph that was just saved."""
+    def repair(self) -> None:
+        """Make the keyword leg hold what the database says, row by row."""
         with self._storage.lock():
-            manifest = self._storage.manifest()
-            self._storage.put_manifest(msgspec.structs.replace(manifest, graph_sha256=digest, graph_rows=rows))
+            self._reconcile(is_thorough=True)
 
-    def _add(
-        self,
-        manifest: Manifest,
-        documents: Sequence[Document],
-        origins: dict[str, DocumentOrigin],
-        on_document: OnDocument = lambda _document: None,
-    ) -> None:
-        entries = dict(manifest.documents)
-        number = manifest.next_number
-        added: list[KeywordRow] = []
+    def is_reconciled(self) -> bool:
+        """Whether the keyword leg holds each live passage once, and nothing else.
+
+        In a large index the rows are counted, which finds what a crash leaves; `repair` finds any difference.
+        """
+        with self._database.reading() as connection:
+            head = read_head(connection)
+            leg = self._reader.leg(head)
+            held = leg.refresh()
+            if held.count != head.passages:
+                return False
+            return not self._reader.is_exact(head) or held.entries() == records.list_marks(connection)
+
+    def _finish(self, draft: _Draft, state: Mapping[str, bytes]) -> None:
+        """What is last in the transaction of a change."""
+        records.put_state(draft.connection, state)
+        if draft.is_empty:
+            return
+        head = draft.close()
+        oldest = min(head.graph_generation if head.graph else head.generation, head.generation - LOGGED_GENERATIONS)
+        draft.connection.execute("DELETE FROM removals WHERE generation <= ?", (oldest,))
+        if draft.added:
+            leg = self._reader.leg(head)
+            leg.change(added=records.list_keyword_rows(draft.connection, draft.first))
+
+    def _forget(self, draft: _Draft) -> None:
+        """Remove the rows of what the change removed; a small index has no trace of them left in its statistics."""
+        leg = self._reader.leg(draft.head)
+        if self._reader.is_exact(draft.head) and (draft.removed or leg.count_dead()):
+            with self._database.reading() as connection:
+                leg.replace(records.list_keyword_rows(connection))
+        elif draft.removed:
+            leg.change(removed=draft.removed)
+
+    def _reconcile(self, *, is_thorough: bool = False) -> None:
+        """A crash may have left the keyword leg more than the database names or, on a bad disk, less."""
+        if not is_thorough and self.is_reconciled():
+            return
+        with self._database.reading() as connection:
+            head = read_head(connection)
+            leg = self._reader.leg(head)
+            if self._reader.is_exact(head):
+                leg.replace(records.list_keyword_rows(connection))
+                return
+            reconcile_rows(connection, leg)
+
+    def _embed_all(self, documents: Iterable[Document]) -> Iterator[EmbeddedDocument]:
+        """In order, a few ahead of where they are wanted."""
         with ThreadPoolExecutor(min(4, cpu_count() or 1)) as pool:
-            for document, (stored, vectors) in zip(documents, pool.map(self._embed, documents), strict=True):
-                on_document(document)
-                self._storage.put(stored, vectors, self.built_by)
-                entries[document.id] = DocumentEntry(
-                    version=document.version,
-                    title=document.title,
-                    language=document.language,
-                    origin=origins[document.id],
-                    first=number,
-                    passages=len(stored.chunks),
-                )
-                added.extend(_keyword_rows(stored, number))
-                number += len(stored.chunks)
-        self._keyword.append(added)
-        tombstones = {name: each for name, each in manifest.tombstones.items() if name not in origins}
-        self._commit(manifest, entries, tombstones, number)
+            batch: list[Document] = []
+            for document in documents:
+                batch.append(document)
+                if len(batch) == _EMBEDDED_AHEAD:
+                    yield from pool.map(self._embed, batch)
+                    batch = []
+            yield from pool.map(self._embed, batch)
 
-    def _commit(
-        self,
-        manifest: Manifest,
-        documents: dict[str, DocumentEntry],
-        tombstones: dict[str, Tombstone],
-        next_number: int,
-    ) -> None:
-        manifest = msgspec.structs.replace(
-            manifest,
-            generation=manifest.generation + 1,
-            embedder=self._embedder.version,
-            analyzers=ANALYZERS,
-            next_number=next_number,
-            documents=documents,
-            tombstones=tombstones,
-        )
-        self._storage.put_manifest(manifest)
-        self._reconcile(manifest)
-        self._storage.remove_unnamed(manifest)
-
-    def _embed(self, document: Document) -> tuple[StoredDocument, Matrix]:
-        pieces = tuple(cut_into_chunks(document.text))
+    def _embed(self, document: Document) -> EmbeddedDocument:
+        chunks = tuple(cut_into_chunks(document.text))
         lines = [
             with_heading(document.title, unit.heading, render_unit(document.text, unit))
-            for chunk in pieces
+            for chunk in chunks
             for unit in chunk.units
         ]
         matrix = np.stack([self._embedder.embed(line, "passage") for line in lines]).astype(np.float32)
-        return StoredDocument(document=document, chunks=pieces), matrix
+        return EmbeddedDocument(document, chunks, matrix)
 
-    def _reconcile(self, manifest: Manifest) -> None:
-        """A crash may have left the keyword leg more than the manifest names or, on a bad disk, less."""
-        if self.is_reconciled(manifest):
-            return
-        rows: list[KeywordRow] = []
-        for name, entry in sorted(manifest.documents.items()):
-            rows += _keyword_rows(self._storage.get(name, entry.version, manifest.built_by), entry.first)
-        self._keyword.replace(rows)
+
+class _Draft:
+    """The next generation while it is made: the head that it will have, and what the keyword leg has to follow."""
+
+    def __init__(self, connection: sqlite3.Connection, embedder: str) -> None:
+        self.connection = connection
+        self.head = read_head(connection)
+        self.first = self.head.next_number
+        self.removed: list[int] = []
+        self.added = False
+        self.is_empty = True
+        self._embedder = embedder
+        self._generation = self.head.generation + 1
+
+    def put(self, embedded: EmbeddedDocument, origin: DocumentOrigin) -> None:
+        """Add a document, in the place of the one of its id."""
+        known = records.find_entry(self.connection, embedded.document.id)
+        if known is not None:
+            self._remove(known)
+        entry = records.add_document(self.connection, embedded, self.head.next_number, origin)
+        self._count(entry, 1)
+        lost = records.remove_tombstone(self.connection, entry.id)
+        self.head = msgspec.structs.replace(
+            self.head, next_number=entry.numbers.stop, tombstones=self.head.tombstones - lost
+        )
+        self.added, self.is_empty = True, False
+
+    def delete(self, name: str, origin: DocumentOrigin) -> int:
+        """Delete a document and lay a tombstone; returns 1, or 0 where there is none."""
+        known = records.find_entry(self.connection, name)
+        if known is None:
+            return 0
+        self._remove(known)
+        self.bury(name, Tombstone(version=known.version, by=origin))
+        return 1
+
+    def bury(self, name: str, tombstone: Tombstone) -> None:
+        """Lay a tombstone where there is none."""
+        records.put_tombstone(self.connection, name, tombstone)
+        self.head = msgspec.structs.replace(self.head, tombstones=self.head.tombstones + 1)
+        self.is_empty = False
+
+    def close(self) -> IndexHead:
+        """Write the head."""
+        self.head = msgspec.structs.replace(
+            self.head, generation=self._generation, embedder=self._embedder, analyzers=ANALYZERS
+        )
+        put_head(self.connection, self.head)
+        return self.head
+
+    def _remove(self, entry: DocumentEntry) -> None:
+        records.remove_document(self.connection, entry, self._generation)
+        self.removed += entry.numbers
+        self._count(entry, -1)
+
+    def _count(self, entry: DocumentEntry, sign: int) -> None:
+        head = self.head
+        self.head = msgspec.structs.replace(
+            head,
+            documents=head.documents + sign,
+            passages=head.passages + sign * entry.passages,
+            units=head.units + sign * entry.units,
+            digest=add_digests(head.digest, sign * entry.digest),
+        )
 
 
 def check_documents(documents: Iterable[Document]) -> None:
@@ -187,19 +264,17 @@ def with_heading(title: str, heading: str, text: str) -> str:
     return f"{where}: {text}"
 
 
-def _keyword_rows(stored: StoredDocument, first: int) -> list[KeywordRow]:
-    document = stored.document
-    mark = make_mark(document.id, document.version)
-    return [
-        KeywordRow(
-            number=number,
-            mark=mark,
-            language=document.language,
-            head=f"{document.title} {chunk.heading}",
-            body=strip_tags(document.text[chunk.start : chunk.end]),
-        )
-        for number, chunk in enumerate(stored.chunks, start=first)
-    ]
+def reconcile_rows(connection: sqlite3.Connection, leg: KeywordLeg) -> None:
+    """Bring a leg to what the database says, writing the difference only."""
+    wanted = records.list_marks(connection)
+    held = leg.refresh().entries()
+    times = Counter(number for number, _ in held)
+    right = set(wanted) & set(held)
+    numbers = {number for number, _ in right if times[number] == 1}
+    missing = [number for number, _ in wanted if number not in numbers]
+    wrong = sorted({number for number, _ in held} - numbers)
+    rows = (row for number in missing for row in records.list_keyword_rows(connection, number, number + 1))
+    leg.change(removed=wrong, added=rows)
 
 
 def _is_indexed(document: Document, entry: DocumentEntry | None) -> bool:

@@ -1,10 +1,10 @@
 """Finds by words: BM25 by tantivy, one analyzer and one field per language. The only module that imports tantivy.
 
-Promises the ranking of an index made anew. Next: hybrid.py."""
+Promises the ranking of an index made anew while it holds no removed rows. Next: hybrid.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from math import log
 from pathlib import Path
@@ -23,6 +23,8 @@ PLAIN = "xx"
 
 HEAD_BOOST = 0.7
 _WRITER_BYTES = 16_000_000
+Places = Callable[[list[int]], Mapping[int, tuple[str, int]]]
+"""From numbers to where their passages stand, of those that are live and of the language that is asked for."""
 _LANGUAGES = (*STEMMED, PLAIN)
 
 
@@ -47,6 +49,20 @@ class KeywordRow(msgspec.Struct, frozen=True, gc=False):
     body: str
 
 
+class _DeletedRows(msgspec.Struct):
+    num_deleted_docs: int
+
+
+class _Segment(msgspec.Struct):
+    deletes: _DeletedRows | None = None
+
+
+class _LegMeta(msgspec.Struct):
+    """What tantivy's own `meta.json` says of segments."""
+
+    segments: tuple[_Segment, ...]
+
+
 class KeywordLeg:
     """A tantivy index of passages known by number. One process writes at a time; readers see the last commit.
 
@@ -55,6 +71,7 @@ class KeywordLeg:
 
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._schema = _schema()
         self._index = _open_index(self._schema, path)
         for language in _LANGUAGES:
@@ -63,14 +80,23 @@ class KeywordLeg:
         self._meta = path / "meta.json"
         self._reload()
 
-    def refresh(self) -> None:
-        """See what any process committed since. Costs one `stat` when there is nothing."""
-        if self._stamp() != self._seen:
-            self._reload()
+    def is_there(self) -> bool:
+        """Whether its files are where they were."""
+        return self._meta.exists()
 
-    def append(self, rows: Iterable[KeywordRow]) -> None:
-        """Add rows in one commit."""
-        self._write(rows, emptied=False)
+    def refresh(self) -> KeywordView:
+        """What any process committed last. Costs one `stat` when it is known already."""
+        if self._stamp() != self._view.stamp:
+            self._reload()
+        return self._view
+
+    def is_current(self, view: KeywordView) -> bool:
+        """Whether nothing was committed since."""
+        return self._stamp() == view.stamp
+
+    def change(self, *, removed: Iterable[int] = (), added: Iterable[KeywordRow] = ()) -> None:
+        """Remove the rows of these numbers, then add rows, in one commit; costs what it changes."""
+        self._write(removed, added, emptied=False)
 
     def replace(self, rows: Iterable[KeywordRow]) -> None:
         """Hold exactly these rows, in one commit.
@@ -78,11 +104,56 @@ class KeywordLeg:
         All is written anew, because BM25 counts deleted rows for as long as their segment lives: after this, scores are
         those of a fresh index. Takes about 0.1 s for 1 000 rows.
         """
-        self._write(rows, emptied=True)
+        self._write((), rows, emptied=True)
+
+    def count_dead(self) -> int:
+        """How many removed rows still lie in segments, where BM25 counts them."""
+        segments = msgspec.json.decode(self._meta.read_bytes(), type=_LegMeta).segments
+        return sum(segment.deletes.num_deleted_docs for segment in segments if segment.deletes is not None)
+
+    def _write(self, removed: Iterable[int], rows: Iterable[KeywordRow], *, emptied: bool) -> None:
+        writer = self._index.writer(_WRITER_BYTES, 1)
+        if emptied:
+            writer.delete_all_documents()
+        for number in removed:
+            writer.delete_documents_by_query(tantivy.Query.term_query(self._schema, "number", number))
+        for row in rows:
+            kind = field_language(row.language)
+            document = tantivy.Document()
+            document.add_unsigned("number", row.number)
+            document.add_unsigned("mark", row.mark)
+            document.add_text(f"head_{kind}", row.head)
+            document.add_text(f"body_{kind}", row.body)
+            writer.add_document(document)
+        writer.commit()
+        writer.wait_merging_threads()
+        self._reload()
+
+    def _reload(self) -> None:
+        stamp = self._stamp()  # before the reading, so that what is committed meanwhile is seen next time
+        self._index.reload()
+        self._view = KeywordView(self._schema, self._index.searcher(), stamp)
+
+    def _stamp(self) -> tuple[int, int]:
+        found = self._meta.stat()
+        return found.st_mtime_ns, found.st_ino
+
+
+class KeywordView:
+    """What one commit holds; never changes."""
+
+    def __init__(self, schema: tantivy.Schema, searcher: tantivy.Searcher, stamp: tuple[int, int]) -> None:
+        self._schema = schema
+        self._searcher = searcher
+        self.stamp = stamp
+
+    @property
+    def count(self) -> int:
+        """How many rows it holds, without removed ones."""
+        return int(self._searcher.num_docs)
 
     def entries(self) -> list[tuple[int, int]]:
-        """The number and the mark of every row that the last commit holds, sorted; a row that is there twice is listed
-        twice."""
+        """The number and the mark of every row, sorted; a row that is there twice is listed twice."""
         searcher = self._searcher
         if not searcher.num_docs:
             return []
@@ -90,11 +161,11 @@ class KeywordLeg:
         addresses = [address for _, address in hits]
         return sorted(zip(_values(searcher, "number", addresses), _values(searcher, "mark", addresses), strict=True))
 
-    def search(self, text: str, language: str, limit: int, rank: Mapping[int, int]) -> list[tuple[int, float]]:
-        """The `limit` best numbers with their BM25 score, best first, among those in `rank`.
+    def search(self, text: str, language: str, limit: int, places: Places) -> list[tuple[int, float]]:
+        """The `limit` best numbers with their BM25 score, best first, among those that have a place.
 
-        Rows of equal score come in the order of `rank`, so that the history of the index does not show; a row that is
-        not in `rank` does not count towards `limit`.
+        Rows of equal score come in the order of their places, so that the history of the index does not show; a row
+        that has none does not count towards `limit`.
         """
         searcher, kind = self._searcher, field_language(language)
         wanted = dict.fromkeys(find_terms(text, language))
@@ -110,9 +181,10 @@ class KeywordLeg:
         while True:
             hits = searcher.search(query, reach, count=False).hits
             numbers = _values(searcher, "number", [address for _, address in hits])
-            found = [(n, float(score)) for n, (score, _) in zip(numbers, hits, strict=True) if n in rank]
+            place = places(numbers)
+            found = [(n, float(score)) for n, (score, _) in zip(numbers, hits, strict=True) if n in place]
             if len(hits) < reach or (len(found) > limit and found[-1][1] < found[limit - 1][1]):
-                return sorted(found, key=lambda pair: (-pair[1], rank[pair[0]]))[:limit]
+                return sorted(found, key=lambda pair: (-pair[1], place[pair[0]]))[:limit]
             reach *= 4
 
     def has_term(self, term: str, language: str) -> bool:
@@ -124,32 +196,7 @@ class KeywordLeg:
         """BM25's inverse document frequency of a term, 0.0 for an empty index (Robertson & Zaragoza 2009, eq. 3.3)."""
         total = self._searcher.num_docs
         count = self._searcher.doc_freq(f"body_{field_language(language)}", term)
-        return log(1.0 + (total - count + 0.5) / (count + 0.5)) if total else 0.0
-
-    def _write(self, rows: Iterable[KeywordRow], *, emptied: bool) -> None:
-        writer = self._index.writer(_WRITER_BYTES, 1)
-        if emptied:
-            writer.delete_all_documents()
-        for row in rows:
-            kind = field_language(row.language)
-            document = tantivy.Document()
-            document.add_unsigned("number", row.number)
-            document.add_unsigned("mark", row.mark)
-            document.add_text(f"head_{kind}", row.head)
-            document.add_text(f"body_{kind}", row.body)
-            writer.add_document(document)
-        writer.commit()
-        writer.wait_merging_threads()
-        self._reload()
-
-    def _reload(self) -> None:
-        self._seen = self._stamp()  # before the reading, so that what is committed meanwhile is seen next time
-        self._index.reload()
-        self._searcher = self._index.searcher()
-
-    def _stamp(self) -> tuple[int, int]:
-        found = self._meta.stat()
-        return found.st_mtime_ns, found.st_ino
+        return log(1.0 + max(0.0, total - count + 0.5) / (count + 0.5)) if total else 0.0
 
 
 def _open_index(schema: tantivy.Schema, path: Path) -> tantivy.Index:
@@ -168,8 +215,8 @@ def _values(searcher: tantivy.Searcher, field: str, addresses: list[tantivy.DocA
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    for name in ("number", "mark"):
-        builder = builder.add_unsigned_field(name, stored=False, indexed=False, fast=True)
+    builder = builder.add_unsigned_field("number", stored=False, indexed=True, fast=True)
+    builder = builder.add_unsigned_field("mark", stored=False, indexed=False, fast=True)
     for language in _LANGUAGES:
         for part in ("head", "body"):
             builder.add_text_field(f"{part}_{language}", tokenizer_name=f"tidegate_{language}", index_option="freq")

@@ -1,0 +1,219 @@
+"""The truth about an index: one SQLite database. Its head names what is in force; one transaction makes one change.
+
+Promises that readers see whole changes, never wait for a writer nor keep one waiting. Next: records.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from tidegate.services.knowledge.index.storage import IndexDamagedError, Storage
+
+FORMAT = 2
+"""`manifest.json` and its files were format 1; see format_1.py."""
+_BUSY_S = 30.0
+_DIGEST_BYTES = 32
+
+_SCHEMA = """
+CREATE TABLE head (
+    generation INTEGER NOT NULL, embedder TEXT NOT NULL, analyzers TEXT NOT NULL, next_number INTEGER NOT NULL,
+    documents INTEGER NOT NULL, passages INTEGER NOT NULL, units INTEGER NOT NULL, tombstones INTEGER NOT NULL,
+    digest BLOB NOT NULL, keyword INTEGER NOT NULL, graph TEXT NOT NULL, graph_sha256 TEXT NOT NULL,
+    graph_generation INTEGER NOT NULL, graph_numbers INTEGER NOT NULL
+);
+CREATE TABLE documents (
+    first INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version TEXT NOT NULL, title TEXT NOT NULL,
+    language TEXT NOT NULL, origin TEXT NOT NULL, passages INTEGER NOT NULL, units INTEGER NOT NULL,
+    document BLOB NOT NULL
+);
+CREATE TABLE passages (number INTEGER PRIMARY KEY, first INTEGER NOT NULL, passage BLOB NOT NULL, units BLOB NOT NULL);
+CREATE TABLE vectors (number INTEGER PRIMARY KEY, halves BLOB NOT NULL);
+CREATE TABLE removals (first INTEGER PRIMARY KEY, passages INTEGER NOT NULL, generation INTEGER NOT NULL);
+CREATE INDEX removals_by_generation ON removals (generation);
+CREATE TABLE tombstones (id TEXT PRIMARY KEY, version TEXT NOT NULL, origin TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO head VALUES (0, '', '', 0, 0, 0, 0, 0, zeroblob(32), 0, '', '', 0, 0);
+"""
+
+
+class IndexHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds in one generation; every change makes the next. Numbers from `next_number` on are unused, and none is
+    ever used twice.
+
+    `digest` is the sum of the documents' digests, so that it costs a change only what the change holds. The graph
+    holds the passages below `graph_numbers` that were live in `graph_generation`.
+    """
+
+    generation: int = 0
+    embedder: str = ""
+    analyzers: str = ""
+    next_number: int = 0
+    documents: int = 0
+    passages: int = 0
+    units: int = 0
+    tombstones: int = 0
+    digest: bytes = bytes(_DIGEST_BYTES)
+    keyword: int = 0
+    graph: str = ""
+    graph_sha256: str = ""
+    graph_generation: int = 0
+    graph_numbers: int = 0
+
+    @property
+    def built_by(self) -> str:
+        """What built the pieces and the vectors."""
+        return f"{self.analyzers}-{self.embedder}"
+
+    @property
+    def version(self) -> str:
+        """12 hex digits that are equal where the same documents were indexed by the same models."""
+        about = f"{self.embedder}\n{self.analyzers}\n{self.documents}\n".encode()
+        return hashlib.sha256(about + self.digest).hexdigest()[:12]
+
+
+_COLUMNS = IndexHead.__struct_fields__
+_SELECT_HEAD = f"SELECT {', '.join(_COLUMNS)} FROM head"
+_UPDATE_HEAD = f"UPDATE head SET {', '.join(f'{name} = ?' for name in _COLUMNS)}"
+
+
+def add_digests(digest: bytes, change: int) -> bytes:
+    """A sum of digests modulo 2^256: the order in which documents came and went does not show."""
+    total = (int.from_bytes(digest, "big") + change) % (1 << 8 * _DIGEST_BYTES)
+    return total.to_bytes(_DIGEST_BYTES, "big")
+
+
+def read_head(connection: sqlite3.Connection) -> IndexHead:
+    row = connection.execute(_SELECT_HEAD).fetchone()
+    return IndexHead(**dict(zip(_COLUMNS, row, strict=True)))
+
+
+def put_head(connection: sqlite3.Connection, head: IndexHead) -> None:
+    connection.execute(_UPDATE_HEAD, msgspec.structs.astuple(head))
+
+
+class Database:
+    """Connections to the database of one index, for any number of threads.
+
+    A file that was put in its place (a restored copy) is noticed by its inode: an open connection keeps the old one.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._path = storage.database
+        self._idle: list[tuple[int, sqlite3.Connection]] = []
+        self._lock = threading.Lock()
+
+    def create(self) -> None:
+        """Make an empty database where there is none. Raises `IndexDamagedError`, `IndexLockedError`."""
+        if self._format() == FORMAT:
+            return
+        with self._storage.lock():
+            if self._format() == FORMAT:
+                return
+            with raising_damage(self._path):
+                connection = sqlite3.connect(self._path, isolation_level=None)
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT")
+                connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection on which everything is read as of one generation. Raises `IndexDamagedError`."""
+        with raising_damage(self._path), self._connection() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction, on disk when this ends; nothing of it stays when it raises. Only for who holds the lock."""
+        with raising_damage(self._path), self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+
+    def inode(self) -> int:
+        """Tells this database from another one at the same place. Raises `IndexDamagedError`."""
+        try:
+            return self._path.stat().st_ino
+        except FileNotFoundError as error:
+            raise IndexDamagedError(self._path, "is gone") from error
+
+    def close(self) -> None:
+        """Close what is not in use."""
+        with self._lock:
+            for _, connection in self._idle:
+                connection.close()
+            self._idle.clear()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        inode = self.inode()
+        with self._lock:
+            fitting = [pair for pair in self._idle if pair[0] == inode]
+            for pair in self._idle:
+                if pair not in fitting:
+                    pair[1].close()
+            pair = fitting.pop() if fitting else (inode, _connect(self._path))
+            self._idle = fitting
+        try:
+            yield pair[1]
+        finally:
+            with self._lock:
+                self._idle.append(pair)
+
+    def _format(self) -> int:
+        if not self._path.exists():
+            return 0
+        with raising_damage(self._path):
+            connection = _connect(self._path)
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.close()
+        if found not in (0, FORMAT):
+            raise IndexDamagedError(self._path, f"has format {found}, this program reads {FORMAT}")
+        return int(found)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+    )
+    for pragma in ("synchronous = FULL", "cache_size = -8000", "journal_size_limit = 67108864"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+@contextmanager
+def raising_damage(path: Path) -> Iterator[None]:
+    """SQLite's own finding that a file is no database, or a broken one, and a value that is not what was written, as
+    `IndexDamagedError`."""
+    try:
+        yield
+    except sqlite3.OperationalError:  # locked, full, read-only: the file is whole
+        raise
+    except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+        raise IndexDamagedError(path, f"cannot be read ({error})") from error
+
+
+def read_head_of(path: Path) -> IndexHead:
+    """The head of the index in a directory; an empty one where there is none. Raises `IndexDamagedError`."""
+    database = Database(Storage(path))
+    if not Storage(path).database.exists():
+        return IndexHead()
+    with database.reading() as connection:
+        head = read_head(connection)
+    database.close()
+    return head
