@@ -16,7 +16,7 @@ import structlog
 
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.database import IndexHead, put_head, read_head
-from tidegate.services.knowledge.index.graph import PassageGraph, stack_passages
+from tidegate.services.knowledge.index.graph import NODES_PER_PASSAGE, PassageGraph, PassageTail
 from tidegate.services.knowledge.index.index_reader import IndexReader
 from tidegate.services.knowledge.index.index_writer import LOGGED_GENERATIONS, reconcile_rows
 from tidegate.services.knowledge.index.keyword import KeywordLeg
@@ -73,8 +73,8 @@ class Compaction:
 
     def _run(self) -> None:
         with suppress(IndexLockedError), self._storage.compaction_lock():
-            self._remove_unnamed()
             while self._is_graph_due():
+                self._remove_unnamed()  # the last one stays while another process may be about to read it
                 self._make_graph()
             if self._is_keyword_due():
                 self._make_keyword_leg()
@@ -106,7 +106,7 @@ class Compaction:
         head = self._head()
         graph, first = self._begin_graph(head)
         while batch := self._read_vectors(first, head.next_number):
-            graph.add(*stack_passages(batch))
+            graph.add(*PassageTail.empty().extended(batch).rows())
             first = batch[-1][0] + 1
         name = f"{head.generation}-{secrets.token_hex(4)}"
         digest = graph.save(self._storage.graph(name))
@@ -120,12 +120,13 @@ class Compaction:
         """A graph to add to, and the number from which on it lacks passages."""
         came = head.next_number - head.graph_numbers
         with suppress(ValueError, FileNotFoundError):  # the reader has said so; a new one takes its place
-            graph = PassageGraph.load(self._storage.graph(head.graph), head.graph, head.graph_sha256, came)
-            if len(graph) + came - head.passages <= MOST_DEAD_NODES * head.passages:
+            room = NODES_PER_PASSAGE * came
+            graph = PassageGraph.load(self._storage.graph(head.graph), head.graph, head.graph_sha256, room)
+            if len(graph) + room <= (1.0 + MOST_DEAD_NODES) * NODES_PER_PASSAGE * head.passages:
                 with self._database.reading() as connection:
                     graph.remove(records.removed_since(connection, head.graph_generation))
                 return graph, head.graph_numbers
-        return PassageGraph.empty(head.passages), 0
+        return PassageGraph.empty(NODES_PER_PASSAGE * head.passages), 0
 
     def _read_vectors(self, first: int, last: int) -> list[tuple[int, Matrix]]:
         """The next of them. Each batch has a transaction of its own, as long ones would keep the log of writes growing;

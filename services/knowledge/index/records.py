@@ -19,7 +19,7 @@ from tidegate.services.knowledge.index.chunking import Chunk, Unit
 from tidegate.services.knowledge.index.keyword import KeywordRow
 from tidegate.services.knowledge.index.markdown import strip_tags
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Tombstone, make_mark
-from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix
+from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Numbers
 
 _encode = msgspec.msgpack.encode
 _decode_document = msgspec.msgpack.Decoder(Document).decode
@@ -145,10 +145,12 @@ def find_places(connection: sqlite3.Connection, numbers: Sequence[int], language
     return {number: (name, number) for number, name in rows}
 
 
-def find_vectors(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[tuple[int, Matrix]]:
-    """The vectors of the units of these passages, of those that are live, by number."""
+def find_vectors(connection: sqlite3.Connection, numbers: Sequence[int]) -> tuple[list[int], Numbers, Matrix]:
+    """Those of these passages that are live, the first row of each, and their units' vectors row by row."""
     select = f"SELECT number, halves FROM vectors WHERE number IN {_THESE} ORDER BY number"
-    return [(number, _matrix_of(halves)) for number, halves in connection.execute(select, (json.dumps(numbers),))]
+    rows = connection.execute(select, (json.dumps(numbers),)).fetchall()
+    starts = np.cumsum([0, *(len(halves) // (2 * DIMENSIONS) for _, halves in rows[:-1])], dtype=np.int64)
+    return [number for number, _ in rows], starts, _matrix_of(b"".join(halves for _, halves in rows))
 
 
 def list_vectors(connection: sqlite3.Connection, first: int, last: int | None = None) -> Iterator[tuple[int, Matrix]]:

@@ -63,7 +63,9 @@ def label_units(number: int, count: int) -> Numbers:
     return number << _POSITION_BITS | np.arange(count, dtype=np.int64)
 
 
-def passage_vector(units: Matrix) -> Vector:
-    """One vector for a passage: the direction of the mean of its units."""
-    total: Vector = units.sum(axis=0)
-    return total / max(float(np.linalg.norm(total)), 1e-12)
+def passage_vectors(units: Matrix) -> Matrix:
+    """Two vectors for a passage: the directions of the means of its first and of its second half of units."""
+    half = (len(units) + 1) // 2
+    means = np.stack([units[:half].sum(axis=0), units[half:].sum(axis=0) if half < len(units) else units[0]])
+    found: Matrix = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    return found

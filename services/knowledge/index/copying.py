@@ -1,0 +1,26 @@
+"""Copies an index that may be in use. Promises the state between two changes, whole. Next: storage.py."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from tidegate.services.knowledge.index.database import read_head_of
+from tidegate.services.knowledge.index.storage import Storage
+from tidegate.services.knowledge.index.thesaurus import FILE
+
+
+def copy_index(source: Path, target: Path) -> None:
+    """Copy an index to where there is none. Raises `IndexLockedError`, `IndexDamagedError`."""
+    storage, copied = Storage(source), Storage(target)
+    target.mkdir(parents=True, exist_ok=True)
+    with storage.lock():
+        with closing(sqlite3.connect(storage.database)) as read, closing(sqlite3.connect(copied.database)) as written:
+            read.backup(written)
+        head = read_head_of(target)
+        shutil.copytree(storage.keyword(head.keyword), copied.keyword(head.keyword), dirs_exist_ok=True)
+        for file in ([storage.graph(head.graph)] if head.graph else []) + [source / FILE]:
+            if file.exists():
+                shutil.copy2(file, target / file.name)
