@@ -12,6 +12,7 @@ from pathlib import Path
 from loadtests.bench import bare, chain, faststream_chain, ours, vllm_entries
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
+from loadtests.bench.index_entries import INDEX_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
 from loadtests.bench.race import RACE_ENTRIES
 from loadtests.load.asker import Asker
@@ -105,5 +106,6 @@ ENTRIES: tuple[Entry, ...] = (
     *EDGE_LM_ENTRIES,
     *RACE_ENTRIES,
     *FORECAST_ENTRIES,
+    *INDEX_ENTRIES,
     *vllm_entries.ENTRIES,
 )

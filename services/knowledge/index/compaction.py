@@ -16,7 +16,7 @@ import structlog
 
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.database import IndexHead, put_head, read_head
-from tidegate.services.knowledge.index.graph import NODES_PER_PASSAGE, PassageGraph, PassageTail
+from tidegate.services.knowledge.index.graph import PassageGraph, Projection
 from tidegate.services.knowledge.index.index_reader import IndexReader
 from tidegate.services.knowledge.index.index_writer import LOGGED_GENERATIONS, reconcile_rows
 from tidegate.services.knowledge.index.keyword import KeywordLeg
@@ -24,7 +24,10 @@ from tidegate.services.knowledge.index.storage import IndexLockedError, Storage
 from tidegate.services.knowledge.index.vectors import Matrix
 
 MOST_DEAD_NODES = 0.3
-"""Nodes of passages that are gone, for each live one, above which a graph is made from nothing."""
+"""Nodes of units that are gone, for each live one, above which a graph is made from nothing."""
+REFIT_AT = 8
+"""So does one that holds so many times the units that its axes were chosen from."""
+_SAMPLE = 4_096
 MOST_DEAD_ROWS = 0.2
 """Rows of passages that are gone, for each live one, above which a keyword leg is made from nothing."""
 FEWEST_DEAD_ROWS = 1_000
@@ -106,7 +109,7 @@ class Compaction:
         head = self._head()
         graph, first = self._begin_graph(head)
         while batch := self._read_vectors(first, head.next_number):
-            graph.add(*PassageTail.empty().extended(batch).rows())
+            graph.add(batch)
             first = batch[-1][0] + 1
         name = f"{head.generation}-{secrets.token_hex(4)}"
         digest = graph.save(self._storage.graph(name))
@@ -118,15 +121,20 @@ class Compaction:
 
     def _begin_graph(self, head: IndexHead) -> tuple[PassageGraph, int]:
         """A graph to add to, and the number from which on it lacks passages."""
-        came = head.next_number - head.graph_numbers
-        with suppress(ValueError, FileNotFoundError):  # the reader has said so; a new one takes its place
-            room = NODES_PER_PASSAGE * came
-            graph = PassageGraph.load(self._storage.graph(head.graph), head.graph, head.graph_sha256, room)
-            if len(graph) + room <= (1.0 + MOST_DEAD_NODES) * NODES_PER_PASSAGE * head.passages:
-                with self._database.reading() as connection:
-                    graph.remove(records.removed_since(connection, head.graph_generation))
+        with suppress(ValueError, FileNotFoundError), self._database.reading() as connection:  # what is lost is remade
+            graph = PassageGraph.load(self._storage.graph(head.graph), head.graph, head.graph_sha256)
+            nodes = len(graph) + records.count_units(connection, head.graph_numbers)
+            if nodes <= (1.0 + MOST_DEAD_NODES) * head.units and head.units <= REFIT_AT * graph.projection.units:
+                graph.remove(records.removed_since(connection, head.graph_generation))
                 return graph, head.graph_numbers
-        return PassageGraph.empty(NODES_PER_PASSAGE * head.passages), 0
+        return PassageGraph.empty(self._fit_projection(head)), 0
+
+    def _fit_projection(self, head: IndexHead) -> Projection:
+        """Of passages that are spread over all there are."""
+        step = max(1, head.next_number // _SAMPLE)
+        numbers = list(range(0, head.next_number, step))
+        with self._database.reading() as connection:
+            return Projection.fit(records.find_vectors(connection, numbers)[2], head.units)
 
     def _read_vectors(self, first: int, last: int) -> list[tuple[int, Matrix]]:
         """The next of them. Each batch has a transaction of its own, as long ones would keep the log of writes growing;

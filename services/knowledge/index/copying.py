@@ -21,6 +21,6 @@ def copy_index(source: Path, target: Path) -> None:
             read.backup(written)
         head = read_head_of(target)
         shutil.copytree(storage.keyword(head.keyword), copied.keyword(head.keyword), dirs_exist_ok=True)
-        for file in ([storage.graph(head.graph)] if head.graph else []) + [source / FILE]:
+        for file in [*storage.graph_files(head.graph), source / FILE]:
             if file.exists():
                 shutil.copy2(file, target / file.name)

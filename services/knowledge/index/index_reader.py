@@ -22,7 +22,6 @@ from tidegate.services.knowledge.index.index_view import (
     begin_graph,
     follow_exact,
     follow_graph,
-    replace_graph,
 )
 from tidegate.services.knowledge.index.keyword import KeywordLeg, KeywordView
 from tidegate.services.knowledge.index.storage import IndexDamagedError, Storage
@@ -118,9 +117,9 @@ class IndexReader:
             return begin_graph(connection, head, self._load(head))
         if head.next_number > vectors.seen:
             vectors = follow_graph(connection, head, vectors)
-        return self._with_newer_graph(head, vectors)
+        return self._with_newer_graph(connection, head, vectors)
 
-    def _with_newer_graph(self, head: IndexHead, vectors: GraphLeg) -> GraphLeg:
+    def _with_newer_graph(self, connection: sqlite3.Connection, head: IndexHead, vectors: GraphLeg) -> GraphLeg:
         """Take the graph in force once it is loaded; until then the older one and the tail behind it do as well."""
         current = vectors.graph.name if vectors.graph is not None else ""
         if head.graph in (current, self.unreadable):
@@ -130,7 +129,7 @@ class IndexReader:
         elif self._loaded[1].done():
             graph = self._loaded[1].result()
             self._loaded = None
-            return vectors if graph is None else replace_graph(head, graph, vectors)
+            return vectors if graph is None else begin_graph(connection, head, graph)
         return vectors
 
     def _load(self, head: IndexHead) -> PassageGraph | None:

@@ -52,13 +52,10 @@ def follow_graph(connection: sqlite3.Connection, head: IndexHead, previous: Grap
 
 def begin_graph(connection: sqlite3.Connection, head: IndexHead, graph: PassageGraph | None) -> GraphLeg:
     """The saved graph, or none, and what it does not hold."""
-    first = head.graph_numbers if graph is not None else 0
-    return follow_graph(connection, head, GraphLeg(graph, PassageTail.empty(), first))
-
-
-def replace_graph(head: IndexHead, graph: PassageGraph, previous: GraphLeg) -> GraphLeg:
-    """A newer graph, and of the tail what it does not hold."""
-    return GraphLeg(graph, previous.tail.since(head.graph_numbers), previous.seen)
+    if graph is None:
+        return follow_graph(connection, head, GraphLeg(None, PassageTail.empty(None), 0))
+    tail = PassageTail.empty(graph.projection)
+    return follow_graph(connection, head, GraphLeg(graph, tail, head.graph_numbers))
 
 
 def _read_block(connection: sqlite3.Connection, entry: records.DocumentEntry) -> tuple[Numbers, Matrix]:

@@ -181,10 +181,10 @@ class KeywordView:
         while True:
             hits = searcher.search(query, reach, count=False).hits
             numbers = _values(searcher, "number", [address for _, address in hits])
-            place = places(numbers)
-            found = [(n, float(score)) for n, (score, _) in zip(numbers, hits, strict=True) if n in place]
+            stands = places(numbers)
+            found = [(n, float(score)) for n, (score, _) in zip(numbers, hits, strict=True) if n in stands]
             if len(hits) < reach or (len(found) > limit and found[-1][1] < found[limit - 1][1]):
-                return sorted(found, key=lambda pair: (-pair[1], place[pair[0]]))[:limit]
+                return sorted(found, key=lambda pair: (-pair[1], stands[pair[0]]))[:limit]
             reach *= 4
 
     def has_term(self, term: str, language: str) -> bool:

@@ -160,6 +160,12 @@ def list_vectors(connection: sqlite3.Connection, first: int, last: int | None = 
     yield from ((number, _matrix_of(halves)) for number, halves in rows)
 
 
+def count_units(connection: sqlite3.Connection, first: int) -> int:
+    """How many units the live passages from number `first` on have."""
+    select = "SELECT coalesce(sum(length(halves)), 0) FROM vectors WHERE number >= ?"
+    return int(connection.execute(select, (first,)).fetchone()[0]) // (2 * DIMENSIONS)
+
+
 def find_units(connection: sqlite3.Connection, entry: DocumentEntry) -> tuple[Unit, ...]:
     """The units of a document, in order."""
     select = "SELECT units FROM passages WHERE number >= ? AND number < ? ORDER BY number"

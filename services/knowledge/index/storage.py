@@ -68,13 +68,17 @@ class Storage:
         """A saved graph, by the name that the database has for it."""
         return self.path / f"graph-{name}.bin"
 
+    def graph_files(self, name: str) -> list[Path]:
+        """The files of a saved graph, a graph without a name has none."""
+        return sorted(self.path.glob(f"graph-{name}.*")) if name else []
+
     def remove_unnamed(self, keyword: int, graph: str) -> None:
         """Remove all legs but these. Only for the holder of `compaction_lock`, who may be writing others."""
         for folder in self.path.glob("keyword-*"):
             if folder != self.keyword(keyword):
                 shutil.rmtree(folder)
         for file in self.path.glob("graph-*"):
-            if file != self.graph(graph):
+            if file not in self.graph_files(graph):
                 file.unlink()
 
     def size_bytes(self) -> int:

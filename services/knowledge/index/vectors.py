@@ -1,4 +1,4 @@
-"""Finds by meaning: an exact cosine scan of units while they are few, a graph of passages above (graph.py).
+"""Finds by meaning: an exact cosine scan of units while they are few, a graph of them above (graph.py).
 
 Promises that what is held never changes under a search: a change makes a new leg. Next: graph.py.
 """
@@ -11,14 +11,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.services.knowledge.text_embedder import Vector
+
 Matrix = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
-Vector = npt.NDArray[np.float32]
 
 DIMENSIONS = 384
 UNITS_PER_PASSAGE = 6
 """How many units are looked for to find one passage: several of the best often stand in one."""
-_POSITION_BITS = 16
+POSITION_BITS = 16
 """More units than a passage can hold."""
 DocumentKey = tuple[str, int]
 """A document's id, and the number of its first passage."""
@@ -54,18 +55,10 @@ class ExactLeg:
         scores = self._matrix @ vector
         best = np.argpartition(-scores, k - 1)[:k]
         for row in best[np.argsort(-scores[best], kind="stable")]:
-            near.setdefault(int(self._labels[row]) >> _POSITION_BITS, float(scores[row]))
+            near.setdefault(int(self._labels[row]) >> POSITION_BITS, float(scores[row]))
         return near
 
 
 def label_units(number: int, count: int) -> Numbers:
     """The labels of a passage's units; a label holds the passage's number."""
-    return number << _POSITION_BITS | np.arange(count, dtype=np.int64)
-
-
-def passage_vectors(units: Matrix) -> Matrix:
-    """Two vectors for a passage: the directions of the means of its first and of its second half of units."""
-    half = (len(units) + 1) // 2
-    means = np.stack([units[:half].sum(axis=0), units[half:].sum(axis=0) if half < len(units) else units[0]])
-    found: Matrix = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    return found
+    return number << POSITION_BITS | np.arange(count, dtype=np.int64)

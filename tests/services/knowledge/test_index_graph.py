@@ -13,18 +13,20 @@ from tests.support.corpus import BRANCH, document
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.database import IndexHead, read_head_of
-from tidegate.services.knowledge.index.graph import GraphLeg, PassageGraph, PassageTail
+from tidegate.services.knowledge.index.graph import AXES, GraphLeg, PassageGraph, PassageTail, Projection
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Numbers, Vector
+from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix, Numbers
+from tidegate.services.knowledge.text_embedder import Vector
 
 
 class Passages:
-    """Passages of three units each, drawn; some of them may go."""
+    """Passages of three units each, drawn, most of which differ in a few directions; some of them may go."""
 
     def __init__(self, count: int) -> None:
         drawn = np.random.default_rng(1).normal(size=(count, 3, DIMENSIONS)).astype(np.float32)
-        drawn += 2.0 * drawn[:, :1]  # the units of a passage are of one matter
+        drawn *= 0.98 ** np.arange(DIMENSIONS, dtype=np.float32)
         self.units: NDArray[np.float32] = drawn / np.linalg.norm(drawn, axis=2, keepdims=True)
+        self.projection = Projection.fit(self.units.reshape(-1, DIMENSIONS), 3 * count)
         self.gone: set[int] = set()
 
     def rows(self, numbers: range) -> list[tuple[int, Matrix]]:
@@ -38,18 +40,23 @@ class Passages:
         near = (self.units @ vector).max(axis=1)
         return [int(number) for number in np.argsort(-near) if int(number) not in self.gone][:k]
 
+    def graph(self, numbers: range) -> PassageGraph:
+        graph = PassageGraph.empty(self.projection)
+        graph.add(self.rows(numbers))
+        return graph
 
-def graph_of(rows: list[tuple[int, Matrix]]) -> PassageGraph:
-    graph = PassageGraph.empty(2 * len(rows))
-    graph.add(*PassageTail.empty().extended(rows).rows())
-    return graph
+    def tail(self, numbers: range) -> PassageTail:
+        return PassageTail.empty(self.projection).extended(self.rows(numbers))
+
+    def project(self, number: int) -> Vector:
+        """The first unit of a passage, in the axes of a graph."""
+        projected: Vector = self.units[number, 0] @ self.projection.axes
+        return projected
 
 
 def test_the_graph_and_its_tail_find_what_an_exact_scan_finds_also_when_half_is_gone() -> None:
     passages = Passages(600)
-    leg = GraphLeg(
-        graph_of(passages.rows(range(400))), PassageTail.empty().extended(passages.rows(range(400, 600))), 600
-    )
+    leg = GraphLeg(passages.graph(range(400)), passages.tail(range(400, 600)), 600)
     passages.gone = set(range(0, 600, 2))
     hits = 0
     for number in range(1, 101, 2):
@@ -62,34 +69,37 @@ def test_the_graph_and_its_tail_find_what_an_exact_scan_finds_also_when_half_is_
 
 def test_a_leg_returns_all_it_has_where_more_is_wanted() -> None:
     passages = Passages(9)
-    leg = GraphLeg(graph_of(passages.rows(range(5))), PassageTail.empty().extended(passages.rows(range(5, 9))), 9)
+    leg = GraphLeg(passages.graph(range(5)), passages.tail(range(5, 9)), 9)
     passages.gone = {1, 6}
     assert sorted(leg.search(passages.units[0, 0], 50, passages.vectors)) == [0, 2, 3, 4, 5, 7, 8]
-    assert GraphLeg(None, PassageTail.empty(), 0).search(passages.units[0, 0], 5, passages.vectors) == {}
+    assert GraphLeg(None, PassageTail.empty(None), 0).search(passages.units[0, 0], 5, passages.vectors) == {}
 
 
 def test_an_older_tail_does_not_see_what_a_newer_one_got() -> None:
     passages = Passages(500)
-    older = PassageTail.empty().extended(passages.rows(range(10)))
+    older = passages.tail(range(10))
     newer = older.extended(passages.rows(range(10, 500)))
-    assert (len(older), len(newer)) == (20, 1_000)
-    assert {label // 2 for _, label in older.search(passages.units[400, 0], 50)} == set(range(10))
-    later = newer.since(480)
-    assert later.rows()[0].tolist() == list(range(960, 1_000))
-    np.testing.assert_array_equal(later.rows()[1], newer.rows()[1][960:])
+    assert (len(older), len(newer)) == (30, 1_500)
+    assert {label >> 16 for _, label in older.search(passages.project(400), 50)} == set(range(10))
+    assert newer.search(passages.project(400), 1)[0][1] == 400 << 16
+    np.testing.assert_array_equal(newer.rows()[1][:30], older.rows()[1])
+    assert older.rows()[1].shape == (30, AXES)
 
 
 def test_a_saved_graph_finds_the_same_and_a_torn_one_is_refused(tmp_path: Path) -> None:
     passages = Passages(50)
-    graph = graph_of(passages.rows(range(50)))
-    graph.remove([3])
+    graph = passages.graph(range(50))
+    graph.remove([3, 77])
     digest = graph.save(tmp_path / "graph.bin")
     loaded = PassageGraph.load(tmp_path / "graph.bin", "g", digest)
-    assert loaded.search(passages.units[3, 0], 20) == graph.search(passages.units[3, 0], 20)
-    assert 3 not in {label // 2 for _, label in loaded.search(passages.units[3, 0], 98)}
-    (tmp_path / "graph.bin").write_bytes((tmp_path / "graph.bin").read_bytes()[:-1] + b"?")
-    with pytest.raises(ValueError, match="not those that were saved"):
-        PassageGraph.load(tmp_path / "graph.bin", "g", digest)
+    assert loaded.search(passages.project(3), 20) == graph.search(passages.project(3), 20)
+    assert {label >> 16 for _, label in loaded.search(passages.project(3), 147)} == set(range(50)) - {3}
+    for file in (tmp_path / "graph.axes", tmp_path / "graph.bin"):
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(ValueError, match="not those that were saved"):
+            PassageGraph.load(tmp_path / "graph.bin", "g", digest)
+        file.write_bytes(whole)
 
 
 def large(path: Path, fold_at: int = 8) -> HybridIndex:
@@ -127,7 +137,7 @@ def test_the_graph_lags_behind_by_a_bounded_number_of_passages_and_holds_few_tha
         head = head_of(index, path)
         assert head.next_number - head.graph_numbers < 8
         graph = PassageGraph.load(next(path.glob(f"graph-{head.graph}.bin")), head.graph, head.graph_sha256)
-        assert len(graph) <= 1.3 * 2 * head.passages
+        assert len(graph) <= 1.3 * head.units
         assert sorted(set(found(index, "matter", 50))) == sorted(f"d{number}" for number in range(10))
 
 
@@ -142,7 +152,7 @@ def test_what_a_compaction_replaced_is_removed(tmp_path: Path) -> None:
     (path / "keyword-7-9").mkdir()
     head = read_head_of(path)
     large(path).close()
-    assert [file.name for file in path.glob("graph-*")] == [f"graph-{head.graph}.bin"]
+    assert {file.name for file in path.glob("graph-*")} == {f"graph-{head.graph}.bin", f"graph-{head.graph}.axes"}
     assert len(list(path.glob("keyword-*"))) == 1
 
 
