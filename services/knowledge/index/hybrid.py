@@ -24,7 +24,7 @@ from tidegate.services.knowledge.index.chunking import Unit
 from tidegate.services.knowledge.index.compaction import Compaction
 from tidegate.services.knowledge.index.database import read_head
 from tidegate.services.knowledge.index.format_1 import OldIndex
-from tidegate.services.knowledge.index.index_reader import IndexReader, Reading
+from tidegate.services.knowledge.index.index_reader import IndexReader, IndexReading
 from tidegate.services.knowledge.index.index_writer import IndexChange, IndexWriter, OnDocument
 from tidegate.services.knowledge.index.keyword import ANALYZERS
 from tidegate.services.knowledge.index.limits import EXACT_BELOW, FOLD_AT
@@ -270,7 +270,7 @@ class HybridIndex:
         return DocumentUnits(document=document, units=units, vectors=np.concatenate(parts))
 
 
-def _find_near(now: Reading, vector: NDArray[np.float32], depth: int) -> dict[int, float]:
+def _find_near(now: IndexReading, vector: NDArray[np.float32], depth: int) -> dict[int, float]:
     """The nearest passages with their cosine, best first."""
     if isinstance(now.vectors, ExactLeg):
         return now.vectors.search(vector, depth)

@@ -30,7 +30,7 @@ from tidegate.services.knowledge.index.vectors import ExactLeg
 _log = structlog.get_logger()
 
 
-class Reading(msgspec.Struct, frozen=True):
+class IndexReading(msgspec.Struct, frozen=True):
     """One generation, for as long as its transaction is open."""
 
     connection: sqlite3.Connection
@@ -69,7 +69,7 @@ class IndexReader:
         return known
 
     @contextmanager
-    def reading(self) -> Iterator[Reading]:
+    def reading(self) -> Iterator[IndexReading]:
         """Everything as of the last generation.
 
         The keyword leg is looked at first, and whether it is still the same afterwards: rows come before the generation
@@ -85,7 +85,7 @@ class IndexReader:
                 vectors = self._follow(connection, head, inode)
                 if vectors is not None and leg.is_current(keyword):
                     self.keyword = keyword
-                    yield Reading(connection, head, vectors, keyword)
+                    yield IndexReading(connection, head, vectors, keyword)
                     return
 
     def close(self) -> None:
