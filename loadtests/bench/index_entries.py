@@ -86,6 +86,7 @@ def samples_of(probe: Probe, exact: ExactSearch) -> dict[str, tuple[float, ...]]
     return {
         "search": probe.search_ms,
         "search with embedding": probe.with_embedding_ms,
+        "work of a core": probe.cpu_ms,
         "recall@10": (recall,),
         "deleted found": (float(dead + (not exact.is_leg_clean)),),
         "open": (probe.open_s,),
@@ -139,6 +140,7 @@ def entries(documents: int = DOCUMENTS, small: int = SMALL) -> tuple[Entry, ...]
                 Bar(samples="search", quantile=0.95, target=Target("≤", 5.0)),
                 Bar(samples="search", quantile=0.5),
                 Bar(samples="search with embedding", quantile=0.95),
+                Bar(samples="work of a core", quantile=0.95),
                 Bar(samples="recall@10", quantile=0.0, target=Target("≥", 0.95), unit=""),
                 Bar(samples="deleted found", quantile=1.0, target=Target("≤", 0.0), unit=""),
                 Bar(samples="open", quantile=1.0, target=Target("≤", 2.0), unit="s"),
