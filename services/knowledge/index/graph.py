@@ -56,8 +56,9 @@ class Projection:
 class PassageGraph:
     """An HNSW graph (Malkov & Yashunin 2018), one node for each unit. It is not changed once it is in use."""
 
-    def __init__(self, name: str, index: hnswlib.Index, projection: Projection) -> None:
+    def __init__(self, name: str, index: hnswlib.Index, projection: Projection, gone: int = 0) -> None:
         index.set_ef(_EF_SEARCH)
+        self._gone = gone
         self.name = name
         self.projection = projection
         self._index = index
@@ -71,7 +72,7 @@ class PassageGraph:
         held = safetensors.numpy.load(axes)
         index = hnswlib.Index(space="ip", dim=AXES)
         index.load_index(str(path))
-        return cls(name, index, Projection(held["axes"], int(held["units"][0])))
+        return cls(name, index, Projection(held["axes"], int(held["units"][0])), int(held["gone"][0]))
 
     @classmethod
     def empty(cls, projection: Projection) -> PassageGraph:
@@ -89,6 +90,7 @@ class PassageGraph:
             with suppress(RuntimeError):  # what hnswlib says of a label that it has not got: the units are through
                 for label in range(number << POSITION_BITS, (number + 1) << POSITION_BITS):
                     self._index.mark_deleted(label)
+                    self._gone += 1
 
     def add(self, passages: Iterable[tuple[int, Matrix]]) -> None:
         """Add passages by their units' vectors."""
@@ -100,19 +102,20 @@ class PassageGraph:
 
     def search(self, vector: Vector, k: int) -> list[tuple[float, int]]:
         """About the k nearest nodes to a projected vector, distance and label; fewer where it cannot reach as many."""
-        k = min(k, len(self))
+        k = min(k, len(self) - self._gone)
         while k > 0:
             try:
                 labels, distances = self._index.knn_query(vector, k=k, num_threads=1)
             except RuntimeError:  # what hnswlib says instead of returning fewer than k
-                k //= 2
+                k -= 1 + k // 8
             else:
                 return list(zip(distances[0].tolist(), map(int, labels[0]), strict=True))
         return []
 
     def save(self, path: Path) -> str:
         """Write the graph, on disk when this returns; returns the sha256 of its files."""
-        axes = safetensors.numpy.save({"axes": self.projection.axes, "units": np.array([self.projection.units])})
+        counts = {"units": np.array([self.projection.units]), "gone": np.array([self._gone])}
+        axes = safetensors.numpy.save({"axes": self.projection.axes, **counts})
         replace_file(_axes_of(path), axes)
         draft = path.with_suffix(".new")
         self._index.save_index(str(draft))

@@ -156,7 +156,7 @@ def test_a_question_sees_all_of_a_change_or_nothing(tmp_path: Path, exact_below:
         while not ended.is_set():
             found = index.search("lantern", LETTERS.embed("lantern"), 50, "en")
             editions = {(each.text.split()[-1], each.bm25 > 0.0) for each in found}
-            if len(found) != 10 or len(editions) != 1:
+            if len(found) != 10 or len(editions) != 1 or not found[0].bm25:
                 halves.append({f"{len(found)} {each}" for each in editions})
             asked += 1
 
