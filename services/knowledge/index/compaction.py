@@ -16,11 +16,12 @@ import structlog
 
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.database import IndexHead, put_head, read_head
+from tidegate.services.knowledge.index.errors import IndexLockedError
 from tidegate.services.knowledge.index.graph import PassageGraph, Projection
 from tidegate.services.knowledge.index.index_reader import IndexReader
 from tidegate.services.knowledge.index.index_writer import LOGGED_GENERATIONS, reconcile_rows
 from tidegate.services.knowledge.index.keyword import KeywordLeg
-from tidegate.services.knowledge.index.storage import IndexLockedError, Storage
+from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.knowledge.index.vectors import Matrix
 
 MOST_DEAD_NODES = 0.3
@@ -53,10 +54,9 @@ class Compaction:
         self._job: Future[None] | None = None
 
     def start_if_due(self) -> None:
-        """Begin, where there is need and it has not begun. Raises what the last one raised."""
+        """Begin, where there is need and it has not begun."""
         if self._job is not None and not self._job.done():
             return
-        self.wait()
         if self._is_graph_due() or self._is_keyword_due():
             self._job = self._pool.submit(self._run)
 
@@ -75,12 +75,16 @@ class Compaction:
             self._remove_unnamed()
 
     def _run(self) -> None:
-        with suppress(IndexLockedError), self._storage.compaction_lock():
-            while self._is_graph_due():
-                self._remove_unnamed()  # the last one stays while another process may be about to read it
-                self._make_graph()
-            if self._is_keyword_due():
-                self._make_keyword_leg()
+        try:
+            with suppress(IndexLockedError), self._storage.compaction_lock():
+                while self._is_graph_due():
+                    self._remove_unnamed()  # the last one stays while another process may be about to read it
+                    self._make_graph()
+                if self._is_keyword_due():
+                    self._make_keyword_leg()
+        except Exception as error:  # the change that it was begun after is in force all the same
+            _log.warning("index.compaction_failed", path=str(self._storage.path), reason=str(error))
+            raise
 
     def _remove_unnamed(self) -> None:
         head = self._head()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -68,14 +67,13 @@ class PassageGraph:
     def load(cls, path: Path, name: str, sha256: str) -> PassageGraph:
         """A saved graph. Raises `ValueError` where its bytes are not those that were saved, `FileNotFoundError`."""
         axes = _axes_of(path).read_bytes()
-        with ThreadPoolExecutor(1) as pool:  # either takes half a second for a gigabyte
-            digest = pool.submit(_digest_of, path, axes)
-            index = _read_index(path)
-        if index is None or digest.result() != sha256:
+        if _digest_of(path, axes) != sha256:  # before hnswlib reads it, which goes where its numbers point
             raise ValueError("its bytes are not those that were saved")
         held = safetensors.numpy.load(axes)
         if held.keys() != {"axes", "units", "gone"}:
             raise ValueError("it was saved by another version of this program")
+        index = hnswlib.Index(space="ip", dim=AXES)
+        index.load_index(str(path))
         return cls(name, index, Projection(held["axes"], int(held["units"][0])), int(held["gone"][0]))
 
     @classmethod
@@ -199,16 +197,6 @@ class GraphLeg:
             if (2 * len(near) >= len(candidates) and len(near) >= passages) or reach >= held:
                 return near
             reach *= 4
-
-
-def _read_index(path: Path) -> hnswlib.Index | None:
-    """What hnswlib makes of a file; None where it can make nothing of it."""
-    index = hnswlib.Index(space="ip", dim=AXES)
-    try:
-        index.load_index(str(path))
-    except (RuntimeError, MemoryError):
-        return None
-    return index
 
 
 def _rank(numbers: list[int], starts: Numbers, units: Matrix, vector: Vector) -> dict[int, float]:

@@ -22,13 +22,14 @@ from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.chunking import Unit
 from tidegate.services.knowledge.index.compaction import Compaction
-from tidegate.services.knowledge.index.database import read_head
+from tidegate.services.knowledge.index.database import Database, read_head
+from tidegate.services.knowledge.index.errors import IndexLockedError
 from tidegate.services.knowledge.index.format_1 import OldIndex
 from tidegate.services.knowledge.index.index_reader import IndexReader, IndexReading
 from tidegate.services.knowledge.index.index_writer import IndexChange, IndexWriter, OnDocument
 from tidegate.services.knowledge.index.keyword import ANALYZERS
 from tidegate.services.knowledge.index.limits import EXACT_BELOW, FOLD_AT
-from tidegate.services.knowledge.index.storage import DocumentOrigin, IndexLockedError, Storage, Tombstone
+from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage, Tombstone
 from tidegate.services.knowledge.index.thesaurus import Thesaurus, rewrite_query
 from tidegate.services.knowledge.index.vectors import ExactLeg, Matrix
 from tidegate.services.knowledge.text_embedder import TextEmbedder
@@ -89,8 +90,9 @@ class HybridIndex:
         an older format is converted, and a keyword leg that holds anything but what the database says is reconciled.
         Raises `IndexDamagedError`, and `IndexLockedError` when it must be built again but another process writes.
         """
-        index = cls(Storage(path), embedder, exact_below, fold_at)
-        index._reader.database.create()
+        storage = Storage(path)
+        Database(storage).create()
+        index = cls(storage, embedder, exact_below, fold_at)
         index._bring_up_to_date()
         index._compaction.remove_leftovers()
         try:
@@ -210,7 +212,8 @@ class HybridIndex:
 
     def has_term(self, term: str, language: str) -> bool:
         """Whether any passage in `language` states the term."""
-        return self._reader.keyword.has_term(term, language)
+        with self._reader.reading() as now:
+            return now.keyword.has_term(term, language, partial(records.find_live, now.connection))
 
     def rarity(self, term: str, language: str) -> float:
         """The inverse document frequency of a term among the passages in `language`."""

@@ -10,12 +10,15 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import msgspec
 import structlog
 
+from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.database import Database, IndexHead, read_head
+from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexUnusableError
 from tidegate.services.knowledge.index.graph import GraphLeg, PassageGraph
 from tidegate.services.knowledge.index.index_view import (
     IndexView,
@@ -23,8 +26,8 @@ from tidegate.services.knowledge.index.index_view import (
     follow_exact,
     follow_graph,
 )
-from tidegate.services.knowledge.index.keyword import KeywordLeg, KeywordView
-from tidegate.services.knowledge.index.storage import IndexDamagedError, Storage
+from tidegate.services.knowledge.index.keyword import ANALYZERS, META, KeywordLeg, KeywordView
+from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.knowledge.index.vectors import ExactLeg
 
 _log = structlog.get_logger()
@@ -62,7 +65,10 @@ class IndexReader:
         return head.units < self._exact_below
 
     def leg(self, head: IndexHead) -> KeywordLeg:
-        """The keyword leg that is in force; an empty one, to be reconciled, where its files cannot be read."""
+        """The keyword leg that is in force; it is made again where its files cannot be read.
+
+        Raises `IndexLockedError` where it must be made again while another process writes.
+        """
         known = self._leg
         if known is None or known.path != self._storage.keyword(head.keyword) or not known.is_there():
             known = self._leg = self._open_leg(head)
@@ -77,7 +83,7 @@ class IndexReader:
         """
         while True:
             inode, leg = self.database.inode(), self._leg
-            keyword = leg.refresh() if leg is not None and leg.is_there() else None
+            keyword = self._refresh(leg)
             with self.database.reading() as connection:
                 head = read_head(connection)
                 if self.leg(head) is not leg or leg is None or keyword is None or self.database.inode() != inode:
@@ -92,6 +98,15 @@ class IndexReader:
         """Give back what is held open."""
         self._loader.shutdown()
         self.database.close()
+
+    def _refresh(self, leg: KeywordLeg | None) -> KeywordView | None:
+        """Its last commit; None where there is no leg, where it was removed, or where it cannot be read any more."""
+        try:
+            return leg.refresh() if leg is not None and leg.is_there() else None
+        except ValueError as error:
+            _log.warning("index.keyword_leg_unreadable", path=str(self._storage.path), reason=str(error))
+            self._leg = None
+            return None
 
     def _follow(self, connection: sqlite3.Connection, head: IndexHead, inode: int) -> ExactLeg | GraphLeg | None:
         """The vectors of this generation; None when another thread has gone on to a later one."""
@@ -147,10 +162,28 @@ class IndexReader:
 
     def _open_leg(self, head: IndexHead) -> KeywordLeg:
         path = self._storage.keyword(head.keyword)
-        try:
-            return KeywordLeg(path)
-        except ValueError as error:
-            with self._storage.lock():
-                _log.warning("index.keyword_leg_unreadable", path=str(path), reason=str(error))
-                shutil.rmtree(path)
+        if (path / META).exists():
+            try:
                 return KeywordLeg(path)
+            except ValueError as error:
+                _log.warning("index.keyword_leg_unreadable", path=str(path), reason=str(error))
+        with self._storage.lock():
+            return self._make_leg(path, head)
+
+    def _make_leg(self, path: Path, head: IndexHead) -> KeywordLeg:
+        """Only who holds the lock makes one: another process may be doing so, or have put the next one in force."""
+        with self.database.reading() as connection:
+            now = read_head(connection)
+            if now.keyword != head.keyword:
+                return self._open_leg(now)
+            with suppress(ValueError):
+                if (path / META).exists():
+                    return KeywordLeg(path)
+            shutil.rmtree(path, ignore_errors=True)
+            try:
+                leg = KeywordLeg(path)
+                if now.passages and now.analyzers == ANALYZERS:
+                    leg.replace(records.list_keyword_rows(connection))
+            except (ValueError, OSError) as error:
+                raise IndexUnusableError(path, error) from error
+            return leg

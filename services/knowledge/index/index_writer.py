@@ -13,18 +13,22 @@ from os import cpu_count
 
 import msgspec
 import numpy as np
+import structlog
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.database import IndexHead, add_digests, put_head, read_head
+from tidegate.services.knowledge.index.errors import IndexUnusableError
 from tidegate.services.knowledge.index.format_1 import OldIndex
 from tidegate.services.knowledge.index.index_reader import IndexReader
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
 from tidegate.services.knowledge.index.records import DocumentEntry, EmbeddedDocument
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage, Tombstone
 from tidegate.services.knowledge.text_embedder import TextEmbedder
+
+_log = structlog.get_logger()
 
 OnDocument = Callable[[Document], None]
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -135,16 +139,25 @@ class IndexWriter:
         draft.connection.execute("DELETE FROM removals WHERE generation <= ?", (oldest,))
         if draft.added:
             leg = self._reader.leg(head)
-            leg.change(added=records.list_keyword_rows(draft.connection, draft.first))
+            try:
+                leg.change(added=records.list_keyword_rows(draft.connection, draft.first))
+            except ValueError as error:
+                raise IndexUnusableError(leg.path, error) from error
 
     def _forget(self, draft: _Draft) -> None:
-        """Remove the rows of what the change removed; a small index has no trace of them left in its statistics."""
-        leg = self._reader.leg(draft.head)
-        if self._reader.is_exact(draft.head) and (draft.removed or leg.count_dead()):
-            with self._database.reading() as connection:
-                leg.replace(records.list_keyword_rows(connection))
-        elif draft.removed:
-            leg.change(removed=draft.removed)
+        """Remove the rows of what the change removed; a small index has no trace of them left in its statistics.
+
+        The change is in force: where this fails nothing is found that should not be, and the next change does it.
+        """
+        try:
+            leg = self._reader.leg(draft.head)
+            if self._reader.is_exact(draft.head) and (draft.removed or leg.count_dead()):
+                with self._database.reading() as connection:
+                    leg.replace(records.list_keyword_rows(connection))
+            elif draft.removed:
+                leg.change(removed=draft.removed)
+        except (ValueError, OSError, IndexUnusableError) as error:
+            _log.warning("index.rows_left", path=str(self._storage.path), reason=str(error))
 
     def _reconcile(self, *, is_thorough: bool = False) -> None:
         """A crash may have left the keyword leg more than the database names or, on a bad disk, less."""
@@ -153,10 +166,13 @@ class IndexWriter:
         with self._database.reading() as connection:
             head = read_head(connection)
             leg = self._reader.leg(head)
-            if self._reader.is_exact(head):
-                leg.replace(records.list_keyword_rows(connection))
-                return
-            reconcile_rows(connection, leg)
+            try:
+                if self._reader.is_exact(head):
+                    leg.replace(records.list_keyword_rows(connection))
+                else:
+                    reconcile_rows(connection, leg)
+            except ValueError as error:
+                raise IndexUnusableError(leg.path, error) from error
 
     def _embed_all(self, documents: Iterable[Document]) -> Iterator[EmbeddedDocument]:
         """In order, a few ahead of where they are wanted."""

@@ -4,7 +4,8 @@ Promises the ranking of an index made anew while it holds no removed rows. Next:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from math import log
 from pathlib import Path
@@ -25,6 +26,10 @@ HEAD_BOOST = 0.7
 _WRITER_BYTES = 16_000_000
 Places = Callable[[list[int]], Mapping[int, tuple[str, int]]]
 """From numbers to where their passages stand, of those that are live and of the language that is asked for."""
+LiveNumbers = Callable[[list[int]], set[int]]
+"""From numbers to those of them whose passages are live."""
+META = "meta.json"
+"""The file of tantivy that says what was committed last."""
 _LANGUAGES = (*STEMMED, PLAIN)
 
 
@@ -66,18 +71,20 @@ class _LegMeta(msgspec.Struct):
 class KeywordLeg:
     """A tantivy index of passages known by number. One process writes at a time; readers see the last commit.
 
-    Raises `ValueError` when the directory holds something else.
+    Made where there is none. Raises `ValueError` when the directory holds something else, when it cannot be read any
+    more, and when it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._schema = _schema()
-        self._index = _open_index(self._schema, path)
-        for language in _LANGUAGES:
-            self._index.register_tokenizer(f"tidegate_{language}", _analyzer(language))
-        self._index.config_reader("manual")
-        self._meta = path / "meta.json"
+        with _raising_value_errors():
+            self._index = tantivy.Index(self._schema, path=str(path))
+            for language in _LANGUAGES:
+                self._index.register_tokenizer(f"tidegate_{language}", _analyzer(language))
+            self._index.config_reader("manual")
+        self._meta = path / META
         self._reload()
 
     def is_there(self) -> bool:
@@ -108,43 +115,52 @@ class KeywordLeg:
 
     def count_dead(self) -> int:
         """How many removed rows still lie in segments, where BM25 counts them."""
-        segments = msgspec.json.decode(self._meta.read_bytes(), type=_LegMeta).segments
+        try:
+            segments = msgspec.json.decode(self._meta.read_bytes(), type=_LegMeta).segments
+        except FileNotFoundError:  # another leg is in force by now
+            return 0
         return sum(segment.deletes.num_deleted_docs for segment in segments if segment.deletes is not None)
 
     def _write(self, removed: Iterable[int], rows: Iterable[KeywordRow], *, emptied: bool) -> None:
-        writer = self._index.writer(_WRITER_BYTES, 1)
-        if emptied:
-            writer.delete_all_documents()
-        for number in removed:
-            writer.delete_documents_by_query(tantivy.Query.term_query(self._schema, "number", number))
-        for row in rows:
-            kind = field_language(row.language)
-            document = tantivy.Document()
-            document.add_unsigned("number", row.number)
-            document.add_unsigned("mark", row.mark)
-            document.add_text(f"head_{kind}", row.head)
-            document.add_text(f"body_{kind}", row.body)
-            writer.add_document(document)
-        writer.commit()
-        writer.wait_merging_threads()
+        with _raising_value_errors():
+            writer = self._index.writer(_WRITER_BYTES, 1)
+            try:
+                if emptied:
+                    writer.delete_all_documents()
+                for number in removed:
+                    writer.delete_documents_by_query(tantivy.Query.term_query(self._schema, "number", number))
+                for row in rows:
+                    writer.add_document(_document_of(row))
+                writer.commit()
+                writer.wait_merging_threads()
+            finally:
+                del writer  # it has the lock of the directory, and whoever keeps the error would keep it
         self._reload()
 
     def _reload(self) -> None:
         stamp = self._stamp()  # before the reading, so that what is committed meanwhile is seen next time
-        self._index.reload()
-        self._view = KeywordView(self._schema, self._index.searcher(), stamp)
+        with _raising_value_errors():
+            self._index.reload()
+            searcher = self._index.searcher()
+        self._view = KeywordView(self._schema, searcher, stamp, has_dead=self.count_dead() > 0)
 
     def _stamp(self) -> tuple[int, int]:
-        found = self._meta.stat()
+        try:
+            found = self._meta.stat()
+        except FileNotFoundError:  # a compaction has put another leg in force, and this one away
+            return 0, 0
         return found.st_mtime_ns, found.st_ino
 
 
 class KeywordView:
     """What one commit holds; never changes."""
 
-    def __init__(self, schema: tantivy.Schema, searcher: tantivy.Searcher, stamp: tuple[int, int]) -> None:
+    def __init__(
+        self, schema: tantivy.Schema, searcher: tantivy.Searcher, stamp: tuple[int, int], *, has_dead: bool
+    ) -> None:
         self._schema = schema
         self._searcher = searcher
+        self._has_dead = has_dead
         self.stamp = stamp
 
     @property
@@ -187,26 +203,55 @@ class KeywordView:
                 return sorted(found, key=lambda pair: (-pair[1], stands[pair[0]]))[:limit]
             reach *= 4
 
-    def has_term(self, term: str, language: str) -> bool:
-        """Whether any passage in `language` states the term."""
-        kind = field_language(language)
-        return any(self._searcher.doc_freq(f"{part}_{kind}", term) for part in ("body", "head"))
+    def has_term(self, term: str, language: str, find_live: LiveNumbers) -> bool:
+        """Whether any live passage in `language` states the term."""
+        return any(self._has_live(f"{part}_{field_language(language)}", term, find_live) for part in ("body", "head"))
 
     def rarity(self, term: str, language: str) -> float:
-        """BM25's inverse document frequency of a term, 0.0 for an empty index (Robertson & Zaragoza 2009, eq. 3.3)."""
-        total = self._searcher.num_docs
-        count = self._searcher.doc_freq(f"body_{field_language(language)}", term)
+        """BM25's inverse document frequency of a term, 0.0 for an empty index (Robertson & Zaragoza 2009, eq. 3.3).
+
+        Removed rows do not count, though `search` counts those that still lie in a segment.
+        """
+        total, field = self._searcher.num_docs, f"body_{field_language(language)}"
+        count = self._searcher.doc_freq(field, term)
+        if count and self._has_dead:
+            query = tantivy.Query.term_query(self._schema, field, term, "basic")
+            count = int(self._searcher.search(query, 1, count=True).count or 0)  # type: ignore[attr-defined]
         return log(1.0 + max(0.0, total - count + 0.5) / (count + 0.5)) if total else 0.0
 
+    def _has_live(self, field: str, term: str, find_live: LiveNumbers) -> bool:
+        """A removed row is counted for as long as its segment lives, and one may not have been removed yet."""
+        if not self._searcher.doc_freq(field, term):
+            return False
+        query, reach = tantivy.Query.term_query(self._schema, field, term, "freq"), 8
+        while True:
+            hits = self._searcher.search(query, reach, count=False).hits
+            if find_live(_values(self._searcher, "number", [address for _, address in hits])):
+                return True
+            if len(hits) < reach:
+                return False
+            reach *= 4
 
-def _open_index(schema: tantivy.Schema, path: Path) -> tantivy.Index:
+
+@contextmanager
+def _raising_value_errors() -> Iterator[None]:
+    """What tantivy makes of a torn file is a Rust panic, which is no `Exception`."""
     try:
-        index = tantivy.Index(schema, path=str(path))
-    except BaseException as error:  # of a torn file it is a Rust panic, which is no `Exception`
+        yield
+    except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
         raise ValueError(str(error)) from error
-    return index
+
+
+def _document_of(row: KeywordRow) -> tantivy.Document:
+    kind = field_language(row.language)
+    document = tantivy.Document()
+    document.add_unsigned("number", row.number)
+    document.add_unsigned("mark", row.mark)
+    document.add_text(f"head_{kind}", row.head)
+    document.add_text(f"body_{kind}", row.body)
+    return document
 
 
 def _values(searcher: tantivy.Searcher, field: str, addresses: list[tantivy.DocAddress]) -> list[int]:

@@ -145,6 +145,12 @@ def find_places(connection: sqlite3.Connection, numbers: Sequence[int], language
     return {number: (name, number) for number, name in rows}
 
 
+def find_live(connection: sqlite3.Connection, numbers: Sequence[int]) -> set[int]:
+    """Those of these passages that are live."""
+    rows = connection.execute(f"SELECT number FROM passages WHERE number IN {_THESE}", (json.dumps(numbers),))
+    return {number for (number,) in rows}
+
+
 def find_vectors(connection: sqlite3.Connection, numbers: Sequence[int]) -> tuple[list[int], Numbers, Matrix]:
     """Those of these passages that are live, the first row of each, and their units' vectors row by row."""
     select = f"SELECT number, halves FROM vectors WHERE number IN {_THESE} ORDER BY number"

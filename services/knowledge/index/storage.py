@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,28 +18,13 @@ from typing import IO, Literal
 
 import msgspec
 
-from tidegate.schemas import TidegateError
+from tidegate.services.knowledge.index.errors import IndexLockedError, IndexUnusableError
 from tidegate.services.knowledge.index.keyword import ANALYZERS
 
 DocumentOrigin = Literal["pack", "added"]
 _PATIENCE_S = 1.0
 """A change waits so long for another writer: a compaction holds the lock for a few milliseconds only."""
 _POLL_S = 0.01
-
-
-class IndexDamagedError(TidegateError):
-    """A file of the index is missing or is not what was written."""
-
-    hint = "remove the directory of the index and index the documents again"
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}; {self.hint}")
-
-
-class IndexLockedError(TidegateError):
-    """Another process is writing to the index."""
-
-    hint = "try again when the other process has ended"
 
 
 class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +45,7 @@ class Storage:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.database = path / "index.sqlite"
+        self._held = threading.local()
 
     def keyword(self, number: int) -> Path:
         """The directory of a keyword leg; a compaction writes the next one, other analyzers have their own."""
@@ -91,10 +78,17 @@ class Storage:
 
     @contextmanager
     def lock(self, patience_s: float = _PATIENCE_S) -> Iterator[None]:
-        """Be the only writer, of all processes of this machine. Raises `IndexLockedError` when there still is one after
-        `patience_s`."""
-        with self._locked("lock", patience_s):
+        """Be the only writer, of all processes of this machine; the thread that is may be again. Raises
+        `IndexLockedError` when there still is another one after `patience_s`, and `IndexUnusableError`."""
+        if getattr(self._held, "by_this_thread", False):
             yield
+            return
+        with self._locked("lock", patience_s):
+            self._held.by_this_thread = True
+            try:
+                yield
+            finally:
+                self._held.by_this_thread = False
 
     @contextmanager
     def compaction_lock(self) -> Iterator[None]:
@@ -104,14 +98,20 @@ class Storage:
 
     @contextmanager
     def _locked(self, name: str, patience_s: float) -> Iterator[None]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / name, "w") as file:
+        with self._opened(name) as file:
             deadline = time.monotonic() + patience_s
             while not _is_taken(file):
                 if time.monotonic() >= deadline:
                     raise IndexLockedError(f"{self.path}: another process is writing")
                 time.sleep(_POLL_S)
             yield
+
+    def _opened(self, name: str) -> IO[str]:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return open(self.path / name, "w")
+        except OSError as error:
+            raise IndexUnusableError(self.path, error) from error
 
 
 def _is_taken(file: IO[str]) -> bool:

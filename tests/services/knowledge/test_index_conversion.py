@@ -9,8 +9,9 @@ import pytest
 from tests.support.branch_index import LETTERS, branch_index
 from tests.support.corpus import BRANCH, Letters
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says, write_format_1
+from tidegate.services.knowledge.index.errors import IndexDamagedError
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.storage import IndexDamagedError, Tombstone
+from tidegate.services.knowledge.index.storage import Tombstone
 from tidegate.services.knowledge.text_embedder import TextRole, Vector
 
 

@@ -21,11 +21,12 @@ from tests.support.index_files import (
 )
 from tidegate.schemas.pack import Document, Pack
 from tidegate.services.knowledge.index.database import Database
+from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexLockedError
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import DocumentRefusedError
 from tidegate.services.knowledge.index.keyword import KeywordLeg, KeywordRow
 from tidegate.services.knowledge.index.packing import prepare_index
-from tidegate.services.knowledge.index.storage import IndexDamagedError, IndexLockedError, Storage
+from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 
 
