@@ -246,21 +246,11 @@ class HybridIndex:
 
     def _bring_up_to_date(self) -> None:
         """Convert an index of an older format, and build one of another model again."""
-        path = self._storage.path
         built_by = f"{ANALYZERS}-{self._embedder.version}"
         with self._reader.database.reading() as connection:
             head = read_head(connection)
-        if OldIndex.is_in(path):
-            old = OldIndex(path)
-            if not head.generation:
-                _log.info("index.converting", path=str(path), documents=len(old.origins), made_by=old.built_by)
-                self._writer.take_over(old, built_by)
-            old.remove()
-        elif head.documents and head.built_by != built_by:
-            reason = "made by another embedding model or other analyzers"
-            about = {"made_by": head.built_by, "now": built_by, "documents": head.documents}
-            _log.warning("index.rebuilding", path=str(path), reason=reason, **about)
-            self._writer.rebuild()
+        if OldIndex.is_in(self._storage.path) or (head.documents and head.built_by != built_by):
+            self._writer.bring_up_to_date(built_by)
 
     def _read_units(self, document_id: str, version: str) -> DocumentUnits | None:
         with self._reader.database.reading() as connection:

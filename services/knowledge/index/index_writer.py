@@ -19,13 +19,14 @@ from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
-from tidegate.services.knowledge.index.database import IndexHead, add_digests, put_head, read_head
+from tidegate.services.knowledge.index.database import read_head
+from tidegate.services.knowledge.index.draft import Draft
 from tidegate.services.knowledge.index.errors import IndexUnusableError
 from tidegate.services.knowledge.index.format_1 import OldIndex
 from tidegate.services.knowledge.index.index_reader import IndexReader
-from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
+from tidegate.services.knowledge.index.keyword import KeywordLeg
 from tidegate.services.knowledge.index.records import DocumentEntry, EmbeddedDocument
-from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage, Tombstone
+from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 _log = structlog.get_logger()
@@ -73,7 +74,7 @@ class IndexWriter:
         with self._storage.lock():
             self._reconcile()
             with self._database.writing() as connection:
-                draft = _Draft(connection, self._embedder.version)
+                draft = Draft(connection, self._embedder.version)
                 gone = sum(draft.delete(name, change.origin) for name in dict.fromkeys(change.deleted))
                 known = {each.id: records.find_entry(connection, each.id) for each in change.documents}
                 changed = [each for each in change.documents if not _is_indexed(each, known[each.id])]
@@ -84,32 +85,48 @@ class IndexWriter:
             self._forget(draft)
         return len(changed), gone
 
-    def take_over(self, old: OldIndex, built_by: str) -> None:
-        """Put in all that an index of format 1 holds, with its vectors where they are such as would be made today."""
+    def bring_up_to_date(self, built_by: str) -> None:
+        """Convert an index of format 1 and build one of another model again. What another process has done meanwhile
+        is not done again: documents that it has deleted since would come back."""
+        path = self._storage.path
         with self._storage.lock():
-            with self._database.writing() as connection:
-                draft = _Draft(connection, self._embedder.version)
-                embedded = old.embedded() if old.built_by == built_by else self._embed_all(old.texts())
-                for each in embedded:
-                    draft.put(each, old.origins[each.document.id])
-                for name, tombstone in old.tombstones.items():
-                    draft.bury(name, tombstone)
-                self._finish(draft, {})
-            self._forget(draft)
+            with self._database.reading() as connection:
+                head = read_head(connection)
+            if OldIndex.is_in(path):
+                old = OldIndex(path)
+                if not head.generation:
+                    _log.info("index.converting", path=str(path), documents=len(old.origins), made_by=old.built_by)
+                    self._take_over(old, built_by)
+                old.remove()
+            elif head.documents and head.built_by != built_by:
+                about = {"made_by": head.built_by, "now": built_by, "documents": head.documents}
+                _log.warning("index.rebuilding", path=str(path), reason="made by another model or analyzers", **about)
+                self._rebuild()
 
-    def rebuild(self) -> None:
+    def _take_over(self, old: OldIndex, built_by: str) -> None:
+        """Put in all that it holds, with its vectors where they are such as would be made today."""
+        with self._database.writing() as connection:
+            draft = Draft(connection, self._embedder.version)
+            embedded = old.embedded() if old.built_by == built_by else self._embed_all(old.texts())
+            for each in embedded:
+                draft.put(each, old.origins[each.document.id])
+            for name, tombstone in old.tombstones.items():
+                draft.bury(name, tombstone)
+            self._finish(draft, {})
+        self._forget(draft)
+
+    def _rebuild(self) -> None:
         """Make every document's pieces and vectors again, from the text that the index holds."""
-        with self._storage.lock(), self._database.reading() as before:
-            with self._database.writing() as connection:
-                draft = _Draft(connection, self._embedder.version)
-                entries = list(records.list_entries(before))
-                texts = (records.find_document(before, entry.id) for entry in entries)
-                embedded = self._embed_all(text for text in texts if text is not None)
-                for entry, each in zip(entries, embedded, strict=True):
-                    draft.put(each, entry.origin)
-                draft.head = msgspec.structs.replace(draft.head, graph="", graph_sha256="", graph_numbers=0)
-                self._finish(draft, {})
-            self._forget(draft)
+        with self._database.reading() as before, self._database.writing() as connection:
+            draft = Draft(connection, self._embedder.version)
+            entries = list(records.list_entries(before))
+            texts = (records.find_document(before, entry.id) for entry in entries)
+            embedded = self._embed_all(text for text in texts if text is not None)
+            for entry, each in zip(entries, embedded, strict=True):
+                draft.put(each, entry.origin)
+            draft.head = msgspec.structs.replace(draft.head, graph="", graph_sha256="", graph_numbers=0)
+            self._finish(draft, {})
+        self._forget(draft)
 
     def repair(self) -> None:
         """Make the keyword leg hold what the database says, row by row."""
@@ -129,7 +146,7 @@ class IndexWriter:
                 return False
             return not self._reader.is_exact(head) or held.entries() == records.list_marks(connection)
 
-    def _finish(self, draft: _Draft, state: Mapping[str, bytes]) -> None:
+    def _finish(self, draft: Draft, state: Mapping[str, bytes]) -> None:
         """What is last in the transaction of a change."""
         records.put_state(draft.connection, state)
         if draft.is_empty:
@@ -144,7 +161,7 @@ class IndexWriter:
             except ValueError as error:
                 raise IndexUnusableError(leg.path, error) from error
 
-    def _forget(self, draft: _Draft) -> None:
+    def _forget(self, draft: Draft) -> None:
         """Remove the rows of what the change removed; a small index has no trace of them left in its statistics.
 
         The change is in force: where this fails nothing is found that should not be, and the next change does it.
@@ -194,71 +211,6 @@ class IndexWriter:
         ]
         matrix = np.stack([self._embedder.embed(line, "passage") for line in lines]).astype(np.float32)
         return EmbeddedDocument(document, chunks, matrix)
-
-
-class _Draft:
-    """The next generation while it is made: the head that it will have, and what the keyword leg has to follow."""
-
-    def __init__(self, connection: sqlite3.Connection, embedder: str) -> None:
-        self.connection = connection
-        self.head = read_head(connection)
-        self.first = self.head.next_number
-        self.removed: list[int] = []
-        self.added = False
-        self.is_empty = True
-        self._embedder = embedder
-        self._generation = self.head.generation + 1
-
-    def put(self, embedded: EmbeddedDocument, origin: DocumentOrigin) -> None:
-        """Add a document, in the place of the one of its id."""
-        known = records.find_entry(self.connection, embedded.document.id)
-        if known is not None:
-            self._remove(known)
-        entry = records.add_document(self.connection, embedded, self.head.next_number, origin)
-        self._count(entry, 1)
-        lost = records.remove_tombstone(self.connection, entry.id)
-        self.head = msgspec.structs.replace(
-            self.head, next_number=entry.numbers.stop, tombstones=self.head.tombstones - lost
-        )
-        self.added, self.is_empty = True, False
-
-    def delete(self, name: str, origin: DocumentOrigin) -> int:
-        """Delete a document and lay a tombstone; returns 1, or 0 where there is none."""
-        known = records.find_entry(self.connection, name)
-        if known is None:
-            return 0
-        self._remove(known)
-        self.bury(name, Tombstone(version=known.version, by=origin))
-        return 1
-
-    def bury(self, name: str, tombstone: Tombstone) -> None:
-        """Lay a tombstone where there is none."""
-        records.put_tombstone(self.connection, name, tombstone)
-        self.head = msgspec.structs.replace(self.head, tombstones=self.head.tombstones + 1)
-        self.is_empty = False
-
-    def close(self) -> IndexHead:
-        """Write the head."""
-        self.head = msgspec.structs.replace(
-            self.head, generation=self._generation, embedder=self._embedder, analyzers=ANALYZERS
-        )
-        put_head(self.connection, self.head)
-        return self.head
-
-    def _remove(self, entry: DocumentEntry) -> None:
-        records.remove_document(self.connection, entry, self._generation)
-        self.removed += entry.numbers
-        self._count(entry, -1)
-
-    def _count(self, entry: DocumentEntry, sign: int) -> None:
-        head = self.head
-        self.head = msgspec.structs.replace(
-            head,
-            documents=head.documents + sign,
-            passages=head.passages + sign * entry.passages,
-            units=head.units + sign * entry.units,
-            digest=add_digests(head.digest, sign * entry.digest),
-        )
 
 
 def check_documents(documents: Iterable[Document]) -> None:

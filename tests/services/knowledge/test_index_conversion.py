@@ -9,10 +9,16 @@ import pytest
 from tests.support.branch_index import LETTERS, branch_index
 from tests.support.corpus import BRANCH, Letters
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says, write_format_1
+from tidegate.services.knowledge.index.database import Database
 from tidegate.services.knowledge.index.errors import IndexDamagedError
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.storage import Tombstone
+from tidegate.services.knowledge.index.index_reader import IndexReader
+from tidegate.services.knowledge.index.index_writer import IndexWriter
+from tidegate.services.knowledge.index.keyword import ANALYZERS
+from tidegate.services.knowledge.index.storage import Storage, Tombstone
 from tidegate.services.knowledge.text_embedder import TextRole, Vector
+
+BUILT_BY = f"{ANALYZERS}-{LETTERS.version}"
 
 
 class Unasked(Letters):
@@ -45,6 +51,27 @@ def test_an_old_index_is_taken_over_with_its_vectors_origins_and_tombstones(tmp_
     index.close()
     left = {file.name.split("-shm")[0].split("-wal")[0] for file in path.iterdir()}
     assert left == {"index.sqlite", "keyword-7-0", "lock", "compaction.lock"}
+
+
+@pytest.mark.parametrize("kind", ["old format", "other model"])
+def test_what_another_process_brought_up_to_date_meanwhile_is_not_done_again(tmp_path: Path, kind: str) -> None:
+    """It would bring back what was deleted since."""
+    path = tmp_path / "i"
+    if kind == "old format":
+        write_format_1(path, BRANCH, {"gone": "0123456789ab"})
+        manifest = (path / "manifest.json").read_bytes()
+    storage = Storage(path)
+    Database(storage).create()
+    late = IndexWriter(storage, IndexReader(storage, BUILT_BY, 1_000), Unasked())  # it has seen what is to be done
+    index = branch_index(path)
+    index.delete(["coins"])
+    before = index.status()
+    if kind == "old format":
+        (path / "manifest.json").write_bytes(manifest)  # it has not been removed yet
+    late.bring_up_to_date(BUILT_BY)
+    assert index.status() == before
+    assert index.document_ids() == {"fees", "hours", "stunden"}
+    assert not (path / "manifest.json").exists()
 
 
 def test_an_old_index_of_another_model_is_made_anew_from_its_texts(tmp_path: Path) -> None:

@@ -193,6 +193,21 @@ def test_a_keyword_leg_with_many_removed_rows_is_made_anew_and_questions_see_the
     assert_the_leg_holds_what_the_database_says(path)
 
 
+def test_a_large_index_knows_no_word_of_what_was_deleted_and_weighs_words_as_a_fresh_one(tmp_path: Path) -> None:
+    index, fresh = large(tmp_path / "i", fold_at=1_000), large(tmp_path / "f", fold_at=1_000)
+    reader = large(tmp_path / "i")
+    index.upsert([document(f"z{number}", f"# Zorblax\n\nA Zorblax of coins, {number}.") for number in range(40)])
+    assert reader.has_term("zorblax", "en")
+    index.upsert(BRANCH)
+    index.delete([f"z{number}" for number in range(40)])
+    fresh.upsert(BRANCH)
+    for each in (reader, index):
+        assert not each.has_term("zorblax", "en")
+        assert each.has_term("coin", "en")
+        for term in ("zorblax", "coin", "machin"):
+            assert each.rarity(term, "en") == fresh.rarity(term, "en")
+
+
 def test_a_large_index_finds_by_words_what_a_small_one_finds(tmp_path: Path) -> None:
     small, big = HybridIndex.open(tmp_path / "s", LETTERS), large(tmp_path / "b")
     for index in (small, big):
