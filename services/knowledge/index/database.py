@@ -38,10 +38,12 @@ CREATE TABLE head (
 CREATE TABLE documents (
     first INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version TEXT NOT NULL, title TEXT NOT NULL,
     language TEXT NOT NULL, origin TEXT NOT NULL, passages INTEGER NOT NULL, units INTEGER NOT NULL,
-    document BLOB NOT NULL
+    document BLOB NOT NULL, crc INTEGER NOT NULL
 );
-CREATE TABLE passages (number INTEGER PRIMARY KEY, first INTEGER NOT NULL, passage BLOB NOT NULL, units BLOB NOT NULL);
-CREATE TABLE vectors (number INTEGER PRIMARY KEY, halves BLOB NOT NULL);
+CREATE TABLE passages (
+    number INTEGER PRIMARY KEY, first INTEGER NOT NULL, passage BLOB NOT NULL, units BLOB NOT NULL, crc INTEGER NOT NULL
+);
+CREATE TABLE vectors (number INTEGER PRIMARY KEY, halves BLOB NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE removals (first INTEGER PRIMARY KEY, passages INTEGER NOT NULL, generation INTEGER NOT NULL);
 CREATE INDEX removals_by_generation ON removals (generation);
 CREATE TABLE tombstones (id TEXT PRIMARY KEY, version TEXT NOT NULL, origin TEXT NOT NULL) WITHOUT ROWID;

@@ -5,6 +5,7 @@ Promises that a deleted document never comes back. Next: index_reader.py, index_
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
@@ -260,6 +261,8 @@ class HybridIndex:
                 return None
             parts = [units for _, units in records.list_vectors(connection, entry.first, entry.numbers.stop)]
             units = records.find_units(connection, entry)
+            if sum(map(len, parts)) != entry.units:
+                raise sqlite3.DatabaseError(f"vectors of {document_id} are missing")
         return DocumentUnits(document=document, units=units, vectors=np.concatenate(parts))
 
 

@@ -1,6 +1,7 @@
 """What the database holds of documents and passages, read and written on a connection in a transaction.
 
-Promises that a document goes in and out whole, at a cost of its own size. Next: index_writer.py.
+Promises that a document goes in and out whole, at a cost of its own size, and that a row which is not what was written
+is not taken for it. Next: index_writer.py.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -25,6 +27,7 @@ _encode = msgspec.msgpack.encode
 _decode_document = msgspec.msgpack.Decoder(Document).decode
 _decode_passage = msgspec.msgpack.Decoder(Passage).decode
 _decode_units = msgspec.msgpack.Decoder(tuple[Unit, ...]).decode
+_CHECKED_PASSAGE = "number, crc, passage, units"
 _THESE = "(SELECT value FROM json_each(?))"
 
 
@@ -88,18 +91,17 @@ def add_document(
         passages=len(chunks),
         units=sum(len(chunk.units) for chunk in chunks),
     )
-    row = (*msgspec.structs.astuple(entry), _encode(document))
-    connection.execute(f"INSERT INTO documents ({_ENTRY}, document) VALUES ({', '.join('?' * len(row))})", row)
-    passages = [_encode(_cut_passage(document, chunk)) for chunk in chunks]
-    rows = zip(entry.numbers, passages, (_encode(chunk.units) for chunk in chunks), strict=True)
-    connection.executemany(
-        f"INSERT INTO passages (first, number, passage, units) VALUES ({first}, ?, ?, ?)",
-        rows,
-    )
+    encoded = _encode(document)
+    row = (*msgspec.structs.astuple(entry), encoded, _checksum(first, encoded))
+    connection.execute(f"INSERT INTO documents ({_ENTRY}, document, crc) VALUES ({', '.join('?' * len(row))})", row)
+    pairs = [(_encode(_cut_passage(document, chunk)), _encode(chunk.units)) for chunk in chunks]
+    rows = ((number, first, *pair, _checksum(number, *pair)) for number, pair in zip(entry.numbers, pairs, strict=True))
+    connection.executemany("INSERT INTO passages (number, first, passage, units, crc) VALUES (?, ?, ?, ?, ?)", rows)
     halves = np.ascontiguousarray(embedded.vectors, dtype=np.float16)
     ends = np.cumsum([len(chunk.units) for chunk in chunks])[:-1]
-    blobs = (part.tobytes() for part in np.split(halves, ends))
-    connection.executemany("INSERT INTO vectors VALUES (?, ?)", zip(entry.numbers, blobs, strict=True))
+    blobs = zip(entry.numbers, (part.tobytes() for part in np.split(halves, ends)), strict=True)
+    checked = ((number, blob, _checksum(number, blob)) for number, blob in blobs)
+    connection.executemany("INSERT INTO vectors VALUES (?, ?, ?)", checked)
     return entry
 
 
@@ -125,14 +127,23 @@ def count_removed(connection: sqlite3.Connection, generation: int) -> int:
 
 def find_document(connection: sqlite3.Connection, name: str) -> Document | None:
     """The live document of this id, with its text."""
-    row = connection.execute("SELECT document FROM documents WHERE id = ?", (name,)).fetchone()
-    return None if row is None else _decode_document(row[0])
+    row = connection.execute("SELECT first, crc, document FROM documents WHERE id = ?", (name,)).fetchone()
+    if row is None:
+        return None
+    _check("document", *row)
+    return _decode_document(row[2])
 
 
 def find_passages(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, Passage]:
-    """The passages of these numbers that are live."""
-    select = f"SELECT number, passage FROM passages WHERE number IN {_THESE}"
-    return {number: _decode_passage(passage) for number, passage in connection.execute(select, (json.dumps(numbers),))}
+    """The passages of these numbers, which are live ones."""
+    select = f"SELECT {_CHECKED_PASSAGE} FROM passages WHERE number IN {_THESE}"
+    found = {}
+    for row in connection.execute(select, (json.dumps(numbers),)):
+        _check("passage", *row)
+        found[row[0]] = _decode_passage(row[2])
+    if len(found) < len(set(numbers)):
+        raise sqlite3.DatabaseError("passages are missing that are searched")
+    return found
 
 
 def find_places(connection: sqlite3.Connection, numbers: Sequence[int], language: str) -> dict[int, tuple[str, int]]:
@@ -153,17 +164,20 @@ def find_live(connection: sqlite3.Connection, numbers: Sequence[int]) -> set[int
 
 def find_vectors(connection: sqlite3.Connection, numbers: Sequence[int]) -> tuple[list[int], Numbers, Matrix]:
     """Those of these passages that are live, the first row of each, and their units' vectors row by row."""
-    select = f"SELECT number, halves FROM vectors WHERE number IN {_THESE} ORDER BY number"
+    select = f"SELECT number, crc, halves FROM vectors WHERE number IN {_THESE} ORDER BY number"
     rows = connection.execute(select, (json.dumps(numbers),)).fetchall()
-    starts = np.cumsum([0, *(len(halves) // (2 * DIMENSIONS) for _, halves in rows[:-1])], dtype=np.int64)
-    return [number for number, _ in rows], starts, _matrix_of(b"".join(halves for _, halves in rows))
+    for row in rows:
+        _check("vectors of passage", *row)
+    starts = np.cumsum([0, *(len(halves) // (2 * DIMENSIONS) for _, _, halves in rows[:-1])], dtype=np.int64)
+    return [number for number, _, _ in rows], starts, _matrix_of(b"".join(halves for _, _, halves in rows))
 
 
 def list_vectors(connection: sqlite3.Connection, first: int, last: int | None = None) -> Iterator[tuple[int, Matrix]]:
     """The vectors of the units of all live passages from number `first` on, and before `last`, by number."""
-    select = "SELECT number, halves FROM vectors WHERE number >= ? AND number < ? ORDER BY number"
-    rows = connection.execute(select, (first, 1 << 62 if last is None else last))
-    yield from ((number, _matrix_of(halves)) for number, halves in rows)
+    select = "SELECT number, crc, halves FROM vectors WHERE number >= ? AND number < ? ORDER BY number"
+    for row in connection.execute(select, (first, 1 << 62 if last is None else last)):
+        _check("vectors of passage", *row)
+        yield row[0], _matrix_of(row[2])
 
 
 def count_units(connection: sqlite3.Connection, first: int) -> int:
@@ -174,9 +188,14 @@ def count_units(connection: sqlite3.Connection, first: int) -> int:
 
 def find_units(connection: sqlite3.Connection, entry: DocumentEntry) -> tuple[Unit, ...]:
     """The units of a document, in order."""
-    select = "SELECT units FROM passages WHERE number >= ? AND number < ? ORDER BY number"
-    rows = connection.execute(select, (entry.first, entry.first + entry.passages))
-    return tuple(unit for (units,) in rows for unit in _decode_units(units))
+    select = f"SELECT {_CHECKED_PASSAGE} FROM passages WHERE number >= ? AND number < ? ORDER BY number"
+    found: list[Unit] = []
+    for row in connection.execute(select, (entry.first, entry.first + entry.passages)):
+        _check("passage", *row)
+        found += _decode_units(row[3])
+    if len(found) != entry.units:
+        raise sqlite3.DatabaseError(f"{entry.id} has {len(found)} units of {entry.units}")
+    return tuple(found)
 
 
 def list_marks(connection: sqlite3.Connection) -> list[tuple[int, int]]:
@@ -187,11 +206,12 @@ def list_marks(connection: sqlite3.Connection) -> list[tuple[int, int]]:
 
 def list_keyword_rows(connection: sqlite3.Connection, first: int = 0, last: int = 1 << 62) -> Iterator[KeywordRow]:
     """The rows of the keyword leg for the passages from `first` on and before `last`."""
-    select = "SELECT number, passage FROM passages WHERE number >= ? AND number < ? ORDER BY number"
-    for number, encoded in connection.execute(select, (first, last)):
-        passage = _decode_passage(encoded)
+    select = f"SELECT {_CHECKED_PASSAGE} FROM passages WHERE number >= ? AND number < ? ORDER BY number"
+    for row in connection.execute(select, (first, last)):
+        _check("passage", *row)
+        passage = _decode_passage(row[2])
         yield KeywordRow(
-            number=number,
+            number=row[0],
             mark=make_mark(passage.document_id, passage.document_version),
             language=passage.language,
             head=f"{passage.title} {passage.heading}",
@@ -221,6 +241,19 @@ def put_state(connection: sqlite3.Connection, state: Mapping[str, bytes]) -> Non
 def find_state(connection: sqlite3.Connection, key: str) -> bytes | None:
     row = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
     return None if row is None else bytes(row[0])
+
+
+def _checksum(number: int, *blobs: bytes) -> int:
+    """Of what a row holds and where it stands: it is against broken disks, not against people."""
+    crc = number & 0xFFFFFFFF
+    for blob in blobs:
+        crc = zlib.crc32(blob, crc)
+    return crc
+
+
+def _check(what: str, number: int, crc: int, *blobs: bytes) -> None:
+    if _checksum(number, *blobs) != crc:
+        raise sqlite3.DatabaseError(f"{what} {number} is not what was written")
 
 
 def _entry_of(row: tuple[object, ...]) -> DocumentEntry:

@@ -163,3 +163,48 @@ def test_a_thread_that_writes_may_lock_again_and_no_other_may(tmp_path: Path) ->
     assert len(refused) == 1
     try_it()
     assert len(refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "what"),
+    [("passages", "passage", "passage"), ("passages", "units", "passage"), ("vectors", "halves", "vectors of passage")],
+)
+@pytest.mark.parametrize("exact_below", [2, 1_000])
+def test_a_flipped_bit_in_the_file_is_found_by_who_reads_it_and_no_other_answer_is_given(
+    tmp_path: Path, table: str, column: str, what: str, exact_below: int
+) -> None:
+    index = HybridIndex.open(tmp_path / "i", LETTERS, exact_below=exact_below)
+    index.upsert(BRANCH)
+    index.close()
+    flip_a_bit(tmp_path / "i" / "index.sqlite", table, column)
+    with pytest.raises(IndexDamagedError, match=rf"{what} \d+ is not what was written.*index the documents again"):
+        found(HybridIndex.open(tmp_path / "i", LETTERS, exact_below=exact_below), "coins fees lobby")
+
+
+def test_a_flipped_bit_in_a_document_is_found_where_it_is_read(tmp_path: Path) -> None:
+    index = branch_index(tmp_path / "i")
+    index.close()
+    flip_a_bit(tmp_path / "i" / "index.sqlite", "documents", "document")
+    index = HybridIndex.open(tmp_path / "i", LETTERS)
+    with pytest.raises(IndexDamagedError, match=r"document \d+ is not what was written"):
+        print([index.units(each.id, each.version) for each in BRANCH])
+
+
+@pytest.mark.parametrize("table", ["passages", "vectors"])
+def test_rows_that_are_missing_are_found_by_who_reads_them(tmp_path: Path, table: str) -> None:
+    index = branch_index(tmp_path / "i")
+    with closing(sqlite3.connect(tmp_path / "i" / "index.sqlite", isolation_level=None)) as other:
+        other.execute(f"DELETE FROM {table} WHERE number = (SELECT max(number) FROM {table})")
+    with pytest.raises(IndexDamagedError):
+        print([index.units(each.id, each.version) for each in BRANCH])
+
+
+def flip_a_bit(file: Path, table: str, column: str) -> None:
+    """In the middle of a value, as a disk does it: SQLite does not see it."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (value,) = connection.execute(f"SELECT {column} FROM {table} ORDER BY length({column}) LIMIT 1").fetchone()
+    whole = bytearray(file.read_bytes())
+    assert whole.count(value) == 1, "it stands on one page"
+    whole[whole.index(value) + len(value) // 2] ^= 1
+    file.write_bytes(whole)
