@@ -142,7 +142,7 @@ class KeywordLeg:
         with _raising_value_errors():
             self._index.reload()
             searcher = self._index.searcher()
-        self._view = KeywordView(self._schema, searcher, stamp, has_dead=self.count_dead() > 0)
+        self._view = KeywordView(self._schema, searcher, stamp, dead=self.count_dead())
 
     def _stamp(self) -> tuple[int, int]:
         try:
@@ -156,11 +156,11 @@ class KeywordView:
     """What one commit holds; never changes."""
 
     def __init__(
-        self, schema: tantivy.Schema, searcher: tantivy.Searcher, stamp: tuple[int, int], *, has_dead: bool
+        self, schema: tantivy.Schema, searcher: tantivy.Searcher, stamp: tuple[int, int], *, dead: int
     ) -> None:
         self._schema = schema
         self._searcher = searcher
-        self._has_dead = has_dead
+        self._dead = dead
         self.stamp = stamp
 
     @property
@@ -189,10 +189,8 @@ class KeywordView:
             return []
         legs = []
         for term in wanted:
-            body = tantivy.Query.term_query(self._schema, f"body_{kind}", term, "freq")
-            head = tantivy.Query.term_query(self._schema, f"head_{kind}", term, "freq")
-            legs.append((tantivy.Occur.Should, body))
-            legs.append((tantivy.Occur.Should, tantivy.Query.boost_query(head, HEAD_BOOST)))
+            legs.append((tantivy.Occur.Should, self._weighed(f"body_{kind}", term, 1.0)))
+            legs.append((tantivy.Occur.Should, self._weighed(f"head_{kind}", term, HEAD_BOOST)))
         query, reach = tantivy.Query.boolean_query(legs), 2 * limit
         while True:
             hits = searcher.search(query, reach, count=False).hits
@@ -210,14 +208,26 @@ class KeywordView:
     def rarity(self, term: str, language: str) -> float:
         """BM25's inverse document frequency of a term, 0.0 for an empty index (Robertson & Zaragoza 2009, eq. 3.3).
 
-        Removed rows do not count, though `search` counts those that still lie in a segment.
+        Removed rows do not count.
         """
-        total, field = self._searcher.num_docs, f"body_{field_language(language)}"
+        total = self._searcher.num_docs
+        return _idf(total, self._count_live(f"body_{field_language(language)}", term)) if total else 0.0
+
+    def _weighed(self, field: str, term: str, boost: float) -> tantivy.Query:
+        """A query for a term that weighs it as an index without removed rows would: tantivy counts them."""
+        query = tantivy.Query.term_query(self._schema, field, term, "freq")
+        if self._dead and (counted := self._searcher.doc_freq(field, term)):
+            total = self._searcher.num_docs
+            boost *= _idf(total, self._count_live(field, term)) / _idf(total + self._dead, counted)
+        return query if boost == 1.0 else tantivy.Query.boost_query(query, boost)
+
+    def _count_live(self, field: str, term: str) -> int:
+        """In how many rows a term stands. Those that were removed lie in their segments and are passed over."""
         count = self._searcher.doc_freq(field, term)
-        if count and self._has_dead:
+        if count and self._dead:
             query = tantivy.Query.term_query(self._schema, field, term, "basic")
             count = int(self._searcher.search(query, 1, count=True).count or 0)  # type: ignore[attr-defined]
-        return log(1.0 + max(0.0, total - count + 0.5) / (count + 0.5)) if total else 0.0
+        return int(count)
 
     def _has_live(self, field: str, term: str, find_live: LiveNumbers) -> bool:
         """A removed row is counted for as long as its segment lives, and one may not have been removed yet."""
@@ -231,6 +241,10 @@ class KeywordView:
             if len(hits) < reach:
                 return False
             reach *= 4
+
+
+def _idf(total: int, count: int) -> float:
+    return log(1.0 + max(0.0, total - count + 0.5) / (count + 0.5))
 
 
 @contextmanager

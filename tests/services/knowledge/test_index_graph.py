@@ -206,6 +206,9 @@ def test_a_large_index_knows_no_word_of_what_was_deleted_and_weighs_words_as_a_f
         assert each.has_term("coin", "en")
         for term in ("zorblax", "coin", "machin"):
             assert each.rarity(term, "en") == fresh.rarity(term, "en")
+        for text in ("a machine for coins", "coins in the lobby", "fees of a banker's draft"):
+            mine, its = (one.search(text, LETTERS.embed(text), 8, "en") for one in (each, fresh))
+            assert [passage.text for passage in mine] == [passage.text for passage in its]
 
 
 def test_a_large_index_finds_by_words_what_a_small_one_finds(tmp_path: Path) -> None:
