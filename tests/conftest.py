@@ -13,6 +13,9 @@ import hypothesis
 import pytest
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# numpy reads it when it is imported: on a busy machine threads of OpenBLAS that wait for each other take 100 times as
+# long. Every worker has it, too.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # No authorities: servers on loopback speak plain HTTP, and each of hundreds of clients would read all of certifi's.
 os.environ["SSL_CERT_DIR"] = os.path.dirname(__file__)
 # On a busy machine an example takes what it takes. Each run draws others: ten runs make up for fewer in each.

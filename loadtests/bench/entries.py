@@ -13,6 +13,7 @@ from loadtests.bench import bare, chain, faststream_chain, ours, vllm_entries
 from loadtests.bench.catch_up import CATCH_UP_ENTRIES
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
+from loadtests.bench.index_entries import INDEX_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
 from loadtests.bench.race import RACE_ENTRIES
 from loadtests.load.asker import Asker
@@ -107,5 +108,6 @@ ENTRIES: tuple[Entry, ...] = (
     *CATCH_UP_ENTRIES,
     *RACE_ENTRIES,
     *FORECAST_ENTRIES,
+    *INDEX_ENTRIES,
     *vllm_entries.ENTRIES,
 )

@@ -19,6 +19,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.readers import units_for
 from tidegate.services.knowledge import intent_classifier
 from tidegate.services.knowledge.index import packing
+from tidegate.services.knowledge.index.copying import copy_index
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.fit import prepare_calibration
 from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE
@@ -74,7 +75,7 @@ def copy_prepared(ready: Settings, new: Settings) -> None:
         return
     target.home.mkdir(parents=True, exist_ok=True)
     for tenant in new.tenants:
-        shutil.copytree(source.index(tenant), target.index(tenant), dirs_exist_ok=True)
+        copy_index(source.index(tenant), target.index(tenant))
         tuned = source.tuned_calibration(tenant).parent
         if tuned.exists():
             shutil.copytree(tuned, target.tuned_calibration(tenant).parent, dirs_exist_ok=True)

@@ -28,7 +28,7 @@ from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile,
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.planner_status import PlannerStatus, read_planner
 from tidegate.services.fleet.readers import read_readers
-from tidegate.services.knowledge.index.storage import Storage
+from tidegate.services.knowledge.index.database import read_head_of
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
 from tidegate.services.policies.language import load_policies
 from tidegate.services.settings import Settings
@@ -223,11 +223,11 @@ def _read_processes(settings: Settings) -> list[ProcessStatus]:
 def _read_versions(found: DomainStatus, settings: Settings, problems: list[str]) -> None:
     for tenant in settings.tenants:
         try:
-            manifest = Storage(StatePaths(settings).index(tenant)).manifest()
+            head = read_head_of(StatePaths(settings).index(tenant))
         except TidegateError as error:
             problems.append(f"{found.name}: {error}")
         else:
-            found.indexes[tenant], found.embedder = manifest.digest(), manifest.embedder
+            found.indexes[tenant], found.embedder = head.version, head.embedder
     found.readers, unused = read_readers(settings)
     problems += [f"{found.name}: {reason}" for reason in unused]
 

@@ -1,13 +1,14 @@
 """One tenant's index: documents in, passages out, ranked by words and by meaning.
 
-Promises that a deleted document never comes back. Next: index_writer.py, snapshot.py.
+Promises that a deleted document never comes back. Next: index_reader.py, index_writer.py.
 """
 
 from __future__ import annotations
 
-import shutil
+import sqlite3
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -19,26 +20,23 @@ from numpy.typing import NDArray
 
 from tidegate.schemas.answer import Passage
 from tidegate.schemas.pack import Document
+from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.chunking import Unit
-from tidegate.services.knowledge.index.index_writer import IndexWriter, OnDocument
-from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
-from tidegate.services.knowledge.index.limits import EXACT_BELOW
-from tidegate.services.knowledge.index.snapshot import IndexSnapshot, passage_of, read_snapshot
-from tidegate.services.knowledge.index.storage import (
-    DocumentOrigin,
-    IndexDamagedError,
-    IndexLockedError,
-    Manifest,
-    Storage,
-)
+from tidegate.services.knowledge.index.compaction import Compaction
+from tidegate.services.knowledge.index.database import Database, read_head
+from tidegate.services.knowledge.index.errors import IndexLockedError
+from tidegate.services.knowledge.index.format_1 import OldIndex
+from tidegate.services.knowledge.index.index_reader import IndexReader, IndexReading
+from tidegate.services.knowledge.index.index_writer import IndexChange, IndexWriter, OnDocument
+from tidegate.services.knowledge.index.keyword import ANALYZERS
+from tidegate.services.knowledge.index.limits import EXACT_BELOW, FOLD_AT
+from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage, Tombstone
 from tidegate.services.knowledge.index.thesaurus import Thesaurus, rewrite_query
-from tidegate.services.knowledge.index.vectors import Matrix, VectorLeg
+from tidegate.services.knowledge.index.vectors import ExactLeg, Matrix
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 LEAST_DEPTH = 8
 """A leg brings its k best, and never fewer than this: what is far down in both legs must not beat the best of one."""
-UNITS_PER_PASSAGE = 6
-"""How many units are looked for to find one passage: several of the best often stand in one."""
 RANK_CONSTANT = 60
 RankedItem = TypeVar("RankedItem", bound=Hashable)
 
@@ -72,51 +70,44 @@ class HybridIndex:
     any point, a merge or a re-opening. `search` and `units` are safe from several threads.
     """
 
-    def __init__(self, storage: Storage, embedder: TextEmbedder, exact_below: int) -> None:
+    def __init__(self, storage: Storage, embedder: TextEmbedder, exact_below: int, fold_at: int) -> None:
         self._storage = storage
         self._embedder = embedder
-        self._keyword = _open_keyword_leg(storage)
-        self._exact_below = exact_below
-        self._vectors = VectorLeg(exact_below=exact_below)
-        self._refreshing = threading.Lock()
+        self._reader = IndexReader(storage, f"{ANALYZERS}-{embedder.version}", exact_below)
+        self._writer = IndexWriter(storage, self._reader, embedder)
+        self._compaction = Compaction(storage, self._reader, fold_at)
         self._units: LRUCache[tuple[str, str], DocumentUnits] = LRUCache(2048)
+        self._units_of = ""
         self._units_lock = threading.Lock()
-        self._writer = IndexWriter(storage, self._keyword, embedder)
         self._thesaurus = Thesaurus.load(storage.path)
-        self._snapshot = IndexSnapshot.empty()
 
     @classmethod
-    def open(cls, path: Path, embedder: TextEmbedder, *, exact_below: int = EXACT_BELOW) -> HybridIndex:
+    def open(
+        cls, path: Path, embedder: TextEmbedder, *, exact_below: int = EXACT_BELOW, fold_at: int = FOLD_AT
+    ) -> HybridIndex:
         """Open the index in `path`, an empty one where there is none.
 
-        An index made by another embedding model or other analyzers is built again from the documents it holds, and a
-        keyword leg that holds anything but what the manifest says is written anew.
+        An index made by another embedding model or other analyzers is built again from the documents it holds, one of
+        an older format is converted, and a keyword leg that holds anything but what the database says is reconciled.
         Raises `IndexDamagedError`, and `IndexLockedError` when it must be built again but another process writes.
         """
-        index = cls(Storage(path), embedder, exact_below)
-        manifest = index._storage.manifest()
-        if manifest.documents and manifest.built_by != index._writer.built_by:
-            _log.warning(
-                "index.rebuilding",
-                path=str(path),
-                reason="made by another embedding model or other analyzers",
-                made_by=manifest.built_by,
-                now=index._writer.built_by,
-                documents=len(manifest.documents),
-            )
-            index._writer.rebuild()
-        index._refresh()
-        if not index._writer.is_reconciled(index._snapshot.manifest):
-            try:
+        storage = Storage(path)
+        Database(storage).create()
+        index = cls(storage, embedder, exact_below, fold_at)
+        index._bring_up_to_date()
+        index._compaction.remove_leftovers()
+        try:
+            if not index._writer.is_reconciled():
                 index._writer.repair()
-            except IndexLockedError:
-                _log.info("index.repair_postponed", path=str(path), reason="another process is writing")
-        return index
+        except IndexLockedError:
+            _log.info("index.repair_postponed", path=str(path), reason="another process is writing")
+        with index._reader.reading():
+            return index
 
     @property
     def version(self) -> str:
         """Equal where the same documents were indexed by the same models."""
-        return self._snapshot.digest
+        return self._reader.view.head.version
 
     def upsert(
         self,
@@ -124,36 +115,53 @@ class HybridIndex:
         *,
         origin: DocumentOrigin = "added",
         on_document: OnDocument = lambda _document: None,
+        state: Mapping[str, bytes] | None = None,
     ) -> int:
         """Add documents and replace those of another version, all or none; returns how many changed.
 
-        `on_document` is called with each that changed, when its vectors were made.
+        `on_document` is called with each that changed, when its vectors were made; for `state` see `apply`.
         The same id and version again changes nothing. A deleted document that is named here lives again.
         Raises `DocumentRefusedError`, before anything is written, and `IndexLockedError`.
         """
-        changed = self._writer.upsert(documents, origin, on_document)
-        self._settle()
-        return changed
+        change = IndexChange(documents=documents, origin=origin, on_document=on_document, state=state or {})
+        return self.apply(change)[0]
 
-    def delete(self, ids: Iterable[str], *, origin: DocumentOrigin = "added") -> int:
+    def delete(
+        self, ids: Iterable[str], *, origin: DocumentOrigin = "added", state: Mapping[str, bytes] | None = None
+    ) -> int:
         """Delete documents and lay a tombstone for each; returns how many there were. Raises `IndexLockedError`."""
-        gone = self._writer.delete(ids, origin)
-        self._settle()
-        return gone
+        return self.apply(IndexChange(deleted=ids, origin=origin, state=state or {}))[1]
 
-    def manifest(self) -> Manifest:
-        """The truth on disk as it stands now."""
-        return self._storage.manifest()
+    def apply(self, change: IndexChange) -> tuple[int, int]:
+        """Make a change with its state, all or none; returns how many documents came or were replaced, and how many
+        went. Raises `DocumentRefusedError`, before anything is written, and `IndexLockedError`."""
+        applied = self._writer.apply(change)
+        with self._reader.reading():  # so that `version` and `units` are those of one's own writes
+            self._compaction.start_if_due()
+        return applied
+
+    def state(self, key: str) -> bytes | None:
+        """What a change set with its `state`, as it stands now."""
+        with self._reader.reading() as now:
+            return records.find_state(now.connection, key)
 
     def document_ids(self) -> frozenset[str]:
         """The ids of the live documents."""
-        return frozenset(self._storage.manifest().documents)
+        return frozenset(self.origins())
+
+    def origins(self) -> dict[str, DocumentOrigin]:
+        """Where each live document came from, by id."""
+        with self._reader.reading() as now:
+            return {entry.id: entry.origin for entry in records.list_entries(now.connection)}
+
+    def tombstones(self) -> dict[str, Tombstone]:
+        """The deleted documents, by id."""
+        with self._reader.reading() as now:
+            return records.find_tombstones(now.connection)
 
     def rewrite_query(self, question: str, language: str) -> str:
         """A question as a search query, in the words of the documents; `search` and a reader take this."""
-        return self._thesaurus.rewrite(
-            rewrite_query(question), language, lambda term: self._keyword.has_term(term, language)
-        )
+        return self._thesaurus.rewrite(rewrite_query(question), language, lambda term: self.has_term(term, language))
 
     def find(self, question: str, k: int, language: str) -> list[Passage]:
         """The k best passages for a question as it was asked; see `search`.
@@ -169,93 +177,100 @@ class HybridIndex:
         A passage is as near as the nearest of its units, whatever its language; words are looked for in the documents
         of the question's own. `similarity` is 0.0 where it is not among the nearest.
         """
-        self._refresh()
-        if k <= 0:
-            return []
-        snapshot, depth = self._snapshot, max(k, LEAST_DEPTH)
-        words = dict(self._keyword.search(text, language, depth, snapshot.ranks.get(language, {})))
-        near: dict[int, float] = {}
-        for label, cosine in self._vectors.search(vector, depth * UNITS_PER_PASSAGE):
-            near.setdefault(passage_of(label), cosine)
+        depth = max(k, LEAST_DEPTH)
+        with self._reader.reading() as now:
+            if k <= 0:
+                return []
+            places = partial(records.find_places, now.connection, language=language)
+            words = dict(now.keyword.search(text, language, depth, places))
+            near = _find_near(now, vector, depth)
+            fused = fuse_rankings(list(words), list(near)[:depth])[:k]
+            passages = records.find_passages(now.connection, [number for number, _ in fused])
         return [
             msgspec.structs.replace(
-                snapshot.passages[number],
+                passages[number],
                 score=score,
                 bm25=words.get(number, 0.0),
                 similarity=max(0.0, near.get(number, 0.0)),
             )
-            for number, score in fuse_rankings(list(words), list(near)[:depth])[:k]
+            for number, score in fused
         ]
 
     def units(self, document_id: str, version: str) -> DocumentUnits | None:
         """A live document's units with their vectors; None when it is gone or has another version by now."""
-        entry = self._snapshot.manifest.documents.get(document_id)
-        if entry is None or entry.version != version:
-            return None
+        key = (document_id, version)
         with self._units_lock:
-            found = self._units.get((document_id, version))
+            if self._units_of != self.version:
+                self._units_of = self.version
+                self._units.clear()
+            found = self._units.get(key)
         if found is None:
-            stored = self._storage.get(document_id, version, self._writer.built_by)
-            matrix = self._storage.vectors(document_id, version, self._writer.built_by)
-            units = tuple(unit for chunk in stored.chunks for unit in chunk.units)
-            found = DocumentUnits(document=stored.document, units=units, vectors=matrix)
-            with self._units_lock:
-                self._units[document_id, version] = found
+            found = self._read_units(document_id, version)
+            if found is not None:
+                with self._units_lock:
+                    self._units[key] = found
         return found
 
     def has_term(self, term: str, language: str) -> bool:
         """Whether any passage in `language` states the term."""
-        return self._keyword.has_term(term, language)
+        with self._reader.reading() as now:
+            return now.keyword.has_term(term, language, partial(records.find_live, now.connection))
 
     def rarity(self, term: str, language: str) -> float:
         """The inverse document frequency of a term among the passages in `language`."""
-        return self._keyword.rarity(term, language)
+        return self._reader.keyword.rarity(term, language)
 
     def status(self) -> IndexStatus:
-        self._refresh()
-        manifest = self._snapshot.manifest
-        return IndexStatus(
-            version=self.version,
-            documents=len(manifest.documents),
-            passages=len(self._snapshot.passages),
-            tombstones=len(manifest.tombstones),
-            bytes=self._storage.size_bytes(),
-            vectors=self._vectors.mode,
-            embedder=manifest.embedder,
-        )
+        with self._reader.reading() as now:
+            return IndexStatus(
+                version=now.head.version,
+                documents=now.head.documents,
+                passages=now.head.passages,
+                tombstones=now.head.tombstones,
+                bytes=self._storage.size_bytes(),
+                vectors=now.vectors.mode,
+                embedder=now.head.embedder,
+            )
 
-    def _refresh(self) -> None:
-        """See what any process wrote since."""
-        self._keyword.refresh()
-        if self._storage.stamp() == self._snapshot.stamp:
-            return
-        with self._refreshing:
-            stamp = self._storage.stamp()
-            if stamp == self._snapshot.stamp:
-                return
-            try:
-                manifest = self._storage.manifest()
-                if manifest.documents and manifest.built_by != self._writer.built_by:
-                    raise IndexDamagedError(self._storage.path, "was built again by another embedding model meanwhile")
-                if not manifest.continues(self._snapshot.manifest):
-                    self._vectors = VectorLeg(exact_below=self._exact_below)
-                snapshot = read_snapshot(self._storage, manifest, stamp, self._snapshot)
-            except IndexDamagedError:
-                if self._storage.stamp() == stamp:
-                    raise
-                return  # another process replaced what was being read; the next call reads what it wrote
-            self._keyword.refresh()
-            self._vectors.replace(snapshot.labels, snapshot.matrix, self._storage.graph, manifest.graph_sha256)
-            self._snapshot = snapshot
-            with self._units_lock:
-                self._units.clear()
+    def repair(self) -> None:
+        """Compare every row of the keyword leg with the database, and mend what differs. Reads all that is held."""
+        self._writer.repair()
 
-    def _settle(self) -> None:
-        """See one's own writes, and save the graph when it has changed by a twentieth."""
-        self._refresh()
-        rows = len(self._snapshot.labels)
-        if self._vectors.mode == "graph" and abs(rows - self._snapshot.manifest.graph_rows) * 20 > rows:
-            self._writer.keep_graph(self._vectors.save_graph(self._storage.graph), rows)
+    def wait_for_compaction(self) -> None:
+        """Wait until what was begun in the background has ended. Raises what it raised."""
+        self._compaction.wait()
+
+    def close(self) -> None:
+        """Wait for what runs in the background and close the files; the index is not to be used afterwards."""
+        self._compaction.close()
+        self._reader.close()
+
+    def _bring_up_to_date(self) -> None:
+        """Convert an index of an older format, and build one of another model again."""
+        built_by = f"{ANALYZERS}-{self._embedder.version}"
+        with self._reader.database.reading() as connection:
+            head = read_head(connection)
+        if OldIndex.is_in(self._storage.path) or (head.documents and head.built_by != built_by):
+            self._writer.bring_up_to_date(built_by)
+
+    def _read_units(self, document_id: str, version: str) -> DocumentUnits | None:
+        with self._reader.database.reading() as connection:
+            entry = records.find_entry(connection, document_id)
+            document = records.find_document(connection, document_id)
+            if entry is None or document is None or entry.version != version:
+                return None
+            parts = [units for _, units in records.list_vectors(connection, entry.first, entry.numbers.stop)]
+            units = records.find_units(connection, entry)
+            if sum(map(len, parts)) != entry.units:
+                raise sqlite3.DatabaseError(f"vectors of {document_id} are missing")
+        return DocumentUnits(document=document, units=units, vectors=np.concatenate(parts))
+
+
+def _find_near(now: IndexReading, vector: NDArray[np.float32], depth: int) -> dict[int, float]:
+    """The nearest passages with their cosine, best first."""
+    if isinstance(now.vectors, ExactLeg):
+        return now.vectors.search(vector, depth)
+    return now.vectors.search(vector, depth, partial(records.find_vectors, now.connection))
 
 
 def fuse_rankings(*rankings: Sequence[RankedItem]) -> list[tuple[RankedItem, float]]:
@@ -268,15 +283,3 @@ def fuse_rankings(*rankings: Sequence[RankedItem]) -> list[tuple[RankedItem, flo
         for rank, key in enumerate(ranking, start=1):
             scores[key] = scores.get(key, 0.0) + 1.0 / (RANK_CONSTANT + rank)
     return sorted(scores.items(), key=lambda pair: -pair[1])
-
-
-def _open_keyword_leg(storage: Storage) -> KeywordLeg:
-    """The keyword leg; an empty one, which `open` fills, where its files cannot be read."""
-    path = storage.keyword(ANALYZERS)
-    try:
-        return KeywordLeg(path)
-    except ValueError as error:
-        with storage.lock():
-            _log.warning("index.keyword_leg_unreadable", path=str(path), reason=str(error))
-            shutil.rmtree(path)
-            return KeywordLeg(path)

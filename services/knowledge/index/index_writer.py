@@ -1,35 +1,41 @@
-"""Changes an index. Promises that a crash between any two writes leaves it whole. Next: storage.py, keyword.py."""
+"""Changes an index. Promises that a crash between any two writes leaves it whole, and that a change of a large index
+costs what it changes. Next: database.py, keyword.py.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
 import msgspec
 import numpy as np
+import structlog
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
+from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
-from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg, KeywordRow
-from tidegate.services.knowledge.index.markdown import strip_tags
-from tidegate.services.knowledge.index.storage import (
-    DocumentEntry,
-    DocumentOrigin,
-    Manifest,
-    Storage,
-    StoredDocument,
-    Tombstone,
-    make_mark,
-)
-from tidegate.services.knowledge.index.vectors import Matrix
+from tidegate.services.knowledge.index.database import read_head
+from tidegate.services.knowledge.index.draft import Draft
+from tidegate.services.knowledge.index.errors import IndexUnusableError
+from tidegate.services.knowledge.index.format_1 import OldIndex
+from tidegate.services.knowledge.index.index_reader import IndexReader
+from tidegate.services.knowledge.index.keyword import KeywordLeg
+from tidegate.services.knowledge.index.records import DocumentEntry, EmbeddedDocument
+from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage
 from tidegate.services.knowledge.text_embedder import TextEmbedder
+
+_log = structlog.get_logger()
 
 OnDocument = Callable[[Document], None]
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-"""What an id may be made of: the names of files are."""
+LOGGED_GENERATIONS = 1_000
+"""The log of what went is kept for so many changes, and back to the one that the graph was made of."""
+_EMBEDDED_AHEAD = 16
 
 
 class DocumentRefusedError(TidegateError, ValueError):
@@ -38,134 +44,173 @@ class DocumentRefusedError(TidegateError, ValueError):
     hint = "give every document a text, and an id of its own of a-z, 0-9, - and _"
 
 
+class IndexChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What one generation changes: first `deleted` go, then `documents` come. `state` are the caller's own values, in
+    force together with the change, or as it was before it: where a replica stands, for one."""
+
+    documents: Sequence[Document] = ()
+    deleted: Iterable[str] = ()
+    origin: DocumentOrigin = "added"
+    state: Mapping[str, bytes] = {}
+    on_document: OnDocument = lambda _document: None
+
+
 class IndexWriter:
     """The one writer of an index; every method takes the directory's lock. Raises `IndexLockedError` where it is taken.
 
-    Added: files, then the keyword leg, then the manifest. Removed: the manifest, then the keyword leg, then files.
+    Rows of the keyword leg come before the transaction that makes them live, and go after it. So a leg that holds as
+    many rows as there are passages is as a change left it; one that does not was left by a crash, and is reconciled.
     """
 
-    def __init__(self, storage: Storage, keyword: KeywordLeg, embedder: TextEmbedder) -> None:
+    def __init__(self, storage: Storage, reader: IndexReader, embedder: TextEmbedder) -> None:
         self._storage = storage
-        self._keyword = keyword
+        self._database = reader.database
+        self._reader = reader
         self._embedder = embedder
 
-    @property
-    def built_by(self) -> str:
-        return f"{ANALYZERS}-{self._embedder.version}"
-
-    def upsert(self, documents: Sequence[Document], origin: DocumentOrigin, on_document: OnDocument) -> int:
-        check_documents(documents)
+    def apply(self, change: IndexChange) -> tuple[int, int]:
+        """Make a change, all of it or none; returns how many documents came or were replaced, and how many went."""
+        check_documents(change.documents)
         with self._storage.lock():
-            manifest = self._storage.manifest()
-            self._reconcile(manifest)
-            known = manifest.documents
-            changed = [document for document in documents if not _is_indexed(document, known.get(document.id))]
-            if changed:
-                self._add(manifest, changed, {document.id: origin for document in changed}, on_document)
-            return len(changed)
+            self._reconcile()
+            with self._database.writing() as connection:
+                draft = Draft(connection, self._embedder.version)
+                gone = sum(draft.delete(name, change.origin) for name in dict.fromkeys(change.deleted))
+                known = {each.id: records.find_entry(connection, each.id) for each in change.documents}
+                changed = [each for each in change.documents if not _is_indexed(each, known[each.id])]
+                for embedded in self._embed_all(changed):
+                    change.on_document(embedded.document)
+                    draft.put(embedded, change.origin)
+                self._finish(draft, change.state)
+            self._forget(draft)
+        return len(changed), gone
 
-    def delete(self, names: Iterable[str], origin: DocumentOrigin) -> int:
+    def bring_up_to_date(self, built_by: str) -> None:
+        """Convert an index of format 1 and build one of another model again. What another process has done meanwhile
+        is not done again: documents that it has deleted since would come back."""
+        path = self._storage.path
         with self._storage.lock():
-            manifest = self._storage.manifest()
-            gone = {name: manifest.documents[name] for name in dict.fromkeys(names) if name in manifest.documents}
-            if not gone:
-                return 0
-            left = {name: entry for name, entry in manifest.documents.items() if name not in gone}
-            new = {name: Tombstone(version=entry.version, by=origin) for name, entry in gone.items()}
-            self._commit(manifest, left, {**manifest.tombstones, **new}, manifest.next_number)
-            return len(gone)
+            with self._database.reading() as connection:
+                head = read_head(connection)
+            if OldIndex.is_in(path):
+                old = OldIndex(path)
+                if not head.generation:
+                    _log.info("index.converting", path=str(path), documents=len(old.origins), made_by=old.built_by)
+                    self._take_over(old, built_by)
+                old.remove()
+            elif head.documents and head.built_by != built_by:
+                about = {"made_by": head.built_by, "now": built_by, "documents": head.documents}
+                _log.warning("index.rebuilding", path=str(path), reason="made by another model or analyzers", **about)
+                self._rebuild()
+
+    def _take_over(self, old: OldIndex, built_by: str) -> None:
+        """Put in all that it holds, with its vectors where they are such as would be made today."""
+        with self._database.writing() as connection:
+            draft = Draft(connection, self._embedder.version)
+            embedded = old.embedded() if old.built_by == built_by else self._embed_all(old.texts())
+            for each in embedded:
+                draft.put(each, old.origins[each.document.id])
+            for name, tombstone in old.tombstones.items():
+                draft.bury(name, tombstone)
+            self._finish(draft, {})
+        self._forget(draft)
+
+    def _rebuild(self) -> None:
+        """Make every document's pieces and vectors again, from the text that the index holds."""
+        with self._database.reading() as before, self._database.writing() as connection:
+            draft = Draft(connection, self._embedder.version)
+            entries = list(records.list_entries(before))
+            texts = (records.find_document(before, entry.id) for entry in entries)
+            embedded = self._embed_all(text for text in texts if text is not None)
+            for entry, each in zip(entries, embedded, strict=True):
+                draft.put(each, entry.origin)
+            draft.head = msgspec.structs.replace(draft.head, graph="", graph_sha256="", graph_numbers=0)
+            self._finish(draft, {})
+        self._forget(draft)
 
     def repair(self) -> None:
-        """Make the keyword leg hold what the manifest says."""
+        """Make the keyword leg hold what the database says, row by row."""
         with self._storage.lock():
-            self._reconcile(self._storage.manifest())
+            self._reconcile(is_thorough=True)
 
-    def is_reconciled(self, manifest: Manifest) -> bool:
-        """Whether the keyword leg holds each passage that the manifest names once, and nothing else."""
-        return self._keyword.entries() == manifest.rows()
+    def is_reconciled(self) -> bool:
+        """Whether the keyword leg holds each live passage once, and nothing else.
 
-    def rebuild(self) -> None:
-        """Make every document's pieces and vectors again, from the text that the index holds."""
-        with self._storage.lock():
-            manifest = self._storage.manifest()
-            documents = [
-                self._storage.document(name, entry.version, manifest.built_by)
-                for name, entry in manifest.documents.items()
-            ]
-            self._add(manifest, documents, {name: entry.origin for name, entry in manifest.documents.items()})
+        In a large index the rows are counted, which finds what a crash leaves; `repair` finds any difference.
+        """
+        with self._database.reading() as connection:
+            head = read_head(connection)
+            leg = self._reader.leg(head)
+            held = leg.refresh()
+            if held.count != head.passages:
+                return False
+            return not self._reader.is_exact(head) or held.entries() == records.list_marks(connection)
 
-    def keep_graph(self, digest: str, rows: int) -> None:
-        """Record the graph that was just saved."""
-        with self._storage.lock():
-            manifest = self._storage.manifest()
-            self._storage.put_manifest(msgspec.structs.replace(manifest, graph_sha256=digest, graph_rows=rows))
+    def _finish(self, draft: Draft, state: Mapping[str, bytes]) -> None:
+        """What is last in the transaction of a change."""
+        records.put_state(draft.connection, state)
+        if draft.is_empty:
+            return
+        head = draft.close()
+        oldest = min(head.graph_generation if head.graph else head.generation, head.generation - LOGGED_GENERATIONS)
+        draft.connection.execute("DELETE FROM removals WHERE generation <= ?", (oldest,))
+        if draft.added:
+            leg = self._reader.leg(head)
+            try:
+                leg.change(added=records.list_keyword_rows(draft.connection, draft.first))
+            except ValueError as error:
+                raise IndexUnusableError(leg.path, error) from error
 
-    def _add(
-        self,
-        manifest: Manifest,
-        documents: Sequence[Document],
-        origins: dict[str, DocumentOrigin],
-        on_document: OnDocument = lambda _document: None,
-    ) -> None:
-        entries = dict(manifest.documents)
-        number = manifest.next_number
-        added: list[KeywordRow] = []
+    def _forget(self, draft: Draft) -> None:
+        """Remove the rows of what the change removed; a small index has no trace of them left in its statistics.
+
+        The change is in force: where this fails nothing is found that should not be, and the next change does it.
+        """
+        try:
+            leg = self._reader.leg(draft.head)
+            if self._reader.is_exact(draft.head) and (draft.removed or leg.count_dead()):
+                with self._database.reading() as connection:
+                    leg.replace(records.list_keyword_rows(connection))
+            elif draft.removed:
+                leg.change(removed=draft.removed)
+        except (ValueError, OSError, IndexUnusableError) as error:
+            _log.warning("index.rows_left", path=str(self._storage.path), reason=str(error))
+
+    def _reconcile(self, *, is_thorough: bool = False) -> None:
+        """A crash may have left the keyword leg more than the database names or, on a bad disk, less."""
+        if not is_thorough and self.is_reconciled():
+            return
+        with self._database.reading() as connection:
+            head = read_head(connection)
+            leg = self._reader.leg(head)
+            try:
+                if self._reader.is_exact(head):
+                    leg.replace(records.list_keyword_rows(connection))
+                else:
+                    reconcile_rows(connection, leg)
+            except ValueError as error:
+                raise IndexUnusableError(leg.path, error) from error
+
+    def _embed_all(self, documents: Iterable[Document]) -> Iterator[EmbeddedDocument]:
+        """In order, a few ahead of where they are wanted."""
         with ThreadPoolExecutor(min(4, cpu_count() or 1)) as pool:
-            for document, (stored, vectors) in zip(documents, pool.map(self._embed, documents), strict=True):
-                on_document(document)
-                self._storage.put(stored, vectors, self.built_by)
-                entries[document.id] = DocumentEntry(
-                    version=document.version,
-                    title=document.title,
-                    language=document.language,
-                    origin=origins[document.id],
-                    first=number,
-                    passages=len(stored.chunks),
-                )
-                added.extend(_keyword_rows(stored, number))
-                number += len(stored.chunks)
-        self._keyword.append(added)
-        tombstones = {name: each for name, each in manifest.tombstones.items() if name not in origins}
-        self._commit(manifest, entries, tombstones, number)
+            batch: list[Document] = []
+            for document in documents:
+                batch.append(document)
+                if len(batch) == _EMBEDDED_AHEAD:
+                    yield from pool.map(self._embed, batch)
+                    batch = []
+            yield from pool.map(self._embed, batch)
 
-    def _commit(
-        self,
-        manifest: Manifest,
-        documents: dict[str, DocumentEntry],
-        tombstones: dict[str, Tombstone],
-        next_number: int,
-    ) -> None:
-        manifest = msgspec.structs.replace(
-            manifest,
-            generation=manifest.generation + 1,
-            embedder=self._embedder.version,
-            analyzers=ANALYZERS,
-            next_number=next_number,
-            documents=documents,
-            tombstones=tombstones,
-        )
-        self._storage.put_manifest(manifest)
-        self._reconcile(manifest)
-        self._storage.remove_unnamed(manifest)
-
-    def _embed(self, document: Document) -> tuple[StoredDocument, Matrix]:
-        pieces = tuple(cut_into_chunks(document.text))
+    def _embed(self, document: Document) -> EmbeddedDocument:
+        chunks = tuple(cut_into_chunks(document.text))
         lines = [
             with_heading(document.title, unit.heading, render_unit(document.text, unit))
-            for chunk in pieces
+            for chunk in chunks
             for unit in chunk.units
         ]
         matrix = np.stack([self._embedder.embed(line, "passage") for line in lines]).astype(np.float32)
-        return StoredDocument(document=document, chunks=pieces), matrix
-
-    def _reconcile(self, manifest: Manifest) -> None:
-        """A crash may have left the keyword leg more than the manifest names or, on a bad disk, less."""
-        if self.is_reconciled(manifest):
-            return
-        rows: list[KeywordRow] = []
-        for name, entry in sorted(manifest.documents.items()):
-            rows += _keyword_rows(self._storage.get(name, entry.version, manifest.built_by), entry.first)
-        self._keyword.replace(rows)
+        return EmbeddedDocument(document, chunks, matrix)
 
 
 def check_documents(documents: Iterable[Document]) -> None:
@@ -187,19 +232,17 @@ def with_heading(title: str, heading: str, text: str) -> str:
     return f"{where}: {text}"
 
 
-def _keyword_rows(stored: StoredDocument, first: int) -> list[KeywordRow]:
-    document = stored.document
-    mark = make_mark(document.id, document.version)
-    return [
-        KeywordRow(
-            number=number,
-            mark=mark,
-            language=document.language,
-            head=f"{document.title} {chunk.heading}",
-            body=strip_tags(document.text[chunk.start : chunk.end]),
-        )
-        for number, chunk in enumerate(stored.chunks, start=first)
-    ]
+def reconcile_rows(connection: sqlite3.Connection, leg: KeywordLeg) -> None:
+    """Bring a leg to what the database says, writing the difference only."""
+    wanted = records.list_marks(connection)
+    held = leg.refresh().entries()
+    times = Counter(number for number, _ in held)
+    right = set(wanted) & set(held)
+    numbers = {number for number, _ in right if times[number] == 1}
+    missing = [number for number, _ in wanted if number not in numbers]
+    wrong = sorted({number for number, _ in held} - numbers)
+    rows = (row for number in missing for row in records.list_keyword_rows(connection, number, number + 1))
+    leg.change(removed=wrong, added=rows)
 
 
 def _is_indexed(document: Document, entry: DocumentEntry | None) -> bool:

@@ -1,10 +1,11 @@
 """Finds by words: BM25 by tantivy, one analyzer and one field per language. The only module that imports tantivy.
 
-Promises the ranking of an index made anew. Next: hybrid.py."""
+Promises the ranking of an index made anew while it holds no removed rows. Next: hybrid.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from math import log
 from pathlib import Path
@@ -23,6 +24,12 @@ PLAIN = "xx"
 
 HEAD_BOOST = 0.7
 _WRITER_BYTES = 16_000_000
+Places = Callable[[list[int]], Mapping[int, tuple[str, int]]]
+"""From numbers to where their passages stand, of those that are live and of the language that is asked for."""
+LiveNumbers = Callable[[list[int]], set[int]]
+"""From numbers to those of them whose passages are live."""
+META = "meta.json"
+"""The file of tantivy that says what was committed last."""
 _LANGUAGES = (*STEMMED, PLAIN)
 
 
@@ -47,30 +54,56 @@ class KeywordRow(msgspec.Struct, frozen=True, gc=False):
     body: str
 
 
+class _DeletedRows(msgspec.Struct):
+    num_deleted_docs: int
+
+
+class _Segment(msgspec.Struct):
+    deletes: _DeletedRows | None = None
+
+
+class _LegMeta(msgspec.Struct):
+    """What tantivy's own `meta.json` says of segments."""
+
+    segments: tuple[_Segment, ...]
+
+
 class KeywordLeg:
     """A tantivy index of passages known by number. One process writes at a time; readers see the last commit.
 
-    Raises `ValueError` when the directory holds something else.
+    Made where there is none. Raises `ValueError` when the directory holds something else, when it cannot be read any
+    more, and when it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._schema = _schema()
-        self._index = _open_index(self._schema, path)
-        for language in _LANGUAGES:
-            self._index.register_tokenizer(f"tidegate_{language}", _analyzer(language))
-        self._index.config_reader("manual")
-        self._meta = path / "meta.json"
+        with _raising_value_errors():
+            self._index = tantivy.Index(self._schema, path=str(path))
+            for language in _LANGUAGES:
+                self._index.register_tokenizer(f"tidegate_{language}", _analyzer(language))
+            self._index.config_reader("manual")
+        self._meta = path / META
         self._reload()
 
-    def refresh(self) -> None:
-        """See what any process committed since. Costs one `stat` when there is nothing."""
-        if self._stamp() != self._seen:
-            self._reload()
+    def is_there(self) -> bool:
+        """Whether its files are where they were."""
+        return self._meta.exists()
 
-    def append(self, rows: Iterable[KeywordRow]) -> None:
-        """Add rows in one commit."""
-        self._write(rows, emptied=False)
+    def refresh(self) -> KeywordView:
+        """What any process committed last. Costs one `stat` when it is known already."""
+        if self._stamp() != self._view.stamp:
+            self._reload()
+        return self._view
+
+    def is_current(self, view: KeywordView) -> bool:
+        """Whether nothing was committed since."""
+        return self._stamp() == view.stamp
+
+    def change(self, *, removed: Iterable[int] = (), added: Iterable[KeywordRow] = ()) -> None:
+        """Remove the rows of these numbers, then add rows, in one commit; costs what it changes."""
+        self._write(removed, added, emptied=False)
 
     def replace(self, rows: Iterable[KeywordRow]) -> None:
         """Hold exactly these rows, in one commit.
@@ -78,11 +111,65 @@ class KeywordLeg:
         All is written anew, because BM25 counts deleted rows for as long as their segment lives: after this, scores are
         those of a fresh index. Takes about 0.1 s for 1 000 rows.
         """
-        self._write(rows, emptied=True)
+        self._write((), rows, emptied=True)
+
+    def count_dead(self) -> int:
+        """How many removed rows still lie in segments, where BM25 counts them."""
+        try:
+            segments = msgspec.json.decode(self._meta.read_bytes(), type=_LegMeta).segments
+        except FileNotFoundError:  # another leg is in force by now
+            return 0
+        return sum(segment.deletes.num_deleted_docs for segment in segments if segment.deletes is not None)
+
+    def _write(self, removed: Iterable[int], rows: Iterable[KeywordRow], *, emptied: bool) -> None:
+        with _raising_value_errors():
+            writer = self._index.writer(_WRITER_BYTES, 1)
+            try:
+                if emptied:
+                    writer.delete_all_documents()
+                for number in removed:
+                    writer.delete_documents_by_query(tantivy.Query.term_query(self._schema, "number", number))
+                for row in rows:
+                    writer.add_document(_document_of(row))
+                writer.commit()
+                writer.wait_merging_threads()
+            finally:
+                del writer  # it has the lock of the directory, and whoever keeps the error would keep it
+        self._reload()
+
+    def _reload(self) -> None:
+        stamp = self._stamp()  # before the reading, so that what is committed meanwhile is seen next time
+        with _raising_value_errors():
+            self._index.reload()
+            searcher = self._index.searcher()
+        self._view = KeywordView(self._schema, searcher, stamp, dead=self.count_dead())
+
+    def _stamp(self) -> tuple[int, int]:
+        try:
+            found = self._meta.stat()
+        except FileNotFoundError:  # a compaction has put another leg in force, and this one away
+            return 0, 0
+        return found.st_mtime_ns, found.st_ino
+
+
+class KeywordView:
+    """What one commit holds; never changes."""
+
+    def __init__(
+        self, schema: tantivy.Schema, searcher: tantivy.Searcher, stamp: tuple[int, int], *, dead: int
+    ) -> None:
+        self._schema = schema
+        self._searcher = searcher
+        self._dead = dead
+        self.stamp = stamp
+
+    @property
+    def count(self) -> int:
+        """How many rows it holds, without removed ones."""
+        return int(self._searcher.num_docs)
 
     def entries(self) -> list[tuple[int, int]]:
-        """The number and the mark of every row that the last commit holds, sorted; a row that is there twice is listed
-        twice."""
+        """The number and the mark of every row, sorted; a row that is there twice is listed twice."""
         searcher = self._searcher
         if not searcher.num_docs:
             return []
@@ -90,11 +177,11 @@ class KeywordLeg:
         addresses = [address for _, address in hits]
         return sorted(zip(_values(searcher, "number", addresses), _values(searcher, "mark", addresses), strict=True))
 
-    def search(self, text: str, language: str, limit: int, rank: Mapping[int, int]) -> list[tuple[int, float]]:
-        """The `limit` best numbers with their BM25 score, best first, among those in `rank`.
+    def search(self, text: str, language: str, limit: int, places: Places) -> list[tuple[int, float]]:
+        """The `limit` best numbers with their BM25 score, best first, among those that have a place.
 
-        Rows of equal score come in the order of `rank`, so that the history of the index does not show; a row that is
-        not in `rank` does not count towards `limit`.
+        Rows of equal score come in the order of their places, so that the history of the index does not show; a row
+        that has none does not count towards `limit`.
         """
         searcher, kind = self._searcher, field_language(language)
         wanted = dict.fromkeys(find_terms(text, language))
@@ -102,64 +189,83 @@ class KeywordLeg:
             return []
         legs = []
         for term in wanted:
-            body = tantivy.Query.term_query(self._schema, f"body_{kind}", term, "freq")
-            head = tantivy.Query.term_query(self._schema, f"head_{kind}", term, "freq")
-            legs.append((tantivy.Occur.Should, body))
-            legs.append((tantivy.Occur.Should, tantivy.Query.boost_query(head, HEAD_BOOST)))
+            legs.append((tantivy.Occur.Should, self._weighed(f"body_{kind}", term, 1.0)))
+            legs.append((tantivy.Occur.Should, self._weighed(f"head_{kind}", term, HEAD_BOOST)))
         query, reach = tantivy.Query.boolean_query(legs), 2 * limit
         while True:
             hits = searcher.search(query, reach, count=False).hits
             numbers = _values(searcher, "number", [address for _, address in hits])
-            found = [(n, float(score)) for n, (score, _) in zip(numbers, hits, strict=True) if n in rank]
+            stands = places(numbers)
+            found = [(n, float(score)) for n, (score, _) in zip(numbers, hits, strict=True) if n in stands]
             if len(hits) < reach or (len(found) > limit and found[-1][1] < found[limit - 1][1]):
-                return sorted(found, key=lambda pair: (-pair[1], rank[pair[0]]))[:limit]
+                return sorted(found, key=lambda pair: (-pair[1], stands[pair[0]]))[:limit]
             reach *= 4
 
-    def has_term(self, term: str, language: str) -> bool:
-        """Whether any passage in `language` states the term."""
-        kind = field_language(language)
-        return any(self._searcher.doc_freq(f"{part}_{kind}", term) for part in ("body", "head"))
+    def has_term(self, term: str, language: str, find_live: LiveNumbers) -> bool:
+        """Whether any live passage in `language` states the term."""
+        return any(self._has_live(f"{part}_{field_language(language)}", term, find_live) for part in ("body", "head"))
 
     def rarity(self, term: str, language: str) -> float:
-        """BM25's inverse document frequency of a term, 0.0 for an empty index (Robertson & Zaragoza 2009, eq. 3.3)."""
+        """BM25's inverse document frequency of a term, 0.0 for an empty index (Robertson & Zaragoza 2009, eq. 3.3).
+
+        Removed rows do not count.
+        """
         total = self._searcher.num_docs
-        count = self._searcher.doc_freq(f"body_{field_language(language)}", term)
-        return log(1.0 + (total - count + 0.5) / (count + 0.5)) if total else 0.0
+        return _idf(total, self._count_live(f"body_{field_language(language)}", term)) if total else 0.0
 
-    def _write(self, rows: Iterable[KeywordRow], *, emptied: bool) -> None:
-        writer = self._index.writer(_WRITER_BYTES, 1)
-        if emptied:
-            writer.delete_all_documents()
-        for row in rows:
-            kind = field_language(row.language)
-            document = tantivy.Document()
-            document.add_unsigned("number", row.number)
-            document.add_unsigned("mark", row.mark)
-            document.add_text(f"head_{kind}", row.head)
-            document.add_text(f"body_{kind}", row.body)
-            writer.add_document(document)
-        writer.commit()
-        writer.wait_merging_threads()
-        self._reload()
+    def _weighed(self, field: str, term: str, boost: float) -> tantivy.Query:
+        """A query for a term that weighs it as an index without removed rows would: tantivy counts them."""
+        query = tantivy.Query.term_query(self._schema, field, term, "freq")
+        if self._dead and (counted := self._searcher.doc_freq(field, term)):
+            total = self._searcher.num_docs
+            boost *= _idf(total, self._count_live(field, term)) / _idf(total + self._dead, counted)
+        return query if boost == 1.0 else tantivy.Query.boost_query(query, boost)
 
-    def _reload(self) -> None:
-        self._seen = self._stamp()  # before the reading, so that what is committed meanwhile is seen next time
-        self._index.reload()
-        self._searcher = self._index.searcher()
+    def _count_live(self, field: str, term: str) -> int:
+        """In how many rows a term stands. Those that were removed lie in their segments and are passed over."""
+        count = self._searcher.doc_freq(field, term)
+        if count and self._dead:
+            query = tantivy.Query.term_query(self._schema, field, term, "basic")
+            count = int(self._searcher.search(query, 1, count=True).count or 0)  # type: ignore[attr-defined]
+        return int(count)
 
-    def _stamp(self) -> tuple[int, int]:
-        found = self._meta.stat()
-        return found.st_mtime_ns, found.st_ino
+    def _has_live(self, field: str, term: str, find_live: LiveNumbers) -> bool:
+        """A removed row is counted for as long as its segment lives, and one may not have been removed yet."""
+        if not self._searcher.doc_freq(field, term):
+            return False
+        query, reach = tantivy.Query.term_query(self._schema, field, term, "freq"), 8
+        while True:
+            hits = self._searcher.search(query, reach, count=False).hits
+            if find_live(_values(self._searcher, "number", [address for _, address in hits])):
+                return True
+            if len(hits) < reach:
+                return False
+            reach *= 4
 
 
-def _open_index(schema: tantivy.Schema, path: Path) -> tantivy.Index:
+def _idf(total: int, count: int) -> float:
+    return log(1.0 + max(0.0, total - count + 0.5) / (count + 0.5))
+
+
+@contextmanager
+def _raising_value_errors() -> Iterator[None]:
+    """What tantivy makes of a torn file is a Rust panic, which is no `Exception`."""
     try:
-        index = tantivy.Index(schema, path=str(path))
-    except BaseException as error:  # of a torn file it is a Rust panic, which is no `Exception`
+        yield
+    except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
         raise ValueError(str(error)) from error
-    return index
+
+
+def _document_of(row: KeywordRow) -> tantivy.Document:
+    kind = field_language(row.language)
+    document = tantivy.Document()
+    document.add_unsigned("number", row.number)
+    document.add_unsigned("mark", row.mark)
+    document.add_text(f"head_{kind}", row.head)
+    document.add_text(f"body_{kind}", row.body)
+    return document
 
 
 def _values(searcher: tantivy.Searcher, field: str, addresses: list[tantivy.DocAddress]) -> list[int]:
@@ -168,8 +274,8 @@ def _values(searcher: tantivy.Searcher, field: str, addresses: list[tantivy.DocA
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    for name in ("number", "mark"):
-        builder = builder.add_unsigned_field(name, stored=False, indexed=False, fast=True)
+    builder = builder.add_unsigned_field("number", stored=False, indexed=True, fast=True)
+    builder = builder.add_unsigned_field("mark", stored=False, indexed=False, fast=True)
     for language in _LANGUAGES:
         for part in ("head", "body"):
             builder.add_text_field(f"{part}_{language}", tokenizer_name=f"tidegate_{language}", index_option="freq")

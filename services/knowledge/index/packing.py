@@ -26,14 +26,14 @@ def prepare_index(
     """
     thesaurus.save_thesaurus(path, pack.thesaurus)
     index = HybridIndex.open(path, embedder)
-    manifest = index.manifest()
+    tombstones = index.tombstones()
     wanted = [
         document
         for document in pack.documents
-        if scope in ("hub", document.scope) and not _is_deleted_by_hand(document, manifest.tombstones)
+        if scope in ("hub", document.scope) and not _is_deleted_by_hand(document, tombstones)
     ]
     names = {document.id for document in wanted}
-    stale = [name for name, entry in manifest.documents.items() if entry.origin == "pack" and name not in names]
+    stale = [name for name, origin in index.origins().items() if origin == "pack" and name not in names]
     index.delete(stale, origin="pack")
     size = max(BATCH, len(wanted) // 8)
     for start in range(0, len(wanted), size):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +14,6 @@ from tests.support.corpus import BRANCH, FEES, document
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex, fuse_rankings
 from tidegate.services.knowledge.index.thesaurus import rewrite_query
-from tidegate.services.knowledge.index.vectors import DIMENSIONS, VectorLeg
 
 
 @pytest.fixture
@@ -93,51 +90,6 @@ def test_fusion_ranks_every_key_once_and_never_below_one_that_is_behind_it_every
 
 def test_fusion_is_reciprocal_rank_with_sixty() -> None:
     assert fuse_rankings(["a", "b"], ["b"]) == [("b", 1 / 62 + 1 / 61), ("a", 1 / 61)]
-
-
-def vectors(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    drawn = np.random.default_rng(1).normal(size=(count, DIMENSIONS)).astype(np.float32)
-    unit: np.ndarray[tuple[int, int], np.dtype[np.float32]] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return unit
-
-
-def test_the_graph_finds_what_the_exact_scan_finds_also_after_deletions(tmp_path: Path) -> None:
-    matrix, numbers = vectors(600), np.arange(600)
-    exact, graph = VectorLeg(exact_below=10_000), VectorLeg(exact_below=10)
-    graph.replace(numbers, matrix)
-    live = numbers[numbers % 5 != 0]
-    exact.replace(live, matrix[live])
-    graph.replace(live, matrix[live])
-    assert (exact.mode, graph.mode) == ("exact", "graph")
-    wanted = [{n for n, _ in exact.search(matrix[row], 10)} for row in range(50)]
-    reached = [{n for n, _ in graph.search(matrix[row], 10)} for row in range(50)]
-    assert sum(len(a & b) for a, b in zip(wanted, reached, strict=True)) >= 0.95 * 500
-    digest = graph.save_graph(tmp_path / "graph.bin")
-    loaded = VectorLeg(exact_below=10)
-    loaded.replace(live, matrix[live], tmp_path / "graph.bin", digest)
-    assert [{n for n, _ in loaded.search(matrix[row], 10)} for row in range(50)] == reached
-    (tmp_path / "graph.bin").write_bytes(b"torn")
-    loaded = VectorLeg(exact_below=10)
-    loaded.replace(live, matrix[live], tmp_path / "graph.bin", digest)
-    assert len(loaded.search(matrix[0], 10)) == 10
-
-
-def test_a_leg_returns_all_it_has_where_more_is_wanted_in_either_mode() -> None:
-    for exact_below in (1, 100):
-        leg = VectorLeg(exact_below=exact_below)
-        leg.replace(np.arange(7), vectors(7))
-        assert len(leg.search(vectors(1)[0], 50)) == 7
-
-
-def test_an_index_above_the_limit_answers_from_its_graph_and_keeps_it(tmp_path: Path) -> None:
-    index = HybridIndex.open(tmp_path / "i", LETTERS, exact_below=3)
-    index.upsert(BRANCH)
-    assert index.status().vectors == "graph"
-    assert found(index, "foreign coins", 1) == ["coins"]
-    assert json.loads((tmp_path / "i" / "manifest.json").read_bytes())["graph_sha256"]
-    again = HybridIndex.open(tmp_path / "i", LETTERS, exact_below=3)
-    again.delete(["coins"])
-    assert "coins" not in found(again, "foreign coins", 50)
 
 
 def test_by_meaning_a_question_finds_what_shares_no_word_with_it(tmp_path: Path) -> None:

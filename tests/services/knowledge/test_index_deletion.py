@@ -13,9 +13,11 @@ import pytest
 
 from tests.support.branch_index import LETTERS, branch_index, found
 from tests.support.corpus import BRANCH, FEES, document
+from tests.support.index_files import assert_the_leg_holds_what_the_database_says, keyword_folder, wanted_rows
 from tidegate.schemas.pack import Document
+from tidegate.services.knowledge.index.database import Database
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg, KeywordRow
+from tidegate.services.knowledge.index.keyword import KeywordLeg, KeywordRow
 from tidegate.services.knowledge.index.storage import Storage
 
 ZORBLAX = document(
@@ -52,11 +54,6 @@ def assert_equals_a_fresh_index(index: HybridIndex, documents: Iterable[Document
     shutil.rmtree(folder)
 
 
-def assert_the_leg_holds_what_the_manifest_says(path: Path) -> None:
-    storage = Storage(path)
-    assert KeywordLeg(storage.keyword(ANALYZERS)).entries() == storage.manifest().rows()
-
-
 def drawn(rng: random.Random, name: str) -> Document:
     language = ("en", "en", "de", "it", "nl")[int(name[1:]) % 5]
     words = ["coin", "fee", "hour", "branch", "harbour", "ferry", "account", "Gebühr", "Filiale", "moneta", "Zorblax"]
@@ -85,7 +82,7 @@ def test_after_a_thousand_random_changes_the_index_is_as_if_it_had_been_made_ane
             batch = [drawn(rng, name) for name in names]
             index.upsert(batch)
             live.update((each.id, each) for each in batch)
-        assert_the_leg_holds_what_the_manifest_says(path)
+        assert_the_leg_holds_what_the_database_says(path)
         if step % 6 == 5:
             order = rng.sample(list(live), len(live))
             assert_equals_a_fresh_index(index, [live[name] for name in order], tmp_path / "fresh")
@@ -93,7 +90,7 @@ def test_after_a_thousand_random_changes_the_index_is_as_if_it_had_been_made_ane
     while changes < 1_000:
         name = f"d{rng.randrange(60)}"
         changes += index.delete([name]) or index.upsert([drawn(rng, name)])
-    assert_the_leg_holds_what_the_manifest_says(path)
+    assert_the_leg_holds_what_the_database_says(path)
 
 
 def test_a_document_that_came_and_went_leaves_the_ranking_as_it_was(tmp_path: Path) -> None:
@@ -117,7 +114,7 @@ def test_the_words_of_an_older_version_are_gone_whatever_of_it_was_changed(tmp_p
     ):
         assert index.upsert([other]) == 1
         assert index.upsert([other]) == 0
-        assert_the_leg_holds_what_the_manifest_says(tmp_path / "index")
+        assert_the_leg_holds_what_the_database_says(tmp_path / "index")
         assert_equals_a_fresh_index(index, [*BRANCH, other], tmp_path / "fresh")
     assert index.search("costs", LETTERS.embed("costs"), 1, "de")[0].title == "Account"
 
@@ -135,8 +132,8 @@ def test_many_passages_that_are_not_its_own_do_not_push_a_passage_out(tmp_path: 
 def test_opening_an_index_repairs_a_leg_that_holds_anything_else(tmp_path: Path, left: str) -> None:
     path = tmp_path / "index"
     branch_index(path)
-    leg = KeywordLeg(Storage(path).keyword(ANALYZERS))
-    rows = Storage(path).manifest().rows()
+    leg = KeywordLeg(keyword_folder(path))
+    rows = wanted_rows(path)
     dead = [
         KeywordRow(number=900 + n, mark=n, language="en", head="Zorblax", body="The Zorblax account costs £77.")
         for n in range(50)
@@ -145,26 +142,24 @@ def test_opening_an_index_repairs_a_leg_that_holds_anything_else(tmp_path: Path,
     if left == "unreadable":
         torn = tmp_path / "torn"  # put in its place: whoever has the file mapped would die of its being cut short
         torn.write_bytes(b"torn")
-        torn.replace(next(Storage(path).keyword(ANALYZERS).glob("*.term")))
+        torn.replace(next(keyword_folder(path).glob("*.term")))
     elif left == "swapped":
         leg.replace([msgspec.structs.replace(row, mark=row.mark + 1) for row in again])
     else:
-        leg.append(dead if left == "dead" else again)
+        leg.change(added=dead if left == "dead" else again)
     index = HybridIndex.open(path, LETTERS)
-    assert_the_leg_holds_what_the_manifest_says(path)
+    assert_the_leg_holds_what_the_database_says(path)
     assert_equals_a_fresh_index(index, BRANCH, tmp_path / "fresh")
 
 
-def test_an_index_of_the_previous_version_is_made_anew_without_what_it_had_not_deleted(tmp_path: Path) -> None:
+def test_an_index_of_other_analyzers_is_made_anew_without_what_it_had_not_deleted(tmp_path: Path) -> None:
     path = tmp_path / "index"
-    branch_index(path)
-    manifest = Storage(path).manifest()
-    Storage(path).put_manifest(msgspec.structs.replace(manifest, analyzers="3"))
-    for file in (path / "documents").iterdir():
-        file.rename(file.with_name(file.name.replace(f".{ANALYZERS}-", ".3-")))
-    shutil.move(path / f"keyword-{ANALYZERS}", path / "keyword-3")
+    branch_index(path).close()
+    with Database(Storage(path)).writing() as connection:
+        connection.execute("UPDATE head SET analyzers = '3'")
+    shutil.move(keyword_folder(path), path / "keyword-3-0")
     index = HybridIndex.open(path, LETTERS)
-    assert not (path / "keyword-3").exists()
+    assert not (path / "keyword-3-0").exists()
     assert_equals_a_fresh_index(index, BRANCH, tmp_path / "fresh")
 
 
@@ -172,18 +167,18 @@ def test_a_reader_that_came_between_the_two_writes_of_a_deletion_sees_the_second
     path = tmp_path / "index"
     index = branch_index(path)
     index.upsert([ZORBLAX])
+    leg = keyword_folder(path)
     before = tmp_path / "before"
-    shutil.copytree(path / f"keyword-{ANALYZERS}", before)
+    shutil.copytree(leg, before)
     index.delete(["zorblax"])
     after = tmp_path / "after"
-    shutil.copytree(path / f"keyword-{ANALYZERS}", after)
-    leg = path / f"keyword-{ANALYZERS}"
-    del index
+    shutil.copytree(leg, after)
+    index.close()
     shutil.rmtree(leg)
     shutil.copytree(before, leg)
     with Storage(path).lock():  # another process is in the middle of its deletion
         reader = HybridIndex.open(path, LETTERS)
-        assert reader.has_term("zorblax", "en")
+        assert not reader.has_term("zorblax", "en")
         shutil.copytree(after, leg, dirs_exist_ok=True)
     reader.search("coins", LETTERS.embed("coins"), 3, "en")
     assert not reader.has_term("zorblax", "en")

@@ -13,11 +13,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.support.branch_index import LETTERS, branch_index, found
 from tests.support.corpus import BRANCH, COINS, Letters, document
+from tests.support.index_files import (
+    assert_the_leg_holds_what_the_database_says,
+    copy_database,
+    keyword_folder,
+    wanted_rows,
+)
 from tidegate.schemas.pack import Document, Pack
+from tidegate.services.knowledge.index.database import Database
+from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexLockedError
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import DocumentRefusedError
+from tidegate.services.knowledge.index.keyword import KeywordLeg, KeywordRow
 from tidegate.services.knowledge.index.packing import prepare_index
-from tidegate.services.knowledge.index.storage import IndexDamagedError, IndexLockedError, Storage
+from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 
 
@@ -73,45 +82,87 @@ def test_one_process_writes_at_a_time(index: HybridIndex, tmp_path: Path) -> Non
         index.upsert([document("more", "More.")])
 
 
-def test_a_crash_before_the_manifest_adds_nothing_and_the_next_write_removes_what_it_left(tmp_path: Path) -> None:
+def test_a_crash_before_the_transaction_ends_adds_nothing_and_the_next_write_removes_what_it_left(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "index"
     index = HybridIndex.open(path, LETTERS)
     index.upsert(BRANCH[:2])
-    manifest = (path / "manifest.json").read_bytes()
+    index.close()
+    copy_database(path, tmp_path / "before")
+    index = HybridIndex.open(path, LETTERS)
     index.upsert([document("coins", COINS)])
-    del index
-    (path / "manifest.json").write_bytes(manifest)  # as if the process had died just before it was replaced
+    index.close()
+    copy_database(tmp_path / "before", path)  # as if the process had died when the keyword leg was written
     for written in ("other", "another"):
         again = HybridIndex.open(path, LETTERS)
         assert "coins" not in found(again, "foreign coins", 50)
         again.upsert([document(written, f"# {written}\n\nForeign matters.")])
     assert again.document_ids() == {"fees", "hours", "other", "another"}
     assert again.status().passages == len(again.search("e", LETTERS.embed("e"), 50, "en"))
+    assert_the_leg_holds_what_the_database_says(path)
 
 
-def test_a_crash_after_the_manifest_deletes_all_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("exact_below", [2, 1_000])
+def test_a_writer_that_was_open_removes_what_another_one_left_when_it_was_killed(
+    tmp_path: Path, exact_below: int
+) -> None:
+    path = tmp_path / "index"
+    index = HybridIndex.open(path, LETTERS, exact_below=exact_below)
+    index.upsert(BRANCH)
+    number = wanted_rows(path)[-1][0] + 1
+    left = KeywordRow(number=number, mark=1, language="en", head="Zorblax", body="A Zorblax that never was.")
+    KeywordLeg(keyword_folder(path)).change(added=[left])  # its transaction was not reached
+    index.upsert([document("other", "# Other\n\nForeign matters.")])
+    assert_the_leg_holds_what_the_database_says(path)
+
+
+def test_a_crash_after_the_transaction_deletes_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "index"
     index = HybridIndex.open(path, LETTERS)
     index.upsert(BRANCH)
-    shutil.copytree(path, tmp_path / "before")
+    index.close()
+    leg = keyword_folder(path)
+    shutil.copytree(leg, tmp_path / "before")
+    index = HybridIndex.open(path, LETTERS)
     index.delete(["coins"])
-    manifest = (path / "manifest.json").read_bytes()
-    del index
-    shutil.rmtree(path)
-    shutil.copytree(tmp_path / "before", path)  # the keyword leg and the files as they were before the delete
-    (path / "manifest.json").write_bytes(manifest)
+    index.close()
+    shutil.rmtree(leg)
+    shutil.copytree(tmp_path / "before", leg)  # the keyword leg as it was before the delete
     for _ in range(2):
         again = HybridIndex.open(path, LETTERS)
         assert "coins" not in found(again, "foreign coins", 50)
         again.upsert([document("other", "# Other\n\nForeign matters.")])
     assert again.status().tombstones == 1
+    assert_the_leg_holds_what_the_database_says(path)
+
+
+def test_a_change_that_fails_half_way_changes_nothing(index: HybridIndex) -> None:
+    before = index.status()
+
+    def stop(each: Document) -> None:
+        if each.id == "second":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        index.upsert([document("first", "First."), document("second", "Second.")], on_document=stop, state={"at": b"9"})
+    assert (index.status().version, index.state("at")) == (before.version, None)
+    assert index.document_ids() == {each.id for each in BRANCH}
+
+
+def test_a_callers_value_changes_with_the_documents_or_alone(index: HybridIndex, tmp_path: Path) -> None:
+    assert index.state("position") is None
+    index.upsert([document("more", "More.")], state={"position": b"17"})
+    index.delete(["no-such"], state={"position": b"18", "other": b"x"})
+    other = HybridIndex.open(tmp_path / "index", LETTERS)
+    assert (other.state("position"), other.state("other")) == (b"18", b"x")
+    assert other.version == index.version
 
 
 def test_a_keyword_leg_that_lost_passages_is_repaired_when_the_index_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "index"
     HybridIndex.open(path, LETTERS).upsert(BRANCH)
-    (keyword,) = path.glob("keyword-*")
-    shutil.rmtree(keyword)
+    shutil.rmtree(keyword_folder(path))
     text = "banker's draft"
     best = HybridIndex.open(path, LETTERS).search(text, LETTERS.embed(text), 1, "en")[0]
     assert best.document_id == "fees"
@@ -124,18 +175,26 @@ def test_another_embedding_model_rebuilds_the_index_from_the_documents_it_holds(
     rebuilt = HybridIndex.open(path, Letters("letters-2"))
     assert rebuilt.status().embedder == "letters-2"
     assert rebuilt.status().documents == len(BRANCH)
-    assert not list((path / "documents").glob("*letters-1*"))
     assert found(rebuilt, "foreign coins", 1) == ["coins"]
 
 
-@pytest.mark.parametrize("damage", ["manifest.json", "documents/*.safetensors", "documents/*.msgpack"])
-def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", [b"torn", b"", b"\0" * 4096])
+def test_a_damaged_database_is_named_with_what_to_do(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "index"
-    HybridIndex.open(path, LETTERS).upsert(BRANCH)
-    file = next(path.glob(damage))
-    file.write_bytes(file.read_bytes()[:20])
-    with pytest.raises(IndexDamagedError, match=r"index the documents again"):
+    index = HybridIndex.open(path, LETTERS)
+    index.upsert(BRANCH)
+    index.close()
+    database = path / "index.sqlite"
+    database.write_bytes(database.read_bytes()[:20] + damage)
+    with pytest.raises(IndexDamagedError, match=r"index.sqlite: .*index the documents again"):
         HybridIndex.open(path, LETTERS)
+
+
+def test_a_damaged_document_is_named_with_what_to_do(index: HybridIndex, tmp_path: Path) -> None:
+    with Database(Storage(tmp_path / "index")).writing() as connection:
+        connection.execute("UPDATE passages SET passage = x'c1'")
+    with pytest.raises(IndexDamagedError, match=r"index the documents again"):
+        found(index, "foreign coins")
 
 
 class Life(RuleBasedStateMachine):
@@ -169,13 +228,25 @@ class Life(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from("abcde"))
     def crash_while_adding(self, name: str) -> None:
-        manifest = self.path / "manifest.json"
-        before = manifest.read_bytes() if manifest.exists() else None
-        if before is None or name in self.live:  # a replaced document's files are removed only after the manifest
-            return
-        self.index.upsert([document(name, f"# {name}\n\nA coin, a fee and an hour that never were.")])
-        manifest.write_bytes(before)
+        """The transaction was not reached; its rows are in the keyword leg."""
+        self.index.close()
+        copy_database(self.path, self.path / "aside")
         self.index = HybridIndex.open(self.path, LETTERS)
+        self.index.upsert([document(name, f"# {name}\n\nA coin, a fee and an hour that never were.")])
+        self.index.close()
+        copy_database(self.path / "aside", self.path)
+        self.reopen()
+
+    @rule(name=st.sampled_from("abcde"))
+    def crash_while_deleting(self, name: str) -> None:
+        """The transaction is in force; the rows are still in the keyword leg."""
+        leg = keyword_folder(self.path)
+        shutil.copytree(leg, self.path / "leg")
+        self.delete(name)
+        self.index.close()
+        shutil.rmtree(leg)
+        shutil.move(self.path / "leg", leg)
+        self.reopen()
 
     @invariant()
     def only_what_is_live_is_found_and_all_of_it(self) -> None:
