@@ -125,6 +125,9 @@ class KeywordLeg:
         with _raising_value_errors():
             writer = self._index.writer(_WRITER_BYTES, 1)
             try:
+                # A writer that was killed before its commit left the file of removed rows under the very name that this
+                # one may take; tantivy does not write over it, and collects what nothing names only after a commit.
+                writer.garbage_collect_files()
                 if emptied:
                     writer.delete_all_documents()
                 for number in removed:
