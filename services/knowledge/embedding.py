@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,8 +22,8 @@ MODEL = "multilingual"
 WINDOW = 128
 """Tokens that are read at once, the two that frame them counted: what the model was tuned on."""
 _STATES_BYTES = 16 << 20
-"""Bytes of lower states that are kept: of some 600 questions."""
-EMBEDDING_FILES = ("lower.onnx", "embed.onnx", "tokenizer.json")
+"""Bytes of states that are kept: both kinds, of some 300 questions."""
+EMBEDDING_FILES = ("lower.onnx", "middle.onnx", "embed.onnx", "tokenizer.json")
 
 
 class EmbeddingModelMissingError(TidegateError, FileNotFoundError):
@@ -39,7 +39,8 @@ class Embedder:
     """multilingual-e5-small (Wang et al., "Multilingual E5 Text Embeddings", 2024), its upper layers tuned, int8.
 
     Safe to use from several threads at once. One text is one run: dynamic quantisation makes the vector of a text
-    depend on what shares its batch. `states` is the lower half of the model, which the reader shares.
+    depend on what shares its batch. The reader begins from `lower_states`; safety head and reader of fields, as the
+    embedding itself, from `states`.
     """
 
     DIMENSIONS: ClassVar[int] = 384
@@ -56,9 +57,12 @@ class Embedder:
         framed: list[int] = self._tokenizer.encode("").ids
         self._start, self._end = framed[0], framed[-1]
         self._lower = OnnxSession(files["lower.onnx"])
+        self._middle = OnnxSession(files["middle.onnx"])
         self._upper = OnnxSession(files["embed.onnx"])
         self._cache: LRUCache[tuple[str, TextRole], Vector] = LRUCache(cached)
-        self._states: LRUCache[tuple[int, ...], Array] = LRUCache(_STATES_BYTES, getsizeof=lambda array: array.nbytes)
+        self._states: LRUCache[tuple[str, tuple[int, ...]], Array] = LRUCache(
+            _STATES_BYTES, getsizeof=lambda array: array.nbytes
+        )
         self._cache_lock = threading.Lock()
 
     @classmethod
@@ -89,11 +93,16 @@ class Embedder:
         return known if known is not None else await asyncio.to_thread(self.embed, text, role)
 
     def states(self, ids: Sequence[int], *, keep: bool = True) -> Array:
-        """The states (tokens, 384) of a row of token ids after the lower half of the model.
+        """The states (tokens, 384) of a row of token ids after eight of the model's twelve layers.
 
         `keep` remembers them, as is worth it for a question, whose embedding begins with the same ones.
         """
-        states: Array = (self._lower_states(ids) if keep else self._run_lower(ids))[0]
+        states: Array = self._upper_states(ids, keep)[0]
+        return states
+
+    def lower_states(self, ids: Sequence[int], *, keep: bool = True) -> Array:
+        """Those after four layers, likewise."""
+        states: Array = self._lower_states(ids, keep)[0]
         return states
 
     @property
@@ -107,32 +116,41 @@ class Embedder:
         return [[self._start, *ids[at : at + room], self._end] for at in range(0, max(1, len(ids)), room)]
 
     def _embed_window(self, ids: Sequence[int]) -> Vector:
-        states = self._lower_states(ids)
-        mask = np.ones(states.shape[:2], dtype=np.int64)
-        vector: Vector = self._upper.run({"states": states, "attention_mask": mask})[0][0]
+        vector: Vector = self._upper.run(_with_mask("states", self._upper_states(ids, keep=True)))[0][0]
         return vector
 
-    def _lower_states(self, ids: Sequence[int]) -> Array:
+    def _upper_states(self, ids: Sequence[int], keep: bool) -> Array:
+        def run() -> Array:
+            return self._middle.run(_with_mask("states", self._lower_states(ids, keep)))[0]
+
+        return self._once(("middle", tuple(ids)), keep, run)
+
+    def _lower_states(self, ids: Sequence[int], keep: bool) -> Array:
+        def run() -> Array:
+            return self._lower.run(_with_mask("input_ids", np.array([ids], dtype=np.int64)))[0]
+
+        return self._once(("lower", tuple(ids)), keep, run)
+
+    def _once(self, key: tuple[str, tuple[int, ...]], keep: bool, run: Callable[[], Array]) -> Array:
         """A question's are wanted in turn by embedding, safety head and reader, which is why the last are kept."""
-        key = tuple(ids)
         with self._cache_lock:
             known = self._states.get(key)
         if known is not None:
             return known
-        states = self._run_lower(ids)
-        with self._cache_lock:
-            self._states[key] = states
-        return states
-
-    def _run_lower(self, ids: Sequence[int]) -> Array:
-        row = np.array([ids], dtype=np.int64)
-        states: Array = self._lower.run({"input_ids": row, "attention_mask": np.ones_like(row)})[0]
+        states = run()
         states.flags.writeable = False
+        if keep:
+            with self._cache_lock:
+                self._states[key] = states
         return states
 
     def _cached_vector(self, text: str, role: TextRole) -> Vector | None:
         with self._cache_lock:
             return self._cache.get((text, role))
+
+
+def _with_mask(name: str, rows: Array) -> dict[str, Array]:
+    return {name: rows, "attention_mask": np.ones(rows.shape[:2], dtype=np.int64)}
 
 
 def embedding_version(files: Mapping[str, bytes]) -> str:

@@ -1,7 +1,7 @@
 """Tells what kind of message a text is: harmless, unsafe, an injection, a person in distress, small talk.
 
 The head is shipped, over the states of the multilingual encoder; a pack adds only intents of its own. Card:
-infra/models/weights/safety/MODEL_CARD.md. Next: embedding.py, which has the lower half.
+infra/models/weights/safety/MODEL_CARD.md. Next: embedding.py, which has the layers below.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SafetyHead:
     """The head and its operating points by language. Safe to use from several threads at once."""
 
     def __init__(self, directory: Path, embedder: Embedder) -> None:
-        """Read the files that the manifest names; `embedder` has the lower half of the model and its tokenizer.
+        """Read the files that the manifest names; `embedder` has the lower layers of the model and its tokenizer.
 
         Raises `SafetyHeadMissingError` when a file is missing or another.
         """

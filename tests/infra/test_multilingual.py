@@ -46,14 +46,17 @@ def padded(texts: tuple[list[int], ...]) -> tuple[np.ndarray[Any, Any], np.ndarr
     return ids, np.array([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
 
 
-def test_the_lower_and_the_embedding_graph_compute_what_numpy_does(weights: Weights) -> None:
+def test_the_graphs_of_the_embedding_compute_what_numpy_does(weights: Weights) -> None:
     ids, mask = padded(TEXTS)
-    states = run(multilingual.build_lower(weights, range(2)), input_ids=ids, attention_mask=mask)[0]
+    lower = run(multilingual.build_lower(weights, range(1)), input_ids=ids, attention_mask=mask)[0]
+    states = run(multilingual.build_middle(weights, range(1, 2)), states=lower, attention_mask=mask)[0]
     found = run(multilingual.build_embedding(weights, range(2, 4)), states=states, attention_mask=mask)[0]
-    for text, row, vector in zip(TEXTS, states, found, strict=True):
-        lower = encode(weights, embed_ids(weights, text), range(2), HEADS)
-        np.testing.assert_allclose(row[: len(text)], lower, atol=5e-5)
-        mean = encode(weights, lower, range(2, 4), HEADS).mean(0) - weights["centre"]
+    for text, early, row, vector in zip(TEXTS, lower, states, found, strict=True):
+        x = encode(weights, embed_ids(weights, text), range(1), HEADS)
+        np.testing.assert_allclose(early[: len(text)], x, atol=5e-5)
+        x = encode(weights, x, range(1, 2), HEADS)
+        np.testing.assert_allclose(row[: len(text)], x, atol=5e-5)
+        mean = encode(weights, x, range(2, 4), HEADS).mean(0) - weights["centre"]
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=5e-5)
 
 

@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from tidegate.infra.models.data import qa
 from tidegate.infra.models.data.confidence import HELD, STRANGERS, own_sites, xquad_sites
-from tidegate.infra.models.data.mixture import is_held
+from tidegate.infra.models.data.mixture import HELD_TOGETHER, is_held
 from tidegate.infra.models.training import fit_confidence
 from tidegate.infra.models.training.fit_confidence import FEATURES, Found, gather
 from tidegate.infra.models.training.network import Schedule, fit_network
@@ -75,8 +76,8 @@ def paragraph(name: str, text: str, asked: str, answer: str) -> dict[str, Any]:
 def write_data(directory: Path) -> str:
     """Files of our own and of XQuAD's form; the id of the one document of ours that is held."""
     names = [f"doc-{number}" for number in range(40)]
-    held = next(name for name in names if is_held(f"train-en/{name}"))
-    other = next(name for name in names if not is_held(f"train-en/{name}"))
+    held = next(name for name in names if is_held(f"own-en/{name}"))
+    other = next(name for name in names if not is_held(f"own-en/{name}"))
     asked = [
         {"text": "What does a draft cost?", "language": "en", "kind": "plain", "evidence": ["A draft costs £12."]},
         {"text": "What does a cheque cost?", "language": "en", "kind": "impossible_near", "evidence": []},
@@ -91,8 +92,7 @@ def write_data(directory: Path) -> str:
         }
         for name in (held, other)
     ]
-    (directory / "qa").mkdir()
-    (directory / "qa" / "train-en.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    (directory / "own-en.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
     (directory / "xquad").mkdir()
     for language in ("en", "de", "es"):
         text = "The bridge was built in 1871. It carries a tramway."
@@ -110,6 +110,11 @@ def write_data(directory: Path) -> str:
     return held
 
 
+@pytest.fixture(autouse=True)
+def own_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qa, "OWN", tmp_path)
+
+
 def test_only_what_was_held_is_asked_about(tmp_path: Path) -> None:
     held = write_data(tmp_path)
     own = next(own_sites(tmp_path))
@@ -122,8 +127,20 @@ def test_only_what_was_held_is_asked_about(tmp_path: Path) -> None:
     assert crossed.documents == english.documents
 
 
+def test_held_documents_are_searched_a_few_together(tmp_path: Path) -> None:
+    names = [f"doc-{number}" for number in range(100)]
+    record = {"title": "Fees", "language": "en", "text": "A draft costs £12.", "questions": []}
+    lines = [json.dumps({"id": name, **record}) for name in names]
+    (tmp_path / "own-en.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    sites = list(own_sites(tmp_path))
+    assert [len(site.documents) for site in sites[:-1]] == [HELD_TOGETHER] * (len(sites) - 1)
+    found = [document.id for site in sites for document in site.documents]
+    assert found == [name for name in names if is_held(f"own-en/{name}")]
+    assert len({site.name for site in sites}) == len(sites) > 1
+
+
 def test_held_documents_fall_into_every_fold() -> None:
-    held = [name for number in range(200) if is_held(name := f"train-en/doc-{number}")]
+    held = [name for number in range(200) if is_held(name := f"own-en/doc-{number}")]
     assert {fit_confidence.fold_of(name) for name in held} == set(range(fit_confidence.FOLDS))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.infra.models.data.mixture import HELD_ARTICLES, LANGUAGES, TRAINING_ARTICLES, is_held
+from tidegate.infra.models.data.mixture import HELD_ARTICLES, HELD_TOGETHER, LANGUAGES, TRAINING_ARTICLES, is_held
 from tidegate.infra.models.data.qa import HALF, TRAIN, own_files
 from tidegate.schemas.pack import Document
 
@@ -51,12 +51,15 @@ class AskedSite(msgspec.Struct, frozen=True):
 
 
 def own_sites(directory: Path) -> Iterator[AskedSite]:
-    """The documents of ours that are held, those of one file together."""
+    """The documents of ours that are held, a few of a file together."""
     for path in own_files(directory, TRAIN):
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         records = [each for each in records if is_held(f"{path.stem}/{each['id']}")]
-        documents = tuple(_document(each["id"], each["title"], each["text"], each["language"]) for each in records)
-        yield AskedSite(path.stem, documents, tuple(asked for each in records for asked in _own_questions(each)))
+        for at in range(0, len(records), HELD_TOGETHER):
+            chosen = records[at : at + HELD_TOGETHER]
+            documents = tuple(_document(each["id"], each["title"], each["text"], each["language"]) for each in chosen)
+            asked = tuple(asked for each in chosen for asked in _own_questions(each))
+            yield AskedSite(f"{path.stem}/{at // HELD_TOGETHER}", documents, asked)
 
 
 def xquad_sites(directory: Path) -> Iterator[AskedSite]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import msgspec
 
-from tidegate.infra.models.data.qa import QaDocument, QaQuestion, QaSet, load_own, load_squad
+from tidegate.infra.models.data.qa import OWN_PREFIX, QaDocument, QaQuestion, QaSet, load_own, load_squad
 
 LANGUAGES = ("en", "de", "es")
 """Those of XQuAD's languages that are ours too."""
@@ -19,6 +19,8 @@ TRAINING_ARTICLES = 30
 HELD_ARTICLES = 3
 SAME = 0.5
 """The share of XQuAD's questions that are asked in the language of their paragraph."""
+HELD_TOGETHER = 6
+"""How many held documents of a file are searched together: as many as a file of dev has."""
 SQUAD2_FOR_EMBEDDING = 400
 SQUAD2_FOR_READER = 1200
 
@@ -62,9 +64,10 @@ class Mixture(msgspec.Struct, frozen=True):
 
 
 def load_mixture(directory: Path, hold_out: bool = False) -> Mixture:
-    """All of it, from the directory that holds qa, xquad and squad2; `hold_out` keeps a fifth of ours from training."""
+    """All of it, from the directory that holds qa, xquad and squad2; `hold_out` keeps from training a fifth of the
+    documents of ours that are kept here."""
     own = load_own(directory, "train")
-    kept = QaSet(*_divided(own, held=True))
+    kept = _in_small_corpora(QaSet(*_divided(own, held=True)))
     xquad_held = range(TRAINING_ARTICLES - HELD_ARTICLES, TRAINING_ARTICLES)
     held: Judged = {"own": (kept, kept.questions), **_xquad(directory, xquad_held)}
     dev_own = load_own(directory, "dev")
@@ -84,8 +87,18 @@ def load_mixture(directory: Path, hold_out: bool = False) -> Mixture:
 
 
 def is_held(document: str) -> bool:
-    """Whether a document of ours is one of the fifth that can be kept from training."""
-    return int(hashlib.sha256(document.encode()).hexdigest(), 16) % 5 == 0
+    """Whether a document of ours is one of the fifth of `data/questions` that can be kept from training."""
+    return document.startswith(OWN_PREFIX) and int(hashlib.sha256(document.encode()).hexdigest(), 16) % 5 == 0
+
+
+def _in_small_corpora(data: QaSet) -> QaSet:
+    found: dict[str, QaDocument] = {}
+    met: Counter[str] = Counter()
+    for name, document in data.documents.items():
+        corpus = f"{document.corpus}/{met[document.corpus] // HELD_TOGETHER}"
+        found[name] = msgspec.structs.replace(document, corpus=corpus)
+        met[document.corpus] += 1
+    return msgspec.structs.replace(data, documents=found)
 
 
 def _divided(data: QaSet, held: bool) -> tuple[dict[str, QaDocument], tuple[QaQuestion, ...]]:

@@ -18,6 +18,8 @@ from tidegate.services.knowledge.index.index_writer import with_heading
 HALF = 0.5
 OWN = Path(__file__).with_name("questions")
 """Documents and questions kept here, in the format of qa/train; none of them is ever measured on."""
+OWN_PREFIX = "own-"
+"""What the names of their files begin with."""
 TRAIN = "train"
 OWN_KINDS = ("plain", "paraphrase", "colloquial", "yes_no", "multi", "cross_language")
 

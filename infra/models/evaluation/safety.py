@@ -25,7 +25,7 @@ from tidegate.infra.models.data.messages import (
     load_messages,
     load_own,
 )
-from tidegate.infra.models.evaluation.states import LowerStates
+from tidegate.infra.models.evaluation.states import FrozenStates
 from tidegate.infra.models.export import int8_weights
 from tidegate.infra.models.export.encoder_graph import write_int8
 from tidegate.infra.models.export.multilingual import UPPER, open_session
@@ -54,7 +54,7 @@ class Points(NamedTuple):
     smalltalk: float
 
 
-def shares_of(weights: Mapping[str, NDArray[Any]], states: LowerStates, texts: Sequence[str], out: Path) -> Shares:
+def shares_of(weights: Mapping[str, NDArray[Any]], states: FrozenStates, texts: Sequence[str], out: Path) -> Shares:
     """The probabilities (texts, classes) by the int8 graph, one text a run as in the product."""
     write_int8(build_safety(weights, UPPER), out)
     session = open_session(str(out))
@@ -172,7 +172,7 @@ def select_measured(run: Path, *parts: list[Message]) -> tuple[list[list[Message
     return [[message for message in part if next(rows)] for part in parts], folds[is_measured]
 
 
-def judge(run: Path, messages: Sequence[Message], folds: NDArray[np.int64], states: LowerStates) -> Shares:
+def judge(run: Path, messages: Sequence[Message], folds: NDArray[np.int64], states: FrozenStates) -> Shares:
     """The probabilities (messages, classes), each by the head that has not seen the fold of its message."""
     shares = np.zeros((len(messages), len(CLASSES)))
     for fold in np.unique(folds).tolist():
@@ -205,7 +205,7 @@ def main() -> None:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     (data, kept_here), folds = select_measured(run, load_messages(arguments.data), load_own())
-    states = LowerStates(arguments.model)
+    states = FrozenStates(arguments.model)
     states.restore(run / "states.npz")
     shares = judge(run, data + kept_here, folds, states)
     np.save(run / "shares.npy", shares)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tidegate.infra.models.data.keyword_scores import KeywordScores
 from tidegate.infra.models.data.qa import QaQuestion, QaSet
 from tidegate.infra.models.data.reading import Windows
-from tidegate.infra.models.evaluation.states import LowerStates
+from tidegate.infra.models.evaluation.states import FrozenStates
 from tidegate.infra.models.export.multilingual import open_session
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.reader.coverage import AskedTerms, find_stated, state_terms
@@ -40,12 +40,13 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Models:
-    """The graphs of a built directory; `read` may be another file, `states` those of the same lower half."""
+    """The graphs of a built directory; `states` may be those of the same frozen layers."""
 
-    def __init__(self, directory: Path, read: Path | None = None, states: LowerStates | None = None) -> None:
-        self.states = states or LowerStates(directory)
+    def __init__(self, directory: Path, states: FrozenStates | None = None) -> None:
+        self.states = states or FrozenStates(directory)
+        self._lower = FrozenStates(directory, lower_only=True)
         self._embed = open_session(str(directory / "embed.onnx"))
-        reader = read or directory / "read.onnx"
+        reader = directory / "read.onnx"
         self._read = open_session(str(reader)) if reader.exists() else None
         self._vectors: dict[str, NDArray[np.float32]] = {}
 
@@ -57,8 +58,8 @@ class Models:
         if self._read is None:
             raise FileNotFoundError("this model has no read.onnx")
         chosen = [windows.of(document)[at] for document, at in places]
-        states = [self.states.of(window.ids) for window in chosen]
-        answers = self._read.run(["answers"], pack_pairs(self.states.of(asked), chosen, states))[0]
+        states = [self._lower.of(window.ids) for window in chosen]
+        answers = self._read.run(["answers"], pack_pairs(self._lower.of(asked), chosen, states))[0]
         found: dict[Unit, float] = {}
         for (document, _), logits in zip(places, logits_of_units(chosen, answers), strict=True):
             for unit, logit in logits.items():

@@ -1,4 +1,4 @@
-"""The states of texts below the upper layers, computed once by the shipped graph and kept. Needs no torch."""
+"""The states of texts below what is trained, computed once by the shipped graphs and kept. Needs no torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from tidegate.infra.models.export.multilingual import WIDTH, open_session
 LONGEST = 128
 
 
-class LowerStates:
-    """The states of texts after the frozen layers, by the int8 graph that is shipped; each text is computed once."""
+class FrozenStates:
+    """The states of texts after the frozen layers, by the int8 graphs that are shipped; each text is computed once."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, lower_only: bool = False) -> None:
+        """`lower_only`: those that the reader begins from, not those that the upper layers take."""
         self.tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-        self._session = open_session(str(directory / "lower.onnx"))
+        self._lower = open_session(str(directory / "lower.onnx"))
+        self._middle = None if lower_only else open_session(str(directory / "middle.onnx"))
         self._known: dict[tuple[int, ...], NDArray[np.float16]] = {}
 
     def ids(self, text: str, longest: int = LONGEST) -> tuple[int, ...]:
@@ -30,12 +32,15 @@ class LowerStates:
         """(tokens, width)."""
         if ids not in self._known:
             row = np.array([ids], dtype=np.int64)
-            states = self._session.run(None, {"input_ids": row, "attention_mask": np.ones_like(row)})[0]
+            mask = np.ones_like(row)
+            states = self._lower.run(None, {"input_ids": row, "attention_mask": mask})[0]
+            if self._middle:
+                states = self._middle.run(None, {"states": states, "attention_mask": mask})[0]
             self._known[ids] = states[0].astype(np.float16)
         return self._known[ids]
 
     def save(self, path: Path) -> None:
-        """Keep on disk what was computed, for the next run over the same lower half."""
+        """Keep on disk what was computed, for the next run over the same frozen layers."""
         lengths = np.array([len(each) for each in self._known])
         ids = np.array([token for each in self._known for token in each], dtype=np.int32)
         states = np.concatenate(list(self._known.values())) if self._known else np.zeros((0, WIDTH), np.float16)

@@ -1,8 +1,9 @@
-"""Builds the multilingual model: embedding and readers over one vocabulary and one lower half, int8 ONNX, no torch.
+"""Builds the multilingual model: embedding and readers over one vocabulary and shared layers, int8 ONNX, no torch.
 
-`lower.onnx` turns tokens into states; `embed.onnx` turns the states of a text into a unit vector; `read.onnx` turns the
-states of a question followed by those of a window into a score for each unit and a start and an end for each token;
-`extract.onnx` turns those of a schema's fields followed by those of a window into a score for each value of each field.
+`lower.onnx` turns tokens into lower states and `middle.onnx` those into states; `embed.onnx` turns the states of a text
+into a unit vector; `read.onnx` turns the lower states of a question followed by those of a window into a score for each
+unit and a start and an end for each token; `extract.onnx` turns the states of a schema's fields followed by those of a
+window into a score for each value of each field.
 """
 
 from __future__ import annotations
@@ -44,8 +45,11 @@ from tidegate.infra.models.export.safety_graph import build_safety
 
 NAME = "tidegate-multilingual"
 WIDTH = 384
-LOWER = tuple(range(8))
+LOWER = tuple(range(4))
+MIDDLE = tuple(range(4, 8))
 UPPER = tuple(range(8, 12))
+READING = MIDDLE + UPPER
+"""The layers of the reader: question and window meet after the lower four, in layers that are all its own."""
 _GRAPHS = ("encoder_graph", "reader_graph", "safety_graph", "extraction_graph")
 RECIPE = tuple(f"export/{name}.py" for name in ("multilingual", "e5", *_GRAPHS, "int8_weights"))
 EMBEDDING = WEIGHTS / "embedding" / "upper.safetensors"
@@ -75,13 +79,23 @@ _MASK = ("attention_mask", TensorProto.INT64, _TOKENS)
 
 
 def build_lower(weights: Weights, numbers: Sequence[int] = LOWER) -> onnx.ModelProto:
-    """`input_ids`, `attention_mask` (batch, tokens) to `states` (batch, tokens, width)."""
+    """`input_ids`, `attention_mask` (batch, tokens) to `states` (batch, tokens, width), the lower ones."""
     graph = Graph()
     bias = padding_bias(graph, graph.op("Cast", "attention_mask", to=TensorProto.FLOAT))
     x = layers(graph, weights, embeddings(graph, weights), bias, numbers)
     graph.output("states", x)
     outputs = [("states", TensorProto.FLOAT, ("batch", "tokens", weights["embeddings.LayerNorm.bias"].shape[0]))]
     return finish(graph, f"{NAME}-lower", [("input_ids", TensorProto.INT64, _TOKENS), _MASK], outputs)
+
+
+def build_middle(weights: Weights, numbers: Sequence[int] = MIDDLE) -> onnx.ModelProto:
+    """Lower `states`, `attention_mask` to `upper` (batch, tokens, width), the states that the upper layers take."""
+    graph = Graph()
+    width = weights["embeddings.LayerNorm.bias"].shape[0]
+    bias = padding_bias(graph, graph.op("Cast", "attention_mask", to=TensorProto.FLOAT))
+    graph.output("upper", layers(graph, weights, "states", bias, numbers))
+    inputs = [("states", TensorProto.FLOAT, ("batch", "tokens", width)), _MASK]
+    return finish(graph, f"{NAME}-middle", inputs, [("upper", TensorProto.FLOAT, ("batch", "tokens", width))])
 
 
 def build_embedding(weights: Weights, numbers: Sequence[int] = UPPER) -> onnx.ModelProto:
@@ -97,16 +111,22 @@ def build_embedding(weights: Weights, numbers: Sequence[int] = UPPER) -> onnx.Mo
 
 
 class Encoder:
-    """Runs `lower` and `embed`, one text at a time as at run time, or a batch."""
+    """Runs `lower`, `middle` and `embed`, one text at a time as at run time."""
 
-    def __init__(self, lower: bytes | str, embed: bytes | str) -> None:
-        self._lower = open_session(lower)
-        self._embed = open_session(embed)
+    def __init__(self, lower: bytes | str, middle: bytes | str, embed: bytes | str) -> None:
+        self._lower, self._middle, self._embed = map(open_session, (lower, middle, embed))
+
+    @classmethod
+    def of(cls, directory: Path) -> Encoder:
+        """That of a built directory."""
+        return cls(*(str(directory / f"{name}.onnx") for name in ("lower", "middle", "embed")))
 
     def states(self, ids: Sequence[int]) -> np.ndarray[Any, Any]:
         """(1, tokens, width) of one row of token ids."""
         row = np.array([ids], dtype=np.int64)
-        found: np.ndarray[Any, Any] = self._lower.run(None, {"input_ids": row, "attention_mask": np.ones_like(row)})[0]
+        mask = np.ones_like(row)
+        lower = self._lower.run(None, {"input_ids": row, "attention_mask": mask})[0]
+        found: np.ndarray[Any, Any] = self._middle.run(None, {"states": lower, "attention_mask": mask})[0]
         return found
 
     def vector(self, ids: Sequence[int]) -> np.ndarray[Any, Any]:
@@ -130,9 +150,10 @@ def make(wheels: Sequence[Path], tuned: Sources, fresh: Path, scratch: Path) -> 
     upper = upper_weights(weights, tuned.get("embedding"))
     say("writing the graphs and quantising them to int8, per channel")
     exact = {"lower.onnx": write_int8(build_lower(weights), fresh / "lower.onnx")}
+    exact["middle.onnx"] = write_int8(build_middle(weights), fresh / "middle.onnx")
     exact["embed.onnx"] = write_int8(build_embedding(upper), fresh / "embed.onnx")
     if "reader" in tuned:
-        write_int8(build_reader(int8_weights.load(tuned["reader"]), UPPER), fresh / "read.onnx")
+        write_int8(build_reader(int8_weights.load(tuned["reader"]), READING), fresh / "read.onnx")
     if "safety" in tuned:
         write_int8(build_safety(int8_weights.load(tuned["safety"]), UPPER), fresh / "safety.onnx")
         shutil.copy(tuned["safety"].with_name("safety.json"), fresh)
@@ -168,8 +189,8 @@ def upper_weights(weights: Weights, tuned: Path | None) -> dict[str, np.ndarray[
 def compare(directory: Path, exact: dict[str, bytes]) -> np.ndarray[Any, Any]:
     """The cosine of the int8 vector to the fp32 vector of each of the sentences."""
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    precise = Encoder(exact["lower.onnx"], exact["embed.onnx"])
-    shipped = Encoder(str(directory / "lower.onnx"), str(directory / "embed.onnx"))
+    precise = Encoder(*(exact[f"{name}.onnx"] for name in ("lower", "middle", "embed")))
+    shipped = Encoder.of(directory)
     found = []
     for sentence in SENTENCES:
         ids = tokenizer.encode(sentence).ids

@@ -1,4 +1,4 @@
-"""The reader's upper half as an ONNX graph: question and window read together. Next: multilingual.py."""
+"""The reader's own layers as an ONNX graph: question and window read together. Next: multilingual.py."""
 
 from __future__ import annotations
 

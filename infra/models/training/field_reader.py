@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tidegate.infra.models.data.field_texts import AskedOfText, AskedText, read_questions, read_texts
 from tidegate.infra.models.data.field_yes_no import read_yes_no
-from tidegate.infra.models.evaluation.states import LowerStates
+from tidegate.infra.models.evaluation.states import FrozenStates
 from tidegate.infra.models.export import int8_weights
 from tidegate.infra.models.export.multilingual import READER
 from tidegate.infra.models.training.field_net import FieldNet
@@ -83,7 +83,7 @@ def scored_of(text: AskedText, reading: FieldReading) -> dict[int, ScoredField]:
 class FieldTraining:
     """Epochs over texts, at a rate that rises and then falls to nothing."""
 
-    def __init__(self, net: FieldNet, states: LowerStates, epochs: int, rate: float, seed: int) -> None:
+    def __init__(self, net: FieldNet, states: FrozenStates, epochs: int, rate: float, seed: int) -> None:
         self.net = net
         self.states = states
         self.epochs = epochs
@@ -192,7 +192,7 @@ class Material(NamedTuple):
     yes_no: list[AskedText]
 
 
-def train(arguments: argparse.Namespace, fold: str, material: Material, states: LowerStates) -> None:
+def train(arguments: argparse.Namespace, fold: str, material: Material, states: FrozenStates) -> None:
     """All epochs without one fold's texts, which are measured after each; its weights and what was read at the end."""
     texts = material.texts
     random.seed(arguments.seed)
@@ -228,7 +228,9 @@ def main() -> None:
     source.add_argument("--texts", type=Path, nargs="+", help="JSON Lines of text, language, schema and truth")
     parser.add_argument("--also", type=Path, nargs="+", default=[], help="texts that are in no fold")
     parser.add_argument("--yes-no", type=Path, help="the directory that holds qa")
-    parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built, for the lower half")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="what export.multilingual built, for the frozen layers"
+    )
     parser.add_argument("--start", type=Path, default=READER, help="upper layers, with heads or without, to start from")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fold", nargs="+", default=[ALL], choices=[ALL, *map(str, range(FOLDS))])
@@ -239,7 +241,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    states = LowerStates(arguments.model)
+    states = FrozenStates(arguments.model)
     states.restore(arguments.out / "states.npz")
     encode = partial(states.tokenizer.encode, add_special_tokens=False)
     asked = (

@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the directory that holds qa, xquad and squad2")
     parser.add_argument("--model", type=Path, required=True, help="what export.multilingual built, to be measured")
     parser.add_argument("--fit-with", type=Path, help="the same, trained with --hold-out, to fit on; else --model")
-    parser.add_argument("--states", type=Path, help="a file in which the states of the lower half are kept")
+    parser.add_argument("--states", type=Path, help="a file in which the states of the frozen layers are kept")
     parser.add_argument("--out", type=Path, required=True, help="where ranking.json and figures.json are written")
     arguments = parser.parse_args()
     mixture: Mixture = load_mixture(arguments.data, hold_out=True)

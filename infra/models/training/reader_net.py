@@ -1,4 +1,4 @@
-"""The reader's upper half in torch: question and window read together. Next: reader.py, export/reader_graph.py."""
+"""The reader's layers in torch: question and window read together. Next: reader.py, export/reader_graph.py."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tidegate.infra.models.data.reading import Pair
-from tidegate.infra.models.evaluation.states import LowerStates
-from tidegate.infra.models.export.multilingual import UPPER, WIDTH
+from tidegate.infra.models.evaluation.states import FrozenStates
+from tidegate.infra.models.export.multilingual import READING, WIDTH
 from tidegate.infra.models.training.encoder import Layer, Weights, stack
 
 BELIEF = -2.0
@@ -32,16 +32,21 @@ class Batch(msgspec.Struct):
 
 
 class ReaderNet(nn.Module):
-    """Upper layers that begin as those of the embedding, a score for each unit, a start and an end for each token."""
+    """Layers that begin as those of the embedding, a score for each unit, a start and an end for each token.
+
+    Where `weights` has heads they go on from there.
+    """
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([Layer(weights, number) for number in UPPER])
+        self.layers = nn.ModuleList([Layer(weights, number) for number in READING])
         self.parts = nn.Parameter(torch.zeros(2, WIDTH))
         self.register_buffer("centre", torch.tensor(weights["centre"]))
         for name, (rows, columns) in _HEADS.items():
             setattr(self, name, nn.Linear(columns, rows))
         nn.init.constant_(self.answer.bias, BELIEF)
+        heads = [name for name in weights if name.split(".")[0] in ("parts", *_HEADS)]
+        self.load_state_dict({name: torch.tensor(weights[name]) for name in heads}, strict=False)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (units), and (batch, tokens, 2) of start and end."""
@@ -67,7 +72,7 @@ class ReaderNet(nn.Module):
         return found
 
 
-def make_batch(pairs: Sequence[Pair], states: LowerStates) -> Batch:
+def make_batch(pairs: Sequence[Pair], states: FrozenStates) -> Batch:
     """The states of each question followed by those of its window."""
     rows = [torch.cat([torch.from_numpy(states.of(ids)) for ids in (pair.question, pair.window.ids)]) for pair in pairs]
     stacked, mask = stack([row.numpy() for row in rows])

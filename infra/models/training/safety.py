@@ -34,7 +34,7 @@ from tidegate.infra.models.data.messages import (
     split_by_meaning,
 )
 from tidegate.infra.models.evaluation.safety import HARD, PLAIN, auc, column
-from tidegate.infra.models.evaluation.states import LowerStates
+from tidegate.infra.models.evaluation.states import FrozenStates
 from tidegate.infra.models.export import int8_weights
 from tidegate.infra.models.export.multilingual import EMBEDDING, UPPER, WIDTH, Encoder
 from tidegate.infra.models.training.encoder import Layer, Weights, stack
@@ -82,7 +82,7 @@ class SafetyNet(nn.Module):
 class SafetyTraining:
     """Epochs over the messages that are trained on."""
 
-    def __init__(self, net: SafetyNet, states: LowerStates, epochs: int, rate: float) -> None:
+    def __init__(self, net: SafetyNet, states: FrozenStates, epochs: int, rate: float) -> None:
         self.net = net
         self.states = states
         self.epochs = epochs
@@ -151,20 +151,20 @@ def summarise(messages: Sequence[Message], logits: NDArray[np.float32]) -> str:
     return f"auc {aucs} limits {[round(each, 2) for each in limits.values()]}: {found}"
 
 
-def load_vectors(model: Path, states: LowerStates, messages: Sequence[Message], path: Path) -> NDArray[np.float32]:
+def load_vectors(model: Path, states: FrozenStates, messages: Sequence[Message], path: Path) -> NDArray[np.float32]:
     """The vectors by which messages are split, those kept at `path` not computed again."""
     known: dict[str, NDArray[np.float32]] = {}
     if path.exists():
         kept = np.load(path)
         known = dict(zip(kept["texts"].tolist(), kept["vectors"], strict=True))
-    encoder = Encoder(str(model / "lower.onnx"), str(model / "embed.onnx"))
+    encoder = Encoder.of(model)
     for text in {each.text: None for each in messages if each.text not in known}:
         known[text] = encoder.vector(states.ids("query: " + text))
     np.savez(path, texts=np.array(list(known)), vectors=np.stack(list(known.values())))
     return np.stack([known[each.text] for each in messages])
 
 
-def load_split(arguments: argparse.Namespace, states: LowerStates) -> Split:
+def load_split(arguments: argparse.Namespace, states: FrozenStates) -> Split:
     """The data and what is kept here, without the fold that is measured on; the folds are kept beside the weights."""
     data, own = load_messages(arguments.data), load_own()
     other = load_utterances(arguments.intents, SERVED, arguments.seed)
@@ -201,7 +201,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     name = "all" if arguments.fold is None else f"fold-{arguments.fold}"
     started = time.process_time()
-    states = LowerStates(arguments.model)
+    states = FrozenStates(arguments.model)
     states.restore(arguments.out / "states.npz")
     trained, *measured = load_split(arguments, states)
     print(f"{len(trained)} to train, {[len(each) for each in measured]} to measure", flush=True)

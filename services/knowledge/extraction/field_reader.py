@@ -61,7 +61,7 @@ class FieldReader:
     _opened: ClassVar[OpenedModels[FieldReader]] = OpenedModels()
 
     def __init__(self, directory: Path, embedder: Embedder) -> None:
-        """Read the files that the manifest names; `embedder` has the lower half of the model and its tokenizer.
+        """Read the files that the manifest names; `embedder` has the lower layers of the model and its tokenizer.
 
         Raises `FieldReaderMissingError` when a file is missing or another.
         """

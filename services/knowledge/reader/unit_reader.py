@@ -1,7 +1,7 @@
 """Reads units: a cross-encoder that says, of each unit of a few windows, how likely it answers a question.
 
-Card: infra/models/weights/reader/MODEL_CARD.md. Promises that a window's lower half is computed once while it is
-remembered. Next: windows.py, pairs.py, ranking.py.
+Card: infra/models/weights/reader/MODEL_CARD.md. Promises that a window's lower states are computed once while they
+are remembered. Next: windows.py, pairs.py, ranking.py.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class UnitReader:
     _opened: ClassVar[OpenedModels[UnitReader]] = OpenedModels()
 
     def __init__(self, directory: Path, embedder: Embedder) -> None:
-        """Read the files that the manifest names; `embedder` has the lower half of the model and its tokenizer.
+        """Read the files that the manifest names; `embedder` has the lower layers of the model and its tokenizer.
 
         Raises `UnitReaderMissingError` when a file is missing or another.
         """
@@ -135,7 +135,7 @@ class UnitReader:
         with self._lock:
             found = self._read.get(key)
         if found is None:
-            pairs = pack_pairs(self.embedder.states(asked), [window], [self._states_of(window.ids)])
+            pairs = pack_pairs(self.embedder.lower_states(asked), [window], [self._states_of(window.ids)])
             outputs = dict(zip(self._outputs, self._upper.run(pairs), strict=True))
             answers = outputs["answers"]
             found = _ReadWindow(answers, outputs.get("mixed", np.zeros((len(answers), 0))).astype(np.float16))
@@ -188,7 +188,7 @@ class UnitReader:
         with self._lock:
             found = self._states.get(ids)
         if found is None:
-            found = self.embedder.states(ids, keep=False).astype(np.float16)
+            found = self.embedder.lower_states(ids, keep=False).astype(np.float16)
             with self._lock:
                 self._states[ids] = found
         return found

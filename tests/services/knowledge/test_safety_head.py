@@ -61,7 +61,9 @@ def built(tmp_path: Path) -> Path:
     tokenizer.save(str(directory / "tokenizer.json"))
     embed = helper.make_node("ReduceMean", ["states"], ["embedding"], axes=[1], keepdims=0)
     (directory / "embed.onnx").write_bytes(graph([states, token_input("attention_mask")], [embed], "embedding"))
-    names = (*FILES, "lower.onnx", "embed.onnx", "tokenizer.json")
+    same = helper.make_node("Identity", ["states"], ["upper"])
+    (directory / "middle.onnx").write_bytes(graph([states, token_input("attention_mask")], [same], "upper"))
+    names = (*FILES, "lower.onnx", "middle.onnx", "embed.onnx", "tokenizer.json")
     digests = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in names}
     (directory / "manifest.json").write_text(json.dumps({"built": digests}))
     return tmp_path
