@@ -13,7 +13,7 @@ from rank_bm25 import BM25Okapi
 
 from loadtests.bench.index_corpus import WordVectors, make_question
 from tidegate.services.knowledge.index import records
-from tidegate.services.knowledge.index.database import Database, read_head
+from tidegate.services.knowledge.index.database import IndexDatabase, read_head
 from tidegate.services.knowledge.index.hybrid import LEAST_DEPTH, fuse_rankings
 from tidegate.services.knowledge.index.keyword import KeywordLeg, find_terms
 from tidegate.services.knowledge.index.storage import Storage
@@ -29,7 +29,7 @@ class PlainPipeline:
     """All passages in memory: BM25 over lists of terms, cosine over one matrix of their units' means, fused alike."""
 
     def __init__(self, path: Path) -> None:
-        with Database(Storage(path)).reading() as connection:
+        with IndexDatabase(Storage(path)).reading() as connection:
             self._numbers: list[int] = []
             terms, means = [], []
             for row in records.list_keyword_rows(connection):
@@ -55,7 +55,7 @@ class ExactSearch:
         texts = [make_question(number, documents) for number in range(questions)]
         embedder = WordVectors()
         shutil.rmtree(aside, ignore_errors=True)
-        with Database(Storage(path)).reading() as connection:
+        with IndexDatabase(Storage(path)).reading() as connection:
             leg = KeywordLeg(aside)
             leg.replace(records.list_keyword_rows(connection))
             near = _scan(connection, np.stack([embedder.embed(text) for text in texts]))

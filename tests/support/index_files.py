@@ -13,7 +13,7 @@ import safetensors.numpy
 from tests.support.branch_index import LETTERS
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
-from tidegate.services.knowledge.index.database import Database, read_head
+from tidegate.services.knowledge.index.database import IndexDatabase, read_head
 from tidegate.services.knowledge.index.index_writer import with_heading
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
 from tidegate.services.knowledge.index.records import list_marks
@@ -22,13 +22,13 @@ from tidegate.services.knowledge.index.storage import Storage
 
 def keyword_folder(path: Path) -> Path:
     """The keyword leg that is in force."""
-    with Database(Storage(path)).reading() as connection:
+    with IndexDatabase(Storage(path)).reading() as connection:
         return Storage(path).keyword(read_head(connection).keyword)
 
 
 def wanted_rows(path: Path) -> list[tuple[int, int]]:
     """What the keyword leg must hold."""
-    with Database(Storage(path)).reading() as connection:
+    with IndexDatabase(Storage(path)).reading() as connection:
         return list_marks(connection)
 
 

@@ -7,17 +7,17 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tidegate.services.knowledge.index.database import Database, raising_own_errors, read_head_of
+from tidegate.services.knowledge.index.database import IndexDatabase, raising_own_errors, read_head_of
 from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.knowledge.index.thesaurus import FILE
 
 
 def copy_index(source: Path, target: Path) -> None:
-    """Copy an index to where there is none. Raises what `Database` does."""
+    """Copy an index to where there is none. Raises what `IndexDatabase` does."""
     storage, copied = Storage(source), Storage(target)
     target.mkdir(parents=True, exist_ok=True)
     with storage.lock():
-        Database(storage).inode()  # SQLite would make the file where there is none
+        IndexDatabase(storage).inode()  # SQLite would make the file where there is none
         with (
             raising_own_errors(target),
             closing(sqlite3.connect(storage.database)) as read,

@@ -109,7 +109,7 @@ def put_head(connection: sqlite3.Connection, head: IndexHead) -> None:
     connection.execute(_UPDATE_HEAD, msgspec.structs.astuple(head))
 
 
-class Database:
+class IndexDatabase:
     """Connections to the database of one index, for any number of threads. Raises `IndexDamagedError`,
     `IndexLockedError`, `IndexUnusableError`, and no error of SQLite.
 
@@ -251,8 +251,8 @@ def _own_error(path: Path, error: sqlite3.Error) -> TidegateError:
 
 
 def read_head_of(path: Path) -> IndexHead:
-    """The head of the index in a directory; an empty one where there is none. Raises what `Database` does."""
-    database = Database(Storage(path))
+    """The head of the index in a directory; an empty one where there is none. Raises what `IndexDatabase` does."""
+    database = IndexDatabase(Storage(path))
     if not database.is_made():
         return IndexHead()
     with closing(database), database.reading() as connection:

@@ -16,7 +16,7 @@ from tidegate.services.knowledge.index.records import DocumentEntry, EmbeddedDoc
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Tombstone
 
 
-class Draft:
+class IndexDraft:
     """The next generation while it is made: the head that it will have, and what the keyword leg has to follow."""
 
     def __init__(self, connection: sqlite3.Connection, embedder: str) -> None:

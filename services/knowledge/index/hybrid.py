@@ -23,7 +23,7 @@ from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.chunking import Unit
 from tidegate.services.knowledge.index.compaction import Compaction
-from tidegate.services.knowledge.index.database import Database, read_head
+from tidegate.services.knowledge.index.database import IndexDatabase, read_head
 from tidegate.services.knowledge.index.errors import IndexLockedError
 from tidegate.services.knowledge.index.format_1 import OldIndex
 from tidegate.services.knowledge.index.index_reader import IndexReader, IndexReading
@@ -92,7 +92,7 @@ class HybridIndex:
         Raises `IndexDamagedError`, and `IndexLockedError` when it must be built again but another process writes.
         """
         storage = Storage(path)
-        Database(storage).create()
+        IndexDatabase(storage).create()
         index = cls(storage, embedder, exact_below, fold_at)
         index._bring_up_to_date()
         index._compaction.remove_leftovers()

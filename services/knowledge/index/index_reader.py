@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from tidegate.services.knowledge.index import records
-from tidegate.services.knowledge.index.database import Database, IndexHead, read_head
+from tidegate.services.knowledge.index.database import IndexDatabase, IndexHead, read_head
 from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexUnusableError
 from tidegate.services.knowledge.index.graph import GraphLeg, PassageGraph
 from tidegate.services.knowledge.index.index_view import (
@@ -46,7 +46,7 @@ class IndexReader:
     """The readings of one index, from any number of threads. Raises `IndexDamagedError`."""
 
     def __init__(self, storage: Storage, built_by: str, exact_below: int) -> None:
-        self.database = Database(storage)
+        self.database = IndexDatabase(storage)
         self.view = IndexView.empty()
         self._storage = storage
         self._built_by = built_by

@@ -18,7 +18,7 @@ from tidegate.services.knowledge.index.vectors import DocumentKey, ExactLeg, Mat
 
 @dataclass(frozen=True)
 class IndexView:
-    """`inode` tells the database that it was read from; see `Database`."""
+    """`inode` tells the database that it was read from; see `IndexDatabase`."""
 
     head: IndexHead
     inode: int

@@ -20,7 +20,7 @@ from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.database import read_head
-from tidegate.services.knowledge.index.draft import Draft
+from tidegate.services.knowledge.index.draft import IndexDraft
 from tidegate.services.knowledge.index.errors import IndexUnusableError
 from tidegate.services.knowledge.index.format_1 import OldIndex
 from tidegate.services.knowledge.index.index_reader import IndexReader
@@ -74,7 +74,7 @@ class IndexWriter:
         with self._storage.lock():
             self._reconcile()
             with self._database.writing() as connection:
-                draft = Draft(connection, self._embedder.version)
+                draft = IndexDraft(connection, self._embedder.version)
                 gone = sum(draft.delete(name, change.origin) for name in dict.fromkeys(change.deleted))
                 known = {each.id: records.find_entry(connection, each.id) for each in change.documents}
                 changed = [each for each in change.documents if not _is_indexed(each, known[each.id])]
@@ -106,7 +106,7 @@ class IndexWriter:
     def _take_over(self, old: OldIndex, built_by: str) -> None:
         """Put in all that it holds, with its vectors where they are such as would be made today."""
         with self._database.writing() as connection:
-            draft = Draft(connection, self._embedder.version)
+            draft = IndexDraft(connection, self._embedder.version)
             embedded = old.embedded() if old.built_by == built_by else self._embed_all(old.texts())
             for each in embedded:
                 draft.put(each, old.origins[each.document.id])
@@ -118,7 +118,7 @@ class IndexWriter:
     def _rebuild(self) -> None:
         """Make every document's pieces and vectors again, from the text that the index holds."""
         with self._database.reading() as before, self._database.writing() as connection:
-            draft = Draft(connection, self._embedder.version)
+            draft = IndexDraft(connection, self._embedder.version)
             entries = list(records.list_entries(before))
             texts = (records.find_document(before, entry.id) for entry in entries)
             embedded = self._embed_all(text for text in texts if text is not None)
@@ -146,7 +146,7 @@ class IndexWriter:
                 return False
             return not self._reader.is_exact(head) or held.entries() == records.list_marks(connection)
 
-    def _finish(self, draft: Draft, state: Mapping[str, bytes]) -> None:
+    def _finish(self, draft: IndexDraft, state: Mapping[str, bytes]) -> None:
         """What is last in the transaction of a change."""
         records.put_state(draft.connection, state)
         if draft.is_empty:
@@ -161,7 +161,7 @@ class IndexWriter:
             except ValueError as error:
                 raise IndexUnusableError(leg.path, error) from error
 
-    def _forget(self, draft: Draft) -> None:
+    def _forget(self, draft: IndexDraft) -> None:
         """Remove the rows of what the change removed; a small index has no trace of them left in its statistics.
 
         The change is in force: where this fails nothing is found that should not be, and the next change does it.

@@ -204,11 +204,15 @@ def test_a_document_that_is_not_in_the_index_is_named(folder: Path, capsys: pyte
 
 def test_an_index_that_was_damaged_is_no_traceback(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert called(["index", "add", "good.md"]) == 0
-    [manifest] = (folder / "state").rglob("manifest.json")
-    manifest.write_bytes(b"{")
+    [database] = (folder / "state").rglob("index.sqlite")
+    database.write_bytes(b"{" * 4096)
+    for beside in database.parent.glob("index.sqlite-*"):
+        beside.unlink()
     capsys.readouterr()
     assert called(["index", "status"]) == 1
-    assert str(manifest.name) in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert database.name in printed
+    assert "Traceback" not in printed
 
 
 def commands() -> list[list[str]]:

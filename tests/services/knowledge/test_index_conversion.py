@@ -9,7 +9,7 @@ import pytest
 from tests.support.branch_index import LETTERS, branch_index
 from tests.support.corpus import BRANCH, Letters
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says, write_format_1
-from tidegate.services.knowledge.index.database import Database
+from tidegate.services.knowledge.index.database import IndexDatabase
 from tidegate.services.knowledge.index.errors import IndexDamagedError
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_reader import IndexReader
@@ -61,7 +61,7 @@ def test_what_another_process_brought_up_to_date_meanwhile_is_not_done_again(tmp
         write_format_1(path, BRANCH, {"gone": "0123456789ab"})
         manifest = (path / "manifest.json").read_bytes()
     storage = Storage(path)
-    Database(storage).create()
+    IndexDatabase(storage).create()
     late = IndexWriter(storage, IndexReader(storage, BUILT_BY, 1_000), Unasked())  # it has seen what is to be done
     index = branch_index(path)
     index.delete(["coins"])

@@ -15,7 +15,7 @@ from tests.support.branch_index import LETTERS, branch_index, found
 from tests.support.corpus import BRANCH, FEES, document
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says, keyword_folder, wanted_rows
 from tidegate.schemas.pack import Document
-from tidegate.services.knowledge.index.database import Database
+from tidegate.services.knowledge.index.database import IndexDatabase
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import KeywordLeg, KeywordRow
 from tidegate.services.knowledge.index.storage import Storage
@@ -155,7 +155,7 @@ def test_opening_an_index_repairs_a_leg_that_holds_anything_else(tmp_path: Path,
 def test_an_index_of_other_analyzers_is_made_anew_without_what_it_had_not_deleted(tmp_path: Path) -> None:
     path = tmp_path / "index"
     branch_index(path).close()
-    with Database(Storage(path)).writing() as connection:
+    with IndexDatabase(Storage(path)).writing() as connection:
         connection.execute("UPDATE head SET analyzers = '3'")
     shutil.move(keyword_folder(path), path / "keyword-3-0")
     index = HybridIndex.open(path, LETTERS)

@@ -17,7 +17,7 @@ from tests.support.corpus import BRANCH, document
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says, keyword_folder
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.copying import copy_index
-from tidegate.services.knowledge.index.database import Database, read_head_of
+from tidegate.services.knowledge.index.database import IndexDatabase, read_head_of
 from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexLockedError, IndexUnusableError
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import KeywordLeg, KeywordRow
@@ -81,7 +81,7 @@ def test_a_database_that_another_program_keeps_locked_is_named(tmp_path: Path) -
     storage = Storage(tmp_path / "i")
     with closing(sqlite3.connect(storage.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(IndexLockedError, match="keeps it locked"), Database(storage, busy_s=0.01).writing():
+        with pytest.raises(IndexLockedError, match="keeps it locked"), IndexDatabase(storage, busy_s=0.01).writing():
             pass
 
 
@@ -137,7 +137,7 @@ def test_a_reader_does_not_bring_back_a_leg_that_is_no_longer_in_force(tmp_path:
     index = branch_index(tmp_path / "i")
     head, leg = read_head_of(tmp_path / "i"), keyword_folder(tmp_path / "i")
     shutil.move(leg, Storage(tmp_path / "i").keyword(1))  # as if another process had compacted since `head` was read
-    with Database(Storage(tmp_path / "i")).writing() as connection:
+    with IndexDatabase(Storage(tmp_path / "i")).writing() as connection:
         connection.execute("UPDATE head SET keyword = 1")
     assert index._reader.leg(head).path.name.endswith("-1")
     assert not leg.exists()

@@ -98,8 +98,8 @@ def test_a_saved_graph_finds_the_same_and_a_torn_one_is_refused(tmp_path: Path) 
     assert {label >> 16 for _, label in loaded.search(passages.project(3), 147)} == set(range(50)) - {3}
     for file in (tmp_path / "graph.axes", tmp_path / "graph.bin"):
         whole = file.read_bytes()
-        for place in (*range(0, 96, 3), -1):  # of the first numbers hnswlib makes addresses
-            file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place:][1:])
+        for at in (*range(0, 96, 3), -1):  # of the first numbers hnswlib makes addresses
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at:][1:])
             with pytest.raises(ValueError, match="not those that were saved"):
                 PassageGraph.load(tmp_path / "graph.bin", "g", digest)
         file.write_bytes(whole)

@@ -20,7 +20,7 @@ from tests.support.index_files import (
     wanted_rows,
 )
 from tidegate.schemas.pack import Document, Pack
-from tidegate.services.knowledge.index.database import Database
+from tidegate.services.knowledge.index.database import IndexDatabase
 from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexLockedError
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import DocumentRefusedError
@@ -191,7 +191,7 @@ def test_a_damaged_database_is_named_with_what_to_do(tmp_path: Path, damage: byt
 
 
 def test_a_damaged_document_is_named_with_what_to_do(index: HybridIndex, tmp_path: Path) -> None:
-    with Database(Storage(tmp_path / "index")).writing() as connection:
+    with IndexDatabase(Storage(tmp_path / "index")).writing() as connection:
         connection.execute("UPDATE passages SET passage = x'c1'")
     with pytest.raises(IndexDamagedError, match=r"index the documents again"):
         found(index, "foreign coins")
