@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 
 import msgspec
 
@@ -92,9 +93,10 @@ def prepare(settings: Settings, pack: Pack, progress: ProgressReporter) -> None:
     progress.start(f"{settings.site}: documents", len(pack.documents))
     for tenant in settings.tenants:
         index = packing.prepare_index(pack, scope, embedder, paths.index(tenant), lambda _done, _total: progress.step())
-        progress.start(f"{settings.site}: calibration", 1)
-        _prepare_confidence(settings, pack, index, units, tenant)
-        progress.step()
+        with closing(index):  # what was prepared can be copied file by file: no log of the database lies beside it
+            progress.start(f"{settings.site}: calibration", 1)
+            _prepare_confidence(settings, pack, index, units, tenant)
+            progress.step()
     if scope == "site":
         progress.start(f"{settings.site}: intents", 1)
         intent_classifier.prepare_intents(pack, embedder, paths.intent_head)
