@@ -63,7 +63,7 @@ def loss_of(groups: Sequence[Group], net: ReaderNet, states: FrozenStates) -> Te
     """Each unit for itself, each question among its units and "none", and the ends of the answer."""
     pairs = [pair for group in groups for pair in group]
     batch = make_batch(pairs, states)
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # twice as fast where the processor has it, and no worse
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # twice as fast where the processor has it
         answers, ends = (each.float() for each in net(batch))
     right = torch.tensor([float(each) for pair in pairs for each in pair.right])
     question_of = [number for number, group in enumerate(groups) for _ in group]

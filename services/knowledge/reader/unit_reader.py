@@ -107,7 +107,7 @@ class UnitReader:
     ) -> dict[UnitPlace, float]:
         """The logit of every unit in the windows that hold the given units, which come likeliest first.
 
-        At most so many windows are read. One takes about 11 ms, and as much again where it is not remembered; nothing
+        At most so many windows are read. One takes about 20 ms, and 9 more where it is not remembered; nothing
         where this question was read with it just before.
         """
         return {unit: piece.logit for unit, piece in self.read_pieces(question, units, most_windows).items()}
