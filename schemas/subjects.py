@@ -20,6 +20,7 @@ corpus.<tenant>.<collection>.<id>          CORPUS  CollectionDelta at the hub; m
 artefacts.<tenant>.<kind>.<name>           ARTEFACTS   descriptors, snapshots, activations at the hub; mirrored
 $O.<bucket>.<C|M>.<object>                 OBJ_<bucket>   chunks and descriptions of objects; see jetstream/objects.py
 cloud.<site>.<compare|vote|lease>          core    what a site asks the hub for, to keep its replicas right
+replica.<verb>                             core    what is asked of the sync worker of one's own domain
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ SITE_ONLY = (
     "live.>",
     "partial.>",
     "tokens.>",
+    "replica.>",
     *(f"{stream.lower()}.>" for stream in SITE_STREAMS),
 )
 """Subjects that no leaf may carry; what is sourced or mirrored crosses it under `sync.` instead."""
@@ -273,6 +275,11 @@ def activation_vote(site: str) -> str:
 def lease_of(site: str) -> str:
     """Where a site asks the hub for its lease, and for the heads of its collections."""
     return f"cloud.{site}.lease"
+
+
+def replica_request(verb: str) -> str:
+    """Where the sync worker of this domain is asked to do something; see `schemas.replica.ReplicaVerb`."""
+    return f"replica.{verb}"
 
 
 def replay_subject(subject: str, domain: str) -> str:

@@ -17,6 +17,7 @@ from tidegate.services.stages.settings import (
     RetrieverSettings,
     RouterSettings,
 )
+from tidegate.sync.settings import SyncSettings
 
 
 class Settings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,3 +35,4 @@ class Settings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields
     retriever: RetrieverSettings = RetrieverSettings()
     drafter: DrafterSettings = DrafterSettings()
     cloud_verifier: CloudVerifierSettings = CloudVerifierSettings()
+    sync: SyncSettings = SyncSettings()

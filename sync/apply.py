@@ -26,7 +26,7 @@ def checked_version(verifier: SignatureVerifier, delta: CollectionDelta) -> Vers
     operation = version.operation
     if (operation.tenant, operation.collection) != (delta.tenant, delta.collection):
         raise UntrustedOperationError(f"{operation.dot} is of {operation.collection}, and not of {delta.collection}")
-    check_signature(verifier, operation, delta.operation)
+    check_signature(verifier, operation, delta.operation, delta.relayed_at_ms)
     return version
 
 

@@ -212,7 +212,7 @@ class Relay:
         if reason := reader.fence(operation.dot.actor):
             return "fenced", reason
         try:
-            check_signature(self._verifier, operation, sent[1])
+            check_signature(self._verifier, operation, sent[1], now_ms)
             check_relay(reader.record(operation.collection).collection, operation, site)
         except (UntrustedOperationError, NotOwnedError, CollectionUnknownError) as error:
             return "refused", error.reason

@@ -29,11 +29,17 @@ class Signer(Protocol):
 class SignatureVerifier(Protocol):
     """Knows whose keys are whose."""
 
-    def is_signed(self, author: str, key_id: str, signed: SignedOperation) -> bool:
-        """Whether the key signed the payload, and is (or was, when it wrote) one of the site's, or of the hub's."""
+    def is_signed(self, author: str, key_id: str, signed: SignedOperation, at_ms: int) -> bool:
+        """Whether the key signed the payload, and was one of the author's at `at_ms`, when the hub took it.
+
+        0: the operation was taken before, nobody knows when; then a key that ever was one will do.
+        """
 
 
-def check_signature(verifier: SignatureVerifier, operation: DocumentOperation, signed: SignedOperation) -> None:
-    """Raises `UntrustedOperationError` unless the operation is signed by a key of its author."""
-    if not verifier.is_signed(operation.author, operation.signer, signed):
+def check_signature(
+    verifier: SignatureVerifier, operation: DocumentOperation, signed: SignedOperation, at_ms: int = 0
+) -> None:
+    """Raises `UntrustedOperationError` unless the operation is signed by a key that its author had at `at_ms`, by the
+    hub's time; 0: ever had."""
+    if not verifier.is_signed(operation.author, operation.signer, signed, at_ms):
         raise UntrustedOperationError(f"{operation.dot} on {operation.document_id} is not signed by {operation.author}")

@@ -75,6 +75,9 @@ def leaf_permissions(site: str) -> dict[str, dict[str, list[str]]]:
         "$JSC.R.>",
         subjects.fast_lane(site),
         subjects.ping(site),
+        subjects.comparison(site),
+        subjects.activation_vote(site),
+        subjects.lease_of(site),
         subjects.all_verification_sessions(site),
     ]
     subscribe = [

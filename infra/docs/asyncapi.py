@@ -69,6 +69,7 @@ PARAMETERS = {
     "document": "the id of a document",
     "kind": "the kind of an artefact, `collection`, `snapshot` or `activation`",
     "name": "the name of what is published",
+    "verb": "what is to be done",
     "worker": f"the hub's worker that keeps the session, or `{subjects.ANY_WORKER}`",
 }
 CHECKS = (StreamCheck, LostEscalation, LostVerdict)
@@ -203,6 +204,7 @@ def sync_channels() -> dict[str, Channel]:
         "compare": Channel(subjects.comparison(SITE), "what differs, and what is held of it", COMPARISONS),
         "vote": Channel(subjects.activation_vote(SITE), "the site holds what is prepared, or not", (ActivationVote,)),
         "lease": Channel(subjects.lease_of(SITE), "how far the site is, for its lease", (ReplicaPosition,)),
+        "replica": Channel(subjects.replica_request("{verb}"), "what the sync worker of this domain is asked", ()),
         "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, HeldDocuments, Refused)),
         "voteReply": Channel(None, "the reply subject of `vote`", (DecideActivation, Refused)),
         "leaseReply": Channel(

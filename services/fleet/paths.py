@@ -27,10 +27,27 @@ class StatePaths:
         self.logs = self.home / "logs"
         self.ready = self.home / "ready"
         self.nats = self.home / "nats"
+        self.replicas = self.home / "replicas"
+        """The stores of the tenants' collections, one file each, and the lock of who writes them."""
+        self.trust = self.home / "trust"
+        """At a site: what it believes of the hub's repository, the keys it knows, its leases."""
+        self.site_records = self.home / "sites"
+        """At the hub: what is known of each site."""
+        self.repository = self.state / "repository"
+        """At the hub: the TUF repository."""
+        self.keys = self.state / "keys"
 
     def index(self, tenant: str) -> Path:
         """The tenant's own index directory; tenants never share one."""
         return self.home / "index" / tenant
+
+    def replica(self, tenant: str) -> Path:
+        """The store of a tenant's collections."""
+        return self.replicas / f"{tenant}.sqlite"
+
+    def active(self, tenant: str) -> Path:
+        """The parts of the tenant's pack that are in force: one directory for each generation, and which it is."""
+        return self.home / "active" / tenant
 
     def prepared_sites(self) -> tuple[str, ...]:
         """The domains, hub included, that were prepared below the state directory."""

@@ -69,8 +69,9 @@ class KeyRing:
         self._keys: dict[str, Keys] = {}
         self._checked: dict[tuple[str, str, bytes, bytes], bool] = {}
 
-    def is_signed(self, author: str, key_id: str, signed: SignedOperation) -> bool:
+    def is_signed(self, author: str, key_id: str, signed: SignedOperation, at_ms: int) -> bool:
         """See `SignatureVerifier`."""
+        assert at_ms >= 0
         asked = (author, key_id, signed.payload, signed.signature)
         if asked not in self._checked:
             self._checked[asked] = self._check(author, key_id, signed)
