@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from tidegate.schemas.answer import CharacterSpan, overlaps
+from tidegate.schemas.message import END, Name
 from tidegate.schemas.question import Workload
 
 QuestionKind = Literal[
@@ -24,7 +25,9 @@ QuestionKind = Literal[
     "smalltalk",
     "distress",
 ]
-Scope = Literal["site", "hub"]
+Scope = Literal["shared", "site", "hub"]
+"""Where a document may be: published at the hub and held there and at sites; at its own site only; at the hub only."""
+Domain = Literal["site", "hub"]
 Verdict = Literal["serve", "unsafe", "out_of_scope", "smalltalk", "distress"]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}$", description="ISO 639-1")]
 IsoDay = Annotated[str, msgspec.Meta(pattern=r"^(\d{4}-\d\d-\d\d)?$", description="ISO 8601, or empty")]
@@ -32,7 +35,9 @@ ItemId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """`version` is the first 12 hex digits of the sha256 of `text`; `scope` says whose corpus holds the document.
+    """`version` is the first 12 hex digits of the sha256 of `text`; `scope` says where the document may be held.
+
+    It is in the collection `collection`, if that is declared by its pack, else in the one for its scope.
 
     Page n begins at character `page_starts[n - 1]`, where the document has pages; `date` is the day of its last change,
     ISO 8601, as its file states it. `valid_from` and `valid_until` are the first and the last day on which it holds,
@@ -46,6 +51,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     text: str
     version: str
+    collection: Annotated[str, msgspec.Meta(pattern=rf"^([a-z0-9][a-z0-9_-]{{0,31}})?{END}")] = ""
     page_starts: tuple[int, ...] = ()
     recognised: tuple[CharacterSpan, ...] = ()
     date: str = ""
@@ -59,6 +65,22 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     def is_recognised(self, start: int, end: int) -> bool:
         """Whether any of these characters was recognised in a picture."""
         return overlaps(self.recognised, start, end)
+
+
+def is_held(scope: Scope, domain: Domain) -> bool:
+    """Whether a document of this scope is held at a site, or at the hub."""
+    return scope in ("shared", domain)
+
+
+class CollectionRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A collection as a pack declares it; schemas/sync.py, `Collection`, says what each of these means."""
+
+    name: Name
+    owner: Scope = "shared"
+    sites: tuple[Name, ...] = ()
+    sites_write: bool = False
+    merge: Literal["last-writer", "field-merge", "ask"] = "ask"
+    fresh_within_s: Annotated[int, msgspec.Meta(ge=1)] = 600
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,3 +154,4 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     policy_files: tuple[str, ...]
     thesaurus: tuple[Synonyms, ...] = ()
     replies: tuple[PackReply, ...] = ()
+    collections: tuple[CollectionRules, ...] = ()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tidegate.schemas import TidegateError, Workload, replace
-from tidegate.schemas.pack import Pack, Scope
+from tidegate.schemas.pack import Domain, Pack, is_held
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.models import ProgressReporter
 from tidegate.services.fleet.paths import StatePaths
@@ -181,9 +181,9 @@ def _open_domain(
 ) -> tuple[HybridIndex, Effort]:
     """The index of the site or the hub, brought to the pack's documents, and how much is read there."""
     path = StatePaths(replace(job.settings, site=name)).index(job.tenant)
-    scope: Scope = "hub" if name == HUB else "site"
+    domain: Domain = "hub" if name == HUB else "site"
     progress.start(f"{name}: documents", len(job.pack.documents))
-    index = packing.prepare_index(job.pack, scope, units.embedder, path, lambda _done, _total: progress.step())
+    index = packing.prepare_index(job.pack, domain, units.embedder, path, lambda _done, _total: progress.step())
     return index, AT_HUB if name == HUB else AT_SITE
 
 
@@ -196,27 +196,27 @@ def _calibrate_domain(
     path = paths.tuned_calibration(job.tenant) if units.tuning else paths.calibration
     fitted = calibrate(job.pack, index, units, path, effort)
     progress.step()
-    scope: Scope = "hub" if name == HUB else "site"
+    domain: Domain = "hub" if name == HUB else "site"
     if job.is_kept:
-        keep_confidence(paths.pack, job.tenant, scope, fitted.calibration)
-    groups = group_answers(job.pack, scope, classes, fitted.answers)
+        keep_confidence(paths.pack, job.tenant, domain, fitted.calibration)
+    groups = group_answers(job.pack, domain, classes, fitted.answers)
     rows = control_risk(fitted.answers, groups, job.risk)
     return DomainRisk(domain=name, fit=fitted.calibration.fit, rows=tuple(rows))
 
 
 def group_answers(
-    pack: Pack, scope: Scope, classes: Sequence[set[str]], answers: Sequence[JudgedAnswer]
+    pack: Pack, domain: Domain, classes: Sequence[set[str]], answers: Sequence[JudgedAnswer]
 ) -> Mapping[str, list[JudgedAnswer]]:
     """The answers by class, by kind and by language of their questions.
 
     A kind is what the domain can do: `answerable`, `other language` where all that answers is in another one,
-    `elsewhere` where only the hub's documents answer and this is a site, `unanswerable`.
+    `elsewhere` where only documents answer that are not held here, `unanswerable`.
     """
     scopes = {document.id: document.scope for document in pack.documents}
     languages = {document.id: document.language for document in pack.documents}
     groups: dict[str, list[JudgedAnswer]] = {}
     for question, own, answer in zip(pack.calibration, classes, answers, strict=True):
-        here = [each for each in question.documents if scope in ("hub", scopes.get(each))]
+        here = [each for each in question.documents if each in scopes and is_held(scopes[each], domain)]
         if here:
             is_foreign = all(languages[each] != question.language for each in here)
             kind = "other language" if is_foreign else "answerable"

@@ -13,7 +13,7 @@ from contextlib import closing
 import msgspec
 
 from tidegate.schemas import replace
-from tidegate.schemas.pack import Pack, Scope
+from tidegate.schemas.pack import Domain, Pack
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.models import ProgressReporter, build_models
 from tidegate.services.fleet.paths import StatePaths
@@ -89,15 +89,17 @@ def prepare(settings: Settings, pack: Pack, progress: ProgressReporter) -> None:
     paths = StatePaths(settings)
     units = UnitReader.load(paths.models)
     embedder = units.embedder
-    scope: Scope = "hub" if settings.site == HUB else "site"
+    domain: Domain = "hub" if settings.site == HUB else "site"
     progress.start(f"{settings.site}: documents", len(pack.documents))
     for tenant in settings.tenants:
-        index = packing.prepare_index(pack, scope, embedder, paths.index(tenant), lambda _done, _total: progress.step())
+        index = packing.prepare_index(
+            pack, domain, embedder, paths.index(tenant), lambda _done, _total: progress.step()
+        )
         with closing(index):  # what was prepared can be copied file by file: no log of the database lies beside it
             progress.start(f"{settings.site}: calibration", 1)
             _prepare_confidence(settings, pack, index, units, tenant)
             progress.step()
-    if scope == "site":
+    if domain == "site":
         progress.start(f"{settings.site}: intents", 1)
         intent_classifier.prepare_intents(pack, embedder, paths.intent_head)
         published = PublishedText.of(f"{document.title} | {document.text}" for document in pack.documents)

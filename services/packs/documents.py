@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidegate.schemas.answer import CharacterSpan
-from tidegate.schemas.pack import Document
+from tidegate.schemas.pack import CollectionRules, Document
 from tidegate.services.knowledge.index.markdown import find_first_heading
 from tidegate.services.knowledge.ingest import read as ingest
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
 from tidegate.services.knowledge.ingest.reader import DocumentReader
 from tidegate.services.languages.detection import detect_language
+from tidegate.services.packs.collections import find_declared
 from tidegate.services.packs.findings import PackFindings, parse_yaml, read_text
 from tidegate.services.packs.folder import list_passed_over
 
@@ -36,7 +37,7 @@ UNREAD = "this file is not read"
 """Begins the warning about a file that is left out."""
 KEYS = ("id", "title", "language", "scope", "valid_from", "valid_until")
 _MOST_ID = 64
-_HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope site or hub; a day 2026-12-31"
+_HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope shared, site or hub; a day 2026-12-31"
 
 
 class _RawDocument(NamedTuple):
@@ -63,11 +64,13 @@ def read_documents(
     findings: PackFindings,
     on_file: Callable[[str], None] = lambda _name: None,
     on_page: Callable[[str], None] = lambda _detail: None,
+    collections: Sequence[CollectionRules] = (),
 ) -> Iterator[Document]:
     """The documents in `files`, each with an id of its own; what is wrong with the others is in `findings`.
 
     Markdown that is wrong is a fault, which its author can mend; any other file that cannot be read is a warning.
     `on_file` is called with the name of each file when it was read, `on_page` with each page that is to be recognised.
+    What lies in the folder of one of the `collections` is in that.
     """
     raws: list[tuple[Path, _RawDocument | None]] = []
     with DocumentReader(on_page=on_page) as reader:
@@ -81,6 +84,7 @@ def read_documents(
         *_, longest = slugs = _slugs(file, findings)
         slug = next((slug for slug, taken in zip(slugs, levels, strict=False) if taken[slug] == 1), longest)
         document = raw and _document(raw, slug, languages, findings)
+        document = raw and document and _assign(document, raw, collections, findings)
         if raw is None or document is None:
             findings.documents_unread += 1
             continue
@@ -178,7 +182,7 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
                 "id": raw.fields.get("id", default_id),
                 "title": title,
                 "language": language or detect_language(f"{title}\n{body}", languages),
-                "scope": raw.fields.get("scope", "site"),
+                "scope": raw.fields.get("scope", "shared"),
                 "text": body,
                 "version": _version_of(raw, days),
                 "valid_from": days[0] if days else "",
@@ -192,6 +196,20 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
     except (msgspec.ValidationError, ValueError) as error:
         findings.fault(raw.name, str(error), _HINT, line=1)
         return None
+
+
+def _assign(
+    document: Document, raw: _RawDocument, collections: Sequence[CollectionRules], findings: PackFindings
+) -> Document | None:
+    """The document in the collection of its folder, if that is declared: its scope is what the owner says."""
+    declared = find_declared(raw.name.removeprefix(f"{FOLDER}/"), collections)
+    if declared is None:
+        return document
+    if raw.fields.get("scope", declared.owner) != declared.owner:
+        reason = f"the scope is {document.scope}, and the collection {declared.name} is of owner {declared.owner}"
+        findings.fault(raw.name, reason, "leave the scope out, or move the file", line=1)
+        return None
+    return msgspec.structs.replace(document, scope=declared.owner, collection=declared.name)
 
 
 def _version_of(raw: _RawDocument, days: Sequence[str]) -> str:

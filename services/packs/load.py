@@ -16,10 +16,20 @@ import msgspec
 
 from tidegate.brokers.process.config import SettingsError
 from tidegate.brokers.process.config import load as load_settings
-from tidegate.schemas.pack import CalibrationQuestion, Intent, LabelledQuestion, Pack, PackReply, Synonyms
+from tidegate.schemas.pack import (
+    CalibrationQuestion,
+    CollectionRules,
+    Intent,
+    LabelledQuestion,
+    Pack,
+    PackReply,
+    Synonyms,
+)
 from tidegate.services.knowledge.ingest.read import MOST_BYTES, hint_for
 from tidegate.services.knowledge.reader.tuning import FOLDER as ARTEFACTS
 from tidegate.services.knowledge.reader.tuning import find_tuning, tuned_tenants, tuning_directory
+from tidegate.services.packs.collections import FILE as COLLECTIONS
+from tidegate.services.packs.collections import check_collections
 from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, name_passed_over, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
 from tidegate.services.packs.folder import list_files
@@ -33,7 +43,12 @@ LISTS: dict[str, Any] = {
 CALIBRATION = "calibration.yaml"
 THESAURUS = "thesaurus.yaml"
 REPLIES = "replies.yaml"
-OPTIONAL: dict[str, Any] = {CALIBRATION: CalibrationQuestion, THESAURUS: Synonyms, REPLIES: PackReply}
+OPTIONAL: dict[str, Any] = {
+    CALIBRATION: CalibrationQuestion,
+    THESAURUS: Synonyms,
+    REPLIES: PackReply,
+    COLLECTIONS: CollectionRules,
+}
 """The lists that a pack may do without."""
 
 
@@ -137,20 +152,23 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
     languages = read_site_settings(findings).prefilter.languages
     documents = find_documents(path, files)
     lists = {name: tuple(_read_list(name, kind, findings)) for name, kind in LISTS.items()}
+    collections = tuple(_read_optional(COLLECTIONS, findings))
     policies = [file for file in files if file.parent == path / "policies" and file.suffix in (".yaml", ".yml")]
     pack = Pack(
         name=path.resolve().name,
         version=_version(path, files),
         path=str(path),
-        documents=tuple(read_documents(documents, languages, findings)),
+        documents=tuple(read_documents(documents, languages, findings, collections=collections)),
         intents=lists["intents.yaml"],
         questions=lists["questions.yaml"],
         calibration=tuple(_read_optional(CALIBRATION, findings)),
         thesaurus=tuple(_read_optional(THESAURUS, findings)),
         replies=tuple(_read_optional(REPLIES, findings)),
         policy_files=tuple(map(str, policies)),
+        collections=collections,
     )
     PackRules(pack, languages, findings).apply()
+    check_collections(pack, findings)
     _check_artefacts(path, findings)
     _name_unread(path, {*files} - {*documents, *policies}, findings)
     return pack, findings

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from tidegate.schemas import Workload
-from tidegate.schemas.pack import LabelledQuestion, Pack
+from tidegate.schemas.pack import LabelledQuestion, Pack, is_held
 from tidegate.services.knowledge.index.markdown import find_blocks
 from tidegate.services.packs.correctness import states
 from tidegate.services.packs.findings import PackFindings
@@ -83,8 +83,8 @@ class PackRules:
     def _check_documents(self) -> None:
         if not self._pack.documents:
             self._findings.fault("documents", "there are no documents", "add documents/<topic>.md, in Markdown")
-        elif all(document.scope == "hub" for document in self._pack.documents) and not self._findings.documents_unread:
-            hint = "a site answers from documents of scope site: give it at least one"
+        elif not (self._findings.documents_unread or any(is_held(each.scope, "site") for each in self._pack.documents)):
+            hint = "a site answers from documents of scope shared or site: give it at least one"
             self._findings.fault("documents", "all documents are of scope hub", hint)
         for document in self._pack.documents:
             file = self._findings.file_of_document[document.id]
@@ -164,7 +164,7 @@ class PackRules:
                     "calibration.yaml", "there are no questions", f"{hint}; without the file the shipped one holds"
                 )
         elif not any(self._is_at_site(name) for name in cited):
-            self._findings.fault("calibration.yaml", "no question has a document of scope site", hint)
+            self._findings.fault("calibration.yaml", "no question has a document that a site holds", hint)
         elif all(item.documents for item in self._pack.calibration):
             self._findings.fault("calibration.yaml", "no question is without documents", hint)
         for item in self._pack.calibration:
@@ -176,7 +176,7 @@ class PackRules:
                     self._unknown(item, f"a calibration question cites {name}")
 
     def _is_at_site(self, name: str) -> bool:
-        return name not in self._documents or self._documents[name].scope == "site"
+        return name not in self._documents or is_held(self._documents[name].scope, "site")
 
     def _unknown(self, item: object, reason: str) -> None:
         if not self._findings.documents_unread:

@@ -12,7 +12,7 @@ from tidegate.services.packs.findings import PackFindings
 UTTERANCES = "\n".join(f"    - example number {number}" for number in range(8))
 GOOD = {
     "site.toml": '[prefilter]\nlanguages = ["en", "de"]\n',
-    "documents/hours.md": "---\nid: hours\ntitle: Hours\nlanguage: en\nscope: site\n---\n\nWe open at 09:30.\n",
+    "documents/hours.md": "---\nid: hours\ntitle: Hours\nlanguage: en\nscope: shared\n---\n\nWe open at 09:30.\n",
     "documents/far/board.md": "---\nid: board\ntitle: Board\nlanguage: en\nscope: hub\n---\n\nThe chair is Ann Lee.\n",
     "policies/safe.yaml": "policy_id: p1\nallow: [grounded_claims]\nabstain_thresholds: {entailment: 0.8}\n",
     "intents.yaml": f"- id: hours\n  utterances:\n{UTTERANCES}\n",

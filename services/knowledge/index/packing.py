@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tidegate.schemas.pack import Document, Pack, Scope
+from tidegate.schemas.pack import Document, Domain, Pack, is_held
 from tidegate.services.knowledge.index import thesaurus
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.storage import Tombstone
@@ -16,13 +16,14 @@ BATCH = 16
 
 
 def prepare_index(
-    pack: Pack, scope: Scope, embedder: TextEmbedder, path: Path, progress: Callable[[int, int], None] | None = None
+    pack: Pack, domain: Domain, embedder: TextEmbedder, path: Path, progress: Callable[[int, int], None] | None = None
 ) -> HybridIndex:
     """Bring the index in `path` to the pack's documents and return it open.
 
-    A site holds the documents of scope `site`; the hub, which hands them out, holds all of them. Documents that came
-    from the pack and are no longer in it are deleted; added ones are kept. What was deleted by hand stays deleted until
-    the pack brings a new version. `progress(done, total)` is called for each document. Stops and goes on at any point.
+    A site holds what is shared and what is the sites' own; the hub what is shared and what is the hub's own. Documents
+    that came from the pack and are no longer in it are deleted; added ones are kept. What was deleted by hand stays
+    deleted until the pack brings a new version. `progress(done, total)` is called for each document. Stops and goes on
+    at any point.
     """
     thesaurus.save_thesaurus(path, pack.thesaurus)
     index = HybridIndex.open(path, embedder)
@@ -30,7 +31,7 @@ def prepare_index(
     wanted = [
         document
         for document in pack.documents
-        if scope in ("hub", document.scope) and not _is_deleted_by_hand(document, tombstones)
+        if is_held(document.scope, domain) and not _is_deleted_by_hand(document, tombstones)
     ]
     names = {document.id for document in wanted}
     stale = [name for name, origin in index.origins().items() if origin == "pack" and name not in names]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.schemas.pack import Pack, Scope
+from tidegate.schemas.pack import Domain, Pack
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import (
     SHIPPED,
@@ -63,9 +63,9 @@ def calibrate(pack: Pack, index: HybridIndex, units: UnitReader, path: Path, eff
     return msgspec.structs.replace(fitted, calibration=saved)
 
 
-def keep_confidence(pack: Path, tenant: str, scope: Scope, calibration: Calibration) -> Path:
+def keep_confidence(pack: Path, tenant: str, domain: Domain, calibration: Calibration) -> Path:
     """Put a calibration that was fitted for the tenant's sites, or for the hub, into the pack; the file."""
-    path = pack / ARTEFACTS / tenant / CONFIDENCE / f"{scope}.json"
+    path = pack / ARTEFACTS / tenant / CONFIDENCE / f"{domain}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     calibration.save(path)
     return path

@@ -68,7 +68,7 @@ def hire(tmp_path: Path) -> Path:
         for text in ("How much is a {}?", "May I hire a {}?", "Who repairs a {} in town?")
     ]
     files = {
-        f"documents/{name.replace(' ', '-')}.md": document(name, *each, "hub" if name == "kayak" else "site")
+        f"documents/{name.replace(' ', '-')}.md": document(name, *each, "hub" if name == "kayak" else "shared")
         for name, each in HIRED.items()
     }
     return pack_at(tmp_path, **{"calibration.yaml": "".join(asked), **files})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from tests.support.branch_index import LETTERS
 from tests.support.corpus import BRANCH, document
-from tidegate.schemas.pack import Document, Pack
+from tidegate.schemas.pack import Document, Pack, Scope
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.packing import prepare_index
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
@@ -32,12 +34,12 @@ def test_preparing_brings_the_pack_and_leaves_alone_what_people_did(tmp_path: Pa
     assert "fees" in prepare_index(pack_of(BRANCH[0]), "site", LETTERS, tmp_path / "i").document_ids()
 
 
-def test_a_site_holds_its_own_documents_and_the_hub_all(tmp_path: Path) -> None:
-    import msgspec
-
-    pack = pack_of(BRANCH[0], msgspec.structs.replace(BRANCH[1], scope="hub"))
-    assert prepare_index(pack, "site", LETTERS, tmp_path / "s").document_ids() == {"fees"}
-    assert prepare_index(pack, "hub", LETTERS, tmp_path / "h").document_ids() == {"fees", "hours"}
+def test_what_is_shared_is_held_by_all_and_the_rest_by_its_owner_alone(tmp_path: Path) -> None:
+    scopes: tuple[Scope, ...] = ("shared", "hub", "site")
+    documents = [msgspec.structs.replace(each, scope=scope) for each, scope in zip(BRANCH, scopes, strict=False)]
+    shared, hub, site = (each.id for each in documents)
+    assert prepare_index(pack_of(*documents), "site", LETTERS, tmp_path / "s").document_ids() == {shared, site}
+    assert prepare_index(pack_of(*documents), "hub", LETTERS, tmp_path / "h").document_ids() == {shared, hub}
 
 
 def test_a_tenant_that_is_not_served_has_no_index(tmp_path: Path) -> None:

@@ -58,9 +58,9 @@ def test_what_a_document_leaves_out_has_a_default(tmp_path: Path) -> None:
     write(tmp_path, PLAIN)
     found = [read_document(tmp_path / name) for name in PLAIN]
     assert [(d.id, d.title, d.language, d.scope) for d in found] == [
-        ("parking", "Parking at the museum", "en", "site"),
-        ("opening-times", "Opening times", "en", "site"),
-        ("schliesstage", "Schließtage", "de", "site"),
+        ("parking", "Parking at the museum", "en", "shared"),
+        ("opening-times", "Opening times", "en", "shared"),
+        ("schliesstage", "Schließtage", "de", "shared"),
     ]
     assert found[2].text == GERMAN.strip()
 
@@ -230,9 +230,13 @@ HUB = "---\nid: hours\nscope: hub\n---\n\nWe open at 09:30.\n"
     [
         ({"calibration.yaml": ""}, "calibration.yaml", "no questions"),
         ({"calibration.yaml": "[]"}, "calibration.yaml", "no questions"),
-        ({"calibration.yaml": "- text: Moon?\n"}, "calibration.yaml", "a document of scope site"),
+        ({"calibration.yaml": "- text: Moon?\n"}, "calibration.yaml", "a document that a site holds"),
         ({"calibration.yaml": "- text: Open?\n  documents: [hours]\n"}, "calibration.yaml", "without documents"),
-        ({"calibration.yaml": "- text: A?\n- text: Chair?\n  documents: [board]\n"}, "calibration.yaml", "scope site"),
+        (
+            {"calibration.yaml": "- text: A?\n- text: Chair?\n  documents: [board]\n"},
+            "calibration.yaml",
+            "a site holds",
+        ),
         ({"documents/hours.md": HUB}, "documents", "scope hub"),
         ({"intents.yaml": ""}, "intents.yaml", "no intents"),
     ],

@@ -31,7 +31,7 @@ def test_documents_of_any_kind_are_documents_of_a_pack(tmp_path: Path) -> None:
     found = {document.id: document for document in load_pack(pack).documents}
     assert found.keys() == {"hours", "board", "prices", "page", "lockers", "old"}
     document = found["lockers"]
-    assert (document.title, document.language, document.scope) == ("Lockers", "en", "site")
+    assert (document.title, document.language, document.scope) == ("Lockers", "en", "shared")
     assert document.text[document.page_starts[1] :] == "A lost key costs £85."
     assert "Gebühr" in found["old"].text
     assert found["old"].language == "de"

@@ -27,7 +27,7 @@ FAULTS = [
     ("site.toml", "languages", "langauges", "langauges", 0),
     ("site.toml", "[prefilter]", "[prefilter", "TOML", 0),
     ("documents/hours.md", "---\n\nWe", "\nWe", "front matter", 1),
-    ("documents/hours.md", "scope: site", "scope: shop", "scope", 1),
+    ("documents/hours.md", "scope: shared", "scope: shop", "scope", 1),
     ("documents/hours.md", "title: Hours", "titel: Hours", "titel", 1),
     ("documents/hours.md", "title: Hours", "title: Hours\ntitle: Days", "duplicate key", 4),
     ("documents/hours.md", "language: en", "language: fr", "fr is not a language", 1),

@@ -24,7 +24,7 @@ def test_a_good_pack_is_read_whole(tmp_path: Path) -> None:
     assert pack.name == "small"
     assert [(document.id, document.scope, document.text) for document in pack.documents] == [
         ("board", "hub", "The chair is Ann Lee."),
-        ("hours", "site", "We open at 09:30."),
+        ("hours", "shared", "We open at 09:30."),
     ]
     assert [intent.id for intent in pack.intents] == ["hours"]
     assert [question.id for question in pack.questions] == ["q1", "q2", "q3", "q4"]
@@ -72,7 +72,7 @@ def test_a_report_counts_what_there_is_and_can_be_sent_as_json(tmp_path: Path) -
         "calibration": 2,
         "policies": 1,
         "documents.hub": 1,
-        "documents.site": 1,
+        "documents.shared": 1,
         "documents.en": 2,
         "questions.answerable": 1,
         "questions.hub": 1,
@@ -143,7 +143,7 @@ def test_the_kiosk_has_no_fault_and_is_as_rich_as_it_says() -> None:
     report = check_pack(KIOSK)
     assert (report.faults, report.warnings) == ((), ())
     least = {
-        "documents.site": 60,
+        "documents.shared": 60,
         "documents.hub": 12,
         "documents.de": 6,
         "documents.fr": 4,
