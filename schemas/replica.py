@@ -17,6 +17,7 @@ from tidegate.schemas.sync import Bytes, Collection, Digest, DocumentContent, Lo
 ReplicaVerb = Literal[
     "write", "collection", "status", "conflicts", "resolve", "verify", "repair", "snapshot", "publish"
 ]
+"""The last token of the subject that a request goes to; `REPLICA_REQUESTS` has the message of each, and its reply."""
 
 
 class WriteDocuments(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -207,3 +208,17 @@ class ReplicaFault(Message, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     reason: str
     hint: str = ""
+
+
+REPLICA_REQUESTS: dict[ReplicaVerb, tuple[type[Message], type[Message]]] = {
+    "write": (WriteDocuments, DocumentsWritten),
+    "collection": (PutCollection, Done),
+    "status": (CollectionRequest, ReplicaStatus),
+    "conflicts": (CollectionRequest, ConflictList),
+    "resolve": (ResolveConflict, DocumentsWritten),
+    "verify": (CollectionRequest, RepairOutcomes),
+    "repair": (CollectionRequest, RepairOutcomes),
+    "snapshot": (CollectionRequest, Done),
+    "publish": (PublishArtefact, ArtefactPublished),
+}
+"""What each verb takes, and what it is answered by where it is done; where not, by a `ReplicaFault`."""

@@ -17,6 +17,7 @@ from tidegate import schemas
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import (
     PIPELINE,
+    REPLICA_REQUESTS,
     Accepted,
     ActivationVote,
     ArtefactDescriptor,
@@ -45,6 +46,7 @@ from tidegate.schemas import (
     RangeRequest,
     Refused,
     RelayReceipt,
+    ReplicaFault,
     ReplicaPosition,
     Resume,
     SignedLease,
@@ -69,7 +71,6 @@ PARAMETERS = {
     "document": "the id of a document",
     "kind": "the kind of an artefact, `collection`, `snapshot` or `activation`",
     "name": "the name of what is published",
-    "verb": "what is to be done",
     "worker": f"the hub's worker that keeps the session, or `{subjects.ANY_WORKER}`",
 }
 CHECKS = (StreamCheck, LostEscalation, LostVerdict)
@@ -123,7 +124,7 @@ def schema_bundle() -> JsonDocument:
 
 def asyncapi_document() -> JsonDocument:
     """The document; operations are those of a site and of the hub, not those of a client."""
-    channels = pipeline_channels() | core_channels() | sync_channels()
+    channels = pipeline_channels() | core_channels() | sync_channels() | replica_channels()
     names, definitions = message_schemas("#/components/schemas/{name}")
     return {
         "asyncapi": "3.0.0",
@@ -204,13 +205,22 @@ def sync_channels() -> dict[str, Channel]:
         "compare": Channel(subjects.comparison(SITE), "what differs, and what is held of it", COMPARISONS),
         "vote": Channel(subjects.activation_vote(SITE), "the site holds what is prepared, or not", (ActivationVote,)),
         "lease": Channel(subjects.lease_of(SITE), "how far the site is, for its lease", (ReplicaPosition,)),
-        "replica": Channel(subjects.replica_request("{verb}"), "what the sync worker of this domain is asked", ()),
         "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, HeldDocuments, Refused)),
         "voteReply": Channel(None, "the reply subject of `vote`", (DecideActivation, Refused)),
         "leaseReply": Channel(
             None, "the reply subject of `lease`", (SignedLease, SiteLease, CollectionHead, RelayReceipt, Refused)
         ),
     }
+
+
+def replica_channels() -> dict[str, Channel]:
+    """What the sync worker of a domain is asked there, verb by verb, and what it replies."""
+    channels: dict[str, Channel] = {}
+    for verb, (request, reply) in REPLICA_REQUESTS.items():
+        subject, name = subjects.replica_request(verb), f"replica{verb.title()}"
+        channels[name] = Channel(subject, "asked of the sync worker of this domain", (request,))
+        channels[f"{name}Reply"] = Channel(None, f"the reply subject of `{subject}`", (reply, ReplicaFault))
+    return channels
 
 
 REPLIES = {
@@ -223,6 +233,7 @@ REPLIES = {
     "verify": "verdictReply",
     "sessions": "sessionReply",
     "ping": "pingReply",
+    **{f"replica{verb.title()}": f"replica{verb.title()}Reply" for verb in REPLICA_REQUESTS},
 }
 """Which channels are requests, and where the replies to each go."""
 SENT = {"tokens": "publisher", "draftedText": "drafter", "approvedText": "policy", "cloudText": "cloud-verifier"}

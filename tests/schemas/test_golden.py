@@ -15,16 +15,21 @@ from tidegate.schemas import (
     ActivationVote,
     ArtefactDescriptor,
     ArtefactManifest,
+    ArtefactPublished,
     Asked,
     Begin,
     CloudState,
     Collection,
     CollectionDelta,
     CollectionHead,
+    CollectionRequest,
+    ConflictList,
     DecideActivation,
     Delta,
     DocumentOperation,
     DocumentsRequest,
+    DocumentsWritten,
+    Done,
     HeldDocuments,
     KeyRegister,
     LostEscalation,
@@ -33,11 +38,17 @@ from tidegate.schemas import (
     Partial,
     PrepareActivation,
     Propose,
+    PublishArtefact,
+    PutCollection,
     RangeReply,
     RangeRequest,
     Refused,
     RelayReceipt,
+    RepairOutcomes,
+    ReplicaFault,
     ReplicaPosition,
+    ReplicaStatus,
+    ResolveConflict,
     Resume,
     Screened,
     SignedLease,
@@ -47,6 +58,7 @@ from tidegate.schemas import (
     StreamCheck,
     StreamReport,
     UnreadableError,
+    WriteDocuments,
     decode,
     encode,
     encode_json,
@@ -88,6 +100,18 @@ TYPES: tuple[type[Message], ...] = (
     DocumentsRequest,
     HeldDocuments,
     RelayReceipt,
+    WriteDocuments,
+    DocumentsWritten,
+    PutCollection,
+    PublishArtefact,
+    ArtefactPublished,
+    CollectionRequest,
+    ResolveConflict,
+    ConflictList,
+    RepairOutcomes,
+    ReplicaStatus,
+    Done,
+    ReplicaFault,
 )
 OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
 by_type = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: token_of(type(sample)))
@@ -126,7 +150,7 @@ def test_fields_from_the_future_are_ignored_at_every_depth(sample: Message) -> N
 
 @by_type
 def test_a_fact_cannot_be_changed(sample: Message) -> None:
-    name = msgspec.structs.fields(type(sample))[0].name
+    name = next((field.name for field in msgspec.structs.fields(type(sample))), "anything")
     with pytest.raises(AttributeError, match="immutable"):
         setattr(sample, name, "other")
 

@@ -20,6 +20,7 @@ from tests.support.message_parts import (
     WHOSE,
 )
 from tests.support.paths import ROOT
+from tests.support.replica_samples import REPLICA_SAMPLES
 from tests.support.sync_samples import SYNC_SAMPLES
 from tidegate.schemas import (
     Accepted,
@@ -160,6 +161,7 @@ SAMPLES: tuple[Message, ...] = (
     ),
     LostVerdict(key="kiosk.r3"),
     *SYNC_SAMPLES,
+    *REPLICA_SAMPLES,
 )
 
 
