@@ -41,15 +41,19 @@ def write_bundle(
     """Write a bundle, and put it in its place once it is whole. `manifest` is the signed manifest, as published;
     `chunks` are its chunks in order, `deltas` those behind it up to the head."""
     temporary = path.with_name(f"{path.name}.part")
-    with temporary.open("wb") as file:
-        hashed = sha256()
-        for data in _frames(head, manifest, chunks, deltas):
-            hashed.update(data)
-            file.write(data)
-        file.write(hashed.digest())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            hashed = sha256()
+            for data in _frames(head, manifest, chunks, deltas):
+                hashed.update(data)
+                file.write(data)
+            file.write(hashed.digest())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 class BundleClient:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from tidegate.schemas.errors import TidegateError
 
@@ -49,6 +50,12 @@ class StoreFullError(TidegateError):
     """The disk has no room for what was to be stored; nothing of it was."""
 
     hint = "make room on the disk: the store goes on by itself"
+
+
+class StoreMissingError(TidegateError, LookupError):
+    """There is no store of a replica here: the domain never held anything of this tenant."""
+
+    hint = "start the sync worker of the domain, which makes it: `tidegate up`"
 
 
 class Database:
@@ -110,6 +117,26 @@ class Database:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         return connection
+
+
+@contextmanager
+def reading_file(path: Path) -> Iterator[sqlite3.Connection]:
+    """One state of a file that another process may write meanwhile; nothing of it is changed.
+
+    Raises `StoreMissingError`, `StoreDamagedError`.
+    """
+    if not path.is_file():
+        raise StoreMissingError(f"there is no {path}")
+    with _named(path):
+        # Not `mode=ro`: the log of a file that nobody has open is read by whoever opens it, and has to be made.
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", timeout=10.0, isolation_level=None, uri=True)
+        try:
+            connection.execute("PRAGMA query_only=ON")
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM own").fetchone()
+            yield connection
+        finally:
+            connection.close()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import msgspec
 
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.sync import Collection
-from tidegate.sync.database import Database
+from tidegate.sync.database import Database, reading_file
 from tidegate.sync.reader import Changes, StoreReader
 from tidegate.sync.records import OwnState, ReplicaRecord
 from tidegate.sync.rules.merkle import Node, build, differences
@@ -24,6 +24,16 @@ class OtherDomainError(TidegateError):
     """The store belongs to another site, or to the hub."""
 
     hint = "give each site a directory of its own; a cloned disk is provisioned anew by `tidegate site add`"
+
+
+@contextmanager
+def reading_store(path: Path) -> Iterator[StoreReader]:
+    """One state of a store whose sync worker may be running: who only reads needs no start of its own.
+
+    Raises `StoreMissingError`, `StoreDamagedError`.
+    """
+    with reading_file(path) as connection:
+        yield StoreReader(connection)
 
 
 class ReplicaStore:

@@ -145,10 +145,10 @@ class MemoryBlobs:
 class Hub:
     """A hub in a directory: its store, its relay, its own author, its log and its blobs, which outlive a restart."""
 
-    def __init__(self, path: Path, log: MemoryLog, blobs: MemoryBlobs, boot: int = 0) -> None:
+    def __init__(self, path: Path, log: MemoryLog, blobs: MemoryBlobs, boot: int = 0, file: str = "sync.db") -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.log, self.blobs = path, log, blobs
-        self.store = ReplicaStore(path / "sync.db", "hub", f"{boot:016x}")
+        self.store = ReplicaStore(path / file, "hub", f"{boot:016x}")
         self.relay = Relay(self.store, log, RING)
         self.author = Author(self.store, Keys("hub"))
         self.state = HubState(self.store)
@@ -190,10 +190,19 @@ class DirectClient:
 class Site:
     """A site in a directory: its store, its author, and its follower of the hub."""
 
-    def __init__(self, path: Path, name: str, origin: DirectClient, *, boot: int = 0, incarnation: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        origin: DirectClient,
+        *,
+        boot: int = 0,
+        incarnation: int = 1,
+        file: str = "sync.db",
+    ) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.name, self.origin = path, name, origin
-        self.store = ReplicaStore(path / "sync.db", name, f"{boot:016x}", incarnation=incarnation)
+        self.store = ReplicaStore(path / file, name, f"{boot:016x}", incarnation=incarnation)
         self.author = Author(self.store, Keys(name))
         self.follower = Follower(self.store, origin, RING)
         self.repairer = Repairer(self.store, origin, RING)
