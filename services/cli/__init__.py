@@ -19,7 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it when it is 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("run:demo", "Start a hub and sites, ask a pack's questions over NATS and HTTP, report."),
     "up": ("run:up", "Start a hub and sites and keep them up until Ctrl-C."),
-    "status": ("status:status", "What is up: sites, links, ports, health, lag, versions."),
+    "status": ("status:status", "What is up: sites, links, ports, health, lag, versions, and what each site holds."),
     "worker": ("run:worker", "Run one stage of a site (or all of them) in this process."),
     "ask": ("ask:ask", "Ask a running site one question."),
     "trace": ("evidence:trace", "Every fact of one request, in order, with times."),
@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topology": ("topology:topology", "Compare streams and consumers with what is declared, or declare them."),
     "pack": ("pack:pack", "Make a pack of a folder of documents, check one, or calibrate one."),
     "index": ("index:index", "Add, delete and count a site's documents."),
+    "sync": ("sync:sync", "What sites hold and how old it is; compare, repair, decide conflicts."),
     "vault": ("vault:vault", "Erase the personal values that a site keeps of one asker."),
     "keys": ("keys:keys", "Make, exchange, revoke and list the keys of a hub and its sites."),
     "config": ("config:config", "Check the settings, explain where each comes from, or list them all."),

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import click
 import msgspec
 from rich.console import Console
 
 from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.cli.sync_tables import open_console, print_collections, print_domains
 from tidegate.services.cli.tables import make_table
 from tidegate.services.fleet.planner_status import DraftStatus, ForecastStatus
+from tidegate.services.fleet.replica_status import summarise
 from tidegate.services.fleet.status import DomainStatus, FleetStatus, GatewayStatus, gather_status
-
-WIDTH = 140
-"""Columns of the tables where there is no terminal to say how many it has."""
 
 
 @click.command()
 @with_options("as_json")
 def status(options: CommandOptions) -> int:
-    """Show what is up: sites, links, ports, health, lag, versions. Exit code 1 when something is down."""
+    """Show what is up: sites, links, ports, health, lag, versions, and what each site holds and may do with it.
+
+    The exit code is 1 when something is down.
+    """
     found = asyncio.run(gather_status(options.load().settings))
     if options.as_json:
         click.echo(msgspec.json.encode({"is_healthy": found.is_healthy, **msgspec.to_builtins(found)}))
@@ -31,12 +32,15 @@ def status(options: CommandOptions) -> int:
 
 
 def print_status(found: FleetStatus) -> None:
-    """Tables of domains, processes and lag, then what is wrong."""
-    console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+    """Tables of domains, replicas, processes and lag, then what is wrong."""
+    console = open_console()
     policies = ", ".join(f"{name}@{version}" for name, version in found.policies.items())
     console.print(f"tidegate {found.version} below {found.state_dir}, pack {found.pack}, policies {policies}")
     columns = ("", "NATS", "version", "pid", "HTTP", "link", "index", "embedder")
     console.print(make_table("domains", columns, map(_domain_row, found.domains), left=len(columns)))
+    replicas = {each.name: summarise(each.replica) for each in found.domains}
+    print_domains(console, replicas)
+    print_collections(console, replicas)
     processes = [
         (each.name, process.name, str(process.pid), "gone" if process.is_stale else "up", process.metrics_url or "-")
         for each in found.domains

@@ -22,12 +22,13 @@ from tidegate.brokers.process.ready import read_ready_processes, ready_file
 from tidegate.brokers.servers.running import find_server_pid, is_alive
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import stage_consumers
-from tidegate.schemas import CloudState, TidegateError, UnreadableError, decode, replace, subjects
+from tidegate.schemas import CloudState, ReplicaStatus, TidegateError, UnreadableError, decode, replace, subjects
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile, decode_state, read_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.planner_status import PlannerStatus, read_planner
 from tidegate.services.fleet.readers import read_readers
+from tidegate.services.fleet.replica_status import find_replica_problems, find_replica_status
 from tidegate.services.knowledge.index.database import read_head_of
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
 from tidegate.services.policies.language import load_policies
@@ -83,7 +84,9 @@ class StageLag(msgspec.Struct, kw_only=True):
 
 class DomainStatus(msgspec.Struct, kw_only=True):
     """A site, or the hub. `indexes` has the version of each tenant's index, `embedder` that of its model, `readers`
-    those of the tenants' own readers that are in use; `planner` is what a site has learned."""
+    those of the tenants' own readers that are in use; `planner` is what a site has learned, `replica` what its sync
+    worker says of its collections and policies: None where none runs.
+    """
 
     name: str
     server: ServerStatus
@@ -95,6 +98,7 @@ class DomainStatus(msgspec.Struct, kw_only=True):
     embedder: str = ""
     readers: dict[str, str] = {}
     planner: PlannerStatus | None = None
+    replica: ReplicaStatus | None = None
 
 
 class FleetStatus(msgspec.Struct, kw_only=True):
@@ -161,10 +165,11 @@ async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str])
             found.server.is_up = True
             known = client.connected_server_version
             found.server.version = f"{known.major}.{known.minor}.{known.patch}"
-            found.lag = await _read_lag(client, name)
-            if name != HUB:
-                async with JetStreamBus.open(nats, name) as bus:
+            async with JetStreamBus.open(nats, name) as bus:
+                found.replica = await find_replica_status(bus)
+                if name != HUB:
                     found.link = await _measure_link(bus, name)
+            found.lag = await _read_lag(client, name)
     except (TidegateError, OSError) as error:
         problems.append(f"{name}: the NATS server at {nats.url} does not answer as it should: {error or 'too late'}")
     if name in fleet.http:
@@ -173,6 +178,7 @@ async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str])
     found.planner = read_planner(paths.planner) if name != HUB else None
     _read_versions(found, settings, problems)
     problems += _find_problems(found, is_served_here=bool(fleet.pid))
+    problems += find_replica_problems(name, found.replica) if found.replica else []
     return found
 
 

@@ -44,12 +44,14 @@ from tidegate.schemas import (
     encode,
     subjects,
 )
+from tidegate.sync.records import DocumentDamagedError
 from tidegate.sync.rules.resolve import resolve
 from tidegate.sync.trust.targets import artefacts_in
 
 TENANT = "kiosk"
 FILE = f"{TENANT}.sqlite"
 LEASE_MS = 300_000
+EVERYTHING = CollectionRequest()
 
 
 class SyncParty:
@@ -108,7 +110,7 @@ class SyncParty:
         return Done()
 
     async def status(self, request: CollectionRequest) -> Message:
-        names = self._names(request)
+        names = self.names(request)
         artefacts = self._published() if isinstance(self.member, Hub) else self._activated()
         return ReplicaStatus(
             domain=self.domain,
@@ -123,7 +125,7 @@ class SyncParty:
         )
 
     async def conflicts(self, request: CollectionRequest) -> Message:
-        return ConflictList(conflicts=tuple(each for name in self._names(request) for each in self._conflicts(name)))
+        return ConflictList(conflicts=tuple(each for name in self.names(request) for each in self._conflicts(name)))
 
     async def resolve(self, request: ResolveConflict) -> Message:
         kept = None
@@ -139,7 +141,7 @@ class SyncParty:
 
     async def verify(self, request: CollectionRequest) -> Message:
         outcomes = []
-        for name in self._names(request):
+        for name in self.names(request):
             damaged = self.member.store.scrub(name)
             outcomes.append(
                 RepairOutcome(tenant=TENANT, collection=name, documents={"disk": damaged} if damaged else {})
@@ -149,7 +151,7 @@ class SyncParty:
     async def repair(self, request: CollectionRequest) -> Message:
         assert isinstance(self.member, Site)
         outcomes = []
-        for name in self._names(request):
+        for name in self.names(request):
             self.member.store.scrub(name)
             found = await self.member.repairer.repair(name)
             documents: dict[str, tuple[str, ...]] = dict(found.documents.items())
@@ -191,7 +193,7 @@ class SyncParty:
         if isinstance(self.member, Hub):
             await self.member.relay.take_own(NOW)
 
-    def _names(self, request: CollectionRequest) -> tuple[str, ...]:
+    def names(self, request: CollectionRequest = EVERYTHING) -> tuple[str, ...]:
         with self.member.store.reading() as reader:
             return tuple(each for each in reader.collections() if request.collection in ("", each))
 
@@ -222,8 +224,11 @@ class SyncParty:
         found = []
         with self.member.store.reading() as reader:
             rule = reader.record(name).collection.merge
-            for document in reader.documents(name):
-                siblings = reader.held(name, document.document_id).siblings
+            for document_id in reader.digests(name):
+                try:
+                    siblings = reader.held(name, document_id).siblings
+                except DocumentDamagedError:  # until it is repaired nobody knows its versions
+                    continue
                 conflict = resolve(siblings, rule).conflict
                 if conflict is None:
                     continue
@@ -232,7 +237,7 @@ class SyncParty:
                     DocumentConflict(
                         tenant=TENANT,
                         collection=name,
-                        document_id=document.document_id,
+                        document_id=document_id,
                         rule=rule,
                         versions=tuple(
                             SiblingVersion(

@@ -24,7 +24,7 @@ from tidegate.services.gateway.http.event_format import stream_response
 from tidegate.services.gateway.http.openapi import openapi_document
 from tidegate.services.gateway.http.operations import PAGE, Liveness, Readiness
 from tidegate.services.gateway.http.progress import RequestProgress
-from tidegate.services.gateway.http.site_info import LinkProbe, choose_examples, describe_site
+from tidegate.services.gateway.http.site_info import LinkProbe, ReplicaProbe, choose_examples, describe_site
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError, unreadable_name
 from tidegate.services.packs.load import load_questions
@@ -53,6 +53,7 @@ class SiteEndpoints:
         self._metrics = metrics
         self._heartbeat_s = heartbeat_s
         self._link = LinkProbe(ingress.bus, ingress.settings.site)
+        self._replicas = ReplicaProbe(ingress.bus)
         self._questions: tuple[LabelledQuestion, ...] | None = None
 
     async def list_models(self, _: Request) -> Response:
@@ -80,6 +81,9 @@ class SiteEndpoints:
 
     async def link(self, _: Request) -> Response:
         return json_response(await self._link.measure(), headers=NOT_CACHED)
+
+    async def replicas(self, _: Request) -> Response:
+        return json_response(await self._replicas.summary(), headers=NOT_CACHED)
 
     async def questions(self, request: Request) -> Response:
         """Some questions in `?language=`. Raises `PackError` where the pack's questions cannot be read."""

@@ -12,6 +12,7 @@ import msgspec
 
 from tidegate.schemas import Asked, Workload
 from tidegate.schemas.message import Millis, Name, Rid
+from tidegate.services.fleet.replica_status import ReplicaSummary
 from tidegate.services.gateway.http.completions import ChatCompletion, ChatCompletionChunk, ModelInfo, ModelList
 from tidegate.services.gateway.http.openai import ChatRequest
 from tidegate.services.gateway.http.progress import StageProgress
@@ -155,6 +156,12 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(id="site", path="/v1/site", summary="The site, its stages and its neighbours.", reply=SiteInfo),
     Operation(id="link", path="/v1/site/link", summary="The state of the link to the hub.", reply=LinkState),
+    Operation(
+        id="replicas",
+        path="/v1/site/replicas",
+        summary="What the site holds, how old it is, and what it may do with it.",
+        reply=ReplicaSummary,
+    ),
     Operation(
         id="questions",
         path="/v1/site/questions",

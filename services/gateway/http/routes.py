@@ -49,6 +49,7 @@ def application(ingress: Ingress, metrics: Callable[[], bytes], times: HttpTimes
         "/openapi.json": site.openapi,
         "/v1/site": site.site,
         "/v1/site/link": site.link,
+        "/v1/site/replicas": site.replicas,
         "/v1/site/questions": site.questions,
         **{path: page_file(name, kind) for path, (name, kind) in FILES.items()},
     }

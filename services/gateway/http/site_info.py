@@ -1,4 +1,4 @@
-"""What a page may know of its site: the stages, the other sites of this machine, the link, example questions.
+"""What a page may know of its site: stages, other sites of this machine, the link, its replicas, example questions.
 
 Nothing of any request is in it. Read next: page/page.js, which shows it.
 """
@@ -16,12 +16,14 @@ from tidegate.schemas import Escalated, Where
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ping, token_of
 from tidegate.services.fleet.endpoints import FleetNotRunningError, read_endpoints
+from tidegate.services.fleet.replica_status import ReplicaSummary, find_replica_status, summarise
 from tidegate.services.pipeline import FAST_LANE, STAGES
 from tidegate.services.planning.estimates import RoundTrip
 from tidegate.services.settings import Settings
 
 LINK_FRESH_S = 1.0
 LINK_TIMEOUT_S = 1.0
+REPLICAS_FRESH_S = 1.0
 MOST_EXAMPLES = 6
 EXAMPLE_KINDS = frozenset({"answerable", "language", "hub"})
 """Kinds of a pack's questions that a visitor may be invited to ask: each has an answer and no personal data."""
@@ -94,6 +96,25 @@ class LinkProbe:
             return LinkState(is_up=False, rtt_ms=None)
         self._round_trip = self._round_trip.after((time.perf_counter() - sent) * 1000)
         return LinkState(is_up=True, rtt_ms=round(self._round_trip.smoothed_ms, 1))
+
+
+class ReplicaProbe:
+    """What the site's sync worker says, asked when somebody wants to know and the last answer is not fresh any more."""
+
+    def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._summary = ReplicaSummary()
+        self._fresh_until = float("-inf")
+
+    async def summary(self) -> ReplicaSummary:
+        """What the site holds, at most `REPLICAS_FRESH_S` seconds old. Takes up to a second."""
+        async with self._asking:
+            if self._clock() >= self._fresh_until:
+                self._summary = summarise(await find_replica_status(self._bus))
+                self._fresh_until = self._clock() + REPLICAS_FRESH_S
+            return self._summary
 
 
 def describe_site(settings: Settings) -> SiteInfo:

@@ -12,18 +12,21 @@ from starlette.requests import Request
 
 from tests.support.gateway_site import Site, site
 from tests.support.paths import ROOT
+from tests.support.replica_samples import REPLICA_SAMPLES
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.settings import NatsSettings
-from tidegate.schemas import CloudState, encode
+from tidegate.schemas import CloudState, CollectionRequest, ReplicaStatus, decode, encode
 from tidegate.schemas.pack import LabelledQuestion
-from tidegate.schemas.subjects import ping, token_of
+from tidegate.schemas.subjects import ping, replica_request, token_of
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.gateway.http.endpoints import SiteEndpoints
 from tidegate.services.gateway.http.site_info import (
     EXAMPLE_KINDS,
     LINK_FRESH_S,
     MOST_EXAMPLES,
+    REPLICAS_FRESH_S,
     LinkProbe,
+    ReplicaProbe,
     choose_examples,
     pipeline_stages,
 )
@@ -34,6 +37,7 @@ from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
+[REPLICA_STATUS] = (sample for sample in REPLICA_SAMPLES if isinstance(sample, ReplicaStatus))
 
 
 @pytest.fixture
@@ -140,3 +144,29 @@ async def test_a_pack_that_cannot_be_read_is_an_error_and_not_an_empty_list(runn
     request = Request({"type": "http", "query_string": b"", "headers": []})
     with pytest.raises(PackError, match=r"questions\.yaml"):
         await endpoints.questions(request)
+
+
+async def test_what_a_site_knows_is_asked_once_for_many_pages_and_is_empty_where_nobody_answers(
+    running: Site, http: httpx.AsyncClient
+) -> None:
+    assert (await http.get("/v1/site/replicas")).json() == {
+        "is_known": False, "rung": "full", "rung_reason": "", "lease_s": None, "assurance": "", "is_fenced": False,
+        "collections": [], "policies": [], "faults": [],
+    }  # fmt: skip
+    asked, now = list[CollectionRequest](), 0.0
+
+    async def answer(data: bytes) -> bytes:
+        asked.append(decode(data, CollectionRequest))
+        return encode(REPLICA_STATUS)
+
+    await running.bus.respond(replica_request("status"), answer)
+    probe = ReplicaProbe(running.bus, clock=lambda: now)
+    summaries = await asyncio.gather(*(probe.summary() for _ in range(20)))
+    assert len(asked) == 1
+    [collection] = summaries[0].collections
+    assert (collection.generation, collection.indexed, collection.lag, collection.age_s) == (412, 411, 10, 0.0)
+    assert collection.repaired == {"disk": 1, "lost-delta": 2}
+    assert (summaries[0].lease_s, summaries[0].policies[0].epoch) == (300.0, 12)
+    now = REPLICAS_FRESH_S * 1.1
+    await probe.summary()
+    assert len(asked) == 2

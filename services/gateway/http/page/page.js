@@ -3,6 +3,7 @@
 
 import { linesOf, plainLine } from "/citations.js";
 import { byId, element, ms, number } from "/elements.js";
+import { drawReplicas, rungText } from "/replicas.js";
 import { drawStages, layStages, showTimings, watchStages } from "/stages.js";
 import { follow, RefusedError, ShownText } from "/stream.js";
 import { currentLanguage, NAMES, textOf, translate } from "/texts.js";
@@ -55,9 +56,18 @@ function drawLink() {
   byId("link-text").textContent = textOf(`link_${byId("link").dataset.state}`) + (rtt === null ? "" : `, ${ms(rtt)}`);
 }
 
+let replicas = null;
+
+async function checkReplicas() {
+  const before = replicas?.is_known && replicas.rung;
+  replicas = await getJson("/v1/site/replicas").catch(() => null);
+  drawReplicas(replicas);
+  if (before && replicas?.is_known && replicas.rung !== before) announce(`${textOf("rung")}: ${rungText(replicas)}`);
+}
+
 async function keepLinkChecked() {
   for (;;) {
-    if (document.visibilityState === "visible") await checkLink();
+    if (document.visibilityState === "visible") await Promise.all([checkLink(), checkReplicas()]);
     await new Promise((resolve) => setTimeout(resolve, LINK_EVERY_MS));
   }
 }
@@ -231,6 +241,7 @@ function setAsking(now) {
 function chooseLanguage(language) {
   translate(language);
   drawLink();
+  drawReplicas(replicas);
   drawStages(published !== null);
   if (published) showAnswer();
   loadExamples().catch(() => { byId("examples").hidden = true; });

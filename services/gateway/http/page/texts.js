@@ -16,6 +16,10 @@ export const TEXTS = {
     related: "Related, not vouched for", rewriting: "Understood as",
     finished_by: "Finished by", cut: "cut off before its end", page: "page",
     recognised: "recognised in an image; characters may be misread",
+    knowledge: "What this site knows", collections: "Collections", rung: "Level", rung_full: "full", "rung_local-only": "local only",
+    "rung_evidence-only": "evidence only", rung_closed: "closed", fenced: "fenced", lease: "Lease ends in", ended: "ended",
+    policies: "Policy epochs", offered: "{epoch} offered", fresh: "up to date", stale: "out of date", never_whole: "not complete yet",
+    generation: "generation", documents: "documents", behind: "behind by", conflicts: "conflicts", unsent: "not sent yet",
   },
   de: {
     skip: "Zur Frage springen", motto: "Vor Ort beantwortet, wo möglich, in der Cloud, wo nötig.",
@@ -34,6 +38,10 @@ export const TEXTS = {
     lineage: "Beteiligt", related: "Verwandt, ohne Gewähr", rewriting: "Verstanden als",
     finished_by: "Beendet durch", cut: "vor dem Ende abgebrochen", page: "Seite",
     recognised: "in einem Bild erkannt; Zeichen können falsch gelesen sein",
+    knowledge: "Was dieser Standort weiß", collections: "Sammlungen", rung: "Stufe", rung_full: "voll", "rung_local-only": "nur lokal",
+    "rung_evidence-only": "nur Belege", rung_closed: "geschlossen", fenced: "gesperrt", lease: "Berechtigung endet in", ended: "abgelaufen",
+    policies: "Regelstände", offered: "{epoch} angeboten", fresh: "aktuell", stale: "veraltet", never_whole: "noch nicht vollständig",
+    generation: "Generation", documents: "Dokumente", behind: "im Rückstand um", conflicts: "Konflikte", unsent: "noch nicht gesendet",
   },
   fr: {
     skip: "Aller à la question", motto: "Répondu sur place si possible, dans le cloud si nécessaire.",
@@ -51,6 +59,10 @@ export const TEXTS = {
     lineage: "Réalisé avec", related: "En rapport, sans garantie", rewriting: "Compris comme",
     finished_by: "Terminé par", cut: "interrompu avant la fin", page: "page",
     recognised: "reconnu dans une image ; des caractères peuvent être mal lus",
+    knowledge: "Ce que ce site sait", collections: "Collections", rung: "Niveau", rung_full: "complet", "rung_local-only": "local seulement",
+    "rung_evidence-only": "preuves seulement", rung_closed: "fermé", fenced: "isolé", lease: "Le bail finit dans", ended: "expiré",
+    policies: "Époques des règles", offered: "{epoch} proposée", fresh: "à jour", stale: "périmé", never_whole: "pas encore complet",
+    generation: "génération", documents: "documents", behind: "en retard de", conflicts: "conflits", unsent: "pas encore envoyés",
   },
   es: {
     skip: "Ir a la pregunta", motto: "Respondido en el sitio si es posible, en la nube si es necesario.",
@@ -68,6 +80,10 @@ export const TEXTS = {
     related: "Relacionado, sin garantía", rewriting: "Entendido como",
     finished_by: "Terminado por", cut: "cortado antes del final", page: "página",
     recognised: "reconocido en una imagen; puede haber caracteres mal leídos",
+    knowledge: "Lo que sabe este sitio", collections: "Colecciones", rung: "Nivel", rung_full: "completo", "rung_local-only": "solo local",
+    "rung_evidence-only": "solo pruebas", rung_closed: "cerrado", fenced: "aislado", lease: "El permiso acaba en", ended: "vencido",
+    policies: "Épocas de las reglas", offered: "{epoch} ofrecida", fresh: "al día", stale: "desactualizado", never_whole: "aún incompleto",
+    generation: "generación", documents: "documentos", behind: "con retraso de", conflicts: "conflictos", unsent: "sin enviar",
   },
 };
 
