@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topology": ("topology:topology", "Compare streams and consumers with what is declared, or declare them."),
     "pack": ("pack:pack", "Make a pack of a folder of documents, check one, or calibrate one."),
     "index": ("index:index", "Add, delete and count a site's documents."),
+    "publish": ("publish:publish", "Publish a pack, documents, policies, prompts and weights at the hub."),
     "sync": ("sync:sync", "What sites hold and how old it is; compare, repair, decide conflicts."),
     "vault": ("vault:vault", "Erase the personal values that a site keeps of one asker."),
     "keys": ("keys:keys", "Make, exchange, revoke and list the keys of a hub and its sites."),

@@ -45,6 +45,7 @@ from tidegate.schemas import (
     subjects,
 )
 from tidegate.sync.records import DocumentDamagedError
+from tidegate.sync.rules.ownership import may_hold
 from tidegate.sync.rules.resolve import resolve
 from tidegate.sync.trust.targets import artefacts_in
 
@@ -66,6 +67,10 @@ class SyncParty:
         self.epochs: dict[tuple[str, str], tuple[int, int]] = {}
         """Of a site: which epoch of an artefact is in force, and which one is offered."""
         self.rung: Any = "full"
+        self.followed: SyncParty | None = None
+        """Of a site: the hub that it comes up to, collections and artefacts, whenever it is asked for its status."""
+        self.may_publish = asyncio.Event()
+        self.may_publish.set()
         self._lock = (member.path / "lock").open("wb")
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._answers: dict[ReplicaVerb, Callable[[Any], Any]] = {
@@ -110,6 +115,8 @@ class SyncParty:
         return Done()
 
     async def status(self, request: CollectionRequest) -> Message:
+        if self.followed is not None:
+            await self._come_up_to(self.followed)
         names = self.names(request)
         artefacts = self._published() if isinstance(self.member, Hub) else self._activated()
         return ReplicaStatus(
@@ -169,6 +176,7 @@ class SyncParty:
 
     async def publish(self, request: PublishArtefact) -> Message:
         assert self.trust is not None
+        await self.may_publish.wait()
         data = await asyncio.to_thread(Path(request.path).read_bytes)
         digest = sha256(data).hexdigest()
         known = {f"{each.kind}/{each.name}": each for each in self._descriptors()}
@@ -188,6 +196,16 @@ class SyncParty:
         )
         self.trust.repository.publish_artefact(artefact, io.BytesIO(data), self.trust.signers(), NOW)
         return _published(artefact)
+
+    async def _come_up_to(self, hub: SyncParty) -> None:
+        assert isinstance(self.member, Site)
+        for name in hub.names():
+            rules = hub.member.store.record(name).collection
+            if rules.owner == "shared" and may_hold(rules, self.domain):
+                if name not in self.names():
+                    self.member.join(rules)
+                await self.member.follower.follow(name)
+        self.epochs = {(each.kind, each.name): (each.epoch, each.epoch) for each in hub._published()}
 
     async def _relay(self) -> None:
         if isinstance(self.member, Hub):
