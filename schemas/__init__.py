@@ -38,6 +38,15 @@ from tidegate.schemas.facts import (
     Verified,
     Withheld,
 )
+from tidegate.schemas.lease import (
+    AttestationRequest,
+    AttestNow,
+    DownlinkReply,
+    DownlinkRequest,
+    LeaseReport,
+    NonceReply,
+    NonceRequest,
+)
 from tidegate.schemas.message import Message, decode, encode, encode_json, is_json, replace
 from tidegate.schemas.plan import (
     Degradation,
@@ -121,6 +130,8 @@ __all__ = [
     "ArtefactPublished",
     "ArtefactStatus",
     "Asked",
+    "AttestNow",
+    "AttestationRequest",
     "Begin",
     "Check",
     "Citation",
@@ -145,6 +156,8 @@ __all__ = [
     "DocumentsWritten",
     "Done",
     "Dot",
+    "DownlinkReply",
+    "DownlinkRequest",
     "Draft",
     "Drafted",
     "Escalated",
@@ -160,11 +173,14 @@ __all__ = [
     "HybridTime",
     "InstructionsReport",
     "KeyRegister",
+    "LeaseReport",
     "LogPosition",
     "LostEscalation",
     "LostVerdict",
     "Message",
     "Mode",
+    "NonceReply",
+    "NonceRequest",
     "Outcome",
     "Partial",
     "Passage",

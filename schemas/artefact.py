@@ -57,10 +57,14 @@ class ArtefactDescriptor(Message, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class ArtefactManifest(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """An artefact, and the pieces that its bytes are sent in. Signed as a TUF target, as a `SnapshotManifest` is."""
+    """An artefact, and the pieces that its bytes are sent in. Signed as a TUF target, as a `SnapshotManifest` is.
+
+    `is_prepared`: sites are asked to hold it, and not to use it before it is published without this.
+    """
 
     artefact: ArtefactDescriptor
     chunks: tuple[SnapshotChunk, ...] = ()
+    is_prepared: bool = False
 
 
 class PrepareActivation(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -26,6 +26,7 @@ class Collection(Message, frozen=True, kw_only=True, omit_defaults=True):
     and at `sites` (empty: all sites of the tenant). `sites_write`: sites may write what is shared, not the hub alone.
 
     `merge` is what becomes of versions that were written apart. A citation is fresh within `fresh_within_s`.
+    `is_sensitive`: only a site that has attested itself lately, and holds a lease, gets any of it.
     """
 
     tenant: Name
@@ -35,6 +36,7 @@ class Collection(Message, frozen=True, kw_only=True, omit_defaults=True):
     sites_write: bool = False
     merge: MergeRule = "ask"
     fresh_within_s: Annotated[int, msgspec.Meta(ge=1)] = 600
+    is_sensitive: bool = False
 
 
 class Vectors(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

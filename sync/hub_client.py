@@ -4,12 +4,15 @@ Every answer is of one state, and refuses what the asker may not read. Next: fol
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import time
 from typing import Protocol
 
 from tidegate.schemas.comparison import RangeReply, RangeRequest
 from tidegate.schemas.errors import RetryLaterError
 from tidegate.schemas.replication import DocumentsRequest, HeldDocument, HeldDocuments
 from tidegate.schemas.sync import CollectionDelta, CollectionHead, LogPosition, SnapshotManifest
+from tidegate.sync.leasing import LeaseGate, check_lease
 from tidegate.sync.reader import StoreReader
 from tidegate.sync.records import document_of
 from tidegate.sync.rules.ownership import check_read
@@ -45,10 +48,15 @@ class HubClient(Protocol):
 
 
 class HubState:
-    """Answers what sites ask, from the hub's store. Raises `NotOwnedError` for what the asker may not read."""
+    """Answers what sites ask, from the hub's store. Raises `NotOwnedError` for what the asker may not read, and
+    `NoLeaseError` for what is sensitive, where `gate` knows of no live lease of the asker."""
 
-    def __init__(self, store: ReplicaStore) -> None:
+    def __init__(
+        self, store: ReplicaStore, gate: LeaseGate | None = None, now_ms: Callable[[], int] = lambda: int(time() * 1000)
+    ) -> None:
         self._store = store
+        self._gate = gate
+        self._now_ms = now_ms
 
     def head(
         self, reader_site: str, collection: str, now_ms: int, first: int = 1, tail_bytes: int = 0
@@ -56,7 +64,7 @@ class HubState:
         """The end of the log; `first` and `tail_bytes` are what can still be read of it. Raises `RetryLaterError`
         while the hub's own edits are not in the log."""
         with self._store.reading() as reader:
-            position = _position_at_rest(reader, reader_site, collection)
+            position = self._position_at_rest(reader, reader_site, collection)
             record = reader.record(collection)
             return CollectionHead(
                 tenant=record.collection.tenant,
@@ -75,7 +83,7 @@ class HubState:
             return RangeReply(
                 tenant=request.tenant,
                 collection=request.collection,
-                position=_position_at_rest(reader, reader_site, request.collection),
+                position=self._position_at_rest(reader, reader_site, request.collection),
                 ranges=reader.in_detail(request.collection, request.ranges),
             )
 
@@ -83,7 +91,7 @@ class HubState:
         """All that is held of documents, as many of them as one reply has room for. Raises `RetryLaterError`,
         `DocumentDamagedError`: the hub repairs its own store from the log first."""
         with self._store.reading() as reader:
-            position = _position_at_rest(reader, reader_site, request.collection)
+            position = self._position_at_rest(reader, reader_site, request.collection)
             found: list[HeldDocument] = []
             left = MOST_REPLY_BYTES
             for document_id in request.document_ids:
@@ -101,11 +109,11 @@ class HubState:
             documents=tuple(found),
         )
 
-
-def _position_at_rest(reader: StoreReader, site: str, collection: str) -> LogPosition:
-    """The position that the documents are those of: not while an own edit is applied, and not in the log yet."""
-    record = reader.record(collection)
-    check_read(record.collection, site)
-    if reader.pending_documents(collection):
-        raise RetryLaterError(f"{collection}: edits of the hub are on their way into the log", after_s=0.1)
-    return record.replica.position or LogPosition(1)
+    def _position_at_rest(self, reader: StoreReader, site: str, collection: str) -> LogPosition:
+        """The position that the documents are those of: not while an own edit is applied, and not in the log yet."""
+        record = reader.record(collection)
+        check_read(record.collection, site)
+        check_lease(self._gate, record.collection, site, self._now_ms())
+        if reader.pending_documents(collection):
+            raise RetryLaterError(f"{collection}: edits of the hub are on their way into the log", after_s=0.1)
+        return record.replica.position or LogPosition(1)

@@ -52,10 +52,11 @@ class StoreWriter(StoreReader):
     def put_collection(self, collection: Collection) -> None:
         """Add a collection, or change its rules; what is held of it stays."""
         try:
-            record = msgspec.structs.replace(self.record(collection.name), collection=collection)
+            record = self.record(collection.name)
         except CollectionUnknownError:
             record = ReplicaRecord(collection=collection)
-        self.put_record(record)
+        replica = msgspec.structs.replace(record.replica, is_sensitive=collection.is_sensitive)
+        self.put_record(msgspec.structs.replace(record, collection=collection, replica=replica))
 
     def put_record(self, record: ReplicaRecord) -> None:
         """Store the state of a replica."""

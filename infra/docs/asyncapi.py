@@ -23,6 +23,7 @@ from tidegate.schemas import (
     ArtefactDescriptor,
     ArtefactManifest,
     Asked,
+    AttestationRequest,
     Begin,
     CloudState,
     Collection,
@@ -32,12 +33,16 @@ from tidegate.schemas import (
     Delta,
     DocumentOperation,
     DocumentsRequest,
+    DownlinkReply,
+    DownlinkRequest,
     Escalated,
     HeldDocuments,
     KeyRegister,
     LostEscalation,
     LostVerdict,
     Message,
+    NonceReply,
+    NonceRequest,
     Partial,
     PrepareActivation,
     Propose,
@@ -85,6 +90,8 @@ PUBLISHED = (
     PrepareActivation,
     DecideActivation,
 )
+LEASE_REQUESTS = (NonceRequest, AttestationRequest, DownlinkRequest, ReplicaPosition)
+LEASE_REPLIES = (NonceReply, SignedLease, SiteLease, DownlinkReply, CollectionHead, RelayReceipt, Refused)
 COMPARISONS = (RangeRequest, DocumentsRequest, HeldDocuments)
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 Kind = type[msgspec.Struct]
@@ -204,12 +211,10 @@ def sync_channels() -> dict[str, Channel]:
         ),
         "compare": Channel(subjects.comparison(SITE), "what differs, and what is held of it", COMPARISONS),
         "vote": Channel(subjects.activation_vote(SITE), "the site holds what is prepared, or not", (ActivationVote,)),
-        "lease": Channel(subjects.lease_of(SITE), "how far the site is, for its lease", (ReplicaPosition,)),
+        "lease": Channel(subjects.lease_of(SITE), "for a lease, and for what it is sent", LEASE_REQUESTS),
         "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, HeldDocuments, Refused)),
         "voteReply": Channel(None, "the reply subject of `vote`", (DecideActivation, Refused)),
-        "leaseReply": Channel(
-            None, "the reply subject of `lease`", (SignedLease, SiteLease, CollectionHead, RelayReceipt, Refused)
-        ),
+        "leaseReply": Channel(None, "the reply subject of `lease`", LEASE_REPLIES),
     }
 
 

@@ -1,3 +1,4 @@
-"""The shells of sync: what moves documents and artefacts between the domains, and answers for them, over NATS.
+"""What keeps a domain's replicas over NATS: thin shells around the rules, the store and the keys of sync.
 
-They decide nothing: the rules are in sync/rules, the stores beside them. Next: replica_client.py, who asks."""
+They decide nothing that a rule decides, and are the only part of sync that knows streams and object stores. Next:
+repository_link.py, for what is signed; the sync worker, which runs them."""

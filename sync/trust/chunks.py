@@ -44,9 +44,11 @@ def cut(file: BinaryIO, chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[Snapsh
 
 
 def store_chunk(directory: Path, chunk: SnapshotChunk, data: bytes) -> None:
-    """Put a chunk into a repository, unless it is there, whole. Raises `OSError`."""
+    """Put a chunk into a repository, unless it is there, whole: then it is as young as a new one. Raises `OSError`."""
     path = directory / chunk_name(chunk)
-    if not (path.is_file() and path.stat().st_size == chunk.size and sha256(path.read_bytes()).digest() == _raw(chunk)):
+    if path.is_file() and path.stat().st_size == chunk.size and sha256(path.read_bytes()).digest() == _raw(chunk):
+        os.utime(path)
+    else:
         replace_file(path, data)
 
 

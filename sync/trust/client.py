@@ -112,9 +112,7 @@ class RepositoryClient:
         Raises `UnknownTargetError`, `MixedUpTargetError`, `TamperedChunkError`, `BlobMissingError`,
         `SourceUnavailableError`, `UnreadableError`, `OSError`; what was verified is kept for the next time.
         """
-        target = self.generation().targets.get(path)
-        if target is None:
-            raise UnknownTargetError(f"the repository has nothing under {path}")
+        target = self._target(path)
         manifest = read_manifest(target, await self._read_target(target))
         if isinstance(manifest, KeyRegister):
             return FetchedTarget(manifest)
@@ -124,11 +122,22 @@ class RepositoryClient:
             await download(self._source, manifest.chunks, file, digest)
         return FetchedTarget(manifest, file)
 
+    async def manifest(self, path: str) -> TargetManifest:
+        """The manifest of a target of the generation in force, without its bytes. Raises as `fetch` does."""
+        target = self._target(path)
+        return read_manifest(target, await self._read_target(target))
+
     async def keyring(self) -> Keyring:
         """The keys that the hub trusts. Raises as `fetch` does, and `WrongKeyError`."""
-        manifest = (await self.fetch(KEYS)).manifest
+        manifest = await self.manifest(KEYS)
         assert isinstance(manifest, KeyRegister)  # `read_manifest` knows each by its name
         return Keyring.of(manifest)
+
+    def _target(self, path: str) -> TargetFile:
+        target = self.generation().targets.get(path)
+        if target is None:
+            raise UnknownTargetError(f"the repository has nothing under {path}")
+        return target
 
     async def _read_target(self, target: TargetFile) -> bytes:
         data = await self._source.read(blob_name(target), 0, target.length + 1)

@@ -103,7 +103,7 @@ class BlobMissingError(TrustError, LookupError):
     hint = "copy the whole repository; what is large may still be on its way"
 
 
-class SourceUnavailableError(TrustError):
+class SourceUnavailableError(TrustError, ConnectionError):
     """The source could not be read: the link is down, or the disk failed."""
 
     hint = "nothing needs doing: what is in force goes on, and ages; it is tried again"

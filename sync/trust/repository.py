@@ -5,7 +5,8 @@ What is read is verified before it is signed anew. Next: roles.py; client.py, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -18,8 +19,8 @@ from tidegate.schemas.artefact import ArtefactDescriptor, ArtefactManifest
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.sync import SnapshotChunk
 from tidegate.schemas.trust import TrustedKey
-from tidegate.sync.trust.chunks import CHUNK_BYTES, cut, store_chunk
-from tidegate.sync.trust.faults import MixedUpTargetError, RolledBackError, UnknownTargetError
+from tidegate.sync.trust.chunks import CHUNK_BYTES, cut, is_chunk, store_chunk
+from tidegate.sync.trust.faults import MixedUpTargetError, RolledBackError, TamperedChunkError, UnknownTargetError
 from tidegate.sync.trust.files import replace_file
 from tidegate.sync.trust.keyring import public_key
 from tidegate.sync.trust.metadata import MetadataDirectory, RepositoryState, empty_state
@@ -81,12 +82,19 @@ class Repository:
         """The metadata in force, verified. Raises `RepositoryMissingError`, `MalformedMetadataError`."""
         return self._metadata.state()
 
-    def publish(self, manifests: Sequence[TargetManifest], signers: Signers, now_ms: int) -> None:
-        """Publish manifests whose chunks are stored, all at once. Raises `RolledBackError` for an artefact that does
-        not come after the epoch that is published, `ThresholdNotMetError`, `OSError`."""
+    def publish(
+        self, manifests: Sequence[TargetManifest], signers: Signers, now_ms: int, withdrawn: Collection[str] = ()
+    ) -> None:
+        """Publish manifests whose chunks are stored, and the targets `withdrawn` no longer, all at once.
+
+        Raises `RolledBackError` for an artefact that does not come after the epoch that is published,
+        `ThresholdNotMetError`, `OSError`.
+        """
 
         def change(targets: dict[str, TargetFile]) -> None:
             known = artefacts_in(targets)
+            for path in withdrawn:
+                targets.pop(path, None)
             for manifest in manifests:
                 if isinstance(manifest, ArtefactManifest):
                     _check_epoch(manifest.artefact, known.get(artefact_path(manifest.artefact)))
@@ -113,9 +121,20 @@ class Repository:
         whole, chunks = sha256(), []
         for chunk, data in cut(file, chunk_bytes):
             whole.update(data)
-            store_chunk(self.directory, chunk, data)
+            self._put(chunk, data)
             chunks.append(chunk)
         return StoredFile(tuple(chunks), whole.hexdigest(), sum(chunk.size for chunk in chunks))
+
+    def put_chunk(self, chunk: SnapshotChunk, data: bytes) -> None:
+        """Store one chunk, for a manifest that is to be published soon. Raises `TamperedChunkError` where these are not
+        its bytes, `OSError`."""
+        if not is_chunk(chunk, data):
+            raise TamperedChunkError(f"these are not the {chunk.size} bytes of the chunk {chunk.digest}")
+        self._put(chunk, data)
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Nobody else changes the repository meanwhile, in any process. Raises `OSError`."""
+        return self._metadata.changing()
 
     def withdraw(self, path: str, signers: Signers, now_ms: int) -> None:
         """Publish no longer what is under this target. Raises `UnknownTargetError`, `ThresholdNotMetError`."""
@@ -170,6 +189,10 @@ class Repository:
             self._metadata.write(files)
             self._metadata.write({f"{root.version}.root.json": data})
             return root.version
+
+    def _put(self, chunk: SnapshotChunk, data: bytes) -> None:
+        with self._metadata.changing():  # or it could be deleted at this moment: see withdrawal.py
+            store_chunk(self.directory, chunk, data)
 
     def _change(self, change: Callable[[dict[str, TargetFile]], None], signers: Signers, now_ms: int) -> None:
         with self._metadata.changing():

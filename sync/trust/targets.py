@@ -27,6 +27,11 @@ def artefact_path(artefact: ArtefactDescriptor) -> str:
     return f"artefacts/{artefact.tenant}/{artefact.kind}/{artefact.name}"
 
 
+def prepared_path(artefact: ArtefactDescriptor) -> str:
+    """The target of an artefact that sites are to hold, and not to use yet."""
+    return f"prepared/{artefact.tenant}/{artefact.kind}/{artefact.name}"
+
+
 def snapshot_path(tenant: str, collection: str) -> str:
     """The target of a collection's newest snapshot."""
     return f"snapshots/{tenant}/{collection}"
@@ -35,7 +40,7 @@ def snapshot_path(tenant: str, collection: str) -> str:
 def path_of(manifest: TargetManifest) -> str:
     """The target that a manifest is published as."""
     if isinstance(manifest, ArtefactManifest):
-        return artefact_path(manifest.artefact)
+        return (prepared_path if manifest.is_prepared else artefact_path)(manifest.artefact)
     if isinstance(manifest, SnapshotManifest):
         return snapshot_path(manifest.tenant, manifest.collection)
     return KEYS

@@ -48,16 +48,16 @@ def describe(data: bytes, epoch: int = 1, kind: ArtefactKind = "policy", name: s
 class TrustHub:
     """A repository below `directory`, with two keys for the timestamp where `threshold` is 2."""
 
-    def __init__(self, directory: Path, thresholds: dict[TufRole, int] | None = None) -> None:
+    def __init__(self, directory: Path, thresholds: dict[TufRole, int] | None = None, now_ms: int = NOW) -> None:
         self.keys = KeyStore(directory / "keys")
         self.repository = Repository(directory / "repository")
         self.files = directory / "repository"
         roles: dict[TufRole, RoleKeys] = {}
         for role in TUF_ROLES:
             threshold = (thresholds or {}).get(role, 1)
-            keys = tuple(self.keys.generate(role, "hub", NOW) for _ in range(threshold))
+            keys = tuple(self.keys.generate(role, "hub", now_ms) for _ in range(threshold))
             roles[role] = RoleKeys(keys, threshold)
-        self.root = self.repository.create(roles, self.signers(), NOW)
+        self.root = self.repository.create(roles, self.signers(), now_ms)
 
     def signers(self, *left_out: str) -> dict[str, CryptoSigner]:
         """All private keys of the hub, except those of these roles or ids."""

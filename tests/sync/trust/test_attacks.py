@@ -10,6 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tuf.api.exceptions import EqualVersionNumberError, RepositoryError
+from tuf.api.metadata import Timestamp
+from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
+from tuf.ngclient.fetcher import FetcherInterface
 
 from tests.support.trust_attacks import (
     GOOD,
@@ -68,6 +72,28 @@ async def by_chunks_alone(source: BlobSource, chunks: Sequence[SnapshotChunk], p
     await download(source, chunks, path)
 
 
+def read_or_nothing(path: Path, offset: int, size: int) -> bytes:
+    """A source for which a chunk that is not there is an empty one."""
+    if path.parent.name == "chunks" and not path.exists():
+        return b""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def without_limit(fetcher: FetcherInterface, url: str, max_length: int) -> bytes:  # noqa: ARG001
+    return b"".join(fetcher._fetch(url))
+
+
+def go_on_with_the_known(known: TrustedMetadataSet, data: bytes) -> Timestamp:
+    """A client for which whatever cannot be read is no news."""
+    try:
+        return UPDATE_TIMESTAMP(known, data)
+    except RepositoryError as error:
+        raise EqualVersionNumberError from error
+
+
+UPDATE_TIMESTAMP = TrustedMetadataSet.update_timestamp
 ALWAYS: Callable[..., bool] = lambda *_: False  # noqa: E731
 NOTHING: Callable[..., None] = lambda *_: None  # noqa: E731
 UNCHECKED = {"tidegate.sync.trust.client.check_successor": NOTHING}
@@ -80,7 +106,7 @@ MATCHES = {"tuf.api.metadata.MetaFile.verify_length_and_hashes": NOTHING}
 ATTACKS: tuple[tuple[Callable[[Scene], None], type[TrustError], Patches], ...] = (
     (tampered_chunk, TamperedChunkError, {"tidegate.sync.trust.chunks.is_chunk": lambda *_: True}),
     (endless_chunk, TamperedChunkError, {"tidegate.sync.trust.chunks.is_chunk": lambda *_: True}),
-    (withheld_chunk, BlobMissingError, {}),
+    (withheld_chunk, BlobMissingError, {"tidegate.sync.trust.sources._read": read_or_nothing}),
     (replayed_repository, RolledBackError, {**UNCHECKED, "tuf.ngclient.Updater._load_local_metadata": forget}),
     (replayed_snapshot, MixedVersionsError, MATCHES),
     (replayed_targets, MixedVersionsError, MATCHES),
@@ -98,8 +124,12 @@ ATTACKS: tuple[tuple[Callable[[Scene], None], type[TrustError], Patches], ...] =
     (unknown_root, UnknownKeyError, SIGNED),
     (one_signature_of_two, ThresholdNotMetError, SIGNED),
     (changed_timestamp, BadSignatureError, SIGNED),
-    (no_metadata, MalformedMetadataError, {}),
-    (endless_timestamp, MixedVersionsError, {}),
+    (
+        no_metadata,
+        MalformedMetadataError,
+        {"tuf.ngclient._internal.trusted_metadata_set.TrustedMetadataSet.update_timestamp": go_on_with_the_known},
+    ),
+    (endless_timestamp, MixedVersionsError, {"tuf.ngclient.fetcher.FetcherInterface.download_bytes": without_limit}),
 )
 OF_BYTES = (TamperedChunkError, BlobMissingError, MixedUpTargetError)
 """Found when the bytes come: the state of the repository is good by itself."""
@@ -161,8 +191,6 @@ async def test_without_its_check_the_attack_is_not_refused_under_its_name(
     patches: Patches,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if not patches:
-        pytest.skip("what refuses it is no check that could be taken out: the thing is not there, or cannot be read")
     scene = Scene(tmp_path)
     client = await under(attack, scene)
     for name, instead in patches.items():
