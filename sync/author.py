@@ -1,7 +1,7 @@
 """Writes documents at a site or at the hub: an edit becomes a signed operation, stored and applied in one step.
 
-What was written is in the outbox until the hub's log is known to have it; an author whose history is two writes no
-more until it is readmitted. Next: relay.py, which takes operations; rules/counters.py."""
+What was written is in the outbox until its stream, or the hub's log, is known to have it; an author whose history is
+two writes no more until it is readmitted. Next: relay.py, which takes operations; rules/counters.py."""
 
 from __future__ import annotations
 
@@ -69,17 +69,16 @@ class Author:
         """
         return self._write(collection, {document_id: content}, now_ms)[0]
 
-    def write_all(self, collection: str, documents: Mapping[str, DocumentContent], now_ms: int) -> tuple[Version, ...]:
-        """Write many documents, by id, in one transaction: all of them or none. Raises what `write` raises."""
+    def write_all(
+        self, collection: str, documents: Mapping[str, DocumentContent | None], now_ms: int
+    ) -> tuple[Version, ...]:
+        """Write many documents, by id, in one transaction: all of them or none; None deletes, where there is something
+        left to delete. Raises what `write` raises."""
         return self._write(collection, documents, now_ms)
 
     def delete(self, collection: str, document_id: str, now_ms: int) -> Version | None:
         """Delete a document; None where nothing of it is left to delete. Raises what `write` raises."""
-        with self._store.reading() as reader:
-            siblings = reader.held_whole(collection, document_id).siblings
-        if siblings.is_deleted and len(siblings.versions) <= 1:
-            return None
-        return self._write(collection, {document_id: None}, now_ms)[0]
+        return next(iter(self._write(collection, {document_id: None}, now_ms)), None)
 
     def fence(self) -> None:
         """Write no more: the hub, or the log, has another history of this author."""
@@ -114,6 +113,8 @@ class Author:
                 floor = writer.record(collection).floor
                 for document_id, content in documents.items():
                     siblings = writer.held_whole(collection, document_id).siblings
+                    if content is None and siblings.is_deleted and len(siblings.versions) <= 1:
+                        continue
                     context = context_of_edit(siblings, floor)
                     edit = _Edit(collection, document_id, context, content, siblings)
                     written.append(self._append(writer, edit, now_ms))
@@ -220,8 +221,7 @@ def _store(writer: StoreWriter, stream: OperationStream, own: OwnState, signed: 
     mark = writer.mark(operation.collection, own.actor)
     writer.put_mark(operation.collection, own.actor, observe(mark, version, is_whole=False))
     writer.join(operation.collection, version, signed)
-    if stream != "LOCAL":
-        writer.add_pending(stream, version, signed)
+    writer.add_pending(stream, version, signed)
     return version
 
 

@@ -6,7 +6,7 @@ rules/replica.py, which decides; repair.py, for what drifted; hub_client.py, who
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -14,6 +14,7 @@ from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.sync import CollectionDelta, CollectionHead, LogPosition, SnapshotManifest
 from tidegate.sync.apply import apply_version, check_own, checked_version
 from tidegate.sync.hub_client import HubClient
+from tidegate.sync.records import ReplicaRecord
 from tidegate.sync.rules.counters import CounterWentBackError
 from tidegate.sync.rules.merge import ForkedDotError
 from tidegate.sync.rules.plan import (
@@ -33,6 +34,8 @@ from tidegate.sync.writer import StoreWriter
 
 BATCH = 500
 MOST_ATTEMPTS = 16
+CURRENT = ("following", "lagging", "repairing")
+"""The states in which what is held is what the log says, up to the position."""
 
 
 class ReplicaHeldError(TidegateError):
@@ -65,7 +68,7 @@ class Follower:
         raises. Whatever was applied and fetched before that is kept.
         """
         head = await self._hub.head(collection)
-        manifest = await self._hub.snapshot(collection)
+        manifest = None if self._is_near(collection, head) else await self._hub.snapshot(collection)
         plan = self._plan(collection, head, manifest)
         if plan.snapshot is not None:
             kind: ReplicaEventKind = "epoch-begun" if plan.reason == "new-epoch" else "snapshot-needed"
@@ -76,7 +79,25 @@ class Follower:
                 self.note(collection, "fell-behind")
             await self._fetch_tail(collection, plan)
         self.note(collection, "caught-up")
+        self.observe((head,))
         return head.position
+
+    def observe(self, heads: Iterable[CollectionHead]) -> tuple[str, ...]:
+        """Have the replicas know where the logs ended, and so as of when nothing was lacking here; returns those that
+        hold something else than the hub at the same position: they drifted, and are to be compared."""
+        drifted = []
+        with self._store.writing() as writer:
+            for head in heads:
+                record = writer.record(head.collection)
+                known_at_ms = head.known_at_ms if _has_all(record, head.position) else 0
+                if record.replica.position == head.position and record.checksum.digest != head.checksum:
+                    drifted += [] if writer.pending_documents(head.collection) else [head.collection]
+                writer.put_record(
+                    msgspec.structs.replace(
+                        record, head=head.position, known_at_ms=max(record.known_at_ms, known_at_ms)
+                    )
+                )
+        return tuple(drifted)
 
     def receive(self, collection: str, deltas: Sequence[CollectionDelta]) -> int:
         """Apply deltas that arrived, in any order, some of them twice; returns how many were new.
@@ -90,6 +111,14 @@ class Follower:
         except HoleError:
             self.note(collection, "hole-found")
             raise
+
+    def _is_near(self, collection: str, head: CollectionHead) -> bool:
+        """Whether so few deltas are missing that no snapshot is worth asking for."""
+        replica = self._store.record(collection).replica
+        held, end = replica.position, head.position
+        if held is None or held.epoch != end.epoch or replica.state == "restoring":
+            return False
+        return head.first <= held.index + 1 and end.index - held.index <= BATCH
 
     def _plan(self, collection: str, head: CollectionHead, manifest: SnapshotManifest | None) -> FetchPlan:
         with self._store.reading() as reader:
@@ -152,7 +181,7 @@ class Follower:
             for delta in await self._hub.deltas(collection, plan.epoch, first, last):
                 arrived[delta.position.index] = delta
             try:
-                applied = self._apply(collection, list(arrived.values()))
+                applied = await asyncio.to_thread(self._apply, collection, list(arrived.values()))
             except HoleError as error:
                 _, first, last = error.missing
                 applied = 0
@@ -178,7 +207,7 @@ class Follower:
                         raise ReplicaHeldError(f"{collection} is {writer.record(collection).replica.state}")
                     check_own(writer, versions[delta.position])
                     apply_version(writer, delta, versions[delta.position])
-                    _note_last(writer, collection, versions[delta.position].digest)
+                    _note_last(writer, delta, versions[delta.position].digest)
                 return len(plan.deltas)
         except (CounterWentBackError, ForkedDotError) as error:
             self._fence(collection)
@@ -202,5 +231,13 @@ def take_event(writer: StoreWriter, collection: str, event: ReplicaEvent) -> tup
     return after.actions
 
 
-def _note_last(writer: StoreWriter, collection: str, digest: str) -> None:
-    writer.put_record(msgspec.structs.replace(writer.record(collection), last=digest))
+def _note_last(writer: StoreWriter, delta: CollectionDelta, digest: str) -> None:
+    record = writer.record(delta.collection)
+    # The log ended with it when it was relayed: with it nothing is lacking, as of then.
+    known_at_ms = max(record.known_at_ms, delta.relayed_at_ms)
+    writer.put_record(msgspec.structs.replace(record, last=digest, known_at_ms=known_at_ms))
+
+
+def _has_all(record: ReplicaRecord, end: LogPosition) -> bool:
+    replica = record.replica
+    return replica.position is not None and replica.position >= end and replica.state in CURRENT

@@ -5,7 +5,7 @@ Nothing here costs more than what it returns, but for `documents` and `digests`,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -32,6 +32,8 @@ from tidegate.sync.rules.resolve import ResolvedDocument, resolve
 NODE_BYTES = 32
 ABSENT = bytes(NODE_BYTES)
 """Stands for the digest of an empty part: no sha256 that anybody has seen."""
+SHARED_STREAMS: tuple[OperationStream, ...] = ("EDITS", "CORPUS")
+"""The streams of operations that the hub's log is to have."""
 
 
 class CollectionUnknownError(TidegateError):
@@ -185,19 +187,33 @@ class StoreReader:
         asked = tuple(ranges)
         return in_detail(self.tree(collection, (each[:DEPTH] for each in asked)), asked)
 
-    def pending(self, limit: int = 1000) -> tuple[Pending, ...]:
-        """The first operations of the outbox, in the order in which they were written."""
+    def pending(
+        self, limit: int = 1000, streams: Sequence[OperationStream] = SHARED_STREAMS, after: int = 0
+    ) -> tuple[Pending, ...]:
+        """The first operations of the outbox that are for these streams, in the order in which they were written, from
+        behind the number `after` in the outbox on; `limit` -1: all of them."""
         rows = self._sql.execute(
-            "SELECT sequence, stream, collection, operation FROM outbox ORDER BY sequence LIMIT ?", (limit,)
+            "SELECT sequence, stream, collection, operation FROM outbox"
+            f" WHERE sequence > ? AND stream IN ({', '.join('?' * len(streams))}) ORDER BY sequence LIMIT ?",
+            (after, *streams, limit),
         )
         return tuple(
             Pending(sequence, stream, collection, msgspec.msgpack.decode(operation, type=SignedOperation))
             for sequence, stream, collection, operation in rows
         )
 
+    def count_pending(self, collection: str) -> int:
+        """How many operations on a collection are not known to be in the hub's log."""
+        row = self._sql.execute(
+            "SELECT count(*) FROM outbox WHERE collection = ? AND stream != 'LOCAL'", (collection,)
+        ).fetchone()
+        return int(row[0])
+
     def pending_documents(self, collection: str) -> frozenset[str]:
         """The documents of a collection whose last own edits are not known to be in the hub's log."""
-        rows = self._sql.execute("SELECT DISTINCT document_id FROM outbox WHERE collection = ?", (collection,))
+        rows = self._sql.execute(
+            "SELECT DISTINCT document_id FROM outbox WHERE collection = ? AND stream != 'LOCAL'", (collection,)
+        )
         return frozenset(document_id for (document_id,) in rows)
 
     def is_served(self, collection: str) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from tidegate.schemas.clocks import HybridTime, VectorClock
 from tidegate.schemas.errors import TidegateError, UnreadableError
 from tidegate.schemas.replication import HeldDocument
-from tidegate.schemas.sync import Collection, SignedOperation
+from tidegate.schemas.sync import Collection, LogPosition, SignedOperation
 from tidegate.sync.rules.clock import NOTHING
 from tidegate.sync.rules.merge import NO_VERSIONS, Siblings, Version, version_of
 from tidegate.sync.rules.merkle import Checksum
@@ -32,6 +32,9 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `last` is the digest of the last operation of the log that was applied; `total` and `documents` are the checksum;
     `generation` counts the transactions that changed documents, and `complete_from` is the first generation from which
     on every change can be told: a document that went before it is named nowhere. `made_by` is the code's version.
+
+    At a site `head` is where the hub's log was last known to end, and `known_at_ms`, by the hub's clock, when nothing
+    was lacking here for the last time. At the hub `snapshot` is the position of the last one that was written.
     """
 
     collection: Collection
@@ -43,6 +46,9 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     generation: int = 0
     complete_from: int = 0
     made_by: str = ""
+    head: LogPosition | None = None
+    known_at_ms: int = 0
+    snapshot: LogPosition | None = None
 
     @property
     def checksum(self) -> Checksum:

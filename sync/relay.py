@@ -100,7 +100,7 @@ class Relay:
         taken = 0
         while True:
             with self._store.reading() as reader:
-                entries = reader.pending(500)
+                entries = reader.pending(500, ("CORPUS",))
             if not entries:
                 return taken
             receipt = await self.take(self._store.domain, [entry.operation for entry in entries], now_ms)
@@ -145,6 +145,12 @@ class Relay:
                 if stable != NOTHING:
                     _forget_tombstones(writer, collection, stable)
             return LogPosition(epoch)
+
+    async def rest(self) -> None:
+        """Return when nothing is on its way into the log that the store has not: until the caller awaits again, what
+        the store holds is all that the log does."""
+        async with self._lock:
+            return
 
     def grant_incarnation(self, site: str) -> int:
         """An incarnation that the site never had, for a new disk or a fenced author."""

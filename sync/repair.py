@@ -82,6 +82,14 @@ class Repairer:
         self._finish(collection)
         return report(found, self.bytes_on_wire - before)
 
+    async def examine(self, collection: str) -> RepairReport:
+        """Compare with the hub and say what differs, and why; nothing is repaired. Raises what `repair` raises."""
+        before = self.bytes_on_wire
+        differing = await self._compare(collection)
+        with self._store.writing() as writer:  # it notes what is damaged
+            found = [(each, self._evidence(writer, collection, each)) for each in differing]
+        return report(found, self.bytes_on_wire - before)
+
     async def _compare(self, collection: str) -> tuple[str, ...]:
         """The documents that differ, but for those with own edits on their way."""
         waiting: tuple[str, ...] = ("",)

@@ -28,6 +28,7 @@ from tidegate.sync.rules.clock import NOTHING, compare
 from tidegate.sync.rules.merge import Version, join, reconcile
 from tidegate.sync.rules.merkle import DEPTH, EMPTY_TREE, Node, build, checksum_of, inner, key_of, leaf
 from tidegate.sync.rules.ownership import OperationStream
+from tidegate.sync.rules.replica import Replica
 
 
 class StoreWriter(StoreReader):
@@ -210,6 +211,21 @@ class StoreWriter(StoreReader):
         self._write_node(collection, "", build(held))
         self.put_record(self.record(collection).with_checksum(checksum_of(held)))
         self._changed.pop(collection, None)
+
+    def withdraw(self, collection: str) -> None:
+        """Hold nothing of a collection any more, which is no longer for this site: readers get that it is empty."""
+        record = self.record(collection)
+        for table in ("documents", "ranges", "chunks", "damages"):
+            self._sql.execute(f"DELETE FROM {table} WHERE collection = ?", (collection,))
+        self._sql.execute("DELETE FROM marks WHERE scope = ?", (collection,))
+        self._changed.pop(collection, None)
+        replica = Replica(state="revoked", generation=max(1, record.replica.generation))
+        generation = self._next_generation(collection)
+        self.put_record(
+            ReplicaRecord(
+                collection=record.collection, replica=replica, generation=generation, complete_from=generation
+            )
+        )
 
     def finish(self) -> None:
         """Bring the tree up to date; the last step of every transaction."""

@@ -108,6 +108,10 @@ class JetStreamBus:
         """See `Broker`."""
         return JetStreamInbox.open(self.link, stage.name, self._streams_of(stage), stage.concurrency)
 
+    def open_inbox(self, stream: str, durable: str, most: int) -> AbstractAsyncContextManager[JetStreamInbox]:
+        """The deliveries of one declared consumer, about `most` at a time in hand. Raises `TopologyMissingError`."""
+        return JetStreamInbox.open(self.link, durable, (stream,), most)
+
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """See `CoreClient`."""
         reply = await self.link.request(subject, data, timeout_s=timeout_s)

@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 from nats.aio.msg import Msg
@@ -89,6 +90,19 @@ class PendingPublish:
     give_up_at_s: float = 0.0
     last_fault: str = "no answer"
 
+    @property
+    def token(self) -> str:
+        """What the answer is known by: the last token of the subject that it comes under."""
+        return self.reply.rpartition(".")[2]
+
+
+class OutgoingMessage(NamedTuple):
+    """A message to be stored."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+
 
 class Publisher:
     """Pipelined publishing over one inbox.
@@ -145,19 +159,38 @@ class Publisher:
         pending = PendingPublish(subject, data, headers, self._new_reply(), give_up_s, waits_for_stream=False)
         return (await self._await_ack(pending)).seq
 
+    async def append_all(self, messages: Sequence[OutgoingMessage], give_up_s: float) -> list[int | TidegateError]:
+        """Send messages one behind the other without waiting in between, and return what became of each: the sequence
+        under which it is stored, or what `publish` would raise, after `give_up_s` at the latest.
+
+        The order is kept but for reconnections: headers that expect the sequence before keep it whatever happens.
+        """
+        sent: list[PendingPublish] = []
+        try:
+            for subject, data, headers in messages:
+                pending = PendingPublish(subject, data, headers, self._new_reply(), give_up_s)
+                pending.give_up_at_s = time.monotonic() + give_up_s
+                self._pending[pending.token] = pending
+                sent.append(pending)
+                await self._send(pending)
+            acks = await asyncio.gather(*(pending.acked for pending in sent), return_exceptions=True)
+        finally:
+            for pending in sent:
+                del self._pending[pending.token]
+        return [_outcome_of(pending, ack) for pending, ack in zip(sent, acks, strict=True)]
+
     def _new_reply(self) -> str:
         return f"{self._inbox}.{next(self._numbers)}"
 
     async def _await_ack(self, pending: PendingPublish) -> PubAck:
-        token = pending.reply.rpartition(".")[2]
         async with self._window:
             pending.give_up_at_s = time.monotonic() + pending.give_up_s
-            self._pending[token] = pending
+            self._pending[pending.token] = pending
             try:
                 await self._send(pending)
                 ack = await pending.acked
             finally:
-                del self._pending[token]
+                del self._pending[pending.token]
         if ack.error is not None:
             raise NotStoredError(pending.subject, ack.error.description, ack.error.err_code)
         return ack
@@ -203,3 +236,13 @@ class Publisher:
                     pending.acked.set_exception(NotAcknowledgedError(reason))
                 elif now_s > pending.resend_at_s and self._link.is_up:
                     await self._send(pending)
+
+
+def _outcome_of(pending: PendingPublish, ack: PubAck | BaseException) -> int | TidegateError:
+    if isinstance(ack, PubAck) and ack.error is None:
+        return ack.seq
+    if isinstance(ack, PubAck) and ack.error is not None:
+        return NotStoredError(pending.subject, ack.error.description, ack.error.err_code)
+    if isinstance(ack, TidegateError):
+        return ack
+    raise ack if isinstance(ack, BaseException) else AssertionError(ack)

@@ -13,14 +13,13 @@ from nats.aio.client import Client
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream import api, history
 from tidegate.brokers.jetstream.declare import connect_site_to_hub, plan_hub
+from tidegate.brokers.jetstream.grant import GRANTED
 from tidegate.brokers.jetstream.repair import delete_stream, mirror_again, read_origin
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.downlink import Downlink, is_granted
 from tidegate.brokers.topology.plan import FilterChange, TopologyPlan, filter_changes
-from tidegate.brokers.topology.streams import DOWN, down_consumer
-from tidegate.schemas.subjects import VERDICTS
+from tidegate.brokers.topology.streams import down_consumer
 
-GRANTED = tuple(stream for stream in DOWN if stream != VERDICTS)
 ACKNOWLEDGED_WITHIN_S = 30.0
 POLL_S = 0.05
 

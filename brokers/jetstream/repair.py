@@ -15,7 +15,14 @@ from tidegate.brokers.base import StoredMessage, UnreachableError
 from tidegate.brokers.jetstream import api, history
 from tidegate.brokers.topology.faults import OriginFacts, ReceiverFacts
 from tidegate.brokers.topology.plan import Topology
-from tidegate.brokers.topology.streams import SECOND_NS, UP_CONSUMER, down_consumer, filters_of, site_streams
+from tidegate.brokers.topology.streams import (
+    SECOND_NS,
+    UP_CONSUMER,
+    down_consumer,
+    filters_of,
+    site_streams,
+    sync_consumers,
+)
 from tidegate.schemas.subjects import HUB
 
 NO_STREAM = 10059  # nats-server, JSStreamNotFoundErr
@@ -76,7 +83,27 @@ async def mirror_again(hub: Client, site: Client, name: str, stream: str, first:
     """
     await delete_stream(site, stream)
     await api.rewind(hub, stream, down_consumer(name), first)
+    await put_mirror(site, name, stream)
+
+
+async def put_mirror(site: Client, name: str, stream: str) -> None:
+    """Make a site's mirror that was deleted, with the consumers of its sync worker, which went with it.
+
+    Raises `JetStreamApiError`, `UnreachableError`.
+    """
     await api.put_stream(site, site_streams(name)[stream], is_new=True)
+    await put_sync_consumers(site, name, stream)
+
+
+async def put_sync_consumers(nc: Client, domain: str, stream: str) -> None:
+    """Make the consumers of the domain's sync worker on a stream, where they are missing.
+
+    Raises `JetStreamApiError`, `UnreachableError`.
+    """
+    existing = await api.consumers(nc, stream)
+    for name, config in sync_consumers(domain).items():
+        if name.startswith(f"{stream}/") and name not in existing:
+            await api.put_consumer(nc, stream, config, is_new=True)
 
 
 async def restart_origin(

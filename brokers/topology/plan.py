@@ -20,6 +20,7 @@ from tidegate.brokers.topology.streams import (
     site_streams,
     sourcing_consumers,
     stage_consumers,
+    sync_consumers,
 )
 from tidegate.schemas.subjects import HUB
 
@@ -78,7 +79,8 @@ class TopologyPlan(msgspec.Struct, frozen=True):
 
 def site_topology(site: str, stages: Iterable[Stage]) -> Topology:
     """What a site must have."""
-    return Topology(site_streams(site), {**stage_consumers(stages, site), **sourcing_consumers(site, {})})
+    consumers = {**stage_consumers(stages, site), **sourcing_consumers(site, {}), **sync_consumers(site)}
+    return Topology(site_streams(site), consumers)
 
 
 def hub_topology(
@@ -86,7 +88,8 @@ def hub_topology(
 ) -> Topology:
     """What the hub must have, to serve `sites`; one without a downlink is granted nothing but its verdicts."""
     granted = {site: (downlinks or {}).get(site, Downlink()) for site in sorted(set(sites))}
-    return Topology(hub_streams(granted), {**stage_consumers(stages, HUB), **sourcing_consumers(HUB, granted)})
+    consumers = {**stage_consumers(stages, HUB), **sourcing_consumers(HUB, granted), **sync_consumers(HUB)}
+    return Topology(hub_streams(granted), consumers)
 
 
 class FilterChange(msgspec.Struct, frozen=True):
@@ -138,7 +141,7 @@ def _changes(
         if name not in actual:
             yield Change("create", kind, name, config)
             continue
-        there = _with_filters(actual[name]) if kind == "consumer" else actual[name]
+        there = filters_with(actual[name]) if kind == "consumer" else actual[name]
         if differences := _differences(config, there):
             yield Change("update", kind, name, {**there, **config}, differences)
         else:
@@ -147,7 +150,7 @@ def _changes(
         yield Change("foreign", kind, name, actual[name])
 
 
-def _with_filters(consumer: Config) -> Config:
+def filters_with(consumer: Config) -> Config:
     """The consumer with its filters in one field; JetStream knows two, and takes only one of them at a time."""
     others = {field: value for field, value in consumer.items() if field != "filter_subject"}
     return {**others, "filter_subjects": filters_of(consumer)}

@@ -23,6 +23,7 @@ from tidegate.schemas.subjects import (
     PIPE,
     TOKENS,
     VERDICTS,
+    artefacts,
     object_stream,
     source_down,
     source_up,
@@ -46,12 +47,16 @@ DOWN = (VERDICTS, CORPUS, ARTEFACTS, *OBJECTS)
 """The streams that the hub sends to a site."""
 UP_CONSUMER = f"to-{HUB}"
 """A site's consumer that carries a stream to the hub."""
+SYNC_CONSUMER = "sync"
+"""The consumer of a domain's sync worker: edits at the hub, the log and collections at a site, as they arrive."""
 
 GIB = 1 << 30
 SECOND_NS = 1_000_000_000
 KEPT_FOR_S = 3 * 24 * 3600
 DUPLICATE_WINDOW_S = 600
 MAX_ACK_PENDING = 512
+SYNC_ACK_WAIT_S = 30
+"""A worker that is killed with a batch in hand has applied it or not; its successor reads the log itself first."""
 MAX_BYTES: Mapping[str, int] = {
     ASKS: 4 * GIB,
     PIPE: 8 * GIB,
@@ -139,6 +144,21 @@ def stage_consumers(stages: Iterable[Stage], domain: str) -> dict[str, Config]:
                 max_ack_pending=MAX_ACK_PENDING,
             )
     return consumers
+
+
+def sync_consumers(domain: str) -> dict[str, Config]:
+    """The durable pull consumers of a domain's sync worker. What it lacks it asks for: they only say what is new."""
+    filters = {EDITS: []} if domain == HUB else {CORPUS: [], ARTEFACTS: [artefacts("*", "collection", "*")]}
+    return {
+        f"{stream}/{SYNC_CONSUMER}": _consumer(
+            SYNC_CONSUMER,
+            wanted,
+            ack_policy="explicit",
+            ack_wait=int(SYNC_ACK_WAIT_S * SECOND_NS),
+            max_ack_pending=MAX_ACK_PENDING,
+        )
+        for stream, wanted in filters.items()
+    }
 
 
 def sourcing_consumers(domain: str, downlinks: Mapping[str, Downlink]) -> dict[str, Config]:

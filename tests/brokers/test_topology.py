@@ -138,7 +138,7 @@ async def test_drift_is_printed_and_mended(nc: Client) -> None:
     await jetstream_api.put_consumer(nc, PIPE, {**consumers["PIPE/router"], "max_deliver": 99}, is_new=False)
     todo = await plan_site(nc, "site1", STAGES)
     printed = str(todo)
-    assert "site1: 2 to change, of 26" in printed
+    assert "site1: 2 to change, of 28" in printed
     assert "~ update stream ASKS\n      subjects: ['asks.>', 'x'] -> ['asks.>']\n" in printed
     assert "discard: 'old' -> 'new'" in printed
     assert "~ update consumer PIPE/router\n      max_deliver: 99 -> -1" in printed

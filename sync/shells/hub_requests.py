@@ -1,0 +1,34 @@
+"""Asks the hub under the site's own name, and raises what the hub could not do as the error that it was.
+
+Promises one reply, or `UnreachableError` in time. Next: leaf_client.py; hub_endpoints.py, who answers."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from tidegate.brokers.base import CoreClient
+from tidegate.schemas.message import Message, decode, encode
+from tidegate.schemas.replica import ReplicaFault
+from tidegate.schemas.subjects import comparison
+from tidegate.sync.shells.wire_faults import error_of
+
+TIMEOUT_S = 10.0
+M = TypeVar("M", bound=Message)
+
+
+class HubRequests:
+    """What a site asks of its hub."""
+
+    def __init__(self, core: CoreClient, site: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._core = core
+        self._subject = comparison(site)
+        self._timeout_s = timeout_s
+
+    async def ask(self, request: Message, reply: type[M]) -> M:
+        """Ask, and return the reply. Raises `UnreachableError`, `UnreadableError`, and what the hub raised."""
+        data = await self._core.request(self._subject, encode(request), timeout_s=self._timeout_s)
+        answer: Message = decode(data, reply, ReplicaFault)
+        if isinstance(answer, ReplicaFault):
+            raise error_of(answer)
+        assert isinstance(answer, reply)  # one of two types was decoded
+        return answer

@@ -1,0 +1,232 @@
+"""The sync worker of the hub: relays what sites and the hub write, answers sites, grants, writes snapshots, repairs.
+
+Promises that it goes on after a lost server, a full stream or a killed worker, from what the log and the store say,
+and that whatever fails is a fault in the status. Next: hub_tenant.py; site_shell.py, the other end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.stored import StoredStream
+from tidegate.schemas.errors import RetryLaterError, TidegateError
+from tidegate.schemas.following import FollowRequest
+from tidegate.schemas.message import encode
+from tidegate.schemas.subjects import CORPUS, EDITS, HUB, artefacts
+from tidegate.schemas.sync import Collection, LogPosition
+from tidegate.sync.rules.drift import RepairReport
+from tidegate.sync.rules.ownership import NotOwnedError
+from tidegate.sync.settings import SyncSettings
+from tidegate.sync.shells.corpus_log import CorpusLog
+from tidegate.sync.shells.domain import ChangeWatch, SyncOpening
+from tidegate.sync.shells.edits_intake import EditsIntake
+from tidegate.sync.shells.faults import Faults
+from tidegate.sync.shells.grants import Grants
+from tidegate.sync.shells.hub_endpoints import HubEndpoints, SiteAdmission
+from tidegate.sync.shells.hub_tenant import HubTenant
+from tidegate.sync.shells.intake import StreamIntake
+from tidegate.sync.shells.local_endpoints import LocalEndpoints
+from tidegate.sync.shells.loops import Loop, running
+from tidegate.sync.shells.outbox import LocalJournal
+from tidegate.sync.snapshots import BlobWriter
+
+OWN_EVERY_S = 2.0
+SNAPSHOTS_EVERY_S = 5.0
+GRANTS_EVERY_S = 60.0
+RECOVER_EVERY_S = 30.0
+
+
+class OriginLostError(TidegateError):
+    """A site has applied more of a log than the hub has of it: the hub's log, or its store, was lost or restored."""
+
+    hint = "nothing needs doing: the log goes on in a new epoch, and sites offer what they still hold"
+
+
+class OwnerChangedError(TidegateError):
+    """A collection that holds documents cannot become another owner's: they would be where they may not be."""
+
+    hint = "put a collection of another name, and write the documents into it"
+
+
+class HubSync:
+    """The hub's replicas, as a running worker has them; see `domain.ReplicaDomain`."""
+
+    domain = HUB
+
+    def __init__(
+        self, settings: SyncSettings, bus: JetStreamBus, opening: SyncOpening,
+        blobs: Callable[[str], BlobWriter] | None, admission: SiteAdmission | None,
+    ) -> None:  # fmt: skip
+        self.faults = Faults()
+        self._settings = settings
+        self._bus = bus
+        self._clock = opening.clock
+        stream = StoredStream(bus, CORPUS)
+        signing = (opening.signer, opening.verifier)
+        self._tenants = {
+            name: HubTenant(name, store, CorpusLog(stream, name), signing, blobs(name) if blobs else None)
+            for name, store in opening.stores.items()
+        }
+        self._journals = [LocalJournal(bus.publisher, name, store) for name, store in opening.stores.items()]
+        self._changes = ChangeWatch(opening.parts.on_changed)
+        self.grants = Grants(bus, self._tenants, admission)
+        self.endpoints = HubEndpoints(self._tenants, self, opening.clock, admission)
+        self.local = LocalEndpoints(self, opening.parts)
+        self._own = Loop("own", self._relay_own, OWN_EVERY_S, self.faults)
+        self._snapshots = Loop("snapshots", self._write_snapshots, SNAPSHOTS_EVERY_S, self.faults)
+        self._mending = Loop("scrub", self._mend, settings.scrub_every_s, self.faults, settings.scrub_every_s)
+        self._granting = Loop("grants", self.grants.apply, GRANTS_EVERY_S, self.faults)
+
+    @property
+    def tenants(self) -> Mapping[str, HubTenant]:
+        """See `ReplicaDomain`."""
+        return self._tenants
+
+    @property
+    def loops(self) -> list[Loop]:
+        """All that runs."""
+        edits = EditsIntake(self._bus, self._tenants, self._clock, self.faults, self._relayed)
+        intake = StreamIntake(self._bus, EDITS, edits.settle)
+        recovery = Loop("recovery", self._recover_again, RECOVER_EVERY_S, self.faults, RECOVER_EVERY_S)
+        taking = Loop("edits", intake.run, 0.0, self.faults)
+        status = Loop("status", self.local.status.read, self._settings.head_every_s, self.faults)
+        return [self._own, taking, self._snapshots, self._granting, self._mending, recovery, status]
+
+    def now_ms(self) -> int:
+        """See `ReplicaDomain`."""
+        return self._clock()
+
+    def written(self, tenant: str) -> None:
+        """See `ReplicaDomain`."""
+        self._own.wake()
+        self._relayed(tenant)
+
+    async def put_collection(self, collection: Collection) -> None:
+        """Store a collection and its rule, publish it, and grant it to the sites that may hold it.
+
+        Raises `OwnerChangedError`, `NotOwnedError`; where the grant could not be made it is made later.
+        """
+        tenant = self._tenant(collection.tenant)
+        _check_owner(tenant, collection)
+        tenant.store.put_collection(collection)
+        if collection.owner != "hub":
+            data = encode(collection)
+            subject = artefacts(collection.tenant, "collection", collection.name)
+            await self._bus.publisher.store(
+                subject, data, {"Nats-Msg-Id": f"{self._clock()}.{sha256(data).hexdigest()}"}
+            )
+        self._relayed(collection.tenant)
+        try:
+            await self.grants.apply()
+        except (TidegateError, OSError) as error:
+            self.faults.note("grants", error)
+            self._granting.wake()
+
+    async def check(self, tenant: str, collection: str, *, is_repair: bool, is_read_back: bool) -> RepairReport:
+        """See `ReplicaDomain`. Damage is repaired by the log; without reading back there is nothing to compare with."""
+        return await self._tenant(tenant).mend(collection, is_repair) if is_read_back else RepairReport(documents={})
+
+    async def snapshot(self, tenant: str, collection: str) -> None:
+        """Write a snapshot of a shared collection. Raises `NotOwnedError`, and what `HubTenant.snapshot` raises."""
+        if collection not in self._tenant(tenant).shared():
+            raise NotOwnedError(f"{collection} is not shared: no site begins with a snapshot of it")
+        await self._tenant(tenant).snapshot(collection, self._clock())
+        self.faults.clear(f"{tenant}/{collection}", "epoch")
+
+    async def follow(self, site: str, request: FollowRequest) -> tuple[str, ...]:
+        """See `SiteWatcher`."""
+        tenant = self._tenant(request.tenant)
+        shared = tenant.shared()
+        for name, position in request.positions.items():
+            if position is not None and name in shared:
+                await self._compare_position(site, tenant, name, position)
+        return await self.grants.stale_streams(site)
+
+    async def rewind(self, site: str, stream: str) -> None:
+        """See `SiteWatcher`."""
+        await self.grants.rewind(site, stream)
+
+    def damaged(self, tenant: str, collection: str) -> None:
+        """See `SiteWatcher`."""
+        self.faults.note(f"{tenant}/{collection}", RetryLaterError("a document is damaged on the disk", 0.0), "disk")
+        self._mending.wake()
+
+    def _tenant(self, name: str) -> HubTenant:
+        if name not in self._tenants:
+            raise NotOwnedError(f"this hub has no tenant {name}")
+        return self._tenants[name]
+
+    def _relayed(self, tenant: str) -> None:
+        self._changes.look(tenant, self._tenants[tenant].store)
+        self._snapshots.wake()
+
+    async def _relay_own(self) -> None:
+        """Read the log after a start; then see that own edits are in it."""
+        for tenant in self._tenants.values():
+            if not tenant.is_recovered:
+                await tenant.recover(self._clock())
+                self._relayed(tenant.name)
+            elif await tenant.relay.take_own(self._clock()):
+                self._relayed(tenant.name)
+        for journal in self._journals:
+            await journal.write()
+
+    async def _recover_again(self) -> None:
+        """An append whose end was not seen may have left the store behind the log."""
+        for tenant in self._tenants.values():
+            if tenant.is_recovered and await tenant.relay.recover():
+                self._relayed(tenant.name)
+
+    async def _compare_position(self, site: str, tenant: HubTenant, name: str, position: LogPosition) -> None:
+        await tenant.relay.rest()
+        end = tenant.store.record(name).replica.position or LogPosition(1)
+        if position <= end or position <= (await tenant.log.end(name) or LogPosition(1)):
+            return
+        about = f"{tenant.name}/{name}"
+        self.faults.note(about, OriginLostError(f"{site} has applied {position}, the log ends at {end}"), "epoch")
+        await tenant.begin_epoch(name, max(position.epoch, end.epoch))
+        self._snapshots.wake()
+
+    async def _write_snapshots(self) -> None:
+        for tenant in self._tenants.values():
+            if not tenant.is_recovered:
+                continue
+            for name in tenant.shared():
+                if await tenant.is_snapshot_due(name, self._settings.snapshot_after_deltas):
+                    await self.snapshot(tenant.name, name)
+
+    async def _mend(self) -> None:
+        for tenant in self._tenants.values():
+            for name in tenant.collections():
+                outcome = await self.local.checks.run(tenant.name, name, is_repair=True)
+                if not outcome.fault:
+                    self.faults.clear(f"{tenant.name}/{name}", "disk")
+
+
+@asynccontextmanager
+async def open_hub_sync(
+    settings: SyncSettings,
+    bus: JetStreamBus,
+    opening: SyncOpening,
+    *,
+    blobs: Callable[[str], BlobWriter] | None = None,
+    admission: SiteAdmission | None = None,
+) -> AsyncIterator[HubSync]:
+    """The hub's worker, until left. `blobs` takes the snapshots of a tenant; None: none are written. `admission` says
+    which sites are answered; None: all that the server lets in. Who opens it holds the lock of the stores."""
+    hub = HubSync(settings, bus, opening, blobs, admission)
+    await hub.endpoints.serve(bus)
+    await hub.local.serve(bus)
+    async with running(hub.loops):
+        yield hub
+
+
+def _check_owner(tenant: HubTenant, collection: Collection) -> None:
+    before = tenant.collections().get(collection.name)
+    if before is None or before.owner == collection.owner:
+        return
+    record = tenant.store.record(collection.name)
+    if record.documents or record.replica.position is not None:
+        raise OwnerChangedError(f"{collection.name} is {before.owner}, and holds {record.documents} documents")

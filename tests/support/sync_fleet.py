@@ -1,0 +1,186 @@
+"""A hub and its sites with their servers and sync workers, in one process: workers and servers can be killed apart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.support.nats_fleet import STAGES
+from tests.support.sync_parts import RING, Keys, text
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.declare import declare_fleet
+from tidegate.brokers.servers.fleet import Fleet, open_fleet
+from tidegate.brokers.settings import NatsSettings
+from tidegate.schemas import Collection, DocumentContent, Message, decode, encode
+from tidegate.schemas.replica import DocumentsWritten, Done, PutCollection, ReplicaFault, WriteDocuments
+from tidegate.schemas.subjects import HUB, replica_request
+from tidegate.sync.settings import SyncSettings
+from tidegate.sync.shells.domain import DomainParts, SyncOpening
+from tidegate.sync.shells.hub_shell import HubSync, open_hub_sync
+from tidegate.sync.shells.site_shell import SiteSync, open_site_sync
+from tidegate.sync.shells.wire_faults import error_of
+from tidegate.sync.store import ReplicaStore
+
+QUICK = SyncSettings(head_every_s=0.5, compare_every_s=30.0)
+NOTICES = Collection(tenant="kiosk", name="notices", sites_write=True, merge="ask")
+PATIENCE_S = 30.0
+M = TypeVar("M", bound=Message)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class SyncFleet:
+    """What runs; `options` are passed to the workers of a domain when they are opened."""
+
+    path: Path
+    servers: Fleet
+    stack: contextlib.AsyncExitStack
+    settings: SyncSettings = QUICK
+    tenants: Sequence[str] = ("kiosk",)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    buses: dict[str, JetStreamBus] = field(default_factory=dict)
+    workers: dict[str, HubSync | SiteSync] = field(default_factory=dict)
+    changed: list[tuple[str, str, str]] = field(default_factory=list)
+    _closing: dict[str, contextlib.AsyncExitStack] = field(default_factory=dict)
+
+    @property
+    def hub(self) -> HubSync:
+        worker = self.workers[HUB]
+        assert isinstance(worker, HubSync)
+        return worker
+
+    def site(self, name: str) -> SiteSync:
+        worker = self.workers[name]
+        assert isinstance(worker, SiteSync)
+        return worker
+
+    async def bus(self, domain: str) -> JetStreamBus:
+        """A client of the domain's server, which outlives workers and servers."""
+        if domain not in self.buses:
+            server = self.servers.hub if domain == HUB else self.servers.sites[domain]
+            opened = JetStreamBus.open(NatsSettings(url=server.url), domain)
+            self.buses[domain] = await self.stack.enter_async_context(opened)
+        return self.buses[domain]
+
+    async def start(self, *domains: str) -> None:
+        """Start the workers of domains, on what their disks hold."""
+        for domain in domains:
+            stack = contextlib.AsyncExitStack()
+            server = self.servers.hub if domain == HUB else self.servers.sites[domain]
+            bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), domain))
+            directory = self.path / domain / "replicas"
+            directory.mkdir(parents=True, exist_ok=True)
+            stores = {
+                name: ReplicaStore(directory / f"{name}.sqlite", domain, secrets.token_hex(8)) for name in self.tenants
+            }
+            for store in stores.values():
+                stack.callback(store.close)
+            opening = SyncOpening(
+                stores=stores,
+                signer=Keys(domain),
+                verifier=RING,
+                clock=now_ms,
+                parts=DomainParts(on_changed=lambda *what, domain=domain: self.changed.append((domain, *what))),
+            )
+            open_sync: Any = open_hub_sync if domain == HUB else open_site_sync
+            opened = open_sync(self.settings, bus, opening, **self.options.get(domain, {}))
+            self.workers[domain] = await stack.enter_async_context(opened)
+            self._closing[domain] = stack
+
+    async def stop(self, *domains: str) -> None:
+        """End the workers of domains."""
+        for domain in domains:
+            del self.workers[domain]
+            await self._closing.pop(domain).aclose()
+
+    async def restart(self, *domains: str) -> None:
+        """End workers and start them again, as another boot."""
+        await self.stop(*domains)
+        await self.start(*domains)
+
+    async def ask(self, domain: str, verb: str, request: Message, reply: type[M]) -> M:
+        """Ask the domain's worker. Raises what it could not do."""
+        data = await (await self.bus(domain)).request(replica_request(verb), encode(request), timeout_s=20.0)
+        answer: Any = decode(data, reply, ReplicaFault)
+        if isinstance(answer, ReplicaFault):
+            raise error_of(answer)
+        return answer
+
+    async def put(self, collection: Collection = NOTICES, at: str = HUB) -> None:
+        await self.ask(at, "collection", PutCollection(collection=collection), Done)
+
+    async def write(
+        self, domain: str, documents: dict[str, str], deleted: Sequence[str] = (), collection: str = "notices"
+    ) -> DocumentsWritten:
+        """Write texts, by id, as a domain."""
+        contents: dict[str, DocumentContent] = {each: text(body) for each, body in documents.items()}
+        request = WriteDocuments(tenant="kiosk", collection=collection, documents=contents, deleted=tuple(deleted))
+        return await self.ask(domain, "write", request, DocumentsWritten)
+
+    def texts(self, domain: str, collection: str = "notices") -> dict[str, str]:
+        """The documents as readers get them; nothing where the collection is not known."""
+        store = self.workers[domain].tenants["kiosk"].store
+        with store.reading() as reader:
+            if collection not in reader.collections():
+                return {}
+            changes = reader.changes_since(collection, 0)
+        return {each.document_id: each.resolved.content.text for each in changes.documents if each.resolved.content}
+
+    def checksum(self, domain: str, collection: str = "notices") -> str:
+        """The checksum of all that a domain holds; empty where the collection is not known."""
+        store = self.workers[domain].tenants["kiosk"].store
+        with store.reading() as reader:
+            return reader.record(collection).checksum.digest if collection in reader.collections() else ""
+
+    async def agree(self, documents: dict[str, str], *domains: str) -> None:
+        """Return when all domains (those that run, where none is named) hold the same, and these documents."""
+        wanted = domains or tuple(self.workers)
+
+        def is_so() -> bool:
+            return len({self.checksum(each) for each in wanted}) == 1 and all(
+                self.texts(each) == documents for each in wanted
+            )
+
+        await until(is_so, lambda: {each: self.texts(each) for each in wanted})
+
+
+async def until(holds: Callable[[], bool], show: Callable[[], object] = lambda: "") -> None:
+    """Return as soon as it holds; fail after a time with what there is instead."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline_s, show()
+        await asyncio.sleep(0.01)
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Return as soon as it holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await holds():  # noqa: ASYNC110 - another process has no event to wait for
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def sync_fleet(
+    path: Path, sites: Sequence[str] = ("site1", "site2"), *, start: bool = True, **more: Any
+) -> AsyncIterator[SyncFleet]:
+    """A hub and sites, with `notices` put at the hub and all workers started, where `start`."""
+    async with contextlib.AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(open_fleet(path, sites))
+        await declare_fleet(servers, STAGES)
+        fleet = SyncFleet(path, servers, stack, **more)
+        try:
+            if start:
+                await fleet.start(HUB, *sites)
+                await fleet.put()
+            yield fleet
+        finally:
+            await fleet.stop(*tuple(fleet.workers))
