@@ -22,7 +22,8 @@ class Faults:
         reason = describe(error)
         if self._standing.get((about, source)) != reason:
             self._standing[about, source] = reason
-            _log.warning("sync_fault", about=about, source=source, fault=type(error).__name__, exc_info=error)
+            unforeseen = None if isinstance(error, (TidegateError, OSError)) else error
+            _log.warning("sync_fault", about=about, source=source, fault=reason, exc_info=unforeseen)
 
     def clear(self, about: str, source: str = "") -> None:
         """It works (again)."""

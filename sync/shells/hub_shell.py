@@ -111,18 +111,17 @@ class HubSync:
         tenant = self._tenant(collection.tenant)
         _check_owner(tenant, collection)
         tenant.store.put_collection(collection)
-        if collection.owner != "hub":
-            data = encode(collection)
-            subject = artefacts(collection.tenant, "collection", collection.name)
-            await self._bus.publisher.store(
-                subject, data, {"Nats-Msg-Id": f"{self._clock()}.{sha256(data).hexdigest()}"}
-            )
         self._relayed(collection.tenant)
         try:
-            await self.grants.apply()
+            await self.grants.apply()  # before anything is published under it: what comes later needs no new mirror
         except (TidegateError, OSError) as error:
             self.faults.note("grants", error)
             self._granting.wake()
+        if collection.owner != "hub":
+            data = encode(collection)
+            subject = artefacts(collection.tenant, "collection", collection.name)
+            id = f"{self._clock()}.{sha256(data).hexdigest()}"  # noqa: A001 - as the header is called
+            await self._bus.publisher.store(subject, data, {"Nats-Msg-Id": id})
 
     async def check(self, tenant: str, collection: str, *, is_repair: bool, is_read_back: bool) -> RepairReport:
         """See `ReplicaDomain`. Damage is repaired by the log; without reading back there is nothing to compare with."""

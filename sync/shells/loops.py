@@ -8,12 +8,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
+from tidegate.brokers.base import TopologyMissingError
 from tidegate.brokers.process.tasks import end_tasks
 from tidegate.schemas.errors import RetryLaterError
 from tidegate.sync.shells.faults import Faults
 
 SLOWEST_S = 15.0
 FIRST_DELAY_S = 0.25
+PASSING = (RetryLaterError, TopologyMissingError)
+"""What is no fault unless it lasts: a stream may just be made anew."""
+PASSING_FAILURES = 4
 
 
 class Loop:
@@ -49,7 +53,7 @@ class Loop:
                 await self._work()
             except Exception as error:  # noqa: BLE001 - it is shown as a fault, and a later try may succeed
                 failures += 1
-                if not isinstance(error, RetryLaterError) or failures > 3:
+                if failures > PASSING_FAILURES or not isinstance(error, PASSING):
                     self._faults.note(self.source, error)
                 delay_s = min(self._slowest_s, FIRST_DELAY_S * 2 ** min(failures - 1, 10))
                 await self._wait(delay_s)

@@ -6,6 +6,7 @@ Next: site_shell.py, which has one for each tenant; sync/follower.py, sync/repai
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,7 +31,7 @@ from tidegate.sync.store import ReplicaStore
 
 SUSPICION_S = 3.0
 """So long a log has to end before what was applied here until the hub is taken to have lost it."""
-MOST_COMPARISONS = 4
+MOST_COMPARISONS = 6
 
 
 class CollectionTakenError(TidegateError):
@@ -137,24 +138,11 @@ class SiteTenant:
 
     async def compare(self, collection: str) -> RepairReport:
         """Compare with the hub, and repair what differs. Raises what `Repairer.repair` and `follow` raise."""
-        async with self._alone(collection):
-            for attempt in range(MOST_COMPARISONS):
-                await self._follow(collection)
-                try:
-                    return await self.repairer.repair(collection, await self._hub.snapshot(collection))
-                except ResyncCheaperError:
-                    continue  # the replica waits for the snapshot now
-                except ComparisonMovedError:
-                    if attempt == MOST_COMPARISONS - 1:
-                        raise
-                    await asyncio.sleep(0.05 * 4**attempt)
-            return await self.repairer.repair(collection)
+        return await self._at_rest(collection, self._repair)
 
     async def examine(self, collection: str) -> RepairReport:
         """Compare with the hub, and change nothing. Raises what `Repairer.examine` and `follow` raise."""
-        async with self._alone(collection):
-            await self._follow(collection)
-            return await self.repairer.examine(collection)
+        return await self._at_rest(collection, self.repairer.examine)
 
     async def scrub(self, collection: str) -> tuple[str, ...]:
         """Read every document back from the disk: see `ReplicaStore.scrub`."""
@@ -176,6 +164,22 @@ class SiteTenant:
         """All collections with their rules."""
         with self.store.reading() as reader:
             return {name: reader.record(name).collection for name in reader.collections()}
+
+    async def _at_rest(self, collection: str, ask: Callable[[str], Awaitable[RepairReport]]) -> RepairReport:
+        """Ask while both sides are at the end of the log: again where it went on meanwhile."""
+        for attempt in range(MOST_COMPARISONS):
+            try:
+                async with self._alone(collection):
+                    await self._follow(collection)
+                    return await ask(collection)
+            except (ComparisonMovedError, RetryLaterError, ResyncCheaperError):
+                if attempt == MOST_COMPARISONS - 1:
+                    raise
+            await asyncio.sleep(random.uniform(0.0, 0.1 * 2**attempt))  # nobody waits for it meanwhile
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _repair(self, collection: str) -> RepairReport:
+        return await self.repairer.repair(collection, await self._hub.snapshot(collection))
 
     async def _follow(self, collection: str) -> None:
         position = self.store.record(collection).replica.position

@@ -110,9 +110,10 @@ class SyncFleet:
     async def ask(self, domain: str, verb: str, request: Message, reply: type[M]) -> M:
         """Ask the domain's worker. Raises what it could not do."""
         data = await (await self.bus(domain)).request(replica_request(verb), encode(request), timeout_s=20.0)
-        answer: Any = decode(data, reply, ReplicaFault)
+        answer: Message = decode(data, reply, ReplicaFault)
         if isinstance(answer, ReplicaFault):
             raise error_of(answer)
+        assert isinstance(answer, reply)
         return answer
 
     async def put(self, collection: Collection = NOTICES, at: str = HUB) -> None:
