@@ -7,26 +7,32 @@ from __future__ import annotations
 from typing import TypeVar
 
 from tidegate.brokers.base import CoreClient
+from tidegate.schemas.following import FollowRequest, HeadRequest, RewindRequest
 from tidegate.schemas.message import Message, decode, encode
 from tidegate.schemas.replica import ReplicaFault
 from tidegate.schemas.subjects import comparison
 from tidegate.sync.shells.wire_faults import error_of
 
 TIMEOUT_S = 10.0
+"""A reply of 1 MB over a link of 1 Mbit/s."""
+SHORT_TIMEOUT_S = 2.0
+"""What waits for a reply that is lost with its link is to ask again soon."""
+SHORT = (FollowRequest, HeadRequest, RewindRequest)
+"""Requests whose replies are short."""
 M = TypeVar("M", bound=Message)
 
 
 class HubRequests:
     """What a site asks of its hub."""
 
-    def __init__(self, core: CoreClient, site: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, core: CoreClient, site: str) -> None:
         self._core = core
         self._subject = comparison(site)
-        self._timeout_s = timeout_s
 
     async def ask(self, request: Message, reply: type[M]) -> M:
         """Ask, and return the reply. Raises `UnreachableError`, `UnreadableError`, and what the hub raised."""
-        data = await self._core.request(self._subject, encode(request), timeout_s=self._timeout_s)
+        timeout_s = SHORT_TIMEOUT_S if isinstance(request, SHORT) else TIMEOUT_S
+        data = await self._core.request(self._subject, encode(request), timeout_s=timeout_s)
         answer: Message = decode(data, reply, ReplicaFault)
         if isinstance(answer, ReplicaFault):
             raise error_of(answer)

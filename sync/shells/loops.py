@@ -38,27 +38,28 @@ class Loop:
         self._every_s = every_s
         self._faults = faults
         self._woken = asyncio.Event()
+        self._failures = 0
 
     def wake(self) -> None:
-        """Have it do its work now; where it is at work, once more behind that."""
+        """Have it do its work now; where it is at work, once more behind that. What failed before is tried soon."""
+        self._failures = 0
         self._woken.set()
 
     async def run(self) -> None:
         """Work, for ever."""
-        failures = 0
         await self._wait(self._first_s)
         while True:
             self._woken.clear()
             try:
                 await self._work()
             except Exception as error:  # noqa: BLE001 - it is shown as a fault, and a later try may succeed
-                failures += 1
-                if failures > PASSING_FAILURES or not isinstance(error, PASSING):
+                self._failures += 1
+                if self._failures > PASSING_FAILURES or not isinstance(error, PASSING):
                     self._faults.note(self.source, error)
-                delay_s = min(self._slowest_s, FIRST_DELAY_S * 2 ** min(failures - 1, 10))
+                delay_s = min(self._slowest_s, FIRST_DELAY_S * 2 ** min(max(0, self._failures - 1), 10))
                 await self._wait(delay_s)
             else:
-                failures = 0
+                self._failures = 0
                 self._faults.clear(self.source)
                 await self._wait(self._every_s)
 

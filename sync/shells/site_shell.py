@@ -12,17 +12,15 @@ from typing import Protocol
 from tidegate.brokers.base import Delivery
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.stored import StoredStream
-from tidegate.schemas.errors import RetryLaterError, TidegateError, UnreadableError
+from tidegate.schemas.errors import RetryLaterError, TidegateError
 from tidegate.schemas.following import FollowReply, SendOperations
-from tidegate.schemas.message import decode
 from tidegate.schemas.replication import RelayReceipt
 from tidegate.schemas.subjects import ARTEFACTS, CORPUS
-from tidegate.schemas.sync import Collection, CollectionDelta
-from tidegate.sync.reader import CollectionUnknownError
+from tidegate.schemas.sync import Collection
 from tidegate.sync.rules.drift import RepairReport
 from tidegate.sync.rules.ownership import NotOwnedError, may_hold
 from tidegate.sync.settings import SyncSettings
-from tidegate.sync.shells import metrics
+from tidegate.sync.shells.arrivals import SOURCE, Arrivals
 from tidegate.sync.shells.corpus_log import CorpusLog
 from tidegate.sync.shells.domain import ChangeWatch, SyncOpening
 from tidegate.sync.shells.faults import Faults
@@ -72,6 +70,7 @@ class SiteSync:
         self.local = LocalEndpoints(self, opening.parts)
         self.polling = Loop("hub", self._poll, settings.head_every_s, self.faults, slowest_s=settings.head_every_s)
         self._sending = Loop("outbox", self._send, SEND_EVERY_S, self.faults)
+        self._receipts = Loop("receipts", self._send_again, SEND_EVERY_S, self.faults)
         self._mending = Loop("mirrors", self._mirrors.mend, MIRRORS_EVERY_S, self.faults)
 
     @property
@@ -82,15 +81,20 @@ class SiteSync:
     @property
     def loops(self) -> list[Loop]:
         """All that runs."""
-        arriving = Loop("arriving", StreamIntake(self._bus, CORPUS, self._receive).run, 0.0, self.faults)
+        arrivals = Arrivals(self._tenants, self.faults, self.polling.wake)
+        arriving = Loop("arriving", StreamIntake(self._bus, CORPUS, arrivals.take).run, 0.0, self.faults)
         learning = Loop("learning", StreamIntake(self._bus, ARTEFACTS, self._learn).run, 0.0, self.faults)
-        receipts = Loop("receipts", self._send_again, SEND_EVERY_S, self.faults)
         scrub_every_s = self._settings.scrub_every_s
         scrubbing = Loop("scrub", self._scrub, scrub_every_s, self.faults, scrub_every_s)
         status = Loop("status", self.local.status.read, self._settings.head_every_s, self.faults)
         return [
-            self.polling, self._sending, self._mending, self._comparing, arriving, learning, receipts, scrubbing, status
+            self.polling, self._sending, self._mending, self._comparing, arriving, learning, self._receipts, scrubbing, status
         ]  # fmt: skip
+
+    async def wake(self) -> None:
+        """The connection is back: what failed without it is tried at once."""
+        for loop in (self.polling, self._sending, self._receipts):
+            loop.wake()
 
     def now_ms(self) -> int:
         """See `ReplicaDomain`."""
@@ -197,37 +201,9 @@ class SiteSync:
         except TidegateError as error:
             if isinstance(error, ConnectionError):
                 raise  # the link: all others fail alike
-            self.faults.note(about, error, "follow")
+            self.faults.note(about, error, SOURCE)
         else:
-            self.faults.clear(about, "follow")
-
-    async def _receive(self, batch: Sequence[Delivery]) -> None:
-        """Apply what arrived in the mirror; what cannot be applied is fetched when the hub is asked next."""
-        arrived: dict[tuple[str, str], list[CollectionDelta]] = {}
-        for delivery in batch:
-            _, name, collection, _ = delivery.subject.split(".", 3)
-            try:
-                arrived.setdefault((name, collection), []).append(decode(delivery.data, CollectionDelta))
-            except UnreadableError:
-                self.polling.wake()
-        for (name, collection), deltas in arrived.items():
-            await self._receive_some(name, collection, deltas)
-        for delivery in batch:
-            await delivery.ack()
-
-    async def _receive_some(self, name: str, collection: str, deltas: Sequence[CollectionDelta]) -> None:
-        tenant = self._tenants.get(name)
-        if tenant is None:
-            return
-        try:
-            await tenant.receive(collection, deltas)
-            metrics.APPLIED.labels(name, collection).inc(len(deltas))
-            self.faults.clear(f"{name}/{collection}", "follow")
-        except (CollectionUnknownError, RetryLaterError):
-            self.polling.wake()
-        except (TidegateError, OSError) as error:
-            self.faults.note(f"{name}/{collection}", error, "follow")
-            self.polling.wake()
+            self.faults.clear(about, SOURCE)
 
     async def _learn(self, batch: Sequence[Delivery]) -> None:
         """A collection was published: ask the hub for it."""
@@ -248,8 +224,11 @@ class SiteSync:
     async def _compare(self) -> None:
         for tenant in self._tenants.values():
             for collection in tenant.shared():
-                if tenant.store.record(collection).replica.state not in ("empty", "revoked"):
-                    await self.local.checks.run(tenant.name, collection, is_repair=True, is_read_back=False)
+                if tenant.store.record(collection).replica.state in ("empty", "revoked"):
+                    continue
+                outcome = await self.local.checks.run(tenant.name, collection, is_repair=True, is_read_back=False)
+                if outcome.fault:
+                    raise RetryLaterError(f"{collection}: {outcome.fault}", after_s=1.0)
 
     async def _scrub(self) -> None:
         for tenant in self._tenants.values():
@@ -277,5 +256,9 @@ async def open_site_sync(
     `lease` says whether it may read; None: always. Who opens it holds the lock of the stores."""
     site = SiteSync(settings, bus, opening, snapshots, lease)
     await site.local.serve(bus)
-    async with running(site.loops):
-        yield site
+    bus.link.on_reconnect.append(site.wake)
+    try:
+        async with running(site.loops):
+            yield site
+    finally:
+        bus.link.on_reconnect.remove(site.wake)

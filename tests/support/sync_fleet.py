@@ -74,7 +74,7 @@ class SyncFleet:
     async def start(self, *domains: str) -> None:
         """Start the workers of domains, on what their disks hold."""
         for domain in domains:
-            stack = contextlib.AsyncExitStack()
+            stack = self._closing[domain] = contextlib.AsyncExitStack()
             server = self.servers.hub if domain == HUB else self.servers.sites[domain]
             bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), domain))
             directory = self.path / domain / "replicas"
@@ -94,12 +94,11 @@ class SyncFleet:
             open_sync: Any = open_hub_sync if domain == HUB else open_site_sync
             opened = open_sync(self.settings, bus, opening, **self.options.get(domain, {}))
             self.workers[domain] = await stack.enter_async_context(opened)
-            self._closing[domain] = stack
 
     async def stop(self, *domains: str) -> None:
         """End the workers of domains."""
         for domain in domains:
-            del self.workers[domain]
+            self.workers.pop(domain, None)
             await self._closing.pop(domain).aclose()
 
     async def restart(self, *domains: str) -> None:
@@ -184,4 +183,4 @@ async def sync_fleet(
                 await fleet.put()
             yield fleet
         finally:
-            await fleet.stop(*tuple(fleet.workers))
+            await fleet.stop(*tuple(fleet._closing))
