@@ -1,4 +1,4 @@
-"""`tidegate index`: a site's documents. Next: services/knowledge/index/hybrid.py.
+"""`tidegate index`: a site's documents, written as the site. Next: services/fleet/site_documents.py; index/hybrid.py.
 
 Promises that a command that is refused writes nothing, and that two files never become one document.
 """
@@ -16,14 +16,24 @@ import msgspec
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.cli.groups import CommandGroup
+from tidegate.services.cli.keys import read_passphrase
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.fleet.models import ProgressReporter, check_models
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.site_documents import (
+    DocumentChange,
+    DocumentsChanged,
+    NoReplicasError,
+    change_documents,
+    find_collections,
+    has_replicas,
+)
 from tidegate.services.languages.words import LANGUAGES
 from tidegate.services.packs.documents import INGESTED, SUFFIXES, UNREAD, name_passed_over, read_documents
 from tidegate.services.packs.findings import PackFault, PackFindings
 from tidegate.services.packs.folder import list_files
+from tidegate.services.settings import Settings
 
 
 class NothingReadError(TidegateError, ValueError):
@@ -49,10 +59,18 @@ def index() -> None:
     """Add, delete and count a site's documents."""
 
 
+COLLECTION = click.option(
+    "--collection",
+    default="",
+    help="A collection that sites may write [default: the site's own, which stays there].",
+)
+
+
 @index.command("add")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @with_options("site", "tenant", "as_json")
-def index_add(options: CommandOptions, paths: tuple[Path, ...]) -> int:
+@COLLECTION
+def index_add(options: CommandOptions, paths: tuple[Path, ...], collection: str) -> int:
     """Add the documents in PATHS, files or folders, or newer versions of them; workers see them at the next question.
 
     They are Markdown, PDF, Word (.docx), Excel (.xlsx), HTML, CSV, text, or, with the extra `vision`, pictures of pages
@@ -61,34 +79,95 @@ def index_add(options: CommandOptions, paths: tuple[Path, ...]) -> int:
     """
     with show_progress() as progress:
         documents, notes = read_paths(paths, progress)
-        hybrid = open_index(options, must_exist=False)
-        progress.start("adding documents", len(documents))
-        hybrid.upsert(documents, on_document=lambda document: progress.step(document.title))
+        changed = change_replica(options, progress, collection, documents=tuple(documents))
+        if changed is None or not changed.is_by_worker:
+            hybrid = open_index(options, must_exist=False)
+            progress.start("adding documents", len(documents))
+            hybrid.upsert(documents, on_document=lambda document: progress.step(document.title))
     rows = [
         {"id": document.id, "version": document.version, "title": document.title, "pages": len(document.page_starts)}
         for document in documents
     ]
     if not options.as_json:
         click.echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
+        warn_of_delay(changed)
     lines = "\n".join(f"{row['id']}@{row['version']}" for row in rows)
-    print_result({"documents": rows, "notes": notes}, lines, options.as_json)
+    result = {"documents": rows, "notes": notes}
+    print_result(result if changed is None else {**result, "collection": changed.collection}, lines, options.as_json)
     return 1 if any(is_unread(note) for note in notes) else 0
 
 
 @index.command("delete")
 @click.argument("ids", nargs=-1, required=True)
 @with_options("site", "tenant", "as_json")
-def index_delete(options: CommandOptions, ids: tuple[str, ...]) -> int:
+@COLLECTION
+def index_delete(options: CommandOptions, ids: tuple[str, ...], collection: str) -> int:
     """Delete documents by id, for good: they never come back by themselves."""
+    names = tuple(dict.fromkeys(ids))
+    with show_progress() as progress:
+        changed = change_replica(options, progress, collection, deleted=names)
+    found = set(changed.deleted) if changed else set()
+    others = [each for each in names if each not in found]
+    settings, tenant = find_tenant(options)
+    elsewhere = find_collections(settings, tenant, others) if changed else {}
+    in_index = others if changed and changed.is_by_worker else names  # its worker has the index follow
+    found |= delete_from_index(options, [each for each in in_index if each not in elsewhere], changed)
+    missing = [each for each in names if each not in found and each not in elsewhere]
+    if options.as_json:
+        deleted = [each for each in names if each in found]
+        result = {"deleted": deleted, "unknown": missing}
+        click.echo(msgspec.json.encode(result if changed is None else {**result, "elsewhere": elsewhere}))
+    else:
+        warn_of_delay(changed)
+        reasons = [f"not in the index: {', '.join(missing)}"] if missing else []
+        reasons += [f"{name} is in {other}, to be deleted with --collection" for name, other in elsewhere.items()]
+        if reasons:
+            raise UnknownDocumentError("; ".join(reasons))
+    return 1 if missing or elsewhere else 0
+
+
+def delete_from_index(options: CommandOptions, ids: Sequence[str], changed: DocumentsChanged | None) -> set[str]:
+    """Delete documents from the index itself; those that were there. Raises `IndexMissingError` where there is none,
+    unless the documents were deleted from a collection."""
+    settings, tenant = find_tenant(options)
+    if changed is not None and not (ids and StatePaths(settings).index(tenant).is_dir()):
+        return set()
     hybrid = open_index(options, must_exist=True)
     known = hybrid.document_ids()
-    found, missing = ([each for each in dict.fromkeys(ids) if (each in known) is wanted] for wanted in (True, False))
+    found = [each for each in ids if each in known]
     hybrid.delete(found)
-    if options.as_json:
-        click.echo(msgspec.json.encode({"deleted": found, "unknown": missing}))
-    elif missing:
-        raise UnknownDocumentError(f"not in the index: {', '.join(missing)}")
-    return 1 if missing else 0
+    return set(found)
+
+
+def change_replica(
+    options: CommandOptions,
+    progress: ProgressReporter,
+    collection: str,
+    documents: tuple[Document, ...] = (),
+    deleted: tuple[str, ...] = (),
+) -> DocumentsChanged | None:
+    """Write to the collections of the site; None where it has none, and its index is all there is.
+
+    Raises `NoReplicasError` where a collection is named there, and what `change_documents` raises.
+    """
+    settings, tenant = find_tenant(options)
+    if not has_replicas(settings, tenant):
+        if collection:
+            raise NoReplicasError(f"{settings.site} keeps {tenant} in no collections")
+        return None
+    check_models(settings)
+    from tidegate.services.knowledge.embedding import Embedder
+
+    change = DocumentChange(
+        settings=settings, tenant=tenant, collection=collection, documents=documents, deleted=deleted
+    )
+    return change_documents(change, Embedder.load(StatePaths(settings).models), progress, read_passphrase)
+
+
+def warn_of_delay(changed: DocumentsChanged | None) -> None:
+    """Say where the index does not follow as soon as it should."""
+    if changed is not None and changed.is_by_worker and not changed.is_indexed:
+        click.echo("warning: it is stored, and not searchable yet: `tidegate sync status` says how far it is", err=True)
 
 
 @index.command("status")
@@ -139,14 +218,19 @@ def is_unread(note: PackFault) -> bool:
 
 def open_index(options: CommandOptions, *, must_exist: bool) -> Any:
     """The tenant's index at the site. Raises `IndexMissingError`, `ModelsNotBuiltError`, `UnknownTenantError`, …"""
-    settings = options.settings()
+    settings, tenant = find_tenant(options)
     check_models(settings)
     from tidegate.services.knowledge.embedding import Embedder
     from tidegate.services.knowledge.index.hybrid import HybridIndex
 
     paths = StatePaths(settings)
-    tenant = options.tenant or settings.tenants[0]
     if must_exist and not paths.index(tenant).is_dir():
         raise IndexMissingError(f"{settings.site} has no index of {tenant} below {settings.state_dir}")
     embedder = Embedder.load(paths.models)
     return HybridIndex.open(paths.index(tenant), embedder, exact_below=settings.retriever.exact_below)
+
+
+def find_tenant(options: CommandOptions) -> tuple[Settings, str]:
+    """The settings of the site, and the tenant that is meant. Raises `SettingsError`, `UnknownTenantError`, …"""
+    settings = options.settings()
+    return settings, options.tenant or settings.tenants[0]

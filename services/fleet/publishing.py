@@ -109,14 +109,18 @@ async def _publish_documents(
     progress.start("comparing with what the hub holds")
     held = await asyncio.to_thread(read_collections, paths.replica(publication.tenant), collections)
     wanted = documents_by_collection(pack)
-    published: list[PublishedCollection] = []
-    for name, collection in collections.items():
-        documents = wanted.get(name, ())
-        found = compare_with_held(held[name], documents, pack.name, embedder.version, overwrites=publication.overwrites)
-        writer = DocumentWriter(client, publication.tenant, name, embedder)
-        await writer.write(found, pack.name, progress)
-        published.append(_published(name, collection.owner, found))
-    return tuple(published)
+    found = {
+        name: compare_with_held(
+            held[name], wanted.get(name, ()), pack.name, embedder.version, overwrites=publication.overwrites
+        )
+        for name in collections
+    }
+    writers = {name: DocumentWriter(client, publication.tenant, name, embedder) for name in collections}
+    for name, writer in writers.items():  # first: a document may have moved, and is in one collection only
+        await writer.delete(found[name].deleted, progress)
+    for name, writer in writers.items():
+        await writer.write(found[name].changed, pack.name, progress)
+    return tuple(_published(name, collections[name].owner, each) for name, each in found.items())
 
 
 async def publish_documents(
@@ -139,7 +143,7 @@ async def publish_documents(
     published: list[PublishedCollection] = []
     for name, documents in by_collection.items():
         found = compare_with_held(held[name], documents, "", embedder.version, overwrites=True)
-        await DocumentWriter(client, tenant, name, embedder).write(found, "", progress)
+        await DocumentWriter(client, tenant, name, embedder).write(found.changed, "", progress)
         published.append(_published(name, "", found))
     return PublishReport(tenant=tenant, collections=tuple(published))
 
@@ -152,7 +156,7 @@ async def _make_missing(client: ReplicaClient, tenant: str, names: Iterable[str]
 
 
 class DocumentWriter:
-    """Writes documents to one collection, with vectors that are made here, once."""
+    """Has documents written to one collection, with vectors that are made here, once."""
 
     def __init__(self, client: ReplicaClient, tenant: str, collection: str, embedder: TextEmbedder) -> None:
         self._client = client
@@ -160,15 +164,20 @@ class DocumentWriter:
         self._collection = collection
         self._embedder = embedder
 
-    async def write(self, found: CollectionDifference, pack: str, progress: ProgressReporter) -> None:
-        """Write what differs; `pack` is where it comes from, empty: from no pack."""
-        steps = len(found.changed) + len(found.deleted)
-        if not steps:
-            return
-        progress.start(f"{self._collection}: documents", steps)
-        for start in range(0, len(found.changed), BATCH):
-            await self._write_batch(found.changed[start : start + BATCH], pack, progress)
-        await self._client.write(self._tenant, self._collection, {}, found.deleted, on_document=progress.step)
+    async def write(self, documents: Sequence[Document], pack: str, progress: ProgressReporter) -> None:
+        """Write documents; `pack` is where they come from, empty: from no pack."""
+        if documents:
+            progress.start(f"{self._collection}: documents", len(documents))
+        for start in range(0, len(documents), BATCH):
+            await self._write_batch(documents[start : start + BATCH], pack, progress)
+
+    async def delete(self, ids: Sequence[str], progress: ProgressReporter) -> frozenset[str]:
+        """Delete documents; those that were there."""
+        if not ids:
+            return frozenset()
+        progress.start(f"{self._collection}: deleting documents", len(ids))
+        written = await self._client.write(self._tenant, self._collection, {}, ids, on_document=progress.step)
+        return frozenset(written.dots)
 
     async def _write_batch(self, documents: Sequence[Document], pack: str, progress: ProgressReporter) -> None:
         def embed() -> list[tuple[str, DocumentContent]]:

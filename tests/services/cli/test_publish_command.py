@@ -16,7 +16,7 @@ from tests.support.paths import MODELS
 from tests.support.small_pack import pack_at
 from tests.support.sync_parts import NOW, text
 from tests.support.sync_world import SITE, SyncWorld, sync_world
-from tidegate.schemas import PublishArtefact
+from tidegate.schemas import PublishArtefact, WriteDocuments
 from tidegate.services.fleet.publishing import BATCH
 
 SECRET = "The spare key of the branch lies below the third flowerpot."
@@ -67,6 +67,20 @@ def test_a_pack_is_published_once_and_then_what_changed_of_it(world: SyncWorld, 
     queue.write_text(QUEUE)  # what was deleted with the pack may come back with it
     assert by_name(world.json("publish", "pack", str(pack)))["documents"] == (1, 0, 1)
     assert texts(world, "documents")["queue"] == "Take a ticket."
+
+
+def test_a_document_that_moves_to_another_collection_is_in_one_at_a_time(world: SyncWorld, tmp_path: Path) -> None:
+    pack = pack_at(tmp_path, **{"documents/queue.md": QUEUE.replace("language: en", "language: en\nscope: hub")})
+    world.run("publish", "pack", str(pack))
+    assert "queue" in texts(world, "hub-documents")
+    (pack / "documents" / "queue.md").write_text(QUEUE)
+    world.hub.requests.clear()
+    assert by_name(world.json("publish", "pack", str(pack))) == {"documents": (1, 0, 1), "hub-documents": (0, 1, 1)}
+    written = [each for _, each in world.hub.requests if isinstance(each, WriteDocuments)]
+    assert [(each.collection, [*each.documents], each.deleted) for each in written] == [
+        ("hub-documents", [], ("queue",)),
+        ("documents", ["queue"], ()),
+    ]
 
 
 def test_a_document_of_a_site_is_named_and_no_byte_of_it_is_at_the_hub(world: SyncWorld, tmp_path: Path) -> None:
