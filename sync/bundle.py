@@ -38,8 +38,11 @@ class BundleAloneError(TidegateError, ConnectionError):
 def write_bundle(
     path: Path, head: CollectionHead, manifest: bytes, chunks: Iterable[bytes], deltas: Iterable[CollectionDelta]
 ) -> None:
-    """Write a bundle, and put it in its place once it is whole. `manifest` is the signed manifest, as published;
-    `chunks` are its chunks in order, `deltas` those behind it up to the head."""
+    """Write a bundle, and put it in its place once it is whole; nothing is left of it where that is cut short.
+
+    `manifest` is the signed manifest, with what it is verified by (trust/carried.py), `chunks` are its chunks in order,
+    `deltas` those behind it up to the head.
+    """
     temporary = path.with_name(f"{path.name}.part")
     try:
         with temporary.open("wb") as file:
@@ -69,9 +72,11 @@ class BundleClient:
             frames = list(_frame_positions(file, path))
             if len(frames) < 2:
                 raise BundleRefusedError(f"{path} holds no manifest")
-            self._head = decode(_read(file, frames[0]), CollectionHead)
-            signed = _read(file, frames[1])
-            self._manifest = open_manifest(signed) if open_manifest else decode(signed, SnapshotManifest)
+            self.end = decode(_read(file, frames[0]), CollectionHead)
+            """The end of the log when the file was written, as the file has it."""
+            self.signed = _read(file, frames[1])
+            """The signed manifest."""
+            self._manifest = open_manifest(self.signed) if open_manifest else decode(self.signed, SnapshotManifest)
             if len(frames) < 2 + len(self._manifest.chunks):
                 raise BundleRefusedError(f"{path} lacks chunks of its manifest")
         for chunk, where in zip(self._manifest.chunks, frames[2:], strict=False):
@@ -80,9 +85,14 @@ class BundleClient:
 
     async def head(self, collection: str) -> CollectionHead:
         """The end of the log when the file was written. Raises `BundleRefusedError` for another collection."""
-        if collection != self._head.collection:
-            raise BundleRefusedError(f"{self._path} holds {self._head.collection}, not {collection}")
-        return self._head
+        if collection != self.end.collection:
+            raise BundleRefusedError(f"{self._path} holds {self.end.collection}, not {collection}")
+        return self.end
+
+    def tail_digest(self) -> str:
+        """The digest of the deltas of the tail: see `digest_of_tail`."""
+        with self._path.open("rb") as file:
+            return _digest_frames(_read(file, where) for where in self._deltas)
 
     async def snapshot(self, collection: str) -> SnapshotManifest | None:
         """The snapshot of the file."""
@@ -113,6 +123,19 @@ class BundleClient:
     async def offer(self, documents: HeldDocuments) -> None:
         """Raises `BundleAloneError`."""
         raise BundleAloneError(f"{self._path} takes nothing: {documents.collection}")
+
+
+def digest_of_tail(deltas: Iterable[CollectionDelta]) -> str:
+    """The digest of deltas, by which whoever signs a bundle vouches for them and their order."""
+    return _digest_frames(map(encode, deltas))
+
+
+def _digest_frames(frames: Iterable[bytes]) -> str:
+    hashed = sha256()
+    for frame in frames:
+        hashed.update(_LENGTH.pack(len(frame)))
+        hashed.update(frame)
+    return hashed.hexdigest()
 
 
 def _frames(
