@@ -22,6 +22,7 @@ from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.fleet.deployment import SYNC
 from tidegate.services.fleet.models import check_models, use_boxed_model
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
@@ -99,10 +100,14 @@ def make_job(options: CommandOptions, sites: int, *, per_stage: bool, lm: bool) 
 @click.option("--parent", type=int, hidden=True, help="End when this process ends.")
 @with_options()
 def worker(options: CommandOptions, stage: str, site: str, parent: int | None) -> None:
-    """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, or `all` for everything the site runs."""
-    names = (*WORKERS, "gateway", "all")
+    """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, `all` for everything that answers at the site, or
+    `sync`, which keeps its documents in step with the hub."""
+    names = (*WORKERS, "gateway", SYNC, "all")
     check_choice("there is no stage", stage, names)
     settings = replace(options, site=site).settings()
+    if stage == SYNC:
+        serve_sync(settings, parent)
+        return
     check_models(settings)
     at_hub = settings.site == HUB
     everything = HUB_WORKERS if at_hub else SITE_WORKERS
@@ -125,6 +130,14 @@ def serve_stages(
 
             services.append(open_stream_guard)
         start(serve(WorkerProcess(name, stages, open_bus, services, parent), settings, telemetry))
+
+
+def serve_sync(settings: Settings, parent: int | None) -> None:
+    """Keep the replicas of the domain in this process until a signal, with its telemetry."""
+    from tidegate.services.replication.composition import open_replication
+
+    with open_telemetry(settings) as telemetry:
+        start(serve(WorkerProcess(SYNC, (), open_bus, (open_replication,), parent), settings, telemetry))
 
 
 def open_bus(settings: Settings) -> Any:

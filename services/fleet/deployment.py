@@ -22,6 +22,7 @@ from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.author_keys import has_author_key
 from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_state, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
@@ -33,6 +34,8 @@ log = structlog.get_logger()
 
 GATEWAY = "gateway"
 ALL = "all"
+SYNC = "sync"
+"""The worker that keeps the replicas of a domain: a process of its own, of which there is one."""
 SERVER_POLL_S = 0.05
 
 
@@ -78,7 +81,8 @@ def choose_gateway_port(settings: Settings, number: int) -> int:
 
 
 def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) -> list[Program]:
-    """The worker processes of this machine: one per site, or one per stage and gateway; the same code."""
+    """The worker processes of this machine: one per site, or one per stage and gateway, and one that syncs; the same
+    code."""
     found: list[Program] = []
     guard = ("--parent", str(os.getpid()))
     for number, (site, url) in enumerate(urls.items()):
@@ -88,6 +92,7 @@ def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) 
         names = [stage.name for stage in HUB_WORKERS]
         if site != HUB:
             names = [*(stage.name for stage in SITE_WORKERS), GATEWAY]
+        names = names if per_stage else [ALL]
         found += [
             Program(
                 name=f"{site}/{name}",
@@ -96,7 +101,7 @@ def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) 
                 log=paths.logs / f"{name}.log",
                 ready=paths.ready / name,
             )
-            for name in (names if per_stage else [ALL])
+            for name in (*names, *([SYNC] if has_author_key(own) else []))  # without a key nothing is replicated yet
         ]
     return found
 

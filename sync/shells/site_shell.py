@@ -87,9 +87,8 @@ class SiteSync:
         scrub_every_s = self._settings.scrub_every_s
         scrubbing = Loop("scrub", self._scrub, scrub_every_s, self.faults, scrub_every_s)
         status = Loop("status", self.local.status.read, self._settings.head_every_s, self.faults)
-        return [
-            self.polling, self._sending, self._mending, self._comparing, arriving, learning, self._receipts, scrubbing, status
-        ]  # fmt: skip
+        own = (self.polling, self._sending, self._receipts, self._mending, self._comparing)
+        return [*own, arriving, learning, scrubbing, status]
 
     async def wake(self) -> None:
         """The connection is back: what failed without it is tried at once."""
