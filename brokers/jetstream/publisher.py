@@ -24,6 +24,7 @@ UNSERVED_RESEND_S = 0.25
 GIVE_UP_S = 30.0
 SWEEP_S = 0.25
 WRONG_LAST_SEQUENCE = 10071  # the subject holds a message already (nats-server, JSStreamWrongLastSequenceErrF)
+WRONG_LAST_ID = 10070  # another message is the last one of the stream (nats-server, JSStreamWrongLastMsgIDErrF)
 
 
 class NotStoredError(TidegateError, RuntimeError):

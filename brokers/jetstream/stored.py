@@ -66,10 +66,8 @@ class StoredStream:
             self._last = await self.last_sequence()
         last, self._last = self._last, None
         outgoing = [
-            OutgoingMessage(
-                entry.subject, entry.data, {"Nats-Msg-Id": entry.id, "Nats-Expected-Last-Sequence": str(expected)}
-            )
-            for expected, entry in enumerate(entries, last)
+            OutgoingMessage(entry.subject, entry.data, _expecting(entries, number, last))
+            for number, entry in enumerate(entries)
         ]
         stored: list[int] = []
         for outcome in await self._bus.publisher.append_all(outgoing, STORED_WITHIN_S):
@@ -78,3 +76,10 @@ class StoredStream:
             stored.append(outcome)
         self._last = last + len(outgoing)
         return AppendOutcome(tuple(stored))
+
+
+def _expecting(entries: Sequence[Entry], number: int, last: int) -> dict[str, str]:
+    """The headers of an entry: the one before it is the last of the stream. Its sequence alone would not do: where one
+    entry was refused for what somebody else stored, the next would find the sequence that it expects."""
+    headers = {"Nats-Msg-Id": entries[number].id, "Nats-Expected-Last-Sequence": str(last + number)}
+    return {**headers, "Nats-Expected-Last-Msg-Id": entries[number - 1].id} if number else headers

@@ -11,7 +11,7 @@ from hashlib import sha256
 import msgspec
 
 from tidegate.brokers.base import StoredMessage
-from tidegate.brokers.jetstream.publisher import WRONG_LAST_SEQUENCE, NotStoredError
+from tidegate.brokers.jetstream.publisher import WRONG_LAST_ID, WRONG_LAST_SEQUENCE, NotStoredError
 from tidegate.brokers.jetstream.stored import Entry, StoredStream
 from tidegate.schemas.message import decode, encode
 from tidegate.schemas.subjects import CORPUS, corpus
@@ -105,7 +105,7 @@ class CorpusLog:
             self._ends[collection] = deltas[-1].position
             return []
         left = await self._unstored(deltas)
-        is_conflict = isinstance(fault, NotStoredError) and fault.err_code == WRONG_LAST_SEQUENCE
+        is_conflict = isinstance(fault, NotStoredError) and fault.err_code in (WRONG_LAST_ID, WRONG_LAST_SEQUENCE)
         if left and not is_conflict:
             raise fault
         self._ends.pop(collection, None)
