@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -37,6 +38,8 @@ ALL = "all"
 SYNC = "sync"
 """The worker that keeps the replicas of a domain: a process of its own, of which there is one."""
 SERVER_POLL_S = 0.05
+Fill = Callable[[], Coroutine[Any, Any, None]]
+"""What brings the sites what they answer from, once their sync workers run."""
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -107,10 +110,14 @@ def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) 
 
 
 @asynccontextmanager
-async def deploy(settings: Settings, sites: Sequence[str], *, per_stage: bool = False) -> AsyncIterator[Deployment]:
+async def deploy(
+    settings: Settings, sites: Sequence[str], *, per_stage: bool = False, fill: Fill | None = None
+) -> AsyncIterator[Deployment]:
     """Start everything and yield when every worker is ready; on leaving, drain the workers, then stop the servers.
 
-    Raises `ChildFailedError` when a worker cannot start, `ServerFailedError` when a server cannot.
+    The workers that sync are first; `fill` is awaited when they are ready, and when it has ended the others start: they
+    need what it publishes. Raises what it raises, `ChildFailedError` when a worker cannot start, `ServerFailedError`
+    when a server cannot.
     """
     async with open_fleet(Path(settings.state_dir), sites) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()))
@@ -118,7 +125,12 @@ async def deploy(settings: Settings, sites: Sequence[str], *, per_stage: bool = 
         urls = {HUB: servers.hub.url, **{name: server.url for name, server in servers.sites.items()}}
         try:
             children = plan_programs(settings, urls, per_stage=per_stage)
-            async with Supervisor(children, grace_s=settings.grace_s + 5.0) as supervisor:
+            syncing = [each for each in children if each.name.endswith(f"/{SYNC}")]
+            async with Supervisor(syncing, grace_s=settings.grace_s + 5.0) as supervisor:
+                if fill is not None:
+                    write_endpoints(settings, list_servers(urls))
+                    await supervisor.do(fill())
+                await supervisor.start([each for each in children if each not in syncing])
                 known = gather_endpoints(settings, urls)
                 write_endpoints(settings, known)
                 yield Deployment(known, supervisor, {HUB: servers.hub, **servers.sites}, guard)
@@ -129,10 +141,16 @@ async def deploy(settings: Settings, sites: Sequence[str], *, per_stage: bool = 
 
 def gather_endpoints(settings: Settings, urls: dict[str, str]) -> Endpoints:
     """Where everything listens, the gateways' chosen ports included."""
-    sites = {name: NatsSettings(url=url) for name, url in urls.items() if name != HUB}
-    paths = {site: StatePaths(replace(settings, site=site)) for site in sites}
+    known = list_servers(urls)
+    paths = {site: StatePaths(replace(settings, site=site)) for site in known.sites}
     http = {site: decode_state(own.gateway, GatewayFile).url for site, own in paths.items()}
-    return Endpoints(pid=os.getpid(), hub=NatsSettings(url=urls[HUB]), sites=sites, http=http)
+    return replace(known, http=http)
+
+
+def list_servers(urls: dict[str, str]) -> Endpoints:
+    """Where the servers listen, while no gateway does."""
+    sites = {name: NatsSettings(url=url) for name, url in urls.items() if name != HUB}
+    return Endpoints(pid=os.getpid(), hub=NatsSettings(url=urls[HUB]), sites=sites)
 
 
 async def keep_servers(servers: Fleet) -> None:

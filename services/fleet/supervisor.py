@@ -10,8 +10,9 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -126,18 +127,35 @@ class Supervisor:
     """All children of one machine. Use as `async with Supervisor(programs) as supervisor`."""
 
     def __init__(self, programs: Sequence[Program], *, grace_s: float) -> None:
-        self.children = {program.name: Child(program) for program in programs}
+        self.children: dict[str, Child] = {}
+        self._first = programs
         self._grace_s = grace_s
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Supervisor:
-        self._tasks = [asyncio.create_task(child.keep()) for child in self.children.values()]
         try:
-            await asyncio.gather(*map(wait_first_ready, self.children.values(), self._tasks))
+            await self.start(self._first)
         except BaseException:
             await self.__aexit__()
             raise
         return self
+
+    async def start(self, programs: Sequence[Program]) -> None:
+        """Keep these programs alive too, and return when each of them is ready. Raises `ChildFailedError`."""
+        children = {program.name: Child(program) for program in programs}
+        keeping = [asyncio.create_task(child.keep()) for child in children.values()]
+        self.children |= children
+        self._tasks += keeping
+        await asyncio.gather(*map(wait_first_ready, children.values(), keeping))
+
+    async def do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work that needs the children; it is ended where one of them cannot be kept alive. Raises what either does."""
+        working, watching = asyncio.ensure_future(work), asyncio.ensure_future(self.watch())
+        try:
+            await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            (working if working.done() else watching).result()
+        finally:
+            await end_tasks(working, watching)
 
     async def watch(self) -> None:
         """Return never, but raise when a child cannot be kept alive."""
