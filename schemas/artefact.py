@@ -13,8 +13,10 @@ from tidegate.schemas.message import Message, Millis, Name, Rid
 from tidegate.schemas.sync import BootId, Bytes, Digest, SnapshotChunk
 
 ArtefactKind = Literal[
-    "policy", "prompt", "intents", "calibration", "thesaurus", "site-settings", "model", "adapter"
+    "policy", "prompt", "intents", "calibration", "thesaurus", "site-settings", "replies", "confidence",
+    "model", "adapter",
 ]  # fmt: skip
+"""What an artefact is: a part of a pack; or, the last two, weights."""
 Rung = Literal["full", "local-only", "evidence-only", "closed"]
 Epoch = Annotated[int, msgspec.Meta(ge=1)]
 

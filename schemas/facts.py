@@ -4,7 +4,9 @@ Next: services/pipeline.py, which stage does what; schemas/subjects.py, where th
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
 
 from tidegate.schemas.answer import Answer, Citation, ExtractedField, Format, Outcome, Passage, Suggestion
 from tidegate.schemas.message import Message, Millis, Name, Rid, Share
@@ -20,7 +22,8 @@ class Fact(Message, frozen=True, kw_only=True, omit_defaults=True):
     """What every fact of one request carries: whose it is, by when it is due, what has contributed to it so far.
 
     Times are Unix time in milliseconds. `timings` is written by the worker, `lineage` and `degradations` by the
-    handlers. `can_retract` says that the asker's client can retract text that it has shown.
+    handlers. `can_retract` says that the asker's client can retract text that it has shown. `generation` is what was in
+    force at the site when the question was screened, and holds for all of the request; 0: the pack that the site has.
     """
 
     rid: Rid
@@ -32,6 +35,7 @@ class Fact(Message, frozen=True, kw_only=True, omit_defaults=True):
     lineage: tuple[Artefact, ...] = ()
     degradations: tuple[Degradation, ...] = ()
     can_retract: bool = False
+    generation: Annotated[int, msgspec.Meta(ge=0)] = 0
 
     def followed_by(self, kind: type[F], *parts: Artefact, **fields: Any) -> F:
         """The next fact of the same request; `parts` are added to the lineage, `degradations` to those made before."""
@@ -51,6 +55,7 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """No answer will be given; `reason` is a code, `text` the sentence for the asker.
 
     `unclear`: the question goes on from a conversation in a way that could not be resolved, and `text` asks back.
+    `closed`: what is in force at the site is too old to answer by, or there is nothing in force.
     `question` is there once the question was screened. `suggestions` are the nearest passages that the policy let pass.
     `fields` are those of an extraction that could not be vouched for. `speculation` is what an answer took that a model
     gave and that may not be said.
@@ -66,6 +71,7 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
         "abstained",
         "cloud_unreachable",
         "deadline",
+        "closed",
     ]
     stage: str
     language: str = ""

@@ -19,12 +19,16 @@ class StageTiming(msgspec.Struct, frozen=True, gc=False):
     worked_ms: float
 
 
-class Artefact(msgspec.Struct, frozen=True, gc=False):
-    """Something that contributed to the answer, with its version."""
+class Artefact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Something that contributed to the answer, with its version.
 
-    kind: Literal["model", "policy", "document", "index", "config", "pack", "detector", "software"]
+    `epoch` counts what was published under its name, this version included; 0: it was not published, but configured.
+    """
+
+    kind: Literal["model", "policy", "prompt", "document", "index", "config", "pack", "detector", "software"]
     id: str
     version: str
+    epoch: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

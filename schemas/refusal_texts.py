@@ -64,6 +64,14 @@ REFUSAL_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Désolé, je n'ai pas trouvé de réponse dans le temps imparti. Veuillez réessayer.",
         "Lo siento, no he encontrado una respuesta en el tiempo indicado. Inténtelo de nuevo.",
     ),
+    "closed": (
+        "Sorry, I cannot answer questions until I have been brought up to date. Please speak to a member of staff.",
+        "Ich kann leider keine Fragen beantworten, bis ich wieder auf dem neuesten Stand bin. Bitte sprechen Sie mit "
+        "jemandem vom Personal.",
+        "Désolé, je ne peux pas répondre tant que je n'ai pas été mis à jour. Veuillez vous adresser à un membre du "
+        "personnel.",
+        "Lo siento, no puedo responder hasta que me actualicen. Consulte, por favor, con un miembro del personal.",
+    ),
 }
 
 SUGGESTIONS_TEXT = (

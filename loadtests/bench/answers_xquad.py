@@ -90,7 +90,7 @@ def read_sites(directory: Path) -> Iterator[XquadSite]:
 
 
 def _document(name: str, title: str, text: str, language: str) -> Document:
-    return Document(id=name, title=title.replace("_", " "), language=language, scope="site", text=text, version="1")
+    return Document(id=name, title=title.replace("_", " "), language=language, scope="shared", text=text, version="1")
 
 
 def _questions(paragraph: dict[str, Any], document: str = "") -> list[XquadQuestion]:

@@ -72,7 +72,7 @@ def make_document(number: int, edition: int = 0) -> Document:
     text = " ".join(sentences)
     version = hashlib.sha256(text.encode()).hexdigest()[:12]
     title = f"w{own[0]} w{own[1]}"
-    return Document(id=f"d{number}", title=title, language="en", scope="site", text=text, version=version)
+    return Document(id=f"d{number}", title=title, language="en", scope="shared", text=text, version=version)
 
 
 def make_question(number: int, documents: int) -> str:

@@ -105,7 +105,7 @@ def _document(record: dict[str, Any]) -> Document:
         id=record["id"],
         title=record["title"],
         language=record["language"],
-        scope="site",
+        scope="shared",
         text=record["text"],
         version="1",
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from tidegate.brokers.base import CoreClient
 from tidegate.schemas import Asked, Refused, TidegateError, UnreadableError, decode
@@ -16,8 +15,9 @@ from tidegate.schemas.refusals import refusal
 from tidegate.schemas.subjects import ping
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.tenant_parts import TenantParts
 from tidegate.services.llm.text.token_counter import TokenCounter, load_token_counter
-from tidegate.services.policies.language import load_policies
+from tidegate.services.packs.active import PackInForce
 from tidegate.services.policies.policy import Policy
 from tidegate.services.policies.writing import may_be_written
 from tidegate.services.settings import Settings
@@ -74,34 +74,38 @@ class InstructionGate:
         """`client` reaches the hub; None for a site without one."""
         self._settings = settings
         self._hub = HubWriting(client, settings.site)
-        self._loaded: tuple[tuple[Policy, ...], TokenCounter] | None = None
+        self._policies = TenantParts(settings, read_policies)
+        self._counter: TokenCounter | None = None
 
     async def find_fault(self, asked: Asked) -> Refused | None:
         """Why the instructions of `asked` are not accepted; None where they are, or there are none.
 
-        Raises `PolicyError` for a pack whose policies cannot be read.
+        It is by the policies in force now, though the question is then screened under what is in force when it comes
+        to that: nothing of it is stored before. Raises `PolicyError` for a pack whose policies cannot be read.
         """
         if not asked.instructions.strip():
             return None
         if asked.schema or asked.workload not in ("", "assist"):
             return _unsupported(asked, f"only an answer in words is written; {LEAVE_OUT}")
-        if self._loaded is None:
-            self._loaded = await asyncio.to_thread(self._load)
-        policies, counter = self._loaded
-        if not may_be_written(policies):
+        await self._policies.refresh(asked.tenant)
+        current = self._policies.current(asked.tenant)
+        if current is None:  # a site that is closed: it says so itself, to everybody
+            return None
+        if self._counter is None:
+            self._counter = await asyncio.to_thread(load_token_counter, StatePaths(self._settings).models / TOKENIZER)
+        if not may_be_written(current.parts):
             return _unsupported(asked, f"answers here quote documents, by policy (`grounded` is unset); {LEAVE_OUT}")
-        tokens, limit = counter.count(asked.instructions), self._settings.gateway.instructions_tokens
+        tokens, limit = self._counter.count(asked.instructions), self._settings.gateway.instructions_tokens
         if tokens > limit:
             return refusal("instructions_too_long", asked.rid, tokens=tokens, limit=limit)
         if await self._hub.is_known_not_to():
             return _unsupported(asked, f"answers here quote documents: no model at the hub writes any; {LEAVE_OUT}")
         return None
 
-    def _load(self) -> tuple[tuple[Policy, ...], TokenCounter]:
-        paths = StatePaths(self._settings)
-        folder: Path = paths.pack / "policies"
-        policies = load_policies(sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]))
-        return policies, load_token_counter(paths.models / TOKENIZER)
+
+def read_policies(pack: PackInForce) -> tuple[Policy, ...]:
+    """Those of a pack in force. Raises `PolicyError`."""
+    return pack.policies
 
 
 def _unsupported(asked: Asked, hint: str) -> Refused:

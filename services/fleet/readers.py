@@ -5,13 +5,19 @@ Next: knowledge/reader/tuning.py, prepare.py, which fits the confidence of each.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 
+from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.knowledge.index.thesaurus import Thesaurus
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader
 from tidegate.services.knowledge.reader.tuning import find_tuning, tuned_tenants
 from tidegate.services.knowledge.reader.unit_reader import UnitReader, read_version
+from tidegate.services.packs.active import PackInForce
+from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 
 _log = structlog.get_logger()
@@ -34,6 +40,24 @@ def read_readers(settings: Settings) -> tuple[dict[str, str], list[str]]:
     found = {tenant: find_tuning(paths.pack, tenant, base) for tenant in tenants}
     unused = [f"the reader of {tenant} is not used: {each.ignored}" for tenant, each in found.items() if each.ignored]
     return {tenant: each.version for tenant, each in found.items() if each.version}, unused
+
+
+@dataclass(frozen=True)
+class SiteReading:
+    """How a site reads for a tenant by its pack in force: into which words it puts a question, what it takes for
+    personal data that may not leave the site, and by which settings."""
+
+    reader: Reader
+    thesaurus: Thesaurus | None
+    detector: Detector
+    settings: Settings
+
+    @classmethod
+    def load(cls, running: Settings, units: UnitReader, pack: PackInForce) -> SiteReading:
+        """Raises `CalibrationMissingError`, `PackError`, `SettingsError`."""
+        live = with_live_settings(running, pack)
+        detector = Detector(live.prefilter.phone_regions)
+        return cls(pack.load_reader(units, AT_SITE), pack.thesaurus, detector, live)
 
 
 class TenantReaders:

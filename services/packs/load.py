@@ -33,6 +33,9 @@ from tidegate.services.packs.collections import check_collections
 from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, name_passed_over, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
 from tidegate.services.packs.folder import list_files
+from tidegate.services.packs.prompts import FOLDER as PROMPTS
+from tidegate.services.packs.prompts import SUFFIX as PROMPT
+from tidegate.services.packs.prompts import read_prompts
 from tidegate.services.packs.validate import PackRules
 from tidegate.services.settings import Settings
 
@@ -85,7 +88,7 @@ def identify_pack(path: Path) -> tuple[str, str]:
 def load_questions(path: Path) -> tuple[LabelledQuestion, ...]:
     """The pack's questions alone, without a look at anything else in it. Raises `PackError`."""
     findings = PackFindings(path)
-    questions = tuple(_read_list("questions.yaml", LabelledQuestion, findings))
+    questions = tuple(read_list("questions.yaml", LabelledQuestion, findings))
     findings.raise_faults(path)
     return questions
 
@@ -93,7 +96,7 @@ def load_questions(path: Path) -> tuple[LabelledQuestion, ...]:
 def load_replies(path: Path) -> tuple[PackReply, ...]:
     """The pack's own replies, without a look at anything else in it. Raises `PackError`."""
     findings = PackFindings(path)
-    replies = tuple(_read_optional(REPLIES, findings))
+    replies = tuple(read_optional(REPLIES, findings))
     findings.raise_faults(path)
     return replies
 
@@ -151,8 +154,8 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
     files = _own_files(path)
     languages = read_site_settings(findings).prefilter.languages
     documents = find_documents(path, files)
-    lists = {name: tuple(_read_list(name, kind, findings)) for name, kind in LISTS.items()}
-    collections = tuple(_read_optional(COLLECTIONS, findings))
+    lists = {name: tuple(read_list(name, kind, findings)) for name, kind in LISTS.items()}
+    collections = tuple(read_optional(COLLECTIONS, findings))
     policies = [file for file in files if file.parent == path / "policies" and file.suffix in (".yaml", ".yml")]
     pack = Pack(
         name=path.resolve().name,
@@ -161,16 +164,18 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
         documents=tuple(read_documents(documents, languages, findings, collections=collections)),
         intents=lists["intents.yaml"],
         questions=lists["questions.yaml"],
-        calibration=tuple(_read_optional(CALIBRATION, findings)),
-        thesaurus=tuple(_read_optional(THESAURUS, findings)),
-        replies=tuple(_read_optional(REPLIES, findings)),
+        calibration=tuple(read_optional(CALIBRATION, findings)),
+        thesaurus=tuple(read_optional(THESAURUS, findings)),
+        replies=tuple(read_optional(REPLIES, findings)),
         policy_files=tuple(map(str, policies)),
         collections=collections,
     )
     PackRules(pack, languages, findings).apply()
     check_collections(pack, findings)
+    read_prompts(path, findings)
     _check_artefacts(path, findings)
-    _name_unread(path, {*files} - {*documents, *policies}, findings)
+    prompts = (path / PROMPTS).glob(f"*{PROMPT}")
+    _name_unread(path, {*files} - {*documents, *policies, *prompts}, findings)
     return pack, findings
 
 
@@ -227,11 +232,13 @@ def _version(path: Path, files: list[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read_optional(name: str, findings: PackFindings) -> Iterable[Any]:
-    return _read_list(name, OPTIONAL[name], findings) if (findings.path / name).is_file() else ()
+def read_optional(name: str, findings: PackFindings) -> Iterable[Any]:
+    """The items of a list that a pack may do without, as `read_list` reads them."""
+    return read_list(name, OPTIONAL[name], findings) if (findings.path / name).is_file() else ()
 
 
-def _read_list(name: str, kind: Any, findings: PackFindings) -> Iterable[Any]:
+def read_list(name: str, kind: Any, findings: PackFindings) -> Iterable[Any]:
+    """The items of a list of a pack that can be read; the others, and a file that is not there, are faults."""
     file = findings.path / name
     if not file.is_file():
         findings.fault(name, "the file is missing", "`tidegate pack new` writes one that you can start from")

@@ -41,6 +41,8 @@ class PlanRequest:
     writing: Writing = "quote"
     spent_ms: float = 0.0
     """What had passed since the question was asked."""
+    kept_here: str = ""
+    """Why the cloud may not be asked, however good the link; empty where it may."""
 
 
 def make_plan(request: PlanRequest, signals: Signals, config: PlannerConfig) -> Plan:
@@ -51,6 +53,8 @@ def make_plan(request: PlanRequest, signals: Signals, config: PlannerConfig) -> 
     """
     question, remaining_ms = request.question, request.remaining_ms
     may_escalate, link = escalation(question.workload, remaining_ms, signals, config)
+    if request.kept_here:
+        may_escalate, link = False, request.kept_here
     reads = question.workload == "assist"  # an extraction goes to the cloud only once the edge has failed at it
     is_overloaded = signals.queue_depth >= config.overload_factor * config.queue_depth_high
     is_instructed = bool(question.instructions) and signals.cloud.writes_own_words

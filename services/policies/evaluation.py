@@ -1,14 +1,22 @@
 """Evaluates an answer under every policy in force: what blocks it, what falls short, what is changed in it.
 
-Pure. All policies hold together: what any one of them refuses does not pass. Next: services/policies/policy.py."""
+Pure. All policies hold together: what any one of them refuses does not pass. Next: policy.py, versions.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
-from tidegate.schemas import Answer, Artefact, Decision, Question, replace
+import msgspec
+
+from tidegate.schemas import Answer, Artefact, Decision, Question
+from tidegate.services.policies.evidence_only import RULE, keep_to_evidence
 from tidegate.services.policies.policy import FindPersonal, Policy
+from tidegate.services.policies.versions import explain_versions
+
+_VERBS: dict[str, Literal["allow", "abstain", "block"]] = {"": "allow", "abstained": "abstain", "policy_block": "block"}
 
 
 @dataclass(frozen=True)
@@ -28,10 +36,40 @@ def evaluate(
     policies: Sequence[Policy],
     find_personal: FindPersonal,
     is_provisional: bool = False,
+    is_evidence_only: bool = False,
 ) -> PolicyEvaluation:
     """A block weighs more than an abstention; without a policy nothing passes. A provisional answer, which can be
-    taken back, need reach no threshold."""
-    versions = tuple(Artefact("policy", policy.id, policy.version) for policy in policies)
+    taken back, need reach no threshold. `is_evidence_only`: nothing but quotations may be given.
+
+    Where versions of a policy were written apart, a decision says which of them is the stricter.
+    """
+    asked = partial(_evaluate, question, policies=policies, find_personal=find_personal, is_provisional=is_provisional)
+    if not is_evidence_only:
+        found = asked(answer)
+    elif (quoted := keep_to_evidence(answer)) is not None:
+        found = asked(quoted[0])
+        found = replace(found, decisions=(quoted[1], *found.decisions))
+    else:
+        refused = Decision(RULE, "abstain", "only quotations may be given now, and it holds none")
+        found = PolicyEvaluation(answer, _artefacts_of(policies), (refused,), "abstained")
+    verb = _VERBS[found.refusal]
+    notes = [Decision(f"{name}/versions", verb, note) for name, note in explain_versions(policies).items()]
+    return replace(found, decisions=(*found.decisions, *notes)) if notes else found
+
+
+def _artefacts_of(policies: Sequence[Policy]) -> tuple[Artefact, ...]:
+    return tuple(Artefact("policy", policy.id, policy.version, policy.epoch) for policy in policies)
+
+
+def _evaluate(
+    question: Question,
+    answer: Answer,
+    *,
+    policies: Sequence[Policy],
+    find_personal: FindPersonal,
+    is_provisional: bool,
+) -> PolicyEvaluation:
+    versions = _artefacts_of(policies)
     blocked = tuple(find_blocks(question, answer, policies, is_provisional=is_provisional))
     if blocked or not policies:
         return PolicyEvaluation(answer, versions, blocked, "policy_block")
@@ -61,8 +99,9 @@ def name_unsure(answer: Answer, policies: Sequence[Policy]) -> Answer:
     if answer.confidence >= least or any(field.problem for field in answer.fields):
         return answer
     doubtful = max(least, min(field.confidence for field in answer.fields) + 1e-9)
-    fields = (replace(field, problem="unsure") if field.confidence < doubtful else field for field in answer.fields)
-    return replace(answer, fields=tuple(fields))
+    unsure = msgspec.structs.replace
+    fields = (unsure(field, problem="unsure") if field.confidence < doubtful else field for field in answer.fields)
+    return msgspec.structs.replace(answer, fields=tuple(fields))
 
 
 def find_permissions(

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ def load_policies(paths: Iterable[Path]) -> tuple[Policy, ...]:
         hint = "a site answers only under a policy: add a file to policies/"
         raise PolicyError(path, 0, "no policy is in force", hint)
     return tuple(policies.values())
+
+
+def load_versions(paths: Iterable[Path], epochs: Mapping[str, int]) -> tuple[Policy, ...]:
+    """The policies in these files, each with the epoch of its file's stem; files may hold versions of one policy, which
+    were written apart. Raises as `load_policies` does otherwise."""
+    loaded = [(path, load_policies([path])[0]) for path in paths]
+    versions = (replace(policy, part=path.stem, epoch=epochs.get(path.stem, 0)) for path, policy in loaded)
+    return tuple(versions) or load_policies(())
 
 
 def read_policy(path: Path) -> tuple[Policy | None, list[PolicyError]]:

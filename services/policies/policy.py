@@ -59,6 +59,10 @@ class Policy:
     """The intents and workloads whose abstentions come without the nearest passages."""
     writing: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """For `grounded`, `free` and `egress` the intents and workloads that they are allowed for; see `writing`."""
+    part: str = ""
+    """The name under which it was published; empty where it is read from a pack."""
+    epoch: int = 0
+    """How many versions were published under that name, this one included; 0 where it is read from a pack."""
 
     def thresholds_for(self, question: Question) -> dict[str, tuple[PolicyVerb[ScoreRule], float]]:
         """What the scores of an answer to the question must reach; of an intent and a workload the higher one."""

@@ -9,6 +9,7 @@ from typing import get_args
 
 from tidegate.schemas import Question, Workload, Writing
 from tidegate.services.policies.policy import Policy
+from tidegate.services.policies.versions import choose_one_of_each
 
 GROUNDED, FREE, EGRESS = "grounded", "free", "egress"
 WRITING = (GROUNDED, FREE, EGRESS)
@@ -30,8 +31,13 @@ def choose_writing(question: Question, policies: Sequence[Policy]) -> Writing:
     """The freest way that a policy allows for the question's intent or workload; `quote` where none says anything.
 
     A policy that lists classes under a key speaks for all others too: who is not in it is not allowed, whatever another
-    policy says. `free` takes an `egress` permit of the same class besides.
+    policy says. `free` takes an `egress` permit of the same class besides. Versions written apart must all allow it.
     """
+    ways = (_choose_writing(question, chosen) for chosen in choose_one_of_each(policies))
+    return min(ways, key=get_args(Writing).index)
+
+
+def _choose_writing(question: Question, policies: Sequence[Policy]) -> Writing:
     classes = {question.intent, question.workload}
 
     def allows(key: str) -> bool:

@@ -56,7 +56,7 @@ def document(name: str, text: str, language: str = "en", title: str = "") -> Doc
     """A document with the version that a pack would give it."""
     version = hashlib.sha256(text.encode()).hexdigest()[:12]
     title = title or text.splitlines()[0].lstrip("# ") if text.strip() else name
-    return Document(id=name, title=title, language=language, scope="site", text=text, version=version)
+    return Document(id=name, title=title, language=language, scope="shared", text=text, version=version)
 
 
 BRANCH = (

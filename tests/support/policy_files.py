@@ -10,7 +10,7 @@ from tidegate.schemas import Degradation, Drafted, Suggestion, Verified
 from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.suggestions import allow_suggestions
-from tidegate.services.stages.policy import evaluate_in_thread
+from tidegate.services.stages.policy import JudgingRules, evaluate_in_thread
 from tidegate.services.stages.policy.handler import PolicyPorts
 
 WHITE_PAPER = """\
@@ -43,4 +43,6 @@ def ports(
         own = answered.suggestions if isinstance(answered, Verified) else ()
         return allow_suggestions(answered.question, own, policies, find_personal)
 
-    return PolicyPorts(partial(evaluate_in_thread, policies, find_personal), required_degradation, suggest)
+    return PolicyPorts(
+        partial(evaluate_in_thread, JudgingRules(policies, find_personal)), required_degradation, suggest
+    )

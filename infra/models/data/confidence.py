@@ -112,4 +112,4 @@ def _own_questions(record: dict[str, Any]) -> Sequence[AskedQuestion]:
 
 
 def _document(name: str, title: str, text: str, language: str) -> Document:
-    return Document(id=name, title=title, language=language, scope="site", text=text, version="1")
+    return Document(id=name, title=title, language=language, scope="shared", text=text, version="1")

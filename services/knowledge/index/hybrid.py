@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -162,6 +163,13 @@ class HybridIndex:
     def rewrite_query(self, question: str, language: str) -> str:
         """A question as a search query, in the words of the documents; `search` and a reader take this."""
         return self._thesaurus.rewrite(rewrite_query(question), language, lambda term: self.has_term(term, language))
+
+    def rewritten_by(self, thesaurus: Thesaurus) -> HybridIndex:
+        """This index, with questions put into its documents' words by another thesaurus than it was opened with. What
+        is remembered is shared."""
+        own = copy(self)
+        own._thesaurus = thesaurus
+        return own
 
     def find(self, question: str, k: int, language: str) -> list[Passage]:
         """The k best passages for a question as it was asked; see `search`.

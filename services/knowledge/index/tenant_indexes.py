@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.index.thesaurus import Thesaurus
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 
@@ -26,6 +28,13 @@ class TenantIndexes:
         self._embedder = embedder
         self._exact_below = exact_below
         self._indexes: dict[str, HybridIndex] = {}
+        self._thesaurus: Thesaurus | None = None
+
+    def rewritten_by(self, thesaurus: Thesaurus | None) -> TenantIndexes:
+        """The same indexes under another thesaurus than they were opened with; None: as they were opened."""
+        own = copy(self)
+        own._thesaurus = thesaurus
+        return own
 
     def index(self, tenant: str) -> HybridIndex | None:
         """The tenant's index; None when this machine serves no such tenant. Raises what `HybridIndex.open` raises."""
@@ -39,4 +48,5 @@ class TenantIndexes:
                     found = HybridIndex.open(key[0], self._embedder, exact_below=self._exact_below)
                     self._opened[key] = found
             self._indexes[tenant] = found
-        return self._indexes[tenant]
+        index = self._indexes[tenant]
+        return index if self._thesaurus is None else index.rewritten_by(self._thesaurus)

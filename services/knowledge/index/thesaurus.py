@@ -20,7 +20,8 @@ FILE = "thesaurus.json"
 _LONGEST_QUESTION = 60
 """Words; an embedding can hold about as many."""
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
-_read = msgspec.json.Decoder(tuple[Synonyms, ...]).decode
+read_groups = msgspec.json.Decoder(tuple[Synonyms, ...]).decode
+"""The groups of a saved thesaurus."""
 
 Phrase = tuple[str, ...]
 
@@ -74,7 +75,7 @@ class Thesaurus:
     def load(cls, directory: Path) -> Thesaurus:
         """The one saved with an index; an empty one where there is none."""
         try:
-            return cls(_read((directory / FILE).read_bytes()))
+            return cls(read_groups((directory / FILE).read_bytes()))
         except FileNotFoundError:
             return cls()
 

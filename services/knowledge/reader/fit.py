@@ -13,6 +13,7 @@ from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.reader.calibration import (
     SHIPPED,
     Calibration,
+    CalibrationDataError,
     CalibrationMissingError,
     LabelledEvidence,
     fit_confidence,
@@ -71,8 +72,33 @@ def keep_confidence(pack: Path, tenant: str, domain: Domain, calibration: Calibr
     return path
 
 
-def find_confidence(pack: Pack, made_from: str) -> Calibration | None:
-    """The calibration in the pack that was fitted on just this; one that cannot be read is as none."""
+def prepare_kept_confidence(
+    pack: Pack, index: HybridIndex, units: UnitReader, path: Path, effort: Effort
+) -> Calibration:
+    """As `prepare_calibration`, for documents that change all the time: what the pack brings is used where questions
+    and models are those that it was fitted on, whatever became of the documents since.
+
+    Where it brings nothing that fits, the confidence is fitted; that is the shipped one until there are documents that
+    answer some of the questions.
+    """
+    made_from = _made_from(pack, index, units, effort)
+    calibration = SHIPPED
+    if pack.calibration:
+        brought = find_confidence(pack, made_from) or find_confidence(pack, made_from, of_any_documents=True)
+        calibration = brought or _fit_if_possible(pack, index, units, effort)
+    return _save(calibration, pack, made_from, path)
+
+
+def _fit_if_possible(pack: Pack, index: HybridIndex, units: UnitReader, effort: Effort) -> Calibration:
+    try:
+        return fit_pack(pack, index, units, effort).calibration
+    except CalibrationDataError:
+        return SHIPPED
+
+
+def find_confidence(pack: Pack, made_from: str, *, of_any_documents: bool = False) -> Calibration | None:
+    """The calibration in the pack that was fitted on just this, or on other documents; one that cannot be read is as
+    none."""
     for path in sorted(Path(pack.path).glob(f"{ARTEFACTS}/*/{CONFIDENCE}/*.json")):
         try:
             found = Calibration.load(path)
@@ -80,7 +106,15 @@ def find_confidence(pack: Pack, made_from: str) -> Calibration | None:
             continue
         if found.made_from == made_from:
             return found
+        if of_any_documents and _but_documents(found.made_from) == _but_documents(made_from):
+            return found
     return None
+
+
+def _but_documents(made_from: str) -> list[str]:
+    """What `_made_from` wrote, without the version of the index."""
+    parts = made_from.split("/")
+    return [*parts[:1], *parts[2:]]
 
 
 def digest_questions(pack: Pack) -> str:

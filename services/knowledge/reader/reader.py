@@ -89,6 +89,11 @@ class Reader:
         self._today = today
 
     @property
+    def hopeless(self) -> frozenset[str]:
+        """The intents that no corpus of the pack answers."""
+        return frozenset(self._calibration.out_of_scope_intents)
+
+    @property
     def version(self) -> str:
         """Changes with anything that could change an answer, the documents apart."""
         return self._calibration.version

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from tidegate.brokers.stage import Handler
 from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Question, Retrieved, encode, subjects
 from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.readers import TenantReaders
+from tidegate.services.fleet.readers import SiteReading
+from tidegate.services.fleet.tenant_parts import TenantParts, open_tenant_parts
 from tidegate.services.knowledge.extraction import extraction
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
-from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.knowledge.reader.reader import rank_for_tenant
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.json_extraction import fill_schema
@@ -47,42 +46,48 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     fields = await asyncio.to_thread(FieldReader.load, paths.models)
     model_of = await asyncio.to_thread(load_models, paths.models, settings.drafter.adapters)
     tokens = model_of("").tokenizer
-    detector = Detector(settings.prefilter.phone_regions)
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
-    cache = await open_answer_cache(settings, bus, detector, tokens)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
     latency = DrafterLatency()
-    verifier = InteractiveVerifier(bus, settings.site, model_of)
+    async with open_tenant_parts(settings, partial(SiteReading.load, settings, units)) as readings:
+        cache = await open_answer_cache(settings, bus, partial(detector_of, readings, settings), tokens)
 
-    async def publish_partial(partial: Partial) -> None:
-        await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
+        async def handler(retrieved: Retrieved) -> list[Message]:
+            watch = Stopwatch()
+            reading = await readings.at(retrieved.tenant, retrieved.generation)
+            ports = DrafterPorts(
+                read=in_thread(partial(read, reading, indexes, tokens)),
+                extract=in_thread(extracting(settings, model_of, fields)),
+                publish_partial=partial(publish_partial, bus),
+                required_degradation=latency.required_degradation,
+                verify_interactively=watch.exclude(verifier.verify),
+                cached_answer=cache.find,
+                forecast=with_evidence,
+            )
+            [made] = await draft(retrieved, ports, rules_of(reading, settings))
+            latency.observe(retrieved, made, watch.ms)
+            return [made]
 
-    ports = DrafterPorts(
-        read=in_thread(partial(read, TenantReaders(settings, units), indexes, detector, tokens)),
-        extract=in_thread(extracting(settings, model_of, fields)),
-        publish_partial=publish_partial,
-        required_degradation=latency.required_degradation,
-        verify_interactively=verifier.verify,
-        cached_answer=cache.find,
-        forecast=with_evidence,
-    )
-    rules = rules_of(settings, Calibration.load(paths.calibration))
-
-    async def handler(retrieved: Retrieved) -> list[Message]:
-        watch = Stopwatch()
-        own = replace(ports, verify_interactively=watch.exclude(ports.verify_interactively))
-        [made] = await draft(retrieved, own, rules)
-        latency.observe(retrieved, made, watch.ms)
-        return [made]
-
-    yield handler
+        verifier = InteractiveVerifier(bus, settings.site, model_of)
+        yield handler
 
 
-def rules_of(settings: Settings, calibration: Calibration) -> EscalationRules:
+async def publish_partial(bus: Bus, partial: Partial) -> None:
+    await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
+
+
+def rules_of(reading: SiteReading | None, settings: Settings) -> EscalationRules:
     """When the hub is asked, by the settings and by what no corpus of the pack answers."""
-    hopeless = frozenset(calibration.out_of_scope_intents)
-    return EscalationRules(settings.drafter.least_confidence, hopeless)
+    if reading is None:
+        return EscalationRules(settings.drafter.least_confidence)
+    return EscalationRules(reading.settings.drafter.least_confidence, reading.reader.hopeless)
+
+
+def detector_of(readings: TenantParts[SiteReading], settings: Settings, tenant: str) -> Detector:
+    """What a tenant's answers are searched with before they are kept."""
+    current = readings.current(tenant)
+    return current.parts.detector if current else Detector(settings.prefilter.phone_regions)
 
 
 def extracting(
@@ -117,30 +122,33 @@ def load_models(models: Path, adapters: Mapping[str, str]) -> Callable[[str], Si
     return lambda tenant: adapted.get(tenant, plain)
 
 
-def read(
-    readers: TenantReaders, indexes: TenantIndexes, detector: Detector, tokens: TokenText, retrieved: Retrieved
-) -> Reading:
-    """The edge's own answer, and with it the draft, where nothing in that is personal data."""
+def read(reading: SiteReading | None, indexes: TenantIndexes, tokens: TokenText, retrieved: Retrieved) -> Reading:
+    """The edge's own answer, and with it the draft, where nothing in that is personal data; none where nothing is in
+    force to read by."""
+    if reading is None:
+        return Answer(text=""), (), None
     may_read = all(made.level != "no_rerank" for made in retrieved.degradations)
-    reading, parts = rank_for_tenant(
-        readers.of(retrieved.tenant),
-        indexes,
+    spans, parts = rank_for_tenant(
+        reading.reader,
+        indexes.rewritten_by(reading.thesaurus),
         retrieved.tenant,
         retrieved.question,
         retrieved.passages,
         may_read=may_read,
     )
-    if reading is None:
+    if spans is None:
         return Answer(text=""), parts, None
-    may_leave = not detector.find(reading.answer.text)
-    return reading.answer, parts, draft_from_reading(tokens, reading) if may_leave else None
+    may_leave = not reading.detector.find(spans.answer.text)
+    return spans.answer, parts, draft_from_reading(tokens, spans) if may_leave else None
 
 
-async def open_answer_cache(settings: Settings, bus: Bus, detector: Detector, tokens: TokenText) -> AnswerCache:
+async def open_answer_cache(
+    settings: Settings, bus: Bus, detector_of: Callable[[str], Detector], tokens: TokenText
+) -> AnswerCache:
     """The cache of the cloud's answers, filled from now on; it stays empty where the settings give it no room."""
     most, age_s = settings.drafter.past_answers, settings.drafter.past_answers_s
     cache = AnswerCache(settings.tenants, most, age_s, time.monotonic)
     if most:
-        writer = AnswerCacheWriter(bus, cache, detector, partial(draft_from_text, tokens))
+        writer = AnswerCacheWriter(bus, cache, detector_of, partial(draft_from_text, tokens))
         await bus.listen(subjects.LIVE_ANSWERS, writer.receive)
     return cache

@@ -19,12 +19,17 @@ class AnswerCacheWriter:
     """Every drafter of the site receives every answer. What one tenant was answered is cached for that tenant alone."""
 
     def __init__(
-        self, client: CoreClient, cache: AnswerCache, detector: Detector, draft_from_text: Callable[[str], Draft]
+        self,
+        client: CoreClient,
+        cache: AnswerCache,
+        detector_of: Callable[[str], Detector],
+        draft_from_text: Callable[[str], Draft],
     ) -> None:
-        """`draft_from_text` gives the tokens in which the cloud may be expected to give a text again."""
+        """`detector_of` gives a tenant's; `draft_from_text` the tokens in which the cloud may be expected to give a
+        text again."""
         self._client = client
         self._cache = cache
-        self._detector = detector
+        self._detector_of = detector_of
         self._draft_from_text = draft_from_text
 
     async def receive(self, _: str, data: bytes) -> None:
@@ -51,7 +56,8 @@ class AnswerCacheWriter:
         if published.outcome != "answered" or published.format != "text":
             return False
         texts = (published.text, *(citation.quote for citation in published.citations))
-        return not any(tokens_in(text) or self._detector.find(text) for text in texts)
+        detector = self._detector_of(published.tenant)
+        return not any(tokens_in(text) or detector.find(text) for text in texts)
 
 
 def is_from_cloud(published: Published) -> bool:

@@ -16,6 +16,8 @@ from tidegate.schemas import (
     Committed,
     Delta,
     Escalated,
+    Message,
+    Passage,
     Refused,
     RejectError,
     Retrieved,
@@ -26,7 +28,8 @@ from tidegate.schemas import (
 from tidegate.schemas.refusals import may_retry
 from tidegate.schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.readers import TenantReaders
+from tidegate.services.fleet.readers import SiteReading
+from tidegate.services.fleet.tenant_parts import open_tenant_parts
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.reader import answer_for_tenant
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
@@ -40,36 +43,52 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     """The handler, with the edge's reader beside it for when the cloud is lost. Raises `CalibrationMissingError`."""
     paths = StatePaths(settings)
     units = await asyncio.to_thread(UnitReader.load, paths.models)
-    readers = TenantReaders(settings, units)
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
+    async with open_tenant_parts(settings, partial(SiteReading.load, settings, units)) as readings:
 
-    async def ask_hub(escalated: Escalated, left_s: float) -> Verified:
-        timeout_s = min(left_s, settings.cloud_verifier.timeout_s)
-        data = await bus.request(fast_lane(settings.site), encode(escalated), timeout_s=timeout_s)
-        reply = decode(data, Verified, Refused)
-        if isinstance(reply, Refused):
-            if may_retry(reply):
-                raise ConnectionError(reply.reason)
-            raise RejectError(f"the hub refused: {reply.reason}", reply.hint)
-        verified: Verified = reply
-        return verified
+        async def answer_alone(escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+            reading = await readings.at(escalated.tenant, escalated.generation)
+            passages = await passages_of(escalated, settings.site, bus)
+            if reading is None or passages is None:
+                return Answer(text=""), ()
+            own, tenant = indexes.rewritten_by(reading.thesaurus), escalated.tenant
+            return await asyncio.to_thread(answer_for_tenant, reading.reader, own, tenant, escalated.question, passages)
 
-    async def answer_alone(escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
-        asked_for = escalated.followed_by(Retrieved, question=escalated.question, plan=escalated.plan)
-        data = await bus.last(PIPE, subject_of(asked_for, settings.site))
-        if data is None:
-            return Answer(text=""), ()
-        passages = decode(data, Retrieved).passages
-        tenant, reader = escalated.tenant, readers.of(escalated.tenant)
-        return await asyncio.to_thread(answer_for_tenant, reader, indexes, tenant, escalated.question, passages)
+        ports = FastLanePorts(partial(ask_hub, settings, bus), answer_alone, partial(committed_part, bus), time.time)
 
-    async def committed_part(escalated: Escalated) -> Committed:
-        stored = await bus.read(TOKENS, tokens(escalated.tenant, escalated.rid))
-        try:
-            log = AnswerLog.from_lines((decode(data, Delta) for _, data in stored), escalated.rid, escalated.tenant)
-        except CorruptLogError:  # its first lines are gone, by age or for room: at best the publisher knows them
-            return Committed()
-        return log.committed_part
+        async def handler(escalated: Escalated) -> list[Message]:
+            reading = await readings.at(escalated.tenant, escalated.generation)
+            rules = (reading.settings if reading else settings).drafter
+            return await ask_in_time(escalated, ports, rules.least_confidence)
 
-    ports = FastLanePorts(ask_hub, answer_alone, committed_part, time.time)
-    yield partial(ask_in_time, ports=ports, alone_from=settings.drafter.least_confidence)
+        yield handler
+
+
+async def ask_hub(settings: Settings, bus: Bus, escalated: Escalated, left_s: float) -> Verified:
+    """See `FastLanePorts`."""
+    timeout_s = min(left_s, settings.cloud_verifier.timeout_s)
+    data = await bus.request(fast_lane(settings.site), encode(escalated), timeout_s=timeout_s)
+    reply = decode(data, Verified, Refused)
+    if isinstance(reply, Refused):
+        if may_retry(reply):
+            raise ConnectionError(reply.reason)
+        raise RejectError(f"the hub refused: {reply.reason}", reply.hint)
+    verified: Verified = reply
+    return verified
+
+
+async def passages_of(escalated: Escalated, site: str, bus: Bus) -> tuple[Passage, ...] | None:
+    """The passages that were retrieved for a question before it was escalated; None where they are no longer stored."""
+    asked_for = escalated.followed_by(Retrieved, question=escalated.question, plan=escalated.plan)
+    data = await bus.last(PIPE, subject_of(asked_for, site))
+    return None if data is None else decode(data, Retrieved).passages
+
+
+async def committed_part(bus: Bus, escalated: Escalated) -> Committed:
+    """See `FastLanePorts`."""
+    stored = await bus.read(TOKENS, tokens(escalated.tenant, escalated.rid))
+    try:
+        log = AnswerLog.from_lines((decode(data, Delta) for _, data in stored), escalated.rid, escalated.tenant)
+    except CorruptLogError:  # its first lines are gone, by age or for room: at best the publisher knows them
+        return Committed()
+    return log.committed_part

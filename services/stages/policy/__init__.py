@@ -1,21 +1,21 @@
-"""The policy's composition root: the handler over every policy of the pack, and the judging of partial answers."""
+"""The policy's composition root: the handler over every policy in force, and the judging of partial answers."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import (
-    Answer,
     Drafted,
+    Fact,
     Message,
     Partial,
-    Question,
     Retrieved,
     Suggestion,
     Verified,
@@ -23,10 +23,12 @@ from tidegate.schemas import (
     encode,
     subjects,
 )
-from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.live_settings import with_live_settings
+from tidegate.services.fleet.tenant_parts import TenantParts, open_tenant_parts
+from tidegate.services.packs.active import PackInForce
 from tidegate.services.planning.degradation import LatencyModel
+from tidegate.services.planning.standing import rung_of
 from tidegate.services.policies.evaluation import PolicyEvaluation, evaluate
-from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.suggestions import allow_suggestions, order_suggestions, suggest
 from tidegate.services.privacy.dlp.detector import Detector
@@ -34,50 +36,97 @@ from tidegate.services.settings import Settings
 from tidegate.services.stages.policy.handler import PolicyPorts, judge, judge_partial
 
 
+@dataclass(frozen=True)
+class JudgingRules:
+    """By what the answers of a tenant are judged: the policies in force, and what finds personal data."""
+
+    policies: tuple[Policy, ...] = ()
+    find_personal: FindPersonal = lambda _: ()
+
+    @classmethod
+    def load(cls, running: Settings, pack: PackInForce) -> JudgingRules:
+        """Raises `PolicyError`, `SettingsError`."""
+        return cls(pack.policies, Detector(with_live_settings(running, pack).prefilter.phone_regions).find)
+
+
+NO_RULES = JudgingRules()
+"""Under which nothing passes."""
+
+
 @asynccontextmanager
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001 - every stage's root is `open`
-    """Yield the handler once every policy of the pack is in force. Raises `PolicyError`: without one nothing may pass.
+    """Yield the handler once every policy is in force. Raises `PolicyError`: without one nothing may pass.
 
-    Beside it, answers in the making, the edge's and the cloud's, are judged as they come and published once they pass.
+    Each answer is judged by the policies that were in force when its question was screened. Beside it, answers in the
+    making, the edge's and the cloud's, are judged as they come and published once they pass.
     """
-    folder = StatePaths(settings).pack / "policies"
-    policies = load_policies(sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]))
     latency = LatencyModel("policy", {"full": 0.0}, time.time)
-    find_personal = Detector(settings.prefilter.phone_regions).find
+    async with open_tenant_parts(settings, partial(JudgingRules.load, settings)) as rules:
+        judging = Judging(settings.site, bus, rules)
+        ports = PolicyPorts(judging.evaluate, latency.required_degradation, judging.find_suggestions)
 
-    async def find_suggestions(answered: Drafted | Verified) -> tuple[Suggestion, ...]:
+        async def forward(_: str, data: bytes) -> None:
+            passed = await judge_partial(decode(data, Partial), ports)
+            if passed is not None:
+                await bus.publish_core(subjects.partial(True, passed.tenant, passed.rid), encode(passed))
+
+        await bus.listen(subjects.PARTIAL_DRAFTED, forward)
+        await bus.listen(subjects.cloud_partial(settings.site), forward)
+
+        async def handler(answered: Drafted | Verified) -> list[Message]:
+            began_s = time.perf_counter()
+            [judged] = await judge(answered, ports)
+            if latency.level_of(answered) != "abstain":
+                latency.observe(latency.level_of(judged), (time.perf_counter() - began_s) * 1000)
+            return [judged]
+
+        yield handler
+
+
+class Judging:
+    """The ports of the handler that take the rules in force of the request's tenant."""
+
+    def __init__(self, site: str, bus: Bus, rules: TenantParts[JudgingRules]) -> None:
+        self._site = site
+        self._bus = bus
+        self._rules = rules
+
+    async def evaluate(self, answered: Drafted | Verified | Partial, is_provisional: bool) -> PolicyEvaluation:
+        """See `PolicyPorts`."""
+        return await evaluate_in_thread(await self._rules_for(answered), answered, is_provisional)
+
+    async def find_suggestions(self, answered: Drafted | Verified) -> tuple[Suggestion, ...]:
+        """See `PolicyPorts`: of the passages that were retrieved here, and of those that came from the hub."""
         retrieved = answered.followed_by(Retrieved, question=answered.question, plan=answered.plan)
-        data = await bus.last(subjects.PIPE, subjects.subject_of(retrieved, settings.site))
+        data = await self._bus.last(subjects.PIPE, subjects.subject_of(retrieved, self._site))
         here = suggest(decode(data, Retrieved).passages) if data is not None else ()
         at_hub = answered.suggestions if isinstance(answered, Verified) else ()
         candidates = order_suggestions(answered.answer, here, at_hub)
-        return await asyncio.to_thread(allow_suggestions, answered.question, candidates, policies, find_personal)
+        own = await self._rules_for(answered)
+        return await asyncio.to_thread(
+            allow_suggestions, answered.question, candidates, own.policies, own.find_personal
+        )
 
-    evaluation = partial(evaluate_in_thread, policies, find_personal)
-    ports = PolicyPorts(evaluation, latency.required_degradation, find_suggestions)
-
-    async def forward(_: str, data: bytes) -> None:
-        passed = await judge_partial(decode(data, Partial), ports)
-        if passed is not None:
-            await bus.publish_core(subjects.partial(True, passed.tenant, passed.rid), encode(passed))
-
-    await bus.listen(subjects.PARTIAL_DRAFTED, forward)
-    await bus.listen(subjects.cloud_partial(settings.site), forward)
-
-    async def handler(answered: Drafted | Verified) -> list[Message]:
-        began_s = time.perf_counter()
-        [judged] = await judge(answered, ports)
-        if latency.level_of(answered) != "abstain":
-            latency.observe(latency.level_of(judged), (time.perf_counter() - began_s) * 1000)
-        return [judged]
-
-    yield handler
+    async def _rules_for(self, fact: Fact) -> JudgingRules:
+        return await self._rules.at(fact.tenant, fact.generation) or NO_RULES
 
 
 async def evaluate_in_thread(
-    policies: Sequence[Policy], find_personal: FindPersonal, question: Question, answer: Answer, is_provisional: bool
+    rules: JudgingRules, answered: Drafted | Verified | Partial, is_provisional: bool
 ) -> PolicyEvaluation:
-    """The evaluation in a thread of its own: the rules take tens of milliseconds over a long answer."""
+    """The evaluation in a thread of its own: the rules take tens of milliseconds over a long answer.
+
+    Where only quotations may be given, what is still being written is not shown: what it will become is not known.
+    """
+    is_evidence_only = rung_of(answered.degradations) == "evidence-only"
+    if is_evidence_only and isinstance(answered, Partial):
+        return PolicyEvaluation(answered.answer, (), (), "abstained")
     return await asyncio.to_thread(
-        evaluate, question, answer, policies=policies, find_personal=find_personal, is_provisional=is_provisional
+        evaluate,
+        answered.question,
+        answered.answer,
+        policies=rules.policies,
+        find_personal=rules.find_personal,
+        is_provisional=is_provisional,
+        is_evidence_only=is_evidence_only,
     )

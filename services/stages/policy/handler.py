@@ -16,7 +16,6 @@ from tidegate.schemas import (
     Degradation,
     Drafted,
     Partial,
-    Question,
     Suggestion,
     Verified,
     Where,
@@ -46,8 +45,9 @@ class Evaluation(Protocol):
 class PolicyPorts:
     """What the policy stage may call."""
 
-    evaluate: Callable[[Question, Answer, bool], Awaitable[Evaluation]]
-    """Evaluates an answer under all policies; the flag says that it is provisional and can be taken back."""
+    evaluate: Callable[[Drafted | Verified | Partial, bool], Awaitable[Evaluation]]
+    """Evaluates an answer under all policies that hold for its request; the flag says that it is provisional and can be
+    taken back."""
     required_degradation: Callable[[Drafted], Degradation | None]
     """What has to be given up for want of time; None where there is enough, or where it was given up before."""
     suggest: Callable[[Drafted | Verified], Awaitable[tuple[Suggestion, ...]]]
@@ -68,7 +68,7 @@ async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approv
         if abstained is not None:
             reason = "cloud_unreachable" if abstained.stage == "fast-lane" else "deadline"
             return [await with_suggestions(withhold(answered, reason), answered, ports)]
-    evaluation = await ports.evaluate(answered.question, answered.answer, False)
+    evaluation = await ports.evaluate(answered, False)
     if evaluation.refusal:
         withheld = withhold(answered, evaluation.refusal, *evaluation.policies, decisions=evaluation.decisions)
         if evaluation.refusal in UNVOUCHED:
@@ -103,7 +103,7 @@ async def judge_partial(partial: Partial, ports: PolicyPorts) -> Partial | None:
     cloud thinks may be less sure than an answer, since it can be taken back; in all else it must pass too. The policies
     that let it pass are added to its lineage, for it may be all of the answer that there will be.
     """
-    evaluation = await ports.evaluate(partial.question, partial.answer, partial.source == "edge")
+    evaluation = await ports.evaluate(partial, partial.source == "edge")
     if evaluation.refusal:
         return None
     ids = partial.ids if evaluation.answer.text == partial.answer.text else ()

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
+from typing import NamedTuple
+
+from cachetools import LRUCache
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Artefact, Asked, Turn
+from tidegate.schemas import Artefact, Asked, Message, Turn
 from tidegate.schemas.vault_token import VAULT_TOKEN
+from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.tenant_parts import SiteStanding, TenantParts, open_tenant_parts
 from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.intent_classifier import IntentHead, IntentHeadMissingError
 from tidegate.services.knowledge.safety_head import SafetyHead
 from tidegate.services.languages.followups import resolve_followup
-from tidegate.services.packs.load import load_replies
+from tidegate.services.packs.active import INTENT_HEAD, PUBLISHED, PackInForce
+from tidegate.services.packs.replies import FILE as REPLIES
 from tidegate.services.packs.replies import ReplyTexts
+from tidegate.services.planning.standing import NOTHING_IN_FORCE, degradations_of
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.dlp.person_model import PersonModel
-from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.privacy.sealing import unseal_request
 from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
+from tidegate.services.stages.prefilter.admission import Admission
 from tidegate.services.stages.prefilter.handler import (
     IntentEstimate,
     PersonalData,
     PrefilterPorts,
     ScreeningRules,
     ScreeningVersions,
+    refuse_closed,
     screen,
 )
 from tidegate.services.stages.prefilter.language import LanguageModel
@@ -39,6 +48,10 @@ from tidegate.services.stages.prefilter.safety import SafetyTier
 
 INLINE_CHARS = 500
 """A text up to this long is searched in less time than a thread takes to start."""
+INTENTS = "intents/intents"
+"""The part of a pack that the intent head is made of."""
+SCREENED_BY = (INTENT_HEAD, PUBLISHED, "site.toml", REPLIES)
+"""The files of a generation by which it screens."""
 PART_WORDS = 18
 """About 24 word pieces in the site's languages, so that a part seldom loses its end to the 32 that are read."""
 
@@ -47,62 +60,112 @@ PART_WORDS = 18
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001, ARG001 - a root is `open`
     """The handler, when key, vault and models are loaded and warm.
 
-    Raises `EmbeddingModelMissingError`, `NameModelMissingError` or `IntentHeadMissingError`, with a hint,
-    when something was never prepared.
+    Each request is screened by what is in force of its tenant's pack when it comes, and goes on with that. Raises
+    `EmbeddingModelMissingError`, `NameModelMissingError` or `IntentHeadMissingError`, with a hint, when something was
+    never prepared.
     """
     paths = StatePaths(settings)
     key = await asyncio.to_thread(load_site_key, paths.key)
     vault = await asyncio.to_thread(Vault.open, paths.vault, key)
     try:
-        yield await asyncio.to_thread(_handler, settings, paths, key, vault)
+        models = await asyncio.to_thread(ScreeningModels, paths.models)
+        loader = ScreeningLoader(settings, models, key, vault)
+        async with open_tenant_parts(settings, loader.load) as screenings:
+            yield partial(screen_by, screenings, SiteStanding(settings))
     finally:
         vault.close()
 
 
-def _handler(settings: Settings, paths: StatePaths, key: bytes, vault: Vault) -> Handler:
-    embedder = Embedder.load(paths.models)
-    head = IntentHead.load(paths.intent_head)
-    if not head.version.endswith(f"+{embedder.version}"):
-        raise IntentHeadMissingError(paths.intent_head, "it was trained over another embedding model")
-    prefilter = settings.prefilter
-    rules_alone = Detector(prefilter.phone_regions)
-    detector = _detector_with_model(settings, paths) if prefilter.name_model else rules_alone
-    language = LanguageModel(prefilter.languages)
+async def screen_by(screenings: TenantParts[Screening], standing: SiteStanding, asked: Asked) -> list[Message]:
+    """Screen a request by what is in force now; a site where nothing is, is closed."""
+    given_up = standing.degradations(asked.tenant)
+    current = screenings.current(asked.tenant)
+    if current is None:
+        return [refuse_closed(asked, Admission(0, given_up or degradations_of(NOTHING_IN_FORCE)))]
+    own = current.parts
+    return await screen(asked, own.ports, own.rules, Admission(current.generation, given_up))
+
+
+class ScreeningModels:
+    """The models that screen, whatever is in force. Raises `EmbeddingModelMissingError`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.embedder = Embedder.load(directory)
+        self.safety = SafetyHead.load(directory)
+
+    @cached_property
+    def persons(self) -> PersonModel:
+        """What finds names; not every site wants it. Raises `NameModelMissingError`."""
+        return PersonModel.load(self._directory)
+
+
+class Screening(NamedTuple):
+    """How a tenant's requests are screened by its pack in force."""
+
+    ports: PrefilterPorts
+    rules: ScreeningRules
+
+
+class ScreeningLoader:
+    """Makes what screens out of what is in force; what depends on parts that did not change is not made again."""
+
+    def __init__(self, settings: Settings, models: ScreeningModels, key: bytes, vault: Vault) -> None:
+        self._settings = settings
+        self._models = models
+        self._key = key
+        self._vault = vault
+        self._made: LRUCache[tuple[str, str, int], Screening] = LRUCache(2 * len(settings.tenants))
+
+    def load(self, pack: PackInForce) -> Screening:
+        """The parts that screen, warm. Raises `IntentHeadMissingError`, `NameModelMissingError`, `PackError`,
+        `SettingsError`."""
+        key = (pack.tenant, pack.digest_of(SCREENED_BY), pack.epochs.get(INTENTS, 0))
+        if not pack.number or key not in self._made:
+            self._made[key] = self._make(pack)
+        return self._made[key]
+
+    def _make(self, pack: PackInForce) -> Screening:
+        prefilter = with_live_settings(self._settings, pack).prefilter
+        embedder, head = self._models.embedder, pack.intent_head
+        if not head.version.endswith(f"+{embedder.version}"):
+            raise IntentHeadMissingError(pack.made.intent_head, "it was trained over another embedding model")
+        rules_alone = Detector(prefilter.phone_regions)
+        detector = rules_alone
+        if prefilter.name_model:
+            detector = Detector(prefilter.phone_regions, self._models.persons, pack.published)
+        language = LanguageModel(prefilter.languages)
+        thresholds = ReplyThresholds(
+            prefilter.distress_threshold, prefilter.unsafe_threshold, prefilter.smalltalk_threshold
+        )
+        safety = SafetyTier(self._models.safety, thresholds, language.detect, split_parts, spread)
+        ports = PrefilterPorts(
+            unseal=partial(unseal_request, self._key),
+            find_personal=partial(find_personal, detector),
+            find_in_schema=partial(find_personal, rules_alone),
+            tokenise=partial(tokenise, self._vault, self._key),
+            detect_language=language.detect,
+            classify=partial(safety.classify, partial(classify, embedder, head)),
+            resolve=resolve_followup,
+            find_reply=ReplyTexts(pack.replies, prefilter.emergency, prefilter.helpline).find,
+        )
+        versions = ScreeningVersions(
+            detector=Artefact("detector", "dlp", detector.version),
+            language=Artefact("model", "py3langid", language.version),
+            embedding=Artefact("model", MODEL, embedder.version),
+            intent=Artefact("model", "intent", head.version, pack.epochs.get(INTENTS, 0)),
+            safety=Artefact("model", "safety", safety.version),
+        )
+        _warm_up(detector, language, safety, lambda text: head.predict(embedder.embed(text)))
+        return Screening(ports, ScreeningRules(versions, prefilter.languages, thresholds, prefilter.max_chars))
+
+
+def _warm_up(detector: Detector, language: LanguageModel, safety: SafetyTier, predict: Callable[[str], object]) -> None:
     detector.find("Warm up: I am Ann Example, +44 20 7946 0958.")
-    language.detect("Warm up with a sentence of some length.")
-    for spoken in prefilter.languages:
+    for warm in (language.detect, safety.judge, predict):
+        warm("Warm up with a sentence of some length.")
+    for spoken in language.languages:
         resolve_followup("Warm up?", (Turn("user", "Warm up?"),), spoken)
-    thresholds = ReplyThresholds(
-        prefilter.distress_threshold, prefilter.unsafe_threshold, prefilter.smalltalk_threshold
-    )
-    safety = SafetyTier(SafetyHead.load(paths.models), thresholds, language.detect, split_parts, spread)
-    safety.judge("Warm up with a sentence of some length.")
-    head.predict(embedder.embed("Warm up with a sentence of some length."))
-    ports = PrefilterPorts(
-        unseal=partial(unseal_request, key),
-        find_personal=partial(find_personal, detector),
-        find_in_schema=partial(find_personal, rules_alone),
-        tokenise=partial(tokenise, vault, key),
-        detect_language=language.detect,
-        classify=partial(safety.classify, partial(classify, embedder, head)),
-        resolve=resolve_followup,
-        find_reply=ReplyTexts(load_replies(paths.pack), prefilter.emergency, prefilter.helpline).find,
-    )
-    versions = ScreeningVersions(
-        detector=Artefact("detector", "dlp", detector.version),
-        language=Artefact("model", "py3langid", language.version),
-        embedding=Artefact("model", MODEL, embedder.version),
-        intent=Artefact("model", "intent", head.version),
-        safety=Artefact("model", "safety", safety.version),
-    )
-    rules = ScreeningRules(versions, prefilter.languages, thresholds, max_chars=prefilter.max_chars)
-    return partial(screen, ports=ports, rules=rules)
-
-
-def _detector_with_model(settings: Settings, paths: StatePaths) -> Detector:
-    """Rules and the model for names; a site that was never prepared has published nothing."""
-    published = paths.published.read_text("utf-8") if paths.published.exists() else ""
-    return Detector(settings.prefilter.phone_regions, PersonModel.load(paths.models), PublishedText(published))
 
 
 async def find_personal(detector: Detector, text: str) -> list[Finding]:

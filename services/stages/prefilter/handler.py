@@ -27,6 +27,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.refusal_texts import LANGUAGES, refusal_text
 from tidegate.schemas.vault_token import tokens_in
+from tidegate.services.stages.prefilter.admission import AT_FULL_SERVICE, Admission
 from tidegate.services.stages.prefilter.conversation import FollowUp, Resolve, resolve_screened, text_for_language
 from tidegate.services.stages.prefilter.replies import (
     FindReply,
@@ -112,15 +113,30 @@ class ScreeningRules:
     max_chars: int
 
 
-async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> list[Message]:
+async def screen(
+    asked: Asked, ports: PrefilterPorts, rules: ScreeningRules, admission: Admission = AT_FULL_SERVICE
+) -> list[Message]:
     """`Screened`, or `Withheld` with the first reason found, or `Replied` where no document is needed.
 
-    A person in distress is replied to in whatever language, and whatever else the text may be.
-
-    Raises `RejectError` for a request that did not come through the gateway.
+    A person in distress is replied to in whatever language, whatever else the text may be, and by a site that is
+    closed, too. Raises `RejectError` for a request that did not come through the gateway.
     """
+    _check_admitted(asked)
+    return [admission.stamp(await _judge(asked, ports, rules, is_closed=admission.is_closed))]
+
+
+def refuse_closed(asked: Asked, admission: Admission) -> Fact:
+    """What becomes of a request at a site where nothing is in force to read it by. Raises `RejectError`."""
+    _check_admitted(asked)
+    return admission.stamp(withhold(asked, "closed"))
+
+
+def _check_admitted(asked: Asked) -> None:
     if not (asked.rid and asked.site):
         raise RejectError("the request has no id or no site", "ask the gateway, or the site's ask subject")
+
+
+async def _judge(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules, *, is_closed: bool) -> Fact:
     versions = rules.versions
     try:
         asked = ports.unseal(asked)
@@ -128,30 +144,32 @@ async def screen(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules) -> 
         schemas = _spellings(asked.schema)
         asked.instructions.encode()
     except (ValueError, RecursionError):
-        return [withhold(asked, "unscreenable")]
+        return withhold(asked, "unscreenable")
     if any(map(tokens_in, (text, *schemas, asked.instructions, *(turn.text for turn in asked.history)))):
-        return [withhold(asked, "forged_token")]
+        return withhold(asked, "forged_token")
     if any([await ports.find_in_schema(schema) for schema in schemas]):
-        return [withhold(asked, "unscreenable", versions.detector)]
+        return withhold(asked, "unscreenable", versions.detector)
     asked = replace(asked, instructions=await redact_text(ports, asked, asked.instructions.strip()))
     redacted = await redact_text(ports, asked, text)
     language, estimate, followed = understood = await understand(asked, redacted, ports)
     distress = find_distress(estimate.distress, estimate.unsafe, rules.thresholds, language.code)
     if distress is not None:
-        return [reply(asked, distress, ports, versions)]
+        return reply(asked, distress, ports, versions)
+    if is_closed:
+        return withhold(asked, "closed", *versions, language=language.code)
     if not language.is_supported:
         parts = (versions.detector, versions.language)
-        return [withhold(asked, "unsupported_language", *parts, language=language.code, languages=rules.languages)]
+        return withhold(asked, "unsupported_language", *parts, language=language.code, languages=rules.languages)
     if not estimate.unsafe < rules.thresholds.unsafe:  # a probability that is not a number is unsafe too
-        return [withhold(asked, "unsafe", *versions, language=language.code)]
+        return withhold(asked, "unsafe", *versions, language=language.code)
     smalltalk = find_pleasantry(followed.text, language.code, rules.languages) or find_smalltalk(
         estimate.smalltalk, rules.thresholds, language.code
     )
     if smalltalk is not None and not asked.schema and asked.workload in ("", "assist"):
-        return [reply(asked, smalltalk, ports, versions)]
+        return reply(asked, smalltalk, ports, versions)
     if followed.is_unclear:
-        return [withhold(asked, "unclear", *versions, language=language.code)]
-    return [first_fact(asked, versions).followed_by(Screened, question=question_of(asked, understood))]
+        return withhold(asked, "unclear", *versions, language=language.code)
+    return first_fact(asked, versions).followed_by(Screened, question=question_of(asked, understood))
 
 
 class Understood(NamedTuple):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from importlib.metadata import version
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Approved, Artefact, ForecastOutcome, Withheld
+from tidegate.schemas import Approved, Artefact, ForecastOutcome, Message, Replied, Withheld
 from tidegate.schemas.subjects import PARTIAL_APPROVED
-from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.tenant_parts import open_tenant_parts
+from tidegate.services.packs.active import PackInForce
 from tidegate.services.packs.load import identify_pack
 from tidegate.services.planning.experience import outcome_of
 from tidegate.services.settings import Settings
@@ -25,12 +25,27 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
     Beside it, what the policy lets pass of answers in the making goes into the log of what is shown.
     """
-    pack = identify_pack(StatePaths(settings).pack)
-    versions = (Artefact("software", "tidegate", version("tidegate")), Artefact("pack", *pack))
+    software = Artefact("software", "tidegate", version("tidegate"))
     writer = AnswerLogWriter(bus)
     await bus.listen(PARTIAL_APPROVED, writer.on_partial)
     ports = PublisherPorts(writer.committed_part, writer.close, forecast_outcome)
-    yield partial(publish, ports=ports, versions=versions)
+    async with open_tenant_parts(settings, name_pack) as packs:
+
+        async def handler(settled: Approved | Withheld | Replied) -> list[Message]:
+            pack = await packs.at(settled.tenant, settled.generation)
+            return await publish(settled, ports, (software, pack) if pack else (software,))
+
+        yield handler
+
+
+def name_pack(pack: PackInForce) -> Artefact:
+    """A pack in force as a receipt names it: its folder by name and version, or a generation by its number and digest.
+
+    Raises `PackError`.
+    """
+    if pack.number:
+        return Artefact("pack", pack.tenant, pack.digest[:12], pack.number)
+    return Artefact("pack", *identify_pack(pack.directory))
 
 
 def forecast_outcome(settled: Approved | Withheld) -> ForecastOutcome | None:

@@ -44,7 +44,7 @@ async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
 async def filled_cache(bus: Bus) -> AnswerCache:
     """A cache that is filled from the answers on the bus."""
     cache = AnswerCache(("kiosk",), 8, 60.0, lambda: 0.0)
-    writer = AnswerCacheWriter(bus, cache, DETECTOR, lambda text: Draft(ids=(len(text),), tokenizer="t"))
+    writer = AnswerCacheWriter(bus, cache, lambda _: DETECTOR, lambda text: Draft(ids=(len(text),), tokenizer="t"))
     await bus.listen("live.answers.>", writer.receive)
     return cache
 

@@ -147,6 +147,7 @@ OUTCOMES: dict[str, Outcome] = {
     "unscreenable": "withheld",
     "forged_token": "withheld",
     "policy_block": "withheld",
+    "closed": "withheld",
     "abstained": "abstained",
     "cloud_unreachable": "abstained",
     "unclear": "abstained",
