@@ -29,6 +29,11 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at which the next pages begin in it, and `recognised` those that were recognised in a picture, by OCR, from first to
     before last. `score` is the fused rank score (reciprocal rank fusion); `bm25` and `similarity` (cosine) are the two
     scores that it fuses, 0.0 where that leg did not find the passage.
+
+    A document that was replicated is of a `collection`, and was signed by `signer`: site or hub, and the first digits
+    of the key's id, as `hub/0123456789abcdef`; several where versions were merged. Both are empty for others.
+    `known_at_ms`, by the hub's clock, is when the collection was last known to lack nothing (0: never), and `is_fresh`
+    whether that was not too long ago when the question was asked.
     """
 
     document_id: str
@@ -45,6 +50,10 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     page: int = 0
     page_breaks: tuple[int, ...] = ()
     recognised: tuple[CharacterSpan, ...] = ()
+    collection: str = ""
+    signer: str = ""
+    known_at_ms: int = 0
+    is_fresh: bool = True
 
     def page_at(self, position: int) -> int:
         """The page on which a character of the document stands; 0 where that is not known, as outside of this."""
@@ -60,6 +69,7 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Characters `start` to `end` of a document, verbatim. They begin on page `page`, 0 where the document has none.
 
     `is_recognised`: they were recognised in a picture of the page, by OCR, so that single characters may be misread.
+    `collection`, `signer`, `known_at_ms` and `is_fresh` are those of the passage.
     """
 
     document_id: str
@@ -69,12 +79,16 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     quote: str
     page: int = 0
     is_recognised: bool = False
+    collection: str = ""
+    signer: str = ""
+    known_at_ms: int = 0
+    is_fresh: bool = True
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A passage near to a question that got no answer: related, not vouched for. `quote` is verbatim, characters
     `start` to `end` of the document; `score` is the cosine with the question, 0.0 where words alone led there.
-    `page` and `is_recognised` are as in a citation."""
+    `page`, `is_recognised`, `signer` and `is_fresh` are as in a citation."""
 
     document_id: str
     document_version: str
@@ -86,6 +100,8 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     heading: str = ""
     page: int = 0
     is_recognised: bool = False
+    signer: str = ""
+    is_fresh: bool = True
 
 
 class Check(msgspec.Struct, frozen=True, gc=False):

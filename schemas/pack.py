@@ -4,7 +4,9 @@ Next: services/packs/load.py, which reads one."""
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -35,14 +37,13 @@ ItemId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """`version` is the first 12 hex digits of the sha256 of `text`; `scope` says where the document may be held.
+    """`version` is what `version_of_document` makes of it; `scope` says where the document may be held.
 
     It is in the collection `collection`, if that is declared by its pack, else in the one for its scope.
 
     Page n begins at character `page_starts[n - 1]`, where the document has pages; `date` is the day of its last change,
     ISO 8601, as its file states it. `valid_from` and `valid_until` are the first and the last day on which it holds,
     ISO 8601, where its front matter says so; `recognised` are the characters that were recognised in a picture, by OCR.
-    `version` covers these too.
     """
 
     id: ItemId
@@ -81,6 +82,16 @@ class CollectionRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     sites_write: bool = False
     merge: Literal["last-writer", "field-merge", "ask"] = "ask"
     fresh_within_s: Annotated[int, msgspec.Meta(ge=1)] = 600
+
+
+def version_of_document(
+    text: str, valid_from: str = "", valid_until: str = "", recognised: Iterable[CharacterSpan] = ()
+) -> str:
+    """The first 12 hex digits of the sha256 of the text, the days on which it holds, and what of it was recognised in a
+    picture: an index that holds this version has all of them."""
+    days = (valid_from, valid_until) if valid_from or valid_until else ()
+    spans = (f"recognised {start}-{end}" for start, end in recognised)
+    return hashlib.sha256("\0".join((text, *days, *spans)).encode()).hexdigest()[:12]
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

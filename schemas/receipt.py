@@ -78,7 +78,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `finished_by` is the side that ended the answer, where the other one began it or it is not the route's. `is_cut`:
     the side that began was lost before the end of its answer, and the rest is missing. `committed_chars` of the text
     were shown as final before the answer was whole; `retractions` is how often shown text was retracted (at most once).
-    `guess` is what was shown as provisional, where anything was.
+    `guess` is what was shown as provisional, where anything was. `stale_citations` are so many of the citations that
+    were of a collection which was not known to be current any more.
     """
 
     site: str
@@ -99,3 +100,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     writing: WritingReport | None = None
     forecast: ForecastOutcome | None = None
     instructions: InstructionsReport | None = None
+    stale_citations: int = 0

@@ -68,7 +68,7 @@ class Database:
         self._path = path
         self._lock = threading.RLock()
         self._idle: list[sqlite3.Connection] = []
-        with _named(path):
+        with naming_errors(path):
             self._writer = self._connect()
             self._writer.executescript(SCHEMA)
         if trace is not None:
@@ -81,7 +81,7 @@ class Database:
         Raises `StoreFullError`, `StoreDamagedError`. Not to be nested.
         """
         # Also several processes may write: IMMEDIATE waits for the other one here, and never in the middle.
-        with self._lock, _named(self._path):
+        with self._lock, naming_errors(self._path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -94,7 +94,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One state of the file, whatever is written meanwhile. Raises `StoreDamagedError`."""
-        with _named(self._path):
+        with naming_errors(self._path):
             connection = self._idle.pop() if self._idle else self._connect()
             try:
                 connection.execute("BEGIN")
@@ -127,7 +127,7 @@ def reading_file(path: Path) -> Iterator[sqlite3.Connection]:
     """
     if not path.is_file():
         raise StoreMissingError(f"there is no {path}")
-    with _named(path):
+    with naming_errors(path):
         # Not `mode=ro`: the log of a file that nobody has open is read by whoever opens it, and has to be made.
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", timeout=10.0, isolation_level=None, uri=True)
         try:
@@ -140,7 +140,7 @@ def reading_file(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def naming_errors(path: Path) -> Iterator[None]:
     """Give SQLite's errors our names."""
     try:
         yield

@@ -1,6 +1,7 @@
 """Reads one state of a store: replicas, documents, the tree, the outbox, and what changed since a generation.
 
-Nothing here costs more than what it returns, but for `documents` and `digests`, which read all. Next: writer.py."""
+Nothing here costs more than what it returns, but for `documents` and `digests`, which read all. Next: writer.py, and
+changes.py, which an index follows by."""
 
 from __future__ import annotations
 
@@ -27,7 +28,6 @@ from tidegate.sync.records import (
 )
 from tidegate.sync.rules.merkle import DEPTH, EMPTY, EMPTY_TREE, FAN_OUT, Node, in_detail
 from tidegate.sync.rules.ownership import OperationStream
-from tidegate.sync.rules.resolve import ResolvedDocument, resolve
 
 NODE_BYTES = 32
 ABSENT = bytes(NODE_BYTES)
@@ -49,22 +49,6 @@ class Pending(NamedTuple):
     stream: OperationStream
     collection: str
     operation: SignedOperation
-
-
-class ChangedDocument(NamedTuple):
-    """A document as it is now; `digest` is that of all its versions, which an index keeps beside what it made of it."""
-
-    document_id: str
-    digest: bytes
-    resolved: ResolvedDocument
-
-
-class Changes(NamedTuple):
-    """What an index has to do to be at `generation`. `is_complete`: whatever is not named here is not held any more."""
-
-    generation: int
-    documents: tuple[ChangedDocument, ...] = ()
-    is_complete: bool = False
 
 
 class StoreReader:
@@ -222,29 +206,13 @@ class StoreReader:
         is_hub = record.collection.owner != "shared" or self.own().domain == HUB
         return is_hub or record.replica.generation > 0
 
-    def changes_since(self, collection: str, generation: int) -> Changes:
-        """What changed after `generation`, each document as it is now; everything where that cannot be told.
-
-        Nothing where the replica was never whole. An index that starts compares what it holds by `StoreReader.tree`
-        first: generations begin anew on a new disk.
-        """
-        record = self.record(collection)
-        if not self.is_served(collection):
-            return Changes(0)
-        is_complete = not record.complete_from <= generation <= record.generation
+    def digests_since(self, collection: str, generation: int) -> dict[str, bytes]:
+        """The digest of every document that changed after `generation`."""
         rows = self._sql.execute(
-            "SELECT document_id, digest, content, checksum FROM documents WHERE collection = ? AND generation > ?",
-            (collection, -1 if is_complete else generation),
+            "SELECT document_id, digest FROM documents WHERE collection = ? AND generation > ?",
+            (collection, generation),
         )
-        changed = tuple(
-            ChangedDocument(
-                document_id,
-                digest,
-                resolve(held_of(unpack_document(content, checksum, document_id)).siblings, record.collection.merge),
-            )
-            for document_id, digest, content, checksum in rows
-        )
-        return Changes(record.generation, changed, is_complete or generation == 0)
+        return dict(rows.fetchall())
 
     def parts(self, collection: str, range: str) -> list[bytes]:
         """The digests of the parts of an inner range; `EMPTY` for each that holds nothing."""

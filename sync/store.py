@@ -13,8 +13,9 @@ import msgspec
 
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.sync import Collection
+from tidegate.sync.changes import Changes, read_changes
 from tidegate.sync.database import Database, reading_file
-from tidegate.sync.reader import Changes, StoreReader
+from tidegate.sync.reader import StoreReader
 from tidegate.sync.records import OwnState, ReplicaRecord
 from tidegate.sync.rules.merkle import Node, build, differences
 from tidegate.sync.writer import StoreWriter
@@ -96,9 +97,9 @@ class ReplicaStore:
             return reader.record(collection)
 
     def changes_since(self, collection: str, generation: int) -> Changes:
-        """See `StoreReader.changes_since`. Raises `DocumentDamagedError`: repair first."""
+        """See `changes.read_changes`. Raises `DocumentDamagedError`: repair first."""
         with self.reading() as reader:
-            return reader.changes_since(collection, generation)
+            return read_changes(reader, collection, generation)
 
     def differing(self, collection: str, held: Node) -> tuple[str, ...]:
         """The documents of which somebody here holds another version than the store: what an index was made from,

@@ -14,7 +14,7 @@ from rank_bm25 import BM25Okapi
 from loadtests.bench.index_corpus import WordVectors, make_question
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.database import IndexDatabase, read_head
-from tidegate.services.knowledge.index.hybrid import LEAST_DEPTH, fuse_rankings
+from tidegate.services.knowledge.index.fusion import LEAST_DEPTH, fuse_rankings
 from tidegate.services.knowledge.index.keyword import KeywordLeg, find_terms
 from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.knowledge.index.vectors import Matrix

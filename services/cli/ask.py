@@ -9,12 +9,12 @@ import click
 
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.bus import JetStreamBus
-from tidegate.schemas import Asked, Published, Refused, Suggestion, TidegateError, decode, encode, encode_json
+from tidegate.schemas import Asked, Citation, Published, Refused, Suggestion, TidegateError, decode, encode, encode_json
 from tidegate.schemas.subjects import ASK, HUB
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.knowledge.index.markdown import strip_markup
-from tidegate.services.languages.words import say_recognised
+from tidegate.services.languages.words import say_recognised, say_source
 
 
 class NotAskedError(TidegateError, ValueError):
@@ -67,8 +67,8 @@ def show_answer(reply: Published) -> None:
     click.echo(f"\n{reply.outcome}{why} at the {reply.receipt.route} in {took_ms:.0f} ms · request {reply.rid}")
     for citation in reply.citations:
         where = f"page {citation.page}" if citation.page else f"{citation.start}-{citation.end}"
-        how = f", {say_recognised(reply.language)}" if citation.is_recognised else ""
-        click.echo(f"  [{citation.document_id}@{citation.document_version}] {where}{how}")
+        notes = "".join(f", {each}" for each in describe_source(citation, reply.language))
+        click.echo(f"  [{citation.document_id}@{citation.document_version}] {where}{notes}")
     if reply.receipt.rewriting is not None:
         click.echo(f"  understood as: {reply.receipt.rewriting.question} (by {reply.receipt.rewriting.by})")
     if reply.suggestions:
@@ -77,13 +77,19 @@ def show_answer(reply: Published) -> None:
         show_suggestion(suggestion, reply.language)
 
 
+def describe_source(source: Citation | Suggestion, language: str) -> list[str]:
+    """What is to be known of a source, in a few words of the asker's language: how it was read, who signed it, and
+    whether it may be out of date."""
+    recognised = [say_recognised(language)] if source.is_recognised else []
+    return [*recognised, *say_source(language, source.signer, is_fresh=source.is_fresh)]
+
+
 def show_suggestion(suggestion: Suggestion, language: str) -> None:
-    """A passage, where it stands and what it says, without the marks of its document; in a few words of the asker's
-    language, that it was recognised in a picture."""
+    """A passage, where it stands and what it says, without the marks of its document, and what is to be known of it."""
     heading = suggestion.heading
     title = heading if suggestion.title in heading else " › ".join(filter(None, (suggestion.title, heading)))
     where = f", page {suggestion.page}" if suggestion.page else ""
-    where += f", {say_recognised(language)}" if suggestion.is_recognised else ""
+    where += "".join(f", {each}" for each in describe_source(suggestion, language))
     click.echo(f"  {title}{where} [{suggestion.document_id}] {suggestion.score:.2f}")
     words = " ".join(strip_markup(suggestion.quote).split())
     click.echo(textwrap.fill(words, 110, initial_indent="    ", subsequent_indent="    "))

@@ -153,6 +153,11 @@ def _with_mask(name: str, rows: Array) -> dict[str, Array]:
     return {name: rows, "attention_mask": np.ones(rows.shape[:2], dtype=np.int64)}
 
 
+def read_version(models_dir: Path) -> str:
+    """The version of the model in `models_dir`, of which nothing is kept. Raises `EmbeddingModelMissingError`."""
+    return embedding_version(_read_files(models_dir / MODEL))
+
+
 def embedding_version(files: Mapping[str, bytes]) -> str:
     """The version of the embedding in `EMBEDDING_FILES`."""
     return hashlib.sha256(b"".join(files.values())).hexdigest()[:12]

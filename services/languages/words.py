@@ -91,6 +91,10 @@ class LanguageWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     no: Patterns
     recognised: str
     """What is said of a cited text that was recognised in a picture."""
+    signed: str
+    """What is said of a document that `{who}` has signed."""
+    stale: str
+    """What is said of a document that is not known to be current."""
     asked: dict[ValueKind, Patterns]
     """How a value of a kind is asked for."""
     values: dict[Literal["money", "amount", "rate", "clock", "duration"], Patterns]
@@ -104,6 +108,12 @@ class LanguageWords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 def say_recognised(language: str) -> str:
     """What is said in that language, or in English, of a cited text that was recognised in a picture."""
     return load_words(language if language in LANGUAGES else LANGUAGES[0]).recognised
+
+
+def say_source(language: str, signer: str, *, is_fresh: bool) -> list[str]:
+    """What is said likewise of who signed a document, where that is known, and of one that may be out of date."""
+    words = load_words(language if language in LANGUAGES else LANGUAGES[0])
+    return [*([words.signed.replace("{who}", signer)] if signer else []), *([] if is_fresh else [words.stale])]
 
 
 @cache

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidegate.schemas.answer import CharacterSpan
-from tidegate.schemas.pack import CollectionRules, Document
+from tidegate.schemas.pack import CollectionRules, Document, version_of_document
 from tidegate.services.knowledge.index.markdown import find_first_heading
 from tidegate.services.knowledge.ingest import read as ingest
 from tidegate.services.knowledge.ingest.errors import FileUnreadError
@@ -173,7 +173,6 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
     title = str(raw.fields.get("title", find_first_heading(body) or raw.title or _title_from(raw.name)))
     language = str(raw.fields.get("language", "")).lower().partition("-")[0]
     days = [str(raw.fields.get(key, "")) for key in ("valid_from", "valid_until")]
-    days = days if any(days) else []
     try:
         for day in filter(None, days):
             date.fromisoformat(day)
@@ -184,9 +183,9 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
                 "language": language or detect_language(f"{title}\n{body}", languages),
                 "scope": raw.fields.get("scope", "shared"),
                 "text": body,
-                "version": _version_of(raw, days),
-                "valid_from": days[0] if days else "",
-                "valid_until": days[1] if days else "",
+                "version": version_of_document(body, days[0], days[1], raw.recognised),
+                "valid_from": days[0],
+                "valid_until": days[1],
                 "page_starts": raw.page_starts,
                 "recognised": raw.recognised,
                 "date": str(raw.fields.get("date", "")),
@@ -210,13 +209,6 @@ def _assign(
         findings.fault(raw.name, reason, "leave the scope out, or move the file", line=1)
         return None
     return msgspec.structs.replace(document, scope=declared.owner, collection=declared.name)
-
-
-def _version_of(raw: _RawDocument, days: Sequence[str]) -> str:
-    """Of the text, the days on which it holds, and what of it was recognised: an index that holds this version has all
-    of them."""
-    recognised = [f"recognised {start}-{end}" for start, end in raw.recognised]
-    return hashlib.sha256("\0".join((raw.body, *days, *recognised)).encode()).hexdigest()[:12]
 
 
 def _title_from(name: str) -> str:

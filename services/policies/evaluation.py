@@ -17,6 +17,7 @@ from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.versions import explain_versions
 
 _VERBS: dict[str, Literal["allow", "abstain", "block"]] = {"": "allow", "abstained": "abstain", "policy_block": "block"}
+from tidegate.services.policies.sources import judge_sources
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,10 @@ def find_permissions(
             (allowed if passed else refused).append(
                 Decision(f"{policy.id}/{name}", "allow" if passed else "abstain", reason)
             )
+        if policy.sources.rule and answer.citations:
+            passed, reason = judge_sources(policy.sources, answer.citations)
+            decision = Decision(f"{policy.id}/{policy.sources.rule}", "allow" if passed else "abstain", reason)
+            (allowed if passed else refused).append(decision)
         for name, (threshold, least) in policy.thresholds_for(question).items():
             if not threshold.applies(is_provisional):
                 continue

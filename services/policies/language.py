@@ -4,13 +4,10 @@ Next: services/policies/registry.py, what a policy can name; services/policies/e
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML, tokens
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -20,14 +17,18 @@ from ruamel.yaml.reader import ReaderError
 from tidegate.schemas import TidegateError
 from tidegate.services.policies.policy import Policy, PolicyVerb, ScoreRule
 from tidegate.services.policies.registry import ALLOW, BLOCK, PARTS, THRESHOLDS, TRANSFORM, describe
+from tidegate.services.policies.sources import REQUIRE_SIGNED, SOURCES, TRUSTED_SIGNERS, SourceRules
+from tidegate.services.policies.version import policy_version
 from tidegate.services.policies.writing import WRITING
 
 NO_SUGGESTIONS = "no_suggestions"
 CLASSES = (NO_SUGGESTIONS, *WRITING)
 """Keys that list intents and workloads."""
 CLASS_THRESHOLDS = "class_thresholds"
-KEYS = ("policy_id", *PARTS, CLASS_THRESHOLDS, *CLASSES)
+KEYS = ("policy_id", *PARTS, CLASS_THRESHOLDS, *SOURCES, *CLASSES)
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+SIGNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+EXAMPLES = {"an intent": "an_intent, assist", "a site": "hub, site1"}
 MAX_BYTES = 65_536
 MAX_DEPTH = 4
 OPENING = (
@@ -117,20 +118,34 @@ class _PolicyReader:
         allow, transform, block = (self._verbs(fields.get(part), part) for part in ("allow", "transform", "block"))
         thresholds = self._thresholds("abstain_thresholds", fields.get("abstain_thresholds"))
         of_classes = self._class_thresholds(fields.get(CLASS_THRESHOLDS))
-        classes = {key: self._classes(key, fields.get(key)) for key in CLASSES}
-        if not self.faults and not (allow or transform or block or thresholds or of_classes):
+        classes = {key: self._names(key, fields.get(key), "an intent") for key in CLASSES}
+        sources = self._sources(fields)
+        if not self.faults and not (allow or transform or block or thresholds or of_classes or sources.rule):
             self._fault(None, "the policy has no rules", f"it may {', '.join(PARTS)}")
         if self.faults:
             allow = transform = block = ()
         return Policy(
             policy_id,
-            version_of(policy_id, allow, transform, block, thresholds, {CLASS_THRESHOLDS: of_classes, **classes}),
+            policy_version(
+                policy_id,
+                allow,
+                transform,
+                block,
+                thresholds,
+                {
+                    CLASS_THRESHOLDS: of_classes,
+                    REQUIRE_SIGNED: sources.require_signed,
+                    TRUSTED_SIGNERS: tuple(sources.trusted),
+                    **classes,
+                },
+            ),
             allow={verb: ALLOW[verb] for verb in allow},
             transform={verb: TRANSFORM[verb] for verb in transform},
             block={verb: BLOCK[verb] for verb in block},
             abstain_thresholds=_with_verbs(thresholds),
             class_thresholds={name: _with_verbs(each) for name, each in of_classes.items()},
             no_suggestions=frozenset(classes[NO_SUGGESTIONS]),
+            sources=sources,
             writing={key: frozenset(classes[key]) for key in WRITING},
         )
 
@@ -176,14 +191,29 @@ class _PolicyReader:
                 names.append(name)
         return tuple(names)
 
-    def _classes(self, key: str, field: tuple[Node, Node] | None) -> tuple[str, ...]:
-        """The intents and workloads in a list."""
+    def _names(self, key: str, field: tuple[Node, Node] | None, what: str) -> tuple[str, ...]:
+        """The names in a list: intents and workloads, or sites."""
         if field is None:
             return ()
         if not isinstance(field[1], SequenceNode):
-            self._fault(field[0], f"{key} is a list", f"{key}: [an_intent, assist]")
+            self._fault(field[0], f"{key} is a list", f"{key}: [{EXAMPLES[what]}]")
             return ()
-        return tuple(dict.fromkeys(filter(None, (self._text(item, "an intent") for item in field[1].value))))
+        return tuple(dict.fromkeys(filter(None, (self._text(item, what) for item in field[1].value))))
+
+    def _sources(self, fields: Mapping[str, tuple[Node, Node]]) -> SourceRules:
+        """Whose documents may be cited."""
+        trusted = self._names(TRUSTED_SIGNERS, fields.get(TRUSTED_SIGNERS), "a site")
+        for name in trusted:
+            if not SIGNER.fullmatch(name):
+                self._fault(fields[TRUSTED_SIGNERS][0], f"{name} is no site", f"{TRUSTED_SIGNERS}: [hub, site1]")
+        if TRUSTED_SIGNERS in fields and not trusted and not self.faults:
+            self._fault(fields[TRUSTED_SIGNERS][0], f"{TRUSTED_SIGNERS} names nobody", f"{TRUSTED_SIGNERS}: [hub]")
+        node, value = fields.get(REQUIRE_SIGNED, (None, None))
+        is_flag = isinstance(value, ScalarNode) and str(value.tag).endswith(":bool")
+        if value is not None and not is_flag:
+            self._fault(node, f"{REQUIRE_SIGNED} is true or false", f"{REQUIRE_SIGNED}: true")
+        require_signed = is_flag and isinstance(value, ScalarNode) and value.value.casefold() == "true"
+        return SourceRules(require_signed, frozenset(trusted))
 
     def _thresholds(self, what: str, field: tuple[Node, Node] | None) -> dict[str, float]:
         thresholds: dict[str, float] = {}
@@ -263,25 +293,3 @@ def _check_tokens(path: Path, text: str) -> None:
 
 def _with_verbs(thresholds: Mapping[str, float]) -> dict[str, tuple[PolicyVerb[ScoreRule], float]]:
     return {score: (THRESHOLDS[score], least) for score, least in thresholds.items()}
-
-
-def version_of(
-    id: str,
-    allow: tuple[str, ...],
-    transform: tuple[str, ...],
-    block: tuple[str, ...],
-    thresholds: Mapping[str, Any],
-    classes: Mapping[str, Any],
-) -> str:
-    """The first 12 hex digits of the sha256 of the policy's canonical JSON: sorted keys, no white space, all keys but
-    those of `classes`, which are there where they say something: what was written before them keeps its version."""
-    policy: dict[str, object] = {
-        "policy_id": id,
-        "allow": allow,
-        "transform": transform,
-        "block": block,
-        "abstain_thresholds": thresholds,
-    }
-    policy |= {key: sorted(each) if isinstance(each, tuple) else each for key, each in classes.items() if each}
-    canonical = json.dumps(policy, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

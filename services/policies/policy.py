@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from tidegate.schemas import Answer, Question
+from tidegate.services.policies.sources import SourceRules
 from tidegate.services.privacy.dlp.finding import Finding
 
 FindPersonal = Callable[[str], Sequence[Finding]]
@@ -57,6 +58,8 @@ class Policy:
     """For intents and workloads their own thresholds, in place of those of `abstain_thresholds`."""
     no_suggestions: frozenset[str] = frozenset()
     """The intents and workloads whose abstentions come without the nearest passages."""
+    sources: SourceRules = field(default_factory=SourceRules)
+    """Whose documents an answer may rest on."""
     writing: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """For `grounded`, `free` and `egress` the intents and workloads that they are allowed for; see `writing`."""
     part: str = ""

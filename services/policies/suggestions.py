@@ -27,6 +27,8 @@ def suggest(passages: Iterable[Passage]) -> tuple[Suggestion, ...]:
             score=passage.similarity,
             page=passage.page,
             is_recognised=bool(passage.recognised),
+            signer=passage.signer,
+            is_fresh=passage.is_fresh,
         )
         for passage in passages
     )
@@ -66,7 +68,9 @@ def allow_suggestions(
 
 
 def passes(question: Question, candidate: Suggestion, policies: Sequence[Policy], find_personal: FindPersonal) -> bool:
-    """Whether every word that would be shown passes: the quote, the title and the heading."""
+    """Whether it is of a source that all trust, and every word passes that would be shown: quote, title, heading."""
+    if any(policy.sources.find_fault(candidate.signer) for policy in policies):
+        return False
     texts = (candidate.quote, "\n".join(filter(None, (candidate.title, candidate.heading))))
     return all(_is_allowed(question, text, policies, find_personal) for text in texts)
 

@@ -33,7 +33,7 @@ from tidegate.sync.trust.keyring import Keyring
 from tidegate.sync.trust.roles import HUB_TIME, moment
 from tidegate.sync.trust.sources import BlobFetcher
 from tidegate.sync.trust.targets import KEYS, TargetManifest, blob_name, read_manifest
-from tidegate.sync.trust.trusted_clock import TrustedClock
+from tidegate.sync.trust.trusted_clock import TIME_FILE, TrustedClock
 from tidegate.sync.trust.verdicts import name_fault
 
 TIMESTAMP = "metadata/timestamp.json"
@@ -65,7 +65,7 @@ class RepositoryClient:
         self._timeout_s = timeout_s
         self._refreshing = asyncio.Lock()
         self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.clock = TrustedClock(directory / "time.msgpack")
+        self.clock = TrustedClock(directory / TIME_FILE)
 
     @property
     def blobs(self) -> Path:

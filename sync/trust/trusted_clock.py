@@ -12,6 +12,9 @@ from tidegate.schemas.errors import UnreadableError
 from tidegate.sync.rules.staleness import Now, TimeJudgement, TrustedTime, checkpoint, judge_time, trust
 from tidegate.sync.trust.files import PRIVATE, replace_file
 
+TIME_FILE = "time.msgpack"
+"""Its name in the directory of what a site trusts."""
+
 
 class TrustedClock:
     """The trusted time of a site, in one file."""

@@ -14,7 +14,7 @@ from tests.support.branch_index import LETTERS
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.database import IndexDatabase, read_head
-from tidegate.services.knowledge.index.index_writer import with_heading
+from tidegate.services.knowledge.index.embedded import with_heading
 from tidegate.services.knowledge.index.keyword import ANALYZERS, KeywordLeg
 from tidegate.services.knowledge.index.records import list_marks
 from tidegate.services.knowledge.index.storage import Storage

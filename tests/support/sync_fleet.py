@@ -20,6 +20,7 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Collection, DocumentContent, Message, decode, encode
 from tidegate.schemas.replica import DocumentsWritten, Done, PutCollection, ReplicaFault, WriteDocuments
 from tidegate.schemas.subjects import HUB, replica_request
+from tidegate.sync.changes import read_changes
 from tidegate.sync.settings import SyncSettings
 from tidegate.sync.shells.domain import DomainParts, SyncOpening
 from tidegate.sync.shells.hub_shell import HubSync, open_hub_sync
@@ -132,7 +133,7 @@ class SyncFleet:
         with store.reading() as reader:
             if collection not in reader.collections():
                 return {}
-            changes = reader.changes_since(collection, 0)
+            changes = read_changes(reader, collection, 0)
         return {each.document_id: each.resolved.content.text for each in changes.documents if each.resolved.content}
 
     def checksum(self, domain: str, collection: str = "notices") -> str:

@@ -15,6 +15,7 @@ from tidegate.schemas.subjects import verification_session
 from tidegate.services.answering.answerer import AnswerStream, GroundedAnswerer
 from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.answering.sentence_stream import SentenceStream
+from tidegate.services.fleet.machine_clock import open_freshness
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.calibration import Calibration
@@ -89,7 +90,7 @@ async def cloud(
     embedder = units.embedder
     indexes = TenantIndexes(("kiosk",), paths.index, embedder, exact_below=15_000)
     reader = Reader(units, Calibration.load(paths.calibration))
-    reading = in_thread(partial(HubCorpus(indexes).rank_spans, lambda _tenant: reader))
+    reading = in_thread(partial(HubCorpus(indexes, open_freshness(at_hub())).rank_spans, lambda _tenant: reader))
 
     async def publish(_: Partial) -> None: ...
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
-from tidegate.services.knowledge.index.index_writer import with_heading
+from tidegate.services.knowledge.index.embedded import with_heading
 
 HALF = 0.5
 OWN = Path(__file__).with_name("questions")

@@ -74,6 +74,18 @@ class Compaction:
         with suppress(IndexLockedError), self._storage.compaction_lock():
             self._remove_unnamed()
 
+    def renew_keyword_leg(self) -> None:
+        """Make the keyword leg anew from the database, whatever the one in force holds. Raises `IndexLockedError`."""
+        with self._storage.compaction_lock():
+            self._remove_unnamed()
+            self._make_keyword_leg()
+
+    def renew_graph(self) -> None:
+        """Make the graph anew: from nothing where the file in force is damaged. Raises `IndexLockedError`."""
+        with self._storage.compaction_lock():
+            self._remove_unnamed()
+            self._make_graph()
+
     def _run(self) -> None:
         try:
             with suppress(IndexLockedError), self._storage.compaction_lock():

@@ -15,11 +15,13 @@ from pathlib import Path
 import msgspec
 
 from tidegate.schemas import TidegateError
+from tidegate.services.knowledge.index import sources
 from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexLockedError, IndexUnusableError
 from tidegate.services.knowledge.index.storage import Storage
 
-FORMAT = 2
-"""`manifest.json` and its files were format 1; see format_1.py."""
+FORMAT = 3
+"""`manifest.json` and its files were format 1; see format_1.py. Format 2 had no sources."""
+_UPGRADED = 2
 _BUSY_S = 30.0
 _DIGEST_BYTES = 32
 _REFUSALS = {
@@ -28,7 +30,8 @@ _REFUSALS = {
 }
 """What the system, and not the file, is the reason of."""
 
-_SCHEMA = """
+_SCHEMA = f"""
+{sources.SCHEMA}
 CREATE TABLE head (
     generation INTEGER NOT NULL, embedder TEXT NOT NULL, analyzers TEXT NOT NULL, next_number INTEGER NOT NULL,
     documents INTEGER NOT NULL, passages INTEGER NOT NULL, units INTEGER NOT NULL, tombstones INTEGER NOT NULL,
@@ -124,18 +127,16 @@ class IndexDatabase:
         self._lock = threading.Lock()
 
     def create(self) -> None:
-        """Make an empty database where there is none. Raises `IndexDamagedError`, `IndexLockedError`."""
-        if self.is_made():
+        """Make an empty database where there is none, and bring one of the last format to this one.
+
+        Raises `IndexDamagedError`, `IndexLockedError`.
+        """
+        if self._format() == FORMAT:
             return
         with self._storage.lock():
-            if self.is_made():
-                return
-            with (
-                raising_own_errors(self._path),
-                closing(sqlite3.connect(self._path, isolation_level=None)) as connection,
-            ):
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT")
+            found = self._format()
+            if found != FORMAT:
+                make_database(self._path, sources.SCHEMA if found == _UPGRADED else _SCHEMA)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -160,7 +161,7 @@ class IndexDatabase:
 
     def is_made(self) -> bool:
         """Whether there is a database, and not only its file."""
-        return self._format() == FORMAT
+        return self._format() != 0
 
     def inode(self) -> int:
         """Tells this database from another one at the same place."""
@@ -208,9 +209,16 @@ class IndexDatabase:
             return 0
         with raising_own_errors(self._path), closing(_connect(self._path, self._busy_s)) as connection:
             (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found not in (0, FORMAT):
+        if found not in (0, _UPGRADED, FORMAT):
             raise IndexDamagedError(self._path, f"has format {found}, this program reads {FORMAT}")
         return int(found)
+
+
+def make_database(path: Path, schema: str = _SCHEMA) -> None:
+    """Make all tables, or those that are new, in one transaction. Raises what `IndexDatabase` does."""
+    with raising_own_errors(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"BEGIN; {schema} PRAGMA user_version = {FORMAT}; COMMIT")
 
 
 def _connect(path: Path, busy_s: float) -> sqlite3.Connection:

@@ -11,8 +11,9 @@ import msgspec
 
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.database import IndexHead, add_digests, put_head, read_head
+from tidegate.services.knowledge.index.embedded import EmbeddedDocument
 from tidegate.services.knowledge.index.keyword import ANALYZERS
-from tidegate.services.knowledge.index.records import DocumentEntry, EmbeddedDocument
+from tidegate.services.knowledge.index.records import DocumentEntry
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Tombstone
 
 

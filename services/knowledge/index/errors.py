@@ -16,6 +16,12 @@ class IndexDamagedError(TidegateError):
         super().__init__(f"{path}: {reason}; {self.hint}")
 
 
+class OtherModelError(IndexDamagedError):
+    """Another process, with another embedding model, has built the index again."""
+
+    hint = "start this process again: all processes of a site are to have the same models"
+
+
 class IndexLockedError(TidegateError):
     """Another process is writing to the index."""
 

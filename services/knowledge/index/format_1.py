@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Chunk
+from tidegate.services.knowledge.index.embedded import EmbeddedDocument
 from tidegate.services.knowledge.index.errors import IndexDamagedError
-from tidegate.services.knowledge.index.records import EmbeddedDocument
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Tombstone
 from tidegate.services.knowledge.index.vectors import DIMENSIONS
 

@@ -213,6 +213,11 @@ def _grown(rows: _Rows, room: int) -> _Rows:
     return grown
 
 
+def digest_of_graph(path: Path) -> str:
+    """The sha256 of the files of a saved graph, as `save` returned it. Raises `FileNotFoundError`."""
+    return _digest_of(path, _axes_of(path).read_bytes())
+
+
 def _axes_of(path: Path) -> Path:
     return path.with_suffix(".axes")
 

@@ -5,13 +5,12 @@ Promises that a deleted document never comes back. Next: index_reader.py, index_
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,25 +20,22 @@ from numpy.typing import NDArray
 
 from tidegate.schemas.answer import Passage
 from tidegate.schemas.pack import Document
-from tidegate.services.knowledge.index import records
+from tidegate.services.knowledge.index import records, sources
 from tidegate.services.knowledge.index.chunking import Unit
 from tidegate.services.knowledge.index.compaction import Compaction
 from tidegate.services.knowledge.index.database import IndexDatabase, read_head
 from tidegate.services.knowledge.index.errors import IndexLockedError
 from tidegate.services.knowledge.index.format_1 import OldIndex
+from tidegate.services.knowledge.index.fusion import LEAST_DEPTH, fuse_rankings
 from tidegate.services.knowledge.index.index_reader import IndexReader, IndexReading
 from tidegate.services.knowledge.index.index_writer import IndexChange, IndexWriter, OnDocument
 from tidegate.services.knowledge.index.keyword import ANALYZERS
 from tidegate.services.knowledge.index.limits import EXACT_BELOW, FOLD_AT
+from tidegate.services.knowledge.index.sources import DocumentSource
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage, Tombstone
 from tidegate.services.knowledge.index.thesaurus import Thesaurus, rewrite_query
 from tidegate.services.knowledge.index.vectors import ExactLeg, Matrix
 from tidegate.services.knowledge.text_embedder import TextEmbedder
-
-LEAST_DEPTH = 8
-"""A leg brings its k best, and never fewer than this: what is far down in both legs must not beat the best of one."""
-RANK_CONSTANT = 60
-RankedItem = TypeVar("RankedItem", bound=Hashable)
 
 _log = structlog.get_logger()
 
@@ -62,6 +58,15 @@ class DocumentUnits(msgspec.Struct, frozen=True, kw_only=True):
     document: Document
     units: tuple[Unit, ...]
     vectors: Matrix
+
+
+class IndexParts(NamedTuple):
+    """What an index is made of, for who inspects and mends it."""
+
+    storage: Storage
+    reader: IndexReader
+    writer: IndexWriter
+    compaction: Compaction
 
 
 class HybridIndex:
@@ -104,6 +109,15 @@ class HybridIndex:
             _log.info("index.repair_postponed", path=str(path), reason="another process is writing")
         with index._reader.reading():
             return index
+
+    @property
+    def embedder_version(self) -> str:
+        """The version of the model that its vectors are of."""
+        return self._embedder.version
+
+    def parts(self) -> IndexParts:
+        """See `IndexParts`."""
+        return IndexParts(self._storage, self._reader, self._writer, self._compaction)
 
     @property
     def version(self) -> str:
@@ -155,6 +169,16 @@ class HybridIndex:
         with self._reader.reading() as now:
             return {entry.id: entry.origin for entry in records.list_entries(now.connection)}
 
+    def sources(self, collection: str) -> dict[str, DocumentSource]:
+        """What of a replica's collection the index was made from, by document id."""
+        with self._reader.reading() as now:
+            return {each.document_id: each for each in sources.list_sources(now.connection, collection)}
+
+    def find_sources(self, document_ids: Iterable[str]) -> list[DocumentSource]:
+        """What of these documents the index was made from, in whatever collections."""
+        with self._reader.reading() as now:
+            return sources.find_sources(now.connection, document_ids)
+
     def tombstones(self) -> dict[str, Tombstone]:
         """The deleted documents, by id."""
         with self._reader.reading() as now:
@@ -194,9 +218,10 @@ class HybridIndex:
             near = _find_near(now, vector, depth)
             fused = fuse_rankings(list(words), list(near)[:depth])[:k]
             passages = records.find_passages(now.connection, [number for number, _ in fused])
+            named = sources.find_named(now.connection, {each.document_id for each in passages.values()})
         return [
             msgspec.structs.replace(
-                passages[number],
+                sources.with_source(passages[number], named),
                 score=score,
                 bm25=words.get(number, 0.0),
                 similarity=max(0.0, near.get(number, 0.0)),
@@ -267,11 +292,8 @@ class HybridIndex:
             document = records.find_document(connection, document_id)
             if entry is None or document is None or entry.version != version:
                 return None
-            parts = [units for _, units in records.list_vectors(connection, entry.first, entry.numbers.stop)]
-            units = records.find_units(connection, entry)
-            if sum(map(len, parts)) != entry.units:
-                raise sqlite3.DatabaseError(f"vectors of {document_id} are missing")
-        return DocumentUnits(document=document, units=units, vectors=np.concatenate(parts))
+            units, vectors = records.find_units(connection, entry), records.find_unit_vectors(connection, entry)
+        return DocumentUnits(document=document, units=units, vectors=vectors)
 
 
 def _find_near(now: IndexReading, vector: NDArray[np.float32], depth: int) -> dict[int, float]:
@@ -279,15 +301,3 @@ def _find_near(now: IndexReading, vector: NDArray[np.float32], depth: int) -> di
     if isinstance(now.vectors, ExactLeg):
         return now.vectors.search(vector, depth)
     return now.vectors.search(vector, depth, partial(records.find_vectors, now.connection))
-
-
-def fuse_rankings(*rankings: Sequence[RankedItem]) -> list[tuple[RankedItem, float]]:
-    """Reciprocal rank fusion (Cormack, Clarke & Büttcher, SIGIR 2009), k = 60: keys with their score, best first.
-
-    A key scores the sum of 1 / (60 + rank) over the rankings that hold it; ties keep the order of first appearance.
-    """
-    scores: dict[RankedItem, float] = {}
-    for ranking in rankings:
-        for rank, key in enumerate(ranking, start=1):
-            scores[key] = scores.get(key, 0.0) + 1.0 / (RANK_CONSTANT + rank)
-    return sorted(scores.items(), key=lambda pair: -pair[1])

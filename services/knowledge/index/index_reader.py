@@ -18,7 +18,7 @@ import structlog
 
 from tidegate.services.knowledge.index import records
 from tidegate.services.knowledge.index.database import IndexDatabase, IndexHead, read_head
-from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexUnusableError
+from tidegate.services.knowledge.index.errors import IndexUnusableError, OtherModelError
 from tidegate.services.knowledge.index.graph import GraphLeg, PassageGraph
 from tidegate.services.knowledge.index.index_view import (
     IndexView,
@@ -43,7 +43,7 @@ class IndexReading(msgspec.Struct, frozen=True):
 
 
 class IndexReader:
-    """The readings of one index, from any number of threads. Raises `IndexDamagedError`."""
+    """The readings of one index, from any number of threads. Raises `IndexDamagedError`, `OtherModelError`."""
 
     def __init__(self, storage: Storage, built_by: str, exact_below: int) -> None:
         self.database = IndexDatabase(storage)
@@ -118,7 +118,7 @@ class IndexReader:
             if view.inode == inode and view.head.generation > head.generation:
                 return None
             if head.documents and head.built_by != self._built_by:
-                raise IndexDamagedError(self._storage.path, "was built again by another embedding model meanwhile")
+                raise OtherModelError(self._storage.path, "was built again by another embedding model meanwhile")
             vectors = self._next_vectors(connection, head, view if view.inode == inode else IndexView.empty())
             self.view = IndexView(head, inode, vectors)
             return vectors

@@ -7,9 +7,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -18,15 +16,17 @@ import structlog
 from tidegate.schemas import TidegateError
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index import records
-from tidegate.services.knowledge.index.chunking import cut_into_chunks, render_unit
 from tidegate.services.knowledge.index.database import read_head
 from tidegate.services.knowledge.index.draft import IndexDraft
+from tidegate.services.knowledge.index.embedded import embed_all
 from tidegate.services.knowledge.index.errors import IndexUnusableError
 from tidegate.services.knowledge.index.format_1 import OldIndex
 from tidegate.services.knowledge.index.index_reader import IndexReader
 from tidegate.services.knowledge.index.keyword import KeywordLeg
-from tidegate.services.knowledge.index.records import DocumentEntry, EmbeddedDocument
+from tidegate.services.knowledge.index.keyword_errors import KeywordLegDamagedError
+from tidegate.services.knowledge.index.sources import DocumentSource, put_sources, remove_sources
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage
+from tidegate.services.knowledge.index.vectors import Matrix
 from tidegate.services.knowledge.text_embedder import TextEmbedder
 
 _log = structlog.get_logger()
@@ -35,7 +35,6 @@ OnDocument = Callable[[Document], None]
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 LOGGED_GENERATIONS = 1_000
 """The log of what went is kept for so many changes, and back to the one that the graph was made of."""
-_EMBEDDED_AHEAD = 16
 
 
 class DocumentRefusedError(TidegateError, ValueError):
@@ -46,12 +45,21 @@ class DocumentRefusedError(TidegateError, ValueError):
 
 class IndexChange(msgspec.Struct, frozen=True, kw_only=True):
     """What one generation changes: first `deleted` go, then `documents` come. `state` are the caller's own values, in
-    force together with the change, or as it was before it: where a replica stands, for one."""
+    force together with the change, or as it was before it: where a replica stands, for one.
+
+    `vectors` are those of the units of documents, by id, where somebody has made them already by the same model; others
+    are made here. Documents in `anew` are put in again even where they are there. `sources` say where documents come
+    from, and `forgotten` are those, by document id and collection, that do not any more.
+    """
 
     documents: Sequence[Document] = ()
     deleted: Iterable[str] = ()
     origin: DocumentOrigin = "added"
     state: Mapping[str, bytes] = {}
+    vectors: Mapping[str, Matrix] = {}
+    anew: Collection[str] = ()
+    sources: Iterable[DocumentSource] = ()
+    forgotten: Iterable[tuple[str, str]] = ()
     on_document: OnDocument = lambda _document: None
 
 
@@ -76,11 +84,12 @@ class IndexWriter:
             with self._database.writing() as connection:
                 draft = IndexDraft(connection, self._embedder.version)
                 gone = sum(draft.delete(name, change.origin) for name in dict.fromkeys(change.deleted))
-                known = {each.id: records.find_entry(connection, each.id) for each in change.documents}
-                changed = [each for each in change.documents if not _is_indexed(each, known[each.id])]
-                for embedded in self._embed_all(changed):
+                changed = [each for each in change.documents if not _is_indexed(connection, change, each)]
+                for embedded in embed_all(changed, self._embedder, change.vectors):
                     change.on_document(embedded.document)
                     draft.put(embedded, change.origin)
+                remove_sources(connection, change.forgotten)
+                put_sources(connection, change.sources)
                 self._finish(draft, change.state)
             self._forget(draft)
         return len(changed), gone
@@ -107,7 +116,7 @@ class IndexWriter:
         """Put in all that it holds, with its vectors where they are such as would be made today."""
         with self._database.writing() as connection:
             draft = IndexDraft(connection, self._embedder.version)
-            embedded = old.embedded() if old.built_by == built_by else self._embed_all(old.texts())
+            embedded = old.embedded() if old.built_by == built_by else embed_all(old.texts(), self._embedder)
             for each in embedded:
                 draft.put(each, old.origins[each.document.id])
             for name, tombstone in old.tombstones.items():
@@ -121,7 +130,7 @@ class IndexWriter:
             draft = IndexDraft(connection, self._embedder.version)
             entries = list(records.list_entries(before))
             texts = (records.find_document(before, entry.id) for entry in entries)
-            embedded = self._embed_all(text for text in texts if text is not None)
+            embedded = embed_all((text for text in texts if text is not None), self._embedder)
             for entry, each in zip(entries, embedded, strict=True):
                 draft.put(each, entry.origin)
             draft.head = msgspec.structs.replace(draft.head, graph="", graph_sha256="", graph_numbers=0)
@@ -144,7 +153,10 @@ class IndexWriter:
             held = leg.refresh()
             if held.count != head.passages:
                 return False
-            return not self._reader.is_exact(head) or held.entries() == records.list_marks(connection)
+            try:
+                return not self._reader.is_exact(head) or held.entries() == records.list_marks(connection)
+            except KeywordLegDamagedError:
+                return False
 
     def _finish(self, draft: IndexDraft, state: Mapping[str, bytes]) -> None:
         """What is last in the transaction of a change."""
@@ -184,33 +196,10 @@ class IndexWriter:
             head = read_head(connection)
             leg = self._reader.leg(head)
             try:
-                if self._reader.is_exact(head):
+                if self._reader.is_exact(head) or not reconcile_rows(connection, leg):
                     leg.replace(records.list_keyword_rows(connection))
-                else:
-                    reconcile_rows(connection, leg)
             except ValueError as error:
                 raise IndexUnusableError(leg.path, error) from error
-
-    def _embed_all(self, documents: Iterable[Document]) -> Iterator[EmbeddedDocument]:
-        """In order, a few ahead of where they are wanted."""
-        with ThreadPoolExecutor(min(4, cpu_count() or 1)) as pool:
-            batch: list[Document] = []
-            for document in documents:
-                batch.append(document)
-                if len(batch) == _EMBEDDED_AHEAD:
-                    yield from pool.map(self._embed, batch)
-                    batch = []
-            yield from pool.map(self._embed, batch)
-
-    def _embed(self, document: Document) -> EmbeddedDocument:
-        chunks = tuple(cut_into_chunks(document.text))
-        lines = [
-            with_heading(document.title, unit.heading, render_unit(document.text, unit))
-            for chunk in chunks
-            for unit in chunk.units
-        ]
-        matrix = np.stack([self._embedder.embed(line, "passage") for line in lines]).astype(np.float32)
-        return EmbeddedDocument(document, chunks, matrix)
 
 
 def check_documents(documents: Iterable[Document]) -> None:
@@ -226,16 +215,13 @@ def check_documents(documents: Iterable[Document]) -> None:
         seen.add(document.id)
 
 
-def with_heading(title: str, heading: str, text: str) -> str:
-    """What is embedded: a text with its title and heading."""
-    where = heading if title in heading else f"{title} › {heading}" if heading else title
-    return f"{where}: {text}"
-
-
-def reconcile_rows(connection: sqlite3.Connection, leg: KeywordLeg) -> None:
-    """Bring a leg to what the database says, writing the difference only."""
+def reconcile_rows(connection: sqlite3.Connection, leg: KeywordLeg) -> bool:
+    """Bring a leg to what the database says, writing the difference only; returns whether it could be read."""
     wanted = records.list_marks(connection)
-    held = leg.refresh().entries()
+    try:
+        held = leg.refresh().entries()
+    except KeywordLegDamagedError:
+        return False
     times = Counter(number for number, _ in held)
     right = set(wanted) & set(held)
     numbers = {number for number, _ in right if times[number] == 1}
@@ -243,8 +229,23 @@ def reconcile_rows(connection: sqlite3.Connection, leg: KeywordLeg) -> None:
     wrong = sorted({number for number, _ in held} - numbers)
     rows = (row for number in missing for row in records.list_keyword_rows(connection, number, number + 1))
     leg.change(removed=wrong, added=rows)
+    return True
 
 
-def _is_indexed(document: Document, entry: DocumentEntry | None) -> bool:
-    indexed = entry and (entry.version, entry.title, entry.language)
-    return indexed == (document.version, document.title, document.language)
+def _is_indexed(connection: sqlite3.Connection, change: IndexChange, document: Document) -> bool:
+    """Whether the index holds this version. What a replica brings must be there to the last field, and its vectors."""
+    entry = records.find_entry(connection, document.id)
+    if entry is None or document.id in change.anew:
+        return False
+    if (entry.version, entry.title, entry.language) != (document.version, document.title, document.language):
+        return False
+    if change.origin != "replica":
+        return True
+    if entry.origin != change.origin:
+        return False
+    given = change.vectors.get(document.id)
+    try:
+        is_same = records.find_document(connection, document.id) == document
+        return is_same and (given is None or np.array_equal(records.find_unit_vectors(connection, entry), given))
+    except (sqlite3.DatabaseError, msgspec.DecodeError):  # what is damaged is put in again
+        return False

@@ -4,8 +4,7 @@ Promises the ranking of an index made anew while it holds no removed rows. Next:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from math import log
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import msgspec
 import tantivy
 
+from tidegate.services.knowledge.index.keyword_errors import CheckedSearcher, raising_value_errors
+from tidegate.services.knowledge.index.segment_files import count_removed_rows
 from tidegate.services.languages.words import load_words
 
 ANALYZERS = "7"
@@ -54,20 +55,6 @@ class KeywordRow(msgspec.Struct, frozen=True, gc=False):
     body: str
 
 
-class _DeletedRows(msgspec.Struct):
-    num_deleted_docs: int
-
-
-class _Segment(msgspec.Struct):
-    deletes: _DeletedRows | None = None
-
-
-class _LegMeta(msgspec.Struct):
-    """What tantivy's own `meta.json` says of segments."""
-
-    segments: tuple[_Segment, ...]
-
-
 class KeywordLeg:
     """A tantivy index of passages known by number. One process writes at a time; readers see the last commit.
 
@@ -79,7 +66,7 @@ class KeywordLeg:
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._schema = _schema()
-        with _raising_value_errors():
+        with raising_value_errors():
             self._index = tantivy.Index(self._schema, path=str(path))
             for language in _LANGUAGES:
                 self._index.register_tokenizer(f"tidegate_{language}", _analyzer(language))
@@ -115,14 +102,10 @@ class KeywordLeg:
 
     def count_dead(self) -> int:
         """How many removed rows still lie in segments, where BM25 counts them."""
-        try:
-            segments = msgspec.json.decode(self._meta.read_bytes(), type=_LegMeta).segments
-        except FileNotFoundError:  # another leg is in force by now
-            return 0
-        return sum(segment.deletes.num_deleted_docs for segment in segments if segment.deletes is not None)
+        return count_removed_rows(self._meta)
 
     def _write(self, removed: Iterable[int], rows: Iterable[KeywordRow], *, emptied: bool) -> None:
-        with _raising_value_errors():
+        with raising_value_errors():
             writer = self._index.writer(_WRITER_BYTES, 1)
             try:
                 # A writer that was killed before its commit left the file of removed rows under the very name that this
@@ -142,7 +125,7 @@ class KeywordLeg:
 
     def _reload(self) -> None:
         stamp = self._stamp()  # before the reading, so that what is committed meanwhile is seen next time
-        with _raising_value_errors():
+        with raising_value_errors():
             self._index.reload()
             searcher = self._index.searcher()
         self._view = KeywordView(self._schema, searcher, stamp, dead=self.count_dead())
@@ -162,7 +145,7 @@ class KeywordView:
         self, schema: tantivy.Schema, searcher: tantivy.Searcher, stamp: tuple[int, int], *, dead: int
     ) -> None:
         self._schema = schema
-        self._searcher = searcher
+        self._searcher = CheckedSearcher(searcher)
         self._dead = dead
         self.stamp = stamp
 
@@ -229,7 +212,7 @@ class KeywordView:
         count = self._searcher.doc_freq(field, term)
         if count and self._dead:
             query = tantivy.Query.term_query(self._schema, field, term, "basic")
-            count = int(self._searcher.search(query, 1, count=True).count or 0)  # type: ignore[attr-defined]
+            count = int(self._searcher.search(query, 1, count=True).count or 0)
         return int(count)
 
     def _has_live(self, field: str, term: str, find_live: LiveNumbers) -> bool:
@@ -250,17 +233,6 @@ def _idf(total: int, count: int) -> float:
     return log(1.0 + max(0.0, total - count + 0.5) / (count + 0.5))
 
 
-@contextmanager
-def _raising_value_errors() -> Iterator[None]:
-    """What tantivy makes of a torn file is a Rust panic, which is no `Exception`."""
-    try:
-        yield
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise ValueError(str(error)) from error
-
-
 def _document_of(row: KeywordRow) -> tantivy.Document:
     kind = field_language(row.language)
     document = tantivy.Document()
@@ -271,7 +243,7 @@ def _document_of(row: KeywordRow) -> tantivy.Document:
     return document
 
 
-def _values(searcher: tantivy.Searcher, field: str, addresses: list[tantivy.DocAddress]) -> list[int]:
+def _values(searcher: CheckedSearcher, field: str, addresses: list[tantivy.DocAddress]) -> list[int]:
     return [int(value or 0) for value in searcher.fast_field_values(field, addresses)]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from tidegate.schemas.answer import Passage
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Chunk, Unit
+from tidegate.services.knowledge.index.embedded import EmbeddedDocument, units_in
 from tidegate.services.knowledge.index.keyword import KeywordRow
 from tidegate.services.knowledge.index.markdown import strip_tags
 from tidegate.services.knowledge.index.storage import DocumentOrigin, Tombstone, make_mark
@@ -57,14 +58,6 @@ class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
 _ENTRY = ", ".join(DocumentEntry.__struct_fields__)
 
 
-class EmbeddedDocument(msgspec.Struct, frozen=True):
-    """A document, its pieces, and one row of `vectors` for each of their units."""
-
-    document: Document
-    chunks: tuple[Chunk, ...]
-    vectors: Matrix
-
-
 def find_entry(connection: sqlite3.Connection, name: str) -> DocumentEntry | None:
     """The live document of this id."""
     row = connection.execute(f"SELECT {_ENTRY} FROM documents WHERE id = ?", (name,)).fetchone()
@@ -89,18 +82,20 @@ def add_document(
         language=document.language,
         origin=origin,
         passages=len(chunks),
-        units=sum(len(chunk.units) for chunk in chunks),
+        units=units_in(chunks),
     )
     encoded = _encode(document)
-    row = (*msgspec.structs.astuple(entry), encoded, _checksum(first, encoded))
+    row = (*msgspec.structs.astuple(entry), encoded, row_checksum(first, encoded))
     connection.execute(f"INSERT INTO documents ({_ENTRY}, document, crc) VALUES ({', '.join('?' * len(row))})", row)
-    pairs = [(_encode(_cut_passage(document, chunk)), _encode(chunk.units)) for chunk in chunks]
-    rows = ((number, first, *pair, _checksum(number, *pair)) for number, pair in zip(entry.numbers, pairs, strict=True))
+    pairs = [(_encode(cut_passage(document, chunk)), _encode(chunk.units)) for chunk in chunks]
+    rows = (
+        (number, first, *pair, row_checksum(number, *pair)) for number, pair in zip(entry.numbers, pairs, strict=True)
+    )
     connection.executemany("INSERT INTO passages (number, first, passage, units, crc) VALUES (?, ?, ?, ?, ?)", rows)
     halves = np.ascontiguousarray(embedded.vectors, dtype=np.float16)
     ends = np.cumsum([len(chunk.units) for chunk in chunks])[:-1]
     blobs = zip(entry.numbers, (part.tobytes() for part in np.split(halves, ends)), strict=True)
-    checked = ((number, blob, _checksum(number, blob)) for number, blob in blobs)
+    checked = ((number, blob, row_checksum(number, blob)) for number, blob in blobs)
     connection.executemany("INSERT INTO vectors VALUES (?, ?, ?)", checked)
     return entry
 
@@ -180,6 +175,14 @@ def list_vectors(connection: sqlite3.Connection, first: int, last: int | None = 
         yield row[0], _matrix_of(row[2])
 
 
+def find_unit_vectors(connection: sqlite3.Connection, entry: DocumentEntry) -> Matrix:
+    """The vectors of the units of a document, row by row."""
+    parts = [units for _, units in list_vectors(connection, entry.first, entry.numbers.stop)]
+    if sum(map(len, parts)) != entry.units:
+        raise sqlite3.DatabaseError(f"vectors of {entry.id} are missing")
+    return np.concatenate(parts)
+
+
 def count_units(connection: sqlite3.Connection, first: int) -> int:
     """How many units the live passages from number `first` on have."""
     select = "SELECT coalesce(sum(length(halves)), 0) FROM vectors WHERE number >= ?"
@@ -243,7 +246,7 @@ def find_state(connection: sqlite3.Connection, key: str) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
-def _checksum(number: int, *blobs: bytes) -> int:
+def row_checksum(number: int, *blobs: bytes) -> int:
     """Of what a row holds and where it stands: it is against broken disks, not against people."""
     crc = number & 0xFFFFFFFF
     for blob in blobs:
@@ -252,7 +255,7 @@ def _checksum(number: int, *blobs: bytes) -> int:
 
 
 def _check(what: str, number: int, crc: int, *blobs: bytes) -> None:
-    if _checksum(number, *blobs) != crc:
+    if row_checksum(number, *blobs) != crc:
         raise sqlite3.DatabaseError(f"{what} {number} is not what was written")
 
 
@@ -265,7 +268,8 @@ def _matrix_of(halves: bytes) -> Matrix:
     return matrix
 
 
-def _cut_passage(document: Document, chunk: Chunk) -> Passage:
+def cut_passage(document: Document, chunk: Chunk) -> Passage:
+    """A piece of a document as it is found."""
     return Passage(
         document_id=document.id,
         document_version=document.version,

@@ -21,7 +21,7 @@ import msgspec
 from tidegate.services.knowledge.index.errors import IndexLockedError, IndexUnusableError
 from tidegate.services.knowledge.index.keyword import ANALYZERS
 
-DocumentOrigin = Literal["pack", "added"]
+DocumentOrigin = Literal["pack", "added", "replica"]
 _PATIENCE_S = 1.0
 """A change waits so long for another writer: a compaction holds the lock for a few milliseconds only."""
 _POLL_S = 0.01

@@ -15,8 +15,8 @@ import numpy as np
 from tidegate.schemas import Citation, Passage
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index.chunking import Unit, cut_into_chunks, render_unit
+from tidegate.services.knowledge.index.embedded import with_heading
 from tidegate.services.knowledge.index.hybrid import HybridIndex
-from tidegate.services.knowledge.index.index_writer import with_heading
 from tidegate.services.knowledge.index.keyword import find_terms
 from tidegate.services.knowledge.reader.coverage import AskedTerms, find_stated
 from tidegate.services.knowledge.reader.ranking import BestUnit, RankingModel, UnitSignals
@@ -69,6 +69,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             quote=quote,
             page=source.page_at(start),
             is_recognised=source.is_recognised(start, end),
+            collection=self.passage.collection,
+            signer=self.passage.signer,
+            known_at_ms=self.passage.known_at_ms,
+            is_fresh=self.passage.is_fresh,
         )
 
 

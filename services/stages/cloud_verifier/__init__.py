@@ -11,6 +11,7 @@ from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Partial, encode
 from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
+from tidegate.services.fleet.machine_clock import open_freshness
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
@@ -38,7 +39,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
-    corpus = HubCorpus(indexes)
+    corpus = HubCorpus(indexes, open_freshness(settings))
     async with AsyncExitStack() as stack:
         backend = await open_backend(settings, corpus, units, partial(publish_partial, bus), stack)
         sessions = backend.sessions

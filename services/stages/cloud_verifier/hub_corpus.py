@@ -8,6 +8,7 @@ from tidegate.schemas import Answer, Artefact, Escalated, Passage, Suggestion
 from tidegate.services.answering.answerer import NONE_BELOW
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.reader import RankedSpans, Reader, rank_for_tenant
+from tidegate.services.knowledge.replica.freshness import FreshnessJudge
 from tidegate.services.policies.suggestions import MOST_SUGGESTIONS, suggest
 
 K = 8
@@ -18,8 +19,9 @@ ReaderOf = Callable[[str], Reader]
 class HubCorpus:
     """The `K` best passages of the tenant's index for a question, and what the reader makes of them."""
 
-    def __init__(self, indexes: TenantIndexes) -> None:
+    def __init__(self, indexes: TenantIndexes, freshness: FreshnessJudge) -> None:
         self._indexes = indexes
+        self._freshness = freshness
 
     def find(self, escalated: Escalated) -> tuple[tuple[Passage, ...], tuple[Artefact, ...]]:
         """The passages, and the index that they come from; none for an unknown tenant."""
@@ -27,8 +29,8 @@ class HubCorpus:
         if index is None:
             return (), ()
         question = escalated.question
-        passages = index.find(question.text, K, question.language)
-        return tuple(passages), (Artefact("index", f"hub/{escalated.tenant}", index.version),)
+        passages = self._freshness.judge(escalated.tenant, index.find(question.text, K, question.language))
+        return passages, (Artefact("index", f"hub/{escalated.tenant}", index.version),)
 
     def suggest(self, escalated: Escalated) -> tuple[Suggestion, ...]:
         """The passages that are nearest, for the site to judge."""

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Approved, Artefact, ForecastOutcome, Message, Replied, Withheld
+from tidegate.schemas import Approved, Artefact, ForecastOutcome, Message, Published, Replied, Withheld
 from tidegate.schemas.subjects import PARTIAL_APPROVED
 from tidegate.services.fleet.tenant_parts import open_tenant_parts
 from tidegate.services.packs.active import PackInForce
@@ -16,7 +16,10 @@ from tidegate.services.packs.load import identify_pack
 from tidegate.services.planning.experience import outcome_of
 from tidegate.services.settings import Settings
 from tidegate.services.stages.publisher.handler import PublisherPorts, publish
+from tidegate.services.stages.publisher.metrics import FreshnessMetrics
 from tidegate.services.streaming.log_writer import AnswerLogWriter
+
+METRICS = FreshnessMetrics()
 
 
 @asynccontextmanager
@@ -33,7 +36,11 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
         async def handler(settled: Approved | Withheld | Replied) -> list[Message]:
             pack = await packs.at(settled.tenant, settled.generation)
-            return await publish(settled, ports, (software, pack) if pack else (software,))
+            published = await publish(settled, ports, (software, pack) if pack else (software,))
+            for each in published:
+                if isinstance(each, Published):
+                    METRICS.count(each)
+            return published
 
         yield handler
 

@@ -12,6 +12,7 @@ from tidegate.schemas import (
     Answer,
     Approved,
     Artefact,
+    Citation,
     Committed,
     ForecastOutcome,
     Guess,
@@ -79,6 +80,7 @@ async def publish(
         rewriting=rewriting_of(settled.question),
         forecast=ports.forecast_outcome(settled),
         instructions=instructions_of(settled, answer.writing),
+        stale_citations=count_stale(answer.citations),
     )
     published = (
         publish_approved(settled, receipt) if isinstance(settled, Approved) else publish_refusal(settled, receipt)
@@ -91,6 +93,11 @@ async def publish(
         if closed is not None:
             receipt = replace(reconciled.receipt, retractions=closed.retractions, guess=closed.guess)
             return [replace(reconciled, receipt=receipt)]
+
+
+def count_stale(citations: Sequence[Citation]) -> int:
+    """How many of these are of a collection that was not known to be current."""
+    return sum(not each.is_fresh for each in citations)
 
 
 def rewriting_of(question: Question | None) -> Rewriting | None:
@@ -145,6 +152,7 @@ def reconcile(published: Published, committed: Committed) -> Published:
     receipt = replace(
         receipt,
         citations=evidence.citations,
+        stale_citations=count_stale(evidence.citations),
         checks=evidence.checks,
         writing=evidence.writing,
         instructions=instructions,

@@ -12,11 +12,13 @@ from typing import NamedTuple
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import Artefact, Message, Passage, Routed
+from tidegate.services.fleet.machine_clock import open_freshness
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.tenant_parts import open_tenant_parts
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.index.thesaurus import Thesaurus
+from tidegate.services.knowledge.replica.freshness import FreshnessJudge
 from tidegate.services.packs.active import PackInForce
 from tidegate.services.planning.degradation import LatencyModel
 from tidegate.services.settings import Settings
@@ -28,15 +30,16 @@ from tidegate.services.stages.threads import in_thread
 async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa: A001, ARG001
     """The handler, its model warm and the indices of all tenants open.
 
-    What another process adds to an index, or deletes, counts from the next question on; so does a thesaurus that comes
-    into force.
+    What another process adds to an index, or deletes, counts from the next question on; so do a thesaurus that comes
+    into force, and how long ago the hub was last heard of.
     """
     paths = StatePaths(settings)
     embedder = await asyncio.to_thread(Embedder.load, paths.models)
+    freshness = open_freshness(settings)
     indexes = TenantIndexes(settings.tenants, paths.index, embedder, exact_below=settings.retriever.exact_below)
 
     for tenant in settings.tenants:
-        await asyncio.to_thread(find, indexes, tenant, "warm", "en", 1)
+        await asyncio.to_thread(find, indexes, freshness, tenant, "warm", "en", 1)
     latency = LatencyModel("retriever", {"full": 0.0, "fewer_passages": 0.0}, time.time)
     async with open_tenant_parts(settings, read_words) as words:
 
@@ -44,7 +47,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
             began_s = time.perf_counter()
             known = await words.at(routed.tenant, routed.generation)
             own = indexes.rewritten_by(known.thesaurus if known else None)
-            ports = RetrieverPorts(in_thread(partial(find, own)), latency.required_degradation)
+            ports = RetrieverPorts(in_thread(partial(find, own, freshness)), latency.required_degradation)
             [retrieved] = await retrieve(routed, ports)
             if routed.plan.k > 0:
                 latency.observe(latency.level_of(retrieved), (time.perf_counter() - began_s) * 1000)
@@ -54,13 +57,13 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
 
 def find(
-    indexes: TenantIndexes, tenant: str, text: str, language: str, k: int
+    indexes: TenantIndexes, freshness: FreshnessJudge, tenant: str, text: str, language: str, k: int
 ) -> tuple[tuple[Passage, ...], Artefact | None]:
     """The k best passages of the tenant's index, and that; nothing for a tenant that has none."""
     index = indexes.index(tenant)
     if index is None:
         return (), None
-    passages = index.find(text, k, language)
+    passages = freshness.judge(tenant, index.find(text, k, language))
     return tuple(passages), Artefact("index", tenant, index.version)
 
 

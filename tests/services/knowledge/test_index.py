@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.support.branch_index import LETTERS, branch_index, found
 from tests.support.corpus import BRANCH, FEES, document
 from tidegate.services.knowledge.embedding import Embedder
-from tidegate.services.knowledge.index.hybrid import HybridIndex, fuse_rankings
+from tidegate.services.knowledge.index.fusion import fuse_rankings
+from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.thesaurus import rewrite_query
 
 

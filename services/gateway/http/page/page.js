@@ -137,25 +137,32 @@ function showCitations({ citations = [], text, language }) {
   byId("evidence").hidden = citations.length === 0;
   byId("citations").replaceChildren(...linesOf(citations, text).map(({ citation, lines }) => {
     const item = element("li");
-    const { document_id, document_version, start, end, page, is_recognised } = citation;
+    const { document_id, document_version, start, end, page } = citation;
     const where = page ? `${textOf("page")} ${page}` : `${start}–${end}`;
     const quote = element("q", lines.join("\n"));
     quote.lang = language || "";
-    const how = is_recognised ? `, ${textOf("recognised")}` : "";
-    item.append(quote, element("cite", `${document_id}@${document_version} ${where}${how}`));
+    const about = [`${document_id}@${document_version} ${where}`, ...notesOn(citation)].join(", ");
+    item.append(quote, element("cite", about));
     return item;
   }));
+}
+
+// What is to be known of a source: how it was read, who signed it, and whether it may be out of date.
+function notesOn({ is_recognised, signer, is_fresh = true }) {
+  return [
+    is_recognised && textOf("recognised"), signer && textOf("signed", { who: signer }), !is_fresh && textOf("aged"),
+  ].filter(Boolean);
 }
 
 // What is near to a question without an answer. Each can be opened by keyboard: a summary is in the tab order.
 function showSuggestions({ suggestions = [], language }) {
   byId("related").hidden = suggestions.length === 0;
   byId("suggestions").replaceChildren(...suggestions.map((suggestion) => {
-    const { document_id, title, heading, page, quote, is_recognised } = suggestion;
+    const { document_id, title, heading, page, quote } = suggestion;
     const item = element("li");
     const details = element("details");
-    const how = is_recognised && textOf("recognised");
-    const where = [title || document_id, heading, page && `${textOf("page")} ${page}`, how].filter(Boolean).join(" · ");
+    const names = [title || document_id, heading, page && `${textOf("page")} ${page}`, ...notesOn(suggestion)];
+    const where = names.filter(Boolean).join(" · ");
     const lines = linesOf([{ ...suggestion, document_id }], "").flatMap((each) => each.lines);
     const words = element("blockquote", lines.map(plainLine).join("\n"));
     words.lang = language || "";

@@ -20,6 +20,7 @@ export const TEXTS = {
     "rung_evidence-only": "evidence only", rung_closed: "closed", fenced: "fenced", lease: "Lease ends in", ended: "ended",
     policies: "Policy epochs", offered: "{epoch} offered", fresh: "up to date", stale: "out of date", never_whole: "not complete yet",
     generation: "generation", documents: "documents", behind: "behind by", conflicts: "conflicts", unsent: "not sent yet",
+    signed: "signed by {who}", aged: "may be out of date",
   },
   de: {
     skip: "Zur Frage springen", motto: "Vor Ort beantwortet, wo möglich, in der Cloud, wo nötig.",
@@ -42,6 +43,7 @@ export const TEXTS = {
     "rung_evidence-only": "nur Belege", rung_closed: "geschlossen", fenced: "gesperrt", lease: "Berechtigung endet in", ended: "abgelaufen",
     policies: "Regelstände", offered: "{epoch} angeboten", fresh: "aktuell", stale: "veraltet", never_whole: "noch nicht vollständig",
     generation: "Generation", documents: "Dokumente", behind: "im Rückstand um", conflicts: "Konflikte", unsent: "noch nicht gesendet",
+    signed: "unterzeichnet von {who}", aged: "möglicherweise veraltet",
   },
   fr: {
     skip: "Aller à la question", motto: "Répondu sur place si possible, dans le cloud si nécessaire.",
@@ -63,6 +65,7 @@ export const TEXTS = {
     "rung_evidence-only": "preuves seulement", rung_closed: "fermé", fenced: "isolé", lease: "Le bail finit dans", ended: "expiré",
     policies: "Époques des règles", offered: "{epoch} proposée", fresh: "à jour", stale: "périmé", never_whole: "pas encore complet",
     generation: "génération", documents: "documents", behind: "en retard de", conflicts: "conflits", unsent: "pas encore envoyés",
+    signed: "signé par {who}", aged: "peut-être périmé",
   },
   es: {
     skip: "Ir a la pregunta", motto: "Respondido en el sitio si es posible, en la nube si es necesario.",
@@ -84,6 +87,7 @@ export const TEXTS = {
     "rung_evidence-only": "solo pruebas", rung_closed: "cerrado", fenced: "aislado", lease: "El permiso acaba en", ended: "vencido",
     policies: "Épocas de las reglas", offered: "{epoch} ofrecida", fresh: "al día", stale: "desactualizado", never_whole: "aún incompleto",
     generation: "generación", documents: "documentos", behind: "con retraso de", conflicts: "conflictos", unsent: "sin enviar",
+    signed: "firmado por {who}", aged: "puede estar anticuado",
   },
 };
 

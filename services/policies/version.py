@@ -1,0 +1,32 @@
+"""The version of a policy: a digest of what it says, whatever the order and the form that it is written in.
+
+Pure. Promises that a policy which says nothing of a new key keeps its version. Next: services/policies/language.py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def policy_version(
+    id: str,
+    allow: tuple[str, ...],
+    transform: tuple[str, ...],
+    block: tuple[str, ...],
+    thresholds: Mapping[str, Any],
+    classes: Mapping[str, Any],
+) -> str:
+    """The first 12 hex digits of the sha256 of the policy's canonical JSON: sorted keys, no white space, all keys but
+    those of `classes`, which are there where they say something: what was written before them keeps its version."""
+    policy: dict[str, object] = {
+        "policy_id": id,
+        "allow": allow,
+        "transform": transform,
+        "block": block,
+        "abstain_thresholds": thresholds,
+    }
+    policy |= {key: sorted(each) if isinstance(each, tuple) else each for key, each in classes.items() if each}
+    canonical = json.dumps(policy, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
