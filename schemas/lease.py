@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.schemas.artefact import Epoch
 from tidegate.schemas.message import END, Message, Millis, Name
-from tidegate.schemas.sync import BootId, Digest
+from tidegate.schemas.sync import Digest
 
 MOST_ENVELOPE_BYTES = 256 * 1024
 BulkHours = Annotated[
@@ -42,28 +42,30 @@ class DownlinkRequest(Message, frozen=True, kw_only=True, omit_defaults=True):
     """A site says what its link takes, and asks what it is granted. Answered by `DownlinkReply`.
 
     `kbit_s` is for artefacts and snapshots (0: no limit), `bulk_hours` when index and weights may cross (empty: at any
-    time). `wants_weights`: somebody at the site waits for some. `remade` are mirrors that the site has deleted, and
-    makes anew when it has the reply: they are sent from their beginning.
+    time). `wants_weights`: somebody at the site waits for some. Of `tenants` and `collections` its mirrors have all
+    that there is. `remade` are mirrors that it has deleted, and makes anew when it has the reply: they are sent from
+    their beginning.
     """
 
     kbit_s: Annotated[int, msgspec.Meta(ge=0)] = 0
     bulk_hours: Annotated[tuple[BulkHours, ...], msgspec.Meta(max_length=8)] = ()
     wants_weights: bool = False
+    tenants: tuple[Name, ...] = ()
+    collections: tuple[tuple[Name, Name], ...] = ()
     remade: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
 
 
 class DownlinkReply(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """What the site is granted, as `(tenant, collection)`, and which buckets are held back now.
+    """What the site is granted, as tenants and `(tenant, collection)`, and which buckets are held back now.
 
-    `incomplete` are mirrors that lack something which was stored before it was granted: the site deletes them, and asks
-    again. `hub` is random and new at each start of the hub.
+    `passed` are sequences, by stream, of messages that were stored before they were granted: they come no more, and a
+    mirror that lacks one of them has to be made anew.
     """
 
     tenants: tuple[Name, ...] = ()
     collections: tuple[tuple[Name, Name], ...] = ()
     paused: tuple[str, ...] = ()
-    incomplete: tuple[str, ...] = ()
-    hub: BootId
+    passed: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
 
 
 class AttestNow(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from typing import Protocol
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.sync import Collection
+from tidegate.sync.trust.site_records import RevokedSiteError
 
 
 class NoLeaseError(TidegateError):
@@ -24,10 +25,18 @@ class LeaseGate(Protocol):
     def is_leased(self, site: str, now_ms: int) -> bool:
         """Whether the site's newest lease is live at `now_ms`, by the hub's clock, and the site is not revoked."""
 
+    def is_revoked(self, site: str) -> bool:
+        """Whether the site was revoked: it reads nothing new."""
+
 
 def check_lease(gate: LeaseGate | None, collection: Collection, site: str, now_ms: int) -> None:
-    """Raises `NoLeaseError` where a site may not be given the collection now; where nobody can say, it may not."""
-    if not collection.is_sensitive or site == HUB:
+    """Raises `NoLeaseError` where a site may not be given the collection now; where nobody can say, it may not.
+    `RevokedSiteError`: it may not be given anything."""
+    if site == HUB:
+        return
+    if gate is not None and gate.is_revoked(site):
+        raise RevokedSiteError(f"{site} was revoked, and asks for {collection.name}")
+    if not collection.is_sensitive:
         return
     if gate is None or not gate.is_leased(site, now_ms):
         raise NoLeaseError(f"{site} has no lease, and {collection.name} is sensitive")

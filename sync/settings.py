@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from tidegate.schemas.lease import BulkHours
+
 IntervalS = Annotated[float, msgspec.Meta(gt=0.0, extra={"unit": "s"})]
 
 
@@ -26,5 +28,5 @@ class SyncSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """For how long the hub lets a site that has attested itself read what is sensitive; it is renewed at half of it."""
     link_kbit_s: Annotated[int, msgspec.Meta(ge=0)] = 0
     """What artefacts and snapshots may take of the link to the hub, in kilobits per second; 0: no limit."""
-    bulk_hours: tuple[str, ...] = ()
+    bulk_hours: tuple[BulkHours, ...] = ()
     """When index snapshots and model weights may cross the link, as `22:00-06:00`, UTC; empty: at any time."""

@@ -19,8 +19,9 @@ class UntrustedOperationError(TidegateError):
 class Signer(Protocol):
     """Signs as one key."""
 
-    key_id: str
-    """The id of the public key: 64 hexadecimal digits."""
+    @property
+    def key_id(self) -> str:
+        """The id of the public key: 64 hexadecimal digits."""
 
     def sign(self, payload: bytes) -> bytes:
         """The signature of the payload: Ed25519 (RFC 8032), 64 bytes."""

@@ -19,9 +19,10 @@ from tidegate.schemas.message import Name
 from tidegate.schemas.trust import KeyRole, TrustedKey
 from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.services.fleet.hub_keys import KeyPlaces, NewPassphrases, passphrase_variable
 from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.repository import Repository, RepositoryExistsError
-from tidegate.sync.trust.roles import TUF_ROLES, RoleKeys, Signers, TufRole
+from tidegate.sync.trust.roles import TUF_ROLES, Signers
 
 HUB, DAY_MS = "hub", 86_400_000
 ROLES: tuple[KeyRole, ...] = get_args(KeyRole)
@@ -34,34 +35,6 @@ DIRECTORIES = (
     ),
     click.option("--repository", type=DIRECTORY, help="The hub's repository [default: <state>/repository]."),
 )
-
-
-class KeyPlaces(msgspec.Struct, frozen=True):
-    """Where keys and repository are, and the time of the command."""
-
-    store: KeyStore
-    root_store: KeyStore
-    repository: Repository
-    now_ms: int
-
-    def store_of(self, role: KeyRole) -> KeyStore:
-        """Where private keys of this role are kept."""
-        return self.root_store if role == "root" else self.store
-
-    def signers(self) -> Signers:
-        """What signs for the repository: its good keys whose private halves are here."""
-        keys = [key for role in TUF_ROLES for key in self.store.good(role, HUB, self.now_ms)]
-        held = [key for key in keys if self.store_of(key.role).has_private(key.key_id)]
-        return {key.key_id: self.store_of(key.role).signer(key.key_id, self.now_ms, read_passphrase) for key in held}
-
-    def generate(self, role: KeyRole, owner: str, passphrases: NewPassphrases) -> TrustedKey:
-        """Make a key where those of its role are kept, and admit it."""
-        key = self.store_of(role).generate(role, owner, self.now_ms, passphrase=passphrases(role))
-        self.store.admit(key)
-        return key
-
-
-NewPassphrases = Callable[[KeyRole], bytes | None]
 
 
 def with_places(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,6 +53,7 @@ def places_of(options: CommandOptions, directories: dict[str, Path | None]) -> K
         KeyStore(directories["root_keys"] or keys),
         Repository(directories["repository"] or state / "repository"),
         int(time.time() * 1000),
+        read_passphrase,
     )
 
 
@@ -110,10 +84,10 @@ def keys_init(
         raise RepositoryExistsError(f"{places.repository.directory} is a repository already")
     passphrases = ask_new_passphrases(encrypt)
     roles = ROLES if owner == HUB else SITE_ROLES
-    made = [make_missing(places, role, owner, root_count if role == "root" else 1, passphrases) for role in roles]
+    made = [places.make_missing(role, owner, root_count if role == "root" else 1, passphrases) for role in roles]
     text = [describe_key(key, places) for held in made for key in held]
     if owner == HUB:
-        create_repository(places, root_threshold)
+        places.create_repository(root_threshold)
         root = places.repository.directory / "metadata" / "1.root.json"
         text.append(f"sites are provisioned with {root}; keep the private keys of the root offline")
     result = {"keys": [key for held in made for key in held], "repository": str(places.repository.directory)}
@@ -155,7 +129,7 @@ def keys_rotate(
     else:
         for old in before:
             places.store.expire(old.key_id, places.now_ms + overlap_days * DAY_MS)
-        publish_register(places)
+        places.publish_register()
         fate = f"end in {overlap_days} days"
     text = [describe_key(key, places), f"{len(before)} key(s) before it {fate}"]
     print_result({"key": key, "before": [old.key_id for old in before]}, "\n".join(text), options.as_json)
@@ -176,7 +150,7 @@ def keys_revoke(options: CommandOptions, key_id: str, reason: str, **directories
         places.store_of(key.role).revoke(key.key_id, places.now_ms, reason)
     revoked = places.store.revoke(key.key_id, places.now_ms, reason)
     if key.role not in TUF_ROLES:
-        publish_register(places)
+        places.publish_register()
     print_result(revoked, describe_key(revoked, places), options.as_json)
 
 
@@ -199,35 +173,6 @@ def check_owner(owner: str) -> None:
         msgspec.convert(owner, Name)
     except msgspec.ValidationError as error:
         raise click.UsageError(f"{owner!r} is no name of a site: lower-case letters, digits, - and _") from error
-
-
-def make_missing(
-    places: KeyPlaces, role: KeyRole, owner: str, count: int, passphrases: NewPassphrases
-) -> tuple[TrustedKey, ...]:
-    """As many good keys of a role as are wanted; those that an earlier try has made are among them."""
-    held = () if places.store.is_empty else places.store.good(role, owner, places.now_ms)
-    return (*held, *(places.generate(role, owner, passphrases) for _ in range(count - len(held))))
-
-
-def create_repository(places: KeyPlaces, root_threshold: int) -> None:
-    """Make the hub's repository, and publish the keys that sites judge by."""
-    roles: dict[TufRole, RoleKeys] = {
-        role: RoleKeys(places.store.good(role, HUB, places.now_ms), root_threshold if role == "root" else 1)
-        for role in TUF_ROLES
-    }
-    places.repository.create(roles, places.signers(), places.now_ms)
-    publish_register(places)
-
-
-def publish_register(places: KeyPlaces) -> None:
-    """Tell all sites which keys are trusted; a site has no repository, and tells nobody."""
-    if places.repository.exists:
-        places.repository.publish([places.store.published()], places.signers(), places.now_ms)
-
-
-def passphrase_variable(role: KeyRole) -> str:
-    """The environment variable with the passphrase of keys of this role."""
-    return "TIDEGATE_ROOT_PASSPHRASE" if role == "root" else "TIDEGATE_KEYS_PASSPHRASE"
 
 
 def read_passphrase(key: TrustedKey) -> bytes | None:

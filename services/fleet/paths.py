@@ -33,6 +33,8 @@ class StatePaths:
         """At a site: what it believes of the hub's repository, the keys it knows, its leases."""
         self.site_records = self.home / "sites"
         """At the hub: what is known of each site."""
+        self.allowed = self.home / "allowed.json"
+        """At the hub: the digests that sites may run."""
         self.repository = self.state / "repository"
         """At the hub: the TUF repository."""
         self.keys = self.state / "keys"
@@ -48,6 +50,10 @@ class StatePaths:
     def active(self, tenant: str) -> Path:
         """The parts of the tenant's pack that are in force: one directory for each generation, and which it is."""
         return self.home / "active" / tenant
+
+    def leaf_seed(self, site: str) -> Path:
+        """The seed by which the hub knows a site's leaf."""
+        return self.keys / f"{site}.leaf.nk"
 
     def prepared_sites(self) -> tuple[str, ...]:
         """The domains, hub included, that were prepared below the state directory."""

@@ -14,10 +14,10 @@ import msgspec
 from tidegate.schemas import Answer, Artefact, Decision, Question
 from tidegate.services.policies.evidence_only import RULE, keep_to_evidence
 from tidegate.services.policies.policy import FindPersonal, Policy
+from tidegate.services.policies.sources import judge_sources
 from tidegate.services.policies.versions import explain_versions
 
 _VERBS: dict[str, Literal["allow", "abstain", "block"]] = {"": "allow", "abstained": "abstain", "policy_block": "block"}
-from tidegate.services.policies.sources import judge_sources
 
 
 @dataclass(frozen=True)

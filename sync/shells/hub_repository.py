@@ -13,15 +13,17 @@ import structlog
 
 from tidegate.schemas.artefact import ArtefactDescriptor, ArtefactManifest
 from tidegate.schemas.errors import TidegateError
+from tidegate.schemas.message import decode
 from tidegate.schemas.sync import SnapshotChunk
 from tidegate.schemas.trust import KeyRegister, KeyRole
 from tidegate.sync.shells.repository_link import RepositoryUploader
+from tidegate.sync.trust.faults import UnknownTargetError
 from tidegate.sync.trust.live_keys import LiveKeys
 from tidegate.sync.trust.metadata import METADATA
 from tidegate.sync.trust.publication import TIMESTAMP
 from tidegate.sync.trust.repository import Repository, StoredFile
 from tidegate.sync.trust.roles import Signers
-from tidegate.sync.trust.targets import TargetManifest, path_of
+from tidegate.sync.trust.targets import TargetManifest, blob_name, path_of
 from tidegate.sync.trust.withdrawal import KEPT_MS, Withdrawals
 
 SIGNING: tuple[KeyRole, ...] = ("targets", "snapshot", "timestamp")
@@ -63,6 +65,14 @@ class HubRepository:
             raise ArtefactChangedError(f"{path} was written to while it was published")
         await self.publish([ArtefactManifest(artefact=artefact, chunks=stored.chunks, is_prepared=is_prepared)])
 
+    def manifest(self, path: str) -> ArtefactManifest:
+        """The manifest of an artefact that is published. Raises `UnknownTargetError`, `OSError`, and as
+        `Repository.state` does."""
+        target = self.repository.state().targets.targets.get(path)
+        if target is None:
+            raise UnknownTargetError(f"nothing is published as {path}")
+        return decode((self.repository.directory / blob_name(target)).read_bytes(), ArtefactManifest)
+
     async def put_chunk(self, path: str, chunk: SnapshotChunk, data: bytes) -> None:
         """Store a chunk of a target that is to be published. Raises as `Repository.put_chunk` and `ObjectStore.put`
         do."""
@@ -101,7 +111,7 @@ class HubRepository:
                 self.fault = ""
             except (TidegateError, OSError) as error:
                 if str(error) != self.fault:
-                    log.warning("repository_not_sent", exc_info=error, hint=getattr(error, "hint", ""))
+                    log.warning("repository_not_sent", reason=str(error))
                 self.fault = str(error)
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -111,7 +121,7 @@ class HubRepository:
                 await self._uploader.upload_bulk()
                 await self.collect()
             except (TidegateError, OSError) as error:
-                log.warning("repository_not_collected", exc_info=error)
+                log.warning("repository_not_collected", reason=str(error))
             await asyncio.sleep(COLLECT_EVERY_S)
 
     async def _sign(self, change: Callable[[Signers, int], None], paths: Sequence[str] = ()) -> None:

@@ -20,7 +20,6 @@ from tuf.ngclient import Updater
 from tidegate.schemas.artefact import ArtefactManifest
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.trust import KeyRegister
-from tidegate.sync.rules.staleness import Now
 from tidegate.sync.trust.chunks import BlobSource, download
 from tidegate.sync.trust.faults import (
     MalformedMetadataError,
@@ -33,7 +32,7 @@ from tidegate.sync.trust.keyring import Keyring
 from tidegate.sync.trust.roles import HUB_TIME, moment
 from tidegate.sync.trust.sources import BlobFetcher
 from tidegate.sync.trust.targets import KEYS, TargetManifest, blob_name, read_manifest
-from tidegate.sync.trust.trusted_clock import TIME_FILE, TrustedClock
+from tidegate.sync.trust.trusted_clock import TIME_FILE, Clocks, TrustedClock
 from tidegate.sync.trust.verdicts import name_fault
 
 TIMESTAMP = "metadata/timestamp.json"
@@ -90,7 +89,7 @@ class RepositoryClient:
         except FileNotFoundError as error:
             raise NotProvisionedError(f"{self._directory} has seen no state of a repository") from error
 
-    async def refresh(self, now: Now, is_copy: bool = False) -> Generation:
+    async def refresh(self, clocks: Clocks, is_copy: bool = False) -> Generation:
         """Verify the repository's present state, and apply it; what was in force before stays where that fails.
 
         `is_copy`: the repository was carried here. Its timestamp may have expired on the way: then what is held is as
@@ -99,12 +98,12 @@ class RepositoryClient:
         """
         async with self._refreshing:
             root = await asyncio.to_thread(self._provisioned)
-            reference_ms, pinned = self.clock.judge(now).trusted_ms, {}
+            reference_ms, pinned = self.clock.judge(clocks).trusted_ms, {}
             if is_copy:
                 pinned[TIMESTAMP] = await self._source.read(TIMESTAMP, 0, MOST_TIMESTAMP_BYTES)
                 reference_ms = min(reference_ms, _hub_time(pinned[TIMESTAMP]))
             fetcher = BlobFetcher(self._source, asyncio.get_running_loop(), self._timeout_s, pinned)
-            return await asyncio.to_thread(self._apply, fetcher, root, reference_ms, now)
+            return await asyncio.to_thread(self._apply, fetcher, root, reference_ms, clocks)
 
     async def fetch(self, path: str) -> FetchedTarget:
         """A target of the generation in force, and its bytes, each chunk verified as it comes.
@@ -153,7 +152,7 @@ class RepositoryClient:
         except FileNotFoundError as error:
             raise NotProvisionedError(f"{self._directory} was never given the root of a repository") from error
 
-    def _apply(self, fetcher: BlobFetcher, root: bytes, reference_ms: int, now: Now) -> Generation:
+    def _apply(self, fetcher: BlobFetcher, root: bytes, reference_ms: int, clocks: Clocks) -> Generation:
         """Update python-tuf's own files, and replace the generation by what they say; in a thread."""
         metadata = self._directory / "metadata"
         metadata.mkdir(parents=True, exist_ok=True)
@@ -170,7 +169,7 @@ class RepositoryClient:
         after = read_generation(data)
         check_successor(self._before(), after)
         replace_file(self._directory / "generation.msgpack", data)
-        self.clock.tell(after.hub_time_ms, now)
+        self.clock.tell(after.hub_time_ms, clocks)
         return after
 
     def _before(self) -> Generation | None:

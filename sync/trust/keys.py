@@ -164,6 +164,24 @@ class KeyStore:
         """Whether the private half of the key is here."""
         return self._private_file(key_id).exists()
 
+    def hand_over(self, key_id: str) -> bytes:
+        """The private half of a key, as its file has it, for the machine that is to have it. Raises
+        `PrivateKeyMissingError`."""
+        try:
+            return self._private_file(key_id).read_bytes()
+        except FileNotFoundError as error:
+            raise PrivateKeyMissingError(f"the private half of {key_id} is not in {self._directory}") from error
+
+    def forget_private(self, key_id: str) -> None:
+        """Have the private half here no longer; the key stays in the register. Raises `OSError`."""
+        self._private_file(key_id).unlink(missing_ok=True)
+
+    def take_over(self, key: TrustedKey, pem: bytes) -> None:
+        """Keep the private half of a key that was made elsewhere, and admit it. Raises `WrongKeyError`, `OSError`."""
+        _make_private(self._directory)
+        replace_file(self._private_file(key.key_id), pem, PRIVATE)
+        self.admit(key)
+
     def _private_file(self, key_id: str) -> Path:
         return self._directory / f"{key_id}.pem"
 

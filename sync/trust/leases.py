@@ -71,26 +71,37 @@ class LeaseExpiredError(TrustError):
 
 
 class AttestationPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the hub asks of a site. `allowed`: for each measurement the digests that may be; one that is not here is
-    refused, as is one that is missing. `epochs`: the critical artefacts in force, by name."""
+    """What the hub asks of a site. `allowed`: for each measurement the digests that may be. One that is not here is
+    refused, unless its first word is in `pinned`: then it has to stay what the site stated first. One that is here and
+    that the site does not state is refused, unless it is in `optional`. `epochs`: the critical artefacts in force, as
+    `<tenant>/<name>`."""
 
     allowed: Mapping[str, frozenset[str]]
+    pinned: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
     epochs: Mapping[str, int] = {}
     assurance: tuple[Assurance, ...] = ("software", "tpm")
     lasts_s: int = 300
     nonce_lasts_s: int = 30
 
+    def of(self, record: SiteRecord) -> AttestationPolicy:
+        """What is asked of one site: nothing of tenants that it does not serve."""
+        if not record.tenants:
+            return self
+        epochs = {name: epoch for name, epoch in self.epochs.items() if name.partition("/")[0] in record.tenants}
+        return msgspec.structs.replace(self, epochs=epochs)
+
 
 class LeaseAuthority:
     """Grants, checks and ends the leases of one hub. Nonces are kept in memory: after a restart a site asks again.
 
-    `signer` is the device key of the hub.
+    `signer` is the device key of the hub; it and the policy may be exchanged.
     """
 
     def __init__(self, signer: CryptoSigner, records: SiteRecords, policy: AttestationPolicy) -> None:
-        self._signer = signer
+        self.signer = signer
+        self.policy = policy
         self._records = records
-        self._policy = policy
         self._nonces: dict[str, tuple[str, int]] = {}
 
     def challenge(self, site: str, now_ms: int) -> str:
@@ -98,7 +109,7 @@ class LeaseAuthority:
         self._good_record(site)
         self._nonces = {nonce: held for nonce, held in self._nonces.items() if held[1] > now_ms and held[0] != site}
         nonce = secrets.token_hex(32)
-        self._nonces[nonce] = (site, now_ms + self._policy.nonce_lasts_s * 1000)
+        self._nonces[nonce] = (site, now_ms + self.policy.nonce_lasts_s * 1000)
         return nonce
 
     def grant(self, envelope: bytes, keyring: Keyring, now_ms: int) -> SignedLease:
@@ -108,24 +119,39 @@ class LeaseAuthority:
         `ClonedSiteError`, `UnexpectedDigestError`, `LowAssuranceError`, `BehindEpochError`, `OSError`.
         """
         verified = verify_statement(envelope, keyring, now_ms)
+        with self._records.changing():
+            lease = self._grant(verified, now_ms)
+        return sign_lease(lease, self.signer)
+
+    def _grant(self, verified: VerifiedStatement, now_ms: int) -> SiteLease:
         statement = verified.statement
         record = self._good_record(statement.site)
-        if (statement.incarnation, verified.key_id) != (record.incarnation, record.device_key):
+        if statement.incarnation != record.incarnation or verified.key_id in record.former_keys:
             raise ClonedSiteError(f"{statement.site} was provisioned anew since: this is what it was before")
         self._use_nonce(statement.nonce, statement.site, now_ms)
-        record = self._observe(record, verified)
-        check_policy(verified, self._policy)
+        record = self._observe(record, verified, now_ms)
+        policy = self.policy.of(record)
+        pinned = check_policy(verified, policy, record.pinned)
         lease = SiteLease(
             site=statement.site,
             boot_id=statement.boot_id,
             counter=statement.counter,
             incarnation=statement.incarnation,
-            lasts_s=self._policy.lasts_s,
+            lasts_s=self.policy.lasts_s,
             hub_time_ms=now_ms,
-            epochs=dict(self._policy.epochs),
+            epochs=dict(policy.epochs),
         )
-        self._records.store(msgspec.structs.replace(record, lease_counter=statement.counter))
-        return sign_lease(lease, self._signer)
+        self._records.store(
+            msgspec.structs.replace(
+                record,
+                device_key=verified.key_id,
+                pinned=pinned,
+                lease_counter=statement.counter,
+                leased_from_ms=now_ms,
+                leased_until_ms=now_ms + self.policy.lasts_s * 1000,
+            )
+        )
+        return lease
 
     def check(self, signed: SignedLease, site: str, keyring: Keyring, now_ms: int) -> SiteLease:
         """The lease that `site` shows, where it may read what is sensitive now. `site` is who asks, by its credential.
@@ -144,11 +170,7 @@ class LeaseAuthority:
 
     def revoke(self, site: str, now_ms: int, reason: str = "") -> SiteRecord:
         """End the leases of this incarnation of a site for ever. Raises `UnknownSiteRecordError`, `OSError`."""
-        record = self._records.load(site)
-        if not record.revoked_at_ms:
-            record = msgspec.structs.replace(record, revoked_at_ms=max(1, now_ms), reason=reason)
-            self._records.store(record)
-        return record
+        return revoke_site(self._records, site, now_ms, reason)
 
     def _good_record(self, site: str) -> SiteRecord:
         record = self._records.load(site)
@@ -167,7 +189,7 @@ class LeaseAuthority:
         if now_ms >= ends_ms:
             raise StaleNonceError(f"{site} answers a nonce {(now_ms - ends_ms) // 1000} s after its time")
 
-    def _observe(self, record: SiteRecord, verified: VerifiedStatement) -> SiteRecord:
+    def _observe(self, record: SiteRecord, verified: VerifiedStatement, now_ms: int) -> SiteRecord:
         """The record with this statement; fenced, and stored so, where the site turns out to be two."""
         statement = verified.statement
         event = CountedEvent(
@@ -183,25 +205,49 @@ class LeaseAuthority:
         except CounterWentBackError as error:
             self._records.store(msgspec.structs.replace(record, fenced=error.reason))
             raise ClonedSiteError(error.reason) from error
+        known = record.epochs
+        since = {
+            name: record.activated_at_ms.get(name, now_ms) if known.get(name) == epoch else now_ms
+            for name, epoch in statement.epochs.items()
+        }
+        record = msgspec.structs.replace(record, epochs=dict(statement.epochs), activated_at_ms=since)
         self._records.store(record)
         return record
 
 
-def check_policy(verified: VerifiedStatement, policy: AttestationPolicy) -> None:
-    """Raises `LowAssuranceError`, `UnexpectedDigestError`, `BehindEpochError` where a site is not as the hub asks."""
+def revoke_site(records: SiteRecords, site: str, now_ms: int, reason: str = "") -> SiteRecord:
+    """End what this incarnation of a site may read, for ever; the first time and reason stay. Raises
+    `UnknownSiteRecordError`, `UnreadableError`, `OSError`."""
+    with records.changing():
+        record = records.load(site)
+        if not record.revoked_at_ms:
+            record = msgspec.structs.replace(record, revoked_at_ms=max(1, now_ms), reason=reason)
+            records.store(record)
+        return record
+
+
+def check_policy(
+    verified: VerifiedStatement, policy: AttestationPolicy, pinned: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The digests that the site has to state again. Raises `LowAssuranceError`, `UnexpectedDigestError`,
+    `BehindEpochError` where it is not as the hub asks."""
     statement, measured = verified.statement, verified.measurements
     if statement.assurance not in policy.assurance:
         raise LowAssuranceError(f"{statement.site} has `assurance: {statement.assurance}`")
-    for name in sorted({*measured, *policy.allowed}):
+    kept = dict(pinned or {})
+    for name in sorted({*measured, *kept, *(policy.allowed.keys() - policy.optional)}):
         if name not in measured:
             raise UnexpectedDigestError(f"{statement.site} does not say which {name} it runs")
-        if measured[name] not in policy.allowed.get(name, ()):
+        if name not in policy.allowed and name.partition("/")[0] in policy.pinned:
+            kept.setdefault(name, measured[name])
+        if measured[name] not in policy.allowed.get(name, ()) and measured[name] != kept.get(name):
             raise UnexpectedDigestError(f"{statement.site} runs {name} {measured[name]}, which is not allowed")
     for name, epoch in sorted(policy.epochs.items()):
         if statement.epochs.get(name, 0) < epoch:
             raise BehindEpochError(
                 f"{statement.site} is at epoch {statement.epochs.get(name, 0)} of {name}, not {epoch}"
             )
+    return kept
 
 
 def sign_lease(lease: SiteLease, signer: CryptoSigner) -> SignedLease:

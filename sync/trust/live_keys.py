@@ -92,15 +92,24 @@ class _NamesSigner(msgspec.Struct, frozen=True):
 
 
 class LiveAuthor:
-    """Signs operations as an owner's author; see `signing.Signer`. `key_id` is the key that was the newest when `renew`
-    was called; the key that an operation names signs it, so that a renewal in the middle of an edit spoils nothing."""
+    """Signs operations as an owner's author; see `signing.Signer`. `key_id` is the newest key at that moment; the key
+    that an operation names signs it, so that an exchange in the middle of an edit spoils nothing."""
 
     def __init__(self, keys: LiveKeys, now_ms: Callable[[], int]) -> None:
         """Raises what `LiveKeys.newest` raises."""
         self._keys = keys
         self._now_ms = now_ms
         self._signers: dict[str, AuthorSigner] = {}
-        self.renew()
+        self.key_id  # noqa: B018 - a domain without a key is found out when it starts
+
+    @property
+    def key_id(self) -> str:
+        """The id of the public key. Raises what `LiveKeys.newest` raises: nothing is written without a good key."""
+        signer = self._keys.newest("author", self._now_ms())
+        key_id: str = signer.public_key.keyid
+        if key_id not in self._signers:
+            self._signers[key_id] = AuthorSigner(signer)
+        return key_id
 
     def sign(self, payload: bytes) -> bytes:
         """The signature of an encoded operation. Raises `UnknownKeyError` where it names another's key."""
@@ -108,9 +117,3 @@ class LiveAuthor:
         if named not in self._signers:
             raise UnknownKeyError(f"the operation names {named}, which is no key of its author here")
         return self._signers[named].sign(payload)
-
-    def renew(self) -> None:
-        """Go on with the newest key. Raises what `LiveKeys.newest` raises."""
-        signer = AuthorSigner(self._keys.newest("author", self._now_ms()))
-        self._signers[signer.key_id] = signer
-        self.key_id = signer.key_id

@@ -173,13 +173,19 @@ SYNC_SAMPLES: tuple[Message, ...] = (
     NonceRequest(),
     NonceReply(nonce=DIGEST),
     AttestationRequest(envelope=b'{"payload": ""}'),
-    DownlinkRequest(kbit_s=40_000, bulk_hours=("22:00-06:00",), wants_weights=True, remade=("CORPUS",)),
+    DownlinkRequest(
+        kbit_s=40_000,
+        bulk_hours=("22:00-06:00",),
+        wants_weights=True,
+        tenants=("kiosk",),
+        collections=(("kiosk", "faq"),),
+        remade=("CORPUS",),
+    ),
     DownlinkReply(
         tenants=("kiosk",),
         collections=(("kiosk", "faq"),),
         paused=("index", "weights"),
-        incomplete=("CORPUS", "OBJ_index"),
-        hub="1234" * 4,
+        passed={"CORPUS": (17, 4096)},
     ),
     AttestNow(),
     LeaseReport(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sync_parts import NOW, DirectClient, Hub, Site, make_hub, make_site, text
-from tidegate.schemas import CollectionDelta, CollectionHead, LogPosition
+from tests.support.sync_parts import NOTICES, NOW, DirectClient, Hub, Site, make_hub, make_site, text
+from tidegate.schemas import CollectionDelta, CollectionHead, LogPosition, replace
 from tidegate.sync.follower import ReplicaHeldError
 from tidegate.sync.rules.plan import HoleError, OriginRolledBackError
 from tidegate.sync.signing import UntrustedOperationError
@@ -156,7 +156,7 @@ def moved(delta: CollectionDelta, position: LogPosition) -> CollectionDelta:
 
 def test_without_a_lease_nothing_is_fetched(hub: Hub, tmp_path: Path) -> None:
     publish(hub, 2)
-    site = make_site(tmp_path, "site1", hub)
+    site = make_site(tmp_path, "site1", hub, replace(NOTICES, is_sensitive=True))
     site.follower.note("notices", "lease-expired")
     with pytest.raises(ReplicaHeldError):
         asyncio.run(site.follower.follow("notices"))

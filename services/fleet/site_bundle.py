@@ -1,0 +1,142 @@
+"""What a new machine needs to become a site, as one file: written at the hub, read on the machine.
+
+The file holds private keys, and is as secret as they are (mode 0600); the hub keeps none of them. Next: provision.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from tidegate.brokers.servers.credentials import load_credential
+from tidegate.schemas import TidegateError, UnreadableError, replace
+from tidegate.schemas.artefact import Epoch
+from tidegate.schemas.message import Name
+from tidegate.schemas.subjects import HUB
+from tidegate.schemas.trust import KeyRegister, TrustedKey
+from tidegate.services.fleet.endpoints import decode_state
+from tidegate.services.fleet.hub_keys import KeyPlaces
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.provision import (
+    Enrolment,
+    enrol_site,
+    hub_places,
+    install_identity,
+    newest_root,
+    provision_hub,
+    time_ms,
+)
+from tidegate.services.settings import Settings
+from tidegate.sync.trust.files import PRIVATE, replace_file
+from tidegate.sync.trust.identity import IdentityFile, SiteIdentity
+from tidegate.sync.trust.keys import KeyStore
+
+FORMAT = 1
+
+
+class ProvisionedDiskError(TidegateError):
+    """This disk is a site already, and it is another one, or a later incarnation."""
+
+    hint = "name another state directory with --state, or move this one away"
+
+
+class SiteBundle(msgspec.Struct, frozen=True, kw_only=True):
+    """A site's identity, the root it believes, the keys that it judges by, its own keys, and the seed of its leaf.
+
+    `keys` are private halves (PKCS#8 PEM) by the id of the key; `hub_leaf_url` is where the hub takes leaves, where
+    the machine that wrote the file knew it.
+    """
+
+    format: Annotated[int, msgspec.Meta(ge=1, le=FORMAT)] = FORMAT
+    site: Name
+    incarnation: Epoch
+    tenants: tuple[Name, ...]
+    root: bytes
+    register: KeyRegister
+    keys: dict[str, bytes]
+    leaf_seed: str
+    hub_leaf_url: str = ""
+    made_at_ms: int = 0
+
+    @property
+    def identity(self) -> SiteIdentity:
+        """What the disk becomes."""
+        return SiteIdentity(site=self.site, incarnation=self.incarnation, tenants=self.tenants)
+
+    @property
+    def own_keys(self) -> tuple[TrustedKey, ...]:
+        """The public halves of the site's own keys."""
+        return tuple(key for key in self.register.keys if key.key_id in self.keys)
+
+
+def write_bundle(settings: Settings, site: str, file: Path) -> tuple[SiteBundle, Enrolment]:
+    """Have the hub know a new machine as this site, its next incarnation where it knows one, and write the file.
+
+    Raises as `enrol_site` does; nothing is enrolled where the file cannot be written.
+    """
+    hub = StatePaths(replace(settings, site=HUB))
+    replace_file(file, b"", PRIVATE)
+    provision_hub(hub, time_ms())
+    enrolment = enrol_site(hub, site, settings.tenants, None, time_ms(), lambda _: None)
+    places = hub_places(hub, time_ms())
+    bundle = SiteBundle(
+        site=site,
+        incarnation=enrolment.identity.incarnation,
+        tenants=enrolment.identity.tenants,
+        root=newest_root(places),
+        register=places.store.published(),
+        keys={key.key_id: places.store.hand_over(key.key_id) for key in enrolment.keys},
+        leaf_seed=load_credential(hub.leaf_seed(site)).seed(),
+        hub_leaf_url=find_leaf_url(hub),
+        made_at_ms=places.now_ms,
+    )
+    replace_file(file, msgspec.json.encode(bundle), PRIVATE)
+    forget_private_keys(places, enrolment)
+    return bundle, enrolment
+
+
+def read_bundle(file: Path) -> SiteBundle:
+    """Raises `UnreadableError`, `OSError`."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=SiteBundle)
+    except msgspec.DecodeError as error:
+        raise UnreadableError(
+            f"{file}: {error}", "write it again at the hub: `tidegate site add NAME --bundle`"
+        ) from error
+
+
+def install_bundle(settings: Settings, bundle: SiteBundle) -> SiteIdentity:
+    """Have the disk of `settings.state_dir` be the site of the bundle. The same bundle again changes nothing.
+
+    Raises `ProvisionedDiskError`, `MalformedMetadataError`, `OSError`.
+    """
+    own = StatePaths(replace(settings, site=bundle.site))
+    file = IdentityFile(own.trust)
+    held = file.load() if file.exists else None
+    if held is not None and held.incarnation > bundle.incarnation:
+        raise ProvisionedDiskError(f"{own.trust} is the {held.incarnation}th {held.site}, the bundle is an older one")
+    store = KeyStore(own.keys)
+    for key in bundle.register.keys:
+        store.admit(key)
+    for key in bundle.own_keys:
+        store.take_over(key, bundle.keys[key.key_id])
+    replace_file(own.leaf_seed(bundle.site), bundle.leaf_seed.encode() + b"\n", PRIVATE)
+    install_identity(own, bundle.identity, bundle.root)
+    return bundle.identity
+
+
+def find_leaf_url(hub: StatePaths) -> str:
+    """Where the hub's server of this machine takes leaves; empty where none was ever started here."""
+    try:
+        port = decode_state(hub.nats / "ports.json", dict[str, int]).get("leaf", 0)
+    except FileNotFoundError:
+        return ""
+    return f"nats-leaf://127.0.0.1:{port}" if port > 0 else ""
+
+
+def forget_private_keys(places: KeyPlaces, enrolment: Enrolment) -> None:
+    """Have the hub keep no private key of a site that is on another machine."""
+    for key in enrolment.keys:
+        places.store.forget_private(key.key_id)

@@ -1,0 +1,198 @@
+"""A site's trust while it runs: believes the hub's repository, attests itself, takes part in activations, and ages.
+
+Promises that what is in force goes on, whatever of this fails. Next: trust_hub.py, the hub's; sync/shells."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.process.background import running
+from tidegate.schemas.artefact import ArtefactDescriptor
+from tidegate.schemas.message import encode
+from tidegate.schemas.replica import ArtefactStatus
+from tidegate.schemas.subjects import replica_request
+from tidegate.services.fleet.hub_keys import passphrase_in_environment
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.trust_hub import open_stores
+from tidegate.services.settings import Settings
+from tidegate.sync.rules.staleness import HeldArtefact, Standing, TimeJudgement, standing
+from tidegate.sync.shells.activation_feed import ActivationFeed
+from tidegate.sync.shells.activation_site import ActivationParticipants, CheckArtefact, ParticipantPorts
+from tidegate.sync.shells.artefact_sync import ArtefactPorts, ArtefactSync
+from tidegate.sync.shells.attestation_link import AttestationPorts, SiteAttester
+from tidegate.sync.shells.downlink_link import DownlinkFollower
+from tidegate.sync.shells.machine import Measures, machine_now, wall_ms
+from tidegate.sync.shells.repository_link import ObjectSource
+from tidegate.sync.shells.snapshot_link import SnapshotSource
+from tidegate.sync.trust.allowed import CODE, CONFIGURATION, MODELS, measurement_of
+from tidegate.sync.trust.authors import KeyringVerifier
+from tidegate.sync.trust.client import RepositoryClient
+from tidegate.sync.trust.holdings import Holdings
+from tidegate.sync.trust.identity import IdentityFile
+from tidegate.sync.trust.live_keys import LiveAuthor, LiveKeys
+
+MEASURED_SETTINGS = ("tenants", "prefilter", "router", "retriever", "drafter", "cloud_verifier")
+"""The sections of the settings that decide answers."""
+
+
+async def apply_nothing(tenant: str) -> None:
+    """There are no readers here."""
+
+
+class SiteTrustPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a site's trust hands on. `activate` has readers get what is in force of a tenant, `write_standing` keeps for
+    them how old it is; `check` refuses an artefact that this site could not use; `on_lease` hears whether there is one.
+    """
+
+    boot_id: str
+    activate: Callable[[str], Awaitable[None]] = apply_nothing
+    write_standing: Callable[[tuple[HeldArtefact, ...], TimeJudgement], None] = lambda _held, _time: None
+    check: CheckArtefact = lambda _artefact, _file: None
+    on_lease: Callable[[bool], None] = lambda _: None
+
+
+class SiteTrust:
+    """What others need of it: `signer` and `verifier` of documents, `identity`, `artefacts`, `attester`."""
+
+    def __init__(self, settings: Settings, bus: JetStreamBus, ports: SiteTrustPorts) -> None:
+        """Raises `NoIdentityError`, `KeysMissingError`, `PassphraseError` where the site was not provisioned."""
+        paths = StatePaths(settings)
+        self._settings = settings
+        self._paths = paths
+        self._measures = Measures()
+        self._code = self._measures.code()  # what this process runs, whatever is installed while it does
+        file = IdentityFile(paths.trust)
+        self.identity = file.load()
+        keys = LiveKeys(paths.keys, settings.site, passphrase_in_environment)
+        self.signer = LiveAuthor(keys, wall_ms)
+        stores = open_stores(bus)
+        self._source = ObjectSource(stores, settings.tenants)
+        self.client = RepositoryClient(paths.trust, self._source)
+        self._holdings = Holdings(paths.trust, self.client.blobs)
+        self.artefacts = ArtefactSync(
+            ArtefactPorts(
+                client=self.client,
+                holdings=self._holdings,
+                stores=stores,
+                tenants=settings.tenants,
+                activate=ports.activate,
+                write_standing=ports.write_standing,
+                now=machine_now,
+                activated=self._on_activated,
+            ),
+            keys.keyring(),
+        )
+        self.verifier = KeyringVerifier(lambda: self.artefacts.keyring)
+        self.attester = SiteAttester(self._attestation_ports(bus, file, keys, ports))
+        self.downlink = DownlinkFollower(
+            bus, settings.sync, paths.trust / "granted.msgpack", lambda: self.artefacts.waits_for_weights
+        )
+        self.participants = ActivationParticipants(
+            ParticipantPorts(
+                bus=bus,
+                site=settings.site,
+                directory=paths.trust / "activations",
+                client=self.client,
+                holdings=self._holdings,
+                now=machine_now,
+                committed=self.artefacts.sync_soon,
+                check=ports.check,
+            )
+        )
+        self.feed = ActivationFeed(bus.link, settings.tenants, self.participants)
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether what is sensitive may be fetched now."""
+        return self.attester.is_leased
+
+    def snapshots(self, tenant: str) -> SnapshotSource:
+        """The snapshots of the tenant's collections, as they are here."""
+        return SnapshotSource(self.client, self._source, tenant)
+
+    def status(self) -> tuple[ArtefactStatus, ...]:
+        """What is in force, and what is offered. Raises `UnreadableError`."""
+        return self.artefacts.status()
+
+    def standing(self) -> Standing:
+        """The rung that the site is on, by what is in force. Raises `TimeWentBackError`, `UnreadableError`."""
+        time = self.client.clock.judge(machine_now)
+        return standing(self._holdings.held(), time, is_linked=not self.downlink.fault)
+
+    def trusted_ms(self) -> int:
+        """The time that counts here. Raises as `standing` does."""
+        return self.client.clock.judge(machine_now).trusted_ms
+
+    def faults(self) -> tuple[str, ...]:
+        """What does not work now, and is tried again."""
+        named = [f"{path}: {why}" for path, why in sorted(self.artefacts.faults.items())]
+        lease = self.attester.report.reason if self.attester.report.code else ""
+        return tuple(fault for fault in (self.artefacts.fault, self.downlink.fault, lease, *named) if fault)
+
+    async def answer_attest(self, _: bytes) -> bytes:
+        """What answers `replica.attest`: a `LeaseReport`."""
+        return encode(await self.attester.attest())
+
+    def _attestation_ports(
+        self, bus: JetStreamBus, file: IdentityFile, keys: LiveKeys, ports: SiteTrustPorts
+    ) -> AttestationPorts:
+        return AttestationPorts(
+            bus=bus,
+            boot_id=ports.boot_id,
+            identity=file,
+            keys=keys,
+            clock=self.client.clock,
+            keyring=lambda: self.artefacts.keyring,
+            measure=self._measure,
+            epochs=self._epochs,
+            now=machine_now,
+            on_lease=ports.on_lease,
+        )
+
+    def _measure(self) -> dict[str, str]:
+        """What is stated: the code of this process, the settings that decide answers, models, policies in force."""
+        settings = {name: getattr(self._settings, name) for name in MEASURED_SETTINGS}
+        encoded = msgspec.json.encode(settings, order="deterministic")
+        policies = {
+            measurement_of(each.artefact): self._holdings.verified(each.artefact).name
+            for each in self._holdings.activated().values()
+            if each.artefact.kind == "policy"
+        }
+        return {
+            CODE: self._code,
+            CONFIGURATION: sha256(encoded).hexdigest(),
+            MODELS: self._measures.digest(Path(self._paths.models)),
+            **policies,
+        }
+
+    def _epochs(self) -> dict[str, int]:
+        held = [each.artefact for each in self._holdings.activated().values() if each.artefact.kind == "policy"]
+        return {f"{artefact.tenant}/{artefact.name}": artefact.epoch for artefact in held}
+
+    def _on_activated(self, artefact: ArtefactDescriptor) -> None:
+        if artefact.is_critical:
+            self.attester.renew_soon()
+
+
+@asynccontextmanager
+async def open_site_trust(settings: Settings, bus: JetStreamBus, ports: SiteTrustPorts) -> AsyncIterator[SiteTrust]:
+    """The site's trust, with everything that it does by itself, until left. Raises as `SiteTrust` does."""
+    trust = SiteTrust(settings, bus, ports)
+    await bus.respond(replica_request("attest"), trust.answer_attest)
+    loops = (
+        trust.artefacts.keep(),
+        trust.attester.keep(),
+        trust.downlink.keep(),
+        trust.feed.keep(),
+    )
+    try:
+        async with running(*loops):
+            yield trust
+    finally:
+        await trust.participants.close()

@@ -1,0 +1,80 @@
+"""What this machine says of itself: its clocks, and the digests of what runs on it.
+
+A file is read again only where its size or its times changed. Next: attestation_link.py; rules/staleness.py."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import tidegate
+from tidegate.sync.rules.staleness import Now
+from tidegate.sync.trust.attestation import measure
+
+PRODUCT = ("schemas", "brokers", "sync", "services")
+"""What of the package answers questions; the rest builds and deploys it."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PROCESS_BOOT, _STARTED_NS = secrets.token_hex(8), time.monotonic_ns()
+
+
+def machine_now() -> Now:
+    """The clocks: one that counts since this machine started, also while it slept, and the wall's.
+
+    Where the system does not say when that was, the start of this process stands for it.
+    """
+    wall_ms = time.time_ns() // 1_000_000
+    try:
+        boot_id = _BOOT_ID.read_text("ascii").replace("-", "")[:16]
+        return Now(
+            boot_id=boot_id, monotonic_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000, wall_ms=wall_ms
+        )
+    except (OSError, AttributeError):  # not Linux
+        monotonic_ms = (time.monotonic_ns() - _STARTED_NS) // 1_000_000
+        return Now(boot_id=_PROCESS_BOOT, monotonic_ms=monotonic_ms, wall_ms=wall_ms)
+
+
+def wall_ms() -> int:
+    """The wall clock, which at the hub is the time that counts."""
+    return time.time_ns() // 1_000_000
+
+
+class Measures:
+    """Digests of files and directories, remembered as long as nothing of them looks changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[str, str]] = {}
+
+    def digest(self, path: Path) -> str:
+        """See `measure`; of nothing where there is nothing. Raises `OSError`."""
+        look = sha256("\n".join(_looks(path)).encode()).hexdigest()
+        known = self._known.get(path)
+        if known is None or known[0] != look:
+            digest = measure(path) if path.exists() else sha256().hexdigest()
+            known = self._known[path] = (look, digest)
+        return known[1]
+
+    def code(self) -> str:
+        """The digest of the installed package, as far as it answers questions."""
+        package = Path(next(iter(tidegate.__path__)))
+        whole = sha256()
+        for name in PRODUCT:
+            whole.update(bytes.fromhex(self.digest((package / name).resolve())))
+        return whole.hexdigest()
+
+
+def _looks(path: Path) -> Iterator[str]:
+    """What changes when a file does, as far as can be seen from outside."""
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        if "__pycache__" in folders:
+            folders.remove("__pycache__")
+        for name in sorted(files):
+            found = (Path(folder) / name).stat()
+            yield f"{folder}/{name} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+    if path.is_file():
+        found = path.stat()
+        yield f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"

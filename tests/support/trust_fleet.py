@@ -1,0 +1,89 @@
+"""A provisioned hub and its sites on real servers, each with its trust as the sync worker of its domain opens it."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.nats_fleet import Linked, linked
+from tests.support.trust_link import bus_of
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.topology.downlink import Downlink
+from tidegate.schemas import Collection, replace
+from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.provision import provision_fleet
+from tidegate.services.fleet.trust_hub import HubTrust, HubTrustPorts, open_hub_trust
+from tidegate.services.fleet.trust_site import SiteTrust, SiteTrustPorts, open_site_trust
+from tidegate.services.settings import Settings
+from tidegate.sync.settings import SyncSettings
+
+TENANT = "kiosk"
+QUICK = SyncSettings(head_every_s=0.2, timestamp_every_s=5.0)
+
+
+@dataclass
+class SiteLog:
+    """What a site was told to do: tenants whose readers got what is in force, and leases that began and ended."""
+
+    activated: list[str] = field(default_factory=list)
+    leases: list[bool] = field(default_factory=list)
+
+    async def activate(self, tenant: str) -> None:
+        self.activated.append(tenant)
+
+
+@dataclass
+class TrustFleet:
+    """What is up. `collections` are those of the hub; whoever changes them changes what sites are granted."""
+
+    settings: Settings
+    all_: Linked
+    buses: dict[str, JetStreamBus]
+    collections: list[Collection] = field(default_factory=list)
+    logs: dict[str, SiteLog] = field(default_factory=dict)
+
+    def settings_of(self, domain: str) -> Settings:
+        return replace(self.settings, site=domain)
+
+    def open_hub(self) -> contextlib.AbstractAsyncContextManager[HubTrust]:
+        """The hub's trust, until left."""
+        ports = HubTrustPorts(collections=lambda: list(self.collections))
+        return open_hub_trust(self.settings_of(HUB), self.buses[HUB], ports)
+
+    def open_site(self, site: str, **ports: Any) -> contextlib.AbstractAsyncContextManager[SiteTrust]:
+        """A site's trust, in a start of its own, until left."""
+        log = self.logs.setdefault(site, SiteLog())
+        given = {"activate": log.activate, "on_lease": log.leases.append, **ports}
+        return open_site_trust(
+            self.settings_of(site), self.buses[site], SiteTrustPorts(boot_id=secrets.token_hex(8), **given)
+        )
+
+
+def quick_settings(directory: Path, **sync: Any) -> Settings:
+    """Settings with short intervals, and a directory of models that is small."""
+    models = directory / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    (models / "reader.onnx").write_bytes(b"weights")
+    return Settings(
+        state_dir=str(directory / "state"),
+        models_dir=str(models),
+        tenants=(TENANT,),
+        sync=replace(QUICK, **sync),
+    )
+
+
+@contextlib.asynccontextmanager
+async def trust_fleet(directory: Path, sites: Sequence[str] = ("site1",), **sync: Any) -> AsyncIterator[TrustFleet]:
+    """A provisioned fleet whose servers are up; what runs on them is opened by the test."""
+    settings = quick_settings(directory, **sync)
+    provision_fleet(settings, sites)
+    granted = {site: Downlink(tenants=(TENANT,)) for site in sites}
+    async with contextlib.AsyncExitStack() as stack:
+        all_ = await stack.enter_async_context(linked(Path(settings.state_dir), sites, granted))
+        servers = {HUB: all_.fleet.hub, **all_.fleet.sites}
+        buses = {name: await stack.enter_async_context(bus_of(server)) for name, server in servers.items()}
+        yield TrustFleet(settings, all_, buses)
