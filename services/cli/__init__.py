@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sync": ("sync:sync", "What sites hold and how old it is; compare, repair, decide conflicts."),
     "vault": ("vault:vault", "Erase the personal values that a site keeps of one asker."),
     "keys": ("keys:keys", "Make, exchange, revoke and list the keys of a hub and its sites."),
+    "site": ("site:site", "Provision a site, attest it, revoke it, or find out what is wrong with it."),
     "config": ("config:config", "Check the settings, explain where each comes from, or list them all."),
 }
 """Where each command is, as `module:name` of this package, and what `--help` says of it."""

@@ -112,7 +112,8 @@ def check_site(settings: Settings, site: str) -> None:
         up = tuple(read_endpoints(settings).sites)
     except FleetNotRunningError:
         up = ()
-    declared = sorted({settings.site, *StatePaths(settings).prepared_sites(), *up} - {HUB})
+    paths = StatePaths(settings)
+    declared = sorted({settings.site, *paths.prepared_sites(), *paths.provisioned_sites(), *up} - {HUB})
     if site not in (HUB, *declared):
         raise UnknownSiteError(
             f"there is no site {site!r} below {settings.state_dir}; there are: {', '.join(declared)}"

@@ -59,6 +59,10 @@ class StatePaths:
         """The domains, hub included, that were prepared below the state directory."""
         return tuple(path.parent.name for path in self.state.glob(f"*/{self.calibration.name}"))
 
+    def provisioned_sites(self) -> tuple[str, ...]:
+        """The sites below the state directory that the hub knows."""
+        return tuple(path.parent.parent.name for path in self.state.glob(f"*/{self.trust.name}/identity.json"))
+
     def tuned_calibration(self, tenant: str) -> Path:
         """The calibration of a tenant whose reader has weights of its own."""
         return self.home / "tuned" / tenant / self.calibration.name

@@ -28,7 +28,7 @@ from tidegate.sync.shells.artefact_sync import ArtefactPorts, ArtefactSync
 from tidegate.sync.shells.attestation_link import AttestationPorts, SiteAttester
 from tidegate.sync.shells.downlink_link import DownlinkFollower
 from tidegate.sync.shells.machine import Measures, machine_now, wall_ms
-from tidegate.sync.shells.repository_link import ObjectSource
+from tidegate.sync.shells.repository_link import ObjectSource, Stores
 from tidegate.sync.shells.snapshot_link import SnapshotSource
 from tidegate.sync.trust.allowed import CODE, CONFIGURATION, MODELS, measurement_of
 from tidegate.sync.trust.authors import KeyringVerifier
@@ -64,7 +64,7 @@ class SiteTrust:
         """Raises `NoIdentityError`, `KeysMissingError`, `PassphraseError` where the site was not provisioned."""
         paths = StatePaths(settings)
         self._settings = settings
-        self._paths = paths
+        self._models = Path(paths.models)
         self._measures = Measures()
         self._code = self._measures.code()  # what this process runs, whatever is installed while it does
         file = IdentityFile(paths.trust)
@@ -75,36 +75,14 @@ class SiteTrust:
         self._source = ObjectSource(stores, settings.tenants)
         self.client = RepositoryClient(paths.trust, self._source)
         self._holdings = Holdings(paths.trust, self.client.blobs)
-        self.artefacts = ArtefactSync(
-            ArtefactPorts(
-                client=self.client,
-                holdings=self._holdings,
-                stores=stores,
-                tenants=settings.tenants,
-                activate=ports.activate,
-                write_standing=ports.write_standing,
-                now=machine_now,
-                activated=self._on_activated,
-            ),
-            keys.keyring(),
-        )
+        self.artefacts = ArtefactSync(self._artefact_ports(stores, ports), keys.keyring())
         self.verifier = KeyringVerifier(lambda: self.artefacts.keyring)
         self.attester = SiteAttester(self._attestation_ports(bus, file, keys, ports))
         self.downlink = DownlinkFollower(
             bus, settings.sync, paths.trust / "granted.msgpack", lambda: self.artefacts.waits_for_weights
         )
-        self.participants = ActivationParticipants(
-            ParticipantPorts(
-                bus=bus,
-                site=settings.site,
-                directory=paths.trust / "activations",
-                client=self.client,
-                holdings=self._holdings,
-                now=machine_now,
-                committed=self.artefacts.sync_soon,
-                check=ports.check,
-            )
-        )
+        activations = paths.trust / "activations"
+        self.participants = ActivationParticipants(self._participant_ports(bus, activations, ports.check))
         self.feed = ActivationFeed(bus.link, settings.tenants, self.participants)
 
     @property
@@ -139,6 +117,30 @@ class SiteTrust:
         """What answers `replica.attest`: a `LeaseReport`."""
         return encode(await self.attester.attest())
 
+    def _artefact_ports(self, stores: Stores, ports: SiteTrustPorts) -> ArtefactPorts:
+        return ArtefactPorts(
+            client=self.client,
+            holdings=self._holdings,
+            stores=stores,
+            tenants=self._settings.tenants,
+            activate=ports.activate,
+            write_standing=ports.write_standing,
+            now=machine_now,
+            activated=self._on_activated,
+        )
+
+    def _participant_ports(self, bus: JetStreamBus, directory: Path, check: CheckArtefact) -> ParticipantPorts:
+        return ParticipantPorts(
+            bus=bus,
+            site=self._settings.site,
+            directory=directory,
+            client=self.client,
+            holdings=self._holdings,
+            now=machine_now,
+            committed=self.artefacts.sync_soon,
+            check=check,
+        )
+
     def _attestation_ports(
         self, bus: JetStreamBus, file: IdentityFile, keys: LiveKeys, ports: SiteTrustPorts
     ) -> AttestationPorts:
@@ -167,7 +169,7 @@ class SiteTrust:
         return {
             CODE: self._code,
             CONFIGURATION: sha256(encoded).hexdigest(),
-            MODELS: self._measures.digest(Path(self._paths.models)),
+            MODELS: self._measures.digest(self._models),
             **policies,
         }
 

@@ -106,8 +106,8 @@ class SiteAttester:
     async def _ask(self) -> tuple[SiteLease, Mapping[str, str]]:
         ports, subject = self._ports, lease_of(self._identity.site)
         measured = await asyncio.to_thread(ports.measure)
-        signer = ports.keys.newest("device", ports.clock.judge(ports.now).trusted_ms)
         nonce = (await ask_hub(ports.bus, subject, NonceRequest(), NonceReply)).nonce
+        signer = ports.keys.newest("device", ports.clock.judge(ports.now).trusted_ms)
         counter = await asyncio.to_thread(ports.identity.count)
         statement = SiteStatement(
             site=self._identity.site,

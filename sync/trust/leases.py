@@ -226,6 +226,14 @@ def revoke_site(records: SiteRecords, site: str, now_ms: int, reason: str = "") 
         return record
 
 
+def unpin_site(records: SiteRecords, site: str) -> SiteRecord:
+    """Take what a site states next for what it has to state from then on. Raises as `revoke_site` does."""
+    with records.changing():
+        record = msgspec.structs.replace(records.load(site), pinned={})
+        records.store(record)
+        return record
+
+
 def check_policy(
     verified: VerifiedStatement, policy: AttestationPolicy, pinned: Mapping[str, str] | None = None
 ) -> dict[str, str]:

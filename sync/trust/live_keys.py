@@ -48,14 +48,16 @@ class LiveKeys:
         return {key.key_id: self._signer(key, now_ms) for key in self._good(now_ms) if key.role in wanted}
 
     def newest(self, role: KeyRole, now_ms: int) -> CryptoSigner:
-        """What signs as a role now: the youngest good key that is here. Raises `UnknownKeyError` where there is none,
-        and as `signers` does."""
+        """What signs as a role now: the youngest good key that is here. Raises `UnknownKeyError` where there was never
+        one, `RevokedKeyError` or `ExpiredKeyError` where there is none any more, and as `signers` does."""
         good = [key for key in self._good(now_ms) if key.role == role]
-        if not good:
+        known = [key for key in self.register().keys if (key.role, key.owner) == (role, self._owner)]
+        if not (good or known):
             raise UnknownKeyError(
-                f"{self._owner} has no good {role} key here", f"`tidegate keys rotate {role} --owner {self._owner}`"
+                f"{self._owner} has no {role} key here", f"`tidegate keys rotate {role} --owner {self._owner}`"
             )
-        return self._signer(max(good, key=lambda key: (key.created_at_ms, key.key_id)), now_ms)
+        youngest = max(good or known, key=lambda key: (key.created_at_ms, key.key_id))
+        return self._signer(youngest, now_ms) if good else self.store.signer(youngest.key_id, now_ms, self._passphrases)
 
     def _good(self, now_ms: int) -> list[TrustedKey]:
         return [

@@ -34,23 +34,27 @@ async def has_epoch(site: SiteTrust, epoch: int, name: str = "default") -> None:
 
 
 async def test_what_is_published_is_in_force_at_every_site_and_the_same_bytes_are_not_new(tmp_path: Path) -> None:
-    async with trust_fleet(tmp_path, ("site1", "site2")) as fleet, fleet.open_hub() as hub:
-        async with fleet.open_site("site1") as one, fleet.open_site("site2") as two:
-            first = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: strict\n"))
-            assert (first.epoch, first.is_new) == (1, True)
-            for site in (one, two):
-                await has_epoch(site, 1)
-            again = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: strict\n"))
-            assert (again.epoch, again.is_new) == (1, False)
-            await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: stricter\n"))
-            await has_epoch(one, 2)
-            assert one.client.blobs.joinpath(one.status()[0].digest).read_text() == "policy: stricter\n"
-            assert set(fleet.logs["site1"].activated) == {TENANT}
-            assert one.faults() == two.faults() == hub.faults() == ()
-            with pytest.raises(UnknownArtefactKindError):
-                await hub.publish_artefact(TENANT, "poetry", "default", write(fleet, "x"))
-            with pytest.raises(UnknownArtefactKindError):
-                await hub.publish_artefact(TENANT, "prompt", "p", write(fleet, "x"), PublishOptions(is_critical=True))
+    async with (
+        trust_fleet(tmp_path, ("site1", "site2")) as fleet,
+        fleet.open_hub() as hub,
+        fleet.open_site("site1") as one,
+        fleet.open_site("site2") as two,
+    ):
+        first = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: strict\n"))
+        assert (first.epoch, first.is_new) == (1, True)
+        for site in (one, two):
+            await has_epoch(site, 1)
+        again = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: strict\n"))
+        assert (again.epoch, again.is_new) == (1, False)
+        await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: stricter\n"))
+        await has_epoch(one, 2)
+        assert one.client.blobs.joinpath(one.status()[0].digest).read_text() == "policy: stricter\n"
+        assert set(fleet.logs["site1"].activated) == {TENANT}
+        assert one.faults() == two.faults() == hub.faults() == ()
+        with pytest.raises(UnknownArtefactKindError):
+            await hub.publish_artefact(TENANT, "poetry", "default", write(fleet, "x"))
+        with pytest.raises(UnknownArtefactKindError):
+            await hub.publish_artefact(TENANT, "prompt", "p", write(fleet, "x"), PublishOptions(is_critical=True))
 
 
 async def test_a_site_that_starts_later_or_again_has_it_too(tmp_path: Path) -> None:
@@ -89,23 +93,27 @@ async def test_a_site_attests_itself_and_keeps_its_lease(tmp_path: Path) -> None
 
 
 async def test_a_critical_policy_is_in_force_nowhere_before_all_sites_hold_it(tmp_path: Path) -> None:
-    async with trust_fleet(tmp_path, ("site1", "site2")) as fleet, fleet.open_hub() as hub:
-        async with fleet.open_site("site1") as one, fleet.open_site("site2") as two:
+    async with (
+        trust_fleet(tmp_path, ("site1", "site2")) as fleet,
+        fleet.open_hub() as hub,
+        fleet.open_site("site1") as one,
+        fleet.open_site("site2") as two,
+    ):
 
-            async def are_leased() -> bool:
-                return hub.gate.leased(TENANT, hub.repository.now_ms()) == {"site1", "site2"}
+        async def are_leased() -> bool:
+            return hub.gate.leased(TENANT, hub.repository.now_ms()) == {"site1", "site2"}
 
-            await until(are_leased)
-            critical = PublishOptions(is_critical=True)
-            done = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: 1\n"), critical)
-            assert done.epoch == 1
-            for site in (one, two):
-                await has_epoch(site, 1)
+        await until(are_leased)
+        critical = PublishOptions(is_critical=True)
+        done = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: 1\n"), critical)
+        assert done.epoch == 1
+        for site in (one, two):
+            await has_epoch(site, 1)
 
-            async def is_stated() -> bool:
-                return all(record.epochs == {f"{TENANT}/default": 1} for record in hub.records())
+        async def is_stated() -> bool:
+            return all(record.epochs == {f"{TENANT}/default": 1} for record in hub.records())
 
-            await until(is_stated)
+        await until(is_stated)
 
 
 async def test_a_site_that_could_not_use_it_aborts_the_activation_and_all_go_on(tmp_path: Path) -> None:
@@ -113,18 +121,22 @@ async def test_a_site_that_could_not_use_it_aborts_the_activation_and_all_go_on(
         if "nonsense" in file.read_text():
             raise RejectError("it is nonsense")
 
-    async with trust_fleet(tmp_path, ("site1", "site2")) as fleet, fleet.open_hub() as hub:
-        async with fleet.open_site("site1") as one, fleet.open_site("site2", check=refuse) as two:
+    async with (
+        trust_fleet(tmp_path, ("site1", "site2")) as fleet,
+        fleet.open_hub() as hub,
+        fleet.open_site("site1") as one,
+        fleet.open_site("site2", check=refuse) as two,
+    ):
 
-            async def are_leased() -> bool:
-                return hub.gate.leased(TENANT, hub.repository.now_ms()) == {"site1", "site2"}
+        async def are_leased() -> bool:
+            return hub.gate.leased(TENANT, hub.repository.now_ms()) == {"site1", "site2"}
 
-            await until(are_leased)
-            critical = PublishOptions(is_critical=True)
-            await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: 1\n"), critical)
-            with pytest.raises(ActivationAbortedError):
-                await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "nonsense\n"), critical)
-            after = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: 3\n"), critical)
-            assert after.epoch == 3
-            for site in (one, two):
-                await has_epoch(site, 3)
+        await until(are_leased)
+        critical = PublishOptions(is_critical=True)
+        await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: 1\n"), critical)
+        with pytest.raises(ActivationAbortedError):
+            await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "nonsense\n"), critical)
+        after = await hub.publish_artefact(TENANT, "policy", "default", write(fleet, "policy: 3\n"), critical)
+        assert after.epoch == 3
+        for site in (one, two):
+            await has_epoch(site, 3)
