@@ -235,7 +235,8 @@ def _note_last(writer: StoreWriter, delta: CollectionDelta, digest: str) -> None
     record = writer.record(delta.collection)
     # The log ended with it when it was relayed: with it nothing is lacking, as of then.
     known_at_ms = max(record.known_at_ms, delta.relayed_at_ms)
-    writer.put_record(msgspec.structs.replace(record, last=digest, known_at_ms=known_at_ms))
+    head = max(record.head or delta.position, delta.position)
+    writer.put_record(msgspec.structs.replace(record, last=digest, head=head, known_at_ms=known_at_ms))
 
 
 def _has_all(record: ReplicaRecord, end: LogPosition) -> bool:

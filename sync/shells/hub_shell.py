@@ -179,14 +179,11 @@ class HubSync:
                 self._relayed(tenant.name)
 
     async def _compare_position(self, site: str, tenant: HubTenant, name: str, position: LogPosition) -> None:
-        await tenant.relay.rest()
-        end = tenant.store.record(name).replica.position or LogPosition(1)
-        if position <= end or position <= (await tenant.log.end(name) or LogPosition(1)):
-            return
-        about = f"{tenant.name}/{name}"
-        self.faults.note(about, OriginLostError(f"{site} has applied {position}, the log ends at {end}"), "epoch")
-        await tenant.begin_epoch(name, max(position.epoch, end.epoch))
-        self._snapshots.wake()
+        end = await tenant.judge_position(name, position)
+        if end is not None:
+            error = OriginLostError(f"{site} has applied {position}, the log ended at {end}")
+            self.faults.note(f"{tenant.name}/{name}", error, "epoch")
+            self._snapshots.wake()
 
     async def _write_snapshots(self) -> None:
         for tenant in self._tenants.values():

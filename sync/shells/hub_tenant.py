@@ -51,6 +51,7 @@ class HubTenant:
         self.is_recovered = False
         self._blobs = blobs
         self._writing = asyncio.Lock()
+        self._judging = asyncio.Lock()  # sites that report the same loss at once find one new epoch
         self._tails: dict[str, tuple[float, LogTail]] = {}
 
     async def recover(self, now_ms: int) -> None:
@@ -64,10 +65,7 @@ class HubTenant:
             if position is not None and end is not None and end < position:
                 await self.begin_epoch(name, position.epoch)
         await self.relay.recover()
-        with self.store.reading() as reader:
-            own = reader.own()
-        if own.is_fenced:  # this disk is older than the log, which is the hub's own: it goes on as its next incarnation
-            self.author.readmit(self.relay.grant_incarnation(HUB), self.relay.mark_of(own.actor), now_ms)
+        self._readmit_own(now_ms)
         await self.relay.take_own(now_ms)
         self.is_recovered = True
 
@@ -76,12 +74,24 @@ class HubTenant:
         self._tails.pop(collection, None)
         return await self.relay.begin_epoch(collection, above)
 
+    async def judge_position(self, collection: str, reported: LogPosition) -> LogPosition | None:
+        """A site has applied the log up to `reported`. Where it ends before that here, the log goes on in a new epoch;
+        returns where it ended then. Raises what the log and the store raise."""
+        async with self._judging:
+            await self.relay.rest()
+            end = self.store.record(collection).replica.position or LogPosition(1)
+            if reported <= end or reported <= (await self.log.end(collection) or LogPosition(1)):
+                return None
+            await self.begin_epoch(collection, max(reported.epoch, end.epoch))
+            return end
+
     async def write(
         self, collection: str, documents: Mapping[str, DocumentContent | None], now_ms: int
     ) -> tuple[Version, ...]:
         """Write as the hub, and return when it is in the log, where it belongs there. Raises what `Author.write_all`
         and the relay raise; where the log cannot be written now it is stored, and comes into the log later."""
         async with self._writing:
+            self._readmit_own(now_ms)
             written = await asyncio.to_thread(self.author.write_all, collection, documents, now_ms)
         await self.relay.take_own(now_ms)
         return written
@@ -153,6 +163,14 @@ class HubTenant:
         """All collections with their rules."""
         with self.store.reading() as reader:
             return {name: reader.record(name).collection for name in reader.collections()}
+
+    def _readmit_own(self, now_ms: int) -> None:
+        """Write as the next incarnation, where this disk is older than what sites and the log hold of the hub: it is
+        the hub that grants incarnations."""
+        with self.store.reading() as reader:
+            own = reader.own()
+        if own.is_fenced:
+            self.author.readmit(self.relay.grant_incarnation(HUB), self.relay.mark_of(own.actor), now_ms)
 
     async def _tail(self, collection: str, position: LogPosition) -> LogTail:
         """At most some seconds old: what can be read gets less by age alone."""

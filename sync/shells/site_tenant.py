@@ -138,7 +138,18 @@ class SiteTenant:
 
     async def compare(self, collection: str) -> RepairReport:
         """Compare with the hub, and repair what differs. Raises what `Repairer.repair` and `follow` raise."""
-        return await self._at_rest(collection, self._repair)
+        is_resynced = False
+
+        async def repair(collection: str) -> RepairReport:
+            nonlocal is_resynced
+            snapshot = None if is_resynced else await self._hub.snapshot(collection)
+            try:
+                return await self.repairer.repair(collection, snapshot)
+            except ResyncCheaperError:
+                is_resynced = True  # what differs still, with the snapshot joined, is what the hub does not have
+                raise
+
+        return await self._at_rest(collection, repair)
 
     async def examine(self, collection: str) -> RepairReport:
         """Compare with the hub, and change nothing. Raises what `Repairer.examine` and `follow` raise."""
@@ -177,9 +188,6 @@ class SiteTenant:
                     raise
             await asyncio.sleep(random.uniform(0.0, 0.1 * 2**attempt))  # nobody waits for it meanwhile
         raise AssertionError("the last attempt returns or raises")
-
-    async def _repair(self, collection: str) -> RepairReport:
-        return await self.repairer.repair(collection, await self._hub.snapshot(collection))
 
     async def _follow(self, collection: str) -> None:
         position = self.store.record(collection).replica.position

@@ -1,0 +1,152 @@
+"""A disk that is new, older than it was, or damaged, at a site and at the hub: found, named, and made whole again."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.sync_fleet import QUICK, SyncFleet, sync_fleet, until
+from tests.support.trust_hub import TrustHub
+from tests.support.trusted_snapshots import RepositoryBlobs, RepositorySnapshots
+from tidegate.brokers.jetstream import api
+from tidegate.schemas import LogPosition, replace
+from tidegate.schemas.replica import CollectionRequest, Done, RepairOutcomes, ReplicaStatus
+from tidegate.schemas.subjects import CORPUS, HUB
+from tidegate.sync.author import AuthorFencedError
+from tidegate.sync.reader import CollectionUnknownError
+
+pytestmark = pytest.mark.anyio
+NOTICES_ONLY = CollectionRequest(tenant="kiosk", collection="notices")
+
+
+def with_snapshots(path: Path, *sites: str, **settings: Any) -> dict[str, Any]:
+    """Workers that write and read snapshots of a repository below `path`."""
+    hub = TrustHub(path / "trust")
+    blobs = RepositoryBlobs(hub)
+    options: dict[str, Any] = {HUB: {"blobs": lambda _tenant: blobs}}
+    for site in sites:
+        options[site] = {"snapshots": RepositorySnapshots(hub, path / "trust" / site)}
+    return {"options": options, "settings": replace(QUICK, **settings)}
+
+
+def replicas(path: Path, domain: str) -> Path:
+    return path / domain / "replicas"
+
+
+def position(fleet: SyncFleet, domain: str) -> LogPosition | None:
+    return fleet.workers[domain].tenants["kiosk"].store.record("notices").replica.position
+
+
+async def test_a_site_with_an_empty_disk_begins_with_a_snapshot_and_writes_as_its_next_incarnation(
+    tmp_path: Path,
+) -> None:
+    more = with_snapshots(tmp_path, "site1", "site2", snapshot_after_deltas=20)
+    async with sync_fleet(tmp_path, **more) as fleet:
+        texts = {f"d{number}": f"text {number}" for number in range(30)}
+        await fleet.write(HUB, texts)
+        await fleet.write("site1", {"mine": "first"})
+        texts["mine"] = "first"
+        await fleet.agree(texts)
+        blobs: RepositoryBlobs = fleet.options[HUB]["blobs"]("kiosk")
+        await until(lambda: bool(blobs.published))
+        await fleet.stop("site1")
+        shutil.rmtree(replicas(tmp_path, "site1"))
+        client = (await fleet.bus(HUB)).link.client
+        await api.call(client, f"STREAM.PURGE.{CORPUS}", {"keep": 3})  # the log does not reach back any more
+        await fleet.start("site1")
+        faults = fleet.site("site1").faults
+        await until(lambda: "the hub knows 1 operations of site1@1, this disk 0" in " ".join(faults.all()), faults.all)
+        with pytest.raises((AuthorFencedError, CollectionUnknownError)):
+            await fleet.write("site1", {"mine": "second"})
+        granted = fleet.hub.tenants["kiosk"].relay.grant_incarnation("site1")
+        await fleet.site("site1").readmit(granted)  # as a lease of the hub says
+        await fleet.agree(texts)
+        assert fleet.options["site1"]["snapshots"].fetched
+        await fleet.write("site1", {"mine": "second"})
+        await fleet.agree({**texts, "mine": "second"})
+        await until(lambda: not faults.all(), faults.all)
+
+
+async def test_a_hub_whose_log_lost_its_end_goes_on_in_a_new_epoch_and_nothing_is_lost(tmp_path: Path) -> None:
+    more = with_snapshots(tmp_path, "site1", "site2")
+    async with sync_fleet(tmp_path, **more) as fleet:
+        await fleet.write(HUB, {"a": "one"})
+        await fleet.write("site1", {"b": "two"})
+        await fleet.agree({"a": "one", "b": "two"})
+        await fleet.stop(HUB)
+        backup = tmp_path / "backup"
+        shutil.copytree(replicas(tmp_path, HUB), backup)
+        await fleet.start(HUB)
+        await fleet.write(HUB, {"a": "three"})
+        await fleet.write("site1", {"c": "four"})
+        await fleet.agree({"a": "three", "b": "two", "c": "four"})
+        # The hub is restored from its backup, with a log that lost what came after it.
+        await fleet.stop(HUB)
+        shutil.rmtree(replicas(tmp_path, HUB))
+        shutil.copytree(backup, replicas(tmp_path, HUB))
+        client = (await fleet.bus(HUB)).link.client
+        await api.call(client, f"STREAM.PURGE.{CORPUS}")
+        await fleet.start(HUB)
+        await fleet.agree({"a": "three", "b": "two", "c": "four"})
+        end = position(fleet, HUB)
+        assert end is not None
+        assert end.epoch == 2
+        await until(lambda: position(fleet, "site1") == position(fleet, "site2") == end)
+        await fleet.write("site2", {"d": "five"})
+        written = await fleet.write(HUB, {"a": "six"})  # as an incarnation that nobody has seen
+        assert str(written.dots["a"]) == "hub@2:1"
+        await fleet.agree({"a": "six", "b": "two", "c": "four", "d": "five"})
+
+
+def damage(store: Path, document_id: str) -> None:
+    """Flip one bit of what is stored of a document, past everything that knows of it."""
+    with closing(sqlite3.connect(store, isolation_level=None)) as file:
+        [(content,)] = file.execute("SELECT content FROM documents WHERE document_id = ?", (document_id,))
+        flipped = bytes([*content[:-1], content[-1] ^ 1])
+        file.execute("UPDATE documents SET content = ? WHERE document_id = ?", (flipped, document_id))
+
+
+async def test_a_flipped_bit_is_found_and_repaired_at_a_site_and_at_the_hub(tmp_path: Path) -> None:
+    async with sync_fleet(tmp_path) as fleet:
+        texts = {f"d{number}": "text" for number in range(20)}
+        await fleet.write(HUB, texts)
+        await fleet.write("site1", {"d3": "changed"})
+        texts["d3"] = "changed"
+        await fleet.agree(texts)
+        damage(replicas(tmp_path, "site2") / "kiosk.sqlite", "d3")
+        [seen] = (await fleet.ask("site2", "verify", NOTICES_ONLY, RepairOutcomes)).outcomes
+        assert (seen.documents, seen.fault) == ({"disk": ("d3",)}, "")
+        await fleet.agree(texts)  # by itself: it holds something else than the hub at the same position
+        at_site = await fleet.ask("site2", "status", NOTICES_ONLY, ReplicaStatus)
+        mended = at_site.collections[0].last_repair
+        assert mended is not None
+        assert mended.documents == {"disk": ("d3",)}
+        assert 0 < mended.bytes_on_wire < 10_000
+        damage(replicas(tmp_path, HUB) / "kiosk.sqlite", "d3")
+        for verb, found in (("verify", ("d3",)), ("repair", ("d3",)), ("verify", ())):
+            [outcome] = (await fleet.ask(HUB, verb, NOTICES_ONLY, RepairOutcomes)).outcomes
+            assert outcome.documents.get("disk", ()) == found, verb
+        await fleet.agree(texts)
+
+
+async def test_what_the_hub_lost_of_its_disk_and_its_log_is_offered_by_a_site(tmp_path: Path) -> None:
+    async with sync_fleet(tmp_path) as fleet:
+        await fleet.write(HUB, {"a": "one", "b": "two"})
+        await fleet.agree({"a": "one", "b": "two"})
+        await api.call((await fleet.bus(HUB)).link.client, f"STREAM.PURGE.{CORPUS}", {"seq": 2})
+        damage(replicas(tmp_path, HUB) / "kiosk.sqlite", "a")
+        await fleet.ask(HUB, "repair", NOTICES_ONLY, RepairOutcomes)
+        assert fleet.texts(HUB) == {"b": "two"}
+        await fleet.ask("site1", "repair", NOTICES_ONLY, RepairOutcomes)
+        await fleet.agree({"a": "one", "b": "two"})
+
+
+async def test_without_a_writer_of_snapshots_asking_for_one_says_so(tmp_path: Path) -> None:
+    async with sync_fleet(tmp_path, ["site1"]) as fleet:
+        with pytest.raises(Exception, match="nowhere to publish"):
+            await fleet.ask(HUB, "snapshot", NOTICES_ONLY, Done)
