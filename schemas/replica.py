@@ -15,7 +15,7 @@ from tidegate.schemas.pack import ItemId
 from tidegate.schemas.sync import Bytes, Collection, Digest, DocumentContent, LogIndex, Owner
 
 ReplicaVerb = Literal[
-    "write", "collection", "status", "conflicts", "resolve", "verify", "repair", "snapshot", "publish"
+    "write", "collection", "status", "conflicts", "resolve", "verify", "repair", "snapshot", "publish", "import"
 ]
 """The last token of the subject that a request goes to; `REPLICA_REQUESTS` has the message of each, and its reply."""
 
@@ -71,6 +71,25 @@ class ArtefactPublished(Message, frozen=True, kw_only=True, omit_defaults=True):
     epoch: Epoch
     digest: Digest
     size: Bytes
+    is_new: bool = True
+
+
+class ImportCollection(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """At a site: join a collection from a file of this machine, which was exported at the hub. Answered by
+    `CollectionImported`."""
+
+    path: str
+
+
+class CollectionImported(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """A collection was joined from a file, and is as the hub had it at `known_at_ms`, by the hub's clock. `is_new`:
+    false where the site had all of it already."""
+
+    tenant: Name
+    collection: Name
+    position: str
+    documents: LogIndex = 0
+    known_at_ms: Millis = 0
     is_new: bool = True
 
 
@@ -220,5 +239,6 @@ REPLICA_REQUESTS: dict[ReplicaVerb, tuple[type[Message], type[Message]]] = {
     "repair": (CollectionRequest, RepairOutcomes),
     "snapshot": (CollectionRequest, Done),
     "publish": (PublishArtefact, ArtefactPublished),
+    "import": (ImportCollection, CollectionImported),
 }
 """What each verb takes, and what it is answered by where it is done; where not, by a `ReplicaFault`."""

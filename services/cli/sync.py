@@ -1,7 +1,7 @@
 """`tidegate sync`: what a domain holds, whether it is right, and what becomes of versions that were written apart.
 
-Everything is asked of the domain's sync worker, the one writer of its stores. Next: sync_tables.py; publish.py;
-sync/shells/replica_client.py."""
+Everything is asked of the domain's sync worker, the one writer of its stores. Next: sync_files.py; sync_tables.py;
+publish.py; sync/shells/replica_client.py."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.run import run_until_stopped
+from tidegate.services.cli.sync_files import sync_export, sync_import
 from tidegate.services.cli.sync_tables import (
     describe_conflict,
     describe_outcome,
@@ -44,6 +45,10 @@ class UnknownVersionError(TidegateError, LookupError):
 @click.group(cls=CommandGroup)
 def sync() -> None:
     """What a site or the hub holds and how old it is; compare, repair, carry by file, decide conflicts."""
+
+
+sync.add_command(sync_export)
+sync.add_command(sync_import)
 
 
 @sync.command("status")

@@ -18,13 +18,20 @@ from tidegate.sync.shells.replica_client import ReplicaClient
 
 
 @asynccontextmanager
-async def open_replica_client(settings: Settings) -> AsyncIterator[ReplicaClient]:
-    """A client of the sync worker of `settings.site`. Raises `FleetNotRunningError`, `UnknownSiteError`,
-    `UnreachableError`; whether the worker runs is known when it is asked."""
+async def open_replica_bus(settings: Settings) -> AsyncIterator[JetStreamBus]:
+    """The bus of `settings.site`. Raises `FleetNotRunningError`, `UnknownSiteError`, `UnreachableError`."""
     server = find_server(settings)
     async with connect(server, settings.site):  # fails at once where nothing listens; a bus would go on trying
         pass
     async with JetStreamBus.open(server, settings.site) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def open_replica_client(settings: Settings) -> AsyncIterator[ReplicaClient]:
+    """A client of the sync worker of `settings.site`; whether that runs is known when it is asked. Raises as
+    `open_replica_bus` does."""
+    async with open_replica_bus(settings) as bus:
         yield ReplicaClient(bus)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 
 import msgspec
+from securesystemslib.signer import CryptoSigner
 
 from tidegate.schemas import Collection, TidegateError
 from tidegate.schemas.pack import Document, Scope
@@ -142,7 +143,7 @@ def _write_alone(
     change: DocumentChange, embedder: TextEmbedder, progress: ProgressReporter, passphrases: Passphrases
 ) -> DocumentsChanged:
     paths, now_ms = StatePaths(change.settings), int(time.time() * 1000)
-    signer = _find_signer(KeyStore(paths.keys), change.settings.site, now_ms, passphrases)
+    signer = AuthorSigner(find_author_key(KeyStore(paths.keys), change.settings.site, now_ms, passphrases))
     path = paths.replica(change.tenant)
     with closing(ReplicaStore(path, change.settings.site, secrets.token_hex(8))) as store:
         _make_collection(store, change)
@@ -182,11 +183,14 @@ def _own_collection(change: DocumentChange) -> Collection:
     return Collection(tenant=change.tenant, name=change.target, owner=change.scope)
 
 
-def _find_signer(keys: KeyStore, site: str, now_ms: int, passphrases: Passphrases) -> AuthorSigner:
-    good = () if keys.is_empty else keys.good("author", site, now_ms)
+def find_author_key(keys: KeyStore, owner: str, now_ms: int, passphrases: Passphrases) -> CryptoSigner:
+    """What signs as a site, or as the hub. Raises `KeysMissingError` where it has no good key, and what
+    `KeyStore.signer` raises."""
+    good = () if keys.is_empty else keys.good("author", owner, now_ms)
     if not good:
+        other = "" if owner == HUB else f" --owner {owner}"
         raise KeysMissingError(
-            f"{site} has no key to sign documents with",
-            f"make one with `tidegate keys init --owner {site}`, and let the hub admit it",
+            f"{owner} has no key to sign documents with",
+            f"make one with `tidegate keys init{other}`" + (", and let the hub admit it" if other else ""),
         )
-    return AuthorSigner(keys.signer(good[0].key_id, now_ms, passphrases))
+    return keys.signer(good[0].key_id, now_ms, passphrases)

@@ -15,11 +15,13 @@ from tidegate.schemas import (
     REPLICA_REQUESTS,
     ArtefactPublished,
     Collection,
+    CollectionImported,
     CollectionRequest,
     DocumentConflict,
     DocumentContent,
     DocumentsWritten,
     Dot,
+    ImportCollection,
     Message,
     PublishArtefact,
     PutCollection,
@@ -50,6 +52,7 @@ TIMEOUTS_S: dict[ReplicaVerb, float] = {
     "repair": 600.0,
     "snapshot": 600.0,
     "publish": 600.0,
+    "import": 600.0,
 }
 """How long each may take: a comparison reads every document, a snapshot writes them, a model has gigabytes."""
 
@@ -136,6 +139,11 @@ class ReplicaClient:
         """At the hub: publish a file of this machine as the next epoch of an artefact."""
         published: ArtefactPublished = await self._ask("publish", artefact)
         return published
+
+    async def import_file(self, path: str) -> CollectionImported:
+        """At a site: join a collection from a file of this machine."""
+        imported: CollectionImported = await self._ask("import", ImportCollection(path=path))
+        return imported
 
     async def _compare(self, verb: ReplicaVerb, tenant: str, collection: str) -> tuple[RepairOutcome, ...]:
         found = await self._ask(verb, CollectionRequest(tenant=tenant, collection=collection))

@@ -7,6 +7,7 @@ from tidegate.schemas import (
     ArtefactPublished,
     ArtefactStatus,
     Collection,
+    CollectionImported,
     CollectionRequest,
     CollectionStatus,
     ConflictList,
@@ -14,6 +15,7 @@ from tidegate.schemas import (
     DocumentsWritten,
     Done,
     Dot,
+    ImportCollection,
     Message,
     PublishArtefact,
     PutCollection,
@@ -132,5 +134,7 @@ REPLICA_SAMPLES: tuple[Message, ...] = (
         faults=("the timestamp of the repository has expired",),
     ),
     Done(),
+    ImportCollection(path="/media/stick/branch-notices.bundle"),
+    CollectionImported(**WHICH, position="3.1200", documents=812, known_at_ms=NOW, is_new=False),
     ReplicaFault(code="not_owned", reason="site1 may not write to documents", hint="publish it at the hub"),
 )  # fmt: skip

@@ -27,6 +27,7 @@ from tidegate.schemas import (
     DocumentConflict,
     DocumentsWritten,
     Done,
+    ImportCollection,
     Message,
     PublishArtefact,
     PutCollection,
@@ -47,6 +48,8 @@ from tidegate.schemas import (
 from tidegate.sync.records import DocumentDamagedError
 from tidegate.sync.rules.ownership import may_hold
 from tidegate.sync.rules.resolve import resolve
+from tidegate.sync.shells.file_import import FileImport
+from tidegate.sync.shells.machine import machine_now
 from tidegate.sync.trust.targets import artefacts_in
 
 TENANT = "kiosk"
@@ -83,6 +86,7 @@ class SyncParty:
             "repair": self.repair,
             "snapshot": self.snapshot,
             "publish": self.publish,
+            "import": self.import_file,
         }
 
     async def serve(self, bus: Bus) -> None:
@@ -196,6 +200,10 @@ class SyncParty:
         )
         self.trust.repository.publish_artefact(artefact, io.BytesIO(data), self.trust.signers(), NOW)
         return _published(artefact)
+
+    async def import_file(self, request: ImportCollection) -> Message:
+        importing = FileImport({TENANT: self.member.store}, self.member.path.parent / "trust", machine_now)
+        return await importing.answer(encode(request))
 
     async def _come_up_to(self, hub: SyncParty) -> None:
         assert isinstance(self.member, Site)
