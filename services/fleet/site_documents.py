@@ -27,6 +27,7 @@ from tidegate.services.packs.collections import FOR_SCOPE
 from tidegate.services.settings import Settings
 from tidegate.sync.author import Author
 from tidegate.sync.reader import CollectionUnknownError, StoreReader
+from tidegate.sync.shells.local_endpoints import DocumentIdTakenError
 from tidegate.sync.shells.lock import ReplicasBusyError, lock_replicas
 from tidegate.sync.shells.replica_client import ReplicaClient
 from tidegate.sync.store import ReplicaStore, reading_store
@@ -147,6 +148,7 @@ def _write_alone(
     path = paths.replica(change.tenant)
     with closing(ReplicaStore(path, change.settings.site, secrets.token_hex(8))) as store:
         _make_collection(store, change)
+        _check_ids(change)
         author = Author(store, signer)
         progress.start(f"{change.target}: documents", len(change.documents) + len(change.deleted))
         contents = dict(contents_of(change.documents, embedder, lambda document: progress.step(document.title)))
@@ -173,6 +175,14 @@ def _make_collection(store: ReplicaStore, change: DocumentChange) -> None:
         if change.collection:
             raise
         store.put_collection(_own_collection(change))
+
+
+def _check_ids(change: DocumentChange) -> None:
+    """Raises `DocumentIdTakenError`: a citation names a document by its id."""
+    held = find_collections(change.settings, change.tenant, (document.id for document in change.documents))
+    for document_id, collection in held.items():
+        if collection != change.target:
+            raise DocumentIdTakenError(f"{document_id} is a document of {collection}, and cannot be in {change.target}")
 
 
 def _is_alive(reader: StoreReader, collection: str, document_id: str) -> bool:

@@ -31,8 +31,25 @@ from tidegate.sync.trust.sources import DirectorySource
 FAQ = Collection(tenant="kiosk", name="faq")
 
 
+class RepositoryBlobs:
+    """A `BlobWriter` into a repository, which signs as the test says."""
+
+    def __init__(self, trust: TrustHub, now_ms: Callable[[], int]) -> None:
+        self._trust = trust
+        self._now_ms = now_ms
+
+    async def put(self, collection: str, digest: str, data: bytes) -> None:
+        """See `BlobWriter`."""
+        assert collection
+        store_chunk(self._trust.files, SnapshotChunk(digest, len(data)), data)
+
+    async def publish(self, manifest: SnapshotManifest) -> None:
+        """See `BlobWriter`."""
+        self._trust.repository.publish([manifest], self._trust.signers("author"), self._now_ms())
+
+
 class CarryingHub:
-    """A hub in a directory; a `BlobWriter` for its own snapshots."""
+    """A hub in a directory."""
 
     def __init__(self, directory: Path, rules: Collection = FAQ) -> None:
         self.trust = TrustHub(directory)
@@ -50,15 +67,6 @@ class CarryingHub:
         """Have sites know of the keys as they are."""
         self.trust.repository.publish([self.trust.keys.published()], self.trust.signers("author"), now_ms)
 
-    async def put(self, collection: str, digest: str, data: bytes) -> None:
-        """See `BlobWriter`."""
-        assert collection == self.rules.name
-        store_chunk(self.trust.files, SnapshotChunk(digest, len(data)), data)
-
-    async def publish(self, manifest: SnapshotManifest) -> None:
-        """See `BlobWriter`."""
-        self.trust.repository.publish([manifest], self.trust.signers("author"), NOW)
-
     async def write(self, names: str, body: str = "as it was") -> None:
         """Write documents, and relay them; `names` are words."""
         self.author.write_all(self.rules.name, {name: text(f"{name}: {body}") for name in names.split()}, NOW)
@@ -66,7 +74,7 @@ class CarryingHub:
 
     async def snapshot(self) -> SnapshotManifest:
         """Publish a snapshot of what there is."""
-        return await write_snapshot(self.store, self.rules.name, self, NOW, 512)
+        return await write_snapshot(self.store, self.rules.name, RepositoryBlobs(self.trust, lambda: NOW), NOW, 512)
 
     def exporter(self) -> Exporter:
         """What writes files at this hub."""

@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
+from tests.support.command_line import CommandLine
 from tests.support.paths import MODELS
 from tests.support.sync_parts import NOTICES
 from tests.support.sync_party import hub_party, site_party
@@ -22,7 +22,6 @@ from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
-from tidegate.services.cli import main
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
@@ -30,10 +29,12 @@ from tidegate.services.settings import Settings
 SITE = "site1"
 
 
-class SyncWorld:
+class SyncWorld(CommandLine):
     """What is up, and the command line in front of it."""
 
     def __init__(self, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+        super().__init__(settings.state_dir)
+        self.capsys = capsys
         self.settings = settings
         self.paths = {name: StatePaths(replace(settings, site=name)) for name in (HUB, SITE)}
         self.trust = TrustHub(Path(settings.state_dir))
@@ -41,24 +42,9 @@ class SyncWorld:
         self.site = site_party(self.paths[SITE].replicas, SITE, self.hub, NOTICES)
         self.hub.member.store.put_collection(NOTICES)
         self.parties = {HUB: self.hub, SITE: self.site}
-        self._capsys = capsys
         self._stop = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._workers: dict[str, AsyncExitStack] = {}
-
-    def run(self, *arguments: str, expected: int = 0) -> str:
-        """What a command prints, which ends as expected."""
-        with pytest.raises(SystemExit) as ended:
-            main([*arguments, "--state", self.settings.state_dir])
-        printed = self._capsys.readouterr()
-        assert "Traceback" not in printed.err
-        assert "internal error" not in printed.out + printed.err
-        assert ended.value.code == expected, printed
-        return printed.out + printed.err
-
-    def json(self, *arguments: str, expected: int = 0) -> Any:
-        """Its result."""
-        return msgspec.json.decode(self.run(*arguments, "--json", expected=expected).splitlines()[0])
 
     def call(self, work: Any) -> Any:
         """Run a coroutine where the sync workers run."""

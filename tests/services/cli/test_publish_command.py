@@ -133,9 +133,10 @@ def test_documents_go_where_their_scope_or_the_call_has_them(world: SyncWorld, t
     report = world.json("publish", "document", str(folder))
     assert by_name(report) == {"documents": (1, 0, 0), "hub-documents": (1, 0, 0)}
     assert by_name(world.json("publish", "document", str(folder)))["documents"] == (0, 0, 1)
-    named = world.json("publish", "document", str(folder / "hours.md"), "--collection", "notices")
+    (tmp_path / "queue.md").write_text(QUEUE)
+    named = world.json("publish", "document", str(tmp_path / "queue.md"), "--collection", "notices")
     assert by_name(named) == {"notices": (1, 0, 0)}
-    assert texts(world, "notices") == {"hours": "We open at 09:30."}
+    assert texts(world, "notices") == {"queue": "Take a ticket."}
     error = world.json("publish", "document", str(folder), "--collection", "nothing", expected=1)["error"]
     assert error["code"] == "collection_unknown"
 
