@@ -135,7 +135,7 @@ def test_a_worker_that_holds_the_replicas_and_does_not_answer_is_named(world: Sy
 def test_an_index_without_replicas_takes_documents_as_before_and_has_no_collections(
     world: SyncWorld, tmp_path: Path
 ) -> None:
-    world.settings = type(world.settings)(state_dir=str(tmp_path / "plain"), models_dir=str(MODELS))
+    world.state = str(tmp_path / "plain")
     added = add(world, "key.md")
     assert "collection" not in added
     assert not (tmp_path / "plain" / SITE / "replicas").exists()
