@@ -59,6 +59,12 @@ def write_bundle(
         raise
 
 
+def check_bundle(path: Path) -> None:
+    """Raises `BundleRefusedError` unless the file is a bundle, and whole; who wrote it is not looked at."""
+    with path.open("rb") as file:
+        _check_whole(file, path)
+
+
 class BundleClient:
     """The hub as a file, for whoever follows it. `open_manifest` checks the signature of a manifest and decodes it;
     without one it is only decoded. Raises `BundleRefusedError` unless the file is whole."""

@@ -150,7 +150,7 @@ async def join_file(stores: Mapping[str, ReplicaStore], file: Path, trust: Path,
     `ReplicaHeldError` without a lease where one is needed, and what `Follower.follow` raises; what was in force before
     stays then.
     """
-    verified, client = await _open(file, trust, now)
+    verified, client = await open_file(file, trust, now)
     statement = verified.statement
     head, rules = statement.head, statement.rules
     store = stores.get(rules.tenant)
@@ -173,8 +173,9 @@ async def join_file(stores: Mapping[str, ReplicaStore], file: Path, trust: Path,
     )
 
 
-async def _open(file: Path, trust: Path, now: Now) -> tuple[VerifiedCollection, BundleClient]:
-    """The file, verified but for its chunks and operations, which are when they are applied."""
+async def open_file(file: Path, trust: Path, now: Now) -> tuple[VerifiedCollection, BundleClient]:
+    """The file, verified but for its chunks and operations, which are when they are applied. Raises what `join_file`
+    raises of a file that is not believed."""
     client = BundleClient(file, peek_manifest)
     verified = await verify_carried(client.signed, trust, now)
     check_end(verified.statement, client.end, client.tail_digest())

@@ -18,6 +18,7 @@ from tidegate.services.cli.options import CommandOptions, print_result, with_opt
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.run import run_until_stopped
 from tidegate.services.fleet.carrying import export_collection, import_collection
+from tidegate.sync.bundle import check_bundle
 
 
 @click.command("export")
@@ -55,6 +56,7 @@ def sync_import(options: CommandOptions, file: Path) -> None:
     What the site holds already stays; a file that is older than that changes nothing.
     """
     settings = options.settings()
+    check_bundle(file)
     with show_progress() as progress:
         progress.start(f"{settings.site}: joining {file.name}", 1)
         joined = import_collection(settings, file)

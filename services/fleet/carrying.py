@@ -13,13 +13,13 @@ from pathlib import Path
 
 from tidegate.brokers.jetstream.stored import StoredStream
 from tidegate.schemas import CollectionImported
-from tidegate.schemas.subjects import CORPUS, HUB
+from tidegate.schemas.subjects import CORPUS
 from tidegate.services.fleet.models import ProgressReporter
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.replicas import open_replica_bus
 from tidegate.services.fleet.site_documents import find_author_key
 from tidegate.services.settings import Settings
-from tidegate.sync.carrying import ExportedCollection, Exporter, join_file
+from tidegate.sync.carrying import ExportedCollection, Exporter, join_file, open_file
 from tidegate.sync.rules.plan import HoleError
 from tidegate.sync.shells.corpus_log import CorpusLog
 from tidegate.sync.shells.file_import import imported
@@ -28,7 +28,7 @@ from tidegate.sync.shells.machine import machine_now
 from tidegate.sync.shells.replica_client import ReplicaClient
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.faults import UnknownTargetError
-from tidegate.sync.trust.keys import KeyStore, Passphrases
+from tidegate.sync.trust.keys import Passphrases
 from tidegate.sync.trust.repository import Repository
 
 
@@ -38,12 +38,12 @@ async def export_collection(
     """Write a collection (`which`: its tenant and its name) into a file: the newest snapshot, which is written first
     where there is none or the log does not reach back to it, and the log behind it.
 
-    Raises what `Exporter.export` and the client raise, and `KeysMissingError`.
+    Raises what `Exporter.export` and the client raise, and `AuthorKeyMissingError`.
     """
     paths, (tenant, collection) = StatePaths(hub), which
     now_ms = int(time.time() * 1000)
-    signer = find_author_key(KeyStore(paths.keys), HUB, now_ms, passphrases)
     async with open_replica_bus(hub) as bus:
+        signer = find_author_key(hub, now_ms, passphrases)
         log = CorpusLog(StoredStream(bus, CORPUS), tenant)
         exporter = Exporter(paths.replica(tenant), log, Repository(paths.repository), signer)
         progress.start(f"writing {collection} to {file.name}", 1)
@@ -59,8 +59,11 @@ async def export_collection(
 
 def import_collection(settings: Settings, file: Path) -> CollectionImported:
     """Join a collection from a file, as the site. Raises what `join_file` and the client raise."""
+    paths = StatePaths(settings)
+    if not paths.replicas.is_dir():  # a file that is refused makes no store
+        asyncio.run(open_file(file, paths.trust, machine_now()))
     try:
-        with lock_replicas(StatePaths(settings).replicas):
+        with lock_replicas(paths.replicas):
             return _join_alone(settings, file)
     except ReplicasBusyError:  # the sync worker runs
         return asyncio.run(_ask_worker(settings, file))

@@ -17,6 +17,7 @@ from securesystemslib.signer import CryptoSigner
 from tidegate.schemas import Collection, TidegateError
 from tidegate.schemas.pack import Document, Scope
 from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.author_keys import AuthorKeyMissingError
 from tidegate.services.fleet.models import ProgressReporter
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.publishing import DocumentWriter
@@ -32,7 +33,7 @@ from tidegate.sync.shells.lock import ReplicasBusyError, lock_replicas
 from tidegate.sync.shells.replica_client import ReplicaClient
 from tidegate.sync.store import ReplicaStore, reading_store
 from tidegate.sync.trust.authors import AuthorSigner
-from tidegate.sync.trust.keys import KeysMissingError, KeyStore, Passphrases
+from tidegate.sync.trust.keys import KeyStore, Passphrases
 
 INDEXED_WITHIN_S = 30.0
 ASK_EVERY_S = 0.05
@@ -96,8 +97,8 @@ def find_collections(settings: Settings, tenant: str, ids: Iterable[str]) -> dic
 def change_documents(
     change: DocumentChange, embedder: TextEmbedder, progress: ProgressReporter, passphrases: Passphrases
 ) -> DocumentsChanged:
-    """Write and delete. Raises what the client and `Author.write` raise, `KeysMissingError`, `DocumentRefusedError`;
-    without a sync worker nothing is written then, with one what was written before stays."""
+    """Write and delete. Raises what the client and `Author.write` raise, `AuthorKeyMissingError`,
+    `DocumentRefusedError`; without a sync worker nothing is written then, with one what was written before stays."""
     change = msgspec.structs.replace(change, documents=tuple(map(change.scoped, change.documents)))
     try:
         with lock_replicas(StatePaths(change.settings).replicas):
@@ -144,7 +145,7 @@ def _write_alone(
     change: DocumentChange, embedder: TextEmbedder, progress: ProgressReporter, passphrases: Passphrases
 ) -> DocumentsChanged:
     paths, now_ms = StatePaths(change.settings), int(time.time() * 1000)
-    signer = AuthorSigner(find_author_key(KeyStore(paths.keys), change.settings.site, now_ms, passphrases))
+    signer = AuthorSigner(find_author_key(change.settings, now_ms, passphrases))
     path = paths.replica(change.tenant)
     with closing(ReplicaStore(path, change.settings.site, secrets.token_hex(8))) as store:
         _make_collection(store, change)
@@ -193,14 +194,12 @@ def _own_collection(change: DocumentChange) -> Collection:
     return Collection(tenant=change.tenant, name=change.target, owner=change.scope)
 
 
-def find_author_key(keys: KeyStore, owner: str, now_ms: int, passphrases: Passphrases) -> CryptoSigner:
-    """What signs as a site, or as the hub. Raises `KeysMissingError` where it has no good key, and what
-    `KeyStore.signer` raises."""
-    good = () if keys.is_empty else keys.good("author", owner, now_ms)
-    if not good:
-        other = "" if owner == HUB else f" --owner {owner}"
-        raise KeysMissingError(
-            f"{owner} has no key to sign documents with",
-            f"make one with `tidegate keys init{other}`" + (", and let the hub admit it" if other else ""),
-        )
-    return keys.signer(good[0].key_id, now_ms, passphrases)
+def find_author_key(settings: Settings, now_ms: int, passphrases: Passphrases) -> CryptoSigner:
+    """What signs documents as the domain of the settings. Raises `AuthorKeyMissingError`, and what `KeyStore.signer`
+    raises."""
+    keys = KeyStore(StatePaths(settings).keys)
+    good = () if keys.is_empty else keys.good("author", settings.site, now_ms)
+    held = [key for key in good if keys.has_private(key.key_id)]
+    if not held:
+        raise AuthorKeyMissingError(f"{settings.site} has no author key in {StatePaths(settings).keys}")
+    return keys.signer(held[0].key_id, now_ms, passphrases)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +23,12 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 from tidegate.sync.database import StoreDamagedError
 from tidegate.sync.shells.domain import DomainParts, SyncOpening
+from tidegate.sync.shells.file_import import FileImport
 from tidegate.sync.shells.hub_endpoints import SiteAdmission
 from tidegate.sync.shells.hub_shell import HubSync, open_hub_sync
 from tidegate.sync.shells.leaf_client import SnapshotSource
 from tidegate.sync.shells.lock import lock_replicas
+from tidegate.sync.shells.machine import machine_now
 from tidegate.sync.shells.site_shell import LeaseState, SiteSync, open_site_sync
 from tidegate.sync.snapshots import BlobWriter
 from tidegate.sync.store import ReplicaStore
@@ -73,7 +75,7 @@ async def open_replication(
             signer=signer,
             verifier=open_author_verifier(settings),
             clock=lambda: time.time_ns() // 1_000_000,
-            parts=parts.domain,
+            parts=_with_import(parts.domain, stores, paths) if settings.site != HUB else parts.domain,
             code_version=version("tidegate"),
         )
         if settings.site == HUB:
@@ -85,6 +87,12 @@ async def open_replication(
                 settings.sync, bus, opening, snapshots=parts.snapshots, lease=parts.lease
             ) as site:
                 yield site
+
+
+def _with_import(parts: DomainParts, stores: Mapping[str, ReplicaStore], paths: StatePaths) -> DomainParts:
+    """The parts of a site, which can join a collection from a file."""
+    importing = FileImport(stores, paths.trust, machine_now, parts.on_changed)
+    return msgspec.structs.replace(parts, answers={"import": importing.answer, **parts.answers})
 
 
 def _open_store(path: Path, domain: str, parts: ReplicationParts) -> ReplicaStore:

@@ -34,6 +34,17 @@ CALLS = {
     "mistyped stage of dead letters": Call("dead list --stage publishr", 2, "'publishr'", "'publisher'"),
     "command missing": Call("index", 2, "tidegate index needs a command", "add, delete, status"),
     "no tenants": Call("ask hello", 1, "tenants", environ=(("TIDEGATE_TENANTS", ""),)),
+    "command missing, conflicts": Call("sync conflicts", 2, "conflicts needs a command", "list, resolve"),
+    "mistyped subcommand of sync": Call("sync verfy", 2, "no command 'verfy'", "'verify'"),
+    "mistyped subcommand of publish": Call("publish polcy x", 2, "no command 'polcy'", "'policy'"),
+    "publish what is not there": Call("publish pack absent", 2, "absent"),
+    "publish a policy that is none": Call("publish policy good.md", 1, "good.md"),
+    "version that is none": Call("sync conflicts resolve faq a --keep x", 2, "'x' is no version", "--help"),
+    "import what is no bundle": Call("sync import good.md", 1, "good.md is not a bundle", "tidegate sync export"),
+    "import what is not there": Call("sync import absent.bundle", 2, "absent.bundle"),
+    "collection without replicas": Call("index add good.md --collection faq", 1, "no collections", "tidegate up"),
+    "unknown site, sync": Call("sync repair --site site9", 1, "'site9'", "--site"),
+    "unknown tenant, publish": Call("publish document good.md --tenant nobody", 1, "'nobody'", "site.toml"),
     "argument missing": Call("ask", 2, "TEXT", "tidegate ask --help"),
     "number too small": Call("demo --limit 0", 2, "--limit", "tidegate demo --help"),
     "number too large": Call("up --sites 99", 2, "--sites", "tidegate up --help"),
@@ -45,6 +56,14 @@ CALLS = {
     "nothing is up, gaps": Call("gaps", 1, "nothing is up below state", "tidegate up"),
     "since that is no time": Call("gaps --since soon", 1, "'soon' is no time", "7d"),
     "nothing is up, topology": Call("topology plan", 1, "nothing is up below state", "tidegate up"),
+    "nothing is up, sync": Call("sync status", 1, "nothing is up below state", "tidegate up"),
+    "nothing is up, sync verify": Call("sync verify", 1, "nothing is up below state", "tidegate up"),
+    "nothing is up, conflicts": Call("sync conflicts list", 1, "nothing is up below state", "tidegate up"),
+    "nothing is up, export": Call("sync export documents x.bundle", 1, "nothing is up below state", "tidegate up"),
+    "nothing is up, publish": Call("publish document good.md", 1, "never at the hub", "tidegate index add"),
+    "nothing is up, publish to a collection": Call(
+        "publish document good.md --collection faq", 1, "nothing is up below state", "tidegate up"
+    ),
     "nothing is up, dead letters": Call("dead list", 1, "nothing is up below state", "tidegate up"),
     "request id that is a pattern": Call("trace a.>", 1, "'a.>'", "1 to 64"),
     "no server there": Call("ask hello", 1, "127.0.0.1:1", environ=(("TIDEGATE_NATS__URL", "nats://127.0.0.1:1"),)),
@@ -161,7 +180,11 @@ def test_a_call_that_cannot_work_says_why_and_what_to_do_and_leaves_nothing(
 
 @pytest.mark.parametrize(
     "name",
-    [name for name, call in CALLS.items() if not call.arguments.startswith("worker") and call.arguments != "index"],
+    [
+        name
+        for name, call in CALLS.items()
+        if not call.arguments.startswith("worker") and call.arguments not in ("index", "sync conflicts")
+    ],
 )
 def test_with_json_the_error_is_json_whatever_is_wrong(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -103,8 +103,8 @@ def test_without_a_sync_worker_the_site_writes_under_its_lock_and_signs_with_its
     world.end_worker(SITE)
     before = operations(world)
     error = add(world, "key.md", expected=1)["error"]
-    assert error["code"] == "keys_missing"
-    assert "tidegate keys init --owner site1" in error["hint"]
+    assert error["code"] == "author_key_missing"
+    assert "tidegate site add" in error["hint"]
     assert operations(world) == before
     world.run("keys", "init", "--owner", SITE)
     add(world, "key.md")
