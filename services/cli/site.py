@@ -150,7 +150,7 @@ async def attest_now(settings: Settings) -> LeaseReport:
     """Ask the sync worker of the site. Raises `UnreachableError`, `FleetNotRunningError`, `HubRefusedError`."""
     from tidegate.brokers.jetstream.bus import JetStreamBus
     from tidegate.services.fleet.endpoints import find_server
-    from tidegate.sync.shells.hub_requests import HubRefusedError
+    from tidegate.sync.shells.lease_requests import HubRefusedError
 
     async with JetStreamBus.open(find_server(settings), settings.site) as bus:
         reply = await bus.request(replica_request("attest"), encode(AttestNow()), timeout_s=ATTEST_TIMEOUT_S)
