@@ -22,6 +22,7 @@ from tidegate.schemas import CollectionDelta, LogPosition
 from tidegate.schemas.subjects import CORPUS
 from tidegate.sync.author import Author
 from tidegate.sync.relay import LogConflictError
+from tidegate.sync.shells import corpus_log
 from tidegate.sync.shells.corpus_log import PAGE, CorpusLog
 from tidegate.sync.store import ReplicaStore
 
@@ -82,7 +83,10 @@ class Counting(StoredStream):
         return await super().first(subject, after, most)
 
 
-async def test_entries_are_behind_each_other_and_any_of_them_is_found_in_few_steps(lab: Lab) -> None:
+async def test_entries_are_behind_each_other_and_any_of_them_is_found_in_few_steps(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus_log, "PAGE", 128)
     log = await lab.log()
     made = lab.deltas(1000)
     for first in range(0, 1000, 500):
@@ -91,10 +95,10 @@ async def test_entries_are_behind_each_other_and_any_of_them_is_found_in_few_ste
     fresh = await lab.log(Counting)
     counted = lab.stream
     assert isinstance(counted, Counting)
-    assert await fresh.deltas("notices", 1, 601, 700) == tuple(made[600:700])
-    assert counted.reads <= 5  # halving 1000 until a page is left, and that page
+    assert await fresh.deltas("notices", 1, 901, 990) == tuple(made[900:990])
+    assert counted.reads <= 5  # halving 1000 until a page is left, and what is asked for
     counted.reads = 0
-    assert await fresh.deltas("notices", 1, 701, 800) == tuple(made[700:800])
+    assert await fresh.deltas("notices", 1, 911, 1000) == tuple(made[910:1000])
     assert counted.reads == 1
     assert await fresh.end("notices") == LogPosition(1, 1000)
     assert await fresh.end("other") is None

@@ -127,6 +127,7 @@ async def test_a_flipped_bit_is_found_and_repaired_at_a_site_and_at_the_hub(tmp_
         assert mended is not None
         assert mended.documents == {"disk": ("d3",)}
         assert 0 < mended.bytes_on_wire < 10_000
+        await fleet.stop("site1", "site2")  # none of them is to offer it: the log has it
         damage(replicas(tmp_path, HUB) / "kiosk.sqlite", "d3")
         for verb, found in (("verify", ("d3",)), ("repair", ("d3",)), ("verify", ())):
             [outcome] = (await fleet.ask(HUB, verb, NOTICES_ONLY, RepairOutcomes)).outcomes
