@@ -27,13 +27,23 @@ MOST_DELTAS = 1000
 """Deltas that one request names at most."""
 
 
+class MirrorState(msgspec.Struct, frozen=True, array_like=True):
+    """What a site's mirror of a stream holds, in sequences of the hub's; `first` is the next to come where it is
+    empty."""
+
+    messages: LogIndex
+    first: LogIndex
+    last: LogIndex
+
+
 class FollowRequest(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Asks what of a tenant the site may hold, and where the logs end. `actor` is who the site writes as, `positions`
-    is how far it is in what it holds. Answered by `FollowReply`."""
+    is how far it is in what it holds, `mirrors` are told now and then. Answered by `FollowReply`."""
 
     tenant: Name
     actor: Actor
     positions: dict[Name, LogPosition | None] = msgspec.field(default_factory=dict)
+    mirrors: dict[str, MirrorState] = msgspec.field(default_factory=dict)
 
 
 class FollowReply(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -5,10 +5,14 @@ kept with the consumer. Next: regrant.py, where both ends are at hand; ../topolo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nats.aio.client import Client
 
 from tidegate.brokers.jetstream import api, history
+from tidegate.brokers.jetstream.repair import read_origin
 from tidegate.brokers.topology.downlink import Downlink, downlink_of
+from tidegate.brokers.topology.faults import ReceiverFacts, find_fault
 from tidegate.brokers.topology.plan import filters_with
 from tidegate.brokers.topology.streams import DOWN, Config, down_consumer, filters_of, sourcing_consumers
 from tidegate.schemas.subjects import HUB, VERDICTS
@@ -57,6 +61,20 @@ async def read_stale(hub: Client, site: str) -> tuple[str, ...]:
     name = down_consumer(site)
     carriers = {stream: await api.consumers(hub, stream) for stream in GRANTED}
     return tuple(stream for stream, found in carriers.items() if _is_stale(found.get(f"{stream}/{name}", {})))
+
+
+async def find_stale(hub: Client, site: str, mirrors: Iterable[ReceiverFacts]) -> tuple[str, ...]:
+    """Which of a site's mirrors, by what they held a moment ago, lack what was sent to them, or hold what the hub has
+    lost: a new disk, a stream that was restored. They are stale from now on. Raises `JetStreamApiError`,
+    `UnreachableError`."""
+    stale = []
+    for mirror in mirrors:
+        if mirror.stream not in GRANTED or find_fault(mirror, await read_origin(hub, mirror.stream, site)) is None:
+            continue
+        there = (await api.call(hub, f"CONSUMER.INFO.{mirror.stream}.{down_consumer(site)}"))["config"]
+        await _put(hub, mirror.stream, filters_with(there), is_stale=True)
+        stale.append(mirror.stream)
+    return tuple(stale)
 
 
 async def rewind_carrier(hub: Client, site: str, stream: str) -> None:

@@ -12,6 +12,8 @@ from typing import Protocol
 from tidegate.brokers.jetstream import grant as carriers
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.topology.downlink import Downlink
+from tidegate.brokers.topology.faults import ReceiverFacts
+from tidegate.schemas.following import MirrorState
 from tidegate.sync.rules.ownership import NotOwnedError, may_hold
 from tidegate.sync.shells.hub_tenant import HubTenant
 
@@ -43,14 +45,21 @@ class Grants:
                     await carriers.grant(client, site, wanted)
                 self._stale[site] = await carriers.read_stale(client, site)
 
-    async def stale_streams(self, site: str) -> tuple[str, ...]:
-        """The mirrors of a site that are to be made anew; a site that was not known is granted what it may hold first.
-
-        Raises as `apply` does.
-        """
+    async def stale_streams(self, site: str, mirrors: Mapping[str, MirrorState]) -> tuple[str, ...]:
+        """The mirrors of a site that are to be made anew, also by what it says that they hold; a site that was not
+        known is granted what it may hold first. Raises as `apply` does."""
         if site not in self._stale:
             await self.apply()
-        return self._stale.setdefault(site, ())
+        if mirrors and site in self._stale:
+            facts = [
+                ReceiverFacts(stream=name, messages=each.messages, first=each.first, last=each.last)
+                for name, each in mirrors.items()
+            ]
+            async with self._changing:
+                client = self._bus.link.client
+                if await carriers.find_stale(client, site, facts):
+                    self._stale[site] = await carriers.read_stale(client, site)
+        return self._stale.get(site, ())
 
     async def rewind(self, site: str, stream: str) -> None:
         """Send a stream from its beginning to a mirror that the site has deleted. Raises `NotOwnedError` for a stream

@@ -141,7 +141,7 @@ class HubSync:
         for name, position in request.positions.items():
             if position is not None and name in shared:
                 await self._compare_position(site, tenant, name, position)
-        return await self.grants.stale_streams(site)
+        return await self.grants.stale_streams(site, request.mirrors)
 
     async def rewind(self, site: str, stream: str) -> None:
         """See `SiteWatcher`."""

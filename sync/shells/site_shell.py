@@ -14,6 +14,7 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.stored import StoredStream
 from tidegate.schemas.errors import RetryLaterError, TidegateError
 from tidegate.schemas.following import FollowReply, SendOperations
+from tidegate.schemas.message import replace
 from tidegate.schemas.replication import RelayReceipt
 from tidegate.schemas.subjects import ARTEFACTS, CORPUS
 from tidegate.schemas.sync import Collection
@@ -165,8 +166,9 @@ class SiteSync:
 
     async def _poll(self) -> None:
         """Ask the hub what there is, and fetch what did not come by itself."""
+        mirrors = await self._mirrors.states()
         for tenant in self._tenants.values():
-            reply = await self._hub.ask(tenant.report(), FollowReply)
+            reply = await self._hub.ask(replace(tenant.report(), mirrors=mirrors), FollowReply)
             self.hub_time.hear(reply.known_at_ms)
             tenant.learn(reply, self._lease is None or self._lease.has_lease(), self.faults)
             self._judge_author(tenant, reply)
