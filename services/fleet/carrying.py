@@ -24,12 +24,12 @@ from tidegate.sync.rules.plan import HoleError
 from tidegate.sync.shells.corpus_log import CorpusLog
 from tidegate.sync.shells.file_import import imported
 from tidegate.sync.shells.lock import ReplicasBusyError, lock_replicas
-from tidegate.sync.shells.machine import machine_now
 from tidegate.sync.shells.replica_client import ReplicaClient
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.faults import UnknownTargetError
 from tidegate.sync.trust.keys import Passphrases
 from tidegate.sync.trust.repository import Repository
+from tidegate.sync.trust.standing import read_machine_clock
 
 
 async def export_collection(
@@ -61,7 +61,7 @@ def import_collection(settings: Settings, file: Path) -> CollectionImported:
     """Join a collection from a file, as the site. Raises what `join_file` and the client raise."""
     paths = StatePaths(settings)
     if not paths.replicas.is_dir():  # a file that is refused makes no store
-        asyncio.run(open_file(file, paths.trust, machine_now()))
+        asyncio.run(open_file(file, paths.trust, read_machine_clock()))
     try:
         with lock_replicas(paths.replicas):
             return _join_alone(settings, file)
@@ -84,4 +84,4 @@ def _join_alone(settings: Settings, file: Path) -> CollectionImported:
             )
             for tenant in settings.tenants
         }
-        return imported(asyncio.run(join_file(stores, file, paths.trust, machine_now())))
+        return imported(asyncio.run(join_file(stores, file, paths.trust, read_machine_clock())))

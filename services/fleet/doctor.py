@@ -27,13 +27,13 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
 from tidegate.sync.rules.staleness import RUNGS, TimeJudgement, standing
-from tidegate.sync.shells.machine import machine_now
 from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.holdings import Holdings
 from tidegate.sync.trust.identity import IdentityFile
 from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.repository import Repository
 from tidegate.sync.trust.sources import DirectorySource
+from tidegate.sync.trust.standing import read_machine_clock
 
 SILENT_S = 10.0
 """A mirror that has heard of its hub for longer than this is stale: carriers beat once a second."""
@@ -109,7 +109,7 @@ async def check_identity(settings: Settings) -> tuple[CheckResult, ...]:
 async def check_clock(settings: Settings) -> tuple[CheckResult, ...]:
     """Whether the trusted time is known, and how far the wall clock is from it."""
     judged = site_time(settings)
-    off_ms = machine_now().wall_ms - judged.trusted_ms
+    off_ms = read_machine_clock().wall_ms - judged.trusted_ms
     if judged.is_doubtful:
         return (warning("clock", "the hub has told no time since this machine started", "it comes with the link"),)
     if abs(off_ms) > CLOCK_TOLERANCE_MS:
@@ -120,7 +120,7 @@ async def check_clock(settings: Settings) -> tuple[CheckResult, ...]:
 
 async def check_keys(settings: Settings) -> tuple[CheckResult, ...]:
     """Whether the domain has keys to sign with, and until when they and the repository's signatures hold."""
-    paths, now_ms = StatePaths(settings), machine_now().wall_ms
+    paths, now_ms = StatePaths(settings), read_machine_clock().wall_ms
     store, found = KeyStore(paths.keys), []
     for role in ("device", "author"):
         good = [key for key in store.good(role, settings.site, now_ms) if store.has_private(key.key_id)]
@@ -227,7 +227,7 @@ def judge_lease(status: ReplicaStatus) -> CheckResult:
 def site_time(settings: Settings) -> TimeJudgement:
     """The trusted time of a site."""
     trust = StatePaths(settings).trust
-    return RepositoryClient(trust, DirectorySource(trust)).clock.judge(machine_now)
+    return RepositoryClient(trust, DirectorySource(trust)).clock.judge(read_machine_clock)
 
 
 def standing_of(holdings: Holdings, judged: TimeJudgement) -> tuple[str, str]:

@@ -27,7 +27,7 @@ from tidegate.sync.shells.activation_site import ActivationParticipants, CheckAr
 from tidegate.sync.shells.artefact_sync import ArtefactPorts, ArtefactSync
 from tidegate.sync.shells.attestation_link import AttestationPorts, SiteAttester
 from tidegate.sync.shells.downlink_link import DownlinkFollower
-from tidegate.sync.shells.machine import Measures, machine_now, wall_ms
+from tidegate.sync.shells.machine import Measures, wall_ms
 from tidegate.sync.shells.repository_link import ObjectSource, Stores
 from tidegate.sync.shells.snapshot_link import SnapshotSource
 from tidegate.sync.trust.allowed import CODE, CONFIGURATION, MODELS, measurement_of
@@ -36,6 +36,7 @@ from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.holdings import Holdings
 from tidegate.sync.trust.identity import IdentityFile
 from tidegate.sync.trust.live_keys import LiveAuthor, LiveKeys
+from tidegate.sync.trust.standing import read_machine_clock
 
 MEASURED_SETTINGS = ("tenants", "prefilter", "router", "retriever", "drafter", "cloud_verifier")
 """The sections of the settings that decide answers."""
@@ -100,12 +101,12 @@ class SiteTrust:
 
     def standing(self) -> Standing:
         """The rung that the site is on, by what is in force. Raises `TimeWentBackError`, `UnreadableError`."""
-        time = self.client.clock.judge(machine_now)
+        time = self.client.clock.judge(read_machine_clock)
         return standing(self._holdings.held(), time, is_linked=not self.downlink.fault)
 
     def trusted_ms(self) -> int:
         """The time that counts here. Raises as `standing` does."""
-        return self.client.clock.judge(machine_now).trusted_ms
+        return self.client.clock.judge(read_machine_clock).trusted_ms
 
     def faults(self) -> tuple[str, ...]:
         """What does not work now, and is tried again."""
@@ -125,7 +126,7 @@ class SiteTrust:
             tenants=self._settings.tenants,
             activate=ports.activate,
             write_standing=ports.write_standing,
-            now=machine_now,
+            now=read_machine_clock,
             activated=self._on_activated,
         )
 
@@ -136,7 +137,7 @@ class SiteTrust:
             directory=directory,
             client=self.client,
             holdings=self._holdings,
-            now=machine_now,
+            now=read_machine_clock,
             committed=self.artefacts.sync_soon,
             check=check,
         )
@@ -153,7 +154,7 @@ class SiteTrust:
             keyring=lambda: self.artefacts.keyring,
             measure=self._measure,
             epochs=self._epochs,
-            now=machine_now,
+            now=read_machine_clock,
             on_lease=ports.on_lease,
         )
 

@@ -28,10 +28,10 @@ from tidegate.sync.shells.hub_endpoints import SiteAdmission
 from tidegate.sync.shells.hub_shell import HubSync, open_hub_sync
 from tidegate.sync.shells.leaf_client import SnapshotSource
 from tidegate.sync.shells.lock import lock_replicas
-from tidegate.sync.shells.machine import machine_now
 from tidegate.sync.shells.site_shell import LeaseState, SiteSync, open_site_sync
 from tidegate.sync.snapshots import BlobWriter
 from tidegate.sync.store import ReplicaStore
+from tidegate.sync.trust.standing import read_machine_clock
 
 _log = structlog.get_logger()
 
@@ -91,7 +91,7 @@ async def open_replication(
 
 def _with_import(parts: DomainParts, stores: Mapping[str, ReplicaStore], paths: StatePaths) -> DomainParts:
     """The parts of a site, which can join a collection from a file."""
-    importing = FileImport(stores, paths.trust, machine_now, parts.on_changed)
+    importing = FileImport(stores, paths.trust, read_machine_clock, parts.on_changed)
     return msgspec.structs.replace(parts, answers={"import": importing.answer, **parts.answers})
 
 

@@ -1,39 +1,19 @@
-"""What this machine says of itself: its clocks, and the digests of what runs on it.
+"""What this machine says of itself: the time by its wall clock, and the digests of what runs on it.
 
 A file is read again only where its size or its times changed. Next: attestation_link.py; rules/staleness.py."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from tidegate.sync.rules.staleness import Now
 from tidegate.sync.trust.attestation import measure
 
 PRODUCT = ("schemas", "brokers", "sync", "services")
 """What of the package answers questions; the rest builds and deploys it."""
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_PROCESS_BOOT, _STARTED_NS = secrets.token_hex(8), time.monotonic_ns()
-
-
-def machine_now() -> Now:
-    """The clocks: one that counts since this machine started, also while it slept, and the wall's.
-
-    Where the system does not say when that was, the start of this process stands for it.
-    """
-    wall_ms = time.time_ns() // 1_000_000
-    try:
-        boot_id = _BOOT_ID.read_text("ascii").replace("-", "")[:16]
-        return Now(
-            boot_id=boot_id, monotonic_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000, wall_ms=wall_ms
-        )
-    except (OSError, AttributeError):  # not Linux
-        monotonic_ms = (time.monotonic_ns() - _STARTED_NS) // 1_000_000
-        return Now(boot_id=_PROCESS_BOOT, monotonic_ms=monotonic_ms, wall_ms=wall_ms)
 
 
 def wall_ms() -> int:

@@ -49,7 +49,7 @@ from tidegate.sync.records import DocumentDamagedError
 from tidegate.sync.rules.ownership import may_hold
 from tidegate.sync.rules.resolve import resolve
 from tidegate.sync.shells.file_import import FileImport
-from tidegate.sync.shells.machine import machine_now
+from tidegate.sync.trust.standing import read_machine_clock
 from tidegate.sync.trust.targets import artefacts_in
 
 TENANT = "kiosk"
@@ -202,7 +202,7 @@ class SyncParty:
         return _published(artefact)
 
     async def import_file(self, request: ImportCollection) -> Message:
-        importing = FileImport({TENANT: self.member.store}, self.member.path.parent / "trust", machine_now)
+        importing = FileImport({TENANT: self.member.store}, self.member.path.parent / "trust", read_machine_clock)
         return await importing.answer(encode(request))
 
     async def _come_up_to(self, hub: SyncParty) -> None:

@@ -35,7 +35,6 @@ from tidegate.sync.shells.domain import DomainParts, SyncOpening
 from tidegate.sync.shells.file_import import FileImport
 from tidegate.sync.shells.hub_shell import open_hub_sync
 from tidegate.sync.shells.lock import lock_replicas
-from tidegate.sync.shells.machine import machine_now
 from tidegate.sync.shells.site_shell import open_site_sync
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.authors import AuthorSigner, KeyringVerifier
@@ -43,6 +42,7 @@ from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.keyring import Keyring
 from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.sources import DirectorySource
+from tidegate.sync.trust.standing import read_machine_clock
 
 TENANT = "kiosk"
 SITES = ("site1", "site2")
@@ -151,7 +151,7 @@ class WorkerWorld(CommandLine):
         self.stores[name], stores = store, {TENANT: store}
         keys = KeyStore(self.paths[name].keys)
         [key] = keys.good("author", name, now_ms())
-        importing = FileImport(stores, self.paths[name].trust, machine_now)
+        importing = FileImport(stores, self.paths[name].trust, read_machine_clock)
         opening = SyncOpening(
             stores=stores,
             signer=AuthorSigner(keys.signer(key.key_id, now_ms())),

@@ -63,9 +63,9 @@ def test_a_site_is_provisioned_by_one_command_and_a_second_time_changes_nothing(
     client = RepositoryClient(own.trust, DirectorySource(hub.repository))
 
     async def known() -> set[str]:
-        from tidegate.sync.shells.machine import machine_now
+        from tidegate.sync.trust.standing import read_machine_clock
 
-        await client.refresh(machine_now)
+        await client.refresh(read_machine_clock)
         return {key.key_id for key in KeyStore(hub.keys).published().keys if (await client.keyring())._keys[key.key_id]}
 
     assert set(first["keys"].values()) <= asyncio.run(known())

@@ -13,7 +13,16 @@ import pytest
 
 from tests.support.nats_fleet import until
 from tests.support.trust_hub import POLICY, describe
-from tests.support.trust_link import NOTICES, TENANT, LinkedHub, linked_hub, machine_now, refreshed, stores_of, wall_ms
+from tests.support.trust_link import (
+    NOTICES,
+    TENANT,
+    LinkedHub,
+    linked_hub,
+    read_machine_clock,
+    refreshed,
+    stores_of,
+    wall_ms,
+)
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas import LogPosition, SnapshotManifest
 from tidegate.schemas.sync import SnapshotChunk
