@@ -95,6 +95,14 @@ async def serve(
         telemetry.log.info("closed", process=process.name)
 
 
+def end_with_parent() -> None:
+    """Have Linux send SIGTERM when the thread ends that started this process; elsewhere nothing. Raises `OSError`."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) was refused")
+
+
 @contextmanager
 def _log_unhandled(telemetry: Telemetry) -> Iterator[None]:
     """Log an error that nobody waits for like any other: asyncio's own way quotes its message, and so a request."""
@@ -128,10 +136,7 @@ async def _end_with(parent: int, stop: asyncio.Event) -> AsyncIterator[None]:
     Linux sends SIGTERM, but ties it to the parent's *thread* that started this process (prctl(2), PR_SET_PDEATHSIG);
     what counts everywhere is the look at who the parent is.
     """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) was refused")
+    end_with_parent()
 
     async def check() -> None:
         while os.getppid() == parent:  # noqa: ASYNC110  nothing but a look says that a parent has changed

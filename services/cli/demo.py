@@ -24,8 +24,9 @@ from tidegate.services.cli.tables import print_report
 from tidegate.services.evaluation.client import SiteClient, ask_all, find_personal_values, read_facts
 from tidegate.services.evaluation.report import ClientRun, RunReport, summarise_runs
 from tidegate.services.fleet.deployment import Deployment, deploy
-from tidegate.services.fleet.models import ProgressReporter
-from tidegate.services.fleet.prepare import prepare_all
+from tidegate.services.fleet.filling import fill_sites
+from tidegate.services.fleet.models import ProgressReporter, build_models
+from tidegate.services.fleet.provision import provision_fleet
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings
 
@@ -43,10 +44,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
     """0 when nothing was lost, doubled, dead-lettered or leaked; else 1."""
-    pack = read_pack(job)
+    read_pack(job)
     async with AsyncExitStack() as stack:
         with show_progress() as progress:
-            deployment = await stack.enter_async_context(start_fleet(job, pack, progress))
+            deployment = await stack.enter_async_context(start_fleet(job, progress))
             report = await ask_and_count(job.settings, pack, deployment, limit, progress)
         if job.as_json:
             click.echo(msgspec.json.encode(report))
@@ -61,10 +62,10 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
 
 async def run_up(job: Job) -> int:
     """Keep a fleet up until cancelled."""
-    pack = read_pack(job)
+    read_pack(job)
     async with AsyncExitStack() as stack:
         with show_progress() as progress:
-            deployment = await stack.enter_async_context(start_fleet(job, pack, progress))
+            deployment = await stack.enter_async_context(start_fleet(job, progress))
         if job.as_json:
             click.echo(msgspec.json.encode(deployment.endpoints))
         await stay_up(deployment, quiet=job.as_json)
@@ -79,11 +80,19 @@ def read_pack(job: Job) -> Pack:
 
 
 @asynccontextmanager
-async def start_fleet(job: Job, pack: Pack, progress: ProgressReporter) -> AsyncIterator[Deployment]:
-    """A fleet with all that its sites need, up while the context lasts."""
-    await prepare_all(job.settings, job.sites, pack, progress)
-    progress.start(f"starting a hub and {len(job.sites)} site{'s' * (len(job.sites) > 1)}", 1)
-    async with deploy(job.settings, job.sites, per_stage=job.per_stage) as deployment:
+async def start_fleet(job: Job, progress: ProgressReporter) -> AsyncIterator[Deployment]:
+    """A fleet whose sites are filled from the hub, up while the context lasts."""
+    await build_models(job.settings, progress)
+    await asyncio.to_thread(provision_fleet, job.settings, job.sites)
+    counted = f"a hub and {len(job.sites)} site{'s' * (len(job.sites) > 1)}"
+    progress.start(f"starting {counted}", 1)
+
+    async def fill() -> None:
+        progress.step()
+        filled = await fill_sites(job.settings, job.sites, progress)
+        progress.start(f"{counted} caught up in {filled.took_s:g} s; starting what answers", 1)
+
+    async with deploy(job.settings, job.sites, per_stage=job.per_stage, fill=fill) as deployment:
         progress.step()
         yield deployment
 

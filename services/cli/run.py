@@ -134,10 +134,12 @@ def serve_stages(
 
 def serve_sync(settings: Settings, parent: int | None) -> None:
     """Keep the replicas of the domain in this process until a signal, with its telemetry."""
-    from tidegate.services.replication.composition import open_replication
+    from tidegate.services.replication.hub import open_hub_worker
+    from tidegate.services.replication.site import open_site_worker
 
+    opened = open_hub_worker if settings.site == HUB else open_site_worker
     with open_telemetry(settings) as telemetry:
-        start(serve(WorkerProcess(SYNC, (), open_bus, (open_replication,), parent), settings, telemetry))
+        start(serve(WorkerProcess(SYNC, (), open_bus, (opened,), parent), settings, telemetry))
 
 
 def open_bus(settings: Settings) -> Any:

@@ -84,9 +84,10 @@ async def publish_pack(
     collections = {each.name: each for each in collections_of(pack, publication.tenant) if each.owner != "site"}
     for collection in collections.values():
         await client.put_collection(collection)
-    publisher = ArtefactPublisher(client, publication.hub, publication.tenant)
-    artefacts = await publisher.publish_parts(parts, publication.terms, progress)
     written = await _publish_documents(client, publication, (pack, collections), progress)
+    publisher = ArtefactPublisher(client, publication.hub, publication.tenant)
+    # behind the documents: what is made of both is made once
+    artefacts = await publisher.publish_parts(parts, publication.terms, progress)
     return PublishReport(
         tenant=publication.tenant,
         pack=pack.name,

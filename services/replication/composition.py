@@ -24,11 +24,13 @@ from tidegate.services.settings import Settings
 from tidegate.sync.database import StoreDamagedError
 from tidegate.sync.shells.domain import DomainParts, SyncOpening
 from tidegate.sync.shells.file_import import FileImport
+from tidegate.sync.shells.grants import Granting
 from tidegate.sync.shells.hub_endpoints import SiteAdmission
 from tidegate.sync.shells.hub_shell import HubSync, open_hub_sync
 from tidegate.sync.shells.leaf_client import SnapshotSource
 from tidegate.sync.shells.lock import lock_replicas
 from tidegate.sync.shells.site_shell import LeaseState, SiteSync, open_site_sync
+from tidegate.sync.signing import SignatureVerifier, Signer
 from tidegate.sync.snapshots import BlobWriter
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.standing import read_machine_clock
@@ -36,20 +38,29 @@ from tidegate.sync.trust.standing import read_machine_clock
 _log = structlog.get_logger()
 
 
+Stores = Mapping[str, ReplicaStore]
+"""By tenant."""
+
+
 class ReplicationParts(msgspec.Struct, frozen=True, kw_only=True):
     """What the worker works with beside its stores and keys; all of it may be missing.
 
-    `domain` is for either side. At the hub `blobs` takes the snapshots of a tenant, and `admission` says which sites
-    are answered; at a site `snapshots` are where it begins, `lease` says whether it may read, and `incarnation` is
-    that of a store that is made anew.
+    `domain` makes what is for either side out of the stores. `signer` and `verifier` are those of documents; without
+    them those of the register of this machine. At the hub `blobs` takes the snapshots of a tenant, `admission` says
+    which sites are answered, and `grants` what each is sent; at a site `snapshots` are where it begins, `lease` says
+    whether it may read, and `incarnation` is that of a store that is made anew.
     """
 
-    domain: DomainParts = DomainParts()
+    domain: Callable[[Stores], DomainParts] = lambda _: DomainParts()
+    signer: Signer | None = None
+    verifier: SignatureVerifier | None = None
+    grants: Granting | None = None
     blobs: Callable[[str], BlobWriter] | None = None
     admission: SiteAdmission | None = None
     snapshots: SnapshotSource | None = None
     lease: LeaseState | None = None
     incarnation: int = 1
+    boot_id: str = ""
 
 
 @asynccontextmanager
@@ -66,21 +77,22 @@ async def open_replication(
     paths = StatePaths(settings)
     with ExitStack() as stack:
         stack.enter_context(lock_replicas(paths.replicas))
-        signer = open_author_signer(settings)
         stores = {name: _open_store(paths.replica(name), settings.site, parts) for name in settings.tenants}
         for store in stores.values():
             stack.callback(store.close)
+        domain = parts.domain(stores)
         opening = SyncOpening(
             stores=stores,
-            signer=signer,
-            verifier=open_author_verifier(settings),
+            signer=parts.signer or open_author_signer(settings),
+            verifier=parts.verifier or open_author_verifier(settings),
             clock=lambda: time.time_ns() // 1_000_000,
-            parts=_with_import(parts.domain, stores, paths) if settings.site != HUB else parts.domain,
+            parts=_with_import(domain, stores, paths) if settings.site != HUB else domain,
             code_version=version("tidegate"),
         )
         if settings.site == HUB:
-            opened = open_hub_sync(settings.sync, bus, opening, blobs=parts.blobs, admission=parts.admission)
-            async with opened as hub:
+            async with open_hub_sync(
+                settings.sync, bus, opening, blobs=parts.blobs, admission=parts.admission, grants=parts.grants
+            ) as hub:
                 yield hub
         else:
             async with open_site_sync(
@@ -96,7 +108,7 @@ def _with_import(parts: DomainParts, stores: Mapping[str, ReplicaStore], paths: 
 
 
 def _open_store(path: Path, domain: str, parts: ReplicationParts) -> ReplicaStore:
-    boot_id = secrets.token_hex(8)
+    boot_id = parts.boot_id or secrets.token_hex(8)
     try:
         return ReplicaStore(path, domain, boot_id, incarnation=parts.incarnation)
     except StoreDamagedError as error:

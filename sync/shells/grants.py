@@ -25,6 +25,19 @@ class SiteSelection(Protocol):
         """Whether the site is sent anything of the tenant."""
 
 
+class Granting(Protocol):
+    """Says what each site is sent."""
+
+    async def apply(self) -> None:
+        """Have every site be sent what it may hold now, and nothing else."""
+
+    async def stale_streams(self, site: str, mirrors: Mapping[str, MirrorState]) -> tuple[str, ...]:
+        """The mirrors of a site that it is to make anew, by what it says that they hold."""
+
+    async def rewind(self, site: str, stream: str) -> None:
+        """Send a stream from its beginning to a mirror that the site has deleted."""
+
+
 class Grants:
     """The grants of all sites of one hub. `selection`: None: every linked site serves every tenant."""
 

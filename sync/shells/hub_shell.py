@@ -23,7 +23,7 @@ from tidegate.sync.shells.corpus_log import CorpusLog
 from tidegate.sync.shells.domain import ChangeWatch, SyncOpening
 from tidegate.sync.shells.edits_intake import EditsIntake
 from tidegate.sync.shells.faults import Faults
-from tidegate.sync.shells.grants import Grants
+from tidegate.sync.shells.grants import Granting, Grants
 from tidegate.sync.shells.hub_endpoints import HubEndpoints, SiteAdmission
 from tidegate.sync.shells.hub_tenant import HubTenant
 from tidegate.sync.shells.intake import StreamIntake
@@ -57,7 +57,7 @@ class HubSync:
 
     def __init__(
         self, settings: SyncSettings, bus: JetStreamBus, opening: SyncOpening,
-        blobs: Callable[[str], BlobWriter] | None, admission: SiteAdmission | None,
+        blobs: Callable[[str], BlobWriter] | None, admission: SiteAdmission | None, grants: Granting | None,
     ) -> None:  # fmt: skip
         self.faults = Faults()
         self._settings = settings
@@ -71,7 +71,7 @@ class HubSync:
         }
         self._journals = [LocalJournal(bus.publisher, name, store) for name, store in opening.stores.items()]
         self._changes = ChangeWatch(opening.parts.on_changed)
-        self.grants = Grants(bus, self._tenants, admission)
+        self.grants: Granting = grants or Grants(bus, self._tenants, admission)
         self.endpoints = HubEndpoints(self._tenants, self, opening.clock, admission)
         self.local = LocalEndpoints(self, opening.parts)
         self._own = Loop("own", self._relay_own, OWN_EVERY_S, self.faults)
@@ -209,10 +209,12 @@ async def open_hub_sync(
     *,
     blobs: Callable[[str], BlobWriter] | None = None,
     admission: SiteAdmission | None = None,
+    grants: Granting | None = None,
 ) -> AsyncIterator[HubSync]:
     """The hub's worker, until left. `blobs` takes the snapshots of a tenant; None: none are written. `admission` says
-    which sites are answered; None: all that the server lets in. Who opens it holds the lock of the stores."""
-    hub = HubSync(settings, bus, opening, blobs, admission)
+    which sites are answered; None: all that the server lets in. `grants` says what each is sent; None: all that it may
+    hold. Who opens it holds the lock of the stores."""
+    hub = HubSync(settings, bus, opening, blobs, admission, grants)
     await hub.endpoints.serve(bus)
     await hub.local.serve(bus)
     async with running(hub.loops):

@@ -22,6 +22,8 @@ CLASS_OF: dict[ArtefactKind, TransferClass] = {
     "calibration": "prompt",
     "thesaurus": "prompt",
     "site-settings": "prompt",
+    "replies": "prompt",
+    "confidence": "adapter",
     "adapter": "adapter",
     "model": "weights",
 }
