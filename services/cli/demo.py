@@ -44,7 +44,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
     """0 when nothing was lost, doubled, dead-lettered or leaked; else 1."""
-    read_pack(job)
+    pack = read_pack(job)
     async with AsyncExitStack() as stack:
         with show_progress() as progress:
             deployment = await stack.enter_async_context(start_fleet(job, progress))

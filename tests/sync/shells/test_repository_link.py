@@ -18,7 +18,7 @@ from tests.support.trust_link import (
     TENANT,
     LinkedHub,
     linked_hub,
-    read_machine_clock,
+    machine_now,
     refreshed,
     stores_of,
     wall_ms,
