@@ -31,11 +31,16 @@ from tidegate.schemas import (
     CollectionHead,
     DecideActivation,
     Delta,
+    DeltasReply,
+    DeltasRequest,
     DocumentOperation,
     DocumentsRequest,
     DownlinkReply,
     DownlinkRequest,
     Escalated,
+    FollowReply,
+    FollowRequest,
+    HeadRequest,
     HeldDocuments,
     KeyRegister,
     LostEscalation,
@@ -54,6 +59,8 @@ from tidegate.schemas import (
     ReplicaFault,
     ReplicaPosition,
     Resume,
+    RewindRequest,
+    SendOperations,
     SignedLease,
     SignedOperation,
     SiteLease,
@@ -93,6 +100,7 @@ PUBLISHED = (
 LEASE_REQUESTS = (NonceRequest, AttestationRequest, DownlinkRequest, ReplicaPosition)
 LEASE_REPLIES = (NonceReply, SignedLease, SiteLease, DownlinkReply, CollectionHead, RelayReceipt, Refused)
 COMPARISONS = (RangeRequest, DocumentsRequest, HeldDocuments)
+FOLLOWING = (FollowRequest, HeadRequest, DeltasRequest, SendOperations, RewindRequest)
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 Kind = type[msgspec.Struct]
 JsonDocument = dict[str, Any]
@@ -209,10 +217,16 @@ def sync_channels() -> dict[str, Channel]:
         "artefacts": Channel(
             subjects.artefacts(TENANT, "{kind}", "{name}"), "stream ARTEFACTS, mirrored from the hub", PUBLISHED
         ),
-        "compare": Channel(subjects.comparison(SITE), "what differs, and what is held of it", COMPARISONS),
+        "compare": Channel(
+            subjects.comparison(SITE), "what there is to hold, what lacks or differs", (*FOLLOWING, *COMPARISONS)
+        ),
         "vote": Channel(subjects.activation_vote(SITE), "the site holds what is prepared, or not", (ActivationVote,)),
         "lease": Channel(subjects.lease_of(SITE), "for a lease, and for what it is sent", LEASE_REQUESTS),
-        "compareReply": Channel(None, "the reply subject of `compare`", (RangeReply, HeldDocuments, Refused)),
+        "compareReply": Channel(
+            None,
+            "the reply subject of `compare`",
+            (FollowReply, CollectionHead, DeltasReply, RangeReply, HeldDocuments, RelayReceipt),
+        ),
         "voteReply": Channel(None, "the reply subject of `vote`", (DecideActivation, Refused)),
         "leaseReply": Channel(None, "the reply subject of `lease`", LEASE_REPLIES),
     }

@@ -12,12 +12,17 @@ from tidegate.schemas import (
     CollectionDelta,
     CollectionHead,
     DecideActivation,
+    DeltasReply,
+    DeltasRequest,
     DocumentContent,
     DocumentOperation,
     DocumentsRequest,
     Dot,
     DownlinkReply,
     DownlinkRequest,
+    FollowReply,
+    FollowRequest,
+    HeadRequest,
     HeldDocument,
     HeldDocuments,
     HybridTime,
@@ -32,6 +37,8 @@ from tidegate.schemas import (
     RangeRequest,
     RelayReceipt,
     ReplicaPosition,
+    RewindRequest,
+    SendOperations,
     SignedLease,
     SignedOperation,
     SiteLease,
@@ -42,6 +49,7 @@ from tidegate.schemas import (
     encode,
 )
 from tidegate.schemas.comparison import DocumentDigest, RangeDigests
+from tidegate.schemas.following import MirrorState
 from tidegate.schemas.sync import AuthorMark, BootStart, FieldStamp, SnapshotChunk, Vectors
 
 DIGEST, OTHER_DIGEST = "0a" * 32, "b1" * 32
@@ -95,28 +103,32 @@ LEASE = SiteLease(
     epochs={"default": 12},
 )
 
+RULE = Collection(
+    tenant="kiosk",
+    name="branch-notices",
+    owner="site",
+    sites=("site1", "site2"),
+    sites_write=True,
+    merge="field-merge",
+    fresh_within_s=60,
+)
+DELTA = CollectionDelta(**WHICH, position=POSITION, operation=SIGNED, relayed_at_ms=1_790_000_000_100)
+HEAD = CollectionHead(
+    **WHICH,
+    position=POSITION,
+    first=900,
+    checksum=DIGEST,
+    documents=812,
+    tail_bytes=65_536,
+    known_at_ms=1_790_000_000_200,
+)
+
 SYNC_SAMPLES: tuple[Message, ...] = (
-    Collection(
-        tenant="kiosk",
-        name="branch-notices",
-        owner="site",
-        sites=("site1", "site2"),
-        sites_write=True,
-        merge="field-merge",
-        fresh_within_s=60,
-    ),
+    RULE,
     OPERATION,
     SIGNED,
-    CollectionDelta(**WHICH, position=POSITION, operation=SIGNED, relayed_at_ms=1_790_000_000_100),
-    CollectionHead(
-        **WHICH,
-        position=POSITION,
-        first=900,
-        checksum=DIGEST,
-        documents=812,
-        tail_bytes=65_536,
-        known_at_ms=1_790_000_000_200,
-    ),
+    DELTA,
+    HEAD,
     SnapshotManifest(
         **WHICH,
         position=POSITION,
@@ -201,4 +213,25 @@ SYNC_SAMPLES: tuple[Message, ...] = (
         reason="site1 runs code 0a, which is not allowed",
         hint="attest again",
     ),
+    FollowRequest(
+        tenant="kiosk",
+        actor="site1@2",
+        positions={"branch-notices": POSITION, "fees": None},
+        mirrors={"CORPUS": MirrorState(12, 1189, 1200)},
+    ),
+    FollowReply(
+        tenant="kiosk",
+        collections=(RULE,),
+        heads=(HEAD,),
+        withdrawn=("fees",),
+        mark=MARKS["site1@2"],
+        fence="a backup or a clone wrote 41",
+        stale_streams=("CORPUS",),
+        known_at_ms=1_790_000_000_200,
+    ),
+    HeadRequest(**WHICH),
+    DeltasRequest(**WHICH, epoch=3, first=1190, last=1200),
+    DeltasReply(**WHICH, deltas=(DELTA,)),
+    SendOperations(tenant="kiosk", actor="site1@2", operations=(SIGNED,)),
+    RewindRequest(stream="CORPUS"),
 )  # fmt: skip
