@@ -130,6 +130,10 @@ class StoreWriter(StoreReader):
             (collection, collection),
         )
 
+    def clear_damage_of(self, collection: str, document_id: str) -> None:
+        """Forget the damage of one document, which was made again."""
+        self._sql.execute("DELETE FROM damages WHERE collection = ? AND document_id = ?", (collection, document_id))
+
     def put_held(self, collection: str, document_id: str, held: Held) -> None:
         """Store what is held of a document, as it is given; with no version and nothing above the floor: no more."""
         record = self.record(collection)

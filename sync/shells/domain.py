@@ -62,8 +62,8 @@ class ReplicaDomain(Protocol):
     def now_ms(self) -> int:
         """The time by which is written: the hub's, as far as it is known here."""
 
-    def written(self, tenant: str) -> None:
-        """Something was written: it is to be sent, and told."""
+    async def written(self, tenant: str) -> None:
+        """Something was written: it is sent on its way, and told."""
 
     async def put_collection(self, collection: Collection) -> None:
         """Have a collection. Raises `NotOwnedError`, and for a changed owner `OwnerChangedError`."""

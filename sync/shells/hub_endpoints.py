@@ -146,7 +146,7 @@ class HubEndpoints:
         tenant = self._tenant(site, request.tenant)
         check_read(tenant.store.record(request.collection).collection, site)
         last = min(request.last, request.first + MOST_DELTAS - 1)
-        found = await tenant.log.deltas(request.collection, request.epoch, request.first, last)
+        found = await tenant.deltas(request.collection, request.epoch, request.first, last)
         return DeltasReply(tenant=request.tenant, collection=request.collection, deltas=_fitting(found))
 
     async def _ranges(self, site: str, request: RangeRequest) -> Message:

@@ -28,8 +28,8 @@ from tidegate.sync.shells.hub_endpoints import HubEndpoints, SiteAdmission
 from tidegate.sync.shells.hub_tenant import HubTenant
 from tidegate.sync.shells.intake import StreamIntake
 from tidegate.sync.shells.local_endpoints import LocalEndpoints
+from tidegate.sync.shells.local_journal import LocalJournal
 from tidegate.sync.shells.loops import Loop, running
-from tidegate.sync.shells.outbox import LocalJournal
 from tidegate.sync.snapshots import BlobWriter
 
 OWN_EVERY_S = 2.0
@@ -69,7 +69,7 @@ class HubSync:
             name: HubTenant(name, store, CorpusLog(stream, name), signing, blobs(name) if blobs else None)
             for name, store in opening.stores.items()
         }
-        self._journals = [LocalJournal(bus.publisher, name, store) for name, store in opening.stores.items()]
+        self._journals = {name: LocalJournal(bus, name, store) for name, store in opening.stores.items()}
         self._changes = ChangeWatch(opening.parts.on_changed)
         self.grants: Granting = grants or Grants(bus, self._tenants, admission)
         self.endpoints = HubEndpoints(self._tenants, self, opening.clock, admission)
@@ -98,8 +98,12 @@ class HubSync:
         """See `ReplicaDomain`."""
         return self._clock()
 
-    def written(self, tenant: str) -> None:
-        """See `ReplicaDomain`."""
+    async def written(self, tenant: str) -> None:
+        """See `ReplicaDomain`. What the log does not take now is a fault, and is put into it later."""
+        try:
+            await self._tenants[tenant].take_own(self._clock())
+        except (TidegateError, OSError) as error:
+            self.faults.note(self._own.source, error)
         self._own.wake()
         self._relayed(tenant)
 
@@ -125,7 +129,10 @@ class HubSync:
 
     async def check(self, tenant: str, collection: str, *, is_repair: bool, is_read_back: bool) -> RepairReport:
         """See `ReplicaDomain`. Damage is repaired by the log; without reading back there is nothing to compare with."""
-        return await self._tenant(tenant).mend(collection, is_repair) if is_read_back else RepairReport(documents={})
+        held = self._tenant(tenant)
+        if collection not in held.shared():
+            return await self._journals[tenant].check(collection, is_repair=is_repair, is_read_back=is_read_back)
+        return await held.mend(collection, is_repair=is_repair) if is_read_back else RepairReport(documents={})
 
     async def snapshot(self, tenant: str, collection: str) -> None:
         """Write a snapshot of a shared collection. Raises `NotOwnedError`, and what `HubTenant.snapshot` raises."""
@@ -165,18 +172,23 @@ class HubSync:
         """Read the log after a start; then see that own edits are in it."""
         for tenant in self._tenants.values():
             if not tenant.is_recovered:
-                await tenant.recover(self._clock())
+                await self._recover(tenant)
+            elif await tenant.take_own(self._clock()):
                 self._relayed(tenant.name)
-            elif await tenant.relay.take_own(self._clock()):
-                self._relayed(tenant.name)
-        for journal in self._journals:
+        for journal in self._journals.values():
             await journal.write()
 
     async def _recover_again(self) -> None:
-        """An append whose end was not seen may have left the store behind the log."""
+        """An append whose end was not seen may have left the store behind the log, or a server lost its end."""
         for tenant in self._tenants.values():
-            if tenant.is_recovered and await tenant.relay.recover():
-                self._relayed(tenant.name)
+            if tenant.is_recovered:
+                await self._recover(tenant)
+
+    async def _recover(self, tenant: HubTenant) -> None:
+        for name in await tenant.recover(self._clock()):
+            error = OriginLostError(f"the log of {name} ended before what was applied of it here")
+            self.faults.note(f"{tenant.name}/{name}", error, "epoch")
+        self._relayed(tenant.name)
 
     async def _compare_position(self, site: str, tenant: HubTenant, name: str, position: LogPosition) -> None:
         end = await tenant.judge_position(name, position)

@@ -13,14 +13,23 @@ import msgspec
 
 from tidegate.schemas.errors import RetryLaterError, TidegateError
 from tidegate.schemas.subjects import HUB
-from tidegate.schemas.sync import Collection, CollectionHead, DocumentContent, LogPosition, SnapshotManifest
+from tidegate.schemas.sync import (
+    Collection,
+    CollectionDelta,
+    CollectionHead,
+    DocumentContent,
+    LogPosition,
+    SignedOperation,
+    SnapshotManifest,
+)
 from tidegate.sync.author import Author
 from tidegate.sync.hub_client import HubState
 from tidegate.sync.records import NOT_HELD
-from tidegate.sync.relay import Relay
-from tidegate.sync.rules.drift import DriftCause, RepairReport
-from tidegate.sync.rules.merge import Version, version_of
+from tidegate.sync.relay import LogConflictError, Relay
+from tidegate.sync.rules.drift import RepairReport
+from tidegate.sync.rules.merge import Version
 from tidegate.sync.shells.corpus_log import CorpusLog, LogTail
+from tidegate.sync.shells.mending import mend, read_back
 from tidegate.sync.signing import SignatureVerifier, Signer
 from tidegate.sync.snapshots import BlobWriter, write_snapshot
 from tidegate.sync.store import ReplicaStore
@@ -53,21 +62,27 @@ class HubTenant:
         self._writing = asyncio.Lock()
         self._judging = asyncio.Lock()  # sites that report the same loss at once find one new epoch
         self._tails: dict[str, tuple[float, LogTail]] = {}
+        self._holes: dict[str, LogPosition] = {}
+        """The first entry behind one that the stream has lost."""
 
-    async def recover(self, now_ms: int) -> None:
+    async def recover(self, now_ms: int) -> tuple[str, ...]:
         """Read the log after a start, and put own edits into it that are not there; to be called until it returns.
 
-        Raises what the log, the relay and the store raise.
+        Returns the collections whose log ended before what was applied of it: they began a new epoch. Raises what the
+        log, the relay and the store raise.
         """
+        lost = []
         for name in self.shared():
             position, end = self.store.record(name).replica.position, await self.log.end(name)
             # A log that is empty was given up by age, or never written: it can be written on.
             if position is not None and end is not None and end < position:
                 await self.begin_epoch(name, position.epoch)
+                lost.append(name)
         await self.relay.recover()
         self._readmit_own(now_ms)
         await self.relay.take_own(now_ms)
         self.is_recovered = True
+        return tuple(lost)
 
     async def begin_epoch(self, collection: str, above: int) -> LogPosition:
         """Go on with a log that was lost; sites join the snapshot that is to be written next."""
@@ -88,13 +103,20 @@ class HubTenant:
     async def write(
         self, collection: str, documents: Mapping[str, DocumentContent | None], now_ms: int
     ) -> tuple[Version, ...]:
-        """Write as the hub, and return when it is in the log, where it belongs there. Raises what `Author.write_all`
-        and the relay raise; where the log cannot be written now it is stored, and comes into the log later."""
+        """Write as the hub: it is stored and in force here when this returns; `take_own` puts it into the log. Raises
+        what `Author.write_all` raises."""
         async with self._writing:
             self._readmit_own(now_ms)
-            written = await asyncio.to_thread(self.author.write_all, collection, documents, now_ms)
-        await self.relay.take_own(now_ms)
-        return written
+            return await asyncio.to_thread(self.author.write_all, collection, documents, now_ms)
+
+    async def take_own(self, now_ms: int) -> int:
+        """Put into the log what the hub wrote; how many operations it was. Raises what the relay raises; where the log
+        does not end where it should, it is read again first."""
+        try:
+            return await self.relay.take_own(now_ms)
+        except LogConflictError:
+            self.is_recovered = False
+            raise
 
     async def head(self, site: str, collection: str, now_ms: int) -> CollectionHead:
         """The end of a log, for a site. Raises `NotOwnedError`, `CollectionUnknownError`, `RetryLaterError`."""
@@ -109,6 +131,18 @@ class HubTenant:
             return await self.head(site, collection, now_ms)
         except RetryLaterError:
             return None
+
+    async def deltas(self, collection: str, epoch: int, first: int, last: int) -> tuple[CollectionDelta, ...]:
+        """Entries of the log, for a site. Where the stream has lost one of them, what lies before the next one is taken
+        for given up from now on, so that a snapshot is written and taken. Raises what the log raises."""
+        found = await self.log.deltas(collection, epoch, first, last)
+        end = self.store.record(collection).replica.position
+        if not found and end is not None and LogPosition(epoch, first) <= end:
+            behind = await self.log.read(collection, LogPosition(epoch, first), 1)
+            index = behind[0].position.index if behind and behind[0].position.epoch == epoch else end.index + 1
+            self._holes[collection] = LogPosition(epoch, index)
+            self._tails.pop(collection, None)
+        return found
 
     async def snapshot(self, collection: str, now_ms: int) -> SnapshotManifest:
         """Write and publish a snapshot. Raises `NoSnapshotWriterError`, and what `write_snapshot` raises."""
@@ -134,26 +168,20 @@ class HubTenant:
         is_out_of_reach = tail.first - 1 > position.index - since
         return is_needed or is_out_of_reach or since >= after_deltas
 
-    async def mend(self, collection: str, is_repair: bool) -> RepairReport:
-        """Read every document back from the disk; what is damaged is made again from the log, where that is asked.
+    async def mend(self, collection: str, *, is_repair: bool) -> RepairReport:
+        """Read every document of a shared collection back from the disk; what is damaged is made again from the log,
+        where that is asked. What the log has nothing of goes: sites that hold it offer it.
 
-        What the log does not hold any more goes: sites that hold it offer it. Raises what the log and the store raise.
+        Raises what the log and the store raise.
         """
-        changed = await asyncio.to_thread(self.store.scrub, collection)
-        with self.store.reading() as reader:
-            damages = reader.damages(collection)
-        written_over = sorted(set(changed) - damages)  # whole by their checksum, and not what was stored
-        found: dict[DriftCause, tuple[str, ...]] = {"tamper": tuple(written_over), "disk": tuple(sorted(damages))}
-        for document_id in (*written_over, *damages) if is_repair else ():
-            deltas = await self.log.of_document(collection, document_id)
-            with self.store.writing() as writer:
-                writer.put_held(collection, document_id, NOT_HELD)
-                for delta in deltas:
-                    writer.join(collection, version_of(delta.operation), delta.operation)
-        if damages and is_repair:
-            with self.store.writing() as writer:
-                writer.clear_damage(collection)
-        return RepairReport(documents={cause: ids for cause, ids in found.items() if ids})
+        found = await read_back(self.store, collection)
+        if is_repair and found:
+            ids = [document_id for each in found.values() for document_id in each]
+            for document_id in await mend(self.store, collection, ids, self._operations_of):
+                with self.store.writing() as writer:
+                    writer.put_held(collection, document_id, NOT_HELD)
+                    writer.clear_damage_of(collection, document_id)
+        return RepairReport(documents=found)
 
     def shared(self) -> tuple[str, ...]:
         """The collections that have a log."""
@@ -172,10 +200,16 @@ class HubTenant:
         if own.is_fenced:
             self.author.readmit(self.relay.grant_incarnation(HUB), self.relay.mark_of(own.actor), now_ms)
 
+    async def _operations_of(self, collection: str, document_id: str) -> list[SignedOperation]:
+        return [delta.operation for delta in await self.log.of_document(collection, document_id)]
+
     async def _tail(self, collection: str, position: LogPosition) -> LogTail:
         """At most some seconds old: what can be read gets less by age alone."""
         read_at_s, tail = self._tails.get(collection, (0.0, LogTail(1, 0)))
         if time.monotonic() - read_at_s > TAIL_FRESH_S or tail.first > position.index + 1:
             tail = await self.log.tail(collection, position)
+            hole = self._holes.get(collection)
+            if hole is not None and hole.epoch == position.epoch:
+                tail = msgspec.structs.replace(tail, first=max(tail.first, hole.index))
             self._tails[collection] = (time.monotonic(), tail)
         return tail

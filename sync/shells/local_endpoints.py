@@ -76,7 +76,7 @@ class LocalEndpoints:
         try:
             written = await tenant.write(request.collection, changes, self._domain.now_ms())
         finally:
-            self._domain.written(request.tenant)
+            await self._domain.written(request.tenant)
         return _written(request.tenant, request.collection, written)
 
     async def _put_collection(self, request: PutCollection) -> Done:
@@ -100,7 +100,7 @@ class LocalEndpoints:
         try:
             written = await tenant.write(decision.collection, changes, self._domain.now_ms())
         finally:
-            self._domain.written(decision.tenant)
+            await self._domain.written(decision.tenant)
         return _written(decision.tenant, decision.collection, written)
 
     async def _verify(self, request: CollectionRequest) -> RepairOutcomes:

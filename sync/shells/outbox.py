@@ -14,7 +14,7 @@ from tidegate.schemas.errors import RejectError
 from tidegate.schemas.following import MOST_OPERATIONS, SendOperations
 from tidegate.schemas.message import encode
 from tidegate.schemas.replication import RelayReceipt
-from tidegate.schemas.subjects import edits_of, local_edits
+from tidegate.schemas.subjects import edits_of
 from tidegate.schemas.sync import AuthorMark
 from tidegate.sync.reader import Pending
 from tidegate.sync.rules.counters import judge
@@ -29,36 +29,8 @@ RESEND_AFTER_S = 2.0
 MOST_SENT_BYTES = 900_000
 
 
-class LocalJournal:
-    """Stores what never leaves its domain in the stream LOCAL, and takes it out of the outbox."""
-
-    def __init__(self, publisher: Publisher, tenant: str, store: ReplicaStore) -> None:
-        self._publisher = publisher
-        self._tenant = tenant
-        self._store = store
-
-    async def write(self) -> int:
-        """Store all that is pending; how many operations it was. Raises `NotStoredError`, `NotAcknowledgedError`."""
-        written = 0
-        while True:
-            with self._store.reading() as reader:
-                entries = reader.pending(BATCH, ("LOCAL",))
-            if not entries:
-                return written
-            await asyncio.gather(*(self._store_one(entry) for entry in entries))
-            with self._store.writing() as writer:
-                writer.clear_pending(entries)
-            written += len(entries)
-
-    async def _store_one(self, entry: Pending) -> None:
-        operation = version_of(entry.operation).operation
-        subject = local_edits(self._tenant, entry.collection, operation.document_id)
-        id = f"{self._tenant}.{operation.dot}"  # noqa: A001 - as the header is called
-        await self._publisher.store(subject, encode(entry.operation), {"Nats-Msg-Id": id})
-
-
 class SiteOutbox:
-    """Sends the shared edits of one tenant from a site. `changed` is called where the hub lacks what it once had."""
+    """Sends the shared edits of one tenant from a site. `on_hole` is called where the hub lacks what it once had."""
 
     def __init__(
         self, site: str, tenant: str, store: ReplicaStore, publisher: Publisher, hub: HubRequests, faults: Faults

@@ -13,7 +13,7 @@ from tidegate.brokers.base import Delivery
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.stored import StoredStream
 from tidegate.schemas.errors import RetryLaterError, TidegateError
-from tidegate.schemas.following import FollowReply, SendOperations
+from tidegate.schemas.following import FollowReply, MirrorState, SendOperations
 from tidegate.schemas.message import replace
 from tidegate.schemas.replication import RelayReceipt
 from tidegate.schemas.subjects import ARTEFACTS, CORPUS
@@ -31,9 +31,10 @@ from tidegate.sync.shells.hub_time import HubTime
 from tidegate.sync.shells.intake import StreamIntake
 from tidegate.sync.shells.leaf_client import LeafHubClient, SnapshotSource
 from tidegate.sync.shells.local_endpoints import LocalEndpoints
+from tidegate.sync.shells.local_journal import LocalJournal
 from tidegate.sync.shells.loops import Loop, running
 from tidegate.sync.shells.mirrors import MirrorKeeping
-from tidegate.sync.shells.outbox import LocalJournal, SiteOutbox
+from tidegate.sync.shells.outbox import SiteOutbox
 from tidegate.sync.shells.site_tenant import SiteTenant
 
 SEND_EVERY_S = 1.0
@@ -66,7 +67,7 @@ class SiteSync:
         self._changes = ChangeWatch(opening.parts.on_changed)
         self._comparing = Loop("compare", self._compare, settings.compare_every_s, self.faults, FIRST_COMPARISON_S)
         self._tenants = {name: self._open_tenant(name, opening, snapshots) for name in opening.stores}
-        self._journals = [LocalJournal(bus.publisher, name, store) for name, store in opening.stores.items()]
+        self._journals = {name: LocalJournal(bus, name, store) for name, store in opening.stores.items()}
         self._mirrors = MirrorKeeping(bus, self._hub)
         self.local = LocalEndpoints(self, opening.parts)
         self.polling = Loop("hub", self._poll, settings.head_every_s, self.faults, slowest_s=settings.head_every_s)
@@ -100,7 +101,7 @@ class SiteSync:
         """See `ReplicaDomain`."""
         return self.hub_time.now_ms()
 
-    def written(self, tenant: str) -> None:
+    async def written(self, tenant: str) -> None:
         """See `ReplicaDomain`."""
         self._sending.wake()
         self._look(tenant)
@@ -119,9 +120,10 @@ class SiteSync:
     async def check(self, tenant: str, collection: str, *, is_repair: bool, is_read_back: bool) -> RepairReport:
         """See `ReplicaDomain`. What stays at this site is compared with nobody, but with its own checksums."""
         held = self._tenant(tenant)
-        changed = await held.scrub(collection) if is_read_back else ()
         if collection not in held.shared():
-            return RepairReport(documents={"disk": changed} if changed else {})
+            return await self._journals[tenant].check(collection, is_repair=is_repair, is_read_back=is_read_back)
+        if is_read_back:
+            await held.scrub(collection)
         return await (held.compare(collection) if is_repair else held.examine(collection))
 
     async def snapshot(self, tenant: str, collection: str) -> None:
@@ -165,20 +167,31 @@ class SiteSync:
         self._changes.look(tenant, self._tenants[tenant].store)
 
     async def _poll(self) -> None:
-        """Ask the hub what there is, and fetch what did not come by itself."""
-        mirrors = await self._mirrors.states()
+        """Ask the hub what there is, and fetch what did not come by itself; of every tenant, whatever fails for one."""
+        mirrors, failed = await self._mirrors.states(), None
         for tenant in self._tenants.values():
-            reply = await self._hub.ask(replace(tenant.report(), mirrors=mirrors), FollowReply)
-            self.hub_time.hear(reply.known_at_ms)
-            tenant.learn(reply, self._lease is None or self._lease.has_lease(), self.faults)
-            self._judge_author(tenant, reply)
-            heads = [head for head in reply.heads if head.collection in tenant.shared()]
-            if tenant.follower.observe(heads):
-                self._comparing.wake()
-            if self._mirrors.note(reply.stale_streams):
-                self._mending.wake()
-            for collection in tenant.behind(heads):
-                await self._follow(tenant, collection)
+            try:
+                await self._poll_tenant(tenant, mirrors)
+                mirrors = {}
+            except ConnectionError:
+                raise  # the link: all others fail alike
+            except TidegateError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+    async def _poll_tenant(self, tenant: SiteTenant, mirrors: Mapping[str, MirrorState]) -> None:
+        reply = await self._hub.ask(replace(tenant.report(), mirrors=mirrors), FollowReply)
+        self.hub_time.hear(reply.known_at_ms)
+        tenant.learn(reply, self._lease is None or self._lease.has_lease(), self.faults)
+        self._judge_author(tenant, reply)
+        heads = [head for head in reply.heads if head.collection in tenant.shared()]
+        if tenant.follower.observe(heads):
+            self._comparing.wake()
+        if self._mirrors.note(reply.stale_streams):
+            self._mending.wake()
+        for collection in tenant.behind(heads):
+            await self._follow(tenant, collection)
 
     def _judge_author(self, tenant: SiteTenant, reply: FollowReply) -> None:
         """Have the author know what the hub knows of it."""
@@ -213,7 +226,7 @@ class SiteSync:
         self.polling.wake()
 
     async def _send(self) -> None:
-        for journal in self._journals:
+        for journal in self._journals.values():
             await journal.write()
         for tenant in self._tenants.values():
             await tenant.outbox.publish()

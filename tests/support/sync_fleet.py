@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tests.support.nats_fleet import STAGES
 from tests.support.sync_parts import RING, Keys, text
+from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
@@ -108,8 +109,19 @@ class SyncFleet:
         await self.start(*domains)
 
     async def ask(self, domain: str, verb: str, request: Message, reply: type[M]) -> M:
-        """Ask the domain's worker. Raises what it could not do."""
-        data = await (await self.bus(domain)).request(replica_request(verb), encode(request), timeout_s=20.0)
+        """Ask the domain's worker, once it is there. Raises what it could not do."""
+        bus, data = await self.bus(domain), b""
+
+        async def is_answered() -> bool:
+            nonlocal data
+            try:
+                data = await bus.request(replica_request(verb), encode(request), timeout_s=20.0)
+            except UnreachableError as error:
+                if "no answer" in error.reason:  # it may have been done
+                    raise
+            return bool(data)
+
+        await eventually(is_answered)
         answer: Message = decode(data, reply, ReplicaFault)
         if isinstance(answer, ReplicaFault):
             raise error_of(answer)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.sync_fleet import NOTICES, SyncFleet, sync_fleet, until
+from tidegate.brokers.jetstream import api, stored
 from tidegate.schemas import replace
 from tidegate.schemas.replica import CollectionRequest, ConflictList, DocumentsWritten, ReplicaStatus, ResolveConflict
-from tidegate.schemas.subjects import HUB
+from tidegate.schemas.subjects import CORPUS, HUB
 
 pytestmark = pytest.mark.anyio
 EVERYWHERE = CollectionRequest(tenant="kiosk", collection="notices")
@@ -89,6 +90,54 @@ async def test_a_rule_that_changes_is_learned_and_what_a_site_may_not_hold_any_m
         assert ("site1", "kiosk", "notices") in fleet.changed
         await fleet.put(NOTICES)
         await fleet.agree({"a": "one", "b": "two"})
+
+
+class Lease:
+    """A lease that comes and goes."""
+
+    is_held = False
+
+    def has_lease(self) -> bool:
+        return self.is_held
+
+
+async def test_without_a_lease_nothing_is_read_and_with_one_all_that_was_missed(tmp_path: Path) -> None:
+    lease = Lease()
+    async with sync_fleet(tmp_path, ["site1"], options={"site1": {"lease": lease}}) as fleet:
+        await fleet.write(HUB, {"a": "one"})
+        await until(lambda: "notices" in fleet.site("site1").tenants["kiosk"].collections())
+        faults = fleet.site("site1").faults
+        await until(lambda: "notices is empty" in faults.about("kiosk/notices"), faults.all)
+        assert fleet.texts("site1") == {}
+        lease.is_held = True
+        await fleet.agree({"a": "one"})
+        lease.is_held = False
+        store = fleet.site("site1").tenants["kiosk"].store
+        await until(lambda: not store.record("notices").replica.has_lease)
+        await fleet.write(HUB, {"a": "two"})
+        await until(lambda: "notices is" in faults.about("kiosk/notices"), faults.all)
+        assert fleet.texts("site1") == {"a": "one"}
+        lease.is_held = True
+        await fleet.agree({"a": "two"})
+
+
+async def test_what_a_full_log_does_not_take_is_taken_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "STORED_WITHIN_S", 1.0)
+    async with sync_fleet(tmp_path, ["site1"]) as fleet:
+        await fleet.write(HUB, {"a": "one"})
+        await fleet.agree({"a": "one"})
+        client = (await fleet.bus(HUB)).link.client
+        config = (await api.streams(client))[CORPUS]
+        await api.put_stream(client, {**config, "max_msgs": 1}, is_new=False)
+        written = await fleet.write(HUB, {"b": "two"})
+        assert written.dots
+        faults = fleet.hub.faults
+        assert "maximum messages exceeded" in " ".join(faults.all())
+        await api.put_stream(client, {**config, "max_msgs": -1}, is_new=False)
+        await fleet.agree({"a": "one", "b": "two"})
+        await until(lambda: not faults.all(), faults.all)
 
 
 def outbox(fleet: SyncFleet, site: str) -> int:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.nats_fleet import arrived
 from tests.support.sync_fleet import QUICK, SyncFleet, sync_fleet, until
 from tests.support.trust_hub import TrustHub
 from tests.support.trusted_snapshots import RepositoryBlobs, RepositorySnapshots
 from tidegate.brokers.jetstream import api
-from tidegate.schemas import LogPosition, replace
+from tidegate.schemas import Collection, LogPosition, replace
 from tidegate.schemas.replica import CollectionRequest, Done, RepairOutcomes, ReplicaStatus
-from tidegate.schemas.subjects import CORPUS, HUB
+from tidegate.schemas.subjects import CORPUS, HUB, LOCAL
 from tidegate.sync.author import AuthorFencedError
 from tidegate.sync.reader import CollectionUnknownError
 
@@ -145,6 +146,64 @@ async def test_what_the_hub_lost_of_its_disk_and_its_log_is_offered_by_a_site(tm
         assert fleet.texts(HUB) == {"b": "two"}
         await fleet.ask("site1", "repair", NOTICES_ONLY, RepairOutcomes)
         await fleet.agree({"a": "one", "b": "two"})
+
+
+async def test_a_log_that_loses_its_end_while_the_hub_runs_goes_on_in_a_new_epoch(tmp_path: Path) -> None:
+    async with sync_fleet(tmp_path, ["site1"], **with_snapshots(tmp_path, "site1")) as fleet:
+        hub = fleet.servers.hub
+        await fleet.write(HUB, {"a": "one"})
+        await fleet.agree({"a": "one"})
+        hub.kill()
+        shutil.copytree(hub.directory / "store", tmp_path / "backup")
+        await hub.start()
+        await fleet.write(HUB, {"b": "two"})
+        await fleet.agree({"a": "one", "b": "two"})
+        hub.kill()  # and its disk gives back what it held before
+        shutil.rmtree(hub.directory / "store")
+        shutil.copytree(tmp_path / "backup", hub.directory / "store")
+        await hub.start()
+        await fleet.write(HUB, {"c": "three"})
+        await fleet.agree({"a": "one", "b": "two", "c": "three"})
+        assert position(fleet, "site1") == position(fleet, HUB)
+        assert str(position(fleet, HUB)).startswith("2.")
+
+
+async def test_an_entry_that_the_log_has_lost_keeps_nobody_from_going_on(tmp_path: Path) -> None:
+    async with sync_fleet(tmp_path, **with_snapshots(tmp_path, "site1", "site2")) as fleet:
+        await fleet.write(HUB, {"a": "one"})
+        await fleet.agree({"a": "one"})
+        await fleet.stop("site2")
+        await fleet.write(HUB, {"b": "two"})
+        await fleet.write(HUB, {"c": "three"})
+        for domain in (HUB, "site2"):
+            client = (await fleet.bus(domain)).link.client
+            await arrived(client, CORPUS, 3)
+            await api.call(client, f"STREAM.MSG.DELETE.{CORPUS}", {"seq": 2})
+        await fleet.start("site2")
+        await fleet.agree({"a": "one", "b": "two", "c": "three"})
+        assert fleet.options["site2"]["snapshots"].fetched
+
+
+async def test_what_stays_in_its_domain_is_made_whole_again_from_its_stream(tmp_path: Path) -> None:
+    async with sync_fleet(tmp_path, ["site1"]) as fleet:
+        await fleet.put(Collection(tenant="kiosk", name="prices", owner="hub"))
+        await fleet.put(Collection(tenant="kiosk", name="diary", owner="site"), at="site1")
+        for domain, collection in ((HUB, "prices"), ("site1", "diary")):
+            await fleet.write(domain, {"x": "one", "y": "two"}, collection=collection)
+            await fleet.write(domain, {"x": "three"}, collection=collection)
+            before = fleet.checksum(domain, collection)
+            damage(replicas(tmp_path, domain) / "kiosk.sqlite", "x")
+            asked = CollectionRequest(tenant="kiosk", collection=collection)
+            [mended] = (await fleet.ask(domain, "repair", asked, RepairOutcomes)).outcomes
+            assert (mended.documents, mended.fault) == ({"disk": ("x",)}, "")
+            assert fleet.texts(domain, collection) == {"x": "three", "y": "two"}
+            assert fleet.checksum(domain, collection) == before
+            await api.call((await fleet.bus(domain)).link.client, f"STREAM.PURGE.{LOCAL}")
+            damage(replicas(tmp_path, domain) / "kiosk.sqlite", "y")
+            [lost] = (await fleet.ask(domain, "repair", asked, RepairOutcomes)).outcomes
+            assert "nothing of it is in the stream LOCAL" in lost.fault
+            status = await fleet.ask(domain, "status", asked, ReplicaStatus)
+            assert "nothing of it" in status.collections[0].fault
 
 
 async def test_without_a_writer_of_snapshots_asking_for_one_says_so(tmp_path: Path) -> None:
