@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-Leg = Literal["documents", "keywords", "vectors"]
-"""What was compared: the documents as they are stored, or what a leg of the index holds of them."""
+Leg = Literal["documents", "texts", "keywords", "vectors"]
+"""What was compared: the documents as they are stored, or what an index holds of them, in its own rows and its legs."""
 DriftCause = Literal["origin-rolled-back", "tamper", "disk", "code-version", "lost-delta", "unknown"]
 CAUSES: tuple[DriftCause, ...] = ("origin-rolled-back", "tamper", "disk", "code-version", "lost-delta", "unknown")
 """From what is worst, so that a repair of many documents says that first."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from os import cpu_count
 
 import msgspec
@@ -56,16 +57,14 @@ def embed_document(document: Document, embedder: TextEmbedder, given: Matrix | N
 def embed_all(
     documents: Iterable[Document], embedder: TextEmbedder, given: Mapping[str, Matrix] | None = None
 ) -> Iterator[EmbeddedDocument]:
-    """In order, a few ahead of where they are wanted; `given` are vectors by id."""
+    """In order, a few ahead of where they are wanted; `given` are vectors by id, and what has some waits for nobody."""
+    known = given or {}
 
     def embed(document: Document) -> EmbeddedDocument:
-        return embed_document(document, embedder, (given or {}).get(document.id))
+        return embed_document(document, embedder, known.get(document.id))
 
+    left = iter(documents)
     with ThreadPoolExecutor(min(4, cpu_count() or 1)) as pool:
-        batch: list[Document] = []
-        for document in documents:
-            batch.append(document)
-            if len(batch) == _EMBEDDED_AHEAD:
-                yield from pool.map(embed, batch)
-                batch = []
-        yield from pool.map(embed, batch)
+        while batch := list(islice(left, _EMBEDDED_AHEAD)):
+            is_made = all(document.id in known for document in batch)
+            yield from map(embed, batch) if is_made else pool.map(embed, batch)

@@ -27,7 +27,6 @@ from tidegate.services.knowledge.index.vectors import DIMENSIONS
 from tidegate.sync.rules.drift import Leg
 
 VECTOR_BYTES = 2 * DIMENSIONS
-_PATIENCE_S = 60.0
 
 
 class IndexFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +62,7 @@ class IndexInspector:
             is_whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
             if is_whole and _counted(connection) == _head_counts(read_head(connection)):
                 return []
-        return [IndexFault(leg="documents", name=self._parts.storage.database.name, is_file=True, is_whole=False)]
+        return [IndexFault(leg="texts", name=self._parts.storage.database.name, is_file=True, is_whole=False)]
 
     def inspect_documents(self, expected: Mapping[str, ExpectedDocument]) -> list[IndexFault]:
         """What of these documents, given by id, is missing in the database or is not what it is to be."""
@@ -72,7 +71,7 @@ class IndexInspector:
             for name, wanted in expected.items():
                 entry = records.find_entry(connection, name)
                 if entry is None:
-                    found.append(IndexFault(leg="documents", name=name, is_stored=False))
+                    found.append(IndexFault(leg="texts", name=name, is_stored=False))
                     continue
                 found += _inspect_text(connection, entry, wanted.document)
                 found += _inspect_vectors(connection, entry, wanted.halves)
@@ -91,7 +90,7 @@ class IndexInspector:
 
     def inspect_keywords(self) -> list[IndexFault]:
         """Every file of the keyword leg, and every row against the database."""
-        with self._parts.storage.lock(_PATIENCE_S), self._parts.reader.database.reading() as connection:
+        with self._parts.storage.lock(), self._parts.reader.database.reading() as connection:
             leg = self._parts.reader.leg(read_head(connection))
             damaged = find_damaged_files(leg.path)
             if damaged:
@@ -142,7 +141,7 @@ def _inspect_text(connection: sqlite3.Connection, entry: DocumentEntry, wanted: 
         and all(_is_passage(row, wanted, chunk) for row, chunk in zip(rows.passages, chunks, strict=True))
     )
     if not is_right or not rows.is_whole:
-        yield IndexFault(leg="documents", name=entry.id, is_whole=rows.is_whole)
+        yield IndexFault(leg="texts", name=entry.id, is_whole=rows.is_whole)
 
 
 def _is_passage(row: PassageRow | None, document: Document, chunk: Chunk) -> bool:

@@ -19,7 +19,6 @@ from tidegate.services.knowledge.index.storage import DocumentOrigin, Storage, p
 
 _log = structlog.get_logger()
 KeptDocuments = list[tuple[Document, DocumentOrigin]]
-_PATIENCE_S = 60.0
 
 
 def reset_index(storage: Storage) -> KeptDocuments:
@@ -27,7 +26,7 @@ def reset_index(storage: Storage) -> KeptDocuments:
 
     Raises `IndexLockedError`, `IndexUnusableError`.
     """
-    with storage.compaction_lock(), storage.lock(_PATIENCE_S):
+    with storage.compaction_lock(), storage.lock():
         kept = _read_unfollowed(storage)
         numbers = [int(folder.name.rpartition("-")[2]) for folder in storage.path.glob("keyword-*")]
         keyword = max(numbers, default=-1) + 1  # a directory of its own: readers may have the last one open

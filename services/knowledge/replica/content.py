@@ -22,8 +22,8 @@ from tidegate.services.knowledge.index.vectors import DIMENSIONS, Matrix
 MOST_CONTENT_BYTES = 900_000
 """Of the million bytes that an operation may have so many may be its content: clocks and stamps need the rest."""
 _HALVES = np.dtype("<f2")
-_NUMBER = "[0-9]{1,9}"
-_LAYOUT = re.compile(rf"([0-9a-f]{{8}});((?:{_NUMBER},?)*);((?:{_NUMBER}-{_NUMBER},?)*)")
+_NUMBER, _SPAN = "[0-9]{1,9}", "[0-9]{1,9}-[0-9]{1,9}"
+_LAYOUT = re.compile(rf"([0-9a-f]{{8}});((?:{_NUMBER}(?:,{_NUMBER})*)?);((?:{_SPAN}(?:,{_SPAN})*)?)")
 _PLAIN = ("date", "valid_from", "valid_until")
 _NORM_SQUARED = (0.96, 1.04)
 

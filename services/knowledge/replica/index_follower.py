@@ -22,7 +22,7 @@ from tidegate.sync.changes import ChangedDigests, list_changes
 from tidegate.sync.rules.merkle import build
 from tidegate.sync.store import ReplicaStore
 
-BATCH = 64
+BATCH = 128
 """Documents of one change of the index: each costs two commits of the keyword leg, and holds its vectors in memory."""
 _log = structlog.get_logger()
 

@@ -96,7 +96,7 @@ class IndexVerifier:
         except IndexDamagedError as error:
             name = self._follower.index.parts().storage.database.name
             _log.warning("replica.index_unreadable", collection=collection, reason=str(error))
-            return [IndexFault(leg="documents", name=name, is_file=True, is_whole=False)], []
+            return [IndexFault(leg="texts", name=name, is_file=True, is_whole=False)], []
 
     def _compare_with_store(self, collection: str) -> tuple[list[IndexFault], list[str]]:
         """What the index holds, document by document, and what it lacks."""
@@ -120,9 +120,7 @@ class IndexVerifier:
         known = {name: row.digest for name, row in sources.items()}
         names = sorted(name for name in held.keys() | known.keys() if held.get(name) != known.get(name))
         return [
-            IndexFault(
-                leg="documents", name=name, is_stored=name in known or name in damaged, is_whole=name not in damaged
-            )
+            IndexFault(leg="texts", name=name, is_stored=name in known or name in damaged, is_whole=name not in damaged)
             for name in names
             if name not in waiting
         ]
@@ -140,7 +138,7 @@ class IndexVerifier:
                     expected[row.name] = wanted
                 elif not row.fault:
                     absent.append(row.document_id)
-        resurrected = (IndexFault(leg="documents", name=each) for each in self._inspector.find_unclaimed(absent))
+        resurrected = (IndexFault(leg="texts", name=each) for each in self._inspector.find_unclaimed(absent))
         return [*self._inspector.inspect_documents(expected), *resurrected]
 
     def _expected(self, now: ChangedDocument) -> ExpectedDocument | None:
@@ -155,7 +153,7 @@ class IndexVerifier:
         return ExpectedDocument(document, content.vectors.data if vectors is not None and content.vectors else None)
 
     def _mend(self, collection: str, faults: Sequence[IndexFault]) -> None:
-        if any(each.is_file and each.leg == "documents" for each in faults):
+        if any(each.is_file and each.leg == "texts" for each in faults):
             self._begin_anew()
             return
         names = dict.fromkeys(each.name for each in faults if not each.is_file and each.leg != "keywords")

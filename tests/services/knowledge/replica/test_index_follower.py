@@ -1,0 +1,339 @@
+"""An index is at what the store holds: what comes, changes and goes there does so in both legs, and says who signed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.branch_index import LETTERS, branch_index
+from tests.support.corpus import BRANCH, COINS, HOURS, Letters, document
+from tests.support.index_files import assert_the_leg_holds_what_the_database_says
+from tests.support.paths import ROOT
+from tests.support.replica_parts import EXACT, GRAPH, SHARED, NothingEmbedded, ReplicaLab
+from tests.support.sync_parts import NOW, Keys
+from tidegate.schemas import DocumentContent
+from tidegate.schemas.sync import MergeRule
+from tidegate.services.knowledge.embedding import Embedder
+from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.index.keyword import find_terms
+from tidegate.services.knowledge.lazy_embedder import LazyEmbedder
+from tidegate.services.knowledge.replica import index_follower
+from tidegate.services.knowledge.replica.authoring import contents_of
+from tidegate.services.knowledge.replica.content import name_model, to_content
+from tidegate.services.knowledge.replica.index_follower import FollowedState, IndexFollower
+from tidegate.services.knowledge.replica.planned_change import ChangePlanner, PlannedChange
+from tidegate.sync.records import NOT_HELD
+from tidegate.sync.store import ReplicaStore
+
+EVERY = {each.id: each.text for each in BRANCH}
+PIANO = document("piano", "# Piano\n\nThere is a piano in the lobby.")
+both_modes = pytest.mark.parametrize("exact_below", [EXACT, GRAPH])
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> ReplicaLab:
+    lab = ReplicaLab(tmp_path)
+    lab.write()
+    lab.follower.start("documents")
+    return lab
+
+
+def damage(lab: ReplicaLab, document_id: str) -> None:
+    """What the disk does to a document of the store."""
+    with sqlite3.connect(lab.hub.path / "sync.db") as disk:
+        disk.execute("UPDATE documents SET content = x'00' WHERE document_id = ?", (document_id,))
+    disk.close()
+
+
+@both_modes
+def test_what_is_written_is_found_with_its_vectors_and_its_signer(tmp_path: Path, exact_below: int) -> None:
+    lab = ReplicaLab(tmp_path, exact_below=exact_below)
+    lab.write()
+    follower = lab.open(NothingEmbedded())
+    outcome = follower.start("documents")
+    assert (outcome.put, outcome.removed, outcome.damaged) == (len(BRANCH), 0, ())
+    assert lab.held() == EVERY
+    fresh = branch_index(tmp_path / "fresh")
+    assert lab.index.version == fresh.version
+    signer = f"hub/{Keys('hub').key_id[:16]}"
+    for text in ("banker's draft", "foreign coins", "Wann ist die Filiale offen?"):
+        vector = LETTERS.embed(text)
+        found = lab.index.search(text, vector, 3, "en")
+        assert {(each.collection, each.signer) for each in found} == {("documents", signer)}
+        if exact_below == EXACT:
+            bare = [msgspec.structs.replace(each, collection="", signer="") for each in found]
+            assert bare == fresh.search(text, vector, 3, "en")
+    assert follower.follow("documents").put == 0
+
+
+def test_vectors_that_were_made_elsewhere_rank_as_ones_own(tmp_path: Path) -> None:
+    """They are rounded to 16 bits on their way, and so are those that an index makes: nothing is lost twice."""
+    embedder = Embedder.load(ROOT / ".models")
+    lab = ReplicaLab(tmp_path)
+    lab.hub.author.write_all("documents", dict(contents_of(BRANCH, embedder)), NOW)
+    lazy = LazyEmbedder(ROOT / ".models")
+    assert lazy.version == embedder.version
+    lab.open(lazy).start("documents")
+    own = HybridIndex.open(tmp_path / "own", embedder)
+    own.upsert(BRANCH)
+    for question, language in (("What is a banker's draft?", "en"), ("Wann ist offen?", "de"), ("Foreign coins", "en")):
+        found = lab.index.find(question, 8, language)
+        bare = [msgspec.structs.replace(each, collection="", signer="") for each in found]
+        assert bare == own.find(question, 8, language)
+        assert bare
+    assert lab.index.version == own.version
+
+
+@both_modes
+def test_what_is_replaced_or_deleted_is_found_in_neither_leg(tmp_path: Path, exact_below: int) -> None:
+    lab = ReplicaLab(tmp_path, exact_below=exact_below)
+    lab.write()
+    lab.follower.start("documents")
+    lab.write([document("hours", f"{HOURS}\nIt is new.")])
+    lab.delete("coins")
+    outcome = lab.follower.follow("documents")
+    assert (outcome.put, outcome.removed, outcome.generation) == (1, 1, 3)
+    assert lab.held() == {name: text for name, text in EVERY.items() if name != "coins"} | {
+        "hours": f"{HOURS}\nIt is new."
+    }
+    [term] = find_terms("exchanged", "en")
+    assert not lab.index.has_term(term, "en")
+    assert_the_leg_holds_what_the_database_says(tmp_path / "index")
+    lab.write([document("coins", COINS)])
+    lab.follower.follow("documents")
+    assert lab.held()["coins"] == COINS
+    assert lab.index.has_term(term, "en")
+    assert lab.index.tombstones() == {}
+
+
+def test_following_costs_what_changed(lab: ReplicaLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the other documents is read, neither in the store nor in the index."""
+    lab.write([PIANO])
+    monkeypatch.setattr(HybridIndex, "sources", None)
+    seen: list[str] = []
+
+    class Noting(ChangePlanner):
+        def plan(self, document_ids: Iterable[str]) -> PlannedChange:
+            seen.extend(document_ids)
+            return super().plan(document_ids)
+
+    monkeypatch.setattr(index_follower, "ChangePlanner", Noting)
+    assert lab.follower.follow("documents").put == 1
+    assert seen == ["piano"]
+
+
+def test_a_field_that_the_version_does_not_cover_is_followed_too(lab: ReplicaLab) -> None:
+    dated = msgspec.structs.replace(BRANCH[0], date="2026-05-01", page_starts=(0, 40))
+    lab.write([dated])
+    assert lab.follower.follow("documents").put == 1
+    units = lab.index.units("fees", dated.version)
+    assert units is not None
+    assert units.document == dated
+
+
+def test_a_document_that_is_written_again_as_it_was_changes_nothing(lab: ReplicaLab) -> None:
+    lab.write()
+    outcome = lab.follower.follow("documents")
+    assert (outcome.put, outcome.generation) == (0, 2)
+    assert lab.follower.follow("documents") == outcome
+
+
+@pytest.mark.parametrize(
+    ("merge", "found"),
+    [("ask", "Later.\n"), ("last-writer", "Later.\n"), ("field-merge", "Later.\n")],
+)
+def test_of_versions_that_were_written_apart_the_provisional_one_is_quoted(
+    tmp_path: Path, merge: MergeRule, found: str
+) -> None:
+    lab = ReplicaLab(tmp_path, msgspec.structs.replace(SHARED, merge=merge))
+    first, later = (DocumentContent(title="Lobby", language="en", text=text) for text in ("First.\n", "Later.\n"))
+    lab.write_apart("lobby", first, later)
+    lab.follower.start("documents")
+    assert lab.held() == {"lobby": found}
+    [passage] = lab.index.search("later", LETTERS.embed("later"), 1, "en")
+    assert passage.signer == f"site2/{'5e' * 8}"
+
+
+def test_what_somebody_withdrew_is_not_quoted_while_nobody_has_decided(tmp_path: Path) -> None:
+    lab = ReplicaLab(tmp_path)
+    lab.write_apart("lobby", None, DocumentContent(title="Lobby", language="en", text="Edited."))
+    lab.follower.start("documents")
+    assert lab.held() == {}
+    assert lab.index.sources("documents")["lobby"].signer == ""
+
+
+def test_all_who_signed_a_merge_are_named(tmp_path: Path) -> None:
+    lab = ReplicaLab(tmp_path, msgspec.structs.replace(SHARED, merge="field-merge"))
+    lab.write_apart("lobby", *(DocumentContent(title="", language="en", text="", meta={"a": "1"}),) * 2)
+    first = DocumentContent(title="Old", language="en", text="Old.", meta={"owner": "branch"})
+    second = DocumentContent(title="New", language="en", text="New.")
+    lab.write_apart("hall", first, second)
+    lab.follower.start("documents")
+    assert lab.held() == {"hall": "New."}
+    assert lab.index.sources("documents")["hall"].signer == f"site1/{'5e' * 8} site2/{'5e' * 8}"
+    assert set(lab.follower.faults("documents")) == {"lobby"}
+
+
+def test_another_merge_rule_is_followed_though_no_document_changed(tmp_path: Path) -> None:
+    lab = ReplicaLab(tmp_path)
+    lab.write_apart("lobby", None, DocumentContent(title="Lobby", language="en", text="Edited."))
+    lab.follower.start("documents")
+    lab.store.put_collection(msgspec.structs.replace(SHARED, merge="last-writer"))
+    lab.follower.follow("documents")
+    assert lab.held() == {"lobby": "Edited."}
+
+
+def test_a_tombstone_that_was_forgotten_is_in_the_index_no_more(lab: ReplicaLab) -> None:
+    lab.delete("coins")
+    lab.follower.follow("documents")
+    lab.forget_tombstones()
+    lab.follower.follow("documents")
+    assert set(lab.index.sources("documents")) == {"fees", "hours", "stunden"}
+    with lab.store.writing() as writer:
+        writer.put_held("documents", "fees", NOT_HELD)  # it went while the index was away, and nothing tells of it
+    lab.follower.follow("documents")
+    assert set(lab.held()) == {"hours", "stunden"}
+
+
+@pytest.mark.parametrize("generations", [1, 5])
+def test_a_store_on_a_new_disk_is_compared_and_not_believed_by_its_generation(
+    lab: ReplicaLab, tmp_path: Path, generations: int
+) -> None:
+    lab.write([PIANO])
+    lab.follower.follow("documents")
+    other = ReplicaLab(tmp_path / "new-disk")
+    for _ in range(generations):
+        other.write([document("fees", "# Fees\n\nAll is free.")])
+    other.follower = IndexFollower(other.store, lab.index)
+    other.follower.start("documents")
+    assert lab.held() == {"fees": "# Fees\n\nAll is free."}
+
+
+def test_a_damaged_document_waits_for_the_repair_and_the_others_do_not(lab: ReplicaLab) -> None:
+    lab.write([PIANO, document("hours", "# Hours\n\nAlways open.")])
+    with lab.store.reading() as reader:
+        held = reader.held("documents", "hours")
+    damage(lab, "hours")
+    outcome = lab.follower.follow("documents")
+    assert (outcome.damaged, outcome.put, outcome.generation) == (("hours",), 1, 1)
+    assert lab.held() == EVERY | {"piano": PIANO.text}
+    assert lab.follower.follow("documents").damaged == ("hours",)
+    with lab.store.writing() as writer:
+        writer.put_held("documents", "hours", held)
+    outcome = lab.follower.follow("documents")
+    assert (outcome.damaged, outcome.put) == ((), 1)
+    assert lab.held()["hours"] == "# Hours\n\nAlways open."
+
+
+def test_what_cannot_be_indexed_is_left_out_and_named(lab: ReplicaLab) -> None:
+    lab.hub.author.write("documents", "hours", DocumentContent(title="x", language="english", text="x"), NOW)
+    lab.follower.follow("documents")
+    assert "hours" not in lab.held()
+    assert "english" not in (fault := lab.follower.faults("documents")["hours"])
+    assert "language" in fault
+    lab.write([document("hours", HOURS)])
+    lab.follower.follow("documents")
+    assert lab.held() == EVERY
+    assert lab.follower.faults("documents") == {}
+
+
+def test_another_embedding_model_makes_vectors_anew_until_the_author_sends_its(lab: ReplicaLab) -> None:
+    lab.index.close()
+    other = Letters("letters-2")
+    follower = lab.open(other)
+    assert follower.start("documents").damaged == ()
+    assert lab.index.status().embedder == "letters-2"
+    assert lab.held() == EVERY
+    assert follower.state("documents").model == name_model("letters-2")
+
+    class Unasked(NothingEmbedded):
+        version = "letters-2"
+
+    lab.index.close()
+    follower = lab.open(Unasked())
+    lab.hub.author.write_all("documents", dict(contents_of([PIANO], other)), NOW)
+    assert follower.follow("documents").put == 1
+
+
+def test_vectors_that_came_before_the_model_did_are_taken_when_it_does(tmp_path: Path) -> None:
+    """The site made its own meanwhile, which another machine makes otherwise in the last bits."""
+    lab, newer = ReplicaLab(tmp_path), Letters("letters-2")
+    document_id, content = next(contents_of([PIANO], newer))
+    assert content.vectors is not None
+    lab.hub.author.write("documents", document_id, content, NOW)
+    lab.follower.start("documents")
+    lab.index.close()
+    lab.open(newer)  # builds the index again, by itself
+    halves = lab.index.units("piano", PIANO.version)
+    lab.follower.start("documents")
+    assert lab.follower.follow("documents").put == 0
+    assert halves is not None
+
+
+def test_vectors_for_other_pieces_are_not_taken(tmp_path: Path) -> None:
+    lab = ReplicaLab(tmp_path)
+    [(_, foreign)] = contents_of([document("other", "# Other\n\nOne. Two. Three.")], LETTERS)
+    lab.hub.author.write("documents", "piano", to_content(PIANO, foreign.vectors), NOW)
+    lab.follower.start("documents")
+    units = lab.index.units("piano", PIANO.version)
+    assert units is not None
+    assert len(units.vectors) == len(units.units) != 3
+
+
+def test_a_collection_that_may_not_be_served_here_any_more_is_forgotten(lab: ReplicaLab) -> None:
+    assert lab.follower.forget("documents").removed == len(BRANCH)
+    assert lab.held() == {}
+    assert lab.follower.state("documents") == FollowedState()
+    lab.follower.start("documents")
+    assert lab.held() == EVERY
+
+
+def test_a_replica_that_was_never_whole_feeds_nothing(tmp_path: Path, lab: ReplicaLab) -> None:
+    site = ReplicaStore(tmp_path / "site.db", "site1", "a" * 16)
+    site.put_collection(SHARED)
+    follower = IndexFollower(site, lab.index)
+    assert follower.start("documents").removed == follower.follow("documents").removed == 0
+    assert lab.held() == EVERY, "what was whole is served until there is another"
+
+
+def test_documents_of_a_pack_become_those_of_the_replica(tmp_path: Path) -> None:
+    lab = ReplicaLab(tmp_path)
+    lab.index.upsert([*BRANCH, PIANO], origin="pack")
+    assert {each.signer for each in lab.index.search("fees", LETTERS.embed("fees"), 9, "en")} == {""}
+    lab.write()
+    assert lab.follower.start("documents").put == len(BRANCH)
+    assert lab.index.origins() == {**dict.fromkeys(EVERY, "replica"), "piano": "pack"}
+
+
+def test_an_index_that_cannot_be_read_is_begun_anew(lab: ReplicaLab, tmp_path: Path) -> None:
+    lab.index.upsert([PIANO])
+    lab.index.close()
+    file = tmp_path / "index" / "index.sqlite"
+    whole = bytearray(file.read_bytes())
+    whole[4096:8192] = bytes(4096)
+    file.write_bytes(whole)
+    lab.delete("coins")
+    lab.follower.follow("documents")
+    assert set(lab.held()) >= {"fees", "hours", "stunden"}
+    assert "coins" not in lab.held()
+
+
+def test_the_state_comes_with_the_last_of_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_follower, "BATCH", 2)
+    lab = ReplicaLab(tmp_path)
+    lab.write([*BRANCH, PIANO])
+    generations: list[int] = []
+    apply = HybridIndex.apply
+
+    def noting(self: HybridIndex, change: object) -> tuple[int, int]:
+        generations.append(lab.follower.state("documents").generation)
+        return apply(self, change)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HybridIndex, "apply", noting)
+    lab.follower.start("documents")
+    assert generations == [0, 0, 0]
+    assert lab.follower.state("documents").generation == 1

@@ -1,0 +1,58 @@
+"""A follower that kills itself at a line: `python -m tests.support.follower_killing HOME EXACT_BELOW FIRST STEP`.
+
+HOME has a store and an index that has followed half of it. A copy of the index is brought to the rest in a process that
+dies, by SIGKILL, when it reaches a line of the writers for the first time: the FIRST of them, and every STEP-th after.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from tests.support import index_killing
+from tests.support.branch_index import LETTERS
+from tests.support.index_killing import Killer
+from tidegate.services.knowledge.index.hybrid import HybridIndex
+from tidegate.services.knowledge.replica import index_follower
+from tidegate.services.knowledge.replica.index_follower import IndexFollower
+from tidegate.sync.store import ReplicaStore
+
+index_killing.WATCHED["index_follower.py"] = {"_follow", "_bring"}
+index_killing.WATCHED["sources.py"] = {"put_sources", "remove_sources"}
+
+
+def follow(store: Path, index: Path, exact_below: int, killer: Killer | None) -> bool:
+    """Follow in a process of its own, in two batches; returns whether it ended by itself."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            index_follower.BATCH = 2
+            opened = HybridIndex.open(index, LETTERS, exact_below=exact_below)
+            follower = IndexFollower(ReplicaStore(store, "hub", "c" * 16), opened)
+            sys.settrace(killer)
+            follower.follow("documents")
+            sys.settrace(None)
+            code = 0
+        finally:
+            os._exit(code)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status > 0:
+        raise RuntimeError(f"following ended with {status}")
+    return status == 0
+
+
+def main(home: Path, exact_below: int, first: int, step: int) -> None:
+    n = first
+    while True:
+        index = home / f"killed-{n}"
+        shutil.copytree(home / "index", index)
+        if follow(home / "hub" / "sync.db", index, exact_below, Killer(n)):
+            return
+        n += step
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
