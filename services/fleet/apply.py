@@ -14,7 +14,7 @@ from tidegate.schemas.artefact import ArtefactKind
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.prepare_active import DOCUMENTS, MODELS, LoadUnits, digest_models, prepare_active
+from tidegate.services.fleet.prepare_active import MODELS, LoadUnits, digest_models, has_outgrown, prepare_active
 from tidegate.services.knowledge.index.database import read_head_of
 from tidegate.services.knowledge.reader.calibration import Calibration
 from tidegate.services.packs.active import PackInForce
@@ -26,8 +26,6 @@ WEIGHTS: tuple[ArtefactKind, ...] = ("model", "adapter")
 """The kinds that are no part of a pack."""
 ArtefactFiles = Mapping[tuple[str, str], tuple[Path, int]]
 """By kind and name the file with an artefact's bytes, verified, and its epoch."""
-GREW_BY = 10
-"""One in so many documents came or went: time to make anew what is made of all of them."""
 _READ, _READ_AT_SITES = ("policies", "prompts", "replies", "thesaurus"), ("intent_head", "published")
 """What stages read of `PackInForce`."""
 
@@ -71,8 +69,8 @@ def remake_active(paths: StatePaths, tenant: str, load_units: LoadUnits | None =
     known = store.current()
     if known is None:
         return None
-    then, now = int(known.made_of.get(DOCUMENTS, "0")), read_head_of(paths.index(tenant)).documents
-    if abs(now - then) * GREW_BY <= then and known.made_of.get(MODELS) == digest_models(paths):
+    is_grown = has_outgrown(known.made_of, read_head_of(paths.index(tenant)).documents)
+    if not is_grown and known.made_of.get(MODELS) == digest_models(paths):
         return known.number
 
     def make(draft: Path, _: GenerationRecord | None) -> Mapping[str, str]:

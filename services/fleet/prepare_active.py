@@ -35,7 +35,10 @@ from tidegate.services.privacy.dlp.published import PublishedText
 MOST_PUBLISHED = 20_000_000
 """Characters of documents whose names are known as published: a name is looked for in them in some 10 ms at most. Names
 of documents beyond are taken for personal data, which is the safe side."""
-MODELS, INTENTS, CONFIDENCE, DOCUMENTS = "models", "intents", "confidence", "documents"
+GREW_BY = 10
+MODELS, INTENTS, CONFIDENCE = "models", "intents", "confidence"
+DOCUMENTS = "documents of "
+"""Before the name of what was made: how many documents there were then."""
 LoadUnits = Callable[[], UnitReader]
 
 
@@ -58,7 +61,6 @@ def prepare_active(
         MODELS: digest_models(paths),
         INTENTS: _digest([directory / "intents.yaml"]),
         CONFIDENCE: f"{digest_questions(pack)}-{_digest(list_files(directory / ARTEFACTS))}",
-        DOCUMENTS: str(read_head_of(paths.index(tenant)).documents),
     }
     made: dict[str, tuple[str, ...]] = {CALIBRATION: (MODELS, CONFIDENCE)}
     if paths.home.name != HUB:
@@ -66,11 +68,18 @@ def prepare_active(
     missing = set(made)
     if before is not None:
         missing -= {name for name, keys in made.items() if _take_over(name, directory, before, made_of, keys)}
-        made_of[DOCUMENTS] = before[1].get(DOCUMENTS, "0")
     if missing:
         units = (load_units or (lambda: UnitReader.load(paths.models)))()
         _Maker(paths, tenant, directory, pack, units).make(missing)
-    return made_of
+    documents, known = str(read_head_of(paths.index(tenant)).documents), before[1] if before else {}
+    counts = {name: documents if name in missing else known.get(f"{DOCUMENTS}{name}", "0") for name in made}
+    return made_of | {f"{DOCUMENTS}{name}": count for name, count in counts.items()}
+
+
+def has_outgrown(made_of: Mapping[str, str], documents: int) -> bool:
+    """Whether one in `GREW_BY` of the documents came or went since something was made of them."""
+    counts = [int(count) for key, count in made_of.items() if key.startswith(DOCUMENTS)]
+    return any(abs(documents - count) * GREW_BY > count for count in counts)
 
 
 def digest_models(paths: StatePaths) -> str:

@@ -26,33 +26,41 @@ PARTS = {"policy/branch": ALLOWS, "intents/intents": INTENTS}
 QUESTION = "How late is the lobby open?"
 
 
-def site_at(state: Path) -> Settings:
-    """Settings of a site with the branch's documents in its index, and with nothing in force yet."""
-    settings = Settings(site="site1", state_dir=str(state), models_dir=str(MODELS), pack_dir=str(state / "nothing"))
+def site_at(state: Path, *tenants: str) -> Settings:
+    """Settings of a site with the branch's documents in each tenant's index, and with nothing in force yet."""
+    tenants = tenants or ("kiosk",)
+    settings = Settings(
+        site="site1", tenants=tenants, state_dir=str(state), models_dir=str(MODELS), pack_dir=str(state / "nothing")
+    )
+    (state / "nothing").mkdir(parents=True)
     paths = StatePaths(settings)
-    paths.active("kiosk").mkdir(parents=True)
-    (state / "nothing").mkdir()
+    embedder = UnitReader.load(paths.models).embedder
     pack = Pack(
         name="b", version="1", path="", documents=BRANCH, intents=(), questions=(), calibration=(), policy_files=()
     )
-    packing.prepare_index(pack, "site", UnitReader.load(paths.models).embedder, paths.index("kiosk")).close()
+    for tenant in tenants:
+        paths.active(tenant).mkdir(parents=True)
+        packing.prepare_index(pack, "site", embedder, paths.index(tenant)).close()
     return settings
 
 
-def files_at(directory: Path, parts: Mapping[str, str | bytes], epochs: Mapping[str, int]) -> ArtefactFiles:
-    """The parts as the sync worker has them: files by digest, each with its epoch (1, unless given)."""
+def files_at(directory: Path, parts: Mapping[str, str], epochs: Mapping[str, int]) -> ArtefactFiles:
+    """The parts as the sync worker has them: a file for each, with its epoch (1, unless given)."""
     directory.mkdir(parents=True, exist_ok=True)
     found: dict[tuple[str, str], tuple[Path, int]] = {}
     for number, (path, text) in enumerate(sorted(parts.items())):
         file = directory / f"{number}-{epochs.get(path, 1)}"
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        file.write_text(text)
         kind, _, name = path.partition("/")
         found[kind, name] = (file, epochs.get(path, 1))
     return found
 
 
-def put_in_force(settings: Settings, *, epochs: Mapping[str, int] | None = None, **changed: str) -> int:
-    """Bring the site's parts into force, some of them changed (`policy_branch` is `policy/branch`)."""
-    parts = {**PARTS, **{name.replace("_", "/", 1): text for name, text in changed.items()}}
-    blobs = Path(settings.state_dir) / "blobs"
-    return apply_artefacts(StatePaths(settings), "kiosk", files_at(blobs, parts, epochs or {}))
+def put_in_force(
+    settings: Settings, changed: Mapping[str, str] | None = None, tenant: str = "kiosk", **epochs: int
+) -> int:
+    """Bring the site's parts into force, some of them changed, the policy `branch` with the epoch of that name."""
+    known = {f"policy/{name}": epoch for name, epoch in epochs.items()}
+    blobs = Path(settings.state_dir) / "blobs" / tenant
+    files = files_at(blobs, {**PARTS, **(changed or {})}, known)
+    return apply_artefacts(StatePaths(settings), tenant, files)

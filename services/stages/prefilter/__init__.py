@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import cached_property, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from tidegate.services.planning.standing import NOTHING_IN_FORCE, degradations_o
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.dlp.person_model import PersonModel
+from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.privacy.sealing import unseal_request
 from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
@@ -45,6 +46,7 @@ from tidegate.services.stages.prefilter.handler import (
 from tidegate.services.stages.prefilter.language import LanguageModel
 from tidegate.services.stages.prefilter.replies import ReplyThresholds, VerdictEstimate
 from tidegate.services.stages.prefilter.safety import SafetyTier
+from tidegate.services.stages.settings import PrefilterSettings
 
 INLINE_CHARS = 500
 """A text up to this long is searched in less time than a thread takes to start."""
@@ -68,8 +70,9 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     key = await asyncio.to_thread(load_site_key, paths.key)
     vault = await asyncio.to_thread(Vault.open, paths.vault, key)
     try:
-        models = await asyncio.to_thread(ScreeningModels, paths.models)
+        models = await asyncio.to_thread(ScreeningModels, paths.models, finds_names=settings.prefilter.name_model)
         loader = ScreeningLoader(settings, models, key, vault)
+        await asyncio.to_thread(loader.warm_up)
         async with open_tenant_parts(settings, loader.load) as screenings:
             yield partial(screen_by, screenings, SiteStanding(settings))
     finally:
@@ -87,17 +90,20 @@ async def screen_by(screenings: TenantParts[Screening], standing: SiteStanding, 
 
 
 class ScreeningModels:
-    """The models that screen, whatever is in force. Raises `EmbeddingModelMissingError`."""
+    """The models that screen, whatever is in force. Raises `EmbeddingModelMissingError`, `NameModelMissingError`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, finds_names: bool) -> None:
         self._directory = directory
         self.embedder = Embedder.load(directory)
         self.safety = SafetyHead.load(directory)
+        self._persons = PersonModel.load(directory) if finds_names else None
 
-    @cached_property
+    @property
     def persons(self) -> PersonModel:
-        """What finds names; not every site wants it. Raises `NameModelMissingError`."""
-        return PersonModel.load(self._directory)
+        """What finds names; loaded now where the site has not wanted it before. Raises `NameModelMissingError`."""
+        if self._persons is None:
+            self._persons = PersonModel.load(self._directory)
+        return self._persons
 
 
 class Screening(NamedTuple):
@@ -116,6 +122,17 @@ class ScreeningLoader:
         self._key = key
         self._vault = vault
         self._made: LRUCache[tuple[str, str, int], Screening] = LRUCache(2 * len(settings.tenants))
+        self._language = lru_cache(maxsize=8)(LanguageModel)
+
+    def warm_up(self) -> None:
+        """Use everything once: what is loaded at first use takes seconds, and the first generation may come later."""
+        prefilter = self._settings.prefilter
+        _, detector = self._detectors(prefilter, PublishedText())
+        language = self._language(prefilter.languages)
+        detector.find("Warm up: I am Ann Example, +44 20 7946 0958.")
+        self._safety(language, ReplyThresholds()).judge("Warm up with a sentence of some length.")
+        for spoken in prefilter.languages:
+            resolve_followup("Warm up?", (Turn("user", "Warm up?"),), spoken)
 
     def load(self, pack: PackInForce) -> Screening:
         """The parts that screen, warm. Raises `IntentHeadMissingError`, `NameModelMissingError`, `PackError`,
@@ -130,15 +147,12 @@ class ScreeningLoader:
         embedder, head = self._models.embedder, pack.intent_head
         if not head.version.endswith(f"+{embedder.version}"):
             raise IntentHeadMissingError(pack.made.intent_head, "it was trained over another embedding model")
-        rules_alone = Detector(prefilter.phone_regions)
-        detector = rules_alone
-        if prefilter.name_model:
-            detector = Detector(prefilter.phone_regions, self._models.persons, pack.published)
-        language = LanguageModel(prefilter.languages)
+        rules_alone, detector = self._detectors(prefilter, pack.published)
+        language = self._language(prefilter.languages)
         thresholds = ReplyThresholds(
             prefilter.distress_threshold, prefilter.unsafe_threshold, prefilter.smalltalk_threshold
         )
-        safety = SafetyTier(self._models.safety, thresholds, language.detect, split_parts, spread)
+        safety = self._safety(language, thresholds)
         ports = PrefilterPorts(
             unseal=partial(unseal_request, self._key),
             find_personal=partial(find_personal, detector),
@@ -156,16 +170,18 @@ class ScreeningLoader:
             intent=Artefact("model", "intent", head.version, pack.epochs.get(INTENTS, 0)),
             safety=Artefact("model", "safety", safety.version),
         )
-        _warm_up(detector, language, safety, lambda text: head.predict(embedder.embed(text)))
+        head.predict(embedder.embed("Warm up with a sentence of some length."))
         return Screening(ports, ScreeningRules(versions, prefilter.languages, thresholds, prefilter.max_chars))
 
+    def _detectors(self, prefilter: PrefilterSettings, published: PublishedText) -> tuple[Detector, Detector]:
+        """One of rules alone, and that which reads questions; a site that was never prepared has published nothing."""
+        rules_alone = Detector(prefilter.phone_regions)
+        if not prefilter.name_model:
+            return rules_alone, rules_alone
+        return rules_alone, Detector(prefilter.phone_regions, self._models.persons, published)
 
-def _warm_up(detector: Detector, language: LanguageModel, safety: SafetyTier, predict: Callable[[str], object]) -> None:
-    detector.find("Warm up: I am Ann Example, +44 20 7946 0958.")
-    for warm in (language.detect, safety.judge, predict):
-        warm("Warm up with a sentence of some length.")
-    for spoken in language.languages:
-        resolve_followup("Warm up?", (Turn("user", "Warm up?"),), spoken)
+    def _safety(self, language: LanguageModel, thresholds: ReplyThresholds) -> SafetyTier:
+        return SafetyTier(self._models.safety, thresholds, language.detect, split_parts, spread)
 
 
 async def find_personal(detector: Detector, text: str) -> list[Finding]:

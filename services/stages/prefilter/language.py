@@ -30,14 +30,14 @@ class LanguageModel:
 
     def __init__(self, languages: Sequence[str]) -> None:
         """`languages`: what the site speaks, its own first. Raises `ValueError` for one the model does not know."""
-        self.languages = tuple(languages)
+        self._languages = tuple(languages)
         self._model = copy.copy(load_language_model())
         unknown = sorted(set(languages) - set(self._model.labels))
         if unknown or not languages:
             known = ", ".join(sorted(label for label in self._model.labels if len(label) == 2))
             raise ValueError(f"no model for the language {', '.join(unknown) or '(none)'}; known: {known}")
         self._model.set_languages({*OTHERS.split(), *languages})
-        self.version = f"{version('py3langid')}/{'+'.join(self.languages)}"
+        self.version = f"{version('py3langid')}/{'+'.join(self._languages)}"
 
     def detect(self, text: str, hint: str = "") -> DetectedLanguage:
         """The site's language that the text is in, or another one if it clearly is in that.
@@ -45,18 +45,18 @@ class LanguageModel:
         A `hint` that the site speaks is believed. A text of fewer than 12 letters is in the site's first language,
         unless its script says otherwise. Vault tokens and other angle brackets' contents do not count.
         """
-        if hint[:2].lower() in self.languages:
+        if hint[:2].lower() in self._languages:
             return DetectedLanguage(hint[:2].lower(), True)
         words = VAULT_TOKEN.sub(" ", text)[:MOST_CHARS]
         letters = [letter for letter in words if letter.isalpha()]
         if len(letters) < LEAST_LETTERS and not _is_foreign_script(letters):
-            return DetectedLanguage(self.languages[0], True)
+            return DetectedLanguage(self._languages[0], True)
         ranked: list[tuple[str, float]] = self._model.rank(words)
-        own, likely = next((code, share) for code, share in ranked if code in self.languages)
+        own, likely = next((code, share) for code, share in ranked if code in self._languages)
         top, share = ranked[0]
         if top != own and share >= SURE and share >= LEAD * likely:
             return DetectedLanguage(top, False)
-        if _is_foreign_script(letters) and not _shares_script(ranked, self.languages):
+        if _is_foreign_script(letters) and not _shares_script(ranked, self._languages):
             return DetectedLanguage(top, False)
         return DetectedLanguage(own, True)
 
