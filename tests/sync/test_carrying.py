@@ -13,6 +13,7 @@ from tests.support.carrying_hub import FAQ, CarryingHub, change_carried, frames_
 from tests.support.sync_parts import text
 from tests.support.trust_hub import DAY, NOW, at
 from tidegate.schemas import CollectionHead, LogPosition, TidegateError, decode, encode
+from tidegate.sync.bundle import digest_of_tail
 from tidegate.sync.carrying import JoinedCollection, NotCarriedError, join_file
 from tidegate.sync.follower import take_event
 from tidegate.sync.reader import CollectionUnknownError
@@ -21,7 +22,7 @@ from tidegate.sync.rules.plan import HoleError
 from tidegate.sync.rules.replica import ReplicaEvent
 from tidegate.sync.snapshots import SnapshotRefusedError
 from tidegate.sync.store import ReplicaStore
-from tidegate.sync.trust.carried import CarriedStatement
+from tidegate.sync.trust.carried import CarriedStatement, carry_snapshot, seal
 from tidegate.sync.trust.client import NotProvisionedError
 from tidegate.sync.trust.faults import (
     BadSignatureError,
@@ -210,6 +211,24 @@ async def test_a_revoked_key_of_the_hub_signs_no_file(hub: CarryingHub, island: 
     await exporter.export("kiosk", "faq", tmp_path / "faq.bundle", NOW)
     with pytest.raises(RevokedKeyError, match="stolen"):
         await island.join(tmp_path / "faq.bundle", NOW + 2)
+    assert island.texts() == {}
+
+
+async def test_the_hub_s_author_key_alone_publishes_no_snapshot(
+    hub: CarryingHub, island: Island, tmp_path: Path
+) -> None:
+    old = carry_snapshot(hub.trust.repository, "kiosk", "faq")
+    await hub.write("g")
+    await hub.snapshot()
+    file = await hub.export(tmp_path / "faq.bundle")
+    frames = frames_of(file)
+    head = decode(frames[0], CollectionHead)
+    published = carry_snapshot(hub.trust.repository, "kiosk", "faq")
+    signer = hub.trust.keys.signer(hub.key.key_id, NOW)
+    mixed = msgspec.structs.replace(published, data=old.data, manifest=old.manifest)
+    rewrite(file, [frames[0], seal(mixed, head, FAQ, digest_of_tail(()), signer), *frames[2:]])
+    with pytest.raises(MixedUpTargetError, match="not the one that is published"):
+        await island.join(file)
     assert island.texts() == {}
 
 

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.sync_parts import NOW, text
@@ -111,10 +112,10 @@ def test_verify_finds_a_flipped_byte_and_repair_heals_it_and_says_why(world: Syn
     assert error["code"] == "unknown_collection"
 
 
-def make_conflict(world: SyncWorld) -> None:
+def make_conflict(world: SyncWorld, rules: Collection = ASKED) -> None:
     """The hub and the site edit one document while they are apart."""
-    world.hub.member.store.put_collection(ASKED)
-    world.site.member.join(ASKED)  # type: ignore[union-attr]
+    world.hub.member.store.put_collection(rules)
+    world.site.member.join(rules)  # type: ignore[union-attr]
     world.hub.member.author.write("desk", "queue", text("Take a ticket.", "Queue"), NOW)
     world.call(world.hub.member.relay.take_own(NOW))  # type: ignore[union-attr]
     world.follow()
@@ -141,6 +142,12 @@ def test_a_conflict_is_listed_with_its_versions_and_decided_by_one_of_them(world
     assert "replaces 2 versions" in resolved
     assert "there is no conflict" in world.run("sync", "conflicts", "list")
     assert world.site.member.texts("desk") == {"queue": "Ask at the desk."}  # type: ignore[union-attr]
+
+
+def test_a_conflict_that_its_rule_decides_is_listed_and_not_open(world: SyncWorld) -> None:
+    make_conflict(world, msgspec.structs.replace(ASKED, merge="last-writer"))
+    assert "decided by the rule last-writer" in world.run("sync", "conflicts", "list")
+    assert world.json("sync", "conflicts", "list", "--open") == {"conflicts": []}
 
 
 def test_a_conflict_may_be_decided_by_deleting_the_document(world: SyncWorld) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.command_line import CommandLine
 from tests.support.paths import MODELS
 from tests.support.sync_parts import text
 from tests.support.worker_world import ISLAND, SITES, WorkerWorld, now_ms, worker_world
@@ -176,6 +177,11 @@ def test_a_collection_is_carried_to_an_island_with_its_worker_and_without(world:
     finally:
         world.start_worker(ISLAND)
     assert world.texts(ISLAND, "carried") == {f"c{number}": f"Page {number}." for number in range(4)}
+    elsewhere = tmp_path / "elsewhere"
+    there = CommandLine(str(elsewhere))
+    there.capsys = world.capsys
+    assert there.json("sync", "import", str(file), expected=1)["error"]["code"] == "not_provisioned"
+    assert not elsewhere.exists(), "a site that was never provisioned is left as it was"
     damaged = bytearray(file.read_bytes())
     damaged[-100] ^= 1
     file.write_bytes(damaged)
