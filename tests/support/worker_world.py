@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -29,20 +28,13 @@ from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.replication.composition import ReplicationParts, open_replication
 from tidegate.services.settings import Settings
 from tidegate.sync.settings import SyncSettings
-from tidegate.sync.shells.domain import DomainParts, SyncOpening
-from tidegate.sync.shells.file_import import FileImport
-from tidegate.sync.shells.hub_shell import open_hub_sync
-from tidegate.sync.shells.lock import lock_replicas
-from tidegate.sync.shells.site_shell import open_site_sync
+from tidegate.sync.shells.domain import DomainParts
 from tidegate.sync.store import ReplicaStore
-from tidegate.sync.trust.authors import AuthorSigner, KeyringVerifier
 from tidegate.sync.trust.client import RepositoryClient
-from tidegate.sync.trust.keyring import Keyring
-from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.sources import DirectorySource
-from tidegate.sync.trust.standing import read_machine_clock
 
 TENANT = "kiosk"
 SITES = ("site1", "site2")
@@ -51,14 +43,16 @@ QUICK = SyncSettings(head_every_s=0.3, compare_every_s=3600.0)
 
 
 class CurrentIndex:
-    """An index that holds what the store holds; see `domain.IndexLegs`."""
+    """An index that holds what the store of its domain holds; see `domain.IndexLegs`."""
 
-    def __init__(self, stores: Mapping[str, ReplicaStore]) -> None:
-        self._stores = stores
+    def __init__(self, world: WorkerWorld, domain: str) -> None:
+        self._world = world
+        self._domain = domain
 
     def generation(self, tenant: str, collection: str) -> int:
         """See `IndexLegs`."""
-        return self._stores[tenant].record(collection).generation
+        store: ReplicaStore = self._world.workers[self._domain].tenants[tenant].store
+        return store.record(collection).generation
 
     async def compare(self, tenant: str, collection: str, is_repair: bool) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
         """See `IndexLegs`."""
@@ -70,7 +64,7 @@ class WorkerWorld(CommandLine):
 
     def __init__(self, state: Path) -> None:
         super().__init__(str(state))
-        self.settings = Settings(state_dir=str(state), models_dir=str(MODELS))
+        self.settings = Settings(state_dir=str(state), models_dir=str(MODELS), sync=QUICK)
         self.domains = (HUB, *SITES, ISLAND)
         self.paths = {name: StatePaths(replace(self.settings, site=name)) for name in self.domains}
         self.stores: dict[str, ReplicaStore] = {}
@@ -145,27 +139,14 @@ class WorkerWorld(CommandLine):
 
     async def _open(self, name: str) -> None:
         self._running[name] = stack = AsyncExitStack()
-        stack.enter_context(lock_replicas(self.paths[name].replicas))
-        store = ReplicaStore(self.paths[name].replica(TENANT), name, secrets.token_hex(8))
-        stack.callback(store.close)
-        self.stores[name], stores = store, {TENANT: store}
-        keys = KeyStore(self.paths[name].keys)
-        [key] = keys.good("author", name, now_ms())
-        importing = FileImport(stores, self.paths[name].trust, read_machine_clock)
-        opening = SyncOpening(
-            stores=stores,
-            signer=AuthorSigner(keys.signer(key.key_id, now_ms())),
-            verifier=KeyringVerifier(lambda: Keyring.of(keys.register())),
-            clock=now_ms,
-            parts=DomainParts(legs=CurrentIndex(stores), answers={"import": importing.answer}),
-        )
         bus = await stack.enter_async_context(JetStreamBus.open(self.nats[name], name))
-        if name == HUB:
-            blobs = RepositoryBlobs(self.trust, now_ms)
-            opened: Any = open_hub_sync(QUICK, bus, opening, blobs=lambda _tenant: blobs)
-        else:
-            opened = open_site_sync(QUICK, bus, opening)
+        blobs = RepositoryBlobs(self.trust, now_ms)
+        parts = ReplicationParts(
+            domain=lambda _: DomainParts(legs=CurrentIndex(self, name)), blobs=lambda _tenant: blobs
+        )
+        opened = open_replication(replace(self.settings, site=name), bus, parts)
         self.workers[name] = await stack.enter_async_context(opened)
+        self.stores[name] = self.workers[name].tenants[TENANT].store
 
 
 def now_ms() -> int:
