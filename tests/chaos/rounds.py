@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 import uvloop
 
-from tests.support.chaos_rounds import ChaosError, NotInTimeError, chaos_rounds
+from loadtests.sync.domains import NotInTimeError
+from tests.support.chaos_rounds import ChaosError, chaos_rounds
 
 ROUNDS, HEAL_EVERY = 200, 10
 
@@ -24,11 +25,10 @@ async def play(directory: Path, seed: int, rounds: int, heal_every: int) -> None
     begun_s = time.monotonic()
     async with chaos_rounds(directory, seed, click.echo) as chaos:
         await chaos.run(rounds, heal_every)
-        answered = sum(each.dot is not None for each in chaos.written.attempts)
+        edits = chaos.edits.written.attempts
+        answered = sum(each.dot is not None for each in edits)
         click.echo(f"{rounds} rounds in {time.monotonic() - begun_s:.0f} s: {chaos.did}")
-        click.echo(
-            f"{len(chaos.written.attempts)} edits, {answered} answered, 0 lost, 0 resurrected, 0 leaked; seed {seed}"
-        )
+        click.echo(f"{len(edits)} edits, {answered} answered, 0 lost, 0 resurrected, 0 leaked; seed {seed}")
         healed_s = sorted(chaos.healed_s)
         click.echo(f"healed in {healed_s[len(healed_s) // 2]:.1f} s, the longest {healed_s[-1]:.1f} s")
 

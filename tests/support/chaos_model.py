@@ -141,7 +141,7 @@ class Reference:
         about = f"{name} at {domain}"
         if record.checksum.digest != self.checksum:
             yield f"{about} has another checksum than the reference"
-        if record.replica.state != "following":
+        if record.replica.state != "following" and self._alive:  # the hub's is empty before the first edit
             yield f"{about} is {record.replica.state}"
         held = {each.document_id: held_of(each).siblings for each in reader.documents(name)}
         dots = {document_id: _dots(each) for document_id, each in held.items()}
