@@ -189,7 +189,8 @@ class Repairer:
 
 
 def _check_position(mine: LogPosition | None, theirs: LogPosition | None, collection: str) -> None:
-    if mine is None or mine != theirs:
+    nothing = LogPosition(1)  # before the first entry of a log
+    if (mine or nothing) != (theirs or nothing):
         raise ComparisonMovedError(f"{collection}: the hub is at {theirs}, this replica at {mine or 'no position'}")
 
 

@@ -236,13 +236,17 @@ class SiteSync:
             await tenant.outbox.send_again()
 
     async def _compare(self) -> None:
+        """Compare all; raises `RetryLaterError` afterwards, where one could not be."""
+        fault = ""
         for tenant in self._tenants.values():
             for collection in tenant.shared():
                 if tenant.store.record(collection).replica.state in ("empty", "revoked"):
                     continue
                 outcome = await self.local.checks.run(tenant.name, collection, is_repair=True, is_read_back=False)
                 if outcome.fault:
-                    raise RetryLaterError(f"{collection}: {outcome.fault}", after_s=1.0)
+                    fault = f"{collection}: {outcome.fault}"
+        if fault:
+            raise RetryLaterError(fault, after_s=1.0)
 
     async def _scrub(self) -> None:
         for tenant in self._tenants.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -140,6 +141,12 @@ def test_where_a_snapshot_is_cheaper_the_replica_is_restored(pair: tuple[Hub, Si
     assert site.store.record("notices").replica.state == "restoring"
     asyncio.run(site.follower.follow("notices"))
     assert repair(pair).documents == {}
+
+
+def test_what_holds_nothing_yet_is_compared_like_anything_else(tmp_path: Path) -> None:
+    site = make_site(tmp_path, "site1", make_hub(tmp_path))
+    asyncio.run(site.follower.follow("notices"))
+    assert asyncio.run(site.repairer.repair("notices")).documents == {}
 
 
 def test_two_positions_are_not_compared(pair: tuple[Hub, Site]) -> None:
