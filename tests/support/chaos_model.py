@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.schemas import Collection, CollectionDelta, DocumentContent, Dot, LogPosition
+from tidegate.sync.changes import read_changes
 from tidegate.sync.reader import StoreReader
 from tidegate.sync.records import held_of
 from tidegate.sync.rules.clock import covers
@@ -150,7 +151,7 @@ class Reference:
                 yield f"{about}: {document_id} is {dots.get(document_id)}, not {self._alive.get(document_id)}"
         if reader.tree(name).digest != build(reader.digests(name)).digest:
             yield f"the tree of {about} is not that of its documents"
-        served = {each.document_id: each.resolved.content for each in reader.changes_since(name, 0).documents}
+        served = {each.document_id: each.resolved.content for each in read_changes(reader, name, 0).documents}
         shown = {document_id: content for document_id, content in served.items() if content is not None}
         if resurrected := shown.keys() - self.documents.keys():
             yield f"{about} shows what was deleted: {sorted(resurrected)}"
@@ -160,7 +161,7 @@ class Reference:
 
 def faults_of_own(written: Written, collection: str, domain: str, reader: StoreReader) -> Iterator[str]:
     """What a domain holds of its own collection otherwise than it wrote it, one after the other."""
-    changes = reader.changes_since(collection, 0).documents
+    changes = read_changes(reader, collection, 0).documents
     texts = {each.document_id: each.resolved.content.text for each in changes if each.resolved.content}
     last: dict[str, list[Attempt]] = {}
     for attempt in written.of(collection, domain):
