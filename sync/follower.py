@@ -204,7 +204,7 @@ class Follower:
                 for delta in plan.deltas:
                     actions = take_event(writer, collection, ReplicaEvent("delta-next", delta.position))
                     if "apply" not in actions:
-                        raise ReplicaHeldError(f"{collection} is {writer.record(collection).replica.state}")
+                        raise ReplicaHeldError(_why_held(writer.record(collection)))
                     check_own(writer, versions[delta.position])
                     apply_version(writer, delta, versions[delta.position])
                     _note_last(writer, delta, versions[delta.position].digest)
@@ -215,7 +215,7 @@ class Follower:
 
     def _expect(self, action: ReplicaAction, collection: str, kind: ReplicaEventKind) -> None:
         if action not in self.note(collection, kind):
-            raise ReplicaHeldError(f"{collection} is {self._store.record(collection).replica.state}: no {action}")
+            raise ReplicaHeldError(f"{_why_held(self._store.record(collection))}: no {action}")
 
     def _fence(self, collection: str) -> None:
         with self._store.writing() as writer:
@@ -242,3 +242,9 @@ def _note_last(writer: StoreWriter, delta: CollectionDelta, digest: str) -> None
 def _has_all(record: ReplicaRecord, end: LogPosition) -> bool:
     replica = record.replica
     return replica.position is not None and replica.position >= end and replica.state in CURRENT
+
+
+def _why_held(record: ReplicaRecord) -> str:
+    return f"{record.collection.name} " + (
+        f"is {record.replica.state}" if record.replica.may_read else "is held: this site has no lease"
+    )

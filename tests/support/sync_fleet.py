@@ -148,6 +148,10 @@ class SyncFleet:
             changes = read_changes(reader, collection, 0)
         return {each.document_id: each.resolved.content.text for each in changes.documents if each.resolved.content}
 
+    def knows(self, domain: str, collection: str) -> bool:
+        """Whether the domain has heard of the collection."""
+        return collection in self.workers[domain].tenants["kiosk"].collections()
+
     def checksum(self, domain: str, collection: str = "notices") -> str:
         """The checksum of all that a domain holds; empty where the collection is not known."""
         store = self.workers[domain].tenants["kiosk"].store
@@ -194,6 +198,7 @@ async def sync_fleet(
             if start:
                 await fleet.start(HUB, *sites)
                 await fleet.put()
+                await until(lambda: all(fleet.knows(each, NOTICES.name) for each in fleet.workers))
             yield fleet
         finally:
             await fleet.stop(*tuple(fleet._closing))
