@@ -14,6 +14,7 @@ import msgspec
 import nats
 import pytest
 
+from tests.support.message_parts import REPLICATED
 from tests.support.table_passages import RELATED, TABLE_HEADER, TABLE_ROWS, TABLE_TEXT
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
@@ -164,18 +165,20 @@ async def retrieve(fact: Routed) -> list[Message]:
 
 
 async def draft(fact: Retrieved) -> list[Message]:
-    """The stand-in drafter, which cites a table, or a page that was scanned, where the question is about one, and
-    escalates where it says so."""
+    """The stand-in drafter, which cites a table, a page that was scanned, or what a replica brought, where the question
+    is about one, and escalates where it says so."""
     text, behaviour = fact.question.text, fact.question.intent
     if behaviour == "escalate":
         return [fact.followed_by(Escalated, question=fact.question, plan=PLAN, reason="low_confidence")]
     quotes = [text if behaviour in ("personal", "markup") else "The branch opens at nine."]
     if behaviour == "table":
         text, quotes = TABLE_TEXT, [TABLE_HEADER, *TABLE_ROWS]
-    scanned: dict[str, Any] = {"page": 2, "is_recognised": True} if behaviour == "scan" else {}
+    about: dict[str, Any] = {"page": 2, "is_recognised": True} if behaviour == "scan" else {}
+    if behaviour == "stale":
+        about = REPLICATED
     citations = tuple(
         Citation(
-            document_id="hours", document_version="abc", start=100 * n, end=100 * n + len(quote), quote=quote, **scanned
+            document_id="hours", document_version="abc", start=100 * n, end=100 * n + len(quote), quote=quote, **about
         )
         for n, quote in enumerate(quotes)
     )

@@ -105,6 +105,13 @@ SUGGESTION = Suggestion(
 CITATION = Citation(
     document_id="payments", document_version="0a1b2c3d4e5f", start=10, end=41, quote="Eine Überweisung ist kostenlos."
 )
+REPLICATED = {
+    "collection": "documents",
+    "signer": "hub/0123456789abcdef",
+    "known_at_ms": 1_790_000_000_000,
+    "is_fresh": False,
+}
+"""Where a passage or a citation comes from that a replica brought, and how current it is."""
 CHECKS = (Check("grounding", True, 1.0), Check("entailment", False, 0.5))
 ANSWER = Answer(text='{"fee": 0}', format="json", citations=(CITATION,), confidence=0.625, checks=CHECKS)
 DECISIONS = (

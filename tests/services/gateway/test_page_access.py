@@ -10,9 +10,10 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from tests.support.gateway_site import Site
+from tests.support.message_parts import REPLICATED
 from tests.support.page_browser import ask, ask_and_hold, needs_browser, open_browser, opened, page_site, show
 from tidegate.services.gateway.http.site_info import choose_examples
-from tidegate.services.languages.words import say_recognised
+from tidegate.services.languages.words import say_recognised, say_source
 from tidegate.services.packs.load import load_questions
 
 pytestmark = needs_browser
@@ -55,6 +56,18 @@ async def test_a_source_says_in_each_language_that_it_was_recognised_in_a_pictur
                 [f"hours@abc {own['page']} 2, {own['recognised']}"]
             )
             assert own["recognised"] == say_recognised(language), "the page and the command line say the same"
+
+
+async def test_a_source_says_in_each_language_who_signed_it_and_that_it_may_be_old(running: Site, browser: Any) -> None:
+    signer = str(REPLICATED["signer"])
+    async with opened(running, browser) as page:
+        await ask(page, "stale hours")
+        texts = await page.evaluate("import('/texts.js').then(({ TEXTS }) => TEXTS)")
+        for language, own in texts.items():
+            await page.locator("#language").select_option(language)
+            said = say_source(language, signer, is_fresh=False)
+            await expect(page.locator("#citations cite")).to_have_text([f"hours@abc 0–25, {', '.join(said)}"])
+            assert [own["signed"].replace("{who}", signer), own["stale"]] == said, "as the command line says it"
 
 
 async def test_the_keyboard_alone_is_enough(running: Site, browser: Any) -> None:

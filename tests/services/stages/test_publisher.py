@@ -6,7 +6,9 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY, CollectorRegistry
 
+from tests.support.message_parts import REPLICATED
 from tests.support.paths import KIOSK
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import (
@@ -15,7 +17,9 @@ from tidegate.schemas import (
     Artefact,
     Check,
     Citation,
+    Committed,
     Decision,
+    Evidence,
     ForecastBasis,
     ForecastOutcome,
     Outcome,
@@ -34,7 +38,8 @@ from tidegate.schemas.refusal_texts import LANGUAGES, REFUSAL_TEXTS, refusal_tex
 from tidegate.services.settings import Settings
 from tidegate.services.stages.publisher import forecast_outcome
 from tidegate.services.stages.publisher import open as open_publisher
-from tidegate.services.stages.publisher.handler import PublisherPorts, publish
+from tidegate.services.stages.publisher.handler import PublisherPorts, publish, reconcile
+from tidegate.services.stages.publisher.metrics import FreshnessMetrics
 
 pytestmark = pytest.mark.anyio
 
@@ -214,3 +219,47 @@ async def test_the_receipt_says_when_the_answer_was_expected_and_when_it_was_jud
     assert isinstance(answer, Published)
     assert answer.receipt.forecast == ForecastOutcome("edge_only", 85.0, 80.0)
     assert answer.receipt.speculation == (APPROVED.answer.speculation if is_approved else SPENT)
+
+
+STALE = msgspec.structs.replace(CITATION, **REPLICATED)
+
+
+async def test_what_is_stale_is_counted_in_the_receipt_and_in_the_metrics() -> None:
+    fresh = msgspec.structs.replace(STALE, is_fresh=True)
+    other = msgspec.structs.replace(STALE, collection="notices")
+    answer = msgspec.structs.replace(APPROVED.answer, citations=(CITATION, fresh, STALE, other, STALE))
+    registry = CollectorRegistry()
+    metrics = FreshnessMetrics(registry)
+    for given, stale in ((answer, 3), (APPROVED.answer, 0)):
+        answered = await published(msgspec.structs.replace(APPROVED, answer=given))
+        assert answered.receipt.stale_citations == stale
+        assert answered.citations == given.citations
+        metrics.count(answered)
+    count = registry.get_sample_value
+    assert count("tidegate_answers_stale_total", {"tenant": "kiosk"}) == 1
+    for collection, cited in (("documents", 2), ("notices", 1)):
+        labels = {"tenant": "kiosk", "collection": collection}
+        assert count("tidegate_citations_stale_total", labels) == cited
+
+
+async def test_the_opened_publisher_counts_what_it_serves_stale() -> None:
+    def served() -> float:
+        return REGISTRY.get_sample_value("tidegate_answers_stale_total", {"tenant": "kiosk"}) or 0.0
+
+    before = served()
+    answer = msgspec.structs.replace(APPROVED.answer, citations=(STALE,))
+    async with open_publisher(Settings(pack_dir=str(KIOSK)), MemoryBus("site1")) as handler:
+        await handler(msgspec.structs.replace(APPROVED, answer=answer))
+        await handler(APPROVED)
+    assert served() == before + 1
+
+
+def test_what_was_committed_is_counted_and_not_what_came_too_late() -> None:
+    late = Published(
+        rid="r1", tenant="kiosk", site="site1", asked_at_ms=1, deadline_at_ms=2, outcome="answered", text="late",
+        receipt=Receipt(
+            site="site1", route="cloud", plan=PLAN, lineage=(), citations=(), decisions=(), stale_citations=0
+        ),
+    )  # fmt: skip
+    committed = Committed(text="soon", evidence=Evidence(citations=(STALE,)))
+    assert reconcile(late, committed).receipt.stale_citations == 1
