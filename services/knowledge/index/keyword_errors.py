@@ -38,7 +38,12 @@ class CheckedSearcher:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            with raising_value_errors():
-                return getattr(self._searcher, name)(*args, **kwargs)
+            try:
+                with raising_value_errors():
+                    return getattr(self._searcher, name)(*args, **kwargs)
+            except KeywordLegDamagedError:
+                raise
+            except ValueError as error:  # what it says where it notices
+                raise KeywordLegDamagedError(str(error)) from error
 
         return call
