@@ -15,6 +15,7 @@ from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.knowledge.index.markdown import strip_markup
 from tidegate.services.languages.words import say_recognised, say_source
+from tidegate.services.planning.standing import STAGE as STANDING
 
 
 class NotAskedError(TidegateError, ValueError):
@@ -69,6 +70,14 @@ def show_answer(reply: Published) -> None:
         where = f"page {citation.page}" if citation.page else f"{citation.start}-{citation.end}"
         notes = "".join(f", {each}" for each in describe_source(citation, reply.language))
         click.echo(f"  [{citation.document_id}@{citation.document_version}] {where}{notes}")
+    judged_by = [
+        f"{part.id} (epoch {part.epoch})" for part in reply.receipt.lineage if part.kind == "policy" and part.epoch
+    ]
+    if judged_by:
+        click.echo(f"  judged by {', '.join(judged_by)}")
+    for made in reply.receipt.degradations:
+        if made.stage == STANDING:
+            click.echo(f"  {made.reason}")
     if reply.receipt.rewriting is not None:
         click.echo(f"  understood as: {reply.receipt.rewriting.question} (by {reply.receipt.rewriting.by})")
     if reply.suggestions:

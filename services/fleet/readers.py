@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.index.thesaurus import Thesaurus
-from tidegate.services.knowledge.reader.calibration import Calibration
-from tidegate.services.knowledge.reader.reader import AT_SITE, Effort, Reader
+from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE, Reader
 from tidegate.services.knowledge.reader.tuning import find_tuning, tuned_tenants
 from tidegate.services.knowledge.reader.unit_reader import UnitReader, read_version
 from tidegate.services.packs.active import PackInForce
@@ -43,9 +43,9 @@ def read_readers(settings: Settings) -> tuple[dict[str, str], list[str]]:
 
 
 @dataclass(frozen=True)
-class SiteReading:
-    """How a site reads for a tenant by its pack in force: into which words it puts a question, what it takes for
-    personal data that may not leave the site, and by which settings."""
+class TenantReading:
+    """How a site, or the hub, reads for a tenant by its pack in force: into which words it puts a question, what it
+    takes for personal data that may not leave the site, and by which settings."""
 
     reader: Reader
     thesaurus: Thesaurus | None
@@ -53,26 +53,9 @@ class SiteReading:
     settings: Settings
 
     @classmethod
-    def load(cls, running: Settings, units: UnitReader, pack: PackInForce) -> SiteReading:
+    def load(cls, running: Settings, units: UnitReader, pack: PackInForce) -> TenantReading:
         """Raises `CalibrationMissingError`, `PackError`, `SettingsError`."""
         live = with_live_settings(running, pack)
         detector = Detector(live.prefilter.phone_regions)
-        return cls(pack.load_reader(units, AT_SITE), pack.thesaurus, detector, live)
-
-
-class TenantReaders:
-    """A reader for every tenant of the settings. Tenants without weights of their own share one."""
-
-    def __init__(self, settings: Settings, units: UnitReader, effort: Effort = AT_SITE) -> None:
-        """Raises `CalibrationMissingError` where a tenant's confidence was not prepared."""
-        paths = StatePaths(settings)
-        self._shared = Reader(units, Calibration.load(paths.calibration), effort)
-        self._own: dict[str, Reader] = {}
-        for tenant in settings.tenants:
-            own = units_for(settings, units, tenant)
-            if own is not units:
-                self._own[tenant] = Reader(own, Calibration.load(paths.tuned_calibration(tenant)), effort)
-
-    def of(self, tenant: str) -> Reader:
-        """The tenant's reader."""
-        return self._own.get(tenant, self._shared)
+        effort = AT_HUB if running.site == HUB else AT_SITE
+        return cls(pack.load_reader(units, effort), pack.thesaurus, detector, live)

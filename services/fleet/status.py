@@ -30,6 +30,8 @@ from tidegate.services.fleet.planner_status import PlannerStatus, read_planner
 from tidegate.services.fleet.readers import read_readers
 from tidegate.services.fleet.replica_status import find_replica_problems, find_replica_status
 from tidegate.services.knowledge.index.database import read_head_of
+from tidegate.services.packs.active import PackInForce
+from tidegate.services.packs.generations import GenerationStore
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
 from tidegate.services.policies.language import load_policies
 from tidegate.services.settings import Settings
@@ -239,6 +241,19 @@ def _read_versions(found: DomainStatus, settings: Settings, problems: list[str])
 
 
 def _read_policies(settings: Settings, problems: list[str]) -> dict[str, str]:
+    """Those in force at the site that the settings name, with their epochs; of a site that has its pack as a folder,
+    those of that."""
+    paths, found = StatePaths(settings), dict[str, str]()
+    try:
+        for tenant in settings.tenants:
+            store = GenerationStore(paths.active(tenant))
+            if record := store.current():
+                pack = PackInForce.of_generation(tenant, store.path(record.number), record)
+                found |= {policy.id: f"{policy.version} (epoch {policy.epoch})" for policy in pack.policies}
+    except (TidegateError, OSError) as error:
+        problems.append(f"{settings.site}: what is in force cannot be read: {error}")
+    if found:
+        return found
     try:
         policies = load_policies(sorted(StatePaths(settings).pack.glob("policies/*.y*ml")))
     except (TidegateError, OSError) as error:

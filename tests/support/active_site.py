@@ -26,11 +26,11 @@ PARTS = {"policy/branch": ALLOWS, "intents/intents": INTENTS}
 QUESTION = "How late is the lobby open?"
 
 
-def site_at(state: Path, *tenants: str) -> Settings:
-    """Settings of a site with the branch's documents in each tenant's index, and with nothing in force yet."""
+def site_at(state: Path, *tenants: str, site: str = "site1") -> Settings:
+    """Settings of a site, or the hub, with the branch's documents in each tenant's index and nothing in force yet."""
     tenants = tenants or ("kiosk",)
     settings = Settings(
-        site="site1", tenants=tenants, state_dir=str(state), models_dir=str(MODELS), pack_dir=str(state / "nothing")
+        site=site, tenants=tenants, state_dir=str(state), models_dir=str(MODELS), pack_dir=str(state / "nothing")
     )
     (state / "nothing").mkdir(parents=True)
     paths = StatePaths(settings)

@@ -9,11 +9,15 @@ from functools import partial
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Partial, encode
+from tidegate.schemas import Escalated, Message, Partial, RetryLaterError, encode
 from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
 from tidegate.services.fleet.machine_clock import open_freshness
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.readers import TenantReading
+from tidegate.services.fleet.tenant_parts import TenantParts, open_tenant_parts
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
+from tidegate.services.knowledge.index.thesaurus import Thesaurus
+from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
 from tidegate.services.stages.cloud_verifier.backends import open_backend
@@ -39,13 +43,20 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
-    corpus = HubCorpus(indexes, open_freshness(settings))
     async with AsyncExitStack() as stack:
-        backend = await open_backend(settings, corpus, units, partial(publish_partial, bus), stack)
+        load = partial(TenantReading.load, settings, units)
+        readings = HubReadings(await stack.enter_async_context(open_tenant_parts(settings, load)))
+        corpus = HubCorpus(indexes, open_freshness(settings), readings.words_of)
+        backend = await open_backend(settings, corpus, readings.reader_of, partial(publish_partial, bus), stack)
         sessions = backend.sessions
         suggest = in_thread(corpus.suggest)
-        sure_from = settings.drafter.least_confidence
-        judge = partial(verify, answer=backend.answer, extract=backend.extract, suggest=suggest, sure_from=sure_from)
+
+        async def judge(escalated: Escalated) -> list[Message]:
+            sure_from = readings.of(escalated.tenant).settings.drafter.least_confidence
+            return await verify(
+                escalated, answer=backend.answer, extract=backend.extract, suggest=suggest, sure_from=sure_from
+            )
+
         flight = SingleFlight(judge)
         stack.push_async_callback(flight.close)
         await bus.respond(fast_lane(EVERY_SITE), flight.reply)
@@ -54,6 +65,28 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
             await bus.respond(verification_session(EVERY_SITE, sessions.worker), sessions.go_on)
         await bus.respond_by_subject(ping(EVERY_SITE), PingServer(bus, backend.state).answer)
         yield flight.verdict
+
+
+class HubReadings:
+    """How the hub reads for its tenants now. The generations that a request names are those of its site."""
+
+    def __init__(self, readings: TenantParts[TenantReading]) -> None:
+        self._readings = readings
+
+    def of(self, tenant: str) -> TenantReading:
+        """Raises `RetryLaterError` while nothing is in force here."""
+        current = self._readings.current(tenant)
+        if current is None:
+            raise RetryLaterError(f"the hub has nothing in force for {tenant} yet", 1.0)
+        return current.parts
+
+    def reader_of(self, tenant: str) -> Reader:
+        """As `of`, the reader alone."""
+        return self.of(tenant).reader
+
+    def words_of(self, tenant: str) -> Thesaurus | None:
+        """As `of`, the words into which questions are put."""
+        return self.of(tenant).thesaurus
 
 
 async def publish_partial(bus: Bus, partial: Partial) -> None:

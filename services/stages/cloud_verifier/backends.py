@@ -19,10 +19,7 @@ from tidegate.services.answering.grounded_writer import GroundedWriter
 from tidegate.services.answering.model_writers import PATH, ServerWriter, TargetWriter
 from tidegate.services.answering.sentence_stream import PublishPartial
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.readers import TenantReaders
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
-from tidegate.services.knowledge.reader.reader import AT_HUB
-from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.llm.targets.base import Target, VerifyingTarget
 from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
 from tidegate.services.llm.targets.openai_compatible.target import OpenAICompatibleTarget
@@ -31,7 +28,7 @@ from tidegate.services.settings import Settings
 from tidegate.services.stages.cloud_verifier.chat_extraction import ChatExtraction
 from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
 from tidegate.services.stages.cloud_verifier.handler import Backend
-from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
+from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus, ReaderOf
 from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
 from tidegate.services.stages.cloud_verifier.targets import cloud_state, open_target
 from tidegate.services.stages.settings import CloudVerifierSettings
@@ -53,16 +50,15 @@ class OpenedBackend:
 
 
 async def open_backend(
-    settings: Settings, corpus: HubCorpus, units: UnitReader, publish: PublishPartial, stack: AsyncExitStack
+    settings: Settings, corpus: HubCorpus, reader_of: ReaderOf, publish: PublishPartial, stack: AsyncExitStack
 ) -> OpenedBackend:
     """The backend that the settings name; `stack` closes what it holds. Raises as `open` of this stage does."""
     chosen = settings.cloud_verifier
-    readers = TenantReaders(settings, units, AT_HUB)
-    read_corpus = in_thread(partial(corpus.rank_spans, readers.of))
+    read_corpus = in_thread(partial(corpus.rank_spans, reader_of))
     fields = await asyncio.to_thread(FieldReader.load, StatePaths(settings).models)
     extract = partial(extract_at_hub, reader=fields)
     if chosen.backend == "extractive":
-        return OpenedBackend(in_thread(partial(corpus.read, readers.of)), extract)
+        return OpenedBackend(in_thread(partial(corpus.read, reader_of)), extract)
     if chosen.backend == "openai":
         client = _open_client(chosen, stack)
         writer = GroundedWriter(ServerWriter(client), read_corpus, publish)

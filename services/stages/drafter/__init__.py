@@ -14,7 +14,7 @@ from tidegate.brokers.stage import Handler
 from tidegate.schemas import Answer, Artefact, Draft, Message, Partial, Question, Retrieved, encode, subjects
 from tidegate.services.answering.prompt_context import draft_from_reading, draft_from_text
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.readers import SiteReading
+from tidegate.services.fleet.readers import TenantReading
 from tidegate.services.fleet.tenant_parts import TenantParts, open_tenant_parts
 from tidegate.services.knowledge.extraction import extraction
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
@@ -50,7 +50,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
     latency = DrafterLatency()
-    async with open_tenant_parts(settings, partial(SiteReading.load, settings, units)) as readings:
+    async with open_tenant_parts(settings, partial(TenantReading.load, settings, units)) as readings:
         cache = await open_answer_cache(settings, bus, partial(detector_of, readings, settings), tokens)
 
         async def handler(retrieved: Retrieved) -> list[Message]:
@@ -77,14 +77,14 @@ async def publish_partial(bus: Bus, partial: Partial) -> None:
     await bus.publish_core(subjects.partial(False, partial.tenant, partial.rid), encode(partial))
 
 
-def rules_of(reading: SiteReading | None, settings: Settings) -> EscalationRules:
+def rules_of(reading: TenantReading | None, settings: Settings) -> EscalationRules:
     """When the hub is asked, by the settings and by what no corpus of the pack answers."""
     if reading is None:
         return EscalationRules(settings.drafter.least_confidence)
     return EscalationRules(reading.settings.drafter.least_confidence, reading.reader.hopeless)
 
 
-def detector_of(readings: TenantParts[SiteReading], settings: Settings, tenant: str) -> Detector:
+def detector_of(readings: TenantParts[TenantReading], settings: Settings, tenant: str) -> Detector:
     """What a tenant's answers are searched with before they are kept."""
     current = readings.current(tenant)
     return current.parts.detector if current else Detector(settings.prefilter.phone_regions)
@@ -122,7 +122,7 @@ def load_models(models: Path, adapters: Mapping[str, str]) -> Callable[[str], Si
     return lambda tenant: adapted.get(tenant, plain)
 
 
-def read(reading: SiteReading | None, indexes: TenantIndexes, tokens: TokenText, retrieved: Retrieved) -> Reading:
+def read(reading: TenantReading | None, indexes: TenantIndexes, tokens: TokenText, retrieved: Retrieved) -> Reading:
     """The edge's own answer, and with it the draft, where nothing in that is personal data; none where nothing is in
     force to read by."""
     if reading is None:

@@ -28,7 +28,7 @@ from tidegate.schemas import (
 from tidegate.schemas.refusals import may_retry
 from tidegate.schemas.subjects import PIPE, TOKENS, fast_lane, subject_of, tokens
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.readers import SiteReading
+from tidegate.services.fleet.readers import TenantReading
 from tidegate.services.fleet.tenant_parts import open_tenant_parts
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.reader import answer_for_tenant
@@ -44,7 +44,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     paths = StatePaths(settings)
     units = await asyncio.to_thread(UnitReader.load, paths.models)
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
-    async with open_tenant_parts(settings, partial(SiteReading.load, settings, units)) as readings:
+    async with open_tenant_parts(settings, partial(TenantReading.load, settings, units)) as readings:
 
         async def answer_alone(escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
             reading = await readings.at(escalated.tenant, escalated.generation)

@@ -16,7 +16,8 @@ from tidegate.services.cli import main
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.prepare import copy_prepared, prepare
-from tidegate.services.fleet.readers import TenantReaders, read_readers, units_for
+from tidegate.services.fleet.readers import TenantReading, read_readers, units_for
+from tidegate.services.fleet.tenant_parts import find_folder
 from tidegate.services.knowledge.reader.calibration import SHIPPED, Calibration
 from tidegate.services.knowledge.reader.tuning import tuning_directory
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
@@ -167,9 +168,11 @@ def test_tenants_share_no_reader_and_a_site_prepares_the_confidence_of_each(tmp_
     other = replace(settings, site="site2")
     copy_prepared(settings, other)
     for each in (settings, other):
-        readers = TenantReaders(each, units)
-        assert "tuned-reader" in [part.id for part in readers.of("north").parts()]
-        assert [part.id for part in readers.of("south").parts()] == ["extractive-reader"]
+        north, south = (
+            TenantReading.load(each, units, find_folder(StatePaths(each), tenant)).reader for tenant in each.tenants
+        )
+        assert "tuned-reader" in [part.id for part in north.parts()]
+        assert [part.id for part in south.parts()] == ["extractive-reader"]
         assert Calibration.load(StatePaths(each).tuned_calibration("north")).made_from != SHIPPED.made_from
     assert units_for(settings, units, "south") is units
 

@@ -127,7 +127,8 @@ def test_a_part_under_a_name_that_none_of_its_kind_has_is_not_written(tmp_path: 
 
 
 def test_a_reader_that_would_write_elsewhere_is_refused(tmp_path: Path) -> None:
-    for data in (b"\xff", msgspec.msgpack.encode({"../reader.json": b"[]"}), msgspec.msgpack.encode({".x": b""})):
+    packed = msgspec.msgpack.encode
+    for data in (b"\xff", packed({"../reader.json": b"[]"}), packed({"a/../../../../x": b""}), packed({".x": b""})):
         with pytest.raises(PartUnreadableError):
             write_parts([PackPart("confidence", "kiosk-reader", data)], tmp_path)
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from tests.support.active_site import ABSTAINS, ALLOWS, INTENTS
-from tests.support.escalation_site import fact, question
+from tests.support.active_site import ABSTAINS, ALLOWS, INTENTS, QUESTION, put_in_force, site_at
+from tests.support.escalation_site import escalated, fact, question
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import (
     Answer,
@@ -21,21 +22,24 @@ from tidegate.schemas import (
     Drafted,
     Partial,
     Plan,
+    RetryLaterError,
     Routed,
     Screened,
+    Verified,
     decode,
     encode,
     subjects,
 )
 from tidegate.schemas.artefact import Rung
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.packs.active import PackInForce
+from tidegate.services.packs.active import INTENT_HEAD, POLL_S, PackInForce
 from tidegate.services.packs.generations import GenerationGoneError, GenerationStore
 from tidegate.services.packs.parts import PackPart
 from tidegate.services.planning.config import PlannerConfig, Signals
 from tidegate.services.planning.standing import degradations_of
 from tidegate.services.settings import Settings
-from tidegate.services.stages import policy, router
+from tidegate.services.stages import cloud_verifier, policy, router
+from tidegate.services.stages.settings import CloudVerifierSettings
 from tidegate.sync.rules.staleness import Standing
 
 pytestmark = pytest.mark.anyio
@@ -87,12 +91,15 @@ async def test_what_is_shown_of_an_answer_before_it_is_whole_is_judged_by_the_sa
     await bus.listen(subjects.PARTIAL_APPROVED, keep)
     async with policy.open(settings, bus):
         second = put(settings, ABSTAINS, 2)
-        for generation in (second, first):
-            made = fact(Partial, "How late?", answer=ANSWER, source="cloud", generation=generation)
+        too_old = degradations_of(Standing(rung="evidence-only", because=("artefacts/kiosk/policy/branch",)))
+        for generation, degradations in ((second, ()), (first, too_old), (first, ())):
+            about: dict[str, Any] = {"source": "cloud", "generation": generation, "degradations": degradations}
+            made = fact(Partial, "How late?", answer=ANSWER, **about)
             await bus.publish_core(subjects.cloud_partial("site1", "kiosk", "r1"), encode(made))
         async with asyncio.timeout(20.0):
             shown = await passed.get()
         assert (shown.generation, [part.epoch for part in shown.lineage]) == (first, [1])
+        assert shown.degradations == (), "where only quotations may be given, nothing is shown before it is whole"
         assert passed.empty(), "the other one is not let pass by the policy that it began with"
 
 
@@ -168,3 +175,28 @@ async def test_a_prompt_in_force_goes_along_where_a_model_may_write(
     assert found.question.instructions == expected
     names = [(part.id, part.epoch) for part in found.lineage if part.kind == "prompt"]
     assert names == ([("a_tone", 4), ("b_manner", 4)] if expected.startswith("Be") else [])
+
+
+async def test_a_hub_with_nothing_in_force_says_that_it_cannot_answer_yet_and_answers_once_something_is(
+    tmp_path: Path,
+) -> None:
+    hub = site_at(tmp_path / "state", site="hub")
+    async with cloud_verifier.open(extractive(hub), MemoryBus("hub")) as verdict:
+        with pytest.raises(RetryLaterError, match="nothing in force for kiosk"):
+            await verdict(escalated(QUESTION))
+        put_in_force(hub)
+        async with asyncio.timeout(20.0):
+            while True:
+                try:
+                    [verified] = await verdict(escalated(QUESTION, generation=99))
+                    break
+                except RetryLaterError:
+                    await asyncio.sleep(POLL_S)
+    assert isinstance(verified, Verified)
+    assert "lobby" in verified.answer.text, "the generation of the request is that of its site, and no concern here"
+    made = GenerationStore(StatePaths(hub).active("kiosk")).path(1)
+    assert not (made / INTENT_HEAD).exists(), "a hub screens nothing"
+
+
+def extractive(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, cloud_verifier=CloudVerifierSettings(backend="extractive"))

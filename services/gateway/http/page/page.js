@@ -186,7 +186,7 @@ function showReceipt({ rid, reason, receipt }) {
     degradations: named(receipt.degradations, ({ stage, level, reason }) => `${stage}: ${level}${reason ? `, ${reason}` : ""}`),
     decisions: named(receipt.decisions, ({ rule, verb }) => `${rule}: ${verb}`),
     checks: named(receipt.checks, ({ name, passed, score }) => `${passed ? "✓" : "✗"} ${name} ${number(score, 2)}`),
-    lineage: named(receipt.lineage, ({ kind, id, version }) => `${kind} ${id}@${version}`),
+    lineage: named(receipt.lineage, ({ kind, id, version, epoch }) => `${kind} ${id}@${version}${epoch ? `, epoch ${epoch}` : ""}`),
   };
   byId("receipt").hidden = false;
   byId("facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value)
