@@ -65,7 +65,7 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
         return all(check.state != "fault" for check in self.checks)
 
 
-Check = Callable[[Settings], Awaitable[tuple[CheckResult, ...]]]
+DomainCheck = Callable[[Settings], Awaitable[tuple[CheckResult, ...]]]
 
 
 async def examine(settings: Settings, step: Callable[[str], None] = lambda _: None) -> DoctorReport:
@@ -248,7 +248,7 @@ def fault(name: str, detail: str, hint: str) -> CheckResult:
     return CheckResult(name=name, state="fault", detail=detail, hint=hint)
 
 
-SITE_CHECKS: dict[str, Check] = {
+SITE_CHECKS: dict[str, DomainCheck] = {
     "server": check_server,
     "identity": check_identity,
     "clock": check_clock,
@@ -258,7 +258,7 @@ SITE_CHECKS: dict[str, Check] = {
     "replicas": check_replicas,
     "disk": check_disk,
 }
-HUB_CHECKS: dict[str, Check] = {
+HUB_CHECKS: dict[str, DomainCheck] = {
     "server": check_server,
     "keys": check_keys,
     "expiry": check_repository,

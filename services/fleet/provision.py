@@ -20,7 +20,7 @@ from tidegate.schemas.trust import KeyRole, TrustedKey
 from tidegate.services.fleet.hub_keys import KeyPlaces, NewPassphrases, new_passphrase_in_environment
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
-from tidegate.sync.shells.machine import Measures
+from tidegate.sync.shells.machine import running_code
 from tidegate.sync.trust.allowed import CODE, AllowedDigests
 from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.identity import IdentityFile, SiteIdentity
@@ -58,7 +58,7 @@ def provision_hub(paths: StatePaths, now_ms: int) -> bytes:
         places.make_missing(role, HUB)
     if not places.repository.exists:
         places.create_repository()
-    AllowedDigests(paths.allowed).allow({CODE: Measures().code()})
+    AllowedDigests(paths.allowed).allow({CODE: running_code()})
     return newest_root(places)
 
 

@@ -28,7 +28,7 @@ from tidegate.sync.shells.artefact_publishing import ArtefactPublisher, PublishO
 from tidegate.sync.shells.hub_repository import HubRepository
 from tidegate.sync.shells.lease_link import AnswerOther, LeasePorts, LeaseServer, RecordedLeases
 from tidegate.sync.shells.lease_requests import refusing
-from tidegate.sync.shells.machine import Measures, wall_ms
+from tidegate.sync.shells.machine import running_code, wall_ms
 from tidegate.sync.shells.repository_link import RepositoryUploader, Stores
 from tidegate.sync.shells.site_grants import GrantPorts, SiteGrants
 from tidegate.sync.shells.snapshot_link import RepositorySnapshots
@@ -45,6 +45,8 @@ class HubTrustPorts(msgspec.Struct, frozen=True, kw_only=True):
 
     collections: Callable[[], Sequence[Collection]] = tuple
     answer_lease: AnswerOther | None = None
+    activation_timeout_ms: int = 30_000
+    """How long a critical policy waits for the sites with a live lease."""
 
 
 class HubTrust:
@@ -57,7 +59,7 @@ class HubTrust:
         self._ports = ports
         self._records = SiteRecords(paths.site_records)
         allowed = AllowedDigests(paths.allowed)
-        allowed.allow({CODE: Measures().code()})
+        allowed.allow({CODE: running_code()})
         keys = LiveKeys(paths.keys, HUB, passphrase_in_environment)
         self.gate = RecordedLeases(self._records)
         self.signer = LiveAuthor(keys, wall_ms)
@@ -123,6 +125,7 @@ class HubTrust:
             publisher=bus.publisher,
             leased=lambda tenant: self.gate.leased(tenant, wall_ms()),
             records=lambda tenant: tuple(each for each in self.records(tenant) if each.is_good),
+            timeout_ms=self._ports.activation_timeout_ms,
         )
 
     def _grant_ports(self, bus: JetStreamBus) -> GrantPorts:
@@ -145,6 +148,7 @@ async def open_hub_trust(settings: Settings, bus: JetStreamBus, ports: HubTrustP
     await bus.respond_by_subject(activation_vote("*"), refusing(trust.answer_vote))
     loops = (
         trust.repository.keep(settings.sync.timestamp_every_s),
+        trust.repository.keep_tidy(),
         trust.coordinators.keep(),
         trust.grants.keep(),
     )

@@ -27,7 +27,7 @@ from tidegate.sync.shells.activation_site import ActivationParticipants, CheckAr
 from tidegate.sync.shells.artefact_sync import ArtefactPorts, ArtefactSync
 from tidegate.sync.shells.attestation_link import AttestationPorts, SiteAttester
 from tidegate.sync.shells.downlink_link import DownlinkFollower
-from tidegate.sync.shells.machine import Measures, wall_ms
+from tidegate.sync.shells.machine import Measures, running_code, wall_ms
 from tidegate.sync.shells.repository_link import ObjectSource, Stores
 from tidegate.sync.shells.snapshot_link import SnapshotSource
 from tidegate.sync.trust.allowed import CODE, CONFIGURATION, MODELS, measurement_of
@@ -67,7 +67,6 @@ class SiteTrust:
         self._settings = settings
         self._models = Path(paths.models)
         self._measures = Measures()
-        self._code = self._measures.code()  # what this process runs, whatever is installed while it does
         file = IdentityFile(paths.trust)
         self.identity = file.load()
         keys = LiveKeys(paths.keys, settings.site, passphrase_in_environment)
@@ -168,7 +167,7 @@ class SiteTrust:
             if each.artefact.kind == "policy"
         }
         return {
-            CODE: self._code,
+            CODE: running_code(),
             CONFIGURATION: sha256(encoded).hexdigest(),
             MODELS: self._measures.digest(self._models),
             **policies,

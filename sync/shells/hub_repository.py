@@ -94,12 +94,7 @@ class HubRepository:
         return await self._uploader.delete_all_but(kept)
 
     async def keep(self, timestamp_every_s: float) -> None:
-        """Vouch, send and tidy up, for ever; what fails is tried again, and is `fault` meanwhile."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_sending(timestamp_every_s))
-            tasks.create_task(self._keep_collecting())
-
-    async def _keep_sending(self, timestamp_every_s: float) -> None:
+        """Vouch, and send what is new, for ever; what fails is tried again, and is `fault` meanwhile."""
         vouch_at_s = 0.0
         while True:
             try:
@@ -115,7 +110,8 @@ class HubRepository:
                 self.fault = str(error)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _keep_collecting(self) -> None:
+    async def keep_tidy(self) -> None:
+        """End transfers that were cut, and delete what was withdrawn, for ever."""
         while True:
             try:
                 await self._uploader.upload_bulk()

@@ -79,7 +79,8 @@ class LeaseServer:
         self._authority = LeaseAuthority(ports.keys.newest("device", ports.now_ms()), ports.records, self._policy())
 
     async def answer(self, subject: str, data: bytes) -> Message:
-        """The reply to a site. Raises what `LeaseAuthority.challenge` and `grant` raise, `UnreadableError`."""
+        """The reply to a site. Raises what `LeaseAuthority.challenge` and `grant` raise, `UnreadableError`, and what
+        reading and changing the hub's consumers raises."""
         site, now_ms = site_of(subject), self._ports.now_ms()
         try:
             asked = decode(data, NonceRequest, AttestationRequest, DownlinkRequest)
@@ -92,6 +93,7 @@ class LeaseServer:
                 return NonceReply(nonce=self._authority.challenge(site, now_ms))
             case AttestationRequest():
                 return await asyncio.to_thread(self._grant, site, asked.envelope, now_ms)
+        self._authority.check_site(site)
         return await self._downlink(site, asked)
 
     def _grant(self, site: str, envelope: bytes, now_ms: int) -> Message:

@@ -4,6 +4,7 @@ A file is read again only where its size or its times changed. Next: attestation
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -36,13 +37,15 @@ class Measures:
             known = self._known[path] = (look, digest)
         return known[1]
 
-    def code(self) -> str:
-        """The digest of the installed package, as far as it answers questions."""
-        package = Path(__file__).absolute().parents[2]
-        whole = sha256()
-        for name in PRODUCT:
-            whole.update(bytes.fromhex(self.digest((package / name).resolve())))
-        return whole.hexdigest()
+
+@functools.cache
+def running_code() -> str:
+    """The digest of the package that this process runs, as far as it answers questions: as it was at the first call."""
+    package = Path(__file__).absolute().parents[2]
+    whole = sha256()
+    for name in PRODUCT:
+        whole.update(bytes.fromhex(measure((package / name).resolve())))
+    return whole.hexdigest()
 
 
 def _looks(path: Path) -> Iterator[str]:

@@ -106,7 +106,7 @@ class LeaseAuthority:
 
     def challenge(self, site: str, now_ms: int) -> str:
         """A nonce for a site to attest with, once and soon. Raises `UnknownSiteRecordError`, `RevokedSiteError`."""
-        self._good_record(site)
+        self.check_site(site)
         self._nonces = {nonce: held for nonce, held in self._nonces.items() if held[1] > now_ms and held[0] != site}
         nonce = secrets.token_hex(32)
         self._nonces[nonce] = (site, now_ms + self.policy.nonce_lasts_s * 1000)
@@ -125,7 +125,7 @@ class LeaseAuthority:
 
     def _grant(self, verified: VerifiedStatement, now_ms: int) -> SiteLease:
         statement = verified.statement
-        record = self._good_record(statement.site)
+        record = self.check_site(statement.site)
         if statement.incarnation != record.incarnation or verified.key_id in record.former_keys:
             raise ClonedSiteError(f"{statement.site} was provisioned anew since: this is what it was before")
         self._use_nonce(statement.nonce, statement.site, now_ms)
@@ -162,7 +162,7 @@ class LeaseAuthority:
         lease = verify_lease(signed, keyring, now_ms)
         if lease.site != site:
             raise WrongLeaseError(f"{site} shows a lease of {lease.site}")
-        record = self._good_record(site)
+        record = self.check_site(site)
         if (lease.incarnation, lease.counter) != (record.incarnation, record.lease_counter):
             raise WrongLeaseError(f"{site} shows lease {lease.counter}, its newest is {record.lease_counter}")
         _check_time(lease, now_ms)
@@ -172,7 +172,9 @@ class LeaseAuthority:
         """End the leases of this incarnation of a site for ever. Raises `UnknownSiteRecordError`, `OSError`."""
         return revoke_site(self._records, site, now_ms, reason)
 
-    def _good_record(self, site: str) -> SiteRecord:
+    def check_site(self, site: str) -> SiteRecord:
+        """What is known of a site that is believed. Raises `UnknownSiteRecordError`, `RevokedSiteError`,
+        `ClonedSiteError`."""
         record = self._records.load(site)
         if record.revoked_at_ms:
             raise RevokedSiteError(f"{site} was revoked: {record.reason or 'no reason is known'}")

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.nats_fleet import Linked, linked
+from loadtests.bench.race_sites import linked_servers
+from loadtests.link.link import Link
+from tests.support.nats_fleet import STAGES, Linked, client_of, linked
 from tests.support.trust_link import bus_of
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas import Collection, replace
 from tidegate.schemas.subjects import HUB
@@ -43,16 +46,19 @@ class TrustFleet:
     settings: Settings
     all_: Linked
     buses: dict[str, JetStreamBus]
+    links: dict[str, Link] = field(default_factory=dict)
     collections: list[Collection] = field(default_factory=list)
     logs: dict[str, SiteLog] = field(default_factory=dict)
 
     def settings_of(self, domain: str) -> Settings:
         return replace(self.settings, site=domain)
 
-    def open_hub(self) -> contextlib.AbstractAsyncContextManager[HubTrust]:
+    def open_hub(
+        self, bus: JetStreamBus | None = None, **ports: Any
+    ) -> contextlib.AbstractAsyncContextManager[HubTrust]:
         """The hub's trust, until left."""
-        ports = HubTrustPorts(collections=lambda: list(self.collections))
-        return open_hub_trust(self.settings_of(HUB), self.buses[HUB], ports)
+        given = HubTrustPorts(collections=lambda: list(self.collections), **ports)
+        return open_hub_trust(self.settings_of(HUB), bus or self.buses[HUB], given)
 
     def open_site(self, site: str, **ports: Any) -> contextlib.AbstractAsyncContextManager[SiteTrust]:
         """A site's trust, in a start of its own, until left."""
@@ -74,6 +80,21 @@ def quick_settings(directory: Path, **sync: Any) -> Settings:
         tenants=(TENANT,),
         sync=replace(QUICK, **sync),
     )
+
+
+@contextlib.asynccontextmanager
+async def linked_trust_fleet(directory: Path, sites: Sequence[str], **sync: Any) -> AsyncIterator[TrustFleet]:
+    """The same, with a link to each site that can be cut, in `links`."""
+    settings = quick_settings(directory, **sync)
+    provision_fleet(settings, sites)
+    async with contextlib.AsyncExitStack() as stack:
+        servers, links = await stack.enter_async_context(linked_servers(Path(settings.state_dir), sites))
+        await declare_fleet(servers, STAGES, {site: Downlink(tenants=(TENANT,)) for site in sites})
+        hub = await stack.enter_async_context(client_of(servers.hub))
+        clients = {name: await stack.enter_async_context(client_of(server)) for name, server in servers.sites.items()}
+        domains = {HUB: servers.hub, **servers.sites}
+        buses = {name: await stack.enter_async_context(bus_of(server)) for name, server in domains.items()}
+        yield TrustFleet(settings, Linked(servers, hub, clients), buses, links)
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.message_parts import PASSAGE
 from tidegate.schemas import Collection, Passage, TidegateError
-from tidegate.services.fleet.machine_clock import open_freshness, read_clocks
+from tidegate.services.fleet.machine_clock import open_freshness, read_machine_clock
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.replica.freshness import FreshnessJudge
 from tidegate.services.settings import Settings
@@ -105,9 +105,9 @@ def test_a_site_goes_by_the_trusted_time_and_not_by_its_wall_clock(tmp_path: Pat
     make_store(paths.replica("kiosk"), "site1", real_ms)
     assert open_freshness(settings).judge("kiosk", [SHARED])[0].is_fresh, "by the wall clock, where nothing was told"
     clock = TrustedClock(paths.trust / TIME_FILE)
-    clock.tell(real_ms + 3_600_000, read_clocks(), is_live=True)  # the wall clock is an hour late
+    clock.tell(real_ms + 3_600_000, read_machine_clock(), is_live=True)  # the wall clock is an hour late
     assert not open_freshness(settings).judge("kiosk", [SHARED])[0].is_fresh
-    clock.tell(real_ms + 1, read_clocks(), is_live=True)
+    clock.tell(real_ms + 1, read_machine_clock(), is_live=True)
     assert not open_freshness(settings).judge("kiosk", [SHARED])[0].is_fresh, "trusted time does not go back"
     hub = Settings(site="hub", state_dir=str(tmp_path))
     StatePaths(hub).replicas.mkdir(parents=True)
@@ -118,7 +118,7 @@ def test_a_site_goes_by_the_trusted_time_and_not_by_its_wall_clock(tmp_path: Pat
 
 
 def test_the_clocks_of_one_boot_belong_together() -> None:
-    first, second = read_clocks(), read_clocks()
+    first, second = read_machine_clock(), read_machine_clock()
     assert first.boot_id == second.boot_id
     assert len(first.boot_id) == 16
     assert 0 < first.monotonic_ms <= second.monotonic_ms
