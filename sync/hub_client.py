@@ -112,7 +112,7 @@ class HubState:
     def _position_at_rest(self, reader: StoreReader, site: str, collection: str) -> LogPosition:
         """The position that the documents are those of: not while an own edit is applied, and not in the log yet."""
         record = reader.record(collection)
-        check_read(record.collection, site)
+        check_read(record.collection, site, home=self._store.domain)  # what a site keeps to itself is nobody's here
         check_lease(self._gate, record.collection, site, self._now_ms())
         if reader.pending_documents(collection):
             raise RetryLaterError(f"{collection}: edits of the hub are on their way into the log", after_s=0.1)

@@ -28,7 +28,7 @@ from tidegate.sync.trust.withdrawal import KEPT_MS, Withdrawals
 
 SIGNING: tuple[KeyRole, ...] = ("targets", "snapshot", "timestamp")
 """The roles whose private keys the hub needs while it runs; those of the root lie offline."""
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.2
 COLLECT_EVERY_S = 600.0
 log = structlog.get_logger()
 
