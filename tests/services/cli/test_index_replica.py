@@ -1,4 +1,4 @@
-"""`tidegate index` at a site with replicas: the site is the author, with its sync worker or, where none runs, alone."""
+"""`tidegate index` at a site with replicas whose sync worker does not run; with it: test_sync_workers.py."""
 
 from __future__ import annotations
 
@@ -56,47 +56,6 @@ def indexed(world: SyncWorld) -> frozenset[str]:
         return index.document_ids()
     finally:
         index.close()
-
-
-def test_the_sync_worker_writes_what_is_the_site_s_own_and_it_never_leaves_it(world: SyncWorld) -> None:
-    added = add(world, "key.md")
-    assert (added["collection"], [each["id"] for each in added["documents"]]) == ("local", ["key"])
-    [operation] = operations(world)["local/key"]
-    assert operation.author == SITE
-    assert operation.content is not None
-    assert operation.content.vectors is not None
-    assert operation.content.meta["scope"] == "site"
-    assert world.site.member.store.record("local").collection.owner == "site"
-    with reading_store(world.paths[SITE].replica("kiosk")) as reader:
-        assert reader.pending() == ()
-    files = [path for path in world.paths["hub"].home.rglob("*") if path.is_file()]
-    assert files
-    assert not [path for path in files if b"flowerpot" in path.read_bytes()]
-    assert world.json("index", "delete", "key", "--site", SITE)["deleted"] == ["key"]
-    assert [each.content for each in operations(world)["local/key"]] == [None]
-
-
-def test_what_a_site_shares_is_on_its_way_to_the_hub(world: SyncWorld) -> None:
-    assert add(world, "queue.md", "--collection", "desk")["collection"] == "desk"
-    with reading_store(world.paths[SITE].replica("kiosk")) as reader:
-        assert [(each.stream, each.collection) for each in reader.pending()] == [("EDITS", "desk")]
-    site: Any = world.site.member
-    assert world.call(site.send(world.hub.member)) == "relayed"
-    assert [each.author for each in operations(world, "hub")["desk/queue"]] == [SITE]
-    error = add(world, "key.md", "--collection", "notices-of-the-hub", expected=1)["error"]
-    assert error["code"] == "collection_unknown"
-    world.site.member.store.put_collection(Collection(tenant="kiosk", name="fees"))
-    error = add(world, "key.md", "--collection", "fees", expected=1)["error"]
-    assert (error["code"], "written by the hub" in error["reason"]) == ("not_owned", True)
-
-
-def test_a_document_of_another_collection_is_not_deleted_and_named(world: SyncWorld) -> None:
-    add(world, "queue.md", "--collection", "desk")
-    found = world.json("index", "delete", "queue", "nothing", "--site", SITE, expected=1)
-    assert found == {"deleted": [], "unknown": ["nothing"], "elsewhere": {"queue": "desk"}}
-    printed = world.run("index", "delete", "queue", "--site", SITE, expected=1)
-    assert "queue is in desk, to be deleted with --collection" in printed
-    assert world.json("index", "delete", "queue", "--collection", "desk", "--site", SITE)["deleted"] == ["queue"]
 
 
 def test_without_a_sync_worker_the_site_writes_under_its_lock_and_signs_with_its_key(world: SyncWorld) -> None:

@@ -77,9 +77,24 @@ def test_a_site_shares_what_it_writes_and_keeps_what_is_its_own(world: WorkerWor
     own = tmp_path / "key.md"
     own.write_text(KEY)
     assert world.json("index", "add", str(own), "--site", "site1")["collection"] == "local"
-    assert world.texts("site1", "local")["key"].startswith("The spare key")
+    [own_change] = world.stores["site1"].changes_since("local", 0).documents
+    content = own_change.resolved.content
+    assert content is not None
+    assert content.vectors is not None
+    assert (content.text[:13], content.meta["scope"]) == ("The spare key", "site")
+    found = world.json("index", "delete", "ticket", "nothing", "--site", "site1", expected=1)
+    assert found == {"deleted": [], "unknown": ["nothing"], "elsewhere": {"ticket": "desk"}}
+    printed = world.run("index", "delete", "ticket", "--site", "site1", expected=1)
+    assert "ticket is in desk, to be deleted with --collection" in printed
     taken = world.json("index", "add", str(own), "--collection", "desk", "--site", "site1", expected=1)["error"]
     assert taken["code"] == "document_id_taken"
+    rate = note(tmp_path, "rate", "The rate is 4 %.")
+    error = world.json("index", "add", rate, "--collection", "faqs-of-nobody", expected=1)["error"]
+    assert error["code"] == "collection_unknown"
+    put(world, "rates")
+    error = world.json("index", "add", rate, "--collection", "rates", expected=1)["error"]
+    assert (error["code"], "written by the hub" in error["reason"]) == ("not_owned", True)
+    assert world.json("index", "delete", "key", "--site", "site1")["deleted"] == ["key"]
     assert world.json("index", "delete", "ticket", "--site", "site2", "--collection", "desk")["deleted"] == ["ticket"]
     world.agree("desk", {})
     for name in ("hub", "site2"):
