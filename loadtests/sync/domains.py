@@ -9,12 +9,12 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from loadtests.sync.worker import READY, TENANT, WorkerPlan, now_ms
+from loadtests.sync.worker import TENANT, WorkerPlan
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
@@ -22,19 +22,16 @@ from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.sync import Collection
+from tidegate.services.fleet.provision import provision_fleet
 from tidegate.sync.database import StoreMissingError
 from tidegate.sync.reader import StoreReader
 from tidegate.sync.records import ReplicaRecord
 from tidegate.sync.settings import SyncSettings
 from tidegate.sync.shells.replica_client import ReplicaClient
 from tidegate.sync.store import reading_store
-from tidegate.sync.trust.client import RepositoryClient
-from tidegate.sync.trust.keys import KeyStore
-from tidegate.sync.trust.repository import Repository
-from tidegate.sync.trust.roles import TUF_ROLES, RoleKeys
-from tidegate.sync.trust.sources import DirectorySource
 
-START_WITHIN_S = 30.0
+MODEL = Path(".models/multilingual")
+START_WITHIN_S = 60.0
 POLL_S = 0.01
 
 
@@ -67,7 +64,7 @@ class Domains:
 
     def log(self, domain: str) -> Path:
         """What the domain's worker has printed, in all its lives."""
-        return Path(self.plans[domain].state) / "worker.log"
+        return self.plans[domain].paths.home / "worker.log"
 
     async def bus(self, domain: str) -> JetStreamBus:
         """A client of the domain's server, which outlives servers and workers."""
@@ -101,7 +98,7 @@ class Domains:
     @contextlib.contextmanager
     def reading(self, domain: str) -> Iterator[StoreReader]:
         """One state of what the domain holds, whether its worker runs or not. Raises `StoreMissingError`."""
-        with reading_store(self.plans[domain].store) as reader:
+        with reading_store(self.plans[domain].paths.replica(TENANT)) as reader:
             yield reader
 
     def record(self, domain: str, collection: str) -> ReplicaRecord | None:
@@ -111,6 +108,15 @@ class Domains:
                 return reader.record(collection) if collection in reader.collections() else None
         except StoreMissingError:
             return None
+
+    def is_level(self, collection: str, *domains: str) -> bool:
+        """Whether domains are at one position of a collection's log, and hold the same."""
+        records = [self.record(domain, collection) for domain in domains]
+        first = records[0]
+        return first is not None and all(
+            each is not None and (each.replica.position, each.checksum) == (first.replica.position, first.checksum)
+            for each in records
+        )
 
     async def put(self, collection: Collection, at: str = HUB) -> None:
         """Have the domain hold a collection, and, where it is shared, wait until the sites that may hold it know it."""
@@ -132,12 +138,12 @@ class Domains:
         """Start a worker; returns the file that it makes once it answers."""
         if self.is_working(domain):
             raise NotInTimeError(f"the sync worker of {domain} runs already")
-        state = Path(self.plans[domain].state)
-        state.mkdir(parents=True, exist_ok=True)
-        ready = state / READY
+        home = self.plans[domain].paths.home
+        home.mkdir(parents=True, exist_ok=True)
+        file, ready = home / "worker.json", home / "ready"
         ready.unlink(missing_ok=True)
-        (state / "worker.json").write_bytes(msgspec.json.encode(self.plans[domain]))
-        command = [sys.executable, "-m", "loadtests.sync.worker", str(state / "worker.json")]
+        file.write_bytes(msgspec.json.encode(self.plans[domain]))
+        command = [sys.executable, "-m", "loadtests.sync.worker", str(file)]
         with self.log(domain).open("ab") as log:
             self._workers[domain] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return ready
@@ -153,35 +159,17 @@ async def until(holds: Callable[[], bool], show: Callable[[], object] = lambda: 
     return time.monotonic() - begun_s
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> None:
-    """The same, of what has to be asked."""
-    async with asyncio.timeout(within_s):
-        while not await holds():  # noqa: ASYNC110 - another process has no event to wait for
-            await asyncio.sleep(POLL_S)
-
-
 @contextlib.asynccontextmanager
-async def open_domains(
-    servers: Fleet, directory: Path, settings: SyncSettings, *, has_snapshots: bool = False
-) -> AsyncIterator[Domains]:
-    """The workers of a running fleet, none of them started yet; topology, keys and the repository are made."""
+async def open_domains(servers: Fleet, directory: Path, sync: SyncSettings) -> AsyncIterator[Domains]:
+    """The workers of a running fleet, none of them started yet; its topology is declared, and the sites provisioned."""
     await declare_fleet(servers, ())
-    root = await asyncio.to_thread(_provision, directory, (HUB, *servers.sites), has_snapshots=has_snapshots)
+    urls = {HUB: servers.hub.url, **{site: server.url for site, server in servers.sites.items()}}
+    models = await asyncio.to_thread(_link_model, directory)
     plans = {
-        domain: WorkerPlan(
-            domain=domain,
-            url=server.url,
-            state=str(directory / domain / "sync"),
-            keys=str(directory / "sync-keys"),
-            repository=str(directory / "repository") if has_snapshots else "",
-            settings=settings,
-        )
-        for domain, server in ((HUB, servers.hub), *servers.sites.items())
+        domain: WorkerPlan(domain=domain, url=url, state=str(directory), models=str(models), sync=sync)
+        for domain, url in urls.items()
     }
-    for domain, plan in plans.items():
-        if domain != HUB and has_snapshots:
-            source = DirectorySource(directory / "repository")
-            await asyncio.to_thread(RepositoryClient(Path(plan.state) / "trust", source).provision, root)
+    await asyncio.to_thread(provision_fleet, plans[HUB].settings, tuple(servers.sites))
     async with contextlib.AsyncExitStack() as stack:
         domains = Domains(servers, plans, stack)
         stack.callback(lambda: domains.kill(*domains.names))
@@ -190,29 +178,21 @@ async def open_domains(
 
 @contextlib.asynccontextmanager
 async def running_domains(
-    directory: Path, sites: Sequence[str], settings: SyncSettings | None = None, *, has_snapshots: bool = False
+    directory: Path, sites: Sequence[str], sync: SyncSettings | None = None
 ) -> AsyncIterator[Domains]:
     """Servers and workers of a hub and these sites, all of them started."""
     async with (
         open_fleet(directory, sites) as servers,
-        open_domains(servers, directory, settings or SyncSettings(), has_snapshots=has_snapshots) as domains,
+        open_domains(servers, directory, sync or SyncSettings()) as domains,
     ):
         await domains.start(*domains.names)
         yield domains
 
 
-def _provision(directory: Path, domains: Sequence[str], *, has_snapshots: bool) -> bytes:
-    """Make the keys of all domains, and the hub's repository; returns its root, or nothing."""
-    keys = KeyStore(directory / "sync-keys")
-    for domain in domains:
-        if keys.is_empty or not keys.good("author", domain, now_ms()):
-            keys.generate("author", domain, now_ms())
-    if not has_snapshots:
-        return b""
-    roles = {role: RoleKeys((keys.generate(role, HUB, now_ms()),), 1) for role in TUF_ROLES}
-    signers = {each.key_id: keys.signer(each.key_id, now_ms()) for role in roles.values() for each in role.keys}
-    repository = Repository(directory / "repository")
-    return repository.create(roles, signers, now_ms())
-
-
-__all__ = ["TENANT", "Domains", "NotInTimeError", "eventually", "open_domains", "running_domains", "until"]
+def _link_model(directory: Path) -> Path:
+    """A directory of models with the one that an index needs: sites state the digest of all of it."""
+    models = directory / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    if not (models / MODEL.name).exists():
+        (models / MODEL.name).symlink_to(MODEL.absolute())
+    return models

@@ -17,7 +17,7 @@ from tidegate.brokers.jetstream import history
 from tidegate.schemas import CollectionDelta, TidegateError, decode
 from tidegate.schemas.subjects import CORPUS, HUB, corpus
 
-HEAL_WITHIN_S = 90.0
+HEAL_WITHIN_S = 180.0
 
 
 class ChaosCheck:
@@ -54,7 +54,7 @@ class ChaosCheck:
                 found += faults_of_own(self.written, own, domain, reader)
                 if reader.own().is_fenced or reader.own().incarnation != 1:
                     found.append(f"{domain} is fenced")
-        return found + await asyncio.to_thread(self._leaks)
+        return [*found, *await self._faults_of_indexes(), *await asyncio.to_thread(self._leaks)]
 
     async def told(self) -> str:
         """What the workers say of themselves."""
@@ -67,6 +67,14 @@ class ChaosCheck:
             else:
                 said.append(f"{domain}: {status.faults}")
         return "\n".join(said)
+
+    async def _faults_of_indexes(self) -> list[str]:
+        """What the workers themselves find, which also read their indexes back."""
+        found = []
+        for domain in self.domains.names:
+            outcomes = await (await self.domains.client(domain)).verify()
+            found += [f"{domain} itself: {each}" for each in outcomes if each.documents or each.index or each.fault]
+        return found
 
     def _unsettled(self) -> list[str]:
         left: list[str] = []
@@ -93,7 +101,7 @@ class ChaosCheck:
         return found
 
     def _leaks_of(self, marker: str, owners: tuple[str, ...]) -> list[str]:
-        root = Path(self.domains.plans[HUB].state).parents[1]
+        root = Path(self.domains.plans[HUB].state)
         is_written = any(marker in each.token and each.dot is not None for each in self.written.attempts)
         found = []
         for domain in self.domains.names:

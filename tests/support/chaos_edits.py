@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import nats.errors
 
+from loadtests.sync.documents import document
 from loadtests.sync.domains import Domains
 from loadtests.sync.worker import TENANT
-from tests.support.chaos_model import Attempt, Written, content_of, dots_of
+from tests.support.chaos_model import Attempt, Written, dots_of
 from tidegate.schemas import Collection, TidegateError, decode, encode
 from tidegate.schemas.replica import DocumentsWritten, ReplicaFault, WriteDocuments
 from tidegate.schemas.subjects import HUB, replica_request
@@ -79,7 +80,9 @@ class ChaosEdits:
                 each.seen = dots_of(reader, collection, each.document_id)
         self.written.attempts += attempts
         written = {
-            each.document_id: content_of(each.token, each.number % 3) for each in attempts if not each.is_deletion
+            each.document_id: document(each.token, 3, **{f"m{each.number % 3}": each.token})
+            for each in attempts
+            if not each.is_deletion
         }
         request = WriteDocuments(
             tenant=TENANT,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.schemas import Collection, CollectionDelta, DocumentContent, Dot, LogPosition
+from tidegate.schemas import Collection, CollectionDelta, Dot, LogPosition
 from tidegate.sync.changes import read_changes
 from tidegate.sync.reader import StoreReader
 from tidegate.sync.records import held_of
@@ -162,7 +162,7 @@ class Reference:
 def faults_of_own(written: Written, collection: str, domain: str, reader: StoreReader) -> Iterator[str]:
     """What a domain holds of its own collection otherwise than it wrote it, one after the other."""
     changes = read_changes(reader, collection, 0).documents
-    texts = {each.document_id: each.resolved.content.text for each in changes if each.resolved.content}
+    texts = {each.document_id: each.resolved.content.text.split()[0] for each in changes if each.resolved.content}
     last: dict[str, list[Attempt]] = {}
     for attempt in written.of(collection, domain):
         possible = last.setdefault(attempt.document_id, [_nothing(attempt)])
@@ -183,11 +183,6 @@ def files_with(directory: Path, marker: bytes) -> list[str]:
     return [str(path) for path in directory.rglob("*") if path.is_file() and marker in path.read_bytes()]
 
 
-def content_of(token: str, field: int) -> DocumentContent:
-    """A document whose text is a token, and of whose other fields one is as well."""
-    return DocumentContent(title=token if field == 1 else "Hours", language="en", text=token, meta={f"m{field}": token})
-
-
 def dots_of(reader: StoreReader, collection: str, document_id: str) -> frozenset[Dot]:
     """The versions of a document that are held."""
     return _dots(reader.held(collection, document_id).siblings)
@@ -203,7 +198,7 @@ def _is_of(version: Version, attempt: Attempt) -> bool:
         return False
     if operation.content is None:
         return attempt.is_deletion
-    return not attempt.is_deletion and operation.content.text == attempt.token
+    return not attempt.is_deletion and operation.content.text.split()[0] == attempt.token
 
 
 def _nothing(attempt: Attempt) -> Attempt:

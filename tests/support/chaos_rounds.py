@@ -198,7 +198,7 @@ class ChaosRounds:
             deltas = [*deltas, *(each for each in deltas if shuffle.random() < 0.3)][-300:]
             shuffle.shuffle(deltas)
             request = DeltasReply(tenant=TENANT, collection=collection, deltas=tuple(deltas))
-            await (await self.domains.bus(site)).request(f"replica.{ARRIVE}", encode(request), timeout_s=5.0)
+            await (await self.domains.bus(site)).request(ARRIVE, encode(request), timeout_s=5.0)
         return f"{self._count('handed in deltas')}: {len(deltas)} of {collection} to {site}"
 
     async def _forget_delivered(self) -> str:
@@ -277,7 +277,7 @@ async def chaos_rounds(directory: Path, seed: int, say: Callable[[str], None] = 
     """The driver of a fleet of its own."""
     async with (
         linked_servers(directory, SITES, seed=seed) as (servers, links),
-        open_domains(servers, directory, SETTINGS, has_snapshots=True) as domains,
+        open_domains(servers, directory, SETTINGS) as domains,
     ):
         chaos = ChaosRounds(domains, links, seed, say)
         await chaos.prepare()
