@@ -25,7 +25,7 @@ from tidegate.sync.shells import activation_hub
 from tidegate.sync.shells.activation_hub import SPLIT_BRAIN
 from tidegate.sync.shells.artefact_publishing import ActivationAbortedError, PublishOptions
 from tidegate.sync.shells.hub_repository import HubRepository
-from tidegate.sync.shells.hub_requests import HubRefusedError, ask_hub
+from tidegate.sync.shells.lease_requests import HubRefusedError, ask_hub
 from tidegate.sync.trust.files import replace_file
 
 pytestmark = pytest.mark.anyio

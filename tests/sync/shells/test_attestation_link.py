@@ -35,7 +35,7 @@ from tidegate.sync.hub_client import HubState
 from tidegate.sync.leasing import NoLeaseError
 from tidegate.sync.rules.ownership import NotOwnedError
 from tidegate.sync.shells import attestation_link
-from tidegate.sync.shells.hub_requests import HubRefusedError, ask_hub
+from tidegate.sync.shells.lease_requests import HubRefusedError, ask_hub
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.leases import sign_lease
 from tidegate.sync.trust.live_keys import LiveKeys

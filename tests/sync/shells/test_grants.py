@@ -19,8 +19,8 @@ from tidegate.schemas.lease import DownlinkReply
 from tidegate.schemas.subjects import HUB, corpus, lease_of
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import revoke_fleet_site, time_ms
-from tidegate.sync.shells.grants import BEHIND_FOR_S, UNWANTED_FOR_S, is_same_pause, plan_pauses
-from tidegate.sync.shells.hub_requests import HubRefusedError, ask_hub
+from tidegate.sync.shells.lease_requests import HubRefusedError, ask_hub
+from tidegate.sync.shells.site_grants import BEHIND_FOR_S, UNWANTED_FOR_S, is_same_pause, plan_pauses
 
 pytestmark = pytest.mark.anyio
 FAQ = Collection(tenant=TENANT, name="faq")

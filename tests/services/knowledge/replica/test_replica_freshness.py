@@ -10,12 +10,13 @@ import pytest
 
 from tests.support.message_parts import PASSAGE
 from tidegate.schemas import Collection, Passage, TidegateError
-from tidegate.services.fleet.machine_clock import open_freshness, read_machine_clock
+from tidegate.services.fleet.machine_clock import open_freshness
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.replica.freshness import FreshnessJudge
 from tidegate.services.settings import Settings
 from tidegate.sync.rules.staleness import TimeWentBackError
 from tidegate.sync.store import ReplicaStore
+from tidegate.sync.trust.standing import read_machine_clock
 from tidegate.sync.trust.trusted_clock import TIME_FILE, TrustedClock
 
 NOW = 1_790_000_000_000
