@@ -17,6 +17,7 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.arrival import ASK_EVERY_S, NotArrivedError, expect_state, wait_for_sites
 from tidegate.services.fleet.models import ProgressReporter
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.prepare_active import has_outgrown
 from tidegate.services.fleet.publishing import PackPublication, PublishReport, publish_pack
 from tidegate.services.fleet.replicas import open_replica_client
 from tidegate.services.knowledge.index.database import read_head_of
@@ -80,5 +81,6 @@ def find_not_in_force(settings: Settings, tenant: str, report: PublishReport) ->
         if record.epochs.get(f"{artefact.kind}/{artefact.name}", 0) < artefact.epoch:
             return f"the {artefact.kind} {artefact.name} {artefact.epoch}"
     held = read_head_of(paths.index(tenant)).documents
-    made_of = int(record.made_of.get("documents", "0"))
-    return "" if made_of and abs(held - made_of) * 10 <= made_of else f"what is made of {held} documents of {tenant}"
+    if has_outgrown(record.made_of, held):
+        return f"what is made of {held} documents of {tenant}"
+    return ""
