@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tidegate.brokers.base import StoredMessage
 from tidegate.brokers.jetstream import api, history
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.consumer import consumer_info
 from tidegate.brokers.jetstream.publisher import OutgoingMessage
 from tidegate.schemas import TidegateError
 
@@ -55,6 +56,17 @@ class StoredStream:
         """The sequence of the last message that was ever stored. Raises `UnreachableError`, `JetStreamApiError`."""
         info = await api.call(self._bus.link.client, f"STREAM.INFO.{self.name}")
         return int(info["state"]["last_seq"])
+
+    async def trim(self, consumer: str, keep: int) -> int:
+        """Delete what a consumer has acknowledged, but for the last `keep` sequences; how many messages that were.
+
+        Raises `TopologyMissingError`, `JetStreamApiError`, `UnreachableError`.
+        """
+        floor = (await consumer_info(self._bus.link, self.name, consumer)).ack_floor.stream_seq
+        if floor <= keep:
+            return 0
+        purged = await api.call(self._bus.link.client, f"STREAM.PURGE.{self.name}", {"seq": floor - keep + 1})
+        return int(purged["purged"])
 
     async def append(self, entries: Sequence[Entry]) -> AppendOutcome:
         """Store entries behind the end of the stream, in one go: each only where the one before it is, and none where

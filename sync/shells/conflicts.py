@@ -14,6 +14,9 @@ from tidegate.sync.rules.merge import Version
 from tidegate.sync.rules.resolve import resolve
 from tidegate.sync.store import ReplicaStore
 
+MOST_SHOWN, MOST_CHARS = 100, 1_500
+"""Conflicts that are listed at once, and characters of each version: together they fit a message."""
+
 
 class NoSuchVersionError(TidegateError, LookupError):
     """The document has no version of this event, or no several versions."""
@@ -46,11 +49,11 @@ class ConflictIndex:
             return tuple(sorted(found))
 
     def describe(self, collection: str) -> tuple[DocumentConflict, ...]:
-        """Those documents with their versions. Raises as `ids` does."""
+        """Those documents with their versions, the first `MOST_SHOWN` of them. Raises as `ids` does."""
         found = []
-        for document_id in self.ids(collection):
-            changes = self._describe(collection, document_id)
-            found += [changes] if changes is not None else []
+        for document_id in self.ids(collection)[:MOST_SHOWN]:
+            conflict = self._describe(collection, document_id)
+            found += [conflict] if conflict is not None else []
         return tuple(found)
 
     def decide(self, decision: ResolveConflict) -> DocumentContent | None:
@@ -92,6 +95,6 @@ def _shown(version: Version) -> SiblingVersion:
         written_at_ms=operation.time.ms,
         signer=operation.signer,
         title=content.title if content else "",
-        text=content.text if content else "",
+        text=content.text[:MOST_CHARS] if content else "",
         is_deletion=content is None,
     )

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.stored import StoredStream
+from tidegate.brokers.topology.streams import SYNC_CONSUMER
 from tidegate.schemas.errors import RetryLaterError, TidegateError
 from tidegate.schemas.following import FollowRequest
 from tidegate.schemas.message import encode
@@ -36,6 +37,9 @@ OWN_EVERY_S = 2.0
 SNAPSHOTS_EVERY_S = 5.0
 GRANTS_EVERY_S = 60.0
 RECOVER_EVERY_S = 30.0
+TRIM_EVERY_S = 600.0
+KEPT_EDITS = 10_000
+"""So many of the last edits stay in EDITS once they are relayed, for whoever looks for what the link lost."""
 
 
 class OriginLostError(TidegateError):
@@ -91,8 +95,9 @@ class HubSync:
         intake = StreamIntake(self._bus, EDITS, edits.settle)
         recovery = Loop("recovery", self._recover_again, RECOVER_EVERY_S, self.faults, RECOVER_EVERY_S)
         taking = Loop("edits", intake.run, 0.0, self.faults)
+        trimming = Loop("trimming", self._trim, TRIM_EVERY_S, self.faults, TRIM_EVERY_S)
         status = Loop("status", self.local.status.read, self._settings.head_every_s, self.faults)
-        return [self._own, taking, self._snapshots, self._granting, self._mending, recovery, status]
+        return [self._own, taking, self._snapshots, self._granting, self._mending, recovery, trimming, status]
 
     def now_ms(self) -> int:
         """See `ReplicaDomain`."""
@@ -204,6 +209,10 @@ class HubSync:
             for name in tenant.shared():
                 if await tenant.is_snapshot_due(name, self._settings.snapshot_after_deltas):
                     await self.snapshot(tenant.name, name)
+
+    async def _trim(self) -> None:
+        """What was relayed is in the log."""
+        await StoredStream(self._bus, EDITS).trim(SYNC_CONSUMER, KEPT_EDITS)
 
     async def _mend(self) -> None:
         for tenant in self._tenants.values():

@@ -12,11 +12,12 @@ from typing import Protocol
 from tidegate.brokers.base import Delivery
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.stored import StoredStream
+from tidegate.brokers.topology.streams import UP_CONSUMER
 from tidegate.schemas.errors import RetryLaterError, TidegateError
 from tidegate.schemas.following import FollowReply, MirrorState, SendOperations
 from tidegate.schemas.message import replace
 from tidegate.schemas.replication import RelayReceipt
-from tidegate.schemas.subjects import ARTEFACTS, CORPUS
+from tidegate.schemas.subjects import ARTEFACTS, CORPUS, EDITS
 from tidegate.schemas.sync import Collection
 from tidegate.sync.rules.drift import RepairReport
 from tidegate.sync.rules.ownership import NotOwnedError, may_hold
@@ -26,7 +27,7 @@ from tidegate.sync.shells.corpus_log import CorpusLog
 from tidegate.sync.shells.domain import ChangeWatch, SyncOpening
 from tidegate.sync.shells.faults import Faults
 from tidegate.sync.shells.hub_requests import HubRequests
-from tidegate.sync.shells.hub_shell import OwnerChangedError
+from tidegate.sync.shells.hub_shell import KEPT_EDITS, TRIM_EVERY_S, OwnerChangedError
 from tidegate.sync.shells.hub_time import HubTime
 from tidegate.sync.shells.intake import StreamIntake
 from tidegate.sync.shells.leaf_client import LeafHubClient, SnapshotSource
@@ -88,9 +89,10 @@ class SiteSync:
         learning = Loop("learning", StreamIntake(self._bus, ARTEFACTS, self._learn).run, 0.0, self.faults)
         scrub_every_s = self._settings.scrub_every_s
         scrubbing = Loop("scrub", self._scrub, scrub_every_s, self.faults, scrub_every_s)
+        trimming = Loop("trimming", self._trim, TRIM_EVERY_S, self.faults, TRIM_EVERY_S)
         status = Loop("status", self.local.status.read, self._settings.head_every_s, self.faults)
         own = (self.polling, self._sending, self._receipts, self._mending, self._comparing)
-        return [*own, arriving, learning, scrubbing, status]
+        return [*own, arriving, learning, scrubbing, trimming, status]
 
     async def wake(self) -> None:
         """The connection is back: what failed without it is tried at once."""
@@ -226,10 +228,14 @@ class SiteSync:
         self.polling.wake()
 
     async def _send(self) -> None:
-        for journal in self._journals.values():
-            await journal.write()
         for tenant in self._tenants.values():
             await tenant.outbox.publish()
+        for journal in self._journals.values():
+            await journal.write()
+
+    async def _trim(self) -> None:
+        """What the hub has stored, or the outbox holds, need not be in EDITS for ever."""
+        await StoredStream(self._bus, EDITS).trim(UP_CONSUMER, KEPT_EDITS)
 
     async def _send_again(self) -> None:
         for tenant in self._tenants.values():

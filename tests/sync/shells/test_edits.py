@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.support.nats_fleet import count
 from tests.support.sync_fleet import NOTICES, SyncFleet, eventually, sync_fleet, until
 from tests.support.sync_parts import Keys, text
 from tidegate.brokers.jetstream import api
@@ -20,6 +21,7 @@ from tidegate.sync.author import Author
 from tidegate.sync.reader import CollectionUnknownError
 from tidegate.sync.rules.merge import version_of
 from tidegate.sync.rules.ownership import NotOwnedError
+from tidegate.sync.shells import hub_shell, site_shell
 from tidegate.sync.shells.hub_requests import HubRequests
 from tidegate.sync.store import ReplicaStore
 
@@ -144,3 +146,30 @@ async def test_a_site_asks_under_its_own_name_only_and_is_told_nothing_of_what_i
         assert (first.outcome, again.outcome) == ("relayed", "known")
         assert first.mark is not None
         assert version_of(operation).digest == first.mark.digest
+
+
+async def test_what_is_relayed_need_not_stay_in_the_streams_and_nothing_that_follows_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_shell, "KEPT_EDITS", 1)
+    monkeypatch.setattr(site_shell, "KEPT_EDITS", 1)
+    async with sync_fleet(tmp_path, ["site1"]) as fleet:
+        for number in range(5):
+            await fleet.write("site1", {"a": str(number)})
+        await fleet.agree({"a": "4"})
+        hub, site = (await fleet.bus(HUB)).link.client, (await fleet.bus("site1")).link.client
+
+        async def is_trimmed() -> bool:  # acknowledgements come a little later
+            await fleet.hub._trim()
+            await fleet.site("site1")._trim()
+            return [await count(each, EDITS) for each in (hub, site)] == [1, 1]
+
+        await eventually(is_trimmed)
+        fleet.servers.hub.kill()
+        await fleet.write("site1", {"a": "5"})
+        await fleet.servers.hub.start()
+        await fleet.agree({"a": "5"})
+        fleet.servers.sites["site1"].kill()
+        await fleet.servers.sites["site1"].start()
+        await fleet.write("site1", {"a": "6"})
+        await fleet.agree({"a": "6"})
