@@ -106,10 +106,12 @@ class Database:
                 self._idle.append(connection)
 
     def close(self) -> None:
-        """Close every connection; what was read may no longer be used."""
-        for connection in (*self._idle, self._writer):
-            connection.close()
-        self._idle.clear()
+        """Close every connection, once the transaction in hand has ended: SQLite does not bear to be closed by one
+        thread while another one, whom nobody waits for any more, is at work. What was read may no longer be used."""
+        with self._lock:
+            self._writer.close()
+        while self._idle:
+            self._idle.pop().close()
 
     def _connect(self) -> sqlite3.Connection:
         # Each connection is used by one thread at a time, though not always the same one.

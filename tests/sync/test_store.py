@@ -203,3 +203,26 @@ def test_a_site_goes_on_after_a_restart_where_it_was(tmp_path: Path) -> None:
     assert version.operation.boot_id == f"{1:016x}"
     assert asyncio.run(again.send(hub)) == "relayed"
     assert version_of(hub.log.deltas["notices"][1].operation) == version
+
+
+def test_closing_waits_for_the_transaction_that_a_thread_is_in(tmp_path: Path) -> None:
+    store = ReplicaStore(tmp_path / "sync.db", "site1", "0" * 16)
+    is_begun, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with store.writing() as writer:
+            writer.put_collection(NOTICES)
+            is_begun.set()
+            may_end.wait(10)
+
+    writing, closing = threading.Thread(target=write), threading.Thread(target=store.close)
+    writing.start()
+    assert is_begun.wait(10)
+    closing.start()
+    closing.join(0.05)
+    assert closing.is_alive()
+    may_end.set()
+    writing.join()
+    closing.join()
+    with reading_store(tmp_path / "sync.db") as reader:
+        assert reader.collections() == ("notices",)
