@@ -15,6 +15,7 @@ from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.index_entries import INDEX_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
+from loadtests.bench.policy_push import POLICY_PUSH_ENTRIES
 from loadtests.bench.race import RACE_ENTRIES
 from loadtests.load.asker import Asker
 from tidegate.brokers.servers import conf
@@ -106,6 +107,7 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     *EDGE_LM_ENTRIES,
     *CATCH_UP_ENTRIES,
+    *POLICY_PUSH_ENTRIES,
     *RACE_ENTRIES,
     *FORECAST_ENTRIES,
     *INDEX_ENTRIES,

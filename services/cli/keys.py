@@ -154,6 +154,28 @@ def keys_revoke(options: CommandOptions, key_id: str, reason: str, **directories
     print_result(revoked, describe_key(revoked, places), options.as_json)
 
 
+@keys.command("renew")
+@with_options("as_json")
+@with_places
+@click.option(
+    "--above", default=0, type=click.IntRange(0), help="The version that sites know, after a restored backup."
+)
+def keys_renew(options: CommandOptions, above: int, **directories: Any) -> None:
+    """Sign the hub's repository anew: its timestamp, and whatever will expire; a hub that runs does so by itself.
+
+    With --above, after the hub was restored from a backup: all that is published gets later versions and epochs than
+    any site has seen, or sites would take it for a replay. `tidegate site doctor` shows the version that a site knows.
+    """
+    places = places_of(options, directories)
+    if above:
+        places.repository.supersede(above, places.signers(), places.now_ms)
+    else:
+        places.repository.renew(places.signers(), places.now_ms)
+    state = places.repository.state()
+    versions = {each.type: each.version for each in (state.root, state.timestamp, state.snapshot, state.targets)}
+    print_result(versions, "\n".join(f"{role} {version}" for role, version in versions.items()), options.as_json)
+
+
 @keys.command("list")
 @with_options("as_json")
 @with_places

@@ -39,6 +39,8 @@ SILENT_S = 10.0
 """A mirror that has heard of its hub for longer than this is stale: carriers beat once a second."""
 LEAST_FREE = 0.1
 LEAST_FREE_BYTES = 2 << 30
+VOUCHED_WITHIN_S = 600.0
+"""The hub vouches once a minute, where nothing else is set."""
 SOON_MS = 7 * 86_400_000
 ASK_TIMEOUT_S = 3.0
 CLOCK_TOLERANCE_MS = 60_000
@@ -148,6 +150,18 @@ async def check_repository(settings: Settings) -> tuple[CheckResult, ...]:
     return tuple(found)
 
 
+async def check_generation(settings: Settings) -> tuple[CheckResult, ...]:
+    """Which state of the hub's repository the site believes, and since when the hub has vouched for none."""
+    trust = StatePaths(settings).trust
+    generation = await asyncio.to_thread(RepositoryClient(trust, DirectorySource(trust)).generation)
+    age_s = (site_time(settings).trusted_ms - generation.hub_time_ms) / 1000
+    known = f"version {generation.version} is believed, which the hub vouched for {age_s:.0f} s ago"
+    if age_s > VOUCHED_WITHIN_S:
+        hint = "see whether the link is up; where the hub was restored: `tidegate keys renew --above VERSION` there"
+        return (fault("repository", known, hint),)
+    return (ok("repository", known),)
+
+
 async def check_artefacts(settings: Settings) -> tuple[CheckResult, ...]:
     """Whether what is in force is here as it was signed, and how old it is."""
     paths = StatePaths(settings)
@@ -254,6 +268,7 @@ SITE_CHECKS: dict[str, DomainCheck] = {
     "clock": check_clock,
     "keys": check_keys,
     "mirrors": check_mirrors,
+    "repository": check_generation,
     "artefacts": check_artefacts,
     "replicas": check_replicas,
     "disk": check_disk,

@@ -26,6 +26,7 @@ from tidegate.services.fleet.provision import (
     install_identity,
     newest_root,
     provision_hub,
+    set_aside,
     time_ms,
 )
 from tidegate.services.settings import Settings
@@ -45,8 +46,8 @@ class ProvisionedDiskError(TidegateError):
 class SiteBundle(msgspec.Struct, frozen=True, kw_only=True):
     """A site's identity, the root it believes, the keys that it judges by, its own keys, and the seed of its leaf.
 
-    `keys` are private halves (PKCS#8 PEM) by the id of the key; `hub_leaf_url` is where the hub takes leaves, where
-    the machine that wrote the file knew it.
+    `keys` are private halves (PKCS#8 PEM) by the id of the key. `begins_afresh`: what a disk holds of an earlier
+    incarnation, which was revoked, is not used. `hub_leaf_url` is where the hub takes leaves, where that is known.
     """
 
     format: Annotated[int, msgspec.Meta(ge=1, le=FORMAT)] = FORMAT
@@ -57,6 +58,7 @@ class SiteBundle(msgspec.Struct, frozen=True, kw_only=True):
     register: KeyRegister
     keys: dict[str, bytes]
     leaf_seed: str
+    begins_afresh: bool = False
     hub_leaf_url: str = ""
     made_at_ms: int = 0
 
@@ -89,6 +91,7 @@ def write_bundle(settings: Settings, site: str, file: Path) -> tuple[SiteBundle,
         register=places.store.published(),
         keys={key.key_id: places.store.hand_over(key.key_id) for key in enrolment.keys},
         leaf_seed=load_credential(hub.leaf_seed(site)).seed(),
+        begins_afresh=enrolment.was_revoked,
         hub_leaf_url=find_leaf_url(hub),
         made_at_ms=places.now_ms,
     )
@@ -123,6 +126,8 @@ def install_bundle(settings: Settings, bundle: SiteBundle) -> SiteIdentity:
     for key in bundle.own_keys:
         store.take_over(key, bundle.keys[key.key_id])
     replace_file(own.leaf_seed(bundle.site), bundle.leaf_seed.encode() + b"\n", PRIVATE)
+    if bundle.begins_afresh and held != bundle.identity:
+        set_aside(own.replicas, held.incarnation if held else 0)
     install_identity(own, bundle.identity, bundle.root)
     return bundle.identity
 

@@ -89,6 +89,7 @@ class ActivationCoordinators:
 
     async def recover(self) -> None:
         """Go on where the hub was stopped. Raises `UnreadableError`, and what publishing raises."""
+        self._ports.directory.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._ports.directory.glob("*.msgpack")):
             tenant, _, name = path.stem.partition(".")
             self._known[tenant, name] = _read(path)

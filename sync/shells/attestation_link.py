@@ -54,7 +54,7 @@ class SiteAttester:
     def __init__(self, ports: AttestationPorts) -> None:
         """Raises `NoIdentityError`, `UnreadableError`."""
         self._ports = ports
-        self._identity = ports.identity.load()
+        self._identity = ports.identity.load()  # and whenever it attests: the disk may be provisioned anew meanwhile
         self._lease: SiteLease | None = None
         self._attesting = asyncio.Lock()
         self._soon = asyncio.Event()
@@ -105,6 +105,7 @@ class SiteAttester:
 
     async def _ask(self) -> tuple[SiteLease, Mapping[str, str]]:
         ports, subject = self._ports, lease_of(self._identity.site)
+        self._identity = await asyncio.to_thread(ports.identity.load)
         measured = await asyncio.to_thread(ports.measure)
         nonce = (await ask_hub(ports.bus, subject, NonceRequest(), NonceReply)).nonce
         signer = ports.keys.newest("device", ports.clock.judge(ports.now).trusted_ms)

@@ -17,7 +17,7 @@ from tuf.api.metadata import MetaFile, Snapshot, TargetFile, Targets, Timestamp
 
 from tidegate.schemas.artefact import ArtefactDescriptor, ArtefactManifest
 from tidegate.schemas.errors import TidegateError
-from tidegate.schemas.sync import SnapshotChunk
+from tidegate.schemas.sync import SnapshotChunk, SnapshotManifest
 from tidegate.schemas.trust import TrustedKey
 from tidegate.sync.trust.chunks import CHUNK_BYTES, cut, is_chunk, store_chunk
 from tidegate.sync.trust.faults import MixedUpTargetError, RolledBackError, TamperedChunkError, UnknownTargetError
@@ -36,7 +36,15 @@ from tidegate.sync.trust.roles import (
     sign_root,
     without_key,
 )
-from tidegate.sync.trust.targets import TargetManifest, artefact_path, artefacts_in, blob_name, target_of
+from tidegate.sync.trust.targets import (
+    PREPARED,
+    TargetManifest,
+    artefact_path,
+    artefacts_in,
+    blob_name,
+    read_manifest,
+    target_of,
+)
 
 
 class RepositoryExistsError(TidegateError):
@@ -158,6 +166,28 @@ class Repository:
             )
             sign = self._sign_all(state, state.targets.targets, signers, now_ms) if is_late else None
             self._metadata.write(sign or self._sign_timestamp(state, state.timestamp.snapshot_meta, signers, now_ms))
+
+    def supersede(self, above: int, signers: Signers, now_ms: int) -> None:
+        """Go on after a backup was restored: what is published now follows upon whatever a site has seen.
+
+        `above` is the highest version that any site knows. As no epoch of an artefact is higher than that either, every
+        artefact gets the next one, with the same bytes; snapshots are withdrawn, as newer ones were seen.
+        """
+        with self._metadata.changing():
+            state = self.state()
+            for signed in (state.timestamp, state.snapshot, state.targets):
+                signed.version = max(signed.version, above)
+            targets: dict[str, TargetFile] = {}
+            for path, target in state.targets.targets.items():
+                manifest = read_manifest(target, (self.directory / blob_name(target)).read_bytes())
+                if isinstance(manifest, SnapshotManifest) or path.startswith(PREPARED):
+                    continue
+                targets[path] = target
+                if isinstance(manifest, ArtefactManifest):
+                    artefact = msgspec.structs.replace(manifest.artefact, epoch=max(manifest.artefact.epoch, above) + 1)
+                    targets[path], data = target_of(msgspec.structs.replace(manifest, artefact=artefact))
+                    replace_file(self.directory / blob_name(targets[path]), data)
+            self._metadata.write(self._sign_all(state, targets, signers, now_ms))
 
     def rotate(self, role: TufRole, key: TrustedKey, signers: Signers, now_ms: int) -> int:
         """Give a role one more key, and sign what the role signs with it as well; the version of the new root.

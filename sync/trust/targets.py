@@ -20,6 +20,7 @@ from tidegate.sync.trust.faults import MixedUpTargetError
 
 TargetManifest = ArtefactManifest | SnapshotManifest | KeyRegister
 KEYS = "keys/register"
+PREPARED = "prepared/"
 
 
 def artefact_path(artefact: ArtefactDescriptor) -> str:
@@ -29,7 +30,7 @@ def artefact_path(artefact: ArtefactDescriptor) -> str:
 
 def prepared_path(artefact: ArtefactDescriptor) -> str:
     """The target of an artefact that sites are to hold, and not to use yet."""
-    return f"prepared/{artefact.tenant}/{artefact.kind}/{artefact.name}"
+    return f"{PREPARED}{artefact.tenant}/{artefact.kind}/{artefact.name}"
 
 
 def snapshot_path(tenant: str, collection: str) -> str:
