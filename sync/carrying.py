@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +46,12 @@ class NotCarriedError(TidegateError):
     """The collection is not one that sites hold, or nothing of it was ever published."""
 
     hint = "`tidegate sync status --site hub` lists the collections of the hub; only shared ones can be carried"
+
+
+class ExportStoppedError(TidegateError):
+    """Whoever asked for the file does not want it any more; nothing of it is left."""
+
+    hint = "export it again"
 
 
 class LogReader(Protocol):
@@ -111,7 +118,13 @@ class Exporter:
             known_at_ms=now_ms,
         )
         signed = seal(snapshot, head, record.collection, digest_of_tail(deltas), self._signer)
-        write_bundle(file, head, signed, self._chunks(snapshot.manifest), deltas)
+        stop = threading.Event()
+        try:
+            chunks = self._chunks(snapshot.manifest, stop)
+            await asyncio.to_thread(write_bundle, file, head, signed, chunks, deltas)
+        except asyncio.CancelledError:
+            stop.set()  # a thread cannot be cancelled: it gives up at its next chunk, and removes what it wrote
+            raise
         return ExportedCollection(
             tenant=tenant,
             collection=collection,
@@ -137,8 +150,10 @@ class Exporter:
             raise HoleError(collection, last.epoch, first.index + 1, last.index)
         return tuple(found)
 
-    def _chunks(self, manifest: SnapshotManifest) -> Iterator[bytes]:
+    def _chunks(self, manifest: SnapshotManifest, stop: threading.Event) -> Iterator[bytes]:
         for chunk in manifest.chunks:
+            if stop.is_set():
+                raise ExportStoppedError(f"{manifest.collection} is not exported to its end")
             yield (self._repository.directory / chunk_name(chunk)).read_bytes()
 
 

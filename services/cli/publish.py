@@ -22,8 +22,8 @@ from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.run import run_until_stopped
 from tidegate.services.fleet.arrival import expect_state, wait_for_sites
 from tidegate.services.fleet.artefacts import (
-    ArtefactPublisher,
     ArtefactTerms,
+    PartPublisher,
     check_policy,
     check_prompt,
     name_of_file,
@@ -203,7 +203,7 @@ def publish_artefact(options: CommandOptions, kind: ArtefactKind, path: Path, gi
     terms, is_folder = ArtefactTerms(**given), path.is_dir()
 
     async def work(client: ReplicaClient, progress: ProgressReporter) -> PublishReport:
-        publisher = ArtefactPublisher(client, hub, tenant)
+        publisher = PartPublisher(client, hub, tenant)
         progress.start(f"publishing the {kind} {name}", 1)
         method = publisher.publish_weights if is_folder else publisher.publish_file
         published = await method(kind, name, path, terms)

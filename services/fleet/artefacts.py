@@ -67,7 +67,7 @@ def check_prompt(file: Path) -> None:
         raise PromptUnusableError(f"{file} has {len(text.strip())} characters")
 
 
-class ArtefactPublisher:
+class PartPublisher:
     """Publishes artefacts of one tenant at the hub."""
 
     def __init__(self, client: ReplicaClient, hub: Settings, tenant: str) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from tidegate.schemas import ArtefactPublished, Collection, DocumentContent
 from tidegate.schemas.pack import Document, Pack
-from tidegate.services.fleet.artefacts import ArtefactPublisher, ArtefactTerms
+from tidegate.services.fleet.artefacts import ArtefactTerms, PartPublisher
 from tidegate.services.fleet.held_documents import CollectionDifference, compare_with_held, from_pack, read_collections
 from tidegate.services.fleet.models import ProgressReporter, check_models
 from tidegate.services.fleet.paths import StatePaths
@@ -85,7 +85,7 @@ async def publish_pack(
     for collection in collections.values():
         await client.put_collection(collection)
     written = await _publish_documents(client, publication, (pack, collections), progress)
-    publisher = ArtefactPublisher(client, publication.hub, publication.tenant)
+    publisher = PartPublisher(client, publication.hub, publication.tenant)
     # behind the documents: what is made of both is made once
     artefacts = await publisher.publish_parts(parts, publication.terms, progress)
     return PublishReport(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from tidegate.brokers.base import Bus
-from tidegate.schemas import ArtefactStatus, CollectionStatus, ReplicaStatus
+from tidegate.schemas import ArtefactStatus, CollectionStatus, ReplicaStatus, UnreadableError
 from tidegate.schemas.artefact import Rung
 from tidegate.sync.shells.replica_client import ReplicaClient, ReplicaRefusedError, SyncWorkerMissingError
 
@@ -61,10 +61,11 @@ class ReplicaSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def find_replica_status(bus: Bus) -> ReplicaStatus | None:
-    """What the sync worker of the bus's domain says; None where none answers within a second, or one refuses."""
+    """What the sync worker of the bus's domain says; None where none answers within a second, one refuses, or is of a
+    version that says something else."""
     try:
         return await ReplicaClient(bus).status(timeout_s=ASK_WITHIN_S)
-    except (SyncWorkerMissingError, ReplicaRefusedError):
+    except (SyncWorkerMissingError, ReplicaRefusedError, UnreadableError):
         return None
 
 

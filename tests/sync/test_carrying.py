@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -284,6 +285,25 @@ async def test_an_export_that_is_cut_short_leaves_no_part(hub: CarryingHub, tmp_
     with pytest.raises(FileNotFoundError):
         await hub.export(tmp_path / "faq.bundle")
     assert not bundles_in(tmp_path)
+
+
+async def test_an_export_that_is_cancelled_leaves_no_part(hub: CarryingHub, tmp_path: Path) -> None:
+    await hub.write(" ".join(f"d{number}" for number in range(20)))
+    manifest = await hub.snapshot()
+    assert len(manifest.chunks) > 2
+    first = hub.trust.files / "chunks" / manifest.chunks[0].digest
+    first.unlink()
+    os.mkfifo(first)  # reading it takes until somebody writes
+    exporting = asyncio.create_task(hub.export(tmp_path / "faq.bundle"))
+    pipe = await asyncio.to_thread(first.open, "wb")
+    assert bundles_in(tmp_path)
+    exporting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exporting
+    pipe.close()
+    async with asyncio.timeout(30):
+        while bundles_in(tmp_path):  # noqa: ASYNC110 - the thread that writes has no event to wait for
+            await asyncio.sleep(0.005)
 
 
 def bundles_in(directory: Path) -> list[Path]:

@@ -153,11 +153,12 @@ def test_many_documents_are_written_batch_by_batch(world: SyncWorld, tmp_path: P
 
 def test_a_policy_is_checked_before_it_is_published_and_counted_in_epochs(world: SyncWorld, tmp_path: Path) -> None:
     policy = pack_at(tmp_path) / "policies" / "safe.yaml"
-    first = world.json("publish", "policy", str(policy), "--critical", "--hard-s", "900000", "--at-hard", "closed")
+    terms = ("--critical", "--hard-s", "900000", "--at-hard", "closed")
+    first = world.json("publish", "policy", str(policy), *terms)
     assert [(each["name"], each["epoch"]) for each in first["artefacts"]] == [("safe", 1)]
     [asked] = [each for _, each in world.hub.requests if isinstance(each, PublishArtefact)]
     assert (asked.is_critical, asked.hard_s, asked.at_hard) == (True, 900_000, "closed")
-    assert world.json("publish", "policy", str(policy))["artefacts"][0]["is_new"] is False
+    assert world.json("publish", "policy", str(policy), *terms)["artefacts"][0]["is_new"] is False
     policy.write_text(policy.read_text().replace("0.8", "0.9"))
     assert "policy other: epoch 1, " in world.run("publish", "policy", str(policy), "--name", "other")
     assert world.json("publish", "policy", str(policy))["artefacts"][0]["epoch"] == 2

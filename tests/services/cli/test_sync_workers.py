@@ -102,6 +102,16 @@ def test_a_site_shares_what_it_writes_and_keeps_what_is_its_own(world: WorkerWor
         assert not [path for path in files if b"flowerpot" in path.read_bytes()]
 
 
+def test_what_the_hub_writes_for_itself_is_at_no_site(world: WorkerWorld, tmp_path: Path) -> None:
+    added = world.json("index", "add", note(tmp_path, "board", "The chair is Ann Lee."), "--site", "hub")
+    assert added["collection"] == "hub-documents"
+    assert world.texts("hub", "hub-documents") == {"board": "The chair is Ann Lee."}
+    for name in SITES:
+        files = [path for path in world.paths[name].home.rglob("*") if path.is_file()]
+        assert not [path for path in files if b"Ann Lee" in path.read_bytes()]
+    assert world.json("index", "delete", "board", "--site", "hub")["deleted"] == ["board"]
+
+
 def test_without_its_worker_a_site_writes_alone_and_the_hub_gets_it_later(world: WorkerWorld, tmp_path: Path) -> None:
     put(world, "alone", sites_write=True)
     world.end_worker("site1")

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 from tests.support.replica_samples import REPLICA_SAMPLES
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.settings import NatsSettings
-from tidegate.schemas import CloudState, CollectionRequest, ReplicaStatus, decode, encode
+from tidegate.schemas import CloudState, CollectionRequest, ReplicaFault, ReplicaStatus, decode, encode
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ping, replica_request, token_of
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
@@ -170,3 +170,14 @@ async def test_what_a_site_knows_is_asked_once_for_many_pages_and_is_empty_where
     now = REPLICAS_FRESH_S * 1.1
     await probe.summary()
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("reply", [encode(ReplicaFault(code="busy", reason="busy")), encode(CloudState()), b"?"])
+async def test_a_sync_worker_that_says_something_else_is_as_none(reply: bytes) -> None:
+    bus = MemoryBus("site1")
+
+    async def answer(_: bytes) -> bytes:
+        return reply
+
+    await bus.respond(replica_request("status"), answer)
+    assert (await ReplicaProbe(bus).summary()).is_known is False

@@ -44,5 +44,5 @@ const filled = (counts) => Object.fromEntries(Object.entries(counts).filter(([, 
 
 function freshnessOf({ is_fresh: isFresh, age_s: age }) {
   if (age === null) return textOf(isFresh ? "fresh" : "never_whole");
-  return `${textOf(isFresh ? "fresh" : "stale")}, ${duration(age)}`;
+  return `${textOf(isFresh ? "fresh" : "outdated")}, ${duration(age)}`;
 }
