@@ -22,6 +22,7 @@ ROWS = describe_settings(Settings)
 WITHOUT_UNIT = {
     "metrics_port",
     "gateway.port",
+    "sync.snapshot_after_deltas",
     "prefilter.unsafe_threshold",
     "prefilter.distress_threshold",
     "prefilter.smalltalk_threshold",
