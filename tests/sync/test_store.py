@@ -23,7 +23,7 @@ from tidegate.sync.reader import CollectionUnknownError
 from tidegate.sync.rules.clock import NOTHING
 from tidegate.sync.rules.merge import Version, version_of
 from tidegate.sync.rules.merkle import EMPTY_TREE, build, checksum_of, update
-from tidegate.sync.store import OtherDomainError, ReplicaStore
+from tidegate.sync.store import OtherDomainError, ReplicaStore, reading_store
 
 KILLED = ROOT / "tests" / "support" / "killed_writer.py"
 
