@@ -107,6 +107,20 @@ class Server:
             self._process.kill()
             self._process.wait()
 
+    async def set_link(self, *, is_up: bool, timeout_s: float = 10.0) -> None:
+        """Cut this server's leaf off from its hub, or let it link again, and return when it is so; its clients notice
+        nothing. Raises `ServerFailedError`."""
+        for remote in self.settings["leafnodes"]["remotes"]:
+            remote["disabled"] = not is_up
+        self._write_conf()
+        assert self._process is not None  # it runs
+        self._process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + timeout_s
+        while bool((await asyncio.to_thread(self.monitor, "/leafz"))["leafs"]) is not is_up:
+            if time.monotonic() > deadline:
+                raise self._failure("did not cut or make its link in time")
+            await asyncio.sleep(POLL_S)
+
     def monitor(self, path: str) -> dict[str, Any]:
         """The server's own account of itself: `/varz`, `/leafz`, `/jsz`, … Raises `ServerFailedError`."""
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -17,16 +17,18 @@ import msgspec
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.dead_letters import list_dead_letters
 from tidegate.brokers.servers.fleet import check_free
+from tidegate.schemas import replace
 from tidegate.schemas.pack import Pack
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.progress import show_progress
-from tidegate.services.cli.tables import print_report
+from tidegate.services.cli.tables import describe_sync, print_report
 from tidegate.services.evaluation.client import SiteClient, ask_all, find_personal_values, read_facts
 from tidegate.services.evaluation.report import ClientRun, RunReport, summarise_runs
 from tidegate.services.fleet.deployment import Deployment, deploy
-from tidegate.services.fleet.filling import fill_sites
+from tidegate.services.fleet.filling import FilledSites, fill_sites
 from tidegate.services.fleet.models import ProgressReporter, build_models
 from tidegate.services.fleet.provision import provision_fleet
+from tidegate.services.fleet.showing import open_showing
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings
 
@@ -47,14 +49,19 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
     pack = read_pack(job)
     async with AsyncExitStack() as stack:
         with show_progress() as progress:
-            deployment = await stack.enter_async_context(start_fleet(job, progress))
+            filled: list[FilledSites] = []
+            deployment = await stack.enter_async_context(start_fleet(job, progress, filled.append))
             report = await ask_and_count(job.settings, pack, deployment, limit, progress)
+            async with open_showing(job.settings, deployment.servers) as showing:
+                report = replace(report, sync=await showing.show(filled[0].took_s, progress))
         if job.as_json:
             click.echo(msgspec.json.encode(report))
         elif pack.questions:
             print_report(report)
         else:
             click.echo(f"{len(pack.documents)} documents; the pack has no questions of its own to ask")
+        if report.sync is not None and not job.as_json:
+            click.echo("\n".join(describe_sync(report.sync)))
         if stay:
             await stay_up(deployment)
     return 0 if report.is_clean else 1
@@ -80,7 +87,9 @@ def read_pack(job: Job) -> Pack:
 
 
 @asynccontextmanager
-async def start_fleet(job: Job, progress: ProgressReporter) -> AsyncIterator[Deployment]:
+async def start_fleet(
+    job: Job, progress: ProgressReporter, on_filled: Callable[[FilledSites], None] = lambda _: None
+) -> AsyncIterator[Deployment]:
     """A fleet whose sites are filled from the hub, up while the context lasts."""
     await build_models(job.settings, progress)
     await asyncio.to_thread(provision_fleet, job.settings, job.sites)
@@ -90,6 +99,7 @@ async def start_fleet(job: Job, progress: ProgressReporter) -> AsyncIterator[Dep
     async def fill() -> None:
         progress.step()
         filled = await fill_sites(job.settings, job.sites, progress)
+        on_filled(filled)
         progress.start(f"{counted} caught up in {filled.took_s:g} s; starting what answers", 1)
 
     async with deploy(job.settings, job.sites, per_stage=job.per_stage, fill=fill) as deployment:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidegate.services.evaluation.report import RunReport
+from tidegate.services.evaluation.sync_report import SyncDemonstration
 
 COUNTS = ("asked", "answered", "withheld", "abstained", "refused", "escalated", "lost", "duplicates", "dead")
 
@@ -44,3 +45,20 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def describe_sync(shown: SyncDemonstration) -> list[str]:
+    """What the demonstration of sync saw, line by line."""
+    quoted, named = (
+        ", ".join(f"{site} after {seconds:g} s" for site, seconds in each.items())
+        for each in (shown.quoted_after_s, shown.epoch_after_s)
+    )
+    checksum = next(iter(shown.checksums.values()))[:12]
+    return [
+        "sync",
+        f"  the sites began empty and caught up in {shown.caught_up_s:g} s",
+        f"  a document changed at the hub was quoted: {quoted}",
+        f"  two sites edited one document apart: {shown.healed_s:g} s after the link was back all of "
+        f"{', '.join(shown.checksums)} hold the same {shown.siblings} versions and their merge ({checksum})",
+        f"  the policy {shown.policy} was pushed: answers name its epoch {shown.epoch}: {named}",
+    ]

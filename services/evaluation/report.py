@@ -13,6 +13,7 @@ import msgspec
 
 from tidegate.schemas import Published, Refused
 from tidegate.schemas.pack import LabelledQuestion
+from tidegate.services.evaluation.sync_report import SyncDemonstration
 
 
 class ClientRun(msgspec.Struct, kw_only=True):
@@ -56,11 +57,13 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     ttft_edge_ms: Spread
     e2e_ms: Spread
     stages: dict[str, Spread]
+    sync: SyncDemonstration | None = None
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was lost, doubled, dead-lettered or leaked."""
-        return not (self.lost or self.duplicates or self.dead or self.personal_values_found)
+        """Whether nothing was lost, doubled, dead-lettered or leaked, and all domains hold the same."""
+        is_whole = self.sync is None or self.sync.is_whole
+        return is_whole and not (self.lost or self.duplicates or self.dead or self.personal_values_found)
 
 
 def measure_spread(values: Iterable[float]) -> Spread:
