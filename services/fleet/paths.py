@@ -56,8 +56,9 @@ class StatePaths:
         return self.keys / f"{site}.leaf.nk"
 
     def prepared_sites(self) -> tuple[str, ...]:
-        """The domains, hub included, that were prepared below the state directory."""
-        return tuple(path.parent.name for path in self.state.glob(f"*/{self.calibration.name}"))
+        """The domains, hub included, that were prepared or filled below the state directory."""
+        prepared = self.state.glob(f"*/{self.calibration.name}")
+        return tuple(sorted({path.parent.name for path in (*prepared, *self.state.glob("*/replicas"))}))
 
     def provisioned_sites(self) -> tuple[str, ...]:
         """The sites below the state directory that the hub knows."""
