@@ -109,6 +109,13 @@ class HubState:
             documents=tuple(found),
         )
 
+    def check(self, site: str, collection: str) -> None:
+        """Raises `NotOwnedError`, `NoLeaseError`, `RevokedSiteError` where the site may not be given a collection."""
+        with self._store.reading() as reader:
+            rule = reader.record(collection).collection
+        check_read(rule, site, home=self._store.domain)  # what a site keeps to itself is nobody's here
+        check_lease(self._gate, rule, site, self._now_ms())
+
     def _position_at_rest(self, reader: StoreReader, site: str, collection: str) -> LogPosition:
         """The position that the documents are those of: not while an own edit is applied, and not in the log yet."""
         record = reader.record(collection)

@@ -24,6 +24,7 @@ from tidegate.schemas import (
     ArtefactManifest,
     Asked,
     AttestationRequest,
+    AttestNow,
     Begin,
     CloudState,
     Collection,
@@ -43,6 +44,7 @@ from tidegate.schemas import (
     HeadRequest,
     HeldDocuments,
     KeyRegister,
+    LeaseReport,
     LostEscalation,
     LostVerdict,
     Message,
@@ -101,8 +103,9 @@ LEASE_REQUESTS = (NonceRequest, AttestationRequest, DownlinkRequest, ReplicaPosi
 LEASE_REPLIES = (NonceReply, SignedLease, SiteLease, DownlinkReply, CollectionHead, RelayReceipt, Refused)
 COMPARISONS = (RangeRequest, DocumentsRequest, HeldDocuments)
 FOLLOWING = (FollowRequest, HeadRequest, DeltasRequest, SendOperations, RewindRequest)
-EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 Kind = type[msgspec.Struct]
+ASKED_OF_WORKERS: dict[str, tuple[Kind, Kind]] = {**dict(REPLICA_REQUESTS.items()), "attest": (AttestNow, LeaseReport)}
+EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 JsonDocument = dict[str, Any]
 
 
@@ -235,7 +238,7 @@ def sync_channels() -> dict[str, Channel]:
 def replica_channels() -> dict[str, Channel]:
     """What the sync worker of a domain is asked there, verb by verb, and what it replies."""
     channels: dict[str, Channel] = {}
-    for verb, (request, reply) in REPLICA_REQUESTS.items():
+    for verb, (request, reply) in ASKED_OF_WORKERS.items():
         subject, name = subjects.replica_request(verb), f"replica{verb.title()}"
         channels[name] = Channel(subject, "asked of the sync worker of this domain", (request,))
         channels[f"{name}Reply"] = Channel(None, f"the reply subject of `{subject}`", (reply, ReplicaFault))
@@ -252,7 +255,7 @@ REPLIES = {
     "verify": "verdictReply",
     "sessions": "sessionReply",
     "ping": "pingReply",
-    **{f"replica{verb.title()}": f"replica{verb.title()}Reply" for verb in REPLICA_REQUESTS},
+    **{f"replica{verb.title()}": f"replica{verb.title()}Reply" for verb in ASKED_OF_WORKERS},
 }
 """Which channels are requests, and where the replies to each go."""
 SENT = {"tokens": "publisher", "draftedText": "drafter", "approvedText": "policy", "cloudText": "cloud-verifier"}

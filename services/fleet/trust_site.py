@@ -29,7 +29,7 @@ from tidegate.sync.shells.attestation_link import AttestationPorts, SiteAttester
 from tidegate.sync.shells.downlink_link import DownlinkFollower
 from tidegate.sync.shells.machine import Measures, running_code, wall_ms
 from tidegate.sync.shells.repository_link import ObjectSource, Stores
-from tidegate.sync.shells.snapshot_link import SnapshotSource
+from tidegate.sync.shells.snapshot_link import TargetSnapshots
 from tidegate.sync.trust.allowed import CODE, CONFIGURATION, MODELS, measurement_of
 from tidegate.sync.trust.authors import KeyringVerifier
 from tidegate.sync.trust.client import RepositoryClient
@@ -90,9 +90,9 @@ class SiteTrust:
         """Whether what is sensitive may be fetched now."""
         return self.attester.is_leased
 
-    def snapshots(self, tenant: str) -> SnapshotSource:
+    def snapshots(self, tenant: str) -> TargetSnapshots:
         """The snapshots of the tenant's collections, as they are here."""
-        return SnapshotSource(self.client, self._source, tenant)
+        return TargetSnapshots(self.client, self._source, tenant)
 
     def status(self) -> tuple[ArtefactStatus, ...]:
         """What is in force, and what is offered. Raises `UnreadableError`."""

@@ -24,21 +24,18 @@ from tidegate.services.settings import Settings
 from tidegate.sync.database import StoreDamagedError
 from tidegate.sync.shells.domain import DomainParts, SyncOpening
 from tidegate.sync.shells.file_import import FileImport
-from tidegate.sync.shells.grants import Granting
-from tidegate.sync.shells.hub_endpoints import SiteAdmission
-from tidegate.sync.shells.hub_shell import HubSync, open_hub_sync
+from tidegate.sync.shells.hub_shell import HubPorts, HubSync, open_hub_sync
 from tidegate.sync.shells.leaf_client import SnapshotSource
 from tidegate.sync.shells.lock import lock_replicas
 from tidegate.sync.shells.site_shell import LeaseState, SiteSync, open_site_sync
 from tidegate.sync.signing import SignatureVerifier, Signer
-from tidegate.sync.snapshots import BlobWriter
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.standing import read_machine_clock
 
 _log = structlog.get_logger()
 
 
-Stores = Mapping[str, ReplicaStore]
+TenantStores = Mapping[str, ReplicaStore]
 """By tenant."""
 
 
@@ -46,17 +43,14 @@ class ReplicationParts(msgspec.Struct, frozen=True, kw_only=True):
     """What the worker works with beside its stores and keys; all of it may be missing.
 
     `domain` makes what is for either side out of the stores. `signer` and `verifier` are those of documents; without
-    them those of the register of this machine. At the hub `blobs` takes the snapshots of a tenant, `admission` says
-    which sites are answered, and `grants` what each is sent; at a site `snapshots` are where it begins, `lease` says
-    whether it may read, and `incarnation` is that of a store that is made anew.
+    them those of the register of this machine. `hub` is for the hub; at a site `snapshots` are where it begins, `lease`
+    says whether it may read, and `incarnation` is that of a store that is made anew.
     """
 
-    domain: Callable[[Stores], DomainParts] = lambda _: DomainParts()
+    domain: Callable[[TenantStores], DomainParts] = lambda _: DomainParts()
     signer: Signer | None = None
     verifier: SignatureVerifier | None = None
-    grants: Granting | None = None
-    blobs: Callable[[str], BlobWriter] | None = None
-    admission: SiteAdmission | None = None
+    hub: HubPorts = HubPorts()
     snapshots: SnapshotSource | None = None
     lease: LeaseState | None = None
     incarnation: int = 1
@@ -90,9 +84,7 @@ async def open_replication(
             code_version=version("tidegate"),
         )
         if settings.site == HUB:
-            async with open_hub_sync(
-                settings.sync, bus, opening, blobs=parts.blobs, admission=parts.admission, grants=parts.grants
-            ) as hub:
+            async with open_hub_sync(settings.sync, bus, opening, parts.hub) as hub:
                 yield hub
         else:
             async with open_site_sync(

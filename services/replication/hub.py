@@ -18,14 +18,14 @@ from tidegate.schemas.sync import Collection
 from tidegate.services.fleet.apply import ArtefactFiles
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.trust_hub import HubTrust, HubTrustPorts, open_hub_trust
-from tidegate.services.replication.composition import ReplicationParts, Stores, open_replication
+from tidegate.services.replication.composition import ReplicationParts, TenantStores, open_replication
 from tidegate.services.replication.indexes import FollowedIndexes
 from tidegate.services.replication.parts_in_force import PartsInForce
 from tidegate.services.settings import Settings
 from tidegate.sync.rules.ownership import NotOwnedError
 from tidegate.sync.shells.domain import DomainParts
 from tidegate.sync.shells.faults import Faults
-from tidegate.sync.shells.hub_shell import HubSync
+from tidegate.sync.shells.hub_shell import HubPorts, HubSync
 from tidegate.sync.shells.loops import Loop, running
 from tidegate.sync.shells.site_grants import SiteGrants
 from tidegate.sync.store import ReplicaStore
@@ -41,7 +41,7 @@ PARTS_EVERY_S = 60.0
 async def open_hub_worker(settings: Settings, bus: Bus) -> AsyncIterator[HubSync]:
     """The hub's sync worker, until left. Raises what `open_hub_trust` and `open_replication` raise."""
     assert isinstance(bus, JetStreamBus)  # replicas follow streams: there is nothing to follow in memory
-    stores: dict[str, Stores] = {}
+    stores: dict[str, TenantStores] = {}
 
     def list_collections() -> list[Collection]:
         return [rule for store in stores.get("", {}).values() for rule in _collections(store)]
@@ -49,7 +49,7 @@ async def open_hub_worker(settings: Settings, bus: Bus) -> AsyncIterator[HubSync
     async with open_hub_trust(settings, bus, HubTrustPorts(collections=list_collections)) as trust:
         worker = HubWorker(settings, trust)
 
-        def make_parts(opened: Stores) -> DomainParts:
+        def make_parts(opened: TenantStores) -> DomainParts:
             stores[""] = opened
             return worker.open_parts(opened)
 
@@ -57,9 +57,12 @@ async def open_hub_worker(settings: Settings, bus: Bus) -> AsyncIterator[HubSync
             domain=make_parts,
             signer=trust.signer,
             verifier=trust.verifier,
-            blobs=trust.snapshots,
-            admission=RecordedSites(SiteRecords(StatePaths(settings).site_records), settings.tenants),
-            grants=TrustedGrants(trust.grants),
+            hub=HubPorts(
+                blobs=trust.snapshots,
+                admission=RecordedSites(SiteRecords(StatePaths(settings).site_records), settings.tenants),
+                grants=TrustedGrants(trust.grants),
+                gate=trust.gate,
+            ),
         )
         try:
             async with open_replication(settings, bus, parts) as hub:
@@ -82,7 +85,7 @@ class HubWorker:
         self._parts: PartsInForce | None = None
         self._loop: Loop | None = None
 
-    def open_parts(self, stores: Stores) -> DomainParts:
+    def open_parts(self, stores: TenantStores) -> DomainParts:
         """What the replicas call."""
         indexes = self._indexes = FollowedIndexes(self._settings, stores, lambda _tenant: self._wake())
         self._parts = PartsInForce(self._settings, indexes.is_current, self._files)

@@ -19,7 +19,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
 
-Outcome = tuple[str, str, str] | None
+Refusal = tuple[str, str, str] | None
 """What a step was refused with, as code, reason and hint; an error itself may not survive its way between processes."""
 
 
@@ -61,7 +61,7 @@ class PartsInForce:
         async with self._applying:
             await self._step(partial(remake_step, self._settings, tenant))
 
-    async def _step(self, step: Callable[[bool], Outcome]) -> None:
+    async def _step(self, step: Callable[[bool], Refusal]) -> None:
         try:
             refused = await asyncio.to_thread(step, False)
         except ModelsNeededError:
@@ -74,13 +74,13 @@ class PartsInForce:
 
 def apply_step(
     settings: Settings, tenant: str, files: Mapping[tuple[str, str], tuple[Path, int]], may_load: bool
-) -> Outcome:
+) -> Refusal:
     """`apply_artefacts`, with the models where it may load them. Raises `ModelsNeededError` where it may not."""
     paths = StatePaths(settings)
     return _refusal(partial(apply_artefacts, paths, tenant, files, partial(load_units, paths.models, may_load)))
 
 
-def remake_step(settings: Settings, tenant: str, may_load: bool) -> Outcome:
+def remake_step(settings: Settings, tenant: str, may_load: bool) -> Refusal:
     """`remake_active`, with the models where it may load them. Raises `ModelsNeededError` where it may not."""
     paths = StatePaths(settings)
     return _refusal(partial(remake_active, paths, tenant, partial(load_units, paths.models, may_load)))
@@ -93,7 +93,7 @@ def load_units(models: Path, may_load: bool) -> UnitReader:
     return UnitReader.load(models)
 
 
-def _refusal(step: Callable[[], object]) -> Outcome:
+def _refusal(step: Callable[[], object]) -> Refusal:
     try:
         step()
     except ModelsNeededError:

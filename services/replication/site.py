@@ -21,7 +21,7 @@ from tidegate.services.fleet.apply import ArtefactFiles
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.trust_site import SiteTrust, SiteTrustPorts, open_site_trust
 from tidegate.services.policies.language import load_policies
-from tidegate.services.replication.composition import ReplicationParts, Stores, open_replication
+from tidegate.services.replication.composition import ReplicationParts, TenantStores, open_replication
 from tidegate.services.replication.indexes import FollowedIndexes
 from tidegate.services.replication.parts_in_force import PartsInForce
 from tidegate.services.settings import Settings
@@ -84,7 +84,7 @@ class SiteWorker:
             check=check_policy,
         )
 
-    def open_parts(self, stores: Stores) -> DomainParts:
+    def open_parts(self, stores: TenantStores) -> DomainParts:
         """What the replicas call."""
         indexes = self._indexes = FollowedIndexes(self._settings, stores, self._followed)
         self._parts = PartsInForce(self._settings, indexes.is_current, self._files)

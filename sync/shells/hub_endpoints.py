@@ -144,7 +144,7 @@ class HubEndpoints:
 
     async def _deltas(self, site: str, request: DeltasRequest) -> DeltasReply:
         tenant = self._tenant(site, request.tenant)
-        check_read(tenant.store.record(request.collection).collection, site)
+        tenant.state.check(site, request.collection)
         last = min(request.last, request.first + MOST_DELTAS - 1)
         found = await tenant.deltas(request.collection, request.epoch, request.first, last)
         return DeltasReply(tenant=request.tenant, collection=request.collection, deltas=_fitting(found))

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
+import msgspec
+
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.stored import StoredStream
 from tidegate.brokers.topology.streams import SYNC_CONSUMER
@@ -17,6 +19,7 @@ from tidegate.schemas.following import FollowRequest
 from tidegate.schemas.message import encode
 from tidegate.schemas.subjects import CORPUS, EDITS, HUB, artefacts
 from tidegate.schemas.sync import Collection, LogPosition
+from tidegate.sync.leasing import LeaseGate
 from tidegate.sync.rules.drift import RepairReport
 from tidegate.sync.rules.ownership import NotOwnedError
 from tidegate.sync.settings import SyncSettings
@@ -54,6 +57,18 @@ class OwnerChangedError(TidegateError):
     hint = "put a collection of another name, and write the documents into it"
 
 
+class HubPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hub is given by those who know of trust. `blobs` takes the snapshots of a tenant; None: none are written.
+    `admission` says which sites are answered; None: all that the server lets in. `grants` says what each is sent; None:
+    all that it may hold. `gate` knows who has a lease; None: nobody gets what is sensitive.
+    """
+
+    blobs: Callable[[str], BlobWriter] | None = None
+    admission: SiteAdmission | None = None
+    grants: Granting | None = None
+    gate: LeaseGate | None = None
+
+
 class HubSync:
     """The hub's replicas, as a running worker has them; see `domain.ReplicaDomain`."""
 
@@ -61,7 +76,7 @@ class HubSync:
 
     def __init__(
         self, settings: SyncSettings, bus: JetStreamBus, opening: SyncOpening,
-        blobs: Callable[[str], BlobWriter] | None, admission: SiteAdmission | None, grants: Granting | None,
+        ports: HubPorts,
     ) -> None:  # fmt: skip
         self.faults = Faults()
         self._settings = settings
@@ -70,13 +85,15 @@ class HubSync:
         stream = StoredStream(bus, CORPUS)
         signing = (opening.signer, opening.verifier)
         self._tenants = {
-            name: HubTenant(name, store, CorpusLog(stream, name), signing, blobs(name) if blobs else None)
+            name: HubTenant(
+                name, store, CorpusLog(stream, name), signing, ports.blobs(name) if ports.blobs else None, ports.gate
+            )
             for name, store in opening.stores.items()
         }
         self._journals = {name: LocalJournal(bus, name, store) for name, store in opening.stores.items()}
         self._changes = ChangeWatch(opening.parts.on_changed)
-        self.grants: Granting = grants or Grants(bus, self._tenants, admission)
-        self.endpoints = HubEndpoints(self._tenants, self, opening.clock, admission)
+        self.grants: Granting = ports.grants or Grants(bus, self._tenants, ports.admission)
+        self.endpoints = HubEndpoints(self._tenants, self, opening.clock, ports.admission)
         self.local = LocalEndpoints(self, opening.parts)
         self._own = Loop("own", self._relay_own, OWN_EVERY_S, self.faults)
         self._snapshots = Loop("snapshots", self._write_snapshots, SNAPSHOTS_EVERY_S, self.faults)
@@ -227,15 +244,10 @@ async def open_hub_sync(
     settings: SyncSettings,
     bus: JetStreamBus,
     opening: SyncOpening,
-    *,
-    blobs: Callable[[str], BlobWriter] | None = None,
-    admission: SiteAdmission | None = None,
-    grants: Granting | None = None,
+    ports: HubPorts | None = None,
 ) -> AsyncIterator[HubSync]:
-    """The hub's worker, until left. `blobs` takes the snapshots of a tenant; None: none are written. `admission` says
-    which sites are answered; None: all that the server lets in. `grants` says what each is sent; None: all that it may
-    hold. Who opens it holds the lock of the stores."""
-    hub = HubSync(settings, bus, opening, blobs, admission, grants)
+    """The hub's worker, until left. Who opens it holds the lock of the stores."""
+    hub = HubSync(settings, bus, opening, ports or HubPorts())
     await hub.endpoints.serve(bus)
     await hub.local.serve(bus)
     async with running(hub.loops):

@@ -24,6 +24,7 @@ from tidegate.schemas.sync import (
 )
 from tidegate.sync.author import Author
 from tidegate.sync.hub_client import HubState
+from tidegate.sync.leasing import LeaseGate, NoLeaseError
 from tidegate.sync.records import NOT_HELD
 from tidegate.sync.relay import LogConflictError, Relay
 from tidegate.sync.rules.drift import RepairReport
@@ -48,7 +49,7 @@ class HubTenant:
 
     def __init__(
         self, name: str, store: ReplicaStore, log: CorpusLog, signing: tuple[Signer, SignatureVerifier],
-        blobs: BlobWriter | None,
+        blobs: BlobWriter | None, gate: LeaseGate | None = None,
     ) -> None:  # fmt: skip
         signer, verifier = signing
         self.name = name
@@ -56,7 +57,7 @@ class HubTenant:
         self.log = log
         self.relay = Relay(store, log, verifier)
         self.author = Author(store, signer)
-        self.state = HubState(store)
+        self.state = HubState(store, gate)
         self.is_recovered = False
         self._blobs = blobs
         self._writing = asyncio.Lock()
@@ -126,10 +127,10 @@ class HubTenant:
         return self.state.head(site, collection, now_ms, tail.first, tail.bytes)
 
     async def head_at_rest(self, site: str, collection: str, now_ms: int) -> CollectionHead | None:
-        """As `head`; None while own edits are on their way into the log."""
+        """As `head`; None while own edits are on their way into the log, and for what the site may not be given."""
         try:
             return await self.head(site, collection, now_ms)
-        except RetryLaterError:
+        except (RetryLaterError, NoLeaseError):
             return None
 
     async def deltas(self, collection: str, epoch: int, first: int, last: int) -> tuple[CollectionDelta, ...]:

@@ -125,9 +125,10 @@ class SiteTenant:
     async def receive(self, collection: str, deltas: Sequence[CollectionDelta]) -> None:
         """Apply deltas that arrived, and fetch what is missing before them. Raises what `follow` raises."""
         async with self._alone(collection):
-            replica = self.store.record(collection).replica
-            if replica.state in ("fenced", "revoked"):
-                return
+            record = self.store.record(collection)
+            replica = record.replica
+            if replica.state in ("fenced", "revoked") or not _is_shared(record.collection):
+                return  # also where the hub has one of the same name as one that is this site's own
             new = [each for each in deltas if replica.position is None or each.position > replica.position]
             if not new:
                 return

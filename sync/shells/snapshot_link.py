@@ -41,7 +41,7 @@ class RepositorySnapshots:
         await self._repository.publish([manifest])
 
 
-class SnapshotSource:
+class TargetSnapshots:
     """The snapshots of one tenant at a site, from what it last verified of the repository."""
 
     def __init__(self, client: RepositoryClient, source: ObjectSource, tenant: str) -> None:

@@ -56,17 +56,17 @@ class ChaosCheck:
                     found.append(f"{domain} is fenced")
         return [*found, *await self._faults_of_indexes(), *await asyncio.to_thread(self._leaks)]
 
-    async def told(self) -> str:
+    async def describe(self) -> str:
         """What the workers say of themselves."""
-        said = []
+        found = []
         for domain in self.domains.names:
             try:
                 status = await (await self.domains.client(domain)).status()
             except TidegateError as error:
-                said.append(f"{domain}: {error}")
+                found.append(f"{domain}: {error}")
             else:
-                said.append(f"{domain}: {status.faults}")
-        return "\n".join(said)
+                found.append(f"{domain}: {status.faults}")
+        return "\n".join(found)
 
     async def _faults_of_indexes(self) -> list[str]:
         """What the workers themselves find, which also read their indexes back."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prepared_state import prepare_once, run_directory, settings_for
+from tests.support.prepared_state import fill_once, prepare_once, run_directory, settings_for
 from tidegate.services.settings import Settings
 
 
@@ -22,6 +22,20 @@ def settings(prepared: Path, tmp_path: Path) -> Settings:
     """Settings of a fleet of one's own, prepared."""
     state = tmp_path / "state"
     shutil.copytree(prepared, state)
+    return settings_for(state)
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory whose hub and two sites were filled by sync; made once for all workers of a run."""
+    return fill_once(run_directory(tmp_path_factory))
+
+
+@pytest.fixture
+def filled_settings(filled: Path, tmp_path: Path) -> Settings:
+    """Settings of a fleet of one's own, filled."""
+    state = tmp_path / "state"
+    shutil.copytree(filled, state)
     return settings_for(state)
 
 

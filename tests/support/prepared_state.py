@@ -18,7 +18,10 @@ import pytest
 from tests.support.paths import MODELS, ROOT
 from tidegate.services.cli.options import find_default_pack
 from tidegate.services.cli.progress import LineProgress
+from tidegate.services.fleet.deployment import deploy
+from tidegate.services.fleet.filling import fill_sites
 from tidegate.services.fleet.prepare import prepare_all
+from tidegate.services.fleet.provision import provision_fleet
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings
 
@@ -42,6 +45,28 @@ def prepare_once(root: Path) -> Path:
     return state
 
 
+def fill_once(root: Path) -> Path:
+    """A directory whose hub and sites were filled as `tidegate up` fills them; who comes second waits for the first."""
+    state, done = root / "filled", root / "filled.done"
+    with (root / "filled.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(state, ignore_errors=True)
+            asyncio.run(_fill(settings_for(state)))
+            done.touch()
+    return state
+
+
+async def _fill(settings: Settings) -> None:
+    provision_fleet(settings, SITES)
+
+    async def fill() -> None:
+        await fill_sites(settings, SITES, LineProgress())
+
+    async with deploy(settings, SITES, fill=fill):
+        pass
+
+
 def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The temporary directory that all workers of a run share."""
     root = tmp_path_factory.getbasetemp()
@@ -61,3 +86,4 @@ def prepare_early(root: Path) -> subprocess.Popen[bytes]:
 
 if __name__ == "__main__":
     prepare_once(Path(sys.argv[1]))
+    fill_once(Path(sys.argv[1]))

@@ -32,6 +32,7 @@ from tidegate.services.replication.composition import ReplicationParts, open_rep
 from tidegate.services.settings import Settings
 from tidegate.sync.settings import SyncSettings
 from tidegate.sync.shells.domain import DomainParts
+from tidegate.sync.shells.hub_shell import HubPorts
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.sources import DirectorySource
@@ -142,7 +143,7 @@ class WorkerWorld(CommandLine):
         bus = await stack.enter_async_context(JetStreamBus.open(self.nats[name], name))
         blobs = RepositoryBlobs(self.trust, now_ms)
         parts = ReplicationParts(
-            domain=lambda _: DomainParts(legs=CurrentIndex(self, name)), blobs=lambda _tenant: blobs
+            domain=lambda _: DomainParts(legs=CurrentIndex(self, name)), hub=HubPorts(blobs=lambda _tenant: blobs)
         )
         opened = open_replication(replace(self.settings, site=name), bus, parts)
         self.workers[name] = await stack.enter_async_context(opened)

@@ -15,11 +15,13 @@ import pytest
 
 from tests.support.command import COMMAND, read_line, start_tidegate, tidegate
 from tests.support.paths import MODELS
+from tests.support.prepared_fixtures import filled_settings as settings
 from tidegate.services.cli import COMMANDS
 from tidegate.services.cli.options import find_default_pack
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.system
+__all__ = ["settings"]
 
 QUESTION = "How long does a guest wifi session last?"
 

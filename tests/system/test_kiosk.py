@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.prepared_fixtures import filled_settings as settings
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.system
+__all__ = ["settings"]
 
 IN_THE_DOCUMENTS_WORDS = ("answerable", "language", "personal", "hub")
 """Kinds whose questions share words with the document; how paraphrases fare the demo shows, and is no bar yet."""

@@ -12,9 +12,11 @@ import pytest
 
 from tests.support.command import domain, read_line, start_tidegate, status, tidegate, until
 from tests.support.paths import MODELS
+from tests.support.prepared_fixtures import filled_settings as settings
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.system
+__all__ = ["settings"]
 
 GONE_WITHIN_S = 25.0
 READY = "site1/ready/all"

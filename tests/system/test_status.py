@@ -15,10 +15,12 @@ import pytest
 
 from tests.support.command import domain, read_line, start_tidegate, status, tidegate, until
 from tests.support.edge_runtime import AT_THE_EDGE, AT_THE_HUB
+from tests.support.prepared_fixtures import filled_settings as settings
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.system
+__all__ = ["settings"]
 
 
 def test_status_shows_what_is_up_and_what_is_down(settings: Settings) -> None:

@@ -10,6 +10,7 @@ import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -19,7 +20,7 @@ from tidegate.services.knowledge.index.database import IndexHead, put_head, read
 from tidegate.services.knowledge.index.errors import IndexLockedError
 from tidegate.services.knowledge.index.graph import PassageGraph, Projection
 from tidegate.services.knowledge.index.index_reader import IndexReader
-from tidegate.services.knowledge.index.index_writer import LOGGED_GENERATIONS, reconcile_rows
+from tidegate.services.knowledge.index.index_writer import LOGGED_GENERATIONS, IndexWriter, reconcile_rows
 from tidegate.services.knowledge.index.keyword import KeywordLeg
 from tidegate.services.knowledge.index.storage import Storage
 from tidegate.services.knowledge.index.vectors import Matrix
@@ -175,3 +176,12 @@ class Compaction:
                 leg.change(removed=records.removed_since(connection, head.generation), added=came)
             put_head(connection, msgspec.structs.replace(now, keyword=head.keyword + 1))
         _log.info("index.keyword_leg_made", path=str(path), passages=now.passages)
+
+
+class IndexParts(NamedTuple):
+    """What an index is made of, for who inspects and mends it."""
+
+    storage: Storage
+    reader: IndexReader
+    writer: IndexWriter
+    compaction: Compaction

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from tidegate.schemas.answer import Passage
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index import records, sources
 from tidegate.services.knowledge.index.chunking import Unit
-from tidegate.services.knowledge.index.compaction import Compaction
+from tidegate.services.knowledge.index.compaction import Compaction, IndexParts
 from tidegate.services.knowledge.index.database import IndexDatabase, read_head
 from tidegate.services.knowledge.index.errors import IndexLockedError
 from tidegate.services.knowledge.index.format_1 import OldIndex
@@ -58,15 +58,6 @@ class DocumentUnits(msgspec.Struct, frozen=True, kw_only=True):
     document: Document
     units: tuple[Unit, ...]
     vectors: Matrix
-
-
-class IndexParts(NamedTuple):
-    """What an index is made of, for who inspects and mends it."""
-
-    storage: Storage
-    reader: IndexReader
-    writer: IndexWriter
-    compaction: Compaction
 
 
 class HybridIndex:

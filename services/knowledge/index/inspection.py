@@ -15,10 +15,10 @@ import msgspec
 from tidegate.schemas.pack import Document
 from tidegate.services.knowledge.index import records, sources
 from tidegate.services.knowledge.index.chunking import Chunk, cut_into_chunks
+from tidegate.services.knowledge.index.compaction import IndexParts
 from tidegate.services.knowledge.index.database import IndexHead, add_digests, read_head
 from tidegate.services.knowledge.index.errors import IndexUnusableError
 from tidegate.services.knowledge.index.graph import digest_of_graph
-from tidegate.services.knowledge.index.hybrid import IndexParts
 from tidegate.services.knowledge.index.keyword import KeywordLeg
 from tidegate.services.knowledge.index.records import DocumentEntry
 from tidegate.services.knowledge.index.row_checks import PassageRow, find_names, read_halves, read_text

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.support.command import read_line, start_tidegate
@@ -214,7 +213,7 @@ def test_ctrl_c_leaves_nothing_behind(world: SyncWorld, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert not list(home.glob(".publishing-*"))
-        assert msgspec.json.encode(texts(world, "documents")) == b"{}"
+        assert "hours" in texts(world, "documents"), "what came before stays published"
     finally:
         process.kill()
         assert process.stdout is not None

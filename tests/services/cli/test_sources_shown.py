@@ -29,7 +29,7 @@ def test_a_citation_names_its_signer_and_its_age(language: str, capsys: pytest.C
 
 
 def test_the_words_of_each_language_are_its_own() -> None:
-    said = {tuple(say_source(language, "hub/1", is_fresh=False)) for language in LANGUAGES}
-    assert len(said) == len(LANGUAGES)
+    shown = {tuple(say_source(language, "hub/1", is_fresh=False)) for language in LANGUAGES}
+    assert len(shown) == len(LANGUAGES)
     assert say_source("it", "", is_fresh=True) == []
     assert say_source("it", "hub/1", is_fresh=False) == say_source("en", "hub/1", is_fresh=False)

@@ -65,9 +65,9 @@ async def test_a_source_says_in_each_language_who_signed_it_and_that_it_may_be_o
         texts = await page.evaluate("import('/texts.js').then(({ TEXTS }) => TEXTS)")
         for language, own in texts.items():
             await page.locator("#language").select_option(language)
-            said = say_source(language, signer, is_fresh=False)
-            await expect(page.locator("#citations cite")).to_have_text([f"hours@abc 0–25, {', '.join(said)}"])
-            assert [own["signed"].replace("{who}", signer), own["stale"]] == said, "as the command line says it"
+            shown = say_source(language, signer, is_fresh=False)
+            await expect(page.locator("#citations cite")).to_have_text([f"hours@abc 0–25, {', '.join(shown)}"])
+            assert [own["signed"].replace("{who}", signer), own["aged"]] == shown, "as the command line says it"
 
 
 async def test_the_keyboard_alone_is_enough(running: Site, browser: Any) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.nats_fleet import STAGES
+from tests.support.paths import MODELS
 from tests.support.sync_fleet import NOTICES, SyncFleet, now_ms
 from tests.support.sync_parts import fast_directory
 from tidegate.brokers.jetstream.declare import declare_fleet
@@ -24,6 +25,7 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.author_keys import AuthorKeyMissingError, has_author_key, open_author_signer
 from tidegate.services.fleet.deployment import plan_programs
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.provision import provision_fleet
 from tidegate.services.settings import Settings
 from tidegate.sync.shells.lock import ReplicasBusyError, lock_replicas
 from tidegate.sync.trust.keys import KeyStore
@@ -95,7 +97,8 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(path: Path) -> None:
 
 
 async def test_killed_workers_go_on_where_they_were(path: Path) -> None:
-    settings = provision(path, HUB, "site1")
+    settings = Settings(state_dir=str(path), models_dir=str(MODELS))
+    provision_fleet(settings, ["site1"])
     async with servers_with(path) as fleet:
         urls = {HUB: fleet.servers.hub.url, "site1": fleet.servers.sites["site1"].url}
         with worker(settings, HUB, urls[HUB]) as hub, worker(settings, "site1", urls["site1"]) as site:

@@ -12,6 +12,7 @@ from tidegate.brokers.jetstream import api, stored
 from tidegate.schemas import replace
 from tidegate.schemas.replica import CollectionRequest, ConflictList, DocumentsWritten, ReplicaStatus, ResolveConflict
 from tidegate.schemas.subjects import CORPUS, HUB
+from tidegate.sync.shells.hub_shell import HubPorts
 from tidegate.sync.store import reading_store
 
 pytestmark = pytest.mark.anyio
@@ -105,10 +106,18 @@ class Lease:
     def has_lease(self) -> bool:
         return self.is_held
 
+    def is_leased(self, site: str, now_ms: int) -> bool:
+        return self.is_held and bool(site and now_ms)
+
+    def is_revoked(self, site: str) -> bool:
+        return not site
+
 
 async def test_without_a_lease_nothing_is_read_and_with_one_all_that_was_missed(tmp_path: Path) -> None:
     lease = Lease()
-    async with sync_fleet(tmp_path, ["site1"], options={"site1": {"lease": lease}}) as fleet:
+    options = {HUB: {"ports": HubPorts(gate=lease)}, "site1": {"lease": lease}}
+    async with sync_fleet(tmp_path, ["site1"], options=options) as fleet:
+        await fleet.put(replace(NOTICES, is_sensitive=True))
         await fleet.write(HUB, {"a": "one"})
         await until(lambda: "notices" in fleet.site("site1").tenants["kiosk"].collections())
         faults = fleet.site("site1").faults

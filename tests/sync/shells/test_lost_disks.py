@@ -20,6 +20,7 @@ from tidegate.schemas.replica import CollectionRequest, Done, RepairOutcomes, Re
 from tidegate.schemas.subjects import CORPUS, HUB, LOCAL
 from tidegate.sync.author import AuthorFencedError
 from tidegate.sync.reader import CollectionUnknownError
+from tidegate.sync.shells.hub_shell import HubPorts
 
 pytestmark = pytest.mark.anyio
 NOTICES_ONLY = CollectionRequest(tenant="kiosk", collection="notices")
@@ -29,7 +30,7 @@ def with_snapshots(path: Path, *sites: str, **settings: Any) -> dict[str, Any]:
     """Workers that write and read snapshots of a repository below `path`."""
     hub = TrustHub(path / "trust")
     blobs = RepositoryBlobs(hub)
-    options: dict[str, Any] = {HUB: {"blobs": lambda _tenant: blobs}}
+    options: dict[str, Any] = {HUB: {"ports": HubPorts(blobs=lambda _tenant: blobs)}}
     for site in sites:
         options[site] = {"snapshots": RepositorySnapshots(hub, path / "trust" / site)}
     return {"options": options, "settings": replace(QUICK, **settings)}
@@ -53,7 +54,7 @@ async def test_a_site_with_an_empty_disk_begins_with_a_snapshot_and_writes_as_it
         await fleet.write("site1", {"mine": "first"})
         texts["mine"] = "first"
         await fleet.agree(texts)
-        blobs: RepositoryBlobs = fleet.options[HUB]["blobs"]("kiosk")
+        blobs: RepositoryBlobs = fleet.options[HUB]["ports"].blobs("kiosk")
         await until(lambda: bool(blobs.published))
         await fleet.stop("site1")
         shutil.rmtree(replicas(tmp_path, "site1"))

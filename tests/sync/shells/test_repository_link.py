@@ -27,7 +27,7 @@ from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas import LogPosition, SnapshotManifest
 from tidegate.schemas.sync import SnapshotChunk
 from tidegate.sync.shells.repository_link import RepositoryUploader
-from tidegate.sync.shells.snapshot_link import RepositorySnapshots, SnapshotSource
+from tidegate.sync.shells.snapshot_link import RepositorySnapshots, TargetSnapshots
 from tidegate.sync.trust.faults import (
     BlobMissingError,
     MixedUpTargetError,
@@ -103,7 +103,7 @@ async def test_a_site_has_only_what_its_filters_let_through(tmp_path: Path) -> N
         await refreshed(one, SNAPSHOT)
         await refreshed(two, SNAPSHOT)
         await refreshed(hub.client("site3", hub.source("site3", ("other",))), POLICY)
-        source = SnapshotSource(one, hub.source("site1"), TENANT)
+        source = TargetSnapshots(one, hub.source("site1"), TENANT)
 
         async def is_whole() -> bool:  # the index may come behind the metadata that names it
             with contextlib.suppress(SourceUnavailableError):
@@ -114,7 +114,7 @@ async def test_a_site_has_only_what_its_filters_let_through(tmp_path: Path) -> N
         assert await source.snapshot(COLLECTION) == manifest
         assert await source.snapshot("nothing") is None
         assert [await source.chunk(COLLECTION, chunk.digest) for chunk in manifest.chunks] == [b"one", b"two"]
-        other = SnapshotSource(two, hub.source("site2"), TENANT)
+        other = TargetSnapshots(two, hub.source("site2"), TENANT)
         assert await other.snapshot(COLLECTION) is None
         with pytest.raises(SourceUnavailableError, match="on its way"):
             await other.chunk(COLLECTION, TWO)
@@ -190,7 +190,7 @@ async def test_what_no_target_names_is_deleted_everywhere_and_what_is_named_stay
         await hub.repository.renew()
         again = hub.client("site1b", hub.source())
         await refreshed(again, SNAPSHOT)
-        snapshots = SnapshotSource(again, hub.source(), TENANT)
+        snapshots = TargetSnapshots(again, hub.source(), TENANT)
 
         async def is_newest() -> bool:
             return await snapshots.snapshot(COLLECTION) == new

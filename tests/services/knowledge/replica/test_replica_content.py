@@ -74,7 +74,7 @@ def test_the_documents_of_a_pack_survive_with_the_versions_that_they_had() -> No
 
 
 def test_a_document_without_more_than_a_text_takes_no_more_than_that() -> None:
-    assert to_content(BRANCH[0]).meta == {"scope": "site"}
+    assert to_content(BRANCH[0]).meta == {"scope": BRANCH[0].scope}
 
 
 def test_pages_and_what_was_recognised_stay_with_their_text() -> None:
