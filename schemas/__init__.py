@@ -56,7 +56,7 @@ from tidegate.schemas.lease import (
     NonceReply,
     NonceRequest,
 )
-from tidegate.schemas.message import Message, decode, encode, encode_json, is_json, replace
+from tidegate.schemas.message import Message, decode, encode, encode_json, is_json, learn_types, replace
 from tidegate.schemas.plan import (
     Degradation,
     DegradationLevel,
@@ -264,3 +264,5 @@ __all__ = [
     "is_json",
     "replace",
 ]
+
+learn_types()

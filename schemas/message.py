@@ -4,6 +4,9 @@ Next: schemas/facts.py, the messages of the pipeline."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar, overload
 
 import msgspec
@@ -31,6 +34,9 @@ M = TypeVar("M", bound=Message)
 S = TypeVar("S", bound=msgspec.Struct)
 _to_msgpack = msgspec.msgpack.Encoder()
 _to_json = msgspec.json.Encoder()
+_building = threading.Lock()
+"""Held while msgspec learns a type: a thread that decodes it meanwhile sees half of it, and the process dies (seen with
+msgspec 0.22: `msgspec.msgpack.decode(data, type=T)` in two threads, where `T` was never decoded before)."""
 _decoders: dict[tuple[str, tuple[type[Message], ...]], Any] = {}
 
 
@@ -54,6 +60,24 @@ def is_json(data: bytes) -> bool:
     return data[:64].lstrip()[:1] == b"{"
 
 
+def learn_types() -> None:
+    """Have msgspec know all structs of the product that are defined by now, while no other thread can be at it: see
+    `_building`. A process does so once it has imported what it runs."""
+    waiting = [msgspec.Struct]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind.__module__.startswith("tidegate."):
+            with _building, suppress(Exception):  # what cannot be decoded is not
+                msgspec.msgpack.Decoder(kind)
+
+
+def decoder_of(kind: type[S]) -> Callable[[bytes], S]:
+    """What reads a struct that is no message from MessagePack, in any thread. Raises `msgspec.DecodeError` then."""
+    with _building:
+        return msgspec.msgpack.Decoder(kind).decode
+
+
 @overload
 def decode(data: bytes, only: type[M], /) -> M: ...
 @overload
@@ -69,7 +93,8 @@ def decode(data: bytes, *types: type[Message]) -> Any:
         union: Any = types[0]
         for other in types[1:]:
             union = union | other
-        decoder = msgspec.json.Decoder(union) if form == "json" else msgspec.msgpack.Decoder(union)
+        with _building:
+            decoder = msgspec.json.Decoder(union) if form == "json" else msgspec.msgpack.Decoder(union)
         _decoders[(form, types)] = decoder
     try:
         return decoder.decode(data)

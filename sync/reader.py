@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-import msgspec
-
 from tidegate.schemas.comparison import RangeDigests
 from tidegate.schemas.errors import TidegateError, UnreadableError
+from tidegate.schemas.message import decoder_of
 from tidegate.schemas.replication import HeldDocument
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.sync import AuthorMark, ReplicaPosition, SignedOperation
@@ -34,6 +33,10 @@ ABSENT = bytes(NODE_BYTES)
 """Stands for the digest of an empty part: no sha256 that anybody has seen."""
 SHARED_STREAMS: tuple[OperationStream, ...] = ("EDITS", "CORPUS")
 """The streams of operations that the hub's log is to have."""
+
+
+_read_own, _read_record = decoder_of(OwnState), decoder_of(ReplicaRecord)
+_read_mark, _read_operation = decoder_of(AuthorMark), decoder_of(SignedOperation)
 
 
 class CollectionUnknownError(TidegateError):
@@ -60,7 +63,7 @@ class StoreReader:
     def own(self) -> OwnState:
         """Who writes here. Every store has it, from when it is made."""
         [(state,)] = self._sql.execute("SELECT state FROM own")
-        return msgspec.msgpack.decode(state, type=OwnState)
+        return _read_own(state)
 
     def collections(self) -> tuple[str, ...]:
         """The names of the collections, sorted."""
@@ -71,7 +74,7 @@ class StoreReader:
         row = self._sql.execute("SELECT record FROM replicas WHERE collection = ?", (collection,)).fetchone()
         if row is None:
             raise CollectionUnknownError(f"{collection} is not a collection of this store")
-        return msgspec.msgpack.decode(row[0], type=ReplicaRecord)
+        return _read_record(row[0])
 
     def position(self, collection: str) -> ReplicaPosition:
         """How far the replica is, for plan.py and for the hub."""
@@ -89,12 +92,12 @@ class StoreReader:
     def marks(self, scope: str) -> dict[str, AuthorMark]:
         """The last known operation of each actor, in a collection or in a stream."""
         rows = self._sql.execute("SELECT actor, mark FROM marks WHERE scope = ? ORDER BY actor", (scope,))
-        return {actor: msgspec.msgpack.decode(mark, type=AuthorMark) for actor, mark in rows}
+        return {actor: _read_mark(mark) for actor, mark in rows}
 
     def mark(self, scope: str, actor: str) -> AuthorMark | None:
         """The last known operation of one actor."""
         row = self._sql.execute("SELECT mark FROM marks WHERE scope = ? AND actor = ?", (scope, actor)).fetchone()
-        return row and msgspec.msgpack.decode(row[0], type=AuthorMark)
+        return row and _read_mark(row[0])
 
     def fence(self, actor: str) -> str:
         """Why nothing more of the actor is relayed; empty: it may write."""
@@ -182,7 +185,7 @@ class StoreReader:
             (after, *streams, limit),
         )
         return tuple(
-            Pending(sequence, stream, collection, msgspec.msgpack.decode(operation, type=SignedOperation))
+            Pending(sequence, stream, collection, _read_operation(operation))
             for sequence, stream, collection, operation in rows
         )
 

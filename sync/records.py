@@ -12,6 +12,7 @@ import msgspec
 
 from tidegate.schemas.clocks import HybridTime, VectorClock
 from tidegate.schemas.errors import TidegateError, UnreadableError
+from tidegate.schemas.message import decoder_of
 from tidegate.schemas.replication import HeldDocument
 from tidegate.schemas.sync import Collection, LogPosition, SignedOperation
 from tidegate.sync.rules.clock import NOTHING
@@ -116,7 +117,7 @@ def document_of(document_id: str, held: Held) -> HeldDocument:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_document = msgspec.msgpack.Decoder(HeldDocument).decode
+_decode_document = decoder_of(HeldDocument)
 
 
 def pack_document(document: HeldDocument) -> tuple[bytes, bytes]:

@@ -25,6 +25,7 @@ from tidegate.brokers.settings import ProcessSettings
 from tidegate.brokers.stage import Handler, Stage
 from tidegate.brokers.worker import run
 from tidegate.schemas import TidegateError
+from tidegate.schemas.message import learn_types
 
 S = TypeVar("S", bound=ProcessSettings)
 OpenBus = Callable[[S], AbstractAsyncContextManager[Bus]]
@@ -78,8 +79,10 @@ async def serve(
         stack.enter_context(_log_unhandled(telemetry))
         if process.parent is not None:
             await stack.enter_async_context(_end_with(process.parent, stop))
+        roots = [resolve(stage) for stage in process.stages]
+        learn_types()  # all is imported by now, and no thread reads anything yet
         bus = await stack.enter_async_context(process.open_bus(settings))
-        handlers = [await stack.enter_async_context(resolve(stage)(settings, bus)) for stage in process.stages]
+        handlers = [await stack.enter_async_context(root(settings, bus)) for root in roots]
         drain = asyncio.Event()
         async with asyncio.TaskGroup() as running:
             for stage, handler in zip(process.stages, handlers, strict=True):

@@ -10,6 +10,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from tidegate.schemas.artefact import ArtefactDescriptor
+from tidegate.schemas.message import decoder_of
 from tidegate.sync.trust.faults import MalformedMetadataError, RolledBackError
 from tidegate.sync.trust.roles import HUB_TIME
 from tidegate.sync.trust.targets import artefacts_in
@@ -22,6 +23,9 @@ class StoredGeneration(msgspec.Struct, frozen=True):
     timestamp: bytes
     snapshot: bytes
     targets: bytes
+
+
+_read_stored = decoder_of(StoredGeneration)
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -43,7 +47,7 @@ def read_generation(data: bytes) -> Generation:
     Raises `MalformedMetadataError`.
     """
     try:
-        stored = msgspec.msgpack.decode(data, type=StoredGeneration)
+        stored = _read_stored(data)
         root = Metadata[Root].from_bytes(stored.root).signed
         timestamp, snapshot, targets = (
             Metadata[Timestamp].from_bytes(stored.timestamp),

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.schemas.errors import UnreadableError
+from tidegate.schemas.message import decoder_of
 from tidegate.sync.rules.staleness import Now, TimeJudgement, TrustedTime, checkpoint, judge_time, trust
 from tidegate.sync.trust.files import PRIVATE, replace_file
 
@@ -18,6 +19,7 @@ TIME_FILE = "time.msgpack"
 """Its name in the directory of what a site trusts."""
 Clocks = Now | Callable[[], Now]
 """What the machine's clocks say, or what reads them: where others may store a later reading meanwhile."""
+_read_time = decoder_of(TrustedTime)
 
 
 class TrustedClock:
@@ -30,7 +32,7 @@ class TrustedClock:
     def known(self) -> TrustedTime | None:
         """What is stored; None before the hub ever told a time. Raises `UnreadableError`."""
         try:
-            return msgspec.msgpack.decode(self._path.read_bytes(), type=TrustedTime)
+            return _read_time(self._path.read_bytes())
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
