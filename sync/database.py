@@ -58,16 +58,23 @@ class StoreMissingError(TidegateError, LookupError):
     hint = "start the sync worker of the domain, which makes it: `tidegate up`"
 
 
+class StoreClosedError(TidegateError):
+    """Whoever has the store is ending: what was asked of it is not done."""
+
+    hint = "ask again once the sync worker runs again"
+
+
 class Database:
     """The connections to one file: one that writes, under a lock, and as many that read as there are readers at once.
 
-    Opening raises `StoreDamagedError`, as each use of it may.
+    Opening raises `StoreDamagedError`, as each use of it may; after `close` each raises `StoreClosedError`.
     """
 
     def __init__(self, path: Path, trace: Callable[[str], None] | None = None) -> None:
         self._path = path
         self._lock = threading.RLock()
         self._idle: list[sqlite3.Connection] = []
+        self._is_closed = False
         with naming_errors(path):
             self._writer = self._connect()
             self._writer.executescript(SCHEMA)
@@ -82,6 +89,7 @@ class Database:
         """
         # Also several processes may write: IMMEDIATE waits for the other one here, and never in the middle.
         with self._lock, naming_errors(self._path):
+            self._check_open()
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -95,6 +103,7 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One state of the file, whatever is written meanwhile. Raises `StoreDamagedError`."""
         with naming_errors(self._path):
+            self._check_open()
             connection = self._idle.pop() if self._idle else self._connect()
             try:
                 connection.execute("BEGIN")
@@ -109,9 +118,14 @@ class Database:
         """Close every connection, once the transaction in hand has ended: SQLite does not bear to be closed by one
         thread while another one, whom nobody waits for any more, is at work. What was read may no longer be used."""
         with self._lock:
+            self._is_closed = True
             self._writer.close()
         while self._idle:
             self._idle.pop().close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreClosedError(f"{self._path} is closed")
 
     def _connect(self) -> sqlite3.Connection:
         # Each connection is used by one thread at a time, though not always the same one.

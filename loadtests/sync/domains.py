@@ -31,7 +31,7 @@ from tidegate.sync.shells.replica_client import ReplicaClient
 from tidegate.sync.store import reading_store
 
 MODEL = Path(".models/multilingual")
-START_WITHIN_S = 60.0
+START_WITHIN_S = 240.0
 POLL_S = 0.01
 
 

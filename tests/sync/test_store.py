@@ -18,7 +18,7 @@ from tests.support.document_authors import Author as UnsignedAuthor
 from tests.support.document_authors import content, signed
 from tests.support.paths import ROOT
 from tests.support.sync_parts import NOTICES, NOW, Site, fast_directory, make_hub, make_site, text
-from tidegate.sync.database import StoreDamagedError, StoreFullError
+from tidegate.sync.database import StoreClosedError, StoreDamagedError, StoreFullError
 from tidegate.sync.reader import CollectionUnknownError
 from tidegate.sync.rules.clock import NOTHING
 from tidegate.sync.rules.merge import Version, version_of
@@ -226,3 +226,12 @@ def test_closing_waits_for_the_transaction_that_a_thread_is_in(tmp_path: Path) -
     closing.join()
     with reading_store(tmp_path / "sync.db") as reader:
         assert reader.collections() == ("notices",)
+
+
+def test_whoever_comes_after_the_end_is_told_so(tmp_path: Path) -> None:
+    store = ReplicaStore(tmp_path / "sync.db", "site1", "a" * 16)
+    store.close()
+    with pytest.raises(StoreClosedError), store.writing():
+        pass
+    with pytest.raises(StoreClosedError), store.reading():
+        pass
