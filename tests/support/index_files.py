@@ -36,6 +36,13 @@ def assert_the_leg_holds_what_the_database_says(path: Path) -> None:
     assert KeywordLeg(keyword_folder(path)).refresh().entries() == wanted_rows(path)
 
 
+def overwrite(file: Path, data: bytes) -> None:
+    """Write other bytes into a file without making it shorter first: somebody may have mapped it into memory."""
+    assert len(data) == file.stat().st_size
+    with open(file, "r+b") as opened:
+        opened.write(data)
+
+
 def copy_database(path: Path, to: Path) -> None:
     """The database with the log of its last writes, which belongs to it."""
     to.mkdir(parents=True, exist_ok=True)

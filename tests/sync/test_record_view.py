@@ -51,6 +51,11 @@ def test_a_file_that_was_put_in_its_place_is_another_store(tmp_path: Path) -> No
     assert view.records() == {}
     ReplicaStore(path, "site1", "b" * 16).close()
     assert view.records() == {}
+    other = ReplicaStore(tmp_path / "other.sqlite", "site1", "c" * 16)
+    other.put_collection(NOTICES)
+    other.close()
+    (tmp_path / "other.sqlite").replace(path)
+    assert list(view.records()) == ["notices"], "the one that is open is not the one that is there"
     path.unlink()
     path.write_bytes(b"this is no database" * 500)
     with pytest.raises(StoreDamagedError):

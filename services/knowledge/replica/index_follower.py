@@ -188,7 +188,7 @@ class IndexFollower:
             put, removed = put + came, removed + went
             before = after if state else before
         if put or removed or damaged:
-            _log.info("replica.indexed", collection=collection, put=put, removed=removed, damaged=len(damaged))
+            _log.debug("replica.indexed", collection=collection, put=put, removed=removed, damaged=len(damaged))
         return FollowOutcome(
             collection=collection, generation=before.generation, put=put, removed=removed, damaged=tuple(damaged)
         )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.branch_index import LETTERS, branch_index
 from tests.support.corpus import BRANCH, COINS, HOURS, Letters, document
-from tests.support.index_files import assert_the_leg_holds_what_the_database_says
+from tests.support.index_files import assert_the_leg_holds_what_the_database_says, overwrite
 from tests.support.paths import ROOT
 from tests.support.replica_parts import EXACT, GRAPH, SHARED, NothingEmbedded, ReplicaLab
 from tests.support.sync_parts import NOW, Keys
@@ -315,7 +315,7 @@ def test_an_index_that_cannot_be_read_is_begun_anew(lab: ReplicaLab, tmp_path: P
     file = tmp_path / "index" / "index.sqlite"
     whole = bytearray(file.read_bytes())
     whole[4096:8192] = bytes(4096)
-    file.write_bytes(whole)
+    overwrite(file, bytes(whole))
     lab.delete("coins")
     lab.follower.follow("documents")
     assert set(lab.held()) >= {"fees", "hours", "stunden"}

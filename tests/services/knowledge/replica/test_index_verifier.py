@@ -14,7 +14,12 @@ import pytest
 
 from tests.support.branch_index import LETTERS
 from tests.support.corpus import BRANCH, document
-from tests.support.index_files import assert_the_leg_holds_what_the_database_says, keyword_folder, wanted_rows
+from tests.support.index_files import (
+    assert_the_leg_holds_what_the_database_says,
+    keyword_folder,
+    overwrite,
+    wanted_rows,
+)
 from tests.support.replica_parts import EXACT, GRAPH, ReplicaLab
 from tests.support.sync_parts import fast_directory
 from tidegate.services.knowledge.index.database import read_head
@@ -91,7 +96,7 @@ def checksum(number: int | None, *blobs: bytes) -> int:
 def flip(file: Path, position: int) -> None:
     data = bytearray(file.read_bytes())
     data[position] ^= 8
-    file.write_bytes(data)
+    overwrite(file, bytes(data))
 
 
 def assert_is_repaired(lab: ReplicaLab, legs: dict[Leg, tuple[str, ...]], cause: DriftCause) -> None:

@@ -105,6 +105,8 @@ def test_who_gave_way_comes_in_as_it_is_now(lab: SiteLab) -> None:
     lab.author.write_all("local", dict(contents_of([newer], LETTERS)), NOW)
     lab.delete("alerts")
     assert lab.found() == [("tomorrow", "local")]
+    with lab.store.reading() as reader:
+        assert lab.index.sources("local")["hours"].digest == reader.digest_of("local", "hours")
     assert lab.follower.follow("local").put == 0
     assert lab.found() == [("tomorrow", "local")]
 
