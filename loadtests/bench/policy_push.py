@@ -20,7 +20,7 @@ from loadtests.bench.race_sites import linked_servers
 from tidegate.brokers.jetstream import api
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
-from tidegate.brokers.jetstream.granting import read_carriers
+from tidegate.brokers.jetstream.granting import Carrier, read_carriers
 from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.settings import NatsSettings
@@ -41,10 +41,11 @@ RTT_MS = 20.0
 SNAPSHOT_KBIT_S = 40_000
 WAITING_CHUNKS = 96
 """Of the snapshot, in front of the link: 48 MiB, ten seconds of it."""
+IN_FLIGHT = 8
 LOOK_EVERY_S = 0.5
 PUSHES = 20
 WITHIN_S = 30.0
-PUSH = "push"
+PUSH, SNAPSHOT = "push", "snapshot in flight"
 
 
 class Pusher:
@@ -82,32 +83,36 @@ class Pusher:
     async def under_snapshot(self) -> Sampled:
         """Pushes while a snapshot is in flight, from before the first until after the last."""
         await self._put_chunks(WAITING_CHUNKS)
+        started_s, before = time.perf_counter(), await self._arrived_bytes()
         async with running(self._keep_waiting()):
             sampled = await self._push_all()
-        if not await self._waiting():
+        carried = (await self._arrived_bytes() - before) * 8e-6 / (time.perf_counter() - started_s)
+        if not (await self._carrier()).pending:
             raise MeasurementError("the snapshot was there before the policies were")
         for bus in (self.hub_bus, self.site_bus):
             await api.call(bus.link.client, f"STREAM.PURGE.{STREAM}")
-        return sampled
+        return Sampled(sampled.value, {**sampled.samples, SNAPSHOT: (carried,)})
 
     async def _keep_waiting(self) -> None:
         """Have so much of the snapshot wait for the link that it is never at its end."""
         while True:
-            if await self._waiting() < WAITING_CHUNKS:
+            if (await self._carrier()).pending < WAITING_CHUNKS:
                 await self._put_chunks(WAITING_CHUNKS // 4)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _waiting(self) -> int:
-        return (await read_carriers(self.hub_bus.link.client, SITE))[STREAM].pending
+    async def _carrier(self) -> Carrier:
+        return (await read_carriers(self.hub_bus.link.client, SITE))[STREAM]
+
+    async def _arrived_bytes(self) -> int:
+        return int((await api.call(self.site_bus.link.client, f"STREAM.INFO.{STREAM}"))["state"]["bytes"])
 
     async def _put_chunks(self, count: int) -> None:
         """Chunks of a snapshot, in the store of the hub."""
         index = open_stores(self.hub_bus)["index"]
-        numbers = range(self.chunks, self.chunks + count)
+        for first in range(self.chunks, self.chunks + count, IN_FLIGHT):
+            names = [f"{TENANT}.{COLLECTION}.load.{number}" for number in range(first, first + IN_FLIGHT)]
+            await asyncio.gather(*(index.put(name, os.urandom(CHUNK_BYTES)) for name in names))
         self.chunks += count
-        await asyncio.gather(
-            *(index.put(f"{TENANT}.{COLLECTION}.load.{number}", os.urandom(CHUNK_BYTES)) for number in numbers)
-        )
 
     async def _push_all(self) -> Sampled:
         taken_ms = tuple([await self._push_ms() for _ in range(PUSHES)])
@@ -165,6 +170,7 @@ POLICY_PUSH_ENTRIES = (
             Bar(samples=PUSH, quantile=0.99, of="ratio", target=Target("≤", 4.0)),
             Bar(samples=PUSH, quantile=0.99),
             Bar(samples=PUSH, quantile=0.99, of="peer"),
+            Bar(samples=SNAPSHOT, quantile=0.5, unit="Mbit/s"),
         ),
     ),
 )
