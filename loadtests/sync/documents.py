@@ -17,11 +17,23 @@ from tidegate.services.knowledge.index.chunking import cut_into_chunks
 from tidegate.services.knowledge.index.embedded import units_in
 from tidegate.services.knowledge.index.vectors import DIMENSIONS
 from tidegate.services.knowledge.replica.content import name_model, pack_vectors
+from tidegate.services.knowledge.text_embedder import TextRole, Vector
 
 WORDS = 60
 LEXICON = tuple(
     f"{first}{last}" for first in ("bal", "cre", "dor", "fin", "gal") for last in ("ance", "dit", "eon", "ial")
 )
+
+
+class LazyModel:
+    """Names the model that the vectors say they are of, and embeds nothing; a `TextEmbedder`."""
+
+    def __init__(self) -> None:
+        self.version = read_version(MODEL.parent)
+
+    def embed(self, text: str, role: TextRole = "query") -> Vector:
+        """Never asked: every document comes with its vectors."""
+        raise AssertionError(f"{role} {text[:20]!r} came without vectors")
 
 
 def document(token: str, words: int = WORDS, **meta: str) -> DocumentContent:

@@ -160,13 +160,17 @@ async def until(holds: Callable[[], bool], show: Callable[[], object] = lambda: 
 
 
 @contextlib.asynccontextmanager
-async def open_domains(servers: Fleet, directory: Path, sync: SyncSettings) -> AsyncIterator[Domains]:
+async def open_domains(
+    servers: Fleet, directory: Path, sync: SyncSettings, *, is_indexing: bool = True
+) -> AsyncIterator[Domains]:
     """The workers of a running fleet, none of them started yet; its topology is declared, and the sites provisioned."""
     await declare_fleet(servers, ())
     urls = {HUB: servers.hub.url, **{site: server.url for site, server in servers.sites.items()}}
     models = await asyncio.to_thread(_link_model, directory)
     plans = {
-        domain: WorkerPlan(domain=domain, url=url, state=str(directory), models=str(models), sync=sync)
+        domain: WorkerPlan(
+            domain=domain, url=url, state=str(directory), models=str(models), sync=sync, is_indexing=is_indexing
+        )
         for domain, url in urls.items()
     }
     await asyncio.to_thread(provision_fleet, plans[HUB].settings, tuple(servers.sites))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -24,13 +26,19 @@ from tidegate.schemas.following import DeltasReply
 from tidegate.schemas.message import decode, encode
 from tidegate.schemas.replica import Done
 from tidegate.schemas.subjects import HUB
+from tidegate.schemas.sync import Collection
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.replication.hub import open_hub_worker
-from tidegate.services.replication.site import open_site_worker
+from tidegate.services.fleet.trust_hub import HubTrustPorts, open_hub_trust
+from tidegate.services.fleet.trust_site import SiteTrustPorts, open_site_trust
+from tidegate.services.replication.composition import ReplicationParts, Stores, open_replication
+from tidegate.services.replication.hub import TrustedGrants, open_hub_worker
+from tidegate.services.replication.site import TenantSnapshots, open_site_worker
 from tidegate.services.settings import Settings
 from tidegate.sync.settings import SyncSettings
+from tidegate.sync.shells.domain import DomainParts
 from tidegate.sync.shells.hub_shell import HubSync
 from tidegate.sync.shells.site_shell import SiteSync
+from tidegate.sync.store import ReplicaStore
 
 TENANT = "kiosk"
 ARRIVE = "arrive.deltas"
@@ -46,6 +54,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     models: str
     sync: SyncSettings = SyncSettings()
+    is_indexing: bool = True
+    """False: no index follows the documents, for what is measured of sync alone."""
 
     @property
     def settings(self) -> Settings:
@@ -70,21 +80,54 @@ async def open_worker(plan: WorkerPlan) -> AsyncIterator[HubSync | SiteSync]:
     """The worker, until left. Raises what its parts raise when they are opened."""
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=plan.url), plan.domain))
-        if plan.domain == HUB:
-            hub = await stack.enter_async_context(open_hub_worker(plan.settings, bus))
-            await bus.link.client.flush()
-            yield hub
-            return
-        site = await stack.enter_async_context(open_site_worker(plan.settings, bus))
+        opened: Any = open_hub_worker if plan.domain == HUB else open_site_worker
+        worker = await stack.enter_async_context((opened if plan.is_indexing else open_unindexed)(plan.settings, bus))
 
         async def arrive(data: bytes) -> bytes:
             handed = decode(data, DeltasReply)
-            await site.tenants[handed.tenant].receive(handed.collection, handed.deltas)
+            await worker.tenants[handed.tenant].receive(handed.collection, handed.deltas)
             return encode(Done())
 
-        await bus.respond(ARRIVE, arrive)
+        if plan.domain != HUB:
+            await bus.respond(ARRIVE, arrive)
         await bus.link.client.flush()  # from now on the server knows of all that is answered
-        yield site
+        yield worker
+
+
+@asynccontextmanager
+async def open_unindexed(settings: Settings, bus: JetStreamBus) -> AsyncIterator[HubSync | SiteSync]:
+    """The worker of either side with its trust and its replicas, and nobody who follows the documents."""
+    stores: dict[str, Stores] = {}
+
+    def keep_stores(opened: Stores) -> DomainParts:
+        stores[""] = opened
+        return DomainParts()
+
+    def list_collections() -> list[Collection]:
+        return [rule for store in stores.get("", {}).values() for rule in collections_of(store).values()]
+
+    async with AsyncExitStack() as stack:
+        if settings.site == HUB:
+            opened = open_hub_trust(settings, bus, HubTrustPorts(collections=list_collections))
+            trust = await stack.enter_async_context(opened)
+            parts = ReplicationParts(
+                domain=keep_stores, signer=trust.signer, verifier=trust.verifier, blobs=trust.snapshots,
+                grants=TrustedGrants(trust.grants),
+            )  # fmt: skip
+        else:
+            boot_id = secrets.token_hex(8)
+            believed = await stack.enter_async_context(open_site_trust(settings, bus, SiteTrustPorts(boot_id=boot_id)))
+            parts = ReplicationParts(
+                domain=keep_stores, signer=believed.signer, verifier=believed.verifier,
+                snapshots=TenantSnapshots(believed), incarnation=believed.identity.incarnation, boot_id=boot_id,
+            )  # fmt: skip
+        yield await stack.enter_async_context(open_replication(settings, bus, parts))
+
+
+def collections_of(store: ReplicaStore) -> dict[str, Collection]:
+    """The collections of a store, with their rules."""
+    with store.reading() as reader:
+        return {name: reader.record(name).collection for name in reader.collections()}
 
 
 async def _run(plan: WorkerPlan, ready: Path) -> None:
