@@ -90,6 +90,16 @@ async def streams(nc: Client) -> dict[str, Config]:
     return {item["config"]["name"]: item["config"] async for item in _items(nc, "STREAM.LIST", "streams")}
 
 
+async def stream_names(nc: Client) -> frozenset[str]:
+    """Every stream that there is."""
+    found: list[str] = []
+    while page := await call(nc, "STREAM.NAMES", {"offset": len(found)}):
+        found += page["streams"] or ()
+        if not page["streams"] or len(found) >= page["total"]:
+            break
+    return frozenset(found)
+
+
 async def consumers(nc: Client, stream: str) -> dict[str, Config]:
     """The configuration of every durable consumer of `stream`, by `STREAM/consumer`."""
     return {

@@ -12,9 +12,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from loadtests.bench.measure import Measurement, Sampled
+from loadtests.bench.measure import SIDES, Measurement
 from loadtests.sync.documents import document
-from loadtests.sync.domains import TENANT, Domains, running_domains
+from loadtests.sync.domains import Domains, running_domains
+from loadtests.sync.worker import TENANT
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream import api
 from tidegate.brokers.jetstream.api import JetStreamApiError
@@ -113,10 +114,9 @@ async def catch_up_blocks(repeats: int, *, outstanding: int, directory: Path) ->
                     SITE_KILLED_FEW: await outages.kill_site(FEW),
                     SITE_KILLED: await outages.kill_site(outstanding),
                 }
-                for number, side in enumerate(("ours", "peer")):
-                    samples = {what: (took[number],) for what, took in found.items()}
-                    sampled = Sampled(found[HUB_KILLED][number], samples)
-                    yield Measurement("ours" if side == "ours" else "peer", sampled.value, sampled.samples)
+                for number, side in enumerate(SIDES):
+                    samples: dict[str, tuple[float, ...]] = {what: (took[number],) for what, took in found.items()}
+                    yield Measurement(side, found[HUB_KILLED][number], samples)
 
 
 async def _since(begun_s: float, holds: Callable[[], Awaitable[bool]]) -> float:

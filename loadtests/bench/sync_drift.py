@@ -1,7 +1,7 @@
 """What crosses the leaf to repair one flipped byte, and to fill an empty disk with the same collection again.
 
-Counted where the leaf's TCP connection passes, both ways, with all that else goes over it meanwhile; both in one run, of
-the same site. Next: sync/repair.py; loadtests/link/link.py, which counts.
+Counted where the leaf's TCP connection passes, both ways, with all that else goes over it meanwhile; both in one run,
+of the same site. Next: sync/repair.py; loadtests/link/link.py, which counts.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from loadtests.bench.measure import Measurement, MeasurementError, Sampled, inte
 from loadtests.bench.race_sites import linked_servers
 from loadtests.link.link import Link
 from loadtests.sync.documents import document
-from loadtests.sync.domains import TENANT, Domains, open_domains, until
+from loadtests.sync.domains import Domains, open_domains, until
 from loadtests.sync.filling import fill_hub
+from loadtests.sync.worker import TENANT
 from tidegate.brokers.jetstream.repair import delete_stream
 from tidegate.schemas.replica import RepairOutcome
 from tidegate.schemas.subjects import HUB, object_stream
 from tidegate.schemas.sync import Collection
 from tidegate.sync.settings import SyncSettings
+from tidegate.sync.shells.site_shell import FIRST_COMPARISON_S
 
 SITE = "site1"
 NOTICES = Collection(tenant=TENANT, name="notices", merge="last-writer")
@@ -68,6 +70,7 @@ class Drifting:
         await self._domains.start(SITE)
         await until(partial(self._domains.is_level, NOTICES.name, HUB, SITE), within_s=JOIN_WITHIN_S)
         took_s, passed = time.perf_counter() - begun_s, self._passed() - before
+        await asyncio.sleep(FIRST_COMPARISON_S + 1.0)  # which would repair what the next block damages, unasked
         return Sampled(float(passed), {RESYNC_S: (took_s,)})
 
     def _passed(self) -> int:

@@ -21,7 +21,8 @@ from nats.aio.client import Client
 
 from loadtests.bench.measure import Measurement, MeasurementError, Sampled, interleaved
 from loadtests.sync.documents import LazyModel, document
-from loadtests.sync.domains import TENANT, Domains, running_domains, until
+from loadtests.sync.domains import Domains, running_domains, until
+from loadtests.sync.worker import TENANT
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.sync import Collection
 from tidegate.services.knowledge.index.hybrid import HybridIndex

@@ -120,6 +120,7 @@ async def open_unindexed(settings: Settings, bus: JetStreamBus) -> AsyncIterator
             parts = ReplicationParts(
                 domain=keep_stores, signer=believed.signer, verifier=believed.verifier,
                 snapshots=TenantSnapshots(believed), incarnation=believed.identity.incarnation, boot_id=boot_id,
+                keeps_mirrors=False,
             )  # fmt: skip
         yield await stack.enter_async_context(open_replication(settings, bus, parts))
 

@@ -1,4 +1,4 @@
-"""A site's end of what it is granted: says what its link takes, and makes mirrors anew that lack what came too late.
+"""A site's end of what it is granted: says what its link takes, and makes mirrors anew that lack something or are gone.
 
 What is granted no more is deleted here. A step that was cut is made again at the next start. Next: grants.py, the hub's
 end; brokers/jetstream/granting.py."""
@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from tidegate.brokers.jetstream import api
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.granting import GRANTED, delete_mirror, lacks_any, make_mirror
 from tidegate.brokers.jetstream.regrant import purge_ungranted
@@ -105,12 +106,14 @@ class DownlinkFollower:
         return reply
 
     async def _lacking(self, reply: DownlinkReply) -> tuple[str, ...]:
+        """The mirrors that are not there, and those that lack what the hub has sent."""
         site = self._bus.link.client
+        there = await api.stream_names(site)
         return tuple(
             [
                 stream
-                for stream, sequences in sorted(reply.passed.items())
-                if stream in GRANTED and await lacks_any(site, stream, sequences)
+                for stream in GRANTED
+                if stream not in there or await lacks_any(site, stream, reply.passed.get(stream, ()))
             ]
         )
 

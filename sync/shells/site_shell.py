@@ -55,9 +55,10 @@ class SiteSync:
 
     def __init__(
         self, settings: SyncSettings, bus: JetStreamBus, opening: SyncOpening,
-        snapshots: SnapshotSource | None, lease: LeaseState | None,
+        snapshots: SnapshotSource | None, lease: LeaseState | None, keeps_mirrors: bool = True,
     ) -> None:  # fmt: skip
         self.domain = bus.domain
+        self._keeps_mirrors = keeps_mirrors
         self.faults = Faults()
         self.hub_time = HubTime(opening.clock)
         self._settings = settings
@@ -91,8 +92,8 @@ class SiteSync:
         scrubbing = Loop("scrub", self._scrub, scrub_every_s, self.faults, scrub_every_s)
         trimming = Loop("trimming", self._trim, TRIM_EVERY_S, self.faults, TRIM_EVERY_S)
         status = Loop("status", self.local.status.read, self._settings.head_every_s, self.faults)
-        own = (self.polling, self._sending, self._receipts, self._mending, self._comparing)
-        return [*own, arriving, learning, scrubbing, trimming, status]
+        own = [self.polling, self._sending, self._receipts, self._comparing, arriving, learning]
+        return [*own, scrubbing, trimming, status, *([self._mending] if self._keeps_mirrors else [])]
 
     async def wake(self) -> None:
         """The connection is back: what failed without it is tried at once."""
@@ -275,10 +276,12 @@ async def open_site_sync(
     *,
     snapshots: SnapshotSource | None = None,
     lease: LeaseState | None = None,
+    keeps_mirrors: bool = True,
 ) -> AsyncIterator[SiteSync]:
     """A site's worker, until left. `snapshots` are where new sites begin; None: they read the log from its beginning.
-    `lease` says whether it may read; None: always. Who opens it holds the lock of the stores."""
-    site = SiteSync(settings, bus, opening, snapshots, lease)
+    `lease` says whether it may read; None: always. `keeps_mirrors`: false where its trust makes mirrors anew (see
+    downlink_link.py): two would undo each other's work. Who opens it holds the lock of the stores."""
+    site = SiteSync(settings, bus, opening, snapshots, lease, keeps_mirrors)
     await site.local.serve(bus)
     bus.link.on_reconnect.append(site.wake)
     try:

@@ -1,4 +1,4 @@
-"""A hub and three sites, their sync workers as processes, under rounds of edits, cuts and kills: all hold the same.
+"""A hub and three sites, their sync workers as processes, under edits, cuts and kills: all hold the same.
 
 The seed is printed; CHAOS_SEED replays it, CHAOS_ROUNDS makes it longer. `python -m tests.chaos.rounds` plays 200."""
 

@@ -117,6 +117,17 @@ async def test_a_mirror_is_made_anew_only_for_what_it_lacks(tmp_path: Path) -> N
             assert hub.faults() == ()
 
 
+async def test_a_mirror_that_is_gone_is_made_anew_with_all_that_it_held(tmp_path: Path) -> None:
+    async with trust_fleet(tmp_path) as fleet:
+        fleet.collections += [FAQ]
+        site1 = fleet.all_.sites["site1"]
+        async with fleet.open_hub(), fleet.open_site("site1"):
+            await store(fleet, "faq/1", "faq/2")
+            await holds(site1, "faq.1", "faq.2")
+            await site1.jetstream().delete_stream("CORPUS")
+            await holds(site1, "faq.1", "faq.2")
+
+
 async def test_a_site_asks_for_itself_only(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path, ("site1", "site2")) as fleet, fleet.open_hub():
         replies: list[DownlinkReply] = []
