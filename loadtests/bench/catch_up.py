@@ -1,4 +1,4 @@
-"""How soon a site and the hub have everything again after either was killed, beside what nats-server does by itself.
+"""How soon the streams of a site and the hub have all again after either was killed, beside what nats-server does.
 
 Both sides are a hub and a site of their own, real servers that sync each message. Ours carries its streams by declared
 durable consumers; the peer by those that a mirror makes itself, which may create consumers at the other side.
@@ -148,7 +148,7 @@ async def catch_up_blocks(repeats: int) -> AsyncIterator[Measurement]:
 _most = partial(Bar, quantile=1.0, unit="s")
 CATCH_UP_ENTRIES = (
     Entry(
-        name="sync_catch_up",
+        name="sync_streams_catch_up",
         unit=f"s to {OUTSTANDING} deltas after the hub was killed",
         peer_name="sources and mirrors as nats-server makes them by itself, without declared consumers",
         target=Target("≤", 1.0),

@@ -17,6 +17,7 @@ from loadtests.bench.index_entries import INDEX_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
 from loadtests.bench.policy_push import POLICY_PUSH_ENTRIES
 from loadtests.bench.race import RACE_ENTRIES
+from loadtests.bench.sync_entries import SYNC_ENTRIES
 from loadtests.load.asker import Asker
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.nats_server import Server
@@ -107,6 +108,7 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     *EDGE_LM_ENTRIES,
     *CATCH_UP_ENTRIES,
+    *SYNC_ENTRIES,
     *POLICY_PUSH_ENTRIES,
     *RACE_ENTRIES,
     *FORECAST_ENTRIES,

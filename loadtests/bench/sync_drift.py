@@ -34,7 +34,8 @@ SITE = "site1"
 NOTICES = Collection(tenant=TENANT, name="notices", merge="last-writer")
 SETTINGS = SyncSettings(compare_every_s=86_400.0)
 """What is compared is what the measurement asks for."""
-REPAIR_S, RESYNC_S, REPORTED = "repair, s", "resync, s", "bytes that the repair counted itself"
+REPAIR_S, RESYNC_S = "repair, s", "resync, s"
+ON_WIRE, REPORTED = "bytes over the leaf", "bytes that the repair counts itself"
 JOIN_WITHIN_S = 600.0
 
 
@@ -59,7 +60,7 @@ class Drifting:
         if not self._domains.is_level(NOTICES.name, HUB, SITE):
             raise MeasurementError(f"{SITE} holds something else than the hub after the repair")
         reported = float(outcomes[0].bytes_on_wire)
-        return Sampled(float(passed), {REPAIR_S: (took_s,), REPORTED: (reported,), "bytes": (float(passed),)})
+        return Sampled(float(passed), {REPAIR_S: (took_s,), REPORTED: (reported,), ON_WIRE: (float(passed),)})
 
     async def resync(self) -> Sampled:
         """Bytes on the wire until an empty disk, and an empty mirror of the snapshots, have everything again."""

@@ -31,7 +31,7 @@ from tidegate.sync.store import reading_store
 
 SITE = "site1"
 NOTICES = Collection(tenant=TENANT, name="notices", merge="last-writer")
-PATIENCE_S, POLL_S = 30.0, 0.002
+PATIENCE_S, POLL_S = 60.0, 0.004
 IN_STORE, IN_INDEX = "in the store", "found in the index"
 
 
