@@ -61,17 +61,17 @@ class ChaosCheck:
                     found.append(f"{domain} is fenced")
         return [*found, *await self._faults_of_indexes(), *await asyncio.to_thread(self._leaks)]
 
-    async def describe(self) -> str:
+    async def statuses(self) -> str:
         """What the workers say of themselves."""
-        found = []
+        lines = []
         for domain in self.domains.names:
             try:
                 status = await (await self.domains.client(domain)).status()
             except TidegateError as error:
-                found.append(f"{domain}: {error}")
+                lines.append(f"{domain}: {error}")
             else:
-                found.append(f"{domain}: {status.faults}")
-        return "\n".join(found)
+                lines.append(f"{domain}: {status.faults}")
+        return "\n".join(lines)
 
     async def _faults_of_indexes(self) -> list[str]:
         """What the workers themselves find, which also read their indexes back."""

@@ -80,7 +80,7 @@ class ChaosRounds:
         faults = await self.check.faults()
         if left or faults:
             waited = f"{len(left)} things left to do after {took_s:.0f} s: {first_of(left)}\n" if left else ""
-            raise ChaosError(f"seed {self.seed}: {waited}{first_of(faults)}\n{await self.check.describe()}")
+            raise ChaosError(f"seed {self.seed}: {waited}{first_of(faults)}\n{await self.check.statuses()}")
 
     async def _play(self) -> str:
         """One round: some of what is down comes back, and everybody writes, while one or two things happen."""
