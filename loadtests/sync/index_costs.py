@@ -34,7 +34,7 @@ EMBEDDER = WordVectors()
 
 def make_document(number: int, edition: int) -> Document:
     """Two sentences that are of this edition of this document."""
-    words = [f"w{(number * 31 + edition * 7 + place * 977) % 30_000}" for place in range(24)]
+    words = [f"w{(number * 31 + edition * 7 + at * 977) % 30_000}" for at in range(24)]
     text = f"{' '.join(words[:12]).capitalize()}. {' '.join(words[12:]).capitalize()}."
     return Document(
         id=f"d{number}", title=words[0], language="en", scope="site", text=text, version=version_of_document(text)

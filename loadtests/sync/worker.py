@@ -30,13 +30,13 @@ from tidegate.schemas.sync import Collection
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.trust_hub import HubTrustPorts, open_hub_trust
 from tidegate.services.fleet.trust_site import SiteTrustPorts, open_site_trust
-from tidegate.services.replication.composition import ReplicationParts, Stores, open_replication
+from tidegate.services.replication.composition import ReplicationParts, TenantStores, open_replication
 from tidegate.services.replication.hub import TrustedGrants, open_hub_worker
 from tidegate.services.replication.site import TenantSnapshots, open_site_worker
 from tidegate.services.settings import Settings
 from tidegate.sync.settings import SyncSettings
 from tidegate.sync.shells.domain import DomainParts
-from tidegate.sync.shells.hub_shell import HubSync
+from tidegate.sync.shells.hub_shell import HubPorts, HubSync
 from tidegate.sync.shells.site_shell import SiteSync
 from tidegate.sync.store import ReplicaStore
 
@@ -97,9 +97,9 @@ async def open_worker(plan: WorkerPlan) -> AsyncIterator[HubSync | SiteSync]:
 @asynccontextmanager
 async def open_unindexed(settings: Settings, bus: JetStreamBus) -> AsyncIterator[HubSync | SiteSync]:
     """The worker of either side with its trust and its replicas, and nobody who follows the documents."""
-    stores: dict[str, Stores] = {}
+    stores: dict[str, TenantStores] = {}
 
-    def keep_stores(opened: Stores) -> DomainParts:
+    def keep_stores(opened: TenantStores) -> DomainParts:
         stores[""] = opened
         return DomainParts()
 
@@ -111,8 +111,8 @@ async def open_unindexed(settings: Settings, bus: JetStreamBus) -> AsyncIterator
             opened = open_hub_trust(settings, bus, HubTrustPorts(collections=list_collections))
             trust = await stack.enter_async_context(opened)
             parts = ReplicationParts(
-                domain=keep_stores, signer=trust.signer, verifier=trust.verifier, blobs=trust.snapshots,
-                grants=TrustedGrants(trust.grants),
+                domain=keep_stores, signer=trust.signer, verifier=trust.verifier,
+                hub=HubPorts(blobs=trust.snapshots, grants=TrustedGrants(trust.grants), gate=trust.gate),
             )  # fmt: skip
         else:
             boot_id = secrets.token_hex(8)
