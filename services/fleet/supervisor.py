@@ -150,12 +150,13 @@ class Supervisor:
 
     async def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Work that needs the children; it is ended where one of them cannot be kept alive. Raises what either does."""
-        working, watching = asyncio.ensure_future(work), asyncio.ensure_future(self.watch())
+        working = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-            (working if working.done() else watching).result()
+            done, _ = await asyncio.wait({working, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            await end_tasks(working, watching)
+            await end_tasks(working)
 
     async def watch(self) -> None:
         """Return never, but raise when a child cannot be kept alive."""

@@ -124,5 +124,6 @@ class FollowedIndexes:
             return ()
         step = follower.follow if (tenant, collection) in self._started else follower.start
         outcome = step(collection)
-        self._started.add((tenant, collection))
+        if outcome.generation:  # a replica that was never whole is compared when it is
+            self._started.add((tenant, collection))
         return outcome.damaged

@@ -107,17 +107,18 @@ class SyncOpening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeWatch:
-    """Calls `on_changed` for each collection whose documents have changed since the last look."""
+    """Calls `on_changed` for each collection whose documents have changed since the last look, or may be read now and
+    might not then: a replica that has become whole has documents of a generation that was seen already."""
 
     def __init__(self, on_changed: OnChanged) -> None:
         self._on_changed = on_changed
-        self._seen: dict[tuple[str, str], int] = {}
+        self._seen: dict[tuple[str, str], tuple[int, bool]] = {}
 
     def look(self, tenant: str, store: ReplicaStore) -> None:
         """Look at all collections of a tenant; the first time each of them has changed."""
         with store.reading() as reader:
-            generations = {name: reader.record(name).generation for name in reader.collections()}
-        for name, generation in generations.items():
-            if self._seen.get((tenant, name)) != generation:
-                self._seen[tenant, name] = generation
+            now = {name: (reader.record(name).generation, reader.is_served(name)) for name in reader.collections()}
+        for name, seen in now.items():
+            if self._seen.get((tenant, name)) != seen:
+                self._seen[tenant, name] = seen
                 self._on_changed(tenant, name)

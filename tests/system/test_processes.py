@@ -88,12 +88,12 @@ def test_an_interrupted_preparation_ends_soon_and_goes_on_the_next_time(tmp_path
     environ = {"TIDEGATE_MODELS_DIR": str(MODELS)}
     state = str(tmp_path / "state")
     child = start_tidegate("up", "--sites", "1", "--state", state, environ=environ, together=True)
-    wait_for_line(child, "hub: documents")
+    wait_for_line(child, "documents: documents")
     child.send_signal(signal.SIGINT)
     assert child.wait(GONE_WITHIN_S) == 130
     assert running_below(state) == []
     assert unfinished_files(tmp_path) == []
-    assert not (tmp_path / "state" / "site1").exists(), "it went on"
+    assert not (tmp_path / "state" / "site1" / "ready" / "all").exists(), "it went on"
     status = tidegate("index", "status", "--site", "hub", "--state", state, environ=environ)
     assert status.returncode == 0 or "no index" in status.stderr
 
