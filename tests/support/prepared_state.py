@@ -53,6 +53,8 @@ def fill_once(root: Path) -> Path:
         if not done.exists():
             shutil.rmtree(state, ignore_errors=True)
             asyncio.run(_fill(settings_for(state)))
+            for ports in (*state.glob("*/gateway.port"), *state.glob("*/nats/ports.json")):
+                ports.unlink()  # each copy has ports of its own
             done.touch()
     return state
 

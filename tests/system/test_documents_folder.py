@@ -77,7 +77,7 @@ def test_a_folder_with_scans_and_with_much_that_is_broken_is_answered_from(
     asked = tidegate("ask", "What does a lost locker key cost?", *state)
     assert "£85" in asked.stdout, asked.stderr
     [cited] = re.findall(r"^  \[lockers@\w+\] (.*)$", asked.stdout, re.MULTILINE)
-    assert cited == f"page 2, {say_recognised('en')}"
+    assert re.fullmatch(f"page 2, {say_recognised('en')}, signed by hub/[0-9a-f]{{16}}", cited)
     [rid] = re.findall(r"request (\w+)", asked.stdout)
     assert say_recognised("en") in tidegate("trace", rid, *state).stdout
     typed = tidegate("ask", "How much is parking in the yard?", *state).stdout

@@ -83,7 +83,8 @@ def check_what_the_planner_learns_is_told(settings: Settings, endpoints: dict[st
     until(lambda: sum(line["judged"] for line in planner(settings)["forecasts"]) == len(receipts))
     [ledger] = planner(settings)["drafts"]
     assert (ledger["model"], ledger["answers"], ledger["shipped"]) == (receipts[1]["speculation"]["model"], 2, 0)
-    [process] = domain(status(settings)[1], "site1")["processes"]
+    process, _ = domain(status(settings)[1], "site1")["processes"]
+    assert process["name"] == "all"
     assert "tidegate_planner_answers_total{" in httpx.get(process["metrics_url"], trust_env=False).text
     assert "within twice" in tidegate("status", "--state", settings.state_dir).stdout
 
