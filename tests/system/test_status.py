@@ -105,8 +105,8 @@ def planner(settings: Settings) -> dict[str, Any]:
 
 def check_what_is_down_is_named(settings: Settings) -> None:
     found = status(settings)[1]
-    [hub] = domain(found, "hub")["processes"]
-    [site] = domain(found, "site1")["processes"]
+    hub, _ = domain(found, "hub")["processes"]
+    site, _ = domain(found, "site1")["processes"]
     with stopped(hub["pid"]):
         code, found = status(settings)
     assert (code, found["problems"]) == (1, ["site1: the hub does not answer over the link"])
