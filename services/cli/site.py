@@ -81,12 +81,13 @@ def site_accept(options: CommandOptions, name: str) -> None:
 @click.option("--reason", default="", help="Why; it is shown wherever the site is refused.")
 def site_revoke(options: CommandOptions, name: str, reason: str) -> None:
     """At the hub: let the site NAME read nothing new, and believe nothing of it. It comes back by `site add` only."""
-    from tidegate.services.fleet.provision import revoke_fleet_site, time_ms
+    from tidegate.services.fleet.revocation import revoke_and_cut
 
-    record = revoke_fleet_site(hub_paths(options), name, reason, time_ms())
-    print_result(
-        msgspec.to_builtins(record), f"{name} is revoked: {record.reason or 'no reason given'}", options.as_json
-    )
+    record, why_not = asyncio.run(revoke_and_cut(options.settings(), name, reason))
+    text = f"{name} is revoked: {record.reason or 'no reason given'}"
+    if why_not:
+        text += f"\nthe hub's server was not changed ({why_not}): its sync worker does that when it runs"
+    print_result({**msgspec.to_builtins(record), "not_cut": why_not}, text, options.as_json)
 
 
 @site.command("doctor")

@@ -24,7 +24,6 @@ from tidegate.sync.shells.machine import running_code
 from tidegate.sync.trust.allowed import CODE, AllowedDigests
 from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.identity import IdentityFile, SiteIdentity
-from tidegate.sync.trust.leases import revoke_site
 from tidegate.sync.trust.publication import read_publication
 from tidegate.sync.trust.site_records import SiteRecord, SiteRecords, UnknownSiteRecordError
 from tidegate.sync.trust.sources import DirectorySource
@@ -124,16 +123,6 @@ def install_identity(own: StatePaths, identity: SiteIdentity, root: bytes) -> No
     RepositoryClient(own.trust, DirectorySource(own.trust)).provision(root)
     if before != identity:
         file.store(identity)
-
-
-def revoke_fleet_site(hub: StatePaths, site: str, reason: str, now_ms: int) -> SiteRecord:
-    """Have a site read nothing new from now on, and nothing of it be believed. Raises `UnknownSiteRecordError`, and
-    what signing raises: then its leases have ended, and its keys are good until it is called again."""
-    record = revoke_site(SiteRecords(hub.site_records), site, now_ms, reason)
-    places = hub_places(hub, now_ms)
-    retire_keys(places, site, reason or f"{site} was revoked")
-    places.publish_register()
-    return record
 
 
 def hub_places(hub: StatePaths, now_ms: int) -> KeyPlaces:

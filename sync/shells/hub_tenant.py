@@ -45,7 +45,8 @@ class NoSnapshotWriterError(TidegateError):
 
 
 class HubTenant:
-    """One tenant at the hub. `blobs` takes its snapshots; None: none are written."""
+    """One tenant at the hub. `blobs` takes its snapshots; None: none are written. `gate` knows who may read what is
+    sensitive; None: nobody may."""
 
     def __init__(
         self, name: str, store: ReplicaStore, log: CorpusLog, signing: tuple[Signer, SignatureVerifier],

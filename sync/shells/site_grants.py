@@ -40,7 +40,7 @@ from tidegate.sync.rules.transfers import (
     next_chunk,
 )
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.5
 CHECK_EVERY_S = 30.0
 """How often the carriers of a site are looked at for which nothing seems to change."""
 BEHIND_FOR_S = 60.0

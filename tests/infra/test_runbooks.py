@@ -17,9 +17,7 @@ from tests.support.nats_fleet import until
 from tests.support.paths import ROOT
 from tests.support.trust_fleet import TENANT, TrustFleet, trust_fleet
 from tests.support.trust_link import bus_of
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import time_ms
 from tidegate.services.fleet.trust_site import SiteTrust
@@ -82,14 +80,6 @@ class Operator:
         return printed.decode()
 
 
-def make_known(fleet: TrustFleet) -> None:
-    """Have commands find the servers."""
-    sites = {name: NatsSettings(url=server.url) for name, server in fleet.all_.fleet.sites.items()}
-    write_endpoints(
-        fleet.settings, Endpoints(pid=os.getpid(), hub=NatsSettings(url=fleet.all_.fleet.hub.url), sites=sites)
-    )
-
-
 async def is_leased(site: SiteTrust) -> None:
     async def is_so() -> bool:
         return site.is_leased
@@ -109,7 +99,7 @@ def test_every_runbook_is_listed_and_has_commands() -> None:
 
 async def test_drift_and_a_replaced_disk(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path) as fleet, fleet.open_hub(), fleet.open_site("site1") as site:
-        make_known(fleet)
+        fleet.make_known()
         await is_leased(site)
         StatePaths(fleet.settings_of("site1")).trust.rename(tmp_path / "broken")  # the disk was replaced
         await Operator(fleet, tmp_path).follow("drift", everything)
@@ -118,7 +108,7 @@ async def test_drift_and_a_replaced_disk(tmp_path: Path) -> None:
 
 async def test_expired_keys(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path) as fleet, fleet.open_hub() as hub, fleet.open_site("site1") as site:
-        make_known(fleet)
+        fleet.make_known()
         await is_leased(site)
         store = KeyStore(StatePaths(fleet.settings).keys)
         old = {role: store.good(role, "site1", time_ms())[0].key_id for role in ("device", "author")}
@@ -138,7 +128,7 @@ async def test_expired_keys(tmp_path: Path) -> None:
 
 async def test_a_revoked_site(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path) as fleet, fleet.open_hub(), fleet.open_site("site1") as site:
-        make_known(fleet)
+        fleet.make_known()
         await is_leased(site)
         printed = await Operator(fleet, tmp_path).follow("revoked-site", everything)
         assert "revoked_site" in printed
@@ -147,7 +137,7 @@ async def test_a_revoked_site(tmp_path: Path) -> None:
 
 async def test_a_lost_hub(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path) as fleet, fleet.open_site("site1") as site:
-        make_known(fleet)
+        fleet.make_known()
         operator, hub_paths = Operator(fleet, tmp_path), StatePaths(fleet.settings_of(HUB))
         policy = tmp_path / "policy"
 

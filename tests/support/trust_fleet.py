@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from tests.support.nats_fleet import STAGES, Linked, client_of, linked
 from tests.support.trust_link import bus_of
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
+from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas import Collection, replace
 from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.fleet.provision import provision_fleet
 from tidegate.services.fleet.trust_hub import HubTrust, HubTrustPorts, open_hub_trust
 from tidegate.services.fleet.trust_site import SiteTrust, SiteTrustPorts, open_site_trust
@@ -49,6 +52,12 @@ class TrustFleet:
     links: dict[str, Link] = field(default_factory=dict)
     collections: list[Collection] = field(default_factory=list)
     logs: dict[str, SiteLog] = field(default_factory=dict)
+
+    def make_known(self) -> None:
+        """Have commands find the servers."""
+        sites = {name: NatsSettings(url=server.url) for name, server in self.all_.fleet.sites.items()}
+        hub = NatsSettings(url=self.all_.fleet.hub.url)
+        write_endpoints(self.settings, Endpoints(pid=os.getpid(), hub=hub, sites=sites))
 
     def settings_of(self, domain: str) -> Settings:
         return replace(self.settings, site=domain)

@@ -13,12 +13,10 @@ import pytest
 
 from tests.support.command import tidegate
 from tests.support.nats_fleet import until
-from tests.support.trust_fleet import TENANT, TrustFleet, quick_settings, trust_fleet
-from tidegate.brokers.settings import NatsSettings
+from tests.support.trust_fleet import TENANT, quick_settings, trust_fleet
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli import main
-from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 from tidegate.sync.trust.client import RepositoryClient
@@ -125,17 +123,10 @@ def test_a_revoked_site_comes_back_only_as_its_next_incarnation(command: Command
     assert SiteRecords(command.paths(HUB).site_records).load("site1").is_good
 
 
-def make_known(fleet: TrustFleet) -> None:
-    """Have commands find the servers."""
-    sites = {name: NatsSettings(url=server.url) for name, server in fleet.all_.fleet.sites.items()}
-    hub = NatsSettings(url=fleet.all_.fleet.hub.url)
-    write_endpoints(fleet.settings, Endpoints(pid=os.getpid(), hub=hub, sites=sites))
-
-
 @pytest.mark.anyio
 async def test_a_running_site_is_attested_examined_and_revoked(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path) as fleet, fleet.open_hub() as hub, fleet.open_site("site1") as site:
-        make_known(fleet)
+        fleet.make_known()
 
         async def run(*arguments: str, expected: int = 0) -> Any:
             state = ("--json", "--state", fleet.settings.state_dir)

@@ -28,7 +28,8 @@ from tidegate.schemas.lease import AttestationRequest, NonceReply, NonceRequest
 from tidegate.schemas.subjects import HUB, lease_of
 from tidegate.services.fleet.hub_keys import KeyPlaces
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.provision import provision_site, revoke_fleet_site, time_ms
+from tidegate.services.fleet.provision import provision_site, time_ms
+from tidegate.services.fleet.revocation import revoke_fleet_site
 from tidegate.services.fleet.trust_hub import HubTrust
 from tidegate.services.fleet.trust_site import SiteTrust
 from tidegate.sync.hub_client import HubState

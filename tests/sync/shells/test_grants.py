@@ -18,7 +18,8 @@ from tidegate.schemas import Collection, DownlinkRequest, replace
 from tidegate.schemas.lease import DownlinkReply
 from tidegate.schemas.subjects import HUB, corpus, lease_of
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.provision import revoke_fleet_site, time_ms
+from tidegate.services.fleet.provision import time_ms
+from tidegate.services.fleet.revocation import revoke_fleet_site
 from tidegate.sync.shells.lease_requests import HubRefusedError, ask_hub
 from tidegate.sync.shells.site_grants import BEHIND_FOR_S, UNWANTED_FOR_S, is_same_pause, plan_pauses
 
