@@ -53,7 +53,7 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
             deployment = await stack.enter_async_context(start_fleet(job, progress, filled.append))
             report = await ask_and_count(job.settings, pack, deployment, limit, progress)
             async with open_showing(job.settings, deployment.servers) as showing:
-                report = replace(report, sync=await showing.show(filled[0].took_s, progress))
+                report = replace(report, sync=await showing.show(filled[0], progress))
         if job.as_json:
             click.echo(msgspec.json.encode(report))
         elif pack.questions:

@@ -56,7 +56,7 @@ def describe_sync(shown: SyncDemonstration) -> list[str]:
     checksum = next(iter(shown.checksums.values()))[:12]
     return [
         "sync",
-        f"  the sites began empty and caught up in {shown.caught_up_s:g} s",
+        f"  the sites {'began empty and ' if shown.began_empty else ''}caught up in {shown.caught_up_s:g} s",
         f"  a document changed at the hub was quoted: {quoted}",
         f"  two sites edited one document apart: {shown.healed_s:g} s after the link was back all of "
         f"{', '.join(shown.checksums)} hold the same {shown.siblings} versions and their merge ({checksum})",

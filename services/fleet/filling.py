@@ -28,8 +28,12 @@ WITHIN_S = 600.0
 
 
 class FilledSites(msgspec.Struct, frozen=True, kw_only=True):
-    """What was published, by tenant, and how many seconds after it each site had the documents and artefacts."""
+    """What was published, by tenant, and how many seconds after it each site had the documents and artefacts.
 
+    `began_empty`: no site had anything in force before.
+    """
+
+    began_empty: bool
     reports: dict[str, PublishReport]
     sites: dict[str, float]
     took_s: float
@@ -44,6 +48,8 @@ async def fill_sites(
     """
     began_s = time.monotonic()
     hub = replace(settings, site=HUB)
+    held = [StatePaths(replace(settings, site=site)).active(tenant) for site in sites for tenant in settings.tenants]
+    began_empty = not any(GenerationStore(directory).usable() for directory in held)
     reports: dict[str, PublishReport] = {}
     took: dict[str, float] = {}
     async with open_replica_client(hub) as client:
@@ -58,7 +64,8 @@ async def fill_sites(
         for tenant, report in reports.items():
             await wait_in_force(replace(settings, site=domain), tenant, report, within_s)
         progress.step(domain)
-    return FilledSites(reports=reports, sites=took, took_s=round(time.monotonic() - began_s, 2))
+    took_s = round(time.monotonic() - began_s, 2)
+    return FilledSites(began_empty=began_empty, reports=reports, sites=took, took_s=took_s)
 
 
 async def wait_in_force(settings: Settings, tenant: str, report: PublishReport, within_s: float) -> None:

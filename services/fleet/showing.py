@@ -23,6 +23,7 @@ from tidegate.services.evaluation.client import ask_over_nats
 from tidegate.services.evaluation.sync_report import SyncDemonstration
 from tidegate.services.fleet.artefacts import ArtefactTerms, PartPublisher
 from tidegate.services.fleet.endpoints import find_server
+from tidegate.services.fleet.filling import FilledSites
 from tidegate.services.fleet.models import ProgressReporter
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.embedding import Embedder
@@ -56,7 +57,7 @@ class Showing:
         self._embedder = Embedder.load(StatePaths(self._hub).models)
         self._sites = [domain for domain in buses if domain != HUB]
 
-    async def show(self, caught_up_s: float, progress: ProgressReporter) -> SyncDemonstration:
+    async def show(self, filled: FilledSites, progress: ProgressReporter) -> SyncDemonstration:
         """All steps, each when the one before is seen. Raises `NotShownError`, and what the workers refuse with."""
         progress.start("sync: a document changes at the hub", 3)
         quoted = await self._change_a_document()
@@ -66,7 +67,8 @@ class Showing:
         policy, epoch, epoch_after = await self._push_a_policy(progress)
         await self._clean_up()
         return SyncDemonstration(
-            caught_up_s=caught_up_s,
+            began_empty=filled.began_empty,
+            caught_up_s=filled.took_s,
             quoted_after_s=quoted,
             siblings=len(versions.versions),
             checksums=checksums,
