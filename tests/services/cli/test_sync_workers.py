@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,17 @@ async def write_apart(world: WorkerWorld, collection: str) -> None:
         world.workers[name].written("kiosk")
 
 
+def until_apart(world: WorkerWorld, collection: str) -> None:
+    """Return when every domain knows of one conflict: the text of the later version may be there before the other."""
+    deadline_s = time.monotonic() + 30
+    while {each.get("conflicts", 0) for each in collections(world, collection).values()} != {1}:
+        assert time.monotonic() < deadline_s, collections(world, collection)
+
+
 def test_a_conflict_is_listed_and_decided_at_any_site(world: WorkerWorld) -> None:
     put(world, "asked", sites_write=True, merge="ask")
     world.call(write_apart(world, "asked"))
+    until_apart(world, "asked")
     world.agree("asked", {"queue": "Version of site1."})
     for site in ("site2", "hub"):
         [conflict] = world.json("sync", "conflicts", "list", "--site", site, "--collection", "asked")["conflicts"]
