@@ -25,11 +25,11 @@ import msgspec
 from loadtests.bench.measure import Bar, Entry, Measurement, Side, Target, interleaved
 from loadtests.bench.race_client import Received, Refusal, receive
 from loadtests.bench.race_sites import linked_sites
+from loadtests.prepared import prepare_all
 from tidegate.schemas import Asked, Mode
 from tidegate.schemas.pack import LabelledQuestion, Pack, QuestionKind
 from tidegate.services.cli.options import find_default_pack
 from tidegate.services.cli.progress import LineProgress
-from tidegate.services.fleet.prepare import prepare_all
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings
 

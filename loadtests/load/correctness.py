@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from loadtests.bench.race_sites import linked_sites
+from loadtests.prepared import prepare_all
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.pack import LabelledQuestion, Pack
@@ -23,7 +24,6 @@ from tidegate.services.cli.options import find_default_pack
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.evaluation.client import SiteClient, ask_all, read_facts
 from tidegate.services.evaluation.report import RunReport, summarise_runs
-from tidegate.services.fleet.prepare import prepare_all
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings
 

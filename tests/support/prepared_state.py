@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.prepared import prepare_all
 from tests.support.paths import MODELS, ROOT
 from tidegate.services.cli.options import find_default_pack
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.fleet.deployment import deploy
 from tidegate.services.fleet.filling import fill_sites
-from tidegate.services.fleet.prepare import prepare_all
 from tidegate.services.fleet.provision import provision_fleet
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from loadtests.prepared import copy_prepared
 from tests.support.small_pack import pack_at
 from tests.support.tuned_reader import tune_for
 from tidegate.schemas import replace
 from tidegate.services.cli import main
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.fleet.prepare import copy_prepared, prepare
+from tidegate.services.fleet.prepare import prepare
 from tidegate.services.fleet.readers import TenantReading, read_readers, units_for
 from tidegate.services.fleet.tenant_parts import find_folder
 from tidegate.services.knowledge.reader.calibration import SHIPPED, Calibration

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.index_copying import copy_index
 from tests.support.branch_index import LETTERS, branch_index, found
 from tests.support.corpus import BRANCH, document
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says, keyword_folder
 from tidegate.schemas.pack import Document
-from tidegate.services.knowledge.index.copying import copy_index
 from tidegate.services.knowledge.index.database import IndexDatabase, read_head_of
 from tidegate.services.knowledge.index.errors import IndexDamagedError, IndexLockedError, IndexUnusableError
 from tidegate.services.knowledge.index.hybrid import HybridIndex

@@ -19,10 +19,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from loadtests.index_copying import copy_index
 from tests.support.branch_index import LETTERS, branch_index, found
 from tests.support.corpus import BRANCH, document
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says, copy_database, keyword_folder
-from tidegate.services.knowledge.index.copying import copy_index
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.index_writer import IndexChange
 

@@ -1,4 +1,4 @@
-"""Copies an index that may be in use. Promises the state between two changes, whole. Next: storage.py."""
+"""Copies an index that may be in use, as it was between two changes. Next: prepared.py, which copies."""
 
 from __future__ import annotations
 
