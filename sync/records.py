@@ -4,7 +4,7 @@ Every value is read back with its types checked; a document also against its che
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -134,8 +134,3 @@ def unpack_document(content: bytes, checksum: bytes, document_id: str) -> HeldDo
         return _decode_document(content)
     except msgspec.DecodeError as error:
         raise DocumentDamagedError(f"{document_id} is unreadable: {error}") from error
-
-
-def by_digest(documents: Iterable[SignedOperation]) -> dict[str, SignedOperation]:
-    """Signed operations by the digest of what was signed."""
-    return {sha256(each.payload).hexdigest(): each for each in documents}

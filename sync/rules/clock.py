@@ -87,11 +87,6 @@ def next_time(last: HybridTime, now_ms: int) -> HybridTime:
     return HybridTime(now_ms) if now_ms > last.ms else HybridTime(last.ms, last.logical + 1)
 
 
-def time_after(last: HybridTime, received: HybridTime, now_ms: int) -> HybridTime:
-    """The hybrid time of having received an event: later than it and than `last`, and not before `now_ms`."""
-    return next_time(max(last, received), now_ms)
-
-
 def is_ahead(time: HybridTime, now_ms: int, bound_ms: int) -> bool:
     """Whether an event claims to be more than `bound_ms` ahead of `now_ms`: its author's clock is wrong, and would win
     every comparison by time. Only the hub asks, before it relays: all replicas must judge what it relayed alike."""

@@ -1,6 +1,7 @@
 """Signs operations with an author's key, and checks them by the register: what sync/signing.py asks of the keys.
 
-Next: operations.py, whose bytes these are; keyring.py."""
+The bytes are those of `DocumentOperation`, which relays keep as they are. `at_ms` is when the hub took an operation, by
+its own time, never the time that the operation states: its author may choose that. Next: keyring.py."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from securesystemslib.signer import CryptoSigner
 from tidegate.schemas.sync import SignedOperation
 from tidegate.sync.trust.faults import TrustError
 from tidegate.sync.trust.keyring import Keyring, sign_bytes
-from tidegate.sync.trust.operations import PURPOSE
+
+PURPOSE = b"tidegate/document-operation/v1"
 
 
 class AuthorSigner:

@@ -1,7 +1,7 @@
 """Judges signatures by the register of keys: which key, whether it may sign this, at this time, and whether it did.
 
 Promises an error that names the key for one that is unknown, of another role or owner, revoked or expired.
-Next: keys.py, where private keys are; operations.py, leases.py, which are signed so."""
+Next: keys.py, where private keys are; authors.py, leases.py, which are signed so."""
 
 from __future__ import annotations
 

@@ -28,10 +28,6 @@ class IndexView:
     def empty(cls) -> IndexView:
         return cls(IndexHead(), 0, ExactLeg({}))
 
-    def is_of(self, head: IndexHead, inode: int) -> bool:
-        """Whether it shows this generation of this database."""
-        return (self.head.generation, self.inode) == (head.generation, inode)
-
 
 def follow_exact(connection: sqlite3.Connection, previous: ExactLeg | GraphLeg) -> ExactLeg:
     """All units' vectors, of which those are read that `previous` has not got. For few units only."""

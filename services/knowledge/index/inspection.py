@@ -122,10 +122,6 @@ class IndexInspector:
         if self.inspect_keywords():
             self._parts.compaction.renew_keyword_leg()
 
-    def renew_keywords(self) -> None:
-        """Make the keyword leg anew."""
-        self._parts.compaction.renew_keyword_leg()
-
     def renew_graph(self) -> None:
         """Make the graph anew."""
         self._parts.compaction.renew_graph()

@@ -21,7 +21,6 @@ from tidegate.sync.rules.clock import (
     is_ahead,
     merge,
     next_time,
-    time_after,
 )
 
 ACTORS = ("hub@1", "site1@1", "site1@2", "site2@1")
@@ -119,16 +118,11 @@ def test_versions_that_one_author_wrote_side_by_side_are_concurrent() -> None:
     assert compare_versions(first, first) == "equal"
 
 
-@given(times, times, st.integers(0, 60))
-def test_a_hybrid_time_never_goes_back_and_follows_what_it_was_told_of(
-    last: HybridTime, received: HybridTime, now_ms: int
-) -> None:
-    local, after = next_time(last, now_ms), time_after(last, received, now_ms)
+@given(times, st.integers(0, 60))
+def test_a_hybrid_time_never_goes_back_and_is_never_behind_its_authors_clock(last: HybridTime, now_ms: int) -> None:
+    local = next_time(last, now_ms)
     assert local > last
-    assert after > last
-    assert after > received
-    assert min(local.ms, after.ms) >= now_ms
-    assert after.ms == max(last.ms, received.ms, now_ms), "it runs ahead of every clock that it knows"
+    assert local.ms == max(last.ms, now_ms)
 
 
 def test_a_time_is_ahead_only_beyond_the_bound() -> None:
