@@ -44,7 +44,6 @@ from tidegate.schemas.following import (
     FollowReply,
     FollowRequest,
     HeadRequest,
-    RewindRequest,
     SendOperations,
 )
 from tidegate.schemas.lease import (
@@ -227,7 +226,6 @@ __all__ = [
     "Resume",
     "Retrieved",
     "RetryLaterError",
-    "RewindRequest",
     "Rewriting",
     "RewrittenBy",
     "Routed",

@@ -27,32 +27,19 @@ MOST_DELTAS = 1000
 """Deltas that one request names at most."""
 
 
-class MirrorState(msgspec.Struct, frozen=True, array_like=True):
-    """What a site's mirror of a stream holds, in sequences of the hub's; `first` is the next to come where it is
-    empty."""
-
-    messages: LogIndex
-    first: LogIndex
-    last: LogIndex
-
-
 class FollowRequest(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Asks what of a tenant the site may hold, and where the logs end. `actor` is who the site writes as, `positions`
-    is how far it is in what it holds, `mirrors` are told now and then. Answered by `FollowReply`."""
+    is how far it is in what it holds. Answered by `FollowReply`."""
 
     tenant: Name
     actor: Actor
     positions: dict[Name, LogPosition | None] = msgspec.field(default_factory=dict)
-    mirrors: dict[str, MirrorState] = msgspec.field(default_factory=dict)
 
 
 class FollowReply(Message, frozen=True, kw_only=True, omit_defaults=True):
     """All collections that the site may hold, as of `known_at_ms` by the hub's clock, and the heads of those whose
     log is at rest. `withdrawn` are those that it holds and may not hold any more. `mark` is the last operation of the
-    site that is in the log; `fence` says why no more is taken.
-
-    `stale_streams`: mirrors of the site that lack what it was granted, and are to be made anew: see `RewindRequest`.
-    """
+    site that is in the log; `fence` says why no more is taken."""
 
     tenant: Name
     collections: tuple[Collection, ...] = ()
@@ -60,7 +47,6 @@ class FollowReply(Message, frozen=True, kw_only=True, omit_defaults=True):
     withdrawn: tuple[Name, ...] = ()
     mark: AuthorMark | None = None
     fence: str = ""
-    stale_streams: tuple[str, ...] = ()
     known_at_ms: Millis = 0
 
 
@@ -96,10 +82,3 @@ class SendOperations(Message, frozen=True, kw_only=True, omit_defaults=True):
     tenant: Name
     actor: Actor
     operations: Annotated[tuple[SignedOperation, ...], msgspec.Meta(max_length=MOST_OPERATIONS)] = ()
-
-
-class RewindRequest(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Asks the hub to send a stream again from its first message on, to a mirror that the site has just deleted.
-    Answered by `Done`."""
-
-    stream: str

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.schemas.artefact import Epoch
 from tidegate.schemas.message import END, Message, Millis, Name
-from tidegate.schemas.sync import Digest
+from tidegate.schemas.sync import Digest, LogIndex
 
 MOST_ENVELOPE_BYTES = 256 * 1024
 BulkHours = Annotated[
@@ -38,13 +38,23 @@ class AttestationRequest(Message, frozen=True, kw_only=True, omit_defaults=True)
     envelope: Annotated[bytes, msgspec.Meta(max_length=MOST_ENVELOPE_BYTES)]
 
 
+class MirrorState(msgspec.Struct, frozen=True, array_like=True):
+    """What a site's mirror of a stream holds, in sequences of the hub's; `first` is the next to come where it is
+    empty. `ends` are messages that were its last one once, by sequence: when the hub stored each, Unix time."""
+
+    messages: LogIndex
+    first: LogIndex
+    last: LogIndex
+    ends: Annotated[dict[int, Millis], msgspec.Meta(max_length=8)] = {}
+
+
 class DownlinkRequest(Message, frozen=True, kw_only=True, omit_defaults=True):
     """A site says what its link takes, and asks what it is granted. Answered by `DownlinkReply`.
 
     `kbit_s` is for artefacts and snapshots (0: no limit), `bulk_hours` when index and weights may cross (empty: at any
     time). `wants_weights`: somebody at the site waits for some. Of `tenants` and `collections` its mirrors have all
     that there is. `remade` are mirrors that it has deleted, and makes anew when it has the reply: they are sent from
-    their beginning.
+    their beginning. `mirrors` says by stream what the mirrors hold, now and then.
     """
 
     kbit_s: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -53,19 +63,22 @@ class DownlinkRequest(Message, frozen=True, kw_only=True, omit_defaults=True):
     tenants: tuple[Name, ...] = ()
     collections: tuple[tuple[Name, Name], ...] = ()
     remade: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
+    mirrors: Annotated[dict[str, MirrorState], msgspec.Meta(max_length=16)] = msgspec.field(default_factory=dict)
 
 
 class DownlinkReply(Message, frozen=True, kw_only=True, omit_defaults=True):
     """What the site is granted, as tenants and `(tenant, collection)`, and which buckets are held back now.
 
     `passed` are sequences, by stream, of messages that were stored before they were granted: they come no more, and a
-    mirror that lacks one of them has to be made anew.
+    mirror that lacks one of them has to be made anew. So have those in `stale`, which by `mirrors` are empty where they
+    were filled, or hold what the hub has lost.
     """
 
     tenants: tuple[Name, ...] = ()
     collections: tuple[tuple[Name, Name], ...] = ()
     paused: tuple[str, ...] = ()
     passed: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
+    stale: tuple[str, ...] = ()
 
 
 class AttestNow(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -76,7 +76,7 @@ async def declare_hub(
     """Give the hub its streams and consumers for exactly these sites. Returns what was done.
 
     A site that `downlinks` does not name keeps the downlink that it has. One that is granted more is told of what is
-    new only: see `regrant`.
+    new only: see granting.py.
     """
     todo = await plan_hub(nc, sites, stages, downlinks)
     await apply(nc, todo)

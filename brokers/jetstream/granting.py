@@ -1,7 +1,7 @@
-"""The hub's half of a changed grant, where no client of the site is at hand: filters, rates and pauses of its carriers.
+"""Changes what a site is granted: filters, rates and pauses of its carriers at the hub; its mirrors, at the site.
 
 A mirror takes nothing that lies before its end: what is granted after it went by comes only when the site makes the
-mirror anew. Every step may be cut and made again. Next: regrant.py, both halves; ../topology/downlink.py."""
+mirror anew. Every step may be cut and made again. Next: ../topology/downlink.py, what a grant is; repair.py."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import msgspec
 from nats.aio.client import Client
 
 from tidegate.brokers.jetstream import api, history
-from tidegate.brokers.jetstream.repair import NO_STREAM, delete_stream
-from tidegate.brokers.topology.downlink import Downlink, downlink_of
+from tidegate.brokers.jetstream.repair import NO_STREAM, delete_stream, read_origin
+from tidegate.brokers.topology.downlink import Downlink, downlink_of, is_granted
+from tidegate.brokers.topology.faults import MirrorFacts, StreamFault, find_fault
 from tidegate.brokers.topology.streams import (
     DOWN,
     Config,
@@ -99,6 +100,12 @@ async def passed_by(hub: Client, stream: str, subjects: Sequence[str], carrier: 
     return tuple(sorted(each for each in first if each <= carrier.delivered or not carrier.pending))
 
 
+async def fault_of_mirror(hub: Client, site: str, mirror: MirrorFacts) -> StreamFault | None:
+    """At the hub: what is wrong with a mirror, by what it held a moment ago. Raises `JetStreamApiError`,
+    `TopologyMissingError`, `UnreachableError`."""
+    return find_fault(mirror, await read_origin(hub, mirror.stream, site, mirror.ends))
+
+
 async def lacks_any(site: Client, stream: str, sequences: Sequence[int]) -> bool:
     """At a site: whether its mirror lacks one of the hub's messages. Raises `TopologyMissingError`,
     `UnreachableError`."""
@@ -120,3 +127,16 @@ async def delete_mirror(site: Client, stream: str) -> None:
 async def make_mirror(site: Client, name: str, stream: str) -> None:
     """At a site: make a mirror anew, once its carrier was rewound."""
     await api.put_stream(site, site_streams(name)[stream], is_new=True)
+
+
+async def purge_ungranted(site: Client, stream: str, downlink: Downlink) -> int:
+    """At a site: delete from a mirror what is not granted. Returns how many messages that were.
+
+    Raises `JetStreamApiError`, `UnreachableError`.
+    """
+    filters, purged = downlink.filters(stream), 0
+    state = (await api.call(site, f"STREAM.INFO.{stream}", {"subjects_filter": ">"}))["state"]
+    for subject in state.get("subjects") or {}:
+        if not is_granted(subject, filters):
+            purged += (await api.call(site, f"STREAM.PURGE.{stream}", {"filter": subject}))["purged"]
+    return purged

@@ -92,26 +92,6 @@ def hub_topology(
     return Topology(hub_streams(granted), consumers)
 
 
-class FilterChange(msgspec.Struct, frozen=True):
-    """What a consumer gets more of, and what no longer, when a plan is applied."""
-
-    stream: str
-    gained: tuple[str, ...]
-    lost: tuple[str, ...]
-
-
-def filter_changes(todo: TopologyPlan, consumer: str) -> tuple[FilterChange, ...]:
-    """How the plan changes the filters of the consumers of this name, by stream."""
-    found = []
-    for change in todo.steps:
-        stream, _, name = change.name.partition("/")
-        for difference in change.differences:
-            if change.kind == "consumer" and name == consumer and difference.field == "filter_subjects":
-                before, after = set(difference.actual or ()), set(difference.declared)
-                found.append(FilterChange(stream, tuple(sorted(after - before)), tuple(sorted(before - after))))
-    return tuple(found)
-
-
 def downlinks_of(hub: Topology) -> dict[str, Downlink]:
     """What each site is granted at a hub that has these consumers."""
     prefix = down_consumer("")

@@ -61,7 +61,6 @@ from tidegate.schemas import (
     ReplicaFault,
     ReplicaPosition,
     Resume,
-    RewindRequest,
     SendOperations,
     SignedLease,
     SignedOperation,
@@ -102,7 +101,7 @@ PUBLISHED = (
 LEASE_REQUESTS = (NonceRequest, AttestationRequest, DownlinkRequest, ReplicaPosition)
 LEASE_REPLIES = (NonceReply, SignedLease, SiteLease, DownlinkReply, CollectionHead, RelayReceipt, Refused)
 COMPARISONS = (RangeRequest, DocumentsRequest, HeldDocuments)
-FOLLOWING = (FollowRequest, HeadRequest, DeltasRequest, SendOperations, RewindRequest)
+FOLLOWING = (FollowRequest, HeadRequest, DeltasRequest, SendOperations)
 Kind = type[msgspec.Struct]
 ASKED_OF_WORKERS: dict[str, tuple[Kind, Kind]] = {**dict(REPLICA_REQUESTS.items()), "attest": (AttestNow, LeaseReport)}
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)

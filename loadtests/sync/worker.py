@@ -31,7 +31,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.trust_hub import HubTrustPorts, open_hub_trust
 from tidegate.services.fleet.trust_site import SiteTrustPorts, open_site_trust
 from tidegate.services.replication.composition import ReplicationParts, TenantStores, open_replication
-from tidegate.services.replication.hub import TrustedGrants, open_hub_worker
+from tidegate.services.replication.hub import open_hub_worker
 from tidegate.services.replication.site import TenantSnapshots, open_site_worker
 from tidegate.services.settings import Settings
 from tidegate.sync.settings import SyncSettings
@@ -112,7 +112,7 @@ async def open_unindexed(settings: Settings, bus: JetStreamBus) -> AsyncIterator
             trust = await stack.enter_async_context(opened)
             parts = ReplicationParts(
                 domain=keep_stores, signer=trust.signer, verifier=trust.verifier,
-                hub=HubPorts(blobs=trust.snapshots, grants=TrustedGrants(trust.grants), gate=trust.gate),
+                hub=HubPorts(blobs=trust.snapshots, grants=trust.grants, gate=trust.gate),
             )  # fmt: skip
         else:
             boot_id = secrets.token_hex(8)
@@ -120,7 +120,6 @@ async def open_unindexed(settings: Settings, bus: JetStreamBus) -> AsyncIterator
             parts = ReplicationParts(
                 domain=keep_stores, signer=believed.signer, verifier=believed.verifier,
                 snapshots=TenantSnapshots(believed), incarnation=believed.identity.incarnation, boot_id=boot_id,
-                keeps_mirrors=False,
             )  # fmt: skip
         yield await stack.enter_async_context(open_replication(settings, bus, parts))
 

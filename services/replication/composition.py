@@ -44,8 +44,7 @@ class ReplicationParts(msgspec.Struct, frozen=True, kw_only=True):
 
     `domain` makes what is for either side out of the stores. `signer` and `verifier` are those of documents; without
     them those of the register of this machine. `hub` is for the hub; at a site `snapshots` are where it begins, `lease`
-    says whether it may read, `keeps_mirrors` whether it makes mirrors anew itself, and `incarnation` is that of a store
-    that is made anew.
+    says whether it may read, and `incarnation` is that of a store that is made anew.
     """
 
     domain: Callable[[TenantStores], DomainParts] = lambda _: DomainParts()
@@ -54,7 +53,6 @@ class ReplicationParts(msgspec.Struct, frozen=True, kw_only=True):
     hub: HubPorts = HubPorts()
     snapshots: SnapshotSource | None = None
     lease: LeaseState | None = None
-    keeps_mirrors: bool = True
     incarnation: int = 1
     boot_id: str = ""
 
@@ -95,7 +93,6 @@ async def open_replication(
                 opening,
                 snapshots=parts.snapshots,
                 lease=parts.lease,
-                keeps_mirrors=parts.keeps_mirrors,
             ) as site:
                 yield site
 

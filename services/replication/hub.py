@@ -5,13 +5,12 @@ Promises that what is published is signed, granted and in force here too. Next: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.schemas.artefact import ArtefactManifest
-from tidegate.schemas.following import MirrorState
 from tidegate.schemas.message import Message, decode, replace
 from tidegate.schemas.replica import PublishArtefact, ReplicaStatus
 from tidegate.schemas.sync import Collection
@@ -27,7 +26,6 @@ from tidegate.sync.shells.domain import DomainParts
 from tidegate.sync.shells.faults import Faults
 from tidegate.sync.shells.hub_shell import HubPorts, HubSync
 from tidegate.sync.shells.loops import Loop, running
-from tidegate.sync.shells.site_grants import SiteGrants
 from tidegate.sync.store import ReplicaStore
 from tidegate.sync.trust.chunks import download
 from tidegate.sync.trust.site_records import RevokedSiteError, SiteRecords
@@ -60,7 +58,7 @@ async def open_hub_worker(settings: Settings, bus: Bus) -> AsyncIterator[HubSync
             hub=HubPorts(
                 blobs=trust.snapshots,
                 admission=RecordedSites(SiteRecords(StatePaths(settings).site_records), settings.tenants),
-                grants=TrustedGrants(trust.grants),
+                grants=trust.grants,
                 gate=trust.gate,
             ),
         )
@@ -160,25 +158,6 @@ class RecordedSites:
             raise RevokedSiteError(f"{site} was revoked: {record.reason or 'no reason is known'}")
         if not self.may_hold(site, tenant):
             raise NotOwnedError(f"{site} does not serve {tenant}, or is fenced")
-
-
-class TrustedGrants:
-    """What sites are sent, by their leases too; see `grants.Granting`. Sites make their mirrors anew by themselves."""
-
-    def __init__(self, grants: SiteGrants) -> None:
-        self._grants = grants
-
-    async def apply(self) -> None:
-        """See `Granting`. Raises what `SiteGrants.apply_all` raises."""
-        await self._grants.apply_all()
-
-    async def stale_streams(self, site: str, mirrors: Mapping[str, MirrorState]) -> tuple[str, ...]:  # noqa: ARG002 - see the class
-        """None: a site is told with its downlink."""
-        return ()
-
-    async def rewind(self, site: str, stream: str) -> None:
-        """Raises `NotOwnedError`: a site asks for that with its downlink."""
-        raise NotOwnedError(f"{site} asks for {stream} with its downlink")
 
 
 def _collections(store: ReplicaStore) -> list[Collection]:

@@ -48,7 +48,6 @@ async def open_site_worker(settings: Settings, bus: Bus) -> AsyncIterator[SiteSy
             verifier=trust.verifier,
             snapshots=TenantSnapshots(trust),
             lease=worker,
-            keeps_mirrors=False,  # what it is granted is followed, and lacking mirrors made, by its trust
             incarnation=trust.identity.incarnation,
             boot_id=worker.ports.boot_id,
         )

@@ -19,7 +19,6 @@ from tidegate.schemas.following import (
     FollowReply,
     FollowRequest,
     HeadRequest,
-    RewindRequest,
     SendOperations,
 )
 from tidegate.schemas.message import Message, decode, encode
@@ -54,11 +53,8 @@ class SiteAdmission(SiteSelection, Protocol):
 class SiteWatcher(Protocol):
     """Hears what sites tell of themselves when they ask."""
 
-    async def follow(self, site: str, request: FollowRequest) -> tuple[str, ...]:
-        """A site asked what it may hold; returns the streams whose mirrors at the site are to be made anew."""
-
-    async def rewind(self, site: str, stream: str) -> None:
-        """A site has deleted a mirror, and wants the stream from its beginning."""
+    async def follow(self, site: str, request: FollowRequest) -> None:
+        """A site asked what it may hold, and told how far it is."""
 
     def damaged(self, tenant: str, collection: str) -> None:
         """A document that was asked for is damaged on the hub's own disk."""
@@ -86,7 +82,6 @@ class HubEndpoints:
             DocumentsRequest: self._documents,
             HeldDocuments: self._absorb,
             SendOperations: self._take,
-            RewindRequest: self._rewind,
         }
 
     async def serve(self, core: CoreClient) -> None:
@@ -120,7 +115,7 @@ class HubEndpoints:
     async def _follow(self, site: str, request: FollowRequest) -> FollowReply:
         tenant = self._tenant(site, request.tenant)
         _check_actor(site, request.actor)
-        stale = await self._watcher.follow(site, request)
+        await self._watcher.follow(site, request)
         now_ms = self._clock()
         with tenant.store.reading() as reader:
             rules = [reader.record(name).collection for name in reader.collections()]
@@ -135,7 +130,6 @@ class HubEndpoints:
             withdrawn=tuple(each.name for each in rules if each.name in request.positions and each not in held),
             mark=tenant.relay.mark_of(request.actor),
             fence=fence,
-            stale_streams=stale,
             known_at_ms=now_ms,
         )
 
@@ -175,10 +169,6 @@ class HubEndpoints:
             fence = reader.fence(sent.actor)
         mark = tenant.relay.mark_of(sent.actor)
         return RelayReceipt(actor=sent.actor, outcome="fenced" if fence else "known", reason=fence, mark=mark)
-
-    async def _rewind(self, site: str, request: RewindRequest) -> Done:
-        await self._watcher.rewind(site, request.stream)
-        return Done()
 
 
 def _check_actor(site: str, actor: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from tidegate.brokers.base import CoreClient
-from tidegate.schemas.following import FollowRequest, HeadRequest, RewindRequest
+from tidegate.schemas.following import FollowRequest, HeadRequest
 from tidegate.schemas.message import Message, decode, encode
 from tidegate.schemas.replica import ReplicaFault
 from tidegate.schemas.subjects import comparison
@@ -17,7 +17,7 @@ TIMEOUT_S = 10.0
 """A reply of 1 MB over a link of 1 Mbit/s."""
 SHORT_TIMEOUT_S = 2.0
 """What waits for a reply that is lost with its link is to ask again soon."""
-SHORT = (FollowRequest, HeadRequest, RewindRequest)
+SHORT = (FollowRequest, HeadRequest)
 """Requests whose replies are short."""
 M = TypeVar("M", bound=Message)
 

@@ -27,7 +27,7 @@ from tidegate.sync.shells.corpus_log import CorpusLog
 from tidegate.sync.shells.domain import ChangeWatch, SyncOpening
 from tidegate.sync.shells.edits_intake import EditsIntake
 from tidegate.sync.shells.faults import Faults
-from tidegate.sync.shells.grants import Granting, Grants
+from tidegate.sync.shells.grants import Granting
 from tidegate.sync.shells.hub_endpoints import HubEndpoints, SiteAdmission
 from tidegate.sync.shells.hub_tenant import HubTenant
 from tidegate.sync.shells.intake import StreamIntake
@@ -60,7 +60,7 @@ class OwnerChangedError(TidegateError):
 class HubPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What a hub is given by those who know of trust. `blobs` takes the snapshots of a tenant; None: none are written.
     `admission` says which sites are answered; None: all that the server lets in. `grants` says what each is sent; None:
-    all that it may hold. `gate` knows who has a lease; None: nobody gets what is sensitive.
+    what its carriers were declared with. `gate` knows who has a lease; None: nobody gets what is sensitive.
     """
 
     blobs: Callable[[str], BlobWriter] | None = None
@@ -92,13 +92,13 @@ class HubSync:
         }
         self._journals = {name: LocalJournal(bus, name, store) for name, store in opening.stores.items()}
         self._changes = ChangeWatch(opening.parts.on_changed)
-        self.grants: Granting = ports.grants or Grants(bus, self._tenants, ports.admission)
+        self._grants = ports.grants
         self.endpoints = HubEndpoints(self._tenants, self, opening.clock, ports.admission)
         self.local = LocalEndpoints(self, opening.parts)
         self._own = Loop("own", self._relay_own, OWN_EVERY_S, self.faults)
         self._snapshots = Loop("snapshots", self._write_snapshots, SNAPSHOTS_EVERY_S, self.faults)
         self._mending = Loop("scrub", self._mend, settings.scrub_every_s, self.faults, settings.scrub_every_s)
-        self._granting = Loop("grants", self.grants.apply, GRANTS_EVERY_S, self.faults)
+        self._granting = Loop("grants", self._grant, GRANTS_EVERY_S, self.faults)
 
     @property
     def tenants(self) -> Mapping[str, HubTenant]:
@@ -139,7 +139,7 @@ class HubSync:
         tenant.store.put_collection(collection)
         self._relayed(collection.tenant)
         try:
-            await self.grants.apply()  # before anything is published under it: what comes later needs no new mirror
+            await self._grant()  # before anything is published under it: what comes later needs no new mirror
         except (TidegateError, OSError) as error:
             self.faults.note("grants", error)
             self._granting.wake()
@@ -163,18 +163,13 @@ class HubSync:
         await self._tenant(tenant).snapshot(collection, self._clock())
         self.faults.clear(f"{tenant}/{collection}", "epoch")
 
-    async def follow(self, site: str, request: FollowRequest) -> tuple[str, ...]:
+    async def follow(self, site: str, request: FollowRequest) -> None:
         """See `SiteWatcher`."""
         tenant = self._tenant(request.tenant)
         shared = tenant.shared()
         for name, position in request.positions.items():
             if position is not None and name in shared:
                 await self._compare_position(site, tenant, name, position)
-        return await self.grants.stale_streams(site, request.mirrors)
-
-    async def rewind(self, site: str, stream: str) -> None:
-        """See `SiteWatcher`."""
-        await self.grants.rewind(site, stream)
 
     def damaged(self, tenant: str, collection: str) -> None:
         """See `SiteWatcher`."""
@@ -185,6 +180,10 @@ class HubSync:
         if name not in self._tenants:
             raise NotOwnedError(f"this hub has no tenant {name}")
         return self._tenants[name]
+
+    async def _grant(self) -> None:
+        if self._grants is not None:
+            await self._grants.apply_all()
 
     def _relayed(self, tenant: str) -> None:
         self._changes.look(tenant, self._tenants[tenant].store)

@@ -16,6 +16,7 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.granting import (
     Carrier,
     downlink_in,
+    fault_of_mirror,
     passed_by,
     pause_carrier,
     put_downlink,
@@ -23,8 +24,9 @@ from tidegate.brokers.jetstream.granting import (
     rewind_carrier,
 )
 from tidegate.brokers.topology.downlink import Downlink
+from tidegate.brokers.topology.faults import MirrorFacts
 from tidegate.schemas.errors import TidegateError
-from tidegate.schemas.lease import DownlinkReply, DownlinkRequest
+from tidegate.schemas.lease import DownlinkReply, DownlinkRequest, MirrorState
 from tidegate.schemas.subjects import BUCKETS, object_stream
 from tidegate.schemas.sync import Collection
 from tidegate.sync.leasing import LeaseGate
@@ -97,7 +99,8 @@ class SiteGrants:
         )
 
     async def answer(self, site: str, request: DownlinkRequest) -> DownlinkReply:
-        """What the site is granted, once it is. Raises `UnreachableError`, `JetStreamApiError`."""
+        """What the site is granted, once it is. Raises `UnreachableError`, `JetStreamApiError`,
+        `TopologyMissingError`."""
         self._links[site] = request
         async with self._lock(site):
             downlink, carriers = await self._apply(site)
@@ -110,11 +113,14 @@ class SiteGrants:
                 for stream, carrier in carriers.items()
                 if stream not in remade
             }
+            mirrors = {stream: each for stream, each in request.mirrors.items() if stream in carriers}
+            stale = [stream for stream, each in mirrors.items() if await self._is_stale(site, stream, each)]
         return DownlinkReply(
             tenants=downlink.tenants,
             collections=downlink.collections,
             paused=tuple(bucket for bucket in BULK if _pause_of(carriers, bucket)),
             passed={stream: sequences for stream, sequences in passed.items() if sequences},
+            stale=tuple(stale),
         )
 
     async def apply_all(self) -> None:
@@ -165,6 +171,14 @@ class SiteGrants:
     async def _passed(self, stream: str, downlink: Downlink, known: Downlink, carrier: Carrier) -> tuple[int, ...]:
         new = sorted(set(downlink.filters(stream)) - set(known.filters(stream)))
         return await passed_by(self._ports.bus.link.client, stream, new, carrier) if new else ()
+
+    async def _is_stale(self, site: str, stream: str, state: MirrorState) -> bool:
+        """Whether a mirror, by what its site tells, has to be made anew; a rolled-back stream of the hub is said."""
+        facts = MirrorFacts(stream=stream, messages=state.messages, first=state.first, last=state.last, ends=state.ends)
+        fault = await fault_of_mirror(self._ports.bus.link.client, site, facts)
+        if fault is not None:
+            log.warning("mirror_is_stale", site=site, stream=stream, fault=fault)
+        return fault is not None
 
     def _lock(self, site: str) -> asyncio.Lock:
         return self._changing.setdefault(site, asyncio.Lock())

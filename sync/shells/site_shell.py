@@ -14,8 +14,7 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.stored import StoredStream
 from tidegate.brokers.topology.streams import UP_CONSUMER
 from tidegate.schemas.errors import RetryLaterError, TidegateError
-from tidegate.schemas.following import FollowReply, MirrorState, SendOperations
-from tidegate.schemas.message import replace
+from tidegate.schemas.following import FollowReply, SendOperations
 from tidegate.schemas.replication import RelayReceipt
 from tidegate.schemas.subjects import ARTEFACTS, CORPUS, EDITS
 from tidegate.schemas.sync import Collection
@@ -34,12 +33,10 @@ from tidegate.sync.shells.leaf_client import LeafHubClient, SnapshotSource
 from tidegate.sync.shells.local_endpoints import LocalEndpoints
 from tidegate.sync.shells.local_journal import LocalJournal
 from tidegate.sync.shells.loops import Loop, running
-from tidegate.sync.shells.mirrors import MirrorKeeping
 from tidegate.sync.shells.outbox import SiteOutbox
 from tidegate.sync.shells.site_tenant import SiteTenant
 
 SEND_EVERY_S = 1.0
-MIRRORS_EVERY_S = 60.0
 FIRST_COMPARISON_S = 5.0
 
 
@@ -55,10 +52,9 @@ class SiteSync:
 
     def __init__(
         self, settings: SyncSettings, bus: JetStreamBus, opening: SyncOpening,
-        snapshots: SnapshotSource | None, lease: LeaseState | None, keeps_mirrors: bool = True,
+        snapshots: SnapshotSource | None, lease: LeaseState | None,
     ) -> None:  # fmt: skip
         self.domain = bus.domain
-        self._keeps_mirrors = keeps_mirrors
         self.faults = Faults()
         self.hub_time = HubTime(opening.clock)
         self._settings = settings
@@ -70,12 +66,10 @@ class SiteSync:
         self._comparing = Loop("compare", self._compare, settings.compare_every_s, self.faults, FIRST_COMPARISON_S)
         self._tenants = {name: self._open_tenant(name, opening, snapshots) for name in opening.stores}
         self._journals = {name: LocalJournal(bus, name, store) for name, store in opening.stores.items()}
-        self._mirrors = MirrorKeeping(bus, self._hub)
         self.local = LocalEndpoints(self, opening.parts)
         self.polling = Loop("hub", self._poll, settings.head_every_s, self.faults, slowest_s=settings.head_every_s)
         self._sending = Loop("outbox", self._send, SEND_EVERY_S, self.faults)
         self._receipts = Loop("receipts", self._send_again, SEND_EVERY_S, self.faults)
-        self._mending = Loop("mirrors", self._mirrors.mend, MIRRORS_EVERY_S, self.faults)
 
     @property
     def tenants(self) -> Mapping[str, SiteTenant]:
@@ -93,7 +87,7 @@ class SiteSync:
         trimming = Loop("trimming", self._trim, TRIM_EVERY_S, self.faults, TRIM_EVERY_S)
         status = Loop("status", self.local.status.read, self._settings.head_every_s, self.faults)
         own = [self.polling, self._sending, self._receipts, self._comparing, arriving, learning]
-        return [*own, scrubbing, trimming, status, *([self._mending] if self._keeps_mirrors else [])]
+        return [*own, scrubbing, trimming, status]
 
     async def wake(self) -> None:
         """The connection is back: what failed without it is tried at once."""
@@ -171,11 +165,10 @@ class SiteSync:
 
     async def _poll(self) -> None:
         """Ask the hub what there is, and fetch what did not come by itself; of every tenant, whatever fails for one."""
-        mirrors, failed = await self._mirrors.states(), None
+        failed = None
         for tenant in self._tenants.values():
             try:
-                await self._poll_tenant(tenant, mirrors)
-                mirrors = {}
+                await self._poll_tenant(tenant)
             except ConnectionError:
                 raise  # the link: all others fail alike
             except TidegateError as error:
@@ -183,16 +176,14 @@ class SiteSync:
         if failed is not None:
             raise failed
 
-    async def _poll_tenant(self, tenant: SiteTenant, mirrors: Mapping[str, MirrorState]) -> None:
-        reply = await self._hub.ask(replace(tenant.report(), mirrors=mirrors), FollowReply)
+    async def _poll_tenant(self, tenant: SiteTenant) -> None:
+        reply = await self._hub.ask(tenant.report(), FollowReply)
         self.hub_time.hear(reply.known_at_ms)
         tenant.learn(reply, self._lease is None or self._lease.has_lease(), self.faults)
         self._judge_author(tenant, reply)
         heads = [head for head in reply.heads if head.collection in tenant.shared()]
         if tenant.follower.observe(heads):
             self._comparing.wake()
-        if self._mirrors.note(reply.stale_streams):
-            self._mending.wake()
         for collection in tenant.behind(heads):
             await self._follow(tenant, collection)
 
@@ -276,12 +267,11 @@ async def open_site_sync(
     *,
     snapshots: SnapshotSource | None = None,
     lease: LeaseState | None = None,
-    keeps_mirrors: bool = True,
 ) -> AsyncIterator[SiteSync]:
     """A site's worker, until left. `snapshots` are where new sites begin; None: they read the log from its beginning.
-    `lease` says whether it may read; None: always. `keeps_mirrors`: false where its trust makes mirrors anew (see
-    downlink_link.py): two would undo each other's work. Who opens it holds the lock of the stores."""
-    site = SiteSync(settings, bus, opening, snapshots, lease, keeps_mirrors)
+    `lease` says whether it may read; None: always. Who opens it holds the lock of the stores. Its mirrors are kept by
+    downlink_link.py."""
+    site = SiteSync(settings, bus, opening, snapshots, lease)
     await site.local.serve(bus)
     bus.link.on_reconnect.append(site.wake)
     try:

@@ -8,11 +8,10 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from tests.support.nats_fleet import STAGES, arrived, client_of, count, linked, until
+from tests.support.nats_fleet import STAGES, arrived, client_of, count, linked, send_lost, until
 from tidegate.brokers.jetstream import api
 from tidegate.brokers.jetstream.declare import plan_hub
 from tidegate.brokers.jetstream.history import messages
-from tidegate.brokers.jetstream.repair import restore_lost
 from tidegate.brokers.topology.downlink import Downlink, downlink_of
 from tidegate.brokers.topology.plan import downlinks_of, hub_topology
 from tidegate.brokers.topology.streams import DOWN, filters_of
@@ -127,7 +126,7 @@ async def test_what_is_published_is_in_the_mirror_once_in_order_whatever_is_kill
             here = all_.sites["site1"]
 
             async def has_all() -> bool:  # what nats-server acknowledged and lost is stored again: decision 0025
-                return bool(await restore_lost(here, nc, "EDITS", "site1")) or await count(nc, "EDITS") >= 40
+                return bool(await send_lost(here, nc, "site1")) or await count(nc, "EDITS") >= 40
 
             await until(has_all)
         site.kill()

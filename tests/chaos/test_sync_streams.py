@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from tests.support.nats_fleet import arrived, client_of, count, linked, until
+from tests.support.nats_fleet import acknowledged, arrived, client_of, count, linked, send_lost
+from tidegate.brokers.jetstream.granting import delete_mirror, make_mirror, rewind_carrier
 from tidegate.brokers.jetstream.history import messages
-from tidegate.brokers.jetstream.repair import mirror_again, read_origin, restore_lost
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.topology.downlink import Downlink
+from tidegate.brokers.topology.streams import UP_CONSUMER
 
 pytestmark = pytest.mark.anyio
 
@@ -64,24 +65,21 @@ async def test_what_either_end_stores_is_at_the_other_once_and_in_order_whatever
             if killed:
                 await killed.start()
         async with client_of(hub) as at_hub, client_of(site) as at_site:
-            await acknowledged(at_site, "EDITS", "hub")
-            if lost := await restore_lost(at_site, at_hub, "EDITS", "site1"):
+            await acknowledged(at_site, "EDITS", UP_CONSUMER, await last_of(at_site, "EDITS", "edits.>"))
+            if lost := await send_lost(at_site, at_hub, "site1"):
                 print(f"{lost} edits were acknowledged and lost (decision 0025)")
             edits = [stored.subject for stored in await messages(at_hub, "EDITS", ">")]
             assert (edits if not lost else sorted(edits)) == (up.subjects if not lost else sorted(up.subjects))
-            await acknowledged(at_hub, "CORPUS", "site1")
+            await acknowledged(at_hub, "CORPUS", "to-site1", await last_of(at_hub, "CORPUS", "corpus.kiosk.faq.>"))
             if await count(at_site, "CORPUS") < len(down.subjects):
                 print("deltas were acknowledged and lost (decision 0025)")
-                await mirror_again(at_hub, at_site, "site1", "CORPUS")
+                await delete_mirror(at_site, "CORPUS")
+                await rewind_carrier(at_hub, "site1", "CORPUS")
+                await make_mirror(at_site, "site1", "CORPUS")
                 await arrived(at_site, "CORPUS", len(down.subjects))
             assert [stored.subject for stored in await messages(at_site, "CORPUS", ">")] == down.subjects
 
 
-async def acknowledged(nc: Client, stream: str, to: str) -> None:
-    """Return when the other side has told that it has everything."""
-    last = (await messages(nc, stream, "edits.>" if stream == "EDITS" else "corpus.kiosk.faq.>"))[-1].sequence
-
-    async def is_acknowledged() -> bool:
-        return (await read_origin(nc, stream, to)).acknowledged >= last
-
-    await until(is_acknowledged)
+async def last_of(nc: Client, stream: str, subject: str) -> int:
+    """The sequence of the last message under a subject."""
+    return (await messages(nc, stream, subject))[-1].sequence

@@ -29,6 +29,8 @@ from tidegate.schemas import (
     CloudState,
     Degradation,
     Delta,
+    DownlinkReply,
+    DownlinkRequest,
     Draft,
     Escalated,
     Evidence,
@@ -47,6 +49,7 @@ from tidegate.schemas import (
     Verified,
     Withheld,
 )
+from tidegate.schemas.lease import MirrorState
 
 MORE_SAMPLES: tuple[Message, ...] = (
     msgspec.structs.replace(SAMPLES[0], can_retract=True),
@@ -133,6 +136,8 @@ MORE_SAMPLES: tuple[Message, ...] = (
         reason="cloud_unreachable",
         receipt=msgspec.structs.replace(RECEIPT, finished_by="edge", is_cut=True, committed_chars=31, retractions=1),
     ),
+    DownlinkRequest(mirrors={"OBJ_policy": MirrorState(12, 1189, 1200, {1200: 1_790_000_000_100})}),
+    DownlinkReply(stale=("OBJ_policy",)),
     CloudState(step_ms=21.5, queue=3, verifies_drafts=True, keeps_sessions=True),
     StreamCheck(),
     StreamReport(),

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import declare_fleet
+from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
@@ -37,13 +38,35 @@ async def count(nc: Client, stream: str) -> int:
     return int(state["messages"])
 
 
-async def arrived(nc: Client, stream: str, messages: int) -> None:
+async def arrived(nc: Client, stream: str, number: int) -> None:
     """Return when the stream holds as many."""
 
     async def enough() -> bool:
-        return await count(nc, stream) >= messages
+        return await count(nc, stream) >= number
 
     await until(enough)
+
+
+async def acknowledged(nc: Client, stream: str, consumer: str, sequence: int) -> None:
+    """Return when the receiver has told the consumer that it has everything up to `sequence`."""
+
+    async def is_acknowledged() -> bool:
+        info = await jetstream_api.call(nc, f"CONSUMER.INFO.{stream}.{consumer}")
+        return int(info["ack_floor"]["stream_seq"]) >= sequence
+
+    await until(is_acknowledged)
+
+
+async def send_lost(site: Client, hub: Client, site_name: str) -> int:
+    """Store at the hub, under its id, what it lacks of a site's EDITS: nats-server loses some of what it acknowledges
+    (decision 0025), and a site's worker sends it again past the stream. Returns how many messages that are."""
+    of_site = f"edits.{site_name}.>"
+    there = {stored.headers["Nats-Msg-Id"] for stored in await messages(hub, "EDITS", of_site)}
+    lost = [each for each in await messages(site, "EDITS", of_site) if each.headers["Nats-Msg-Id"] not in there]
+    for stored in lost:
+        headers = {"Nats-Msg-Id": stored.headers["Nats-Msg-Id"]}
+        await hub.jetstream().publish(stored.subject, stored.data, headers=headers)
+    return len(lost)
 
 
 @dataclass

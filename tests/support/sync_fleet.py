@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from tests.support.nats_fleet import STAGES
+from tests.support.open_grants import OpenGrants, open_follower
 from tests.support.sync_parts import RING, Keys, text
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
+from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Collection, DocumentContent, Message, decode, encode
@@ -24,7 +28,7 @@ from tidegate.schemas.subjects import HUB, replica_request
 from tidegate.sync.changes import read_changes
 from tidegate.sync.settings import SyncSettings
 from tidegate.sync.shells.domain import DomainParts, SyncOpening
-from tidegate.sync.shells.hub_shell import HubSync, open_hub_sync
+from tidegate.sync.shells.hub_shell import HubPorts, HubSync, open_hub_sync
 from tidegate.sync.shells.site_shell import SiteSync, open_site_sync
 from tidegate.sync.shells.wire_faults import error_of
 from tidegate.sync.store import ReplicaStore
@@ -93,9 +97,18 @@ class SyncFleet:
                 clock=now_ms,
                 parts=DomainParts(on_changed=lambda *what, domain=domain: self.changed.append((domain, *what))),
             )
-            open_sync: Any = open_hub_sync if domain == HUB else open_site_sync
-            opened = open_sync(self.settings, bus, opening, **self.options.get(domain, {}))
-            self.workers[domain] = await stack.enter_async_context(opened)
+            options = dict(self.options.get(domain, {}))
+            if domain == HUB:
+                grants = OpenGrants(bus, tuple(self.servers.sites), self.tenants, now_ms)
+                ports = msgspec.structs.replace(options.pop("ports", HubPorts()), grants=grants)
+                hub = await stack.enter_async_context(open_hub_sync(self.settings, bus, opening, ports))
+                self.workers[domain] = grants.worker = hub
+                await grants.serve(bus)
+            else:
+                site = await stack.enter_async_context(open_site_sync(self.settings, bus, opening, **options))
+                self.workers[domain] = site
+                follower = open_follower(bus, self.settings, self.path / domain)
+                await stack.enter_async_context(running(follower.keep()))
 
     async def stop(self, *domains: str) -> None:
         """End the workers of domains."""

@@ -37,7 +37,6 @@ from tidegate.schemas import (
     RangeRequest,
     RelayReceipt,
     ReplicaPosition,
-    RewindRequest,
     SendOperations,
     SignedLease,
     SignedOperation,
@@ -49,7 +48,6 @@ from tidegate.schemas import (
     encode,
 )
 from tidegate.schemas.comparison import DocumentDigest, RangeDigests
-from tidegate.schemas.following import MirrorState
 from tidegate.schemas.sync import AuthorMark, BootStart, FieldStamp, SnapshotChunk, Vectors
 
 DIGEST, OTHER_DIGEST = "0a" * 32, "b1" * 32
@@ -217,7 +215,6 @@ SYNC_SAMPLES: tuple[Message, ...] = (
         tenant="kiosk",
         actor="site1@2",
         positions={"branch-notices": POSITION, "fees": None},
-        mirrors={"CORPUS": MirrorState(12, 1189, 1200)},
     ),
     FollowReply(
         tenant="kiosk",
@@ -226,12 +223,10 @@ SYNC_SAMPLES: tuple[Message, ...] = (
         withdrawn=("fees",),
         mark=MARKS["site1@2"],
         fence="a backup or a clone wrote 41",
-        stale_streams=("CORPUS",),
         known_at_ms=1_790_000_000_200,
     ),
     HeadRequest(**WHICH),
     DeltasRequest(**WHICH, epoch=3, first=1190, last=1200),
     DeltasReply(**WHICH, deltas=(DELTA,)),
     SendOperations(tenant="kiosk", actor="site1@2", operations=(SIGNED,)),
-    RewindRequest(stream="CORPUS"),
 )  # fmt: skip

@@ -17,10 +17,12 @@ from typing import Any
 from tests.support.carrying_hub import RepositoryBlobs
 from tests.support.command_line import CommandLine
 from tests.support.nats_fleet import STAGES
+from tests.support.open_grants import OpenGrants, open_follower
 from tests.support.paths import MODELS
 from tests.support.trust_hub import TrustHub
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
+from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.fleet import open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
@@ -142,11 +144,19 @@ class WorkerWorld(CommandLine):
         self._running[name] = stack = AsyncExitStack()
         bus = await stack.enter_async_context(JetStreamBus.open(self.nats[name], name))
         blobs = RepositoryBlobs(self.trust, now_ms)
+        grants = OpenGrants(bus, SITES, (TENANT,), now_ms)
         parts = ReplicationParts(
-            domain=lambda _: DomainParts(legs=CurrentIndex(self, name)), hub=HubPorts(blobs=lambda _tenant: blobs)
+            domain=lambda _: DomainParts(legs=CurrentIndex(self, name)),
+            hub=HubPorts(blobs=lambda _tenant: blobs, grants=grants),
         )
         opened = open_replication(replace(self.settings, site=name), bus, parts)
         self.workers[name] = await stack.enter_async_context(opened)
+        if name == HUB:
+            grants.worker = self.workers[name]
+            await grants.serve(bus)
+        elif name in SITES:
+            follower = open_follower(bus, QUICK, self.paths[name].trust)
+            await stack.enter_async_context(running(follower.keep()))
         self.stores[name] = self.workers[name].tenants[TENANT].store
 
 

@@ -21,7 +21,7 @@ from tidegate.services.fleet.revocation import revoke_and_cut
 from tidegate.services.fleet.trust_hub import HubTrust
 from tidegate.services.fleet.trust_site import SiteTrust
 from tidegate.services.replication.composition import ReplicationParts, open_replication
-from tidegate.services.replication.hub import RecordedSites, TrustedGrants
+from tidegate.services.replication.hub import RecordedSites
 from tidegate.services.replication.site import TenantSnapshots
 from tidegate.sync.shells.hub_shell import HubPorts
 from tidegate.sync.shells.site_shell import SiteSync
@@ -52,7 +52,7 @@ async def hub_worker(fleet: TrustFleet) -> AsyncIterator[HubTrust]:
             hub=HubPorts(
                 blobs=trust.snapshots,
                 admission=RecordedSites(records, (TENANT,)),
-                grants=TrustedGrants(trust.grants),
+                grants=trust.grants,
                 gate=trust.gate,
             ),
         )

@@ -6,34 +6,22 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.nats_fleet import arrived
-from tests.support.sync_fleet import QUICK, SyncFleet, sync_fleet, until
-from tests.support.trust_hub import TrustHub
-from tests.support.trusted_snapshots import RepositoryBlobs, RepositorySnapshots
+from tests.support.snapshot_options import with_snapshots
+from tests.support.sync_fleet import SyncFleet, sync_fleet, until
+from tests.support.trusted_snapshots import RepositoryBlobs
 from tidegate.brokers.jetstream import api
-from tidegate.schemas import Collection, LogPosition, replace
+from tidegate.schemas import Collection, LogPosition
 from tidegate.schemas.replica import CollectionRequest, Done, RepairOutcomes, ReplicaStatus
 from tidegate.schemas.subjects import CORPUS, HUB, LOCAL
 from tidegate.sync.author import AuthorFencedError
 from tidegate.sync.reader import CollectionUnknownError
-from tidegate.sync.shells.hub_shell import HubPorts
 
 pytestmark = pytest.mark.anyio
 NOTICES_ONLY = CollectionRequest(tenant="kiosk", collection="notices")
-
-
-def with_snapshots(path: Path, *sites: str, **settings: Any) -> dict[str, Any]:
-    """Workers that write and read snapshots of a repository below `path`."""
-    hub = TrustHub(path / "trust")
-    blobs = RepositoryBlobs(hub)
-    options: dict[str, Any] = {HUB: {"ports": HubPorts(blobs=lambda _tenant: blobs)}}
-    for site in sites:
-        options[site] = {"snapshots": RepositorySnapshots(hub, path / "trust" / site)}
-    return {"options": options, "settings": replace(QUICK, **settings)}
 
 
 def replicas(path: Path, domain: str) -> Path:
