@@ -29,11 +29,13 @@ MOST_DELTAS = 1000
 
 class FollowRequest(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Asks what of a tenant the site may hold, and where the logs end. `actor` is who the site writes as, `positions`
-    is how far it is in what it holds. Answered by `FollowReply`."""
+    is how far it is in what it holds, `pending` how many of its edits have no receipt yet. Answered by
+    `FollowReply`."""
 
     tenant: Name
     actor: Actor
     positions: dict[Name, LogPosition | None] = msgspec.field(default_factory=dict)
+    pending: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class FollowReply(Message, frozen=True, kw_only=True, omit_defaults=True):

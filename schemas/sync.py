@@ -75,7 +75,8 @@ class DocumentOperation(Message, frozen=True, kw_only=True, omit_defaults=True):
     """A document was written (`content`) or deleted (None). Replaces every version whose dot `context` covers.
 
     `dot` counts all that its author writes; `previous` is the digest of the author's operation before this one in the
-    same stream, empty for the first. `signer` is the key that the bytes are signed with.
+    same stream, empty for the first. `signer` is the key that the bytes are signed with. `is_new`: its author held
+    nothing of the document, or only tombstones.
     """
 
     tenant: Name
@@ -88,6 +89,7 @@ class DocumentOperation(Message, frozen=True, kw_only=True, omit_defaults=True):
     signer: KeyId
     previous: Digest | Literal[""] = ""
     content: DocumentContent | None = None
+    is_new: bool = False
 
     @property
     def author(self) -> str:

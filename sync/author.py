@@ -5,7 +5,7 @@ two writes no more until it is readmitted. Next: relay.py, which takes operation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -80,6 +80,13 @@ class Author:
         """Delete a document; None where nothing of it is left to delete. Raises what `write` raises."""
         return next(iter(self._write(collection, {document_id: None}, now_ms)), None)
 
+    def delete_again(self, collection: str, document_ids: Sequence[str], now_ms: int) -> tuple[Version, ...]:
+        """Make tombstones of documents of which nothing is held. Raises what `write` raises."""
+        with self._store.writing() as writer:
+            floor = writer.record(collection).floor
+            edits = [_Edit(collection, each, floor, None, None) for each in document_ids]
+            return tuple(self._append(writer, edit, now_ms) for edit in edits)
+
     def fence(self) -> None:
         """Write no more: the hub, or the log, has another history of this author."""
         with self._store.writing() as writer:
@@ -116,7 +123,8 @@ class Author:
                     if content is None and siblings.is_deleted and len(siblings.versions) <= 1:
                         continue
                     context = context_of_edit(siblings, floor)
-                    edit = _Edit(collection, document_id, context, content, siblings)
+                    is_new = content is not None and siblings.is_deleted
+                    edit = _Edit(collection, document_id, context, content, siblings, is_new)
                     written.append(self._append(writer, edit, now_ms))
         except CounterWentBackError:
             self.fence()
@@ -143,6 +151,7 @@ class Author:
             signer=self._signer.key_id,
             previous=own.previous.get(stream, ""),
             content=_stamped(collection, edit, FieldStamp(time, dot)),
+            is_new=edit.is_new,
         )
         signed = self._sign(operation)
         return _store(writer, stream, own, signed)
@@ -167,7 +176,7 @@ class Author:
             known = clock_of(again.operation.dot for old, again in written if covers(operation.context, old))
             context = merge((without(operation.context, old_actor, first), known))
             content = _without_stamps(operation.content, old_actor, first)
-            edit = _Edit(operation.collection, operation.document_id, context, content, None)
+            edit = _Edit(operation.collection, operation.document_id, context, content, None, operation.is_new)
             written.append((operation.dot, self._append(writer, edit, max(now_ms, operation.time.ms))))
         return tuple(again for _, again in written)
 
@@ -179,6 +188,7 @@ class _Edit(msgspec.Struct, frozen=True):
     content: DocumentContent | None
     siblings: Siblings | None
     """What it replaces; None: the content is written again, and has its stamps."""
+    is_new: bool = False
 
 
 def without(clock: VectorClock, actor: str, first: int) -> VectorClock:

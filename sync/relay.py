@@ -16,15 +16,15 @@ from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.replication import HeldDocuments, RelayOutcome, RelayReceipt
 from tidegate.schemas.sync import AuthorMark, CollectionDelta, LogPosition, SignedOperation
 from tidegate.sync.apply import CHAIN, apply_version, checked_version, extend_chain, put_position
+from tidegate.sync.forgetting import forget_tombstones
 from tidegate.sync.reader import CollectionUnknownError, StoreReader
-from tidegate.sync.records import NOT_HELD, held_of
-from tidegate.sync.rules.clock import NOTHING, covers, is_ahead, merge
+from tidegate.sync.records import held_of
+from tidegate.sync.rules.clock import NOTHING, covers, is_ahead
 from tidegate.sync.rules.counters import judge, observe
-from tidegate.sync.rules.merge import Version, may_forget, version_of
+from tidegate.sync.rules.merge import Version, version_of
 from tidegate.sync.rules.ownership import NotOwnedError, check_relay
 from tidegate.sync.signing import SignatureVerifier, UntrustedOperationError, check_signature
 from tidegate.sync.store import ReplicaStore
-from tidegate.sync.writer import StoreWriter
 
 MOST_ATTEMPTS = 8
 
@@ -143,7 +143,7 @@ class Relay:
                 epoch = max(above, record.replica.position.epoch if record.replica.position else 0) + 1
                 put_position(writer, collection, LogPosition(epoch), record.last)
                 if stable != NOTHING:
-                    _forget_tombstones(writer, collection, stable)
+                    forget_tombstones(writer, collection, stable)
             return LogPosition(epoch)
 
     async def rest(self) -> None:
@@ -285,13 +285,3 @@ def _is_known(reader: StoreReader, version: Version) -> bool:
     operation = version.operation
     clock = reader.held(operation.collection, operation.document_id).siblings.clock
     return covers(clock, operation.dot) or covers(reader.record(operation.collection).floor, operation.dot)
-
-
-def _forget_tombstones(writer: StoreWriter, collection: str, stable: VectorClock) -> None:
-    """Their clocks become part of the floor: the context of whatever is created under their names later."""
-    held = ((document.document_id, held_of(document).siblings) for document in writer.documents(collection))
-    gone = {document_id: siblings.clock for document_id, siblings in held if may_forget(siblings, stable)}
-    record = writer.record(collection)
-    writer.put_record(msgspec.structs.replace(record, floor=merge((record.floor, *gone.values()))))
-    for document_id in gone:
-        writer.put_held(collection, document_id, NOT_HELD)

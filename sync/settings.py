@@ -22,6 +22,13 @@ class SyncSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How often every document is read back from the disk before it is compared."""
     snapshot_after_deltas: Annotated[int, msgspec.Meta(ge=1)] = 2_000
     """After so many deltas the hub writes a new snapshot of a collection, from which new sites begin."""
+    forget_deleted_after_s: IntervalS = 2_592_000.0
+    """For how long the hub waits for a site that it does not hear of, before it forgets what was deleted without it."""
+    forget_deleted_from: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    """So many deletions of a collection, and a quarter of all that it holds, are forgotten at once: it costs each site
+    a snapshot."""
+    forget_every_s: IntervalS = 86_400.0
+    """How often the hub looks for deletions that all sites have."""
     timestamp_every_s: IntervalS = 60.0
     """How often the hub vouches that what it published last is its present state."""
     lease_lasts_s: Annotated[int, msgspec.Meta(ge=10)] = 300

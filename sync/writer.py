@@ -25,7 +25,7 @@ from tidegate.sync.records import (
     pack_document,
 )
 from tidegate.sync.rules.clock import NOTHING, compare
-from tidegate.sync.rules.merge import Version, join, reconcile
+from tidegate.sync.rules.merge import Version, join, rejoin
 from tidegate.sync.rules.merkle import DEPTH, EMPTY_TREE, Node, build, checksum_of, inner, key_of, leaf
 from tidegate.sync.rules.ownership import OperationStream
 from tidegate.sync.rules.replica import Replica
@@ -104,7 +104,7 @@ class StoreWriter(StoreReader):
         floor = self.record(collection).floor
         if compare(floor, their_floor) in ("before", "equal"):
             floor = NOTHING  # who forgot all that this replica forgot did not forget what it still holds
-        siblings = reconcile(mine.siblings, theirs.siblings, floor, their_floor)
+        siblings = rejoin(mine.siblings, theirs.siblings, floor, their_floor)
         if siblings == mine.siblings and mine is not NOT_HELD:
             return False
         self.put_held(collection, document_id, mine.with_siblings(siblings, theirs.signed))

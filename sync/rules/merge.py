@@ -87,6 +87,18 @@ def reconcile(mine: Siblings, theirs: Siblings, my_floor: VectorClock, their_flo
     return _siblings((mine.context, theirs.context), kept)
 
 
+def rejoin(mine: Siblings, theirs: Siblings, my_floor: VectorClock, their_floor: VectorClock) -> Siblings:
+    """What a replica holds once it has joined what the hub holds: as `reconcile`, and in the hub's own form where
+    nothing else is left, though this replica knows more of what was replaced: all of that is below the hub's floor.
+
+    Raises `ForkedDotError`.
+    """
+    joined = reconcile(mine, theirs, my_floor, their_floor)
+    known = merge((theirs.context, their_floor))
+    is_theirs = joined.versions == theirs.versions and compare(joined.context, known) in ("before", "equal")
+    return theirs if is_theirs else joined
+
+
 def may_forget(siblings: Siblings, stable: VectorClock) -> bool:
     """Whether only tombstones are left, and every replica has applied them and all that they replaced (`stable`).
 

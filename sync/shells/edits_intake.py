@@ -73,7 +73,7 @@ class EditsIntake:
                 await self._dead_letter(each, f"this hub has no tenant {name}")
             return
         try:
-            receipt = await tenant.relay.take(site, [each.signed for each in sent], self._clock())
+            receipt = await tenant.take(site, [each.signed for each in sent], self._clock())
         except (TidegateError, OSError) as error:
             self._faults.note("edits", error, site)
             await _hand_back(sent, BUSY_S)

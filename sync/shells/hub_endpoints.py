@@ -164,7 +164,7 @@ class HubEndpoints:
         tenant = self._tenant(site, sent.tenant)
         _check_actor(site, sent.actor)
         if sent.operations:
-            return await tenant.relay.take(site, sent.operations, self._clock())
+            return await tenant.take(site, sent.operations, self._clock())
         with tenant.store.reading() as reader:
             fence = reader.fence(sent.actor)
         mark = tenant.relay.mark_of(sent.actor)

@@ -98,6 +98,9 @@ class HubSync:
         self._own = Loop("own", self._relay_own, OWN_EVERY_S, self.faults)
         self._snapshots = Loop("snapshots", self._write_snapshots, SNAPSHOTS_EVERY_S, self.faults)
         self._mending = Loop("scrub", self._mend, settings.scrub_every_s, self.faults, settings.scrub_every_s)
+        self._forgetting = Loop(
+            "forgetting", self._forget, settings.forget_every_s, self.faults, settings.forget_every_s
+        )
         self._granting = Loop("grants", self._grant, GRANTS_EVERY_S, self.faults)
 
     @property
@@ -114,7 +117,8 @@ class HubSync:
         taking = Loop("edits", intake.run, 0.0, self.faults)
         trimming = Loop("trimming", self._trim, TRIM_EVERY_S, self.faults, TRIM_EVERY_S)
         status = Loop("status", self.local.status.read, self._settings.head_every_s, self.faults)
-        return [self._own, taking, self._snapshots, self._granting, self._mending, recovery, trimming, status]
+        own = [self._own, self._snapshots, self._granting, self._mending, self._forgetting]
+        return [*own, taking, recovery, trimming, status]
 
     def now_ms(self) -> int:
         """See `ReplicaDomain`."""
@@ -170,6 +174,7 @@ class HubSync:
         for name, position in request.positions.items():
             if position is not None and name in shared:
                 await self._compare_position(site, tenant, name, position)
+        tenant.seen.hear(site, request, self._clock())
 
     def damaged(self, tenant: str, collection: str) -> None:
         """See `SiteWatcher`."""
@@ -229,6 +234,13 @@ class HubSync:
     async def _trim(self) -> None:
         """What was relayed is in the log."""
         await StoredStream(self._bus, EDITS).trim(SYNC_CONSUMER, KEPT_EDITS)
+
+    async def _forget(self) -> None:
+        for tenant in self._tenants.values():
+            for name in tenant.shared() if tenant.is_recovered else ():
+                if await tenant.forget(name, self._clock(), self._settings) is not None:
+                    await self.snapshot(tenant.name, name)
+                    self._relayed(tenant.name)
 
     async def _mend(self) -> None:
         for tenant in self._tenants.values():

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from tidegate.schemas.errors import RetryLaterError, TidegateError
+from tidegate.schemas.replication import RelayReceipt
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.sync import (
     Collection,
@@ -23,12 +24,14 @@ from tidegate.schemas.sync import (
     SnapshotManifest,
 )
 from tidegate.sync.author import Author
+from tidegate.sync.forgetting import ReplicasSeen, edits_of_forgotten
 from tidegate.sync.hub_client import HubState
 from tidegate.sync.leasing import LeaseGate, NoLeaseError
 from tidegate.sync.records import NOT_HELD
 from tidegate.sync.relay import LogConflictError, Relay
 from tidegate.sync.rules.drift import RepairReport
 from tidegate.sync.rules.merge import Version
+from tidegate.sync.settings import SyncSettings
 from tidegate.sync.shells.corpus_log import CorpusLog, LogTail
 from tidegate.sync.shells.mending import mend, read_back
 from tidegate.sync.signing import SignatureVerifier, Signer
@@ -59,6 +62,8 @@ class HubTenant:
         self.relay = Relay(store, log, verifier)
         self.author = Author(store, signer)
         self.state = HubState(store, gate)
+        self.seen = ReplicasSeen(store)
+        self._verifier = verifier
         self.is_recovered = False
         self._blobs = blobs
         self._writing = asyncio.Lock()
@@ -76,8 +81,9 @@ class HubTenant:
         lost = []
         for name in self.shared():
             position, end = self.store.record(name).replica.position, await self.log.end(name)
-            # A log that is empty was given up by age, or never written: it can be written on.
-            if position is not None and end is not None and end < position:
+            # A log that is empty was given up by age, or never written: it can be written on. So can an epoch in which
+            # nothing was written yet.
+            if position is not None and position.index and end is not None and end < position:
                 await self.begin_epoch(name, position.epoch)
                 lost.append(name)
         await self.relay.recover()
@@ -119,6 +125,31 @@ class HubTenant:
         except LogConflictError:
             self.is_recovered = False
             raise
+
+    async def take(self, site: str, operations: Sequence[SignedOperation], now_ms: int) -> RelayReceipt:
+        """Relay operations of a site; what they edit of documents that were deleted and forgotten is deleted again
+        first. Raises what `Author.delete_again` and the relay raise."""
+        async with self._writing:
+            with self.store.reading() as reader:
+                deleted = edits_of_forgotten(reader, self._verifier, site, operations, now_ms)
+            for collection, times in deleted.items():
+                self._readmit_own(now_ms)
+                behind_ms = max(now_ms, *times.values()) + 1  # where the last writer wins it is the deletion
+                await asyncio.to_thread(self.author.delete_again, collection, tuple(times), behind_ms)
+            if deleted:
+                await self.take_own(now_ms)
+        return await self.relay.take(site, operations, now_ms)
+
+    async def forget(self, collection: str, now_ms: int, settings: SyncSettings) -> LogPosition | None:
+        """Forget the deletions that every replica has, in a new epoch; its position, None where too few are. Raises
+        what the store raises."""
+        if self._blobs is None:  # nobody could come into the new epoch
+            return None
+        stable = await asyncio.to_thread(self.seen.stable, collection, now_ms, settings)
+        if stable is None:
+            return None
+        self._tails.pop(collection, None)
+        return await self.relay.begin_epoch(collection, 0, stable)
 
     async def head(self, site: str, collection: str, now_ms: int) -> CollectionHead:
         """The end of a log, for a site. Raises `NotOwnedError`, `CollectionUnknownError`, `RetryLaterError`."""

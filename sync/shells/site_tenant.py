@@ -66,9 +66,9 @@ class SiteTenant:
         """What the hub is told when it is asked what there is to hold."""
         with self.store.reading() as reader:
             records = [reader.record(name) for name in reader.collections()]
-            actor = reader.own().actor
+            actor, pending = reader.own().actor, len(reader.pending(-1, ("EDITS",)))
         positions = {each.collection.name: each.replica.position for each in records if _is_shared(each.collection)}
-        return FollowRequest(tenant=self.name, actor=actor, positions=positions)
+        return FollowRequest(tenant=self.name, actor=actor, positions=positions, pending=pending)
 
     def learn(self, reply: FollowReply, has_lease: bool, faults: Faults) -> None:
         """Have the collections that the hub says, under its rules, and nothing any more of those that it withdrew."""

@@ -32,7 +32,15 @@ class Author:
     def __init__(self, actor: str, boot_id: str = "00" * 8) -> None:
         self.actor, self.boot_id, self.counter, self.previous = actor, boot_id, 0, ""
 
-    def write(self, document_id: str, context: VectorClock, written: DocumentContent | None, ms: int = 0) -> Version:
+    def write(
+        self,
+        document_id: str,
+        context: VectorClock,
+        written: DocumentContent | None,
+        ms: int = 0,
+        *,
+        is_new: bool = False,
+    ) -> Version:
         """The next operation of this author; None deletes."""
         self.counter += 1
         version = version_of(
@@ -48,6 +56,7 @@ class Author:
                     signer=KEY,
                     previous=self.previous,
                     content=written,
+                    is_new=is_new,
                 )
             )
         )
