@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from tidegate.schemas.clocks import Dot, VectorClock
 from tidegate.services.policies.policy import Policy
+from tidegate.services.policies.sources import REQUIRE_SIGNED, TRUSTED_SIGNERS, SourceRules
 from tidegate.sync.rules.strictness import PolicyVersion, resolve_policy
 
 MICRO = 1_000_000
@@ -47,7 +48,7 @@ def explain_versions(policies: Sequence[Policy]) -> dict[str, str]:
 
 
 def measure_strictness(policy: Policy, versions: Sequence[Policy]) -> dict[str, int]:
-    """How strict each rule of a policy is; of classes those count that any of its versions names."""
+    """How strict each rule of a policy is; of classes and signers those count that any of its versions names."""
     rules = {f"{part}/{name}": 1 for part in ("allow", "transform", "block") for name in getattr(policy, part)}
     rules |= {name: round(least * MICRO) for name, (_, least) in policy.abstain_thresholds.items()}
     for name in sorted({name for version in versions for name in version.class_thresholds}):
@@ -57,6 +58,16 @@ def measure_strictness(policy: Policy, versions: Sequence[Policy]) -> dict[str, 
     for key in sorted({key for version in versions for key in version.writing}):
         listed = {name for version in versions for name in version.writing.get(key, ())}
         rules |= {f"not {key}/{name}": 1 for name in sorted(listed - policy.writing.get(key, frozenset()))}
+    return rules | _measure_sources(policy.sources, frozenset().union(*(each.sources.trusted for each in versions)))
+
+
+def _measure_sources(sources: SourceRules, named: frozenset[str]) -> dict[str, int]:
+    """Whoever trusts some signers only asks for a signature too, and refuses all others, also those that nobody
+    names."""
+    rules = {REQUIRE_SIGNED: 1} if sources.rule else {}
+    if sources.trusted:
+        rules |= {TRUSTED_SIGNERS: 1}
+        rules |= {f"not {TRUSTED_SIGNERS}/{name}": 1 for name in sorted(named - sources.trusted)}
     return rules
 
 

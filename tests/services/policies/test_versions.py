@@ -20,6 +20,7 @@ from tidegate.services.policies.writing import choose_writing
 
 QUOTE = "A lost card is blocked at once."
 HUB = "policy_id: branch\nallow: [grounded_claims]\nabstain_thresholds: {confidence: 0.6}\ngrounded: [assist]\n"
+SOURCED = "policy_id: branch\nallow: [grounded_claims]\n"
 NORTH = "policy_id: branch\nblock: [legal_advice]\nabstain_thresholds: {confidence: 0.9}\n"
 
 
@@ -27,8 +28,8 @@ def question(intent: str = "cards") -> Question:
     return Question(text="What if I lose my card?", language="en", intent=intent, intent_confidence=0.9)
 
 
-def answer(confidence: float, text: str = QUOTE) -> Answer:
-    cited = Citation(document_id="cards", document_version="v", start=0, end=len(QUOTE), quote=QUOTE)
+def answer(confidence: float, text: str = QUOTE, signer: str = "") -> Answer:
+    cited = Citation(document_id="cards", document_version="v", start=0, end=len(QUOTE), quote=QUOTE, signer=signer)
     checks = (Check("grounding", True, 1.0), Check("entailment", True, 1.0))
     return Answer(text=text, citations=(cited,), checks=checks, confidence=confidence)
 
@@ -81,7 +82,45 @@ def test_what_one_version_lets_a_model_write_and_another_does_not_is_quoted(tmp_
     assert "not grounded/assist by north" in explain_versions((hub, north))["branch"]
 
 
+@pytest.mark.parametrize(
+    ("hub", "north", "signer", "refused_by", "acts"),
+    [
+        ("", "require_signed: true", "", "is signed by nobody", ["require_signed by north"]),
+        ("", "require_signed: true", "site1/5e", "", ["require_signed by north"]),
+        (
+            "require_signed: true", "trusted_signers: [hub]", "site1/5e", "is signed by site1",
+            ["trusted_signers by north"],
+        ),
+        (
+            "trusted_signers: [hub, site1]", "trusted_signers: [hub]", "site1/5e", "is signed by site1",
+            ["not trusted_signers/site1 by north"],
+        ),
+        (
+            "trusted_signers: [hub]", "trusted_signers: [site1]", "hub/5e", "is signed by hub",
+            ["not trusted_signers/site1 by hub", "not trusted_signers/hub by north"],
+        ),
+        ("trusted_signers: [hub]", "trusted_signers: [hub]", "hub/5e", "", []),
+    ],
+)  # fmt: skip
+def test_of_two_rules_on_signers_the_stricter_acts_and_is_named(
+    tmp_path: Path, hub: str, north: str, signer: str, refused_by: str, acts: list[str]
+) -> None:
+    both = versions(tmp_path, {}, hub=f"{SOURCED}{hub}\n", north=f"{SOURCED}{north}\n")
+    for policies in itertools.permutations(both):
+        found = evaluate(question(), answer(0.9, signer=signer), policies=policies, find_personal=lambda _: ())
+        reasons = [each.reason for each in found.decisions if each.verb == "abstain"]
+        assert bool(found.refusal) is bool(refused_by)
+        assert not refused_by or any(refused_by in reason for reason in reasons)
+        explained = explain_versions(policies).get("branch", "")
+        assert bool(explained) is bool(acts)
+        assert all(each in explained for each in acts), explained
+
+
 NAMES = ("a", "b", "c")
+
+
+SOURCE_LINES = ("", "require_signed: true", "trusted_signers: [hub]", "trusted_signers: [hub, site1]")
+SIGNERS = st.sampled_from(("", "hub/5e", "site1/5e", "hub/5e site2/5e"))
 
 
 @st.composite
@@ -95,16 +134,17 @@ def policy_texts(draw: st.DrawFn) -> str:
     lines.append("class_thresholds: {" + ", ".join(f"{k}: {{confidence: {v}}}" for k, v in classes.items()) + "}")
     lines.append("transform: [redact_pii]")
     lines.append(f"grounded: [{', '.join(draw(st.lists(st.sampled_from(('cards', 'assist')), unique=True)))}]")
+    lines.append(draw(st.sampled_from(SOURCE_LINES)))
     return "\n".join(lines) + "\n"
 
 
-@given(st.lists(policy_texts(), min_size=1, max_size=3), st.sampled_from((0.1, 0.4, 0.7, 0.9)), st.booleans())
+@given(st.lists(policy_texts(), min_size=1, max_size=3), st.sampled_from((0.1, 0.4, 0.7, 0.9)), st.booleans(), SIGNERS)
 def test_versions_together_refuse_whatever_any_one_of_them_refuses_and_nothing_else(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[str], confidence: float, grounded: bool
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], confidence: float, grounded: bool, signer: str
 ) -> None:
     folder = tmp_path_factory.mktemp("versions")
     policies = versions(folder, {}, **dict(zip(NAMES, texts, strict=False)))
-    given_answer = answer(confidence, QUOTE if grounded else "You should sue your bank for it.")
+    given_answer = answer(confidence, QUOTE if grounded else "You should sue your bank for it.", signer)
 
     def refused(chosen: tuple[Policy, ...]) -> bool:
         return bool(evaluate(question(), given_answer, policies=chosen, find_personal=lambda _: ()).refusal)
