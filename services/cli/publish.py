@@ -181,7 +181,7 @@ def publish_prompt(options: CommandOptions, file: Path, **given: Any) -> int:
 @with_options("tenant", "as_json")
 @with_all(NAME, *TERMS[1:], *WAITING)
 def publish_model(options: CommandOptions, directory: Path, **given: Any) -> int:
-    """Publish the model in DIRECTORY: its files, as one archive, which a site fetches when it wants it."""
+    """Publish the model in DIRECTORY: its files, as one archive, which a site fetches when an adapter needs it."""
     return publish_artefact(options, "model", directory, given)
 
 
@@ -191,7 +191,7 @@ def publish_model(options: CommandOptions, directory: Path, **given: Any) -> int
 @click.option("--base", multiple=True, help="Digest of a model that it fits; may be given more than once.")
 @with_all(NAME, *TERMS[1:], *WAITING)
 def publish_adapter(options: CommandOptions, directory: Path, base: tuple[str, ...], **given: Any) -> int:
-    """Publish the adapter in DIRECTORY, for the models of --base; of none, for any."""
+    """Publish the adapter in DIRECTORY, for the models of --base, without which no site uses it; of none, for any."""
     return publish_artefact(options, "adapter", directory, {**given, "base_digests": base})
 
 

@@ -74,7 +74,7 @@ class SiteTrust:
         stores = open_stores(bus)
         self._source = ObjectSource(stores, settings.tenants)
         self.client = RepositoryClient(paths.trust, self._source)
-        self._holdings = Holdings(paths.trust, self.client.blobs)
+        self._holdings = Holdings(paths.trust, self.client.blobs, lambda: [self._measures.digest(self._models)])
         self.artefacts = ArtefactSync(self._artefact_ports(stores, ports), keys.keyring())
         self.verifier = KeyringVerifier(lambda: self.artefacts.keyring)
         self.attester = SiteAttester(self._attestation_ports(bus, file, keys, ports))

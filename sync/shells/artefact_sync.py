@@ -1,7 +1,8 @@
 """What a site has in force besides documents: fetched as it is published, verified, activated, and aged by its budgets.
 
-What is urgent comes first; weights only where somebody waits for them. What cannot be had is named and tried again,
-and what was in force goes on. Next: trust/client.py, trust/holdings.py; activation_site.py, for critical policies."""
+What is urgent comes first; weights only where an adapter needs them, or an earlier epoch of them is in force. What
+cannot be had is named and tried again, and what was in force goes on. Next: trust/client.py, trust/holdings.py;
+activation_site.py, for critical policies."""
 
 from __future__ import annotations
 
@@ -58,7 +59,6 @@ class ArtefactSync:
         self._ports = ports
         self._keyring = keyring
         self._generation: Generation | None = None
-        self._wanted: set[str] = set()
         self._unapplied = set(ports.tenants)  # also what a process that was killed has left
         self._seen = ""
         self._soon = asyncio.Event()
@@ -75,11 +75,6 @@ class ArtefactSync:
         """Whether weights are wanted here that are not in force."""
         held = self._held()
         return any(self._is_wanted(path, held) for path, _ in self._pending(held) if class_of(path) == "weights")
-
-    def want(self, path: str) -> None:
-        """Have a target of weights fetched, which nobody has asked for until now."""
-        self._wanted.add(path)
-        self.sync_soon()
 
     def sync_soon(self) -> None:
         """Look at the repository now."""
@@ -243,8 +238,12 @@ class ArtefactSync:
         return self._generation
 
     def _is_wanted(self, path: str, held: dict[str, ActivatedArtefact]) -> bool:
-        """Weights are wanted where somebody asked for them, and where an earlier epoch of them is in force."""
-        return path in self._wanted or path in held
+        """Weights are wanted where an adapter that is offered fits them, and where an earlier epoch is in force."""
+        offered = dict(self._offered())
+        bases = {
+            digest for each in offered.values() if each.tenant == offered[path].tenant for digest in each.base_digests
+        }
+        return path in held or offered[path].digest in bases
 
     def _held(self) -> dict[str, ActivatedArtefact]:
         return self._ports.holdings.activated()

@@ -103,6 +103,12 @@ class BlobMissingError(TrustError, LookupError):
     hint = "copy the whole repository; what is large may still be on its way"
 
 
+class BaseModelMissingError(TrustError):
+    """An adapter fits none of the models that are in force here: with another one it would answer wrongly."""
+
+    hint = "publish one of its base models, or the adapter for the model that is in force, by `--base DIGEST`"
+
+
 class SourceUnavailableError(TrustError, ConnectionError):
     """The source could not be read: the link is down, or the disk failed."""
 

@@ -5,6 +5,7 @@ fetches; sync/rules/staleness.py, what an age allows; sync/rules/activation.py, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,13 @@ from tidegate.schemas.artefact import ArtefactDescriptor
 from tidegate.schemas.errors import UnreadableError
 from tidegate.sync.rules.staleness import HeldArtefact
 from tidegate.sync.trust.chunks import digest_of_file
-from tidegate.sync.trust.faults import BlobMissingError, RolledBackError, TamperedChunkError, UnknownTargetError
+from tidegate.sync.trust.faults import (
+    BaseModelMissingError,
+    BlobMissingError,
+    RolledBackError,
+    TamperedChunkError,
+    UnknownTargetError,
+)
 from tidegate.sync.trust.files import PRIVATE, replace_file
 from tidegate.sync.trust.generation import Generation
 from tidegate.sync.trust.targets import artefact_path
@@ -26,12 +33,25 @@ class ActivatedArtefact(msgspec.Struct, frozen=True):
     current_at_ms: int
 
 
-class Holdings:
-    """The artefacts in force at a site, in one file below `directory`; their bytes are in `blobs`, by digest."""
+def fits(artefact: ArtefactDescriptor, activated: Iterable[ActivatedArtefact], installed: Iterable[str]) -> bool:
+    """Whether an artefact can be used with what is in force: an adapter with one of its base models, which is an
+    artefact of its tenant or among the digests of what is `installed`; whatever names no base, with anything."""
+    if not artefact.base_digests:
+        return True
+    models = {each.artefact.digest for each in activated if _is_model_of(each.artefact, artefact.tenant)}
+    return bool(models.union(installed).intersection(artefact.base_digests))
 
-    def __init__(self, directory: Path, blobs: Path) -> None:
+
+class Holdings:
+    """The artefacts in force at a site, in one file below `directory`; their bytes are in `blobs`, by digest.
+
+    `installed` tells the digests of models that are here without having been published.
+    """
+
+    def __init__(self, directory: Path, blobs: Path, installed: Callable[[], Iterable[str]] = tuple) -> None:
         self._path = directory / "activated.msgpack"
         self._blobs = blobs
+        self._installed = installed
 
     def activated(self) -> dict[str, ActivatedArtefact]:
         """What is in force, by target. Raises `UnreadableError`."""
@@ -43,10 +63,12 @@ class Holdings:
             raise UnreadableError(f"{self._path}: {error}", "fetch and activate the artefacts anew") from error
 
     def activate(self, path: str, generation: Generation) -> ActivatedArtefact:
-        """Put an artefact of the generation into force: all at once, or not at all.
+        """Put an artefact of the generation into force: all at once, or not at all. With a model go the adapters that
+        do not fit it: none is used with another model than its own.
 
-        Raises `UnknownTargetError`; `BlobMissingError`, `TamperedChunkError` where its bytes are not here as they were
-        signed; `RolledBackError` where a later epoch is in force, or another digest of the same one.
+        Raises `UnknownTargetError`; `BaseModelMissingError` for an adapter that fits no model in force;
+        `BlobMissingError`, `TamperedChunkError` where its bytes are not here as they were signed; `RolledBackError`
+        where a later epoch is in force, or another digest of the same one.
         """
         artefact = generation.artefacts.get(path)
         if artefact is None:
@@ -55,8 +77,15 @@ class Holdings:
         held = activated.get(path)
         if held and artefact.epoch <= held.artefact.epoch and artefact.digest != held.artefact.digest:
             raise RolledBackError(f"{path}: epoch {held.artefact.epoch} is in force, {artefact.epoch} is not after it")
+        if artefact.base_digests and not fits(artefact, activated.values(), self._installed()):
+            wanted = ", ".join(each[:12] for each in artefact.base_digests)
+            raise BaseModelMissingError(f"{path} fits the models {wanted}, and none of them is in force")
         self.verified(artefact)
         activated[path] = ActivatedArtefact(artefact, generation.hub_time_ms)
+        if artefact.kind == "model":
+            installed = tuple(self._installed())
+            beside = tuple(activated.values())
+            activated = {name: each for name, each in activated.items() if fits(each.artefact, beside, installed)}
         self._store(activated)
         return activated[path]
 
@@ -100,3 +129,7 @@ class Holdings:
 
     def _store(self, activated: dict[str, ActivatedArtefact]) -> None:
         replace_file(self._path, msgspec.msgpack.encode(activated), PRIVATE)
+
+
+def _is_model_of(artefact: ArtefactDescriptor, tenant: str) -> bool:
+    return (artefact.kind, artefact.tenant) == ("model", tenant)

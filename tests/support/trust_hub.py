@@ -32,7 +32,9 @@ def at(now_ms: int, wall_ms: int | None = None) -> Now:
     return Now(boot_id=BOOT, monotonic_ms=now_ms - NOW, wall_ms=now_ms if wall_ms is None else wall_ms)
 
 
-def describe(data: bytes, epoch: int = 1, kind: ArtefactKind = "policy", name: str = "default") -> ArtefactDescriptor:
+def describe(
+    data: bytes, epoch: int = 1, kind: ArtefactKind = "policy", name: str = "default", bases: Sequence[str] = ()
+) -> ArtefactDescriptor:
     """The descriptor of an artefact with these bytes."""
     return ArtefactDescriptor(
         tenant="kiosk",
@@ -42,6 +44,7 @@ def describe(data: bytes, epoch: int = 1, kind: ArtefactKind = "policy", name: s
         size=len(data),
         epoch=epoch,
         budget=BUDGET,
+        base_digests=tuple(bases),
     )
 
 
