@@ -115,7 +115,7 @@ from tidegate.schemas.sync import (
     SignedOperation,
     SnapshotManifest,
 )
-from tidegate.schemas.trust import KeyRegister, SignedLease, TrustedKey
+from tidegate.schemas.trust import KeyRegister, KeysRotated, RotateKeys, SignedLease, SucceedKey, TrustedKey
 from tidegate.schemas.uplink import (
     Accepted,
     Begin,
@@ -190,6 +190,7 @@ __all__ = [
     "ImportCollection",
     "InstructionsReport",
     "KeyRegister",
+    "KeysRotated",
     "LeaseReport",
     "LogPosition",
     "LostEscalation",
@@ -228,6 +229,7 @@ __all__ = [
     "RetryLaterError",
     "Rewriting",
     "RewrittenBy",
+    "RotateKeys",
     "Routed",
     "Screened",
     "SendOperations",
@@ -242,6 +244,7 @@ __all__ = [
     "State",
     "StreamCheck",
     "StreamReport",
+    "SucceedKey",
     "Suggestion",
     "TidegateError",
     "TrustedKey",

@@ -11,6 +11,7 @@ import msgspec
 from tidegate.schemas.message import Message, Millis, Name
 from tidegate.schemas.sync import KeyId
 
+SiteRole = Literal["device", "author"]
 KeyRole = Literal["root", "targets", "snapshot", "timestamp", "device", "author"]
 """The four of TUF; `device` signs attestations of a site and, at the hub, leases; `author` signs documents."""
 
@@ -46,3 +47,43 @@ class SignedLease(Message, frozen=True, kw_only=True, omit_defaults=True):
     payload: bytes
     signer: KeyId
     signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+SITE_ROLES: tuple[SiteRole, ...] = ("device", "author")
+"""The keys that a site has for itself."""
+MOST_OVERLAP_S = 365 * 86_400
+OverlapS = Annotated[int, msgspec.Meta(ge=0, le=MOST_OVERLAP_S)]
+Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+class KeySuccession(msgspec.Struct, frozen=True, kw_only=True):
+    """A new key of a site, in one of its incarnations; those of its role before it are good for `overlap_s` seconds."""
+
+    site: Name
+    incarnation: Annotated[int, msgspec.Meta(ge=1)]
+    key: TrustedKey
+    overlap_s: OverlapS
+
+
+class SucceedKey(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """A site has the hub admit a new key of its own: a `KeySuccession` as MessagePack, signed (Ed25519, RFC 8032) by
+    the key `signer` before it, and by the new one, which shows its `possession`. Answered by `KeysRotated`."""
+
+    payload: Annotated[bytes, msgspec.Meta(max_length=4096)]
+    signer: KeyId
+    signature: Signature
+    possession: Signature
+
+
+class RotateKeys(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Asks the sync worker of a site to exchange the site's own keys with its hub. Answered by `KeysRotated`."""
+
+    roles: Annotated[tuple[SiteRole, ...], msgspec.Meta(min_length=1, max_length=2)] = ("device", "author")
+    overlap_s: OverlapS = 7 * 86_400
+
+
+class KeysRotated(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """The keys that were admitted, and those `before` them, with the times when these end by the hub's clock."""
+
+    keys: tuple[TrustedKey, ...]
+    before: tuple[TrustedKey, ...] = ()

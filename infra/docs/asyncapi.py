@@ -15,57 +15,32 @@ import msgspec
 
 from tidegate import schemas
 from tidegate.brokers.stage import Stage
+from tidegate.infra.docs.sync_channels import (
+    ASKED_OF_WORKERS,
+    RID,
+    SITE,
+    TENANT,
+    Channel,
+    Kind,
+    replica_channels,
+    sync_channels,
+)
 from tidegate.schemas import (
     PIPELINE,
-    REPLICA_REQUESTS,
     Accepted,
-    ActivationVote,
-    ArtefactDescriptor,
-    ArtefactManifest,
     Asked,
-    AttestationRequest,
-    AttestNow,
     Begin,
     CloudState,
-    Collection,
-    CollectionDelta,
-    CollectionHead,
-    DecideActivation,
     Delta,
-    DeltasReply,
-    DeltasRequest,
-    DocumentOperation,
-    DocumentsRequest,
-    DownlinkReply,
-    DownlinkRequest,
     Escalated,
-    FollowReply,
-    FollowRequest,
-    HeadRequest,
-    HeldDocuments,
-    KeyRegister,
-    LeaseReport,
     LostEscalation,
     LostVerdict,
     Message,
-    NonceReply,
-    NonceRequest,
     Partial,
-    PrepareActivation,
     Propose,
     Published,
-    RangeReply,
-    RangeRequest,
     Refused,
-    RelayReceipt,
-    ReplicaFault,
-    ReplicaPosition,
     Resume,
-    SendOperations,
-    SignedLease,
-    SignedOperation,
-    SiteLease,
-    SnapshotManifest,
     StreamCheck,
     StreamReport,
     Verified,
@@ -74,7 +49,6 @@ from tidegate.schemas import (
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.streaming.events import Event
 
-SITE, TENANT, RID = "{site}", "{tenant}", "{rid}"
 PARAMETERS = {
     "site": "the name of a site",
     "tenant": "the name of a tenant",
@@ -87,33 +61,8 @@ PARAMETERS = {
     "worker": f"the hub's worker that keeps the session, or `{subjects.ANY_WORKER}`",
 }
 CHECKS = (StreamCheck, LostEscalation, LostVerdict)
-OPERATIONS = (SignedOperation, DocumentOperation)
-"""What is stored, and what its payload is."""
-PUBLISHED = (
-    ArtefactDescriptor,
-    ArtefactManifest,
-    Collection,
-    SnapshotManifest,
-    KeyRegister,
-    PrepareActivation,
-    DecideActivation,
-)
-LEASE_REQUESTS = (NonceRequest, AttestationRequest, DownlinkRequest, ReplicaPosition)
-LEASE_REPLIES = (NonceReply, SignedLease, SiteLease, DownlinkReply, CollectionHead, RelayReceipt, Refused)
-COMPARISONS = (RangeRequest, DocumentsRequest, HeldDocuments)
-FOLLOWING = (FollowRequest, HeadRequest, DeltasRequest, SendOperations)
-Kind = type[msgspec.Struct]
-ASKED_OF_WORKERS: dict[str, tuple[Kind, Kind]] = {**dict(REPLICA_REQUESTS.items()), "attest": (AttestNow, LeaseReport)}
 EVENTS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 JsonDocument = dict[str, Any]
-
-
-class Channel(msgspec.Struct, frozen=True):
-    """A subject with gaps for its parameters, and what is sent under it; without messages it is any bytes."""
-
-    address: str | None
-    title: str
-    messages: tuple[Kind, ...]
 
 
 def message_schemas(ref_template: str = "#/$defs/{name}") -> tuple[list[str], dict[str, Any]]:
@@ -207,41 +156,6 @@ def core_channels() -> dict[str, Channel]:
         "sessionReply": Channel(None, "the reply subject of a session", (Accepted, Verified, Refused)),
         "pingReply": Channel(None, "the reply subject of `ping`", (CloudState, StreamReport, Verified)),
     }
-
-
-def sync_channels() -> dict[str, Channel]:
-    """What replicas are made from, and what a site asks the hub for to keep them right."""
-    which = (TENANT, "{collection}", "{document}")
-    return {
-        "edits": Channel(subjects.edits_of(SITE, *which), "stream EDITS, sourced into the hub's", OPERATIONS),
-        "localEdits": Channel(subjects.local_edits(*which), "stream LOCAL: it never leaves its domain", OPERATIONS),
-        "corpus": Channel(subjects.corpus(*which), "stream CORPUS, mirrored from the hub", (CollectionDelta,)),
-        "artefacts": Channel(
-            subjects.artefacts(TENANT, "{kind}", "{name}"), "stream ARTEFACTS, mirrored from the hub", PUBLISHED
-        ),
-        "compare": Channel(
-            subjects.comparison(SITE), "what there is to hold, what lacks or differs", (*FOLLOWING, *COMPARISONS)
-        ),
-        "vote": Channel(subjects.activation_vote(SITE), "the site holds what is prepared, or not", (ActivationVote,)),
-        "lease": Channel(subjects.lease_of(SITE), "for a lease, and for what it is sent", LEASE_REQUESTS),
-        "compareReply": Channel(
-            None,
-            "the reply subject of `compare`",
-            (FollowReply, CollectionHead, DeltasReply, RangeReply, HeldDocuments, RelayReceipt),
-        ),
-        "voteReply": Channel(None, "the reply subject of `vote`", (DecideActivation, Refused)),
-        "leaseReply": Channel(None, "the reply subject of `lease`", LEASE_REPLIES),
-    }
-
-
-def replica_channels() -> dict[str, Channel]:
-    """What the sync worker of a domain is asked there, verb by verb, and what it replies."""
-    channels: dict[str, Channel] = {}
-    for verb, (request, reply) in ASKED_OF_WORKERS.items():
-        subject, name = subjects.replica_request(verb), f"replica{verb.title()}"
-        channels[name] = Channel(subject, "asked of the sync worker of this domain", (request,))
-        channels[f"{name}Reply"] = Channel(None, f"the reply subject of `{subject}`", (reply, ReplicaFault))
-    return channels
 
 
 REPLIES = {

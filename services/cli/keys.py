@@ -5,6 +5,7 @@ the root may lie on a medium of their own (`--root-keys`). Next: sync/trust/keys
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -15,8 +16,8 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from tidegate.schemas.message import Name
-from tidegate.schemas.trust import KeyRole, TrustedKey
+from tidegate.schemas.message import Name, replace
+from tidegate.schemas.trust import SITE_ROLES, KeyRole, RotateKeys, SiteRole, TrustedKey
 from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.hub_keys import KeyPlaces, NewPassphrases, passphrase_variable
@@ -26,7 +27,6 @@ from tidegate.sync.trust.roles import TUF_ROLES, Signers
 
 HUB, DAY_MS = "hub", 86_400_000
 ROLES: tuple[KeyRole, ...] = get_args(KeyRole)
-SITE_ROLES: tuple[KeyRole, ...] = ("device", "author")
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 DIRECTORIES = (
     click.option("--keys", "keys_dir", type=DIRECTORY, help="Where the keys are [default: <state>/keys]."),
@@ -95,21 +95,33 @@ def keys_init(
 
 
 @keys.command("rotate")
-@click.argument("role")
+@click.argument("role", required=False)
 @with_options("as_json")
 @with_places
 @click.option("--owner", default=HUB, show_default=True, help="Whose key: the hub's, or a site's by its name.")
+@click.option("--site", "at_site", help="At this site: exchange its own keys with the hub, while both run.")
 @click.option("--overlap-days", default=7, show_default=True, type=click.IntRange(0, 365), help="Until old ones end.")
 @click.option("--encrypt", is_flag=True, help="Ask for a passphrase, where none is set in the environment.")
-def keys_rotate(
-    options: CommandOptions, role: KeyRole, owner: str, overlap_days: int, encrypt: bool, **directories: Any
-) -> None:
+def keys_rotate(options: CommandOptions, role: KeyRole | None, at_site: str | None, **given: Any) -> None:
     """Give ROLE (root, targets, snapshot, timestamp, device, author) a new key; the ones before stay good for a while.
 
-    Those of the repository until they are revoked, device and author keys for --overlap-days.
+    Those of the repository until they are revoked, device and author keys for --overlap-days. With --site both keys of
+    the site, or its ROLE: their private halves never leave its machine, and its sync worker signs with them at once.
     """
+    if at_site is not None:
+        rotate_at_site(options, at_site, role, given)
+        return
+    if role is None:
+        raise click.UsageError(f"name the role: one of {', '.join(ROLES)}")
     check_choice("there is no role", role, ROLES)
-    check_owner(owner)
+    check_owner(given["owner"])
+    rotate_here(options, role, **given)
+
+
+def rotate_here(
+    options: CommandOptions, role: KeyRole, owner: str, overlap_days: int, encrypt: bool, **directories: Any
+) -> None:
+    """What `keys rotate` does where the register and the repository are. Raises what signing and storing raise."""
     places = places_of(options, directories)
     before = places.store.good(role, owner, places.now_ms)
     signers: Signers = {}
@@ -133,6 +145,21 @@ def keys_rotate(
         fate = f"end in {overlap_days} days"
     text = [describe_key(key, places), f"{len(before)} key(s) before it {fate}"]
     print_result({"key": key, "before": [old.key_id for old in before]}, "\n".join(text), options.as_json)
+
+
+def rotate_at_site(options: CommandOptions, site: str, role: KeyRole | None, given: dict[str, Any]) -> None:
+    """What `keys rotate --site` does. Raises `UnreachableError`, `FleetNotRunningError`, `HubRefusedError`."""
+    from tidegate.services.fleet.rotation import ask_to_rotate
+
+    check_owner(site)
+    if role is not None:
+        check_choice("a site has no role", role, SITE_ROLES)
+    roles: tuple[SiteRole, ...] = SITE_ROLES if role is None else (role,)  # type: ignore[assignment]
+    asked = RotateKeys(roles=roles, overlap_s=given["overlap_days"] * DAY_MS // 1000)
+    rotated = asyncio.run(ask_to_rotate(replace(options.settings(), site=site), asked))
+    lines = [f"{key.key_id}  {key.role:<9}  {key.owner:<10}  good from now on" for key in rotated.keys]
+    lines.append(f"{len(rotated.before)} key(s) before them end in {given['overlap_days']} days")
+    print_result(rotated, "\n".join(lines), options.as_json)
 
 
 @keys.command("revoke")

@@ -130,7 +130,9 @@ async def check_keys(settings: Settings) -> tuple[CheckResult, ...]:
         if not good:
             found.append(fault("keys", f"no good {role} key of {settings.site} is here", f"{rotate}, at the hub"))
         elif all(0 < key.expires_at_ms < now_ms + SOON_MS for key in good):
-            found.append(warning("expiry", f"the {role} key ends within a week", f"{rotate}, at the hub"))
+            own = f"`tidegate keys rotate {role} --site {settings.site}`, here"
+            hint = f"{rotate}, at the hub" if settings.site == HUB else own
+            found.append(warning("expiry", f"the {role} key ends within a week", hint))
         else:
             found.append(ok("keys", f"{len(good)} {role} key(s)"))
     return tuple(found)

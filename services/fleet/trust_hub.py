@@ -76,6 +76,7 @@ class HubTrust:
                 allowed=allowed,
                 epochs=self.coordinators.in_force,
                 now_ms=wall_ms,
+                publish_register=self.repository.publish_register,
                 lasts_s=settings.sync.lease_lasts_s,
             ),
             self.grants.answer,

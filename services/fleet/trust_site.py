@@ -17,7 +17,7 @@ from tidegate.schemas.artefact import ArtefactDescriptor
 from tidegate.schemas.message import encode
 from tidegate.schemas.replica import ArtefactStatus
 from tidegate.schemas.subjects import replica_request
-from tidegate.services.fleet.hub_keys import passphrase_in_environment
+from tidegate.services.fleet.hub_keys import new_passphrase_in_environment, passphrase_in_environment
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.trust_hub import open_stores
 from tidegate.services.settings import Settings
@@ -27,6 +27,7 @@ from tidegate.sync.shells.activation_site import ActivationParticipants, CheckAr
 from tidegate.sync.shells.artefact_sync import ArtefactPorts, ArtefactSync
 from tidegate.sync.shells.attestation_link import AttestationPorts, SiteAttester
 from tidegate.sync.shells.downlink_link import DownlinkFollower
+from tidegate.sync.shells.key_rotation import RotationPorts, SiteKeyRotation
 from tidegate.sync.shells.machine import Measures, running_code, wall_ms
 from tidegate.sync.shells.repository_link import ObjectSource, Stores
 from tidegate.sync.shells.snapshot_link import TargetSnapshots
@@ -35,6 +36,7 @@ from tidegate.sync.trust.authors import KeyringVerifier
 from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.holdings import Holdings
 from tidegate.sync.trust.identity import IdentityFile
+from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.live_keys import LiveAuthor, LiveKeys
 from tidegate.sync.trust.standing import read_machine_clock
 
@@ -78,6 +80,7 @@ class SiteTrust:
         self.artefacts = ArtefactSync(self._artefact_ports(stores, ports), keys.keyring())
         self.verifier = KeyringVerifier(lambda: self.artefacts.keyring)
         self.attester = SiteAttester(self._attestation_ports(bus, file, keys, ports))
+        self.rotation = SiteKeyRotation(self._rotation_ports(bus, file, keys), self.attester.renew_soon)
         self.downlink = DownlinkFollower(
             bus, settings.sync, paths.trust / "granted.msgpack", lambda: self.artefacts.waits_for_weights
         )
@@ -116,6 +119,17 @@ class SiteTrust:
     async def answer_attest(self, _: bytes) -> bytes:
         """What answers `replica.attest`: a `LeaseReport`."""
         return encode(await self.attester.attest())
+
+    def _rotation_ports(self, bus: JetStreamBus, file: IdentityFile, keys: LiveKeys) -> RotationPorts:
+        return RotationPorts(
+            bus=bus,
+            identity=file,
+            keys=keys,
+            waiting=KeyStore(StatePaths(self._settings).trust / "next-keys"),
+            now_ms=self.trusted_ms,
+            passphrases=passphrase_in_environment,
+            new_passphrase=new_passphrase_in_environment,
+        )
 
     def _artefact_ports(self, stores: Stores, ports: SiteTrustPorts) -> ArtefactPorts:
         return ArtefactPorts(
@@ -187,6 +201,7 @@ async def open_site_trust(settings: Settings, bus: JetStreamBus, ports: SiteTrus
     """The site's trust, with everything that it does by itself, until left. Raises as `SiteTrust` does."""
     trust = SiteTrust(settings, bus, ports)
     await bus.respond(replica_request("attest"), trust.answer_attest)
+    await bus.respond(replica_request("rotate"), trust.rotation.answer)
     loops = (
         trust.artefacts.keep(),
         trust.attester.keep(),

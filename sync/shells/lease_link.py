@@ -1,7 +1,7 @@
 """The hub's end of attestation over the leaf: nonces, leases, and who has one; the asker is named by the subject.
 
 A lease is stored before it is sent, so that a restart of the hub takes none away. Next: trust/leases.py, which judges;
-attestation_link.py, a site's end; grants.py, what a lease opens."""
+attestation_link.py, a site's end; site_grants.py, what a lease opens."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from tidegate.schemas.errors import UnreadableError
 from tidegate.schemas.lease import AttestationRequest, DownlinkReply, DownlinkRequest, NonceReply, NonceRequest
 from tidegate.schemas.message import Message, decode
 from tidegate.schemas.subjects import site_of
+from tidegate.schemas.trust import SucceedKey
 from tidegate.sync.trust.allowed import CONFIGURATION, MODELS, AllowedDigests
 from tidegate.sync.trust.attestation import Assurance, verify_statement
 from tidegate.sync.trust.leases import AttestationPolicy, LeaseAuthority, WrongLeaseError
 from tidegate.sync.trust.live_keys import LiveKeys
 from tidegate.sync.trust.site_records import SiteRecord, SiteRecords, UnknownSiteRecordError
+from tidegate.sync.trust.succession import accept_succession
 
 AnswerDownlink = Callable[[str, DownlinkRequest], Awaitable[DownlinkReply]]
 AnswerOther = Callable[[str, bytes], Awaitable[Message]]
 
 
 class LeasePorts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the hub's end stands on. `epochs` are the critical artefacts in force, as `<tenant>/<name>`."""
+    """What the hub's end stands on. `epochs` are the critical artefacts in force, as `<tenant>/<name>`;
+    `publish_register` has all sites know which keys are trusted."""
 
     keys: LiveKeys
     records: SiteRecords
     allowed: AllowedDigests
     epochs: Callable[[], Mapping[str, int]]
     now_ms: Callable[[], int]
+    publish_register: Callable[[], Awaitable[None]]
     lasts_s: int = 300
     assurance: tuple[Assurance, ...] = ("software", "tpm")
 
@@ -79,11 +83,11 @@ class LeaseServer:
         self._authority = LeaseAuthority(ports.keys.newest("device", ports.now_ms()), ports.records, self._policy())
 
     async def answer(self, subject: str, data: bytes) -> Message:
-        """The reply to a site. Raises what `LeaseAuthority.challenge` and `grant` raise, `UnreadableError`, and what
-        reading and changing the hub's consumers raises."""
+        """The reply to a site. Raises what `LeaseAuthority.challenge` and `grant`, `accept_succession` and
+        publishing raise, `UnreadableError`, and what reading and changing the hub's consumers raises."""
         site, now_ms = site_of(subject), self._ports.now_ms()
         try:
-            asked = decode(data, NonceRequest, AttestationRequest, DownlinkRequest)
+            asked = decode(data, NonceRequest, AttestationRequest, DownlinkRequest, SucceedKey)
         except UnreadableError:
             if self._other is None:
                 raise
@@ -93,8 +97,15 @@ class LeaseServer:
                 return NonceReply(nonce=self._authority.challenge(site, now_ms))
             case AttestationRequest():
                 return await asyncio.to_thread(self._grant, site, asked.envelope, now_ms)
-        self._authority.check_site(site)
+        record = self._authority.check_site(site)
+        if isinstance(asked, SucceedKey):
+            return await self._succeed(record, asked, now_ms)
         return await self._downlink(site, asked)
+
+    async def _succeed(self, record: SiteRecord, asked: SucceedKey, now_ms: int) -> Message:
+        admitted = await asyncio.to_thread(accept_succession, self._ports.keys.store, asked, record, now_ms)
+        await self._ports.publish_register()
+        return admitted
 
     def _grant(self, site: str, envelope: bytes, now_ms: int) -> Message:
         keyring = self._ports.keys.keyring()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tidegate.schemas import (
     ActivationVote,
     ArtefactDescriptor,
@@ -27,6 +29,7 @@ from tidegate.schemas import (
     HeldDocuments,
     HybridTime,
     KeyRegister,
+    KeysRotated,
     LeaseReport,
     LogPosition,
     Message,
@@ -37,18 +40,22 @@ from tidegate.schemas import (
     RangeRequest,
     RelayReceipt,
     ReplicaPosition,
+    RotateKeys,
     SendOperations,
     SignedLease,
     SignedOperation,
     SiteLease,
     SnapshotManifest,
     StalenessBudget,
+    SucceedKey,
     TrustedKey,
     VectorClock,
     encode,
 )
 from tidegate.schemas.comparison import DocumentDigest, RangeDigests
+from tidegate.schemas.message import replace
 from tidegate.schemas.sync import AuthorMark, BootStart, FieldStamp, SnapshotChunk, Vectors
+from tidegate.schemas.trust import KeySuccession
 
 DIGEST, OTHER_DIGEST = "0a" * 32, "b1" * 32
 WHICH = {"tenant": "kiosk", "collection": "branch-notices"}
@@ -91,6 +98,8 @@ ARTEFACT = ArtefactDescriptor(
     base_digests=(OTHER_DIGEST,),
     published_at_ms=1_790_000_000_000,
 )
+SUCCESSOR = TrustedKey(key_id=OTHER_DIGEST, role="author", owner="site1", public=bytes(range(1, 33)))
+SUCCESSION = KeySuccession(site="site1", incarnation=2, key=SUCCESSOR, overlap_s=86_400)
 LEASE = SiteLease(
     site="site1",
     boot_id="1234" * 4,
@@ -175,6 +184,11 @@ SYNC_SAMPLES: tuple[Message, ...] = (
             ),
         )
     ),
+    SucceedKey(
+        payload=msgspec.msgpack.encode(SUCCESSION), signer=DIGEST, signature=bytes(range(64)), possession=bytes(64)
+    ),
+    RotateKeys(roles=("author",), overlap_s=86_400),
+    KeysRotated(keys=(SUCCESSOR,), before=(replace(SUCCESSOR, key_id=DIGEST, expires_at_ms=1_790_000_086_400),)),
     DocumentsRequest(**WHICH, document_ids=("opening-hours", "fees")),
     HeldDocuments(
         **WHICH, position=POSITION, floor=CLOCK, documents=(HeldDocument("opening-hours", CLOCK, (SIGNED,)),)

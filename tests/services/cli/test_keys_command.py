@@ -11,6 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.command import tidegate
+from tests.support.nats_fleet import until
+from tests.support.trust_fleet import trust_fleet
 from tidegate.services.cli import main
 from tidegate.sync.rules.staleness import Now
 from tidegate.sync.trust.client import RepositoryClient
@@ -204,3 +207,29 @@ def test_the_last_key_of_a_role_stays(keys: Command) -> None:
     (only,) = keys.ids("targets")
     assert keys.error("revoke", only)[0] == "last_key"
     assert keys.ids("targets") == [only]
+
+
+@pytest.mark.anyio
+async def test_a_running_site_exchanges_its_own_keys(tmp_path: Path) -> None:
+    async with trust_fleet(tmp_path) as fleet, fleet.open_hub(), fleet.open_site("site1") as site:
+        fleet.make_known()
+
+        async def run(*arguments: str, expected: int = 0) -> Any:
+            where = ("--site", "site1", "--json", "--state", fleet.settings.state_dir)
+            ran = await asyncio.to_thread(tidegate, "keys", "rotate", *arguments, *where)
+            assert ran.returncode == expected, (ran.stdout, ran.stderr)
+            return msgspec.json.decode(ran.stdout)
+
+        async def is_leased() -> bool:
+            return site.is_leased
+
+        await until(is_leased)
+        before = site.signer.key_id
+        both = await run("--overlap-days", "1")
+        assert [key["role"] for key in both["keys"]] == ["device", "author"]
+        assert before in {key["key_id"] for key in both["before"]}
+        one = await run("author")
+        assert [key["role"] for key in one["keys"]] == ["author"]
+        assert site.signer.key_id == one["keys"][0]["key_id"]
+        assert (await site.attester.attest()).code == ""
+        await run("targets", expected=2)
