@@ -6,42 +6,31 @@ dies, by SIGKILL, when it reaches a line of the writers for the first time: the 
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from tests.support import index_killing
 from tests.support.branch_index import LETTERS
-from tests.support.index_killing import Killer
+from tests.support.line_killer import LineKiller, run_forked
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.replica import index_follower
 from tidegate.services.knowledge.replica.index_follower import IndexFollower
 from tidegate.sync.store import ReplicaStore
 
-index_killing.WATCHED["index_follower.py"] = {"_follow", "_bring"}
-index_killing.WATCHED["sources.py"] = {"put_sources", "remove_sources"}
+WATCHED = {
+    **index_killing.WATCHED,
+    "index_follower.py": {"_follow", "_bring"},
+    "sources.py": {"put_sources", "remove_sources"},
+}
 
 
-def follow(store: Path, index: Path, exact_below: int, killer: Killer | None) -> bool:
-    """Follow in a process of its own, in two batches; returns whether it ended by itself."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            index_follower.BATCH = 2
-            opened = HybridIndex.open(index, LETTERS, exact_below=exact_below)
-            follower = IndexFollower(ReplicaStore(store, "hub", "c" * 16), opened)
-            sys.settrace(killer)
-            follower.follow("documents")
-            sys.settrace(None)
-            code = 0
-        finally:
-            os._exit(code)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status > 0:
-        raise RuntimeError(f"following ended with {status}")
-    return status == 0
+def follow(store: Path, index: Path, exact_below: int) -> None:
+    """Follow in two batches."""
+    index_follower.BATCH = 2
+    opened = HybridIndex.open(index, LETTERS, exact_below=exact_below)
+    IndexFollower(ReplicaStore(store, "hub", "c" * 16), opened).follow("documents")
 
 
 def main(home: Path, exact_below: int, first: int, step: int) -> None:
@@ -49,7 +38,8 @@ def main(home: Path, exact_below: int, first: int, step: int) -> None:
     while True:
         index = home / f"killed-{n}"
         shutil.copytree(home / "index", index)
-        if follow(home / "hub" / "sync.db", index, exact_below, Killer(n)):
+        work = partial(follow, home / "hub" / "sync.db", index, exact_below)
+        if run_forked(work, LineKiller(WATCHED, n)):
             return
         n += step
 

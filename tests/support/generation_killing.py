@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from tests.support.line_killer import LineKiller, run_forked
 from tidegate.services.packs.generations import GenerationRecord, GenerationStore
 from tidegate.services.packs.parts import PackPart, digest_parts, parts_of
 
@@ -24,26 +24,6 @@ WATCHED = {
     "parts.py": {"write_parts"},
 }
 MADE = "intent.safetensors"
-
-
-class LineKiller:
-    """A tracer that kills its process at the first execution of the n-th line that is watched."""
-
-    def __init__(self, n: int) -> None:
-        self._left = n
-        self._seen: set[tuple[str, int]] = set()
-
-    def __call__(self, frame: FrameType, event: str, _argument: object) -> Any:
-        name = os.path.basename(frame.f_code.co_filename)
-        if frame.f_code.co_name not in WATCHED.get(name, ()):
-            return None
-        line = (name, frame.f_lineno)
-        if event == "line" and line not in self._seen:
-            self._seen.add(line)
-            self._left -= 1
-            if not self._left:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self
 
 
 def parts(epoch: int) -> tuple[PackPart, ...]:
@@ -59,24 +39,6 @@ def activate(home: Path, epoch: int) -> int:
         return {"of": str(epoch)}
 
     return GenerationStore(home).activate(parts(epoch), {"policy/branch": epoch}, make, lambda *_: None)
-
-
-def run_killed(home: Path, epoch: int, killer: LineKiller) -> bool:
-    """Activate in a process of its own; returns whether it ended by itself."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            sys.settrace(killer)
-            activate(home, epoch)
-            sys.settrace(None)
-            code = 0
-        finally:
-            os._exit(code)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status > 0:
-        raise RuntimeError(f"the activation ended with {status}")
-    return status == 0
 
 
 def faults_of(home: Path) -> tuple[int, list[str]]:
@@ -110,7 +72,7 @@ def main(home: Path) -> None:
         n += 1
         killed = home / f"killed-{n}"
         shutil.copytree(whole, killed)
-        is_over = run_killed(killed, 5, LineKiller(n))
+        is_over = run_forked(partial(activate, killed, 5), LineKiller(WATCHED, n))
         epoch, found = faults_of(killed)
         after = activate(killed, 6)
         found += faults_of(killed)[1]

@@ -15,8 +15,8 @@ from tuf.api.metadata import Timestamp
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.fetcher import FetcherInterface
 
+from tests.support.refused_attacks import FAULTS, KNOWS_NEWEST, Attack, expect_refusal, name_of, refusal
 from tests.support.trust_attacks import (
-    GOOD,
     NEWER,
     Patches,
     Scene,
@@ -44,20 +44,6 @@ from tidegate.schemas import ArtefactManifest, decode, encode
 from tidegate.schemas.sync import SnapshotChunk
 from tidegate.sync.trust.chunks import BlobSource, download
 from tidegate.sync.trust.client import RepositoryClient
-from tidegate.sync.trust.faults import (
-    BadSignatureError,
-    BlobMissingError,
-    FrozenTimestampError,
-    MalformedMetadataError,
-    MixedUpTargetError,
-    MixedVersionsError,
-    RolledBackError,
-    TamperedChunkError,
-    ThresholdNotMetError,
-    TrustError,
-    UnknownKeyError,
-)
-from tidegate.sync.trust.holdings import Holdings
 from tidegate.sync.trust.sources import DirectorySource
 
 pytestmark = pytest.mark.anyio
@@ -103,75 +89,46 @@ ANY_NAME = {
 SIGNED = {"tuf.api.metadata.Root.verify_delegate": NOTHING}
 MATCHES = {"tuf.api.metadata.MetaFile.verify_length_and_hashes": NOTHING}
 
-ATTACKS: tuple[tuple[Callable[[Scene], None], type[TrustError], Patches], ...] = (
-    (tampered_chunk, TamperedChunkError, {"tidegate.sync.trust.chunks.is_chunk": lambda *_: True}),
-    (endless_chunk, TamperedChunkError, {"tidegate.sync.trust.chunks.is_chunk": lambda *_: True}),
-    (withheld_chunk, BlobMissingError, {"tidegate.sync.trust.sources._read": read_or_nothing}),
-    (replayed_repository, RolledBackError, {**UNCHECKED, "tuf.ngclient.Updater._load_local_metadata": forget}),
-    (replayed_snapshot, MixedVersionsError, MATCHES),
-    (replayed_targets, MixedVersionsError, MATCHES),
-    (mixed_versions, MixedVersionsError, MATCHES),
-    (frozen_timestamp, FrozenTimestampError, {"tuf.api.metadata.Timestamp.is_expired": ALWAYS}),
-    (
-        exchanged_targets,
-        MixedUpTargetError,
-        {"tuf.api.metadata.TargetFile.verify_length_and_hashes": NOTHING, **ANY_NAME},
-    ),
-    (manifest_of_another, MixedUpTargetError, ANY_NAME),
-    (chunks_of_another, MixedUpTargetError, {"tidegate.sync.trust.client.download": by_chunks_alone}),
-    (older_epoch, RolledBackError, UNCHECKED),
-    (unknown_key, UnknownKeyError, SIGNED),
-    (unknown_root, UnknownKeyError, SIGNED),
-    (one_signature_of_two, ThresholdNotMetError, SIGNED),
-    (changed_timestamp, BadSignatureError, SIGNED),
-    (
-        no_metadata,
-        MalformedMetadataError,
-        {"tuf.ngclient._internal.trusted_metadata_set.TrustedMetadataSet.update_timestamp": go_on_with_the_known},
-    ),
-    (endless_timestamp, MixedVersionsError, {"tuf.ngclient.fetcher.FetcherInterface.download_bytes": without_limit}),
-)
-OF_BYTES = (TamperedChunkError, BlobMissingError, MixedUpTargetError)
-"""Found when the bytes come: the state of the repository is good by itself."""
-rows = pytest.mark.parametrize(
-    ("attack", "fault", "patches"), ATTACKS, ids=lambda value: getattr(value, "__name__", "")
-)
+CHECKS: dict[Attack, Patches] = {
+    tampered_chunk: {"tidegate.sync.trust.chunks.is_chunk": lambda *_: True},
+    endless_chunk: {"tidegate.sync.trust.chunks.is_chunk": lambda *_: True},
+    withheld_chunk: {"tidegate.sync.trust.sources._read": read_or_nothing},
+    replayed_repository: {**UNCHECKED, "tuf.ngclient.Updater._load_local_metadata": forget},
+    replayed_snapshot: MATCHES,
+    replayed_targets: MATCHES,
+    mixed_versions: MATCHES,
+    frozen_timestamp: {"tuf.api.metadata.Timestamp.is_expired": ALWAYS},
+    exchanged_targets: {"tuf.api.metadata.TargetFile.verify_length_and_hashes": NOTHING, **ANY_NAME},
+    manifest_of_another: ANY_NAME,
+    chunks_of_another: {"tidegate.sync.trust.client.download": by_chunks_alone},
+    older_epoch: UNCHECKED,
+    unknown_key: SIGNED,
+    unknown_root: SIGNED,
+    one_signature_of_two: SIGNED,
+    changed_timestamp: SIGNED,
+    no_metadata: {
+        "tuf.ngclient._internal.trusted_metadata_set.TrustedMetadataSet.update_timestamp": go_on_with_the_known
+    },
+    endless_timestamp: {"tuf.ngclient.fetcher.FetcherInterface.download_bytes": without_limit},
+}
+"""What takes the check out that refuses an attack."""
+rows = pytest.mark.parametrize("attack", CHECKS, ids=name_of)
 
 
-async def under(attack: Callable[[Scene], None], scene: Scene) -> RepositoryClient:
+async def under(attack: Attack, scene: Scene) -> RepositoryClient:
     """The site, which is offered what the attacker made of the hub's newest state."""
     await scene.begin()
-    if attack in (replayed_repository, older_epoch):
+    if attack in KNOWS_NEWEST:
         await RepositoryClient(scene.site, DirectorySource(scene.offered)).refresh(at(scene.now_ms))
     attack(scene)
     return RepositoryClient(scene.site, DirectorySource(scene.offered), timeout_s=5)
 
 
-async def refusal(client: RepositoryClient, scene: Scene) -> TrustError | None:
-    """Why the site takes nothing of what is offered; None where it takes all of it."""
-    try:
-        await client.refresh(at(scene.now_ms))
-        await client.fetch(POLICY)
-    except TrustError as refused:
-        return refused
-    return None
-
-
 @rows
-async def test_an_attack_is_refused_by_name_and_changes_nothing(
-    tmp_path: Path, attack: Callable[[Scene], None], fault: type[TrustError], patches: Patches
-) -> None:
-    assert isinstance(patches, dict)
+async def test_an_attack_is_refused_by_name_and_changes_nothing(tmp_path: Path, attack: Attack) -> None:
     scene = Scene(tmp_path)
     client = await under(attack, scene)
-    before, holdings = client.generation(), Holdings(scene.site, client.blobs)
-    refused = await refusal(client, scene)
-    assert type(refused) is fault
-    assert refused.hint
-    if fault not in OF_BYTES:
-        assert client.generation() == before
-    assert holdings.file(POLICY).read_bytes() == GOOD
-    assert {path.read_bytes() for path in client.blobs.iterdir() if path.suffix != ".part"} == {GOOD}
+    await expect_refusal(client, scene, FAULTS[attack])
 
     for _ in range(3):  # beyond whatever a holder of its keys signed in its name
         scene.hub.repository.publish([], scene.hub.signers(), scene.now_ms)
@@ -185,17 +142,13 @@ async def test_an_attack_is_refused_by_name_and_changes_nothing(
 
 @rows
 async def test_without_its_check_the_attack_is_not_refused_under_its_name(
-    tmp_path: Path,
-    attack: Callable[[Scene], None],
-    fault: type[TrustError],
-    patches: Patches,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, attack: Attack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path)
     client = await under(attack, scene)
-    for name, instead in patches.items():
+    for name, instead in CHECKS[attack].items():
         monkeypatch.setattr(name, instead)
-    assert type(await refusal(client, scene)) is not fault
+    assert type(await refusal(client, scene)) is not FAULTS[attack]
 
 
 async def test_without_an_attack_the_site_gets_the_new_state(tmp_path: Path) -> None:
