@@ -19,7 +19,8 @@ from typing import Any, Generic, TypeVar
 import uvloop
 
 from tidegate.brokers.base import Bus
-from tidegate.brokers.process.ready import mark_ready
+from tidegate.brokers.process.ready import mark_ready, ready_file
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.process.telemetry import Telemetry
 from tidegate.brokers.settings import ProcessSettings
 from tidegate.brokers.stage import Handler, Stage
@@ -55,6 +56,8 @@ class WorkerProcess(Generic[S]):
     services: Sequence[OpenService[S]] = ()
     parent: int | None = None
     """The id of the process that this one must not outlive."""
+    await_needed: Callable[[S], Coroutine[Any, Any, None]] | None = None
+    """Returns when there is what this process needs; nothing is opened before that."""
 
 
 def start(main: Coroutine[Any, Any, None]) -> None:
@@ -69,8 +72,8 @@ async def serve(
 
     The services beside the stages end before they drain, so that what these wait for can still be answered.
 
-    Raises what opening raises, before the process is ready; `StageOpenError`; an `ExceptionGroup` of what made stages
-    fail.
+    Raises what opening raises, and what `await_needed` does, before the process is ready; `StageOpenError`; an
+    `ExceptionGroup` of what made stages fail.
     """
     stop = stop or asyncio.Event()
     names = tuple(stage.name for stage in process.stages)
@@ -79,6 +82,9 @@ async def serve(
         stack.enter_context(_log_unhandled(telemetry))
         if process.parent is not None:
             await stack.enter_async_context(_end_with(process.parent, stop))
+        ready_file(settings, process.name).unlink(missing_ok=True)  # one that was killed has left it
+        if process.await_needed is not None and not await _comes(process.await_needed(settings), stop):
+            return
         roots = [resolve(stage) for stage in process.stages]
         learn_types()  # all is imported by now, and no thread reads anything yet
         bus = await stack.enter_async_context(process.open_bus(settings))
@@ -96,6 +102,18 @@ async def serve(
             telemetry.log.info("draining", process=process.name, grace_s=settings.grace_s)
             drain.set()
         telemetry.log.info("closed", process=process.name)
+
+
+async def _comes(needed: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Whether what is needed came before `stop` was set. Raises what waiting for it raises."""
+    waiting, stopping = asyncio.create_task(needed), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            waiting.result()
+        return waiting.done()
+    finally:
+        await end_tasks(waiting, stopping)
 
 
 def end_with_parent() -> None:

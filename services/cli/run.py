@@ -24,6 +24,7 @@ from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.fleet.deployment import SYNC
 from tidegate.services.fleet.models import check_models, use_boxed_model
+from tidegate.services.fleet.waiting import wait_until_in_force
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 
@@ -101,7 +102,10 @@ def make_job(options: CommandOptions, sites: int, *, per_stage: bool, lm: bool) 
 @with_options()
 def worker(options: CommandOptions, stage: str, site: str, parent: int | None) -> None:
     """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, `all` for everything that answers at the site, or
-    `sync`, which keeps its documents in step with the hub."""
+    `sync`, which keeps its documents in step with the hub.
+
+    What answers waits until a pack is in force in its domain, and says so; it is ready then.
+    """
     names = (*WORKERS, "gateway", SYNC, "all")
     check_choice("there is no stage", stage, names)
     settings = replace(options, site=site).settings()
@@ -129,7 +133,7 @@ def serve_stages(
             from tidegate.services.uplink.stream_check import open_stream_guard
 
             services.append(open_stream_guard)
-        start(serve(WorkerProcess(name, stages, open_bus, services, parent), settings, telemetry))
+        start(serve(WorkerProcess(name, stages, open_bus, services, parent, wait_until_in_force), settings, telemetry))
 
 
 def serve_sync(settings: Settings, parent: int | None) -> None:

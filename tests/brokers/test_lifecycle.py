@@ -239,3 +239,45 @@ async def test_a_stage_that_fails_takes_the_process_with_it(tmp_path: Path) -> N
     assert story[-1] == "bus closes"
     assert "gateway closes" in story
     assert not running.ready.exists()
+
+
+async def test_nothing_is_opened_or_ready_before_there_is_what_is_needed(tmp_path: Path) -> None:
+    running, there = Running(tmp_path), asyncio.Event()
+    running.ready.parent.mkdir(parents=True)
+    running.ready.write_text("left by one that was killed")
+
+    async def come(_: Settings) -> None:
+        story.append("waits")
+        await there.wait()
+
+    process = WorkerProcess("all", [stage("open_screening")], running.open_bus, await_needed=come)
+    for _ in range(2):
+        telemetry = Telemetry("site1", output=running.log)
+        task = asyncio.create_task(serve(process, running.settings, telemetry, running.stop))
+        await until(lambda: bool(story))
+        await asyncio.sleep(0.05)
+        assert story == ["waits"]
+        assert not running.ready.exists()
+        running.stop.set()  # it may be stopped meanwhile
+        await task
+        assert story.copy() == ["waits"]
+        story.clear()
+        running.stop.clear()
+    task = asyncio.create_task(serve(process, running.settings, Telemetry("site1", output=running.log), running.stop))
+    there.set()
+    await running.until_ready()
+    running.stop.set()
+    await task
+    assert story[:3] == ["waits", "bus opens", "screening opens"]
+
+
+async def test_what_keeps_the_needed_from_coming_ends_the_process(tmp_path: Path) -> None:
+    async def fail(_: Settings) -> None:
+        raise PermissionError("the state directory is another's")
+
+    running = Running(tmp_path)
+    process = WorkerProcess("all", [stage("open_screening")], running.open_bus, await_needed=fail)
+    with pytest.raises(PermissionError):
+        async with asyncio.timeout(10):
+            await serve(process, running.settings, Telemetry("site1", output=running.log), running.stop)
+    assert story == []
