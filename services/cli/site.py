@@ -26,6 +26,7 @@ from tidegate.services.settings import Settings
 ATTEST_TIMEOUT_S = 30.0
 """Measuring the models of a site takes seconds, the first time."""
 FILE = click.Path(dir_okay=False, path_type=Path)
+DISK = click.Path(exists=True, file_okay=False, writable=True, path_type=Path)
 
 
 @click.group(cls=CommandGroup)
@@ -38,17 +39,22 @@ def site() -> None:
 @with_options("as_json")
 @click.option("--bundle", type=FILE, help="Write what another machine needs to be this site into this file (secret).")
 @click.option("--from", "source", type=FILE, help="On that machine: be the site of this file.")
-def site_add(options: CommandOptions, name: str | None, bundle: Path | None, source: Path | None) -> None:
+@click.option("--into", "disk", type=DISK, help="The site's disk, or volume, is mounted here: make it the site's.")
+def site_add(
+    options: CommandOptions, name: str | None, bundle: Path | None, source: Path | None, disk: Path | None
+) -> None:
     """Provision the site NAME: a new one, or the replacement of one that is known, whose disk, keys or trust are gone.
 
-    At the hub without --bundle: a site of this machine. What is provisioned already is left as it is.
+    At the hub without --bundle or --into: a site of this machine. What is provisioned already is left as it is.
     """
-    if (name is None) == (source is None) or (source is not None and bundle is not None):
-        raise click.UsageError("give the NAME of a site, at the hub; or --from FILE, on the site's machine")
+    if (name is None) == (source is None) or sum(each is not None for each in (bundle, source, disk)) > 1:
+        raise click.UsageError(
+            "give the NAME of a site, at the hub, with --bundle, --into or neither; or --from FILE, on its machine"
+        )
     settings = options.settings()
     with show_progress() as progress:
         progress.start(f"provisioning {name or source}")
-        result = install(settings, source) if source is not None else provision(settings, str(name), bundle)
+        result = install(settings, source) if source is not None else provision(settings, str(name), bundle, disk)
         progress.step()
     text = "\n".join(f"{key}: {value}" for key, value in result.items() if value not in ("", None))
     print_result(result, text, options.as_json)
@@ -109,23 +115,23 @@ def site_doctor(options: CommandOptions) -> int:
     return 0 if report.is_healthy else 1
 
 
-def provision(settings: Settings, name: str, bundle: Path | None) -> dict[str, Any]:
-    """What `site add` says at the hub. Raises as `provision_site` and `write_bundle` do."""
+def provision(settings: Settings, name: str, bundle: Path | None, disk: Path | None) -> dict[str, Any]:
+    """What `site add` says at the hub. Raises as `provision_site`, `write_bundle` and `provision_disk` do."""
     from tidegate.services.fleet.provision import provision_site
-    from tidegate.services.fleet.site_bundle import write_bundle
+    from tidegate.services.fleet.site_bundle import provision_disk, write_bundle
 
-    if bundle is None:
-        enrolment = provision_site(settings, name)
-        leaf = hub_leaf(settings, name)
+    if disk is not None:
+        enrolment = provision_disk(settings, name, disk)
+    elif bundle is not None:
+        _, enrolment = write_bundle(settings, name, bundle)
     else:
-        written, enrolment = write_bundle(settings, name, bundle)
-        leaf = hub_leaf(settings, written.site)
+        enrolment = provision_site(settings, name)
     return {
         "site": name,
         "incarnation": enrolment.identity.incarnation,
         "is_new": enrolment.is_new,
         "keys": {key.role: key.key_id for key in enrolment.keys},
-        "leaf_nkey": leaf,
+        "leaf_nkey": hub_leaf(settings, name),
         "bundle": str(bundle or ""),
         "next": f"on its machine: tidegate site add --from {bundle.name}" if bundle else "",
     }

@@ -1,10 +1,11 @@
-"""What a new machine needs to become a site, as one file: written at the hub, read on the machine.
+"""What a new machine needs to become a site, as one file: written at the hub, read on the machine; or on its disk.
 
 The file holds private keys, and is as secret as they are (mode 0600); the hub keeps none of them. Next: provision.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,6 @@ from tidegate.schemas.message import Name
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.trust import KeyRegister, TrustedKey
 from tidegate.services.fleet.endpoints import decode_state
-from tidegate.services.fleet.hub_keys import KeyPlaces
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import (
     Enrolment,
@@ -80,8 +80,41 @@ def write_bundle(settings: Settings, site: str, file: Path) -> tuple[SiteBundle,
     """
     hub = StatePaths(replace(settings, site=HUB))
     replace_file(file, b"", PRIVATE)
+    bundle, enrolment = make_bundle(hub, site, settings.tenants)
+    replace_file(file, msgspec.json.encode(bundle), PRIVATE)
+    forget_private_keys(hub, enrolment)
+    return bundle, enrolment
+
+
+def provision_disk(settings: Settings, site: str, directory: Path) -> Enrolment:
+    """Make the disk that is mounted at `directory` this site, as its state directory: a new one, or the replacement of
+    one that was lost, which is the next incarnation. A disk that is a site already is left as it is, whatever became
+    of that: a revoked site does not come back by it.
+
+    Raises as `write_bundle` and `install_bundle` do.
+    """
+    hub, own = StatePaths(replace(settings, site=HUB)), replace(settings, site=site, state_dir=str(directory))
+    file = IdentityFile(StatePaths(own).trust)
+    if file.exists:
+        enrolment = Enrolment(file.load(), find_own_keys(own))
+    else:
+        bundle, enrolment = make_bundle(hub, site, settings.tenants)
+        install_bundle(own, bundle)
+    forget_private_keys(hub, enrolment)
+    return enrolment
+
+
+def find_own_keys(own: Settings) -> tuple[TrustedKey, ...]:
+    """The keys of a site whose private halves its disk has. Raises `KeysMissingError`, `UnreadableError`."""
+    store = KeyStore(StatePaths(own).keys)
+    keys = [key for key in store.register().keys if key.owner == own.site]
+    return tuple(key for key in keys if store.has_private(key.key_id))
+
+
+def make_bundle(hub: StatePaths, site: str, tenants: Sequence[str]) -> tuple[SiteBundle, Enrolment]:
+    """Have the hub know a new machine as this site. Raises as `enrol_site` does."""
     provision_hub(hub, time_ms())
-    enrolment = enrol_site(hub, site, settings.tenants, None, time_ms(), lambda _: None)
+    enrolment = enrol_site(hub, site, tenants, None, time_ms(), lambda _: None)
     places = hub_places(hub, time_ms())
     bundle = SiteBundle(
         site=site,
@@ -95,8 +128,6 @@ def write_bundle(settings: Settings, site: str, file: Path) -> tuple[SiteBundle,
         hub_leaf_url=find_leaf_url(hub),
         made_at_ms=places.now_ms,
     )
-    replace_file(file, msgspec.json.encode(bundle), PRIVATE)
-    forget_private_keys(places, enrolment)
     return bundle, enrolment
 
 
@@ -141,7 +172,8 @@ def find_leaf_url(hub: StatePaths) -> str:
     return f"nats-leaf://127.0.0.1:{port}" if port > 0 else ""
 
 
-def forget_private_keys(places: KeyPlaces, enrolment: Enrolment) -> None:
-    """Have the hub keep no private key of a site that is on another machine."""
+def forget_private_keys(hub: StatePaths, enrolment: Enrolment) -> None:
+    """Have the hub keep no private key of a site that is on another machine. Raises `OSError`."""
+    store = KeyStore(hub.keys)
     for key in enrolment.keys:
-        places.store.forget_private(key.key_id)
+        store.forget_private(key.key_id)

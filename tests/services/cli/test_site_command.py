@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,60 @@ def test_a_new_machine_becomes_a_site_by_one_file_and_the_hub_keeps_no_private_k
     assert command.run("add", "--from", str(tmp_path / "bad"), expected=1)["error"]["code"] == "unreadable"
 
 
-@pytest.mark.parametrize("arguments", [(), ("site1", "--from", "file"), ("--from", "file", "--bundle", "other")])
+def test_a_disk_that_is_mounted_at_the_hub_becomes_a_site_once_and_an_empty_one_its_next_incarnation(
+    command: Command, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = command.run("add", "site1", "--into", str(disk))
+    assert (made["incarnation"], made["is_new"]) == (1, True)
+    hub, own = KeyStore(command.paths(HUB).keys), command.paths("site1", str(disk))
+    assert not any(hub.has_private(key_id) for key_id in made["keys"].values())
+    assert all(KeyStore(own.keys).has_private(key_id) for key_id in made["keys"].values())
+    assert not any(KeyStore(own.keys).has_private(key.key_id) for key in hub.register().keys if key.owner == HUB)
+    assert not own.repository.exists()
+    assert own.leaf_seed("site1").read_text() == command.paths(HUB).leaf_seed("site1").read_text()
+    command.run("revoke", "site1", "--reason", "stolen")
+    again = command.run("add", "site1", "--into", str(disk))
+    assert (again["incarnation"], again["is_new"]) == (1, False)
+    assert not SiteRecords(command.paths(HUB).site_records).load("site1").is_good, "it does not come back by itself"
+    shutil.rmtree(disk)
+    disk.mkdir()
+    replaced = command.run("add", "site1", "--into", str(disk))
+    assert (replaced["incarnation"], replaced["is_new"]) == (2, True)
+    assert IdentityFile(own.trust).load().incarnation == 2
+    assert {key.key_id for key in hub.register().keys if key.revoked_at_ms} == set(made["keys"].values())
+
+
+def test_a_disk_that_was_provisioned_in_part_is_provisioned_by_the_same_command_again(
+    command: Command, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "keys").write_text("in the way")
+    command.run("add", "site1", "--into", str(disk), expected=1)
+    (disk / "keys").unlink()
+    made = command.run("add", "site1", "--into", str(disk))
+    hub, own = command.paths(HUB), command.paths("site1", str(disk))
+    known = SiteRecords(hub.site_records).load("site1").incarnation
+    assert IdentityFile(own.trust).load().incarnation == made["incarnation"] == known == 2
+    for key_id in made["keys"].values():  # it ended before it forgot them
+        shutil.copy(own.keys / f"{key_id}.pem", hub.keys)
+    again = command.run("add", "site1", "--into", str(disk))
+    assert (again["incarnation"], again["is_new"], again["keys"]) == (2, False, made["keys"])
+    assert not any(KeyStore(hub.keys).has_private(key_id) for key_id in made["keys"].values())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("site1", "--from", "file"),
+        ("--from", "file", "--bundle", "other"),
+        ("--from", "file", "--into", "."),
+        ("site1", "--bundle", "file", "--into", "."),
+    ],
+)
 def test_add_takes_a_name_or_a_file(command: Command, arguments: tuple[str, ...]) -> None:
     command.run("add", *arguments, expected=2)
 
