@@ -32,7 +32,7 @@ wheel-test:
 	@infra/bin/wheel-test $(ARGS)
 
 image-test:
-	@$(PYTHON) infra/containers/image_test.py
+	@$(PYTHON) -m infra.containers.image_test
 
 vllm: models
 	@infra/bin/vllm

@@ -1,10 +1,11 @@
 """Writes what the servers of a hub and its sites read: configurations, nkeys, and where each of them listens.
 
-    configure.py --out /etc/tidegate site1 site2
+    configure.py --out /etc/tidegate --state /var/lib/tidegate site1 site2
 
-makes, and at a second time keeps, `<domain>/client.nk` and `<site>/leaf.nk` (seeds, mode 0600), and writes
-`<domain>/nats.conf` and `fleet.json`. Clients must show their nkey. The leaf connection is not encrypted: between
-machines, add a `tls` block to both ends or lay it in a tunnel.
+makes, and at a second time keeps, `<domain>/client.nk`, and in the hub's state directory the seeds of leaves, which
+`tidegate site add` hands to sites (all mode 0600); and writes `<domain>/nats.conf` and `fleet.json`. Clients must show
+their nkey. The leaf connection is not encrypted: between machines, add a `tls` block to both ends or lay it in a
+tunnel.
 """
 
 from __future__ import annotations
@@ -23,21 +24,27 @@ from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.errors import report
 from tidegate.services.fleet.endpoints import Endpoints
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.settings import Settings
 
 CLIENT_PORT, LEAF_PORT, MONITOR_PORT = 4222, 7422, 8222
 STORE = "/var/lib/nats"
 
 
-def configure(out: Path, sites: list[str]) -> None:
-    """Write everything below `out`. Raises `BadSiteNameError` before anything is written."""
+def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-nats") -> None:
+    """Write everything below `out`; `state` is the hub's state directory, `hub_host` where sites find its server.
+
+    Raises `BadSiteNameError` before anything is written.
+    """
     for site in sites:
         check_site_name(site)
     clients = {domain: load_credential(out / domain / "client.nk") for domain in (HUB, *sites)}
-    leaves = {site: load_credential(out / site / "leaf.nk") for site in sites}
+    paths = StatePaths(Settings(state_dir=str(state)))
+    leaves = {site: load_credential(paths.leaf_seed(site)) for site in sites}
     hub = conf.hub(clients[HUB].public, {site: leaf.public for site, leaf in leaves.items()})
     hub["leafnodes"] = {"listen": f"0.0.0.0:{LEAF_PORT}", **hub["leafnodes"]}
     write(out / HUB / "nats.conf", HUB, hub)
-    hub_url = f"nats-leaf://{HUB}-nats:{LEAF_PORT}"
+    hub_url = f"nats-leaf://{hub_host}:{LEAF_PORT}"
     for site, leaf in leaves.items():
         write(out / site / "nats.conf", site, conf.site(site, clients[site].public, hub_url, leaf.seed()))
     endpoints = {
@@ -65,10 +72,12 @@ def write(path: Path, domain: str, settings: conf.Conf) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the configuration of a hub and its sites.")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--state", type=Path, required=True, help="the hub's state directory")
+    parser.add_argument("--hub", default=f"{HUB}-nats", metavar="HOST", help="where sites find the hub's server")
     parser.add_argument("sites", nargs="+", metavar="SITE")
     arguments = parser.parse_args()
     try:
-        configure(arguments.out, arguments.sites)
+        configure(arguments.out, arguments.state, arguments.sites, arguments.hub)
     except (TidegateError, OSError) as error:
         sys.exit(report(error, ()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import stat
 import subprocess
@@ -20,7 +21,10 @@ from nats.aio.client import Client
 
 from tests.support.paths import ROOT
 from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub
+from tidegate.brokers.servers.credentials import load_credential
 from tidegate.services.fleet.endpoints import find_server
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.site_bundle import provision_disk
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
 
@@ -28,8 +32,13 @@ SERVER = Path(sys.executable).parent / "nats-server"
 
 
 def configure(out: Path) -> None:
-    command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", str(out), "site1", "site2"]
-    subprocess.run(command, check=True, timeout=30, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", str(out)]
+    subprocess.run([*command, "--state", str(state_of(out)), "site1", "site2"], check=True, timeout=30, cwd=ROOT)
+
+
+def state_of(out: Path) -> Path:
+    """The hub's state directory, where it knows its sites."""
+    return out / "hub-state"
 
 
 def free_ports(count: int) -> list[int]:
@@ -122,7 +131,8 @@ def test_keys_are_kept_and_seen_by_their_owner_only(tmp_path: Path) -> None:
 
     assert {path.relative_to(tmp_path).as_posix() for path in first} == {
         "hub/client.nk",
-        *(f"{site}/{role}.nk" for site in ("site1", "site2") for role in ("client", "leaf")),
+        *(f"{site}/client.nk" for site in ("site1", "site2")),
+        *(f"hub-state/keys/{site}.leaf.nk" for site in ("site1", "site2")),
     }
     assert {path: path.read_bytes() for path in first} == first
     assert len(set(first.values())) == len(first)
@@ -133,11 +143,31 @@ def test_keys_are_kept_and_seen_by_their_owner_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("site", ["../x", "hub", "Site1", ""])
 def test_a_name_that_is_no_site_s_is_refused_before_anything_is_written(tmp_path: Path, site: str) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, str(ROOT / "infra" / "containers" / "configure.py"), "--out", str(out), "site1", site]
+    command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", str(out), "--state", str(out)]
+    command += ["site1", site]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     assert shown.returncode == 1
     assert shown.stderr.startswith(f"error: {site!r} is no name for a site\nhint: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_leaf_is_known_by_the_key_that_a_site_is_provisioned_with(tmp_path: Path) -> None:
+    configure(tmp_path)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    hub = Settings(site="hub", state_dir=str(state_of(tmp_path)))
+    provision_disk(hub, "site1", disk)
+
+    own = StatePaths(Settings(state_dir=str(disk))).leaf_seed("site1")
+    assert json.dumps(own.read_text().strip()) in (tmp_path / "site1" / "nats.conf").read_text()
+    assert load_credential(own).public in (tmp_path / "hub" / "nats.conf").read_text()
+
+
+def test_a_hub_on_another_machine_is_found_where_it_is(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", str(tmp_path)]
+    subprocess.run([*command, "--state", str(tmp_path), "--hub", "hub.example.org", "site1"], check=True, timeout=30)
+
+    assert "nats-leaf://hub.example.org:7422" in (tmp_path / "site1" / "nats.conf").read_text()
 
 
 def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> None:

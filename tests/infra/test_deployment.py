@@ -17,11 +17,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
+from tests.support.compose import compose, interpolate
 from tests.support.paths import ROOT
 from tidegate.brokers.process.config import load
 from tidegate.brokers.process.telemetry import Telemetry
 from tidegate.brokers.worker import DeliveryOutcome
 from tidegate.services.cli import COMMANDS, cli
+from tidegate.services.fleet.deployment import SYNC
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 from tidegate.services.uplink.stream_check import RESTORED
@@ -31,9 +33,8 @@ FOREIGN_METRICS = {"up", "gnatsd_varz_leafnodes"}
 TOO_MUCH_FOR_AN_EDGE = {"torch", "vllm"}
 
 
-def compose() -> dict[str, Any]:
-    document: dict[str, Any] = YAML(typ="safe").load((INFRA / "compose/compose.yaml").read_text())
-    return document
+UNITS = sorted(path.name for path in (INFRA / "systemd").glob("*.service"))
+CONTAINERFILES = ("Containerfile.edge", "Containerfile.hub")
 
 
 def unit(name: str) -> dict[str, list[str]]:
@@ -51,12 +52,20 @@ def commands_of_compose() -> list[list[str]]:
 
 
 def commands_of_units() -> list[list[str]]:
-    words = [shlex.split(line) for line in unit("tidegate-site.service")["ExecStart"]]
-    return [[word.replace("${SITE}", "site1") for word in line[1:]] for line in words]
+    words = [shlex.split(line) for name in UNITS for line in unit(name)["ExecStart"]]
+    found = [line for line in words if line[0].endswith("/tidegate")]
+    return [[word.replace("${SITE}", site) for word in line[1:]] for line in found for site in sites_of(line)]
+
+
+def sites_of(line: list[str]) -> tuple[str, ...]:
+    """The domains that a unit's command is for: one whose unit is for both is run as either."""
+    if "${SITE}" not in line:
+        return ("hub",)
+    return ("site1", "hub") if "sync" in line else ("site1",)
 
 
 def commands_of_containers() -> list[list[str]]:
-    files = [INFRA / "containers" / name for name in ("Containerfile.edge", "Containerfile.hub")]
+    files = [INFRA / "containers" / name for name in CONTAINERFILES]
     found = [re.findall(r"^CMD (\[.*\])$", path.read_text(), re.MULTILINE) for path in files]
     return [YAML(typ="safe").load(command) for [command] in found]
 
@@ -79,14 +88,14 @@ def test_every_worker_that_is_deployed_belongs_to_its_domain(command: list[str])
     _, name, _, site = command
     there = HUB_WORKERS if site == "hub" else SITE_WORKERS
 
-    assert name in {stage.name for stage in there} | {"all"} | ({"gateway"} if site != "hub" else set())
+    assert name in {stage.name for stage in there} | {"all", SYNC} | ({"gateway"} if site != "hub" else set())
 
 
 def test_every_site_has_every_worker_once_and_the_hub_has_its_own() -> None:
     started = sorted(tuple(command[1::2]) for command in commands_of_compose() if command[0] == "worker")
-    expected = [(stage.name, "hub") for stage in HUB_WORKERS]
+    expected = [(name, "hub") for name in [*(stage.name for stage in HUB_WORKERS), SYNC]]
     for site in ("site1", "site2"):
-        expected += [(name, site) for name in [*(stage.name for stage in SITE_WORKERS), "gateway"]]
+        expected += [(name, site) for name in [*(stage.name for stage in SITE_WORKERS), "gateway", SYNC]]
 
     assert started == sorted(expected)
 
@@ -96,7 +105,8 @@ def test_a_service_waits_only_for_services_and_mounts_only_volumes_that_there_ar
     services = document["services"]
     for name, service in services.items():
         assert set(service.get("depends_on", {})) <= set(services), name
-        assert {mount.split(":")[0] for mount in service.get("volumes", ())} <= set(document["volumes"]), name
+        mounted = {mount.split(":")[0] for mount in service.get("volumes", ())}
+        assert {each for each in mounted if not each.startswith(".")} <= set(document["volumes"]), name
         assert set(service.get("networks", ())) <= set(document["networks"]), name
 
 
@@ -123,7 +133,7 @@ def test_every_setting_that_is_deployed_exists(environment: dict[str, str]) -> N
     load(Settings, None, environment)
 
 
-@pytest.mark.parametrize("name", ["tidegate-site.service", "tidegate-nats.service"])
+@pytest.mark.parametrize("name", UNITS)
 def test_a_unit_is_well_formed_and_confined(name: str) -> None:
     parser = configparser.RawConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[method-assign, assignment]
@@ -136,13 +146,17 @@ def test_a_unit_is_well_formed_and_confined(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["containers/Containerfile.edge", "containers/Containerfile.hub", "systemd/tidegate-site.service"]
+    "file",
+    [
+        *(f"containers/{name}" for name in CONTAINERFILES),
+        *(f"systemd/{name}" for name in UNITS if name != "tidegate-nats.service"),
+    ],
 )
 def test_the_inference_runtime_reports_to_nobody_where_it_is_deployed(file: str) -> None:
     assert re.search(r"\bORT_DISABLE_TELEMETRY=1\b", (INFRA / file).read_text())
 
 
-@pytest.mark.parametrize("name", ["Containerfile.edge", "Containerfile.hub"])
+@pytest.mark.parametrize("name", CONTAINERFILES)
 def test_a_container_is_nobody_s_root_and_says_how_it_is(name: str) -> None:
     text = (INFRA / "containers" / name).read_text()
     last = text[text.rindex("\nFROM ") :]
@@ -157,6 +171,64 @@ def copied(text: str) -> list[str]:
     """The sources of every COPY from the source tree."""
     lines = [line.split()[1:-1] for line in text.splitlines() if line.startswith("COPY ") and "--from" not in line]
     return [source for line in lines for source in line]
+
+
+@pytest.mark.parametrize("name", CONTAINERFILES)
+def test_no_image_holds_a_pack_or_names_one(name: str) -> None:
+    text = (INFRA / "containers" / name).read_text()
+    packs = [path.parent for path in ROOT.glob("infra/**/intents.yaml")]
+
+    assert packs, "there are packs to look for"
+    for source in map(ROOT.joinpath, copied(text)):
+        assert not [pack for pack in packs if pack == source or source in pack.parents], source
+    assert "TIDEGATE_PACK_DIR" not in text
+    assert "!infra/packs" not in (ROOT / ".dockerignore").read_text().splitlines()
+
+
+def test_a_pack_is_mounted_where_it_is_published_and_nowhere_else() -> None:
+    services = compose()["services"]
+    mounted = {name for name, each in services.items() if any(":/packs" in mount for mount in each.get("volumes", ()))}
+
+    assert mounted == {"hub-publish"}
+    [mount] = [each for each in services["hub-publish"]["volumes"] if ":/packs" in each]
+    source, target, mode = mount.split(":")
+    directory = services["hub-publish"]["command"][-1]
+    assert (mode, directory.startswith(f"{target}/")) == ("ro", True)
+    assert (INFRA / "compose" / source / directory.removeprefix(f"{target}/") / "intents.yaml").exists()
+
+
+def test_a_site_is_provisioned_before_its_workers_start_and_answers_without_a_hub_after_that() -> None:
+    services = compose()["services"]
+    for name, service in services.items():
+        domain, _, _ = name.partition("-")
+        if service["command"][0] == "worker" and domain != "hub":
+            assert set(service["depends_on"]) == {f"{domain}-topology", f"{domain}-provision"}, name
+            assert {mount.split(":")[0] for mount in service["volumes"]} == {"etc", f"{domain}-state"}, name
+        if name.endswith("-provision"):
+            assert service["command"] == ["site", "add", domain, "--into", "/mnt/site"]
+            assert service["volumes"] == ["hub-state:/var/lib/tidegate", f"{domain}-state:/mnt/site"]
+            assert service["network_mode"] == "none"
+
+
+def test_what_compose_may_be_told_by_the_environment_has_defaults() -> None:
+    text = "${A:-x} and ${B:-}"
+
+    assert interpolate(text, {"B": "y"}) == "x and y"
+    assert interpolate(text, {}) == "x and "
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_names_only_what_exists_where_it_is_installed(name: str) -> None:
+    settings = unit(name)
+    named = {word for key in ("After", "Wants") for line in settings.get(key, []) for word in line.split()}
+    programs = {shlex.split(line)[0] for key, lines in settings.items() if key.startswith("Exec") for line in lines}
+
+    assert {each for each in named if each.startswith("tidegate")} <= set(UNITS)
+    assert programs <= {"/bin/kill", "/opt/tidegate/venv/bin/tidegate", "/opt/tidegate/venv/bin/nats-server"}
+    text = (INFRA / "systemd" / name).read_text()
+    assert not re.search(r"pack|prepare", re.sub(r"^#.*$", "", text, flags=re.MULTILINE))
+    for path in re.findall(r"\b(?:docs|infra)/[\w/.-]*\w", text):
+        assert (ROOT / path).exists(), path
 
 
 def rules() -> list[dict[str, Any]]:

@@ -86,9 +86,10 @@ class SiteEndpoints:
         return json_response(await self._replicas.summary(), headers=NOT_CACHED)
 
     async def questions(self, request: Request) -> Response:
-        """Some questions in `?language=`. Raises `PackError` where the pack's questions cannot be read."""
+        """Some questions in `?language=`; none at a site without the folder of its pack: no site needs them, so they
+        are not published. Raises `PackError` where the pack's questions cannot be read."""
         if self._questions is None:
-            self._questions = await asyncio.to_thread(load_questions, Path(self._ingress.settings.pack_dir))
+            self._questions = await asyncio.to_thread(read_questions, Path(self._ingress.settings.pack_dir))
         examples = choose_examples(self._questions, request.query_params.get("language", ""))
         return json_response(examples, headers=NOT_CACHED)
 
@@ -109,6 +110,11 @@ class SiteEndpoints:
 
     async def openapi(self, _: Request) -> Response:
         return json_response(await asyncio.to_thread(openapi_document))  # the first time takes a while
+
+
+def read_questions(pack: Path) -> tuple[LabelledQuestion, ...]:
+    """The questions of a pack's folder, where there is one. Raises `PackError`."""
+    return load_questions(pack) if pack.is_dir() else ()
 
 
 def page_file(name: str, kind: str) -> Endpoint:

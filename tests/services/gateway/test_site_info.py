@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -144,6 +145,15 @@ async def test_a_pack_that_cannot_be_read_is_an_error_and_not_an_empty_list(runn
     request = Request({"type": "http", "query_string": b"", "headers": []})
     with pytest.raises(PackError, match=r"questions\.yaml"):
         await endpoints.questions(request)
+
+
+async def test_a_site_without_the_folder_of_its_pack_has_no_questions_to_show(running: Site, tmp_path: Path) -> None:
+    settings = Settings(pack_dir=str(tmp_path / "nothing"))
+    endpoints = SiteEndpoints(
+        Ingress(settings, running.bus, running.vault, running.key), (), lambda: b"", heartbeat_s=1.0
+    )
+    reply = await endpoints.questions(Request({"type": "http", "query_string": b"language=de", "headers": []}))
+    assert json.loads(bytes(reply.body))["questions"] == []
 
 
 async def test_what_a_site_knows_is_asked_once_for_many_pages_and_is_empty_where_nobody_answers(
