@@ -6,8 +6,10 @@ import asyncio
 import os
 import re
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -15,8 +17,10 @@ import pytest
 
 from tests.support.nats_fleet import until
 from tests.support.paths import ROOT
+from tests.support.small_pack import pack_at
+from tests.support.sync_processes import sync_processes
 from tests.support.trust_fleet import TENANT, TrustFleet, trust_fleet
-from tests.support.trust_link import bus_of
+from tidegate.schemas import ArtefactStatus, ReplicaStatus
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import time_ms
@@ -25,24 +29,18 @@ from tidegate.sync.trust.keys import KeyStore
 
 pytestmark = pytest.mark.anyio
 RUNBOOKS = ROOT / "infra" / "runbooks"
-POLICY = f"artefacts/{TENANT}/policy/default"
-SYNC = "sync"
-"""Marks blocks that need a sync worker on both sides."""
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Commands of a runbook, and the words behind `sh` that mark them."""
+    """Commands of a runbook, and the word behind `sh`, the step that they belong to."""
 
-    marks: frozenset[str]
+    step: str
     commands: str
 
 
 def blocks_of(name: str) -> list[Block]:
     text = (RUNBOOKS / f"{name}.md").read_text("utf-8")
-    return [
-        Block(frozenset(marks.split()), commands)
-        for marks, commands in re.findall(r"```sh([^\n]*)\n(.*?)```", text, re.S)
-    ]
+    return [Block(step, commands) for step, commands in re.findall(r"```sh ?(\w*)\n(.*?)```", text, re.S)]
 
 
 class Operator:
@@ -65,13 +63,24 @@ class Operator:
             "SITE": "site1",
             "BUNDLE": str(directory / "site.bundle"),
             "BACKUP": str(directory / "backup.tar.gz"),
+            "PACK": str(directory / "small"),
         }
+        self.followed: set[tuple[str, str]] = set()
 
-    async def follow(self, name: str, is_wanted: Callable[[Block], bool]) -> str:
-        """Run the blocks that are wanted, in order; what they printed. Fails with the first command that does."""
-        commands = [block.commands for block in blocks_of(name) if is_wanted(block) and SYNC not in block.marks]
+    def has_followed(self, name: str) -> bool:
+        """Whether every block of the runbook was run."""
+        return {(name, block.step) for block in blocks_of(name)} == self.followed
+
+    async def follow(self, name: str, step: str = "") -> str:
+        """Run the blocks of a step, in order; what they printed. Fails with the first command that does."""
+        commands = [block.commands for block in blocks_of(name) if block.step == step]
         assert commands
-        script = "set -e\n" + "\n".join(commands)
+        self.followed.add((name, step))
+        return await self.run("\n".join(commands))
+
+    async def run(self, commands: str) -> str:
+        """What commands printed. Fails with the first one that does."""
+        script = f"set -e\n{commands}"
         process = await asyncio.create_subprocess_exec(
             "sh", "-c", script, env=self.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
@@ -87,8 +96,26 @@ async def is_leased(site: SiteTrust) -> None:
     await until(is_so)
 
 
-def everything(_: Block) -> bool:
-    return True
+def policy_text(number: int) -> str:
+    return f"policy_id: safe-v{number}\nallow: [grounded_claims]\n"
+
+
+def has_policy(number: int) -> Callable[[ReplicaStatus], bool]:
+    """Whether a domain has this policy in force, in the epoch that is the newest that it knows of."""
+    digest = sha256(policy_text(number).encode()).hexdigest()
+    return lambda status: [(each.digest, each.offered) for each in policies(status)] == [(digest, epoch_of(status))]
+
+
+def policies(status: ReplicaStatus) -> list[ArtefactStatus]:
+    return [each for each in status.artefacts if (each.kind, each.name) == ("policy", "safe")]
+
+
+def epoch_of(status: ReplicaStatus) -> int:
+    return max((each.epoch for each in policies(status)), default=0)
+
+
+def has_documents(status: ReplicaStatus) -> bool:
+    return any(each.documents and each.indexed_generation == each.generation for each in status.collections)
 
 
 def test_every_runbook_is_listed_and_has_commands() -> None:
@@ -98,12 +125,33 @@ def test_every_runbook_is_listed_and_has_commands() -> None:
 
 
 async def test_drift_and_a_replaced_disk(tmp_path: Path) -> None:
-    async with trust_fleet(tmp_path) as fleet, fleet.open_hub(), fleet.open_site("site1") as site:
-        fleet.make_known()
-        await is_leased(site)
-        StatePaths(fleet.settings_of("site1")).trust.rename(tmp_path / "broken")  # the disk was replaced
-        await Operator(fleet, tmp_path).follow("drift", everything)
-        assert site.attester.report.incarnation == 2
+    pack_at(tmp_path)
+    async with sync_processes(tmp_path) as running:
+        operator, site = Operator(running.fleet, tmp_path), StatePaths(running.fleet.settings_of("site1"))
+        await operator.run('tidegate publish pack "$PACK" --wait')
+        damage_a_document(site.replica(TENANT))
+        printed = await operator.follow("drift")
+        assert re.search("documents: .*disk.*hours", printed), printed
+        assert "nothing differs" in printed.rstrip().splitlines()[-1]
+
+        await running.stop("site1")
+        site.home.rename(tmp_path / "broken")
+        await operator.follow("drift", "replace")
+        await running.start("site1")
+        await running.until("site1", has_documents)
+        await operator.follow("drift", "after")
+        attested = msgspec.json.decode(await operator.run("tidegate site attest --site site1 --json"))
+        assert attested["incarnation"] == 2
+        assert operator.has_followed("drift")
+
+
+def damage_a_document(store: Path) -> None:
+    """Change a byte on the disk."""
+    with sqlite3.connect(store) as database:
+        [(content,)] = database.execute("SELECT content FROM documents WHERE document_id = 'hours'")
+        changed = bytes([*content[:-1], content[-1] ^ 1])
+        database.execute("UPDATE documents SET content = ? WHERE document_id = 'hours'", (changed,))
+    database.close()
 
 
 async def test_expired_keys(tmp_path: Path) -> None:
@@ -115,7 +163,7 @@ async def test_expired_keys(tmp_path: Path) -> None:
         for key_id in old.values():
             store.expire(key_id, time_ms())
         assert (await site.attester.attest()).code in ("expired_key", "unknown_key")
-        await Operator(fleet, tmp_path).follow("expired-keys", everything)
+        await Operator(fleet, tmp_path).follow("expired-keys")
         assert site.is_leased
         assert site.signer.key_id != old["author"]
         version = hub.repository.repository.state().timestamp.version
@@ -130,51 +178,36 @@ async def test_a_revoked_site(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path) as fleet, fleet.open_hub(), fleet.open_site("site1") as site:
         fleet.make_known()
         await is_leased(site)
-        printed = await Operator(fleet, tmp_path).follow("revoked-site", everything)
+        printed = await Operator(fleet, tmp_path).follow("revoked-site")
         assert "revoked_site" in printed
         assert site.attester.report.incarnation == 2
 
 
 async def test_a_lost_hub(tmp_path: Path) -> None:
-    async with trust_fleet(tmp_path) as fleet, fleet.open_site("site1") as site:
-        fleet.make_known()
-        operator, hub_paths = Operator(fleet, tmp_path), StatePaths(fleet.settings_of(HUB))
-        policy = tmp_path / "policy"
+    pack = pack_at(tmp_path, **{"policies/safe.yaml": policy_text(1)})
+    async with sync_processes(tmp_path) as running:
+        operator, hub = Operator(running.fleet, tmp_path), StatePaths(running.fleet.settings_of(HUB))
+        await operator.run('tidegate publish pack "$PACK" --wait')
+        await running.until("site1", has_policy(1))
+        await operator.follow("lost-hub")
+        for number in (2, 3):
+            (pack / "policies" / "safe.yaml").write_text(policy_text(number))
+            await operator.run('tidegate publish policy "$PACK/policies/safe.yaml" --wait')
+        await running.until("site1", has_policy(3))
+        known = epoch_of(await running.status("site1"))
 
-        async def has(text: str) -> None:
-            async def is_there() -> bool:
-                return any(
-                    site.client.blobs.joinpath(row.digest).read_text() == text for row in site.status() if row.digest
-                )
-
-            await until(is_there)
-
-        async with bus_of(fleet.all_.fleet.hub) as bus, fleet.open_hub(bus) as hub:
-            policy.write_text("1")
-            await hub.publish_artefact(TENANT, "policy", "default", policy)
-            await has("1")
-            await operator.follow("lost-hub", lambda block: not block.marks)
-            for number in "23":
-                policy.write_text(number)
-                await hub.publish_artefact(TENANT, "policy", "default", policy)
-            await has("3")
-        for folder in (hub_paths.repository, hub_paths.site_records, hub_paths.trust):
+        await running.stop(HUB)
+        for folder in (hub.repository, hub.site_records, hub.trust):
             shutil.rmtree(folder, ignore_errors=True)
-        for lost in (hub_paths.keys / "register.json", hub_paths.allowed):
+        for lost in (hub.keys / "register.json", hub.allowed):
             lost.unlink()
-        before = site.client.generation()
-        await operator.follow("lost-hub", lambda block: "restore" in block.marks)
-        async with bus_of(fleet.all_.fleet.hub) as bus, fleet.open_hub(bus) as hub:
-
-            async def is_refused() -> bool:
-                return "older than what is known" in site.artefacts.fault
-
-            await until(is_refused)
-            await operator.follow("lost-hub", lambda block: "renew" in block.marks)
-            await has("1")
-            assert site.client.generation().version > before.version
-            assert site.client.generation().artefacts[POLICY].epoch > before.artefacts[POLICY].epoch
-            await operator.follow("lost-hub", lambda block: "after" in block.marks)
-            policy.write_text("4")
-            await hub.publish_artefact(TENANT, "policy", "default", policy)
-            await has("4")
+        await operator.follow("lost-hub", "restore")
+        await running.start(HUB)
+        await running.until("site1", lambda status: "older than what is known" in "; ".join(status.faults))
+        await operator.follow("lost-hub", "renew")
+        await running.until("site1", lambda status: has_policy(3)(status) and epoch_of(status) > known)
+        await operator.follow("lost-hub", "after")
+        (pack / "policies" / "safe.yaml").write_text(policy_text(4))
+        await operator.run('tidegate publish policy "$PACK/policies/safe.yaml" --wait')
+        await running.until("site1", has_policy(4))
+        assert operator.has_followed("lost-hub")
