@@ -9,10 +9,11 @@ import random
 import time
 from pathlib import Path
 
-from loadtests.sync.domains import Domains
+from loadtests.sync.domains import Domains, NotInTimeError
 from loadtests.sync.worker import TENANT
 from tests.support.chaos_edits import INTERNAL, LOCAL, SHARED, SITES, may_hold
 from tests.support.chaos_model import LogCheck, Reference, Written, faults_of_own, files_with
+from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream import api, history
 from tidegate.brokers.topology.streams import DOWN
 from tidegate.schemas import CollectionDelta, TidegateError, decode
@@ -21,6 +22,7 @@ from tidegate.schemas.subjects import CORPUS, HUB, corpus
 
 HEAL_WITHIN_S = 180.0
 MOST_COMPARISONS = 4
+READ_ATTEMPTS = 4
 
 
 class ChaosCheck:
@@ -41,10 +43,8 @@ class ChaosCheck:
     async def faults(self) -> list[str]:
         """Everything that is not as it was written."""
         found: list[str] = []
-        client = (await self.domains.bus(HUB)).link.client
         for collection in SHARED:
-            stored = await history.messages(client, CORPUS, corpus(TENANT, collection.name, ">"))
-            log = LogCheck(collection, [decode(each.data, CollectionDelta) for each in stored], self.written)
+            log = LogCheck(collection, await self._read_log(collection.name), self.written)
             reference = Reference(log, self.dice)
             found += log.faults
             for domain in self.domains.names:
@@ -60,6 +60,18 @@ class ChaosCheck:
                 if reader.own().is_fenced or reader.own().incarnation != 1:
                     found.append(f"{domain} is fenced")
         return [*found, *await self._faults_of_indexes(), *await asyncio.to_thread(self._leaks)]
+
+    async def _read_log(self, collection: str) -> list[CollectionDelta]:
+        """All of a log. A server that was just started may leave a request unanswered; then it is asked again."""
+        client, last = (await self.domains.bus(HUB)).link.client, ""
+        for _ in range(READ_ATTEMPTS):
+            try:
+                stored = await history.messages(client, CORPUS, corpus(TENANT, collection, ">"))
+            except UnreachableError as error:
+                last = error.reason
+            else:
+                return [decode(each.data, CollectionDelta) for each in stored]
+        raise NotInTimeError(f"the log of {collection} cannot be read: {last}")
 
     async def statuses(self) -> str:
         """What the workers say of themselves."""
