@@ -32,6 +32,16 @@ REFUSALS: dict[str, RefusalTerms] = {
     "unknown_tenant": RefusalTerms(
         403, "this site does not serve the tenant {tenant}", "check the tenant, or ask another site"
     ),
+    "unauthenticated": RefusalTerms(401, "{fault}", "{hint}"),
+    "not_your_tenant": RefusalTerms(
+        403, "the credential is not one of the tenant {tenant}", "leave the tenant out: it is the credential's"
+    ),
+    "not_your_asker": RefusalTerms(
+        403, "the credential is one person's, who cannot ask as somebody else", "leave the user out, or use their key"
+    ),
+    "not_your_role": RefusalTerms(
+        403, "a caller with the role {role} may not do this", "use a key with the role {roles}"
+    ),
     "empty_text": RefusalTerms(400, "the question is empty", "send a question"),
     "text_too_long": RefusalTerms(
         400,

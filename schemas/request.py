@@ -17,7 +17,10 @@ MAX_INSTRUCTIONS = 32_768
 
 
 class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """A request. Only `tenant` and `text` are needed; the gateway fills in the rest.
+    """A request. Only `text` is needed, over NATS `tenant` too; the gateway fills in the rest.
+
+    Over HTTP the tenant and the asker are the credential's: another tenant is refused, and `asker` is what an
+    application calls its user.
 
     `text` is in clear between the client and the gateway only; what is stored has it in `sealed`, under the site's key.
     `asker` says for whom vault tokens may be re-identified; the gateway replaces it by a digest under the site's key.
@@ -28,7 +31,7 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     are sealed with the text, and refused where no model can write.
     """
 
-    tenant: Name
+    tenant: Name | Literal[""] = ""
     text: str = ""
     rid: Rid | Literal[""] = ""
     asker: Annotated[str, msgspec.Meta(max_length=128)] = ""

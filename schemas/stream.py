@@ -126,7 +126,7 @@ class Resume(Message, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     rid: Rid
-    tenant: Name
+    tenant: Name | Literal[""] = ""
     asker: Annotated[str, msgspec.Meta(max_length=128)] = ""
     cursor: str = ""
     can_retract: bool = True

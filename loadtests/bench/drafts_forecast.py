@@ -29,6 +29,8 @@ from loadtests.bench.race_sites import linked_sites
 from tidegate.schemas import Asked, Published, Speculation
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.options import find_default_pack
+from tidegate.services.evaluation.client import bearer
+from tidegate.services.fleet.access import temporary_key
 from tidegate.services.packs.load import load_pack
 from tidegate.services.planning.learned_times import ObservedTime, is_good
 
@@ -129,7 +131,8 @@ async def laps(count: int, model: Path | None = None) -> AsyncIterator[ForecastL
         race = await stack.enter_async_context(linked_sites(settings_of(state), {SITE: PINGS, HUB: hub}))
         for link in race.links.values():
             link.set(rtt_ms=RTT_MS, jitter_ms=RTT_MS * JITTER)
-        client = httpx.AsyncClient(base_url=race.http[SITE], timeout=PATIENCE_S)
+        headers = bearer(stack.enter_context(temporary_key(settings_of(state), "forecast")))
+        client = httpx.AsyncClient(base_url=race.http[SITE], timeout=PATIENCE_S, headers=headers)
         await stack.enter_async_context(client)
         for number in range(count):
             yield await lap(client, texts[number % step :: step])

@@ -30,6 +30,8 @@ from tidegate.schemas import Asked, Mode
 from tidegate.schemas.pack import LabelledQuestion, Pack, QuestionKind
 from tidegate.services.cli.options import find_default_pack
 from tidegate.services.cli.progress import LineProgress
+from tidegate.services.evaluation.client import bearer
+from tidegate.services.fleet.access import temporary_key
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings
 
@@ -115,8 +117,9 @@ async def open_race_sites(rtt_ms: int) -> AsyncIterator[tuple[dict[Side, httpx.A
         for link in race.links.values():
             link.set(rtt_ms=rtt_ms, jitter_ms=rtt_ms * JITTER)
         clients: dict[Side, httpx.AsyncClient] = {}
+        headers = bearer(stack.enter_context(temporary_key(settings_of(state), "race")))
         for side, site in SITES.items():
-            client = httpx.AsyncClient(base_url=race.http[site], timeout=PATIENCE_S)
+            client = httpx.AsyncClient(base_url=race.http[site], timeout=PATIENCE_S, headers=headers)
             clients[side] = await stack.enter_async_context(client)
         yield clients, pack
 

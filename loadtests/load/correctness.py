@@ -24,6 +24,7 @@ from tidegate.services.cli.options import find_default_pack
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.evaluation.client import SiteClient, ask_all, read_facts
 from tidegate.services.evaluation.report import RunReport, summarise_runs
+from tidegate.services.fleet.access import temporary_key
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings
 
@@ -41,10 +42,11 @@ async def counted(backend: str, settings: Settings, questions: Sequence[Labelled
     async with AsyncExitStack() as stack:
         race = await stack.enter_async_context(linked_sites(settings, environment))
         nats = NatsSettings(url=race.servers.sites[SITE].url)
+        access_key = stack.enter_context(temporary_key(settings, "correctness"))
         bus = await stack.enter_async_context(JetStreamBus.open(nats, SITE))
         runs = await ask_all(
             questions,
-            {SITE: SiteClient(bus, race.http[SITE])},
+            {SITE: SiteClient(bus, race.http[SITE], access_key)},
             tenant=settings.tenants[0],
             budget_ms=BUDGET_MS,
             on_answer=lambda _: None,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import httptools
 import msgspec
 import wsproto
-from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, TextMessage
+from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, RejectData, TextMessage
 from wsproto.events import Request as Upgrade
 
 from loadtests.load.many_replies import request_many
@@ -35,14 +35,21 @@ class Transport(Protocol):
     async def resume(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
         """Go on from where the client is; the question is not parsed again."""
 
+    def with_key(self, access_key: str) -> Transport:
+        """The same way with another access key; over NATS nobody shows one."""
+
 
 class Sse:
     """Server-sent events over a bare socket, HTTP chunks and all."""
 
     name = "sse"
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, access_key: str) -> None:
         self._address = host, port
+        self._access_key = access_key
+
+    def with_key(self, access_key: str) -> Transport:
+        return type(self)(*self._address, access_key)
 
     async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
         body = encode_json(asked)
@@ -59,7 +66,8 @@ class Sse:
         reader, writer = await asyncio.open_connection(*self._address)
         parser, used = SseParser(), 0
         try:
-            writer.write(f"{head}{last}Host: x\r\nConnection: close\r\n\r\n".encode() + body)
+            key = f"Authorization: Bearer {self._access_key}\r\n"
+            writer.write(f"{head}{last}{key}Host: x\r\nConnection: close\r\n\r\n".encode() + body)
             while used < budget and (data := await reader.read(min(65536, budget - used))):
                 used += len(data)
                 for event in parser.feed(data):
@@ -108,8 +116,12 @@ class Ws:
 
     name = "ws"
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, access_key: str) -> None:
         self._address = host, port
+        self._access_key = access_key
+
+    def with_key(self, access_key: str) -> Transport:
+        return type(self)(*self._address, access_key)
 
     async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
         if client.id:
@@ -123,6 +135,8 @@ class Ws:
     async def _read(self, path: str, first: bytes, headers: dict[str, str], client: Client, budget: int) -> int:
         reader, writer = await asyncio.open_connection(*self._address)
         socket, used, text = wsproto.WSConnection(wsproto.ConnectionType.CLIENT), 0, ""
+        denial: list[RejectConnection | RejectData] = []
+        headers = {**headers, "Authorization": f"Bearer {self._access_key}"}
         extra: Any = [(name.encode(), value.encode()) for name, value in headers.items()]
         try:
             writer.write(socket.send(Upgrade(host="x", target=path, extra_headers=extra)))
@@ -139,13 +153,22 @@ class Ws:
                             if is_whole:
                                 client.take(msgspec.json.decode(text, type=Event))
                                 text = ""
-                        case RejectConnection(status_code=code):
-                            raise ValueError(f"{code}: no WebSocket here")
+                        case RejectConnection() | RejectData():
+                            denial.append(event)
                         case CloseConnection():
                             return used
         finally:
             writer.transport.abort()
+        raise_denied(denial)
         return used
+
+
+def raise_denied(denial: list[RejectConnection | RejectData]) -> None:
+    """Raises `ValueError` with the status and the body, where a handshake was refused."""
+    body = b"".join(bytes(each.data) for each in denial if isinstance(each, RejectData))
+    for each in denial:
+        if isinstance(each, RejectConnection):
+            raise ValueError(f"{each.status_code}: {body.decode()}")
 
 
 class Nats:
@@ -155,6 +178,9 @@ class Nats:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+
+    def with_key(self, access_key: str) -> Transport:  # noqa: ARG002
+        return self
 
     async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
         if client.id:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import time
 import uuid
 from abc import ABCMeta, abstractmethod
@@ -24,12 +25,14 @@ from tidegate.schemas import Asked, Published, Refused, UnreadableError, decode,
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ASK
 from tidegate.services.cli.options import find_default_pack
-from tidegate.services.evaluation.client import ask_over_http
+from tidegate.services.evaluation.client import ask_over_http, bearer
 from tidegate.services.evaluation.report import ClientRun
 from tidegate.services.packs.load import load_pack
 
 NATS_URL = "nats://127.0.0.1:4222"
 PATIENCE_S = 30.0
+ACCESS_KEY = "TIDEGATE_ACCESS_KEY"
+"""The environment variable with the access key of `HttpSiteUser`: an option would be shown by the page of Locust."""
 FAULTS = (httpx.TransportError, nats.errors.Error, OSError, TimeoutError, UnreadableError)
 """What a client of a loaded site must expect; anything else is a fault of this file and ends the user."""
 
@@ -139,7 +142,9 @@ class HttpSiteUser(SiteUser):
     host = "http://127.0.0.1:8080"
 
     async def open(self) -> None:
-        self.http = httpx.AsyncClient(base_url=self.host or "", timeout=PATIENCE_S)
+        self.http = httpx.AsyncClient(
+            base_url=self.host or "", timeout=PATIENCE_S, headers=bearer(os.environ.get(ACCESS_KEY, ""))
+        )
 
     async def close(self) -> None:
         await self.http.aclose()

@@ -20,6 +20,7 @@ from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Asked, Delta, Format, Published, Receipt, decode
 from tidegate.schemas.subjects import ASKS, TOKENS, tokens
+from tidegate.services.fleet.access import temporary_key
 from tidegate.services.fleet.endpoints import GatewayFile, decode_state
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway import composition as gateway
@@ -79,6 +80,7 @@ class StreamSite:
     bus: JetStreamBus
     vault: Vault
     key: bytes
+    access_key: str
     transports: list[Transport] = field(default_factory=list)
     ingress: Ingress | None = None
     _gateway: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -92,7 +94,8 @@ class StreamSite:
         address = decode_state(StatePaths(self.settings).gateway, GatewayFile)
         url = urlsplit(address.url)
         host, port = url.hostname or "", url.port or 0
-        self.transports = [Sse(host, port), Ws(host, port), Nats(self.bus.link)]
+        key = self.access_key
+        self.transports = [Sse(host, port, key), Ws(host, port, key), Nats(self.bus.link)]
 
     @property
     def streams(self) -> int:
@@ -202,7 +205,8 @@ async def stream_site(state: Path) -> AsyncIterator[StreamSite]:
         async with jetstream_api.connect(NatsSettings(url=server.url), settings.site) as nc:
             await declare_site(nc, settings.site, SITE_WORKERS)
         bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), settings.site))
-        site = StreamSite(settings, server, bus, vault, key)
+        access_key = stack.enter_context(temporary_key(settings, "streams", asker=ASKER))
+        site = StreamSite(settings, server, bus, vault, key, access_key)
         stack.push_async_callback(site.close_gateway)
         await site.open_gateway()
         yield site

@@ -31,7 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "publish": ("publish:publish", "Publish a pack, documents, policies, prompts and weights at the hub."),
     "sync": ("sync:sync", "What sites hold and how old it is; compare, repair, decide conflicts."),
     "vault": ("vault:vault", "Erase the personal values that a site keeps of one asker."),
-    "keys": ("keys:keys", "Make, exchange, revoke and list the keys of a hub and its sites."),
+    "keys": (
+        "keys:keys",
+        "Issue keys to use a site with; make, exchange and revoke those that a hub and its sites sign with.",
+    ),
     "site": ("site:site", "Provision a site, attest it, revoke it, or find out what is wrong with it."),
     "config": ("config:config", "Check the settings, explain where each comes from, or list them all."),
 }

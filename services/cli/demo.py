@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import msgspec
@@ -24,6 +25,7 @@ from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.tables import describe_sync, print_report
 from tidegate.services.evaluation.client import SiteClient, ask_all, find_personal_values, read_facts
 from tidegate.services.evaluation.report import ClientRun, RunReport, summarise_runs
+from tidegate.services.fleet.access import open_access_keys, temporary_key
 from tidegate.services.fleet.deployment import Deployment, deploy
 from tidegate.services.fleet.filling import FilledSites, fill_sites
 from tidegate.services.fleet.models import ProgressReporter, build_models
@@ -44,6 +46,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     as_json: bool
 
 
+class Asking(NamedTuple):
+    """Where the questions of a pack are asked, with which access key, and how many of them; None: all."""
+
+    deployment: Deployment
+    access_key: str
+    limit: int | None
+
+
 async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
     """0 when nothing was lost, doubled, dead-lettered or leaked; else 1."""
     pack = read_pack(job)
@@ -51,7 +61,9 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
         with show_progress() as progress:
             filled: list[FilledSites] = []
             deployment = await stack.enter_async_context(start_fleet(job, progress, filled.append))
-            report = await ask_and_count(job.settings, pack, deployment, limit, progress)
+            access_key = stack.enter_context(temporary_key(job.settings, "tidegate demo"))
+            asking = Asking(deployment, access_key, limit)
+            report = await ask_and_count(job.settings, pack, asking, progress)
             async with open_showing(job.settings, deployment.servers) as showing:
                 report = replace(report, sync=await showing.show(filled[0], progress))
         if job.as_json:
@@ -63,7 +75,7 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
         if report.sync is not None and not job.as_json:
             click.echo("\n".join(describe_sync(report.sync)))
         if stay:
-            await stay_up(deployment)
+            await stay_up(deployment, access_key)
     return 0 if report.is_clean else 1
 
 
@@ -75,6 +87,8 @@ async def run_up(job: Job) -> int:
             deployment = await stack.enter_async_context(start_fleet(job, progress))
         if job.as_json:
             click.echo(msgspec.json.encode(deployment.endpoints))
+        elif not any(map(open_access_keys(job.settings).is_good, open_access_keys(job.settings).all())):
+            click.echo("no access key is good: `tidegate keys issue` makes one")
         await stay_up(deployment, quiet=job.as_json)
     return 0
 
@@ -107,28 +121,30 @@ async def start_fleet(
         yield deployment
 
 
-async def stay_up(deployment: Deployment, *, quiet: bool = False) -> None:
-    """Print where to ask, then wait until cancelled; raises when a worker or a server cannot be kept alive."""
+async def stay_up(deployment: Deployment, access_key: str = "", *, quiet: bool = False) -> None:
+    """Print where to ask, and with which key, then wait until cancelled; raises when a worker or a server cannot be
+    kept alive."""
     if not quiet:
+        page = f"/#key={access_key}" if access_key else ""
         for site, url in deployment.endpoints.http.items():
-            click.echo(f"{site}: page and API {url}   NATS {deployment.endpoints.sites[site].url}")
+            click.echo(f"{site}: page {url}{page}   NATS {deployment.endpoints.sites[site].url}")
+        if access_key:
+            click.echo(f"the API takes this key until Ctrl-C: -H 'Authorization: Bearer {access_key}'")
         click.echo("Ctrl-C ends everything.")
     await deployment.watch()
 
 
-async def ask_and_count(
-    settings: Settings, pack: Pack, deployment: Deployment, limit: int | None, progress: ProgressReporter
-) -> RunReport:
+async def ask_and_count(settings: Settings, pack: Pack, asking: Asking, progress: ProgressReporter) -> RunReport:
     """Ask, judge, then look into every stream and every file for what the replies do not show."""
-    questions = pack.questions[:limit]
+    questions = pack.questions[: asking.limit]
     began_s = time.time()
-    endpoints = deployment.endpoints
+    endpoints = asking.deployment.endpoints
     async with AsyncExitStack() as stack:
         buses = {
             domain: await stack.enter_async_context(JetStreamBus.open(nats, domain))
             for domain, nats in {HUB: endpoints.hub, **endpoints.sites}.items()
         }
-        clients = {site: SiteClient(buses[site], endpoints.http[site]) for site in endpoints.sites}
+        clients = {site: SiteClient(buses[site], endpoints.http[site], asking.access_key) for site in endpoints.sites}
         progress.start("asking", len(questions))
         runs = await ask_all(
             questions,

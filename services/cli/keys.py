@@ -18,6 +18,7 @@ import msgspec
 
 from tidegate.schemas.message import Name, replace
 from tidegate.schemas.trust import SITE_ROLES, KeyRole, RotateKeys, SiteRole, TrustedKey
+from tidegate.services.cli.access_keys import is_access_key, issue, issued, revoke_access_key
 from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.hub_keys import KeyPlaces, NewPassphrases, passphrase_variable
@@ -59,10 +60,14 @@ def places_of(options: CommandOptions, directories: dict[str, Path | None]) -> K
 
 @click.group(cls=CommandGroup)
 def keys() -> None:
-    """Make, exchange, revoke and list the keys of a hub and its sites.
+    """Make, exchange, revoke and list the keys of a hub and its sites, and issue those by which a site is used.
 
     NewPassphrases are read from TIDEGATE_KEYS_PASSPHRASE and TIDEGATE_ROOT_PASSPHRASE, or asked for on a terminal.
     """
+
+
+keys.add_command(issue)
+keys.add_command(issued)
 
 
 @keys.command("init")
@@ -168,7 +173,10 @@ def rotate_at_site(options: CommandOptions, site: str, role: KeyRole | None, giv
 @with_places
 @click.option("--reason", default="", help="Why; it is shown wherever the key is refused.")
 def keys_revoke(options: CommandOptions, key_id: str, reason: str, **directories: Any) -> None:
-    """Let the key whose id begins with KEY_ID sign nothing any more. This cannot be undone."""
+    """Let the key whose id begins with KEY_ID sign nothing, or let nobody in, any more. This cannot be undone."""
+    if is_access_key(key_id):
+        revoke_access_key(options, key_id)
+        return
     places = places_of(options, directories)
     key = places.store.find(key_id)
     if key.role in TUF_ROLES and not key.revoked_at_ms:

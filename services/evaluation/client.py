@@ -30,10 +30,11 @@ TRANSPORTS = ("nats-json", "nats-msgpack", "http", "http-stream")
 
 
 class SiteClient(msgspec.Struct, frozen=True):
-    """How a client reaches one site: its NATS server and its HTTP address."""
+    """How a client reaches one site: its NATS server, its HTTP address, and the access key that it uses there."""
 
     client: CoreClient
     http_url: str
+    access_key: str
 
 
 async def ask_all(
@@ -57,15 +58,22 @@ async def ask_all(
     ]
 
     async def ask_site(site: str) -> None:
-        async with httpx.AsyncClient(base_url=clients[site].http_url, timeout=patience_s) as http:
+        known = clients[site]
+        headers = bearer(known.access_key)
+        async with httpx.AsyncClient(base_url=known.http_url, timeout=patience_s, headers=headers) as http:
             for run in [run for run in runs if run.site == site]:
-                await ask_with_retry(run, clients[site].client, http, tenant, budget_ms, patience_s)
+                await ask_with_retry(run, known.client, http, tenant, budget_ms, patience_s)
                 on_answer(run)
 
     async with asyncio.TaskGroup() as group:
         for site in clients:
             group.create_task(ask_site(site))
     return runs
+
+
+def bearer(access_key: str) -> dict[str, str]:
+    """The header by which a client shows its key; none without one."""
+    return {"Authorization": f"Bearer {access_key}"} if access_key else {}
 
 
 async def ask_with_retry(

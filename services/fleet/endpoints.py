@@ -5,7 +5,6 @@ Promises that a name of a site or a tenant is one that was declared, before anyt
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
+from tidegate.sync.trust.files import PUBLIC, replace_file
 
 T = TypeVar("T")
 
@@ -56,10 +56,14 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayFile(msgspec.Struct, frozen=True):
-    """Where a site's HTTP server listens, and which process keeps it; what `gateway.json` holds."""
+    """Where a site's HTTP server listens, and which process keeps it; what `gateway.json` holds.
+
+    `operator_key` lets whoever can read the file see how the site is, for as long as the process lives.
+    """
 
     url: str
     pid: int
+    operator_key: str = ""
 
 
 def write_endpoints(settings: Settings, endpoints: Endpoints) -> None:
@@ -76,12 +80,9 @@ def read_endpoints(settings: Settings) -> Endpoints:
         raise FleetNotRunningError(f"nothing is up below {settings.state_dir}") from None
 
 
-def write_state(path: Path, state: object) -> None:
-    """Write a JSON file of ours, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(msgspec.json.encode(state))
-    draft.replace(path)
+def write_state(path: Path, state: object, mode: int = PUBLIC) -> None:
+    """Write a JSON file of ours with this mode, whole or not at all."""
+    replace_file(path, msgspec.json.encode(state), mode)
 
 
 def decode_state(path: Path, kind: type[T]) -> T:

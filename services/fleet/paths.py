@@ -38,6 +38,8 @@ class StatePaths:
         self.repository = self.state / "repository"
         """At the hub: the TUF repository."""
         self.keys = self.state / "keys"
+        self.access_keys = self.keys / "access.json"
+        """The access keys of this machine's sites, as digests."""
 
     def index(self, tenant: str) -> Path:
         """The tenant's own index directory; tenants never share one."""

@@ -175,7 +175,7 @@ async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str])
     except (TidegateError, OSError) as error:
         problems.append(f"{name}: the NATS server at {nats.url} does not answer as it should: {error or 'too late'}")
     if name in fleet.http:
-        found.gateway = await _check_gateway(fleet.http[name])
+        found.gateway = await _check_gateway(fleet.http[name], paths)
     found.processes = _read_processes(settings)
     found.planner = read_planner(paths.planner) if name != HUB else None
     _read_versions(found, settings, problems)
@@ -206,9 +206,13 @@ async def _measure_link(bus: JetStreamBus, site: str) -> LinkStatus:
     return link
 
 
-async def _check_gateway(url: str) -> GatewayStatus:
+async def _check_gateway(url: str, paths: StatePaths) -> GatewayStatus:
     found = GatewayStatus(url=url)
-    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False) as http:
+    key = ""
+    with suppress(FileNotFoundError):  # it is being started again
+        key = decode_state(paths.gateway, GatewayFile).operator_key
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False, headers=headers) as http:
         with suppress(httpx.HTTPError):
             found.is_up = (await http.get("/healthz")).is_success
             found.is_ready = (await http.get("/readyz")).is_success

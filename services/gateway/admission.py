@@ -18,6 +18,8 @@ from tidegate.services.settings import Settings
 def find_fault(asked: Asked, settings: Settings, now_ms: int) -> Refused | None:
     """The first reason not to accept `asked`, or None."""
     limit = settings.prefilter.max_chars
+    if not asked.tenant:
+        return refusal("unreadable", asked.rid, fault="it names no `tenant`", hint="name the tenant")
     if asked.tenant not in settings.tenants:
         return refusal("unknown_tenant", asked.rid, tenant=asked.tenant)
     if not asked.text.strip():

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
 from tidegate.brokers.base import Bus
+from tidegate.services.access.callers import Callers
+from tidegate.services.access.oidc import OidcTokens
+from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
 from tidegate.services.gateway.ingress import Ingress
@@ -23,16 +26,24 @@ async def open(  # noqa: A001 a composition root is called `open` here
     On leaving, nothing more is accepted, and those who wait get their answers for `settings.grace_s` seconds: leave
     before the stages and the bus do. `metrics` gives what GET /metrics answers, and is called in a thread.
 
-    Raises `AddressUnavailableError` when the HTTP address cannot be had, `ValueError` when the site's key is not one.
+    Raises `AddressUnavailableError` when the HTTP address cannot be had, `OidcSettingsError`, and `ValueError` when
+    the site's key is not one.
     """
     paths = StatePaths(settings)
     key = load_site_key(paths.key)
     with closing(Vault.open(paths.vault, key)) as vault:
         ingress = Ingress(settings, bus, vault, key)
         await ingress.open()
-        async with serve_http(ingress, metrics):
+        async with serve_http(ingress, open_callers(settings), metrics):
             await serve_nats(ingress)
             try:
                 yield ingress
             finally:
                 await ingress.close()
+
+
+def open_callers(settings: Settings) -> Callers:
+    """Who is let in, as the settings and the keys of this machine say. Raises `OidcSettingsError`."""
+    return Callers(
+        open_access_keys(settings), OidcTokens(settings.gateway.oidc) if settings.gateway.oidc.issuer else None
+    )

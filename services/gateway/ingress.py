@@ -140,6 +140,16 @@ class Ingress:
             pending.end(refusal("unavailable", rid))
         return pending
 
+    async def is_asker(self, tenant: str, rid: str, asker: str) -> bool | None:
+        """Whether the request is of this asker; None where none was accepted. Raises `RequestRefusedError`."""
+        try:
+            earlier = await self._store.request(tenant, rid)
+        except OSError as error:
+            raise RequestRefusedError(refusal("unavailable", rid)) from error
+        if earlier is None:
+            return None
+        return secrets.compare_digest(earlier.asker, asker_digest(self._key, tenant, asker, rid))
+
     def _check_room(self, rid: str) -> None:
         if self.is_closing:
             raise RequestRefusedError(refusal("closing", rid))

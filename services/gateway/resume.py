@@ -5,7 +5,9 @@ Next: client_stream.py, which sends the events."""
 from __future__ import annotations
 
 from tidegate.schemas import Asked, Cursor, Resume, UnreadableError, decode
+from tidegate.schemas.access import Caller
 from tidegate.schemas.refusals import refusal
+from tidegate.services.gateway.access import claim
 from tidegate.services.gateway.client_stream import AdmittedClient
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import FAULT_CHARS, RequestRefusedError, unreadable
@@ -29,16 +31,24 @@ async def resume_stream(ingress: Ingress, resume: Resume) -> AdmittedClient:
 
 
 async def admit_client(
-    ingress: Ingress, data: bytes, *kinds: type[Asked | Resume], cursor: str = "", traceparent: str = ""
+    ingress: Ingress,
+    data: bytes,
+    *kinds: type[Asked | Resume],
+    caller: Caller | None = None,
+    cursor: str = "",
+    traceparent: str = "",
 ) -> AdmittedClient:
     """Read one of `kinds` and do what it asks for: accept a request, the same one once more, or find it again.
 
-    `cursor` and `traceparent` go with an `Asked`, which has none itself. Raises `RequestRefusedError`.
+    It is `caller`'s; without one, as over NATS, whoever may publish there is believed. `cursor` and `traceparent` go
+    with an `Asked`, which has none itself. Raises `RequestRefusedError`.
     """
     try:
         request = decode(data, *kinds)
     except UnreadableError as error:
         raise unreadable(error.reason, error.hint) from error
+    if caller is not None:
+        request = claim(request, caller)
     if isinstance(request, Resume):
         return await resume_stream(ingress, request)
     at = read_cursor(cursor, request.rid)

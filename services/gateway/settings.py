@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from tidegate.brokers.settings import Port, Positive
-from tidegate.schemas.message import Name
+from tidegate.services.access.settings import OidcSettings
 
 Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s*?#]+)$", description="as a browser sends it")]
 
@@ -22,8 +22,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     says which."""
     max_body_bytes: Positive = 262_144
     """The longest body of a request; a longer one is refused."""
-    default_tenant: Name = "kiosk"
-    """The tenant of a request that names none."""
+    oidc: OidcSettings = OidcSettings()
+    """The OpenID provider whose tokens let somebody in, beside access keys."""
     model_aliases: dict[str, Literal["tidegate"]] = {}
     """Other names under which clients may ask for the model, for those whose model name cannot be changed; each
     reply has the name that was asked for."""

@@ -14,6 +14,7 @@ import pytest
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.services.evaluation.client import SiteClient, ask_all, read_facts
 from tidegate.services.evaluation.report import ClientRun, summarise_runs
+from tidegate.services.fleet.access import temporary_key
 from tidegate.services.fleet.deployment import Deployment, deploy
 from tidegate.services.packs.load import load_pack
 from tidegate.services.pipeline import SITE_WORKERS
@@ -43,7 +44,8 @@ async def test_killing_any_worker_or_the_server_loses_nothing_and_doubles_nothin
     picked = chance.sample(questions, QUESTIONS_PER_VICTIM * len(VICTIMS))
     async with deploy(settings, ["site1"], per_stage=True) as deployment, AsyncExitStack() as stack:
         site = await stack.enter_async_context(JetStreamBus.open(deployment.endpoints.sites["site1"], "site1"))
-        clients = {"site1": SiteClient(site, deployment.endpoints.http["site1"])}
+        access_key = stack.enter_context(temporary_key(settings, "chaos"))
+        clients = {"site1": SiteClient(site, deployment.endpoints.http["site1"], access_key)}
         answered: list[ClientRun] = []
         killed: list[str] = []
 

@@ -45,7 +45,7 @@ async def guarded(site: StreamSite) -> AsyncIterator[tuple[Supervisor, dict[str,
     ]
     port = int(program.env["TIDEGATE_GATEWAY__PORT"])
     async with Supervisor([program], grace_s=15.0) as supervisor:
-        yield supervisor, {"sse": Sse("127.0.0.1", port), "ws": Ws("127.0.0.1", port)}
+        yield supervisor, {name: kind("127.0.0.1", port, site.access_key) for name, kind in (("sse", Sse), ("ws", Ws))}
 
 
 @dataclass

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import msgspec
 import nats
+import openai
 import pytest
 
-from tests.support.message_parts import REPLICATED
-from tests.support.table_passages import RELATED, TABLE_HEADER, TABLE_ROWS, TABLE_TEXT
+from tests.support.gateway_stages import PLAN, answer_from_cloud, draft, retrieve, route
+from tests.support.table_passages import RELATED
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_site
@@ -28,19 +30,13 @@ from tidegate.schemas import (
     Answer,
     Approved,
     Asked,
-    Citation,
-    Degradation,
     Drafted,
-    Escalated,
     Message,
-    Plan,
     Published,
     Question,
     Receipt,
     Refused,
     RejectError,
-    Retrieved,
-    Routed,
     Screened,
     Verified,
     Withheld,
@@ -48,7 +44,10 @@ from tidegate.schemas import (
     encode,
 )
 from tidegate.schemas.subjects import ASK
+from tidegate.services.evaluation.client import bearer
+from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway.composition import open_callers
 from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.server import all_metrics, serve_http
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
@@ -63,9 +62,9 @@ from tidegate.services.settings import Settings
 Options = TypeVar("Options", bound=msgspec.Struct)
 TOKENIZER = Path(__file__).parents[2] / "infra" / "models" / "weights" / "tokenizer.json"
 TOKENS = load_token_counter(TOKENIZER)
+DAY_MS = 86_400_000
 EMAIL = 'ada."the first"@example.org'
 MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
-PLAN = Plan(where="edge", may_escalate=True, k=8, model="multilingual", shares_ms={}, config_version="t1", reason="faq")
 
 
 @dataclass
@@ -78,9 +77,19 @@ class Site:
     key: bytes
     ingress: Ingress
     url: str = ""
+    access_keys: dict[str, str] = field(default_factory=dict)
+    """By tenant, the key of the asker ada."""
     asked: list[Asked] = field(default_factory=list)
     arrivals: asyncio.Queue[Asked] = field(default_factory=asyncio.Queue)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def headers(self, tenant: str = "kiosk") -> dict[str, str]:
+        """What a client of this tenant shows."""
+        return bearer(self.access_keys[tenant])
+
+    def client(self, tenant: str = "kiosk", timeout: float = 10.0) -> httpx.AsyncClient:
+        """An HTTP client of ada, of this tenant."""
+        return httpx.AsyncClient(base_url=self.url, timeout=timeout, headers=self.headers(tenant))
 
     async def screen(self, asked: Asked) -> list[Message]:
         """The stand-in prefilter, which already writes the answer where the question would be."""
@@ -156,44 +165,6 @@ class Site:
         ]
 
 
-async def route(fact: Screened) -> list[Message]:
-    return [fact.followed_by(Routed, question=fact.question, plan=PLAN)]
-
-
-async def retrieve(fact: Routed) -> list[Message]:
-    return [fact.followed_by(Retrieved, question=fact.question, plan=PLAN)]
-
-
-async def draft(fact: Retrieved) -> list[Message]:
-    """The stand-in drafter, which cites a table, a page that was scanned, or what a replica brought, where the question
-    is about one, and escalates where it says so."""
-    text, behaviour = fact.question.text, fact.question.intent
-    if behaviour == "escalate":
-        return [fact.followed_by(Escalated, question=fact.question, plan=PLAN, reason="low_confidence")]
-    quotes = [text if behaviour in ("personal", "markup") else "The branch opens at nine."]
-    if behaviour == "table":
-        text, quotes = TABLE_TEXT, [TABLE_HEADER, *TABLE_ROWS]
-    about: dict[str, Any] = {"page": 2, "is_recognised": True} if behaviour == "scan" else {}
-    if behaviour == "stale":
-        about = REPLICATED
-    citations = tuple(
-        Citation(
-            document_id="hours", document_version="abc", start=100 * n, end=100 * n + len(quote), quote=quote, **about
-        )
-        for n, quote in enumerate(quotes)
-    )
-    form: Any = "json" if behaviour == "json" else "text"
-    answer = Answer(text=text, format=form, citations=citations, confidence=0.87)
-    degradations = (Degradation("drafter", "fewer_passages", 10.0, 20.0, "deadline"),) if behaviour == "table" else ()
-    return [fact.followed_by(Drafted, question=fact.question, plan=PLAN, answer=answer, degradations=degradations)]
-
-
-async def answer_from_cloud(fact: Escalated) -> list[Message]:
-    """The stand-in fast lane, with a hub that has an answer at once."""
-    answer = Answer(text=fact.question.text, confidence=0.9)
-    return [fact.followed_by(Verified, question=fact.question, plan=PLAN, answer=answer)]
-
-
 @asynccontextmanager
 async def site(state: Path, http: bool = False, server: bool = False, **options: Any) -> AsyncIterator[Site]:
     """The gateway open and the workers at work, in memory or on a `server` of their own.
@@ -216,11 +187,12 @@ async def site(state: Path, http: bool = False, server: bool = False, **options:
         if server:
             bus = await stack.enter_async_context(on_server(state, settings.site))
         running = Site(settings, bus, vault, key, Ingress(settings, bus, vault, key, IngressLimits(**options)))
+        running.access_keys = {tenant: issue_key(settings, tenant, asker="ada") for tenant in settings.tenants}
         await running.ingress.open()
         await serve_nats(running.ingress)
         if http:
-            address = await stack.enter_async_context(serve_http(running.ingress, all_metrics, times))
-            running.url = address.url
+            serving = serve_http(running.ingress, open_callers(settings), all_metrics, times)
+            running.url = (await stack.enter_async_context(serving)).url
         working = [asyncio.create_task(work(bus, stage, running.handlers()[stage.name])) for stage in SITE_WORKERS]
         try:
             yield running
@@ -228,6 +200,17 @@ async def site(state: Path, http: bool = False, server: bool = False, **options:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
+
+
+def open_openai(running: Site) -> openai.AsyncOpenAI:
+    """OpenAI's own client of the site, with ada's key."""
+    key = running.access_keys["kiosk"]
+    return openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key=key, max_retries=0)
+
+
+def issue_key(settings: Settings, tenant: str, **options: Any) -> str:
+    """A new access key of the machine that the settings are of."""
+    return open_access_keys(settings).issue(tenant, options.pop("role", "app"), DAY_MS, **options)[1]
 
 
 def take_fields(kind: type[Options], options: dict[str, Any]) -> Options:

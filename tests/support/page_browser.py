@@ -56,7 +56,7 @@ async def opened(running: Site, browser: Any, url: str = "", *, may_break: bool 
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
     page.on("request", lambda sent: None if sent.url.startswith((url, "data:")) else faults.append(sent.url))
-    await page.goto(url)
+    await page.goto(f"{url}/#key={running.access_keys['kiosk']}")
     await expect(page.locator("#stages li").first).to_be_visible()
     await page.locator("#budget").select_option("60000")  # on a busy machine a stage may take seconds
     yield page

@@ -10,8 +10,9 @@ import msgspec
 
 from loadtests.load.dropping import WHOLE, Transport
 from loadtests.load.stream_client import Client
-from loadtests.load.stream_site import Script, StreamSite
+from loadtests.load.stream_site import ASKER, Script, StreamSite
 from tidegate.schemas import Asked
+from tidegate.services.fleet.access import temporary_key
 
 Case = Callable[[StreamSite, Transport], Awaitable[None]]
 
@@ -30,6 +31,7 @@ PERSONAL = Script(
 JSON = Script('{"email": "{email}", "n": 1, "also": ["{email}"]}', steps=[("stands", 20), ("stands", 50)], is_json=True)
 JSON_TAKEN_BACK = Script('{"email":"{email}","n":1}', '{"email":"{email}","n":2}', [("shows", 60)], is_json=True)
 SIMPLE = Script(ANSWER, DRAFT, [("shows", 70), ("stands", 26)], can_retract=False)
+UNKNOWN_TENANT = {"nats": "unknown_tenant", "sse": "not_your_tenant", "ws": "not_your_tenant"}
 SCRIPTS = {
     "plain": PLAIN,
     "edge": EDGE,
@@ -216,13 +218,19 @@ async def a_log_that_restarts_goes_on(site: StreamSite, transport: Transport) ->
 
 async def nobody_else_may_go_on_with_a_stream(site: StreamSite, transport: Transport) -> None:
     asked = await answer_unread(site, transport, PERSONAL)
-    for stranger in (
-        msgspec.structs.replace(asked, asker="bob"),
-        msgspec.structs.replace(asked, asker=""),
-        msgspec.structs.replace(asked, rid="never-asked"),
-    ):
-        assert (await refusal_code(transport, stranger)).startswith("unknown_request")
-    assert (await refusal_code(transport, msgspec.structs.replace(asked, tenant="bank"))).startswith("unknown_tenant")
+    is_keyed = transport.name != "nats"
+    with temporary_key(site.settings, "a stranger", asker="bob") as key:
+        bob = transport.with_key(key)
+        for way, stranger, code in (
+            (bob, {"asker": "bob"}, "unknown_request"),
+            (bob, {"asker": ASKER}, "not_your_asker" if is_keyed else ""),
+            (transport, {"asker": "bob"}, "not_your_asker" if is_keyed else "unknown_request"),
+            (transport, {"rid": "never-asked"}, "unknown_request"),
+            (transport, {"tenant": "bank"}, UNKNOWN_TENANT[transport.name]),
+            (transport.with_key("none"), {}, "unauthenticated" if is_keyed else ""),
+        ):
+            changed = msgspec.structs.replace(asked, **stranger)
+            assert not code or await refusal_code(way, changed) == code
     check(PERSONAL, await finish(transport, asked, Client()))
 
 
@@ -248,7 +256,7 @@ async def a_bad_request_is_refused(site: StreamSite, transport: Transport) -> No
     asked = PLAIN.asked()
     for code, bad in {
         "empty_text": msgspec.structs.replace(asked, text=" "),
-        "unknown_tenant": msgspec.structs.replace(asked, tenant="stranger"),
+        UNKNOWN_TENANT[transport.name]: msgspec.structs.replace(asked, tenant="stranger"),
         "forged_token": msgspec.structs.replace(asked, text="<IBAN_0a1b2c3d4e5f>"),
         "deadline_past": msgspec.structs.replace(asked, deadline_at_ms=1),
     }.items():

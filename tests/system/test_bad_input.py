@@ -22,7 +22,8 @@ from tidegate.schemas import Published, Refused, Screened, decode
 from tidegate.schemas.refusals import REFUSALS
 from tidegate.schemas.subjects import ASK
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.evaluation.client import find_personal_values, parse_gateway_reply
+from tidegate.services.evaluation.client import bearer, find_personal_values, parse_gateway_reply
+from tidegate.services.fleet.access import temporary_key
 from tidegate.services.fleet.deployment import deploy
 from tidegate.services.settings import Settings
 
@@ -69,7 +70,8 @@ def settings(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Settin
 async def site(settings: Settings) -> AsyncIterator[RunningSite]:
     async with deploy(settings, ["site1"]) as deployment, AsyncExitStack() as stack:
         bus = await stack.enter_async_context(JetStreamBus.open(deployment.endpoints.sites["site1"], "site1"))
-        http = httpx.AsyncClient(base_url=deployment.endpoints.http["site1"], timeout=20.0)
+        headers = bearer(stack.enter_context(temporary_key(settings, "bad input", asker="ann")))
+        http = httpx.AsyncClient(base_url=deployment.endpoints.http["site1"], timeout=20.0, headers=headers)
         await stack.enter_async_context(http)
         known = asked(text=ANNS_TEXT, asker="ann", rid=TAKEN)
         assert isinstance(decode(await bus.request(ASK, known, timeout_s=20.0), Published, Refused), Published)

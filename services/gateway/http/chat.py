@@ -14,8 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.schemas import Asked, Cursor, Refused, replace
+from tidegate.schemas.access import Caller
 from tidegate.schemas.refusals import refusal
+from tidegate.services.gateway.access import claim
 from tidegate.services.gateway.client_stream import AdmittedClient
+from tidegate.services.gateway.http.access import caller_of
 from tidegate.services.gateway.http.body import HttpTimes, json_response, read_body, while_connected
 from tidegate.services.gateway.http.completions import ChatReply
 from tidegate.services.gateway.http.conversation import read_history, read_instructions
@@ -35,6 +38,7 @@ PARAMETERS = {
     "text": "messages",
     "schema": "response_format",
     "history": "messages",
+    "asker": "user",
 }
 """Field by field of `Asked`, where a client of OpenAI's API says it."""
 
@@ -54,7 +58,7 @@ class ChatEndpoint:
         chat = read_chat(await read_body(request, settings.max_body_bytes, self._times.body_timeout_s), self._models)
         history = read_history(chat, self._counter, settings.history_tokens)
         instructions, at_fault = ("", None) if settings.ignore_system_prompts else read_instructions(chat)
-        asked = read_asked(chat, request.headers, settings.default_tenant)
+        asked = claim_chat(read_asked(chat, request.headers), caller_of(request))
         asked = replace(asked, history=history, instructions=instructions)
         at = read_cursor(request.headers.get("last-event-id", ""), asked.rid)
         if at != Cursor() and chat.limits:
@@ -93,15 +97,23 @@ class ChatEndpoint:
                         yield KEEP_ALIVE
 
 
-def read_asked(chat: ChatRequest, headers: Mapping[str, str], default_tenant: str) -> Asked:
+def claim_chat(asked: Asked, caller: Caller) -> Asked:
+    """The request as the caller's. Raises `RequestRefusedError` naming the field or header at fault."""
+    try:
+        return claim(asked, caller)
+    except RequestRefusedError as error:
+        raise RequestRefusedError(error.refused, PARAMETERS.get(error.param or "")) from error
+
+
+def read_asked(chat: ChatRequest, headers: Mapping[str, str]) -> Asked:
     """The request as the pipeline knows it. Raises `RequestRefusedError` naming the field or header at fault."""
-    fields: dict[str, Any] = {"tenant": default_tenant}
+    fields: dict[str, Any] = {}
     for field, parameter in ASKED_HEADERS.items():
         header = parameter.name.lower()
         if header not in headers:
             continue
         try:
-            read = msgspec.convert({"tenant": "a", field: headers[header]}, Asked, strict=False)
+            read = msgspec.convert({field: headers[header]}, Asked, strict=False)
             fields[field] = getattr(read, field)
         except msgspec.ValidationError as error:
             fault = str(error).partition(" - at ")[0][:FAULT_CHARS]

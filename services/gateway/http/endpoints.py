@@ -17,6 +17,8 @@ from tidegate.schemas import Asked
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.refusals import refusal
 from tidegate.schemas.subjects import ANSWERS
+from tidegate.services.gateway.access import claim
+from tidegate.services.gateway.http.access import caller_of
 from tidegate.services.gateway.http.body import json_response
 from tidegate.services.gateway.http.completions import ModelInfo, ModelList
 from tidegate.services.gateway.http.errors import Endpoint
@@ -66,18 +68,27 @@ class SiteEndpoints:
         return json_response(self._models[name])
 
     async def watch(self, request: Request) -> Response:
-        """The stages of one request of `?tenant=`; whoever knows a request's id may know how far it is."""
-        tenant = request.query_params.get("tenant", self._ingress.settings.gateway.default_tenant)
+        """The stages of one request, for its asker; it may be watched before it is asked."""
+        query, headers = request.query_params, request.headers
+        tenant = {"tenant": query["tenant"]} if "tenant" in query else {}
+        named = {**tenant, "rid": request.path_params["rid"], "asker": headers.get("x-tidegate-asker", "")}
         try:
-            asked = msgspec.convert({"tenant": tenant, "rid": request.path_params["rid"]}, Asked)
+            asked = msgspec.convert(named, Asked)
         except msgspec.ValidationError as error:
             raise unreadable_name(error) from error
+        asked = claim(asked, caller_of(request))
         if self.progress.is_full:
             raise RequestRefusedError(refusal("busy", asked.rid))
-        return stream_response(self.progress.events(asked.tenant, asked.rid, self._heartbeat_s))
 
-    async def site(self, _: Request) -> Response:
-        return json_response(describe_site(self._ingress.settings), headers=NOT_CACHED)
+        async def is_own() -> bool | None:
+            return await self._ingress.is_asker(asked.tenant, asked.rid, asked.asker)
+
+        if await is_own() is False:
+            raise RequestRefusedError(refusal("unknown_request", asked.rid))
+        return stream_response(self.progress.events(asked.tenant, asked.rid, self._heartbeat_s, is_own))
+
+    async def site(self, request: Request) -> Response:
+        return json_response(describe_site(self._ingress.settings, caller_of(request).tenant), headers=NOT_CACHED)
 
     async def link(self, _: Request) -> Response:
         return json_response(await self._link.measure(), headers=NOT_CACHED)

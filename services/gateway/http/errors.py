@@ -5,6 +5,7 @@ The codes and their HTTP statuses are in schemas/refusals.py."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,6 +17,8 @@ from tidegate.schemas.refusals import REFUSALS, refusal
 from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+"""What OpenAI calls a refusal with this status, where it is not `invalid_request_error`."""
 
 
 class ErrorObject(msgspec.Struct):
@@ -38,7 +41,7 @@ class ErrorReply(msgspec.Struct):
 def error_body(refused: Refused, param: str | None = None) -> bytes:
     """The error object as JSON."""
     status = REFUSALS[refused.code].status
-    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    kind = KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
     message = f"{refused.reason} ({refused.hint})" if refused.hint else refused.reason
     return msgspec.json.encode(
         ErrorReply(ErrorObject(message, kind, param, refused.code, refused.hint, refused.rid or UNSET))
@@ -51,6 +54,8 @@ def error_response(refused: Refused, param: str | None = None) -> Response:
     headers = {"x-should-retry": "true" if terms.retry == "any_id" else "false"}
     if terms.retry_after_s:
         headers["retry-after"] = str(terms.retry_after_s)
+    if terms.status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"  # RFC 9110, 11.6.1
     if refused.rid:
         headers["x-request-id"] = refused.rid
     return Response(error_body(refused, param), terms.status, headers, media_type="application/json")

@@ -21,6 +21,7 @@ from tidegate.services.gateway.http.operations import OPERATIONS, Operation
 from tidegate.services.gateway.http.parameters import REFUSED, WITHOUT_EFFECT
 
 REF = "#/components/schemas/{name}"
+CREDENTIAL = {"type": "http", "scheme": "bearer", "description": "An access key, or a token of the OpenID provider."}
 
 
 @cache
@@ -41,12 +42,14 @@ def openapi_document() -> dict[str, Any]:
             "description": "The HTTP API of a site. Every refusal is an `ErrorReply`.",
         },
         "paths": dict(paths),
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": {"credential": CREDENTIAL}},
     }
 
 
 def _operation(each: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {"operationId": each.id, "summary": each.summary, "responses": _responses(each)}
+    if each.roles:
+        found["security"] = [{"credential": list(each.roles)}]
     if each.parameters:
         found["parameters"] = [
             {
@@ -77,7 +80,7 @@ def _responses(each: Operation) -> dict[str, Any]:
     else:
         done = {"200": {"description": "Done.", "content": content}}
     by_status: defaultdict[int, list[str]] = defaultdict(list)
-    for code in (*each.refusals, "internal"):
+    for code in (*each.all_refusals, "internal"):
         by_status[REFUSALS[code].status].append(code)
     for status, codes in sorted(by_status.items()):
         done[str(status)] = {

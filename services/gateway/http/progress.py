@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
@@ -47,8 +47,13 @@ class RequestProgress:
         """Whether one more watcher would be one too many."""
         return sum(map(len, self._watchers.values())) >= MAX_WATCHERS
 
-    async def events(self, tenant: str, rid: str, heartbeat_s: float) -> AsyncIterator[bytes]:
-        """Server-sent events: `stage` with a `StageProgress` for each stage that is done, then one `end`."""
+    async def events(
+        self, tenant: str, rid: str, heartbeat_s: float, is_own: Callable[[], Awaitable[bool | None]]
+    ) -> AsyncIterator[bytes]:
+        """Server-sent events: `stage` with a `StageProgress` for each stage that is done, then one `end`.
+
+        Nothing is said of a request that turns out to be somebody else's: `is_own` is asked once there is one.
+        """
         queue: asyncio.Queue[bytes] = asyncio.Queue(256)
         self._watchers.setdefault(rid, set()).add(queue)
         seen: set[str] = set()
@@ -64,6 +69,8 @@ class RequestProgress:
                 except TimeoutError:
                     yield KEEP_ALIVE
                     continue
+                if fact and not seen and not await is_own():
+                    break
                 for stage in new_stages(fact, seen) if fact else ():
                     yield format_event(msgspec.json.encode(stage), "stage")
                 if isinstance(fact, Published):

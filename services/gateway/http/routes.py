@@ -14,27 +14,30 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidegate.services.answering.instructions import TOKENIZER
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway.http.access import AccessGate
 from tidegate.services.gateway.http.body import DEFAULT_TIMES, HttpTimes
 from tidegate.services.gateway.http.chat import ChatEndpoint
 from tidegate.services.gateway.http.cors import CorsMiddleware, CorsPolicy
 from tidegate.services.gateway.http.endpoints import SiteEndpoints, page_file
 from tidegate.services.gateway.http.errors import Endpoint, handle_errors, method_not_allowed, no_such_path
 from tidegate.services.gateway.http.openai import MODEL
-from tidegate.services.gateway.http.operations import FILES, OPERATIONS
+from tidegate.services.gateway.http.operations import FILES, OPERATIONS, Operation
 from tidegate.services.gateway.http.sse import EventStreamEndpoint
 from tidegate.services.gateway.http.websocket import WebSocketEndpoint, no_such_socket
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.llm.text.token_counter import load_token_counter
 
 
-def application(ingress: Ingress, metrics: Callable[[], bytes], times: HttpTimes = DEFAULT_TIMES) -> Starlette:
+def application(
+    ingress: Ingress, gate: AccessGate, metrics: Callable[[], bytes], times: HttpTimes = DEFAULT_TIMES
+) -> Starlette:
     """The application of one site; its `state.progress` is to be closed before its server."""
     settings = ingress.settings
     cors = CorsPolicy(settings.gateway.cors_origins)
     models = (MODEL, *sorted(settings.gateway.model_aliases))
     site = SiteEndpoints(ingress, models, metrics, times.heartbeat_s)
     streams = EventStreamEndpoint(ingress, times)
-    sockets = WebSocketEndpoint(ingress, cors, times)
+    sockets = WebSocketEndpoint(ingress, gate, cors, times)
     chat = ChatEndpoint(ingress, load_token_counter(StatePaths(settings).models / TOKENIZER), models, times)
     endpoints: dict[str, Endpoint] = {
         "/v1/chat/completions": chat.complete,
@@ -53,12 +56,7 @@ def application(ingress: Ingress, metrics: Callable[[], bytes], times: HttpTimes
         "/v1/site/questions": site.questions,
         **{path: page_file(name, kind) for path, (name, kind) in FILES.items()},
     }
-    routes: list[BaseRoute] = [
-        WebSocketRoute(each.path, sockets.serve)
-        if each.is_socket
-        else Route(each.path, handle_errors(endpoints[each.path]), methods=[each.method])
-        for each in OPERATIONS
-    ]
+    routes = [_route(each, sockets, endpoints.get(each.path), gate) for each in OPERATIONS]
     app = Starlette(
         routes=routes,
         exception_handlers={404: no_such_path, 405: method_not_allowed},
@@ -67,6 +65,12 @@ def application(ingress: Ingress, metrics: Callable[[], bytes], times: HttpTimes
     app.router.default = partial(refuse_unknown, app.router.default)
     app.state.progress = site.progress
     return app
+
+
+def _route(each: Operation, sockets: WebSocketEndpoint, endpoint: Endpoint | None, gate: AccessGate) -> BaseRoute:
+    if endpoint is None:
+        return WebSocketRoute(each.path, sockets.serve)
+    return Route(each.path, handle_errors(gate.guard(endpoint, each.roles)), methods=[each.method])
 
 
 async def refuse_unknown(not_found: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

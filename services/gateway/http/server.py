@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,13 +15,16 @@ from pathlib import Path
 import uvicorn
 from prometheus_client import REGISTRY, generate_latest
 
+from tidegate.services.access.callers import Callers
 from tidegate.services.fleet.endpoints import GatewayFile, StateFileDamagedError, decode_state, write_state
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
+from tidegate.services.gateway.http.access import AccessGate
 from tidegate.services.gateway.http.body import DEFAULT_TIMES, HttpTimes
 from tidegate.services.gateway.http.protocol import JsonHttpProtocol, JsonWebSocketProtocol
 from tidegate.services.gateway.http.routes import application
 from tidegate.services.gateway.ingress import Ingress
+from tidegate.sync.trust.files import PRIVATE
 
 Metrics = Callable[[], bytes]
 
@@ -49,7 +53,7 @@ class HttpServer(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serve_http(
-    ingress: Ingress, metrics: Metrics = all_metrics, times: HttpTimes = DEFAULT_TIMES
+    ingress: Ingress, callers: Callers, metrics: Metrics = all_metrics, times: HttpTimes = DEFAULT_TIMES
 ) -> AsyncIterator[GatewayFile]:
     """Serve until left; then let what is in flight finish for at most `settings.grace_s` seconds.
 
@@ -58,7 +62,9 @@ async def serve_http(
     settings, paths = ingress.settings, StatePaths(ingress.settings)
     host = settings.gateway.host
     listener = listen(host, settings.gateway.port or keep_port(host, paths.gateway_port))
-    app = application(ingress, metrics, times)
+    operator_key = secrets.token_urlsafe(32)
+    gate = AccessGate(callers, operator_key, settings.tenants[0])
+    app = application(ingress, gate, metrics, times)
     config = uvicorn.Config(
         app,
         http=JsonHttpProtocol,
@@ -73,12 +79,12 @@ async def serve_http(
     server = HttpServer(config)
     serving = asyncio.create_task(server.serve([listener]), name="http-server")
     ready = asyncio.create_task(server.ready.wait())
-    address = GatewayFile(url_of(listener, host), os.getpid())
+    address = GatewayFile(url_of(listener, host), os.getpid(), operator_key)
     try:
         await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             serving.result()
-        write_state(paths.gateway, address)
+        write_state(paths.gateway, address, PRIVATE)
         yield address
     finally:
         ready.cancel()

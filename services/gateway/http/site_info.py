@@ -117,9 +117,9 @@ class ReplicaProbe:
             return self._summary
 
 
-def describe_site(settings: Settings) -> SiteInfo:
-    """What the site is, as its settings and the files of this machine say."""
-    return SiteInfo(settings.site, settings.gateway.default_tenant, pipeline_stages(), known_sites(settings))
+def describe_site(settings: Settings, tenant: str) -> SiteInfo:
+    """What the site is to a caller of this tenant, as its settings and the files of this machine say."""
+    return SiteInfo(settings.site, tenant, pipeline_stages(), known_sites(settings))
 
 
 def pipeline_stages() -> tuple[StageInfo, ...]:

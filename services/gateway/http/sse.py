@@ -12,7 +12,10 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from tidegate.schemas import Asked, Resume
+from tidegate.schemas.access import Caller
+from tidegate.services.gateway.access import claim
 from tidegate.services.gateway.client_stream import AdmittedClient
+from tidegate.services.gateway.http.access import caller_of
 from tidegate.services.gateway.http.body import HttpTimes, read_body
 from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event, stream_response
 from tidegate.services.gateway.ingress import Ingress
@@ -32,11 +35,13 @@ class EventStreamEndpoint:
         """The body is an `Asked`. The same again, with `Last-Event-ID`, resumes its stream."""
         body = await read_body(request, self._ingress.settings.gateway.max_body_bytes, self._times.body_timeout_s)
         cursor, traceparent = request.headers.get("last-event-id", ""), request.headers.get("traceparent", "")
-        return self._stream(await admit_client(self._ingress, body, Asked, cursor=cursor, traceparent=traceparent))
+        caller = caller_of(request)
+        client = await admit_client(self._ingress, body, Asked, caller=caller, cursor=cursor, traceparent=traceparent)
+        return self._stream(client)
 
     async def resume(self, request: Request) -> Response:
-        """From `Last-Event-ID`, or `?cursor=`, or the start; the asker is in the header `X-Tidegate-Asker`."""
-        return self._stream(await resume_stream(self._ingress, read_resume(request, self._ingress)))
+        """From `Last-Event-ID`, or `?cursor=`, or the start; `X-Tidegate-Asker` names an application's user."""
+        return self._stream(await resume_stream(self._ingress, read_resume(request, caller_of(request))))
 
     def _stream(self, client: AdmittedClient) -> Response:
         return stream_response(self._events(client), client.pending.rid)
@@ -55,18 +60,19 @@ def encode_event(event: Event) -> bytes:
     return format_event(msgspec.json.encode(event), event.__struct_config__.tag, event.id)  # type: ignore[arg-type]
 
 
-def read_resume(connection: HTTPConnection, ingress: Ingress) -> Resume:
-    """What the path, the query and the headers of a request ask to resume. Raises `RequestRefusedError`."""
+def read_resume(connection: HTTPConnection, caller: Caller) -> Resume:
+    """What the path, the query and the headers of a caller's request ask to resume. Raises `RequestRefusedError`."""
     headers, query = connection.headers, connection.query_params
-    tenant = headers.get("x-tidegate-tenant") or query.get("tenant") or ingress.settings.gateway.default_tenant
+    tenant = headers.get("x-tidegate-tenant") or query.get("tenant")
     fields = {
+        **({"tenant": tenant} if tenant else {}),
         "rid": connection.path_params["rid"],
-        "tenant": tenant,
         "asker": headers.get("x-tidegate-asker", ""),
         "cursor": headers.get("last-event-id") or query.get("cursor", ""),
         "can_retract": query.get("can_retract", "true") != "false",
     }
     try:
-        return msgspec.convert({"type": "resume", **fields}, Resume)
+        resume = msgspec.convert({"type": "resume", **fields}, Resume)
     except msgspec.ValidationError as error:
         raise unreadable_name(error) from error
+    return claim(resume, caller)

@@ -14,11 +14,14 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from tidegate.schemas import Asked, Refused, Resume
+from tidegate.schemas.access import Caller
 from tidegate.schemas.refusals import refusal
 from tidegate.services.gateway.client_stream import AdmittedClient, failed_event
+from tidegate.services.gateway.http.access import SUBPROTOCOL, AccessGate
 from tidegate.services.gateway.http.body import HttpTimes, while_connected
 from tidegate.services.gateway.http.cors import CorsPolicy
 from tidegate.services.gateway.http.errors import error_response
+from tidegate.services.gateway.http.operations import APP
 from tidegate.services.gateway.http.sse import read_resume
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception
@@ -35,8 +38,9 @@ class WebSocketEndpoint:
     A page of an origin that is not allowed is turned away: its browser would let it ask without a preflight.
     """
 
-    def __init__(self, ingress: Ingress, cors: CorsPolicy, times: HttpTimes) -> None:
+    def __init__(self, ingress: Ingress, gate: AccessGate, cors: CorsPolicy, times: HttpTimes) -> None:
         self._ingress = ingress
+        self._gate = gate
         self._cors = cors
         self._times = times
 
@@ -46,19 +50,24 @@ class WebSocketEndpoint:
         if origin and urlsplit(origin).netloc != socket.headers.get("host") and not self._cors.grant(origin):
             await deny(socket, refusal("origin_not_allowed", origin=origin[:128]))
             return
-        await socket.accept()
+        try:
+            caller = self._gate.admit(socket, APP)
+        except RequestRefusedError as error:
+            await deny(socket, error.refused)
+            return
+        await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope.get("subprotocols", []) else None)
         try:
             if "rid" in socket.path_params:
-                client = await resume_stream(self._ingress, read_resume(socket, self._ingress))
+                client = await resume_stream(self._ingress, read_resume(socket, caller))
             else:
-                client = await self._read_request(socket)
+                client = await self._read_request(socket, caller)
             await while_connected(self._send_all(socket, client), socket.receive)
         except (ClientDisconnect, WebSocketDisconnect):
             return
         except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
             await self._end(socket, failed_event(refusal_from_exception(error, "ws")))
 
-    async def _read_request(self, socket: WebSocket) -> AdmittedClient:
+    async def _read_request(self, socket: WebSocket, caller: Caller) -> AdmittedClient:
         patience_s = self._times.body_timeout_s
         try:
             async with asyncio.timeout(patience_s):
@@ -68,7 +77,7 @@ class WebSocketEndpoint:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", NORMAL))
         data = message.get("bytes") or (message.get("text") or "").encode("utf-8", "surrogatepass")
-        return await admit_client(self._ingress, data, Asked, Resume)
+        return await admit_client(self._ingress, data, Asked, Resume, caller=caller)
 
     async def _send_all(self, socket: WebSocket, client: AdmittedClient) -> None:
         async with aclosing(self._ingress.streams.follow(client, "ws", self._times.heartbeat_s)) as events:

@@ -26,7 +26,7 @@ ALLOW = "access-control-allow-origin"
 async def client_of(state: Path, *origins: str) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         site(state, http=True, cors_origins=origins, grace_s=0.2) as running,
-        httpx.AsyncClient(base_url=running.url) as http,
+        running.client() as http,
     ):
         yield http
 
@@ -110,6 +110,7 @@ async def test_a_page_of_an_allowed_origin_may_open_a_socket(http: httpx.AsyncCl
     for origin, status in ((APP, b"101"), ("http://evil.example", b"403")):
         reader, writer = await asyncio.open_connection(http.base_url.host, http.base_url.port)
         upgrade = f"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: {origin}\r\n"
+        upgrade += f"Authorization: {http.headers['authorization']}\r\n"
         writer.write(f"GET /v1/streams/ws HTTP/1.1\r\n{upgrade}{key}\r\n".encode())
         assert (await reader.readline()).split()[1] == status
         writer.close()

@@ -13,7 +13,7 @@ import openai
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.gateway_site import EMAIL, TOKENS, Site, at_rest, http_site, site
+from tests.support.gateway_site import EMAIL, TOKENS, Site, at_rest, http_site, open_openai, site
 from tidegate.schemas import Published
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ running = pytest.fixture(at_rest)
 
 @pytest.fixture
 async def client(running: Site) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client:
+    async with open_openai(running) as client:
         yield client
 
 
@@ -203,7 +203,7 @@ async def test_errors_map_to_the_openai_clients_exceptions_with_one_log_line(
 async def test_too_many_waiting_is_429_with_retry_after_and_late_is_504(tmp_path: Path) -> None:
     async with (
         site(tmp_path, http=True, max_pending=1, grace_s=0.1) as running,
-        openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client,
+        open_openai(running) as client,
     ):
         budget = {"X-Tidegate-Budget-Ms": "600", "X-Request-Id": "r1"}
         chat = client.chat.completions.create(model="tidegate", messages=turn("wait here"), extra_headers=budget)

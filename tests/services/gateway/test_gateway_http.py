@@ -14,9 +14,10 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.gateway_site import Site, at_rest, http_site, site
+from tests.support.gateway_site import Site, at_rest, http_site, issue_key, site
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas.subjects import ASKS
+from tidegate.services.evaluation.client import bearer
 from tidegate.services.fleet.endpoints import GatewayFile
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import AddressUnavailableError, listen
@@ -39,7 +40,7 @@ def rid() -> str:
 
 @pytest.fixture
 async def http(running: Site) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=running.url, timeout=10) as http:
+    async with running.client() as http:
         yield http
 
 
@@ -58,7 +59,7 @@ async def test_a_request_id_is_the_clients_or_the_sites_and_always_in_the_reply(
     assert len(ours.headers["x-request-id"]) == 32
     first = await http.post(CHAT, json=body(user="ada"), headers={"X-Request-Id": rid})
     again = await http.post(CHAT, json=body(user="ada"), headers={"X-Request-Id": rid})
-    taken = await http.post(CHAT, json=body(user="bob"), headers={"X-Request-Id": rid})
+    taken = await http.post(CHAT, json=body("Another one"), headers={"X-Request-Id": rid})
     assert first.headers["x-request-id"] == rid
     assert first.json()["tidegate"] == again.json()["tidegate"]
     assert (taken.status_code, taken.json()["error"]["code"]) == (409, "rid_taken")
@@ -93,7 +94,7 @@ async def test_a_body_that_cannot_be_read_is_an_openai_error(
         ({"messages": [{"role": "user", "content": []}]}, {}, "empty_text", "messages"),
         ({"messages": turn("x" * 9000)}, {}, "text_too_long", "messages"),
         ({"messages": turn("Restore <EMAIL_0123456789ab>")}, {}, "forged_token", "messages"),
-        ({}, {"X-Tidegate-Tenant": "stranger"}, "unknown_tenant", "x-tidegate-tenant"),
+        ({}, {"X-Tidegate-Tenant": "stranger"}, "not_your_tenant", "x-tidegate-tenant"),
         ({}, {"X-Tidegate-Deadline-At-Ms": "1"}, "deadline_past", "x-tidegate-deadline-at-ms"),
         ({}, {"X-Tidegate-Workload": "extract"}, "missing_schema", "response_format"),
         ({}, {"X-Tidegate-Budget-Ms": "-1"}, "bad_header", "x-tidegate-budget-ms"),
@@ -110,7 +111,7 @@ async def test_a_refusal_names_what_is_at_fault_as_the_client_knows_it(
     ("change", "code", "param"),
     [
         ({"text": ""}, "empty_text", "text"),
-        ({"tenant": "stranger"}, "unknown_tenant", "tenant"),
+        ({"tenant": "stranger"}, "not_your_tenant", "tenant"),
         ({"tenant": "*"}, "unreadable", "tenant"),
         ({"budget_ms": "soon"}, "unreadable", "budget_ms"),
         ({"deadline_at_ms": 1}, "deadline_past", "deadline_at_ms"),
@@ -142,9 +143,16 @@ async def test_a_name_that_is_none_is_refused_by_its_field(
     assert error["hint"].startswith(hint)
 
 
+def head_of(running: Site) -> bytes:
+    """The begin of a chat request, as bytes."""
+    key = running.access_keys["kiosk"]
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return f"{head}Authorization: Bearer {key}\r\n".encode()
+
+
 async def test_ten_megabytes_are_refused_before_they_are_sent(running: Site) -> None:
     reader, writer = await asyncio.open_connection(*address_of(running))
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+    writer.write(head_of(running))
     writer.write(b"Content-Length: 10485760\r\n\r\n{")
     assert (await reader.readline()).split()[1] == b"413"
     assert b"body_too_large" in await reader.readuntil(b"}}")
@@ -153,7 +161,7 @@ async def test_ten_megabytes_are_refused_before_they_are_sent(running: Site) -> 
 
 async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(running: Site) -> None:
     reader, writer = await asyncio.open_connection(*address_of(running))
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+    writer.write(head_of(running))
     writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
     for _ in range(5):  # 320 KiB of 10 MiB, and no end
         writer.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
@@ -169,7 +177,7 @@ async def test_ten_megabytes_sent_whole_are_answered_413(http: httpx.AsyncClient
 
 async def test_a_body_that_does_not_come_is_given_up(running: Site) -> None:
     reader, writer = await asyncio.open_connection(*address_of(running))
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+    writer.write(head_of(running))
     writer.write(b"Content-Length: 100\r\n\r\n{")
     assert (await reader.readline()).split()[1] == b"408"
     writer.close()
@@ -202,7 +210,7 @@ async def test_a_client_that_leaves_no_longer_counts(running: Site, http: httpx.
 async def test_a_client_that_leaves_amid_its_body_is_no_failure_of_the_site(running: Site) -> None:
     with capture_logs() as lines:
         _, writer = await asyncio.open_connection(*address_of(running))
-        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(head_of(running))
         writer.write(b"Content-Length: 100\r\n\r\n{")
         await writer.drain()
         await asyncio.sleep(0.05)
@@ -213,7 +221,7 @@ async def test_a_client_that_leaves_amid_its_body_is_no_failure_of_the_site(runn
 
 async def test_the_trace_of_a_client_goes_on(tmp_path: Path) -> None:
     trace_id = "0af7651916cd43dd8448eb211c80319c"
-    async with site(tmp_path, http=True) as running, httpx.AsyncClient(base_url=running.url) as http:
+    async with site(tmp_path, http=True) as running, running.client() as http:
         assert isinstance(running.bus, MemoryBus)
         for header in (f"00-{trace_id}-b7ad6b7169203331-01", "nonsense"):
             assert (await http.post(CHAT, json=body(), headers={"traceparent": header})).status_code == 200
@@ -222,10 +230,11 @@ async def test_the_trace_of_a_client_goes_on(tmp_path: Path) -> None:
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", with_nonsense)
 
 
-async def test_health_readiness_metrics_and_unknown_paths(http: httpx.AsyncClient) -> None:
+async def test_health_readiness_metrics_and_unknown_paths(running: Site, http: httpx.AsyncClient) -> None:
     assert (await http.get("/healthz")).json() == {"alive": True}
     assert (await http.get("/readyz")).json() == {"ready": True}
-    metrics = await http.get("/metrics")
+    operator = bearer(issue_key(running.settings, "kiosk", role="operator"))
+    metrics = await http.get("/metrics", headers=operator)
     assert metrics.headers["content-type"].startswith("text/plain")
     assert "# HELP" in metrics.text
 
@@ -250,9 +259,10 @@ async def test_open_writes_where_it_is_and_takes_it_away_again(tmp_path: Path) -
         path = StatePaths(settings).gateway
         async with gateway.open(settings, running.bus, lambda: b"tidegate_up 1\n"):
             address = msgspec.json.decode(path.read_bytes(), type=GatewayFile)
-            async with httpx.AsyncClient(base_url=address.url) as http:
+            async with httpx.AsyncClient(base_url=address.url, headers=running.headers()) as http:
                 assert (await http.post(CHAT, json=body())).status_code == 200
-                assert (await http.get("/metrics")).text == "tidegate_up 1\n"
+                operator = bearer(address.operator_key)
+                assert (await http.get("/metrics", headers=operator)).text == "tidegate_up 1\n"
         assert not path.exists()
         with pytest.raises(OSError, match="Connect"):
             await asyncio.open_connection("127.0.0.1", int(address.url.rsplit(":", 1)[1]))

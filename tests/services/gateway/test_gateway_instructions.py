@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.support.gateway_site import SHORT_WAITS, Site, ask, asked, site
+from tests.support.gateway_site import SHORT_WAITS, Site, ask, asked, open_openai, site
 from tidegate.schemas import Asked, CloudState, Published, Refused, encode, encode_json
 from tidegate.schemas.subjects import ping
 from tidegate.services.privacy.sealing import unseal_request
@@ -55,7 +55,7 @@ async def quoting(tmp_path: Path) -> AsyncIterator[Site]:
 
 async def complete(running: Site, messages: Any = MESSAGES, **more: Any) -> None:
     """Ask, and read the reply to its end."""
-    async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client:
+    async with open_openai(running) as client:
         reply: Any = await client.chat.completions.create(model="tidegate", messages=messages, **more)
         if more.get("stream"):
             assert [chunk async for chunk in reply]

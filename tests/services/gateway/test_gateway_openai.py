@@ -114,7 +114,7 @@ def body(**fields: Any) -> bytes:
 )
 def test_a_bad_body_is_refused_with_its_code_and_the_field_at_fault(data: bytes, code: str, param: str) -> None:
     with pytest.raises(RequestRefusedError) as caught:
-        read_asked(read_chat(data), {}, "kiosk")
+        read_asked(read_chat(data), {})
     assert (caught.value.refused.code, caught.value.param) == (code, param)
     assert caught.value.refused.hint
 
@@ -138,7 +138,7 @@ def test_every_parameter_of_the_table_is_accepted_where_it_asks_for_nothing_that
     assert set(ChatRequest.__struct_fields__) >= set(WITHOUT_EFFECT)
     for name, values in HARMLESS.items():
         for value in values:
-            assert read_asked(read_chat(body(**{name: value})), {}, "kiosk").text == TURN["content"], name
+            assert read_asked(read_chat(body(**{name: value})), {}).text == TURN["content"], name
 
 
 def test_of_two_token_limits_the_smaller_counts() -> None:
@@ -164,7 +164,7 @@ def test_of_two_token_limits_the_smaller_counts() -> None:
 )
 def test_a_bad_header_is_refused_by_its_name(header: str, value: str) -> None:
     with pytest.raises(RequestRefusedError) as caught:
-        read_asked(read_chat(body()), {header: value}, "kiosk")
+        read_asked(read_chat(body()), {header: value})
     assert caught.value.refused.code == "bad_header"
     assert caught.value.param == header
     assert header in caught.value.refused.reason
@@ -172,9 +172,9 @@ def test_a_bad_header_is_refused_by_its_name(header: str, value: str) -> None:
 
 def test_headers_fill_the_fields_that_openai_has_no_parameter_for() -> None:
     headers = {"x-request-id": "r-1", "x-tidegate-tenant": "bank", "x-tidegate-budget-ms": "250"}
-    asked = read_asked(read_chat(body(user="ada")), headers, "kiosk")
+    asked = read_asked(read_chat(body(user="ada")), headers)
     assert (asked.rid, asked.tenant, asked.budget_ms, asked.asker) == ("r-1", "bank", 250, "ada")
-    assert read_asked(read_chat(body()), {}, "kiosk").tenant == "kiosk"
+    assert read_asked(read_chat(body()), {}).tenant == ""
 
 
 def test_the_last_user_message_is_the_question_and_text_parts_are_joined() -> None:
@@ -191,7 +191,7 @@ def test_the_last_user_message_is_the_question_and_text_parts_are_joined() -> No
 def test_a_json_schema_makes_an_extract() -> None:
     schema = {"type": "object", "properties": {"name": {"type": "string"}}}
     wanted = {"type": "json_schema", "json_schema": {"name": "who", "strict": True, "schema": schema}}
-    asked = read_asked(read_chat(body(response_format=wanted)), {}, "kiosk")
+    asked = read_asked(read_chat(body(response_format=wanted)), {})
     assert asked.workload == "extract"
     assert json.loads(asked.schema) == schema
 

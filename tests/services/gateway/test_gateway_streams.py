@@ -9,14 +9,13 @@ from typing import Any
 
 import httpx
 import msgspec
-import openai
 import pytest
 from structlog.testing import capture_logs
 
 from loadtests.load.dropping import WHOLE, Sse, SseParser, Ws
 from loadtests.load.many_replies import request_many
 from loadtests.load.stream_client import Client
-from tests.support.gateway_site import EMAIL, Site, ask, asked, at_rest, served_site, site
+from tests.support.gateway_site import EMAIL, Site, ask, asked, at_rest, open_openai, served_site, site
 from tidegate.schemas import Asked, Delta, Published, Resume, encode, encode_json
 from tidegate.schemas.subjects import RESUME, STREAM
 from tidegate.services.streaming.events import EndEvent, ErrorEvent, Event
@@ -29,8 +28,13 @@ running = pytest.fixture(at_rest)
 
 @pytest.fixture
 async def http(running: Site) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=running.url, timeout=10) as http:
+    async with running.client() as http:
         yield http
+
+
+def way_to(running: Site) -> tuple[str, int, str]:
+    """The address of a site, and ada's key."""
+    return (*address_of(running), running.access_keys["kiosk"])
 
 
 def address_of(running: Site) -> tuple[str, int]:
@@ -115,11 +119,11 @@ async def test_a_chat_cannot_go_on_from_what_is_no_cursor(http: httpx.AsyncClien
 
 async def test_an_asker_sees_their_own_words_in_a_stream_and_the_openai_client_reads_it(running: Site) -> None:
     client = Client()
-    await Sse(*address_of(running)).ask(asked("personal data", can_retract=True, rid="own1"), client)
+    await Sse(*way_to(running)).ask(asked("personal data", can_retract=True, rid="own1"), client)
     assert client.text == f"We write to {EMAIL} today, and to {EMAIL} tomorrow."
     assert client.published is not None
     assert client.published.citations[0].quote == client.text
-    async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as whole:
+    async with open_openai(running) as whole:
         stream: Any = await whole.chat.completions.create(**chat("personal data"))
         text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
     assert text == client.text
@@ -158,6 +162,7 @@ async def test_a_page_of_another_origin_may_not_open_a_socket(running: Site) -> 
         reader, writer = await asyncio.open_connection(host, port)
         key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
         upgrade = f"Host: {host}:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: {origin}\r\n"
+        upgrade += f"Authorization: Bearer {running.access_keys['kiosk']}\r\n"
         writer.write(f"GET /v1/streams/ws HTTP/1.1\r\n{upgrade}{key}\r\n".encode())
         assert (await reader.readline()).split()[1] == status
         writer.close()
@@ -166,11 +171,11 @@ async def test_a_page_of_another_origin_may_not_open_a_socket(running: Site) -> 
 async def test_a_socket_that_says_nothing_or_too_much_is_closed(running: Site) -> None:
     async with asyncio.timeout(5):
         client = Client()
-        await SilentWs(*address_of(running)).ask(asked(), client)
+        await SilentWs(*way_to(running)).ask(asked(), client)
         assert client.failed is not None
         assert client.failed.code == "body_too_slow"
         client = Client()
-        await Ws(*address_of(running)).ask(asked("x" * 300_000), client)
+        await Ws(*way_to(running)).ask(asked("x" * 300_000), client)
         assert not client.is_done
 
 
@@ -184,7 +189,7 @@ class SilentWs(Ws):
 @pytest.mark.parametrize("transport", [Sse, Ws])
 async def test_a_stream_with_nothing_to_tell_shows_that_it_lives(running: Site, transport: Any) -> None:
     client, request = Client(), asked("wait here", rid=f"beat{transport.name}")
-    telling = asyncio.create_task(transport(*address_of(running)).ask(request, client))
+    telling = asyncio.create_task(transport(*way_to(running)).ask(request, client))
     await running.arrivals.get()
     await asyncio.sleep(0.2)
     running.may_answer.set()
@@ -214,7 +219,7 @@ JSON = {"content-type": "application/json"}
         ("/v1/streams/never-asked", "unknown_request", 404),
         ("/v1/streams/a.b", "unreadable", 400),
         ("/v1/streams/never-asked?cursor=x", "bad_cursor", 400),
-        ("/v1/streams/never-asked?tenant=stranger", "unknown_tenant", 403),
+        ("/v1/streams/never-asked?tenant=stranger", "not_your_tenant", 403),
     ],
 )
 async def test_what_is_refused_at_once_has_its_http_status(
@@ -239,14 +244,14 @@ async def test_the_number_of_streams_is_bounded_and_a_gateway_that_closes_ends_t
         running.ingress.settings = msgspec.structs.replace(running.settings, grace_s=0.05)
         clients = [Client(), Client()]
         telling = [
-            asyncio.create_task(Sse(*address_of(running)).ask(asked("wait here", rid=f"r{n}"), client))
+            asyncio.create_task(Sse(*way_to(running)).ask(asked("wait here", rid=f"r{n}"), client))
             for n, client in enumerate(clients)
         ]
         for _ in clients:
             await running.arrivals.get()
         with pytest.raises(ValueError, match=r"429.*busy"):
-            await Sse(*address_of(running)).ask(asked(rid="r3"), Client())
-        async with httpx.AsyncClient(base_url=running.url) as http:
+            await Sse(*way_to(running)).ask(asked(rid="r3"), Client())
+        async with running.client() as http:
             assert (await http.post(CHAT, json=chat())).status_code == 429
         await running.ingress.close()
         await asyncio.gather(*telling)
@@ -261,7 +266,7 @@ async def test_an_answer_that_is_not_what_was_committed_is_never_sent(running: S
     await line(running, "lie1", "Something else. ", 0)
     client = Client()
     with capture_logs() as lines:
-        await Ws(*address_of(running)).ask(asked(rid="lie1"), client)
+        await Ws(*way_to(running)).ask(asked(rid="lie1"), client)
     assert client.failed is not None
     assert client.failed.code == "internal"
     assert [line["error"] for line in lines if line["event"] == "ask_failed"] == ["CommitConflictError"]
@@ -270,7 +275,7 @@ async def test_an_answer_that_is_not_what_was_committed_is_never_sent(running: S
 async def test_a_log_whose_first_lines_are_gone_is_replaced_by_the_answer(running: Site) -> None:
     await line(running, "aged1", " has 4 words", 0, offset=13)
     client = Client()
-    await Sse(*address_of(running)).ask(asked(rid="aged1"), client)
+    await Sse(*way_to(running)).ask(asked(rid="aged1"), client)
     assert client.text == "Your question has 4 words, and this is the answer to it."
     assert client.retractions == 0
 

@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.gateway_site import site
+from tests.support.gateway_site import Site, issue_key, site
+from tidegate.services.evaluation.client import bearer
+from tidegate.services.gateway.composition import open_callers
 from tidegate.services.gateway.http.server import serve_http
 
 pytestmark = pytest.mark.anyio
@@ -33,12 +35,16 @@ def events_in(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.fixture
-async def on_server(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """HTTP of a site on a real server, where what is stored is heard as well."""
-    async with (
-        site(tmp_path, http=True, server=True, heartbeat_s=0.05) as running,
-        httpx.AsyncClient(base_url=running.url, timeout=10) as http,
-    ):
+async def served(tmp_path: Path) -> AsyncIterator[Site]:
+    """A site on a real server, where what is stored is heard as well."""
+    async with site(tmp_path, http=True, server=True, heartbeat_s=0.05) as running:
+        yield running
+
+
+@pytest.fixture
+async def on_server(served: Site) -> AsyncIterator[httpx.AsyncClient]:
+    """Its HTTP, for ada."""
+    async with served.client() as http:
         yield http
 
 
@@ -70,11 +76,13 @@ async def test_the_stages_of_a_request_can_be_watched_and_never_say_a_word_of_it
     assert all(set(data) == {"stage", "fact", "at_ms", "spent"} for name, data in events if name == "stage")
 
 
-async def test_another_tenant_sees_nothing_of_a_request_neither_before_nor_after_it(
-    on_server: httpx.AsyncClient,
+@pytest.mark.parametrize(("tenant", "asker"), [("bank", "ada"), ("kiosk", "eve")])
+async def test_nobody_else_sees_anything_of_a_request_neither_before_nor_after_it(
+    served: Site, on_server: httpx.AsyncClient, tenant: str, asker: str
 ) -> None:
+    stranger = bearer(issue_key(served.settings, tenant, asker=asker))
     seen, asked = "", False
-    async with on_server.stream("GET", "/v1/requests/r1/events?tenant=bank") as reply:
+    async with on_server.stream("GET", "/v1/requests/r1/events", headers=stranger) as reply:
         async for piece in reply.aiter_text():
             seen += piece
             if asked and seen.endswith(": waiting\n\n"):
@@ -82,28 +90,25 @@ async def test_another_tenant_sees_nothing_of_a_request_neither_before_nor_after
             if ": waiting" in seen and not asked:
                 asked = (await on_server.post(CHAT, json=body(), headers={"X-Request-Id": "r1"})).status_code == 200
     assert asked
-    assert events_in(seen) == []
-    async with on_server.stream("GET", "/v1/requests/r1/events?tenant=bank") as reply:
-        async for piece in reply.aiter_text():
-            if ": waiting" in piece:
-                break
-            assert events_in(piece) == []
+    assert [event for event in events_in(seen) if event != ("end", {})] == []
+    later = await on_server.get("/v1/requests/r1/events", headers=stranger) if tenant == "kiosk" else None
+    assert later is None or later.json()["error"]["code"] == "unknown_request"
     assert (await on_server.get("/v1/requests/a.b/events")).status_code == 400
 
 
 async def test_a_gateway_that_closes_ends_the_streams_of_those_who_watch(tmp_path: Path) -> None:
-    async with httpx.AsyncClient(timeout=10) as http, site(tmp_path) as running:
+    async with site(tmp_path) as running, running.client() as http:
         watching = asyncio.Event()
 
         async def watch(url: str) -> str:
             seen = ""
-            async with http.stream("GET", f"{url}/v1/requests/r1/events") as reply:
+            async with http.stream("GET", f"{url}/v1/requests/r1/events", headers=running.headers()) as reply:
                 async for piece in reply.aiter_text():
                     seen += piece
                     watching.set()
             return seen
 
-        async with serve_http(running.ingress) as address:
+        async with serve_http(running.ingress, open_callers(running.settings)) as address:
             watcher = asyncio.create_task(watch(address.url))
             await watching.wait()
         assert (await watcher).endswith("event: end\ndata: {}\n\n")

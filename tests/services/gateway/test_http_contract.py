@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from tests.support.gateway_site import Site, asked, at_rest, http_site, site
 from tidegate.schemas import encode_json
+from tidegate.services.gateway.composition import open_callers
 from tidegate.services.gateway.http.protocol import MAX_HEAD_BYTES
 from tidegate.services.gateway.http.server import serve_http
 
@@ -31,7 +32,7 @@ running = pytest.fixture(at_rest)
 
 @pytest.fixture
 async def http(running: Site) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=running.url, timeout=10) as http:
+    async with running.client() as http:
         yield http
 
 
@@ -184,6 +185,7 @@ async def test_a_body_that_cannot_be_read_is_refused_in_json_at_every_path(
 @pytest.mark.parametrize("path", [CHAT, "/v1/streams"])
 async def test_what_is_read_is_counted_whatever_the_length_says(running: Site, path: str) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += f"Authorization: Bearer {running.access_keys['kiosk']}\r\n"
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
     sent = [f"{head}Transfer-Encoding: chunked\r\n\r\n".encode(), *[chunk] * 5]  # 320 KiB, and no end
     assert await send_raw(running.url, *sent) == (413, "body_too_large")
@@ -214,7 +216,7 @@ async def test_the_model_has_the_names_of_the_settings_too(tmp_path: Path) -> No
     aliases = {"gpt-4o": "tidegate", "openai/gpt-5": "tidegate"}
     async with (
         site(tmp_path, http=True, model_aliases=aliases) as running,
-        httpx.AsyncClient(base_url=running.url) as http,
+        running.client() as http,
     ):
         listed = (await http.get("/v1/models")).json()
         assert [model["id"] for model in listed["data"]] == ["tidegate", *sorted(aliases)]
@@ -233,9 +235,12 @@ async def test_a_port_that_the_system_chose_is_kept_while_it_is_free(tmp_path: P
     async with site(tmp_path) as running:
         urls = []
         for _ in range(2):
-            async with serve_http(running.ingress) as address:
+            async with serve_http(running.ingress, open_callers(running.settings)) as address:
                 urls.append(address.url)
-        async with serve_http(running.ingress) as first, serve_http(running.ingress) as second:
+        async with (
+            serve_http(running.ingress, open_callers(running.settings)) as first,
+            serve_http(running.ingress, open_callers(running.settings)) as second,
+        ):
             urls.append(first.url)
             assert second.url != first.url
         assert len(set(urls)) == 1

@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jsonschema_rs
 import pytest
 from starlette.routing import Route, WebSocketRoute
 
 from tests.support.gateway_site import site
 from tidegate.schemas.refusals import REFUSALS
+from tidegate.services.gateway.composition import open_callers
+from tidegate.services.gateway.http.access import AccessGate
 from tidegate.services.gateway.http.openapi import openapi_document
 from tidegate.services.gateway.http.routes import application
 
@@ -48,7 +49,7 @@ def validator(name: str) -> Any:
 @pytest.mark.anyio
 async def test_every_route_is_in_the_document_and_every_path_of_it_is_a_route(tmp_path: Path) -> None:
     async with site(tmp_path) as running:
-        app = application(running.ingress, lambda: b"")
+        app = application(running.ingress, AccessGate(open_callers(running.settings), "", "kiosk"), lambda: b"")
     served = set()
     for route in app.routes:
         assert isinstance(route, Route | WebSocketRoute)
@@ -99,7 +100,7 @@ async def test_it_is_served_and_what_the_site_replies_is_what_it_describes(tmp_p
     turn = {"role": "user", "content": "When do you open?"}
     body = {"model": "tidegate", "messages": [turn], "stop": ["x"], "n": 1, "logprobs": None}
     validator("ChatRequest").validate(body)
-    async with site(tmp_path, http=True) as running, httpx.AsyncClient(base_url=running.url) as http:
+    async with site(tmp_path, http=True) as running, running.client() as http:
         assert (await http.get("/openapi.json")).json() == json.loads(json.dumps(DOCUMENT))
         validator("ChatCompletion").validate((await http.post("/v1/chat/completions", json=body)).json())
         streamed = (await http.post("/v1/chat/completions", json={**body, "stream": True})).text

@@ -157,3 +157,19 @@ async def test_it_fits_the_screen_in_the_light_and_in_the_dark(running: Site, br
         await expect(page.locator("#outcome")).to_have_text("answered")
         assert len(grounds) == 2
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def test_a_page_without_a_key_asks_for_one_and_keeps_it_out_of_the_address(running: Site, browser: Any) -> None:
+    page = await browser.new_page()
+    await page.goto(running.url)
+    await expect(page.get_by_label("This site needs an access key")).to_be_focused()
+    await page.get_by_label("This site needs an access key").fill(running.access_keys["kiosk"])
+    await page.get_by_role("button", name="Use it").click()
+    await expect(page.locator("#stages li").first).to_be_visible()
+    await page.reload()
+    await expect(page.locator("#stages li").first).to_be_visible()
+    await page.goto(f"{running.url}/#key=wrong")
+    await page.reload()
+    await expect(page.get_by_label("This site needs an access key")).to_be_visible()
+    assert "key" not in page.url
+    await page.close()

@@ -49,7 +49,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Site]:
 
 @pytest.fixture
 async def http(running: Site) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=running.url, timeout=10) as http:
+    async with running.client() as http:
         yield http
 
 

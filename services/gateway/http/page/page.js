@@ -1,6 +1,7 @@
 // Asks one question, shows the answer as it comes, and the stages that it passes. Whatever a server sends is shown as
 // text, never as markup. Read next: stream.js (the answer in the making), citations.js, texts.js.
 
+import { currentKey, fetchWithKey, NoAccessError, useKey } from "/access.js";
 import { linesOf, plainLine } from "/citations.js";
 import { byId, element, ms, number } from "/elements.js";
 import { drawReplicas, rungText } from "/replicas.js";
@@ -11,7 +12,7 @@ import { currentLanguage, NAMES, textOf, translate } from "/texts.js";
 const LINK_EVERY_MS = 5000;
 
 async function getJson(path) {
-  const response = await fetch(path);
+  const response = await fetchWithKey(path);
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
   return response.json();
 }
@@ -26,7 +27,7 @@ async function loadSite() {
   byId("sites").querySelector("ul").replaceChildren(...site.sites.map(({ name, url }) => {
     const item = element("li");
     const link = element("a", name);
-    link.href = name === site.site ? "/" : addressOf(url);
+    link.href = name === site.site ? "/" : `${addressOf(url)}#${new URLSearchParams({ key: currentKey() })}`;
     if (name === site.site) link.setAttribute("aria-current", "page");
     item.append(link);
     return item;
@@ -216,7 +217,7 @@ async function submit() {
     if (!site) await loadSite();
     layStages(site.stages);
     const rid = crypto.getRandomValues(new Uint8Array(16)).reduce((hex, byte) => hex + byte.toString(16).padStart(2, "0"), "");
-    source = watchStages(rid, site.tenant);
+    source = watchStages(rid);
     const shown = new ShownText();
     const asked = { rid, text, tenant: site.tenant, budget_ms: Number(byId("budget").value) };
     published = await follow(asked, (delta) => showDelta(shown, delta), () => announce(textOf("broken")));
@@ -229,7 +230,14 @@ async function submit() {
   }
 }
 
+// Without a key that the site takes, nothing can be asked: then one is asked for.
 function showFault(error) {
+  if (error instanceof NoAccessError) {
+    announce("");
+    byId("access").hidden = false;
+    byId("access-key").focus();
+    return;
+  }
   const isRefused = error instanceof RefusedError;
   announce("");
   byId("provisional").textContent = byId("outcome").textContent = "";
@@ -261,6 +269,18 @@ byId("form").addEventListener("submit", (event) => { event.preventDefault(); sub
 byId("question").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); byId("form").requestSubmit(); }
 });
-chooseLanguage(currentLanguage());
-loadSite().catch(() => drawLink());
+byId("access").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useKey(byId("access-key").value);
+  byId("access-key").value = "";
+  byId("access").hidden = true;
+  enter();
+});
+
+function enter() {
+  chooseLanguage(currentLanguage());
+  loadSite().catch((error) => { drawLink(); if (error instanceof NoAccessError) showFault(error); });
+}
+
+enter();
 keepLinkChecked();

@@ -1,5 +1,7 @@
 // The client of POST /v1/streams: asks, goes on after a break where it was, and keeps what is shown. Next: page.js.
 
+import { fetchWithKey, NoAccessError } from "/access.js";
+
 const MOST_ATTEMPTS = 6;
 const FIRST_PAUSE_MS = 250;
 const SILENCE_MS = 30_000; // the server sends something every ten seconds
@@ -69,7 +71,7 @@ async function next(events) {
   try {
     return (await events.next()).value;
   } catch (error) {
-    if (error instanceof RefusedError) throw error;
+    if (error instanceof RefusedError || error instanceof NoAccessError) throw error;
     return undefined;
   }
 }
@@ -86,7 +88,7 @@ async function* eventsOf(asked, lastId) {
   try {
     const headers = { "content-type": "application/json", ...(lastId && { "last-event-id": lastId }) };
     const body = JSON.stringify({ type: "asked", can_retract: true, ...asked });
-    const response = await fetch("/v1/streams", { method: "POST", headers, body, signal: control.signal });
+    const response = await fetchWithKey("/v1/streams", { method: "POST", headers, body, signal: control.signal });
     if (!response.ok) await refuse(response, lastId !== "");
     for await (const block of blocksOf(response.body, listen)) {
       const data = block.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n");
@@ -99,7 +101,7 @@ async function* eventsOf(asked, lastId) {
 }
 
 // The blocks of a stream of server-sent events, across every way in which the network may cut it in pieces.
-async function* blocksOf(body, onBytes) {
+export async function* blocksOf(body, onBytes) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {

@@ -2,6 +2,7 @@
 
 export const TEXTS = {
   en: {
+    access_key: "This site needs an access key", use_key: "Use it",
     skip: "Skip to the question", motto: "Answered on site where possible, in the cloud where necessary.",
     sites: "Sites", language: "Language", link_up: "Cloud link up", link_down: "Cloud link down", link_unknown: "Site not reached",
     ask_title: "Ask", question: "Your question", examples: "For example", time_limit: "Time limit",
@@ -23,6 +24,7 @@ export const TEXTS = {
     signed: "signed by {who}", aged: "may be out of date",
   },
   de: {
+    access_key: "Dieser Standort verlangt einen Zugangsschlüssel", use_key: "Verwenden",
     skip: "Zur Frage springen", motto: "Vor Ort beantwortet, wo möglich, in der Cloud, wo nötig.",
     sites: "Standorte", language: "Sprache", link_up: "Cloud verbunden", link_down: "Cloud nicht verbunden",
     link_unknown: "Standort nicht erreichbar", ask_title: "Fragen", question: "Ihre Frage", examples: "Zum Beispiel",
@@ -46,6 +48,7 @@ export const TEXTS = {
     signed: "unterzeichnet von {who}", aged: "möglicherweise veraltet",
   },
   fr: {
+    access_key: "Ce site demande une clé d’accès", use_key: "L’utiliser",
     skip: "Aller à la question", motto: "Répondu sur place si possible, dans le cloud si nécessaire.",
     sites: "Sites", language: "Langue", link_up: "Cloud relié", link_down: "Cloud non relié", link_unknown: "Site injoignable",
     ask_title: "Demander", question: "Votre question", examples: "Par exemple", time_limit: "Délai",
@@ -68,6 +71,7 @@ export const TEXTS = {
     signed: "signé par {who}", aged: "peut-être périmé",
   },
   es: {
+    access_key: "Este sitio pide una clave de acceso", use_key: "Usarla",
     skip: "Ir a la pregunta", motto: "Respondido en el sitio si es posible, en la nube si es necesario.",
     sites: "Sitios", language: "Idioma", link_up: "Nube conectada", link_down: "Nube no conectada",
     link_unknown: "Sitio inaccesible", ask_title: "Preguntar", question: "Su pregunta", examples: "Por ejemplo",

@@ -1,0 +1,87 @@
+"""`tidegate keys issue|issued`: keys by which applications and people use a site over HTTP, and their end.
+
+Promises that a key is printed once, when it is made, and is nowhere else. Next: services/access/access_keys.py."""
+
+from __future__ import annotations
+
+import time
+from typing import get_args
+
+import click
+import msgspec
+
+from tidegate.schemas.access import AccessKey, Asker, Role
+from tidegate.services.access.access_keys import PREFIX, AccessKeys
+from tidegate.services.cli.groups import check_choice
+from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.services.fleet.access import open_access_keys
+
+DAY_MS = 86_400_000
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@click.command("issue")
+@with_options("state_dir", "tenant", "as_json")
+@click.option("--role", default="app", show_default=True, help="What it is for: app asks, operator and auditor look.")
+@click.option("--asker", default="", help="Whose it is; without, it is an application's, which names its users.")
+@click.option(
+    "--expires", "expires_days", default=90, show_default=True, type=click.IntRange(1, 3650), help="In so many days."
+)
+@click.option("--note", default="", help="What it is for, in words; `issued` shows them.")
+def issue(options: CommandOptions, role: Role, asker: str, expires_days: int, note: str) -> None:
+    """Make an access key for a tenant, and print it; it is kept as a digest, and cannot be shown again."""
+    check_choice("there is no role", role, ROLES)
+    try:
+        msgspec.convert(asker, Asker)
+        msgspec.convert(note, str)
+    except msgspec.ValidationError as error:
+        raise click.UsageError("an asker has at most 64 letters, digits and any of @ . _ + -") from error
+    if len(note) > 80:
+        raise click.UsageError("a note has at most 80 characters")
+    settings = options.settings()
+    tenant = options.tenant or settings.tenants[0]
+    key, text = open_access_keys(settings).issue(tenant, role, expires_days * DAY_MS, asker=asker, note=note)
+    lines = (text, f"{describe(key)}; it is not shown again", "send it as: Authorization: Bearer " + text[:17] + "…")
+    print_result({"key": text, **shown(key)}, "\n".join(lines), options.as_json)
+
+
+@click.command("issued")
+@with_options("state_dir", "as_json")
+def issued(options: CommandOptions) -> None:
+    """List the access keys of this machine: whose they are, what for, and until when."""
+    keys = open_access_keys(options.settings())
+    rows = [{**shown(key), "state": state_of(keys, key)} for key in keys.all()]
+    lines = [f"{describe(key)}, {state_of(keys, key)}" for key in keys.all()]
+    print_result(rows, "\n".join(lines) or "no access key was issued", options.as_json)
+
+
+def revoke_access_key(options: CommandOptions, key_id: str) -> None:
+    """End an access key, and say so. Raises `NoSuchAccessKeyError`."""
+    key = open_access_keys(options.settings()).revoke(key_id)
+    print_result(shown(key), f"{describe(key)}, revoked", options.as_json)
+
+
+def is_access_key(key_id: str) -> bool:
+    """Whether an id is one of an access key."""
+    return key_id.startswith(f"{PREFIX}_")
+
+
+def shown(key: AccessKey) -> dict[str, object]:
+    """A key without its digest."""
+    found: dict[str, object] = msgspec.to_builtins(key)
+    return {**{name: value for name, value in found.items() if name != "digest"}, "id": f"{PREFIX}_{key.id}"}
+
+
+def state_of(keys: AccessKeys, key: AccessKey) -> str:
+    """`revoked`, `expired` or `good`."""
+    if key.revoked_at_ms:
+        return "revoked"
+    return "good" if keys.is_good(key) else "expired"
+
+
+def describe(key: AccessKey) -> str:
+    """One line on a key."""
+    until = time.strftime("%Y-%m-%d", time.gmtime(key.expires_at_ms / 1000))
+    whose = f"of {key.asker}" if key.asker else "of an application"
+    note = f" ({key.note})" if key.note else ""
+    return f"{PREFIX}_{key.id}  {key.role:<8}  {key.tenant}  {whose}{note}, until {until}"
