@@ -82,8 +82,8 @@ class Host:
         )
         return ["ip", "netns", "exec", self.namespace, *inside]
 
-    def once(self, image: str, *words: str, **environment: str) -> None:
-        run(self.command(image, *words, **environment), timeout=DEADLINE_S)
+    def once(self, image: str, *words: str, **environment: str) -> str:
+        return run(self.command(image, *words, **environment), timeout=DEADLINE_S)
 
     def start(self, what: str, image: str, *words: str, **environment: str) -> None:
         log = (self.log_files / f"{what}.log").open("a")

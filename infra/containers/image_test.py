@@ -145,13 +145,20 @@ def replace_disk(hub: Host, site: Host) -> None:
     wait_until_it_answers(hub, site)
 
 
-def ask(site: Host, question: str) -> str:
+def issue_key(site: Host) -> str:
+    """An access key of the site, by its own command."""
+    printed = site.once("edge", "tidegate", "keys", "issue", "--json", TIDEGATE_SITE="site1")
+    key: str = json.loads(printed.splitlines()[-1])["key"]
+    return key
+
+
+def ask(site: Host, question: str, key: str) -> str:
     """The answer to one question, through the site's HTTP API as an OpenAI client asks it."""
     body = {"model": "tidegate", "messages": [{"role": "user", "content": question}]}
     script = (
         "import json, urllib.request as r\n"
         "request = r.Request('http://127.0.0.1:8080/v1/chat/completions',"
-        f" {json.dumps(body).encode()!r}, {{'content-type': 'application/json'}})\n"
+        f" {json.dumps(body).encode()!r}, {{'content-type': 'application/json', 'authorization': 'Bearer {key}'}})\n"
         "print(json.load(r.urlopen(request, timeout=30))['choices'][0]['message']['content'])"
     )
     return site.wait(f"an answer to {question!r}", script).strip()
@@ -159,8 +166,9 @@ def ask(site: Host, question: str) -> str:
 
 def check_answers(hub: Host, site: Host) -> None:
     """Ask all questions. Raises `ImageTestError` for an answer that lacks its fact."""
+    key = issue_key(site)
     for question, (fact, why) in QUESTIONS.items():
-        answer = ask(site, question)
+        answer = ask(site, question, key)
         say(f"{question} ({why})\n    {answer}")
         if fact not in answer:
             raise ImageTestError(f"the answer does not state {fact!r}: {answer!r}\n{hub.logs()}\n{site.logs()}")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.compose_run import ComposeRun, compose_run
+from tidegate.services.evaluation.client import bearer
+from tidegate.services.fleet.access import temporary_key
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.packs.generations import GenerationStore
 from tidegate.services.packs.new import pack_of_documents
@@ -32,7 +34,11 @@ def make_packs(path: Path) -> Path:
 def ask(run: ComposeRun, text: str) -> str:
     body = json.dumps({"model": "tidegate", "messages": [{"role": "user", "content": text}]}).encode()
     url = f"{run.url('site1-gateway')}/v1/chat/completions"
-    request = urllib.request.Request(url, body, {"content-type": "application/json"})
+    with temporary_key(Settings(state_dir=str(run.folder("site1-state"))), "test") as key:
+        return read_answer(urllib.request.Request(url, body, {"content-type": "application/json", **bearer(key)}))
+
+
+def read_answer(request: urllib.request.Request) -> str:
     with urllib.request.urlopen(request, timeout=30) as reply:
         content: str = json.load(reply)["choices"][0]["message"]["content"]
     return content
