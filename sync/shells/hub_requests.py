@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from tidegate.brokers.base import CoreClient
-from tidegate.schemas.following import FollowRequest, HeadRequest
+from tidegate.schemas.following import MOST_DELTAS, DeltasRequest, FollowRequest, HeadRequest
 from tidegate.schemas.message import Message, decode, encode
 from tidegate.schemas.replica import ReplicaFault
 from tidegate.schemas.subjects import comparison
@@ -22,6 +22,16 @@ SHORT = (FollowRequest, HeadRequest)
 M = TypeVar("M", bound=Message)
 
 
+def timeout_of(request: Message) -> float:
+    """How long to wait for the reply, in seconds: of fewer deltas it is shorter, and soon asked for again."""
+    if isinstance(request, SHORT):
+        return SHORT_TIMEOUT_S
+    if isinstance(request, DeltasRequest):
+        share = min(1.0, (request.last - request.first + 1) / MOST_DELTAS)
+        return SHORT_TIMEOUT_S + (TIMEOUT_S - SHORT_TIMEOUT_S) * share
+    return TIMEOUT_S
+
+
 class HubRequests:
     """What a site asks of its hub."""
 
@@ -31,8 +41,7 @@ class HubRequests:
 
     async def ask(self, request: Message, reply: type[M]) -> M:
         """Ask, and return the reply. Raises `UnreachableError`, `UnreadableError`, and what the hub raised."""
-        timeout_s = SHORT_TIMEOUT_S if isinstance(request, SHORT) else TIMEOUT_S
-        data = await self._core.request(self._subject, encode(request), timeout_s=timeout_s)
+        data = await self._core.request(self._subject, encode(request), timeout_s=timeout_of(request))
         answer: Message = decode(data, reply, ReplicaFault)
         if isinstance(answer, ReplicaFault):
             raise error_of(answer)
