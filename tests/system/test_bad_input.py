@@ -47,6 +47,8 @@ class RunningSite(NamedTuple):
     http: httpx.AsyncClient
     state: Path
     token: str
+    bob: dict[str, str]
+    """What bob shows, whom an operator gave a key as well."""
     """A vault token that the site made for the asker `ann`."""
 
     @property
@@ -78,7 +80,8 @@ async def site(settings: Settings) -> AsyncIterator[RunningSite]:
         [screened] = await messages(bus.link.client, "PIPE", f"pipe.kiosk.screened.{TAKEN}")
         [token] = decode(screened.data, Screened).question.vault_tokens
         assert VAULT_TOKEN.fullmatch(token)
-        yield RunningSite(bus, http, Path(settings.state_dir), token)
+        bob = bearer(stack.enter_context(temporary_key(settings, "bad input", asker="bob")))
+        yield RunningSite(bus, http, Path(settings.state_dir), token, bob)
 
 
 def asked(form: str = "json", **changed: Any) -> bytes:
@@ -122,6 +125,8 @@ OVER_NATS: dict[str, tuple[bytes, str]] = {
     "rid of another question": (asked("msgpack", rid=TAKEN, asker="ann"), "rid_taken"),
 }
 
+BOB = {"Authorization": "bob"}
+"""Stands for what bob shows; without it ann asks."""
 OVER_HTTP: dict[str, tuple[bytes, dict[str, str], str]] = {
     "not UTF-8": (chat().replace(b"I am", b"\xff\xfe"), {}, "unreadable"),
     "noise": (b"\x00\xff" * 50 + PERSONAL.encode(), {}, "unreadable"),
@@ -136,12 +141,13 @@ OVER_HTTP: dict[str, tuple[bytes, dict[str, str], str]] = {
     "negative deadline": (chat(), {"X-Tidegate-Deadline-At-Ms": "-1"}, "bad_header"),
     "past deadline": (chat(), {"X-Tidegate-Deadline-At-Ms": "1"}, "deadline_past"),
     "empty tenant": (chat(), {"X-Tidegate-Tenant": ""}, "bad_header"),
-    "unknown tenant": (chat(), {"X-Tidegate-Tenant": "nobody"}, "unknown_tenant"),
+    "unknown tenant": (chat(), {"X-Tidegate-Tenant": "nobody"}, "not_your_tenant"),
     "forged token": (chat(f"{PERSONAL}: who is <EMAIL_0123456789ab>?"), {}, "forged_token"),
     "rid that is a wildcard": (chat(), {"X-Request-Id": "a.>"}, "bad_header"),
     "rid that is personal": (chat(), {"X-Request-Id": PERSONAL}, "bad_header"),
     "empty text": (chat(" \n"), {}, "empty_text"),
-    "rid of another asker": (chat(ANNS_TEXT, user="bob"), {"X-Request-Id": TAKEN}, "rid_taken"),
+    "another asker": (chat(ANNS_TEXT, user="bob"), {"X-Request-Id": TAKEN}, "not_your_asker"),
+    "rid of another asker": (chat(ANNS_TEXT, user="bob"), {"X-Request-Id": TAKEN, **BOB}, "rid_taken"),
     "rid of another question": (chat(user="ann"), {"X-Request-Id": TAKEN}, "rid_taken"),
 }
 
@@ -154,7 +160,7 @@ async def refused_over_nats(site: RunningSite, data: bytes) -> tuple[Refused, st
 
 
 async def refused_over_http(site: RunningSite, content: bytes | AsyncIterator[bytes], headers: dict[str, str]) -> Any:
-    everything = {"Content-Type": "application/json", **headers}
+    everything = {"Content-Type": "application/json", **headers, **(site.bob if BOB.items() <= headers.items() else {})}
     response = await site.http.post("/v1/chat/completions", content=content, headers=everything)
     error = response.json()["error"]
     assert response.status_code == REFUSALS[error["code"]].status
@@ -202,7 +208,7 @@ async def test_the_vault_token_of_another_asker_opens_nothing(site: RunningSite,
     if transport == "nats":
         refused, text = await refused_over_nats(site, asked(text=question, asker="bob"))
     else:
-        refused, text = await refused_over_http(site, chat(question, user="bob"), {})
+        refused, text = await refused_over_http(site, chat(question, user="bob"), BOB)
     check(site, before, refused, text, transport, "forged_token")
     assert ANNS not in text
 

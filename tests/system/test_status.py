@@ -16,6 +16,8 @@ import pytest
 from tests.support.command import domain, read_line, start_tidegate, status, tidegate, until
 from tests.support.edge_runtime import AT_THE_EDGE, AT_THE_HUB
 from tests.support.prepared_fixtures import filled_settings as settings
+from tidegate.services.evaluation.client import bearer
+from tidegate.services.fleet.access import temporary_key
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.settings import Settings
 
@@ -70,7 +72,9 @@ def check_it_is_healthy(settings: Settings, endpoints: dict[str, Any]) -> None:
 
 def check_what_the_planner_learns_is_told(settings: Settings, endpoints: dict[str, Any]) -> None:
     """What was forecast for a question stands in its receipt, and what came of it in status and metrics."""
-    receipts = [ask(endpoints["http"]["site1"], text) for text in (AT_THE_EDGE, AT_THE_HUB, AT_THE_HUB)]
+    with temporary_key(settings, "status") as key:
+        url = endpoints["http"]["site1"]
+        receipts = [ask(url, key, text) for text in (AT_THE_EDGE, AT_THE_HUB, AT_THE_HUB)]
     for receipt in receipts:
         forecast, plan = receipt["forecast"], receipt["plan"]
         assert forecast["mode"] == (plan["mode"] if receipt["route"] == "cloud" else "edge_only")
@@ -89,10 +93,10 @@ def check_what_the_planner_learns_is_told(settings: Settings, endpoints: dict[st
     assert "within twice" in tidegate("status", "--state", settings.state_dir).stdout
 
 
-def ask(url: str, text: str) -> dict[str, Any]:
+def ask(url: str, key: str, text: str) -> dict[str, Any]:
     """The receipt of the answer to a question, asked as an OpenAI client does."""
     body = {"model": "tidegate", "messages": [{"role": "user", "content": text}]}
-    reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60.0, trust_env=False)
+    reply = httpx.post(f"{url}/v1/chat/completions", json=body, headers=bearer(key), timeout=60.0, trust_env=False)
     receipt: dict[str, Any] = reply.json()["tidegate"]["receipt"]
     return receipt
 
