@@ -113,3 +113,12 @@ def change_carried(frames: list[bytes], change: Callable[[CarriedManifest], dict
     """The frames with other fields in the signed manifest."""
     carried = msgspec.msgpack.decode(frames[1], type=CarriedManifest)
     return [frames[0], msgspec.msgpack.encode(msgspec.structs.replace(carried, **change(carried))), *frames[2:]]
+
+
+async def open_hub(directory: Path) -> CarryingHub:
+    """Five documents in the snapshot, and two changes behind it."""
+    hub = CarryingHub(directory / "hub")
+    await hub.write("a b c d e")
+    await hub.snapshot()
+    await hub.write("e f", "as it is")
+    return hub

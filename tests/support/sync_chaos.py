@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
+from tests.support.lossy_client import LossyClient
 from tests.support.sync_parts import (
     NOTICES,
     NOW,
-    DirectClient,
     Hub,
     MemoryBlobs,
     MemoryLog,
@@ -24,74 +24,19 @@ from tests.support.sync_parts import (
     text,
 )
 from tidegate.schemas import (
-    CollectionDelta,
-    CollectionHead,
-    DocumentsRequest,
-    HeldDocuments,
-    RangeReply,
-    RangeRequest,
     SignedOperation,
-    SnapshotManifest,
     TidegateError,
 )
 from tidegate.sync.author import AuthorFencedError
 from tidegate.sync.records import DocumentDamagedError
 from tidegate.sync.repair import ComparisonMovedError
 from tidegate.sync.rules.counters import CounterWentBackError
-from tidegate.sync.rules.merge import NO_VERSIONS, Siblings, Version, join, version_of
-from tidegate.sync.rules.merkle import checksum_of
+from tidegate.sync.rules.merge import version_of
 from tidegate.sync.rules.plan import NoSnapshotError, OriginRolledBackError
 
 NAME = NOTICES.name
 SITES = ("site1", "site2", "site3")
 DOCUMENTS = tuple(f"d{number}" for number in range(12))
-
-
-class LossyClient(DirectClient):
-    """A site's hub over a bad link: every call may fail before or after the hub heard of it."""
-
-    def __init__(self, hub: Hub, site: str, dice: random.Random) -> None:
-        super().__init__(hub, site)
-        self.dice, self.loss = dice, 0.0
-
-    def _cut(self) -> None:
-        if self.dice.random() < self.loss:
-            raise ConnectionError("the link is cut")
-
-    async def head(self, collection: str) -> CollectionHead:
-        self._cut()
-        return await super().head(collection)
-
-    async def deltas(self, collection: str, epoch: int, first: int, last: int) -> tuple[CollectionDelta, ...]:
-        self._cut()
-        found = list(await super().deltas(collection, epoch, first, last))
-        if self.loss:
-            found = [each for each in found if self.dice.random() > self.loss]
-            found += [each for each in found if self.dice.random() < self.loss]
-            self.dice.shuffle(found)
-        return tuple(found)
-
-    async def snapshot(self, collection: str) -> SnapshotManifest | None:
-        self._cut()
-        return await super().snapshot(collection)
-
-    async def chunk(self, collection: str, digest: str) -> bytes:
-        self._cut()
-        data = await super().chunk(collection, digest)
-        return data[:-1] + b"!" if self.dice.random() < self.loss / 4 else data
-
-    async def ranges(self, request: RangeRequest) -> RangeReply:
-        self._cut()
-        return await super().ranges(request)
-
-    async def documents(self, request: DocumentsRequest) -> HeldDocuments:
-        self._cut()
-        return await super().documents(request)
-
-    async def offer(self, documents: HeldDocuments) -> None:
-        self._cut()
-        await super().offer(documents)
-        self._cut()
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -348,37 +293,6 @@ class Chaos:
             await self.hub.snapshot()
         for site in self.sites.values():
             await self._repair(site)
-
-    def reference(self) -> str:
-        """The checksum of all operations that are in the log, joined by the rules in another order."""
-        operations = [version_of(delta.operation) for delta in self.hub.log.deltas.get(NAME, [])]
-        self.dice.shuffle(operations)
-        held: dict[str, Siblings] = {}
-        for version in operations:
-            document_id = version.operation.document_id
-            held[document_id] = join(held.get(document_id, NO_VERSIONS), version)
-        return checksum_of({document_id: each.digest for document_id, each in held.items()}).digest
-
-    def expected(self) -> dict[str, set[str]]:
-        """The tokens that each document must be made of: those that no edit that is still known had seen."""
-        replaced = {token for edit in self.edits.values() for token in edit.seen}
-        expected: dict[str, set[str]] = {}
-        for token, edit in self.edits.items():
-            if token not in replaced:
-                expected.setdefault(edit.document_id, set()).add(token)
-        return expected
-
-    def held(self, where: Site | Hub) -> dict[str, set[str]]:
-        """The tokens of the versions that are held."""
-        with where.store.reading() as reader:
-            return {
-                document.document_id: {self.tokens[version.digest] for version in _versions(document.operations)}
-                for document in reader.documents(NAME)
-            }
-
-
-def _versions(operations: tuple[SignedOperation, ...]) -> list[Version]:
-    return [version_of(each) for each in operations]
 
 
 def _digest(row: bytes) -> str:

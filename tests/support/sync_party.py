@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.sync_parts import NOW, DirectClient, Hub, MemoryBlobs, MemoryLog, Site
+from tests.support.sync_party_messages import TENANT, conflicts_of, published_as
 from tests.support.trust_hub import TrustHub
 from tidegate.brokers.base import Bus
 from tidegate.schemas import (
     REPLICA_REQUESTS,
     ArtefactDescriptor,
-    ArtefactPublished,
     ArtefactStatus,
     Collection,
     CollectionRequest,
     CollectionStatus,
     ConflictList,
-    DocumentConflict,
     DocumentsWritten,
     Done,
     ImportCollection,
@@ -37,7 +36,6 @@ from tidegate.schemas import (
     ReplicaStatus,
     ReplicaVerb,
     ResolveConflict,
-    SiblingVersion,
     StalenessBudget,
     TidegateError,
     WriteDocuments,
@@ -45,14 +43,11 @@ from tidegate.schemas import (
     encode,
     subjects,
 )
-from tidegate.sync.records import DocumentDamagedError
 from tidegate.sync.rules.ownership import may_hold
-from tidegate.sync.rules.resolve import resolve
 from tidegate.sync.shells.file_import import FileImport
 from tidegate.sync.trust.standing import read_machine_clock
 from tidegate.sync.trust.targets import artefacts_in
 
-TENANT = "kiosk"
 FILE = f"{TENANT}.sqlite"
 LEASE_MS = 300_000
 EVERYTHING = CollectionRequest()
@@ -136,7 +131,9 @@ class SyncParty:
         )
 
     async def conflicts(self, request: CollectionRequest) -> Message:
-        return ConflictList(conflicts=tuple(each for name in self.names(request) for each in self._conflicts(name)))
+        return ConflictList(
+            conflicts=tuple(each for name in self.names(request) for each in conflicts_of(self.member.store, name))
+        )
 
     async def resolve(self, request: ResolveConflict) -> Message:
         kept = None
@@ -186,7 +183,7 @@ class SyncParty:
         known = {f"{each.kind}/{each.name}": each for each in self._descriptors()}
         before = known.get(f"{request.kind}/{request.name}")
         if before is not None and before.digest == digest:
-            return _published(before, is_new=False)
+            return published_as(before, is_new=False)
         artefact = ArtefactDescriptor(
             tenant=request.tenant,
             kind=request.kind,  # type: ignore[arg-type]
@@ -199,7 +196,7 @@ class SyncParty:
             base_digests=request.base_digests,
         )
         self.trust.repository.publish_artefact(artefact, io.BytesIO(data), self.trust.signers(), NOW)
-        return _published(artefact)
+        return published_as(artefact)
 
     async def import_file(self, request: ImportCollection) -> Message:
         importing = FileImport({TENANT: self.member.store}, self.member.path.parent / "trust", read_machine_clock)
@@ -242,46 +239,9 @@ class SyncParty:
             generation=generation,
             indexed_generation=generation if self.is_indexed else 0,
             checksum=record.checksum.digest,
-            conflicts=len(self._conflicts(name)),
+            conflicts=len(conflicts_of(self.member.store, name)),
             pending=pending,
         )
-
-    def _conflicts(self, name: str) -> list[DocumentConflict]:
-        found = []
-        with self.member.store.reading() as reader:
-            rule = reader.record(name).collection.merge
-            for document_id in reader.digests(name):
-                try:
-                    siblings = reader.held(name, document_id).siblings
-                except DocumentDamagedError:  # until it is repaired nobody knows its versions
-                    continue
-                conflict = resolve(siblings, rule).conflict
-                if conflict is None:
-                    continue
-                versions = [each.operation for each in siblings.versions]
-                found.append(
-                    DocumentConflict(
-                        tenant=TENANT,
-                        collection=name,
-                        document_id=document_id,
-                        rule=rule,
-                        versions=tuple(
-                            SiblingVersion(
-                                dot=each.dot,
-                                author=each.author,
-                                written_at_ms=each.time.ms,
-                                signer=each.signer,
-                                title=each.content.title if each.content else "",
-                                text=each.content.text if each.content else "",
-                                is_deletion=each.content is None,
-                            )
-                            for each in versions
-                        ),
-                        chosen=conflict.chosen,
-                        is_open=conflict.is_open,
-                    )
-                )
-        return found
 
     def _descriptors(self) -> tuple[ArtefactDescriptor, ...]:
         assert self.trust is not None
@@ -303,18 +263,6 @@ class SyncParty:
             ArtefactStatus(tenant=TENANT, kind=kind, name=name, epoch=epoch, offered=offered, current_at_ms=NOW - 2_000)
             for (kind, name), (epoch, offered) in self.epochs.items()
         )
-
-
-def _published(artefact: ArtefactDescriptor, *, is_new: bool = True) -> ArtefactPublished:
-    return ArtefactPublished(
-        tenant=artefact.tenant,
-        kind=artefact.kind,
-        name=artefact.name,
-        epoch=artefact.epoch,
-        digest=artefact.digest,
-        size=artefact.size,
-        is_new=is_new,
-    )
 
 
 def hub_party(directory: Path, trust: TrustHub | None = None) -> SyncParty:

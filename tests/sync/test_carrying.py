@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.support.carrying_hub import FAQ, CarryingHub, change_carried, frames_of, rewrite
-from tests.support.sync_parts import text
+from tests.support.carrying_hub import FAQ, CarryingHub, change_carried, frames_of, open_hub, rewrite
 from tests.support.trust_hub import DAY, NOW, at
 from tidegate.schemas import CollectionHead, LogPosition, TidegateError, decode, encode
 from tidegate.sync.bundle import digest_of_tail
-from tidegate.sync.carrying import JoinedCollection, NotCarriedError, join_file
+from tidegate.sync.carrying import JoinedCollection, join_file
 from tidegate.sync.follower import take_event
 from tidegate.sync.reader import CollectionUnknownError
 from tidegate.sync.rules.ownership import NotOwnedError
-from tidegate.sync.rules.plan import HoleError
 from tidegate.sync.rules.replica import ReplicaEvent
 from tidegate.sync.snapshots import SnapshotRefusedError
 from tidegate.sync.store import ReplicaStore
@@ -32,7 +29,6 @@ from tidegate.sync.trust.faults import (
     RolledBackError,
     TrustError,
     UnknownKeyError,
-    UnknownTargetError,
 )
 
 pytestmark = pytest.mark.anyio
@@ -63,25 +59,16 @@ class Island:
         return {each.document_id: each.resolved.content.text for each in found if each.resolved.content}
 
 
-async def make_hub(directory: Path) -> CarryingHub:
-    """Five documents in the snapshot, and two changes behind it."""
-    hub = CarryingHub(directory / "hub")
-    await hub.write("a b c d e")
-    await hub.snapshot()
-    await hub.write("e f", "as it is")
-    return hub
-
-
 @pytest.fixture
 async def hub(tmp_path: Path) -> CarryingHub:
-    return await make_hub(tmp_path)
+    return await open_hub(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[CarryingHub, bytes]:
     """A hub that nothing more happens at, and the file that it wrote."""
     directory = tmp_path_factory.mktemp("exported")
-    hub = asyncio.run(make_hub(directory))
+    hub = asyncio.run(open_hub(directory))
     return hub, asyncio.run(hub.export(directory / "faq.bundle")).read_bytes()
 
 
@@ -260,52 +247,3 @@ async def test_whose_file_it_is_not_gets_nothing_of_it(tmp_path: Path) -> None:
         island.store.record("faq")
     with pytest.raises(NotOwnedError, match="does not serve kiosk"):
         await join_file({"bank": island.store}, file, island.trust, at(NOW))
-
-
-async def test_what_cannot_be_exported_is_named_and_leaves_no_file(hub: CarryingHub, tmp_path: Path) -> None:
-    file = tmp_path / "faq.bundle"
-    hub.log.deltas["faq"] = hub.log.deltas["faq"][-1:]
-    with pytest.raises(HoleError):
-        await hub.export(file)
-    hub.store.put_collection(msgspec.structs.replace(FAQ, name="own", owner="hub"))
-    hub.author.write("own", "secret", text("of the hub"), NOW)
-    with pytest.raises(NotCarriedError):
-        await hub.exporter().export("kiosk", "own", file, NOW)
-    hub.store.put_collection(msgspec.structs.replace(FAQ, name="fees"))
-    hub.author.write("fees", "card", text("four"), NOW)
-    await hub.relay.take_own(NOW)
-    with pytest.raises(UnknownTargetError):
-        await hub.exporter().export("kiosk", "fees", file, NOW)
-    assert not bundles_in(tmp_path)
-
-
-async def test_an_export_that_is_cut_short_leaves_no_part(hub: CarryingHub, tmp_path: Path) -> None:
-    [chunk, *_] = sorted((hub.trust.files / "chunks").iterdir())
-    chunk.unlink()
-    with pytest.raises(FileNotFoundError):
-        await hub.export(tmp_path / "faq.bundle")
-    assert not bundles_in(tmp_path)
-
-
-async def test_an_export_that_is_cancelled_leaves_no_part(hub: CarryingHub, tmp_path: Path) -> None:
-    await hub.write(" ".join(f"d{number}" for number in range(20)))
-    manifest = await hub.snapshot()
-    assert len(manifest.chunks) > 2
-    first = hub.trust.files / "chunks" / manifest.chunks[0].digest
-    first.unlink()
-    os.mkfifo(first)  # reading it takes until somebody writes
-    exporting = asyncio.create_task(hub.export(tmp_path / "faq.bundle"))
-    pipe = await asyncio.to_thread(first.open, "wb")
-    assert bundles_in(tmp_path)
-    exporting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await exporting
-    pipe.close()
-    async with asyncio.timeout(30):
-        while bundles_in(tmp_path):  # noqa: ASYNC110 - the thread that writes has no event to wait for
-            await asyncio.sleep(0.005)
-
-
-def bundles_in(directory: Path) -> list[Path]:
-    """Files of this kind, whole or not."""
-    return list(directory.glob("*.bundle*"))

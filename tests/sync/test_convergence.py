@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sync_chaos import NAME, Chaos
+from tests.support.sync_chaos_model import expect, held, refer
 from tests.support.sync_parts import fast_directory
 from tidegate.sync.rules.merkle import build
 
@@ -32,9 +33,9 @@ def test_all_replicas_converge_and_nothing_is_lost_or_resurrected(which: int) ->
 
 def check(chaos: Chaos, seed: int) -> None:
     print(chaos.did)
-    reference, expected = chaos.reference(), chaos.expected()
+    reference, expected = refer(chaos), expect(chaos)
     assert chaos.hub.store.record(NAME).checksum.digest == reference, f"the hub; TIDEGATE_SEED={seed}"
-    assert chaos.held(chaos.hub) == expected, f"TIDEGATE_SEED={seed}"
+    assert held(chaos, chaos.hub) == expected, f"TIDEGATE_SEED={seed}"
     for site in chaos.sites.values():
         assert site.checksum() == reference, f"{site.name}; TIDEGATE_SEED={seed}"
         assert set(site.texts()) <= {each for each, tokens in expected.items() if live(chaos, tokens)}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.sync_parts import NOTICES, text
-from tests.support.sync_party import TENANT, SyncParty, hub_party
+from tests.support.sync_party import SyncParty, hub_party
+from tests.support.sync_party_messages import TENANT
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings

@@ -177,6 +177,14 @@ def test_a_revoked_site_comes_back_only_as_its_next_incarnation(command: Command
     assert SiteRecords(command.paths(HUB).site_records).load("site1").is_good
 
 
+def checks(report: Any) -> dict[str, str]:
+    """The states in a report of `site doctor`, by the names of the checks."""
+    return {check["name"]: check["state"] for check in report["checks"]}
+
+
+AT_HUB = {"server": "ok", "streams": "ok", "keys": "ok", "expiry": "ok", "replicas": "fault", "disk": "ok"}
+
+
 @pytest.mark.anyio
 async def test_a_running_site_is_attested_examined_and_revoked(tmp_path: Path) -> None:
     async with trust_fleet(tmp_path) as fleet, fleet.open_hub() as hub, fleet.open_site("site1") as site:
@@ -187,9 +195,6 @@ async def test_a_running_site_is_attested_examined_and_revoked(tmp_path: Path) -
             ran = await asyncio.to_thread(tidegate, "site", *arguments, *state)
             assert ran.returncode == expected, (ran.stdout, ran.stderr)
             return msgspec.json.decode(ran.stdout)
-
-        def checks(report: Any) -> dict[str, str]:
-            return {check["name"]: check["state"] for check in report["checks"]}
 
         report = await run("attest", "--site", "site1")
         assert (report["site"], report["assurance"]) == ("site1", "software")
@@ -208,15 +213,7 @@ async def test_a_running_site_is_attested_examined_and_revoked(tmp_path: Path) -
 
         await until(is_there)
         assert checks(await run("doctor", "--site", "site1", expected=1))["artefacts"] == "ok"
-        at_hub = checks(await run("doctor", "--site", "hub", expected=1))
-        assert at_hub == {
-            "server": "ok",
-            "streams": "ok",
-            "keys": "ok",
-            "expiry": "ok",
-            "replicas": "fault",
-            "disk": "ok",
-        }
+        assert checks(await run("doctor", "--site", "hub", expected=1)) == AT_HUB
 
         await run("revoke", "site1", "--reason", "stolen")
         refused = await run("attest", "--site", "site1", expected=1)

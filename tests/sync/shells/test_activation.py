@@ -107,6 +107,30 @@ async def are_leased(hub: HubTrust, *sites: str) -> None:
     await until(is_so)
 
 
+async def settled(hub: HubTrust, *sites: SiteTrust) -> None:
+    """Return when nothing is being activated, and all sites have in force what the hub decided."""
+
+    async def is_so() -> bool:
+        known = hub.coordinators.coordinator(TENANT, "default")
+        return known.phase != "preparing" and all(in_force(site) == known.in_force for site in sites)
+
+    await until(is_so)
+
+
+async def hold(epoch: int, *sites: SiteTrust) -> None:
+    """Return when all of them have this epoch in force."""
+
+    async def is_so() -> bool:
+        return all(in_force(site) == epoch for site in sites)
+
+    await until(is_so)
+
+
+def split_s() -> float:
+    """For how long sites have had different policies in force, by the hub's metric."""
+    return float(SPLIT_BRAIN.labels(TENANT, "default")._value.get())
+
+
 async def test_a_coordinator_that_is_killed_at_any_step_goes_on_and_all_sites_agree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,14 +151,7 @@ async def test_a_coordinator_that_is_killed_at_any_step_goes_on_and_all_sites_ag
         while not is_over:
             async with hub_life(fleet) as hub:  # it goes on where the life before it was ended
                 await are_leased(hub, "site1", "site2")
-
-                async def is_settled(hub: HubTrust = hub) -> bool:
-                    known = hub.coordinators.coordinator(TENANT, "default")
-                    return known.phase != "preparing" and all(
-                        in_force(site) == known.in_force for site in sites.values()
-                    )
-
-                await until(is_settled)
+                await settled(hub, *sites.values())
                 assert hub.coordinators.coordinator(TENANT, "default").in_force >= committed
                 committed = hub.coordinators.coordinator(TENANT, "default").in_force
                 killing.life = life = Mortal(steps)
@@ -167,13 +184,7 @@ async def test_a_site_that_is_cut_off_keeps_the_old_policy_until_its_hard_budget
         await are_leased(hub, "site1", "site2")
         await hub.publish_artefact(TENANT, "policy", "default", policy_file(fleet, 1), CRITICAL)
 
-        async def hold(epoch: int) -> None:
-            async def is_so() -> bool:
-                return in_force(one) == in_force(two) == epoch
-
-            await until(is_so)
-
-        await hold(1)
+        await hold(1, one, two)
         fleet.links["site2"].cut()
         done = await hub.publish_artefact(TENANT, "policy", "default", policy_file(fleet, 2), CRITICAL)
         assert done.epoch == 2  # once the lease of the other ran out
@@ -184,15 +195,12 @@ async def test_a_site_that_is_cut_off_keeps_the_old_policy_until_its_hard_budget
         await until(is_evidence_only)
         assert (in_force(one), in_force(two)) == (2, 1)
 
-        def split_s() -> float:
-            return float(SPLIT_BRAIN.labels(TENANT, "default")._value.get())
-
         async def is_measured() -> bool:
             return split_s() > 0.5
 
         await until(is_measured)
         fleet.links["site2"].heal()
-        await hold(2)
+        await hold(2, one, two)
 
         async def is_back() -> bool:
             return two.is_leased and standings[-1].rung == "local-only"

@@ -177,33 +177,39 @@ async def test_keys_are_exchanged_while_a_site_runs_and_no_state_of_it_is_refuse
 
         watching = asyncio.create_task(watch())
         for role in ("timestamp", "snapshot", "targets"):
-            old = places(fleet).store.good(role, HUB, time_ms())[0]
-            await exchange(fleet, role)
-            await sees(site, hub)
-            await asyncio.to_thread(places(fleet).repository.revoke, old.key_id, places(fleet).signers(), time_ms())
-            places(fleet).store.revoke(old.key_id, time_ms(), "exchanged")
-            await sees(site, hub)
+            await exchange(fleet, role, site, hub)
         for owner in (HUB, "site1"):
             for role in ("device", "author"):
-                old = places(fleet).store.good(role, owner, time_ms())[0]  # type: ignore[arg-type]
-                places(fleet).generate(role, owner, lambda _: None)  # type: ignore[arg-type]
-                await asyncio.to_thread(places(fleet).publish_register)
-                await sees(site, hub)
-                assert (await site.attester.attest()).code == ""
-                places(fleet).store.expire(old.key_id, time_ms())
-                await asyncio.to_thread(places(fleet).publish_register)
-                await sees(site, hub)
-                assert (await site.attester.attest()).code == ""
+                await exchange_own(fleet, role, owner, site, hub)
         watching.cancel()
         assert faults == set()
         assert site.signer.key_id != first_author
 
 
-async def exchange(fleet: TrustFleet, role: Any) -> None:
-    """What `tidegate keys rotate ROLE` does."""
+async def exchange(fleet: TrustFleet, role: Any, site: SiteTrust, hub: HubTrust) -> None:
+    """What `tidegate keys rotate ROLE` and `revoke` do for a role of the repository."""
     where = places(fleet)
+    old = where.store.good(role, HUB, time_ms())[0]
     key = where.generate(role, HUB, lambda _: None)
     await asyncio.to_thread(where.repository.rotate, role, key, where.signers(), time_ms())
+    await sees(site, hub)
+    where = places(fleet)
+    await asyncio.to_thread(where.repository.revoke, old.key_id, where.signers(), time_ms())
+    where.store.revoke(old.key_id, time_ms(), "exchanged")
+    await sees(site, hub)
+
+
+async def exchange_own(fleet: TrustFleet, role: Any, owner: str, site: SiteTrust, hub: HubTrust) -> None:
+    """What they do for a key of the hub or a site, after which the site gets leases all the same."""
+    old = places(fleet).store.good(role, owner, time_ms())[0]
+    for is_over in (False, True):
+        if is_over:
+            places(fleet).store.expire(old.key_id, time_ms())
+        else:
+            places(fleet).generate(role, owner, lambda _: None)
+        await asyncio.to_thread(places(fleet).publish_register)
+        await sees(site, hub)
+        assert (await site.attester.attest()).code == ""
 
 
 async def sees(site: SiteTrust, hub: HubTrust) -> None:

@@ -157,6 +157,15 @@ async def test_an_upload_that_was_cut_is_ended_by_the_next_process(tmp_path: Pat
         assert await client.fetch(POLICY)
 
 
+def age(hub: LinkedHub, but: bytes) -> None:
+    """Have all chunks but this one been stored long ago, and all that was withdrawn been withdrawn then."""
+    for chunk in (hub.trust.files / "chunks").iterdir():
+        if chunk.read_bytes() != but:
+            os.utime(chunk, (0, 0))
+    withdrawn = hub.trust.files / "withdrawn.json"
+    withdrawn.write_bytes(msgspec.json.encode(dict.fromkeys(msgspec.json.decode(withdrawn.read_bytes()), 0)))
+
+
 async def test_what_no_target_names_is_deleted_everywhere_and_what_is_named_stays(tmp_path: Path) -> None:
     async with linked_hub(tmp_path) as hub:
         for epoch in range(1, 4):
@@ -170,14 +179,9 @@ async def test_what_no_target_names_is_deleted_everywhere_and_what_is_named_stay
         await refreshed(client, SNAPSHOT)
         assert await client.fetch(POLICY)
         gone = {old.chunks[0].digest, describe(b"policy: 1\n").digest, describe(b"policy: 2\n").digest}
-        chunks = hub.trust.files / "chunks"
-        for chunk in chunks.iterdir():  # but what is in the making was stored lately
-            if chunk.read_bytes() != b"next":
-                os.utime(chunk, (0, 0))
-        withdrawn = hub.trust.files / "withdrawn.json"
-        withdrawn.write_bytes(msgspec.json.encode(dict.fromkeys(msgspec.json.decode(withdrawn.read_bytes()), 0)))
+        age(hub, but=b"next")  # what is in the making was stored lately
         assert await hub.repository.collect(kept_ms=60_000) > 0
-        left = {path.name for path in chunks.iterdir()}
+        left = {path.name for path in (hub.trust.files / "chunks").iterdir()}
         assert not left & gone
         assert {chunk.digest for chunk in new.chunks} | {sha256(b"next").hexdigest()} <= left
         site = stores_of(hub.sites["site1"])

@@ -10,20 +10,14 @@ import msgspec
 import pytest
 
 from tests.support.branch_index import LETTERS, branch_index
-from tests.support.corpus import BRANCH, COINS, HOURS, Letters, document
+from tests.support.corpus import BRANCH, COINS, HOURS, document
 from tests.support.index_files import assert_the_leg_holds_what_the_database_says, overwrite
-from tests.support.paths import ROOT
 from tests.support.replica_parts import EXACT, GRAPH, SHARED, NothingEmbedded, ReplicaLab
 from tests.support.sync_parts import NOW, Keys
 from tidegate.schemas import DocumentContent
-from tidegate.schemas.sync import MergeRule
-from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.knowledge.index.hybrid import HybridIndex
 from tidegate.services.knowledge.index.keyword import find_terms
-from tidegate.services.knowledge.lazy_embedder import LazyEmbedder
 from tidegate.services.knowledge.replica import index_follower
-from tidegate.services.knowledge.replica.authoring import contents_of
-from tidegate.services.knowledge.replica.content import name_model, to_content
 from tidegate.services.knowledge.replica.index_follower import FollowedState, IndexFollower
 from tidegate.services.knowledge.replica.planned_change import ChangePlanner, PlannedChange
 from tidegate.sync.records import NOT_HELD
@@ -68,24 +62,6 @@ def test_what_is_written_is_found_with_its_vectors_and_its_signer(tmp_path: Path
             bare = [msgspec.structs.replace(each, collection="", signer="") for each in found]
             assert bare == fresh.search(text, vector, 3, "en")
     assert follower.follow("documents").put == 0
-
-
-def test_vectors_that_were_made_elsewhere_rank_as_ones_own(tmp_path: Path) -> None:
-    """They are rounded to 16 bits on their way, and so are those that an index makes: nothing is lost twice."""
-    embedder = Embedder.load(ROOT / ".models")
-    lab = ReplicaLab(tmp_path)
-    lab.hub.author.write_all("documents", dict(contents_of(BRANCH, embedder)), NOW)
-    lazy = LazyEmbedder(ROOT / ".models")
-    assert lazy.version == embedder.version
-    lab.open(lazy).start("documents")
-    own = HybridIndex.open(tmp_path / "own", embedder)
-    own.upsert(BRANCH)
-    for question, language in (("What is a banker's draft?", "en"), ("Wann ist offen?", "de"), ("Foreign coins", "en")):
-        found = lab.index.find(question, 8, language)
-        bare = [msgspec.structs.replace(each, collection="", signer="") for each in found]
-        assert bare == own.find(question, 8, language)
-        assert bare
-    assert lab.index.version == own.version
 
 
 @both_modes
@@ -142,51 +118,6 @@ def test_a_document_that_is_written_again_as_it_was_changes_nothing(lab: Replica
     assert lab.follower.follow("documents") == outcome
 
 
-@pytest.mark.parametrize(
-    ("merge", "found"),
-    [("ask", "Later.\n"), ("last-writer", "Later.\n"), ("field-merge", "Later.\n")],
-)
-def test_of_versions_that_were_written_apart_the_provisional_one_is_quoted(
-    tmp_path: Path, merge: MergeRule, found: str
-) -> None:
-    lab = ReplicaLab(tmp_path, msgspec.structs.replace(SHARED, merge=merge))
-    first, later = (DocumentContent(title="Lobby", language="en", text=text) for text in ("First.\n", "Later.\n"))
-    lab.write_apart("lobby", first, later)
-    lab.follower.start("documents")
-    assert lab.held() == {"lobby": found}
-    [passage] = lab.index.search("later", LETTERS.embed("later"), 1, "en")
-    assert passage.signer == f"site2/{'5e' * 8}"
-
-
-def test_what_somebody_withdrew_is_not_quoted_while_nobody_has_decided(tmp_path: Path) -> None:
-    lab = ReplicaLab(tmp_path)
-    lab.write_apart("lobby", None, DocumentContent(title="Lobby", language="en", text="Edited."))
-    lab.follower.start("documents")
-    assert lab.held() == {}
-    assert lab.index.sources("documents")["lobby"].signer == ""
-
-
-def test_all_who_signed_a_merge_are_named(tmp_path: Path) -> None:
-    lab = ReplicaLab(tmp_path, msgspec.structs.replace(SHARED, merge="field-merge"))
-    lab.write_apart("lobby", *(DocumentContent(title="", language="en", text="", meta={"a": "1"}),) * 2)
-    first = DocumentContent(title="Old", language="en", text="Old.", meta={"owner": "branch"})
-    second = DocumentContent(title="New", language="en", text="New.")
-    lab.write_apart("hall", first, second)
-    lab.follower.start("documents")
-    assert lab.held() == {"hall": "New."}
-    assert lab.index.sources("documents")["hall"].signer == f"site1/{'5e' * 8} site2/{'5e' * 8}"
-    assert set(lab.follower.faults("documents")) == {"lobby"}
-
-
-def test_another_merge_rule_is_followed_though_no_document_changed(tmp_path: Path) -> None:
-    lab = ReplicaLab(tmp_path)
-    lab.write_apart("lobby", None, DocumentContent(title="Lobby", language="en", text="Edited."))
-    lab.follower.start("documents")
-    lab.store.put_collection(msgspec.structs.replace(SHARED, merge="last-writer"))
-    lab.follower.follow("documents")
-    assert lab.held() == {"lobby": "Edited."}
-
-
 def test_a_tombstone_that_was_forgotten_is_in_the_index_no_more(lab: ReplicaLab) -> None:
     lab.delete("coins")
     lab.follower.follow("documents")
@@ -239,49 +170,6 @@ def test_what_cannot_be_indexed_is_left_out_and_named(lab: ReplicaLab) -> None:
     lab.follower.follow("documents")
     assert lab.held() == EVERY
     assert lab.follower.faults("documents") == {}
-
-
-def test_another_embedding_model_makes_vectors_anew_until_the_author_sends_its(lab: ReplicaLab) -> None:
-    lab.index.close()
-    other = Letters("letters-2")
-    follower = lab.open(other)
-    assert follower.start("documents").damaged == ()
-    assert lab.index.status().embedder == "letters-2"
-    assert lab.held() == EVERY
-    assert follower.state("documents").model == name_model("letters-2")
-
-    class Unasked(NothingEmbedded):
-        version = "letters-2"
-
-    lab.index.close()
-    follower = lab.open(Unasked())
-    lab.hub.author.write_all("documents", dict(contents_of([PIANO], other)), NOW)
-    assert follower.follow("documents").put == 1
-
-
-def test_vectors_that_came_before_the_model_did_are_taken_when_it_does(tmp_path: Path) -> None:
-    """The site made its own meanwhile, which another machine makes otherwise in the last bits."""
-    lab, newer = ReplicaLab(tmp_path), Letters("letters-2")
-    document_id, content = next(contents_of([PIANO], newer))
-    assert content.vectors is not None
-    lab.hub.author.write("documents", document_id, content, NOW)
-    lab.follower.start("documents")
-    lab.index.close()
-    lab.open(newer)  # builds the index again, by itself
-    halves = lab.index.units("piano", PIANO.version)
-    lab.follower.start("documents")
-    assert lab.follower.follow("documents").put == 0
-    assert halves is not None
-
-
-def test_vectors_for_other_pieces_are_not_taken(tmp_path: Path) -> None:
-    lab = ReplicaLab(tmp_path)
-    [(_, foreign)] = contents_of([document("other", "# Other\n\nOne. Two. Three.")], LETTERS)
-    lab.hub.author.write("documents", "piano", to_content(PIANO, foreign.vectors), NOW)
-    lab.follower.start("documents")
-    units = lab.index.units("piano", PIANO.version)
-    assert units is not None
-    assert len(units.vectors) == len(units.units) != 3
 
 
 def test_a_collection_that_may_not_be_served_here_any_more_is_forgotten(lab: ReplicaLab) -> None:
