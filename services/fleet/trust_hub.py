@@ -26,7 +26,7 @@ from tidegate.sync.rules.transfers import TransferClass
 from tidegate.sync.shells.activation_hub import ActivationCoordinators, ActivationPorts
 from tidegate.sync.shells.artefact_publishing import ArtefactPublisher, PublishOptions
 from tidegate.sync.shells.hub_repository import HubRepository
-from tidegate.sync.shells.lease_link import AnswerOther, LeasePorts, LeaseServer, RecordedLeases
+from tidegate.sync.shells.lease_link import LeasePorts, LeaseServer, RecordedLeases
 from tidegate.sync.shells.lease_requests import refusing
 from tidegate.sync.shells.machine import running_code, wall_ms
 from tidegate.sync.shells.repository_link import RepositoryUploader, Stores
@@ -41,10 +41,9 @@ from tidegate.sync.trust.site_records import SiteRecord, SiteRecords
 
 class HubTrustPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What the document plane gives to the hub's trust: the collections of all tenants, complete from the first call
-    on (what is missing is taken away from the sites), and what answers the other requests on `cloud.<site>.lease`."""
+    on (what is missing is taken away from the sites)."""
 
     collections: Callable[[], Sequence[Collection]] = tuple
-    answer_lease: AnswerOther | None = None
     activation_timeout_ms: int = 30_000
     """How long a critical policy waits for the sites with a live lease."""
 
@@ -80,7 +79,6 @@ class HubTrust:
                 lasts_s=settings.sync.lease_lasts_s,
             ),
             self.grants.answer,
-            ports.answer_lease,
         )
         self._publisher = ArtefactPublisher(self.repository, self.coordinators, allowed)
 

@@ -50,14 +50,12 @@ async def apply_nothing(tenant: str) -> None:
 
 class SiteTrustPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What a site's trust hands on. `activate` has readers get what is in force of a tenant, `write_standing` keeps for
-    them how old it is; `check` refuses an artefact that this site could not use; `on_lease` hears whether there is one.
-    """
+    them how old it is; `check` refuses an artefact that this site could not use."""
 
     boot_id: str
     activate: Callable[[str], Awaitable[None]] = apply_nothing
     write_standing: Callable[[tuple[HeldArtefact, ...], TimeJudgement], None] = lambda _held, _time: None
     check: CheckArtefact = lambda _artefact, _file: None
-    on_lease: Callable[[bool], None] = lambda _: None
 
 
 class SiteTrust:
@@ -168,7 +166,6 @@ class SiteTrust:
             measure=self._measure,
             epochs=self._epochs,
             now=read_machine_clock,
-            on_lease=ports.on_lease,
         )
 
     def _measure(self) -> dict[str, str]:

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 class AttestationPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What a site attests itself with. `measure` may take long, and is called in a thread; `epochs` are the critical
-    artefacts in force, `on_lease` hears when a lease begins and when there is none any more."""
+    artefacts in force."""
 
     bus: CoreClient
     boot_id: str
@@ -45,7 +45,6 @@ class AttestationPorts(msgspec.Struct, frozen=True, kw_only=True):
     measure: Callable[[], Mapping[str, str]]
     epochs: Callable[[], Mapping[str, int]]
     now: Callable[[], Now]
-    on_lease: Callable[[bool], None] = lambda _: None
 
 
 class SiteAttester:
@@ -68,7 +67,6 @@ class SiteAttester:
     async def attest(self) -> LeaseReport:
         """Ask for a lease now; says why there is none. Whatever was granted before goes on to its end."""
         async with self._attesting:
-            was_leased = self.is_leased
             try:
                 lease, measured = await self._ask()
             except (TidegateError, OSError) as error:
@@ -85,8 +83,6 @@ class SiteAttester:
                     epochs=lease.epochs,
                     measured=dict(measured),
                 )
-            if self.is_leased != was_leased:
-                self._ports.on_lease(self.is_leased)
             return self.report
 
     def renew_soon(self) -> None:
@@ -147,7 +143,6 @@ class SiteAttester:
             except TimeoutError:
                 pass
             if was_leased and not self.is_leased:
-                self._ports.on_lease(False)
                 return
 
     def _left_s(self, lease: SiteLease) -> float:

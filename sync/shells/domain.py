@@ -20,7 +20,6 @@ from tidegate.sync.store import ReplicaStore
 
 OnChanged = Callable[[str, str], None]
 """Called with a tenant and a collection whose documents may have changed; it must not wait."""
-Prepare = Callable[[str, Mapping[str, DocumentContent]], Awaitable[Mapping[str, DocumentContent]]]
 StatusExtension = Callable[[ReplicaStatus], Awaitable[ReplicaStatus]]
 """Adds to a status what this folder does not know: artefacts, the rung, the lease."""
 
@@ -79,13 +78,11 @@ class ReplicaDomain(Protocol):
 class DomainParts(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is given beside its stores, by those who make it. All of it may be missing.
 
-    `prepare` completes documents of a tenant that are to be written, by id, with their vectors for instance;
     `on_changed` follows the documents, `legs` compares the index with them, `extend_status` adds to the status,
     `refresh_trust` gets the keys anew where a signature is of one that is not known, and `answers` are those to more
     verbs of `replica.<verb>`, by verb.
     """
 
-    prepare: Prepare | None = None
     on_changed: OnChanged = lambda _tenant, _collection: None
     legs: IndexLegs | None = None
     extend_status: StatusExtension | None = None

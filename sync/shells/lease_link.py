@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
-from tidegate.schemas.errors import UnreadableError
 from tidegate.schemas.lease import AttestationRequest, DownlinkReply, DownlinkRequest, NonceReply, NonceRequest
 from tidegate.schemas.message import Message, decode
 from tidegate.schemas.subjects import site_of
@@ -23,7 +22,6 @@ from tidegate.sync.trust.site_records import SiteRecord, SiteRecords, UnknownSit
 from tidegate.sync.trust.succession import accept_succession
 
 AnswerDownlink = Callable[[str, DownlinkRequest], Awaitable[DownlinkReply]]
-AnswerOther = Callable[[str, bytes], Awaitable[Message]]
 
 
 class LeasePorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,23 +73,16 @@ class RecordedLeases:
 class LeaseServer:
     """Answers what sites send under `cloud.<site>.lease`."""
 
-    def __init__(self, ports: LeasePorts, downlink: AnswerDownlink, other: AnswerOther | None = None) -> None:
-        """`other` answers what is no message of this module."""
+    def __init__(self, ports: LeasePorts, downlink: AnswerDownlink) -> None:
         self._ports = ports
         self._downlink = downlink
-        self._other = other
         self._authority = LeaseAuthority(ports.keys.newest("device", ports.now_ms()), ports.records, self._policy())
 
     async def answer(self, subject: str, data: bytes) -> Message:
         """The reply to a site. Raises what `LeaseAuthority.challenge` and `grant`, `accept_succession` and
         publishing raise, `UnreadableError`, and what reading and changing the hub's consumers raises."""
         site, now_ms = site_of(subject), self._ports.now_ms()
-        try:
-            asked = decode(data, NonceRequest, AttestationRequest, DownlinkRequest, SucceedKey)
-        except UnreadableError:
-            if self._other is None:
-                raise
-            return await self._other(subject, data)
+        asked = decode(data, NonceRequest, AttestationRequest, DownlinkRequest, SucceedKey)
         match asked:
             case NonceRequest():
                 return NonceReply(nonce=self._authority.challenge(site, now_ms))

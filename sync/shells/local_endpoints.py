@@ -6,7 +6,7 @@ Next: schemas/replica.py, the messages; domain.py, who does it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from tidegate.brokers.base import CoreClient, report
@@ -25,7 +25,6 @@ from tidegate.schemas.replica import (
     WriteDocuments,
 )
 from tidegate.schemas.subjects import replica_request
-from tidegate.schemas.sync import DocumentContent
 from tidegate.sync.rules.merge import Version
 from tidegate.sync.rules.ownership import NotOwnedError
 from tidegate.sync.shells.checks import Checks
@@ -73,10 +72,7 @@ class LocalEndpoints:
     async def _write(self, request: WriteDocuments) -> DocumentsWritten:
         tenant = self._tenant(request.tenant)
         await asyncio.to_thread(_check_ids, tenant.store, request.collection, request.documents)
-        documents: Mapping[str, DocumentContent] = request.documents
-        if self._parts.prepare is not None and documents:
-            documents = await self._parts.prepare(request.tenant, documents)
-        changes = {**dict.fromkeys(request.deleted), **documents}
+        changes = {**dict.fromkeys(request.deleted), **request.documents}
         try:
             written = await tenant.write(request.collection, changes, self._domain.now_ms())
         finally:

@@ -2,7 +2,7 @@
 
 1. A nonce is answered once, in time, and by the site that it was made for.
 2. A site's counter only grows, in one history: a clone or a restored backup fences the site until it begins anew.
-3. A revocation is final: no lease of that incarnation is granted or believed again.
+3. A revocation is final: no lease of that incarnation is granted again, and none that was is live.
 4. The record of a site is stored before its lease is sent, so that a restart of the hub forgets nothing of it.
 
 Next: attestation.py, the site's side; sync/rules/counters.py, which finds the clone; site_records.py."""
@@ -64,12 +64,6 @@ class WrongLeaseError(TrustError):
     hint = "attest again: a lease is good for one site, in one start, until the next one"
 
 
-class LeaseExpiredError(TrustError):
-    """The time of the lease is over."""
-
-    hint = "attest again"
-
-
 class AttestationPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What the hub asks of a site. `allowed`: for each measurement the digests that may be. One that is not here is
     refused, unless its first word is in `pinned`: then it has to stay what the site stated first. One that is here and
@@ -93,7 +87,7 @@ class AttestationPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaseAuthority:
-    """Grants, checks and ends the leases of one hub. Nonces are kept in memory: after a restart a site asks again.
+    """Grants the leases of one hub. Nonces are kept in memory: after a restart a site asks again.
 
     `signer` is the device key of the hub; it and the policy may be exchanged.
     """
@@ -152,25 +146,6 @@ class LeaseAuthority:
             )
         )
         return lease
-
-    def check(self, signed: SignedLease, site: str, keyring: Keyring, now_ms: int) -> SiteLease:
-        """The lease that `site` shows, where it may read what is sensitive now. `site` is who asks, by its credential.
-
-        Raises `WrongLeaseError` for another's lease or an older one, `LeaseExpiredError`, `RevokedSiteError`,
-        `ClonedSiteError`, `UnknownSiteRecordError`, and what `verify_lease` does.
-        """
-        lease = verify_lease(signed, keyring, now_ms)
-        if lease.site != site:
-            raise WrongLeaseError(f"{site} shows a lease of {lease.site}")
-        record = self.check_site(site)
-        if (lease.incarnation, lease.counter) != (record.incarnation, record.lease_counter):
-            raise WrongLeaseError(f"{site} shows lease {lease.counter}, its newest is {record.lease_counter}")
-        _check_time(lease, now_ms)
-        return lease
-
-    def revoke(self, site: str, now_ms: int, reason: str = "") -> SiteRecord:
-        """End the leases of this incarnation of a site for ever. Raises `UnknownSiteRecordError`, `OSError`."""
-        return revoke_site(self._records, site, now_ms, reason)
 
     def check_site(self, site: str) -> SiteRecord:
         """What is known of a site that is believed. Raises `UnknownSiteRecordError`, `RevokedSiteError`,
@@ -291,10 +266,3 @@ class SiteLeaseRequest(msgspec.Struct, frozen=True):
     site: str
     boot_id: str
     counter: int
-
-
-def _check_time(lease: SiteLease, now_ms: int) -> None:
-    """Raises `LeaseExpiredError`, also where the hub's clock went back behind the lease: it knows no better."""
-    over_ms = now_ms - lease.hub_time_ms - lease.lasts_s * 1000
-    if over_ms >= 0:
-        raise LeaseExpiredError(f"the lease of {lease.site} ended {over_ms // 1000} s ago")

@@ -20,7 +20,7 @@ from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.sync import SnapshotChunk, SnapshotManifest
 from tidegate.schemas.trust import TrustedKey
 from tidegate.sync.trust.chunks import CHUNK_BYTES, cut, is_chunk, store_chunk
-from tidegate.sync.trust.faults import MixedUpTargetError, RolledBackError, TamperedChunkError, UnknownTargetError
+from tidegate.sync.trust.faults import RolledBackError, TamperedChunkError
 from tidegate.sync.trust.files import replace_file
 from tidegate.sync.trust.keyring import public_key
 from tidegate.sync.trust.metadata import MetadataDirectory, RepositoryState, empty_state
@@ -112,18 +112,6 @@ class Repository:
 
         self._change(change, signers, now_ms)
 
-    def publish_artefact(
-        self, artefact: ArtefactDescriptor, file: BinaryIO, signers: Signers, now_ms: int
-    ) -> ArtefactManifest:
-        """Store an artefact's bytes as chunks, and publish it. Raises `MixedUpTargetError` where the bytes are not
-        those of the descriptor, and as `publish` does."""
-        stored = self.store(file)
-        if (stored.digest, stored.size) != (artefact.digest, artefact.size):
-            raise MixedUpTargetError(f"the bytes are not those of {artefact_path(artefact)} as it is described")
-        manifest = ArtefactManifest(artefact=artefact, chunks=stored.chunks)
-        self.publish([manifest], signers, now_ms)
-        return manifest
-
     def store(self, file: BinaryIO, chunk_bytes: int = CHUNK_BYTES) -> StoredFile:
         """Store a file as chunks, for a manifest that is to be published. Raises `OSError`."""
         whole, chunks = sha256(), []
@@ -143,15 +131,6 @@ class Repository:
     def changing(self) -> AbstractContextManager[None]:
         """Nobody else changes the repository meanwhile, in any process. Raises `OSError`."""
         return self._metadata.changing()
-
-    def withdraw(self, path: str, signers: Signers, now_ms: int) -> None:
-        """Publish no longer what is under this target. Raises `UnknownTargetError`, `ThresholdNotMetError`."""
-
-        def change(targets: dict[str, TargetFile]) -> None:
-            if targets.pop(path, None) is None:
-                raise UnknownTargetError(f"nothing is published as {path}")
-
-        self._change(change, signers, now_ms)
 
     def renew(self, signers: Signers, now_ms: int) -> None:
         """Sign a fresh timestamp; snapshot and targets too, where less than a third of their time is left."""

@@ -9,6 +9,7 @@ import msgspec
 
 from tests.support.trust_hub import NOW
 from tidegate.schemas import SignedLease, SiteLease, TrustedKey
+from tidegate.sync.shells.lease_link import RecordedLeases
 from tidegate.sync.trust.attestation import (
     SiteStatement,
     SoftwareRoot,
@@ -19,6 +20,7 @@ from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.leases import (
     AttestationPolicy,
     LeaseAuthority,
+    verify_lease,
 )
 from tidegate.sync.trust.site_records import (
     SiteRecords,
@@ -77,5 +79,10 @@ class Lab:
     def grant(self, statement: SiteStatement, now_ms: int = NOW, measured: dict[str, str] | None = None) -> SignedLease:
         return self.authority.grant(self.envelope(statement, measured), self.keyring, now_ms)
 
-    def check(self, lease: SignedLease, site: str = "site1", now_ms: int = NOW) -> SiteLease:
-        return self.authority.check(lease, site, self.keyring, now_ms)
+    def read(self, lease: SignedLease) -> SiteLease:
+        """What a site reads of a lease."""
+        return verify_lease(lease, self.keyring, NOW)
+
+    def is_leased(self, site: str = "site1", now_ms: int = NOW) -> bool:
+        """Whether the hub gives the site what is sensitive."""
+        return RecordedLeases(self.records).is_leased(site, now_ms)

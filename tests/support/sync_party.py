@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import io
 from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import sha256
@@ -14,7 +13,7 @@ from typing import Any
 
 from tests.support.sync_parts import NOW, DirectClient, Hub, MemoryBlobs, MemoryLog, Site
 from tests.support.sync_party_messages import TENANT, conflicts_of, published_as
-from tests.support.trust_hub import TrustHub
+from tests.support.trust_hub import TrustHub, publish_bytes
 from tidegate.brokers.base import Bus
 from tidegate.schemas import (
     REPLICA_REQUESTS,
@@ -195,7 +194,7 @@ class SyncParty:
             is_critical=request.is_critical,
             base_digests=request.base_digests,
         )
-        self.trust.repository.publish_artefact(artefact, io.BytesIO(data), self.trust.signers(), NOW)
+        publish_bytes(self.trust.repository, artefact, data, self.trust.signers(), NOW)
         return published_as(artefact)
 
     async def import_file(self, request: ImportCollection) -> Message:

@@ -33,10 +33,9 @@ QUICK = SyncSettings(head_every_s=0.2, timestamp_every_s=5.0)
 
 @dataclass
 class SiteLog:
-    """What a site was told to do: tenants whose readers got what is in force, and leases that began and ended."""
+    """What a site was told to do: tenants whose readers got what is in force."""
 
     activated: list[str] = field(default_factory=list)
-    leases: list[bool] = field(default_factory=list)
 
     async def activate(self, tenant: str) -> None:
         self.activated.append(tenant)
@@ -72,7 +71,7 @@ class TrustFleet:
     def open_site(self, site: str, **ports: Any) -> contextlib.AbstractAsyncContextManager[SiteTrust]:
         """A site's trust, in a start of its own, until left."""
         log = self.logs.setdefault(site, SiteLog())
-        given = {"activate": log.activate, "on_lease": log.leases.append, **ports}
+        given = {"activate": log.activate, **ports}
         return open_site_trust(
             self.settings_of(site), self.buses[site], SiteTrustPorts(boot_id=secrets.token_hex(8), **given)
         )

@@ -11,13 +11,20 @@ from pathlib import Path
 from securesystemslib.signer import CryptoSigner
 
 from tests.support.sync_samples import DIGEST
-from tidegate.schemas import ArtefactDescriptor, LogPosition, SnapshotManifest, StalenessBudget, TrustedKey
+from tidegate.schemas import (
+    ArtefactDescriptor,
+    ArtefactManifest,
+    LogPosition,
+    SnapshotManifest,
+    StalenessBudget,
+    TrustedKey,
+)
 from tidegate.schemas.artefact import ArtefactKind
 from tidegate.sync.rules.staleness import Now
 from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.repository import Repository
-from tidegate.sync.trust.roles import TUF_ROLES, RoleKeys, TufRole
+from tidegate.sync.trust.roles import TUF_ROLES, RoleKeys, Signers, TufRole
 from tidegate.sync.trust.sources import DirectorySource
 
 NOW = 1_790_000_000_000
@@ -48,6 +55,14 @@ def describe(
     )
 
 
+def publish_bytes(
+    repository: Repository, artefact: ArtefactDescriptor, data: bytes, signers: Signers, now_ms: int
+) -> None:
+    """Publish an artefact with these bytes."""
+    stored = repository.store(io.BytesIO(data))
+    repository.publish([ArtefactManifest(artefact=artefact, chunks=stored.chunks)], signers, now_ms)
+
+
 class TrustHub:
     """A repository below `directory`, with two keys for the timestamp where `threshold` is 2."""
 
@@ -74,7 +89,7 @@ class TrustHub:
     def publish(self, data: bytes, epoch: int = 1, now_ms: int = NOW, name: str = "default") -> ArtefactDescriptor:
         """Publish a policy."""
         artefact = describe(data, epoch, name=name)
-        self.repository.publish_artefact(artefact, io.BytesIO(data), self.signers(), now_ms)
+        publish_bytes(self.repository, artefact, data, self.signers(), now_ms)
         return artefact
 
     def publish_snapshot(self, data: bytes, index: int, chunk_bytes: int, now_ms: int = NOW) -> SnapshotManifest:

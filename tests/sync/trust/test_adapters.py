@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from tests.support.trust_hub import NOW, TrustHub, at, describe
+from tests.support.trust_hub import NOW, TrustHub, at, describe, publish_bytes
 from tidegate.schemas.artefact import ArtefactKind
 from tidegate.sync.trust.client import RepositoryClient
 from tidegate.sync.trust.faults import BaseModelMissingError
@@ -36,7 +35,7 @@ class Site:
     ) -> None:
         """Have the hub publish an artefact, fetch it, and activate it. Raises what that raises."""
         artefact = describe(data, epoch, kind, name, bases)
-        self.hub.repository.publish_artefact(artefact, io.BytesIO(data), self.hub.signers(), NOW)
+        publish_bytes(self.hub.repository, artefact, data, self.hub.signers(), NOW)
         generation = await self.client.refresh(at(NOW))
         path = f"artefacts/kiosk/{kind}/{name}"
         await self.client.fetch(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.support.trust_hub import DAY, NOW, POLICY, TrustHub, at, describe
+from tests.support.trust_hub import DAY, NOW, POLICY, TrustHub, at, describe, publish_bytes
 from tidegate.schemas import KeyRegister
 from tidegate.sync.rules.staleness import Now, TimeWentBackError, standing
 from tidegate.sync.trust.client import NotProvisionedError, RepositoryClient
@@ -205,7 +204,7 @@ async def test_each_role_that_expired_is_named(
 ) -> None:
     repository = Repository(hub.files, lifetimes)
     signers = hub.signers()
-    repository.publish_artefact(describe(KEPT), io.BytesIO(KEPT), signers, NOW)
+    publish_bytes(repository, describe(KEPT), KEPT, signers, NOW)
     repository.rotate("timestamp", hub.keys.generate("timestamp", "hub", NOW), hub.signers(), NOW)
     client = hub.client(tmp_path / "site")
     if is_known:

@@ -27,13 +27,13 @@ from tidegate.sync.trust.faults import (
 from tidegate.sync.trust.leases import (
     BehindEpochError,
     ClonedSiteError,
-    LeaseExpiredError,
     LowAssuranceError,
     SiteLeaseRequest,
     StaleNonceError,
     UnexpectedDigestError,
     WrongLeaseError,
     accept_lease,
+    revoke_site,
     sign_lease,
 )
 from tidegate.sync.trust.site_records import (
@@ -49,12 +49,13 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def test_a_site_that_shows_what_it_runs_gets_a_short_lease(lab: Lab) -> None:
-    lease = lab.check(lab.grant(lab.statement()), now_ms=NOW + 299_999)
-    assert lease == SiteLease(
+    assert not lab.is_leased()
+    assert lab.read(lab.grant(lab.statement())) == SiteLease(
         site="site1", boot_id=BOOT, counter=1, incarnation=1, lasts_s=300, hub_time_ms=NOW, epochs={"default": 3}
     )
-    with pytest.raises(LeaseExpiredError, match="ended 0 s ago"):
-        lab.check(lab.grant(lab.statement(counter=2)), now_ms=NOW + 300_000)
+    assert lab.is_leased(now_ms=NOW + 299_999)
+    assert not lab.is_leased(now_ms=NOW + 300_000)
+    assert not lab.is_leased(now_ms=NOW - 1), "the hub's clock went back"
 
 
 def test_an_envelope_is_dsse_and_in_toto_and_says_what_its_root_is(lab: Lab) -> None:
@@ -146,7 +147,9 @@ def test_a_site_that_is_not_as_the_hub_asks_gets_no_lease_and_is_not_fenced(
 ) -> None:
     with pytest.raises(fault, match="site1"):
         lab.grant(lab.statement(**fields), measured=measured)
-    assert lab.check(lab.grant(lab.statement(counter=2)))
+    assert not lab.is_leased()
+    assert lab.grant(lab.statement(counter=2))
+    assert lab.is_leased()
 
 
 def test_a_hub_that_asks_for_hardware_takes_no_software_key(lab: Lab) -> None:
@@ -170,14 +173,14 @@ def test_a_clone_fences_its_site_until_it_is_provisioned_anew(
     lab: Lab, history: tuple[tuple[str, int], ...], last: tuple[str, int]
 ) -> None:
     for boot_id, counter in history:
-        lease = lab.grant(lab.statement(boot_id=boot_id, counter=counter))
+        lab.grant(lab.statement(boot_id=boot_id, counter=counter))
+    assert lab.is_leased()
     with pytest.raises(ClonedSiteError):
         lab.grant(lab.statement(boot_id=last[0], counter=last[1]))
     lab.restart()
     with pytest.raises(ClonedSiteError, match="is fenced"):
         lab.authority.challenge("site1", NOW)
-    with pytest.raises(ClonedSiteError, match="is fenced"):
-        lab.check(lease)
+    assert not lab.is_leased()
 
     old_key = lab.site_keys["site1"]
     with pytest.raises(ProvisionedSiteError, match="had the device key"):
@@ -188,24 +191,19 @@ def test_a_clone_fences_its_site_until_it_is_provisioned_anew(
     lab.records.provision("site1", 2, lab.site_keys["site1"].key_id)
     with pytest.raises(ClonedSiteError, match="before"):
         lab.authority.grant(lab.envelope(lab.statement(counter=9), key=old_key), lab.keyring, NOW)
-    with pytest.raises(WrongLeaseError):
-        lab.check(lease)
-    assert lab.check(lab.grant(lab.statement(incarnation=2)))
+    assert not lab.is_leased()
+    assert lab.grant(lab.statement(incarnation=2))
+    assert lab.is_leased()
 
 
 def test_a_site_that_starts_anew_goes_on(lab: Lab) -> None:
     lab.grant(lab.statement(counter=1))
-    assert lab.check(lab.grant(lab.statement(boot_id=OTHER_BOOT, counter=2))).boot_id == OTHER_BOOT
+    assert lab.read(lab.grant(lab.statement(boot_id=OTHER_BOOT, counter=2))).boot_id == OTHER_BOOT
 
 
-def test_a_lease_is_good_for_its_site_and_until_the_next_one(lab: Lab) -> None:
-    first = lab.grant(lab.statement(counter=1))
-    with pytest.raises(WrongLeaseError, match="site2 shows a lease of site1"):
-        lab.check(first, site="site2")
-    second = lab.grant(lab.statement(counter=2))
-    with pytest.raises(WrongLeaseError, match="shows lease 1, its newest is 2"):
-        lab.check(first)
-    assert lab.check(second)
+def test_a_lease_is_good_for_its_site_only(lab: Lab) -> None:
+    lab.grant(lab.statement(counter=1))
+    assert (lab.is_leased("site1"), lab.is_leased("site2"), lab.is_leased("site9")) == (True, False, False)
     with pytest.raises(UnknownSiteRecordError):
         lab.authority.challenge("../site1", NOW)
     with pytest.raises(UnknownSiteRecordError):
@@ -214,23 +212,24 @@ def test_a_lease_is_good_for_its_site_and_until_the_next_one(lab: Lab) -> None:
 
 def test_a_forged_lease_is_refused(lab: Lab) -> None:
     lease = lab.grant(lab.statement())
-    longer = replace(lab.check(lease), lasts_s=999_999)
+    longer = replace(lab.read(lease), lasts_s=999_999)
     site_signer = lab.keys.signer(lab.site_keys["site1"].key_id, NOW)
     with pytest.raises(WrongKeyError, match="device key of site1, not the device key of hub"):
-        lab.check(sign_lease(longer, site_signer))
+        lab.read(sign_lease(longer, site_signer))
     with pytest.raises(BadSignatureError):
-        lab.check(replace(lease, payload=sign_lease(longer, site_signer).payload))
+        lab.read(replace(lease, payload=sign_lease(longer, site_signer).payload))
     with pytest.raises(BadSignatureError):
-        lab.check(replace(sign_lease(longer, site_signer), signer=lab.hub_key.key_id))
+        lab.read(replace(sign_lease(longer, site_signer), signer=lab.hub_key.key_id))
 
 
-def test_a_revoked_site_gets_and_shows_no_lease_for_ever(lab: Lab) -> None:
-    lease, pending = lab.grant(lab.statement(counter=1)), lab.statement(counter=2)
-    record = lab.authority.revoke("site1", NOW + 7, "stolen")
-    assert lab.authority.revoke("site1", NOW + 9, "lost") == record
+def test_a_revoked_site_has_and_gets_no_lease_for_ever(lab: Lab) -> None:
+    lab.grant(lab.statement(counter=1))
+    pending = lab.statement(counter=2)
+    record = revoke_site(lab.records, "site1", NOW + 7, "stolen")
+    assert revoke_site(lab.records, "site1", NOW + 9, "lost") == record
     lab.restart()
+    assert not lab.is_leased()
     for refused in (
-        lambda: lab.check(lease),
         lambda: lab.grant(pending),
         lambda: lab.authority.challenge("site1", NOW),
     ):
