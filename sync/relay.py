@@ -119,13 +119,15 @@ class Relay:
         async with self._lock:
             lost: list[tuple[Version, SignedOperation]] = []
             with self._store.reading() as reader:
-                collection = reader.record(offered.collection).collection
+                record = reader.record(offered.collection)
+                collection = record.collection
+                floor = NOTHING if _is_of_epoch(offered.position, record.replica.position) else record.floor
                 for document in offered.documents:
                     for signed in held_of(document).signed.values():
                         version = version_of(signed)
                         check_signature(self._verifier, version.operation, signed)
                         check_relay(collection, version.operation, version.operation.author)
-                        if not _is_known(reader, version):
+                        if not _is_known(reader, version, floor):
                             lost.append((version, signed))
             lost.sort(key=lambda each: each[0].operation.dot)
             await self._append(offered.collection, [signed for _, signed in lost], now_ms)
@@ -281,7 +283,12 @@ class Relay:
             applied += len(deltas)
 
 
-def _is_known(reader: StoreReader, version: Version) -> bool:
+def _is_known(reader: StoreReader, version: Version, floor: VectorClock) -> bool:
     operation = version.operation
     clock = reader.held(operation.collection, operation.document_id).siblings.clock
-    return covers(clock, operation.dot) or covers(reader.record(operation.collection).floor, operation.dot)
+    return covers(clock, operation.dot) or covers(floor, operation.dot)
+
+
+def _is_of_epoch(offered: LogPosition | None, held: LogPosition | None) -> bool:
+    """Whether a replica has forgotten what the hub has: whatever else it holds, the hub has lost."""
+    return offered is not None and held is not None and offered.epoch == held.epoch

@@ -139,11 +139,11 @@ class Repairer:
     def _merged(self, writer: StoreWriter, reply: HeldDocuments, document_id: str, theirs: Held) -> Held:
         # Our own context is not looked at: it is signed by nobody, and what it covers the versions' contexts cover.
         mine = writer.held_or_damaged(reply.collection, document_id)
-        siblings, floor = theirs.siblings, reply.floor
+        siblings = theirs.siblings
         for version in mine.siblings.versions:
             is_known = covers(theirs.siblings.clock, version.operation.dot)
             if not is_known and self._is_trusted(mine, version.digest):
-                siblings = join(siblings, version, floor)
+                siblings = join(siblings, version)
         return mine.with_siblings(siblings, theirs.signed)
 
     def _evidence(self, writer: StoreWriter, collection: str, document_id: str) -> DriftEvidence:
@@ -166,9 +166,10 @@ class Repairer:
         return True
 
     async def _offer(self, collection: str, documents: list[HeldDocument]) -> None:
-        tenant = self._store.record(collection).collection.tenant
+        record = self._store.record(collection)
+        tenant, position = record.collection.tenant, record.replica.position
         for batch in _batches(documents):
-            offered = HeldDocuments(tenant=tenant, collection=collection, documents=tuple(batch))
+            offered = HeldDocuments(tenant=tenant, collection=collection, position=position, documents=tuple(batch))
             self.bytes_on_wire += len(encode(offered))
             await self._hub.offer(offered)
 

@@ -89,7 +89,7 @@ class StoreWriter(StoreReader):
         """
         document_id = version.operation.document_id
         before = self.held_or_damaged(collection, document_id)
-        siblings = join(before.siblings, version, self.record(collection).floor)
+        siblings = join(before.siblings, version)
         if siblings == before.siblings:
             return False
         self.put_held(collection, document_id, before.with_siblings(siblings, {version.digest: signed}))

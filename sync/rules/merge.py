@@ -61,12 +61,14 @@ def version_of(signed: SignedOperation) -> Version:
     return Version(decode(signed.payload, DocumentOperation), sha256(signed.payload).hexdigest())
 
 
-def join(siblings: Siblings, version: Version, floor: VectorClock = NOTHING) -> Siblings:
-    """The siblings with one more version; the same ones where it is known, or replaced already.
+def join(siblings: Siblings, version: Version) -> Siblings:
+    """The siblings with one more version; the same ones where it is known, or replaced already. Raises
+    `ForkedDotError`.
 
-    `floor` covers the tombstones of the collection that are no longer kept. Raises `ForkedDotError`.
+    The floor of a collection is not asked: it covers all that an author wrote before a forgotten deletion, also what is
+    still there. What was forgotten is in no log of the epoch, and with replicas of another `reconcile` keeps it away.
     """
-    if covers(siblings.context, version.operation.dot) or covers(floor, version.operation.dot):
+    if covers(siblings.context, version.operation.dot):
         return siblings
     return _siblings((siblings.context, version.operation.context), (*siblings.versions, version))
 

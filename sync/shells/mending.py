@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from tidegate.schemas.sync import SignedOperation
 from tidegate.sync.records import NOT_HELD
 from tidegate.sync.rules.drift import DriftCause
-from tidegate.sync.rules.merge import version_of
+from tidegate.sync.rules.merge import may_forget, version_of
 from tidegate.sync.store import ReplicaStore
 
 
@@ -42,5 +42,7 @@ async def mend(
             writer.put_held(collection, document_id, NOT_HELD)
             for signed in operations:
                 writer.join(collection, version_of(signed), signed)
+            if may_forget(writer.held(collection, document_id).siblings, writer.record(collection).floor):
+                writer.put_held(collection, document_id, NOT_HELD)  # its deletion was forgotten
             writer.clear_damage_of(collection, document_id)
     return tuple(lost)

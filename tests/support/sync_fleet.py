@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -196,6 +197,14 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not await holds():  # noqa: ASYNC110 - another process has no event to wait for
             await asyncio.sleep(0.02)
+
+
+def damage(store: Path, document_id: str) -> None:
+    """Flip one bit of what is stored of a document, past everything that knows of it."""
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as file:
+        [(content,)] = file.execute("SELECT content FROM documents WHERE document_id = ?", (document_id,))
+        flipped = bytes([*content[:-1], content[-1] ^ 1])
+        file.execute("UPDATE documents SET content = ? WHERE document_id = ?", (flipped, document_id))
 
 
 @contextlib.asynccontextmanager

@@ -78,7 +78,7 @@ class Replica:
 
     def apply(self, version: Version) -> None:
         document_id = version.operation.document_id
-        siblings = join(self.held(document_id), version, self.floor)
+        siblings = join(self.held(document_id), version)
         if siblings != NO_VERSIONS:
             self.documents[document_id] = siblings
 

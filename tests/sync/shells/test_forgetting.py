@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.snapshot_options import with_snapshots
-from tests.support.sync_fleet import SyncFleet, sync_fleet, until
+from tests.support.sync_fleet import SyncFleet, damage, sync_fleet, until
+from tidegate.brokers.jetstream import api
 from tidegate.schemas import LogPosition
-from tidegate.schemas.subjects import HUB
+from tidegate.schemas.replica import CollectionRequest, RepairOutcomes
+from tidegate.schemas.subjects import CORPUS, HUB
 from tidegate.sync.shells import hub_shell
 
 pytestmark = pytest.mark.anyio
 AT_ONCE = {"forget_deleted_from": 1, "forget_every_s": 0.3}
+NOTICES_ONLY = CollectionRequest(tenant="kiosk", collection="notices")
 KEPT = {"a": "one", "b": "two", "c": "three"}
 
 
@@ -73,3 +76,22 @@ async def test_what_a_site_has_not_heard_of_is_not_forgotten_while_it_is_waited_
         await fleet.start("site2")
         await until(lambda: all(rows(fleet, each) == {"a"} for each in (HUB, "site1", "site2")))
         await fleet.agree({"a": "one"})
+
+
+@pytest.mark.parametrize("is_in_log", [True, False])
+async def test_what_was_written_before_a_forgotten_deletion_is_still_made_whole_again(
+    tmp_path: Path, is_in_log: bool
+) -> None:
+    async with sync_fleet(tmp_path, ["site1"], **with_snapshots(tmp_path, "site1", **AT_ONCE)) as fleet:
+        await fleet.write(HUB, {**KEPT, "gone": "old"})
+        await fleet.agree({**KEPT, "gone": "old"})
+        await fleet.write(HUB, {}, deleted=["gone"])
+        await until(lambda: all(rows(fleet, each) == set(KEPT) for each in (HUB, "site1")))
+        await fleet.agree(KEPT)
+        if not is_in_log:  # it is older than what the log keeps: only the site has it
+            await api.call((await fleet.bus(HUB)).link.client, f"STREAM.PURGE.{CORPUS}")
+        damage(tmp_path / HUB / "replicas" / "kiosk.sqlite", "a")
+        await fleet.ask(HUB, "repair", NOTICES_ONLY, RepairOutcomes)
+        assert fleet.texts(HUB) == (KEPT if is_in_log else {name: KEPT[name] for name in ("b", "c")})
+        await fleet.ask("site1", "repair", NOTICES_ONLY, RepairOutcomes)
+        await fleet.agree(KEPT)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.support.nats_fleet import arrived
 from tests.support.snapshot_options import with_snapshots
-from tests.support.sync_fleet import SyncFleet, sync_fleet, until
+from tests.support.sync_fleet import SyncFleet, damage, sync_fleet, until
 from tests.support.trusted_snapshots import RepositoryBlobs
 from tidegate.brokers.jetstream import api
 from tidegate.schemas import Collection, LogPosition
@@ -91,14 +89,6 @@ async def test_a_hub_whose_log_lost_its_end_goes_on_in_a_new_epoch_and_nothing_i
         written = await fleet.write(HUB, {"a": "six"})  # as an incarnation that nobody has seen
         assert str(written.dots["a"]) == "hub@2:1"
         await fleet.agree({"a": "six", "b": "two", "c": "four", "d": "five"})
-
-
-def damage(store: Path, document_id: str) -> None:
-    """Flip one bit of what is stored of a document, past everything that knows of it."""
-    with closing(sqlite3.connect(store, isolation_level=None)) as file:
-        [(content,)] = file.execute("SELECT content FROM documents WHERE document_id = ?", (document_id,))
-        flipped = bytes([*content[:-1], content[-1] ^ 1])
-        file.execute("UPDATE documents SET content = ? WHERE document_id = ?", (flipped, document_id))
 
 
 async def test_a_flipped_bit_is_found_and_repaired_at_a_site_and_at_the_hub(tmp_path: Path) -> None:
