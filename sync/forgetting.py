@@ -57,6 +57,24 @@ class ReplicasSeen:
         return stable if is_due else None
 
 
+def forget_own(store: ReplicaStore, settings: SyncSettings) -> tuple[str, ...]:
+    """Forget the tombstones of collections that no other domain holds, where they are many: nobody else has to know of
+    them. Returns the collections. Reads every document of them."""
+    with store.reading() as reader:
+        records = [reader.record(name) for name in reader.collections()]
+        own = [each.collection.name for each in records if each.collection.owner != "shared"]
+        due = {}
+        for name in own:
+            stable = _clock_of(reader, name)
+            forgettable = sum(1 for _ in _forgettable(reader, name, stable))
+            if is_forgetting_due(forgettable, len(reader.digests(name)), settings.forget_deleted_from):
+                due[name] = stable
+    for name, stable in due.items():
+        with store.writing() as writer:
+            forget_tombstones(writer, name, stable)
+    return tuple(due)
+
+
 def forget_tombstones(writer: StoreWriter, collection: str, stable: VectorClock) -> None:
     """Forget those that `stable` covers. Their clocks become part of the floor: the context of whatever is created
     under their names later."""

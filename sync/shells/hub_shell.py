@@ -241,6 +241,9 @@ class HubSync:
                 if await tenant.forget(name, self._clock(), self._settings) is not None:
                     await self.snapshot(tenant.name, name)
                     self._relayed(tenant.name)
+        for name, journal in self._journals.items():
+            if await journal.forget(self._settings):
+                self._relayed(name)
 
     async def _mend(self) -> None:
         for tenant in self._tenants.values():

@@ -12,10 +12,12 @@ from tidegate.brokers.jetstream.stored import StoredStream
 from tidegate.schemas.message import decode, encode
 from tidegate.schemas.subjects import LOCAL, local_edits
 from tidegate.schemas.sync import SignedOperation
+from tidegate.sync.forgetting import forget_own
 from tidegate.sync.reader import Pending
 from tidegate.sync.records import DocumentDamagedError
 from tidegate.sync.rules.drift import RepairReport
 from tidegate.sync.rules.merge import version_of
+from tidegate.sync.settings import SyncSettings
 from tidegate.sync.shells.mending import mend, read_back
 from tidegate.sync.store import ReplicaStore
 
@@ -57,6 +59,10 @@ class LocalJournal:
             if lost := await mend(self._store, collection, ids, self.operations_of):
                 raise DocumentDamagedError(f"{', '.join(lost)} of {collection}: nothing of it is in the stream {LOCAL}")
         return RepairReport(documents=found)
+
+    async def forget(self, settings: SyncSettings) -> tuple[str, ...]:
+        """Forget deletions: see `forget_own`. Raises what the store raises."""
+        return await asyncio.to_thread(forget_own, self._store, settings)
 
     async def operations_of(self, collection: str, document_id: str) -> list[SignedOperation]:
         """All operations on one document that the stream has, oldest first. Raises `UnreachableError`."""

@@ -85,9 +85,11 @@ class SiteSync:
         scrub_every_s = self._settings.scrub_every_s
         scrubbing = Loop("scrub", self._scrub, scrub_every_s, self.faults, scrub_every_s)
         trimming = Loop("trimming", self._trim, TRIM_EVERY_S, self.faults, TRIM_EVERY_S)
+        forget_every_s = self._settings.forget_every_s
+        forgetting = Loop("forgetting", self._forget, forget_every_s, self.faults, forget_every_s)
         status = Loop("status", self.local.status.read, self._settings.head_every_s, self.faults)
         own = [self.polling, self._sending, self._receipts, self._comparing, arriving, learning]
-        return [*own, scrubbing, trimming, status]
+        return [*own, scrubbing, trimming, forgetting, status]
 
     async def wake(self) -> None:
         """The connection is back: what failed without it is tried at once."""
@@ -228,6 +230,12 @@ class SiteSync:
     async def _trim(self) -> None:
         """What the hub has stored, or the outbox holds, need not be in EDITS for ever."""
         await StoredStream(self._bus, EDITS).trim(UP_CONSUMER, KEPT_EDITS)
+
+    async def _forget(self) -> None:
+        """What is shared is forgotten with the hub."""
+        for name, journal in self._journals.items():
+            if await journal.forget(self._settings):
+                self._look(name)
 
     async def _send_again(self) -> None:
         for tenant in self._tenants.values():

@@ -9,7 +9,7 @@ import pytest
 from tests.support.snapshot_options import with_snapshots
 from tests.support.sync_fleet import SyncFleet, damage, sync_fleet, until
 from tidegate.brokers.jetstream import api
-from tidegate.schemas import LogPosition
+from tidegate.schemas import Collection, LogPosition
 from tidegate.schemas.replica import CollectionRequest, RepairOutcomes
 from tidegate.schemas.subjects import CORPUS, HUB
 from tidegate.sync.shells import hub_shell
@@ -20,10 +20,10 @@ NOTICES_ONLY = CollectionRequest(tenant="kiosk", collection="notices")
 KEPT = {"a": "one", "b": "two", "c": "three"}
 
 
-def rows(fleet: SyncFleet, domain: str) -> set[str]:
+def rows(fleet: SyncFleet, domain: str, collection: str = "notices") -> set[str]:
     """The documents of which a domain holds anything, be it a tombstone."""
     with fleet.workers[domain].tenants["kiosk"].store.reading() as reader:
-        return {each.document_id for each in reader.documents("notices")}
+        return {each.document_id for each in reader.documents(collection)}
 
 
 def position(fleet: SyncFleet, domain: str) -> LogPosition | None:
@@ -95,3 +95,24 @@ async def test_what_was_written_before_a_forgotten_deletion_is_still_made_whole_
         assert fleet.texts(HUB) == (KEPT if is_in_log else {name: KEPT[name] for name in ("b", "c")})
         await fleet.ask("site1", "repair", NOTICES_ONLY, RepairOutcomes)
         await fleet.agree(KEPT)
+
+
+async def test_what_stays_in_its_domain_is_forgotten_there_and_made_whole_all_the_same(tmp_path: Path) -> None:
+    async with sync_fleet(tmp_path, ["site1"], **with_snapshots(tmp_path, "site1", **AT_ONCE)) as fleet:
+        await fleet.put(Collection(tenant="kiosk", name="prices", owner="hub"))
+        await fleet.put(Collection(tenant="kiosk", name="diary", owner="site"), at="site1")
+        for domain, collection in ((HUB, "prices"), ("site1", "diary")):
+            await fleet.write(domain, {**KEPT, "gone": "old"}, collection=collection)
+            await fleet.write(domain, {}, deleted=["gone"], collection=collection)
+
+            def are_left(domain: str = domain, collection: str = collection) -> bool:
+                return rows(fleet, domain, collection) == set(KEPT)
+
+            await until(are_left)
+            damage(tmp_path / domain / "replicas" / "kiosk.sqlite", "a")
+            asked = CollectionRequest(tenant="kiosk", collection=collection)
+            [mended] = (await fleet.ask(domain, "repair", asked, RepairOutcomes)).outcomes
+            assert (mended.documents, mended.fault) == ({"disk": ("a",)}, "")
+            assert fleet.texts(domain, collection) == KEPT
+            await fleet.write(domain, {"gone": "new"}, collection=collection)
+            assert fleet.texts(domain, collection) == {**KEPT, "gone": "new"}
