@@ -45,11 +45,12 @@ def buildah(*arguments: str) -> list[str]:
     return ["buildah", *store, *arguments]
 
 
-def innermost(pid: int) -> list[int]:
-    """The processes below `pid` that have none below them: a signal to a buildah would kill what it runs at once."""
-    pairs = [line.split() for line in run(["ps", "-eo", "pid=,ppid="]).splitlines()]
-    below = [int(child) for child, parent in pairs if int(parent) == pid]
-    return [each for child in below for each in innermost(child)] or [pid]
+def find_programs(pid: int) -> list[int]:
+    """What runs in the container of the buildah `pid`: the first processes below it that are none of buildah's own. A
+    signal to one of those would kill the program at once; one to the program's own children would not end it."""
+    lines = [line.split(maxsplit=3) for line in run(["ps", "-eo", "pid=,ppid=,stat=,args="]).splitlines()]
+    below = [(int(child), args) for child, parent, stat, args in lines if int(parent) == pid and "Z" not in stat]
+    return [each for child, args in below for each in (find_programs(child) if args.startswith("buildah") else [child])]
 
 
 class Host:
@@ -113,7 +114,7 @@ class Host:
         does not end by itself."""
         wanted = [each for each in self._running if not names or each[0] in names]
         for what, process in reversed(wanted):
-            for pid in innermost(process.pid):
+            for pid in find_programs(process.pid):
                 os.kill(pid, signal.SIGTERM)
             try:
                 process.wait(timeout=40)
@@ -124,7 +125,7 @@ class Host:
     def remove(self) -> None:
         """End what still runs, and take the containers and the namespace away."""
         for _, process in self._running:
-            for pid in innermost(process.pid) if process.poll() is None else ():
+            for pid in find_programs(process.pid) if process.poll() is None else ():
                 os.kill(pid, signal.SIGKILL)  # its buildah ends with it
         for container in self._containers:
             subprocess.run(buildah("rm", container), capture_output=True, check=False)

@@ -96,11 +96,7 @@ def bring_up(hub: Host, site: Host) -> None:
     configure = ["python", "/opt/tidegate/configure.py", "--out", "/etc/tidegate", "--state", "/var/lib/tidegate"]
     hub.once("edge", *configure, "site1")
     for host in (hub, site):
-        host.start("nats", "edge", "nats-server", "-c", f"/etc/tidegate/{host.name}/nats.conf")
-        health = "http://127.0.0.1:8222/healthz?js-enabled-only=true"
-        host.wait("its nats-server", f"import urllib.request as r; r.urlopen({health!r}, timeout=2)")
-    for host in (hub, site):
-        host.once("edge", "tidegate", "topology", "apply", "--site", host.name, TIDEGATE_STATE_DIR="/etc/tidegate")
+        start_server(host)
     provision(hub)
     start_workers(hub, "hub")
     start_workers(site, "edge")
@@ -108,6 +104,14 @@ def bring_up(hub: Host, site: Host) -> None:
     say("publishing the pack at the hub")
     hub.once("hub", "tidegate", "publish", "pack", "/packs/kiosk", **environment_of("hub"))
     wait_until_it_answers(hub, site)
+
+
+def start_server(host: Host) -> None:
+    """The domain's server, and its streams: a site's at both ends."""
+    host.start("nats", "edge", "nats-server", "-c", f"/etc/tidegate/{host.name}/nats.conf")
+    health = "http://127.0.0.1:8222/healthz?js-enabled-only=true"
+    host.wait("its nats-server", f"import urllib.request as r; r.urlopen({health!r}, timeout=2)")
+    host.once("edge", "tidegate", "topology", "apply", "--site", host.name, TIDEGATE_STATE_DIR="/etc/tidegate")
 
 
 def provision(hub: Host) -> None:
@@ -135,12 +139,14 @@ def stat_of(path: Path) -> str:
 
 
 def replace_disk(hub: Host, site: Host) -> None:
-    """Lose the site's disk, with the store of its server, and have another one be the site."""
+    """Lose all that the site had on its disk, and have an empty one be the site."""
     say("losing the site's disk, and provisioning an empty one")
-    site.stop("workers", "sync")
-    shutil.rmtree(site.state)
-    make_disk(site.state)
+    site.stop()
+    for disk in (site.state, site.nats):
+        shutil.rmtree(disk)
+        make_disk(disk)
     provision(hub)
+    start_server(site)
     start_workers(site, "edge")
     wait_until_it_answers(hub, site)
 

@@ -65,8 +65,12 @@ def test_a_site_is_filled_and_filled_again_by_the_commands_of_compose_and_starts
         run.once("site1-provision")  # as every `up` does
         assert incarnation(run) == 1
 
-        run.stop(*workers)
-        run.lose("site1-state")
+        run.stop(*workers, "site1-nats")
+        for volume in ("site1-state", "site1-nats"):
+            run.lose(volume)
+        run.start("site1-nats")
+        run.wait_healthy("site1-nats")
+        run.once("site1-topology")
         run.once("site1-provision")
         assert incarnation(run) == 2
         run.start(*workers)
