@@ -7,11 +7,11 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.nats_fleet import until
 from tests.support.paths import MODELS
 from tests.support.trust_fleet import TENANT, TrustFleet, trust_fleet
 from tidegate.brokers.process.ready import ready_file
@@ -20,6 +20,8 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.replicas import open_replica_client
 
 QUICK = {"TIDEGATE_SYNC__HEAD_EVERY_S": "0.2", "TIDEGATE_SYNC__TIMESTAMP_EVERY_S": "5"}
+WITHIN_S = 120.0
+"""Models are loaded meanwhile, on a machine that may be busy."""
 
 
 @dataclass
@@ -57,16 +59,12 @@ class SyncProcesses:
     async def until(self, domain: str, holds: Callable[[ReplicaStatus], bool]) -> None:
         """Return when a domain says so of itself."""
         seen: list[ReplicaStatus] = []
-
-        async def is_so() -> bool:
+        until_s = time.monotonic() + WITHIN_S
+        while not seen or not holds(seen[-1]):
+            assert time.monotonic() < until_s, f"{seen[-1:]}\n{self._log(domain).read_text()[-2000:]}"
+            await asyncio.sleep(0.05)
             with contextlib.suppress(TidegateError):  # it is busy, or only just there
                 seen.append(await self.status(domain))
-            return bool(seen) and holds(seen[-1])
-
-        try:
-            await until(is_so)
-        except TimeoutError as error:
-            raise AssertionError(f"{seen[-1:]}\n{self._log(domain).read_text()[-2000:]}") from error
 
     async def _spawn(self, domain: str) -> asyncio.subprocess.Process:
         settings = self.fleet.settings_of(domain)
@@ -84,12 +82,10 @@ class SyncProcesses:
 
     async def _wait_ready(self, domain: str) -> None:
         ready, process = ready_file(self.fleet.settings_of(domain), "sync"), self._running[domain]
-
-        async def is_ready() -> bool:
-            assert process.returncode is None, self._log(domain).read_text()[-2000:]
-            return ready.exists()
-
-        await until(is_ready)
+        async with asyncio.timeout(WITHIN_S):
+            while not ready.exists():
+                assert process.returncode is None, self._log(domain).read_text()[-2000:]
+                await asyncio.sleep(0.05)
 
     def _log(self, domain: str) -> Path:
         return Path(self.fleet.settings.state_dir) / f"{domain}-sync.log"

@@ -125,12 +125,12 @@ class Worker:
 
     def event(self) -> dict[str, object]:
         """The next thing that it logs."""
-        found: dict[str, object] = json.loads(self._lines.get(timeout=30))
+        found: dict[str, object] = json.loads(self._lines.get(timeout=60))
         return found
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self._reading.join()
         return code
 
@@ -170,7 +170,7 @@ async def test_a_worker_is_ready_when_the_first_pack_comes_and_at_once_where_the
             assert worker.event()["action"] == "waiting_for_pack"
             bring_into_force(settings, pack_at(tmp_path))
             assert worker.event()["action"] == "pack_in_force"
-            until(worker.ready.exists)
+            until(worker.ready.exists, seconds=60)
             assert worker.end() == 0
         with running(settings, url) as worker:  # neither a hub nor a sync worker is asked
             assert worker.event()["action"] == "ready"
