@@ -20,6 +20,7 @@ from tidegate.schemas.artefact import (
     SiteLease,
     StalenessBudget,
 )
+from tidegate.schemas.audit import AuditEntry, AuditEvent, HeadReply, HeadSubmission
 from tidegate.schemas.clocks import Dot, HybridTime, VectorClock
 from tidegate.schemas.comparison import RangeReply, RangeRequest
 from tidegate.schemas.errors import RejectError, RetryLaterError, TidegateError, UnreadableError
@@ -142,6 +143,8 @@ __all__ = [
     "Asked",
     "AttestNow",
     "AttestationRequest",
+    "AuditEntry",
+    "AuditEvent",
     "Begin",
     "Check",
     "Citation",
@@ -183,7 +186,9 @@ __all__ = [
     "ForecastOutcome",
     "Format",
     "Guess",
+    "HeadReply",
     "HeadRequest",
+    "HeadSubmission",
     "HeldDocument",
     "HeldDocuments",
     "HybridTime",

@@ -19,7 +19,7 @@ local.<tenant>.<collection>.<id>           LOCAL   SignedOperation of what never
 corpus.<tenant>.<collection>.<id>          CORPUS  CollectionDelta at the hub; mirrored to the sites it is for
 artefacts.<tenant>.<kind>.<name>           ARTEFACTS   descriptors, snapshots, activations at the hub; mirrored
 $O.<bucket>.<C|M>.<object>                 OBJ_<bucket>   chunks and descriptions of objects; see jetstream/objects.py
-cloud.<site>.<compare|vote|lease>          core    what a site asks the hub for, to keep its replicas right
+cloud.<site>.<compare|vote|lease|heads>    core    what a site asks the hub for: replicas, trust, a witness
 replica.<verb>                             core    what is asked of the sync worker of one's own domain
 """
 
@@ -275,6 +275,11 @@ def activation_vote(site: str) -> str:
 def lease_of(site: str) -> str:
     """Where a site asks the hub for its lease, and for the heads of its collections."""
     return f"cloud.{site}.lease"
+
+
+def heads_of(site: str) -> str:
+    """Where a site has the hub witness the head of its audit log."""
+    return f"cloud.{site}.heads"
 
 
 def replica_request(verb: str) -> str:

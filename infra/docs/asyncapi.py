@@ -162,6 +162,7 @@ REPLIES = {
     "compare": "compareReply",
     "vote": "voteReply",
     "lease": "leaseReply",
+    "heads": "headsReply",
     "ask": "answerReply",
     "stream": "eventReplies",
     "resume": "eventReplies",

@@ -13,6 +13,8 @@ from tidegate.schemas import (
     ArtefactManifest,
     AttestationRequest,
     AttestNow,
+    AuditEntry,
+    AuditEvent,
     Collection,
     CollectionDelta,
     CollectionHead,
@@ -25,7 +27,9 @@ from tidegate.schemas import (
     DownlinkRequest,
     FollowReply,
     FollowRequest,
+    HeadReply,
     HeadRequest,
+    HeadSubmission,
     HeldDocuments,
     KeyRegister,
     KeysRotated,
@@ -98,6 +102,11 @@ def sync_channels() -> dict[str, Channel]:
         ),
         "vote": Channel(subjects.activation_vote(SITE), "the site holds what is prepared, or not", (ActivationVote,)),
         "lease": Channel(subjects.lease_of(SITE), "for a lease, and for what it is sent", LEASE_REQUESTS),
+        "heads": Channel(subjects.heads_of(SITE), "the head of its audit log, to be witnessed", (HeadSubmission,)),
+        "auditLog": Channel(
+            None, "files of a domain: what is reported to its log, and the log", (AuditEvent, AuditEntry)
+        ),
+        "headsReply": Channel(None, "the reply subject of `heads`", (HeadReply,)),
         "compareReply": Channel(
             None,
             "the reply subject of `compare`",

@@ -41,7 +41,9 @@ from tidegate.schemas import (
     Escalated,
     FollowReply,
     FollowRequest,
+    HeadReply,
     HeadRequest,
+    HeadSubmission,
     HeldDocuments,
     ImportCollection,
     KeyRegister,
@@ -90,6 +92,7 @@ from tidegate.schemas import (
     encode_json,
     is_json,
 )
+from tidegate.schemas.audit import AuditEntry, AuditEvent
 from tidegate.schemas.subjects import token_of
 
 TYPES: tuple[type[Message], ...] = (
@@ -166,6 +169,10 @@ TYPES: tuple[type[Message], ...] = (
     ImportCollection,
     CollectionImported,
     ReplicaFault,
+    AuditEvent,
+    AuditEntry,
+    HeadSubmission,
+    HeadReply,
 )
 OPEN = ("question", "plan", "answer", "receipt", "escalated", "speculation")
 by_type = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: token_of(type(sample)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tests.support.audit_samples import AUDIT_SAMPLES
 from tests.support.message_parts import (
     ANSWER,
     CITATION,
@@ -162,6 +163,7 @@ SAMPLES: tuple[Message, ...] = (
     LostVerdict(key="kiosk.r3"),
     *SYNC_SAMPLES,
     *REPLICA_SAMPLES,
+    *AUDIT_SAMPLES,
 )
 
 
