@@ -50,11 +50,15 @@ class Edge(NamedTuple):
 
     def appended(self, leaf: bytes) -> Edge:
         """The tree with one more leaf, given by its hash."""
-        hashes, carries = list(self.hashes), self.size
+        return self.grown(leaf)[0]
+
+    def grown(self, leaf: bytes) -> tuple[Edge, list[bytes]]:
+        """The tree with one more leaf, and the full subtrees that end with it: the leaf, then by level."""
+        hashes, carries, full = list(self.hashes), self.size, [leaf]
         while carries & 1:
-            leaf = node_hash(hashes.pop(), leaf)
+            full.append(node_hash(hashes.pop(), full[-1]))
             carries >>= 1
-        return Edge(self.size + 1, (*hashes, leaf))
+        return Edge(self.size + 1, (*hashes, full[-1])), full
 
     @property
     def root(self) -> bytes:

@@ -1,0 +1,166 @@
+"""The writer of an audit log: entries in batches, each in one transaction with the tree that it makes.
+
+Promises that what was appended is on the disk when `append` returns, once for each source, and numbered without a gap.
+Next: log_reader.py; writer.py, what is appended."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter, AuditEntry, EntryKind
+from tidegate.schemas.message import encode_json
+from tidegate.services.evidence.checkpoints import SignedNote
+from tidegate.services.evidence.log_file import LOG, AuditDamagedError, locked, naming_errors, open_writer, writing
+from tidegate.services.evidence.log_reader import TILE_LEVEL, AuditReader, LogState
+from tidegate.services.evidence.merkle import leaf_hash
+
+KEPT_EVERY = 256
+"""Entries between signed heads that are kept for good: among so many an edit is found that also changed its hash."""
+LOOKED_UP = 500
+"""Sources that are looked up at once; SQLite takes no more than 999 parameters everywhere."""
+SALT_BYTES = 16
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to become an entry; `source` names what it tells of, and is logged once."""
+
+    kind: EntryKind
+    body: AuditedAnswer | AuditedLetter | AuditedAct
+    source: str
+    tenant: str = ""
+    at_ms: int = 0
+
+
+class AuditLog:
+    """The log of one domain, as its one writer has it; one thread at a time may use it."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, state: LogState) -> None:
+        self._connection = connection
+        self._path = path
+        self._state = state
+        self.reader = AuditReader(connection)
+
+    @classmethod
+    @contextmanager
+    def open(cls, directory: Path, domain: str) -> Iterator[AuditLog]:
+        """The log in a directory, made where there is none.
+
+        Raises `AuditBusyError`; `AuditDamagedError` where it is another domain's, or not what its own tree says.
+        """
+        with locked(directory):
+            connection = open_writer(directory / LOG)
+            try:
+                with naming_errors(directory / LOG):
+                    state = _load(connection, domain)
+                yield cls(connection, directory / LOG, state)
+            finally:
+                connection.close()
+
+    @property
+    def size(self) -> int:
+        """How many entries it has."""
+        return self._state.size
+
+    def append(self, drafts: Sequence[Draft], now_ms: int) -> int:
+        """Log what was not logged before, in this order, and return how many entries that made.
+
+        `now_ms` is the domain's trusted time; where it went back, the log's stays. Raises `AuditFullError`,
+        `AuditDamagedError`, and has then logged nothing of it.
+        """
+        logged_at_ms = max(now_ms, self._state.logged_at_ms)
+        with writing(self._connection, self._path):
+            fresh = self._unknown(drafts)
+            if not fresh:
+                return 0
+            edge = self._state.tree
+            rows: list[tuple[int, bytes, bytes]] = []
+            tiles: list[tuple[int, int, bytes]] = []
+            salts = os.urandom(SALT_BYTES * len(fresh)).hex()
+            for draft in fresh.values():
+                begin = 2 * SALT_BYTES * len(rows)
+                salt = salts[begin : begin + 2 * SALT_BYTES]
+                leaf = encode_json(_entry(draft, self._state.domain, edge.size, logged_at_ms, salt))
+                digest = leaf_hash(leaf)
+                rows.append((edge.size, digest, leaf))
+                edge, full = edge.grown(digest)
+                levels = range(TILE_LEVEL, len(full), TILE_LEVEL)
+                tiles += [(level, (edge.size >> level) - 1, full[level]) for level in levels]
+            execute = self._connection.executemany
+            execute("INSERT INTO sources VALUES (?)", [(source,) for source in fresh])
+            execute("INSERT INTO entries VALUES (?, ?, ?)", rows)
+            execute("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
+            state = LogState(self._state.domain, edge.size, edge.hashes, logged_at_ms)
+            _store_state(self._connection, state)
+        self._state = state
+        return len(rows)
+
+    def keep_checkpoint(self, note: SignedNote) -> None:
+        """Keep a signed head; the one before is given up where one that stays is near. Raises as `append` does."""
+        size = note.checkpoint.size
+        with writing(self._connection, self._path):
+            self._connection.execute("DELETE FROM checkpoints WHERE size > ?", ((size - 1) // KEPT_EVERY * KEPT_EVERY,))
+            self._connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (size, str(note)))
+
+    def keep_head(self, note: SignedNote, seen_at_ms: int) -> None:
+        """Keep the newest head of a log, this one or another, as it was witnessed. Raises as `append` does."""
+        with writing(self._connection, self._path):
+            row = (note.checkpoint.origin, str(note), seen_at_ms)
+            self._connection.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", row)
+
+    def _unknown(self, drafts: Sequence[Draft]) -> dict[bytes, Draft]:
+        """Those whose source was never logged, by its digest."""
+        found: dict[bytes, Draft] = {}
+        for draft in drafts:
+            found.setdefault(sha256(draft.source.encode()).digest()[:16], draft)
+        keys = list(found)
+        for begin in range(0, len(keys), LOOKED_UP):
+            some = keys[begin : begin + LOOKED_UP]
+            marks = ", ".join("?" * len(some))
+            for (known,) in self._connection.execute(f"SELECT source FROM sources WHERE source IN ({marks})", some):
+                del found[known]
+        return found
+
+
+def _entry(draft: Draft, domain: str, counter: int, logged_at_ms: int, salt: str) -> AuditEntry:
+    return AuditEntry(
+        kind=draft.kind,
+        domain=domain,
+        tenant=draft.tenant,
+        counter=counter,
+        logged_at_ms=logged_at_ms,
+        at_ms=draft.at_ms,
+        source=draft.source,
+        salt=salt,
+        body=draft.body,
+    )
+
+
+def _load(connection: sqlite3.Connection, domain: str) -> LogState:
+    """The state of the file, which has to be what its entries make. Raises `AuditDamagedError`."""
+    last = connection.execute("SELECT coalesce(max(counter), -1) FROM entries").fetchone()[0]
+    tables = ("own", "sources", "checkpoints")
+    if last < 0 and not any(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables):
+        state = LogState(domain)
+        _store_state(connection, state)
+        return state
+    reader = AuditReader(connection)
+    state = reader.state()
+    if state.domain != domain:
+        raise AuditDamagedError(f"the log here is that of {state.domain}, not of {domain}")
+    if last + 1 != state.size or reader.tree_at(state.size) != state.tree:
+        raise AuditDamagedError(f"the log of {domain} has {last + 1} entries, and is not the one that was written here")
+    signed = note.checkpoint if (note := reader.newest_checkpoint()) else None
+    if signed is not None and (signed.size > state.size or reader.root_at(signed.size) != signed.root):
+        raise AuditDamagedError(f"the log of {domain} is not the one whose head was signed at {signed.size} entries")
+    return state
+
+
+def _store_state(connection: sqlite3.Connection, state: LogState) -> None:
+    connection.execute("INSERT OR REPLACE INTO own VALUES (1, ?)", (msgspec.msgpack.encode(state),))

@@ -1,0 +1,135 @@
+"""The SQLite file of an audit log: its tables, its connections, its one writer, and names for what goes wrong with it.
+
+A transaction that ended is on the disk (WAL, `synchronous=FULL`), one that did not leaves nothing. Next: log.py."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from tidegate.schemas.errors import TidegateError
+from tidegate.sync.trust.files import PRIVATE
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS own (id INTEGER PRIMARY KEY CHECK (id = 1), state BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS entries (counter INTEGER PRIMARY KEY, hash BLOB NOT NULL, leaf BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS sources (source BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tiles (
+  level INTEGER NOT NULL, number INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS heads (
+  origin TEXT PRIMARY KEY, note TEXT NOT NULL, seen_at_ms INTEGER NOT NULL) WITHOUT ROWID;
+"""
+PAGE_BYTES = 1 << 14
+"""An entry with a receipt has one or two kilobytes: in SQLite's own 4 KiB pages appending takes twice as long."""
+LOG, LOCK = "log.sqlite", "lock"
+
+
+class AuditBusyError(TidegateError, RuntimeError):
+    """Another process writes the audit log of this domain."""
+
+    hint = "stop the other audit worker of this domain: a log has one writer"
+
+
+class AuditDamagedError(TidegateError):
+    """The file of an audit log cannot be read, or is not what its own tree says: the disk or somebody changed it."""
+
+    hint = "`tidegate audit verify` says which entries are at fault; put the file back from a copy, and keep this one"
+
+
+class AuditFullError(TidegateError):
+    """The disk has no room for the audit log; nothing of what was to be logged is lost, it waits where it came from."""
+
+    hint = "make room on the disk: the log goes on by itself"
+
+
+class AuditMissingError(TidegateError, LookupError):
+    """There is no audit log here: no audit worker of this domain ever ran."""
+
+    hint = "`tidegate up` starts one in each domain that has keys; elsewhere `tidegate worker audit --site SITE`"
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Be the one writer of the log in a directory, until left. Raises `AuditBusyError`, `OSError`."""
+    directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE | 0o100)
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, PRIVATE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AuditBusyError(f"another process writes the audit log in {directory}") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The connection that writes; it makes the file where there is none. Raises `AuditDamagedError`, `OSError`."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))  # SQLite would have it readable by all
+    with naming_errors(path):
+        # One thread at a time uses it, though not always the same one.
+        connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # of a file that is made now
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.executescript(SCHEMA)
+    return connection
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """A transaction: all of it is stored when the block ends, and nothing where it raises.
+
+    Raises `AuditFullError`, `AuditDamagedError`.
+    """
+    with naming_errors(path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk may have ended it already
+                connection.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """One state of a log that another process may write meanwhile; nothing of it is changed.
+
+    Raises `AuditMissingError`, `AuditDamagedError`.
+    """
+    if not path.is_file():
+        raise AuditMissingError(f"there is no {path}")
+    with naming_errors(path):
+        # Not `mode=ro`: the WAL of a file that nobody has open is read by whoever opens it, and has to be made.
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw", timeout=10.0, isolation_level=None, uri=True, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA query_only=ON")
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM own").fetchone()  # the state is chosen by the first read
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def naming_errors(path: Path) -> Iterator[None]:
+    """Give SQLite's errors our names."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code is its class
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such table" in str(error):
+            raise AuditDamagedError(f"{path}: {error}") from error
+        if code == sqlite3.SQLITE_FULL:
+            raise AuditFullError(f"{path}: {error}") from error
+        raise

@@ -1,0 +1,78 @@
+"""An audit log with keys, to be read, signed, witnessed and attacked."""
+
+from __future__ import annotations
+
+import sqlite3
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.support.message_parts import RECEIPT
+from tidegate.schemas.audit import AuditedAct, AuditedAnswer
+from tidegate.schemas.trust import TrustedKey
+from tidegate.services.evidence.checkpoints import SignedNote, cosign, origin_of, sign_checkpoint
+from tidegate.services.evidence.log import AuditLog, Draft
+from tidegate.services.evidence.log_file import LOG
+
+
+class LogKey:
+    """An author key of a domain, both halves."""
+
+    def __init__(self, owner: str, seed: int = 1) -> None:
+        self.private = Ed25519PrivateKey.from_private_bytes(sha256(f"{owner} {seed}".encode()).digest())
+        public = self.private.public_key().public_bytes_raw()
+        self.known = TrustedKey(
+            key_id=sha256(public).hexdigest(), role="author", owner=owner, public=public, created_at_ms=1
+        )
+
+    def sign_head(self, log: AuditLog) -> SignedNote:
+        """The log's head, signed with this key."""
+        return sign_checkpoint(log.reader.head(), self.known.public, self.private.sign)
+
+    def cosign(self, note: SignedNote, at_s: int = 1_700_000_000) -> SignedNote:
+        """The note as witnessed by this key's owner."""
+        return cosign(note, origin_of(self.known.owner), self.known.public, self.private.sign, at_s)
+
+
+SITE1, SITE2, HUB = LogKey("site1"), LogKey("site2"), LogKey("hub")
+KEYS = (SITE1.known, SITE2.known, HUB.known)
+
+
+def answer(number: int, tenant: str = "kiosk") -> Draft:
+    """The draft of a published answer."""
+    body = AuditedAnswer(
+        rid=f"r{number}",
+        outcome="answered",
+        text_digest=sha256(b"%d" % number).hexdigest(),
+        receipt_digest=sha256(b"receipt %d" % number).hexdigest(),
+        receipt=RECEIPT,
+    )
+    return Draft(
+        kind="answered", tenant=tenant, source=f"ANSWERS:r{number}.publisher.0", at_ms=1_000 + number, body=body
+    )
+
+
+def act(number: int, tenant: str = "") -> Draft:
+    """The draft of something done."""
+    return Draft(
+        kind="key_rotated", tenant=tenant, source=f"act {number}", at_ms=number, body=AuditedAct(about="author")
+    )
+
+
+def fill(
+    log: AuditLog, count: int, begin: int = 0, signed_every: int = 0, tenants: tuple[str, ...] = ("kiosk",)
+) -> None:
+    """Append answers, of these tenants in turn, and sign a head after every so many."""
+    for number in range(begin, begin + count):
+        log.append([answer(number, tenants[number % len(tenants)])], 5_000 + number)
+        if signed_every and (number + 1) % signed_every == 0:
+            log.keep_checkpoint(SITE1.sign_head(log))
+
+
+def attack(directory: Path, *statements: str) -> None:
+    """Change a log's file as somebody can who may write it."""
+    with sqlite3.connect(directory / LOG) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
