@@ -16,7 +16,7 @@ import msgspec
 
 from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter, AuditEntry, EntryKind
 from tidegate.schemas.message import encode_json
-from tidegate.services.evidence.checkpoints import SignedNote
+from tidegate.services.evidence.checkpoints import BadCheckpointError, SignedNote
 from tidegate.services.evidence.log_file import LOG, AuditDamagedError, locked, naming_errors, open_writer, writing
 from tidegate.services.evidence.log_reader import TILE_LEVEL, AuditReader, LogState
 from tidegate.services.evidence.merkle import leaf_hash
@@ -156,7 +156,10 @@ def _load(connection: sqlite3.Connection, domain: str) -> LogState:
         raise AuditDamagedError(f"the log here is that of {state.domain}, not of {domain}")
     if last + 1 != state.size or reader.tree_at(state.size) != state.tree:
         raise AuditDamagedError(f"the log of {domain} has {last + 1} entries, and is not the one that was written here")
-    signed = note.checkpoint if (note := reader.newest_checkpoint()) else None
+    try:
+        signed = note.checkpoint if (note := reader.newest_checkpoint()) else None
+    except BadCheckpointError as error:
+        raise AuditDamagedError(f"the log of {domain}: {error.reason}") from error
     if signed is not None and (signed.size > state.size or reader.root_at(signed.size) != signed.root):
         raise AuditDamagedError(f"the log of {domain} is not the one whose head was signed at {signed.size} entries")
     return state

@@ -28,6 +28,8 @@ from tidegate.services.evidence.merkle import (
 TILE_LEVEL = 8
 """A tile is a full subtree of 2**8 leaves, or of 2**8 tiles of the level below."""
 PAGE = 512
+ROW = "counter, CAST(hash AS BLOB), CAST(leaf AS BLOB)"
+"""SQLite keeps whatever somebody stores in a column: bytes are what is checked."""
 
 
 class LogState(msgspec.Struct, frozen=True):
@@ -87,26 +89,26 @@ class AuditReader:
         """The entries from `begin` to before `end`, in their order; those that are missing are left out."""
         last = (1 << 62) if end is None else end
         rows = self._connection.execute(
-            "SELECT counter, hash, leaf FROM entries WHERE counter >= ? AND counter < ? ORDER BY counter", (begin, last)
+            f"SELECT {ROW} FROM entries WHERE counter >= ? AND counter < ? ORDER BY counter", (begin, last)
         )
         while page := rows.fetchmany(PAGE):
             yield from (StoredEntry(*row) for row in page)
 
     def newest(self, most: int) -> list[StoredEntry]:
         """The last entries, oldest first."""
-        rows = self._connection.execute(
-            "SELECT counter, hash, leaf FROM entries ORDER BY counter DESC LIMIT ?", (most,)
-        ).fetchall()
+        rows = self._connection.execute(f"SELECT {ROW} FROM entries ORDER BY counter DESC LIMIT ?", (most,)).fetchall()
         return [StoredEntry(*row) for row in reversed(rows)]
 
-    def checkpoints(self) -> list[SignedNote]:
-        """The signed heads that are kept, the smallest first. Raises `BadCheckpointError`."""
-        rows = self._connection.execute("SELECT note FROM checkpoints ORDER BY size").fetchall()
-        return [parse_note(note) for (note,) in rows]
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """The signed heads that are kept, the smallest first, each with the size under which it is stored."""
+        query = "SELECT size, CAST(note AS TEXT) FROM checkpoints ORDER BY size"
+        return [(size, note) for size, note in self._connection.execute(query)]
 
     def newest_checkpoint(self) -> SignedNote | None:
         """The newest signed head. Raises `BadCheckpointError`."""
-        row = self._connection.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        row = self._connection.execute(
+            "SELECT CAST(note AS TEXT) FROM checkpoints ORDER BY size DESC LIMIT 1"
+        ).fetchone()
         return parse_note(row[0]) if row else None
 
     def heads(self) -> dict[str, SignedNote]:
@@ -114,7 +116,7 @@ class AuditReader:
 
         Raises `BadCheckpointError`.
         """
-        rows = self._connection.execute("SELECT origin, note FROM heads ORDER BY origin").fetchall()
+        rows = self._connection.execute("SELECT origin, CAST(note AS TEXT) FROM heads ORDER BY origin").fetchall()
         return {origin: parse_note(note) for origin, note in rows}
 
     def inclusion_proof(self, counter: int, size: int) -> list[bytes]:

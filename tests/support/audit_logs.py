@@ -6,14 +6,18 @@ import sqlite3
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.message_parts import RECEIPT
-from tidegate.schemas.audit import AuditedAct, AuditedAnswer
+from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditEntry
+from tidegate.schemas.message import decode, encode_json
 from tidegate.schemas.trust import TrustedKey
 from tidegate.services.evidence.checkpoints import SignedNote, cosign, origin_of, sign_checkpoint
 from tidegate.services.evidence.log import AuditLog, Draft
 from tidegate.services.evidence.log_file import LOG
+from tidegate.services.evidence.log_reader import LogState
+from tidegate.services.evidence.merkle import Edge, leaf_hash
 
 
 class LogKey:
@@ -76,3 +80,35 @@ def attack(directory: Path, *statements: str) -> None:
         for statement in statements:
             connection.execute(statement)
     connection.close()
+
+
+def rebuild(directory: Path) -> None:
+    """Have everything that can be computed from the leaves agree with them: what who has no key can do at best."""
+    with sqlite3.connect(directory / LOG) as connection:
+        leaves = [
+            bytes(leaf) for (leaf,) in connection.execute("SELECT CAST(leaf AS BLOB) FROM entries ORDER BY counter")
+        ]
+        edge, tiles = Edge(), []
+        connection.execute("DELETE FROM entries")
+        for counter, leaf in enumerate(leaves):
+            connection.execute("INSERT INTO entries VALUES (?, ?, ?)", (counter, leaf_hash(leaf), leaf))
+            edge, full = edge.grown(leaf_hash(leaf))
+            tiles += [(level, (edge.size >> level) - 1, full[level]) for level in range(8, len(full), 8)]
+        connection.execute("DELETE FROM tiles")
+        connection.executemany("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
+        state = LogState("site1", edge.size, edge.hashes, 10_000)
+        connection.execute("UPDATE own SET state = ?", (msgspec.msgpack.encode(state),))
+    connection.close()
+
+
+def renumber(directory: Path) -> None:
+    """Have every leaf state the number under which it is stored, in the form in which leaves are written."""
+    with sqlite3.connect(directory / LOG) as connection:
+        rows = connection.execute("SELECT counter, CAST(leaf AS BLOB) FROM entries ORDER BY counter").fetchall()
+        connection.execute("DELETE FROM entries")
+        for number, (_, leaf) in enumerate(rows):
+            entry = msgspec.structs.replace(decode(bytes(leaf), AuditEntry), counter=number)
+            row = (number, b"", encode_json(entry))
+            connection.execute("INSERT INTO entries VALUES (?, ?, ?)", row)
+    connection.close()
+    rebuild(directory)

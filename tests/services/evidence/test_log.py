@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.audit_logs import SITE1, act, answer, attack, fill
+from tests.support.audit_logs import SITE1, act, answer, attack, fill, rebuild
 from tests.support.paths import ROOT
 from tidegate.schemas.audit import AuditedAnswer
 from tidegate.services.evidence.log import KEPT_EVERY, AuditLog
@@ -105,7 +105,7 @@ def test_of_signed_heads_the_newest_is_kept_and_one_among_so_many_entries(tmp_pa
         for begin in range(0, 3 * KEPT_EVERY, 64):
             log.append([act(number) for number in range(begin, begin + 64)], 1)
             log.keep_checkpoint(SITE1.sign_head(log))
-        sizes = [note.checkpoint.size for note in log.reader.checkpoints()]
+        sizes = [size for size, _ in log.reader.checkpoints()]
     assert sizes == [256, 512, 768]
 
 
@@ -150,6 +150,18 @@ def test_a_writer_does_not_go_on_with_a_log_that_is_not_its_own(tmp_path: Path, 
     attack(tmp_path, *statements)
     with pytest.raises(AuditDamagedError), AuditLog.open(tmp_path, "site1"):
         pass
+
+
+def test_a_writer_looks_at_what_is_not_signed_yet_and_at_what_was_made_to_agree(tmp_path: Path) -> None:
+    for name, signed_every in (("unsigned", 7), ("agreeing", 5)):
+        with AuditLog.open(tmp_path / name, "site1") as log:
+            fill(log, 10, signed_every=signed_every)
+    attack(tmp_path / "unsigned", "UPDATE entries SET hash = randomblob(32) WHERE counter = 9")
+    attack(tmp_path / "agreeing", "UPDATE entries SET leaf = replace(leaf, 'answered', 'abstained') WHERE counter = 9")
+    rebuild(tmp_path / "agreeing")
+    for name, reason in (("unsigned", "written here"), ("agreeing", "signed at 10")):
+        with pytest.raises(AuditDamagedError, match=reason), AuditLog.open(tmp_path / name, "site1"):
+            pass
 
 
 def test_a_writer_does_not_go_on_with_another_domain_s_log_nor_with_none_of_sqlite_s(tmp_path: Path) -> None:
