@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.brokers.settings import Directory, ProcessSettings
 from tidegate.schemas.message import Name
+from tidegate.services.evidence.settings import AuditSettings
 from tidegate.services.gateway.settings import GatewaySettings
 from tidegate.services.stages.settings import (
     CloudVerifierSettings,
@@ -36,3 +37,4 @@ class Settings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields
     drafter: DrafterSettings = DrafterSettings()
     cloud_verifier: CloudVerifierSettings = CloudVerifierSettings()
     sync: SyncSettings = SyncSettings()
+    audit: AuditSettings = AuditSettings()

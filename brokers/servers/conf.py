@@ -78,6 +78,7 @@ def leaf_permissions(site: str) -> dict[str, dict[str, list[str]]]:
         subjects.comparison(site),
         subjects.activation_vote(site),
         subjects.lease_of(site),
+        subjects.heads_of(site),
         subjects.all_verification_sessions(site),
     ]
     subscribe = [

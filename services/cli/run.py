@@ -22,7 +22,8 @@ from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
-from tidegate.services.fleet.deployment import SYNC
+from tidegate.services.fleet.author_keys import has_author_key, open_author_signer
+from tidegate.services.fleet.deployment import ALL, AUDIT, GATEWAY, SYNC
 from tidegate.services.fleet.models import check_models, use_boxed_model
 from tidegate.services.fleet.waiting import wait_until_in_force
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
@@ -101,22 +102,25 @@ def make_job(options: CommandOptions, sites: int, *, per_stage: bool, lm: bool) 
 @click.option("--parent", type=int, hidden=True, help="End when this process ends.")
 @with_options()
 def worker(options: CommandOptions, stage: str, site: str, parent: int | None) -> None:
-    """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, `all` for everything that answers at the site, or
-    `sync`, which keeps its documents in step with the hub.
+    """Run STAGE of a site until SIGTERM: a stage's name, `gateway`, `all` for everything that answers at the site (and
+    its audit log), `audit` for that log alone, or `sync`, which keeps its documents in step with the hub.
 
     What answers waits until a pack is in force in its domain, and says so; it is ready then.
     """
-    names = (*WORKERS, "gateway", SYNC, "all")
+    names = (*WORKERS, GATEWAY, SYNC, AUDIT, ALL)
     check_choice("there is no stage", stage, names)
     settings = replace(options, site=site).settings()
     if stage == SYNC:
         serve_sync(settings, parent)
         return
+    if stage == AUDIT:
+        serve_audit(settings, parent)
+        return
     check_models(settings)
     at_hub = settings.site == HUB
     everything = HUB_WORKERS if at_hub else SITE_WORKERS
-    stages = everything if stage == "all" else tuple(each for each in WORKERS.values() if each.name == stage)
-    serve_stages(stages, settings, stage, with_gateway=stage in ("all", "gateway") and not at_hub, parent=parent)
+    stages = everything if stage == ALL else tuple(each for each in WORKERS.values() if each.name == stage)
+    serve_stages(stages, settings, stage, with_gateway=stage in (ALL, GATEWAY) and not at_hub, parent=parent)
 
 
 def serve_stages(
@@ -133,6 +137,10 @@ def serve_stages(
             from tidegate.services.uplink.stream_check import open_stream_guard
 
             services.append(open_stream_guard)
+        if name == ALL and has_author_key(settings):  # without a key nothing of a log could be signed
+            from tidegate.services.evidence.worker import open_audit_beside
+
+            services.append(open_audit_beside)
         start(serve(WorkerProcess(name, stages, open_bus, services, parent, wait_until_in_force), settings, telemetry))
 
 
@@ -144,6 +152,16 @@ def serve_sync(settings: Settings, parent: int | None) -> None:
     opened = open_hub_worker if settings.site == HUB else open_site_worker
     with open_telemetry(settings) as telemetry:
         start(serve(WorkerProcess(SYNC, (), open_bus, (opened,), parent), settings, telemetry))
+
+
+def serve_audit(settings: Settings, parent: int | None) -> None:
+    """Write the audit log of the domain in this process until a signal. Raises `AuditBusyError`, `AuditDamagedError`,
+    `AuthorKeyMissingError`."""
+    from tidegate.services.evidence.worker import open_audit_worker
+
+    open_author_signer(settings)  # or no head of the log could ever be signed
+    with open_telemetry(settings) as telemetry:
+        start(serve(WorkerProcess(AUDIT, (), open_bus, (open_audit_worker,), parent), settings, telemetry))
 
 
 def open_bus(settings: Settings) -> Any:

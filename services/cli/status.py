@@ -8,6 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.sync_tables import open_console, print_collections, print_domains
 from tidegate.services.cli.tables import make_table
@@ -41,6 +42,7 @@ def print_status(found: FleetStatus) -> None:
     replicas = {each.name: summarise(each.replica) for each in found.domains}
     print_domains(console, replicas)
     print_collections(console, replicas)
+    print_audit_logs(console, found)
     processes = [
         (each.name, process.name, str(process.pid), "gone" if process.is_stale else "up", process.metrics_url or "-")
         for each in found.domains
@@ -57,6 +59,18 @@ def print_status(found: FleetStatus) -> None:
     for problem in found.problems:
         console.print(f"problem: {problem}")
     console.print("everything is healthy" if found.is_healthy else f"{len(found.problems)} problems")
+
+
+def print_audit_logs(console: Console, found: FleetStatus) -> None:
+    """How long the audit logs are, and how much of each somebody else can vouch for; nothing where none is kept."""
+    rows = [
+        (each.name, *map(str, (log.size, log.signed, log.witnessed if each.name != HUB else "-", len(log.heads))))
+        for each in found.domains
+        if (log := each.audit) is not None
+    ]
+    if rows:
+        columns = ("", "entries", "signed", "witnessed", "heads of others")
+        console.print(make_table("audit logs", columns, rows, left=1))
 
 
 def print_planners(console: Console, found: FleetStatus) -> None:

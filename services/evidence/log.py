@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -26,9 +26,10 @@ KEPT_EVERY = 256
 LOOKED_UP = 500
 """Sources that are looked up at once; SQLite takes no more than 999 parameters everywhere."""
 SALT_BYTES = 16
+NOWHERE: Mapping[str, int] = {}
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class EntryDraft(msgspec.Struct, frozen=True, kw_only=True):
     """What is to become an entry; `source` names what it tells of, and is logged once."""
 
     kind: EntryKind
@@ -68,25 +69,34 @@ class AuditLog:
         """How many entries it has."""
         return self._state.size
 
-    def append(self, drafts: Sequence[Draft], now_ms: int) -> int:
+    @property
+    def logged_at_ms(self) -> int:
+        """The time of the last entry."""
+        return self._state.logged_at_ms
+
+    @property
+    def cursors(self) -> Mapping[str, int]:
+        """The last sequence of each stream that was logged."""
+        return self._state.cursors
+
+    def append(self, drafts: Sequence[EntryDraft], now_ms: int, cursors: Mapping[str, int] = NOWHERE) -> int:
         """Log what was not logged before, in this order, and return how many entries that made.
 
-        `now_ms` is the domain's trusted time; where it went back, the log's stays. Raises `AuditFullError`,
-        `AuditDamagedError`, and has then logged nothing of it.
+        `now_ms` is the domain's trusted time; where it went back, the log's stays. `cursors` are how far streams were
+        read with it. Raises `AuditFullError`, `AuditDamagedError`, and has then logged nothing of it.
         """
-        logged_at_ms = max(now_ms, self._state.logged_at_ms)
+        before = self._state
+        logged_at_ms = max(now_ms, before.logged_at_ms)
         with writing(self._connection, self._path):
             fresh = self._unknown(drafts)
-            if not fresh:
-                return 0
-            edge = self._state.tree
+            edge = before.tree
             rows: list[tuple[int, bytes, bytes]] = []
             tiles: list[tuple[int, int, bytes]] = []
             salts = os.urandom(SALT_BYTES * len(fresh)).hex()
             for draft in fresh.values():
                 begin = 2 * SALT_BYTES * len(rows)
                 salt = salts[begin : begin + 2 * SALT_BYTES]
-                leaf = encode_json(_entry(draft, self._state.domain, edge.size, logged_at_ms, salt))
+                leaf = encode_json(_entry(draft, before.domain, edge.size, logged_at_ms, salt))
                 digest = leaf_hash(leaf)
                 rows.append((edge.size, digest, leaf))
                 edge, full = edge.grown(digest)
@@ -96,8 +106,9 @@ class AuditLog:
             execute("INSERT INTO sources VALUES (?)", [(source,) for source in fresh])
             execute("INSERT INTO entries VALUES (?, ?, ?)", rows)
             execute("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
-            state = LogState(self._state.domain, edge.size, edge.hashes, logged_at_ms)
-            _store_state(self._connection, state)
+            state = LogState(before.domain, edge.size, edge.hashes, logged_at_ms, {**before.cursors, **cursors})
+            if fresh or state.cursors != before.cursors:
+                _store_state(self._connection, state)
         self._state = state
         return len(rows)
 
@@ -114,9 +125,9 @@ class AuditLog:
             row = (note.checkpoint.origin, str(note), seen_at_ms)
             self._connection.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", row)
 
-    def _unknown(self, drafts: Sequence[Draft]) -> dict[bytes, Draft]:
+    def _unknown(self, drafts: Sequence[EntryDraft]) -> dict[bytes, EntryDraft]:
         """Those whose source was never logged, by its digest."""
-        found: dict[bytes, Draft] = {}
+        found: dict[bytes, EntryDraft] = {}
         for draft in drafts:
             found.setdefault(sha256(draft.source.encode()).digest()[:16], draft)
         keys = list(found)
@@ -128,7 +139,7 @@ class AuditLog:
         return found
 
 
-def _entry(draft: Draft, domain: str, counter: int, logged_at_ms: int, salt: str) -> AuditEntry:
+def _entry(draft: EntryDraft, domain: str, counter: int, logged_at_ms: int, salt: str) -> AuditEntry:
     return AuditEntry(
         kind=draft.kind,
         domain=domain,

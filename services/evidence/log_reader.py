@@ -33,12 +33,14 @@ ROW = "counter, CAST(hash AS BLOB), CAST(leaf AS BLOB)"
 
 
 class LogState(msgspec.Struct, frozen=True):
-    """Whose log it is, and its right edge; written with every batch of entries."""
+    """Whose log it is, its right edge, and how far what it follows was read; written with every batch of entries."""
 
     domain: str
     size: int = 0
     edge: tuple[bytes, ...] = ()
     logged_at_ms: int = 0
+    cursors: dict[str, int] = {}
+    """The last sequence of each stream that was logged."""
 
     @property
     def tree(self) -> Edge:

@@ -37,6 +37,8 @@ GATEWAY = "gateway"
 ALL = "all"
 SYNC = "sync"
 """The worker that keeps the replicas of a domain: a process of its own, of which there is one."""
+AUDIT = "audit"
+"""The worker that writes the audit log of a domain: one, a part of `all` where that runs."""
 SERVER_POLL_S = 0.05
 Fill = Callable[[], Coroutine[Any, Any, None]]
 """What brings the sites what they answer from, once their sync workers run."""
@@ -95,6 +97,7 @@ def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) 
         names = [stage.name for stage in HUB_WORKERS]
         if site != HUB:
             names = [*(stage.name for stage in SITE_WORKERS), GATEWAY]
+        own_keys = [*([AUDIT] if per_stage else []), SYNC] if has_author_key(own) else []  # what needs them to sign
         names = names if per_stage else [ALL]
         found += [
             Program(
@@ -104,7 +107,7 @@ def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) 
                 log=paths.logs / f"{name}.log",
                 ready=paths.ready / name,
             )
-            for name in (*names, *([SYNC] if has_author_key(own) else []))  # without a key nothing is replicated yet
+            for name in (*names, *own_keys)
         ]
     return found
 

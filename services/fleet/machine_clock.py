@@ -5,6 +5,8 @@ Promises that every process of a machine judges by the same clock. Next: sync/tr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.replica.freshness import FreshnessJudge
@@ -15,11 +17,15 @@ from tidegate.sync.trust.trusted_clock import TIME_FILE, TrustedClock
 
 def open_freshness(settings: Settings) -> FreshnessJudge:
     """How this domain judges the age of what it quotes."""
-    paths = StatePaths(settings)
-    clock = TrustedClock(paths.trust / TIME_FILE)
+    return FreshnessJudge(StatePaths(settings).replica, settings.site, open_trusted_time(settings))
+
+
+def open_trusted_time(settings: Settings) -> Callable[[], int]:
+    """The time in milliseconds that this domain may trust; it raises `TimeWentBackError`, `UnreadableError`."""
+    clock = TrustedClock(StatePaths(settings).trust / TIME_FILE)
 
     def trusted_ms() -> int:
         now = read_machine_clock()
         return now.wall_ms if settings.site == HUB else clock.judge(now).trusted_ms
 
-    return FreshnessJudge(paths.replica, settings.site, trusted_ms)
+    return trusted_ms

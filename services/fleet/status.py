@@ -24,6 +24,7 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import stage_consumers
 from tidegate.schemas import CloudState, ReplicaStatus, TidegateError, UnreadableError, decode, replace, subjects
 from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.audit_status import AuditStatus, find_audit_problems, read_audit_status
 from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile, decode_state, read_endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.planner_status import PlannerStatus, read_planner
@@ -87,7 +88,7 @@ class StageLag(msgspec.Struct, kw_only=True):
 class DomainStatus(msgspec.Struct, kw_only=True):
     """A site, or the hub. `indexes` has the version of each tenant's index, `embedder` that of its model, `readers`
     those of the tenants' own readers that are in use; `planner` is what a site has learned, `replica` what its sync
-    worker says of its collections and policies: None where none runs.
+    worker says of its collections and policies, `audit` what its audit worker says of its log: None where none runs.
     """
 
     name: str
@@ -101,6 +102,7 @@ class DomainStatus(msgspec.Struct, kw_only=True):
     readers: dict[str, str] = {}
     planner: PlannerStatus | None = None
     replica: ReplicaStatus | None = None
+    audit: AuditStatus | None = None
 
 
 class FleetStatus(msgspec.Struct, kw_only=True):
@@ -181,6 +183,8 @@ async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str])
     _read_versions(found, settings, problems)
     problems += _find_problems(found, is_served_here=bool(fleet.pid))
     problems += find_replica_problems(name, found.replica) if found.replica else []
+    found.audit = read_audit_status(paths.audit)
+    problems += find_audit_problems(name, found.audit) if found.audit else []
     return found
 
 

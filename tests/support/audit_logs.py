@@ -14,7 +14,7 @@ from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditEntry
 from tidegate.schemas.message import decode, encode_json
 from tidegate.schemas.trust import TrustedKey
 from tidegate.services.evidence.checkpoints import SignedNote, cosign, origin_of, sign_checkpoint
-from tidegate.services.evidence.log import AuditLog, Draft
+from tidegate.services.evidence.log import AuditLog, EntryDraft
 from tidegate.services.evidence.log_file import LOG
 from tidegate.services.evidence.log_reader import LogState
 from tidegate.services.evidence.merkle import Edge, leaf_hash
@@ -43,7 +43,7 @@ SITE1, SITE2, HUB = LogKey("site1"), LogKey("site2"), LogKey("hub")
 KEYS = (SITE1.known, SITE2.known, HUB.known)
 
 
-def answer(number: int, tenant: str = "kiosk") -> Draft:
+def answer(number: int, tenant: str = "kiosk") -> EntryDraft:
     """The draft of a published answer."""
     body = AuditedAnswer(
         rid=f"r{number}",
@@ -52,14 +52,14 @@ def answer(number: int, tenant: str = "kiosk") -> Draft:
         receipt_digest=sha256(b"receipt %d" % number).hexdigest(),
         receipt=RECEIPT,
     )
-    return Draft(
+    return EntryDraft(
         kind="answered", tenant=tenant, source=f"ANSWERS:r{number}.publisher.0", at_ms=1_000 + number, body=body
     )
 
 
-def act(number: int, tenant: str = "") -> Draft:
+def act(number: int, tenant: str = "") -> EntryDraft:
     """The draft of something done."""
-    return Draft(
+    return EntryDraft(
         kind="key_rotated", tenant=tenant, source=f"act {number}", at_ms=number, body=AuditedAct(about="author")
     )
 

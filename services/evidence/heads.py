@@ -1,0 +1,213 @@
+"""Signs the heads of a domain's log, has the hub witness them, and is the witness at the hub.
+
+Promises that a head is signed by a key that is good now, and that what the hub refuses stands as a fault until it is
+mended. Next: witness.py, the rules; worker.py, which calls it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from hashlib import sha256
+
+from tidegate.brokers.base import CoreClient
+from tidegate.schemas.audit import AuditedAct, HeadReply, HeadSubmission
+from tidegate.schemas.errors import TidegateError, UnreadableError
+from tidegate.schemas.message import decode, encode
+from tidegate.schemas.subjects import HUB, heads_of
+from tidegate.schemas.trust import TrustedKey
+from tidegate.services.evidence.checkpoints import (
+    BadCheckpointError,
+    Checkpoint,
+    Sign,
+    SignedNote,
+    cosign,
+    domain_of,
+    origin_of,
+    parse_note,
+    sign_checkpoint,
+    witnessed_at_s,
+)
+from tidegate.services.evidence.log import AuditLog, EntryDraft
+from tidegate.services.evidence.metrics import METRICS
+from tidegate.services.evidence.witness import HeadRefusedError, author_keys, check_head, choose_newer, good_keys
+from tidegate.sync.shells.faults import Faults
+from tidegate.sync.trust.live_keys import LiveKeys
+
+ASK_WITHIN_S = 5.0
+MOST_HEADS = 64
+"""So many heads of other sites are passed on at once, the newest first."""
+PASSING = ("unproven", "unknown_site", "unavailable")
+"""Refusals that say nothing against the log."""
+
+
+class HeadKeys:
+    """The author key of a domain, and the keys of all of them as this machine knows them."""
+
+    def __init__(self, keys: LiveKeys, now_ms: Callable[[], int]) -> None:
+        self._keys = keys
+        self._now_ms = now_ms
+
+    def known(self) -> list[TrustedKey]:
+        """All author keys, also those that are no longer good. Raises `KeysMissingError`, `UnreadableError`."""
+        return [key for key in self._keys.register().keys if key.role == "author"]
+
+    def good(self, domain: str) -> list[TrustedKey]:
+        """The keys that may sign for a domain now. Raises as `known` does."""
+        return good_keys(author_keys(self.known(), domain), self._now_ms())
+
+    def sign(self, head: Checkpoint) -> SignedNote:
+        """Sign a head of this domain's log. Raises what `LiveKeys.newest` raises."""
+        public, sign = self._newest()
+        return sign_checkpoint(head, public, sign)
+
+    def cosign(self, note: SignedNote, witness: str) -> SignedNote:
+        """Say that this domain has seen a head now. Raises as `sign` does."""
+        public, sign = self._newest()
+        return cosign(note, origin_of(witness), public, sign, int(time.time()))
+
+    def _newest(self) -> tuple[bytes, Sign]:
+        signer = self._keys.newest("author", self._now_ms())
+        public = {key.key_id: key.public for key in self._keys.register().keys}[signer.public_key.keyid]
+        return public, lambda data: bytes.fromhex(signer.sign(data).signature)
+
+
+class HeadWitness:
+    """The hub's part: one head after another of each site's log, each continuing the one before."""
+
+    def __init__(self, log: AuditLog, keys: HeadKeys, faults: Faults, is_good_site: Callable[[str], bool]) -> None:
+        self._log = log
+        self._keys = keys
+        self._faults = faults
+        self._is_good_site = is_good_site
+
+    def answer(self, site: str, data: bytes, now_ms: int) -> HeadReply:
+        """Witness the head that a site asks for, or say why not; what speaks against its log is logged here.
+
+        Raises `AuditFullError`, `AuditDamagedError`, and what signing raises.
+        """
+        known = self._log.reader.heads().get(origin_of(site))
+        size = known.checkpoint.size if known else 0
+        if not self._is_good_site(site):
+            return HeadReply(
+                fault="unknown_site", reason=f"{site} is none of the hub's sites, or was revoked", size=size
+            )
+        try:
+            asked = decode(data, HeadSubmission)
+            note = parse_note(asked.checkpoint)
+            head = check_head(
+                note, site, self._keys.good(site), known.checkpoint if known else None, asked.proof, asked.old_size
+            )
+        except (UnreadableError, BadCheckpointError) as error:
+            return self._refuse(site, HeadRefusedError("unsigned", error.reason), data, now_ms, size)
+        except HeadRefusedError as error:
+            return self._refuse(site, error, asked.checkpoint.encode(), now_ms, size)
+        cosigned = self._keys.cosign(SignedNote(note.text, note.signatures[:1]), HUB)
+        self._log.keep_head(cosigned, now_ms)
+        self._faults.clear(site, "head")
+        return self._with_news(HeadReply(size=head.size, cosigned=str(cosigned)), site, asked.hub_size)
+
+    def _refuse(self, site: str, error: HeadRefusedError, shown: bytes, now_ms: int, size: int) -> HeadReply:
+        if error.fault not in PASSING:
+            self._faults.note(site, error, "head")
+            METRICS.refused.labels(site, error.fault).inc()
+            digest = sha256(shown).hexdigest()
+            act = AuditedAct(about=site, reason=f"{error.fault}: {error.reason}"[:500], digest=digest)
+            source = f"head:{site}:{digest}"  # the same head again is no second entry
+            self._log.append([EntryDraft(kind="head_refused", body=act, source=source, at_ms=now_ms)], now_ms)
+        return HeadReply(fault=error.fault, reason=error.reason[:500], size=size)
+
+    def _with_news(self, reply: HeadReply, site: str, hub_size: int) -> HeadReply:
+        """The reply with the heads of the others, and the hub's own."""
+        reader, own = self._log.reader, {origin_of(site), origin_of(HUB)}
+        heads = tuple(str(note) for origin, note in reader.heads().items() if origin not in own)[:MOST_HEADS]
+        signed = reader.newest_checkpoint()
+        if signed is None or hub_size > signed.checkpoint.size:  # the site sees that the hub's log was cut
+            return HeadReply(size=reply.size, cosigned=reply.cosigned, heads=heads, hub_head=str(signed or ""))
+        return HeadReply(
+            size=reply.size,
+            cosigned=reply.cosigned,
+            heads=heads,
+            hub_head=str(signed),
+            hub_proof=tuple(reader.consistency_proof(hub_size, signed.checkpoint.size)),
+        )
+
+
+class HeadSubmitter:
+    """A site's part: has its newest head witnessed, and keeps the heads of others that it is told of."""
+
+    def __init__(self, log: AuditLog, keys: HeadKeys, site: str, core: CoreClient) -> None:
+        self._log = log
+        self._keys = keys
+        self._site = site
+        self._core = core
+
+    def submission(self, from_size: int | None = None) -> HeadSubmission | None:
+        """What to ask the hub: from the size that it is known to have witnessed; None while there is no signed head.
+
+        Raises `BadCheckpointError`, `AuditDamagedError`; `HeadRefusedError` where the hub has seen more than there is.
+        """
+        reader, heads = self._log.reader, self._log.reader.heads()
+        note = reader.newest_checkpoint()
+        if note is None:
+            return None
+        own, hub = heads.get(origin_of(self._site)), heads.get(origin_of(HUB))
+        old, size = (own.checkpoint.size if own else 0) if from_size is None else from_size, note.checkpoint.size
+        if old > size:
+            raise HeadRefusedError("truncated", f"the hub has witnessed {old} entries of this log, and it has {size}")
+        return HeadSubmission(
+            checkpoint=str(note),
+            old_size=old,
+            proof=tuple(reader.consistency_proof(old, size)),
+            hub_size=hub.checkpoint.size if hub else 0,
+        )
+
+    async def ask(self, submission: HeadSubmission) -> HeadReply:
+        """The hub's reply. Raises `UnreachableError`, `UnreadableError`."""
+        reply = await self._core.request(heads_of(self._site), encode(submission), timeout_s=ASK_WITHIN_S)
+        return decode(reply, HeadReply)
+
+    def take(self, reply: HeadReply, submission: HeadSubmission, now_ms: int) -> list[HeadRefusedError]:
+        """Keep what the hub has replied, and return what speaks against the hub or another site.
+
+        Raises `HeadRefusedError` where it refused this log's head, or has not signed what it says that it has.
+        """
+        if reply.fault:
+            raise HeadRefusedError(reply.fault, f"the hub refuses the head of this log: {reply.fault}: {reply.reason}")
+        cosigned = parse_note(reply.cosigned)
+        keys = self._keys.known()
+        is_own = cosigned.text == parse_note(submission.checkpoint).text
+        if not is_own or not witnessed_at_s(cosigned, origin_of(HUB), author_keys(keys, HUB)):
+            raise HeadRefusedError(
+                "unsigned", "the hub's reply is no cosignature of a key of the hub that is known here"
+            )
+        self._log.keep_head(cosigned, now_ms)
+        against = [self._hear(text, keys, now_ms) for text in reply.heads]
+        return [each for each in (*against, self._hear_hub(reply, submission, keys, now_ms)) if each]
+
+    def _hear(self, text: str, keys: list[TrustedKey], now_ms: int) -> HeadRefusedError | None:
+        try:
+            heard = parse_note(text)
+            domain_of(heard.checkpoint.origin)
+            known = self._log.reader.heads().get(heard.checkpoint.origin)
+            newer = choose_newer(known, heard, HUB, keys)
+        except BadCheckpointError as error:
+            return HeadRefusedError("unsigned", f"the hub passed on a head of another site: {error.reason}")
+        except HeadRefusedError as error:
+            return error
+        if newer is not known:
+            self._log.keep_head(newer, now_ms)
+        return None
+
+    def _hear_hub(
+        self, reply: HeadReply, submission: HeadSubmission, keys: list[TrustedKey], now_ms: int
+    ) -> HeadRefusedError | None:
+        if not reply.hub_head and not submission.hub_size:
+            return None
+        known = self._log.reader.heads().get(origin_of(HUB))
+        try:
+            note = parse_note(reply.hub_head)
+            check_head(note, HUB, keys, known.checkpoint if known else None, reply.hub_proof, submission.hub_size)
+        except TidegateError as error:
+            return error if isinstance(error, HeadRefusedError) else HeadRefusedError("unsigned", error.reason)
+        self._log.keep_head(note, now_ms)
+        return None

@@ -1,0 +1,237 @@
+"""The audit worker of a domain: logs what its streams and its processes hold, signs heads, and has them witnessed.
+
+Promises that what was stored while it was away is logged when it is back, once, and that a site without a link goes on
+and catches up. Next: entries.py, log.py, heads.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
+from importlib.metadata import version
+from typing import TypeVar
+
+import msgspec
+
+from tidegate.brokers.base import Bus, UnreachableError
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.stored import StoredStream
+from tidegate.schemas.audit import AuditedAct, HeadReply, HeadSubmission
+from tidegate.schemas.errors import TidegateError
+from tidegate.schemas.message import encode
+from tidegate.schemas.subjects import ANSWERS, HUB, heads_of, site_of
+from tidegate.services.evidence.entries import FOLLOWED, draft_event, draft_of
+from tidegate.services.evidence.heads import HeadKeys, HeadSubmitter, HeadWitness
+from tidegate.services.evidence.log import NOWHERE, AuditLog, EntryDraft
+from tidegate.services.evidence.metrics import METRICS
+from tidegate.services.evidence.spool import EventSpool
+from tidegate.services.fleet.audit_status import FILE, AuditStatus
+from tidegate.services.fleet.hub_keys import passphrase_in_environment
+from tidegate.services.fleet.machine_clock import open_trusted_time
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.settings import Settings
+from tidegate.sync.shells.faults import Faults
+from tidegate.sync.shells.loops import Loop, running
+from tidegate.sync.trust.files import PRIVATE, replace_file
+from tidegate.sync.trust.live_keys import LiveKeys
+from tidegate.sync.trust.site_records import SiteRecords
+from tidegate.sync.trust.standing import read_machine_clock
+
+RETRY_EVERY_S = 1.0
+HEAR_EVERY_MS = 60_000
+"""A site whose log stands still asks all the same, for the heads of the others."""
+PAGE = 512
+T = TypeVar("T")
+
+
+class AuditWorker:
+    """Writes the log of one domain."""
+
+    def __init__(self, settings: Settings, bus: JetStreamBus, log: AuditLog) -> None:
+        paths = StatePaths(settings)
+        self.faults = Faults("audit")
+        self._settings = settings
+        self._log = log
+        self._writing = asyncio.Lock()
+        self._spool = EventSpool(paths.audit_events)
+        self._trusted_ms = open_trusted_time(settings)
+        self._status_file = paths.audit / FILE
+        streams = [name for name in FOLLOWED if settings.site != HUB or name != ANSWERS]
+        self._streams = [StoredStream(bus, name) for name in streams]
+        self._keys = HeadKeys(LiveKeys(paths.keys, settings.site, passphrase_in_environment), self._now_ms)
+        self._submitter = HeadSubmitter(log, self._keys, settings.site, bus)
+        self._records = SiteRecords(paths.site_records)
+        self._witness = HeadWitness(log, self._keys, self.faults, self._is_good_site)
+        self._asked_at_ms = 0
+        self._shown = AuditStatus(domain=settings.site)
+
+    def loops(self) -> list[Loop]:
+        """What runs for as long as the worker does."""
+        audit = self._settings.audit
+        follow = Loop("follow", self.follow, audit.sign_every_s, self.faults)
+        if self._settings.site == HUB:
+            return [follow]
+        return [follow, Loop("witness", self.submit, audit.witness_every_s, self.faults)]
+
+    async def open(self) -> None:
+        """Begin the log where there is none, and have events from now on. Raises as `AuditLog.append` does."""
+        self._spool.open()
+        begun = EntryDraft(
+            kind="log_opened", body=AuditedAct(about=self._settings.site, reason=version("tidegate")), source="log"
+        )
+        await self._write(partial(self._append, [begun]))
+
+    async def follow(self) -> None:
+        """Log all that is new, and sign the head. Raises what reading and appending raise."""
+        try:
+            await self._follow_spool()
+            for stream in self._streams:
+                await self._follow_stream(stream)
+            await self._write(self._sign)
+        finally:
+            await self._write(self._show)
+
+    async def submit(self) -> None:
+        """Have the hub witness the newest head. Raises `HeadRefusedError` where it will not.
+
+        Without a link there is nothing to be done: the head waits, and a later one stands for it too.
+        """
+        submission = await self._write(self._submitter.submission)
+        now_ms = self._now_ms()
+        heard_lately = now_ms - self._asked_at_ms < HEAR_EVERY_MS
+        if submission is None or (not submission.proof and submission.old_size and heard_lately):
+            return
+        with suppress(UnreachableError):
+            reply = await self._submitter.ask(submission)
+            if reply.fault == "unproven":  # the hub has witnessed another head than the one that is known here
+                submission = await self._write(partial(self._submitter.submission, reply.size)) or submission
+                reply = await self._submitter.ask(submission)
+            await self._take(reply, submission, now_ms)
+            self._asked_at_ms = now_ms
+
+    async def answer(self, subject: str, data: bytes) -> bytes:
+        """At the hub: what answers a site that asks for a witness."""
+        try:
+            reply = await self._write(partial(self._witness.answer, site_of(subject), data, self._now_ms()))
+        except (TidegateError, OSError) as error:
+            self.faults.note("witness", error)
+            return encode(HeadReply(fault="unavailable", reason="the hub cannot witness now"))
+        self.faults.clear("witness")
+        return encode(reply)
+
+    async def _take(self, reply: HeadReply, submission: HeadSubmission, now_ms: int) -> None:
+        against = await self._write(partial(self._submitter.take, reply, submission, now_ms))
+        for each in against:
+            self.faults.note("heads", each)
+            METRICS.refused.labels(HUB, each.fault).inc()
+        if not against:
+            self.faults.clear("heads")
+
+    async def _follow_spool(self) -> None:
+        while events := await asyncio.to_thread(self._spool.waiting, PAGE):
+            drafts = list(map(draft_event, events))
+            await self._write(partial(self._append, drafts))
+            await asyncio.to_thread(self._spool.forget, events)
+
+    async def _follow_stream(self, stream: StoredStream) -> None:
+        after, last = self._log.cursors.get(stream.name, 0), await stream.last_sequence()
+        if last < after:  # the stream was made anew: what is in it is logged by its ids, and what was logged is known
+            after = 0
+        while after < last and (page := await stream.first(FOLLOWED[stream.name], after, PAGE)):
+            after = page[-1].sequence
+            await self._write(partial(self._append, list(map(draft_of, page)), {stream.name: after}))
+        if after < last:  # the end of the stream was deleted
+            await self._write(partial(self._append, [], {stream.name: last}))
+
+    def _append(self, drafts: Sequence[EntryDraft], cursors: Mapping[str, int] = NOWHERE) -> None:
+        self._log.append(drafts, self._now_ms(), cursors)
+
+    def _sign(self) -> None:
+        """Sign the head, where there are entries that no signed head covers."""
+        signed = self._log.reader.newest_checkpoint()
+        if signed is None or signed.checkpoint.size < self._log.size:
+            self._log.keep_checkpoint(self._keys.sign(self._log.reader.head()))
+
+    def _show(self) -> None:
+        """Say in the status file and the metrics how the log is."""
+        reader = self._log.reader
+        signed = reader.newest_checkpoint()
+        heads = {note.checkpoint.origin.rpartition("/")[2]: note.checkpoint.size for note in reader.heads().values()}
+        status = AuditStatus(
+            domain=self._settings.site,
+            size=self._log.size,
+            signed=signed.checkpoint.size if signed else 0,
+            witnessed=heads.pop(self._settings.site, 0),
+            at_ms=read_machine_clock().wall_ms,
+            heads=heads,
+            faults=self.faults.all(),
+        )
+        METRICS.size.set(status.size)
+        METRICS.signed.set(status.signed)
+        METRICS.witnessed.set(status.witnessed)
+        unchanged = msgspec.structs.replace(status, at_ms=self._shown.at_ms) == self._shown
+        if not unchanged or status.at_ms - self._shown.at_ms > HEAR_EVERY_MS // 4:
+            replace_file(self._status_file, msgspec.json.encode(status), PRIVATE)
+            self._shown = status
+
+    async def _write(self, step: Callable[[], T]) -> T:
+        """A step with the log, in a thread; one at a time."""
+        async with self._writing:
+            return await asyncio.to_thread(step)
+
+    def _now_ms(self) -> int:
+        """The trusted time; where it cannot be had the log's own goes on, and the fault stands."""
+        try:
+            now_ms = self._trusted_ms()
+        except TidegateError as error:
+            self.faults.note("clock", error)
+            return self._log.logged_at_ms
+        self.faults.clear("clock")
+        return now_ms
+
+    def _is_good_site(self, site: str) -> bool:
+        try:
+            return not self._records.load(site).revoked_at_ms
+        except TidegateError:
+            return False
+
+
+@asynccontextmanager
+async def open_audit_worker(settings: Settings, bus: Bus) -> AsyncIterator[AuditWorker]:
+    """The audit worker of a domain, until left. Raises `AuditBusyError`, `AuditDamagedError`, `OSError`."""
+    assert isinstance(bus, JetStreamBus)  # there is nothing to follow in memory
+    with ExitStack() as stack:
+        log = stack.enter_context(AuditLog.open(StatePaths(settings).audit, settings.site))
+        worker = AuditWorker(settings, bus, log)
+        await worker.open()
+        if settings.site == HUB:
+            await bus.respond_by_subject(heads_of("*"), worker.answer)
+        async with running(worker.loops()):
+            yield worker
+
+
+@asynccontextmanager
+async def open_audit_beside(settings: Settings, bus: Bus) -> AsyncIterator[None]:
+    """The same beside the stages of a domain, which answer on where the log cannot be written: what is to be logged
+    waits in its streams, and the fault is shown until the log is mended."""
+
+    async def keep() -> None:
+        async with open_audit_worker(settings, bus):
+            await asyncio.Event().wait()
+
+    faults = Faults("audit")
+    async with running(
+        [
+            Loop("log", keep, RETRY_EVERY_S, faults),
+            Loop("faults", partial(_show_faults, settings, faults), RETRY_EVERY_S, faults),
+        ]
+    ):
+        yield
+
+
+async def _show_faults(settings: Settings, faults: Faults) -> None:
+    """Say in the status file what keeps the log from being written; a worker that writes it says how it is."""
+    if standing := faults.all():
+        status = AuditStatus(domain=settings.site, at_ms=read_machine_clock().wall_ms, faults=standing)
+        await asyncio.to_thread(replace_file, StatePaths(settings).audit / FILE, msgspec.json.encode(status), PRIVATE)
