@@ -96,10 +96,11 @@ class AuditReader:
         while page := rows.fetchmany(PAGE):
             yield from (StoredEntry(*row) for row in page)
 
-    def newest(self, most: int) -> list[StoredEntry]:
-        """The last entries, oldest first."""
-        rows = self._connection.execute(f"SELECT {ROW} FROM entries ORDER BY counter DESC LIMIT ?", (most,)).fetchall()
-        return [StoredEntry(*row) for row in reversed(rows)]
+    def newest_first(self) -> Iterator[StoredEntry]:
+        """All entries, the last one first."""
+        rows = self._connection.execute(f"SELECT {ROW} FROM entries ORDER BY counter DESC")
+        while page := rows.fetchmany(PAGE):
+            yield from (StoredEntry(*row) for row in page)
 
     def checkpoints(self) -> list[tuple[int, str]]:
         """The signed heads that are kept, the smallest first, each with the size under which it is stored."""
@@ -138,14 +139,14 @@ class AuditReader:
         found, begin = [], 0
         for level in range(size.bit_length() - 1, -1, -1):
             if size >> level & 1:
-                found.append(self._full(level, begin >> level))
+                found.append(self.full(level, begin >> level))
                 begin += 1 << level
         return Edge(size, tuple(found))
 
     def _hash(self, span: Range) -> bytes:
-        return range_hash(span, self._full)
+        return range_hash(span, self.full)
 
-    def _full(self, level: int, index: int) -> bytes:
+    def full(self, level: int, index: int) -> bytes:
         """The hash of a full subtree, made of at most 128 hashes that are kept."""
         below = level // TILE_LEVEL * TILE_LEVEL
         many = 1 << level - below

@@ -18,7 +18,7 @@ from tidegate.schemas import TidegateError
 from tidegate.services.policies.policy import Policy, PolicyVerb, ScoreRule
 from tidegate.services.policies.registry import ALLOW, BLOCK, PARTS, THRESHOLDS, TRANSFORM, describe
 from tidegate.services.policies.sources import REQUIRE_SIGNED, SOURCES, TRUSTED_SIGNERS, SourceRules
-from tidegate.services.policies.version import policy_version
+from tidegate.services.policies.version import canonical_policy, version_of
 from tidegate.services.policies.writing import WRITING
 
 NO_SUGGESTIONS = "no_suggestions"
@@ -124,21 +124,16 @@ class _PolicyReader:
             self._fault(None, "the policy has no rules", f"it may {', '.join(PARTS)}")
         if self.faults:
             allow = transform = block = ()
+        stated = {
+            CLASS_THRESHOLDS: of_classes,
+            REQUIRE_SIGNED: sources.require_signed,
+            TRUSTED_SIGNERS: tuple(sources.trusted),
+            **classes,
+        }
+        canonical = canonical_policy(policy_id, allow, transform, block, thresholds, stated)
         return Policy(
             policy_id,
-            policy_version(
-                policy_id,
-                allow,
-                transform,
-                block,
-                thresholds,
-                {
-                    CLASS_THRESHOLDS: of_classes,
-                    REQUIRE_SIGNED: sources.require_signed,
-                    TRUSTED_SIGNERS: tuple(sources.trusted),
-                    **classes,
-                },
-            ),
+            version_of(canonical),
             allow={verb: ALLOW[verb] for verb in allow},
             transform={verb: TRANSFORM[verb] for verb in transform},
             block={verb: BLOCK[verb] for verb in block},
@@ -147,6 +142,7 @@ class _PolicyReader:
             no_suggestions=frozenset(classes[NO_SUGGESTIONS]),
             sources=sources,
             writing={key: frozenset(classes[key]) for key in WRITING},
+            canonical=canonical,
         )
 
     def _policy_id(self, fields: Mapping[str, tuple[Node, Node]]) -> str:

@@ -66,6 +66,8 @@ class Policy:
     """The name under which it was published; empty where it is read from a pack."""
     epoch: int = 0
     """How many versions were published under that name, this one included; 0 where it is read from a pack."""
+    canonical: str = ""
+    """The canonical JSON that `version` is the digest of."""
 
     def thresholds_for(self, question: Question) -> dict[str, tuple[PolicyVerb[ScoreRule], float]]:
         """What the scores of an answer to the question must reach; of an intent and a workload the higher one."""

@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def policy_version(
+def version_of(canonical: str) -> str:
+    """The first 12 hex digits of the sha256 of a policy's canonical JSON."""
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def canonical_policy(
     id: str,
     allow: tuple[str, ...],
     transform: tuple[str, ...],
@@ -18,8 +23,8 @@ def policy_version(
     thresholds: Mapping[str, Any],
     classes: Mapping[str, Any],
 ) -> str:
-    """The first 12 hex digits of the sha256 of the policy's canonical JSON: sorted keys, no white space, all keys but
-    those of `classes`, which are there where they say something: what was written before them keeps its version."""
+    """The policy's canonical JSON: sorted keys, no white space, all keys but those of `classes`, which are there where
+    they say something: what was written before them keeps its version."""
     policy: dict[str, object] = {
         "policy_id": id,
         "allow": allow,
@@ -28,5 +33,4 @@ def policy_version(
         "abstain_thresholds": thresholds,
     }
     policy |= {key: sorted(each) if isinstance(each, tuple) else each for key, each in classes.items() if each}
-    canonical = json.dumps(policy, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return json.dumps(policy, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,191 @@
+"""`tidegate audit`: reads, checks and hands out the audit log of a domain of this machine.
+
+Promises to change nothing, and that no control character of an entry reaches a terminal. Next: services/evidence."""
+
+from __future__ import annotations
+
+import itertools
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from tidegate.schemas.audit import ActKind, AuditedAct, AuditedAnswer, AuditEntry, EntryKind
+from tidegate.schemas.errors import UnreadableError
+from tidegate.schemas.subjects import HUB
+from tidegate.services.cli.evidence import format_time
+from tidegate.services.cli.groups import CommandGroup, check_choice
+from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.services.cli.progress import show_progress
+from tidegate.services.evidence.checkpoints import SignedNote, origin_of, parse_note, witnessed_at_s
+from tidegate.services.evidence.entries import is_about, plain
+from tidegate.services.evidence.export import ExportWish, export_log
+from tidegate.services.evidence.known_heads import known_heads, known_keys, known_policies
+from tidegate.services.evidence.log_reader import AuditReader
+from tidegate.services.evidence.verification import Expectation, LogReport, verify_log
+from tidegate.services.evidence.witness import author_keys
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.settings import Settings
+
+KINDS: tuple[str, ...] = (*typing.get_args(typing.get_args(EntryKind)[0]), *typing.get_args(ActKind))
+FILE = click.Path(dir_okay=False, path_type=Path)
+EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group(cls=CommandGroup)
+def audit() -> None:
+    """Read, check and hand out the audit log of a site, or of the hub."""
+
+
+@audit.command("list")
+@with_options("site", "tenant", "as_json")
+@click.option("--kind", help="Only entries of this kind, as `answered` or `key_rotated`.")
+@click.option("--rid", default="", help="Only what is about this request.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="The most entries, the newest.")
+def audit_list(options: CommandOptions, kind: str | None, rid: str, limit: int) -> None:
+    """List the newest entries, oldest first. Nothing is checked: see `verify`."""
+    if kind is not None:
+        check_choice("there is no kind of entry", kind, KINDS)
+    settings = options.settings()
+
+    def is_wanted(entry: AuditEntry) -> bool:
+        wanted = (kind in (None, entry.kind), options.tenant in (None, entry.tenant), not rid or is_about(entry, rid))
+        return all(wanted)
+
+    with AuditReader.open(StatePaths(settings).audit) as reader:
+        unreadable: list[int] = []
+        found = list(itertools.islice(filter(is_wanted, _newest_first(reader, unreadable)), limit))[::-1]
+    if unreadable:
+        click.echo(f"warning: {len(unreadable)} entries cannot be read: see `tidegate audit verify`", err=True)
+    lines = list(map(describe_entry, found))
+    lines.append(f"{len(found)} entries of the audit log of {settings.site}")
+    print_result(found, "\n".join(lines), options.as_json)
+
+
+@audit.command("verify")
+@with_options("site", "as_json")
+@click.option(
+    "--head", "heads", multiple=True, type=EXISTING, help="A head that somebody has kept: a file; repeatable."
+)
+def audit_verify(options: CommandOptions, heads: tuple[Path, ...]) -> int:
+    """Read the whole log, and check it against its own tree, its signed heads, and the heads that others have kept.
+
+    Those of every log on this machine, the hub's and other sites', and of every file that --head names. The exit code
+    is 1 when anything was edited, deleted, cut off, reordered, forked or replaced; each fault names its entries.
+    """
+    settings = options.settings()
+    witnessed = {**known_heads(settings), **{str(file): _read_head(file) for file in heads}}
+    expected = Expectation(domain=settings.site, keys=known_keys(settings), witnessed=witnessed)
+    with show_progress() as progress, AuditReader.open(StatePaths(settings).audit) as reader:
+        progress.start(f"checking the audit log of {settings.site}")
+        report = verify_log(reader, expected, lambda count: progress.show(f"{count} entries"))
+        progress.step()
+    result = {**msgspec.to_builtins(report), "is_good": report.is_good, "heads": sorted(witnessed)}
+    print_result(result, describe_report(report, witnessed), options.as_json)
+    return 0 if report.is_good else 1
+
+
+@audit.command("head")
+@with_options("site", "as_json")
+@click.option("--out", type=FILE, help="Write the head into this file too, for whoever is to keep it.")
+def audit_head(options: CommandOptions, out: Path | None) -> None:
+    """Print the newest signed head: whoever keeps it can tell later whether the log was changed since."""
+    settings = options.settings()
+    with AuditReader.open(StatePaths(settings).audit) as reader:
+        own = reader.heads().get(origin_of(settings.site))
+        signed = reader.newest_checkpoint()
+        others = {origin: note.checkpoint.size for origin, note in reader.heads().items() if note is not own}
+    witnessed = _witnessed(own, settings) if own else 0
+    if out is not None and signed is not None:
+        out.write_text(str(signed), "utf-8")
+    result = {
+        "domain": settings.site,
+        "head": str(signed or ""),
+        "size": signed.checkpoint.size if signed else 0,
+        "witnessed_size": own.checkpoint.size if own and witnessed else 0,
+        "witnessed_at_s": witnessed,
+        "others": others,
+    }
+    seen = (
+        f"the hub witnessed {result['witnessed_size']} entries at {format_time(witnessed)}" if witnessed else "none yet"
+    )
+    text = f"{plain_lines(str(signed or 'no head was signed yet'))}\nwitnessed: {seen}"
+    print_result(result, text, options.as_json)
+
+
+@audit.command("export")
+@click.argument("file", type=FILE)
+@with_options("site", "tenant", "as_json")
+@click.option("--rid", default="", help="Disclose only what is about this request.")
+def audit_export(options: CommandOptions, file: Path, rid: str) -> None:
+    """Write what an auditor of one tenant may see into FILE: entries, policies, keys and signed heads, as JSON lines.
+
+    Entries of other tenants are there as hashes only. `infra/audit/verify_export.py` checks the file by itself.
+    """
+    settings = options.settings()
+    tenant = options.tenant or settings.tenants[0]
+    own = known_heads(settings).get("the hub, as the log itself has it")
+    keys = tuple(key for key in known_keys(settings) if key.owner in (settings.site, HUB))
+    wish = ExportWish(tenant=tenant, rid=rid, keys=keys, policies=known_policies(settings, tenant), witnessed=own)
+    with show_progress() as progress, AuditReader.open(StatePaths(settings).audit) as reader:
+        progress.start(f"writing {file}")
+        report = export_log(reader, wish, file, lambda count: progress.show(f"{count} entries"))
+        progress.step()
+    text = (
+        f"{file}: {report.entries} entries of {report.size} for {report.tenant}, the others as hashes; "
+        f"{report.policies} policies, {report.unknown_policies} that are no longer held here\n"
+        "check it with: python infra/audit/verify_export.py FILE " + " ".join(f"--trust {key.key_id}" for key in keys)
+    )
+    print_result(
+        {**msgspec.to_builtins(report), "file": str(file), "trust": [key.key_id for key in keys]}, text, options.as_json
+    )
+
+
+def describe_entry(entry: AuditEntry) -> str:
+    """One line of a list."""
+    body = entry.body
+    if isinstance(body, AuditedAnswer):
+        policies = ", ".join(f"{part.id}@{part.epoch}" for part in body.receipt.lineage if part.kind == "policy")
+        what = f"{body.rid} {body.reason} {policies}"
+    elif isinstance(body, AuditedAct):
+        times = f" x{body.count}" if body.count > 1 else ""
+        what = f"{body.about}{times} {body.reason} {body.by}"
+    else:
+        what = f"{body.rid} by {body.stage}: {body.reason}"
+    when = format_time(entry.logged_at_ms / 1000)
+    return f"{entry.counter:>8}  {when}  {entry.kind:<17} {entry.tenant or '-':<12} {plain(' '.join(what.split()))}"
+
+
+def describe_report(report: LogReport, witnessed: dict[str, SignedNote]) -> str:
+    """What a check found, for people."""
+    lines = [
+        f"{report.domain}: {report.size} entries, root {report.root}",
+        f"signed: {report.signed} entries; behind the last signed head: {report.size - report.signed}",
+        f"held against {len(witnessed)} heads that others have kept, up to {report.witnessed} entries",
+        *(plain(f"fault: {fault}") for fault in report.faults),
+    ]
+    return "\n".join([*lines, "good" if report.is_good else f"NOT GOOD: {len(report.faults)} faults"])
+
+
+def plain_lines(text: str) -> str:
+    """A note, with nothing in it that a terminal would act on."""
+    return "\n".join("".join(char if char.isprintable() else "?" for char in line) for line in text.split("\n"))
+
+
+def _newest_first(reader: AuditReader, unreadable: list[int]) -> Iterator[AuditEntry]:
+    """The entries, the last one first; the numbers of those that somebody made unreadable are noted."""
+    for stored in reader.newest_first():
+        try:
+            yield stored.entry
+        except UnreadableError:
+            unreadable.append(stored.counter)
+
+
+def _witnessed(note: SignedNote, settings: Settings) -> int:
+    return witnessed_at_s(note, origin_of(HUB), author_keys(known_keys(settings), HUB))
+
+
+def _read_head(file: Path) -> SignedNote:
+    return parse_note(file.read_text("utf-8"))

@@ -1,0 +1,67 @@
+"""What a log of this machine can be held against: keys, heads that others have kept, policies that receipts name.
+
+Promises to read only. Next: verification.py and export.py, which are given it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tidegate.schemas import TidegateError
+from tidegate.schemas.trust import TrustedKey
+from tidegate.services.evidence.checkpoints import SignedNote, origin_of
+from tidegate.services.evidence.log_file import LOG
+from tidegate.services.evidence.log_reader import AuditReader
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.packs.active import PackInForce
+from tidegate.services.packs.generations import GenerationStore
+from tidegate.services.policies.language import load_policies
+from tidegate.services.policies.policy import Policy
+from tidegate.services.settings import Settings
+from tidegate.sync.trust.keys import KeyStore
+
+
+def known_keys(settings: Settings) -> tuple[TrustedKey, ...]:
+    """The author keys of all domains that this machine knows. Raises `KeysMissingError`, `UnreadableError`."""
+    register = KeyStore(StatePaths(settings).keys).register()
+    return tuple(key for key in register.keys if key.role == "author")
+
+
+def logs_below(settings: Settings) -> dict[str, Path]:
+    """The audit logs of this machine, by domain."""
+    found = sorted(Path(settings.state_dir).glob(f"*/{StatePaths(settings).audit.name}/{LOG}"))
+    return {file.parent.parent.name: file.parent for file in found}
+
+
+def known_heads(settings: Settings) -> dict[str, SignedNote]:
+    """The newest head of a domain's log that each log of this machine has kept, by whose log that is.
+
+    Raises `BadCheckpointError`, `AuditDamagedError`.
+    """
+    origin, heads = origin_of(settings.site), dict[str, SignedNote]()
+    for domain, directory in logs_below(settings).items():
+        with AuditReader.open(directory) as reader:
+            if (note := reader.heads().get(origin)) is not None:
+                heads["the hub, as the log itself has it" if domain == settings.site else f"the log of {domain}"] = note
+    return heads
+
+
+def known_policies(settings: Settings, tenant: str) -> dict[str, str]:
+    """The policies of a tenant of which anything is held here, as canonical JSON by version; damaged ones are left
+    out, whoever needs one is told that it is not here."""
+    return {policy.version: policy.canonical for policy in _policies(settings, tenant)}
+
+
+def _policies(settings: Settings, tenant: str) -> Iterator[Policy]:
+    store = GenerationStore(StatePaths(settings).active(tenant))
+    numbers = [int(path.name) for path in store.directory.glob("*") if path.name.isdigit()]
+    for number in sorted(numbers):
+        try:
+            record = store.record(number)
+            yield from PackInForce.of_generation(tenant, store.path(number), record).policies
+        except TidegateError:
+            continue
+    try:
+        yield from load_policies(sorted(StatePaths(settings).pack.glob("policies/*.y*ml")))
+    except TidegateError:
+        return
