@@ -16,11 +16,14 @@ from typing import Any, get_args
 import click
 import msgspec
 
+from tidegate.schemas.audit import AuditEvent
 from tidegate.schemas.message import Name, replace
 from tidegate.schemas.trust import SITE_ROLES, KeyRole, RotateKeys, SiteRole, TrustedKey
 from tidegate.services.cli.access_keys import is_access_key, issue, issued, revoke_access_key
+from tidegate.services.cli.acts import log_act
 from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.services.fleet.audit_spool import act_event
 from tidegate.services.fleet.hub_keys import KeyPlaces, NewPassphrases, passphrase_variable
 from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.repository import Repository, RepositoryExistsError
@@ -91,6 +94,8 @@ def keys_init(
     roles = ROLES if owner == HUB else SITE_ROLES
     made = [places.make_missing(role, owner, root_count if role == "root" else 1, passphrases) for role in roles]
     text = [describe_key(key, places) for held in made for key in held]
+    for key in (key for held in made for key in held):
+        log_key(options, places, owner, act_event("key_made", f"{key.role} {key.key_id}"))
     if owner == HUB:
         places.create_repository(root_threshold)
         root = places.repository.directory / "metadata" / "1.root.json"
@@ -148,6 +153,7 @@ def rotate_here(
             places.store.expire(old.key_id, places.now_ms + overlap_days * DAY_MS)
         places.publish_register()
         fate = f"end in {overlap_days} days"
+    log_key(options, places, owner, act_event("key_rotated", f"{role} {key.key_id}", reason=f"{len(before)} {fate}"))
     text = [describe_key(key, places), f"{len(before)} key(s) before it {fate}"]
     print_result({"key": key, "before": [old.key_id for old in before]}, "\n".join(text), options.as_json)
 
@@ -186,6 +192,7 @@ def keys_revoke(options: CommandOptions, key_id: str, reason: str, **directories
     revoked = places.store.revoke(key.key_id, places.now_ms, reason)
     if key.role not in TUF_ROLES:
         places.publish_register()
+    log_key(options, places, key.owner, act_event("key_revoked", f"{key.role} {key.key_id}", reason=reason))
     print_result(revoked, describe_key(revoked, places), options.as_json)
 
 
@@ -222,6 +229,11 @@ def keys_list(options: CommandOptions, **directories: Any) -> None:
         {**msgspec.to_builtins(key), "state": state_of(key, places), "is_here": is_here(key, places)} for key in known
     ]
     print_result(rows, "\n".join(describe_key(key, places) for key in known), options.as_json)
+
+
+def log_key(options: CommandOptions, places: KeyPlaces, owner: str, event: AuditEvent) -> None:
+    """Have the act logged: at the hub where its repository is here, else at the site whose key it is."""
+    log_act(options, HUB if places.repository.exists else owner, event)
 
 
 def check_owner(owner: str) -> None:

@@ -17,9 +17,11 @@ from tidegate.schemas import decode, encode, replace
 from tidegate.schemas.lease import AttestNow, LeaseReport
 from tidegate.schemas.replica import ReplicaFault
 from tidegate.schemas.subjects import HUB, replica_request
+from tidegate.services.cli.acts import log_act
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
+from tidegate.services.fleet.audit_spool import act_event
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 
@@ -78,6 +80,7 @@ def site_accept(options: CommandOptions, name: str) -> None:
     from tidegate.sync.trust.site_records import SiteRecords
 
     record = unpin_site(SiteRecords(hub_paths(options).site_records), name)
+    log_act(options, HUB, act_event("site_accepted", name))
     print_result(msgspec.to_builtins(record), f"{name} may change its settings and models once", options.as_json)
 
 

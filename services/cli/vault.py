@@ -8,8 +8,10 @@ from __future__ import annotations
 import click
 
 from tidegate.schemas import TidegateError
+from tidegate.services.cli.acts import log_act
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.services.fleet.audit_spool import act_event
 from tidegate.services.fleet.paths import StatePaths
 
 
@@ -41,4 +43,5 @@ def vault_forget(options: CommandOptions, asker: str) -> None:
         erased = opened.forget(tenant, asker_digest(key, tenant, asker, ""))
     finally:
         opened.close()
+    log_act(options, settings.site, act_event("erased", "vault", tenant=tenant, reason=f"{erased} values of one asker"))
     print_result({"erased": erased}, f"{erased} value(s) erased", options.as_json)

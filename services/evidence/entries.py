@@ -18,7 +18,7 @@ from tidegate.schemas.message import decode
 from tidegate.schemas.receipt import Receipt
 from tidegate.schemas.subjects import ANSWERS, DEAD
 from tidegate.services.evidence.log import EntryDraft
-from tidegate.services.evidence.spool import SpooledEvent
+from tidegate.services.fleet.audit_spool import SpooledEvent
 
 FOLLOWED = {ANSWERS: "answers.>", DEAD: "dead.>"}
 """The streams of which every message becomes an entry, with the subjects that are read."""

@@ -25,7 +25,7 @@ from tidegate.services.evidence.entries import FOLLOWED, draft_event, draft_of
 from tidegate.services.evidence.heads import HeadKeys, HeadSubmitter, HeadWitness
 from tidegate.services.evidence.log import NOWHERE, AuditLog, EntryDraft
 from tidegate.services.evidence.metrics import METRICS
-from tidegate.services.evidence.spool import EventSpool
+from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.audit_status import FILE, AuditStatus
 from tidegate.services.fleet.hub_keys import passphrase_in_environment
 from tidegate.services.fleet.machine_clock import open_trusted_time

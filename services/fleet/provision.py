@@ -17,6 +17,7 @@ from tidegate.brokers.servers.fleet import check_site_name
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.trust import KeyRole, TrustedKey
+from tidegate.services.fleet.audit_spool import EventSpool, act_event
 from tidegate.services.fleet.hub_keys import KeyPlaces, NewPassphrases, new_passphrase_in_environment
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
@@ -108,6 +109,7 @@ def enrol_site(
     places.publish_register()
     records.provision(site, incarnation, made[0].key_id, tuple(tenants))
     identity = SiteIdentity(site=site, incarnation=incarnation, tenants=tuple(tenants))
+    EventSpool(hub.audit_events).report(act_event("site_added", site, reason=f"incarnation {incarnation}"))
     return Enrolment(identity, made, is_new=True, was_revoked=record is not None and bool(record.revoked_at_ms))
 
 

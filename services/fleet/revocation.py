@@ -10,6 +10,7 @@ from tidegate.brokers.jetstream.granting import put_downlink, read_carriers
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas import TidegateError, replace
 from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.audit_spool import EventSpool, act_event
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import hub_places, retire_keys, time_ms
@@ -23,6 +24,7 @@ def revoke_fleet_site(hub: StatePaths, site: str, reason: str, now_ms: int) -> S
     what signing raises: then its leases have ended, and its keys are good until it is called again."""
     record = revoke_site(SiteRecords(hub.site_records), site, now_ms, reason)
     places = hub_places(hub, now_ms)
+    EventSpool(hub.audit_events).report(act_event("site_revoked", site, reason=reason))
     retire_keys(places, site, reason or f"{site} was revoked")
     places.publish_register()
     return record

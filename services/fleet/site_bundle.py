@@ -17,6 +17,7 @@ from tidegate.schemas.artefact import Epoch
 from tidegate.schemas.message import Name
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.trust import KeyRegister, TrustedKey
+from tidegate.services.fleet.audit_spool import EventSpool, act_event
 from tidegate.services.fleet.endpoints import decode_state
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import (
@@ -160,6 +161,9 @@ def install_bundle(settings: Settings, bundle: SiteBundle) -> SiteIdentity:
     if bundle.begins_afresh and held != bundle.identity:
         set_aside(own.replicas, held.incarnation if held else 0)
     install_identity(own, bundle.identity, bundle.root)
+    if held != bundle.identity:
+        act = act_event("site_added", bundle.site, reason=f"incarnation {bundle.incarnation}, by a bundle")
+        EventSpool(own.audit_events).report(act)
     return bundle.identity
 
 

@@ -9,10 +9,12 @@ from tidegate.brokers.base import Bus
 from tidegate.services.access.callers import Callers
 from tidegate.services.access.oidc import OidcTokens
 from tidegate.services.fleet.access import open_access_keys
+from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.nats import serve_nats
+from tidegate.services.gateway.refusal_counts import COUNTS, reporting
 from tidegate.services.privacy.vault import Vault, load_site_key
 from tidegate.services.settings import Settings
 
@@ -34,7 +36,8 @@ async def open(  # noqa: A001 a composition root is called `open` here
     with closing(Vault.open(paths.vault, key)) as vault:
         ingress = Ingress(settings, bus, vault, key)
         await ingress.open()
-        async with serve_http(ingress, open_callers(settings), metrics):
+        spool = EventSpool(paths.audit_events)
+        async with reporting(COUNTS, spool), serve_http(ingress, open_callers(settings), metrics):
             await serve_nats(ingress)
             try:
                 yield ingress

@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -95,6 +96,10 @@ class Ingress:
 
     async def accept(self, asked: Asked, traceparent: str = "") -> PendingRequest:
         """Check the request, seal its text, store it. Raises `RequestRefusedError`, and has then stored nothing."""
+        with self._naming(asked.tenant):
+            return await self._accept(asked, traceparent)
+
+    async def _accept(self, asked: Asked, traceparent: str) -> PendingRequest:
         now_ms = int(self._clock() * 1000)
         if (fault := find_fault(asked, self.settings, now_ms)) is not None:
             raise RequestRefusedError(fault)
@@ -119,6 +124,10 @@ class Ingress:
 
         Nobody else learns whether there is such a request. Raises `RequestRefusedError`.
         """
+        with self._naming(tenant):
+            return await self._resume(tenant, rid, asker)
+
+    async def _resume(self, tenant: str, rid: str, asker: str) -> PendingRequest:
         if tenant not in self.settings.tenants:
             raise RequestRefusedError(refusal("unknown_tenant", rid, tenant=tenant))
         self._check_room(rid)
@@ -149,6 +158,15 @@ class Ingress:
         if earlier is None:
             return None
         return secrets.compare_digest(earlier.asker, asker_digest(self._key, tenant, asker, rid))
+
+    @contextmanager
+    def _naming(self, tenant: str) -> Iterator[None]:
+        """Have refusals name the tenant, where it is one of the site's: the audit log has them by tenant."""
+        try:
+            yield
+        except RequestRefusedError as error:
+            error.tenant = tenant if tenant in self.settings.tenants else ""
+            raise
 
     def _check_room(self, rid: str) -> None:
         if self.is_closing:

@@ -81,4 +81,4 @@ async def _reply(ingress: Ingress, data: bytes) -> Published | Refused:
         reply = await ingress.submit(asked)
     except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
         return refusal_from_exception(error, "nats", asked.rid)
-    return log_refusal(reply, "nats") if isinstance(reply, Refused) else reply
+    return log_refusal(reply, "nats", asked.tenant) if isinstance(reply, Refused) else reply

@@ -12,6 +12,7 @@ import structlog
 
 from tidegate.schemas import Refused, TidegateError
 from tidegate.schemas.refusals import refusal
+from tidegate.services.gateway.refusal_counts import COUNTS, RefusalKind
 
 log = structlog.get_logger()
 
@@ -34,13 +35,15 @@ FIELD_AT_FAULT = {
 
 
 class RequestRefusedError(TidegateError):
-    """A request that is turned away; `param` names the field or header at fault."""
+    """A request that is turned away; `param` names the field or header at fault, `tenant` whose request it was, where
+    the site serves that tenant."""
 
     hint = "the refusal says what to change"
 
-    def __init__(self, refused: Refused, param: str | None = None) -> None:
+    def __init__(self, refused: Refused, param: str | None = None, tenant: str = "") -> None:
         super().__init__(refused.reason, refused.hint)
         self.refused = refused
+        self.tenant = tenant
         self.param = param or FIELD_AT_FAULT.get(refused.code)
 
 
@@ -67,9 +70,10 @@ def _find_field(fault: str) -> str | None:
     return path[1] if path else None
 
 
-def log_refusal(refused: Refused, transport: str) -> Refused:
-    """Write the one log line of a refused request, which holds no word of it, and hand the refusal on."""
+def log_refusal(refused: Refused, transport: str, tenant: str = "") -> Refused:
+    """Write the one log line of a refused request, which holds no word of it, count it, and hand the refusal on."""
     log.info("ask_refused", transport=transport, code=refused.code, rid=refused.rid)
+    COUNTS.add(RefusalKind(tenant, refused.code, transport), refused.rid)
     return refused
 
 
@@ -80,10 +84,11 @@ def refusal_from_exception(error: Exception, transport: str, rid: str = "") -> R
     message: that may quote the request.
     """
     if isinstance(error, RequestRefusedError):
-        return log_refusal(error.refused, transport)
+        return log_refusal(error.refused, transport, error.tenant)
     error_id = uuid.uuid4().hex[:12]
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames[-4:]]
     facts = {"error_id": error_id, "error": type(error).__name__, "where": where, "rid": rid}
     log.error("ask_failed", action="ask_failed", transport=transport, **facts)
+    COUNTS.add(RefusalKind("", "internal", transport))
     return refusal("internal", rid, error_id=error_id)

@@ -18,6 +18,7 @@ import structlog
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.author_keys import open_author_signer, open_author_verifier
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
@@ -74,7 +75,7 @@ async def open_replication(
         stores = {name: _open_store(paths.replica(name), settings.site, parts) for name in settings.tenants}
         for store in stores.values():
             stack.callback(store.close)
-        domain = parts.domain(stores)
+        domain = msgspec.structs.replace(parts.domain(stores), report=EventSpool(paths.audit_events).report)
         opening = SyncOpening(
             stores=stores,
             signer=parts.signer or open_author_signer(settings),

@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.schemas.artefact import ArtefactManifest
+from tidegate.schemas.audit import AuditedAct, AuditEvent
 from tidegate.schemas.message import Message, decode, replace
-from tidegate.schemas.replica import PublishArtefact, ReplicaStatus
+from tidegate.schemas.replica import ArtefactPublished, PublishArtefact, ReplicaStatus
 from tidegate.schemas.sync import Collection
 from tidegate.services.fleet.apply import ArtefactFiles
+from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.trust_hub import HubTrust, HubTrustPorts, open_hub_trust
 from tidegate.services.replication.composition import ReplicationParts, TenantStores, open_replication
@@ -79,6 +81,7 @@ class HubWorker:
         self._trust = trust
         self._source = DirectorySource(StatePaths(settings).repository)
         self._blobs = StatePaths(settings).trust / "blobs"
+        self._spool = EventSpool(StatePaths(settings).audit_events)
         self._indexes: FollowedIndexes | None = None
         self._parts: PartsInForce | None = None
         self._loop: Loop | None = None
@@ -103,6 +106,8 @@ class HubWorker:
 
     async def _publish(self, data: bytes) -> Message:
         published = await self._trust.answer_publish(decode(data, PublishArtefact))
+        if published.is_new:
+            await asyncio.to_thread(self._spool.report, publication_event(published))
         self._wake()
         return published
 
@@ -136,6 +141,13 @@ class HubWorker:
     def _wake(self) -> None:
         if self._loop is not None:
             self._loop.wake()
+
+
+def publication_event(published: ArtefactPublished) -> AuditEvent:
+    """What the audit log has of an artefact that was published."""
+    about = f"{published.kind}/{published.name}"
+    act = AuditedAct(about=about, by="operator", digest=published.digest, epoch=published.epoch)
+    return AuditEvent(kind="published", tenant=published.tenant, act=act)
 
 
 class RecordedSites:

@@ -13,10 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from tidegate.brokers.process.lifecycle import end_with_parent
+from tidegate.schemas.audit import AuditedAct, AuditEvent
 from tidegate.schemas.errors import RetryLaterError, TidegateError
 from tidegate.services.fleet.apply import ArtefactFiles, apply_artefacts, remake_active
+from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
+from tidegate.services.packs.generations import GenerationRecord, GenerationStore
 from tidegate.services.settings import Settings
 
 Refusal = tuple[str, str, str] | None
@@ -45,6 +48,7 @@ class PartsInForce:
         self._settings = settings
         self._is_current = is_current
         self._files = files
+        self._spool = EventSpool(StatePaths(settings).audit_events)
         self._applying = asyncio.Lock()
 
     async def apply(self, tenant: str) -> None:
@@ -54,12 +58,19 @@ class PartsInForce:
             if not await asyncio.to_thread(self._is_current, tenant):
                 raise RetryLaterError(f"the documents of {tenant} are not here yet", after_s=1.0)
             files = await asyncio.to_thread(self._files, tenant)
+            before = await asyncio.to_thread(self._in_force, tenant)
             await self._step(partial(apply_step, self._settings, tenant, files))
+            after = await asyncio.to_thread(self._in_force, tenant)
+            if after is not None and (before is None or before.number != after.number):
+                await asyncio.to_thread(self._spool.report, generation_event(tenant, after))
 
     async def remake(self, tenant: str) -> None:
         """Make anew what is made of documents, where enough of them changed. Raises `PartsRefusedError`."""
         async with self._applying:
             await self._step(partial(remake_step, self._settings, tenant))
+
+    def _in_force(self, tenant: str) -> GenerationRecord | None:
+        return GenerationStore(StatePaths(self._settings).active(tenant)).usable()
 
     async def _step(self, step: Callable[[bool], Refusal]) -> None:
         try:
@@ -70,6 +81,20 @@ class PartsInForce:
                 refused = await asyncio.get_running_loop().run_in_executor(process, step, True)
         if refused is not None:
             raise PartsRefusedError(refused[1], refused[2])
+
+
+def generation_event(tenant: str, record: GenerationRecord) -> AuditEvent:
+    """What the audit log has of a generation that came into force: its digest, and its policies with their epochs."""
+    policies = [
+        f"{path.partition('/')[2]}@{epoch}" for path, epoch in record.epochs.items() if path.startswith("policy/")
+    ]
+    act = AuditedAct(
+        about=f"generation {record.number}",
+        reason=", ".join(sorted(policies))[:500],
+        digest=record.digest,
+        epoch=record.number,
+    )
+    return AuditEvent(kind="in_force", tenant=tenant, act=act)
 
 
 def apply_step(

@@ -4,6 +4,10 @@ Promises an outcome for each comparison, one that could not be made included. Ne
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+from tidegate.schemas.audit import AuditedAct, AuditEvent
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.message import replace
 from tidegate.schemas.replica import RepairOutcome
@@ -16,11 +20,14 @@ SOURCE = "compare"
 
 
 class Checks:
-    """The comparisons of one domain; `legs` has those of its indexes."""
+    """The comparisons of one domain; `legs` has those of its indexes, `report` keeps for auditors what they mend."""
 
-    def __init__(self, domain: ReplicaDomain, legs: IndexLegs | None) -> None:
+    def __init__(
+        self, domain: ReplicaDomain, legs: IndexLegs | None, report: Callable[[AuditEvent], None] = lambda _: None
+    ) -> None:
         self._domain = domain
         self._legs = legs
+        self._report = report
         self.last: dict[tuple[str, str], RepairOutcome] = {}
         """The last outcome of each tenant and collection in which something differed, or could not be compared."""
 
@@ -43,7 +50,17 @@ class Checks:
             self.last[tenant, collection] = outcome
         if is_repair:
             metrics.count_repairs(outcome)
+            if outcome.documents or outcome.index:
+                await asyncio.to_thread(self._report, repair_event(outcome))
         return outcome
+
+
+def repair_event(outcome: RepairOutcome) -> AuditEvent:
+    """What the audit log has of a repair: how many documents, and how many of the index, by cause."""
+    causes = {**outcome.documents, **{f"index {leg}": ids for leg, ids in outcome.index.items()}}
+    counted = ", ".join(f"{cause} {len(ids)}" for cause, ids in sorted(causes.items()))
+    act = AuditedAct(about=outcome.collection, reason=counted[:500])
+    return AuditEvent(kind="repaired", tenant=outcome.tenant, act=act, at_ms=outcome.at_ms)
 
 
 def _by_cause(report: RepairReport) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from tidegate.schemas.audit import AuditEvent
 from tidegate.schemas.message import Message
 from tidegate.schemas.replica import ReplicaStatus
 from tidegate.schemas.sync import Collection, DocumentContent
@@ -79,8 +80,8 @@ class DomainParts(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is given beside its stores, by those who make it. All of it may be missing.
 
     `on_changed` follows the documents, `legs` compares the index with them, `extend_status` adds to the status,
-    `refresh_trust` gets the keys anew where a signature is of one that is not known, and `answers` are those to more
-    verbs of `replica.<verb>`, by verb.
+    `refresh_trust` gets the keys anew where a signature is of one that is not known, `answers` are those to more verbs
+    of `replica.<verb>`, by verb, and `report` keeps for the audit log what was repaired, decided or fenced.
     """
 
     on_changed: OnChanged = lambda _tenant, _collection: None
@@ -88,6 +89,7 @@ class DomainParts(msgspec.Struct, frozen=True, kw_only=True):
     extend_status: StatusExtension | None = None
     refresh_trust: Callable[[], Awaitable[None]] | None = None
     answers: Mapping[str, Callable[[bytes], Awaitable[Message]]] = {}
+    report: Callable[[AuditEvent], None] = lambda _: None
 
 
 class SyncOpening(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from tidegate.brokers.base import CoreClient, report
+from tidegate.schemas.audit import AuditedAct, AuditEvent
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.message import Message, decode, encode
 from tidegate.schemas.replica import (
@@ -50,7 +51,7 @@ class LocalEndpoints:
         self._domain = domain
         self._parts = parts
         self.conflicts = {name: ConflictIndex(name, each.store) for name, each in domain.tenants.items()}
-        self.checks = Checks(domain, parts.legs)
+        self.checks = Checks(domain, parts.legs, parts.report)
         self.status = StatusReader(domain, self.conflicts, self.checks, parts)
 
     async def serve(self, core: CoreClient) -> None:
@@ -68,6 +69,11 @@ class LocalEndpoints:
         }
         for verb, answer in answers.items():
             await core.respond(replica_request(verb), _replying(answer))
+
+    def report_fence(self, tenant: str, reason: str) -> None:
+        """Keep for the audit log that the domain may not write any more. Raises `OSError`."""
+        act = AuditedAct(about=self._domain.domain, reason=reason[:500])
+        self._parts.report(AuditEvent(kind="site_fenced", tenant=tenant, act=act))
 
     async def _write(self, request: WriteDocuments) -> DocumentsWritten:
         tenant = self._tenant(request.tenant)
@@ -101,6 +107,9 @@ class LocalEndpoints:
             written = await tenant.write(decision.collection, changes, self._domain.now_ms())
         finally:
             await self._domain.written(decision.tenant)
+        act = AuditedAct(about=f"{decision.collection}/{decision.document_id}"[:500], by="operator")
+        event = AuditEvent(kind="conflict_resolved", tenant=decision.tenant, act=act)
+        await asyncio.to_thread(self._parts.report, event)
         return _written(decision.tenant, decision.collection, written)
 
     async def _verify(self, request: CollectionRequest) -> RepairOutcomes:

@@ -198,6 +198,8 @@ class SiteSync:
             tenant.author.fence()
             reason = reply.fence or f"the hub knows {known} operations of {own.actor}, this disk {own.counter}"
             self.faults.note(tenant.name, AuthorUnknownError(reason), "author")
+            if not own.is_fenced:
+                self.local.report_fence(tenant.name, reason)
             return
         tenant.author.learn(reply.mark)
         tenant.outbox.settle(reply.mark)

@@ -24,6 +24,7 @@ from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Collection, DocumentContent, Message, decode, encode
+from tidegate.schemas.audit import AuditEvent
 from tidegate.schemas.replica import DocumentsWritten, Done, PutCollection, ReplicaFault, WriteDocuments
 from tidegate.schemas.subjects import HUB, replica_request
 from tidegate.sync.changes import read_changes
@@ -57,6 +58,8 @@ class SyncFleet:
     buses: dict[str, JetStreamBus] = field(default_factory=dict)
     workers: dict[str, HubSync | SiteSync] = field(default_factory=dict)
     changed: list[tuple[str, str, str]] = field(default_factory=list)
+    reported: list[tuple[str, AuditEvent]] = field(default_factory=list)
+    """What the workers have for their audit logs, by domain."""
     _closing: dict[str, contextlib.AsyncExitStack] = field(default_factory=dict)
 
     @property
@@ -96,7 +99,10 @@ class SyncFleet:
                 signer=Keys(domain),
                 verifier=RING,
                 clock=now_ms,
-                parts=DomainParts(on_changed=lambda *what, domain=domain: self.changed.append((domain, *what))),
+                parts=DomainParts(
+                    on_changed=lambda *what, domain=domain: self.changed.append((domain, *what)),
+                    report=lambda event, domain=domain: self.reported.append((domain, event)),  # type: ignore[misc]
+                ),
             )
             options = dict(self.options.get(domain, {}))
             if domain == HUB:

@@ -71,14 +71,14 @@ class ChatEndpoint:
             pending = await self._ingress.accept(asked, request.headers.get("traceparent", ""))
         except RequestRefusedError as error:
             param = at_fault if error.param == "instructions" else PARAMETERS.get(error.param or "")
-            raise RequestRefusedError(error.refused, param) from error
+            raise RequestRefusedError(error.refused, param, error.tenant) from error
         reply = ChatReply(chat, asked.text, pending.rid, int(time.time()), self._counter)
         if chat.stream:
             client = AdmittedClient(pending, at, can_retract=False)  # these clients cannot take anything back
             return stream_response(self._events(client, reply), pending.rid)
         answer = await while_connected(pending.answer(), request.receive)
         if isinstance(answer, Refused):
-            raise RequestRefusedError(answer)
+            raise RequestRefusedError(answer, tenant=asked.tenant)
         return json_response(reply.whole(answer), headers={"x-request-id": pending.rid})
 
     async def _events(self, client: AdmittedClient, reply: ChatReply) -> AsyncIterator[bytes]:

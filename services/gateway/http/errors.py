@@ -68,7 +68,7 @@ def handle_errors(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except RequestRefusedError as error:
-            return error_response(log_refusal(error.refused, "http"), error.param)
+            return error_response(log_refusal(error.refused, "http", error.tenant), error.param)
         except ClientDisconnect:
             return Response(status_code=408)  # nobody is left to read it
         except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused

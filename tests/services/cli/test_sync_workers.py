@@ -15,6 +15,7 @@ from tests.support.paths import MODELS
 from tests.support.sync_parts import text
 from tests.support.worker_world import ISLAND, SITES, WorkerWorld, now_ms, worker_world
 from tidegate.schemas import Collection
+from tidegate.services.fleet.audit_spool import EventSpool
 
 KEY = "---\nid: key\ntitle: Spare key\nlanguage: en\n---\n\nThe spare key lies below the third flowerpot.\n"
 
@@ -156,6 +157,8 @@ def test_a_conflict_is_listed_and_decided_at_any_site(world: WorkerWorld) -> Non
     assert collections(world, "asked")["site2"]["conflicts"] == 1
     decided = ("asked", "queue", "--keep", "{}:{}".format(*kept), "--site", "site2")
     assert "replaces 2 versions" in world.run("sync", "conflicts", "resolve", *decided)
+    events = [each.event for each in EventSpool(world.paths["site2"].audit_events).waiting(100)]
+    assert [each.act.about for each in events if each and each.kind == "conflict_resolved"] == ["asked/queue"]
     world.agree("asked", {"queue": "Version of hub."})
     assert world.json("sync", "conflicts", "list", "--collection", "asked", "--site", "hub") == {"conflicts": []}
     assert world.json("sync", "conflicts", "resolve", *decided, expected=1)["error"]["code"] == "unknown_version"

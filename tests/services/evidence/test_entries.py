@@ -17,7 +17,7 @@ from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter, Aud
 from tidegate.schemas.subjects import ANSWERS, DEAD
 from tidegate.services.evidence.entries import digest, draft_event, draft_of, is_about, redact
 from tidegate.services.evidence.log import EntryDraft
-from tidegate.services.evidence.spool import EventSpool, act_event
+from tidegate.services.fleet.audit_spool import EventSpool, act_event
 
 SECRET = "Zebrastreifen"
 

@@ -22,8 +22,8 @@ from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter
 from tidegate.schemas.subjects import ANSWERS, HUB
 from tidegate.services.evidence.entries import receipt_digest
 from tidegate.services.evidence.log_reader import AuditReader
-from tidegate.services.evidence.spool import EventSpool, act_event
 from tidegate.services.evidence.verification import Expectation, verify_log
+from tidegate.services.fleet.audit_spool import EventSpool, act_event
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.sync.trust.keys import KeyStore
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -107,12 +108,34 @@ async def test_a_flipped_bit_is_found_and_repaired_at_a_site_and_at_the_hub(tmp_
         assert mended is not None
         assert mended.documents == {"disk": ("d3",)}
         assert 0 < mended.bytes_on_wire < 10_000
+        [(domain, event)] = fleet.reported
+        assert (domain, event.kind, event.tenant, event.act.reason) == ("site2", "repaired", "kiosk", "disk 1")
         await fleet.stop("site1", "site2")  # none of them is to offer it: the log has it
         damage(replicas(tmp_path, HUB) / "kiosk.sqlite", "d3")
         for verb, found in (("verify", ("d3",)), ("repair", ("d3",)), ("verify", ())):
             [outcome] = (await fleet.ask(HUB, verb, NOTICES_ONLY, RepairOutcomes)).outcomes
             assert outcome.documents.get("disk", ()) == found, verb
         await fleet.agree(texts)
+
+
+async def test_a_site_that_is_an_older_copy_of_itself_is_fenced_and_that_is_reported_once(tmp_path: Path) -> None:
+    async with sync_fleet(tmp_path) as fleet:
+        await fleet.write("site1", {"a": "one"})
+        await fleet.agree({"a": "one"})
+        await fleet.stop("site1")
+        shutil.copytree(replicas(tmp_path, "site1"), tmp_path / "older")
+        await fleet.start("site1")
+        await fleet.write("site1", {"a": "two"})
+        await fleet.agree({"a": "two"})
+        await fleet.stop("site1")
+        shutil.rmtree(replicas(tmp_path, "site1"))
+        shutil.copytree(tmp_path / "older", replicas(tmp_path, "site1"))
+        await fleet.start("site1")
+        await until(lambda: bool(fleet.reported))
+        await asyncio.sleep(1.0)  # it is asked for its head again meanwhile, and is fenced still
+    [(domain, event)] = fleet.reported
+    assert (domain, event.kind, event.act.about) == ("site1", "site_fenced", "site1")
+    assert "the hub knows" in event.act.reason
 
 
 async def test_what_the_hub_lost_of_its_disk_and_its_log_is_offered_by_a_site(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What processes of a domain report to its audit log: a small file for each event, until the audit worker logged it.
 
 Promises that an event is on the disk when `report` returns, with or without a server, a link or an audit worker, and is
-logged once. Next: log.py; entries.py, which makes entries of events."""
+logged once. Next: services/evidence/entries.py, which makes entries of events."""
 
 from __future__ import annotations
 
