@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from loadtests.bench import bare, chain, faststream_chain, ours, vllm_entries
+from loadtests.bench.audit_entries import AUDIT_ENTRIES
 from loadtests.bench.catch_up import CATCH_UP_ENTRIES
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
@@ -113,5 +114,6 @@ ENTRIES: tuple[Entry, ...] = (
     *RACE_ENTRIES,
     *FORECAST_ENTRIES,
     *INDEX_ENTRIES,
+    *AUDIT_ENTRIES,
     *vllm_entries.ENTRIES,
 )

@@ -18,8 +18,8 @@ from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter, Aud
 from tidegate.schemas.message import encode_json
 from tidegate.services.evidence.checkpoints import BadCheckpointError, SignedNote
 from tidegate.services.evidence.log_file import LOG, AuditDamagedError, locked, naming_errors, open_writer, writing
-from tidegate.services.evidence.log_reader import TILE_LEVEL, AuditReader, LogState
-from tidegate.services.evidence.merkle import leaf_hash
+from tidegate.services.evidence.log_reader import AuditReader, LogState
+from tidegate.services.evidence.merkle import TreeBuilder, leaf_hash
 
 KEPT_EVERY = 256
 """Entries between signed heads that are kept for good: among so many an edit is found that also changed its hash."""
@@ -89,24 +89,22 @@ class AuditLog:
         logged_at_ms = max(now_ms, before.logged_at_ms)
         with writing(self._connection, self._path):
             fresh = self._unknown(drafts)
-            edge = before.tree
+            tree = TreeBuilder(before.tree)
             rows: list[tuple[int, bytes, bytes]] = []
             tiles: list[tuple[int, int, bytes]] = []
             salts = os.urandom(SALT_BYTES * len(fresh)).hex()
             for draft in fresh.values():
                 begin = 2 * SALT_BYTES * len(rows)
                 salt = salts[begin : begin + 2 * SALT_BYTES]
-                leaf = encode_json(_entry(draft, before.domain, edge.size, logged_at_ms, salt))
+                leaf = encode_json(_entry(draft, before.domain, tree.size, logged_at_ms, salt))
                 digest = leaf_hash(leaf)
-                rows.append((edge.size, digest, leaf))
-                edge, full = edge.grown(digest)
-                levels = range(TILE_LEVEL, len(full), TILE_LEVEL)
-                tiles += [(level, (edge.size >> level) - 1, full[level]) for level in levels]
+                rows.append((tree.size, digest, leaf))
+                tiles += [(level, (tree.size >> level) - 1, full) for level, full in tree.append(digest)]
             execute = self._connection.executemany
             execute("INSERT INTO sources VALUES (?)", [(source,) for source in fresh])
             execute("INSERT INTO entries VALUES (?, ?, ?)", rows)
             execute("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
-            state = LogState(before.domain, edge.size, edge.hashes, logged_at_ms, {**before.cursors, **cursors})
+            state = LogState(before.domain, *tree.edge, logged_at_ms, {**before.cursors, **cursors})
             if fresh or state.cursors != before.cursors:
                 _store_state(self._connection, state)
         self._state = state

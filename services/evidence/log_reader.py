@@ -17,6 +17,7 @@ from tidegate.schemas.message import decode
 from tidegate.services.evidence.checkpoints import Checkpoint, SignedNote, origin_of, parse_note
 from tidegate.services.evidence.log_file import LOG, AuditDamagedError, open_reader
 from tidegate.services.evidence.merkle import (
+    TILE_LEVEL,
     Edge,
     Range,
     consistency_ranges,
@@ -25,8 +26,6 @@ from tidegate.services.evidence.merkle import (
     range_hash,
 )
 
-TILE_LEVEL = 8
-"""A tile is a full subtree of 2**8 leaves, or of 2**8 tiles of the level below."""
 PAGE = 512
 ROW = "counter, CAST(hash AS BLOB), CAST(leaf AS BLOB)"
 """SQLite keeps whatever somebody stores in a column: bytes are what is checked."""

@@ -15,6 +15,8 @@ LEAF, NODE = b"\x00", b"\x01"
 """What is hashed before a leaf and before two nodes, so that neither passes for the other (RFC 9162, 2.1.1)."""
 EMPTY_ROOT = sha256(b"").digest()
 HASH_BYTES = 32
+TILE_LEVEL = 8
+"""A tile is a full subtree of 2**8 leaves, or of 2**8 tiles of the level below: its hash is kept."""
 Range = tuple[int, int]
 """Leaves from a first to before another."""
 FullNode = Callable[[int, int], bytes]
@@ -48,18 +50,6 @@ class Edge(NamedTuple):
     size: int = 0
     hashes: tuple[bytes, ...] = ()
 
-    def appended(self, leaf: bytes) -> Edge:
-        """The tree with one more leaf, given by its hash."""
-        return self.grown(leaf)[0]
-
-    def grown(self, leaf: bytes) -> tuple[Edge, list[bytes]]:
-        """The tree with one more leaf, and the full subtrees that end with it: the leaf, then by level."""
-        hashes, carries, full = list(self.hashes), self.size, [leaf]
-        while carries & 1:
-            full.append(node_hash(hashes.pop(), full[-1]))
-            carries >>= 1
-        return Edge(self.size + 1, (*hashes, full[-1])), full
-
     @property
     def root(self) -> bytes:
         """The hash of the whole tree."""
@@ -71,12 +61,42 @@ class Edge(NamedTuple):
         return root
 
 
+EMPTY_EDGE = Edge()
+
+
+class TreeBuilder:
+    """A tree that grows by one leaf after another; changed in place, since a log is read by the million."""
+
+    def __init__(self, edge: Edge = EMPTY_EDGE) -> None:
+        self.size = edge.size
+        self._hashes = list(edge.hashes)
+
+    @property
+    def edge(self) -> Edge:
+        """The tree as it is now."""
+        return Edge(self.size, tuple(self._hashes))
+
+    def append(self, leaf: bytes) -> tuple[tuple[int, bytes], ...]:
+        """Add a leaf, given by its hash; the tiles that it fills, as level and hash."""
+        hashes, carries, level = self._hashes, self.size, 0
+        filled: tuple[tuple[int, bytes], ...] = ()
+        while carries & 1:
+            leaf = sha256(NODE + hashes.pop() + leaf).digest()
+            carries >>= 1
+            level += 1
+            if level % TILE_LEVEL == 0:
+                filled += ((level, leaf),)
+        hashes.append(leaf)
+        self.size += 1
+        return filled
+
+
 def edge_of(leaves: Iterable[bytes]) -> Edge:
     """The tree of these leaf hashes."""
-    edge = Edge()
+    tree = TreeBuilder()
     for leaf in leaves:
-        edge = edge.appended(leaf)
-    return edge
+        tree.append(leaf)
+    return tree.edge
 
 
 def range_hash(span: Range, full: FullNode) -> bytes:

@@ -14,7 +14,7 @@ from tidegate.schemas.message import Millis, Name
 from tidegate.schemas.trust import TrustedKey
 from tidegate.services.evidence.checkpoints import BadCheckpointError, SignedNote, domain_of, find_signer, parse_note
 from tidegate.services.evidence.log_reader import AuditReader
-from tidegate.services.evidence.merkle import Edge, leaf_hash
+from tidegate.services.evidence.merkle import EMPTY_ROOT, TreeBuilder, leaf_hash
 
 FaultKind = Literal["edited", "deleted", "truncated", "reordered", "forked", "replaced", "unsigned"]
 """An entry was changed; taken out; the last ones were; the order was changed; a head that was signed or witnessed is
@@ -92,8 +92,8 @@ def verify_log(reader: AuditReader, expected: Expectation, show: Callable[[int],
     seen = [note.checkpoint.size for note in witnessed if roots.get(note.checkpoint.size) == note.checkpoint.root]
     return LogReport(
         domain=expected.domain,
-        size=check.edge.size,
-        root=check.edge.root.hex(),
+        size=check.tree.size,
+        root=check.tree.edge.root.hex(),
         signed=max(signed, default=0),
         witnessed=max(seen, default=0),
         faults=tuple(check.faults),
@@ -105,7 +105,7 @@ class _Check:
 
     def __init__(self, expected: Expectation) -> None:
         self.faults: list[LogFault] = []
-        self.edge = Edge()
+        self.tree = TreeBuilder()
         self._expected = expected
         self._logged_at_ms = 0
 
@@ -135,19 +135,22 @@ class _Check:
 
     def read(self, reader: AuditReader, due: Sequence[int], show: Callable[[int], None]) -> dict[int, bytes]:
         """The roots that the entries make at the sizes that are due, as far as there are entries."""
-        roots, wanted, expected = {0: self.edge.root}, set(due), 0
+        roots, wanted, expected = {0: EMPTY_ROOT}, set(due), 0
         size = reader.state().size
         for stored in reader.entries():
             if stored.counter != expected:
                 self._note("deleted", expected, stored.counter - 1, "the log goes on behind them")
-            self._read_entry(stored.counter, stored.hash, stored.leaf)
+            digest = leaf_hash(stored.leaf)
+            if digest != stored.hash:
+                self._note("edited", stored.counter, stored.counter, "its bytes are not those of its hash")
+            self._read_entry(stored.counter, stored.leaf)
             expected = stored.counter + 1
-            self.edge = self.edge.appended(leaf_hash(stored.leaf))
-            if self.edge.size in wanted:
-                roots[self.edge.size] = self.edge.root
-            if self.edge.size % SHOWN_EVERY == 0:
-                show(self.edge.size)
-        show(self.edge.size)
+            self.tree.append(digest)
+            if self.tree.size in wanted:
+                roots[self.tree.size] = self.tree.edge.root
+            if self.tree.size % SHOWN_EVERY == 0:
+                show(self.tree.size)
+        show(self.tree.size)
         if expected < size:
             self._note("truncated", expected, size - 1, f"the log had {size} entries when it was last written")
         return roots
@@ -159,9 +162,9 @@ class _Check:
             size, root = note.checkpoint.size, note.checkpoint.root
             if roots.get(size) == root:
                 good = size
-            elif size > self.edge.size:
-                if not self._is_known(self.edge.size, size):
-                    self._note("truncated", self.edge.size, size - 1, f"a head of {size} entries was {how}")
+            elif size > self.tree.size:
+                if not self._is_known(self.tree.size, size):
+                    self._note("truncated", self.tree.size, size - 1, f"a head of {size} entries was {how}")
                 return
             else:
                 if not self._is_known(good, size):
@@ -169,9 +172,7 @@ class _Check:
                     self._note(kind, good, size - 1, f"they are not those of the head that was {how} at {size} entries")
                 return
 
-    def _read_entry(self, counter: int, kept_hash: bytes, leaf: bytes) -> None:
-        if leaf_hash(leaf) != kept_hash:
-            self._note("edited", counter, counter, "its bytes are not those of its hash")
+    def _read_entry(self, counter: int, leaf: bytes) -> None:
         try:
             frame = _read_frame(leaf)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -17,7 +17,7 @@ from tidegate.services.evidence.checkpoints import SignedNote, cosign, origin_of
 from tidegate.services.evidence.log import AuditLog, EntryDraft
 from tidegate.services.evidence.log_file import LOG
 from tidegate.services.evidence.log_reader import LogState
-from tidegate.services.evidence.merkle import Edge, leaf_hash
+from tidegate.services.evidence.merkle import TreeBuilder, leaf_hash
 
 
 class LogKey:
@@ -88,15 +88,14 @@ def rebuild(directory: Path) -> None:
         leaves = [
             bytes(leaf) for (leaf,) in connection.execute("SELECT CAST(leaf AS BLOB) FROM entries ORDER BY counter")
         ]
-        edge, tiles = Edge(), []
+        tree, tiles = TreeBuilder(), []
         connection.execute("DELETE FROM entries")
         for counter, leaf in enumerate(leaves):
             connection.execute("INSERT INTO entries VALUES (?, ?, ?)", (counter, leaf_hash(leaf), leaf))
-            edge, full = edge.grown(leaf_hash(leaf))
-            tiles += [(level, (edge.size >> level) - 1, full[level]) for level in range(8, len(full), 8)]
+            tiles += [(level, (tree.size >> level) - 1, full) for level, full in tree.append(leaf_hash(leaf))]
         connection.execute("DELETE FROM tiles")
         connection.executemany("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
-        state = LogState("site1", edge.size, edge.hashes, 10_000)
+        state = LogState("site1", *tree.edge, 10_000)
         connection.execute("UPDATE own SET state = ?", (msgspec.msgpack.encode(state),))
     connection.close()
 

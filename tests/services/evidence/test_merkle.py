@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tidegate.services.evidence.merkle import (
     EMPTY_ROOT,
-    Edge,
     ProofError,
     Range,
+    TreeBuilder,
     check_consistency,
     check_inclusion,
     consistency_ranges,
@@ -95,12 +95,23 @@ def test_the_roots_are_those_of_certificate_transparency(size: int) -> None:
 
 
 def test_the_edge_has_the_root_of_the_whole_tree_and_one_hash_for_each_bit() -> None:
-    edge = Edge()
-    assert edge.root == EMPTY_ROOT
+    tree = TreeBuilder()
+    assert tree.edge.root == EMPTY_ROOT
     for size, leaf in enumerate(LEAVES, 1):
-        edge = edge.appended(leaf)
-        assert edge.root == reference_root(LEAVES[:size])
-        assert len(edge.hashes) == size.bit_count()
+        tree.append(leaf)
+        assert tree.edge.root == reference_root(LEAVES[:size])
+        assert len(tree.edge.hashes) == size.bit_count()
+        assert TreeBuilder(tree.edge).edge == tree.edge
+
+
+def test_a_tile_is_known_when_its_last_leaf_has_come() -> None:
+    many = [leaf_hash(b"%d" % number) for number in range(600)]
+    tree = TreeBuilder()
+    filled = [(number, tiles) for number, leaf in enumerate(many, 1) if (tiles := tree.append(leaf))]
+    assert filled == [
+        (256, ((8, reference_root(many[:256])),)),
+        (512, ((8, reference_root(many[256:512])),)),
+    ]
 
 
 @given(st.data(), sizes)
