@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gaps": ("gaps:gaps", "What a site was asked and could not answer, for the authors of its documents."),
     "dead": ("evidence:dead", "List, show and replay dead letters."),
     "audit": ("audit:audit", "Read, check and hand out the audit log of a site or of the hub."),
+    "replay": ("replay:replay_command", "Decide answers again by what was recorded of them."),
     "topology": ("topology:topology", "Compare streams and consumers with what is declared, or declare them."),
     "pack": ("pack:pack", "Make a pack of a folder of documents, check one, or calibrate one."),
     "index": ("index:index", "Add, delete and count a site's documents."),

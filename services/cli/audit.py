@@ -151,7 +151,8 @@ def describe_entry(entry: AuditEntry) -> str:
         what = f"{body.rid} {body.reason} {policies}"
     elif isinstance(body, AuditedAct):
         times = f" x{body.count}" if body.count > 1 else ""
-        what = f"{body.about}{times} {body.reason} {body.by}"
+        epoch = f"@{body.epoch}" if body.epoch and entry.kind == "published" else ""
+        what = f"{body.about}{epoch}{times} {body.reason} {body.by}"
     else:
         what = f"{body.rid} by {body.stage}: {body.reason}"
     when = format_time(entry.logged_at_ms / 1000)

@@ -23,6 +23,7 @@ from tidegate.brokers.process.config import load
 from tidegate.brokers.process.telemetry import Telemetry
 from tidegate.brokers.worker import DeliveryOutcome
 from tidegate.services.cli import COMMANDS, cli
+from tidegate.services.evidence.metrics import METRICS as AUDIT
 from tidegate.services.fleet.deployment import SYNC
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
@@ -238,13 +239,14 @@ def rules() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def metrics() -> set[str]:
-    """The names of every series that a worker exposes, and of those that the router adds."""
+    """The names of every series that a worker exposes, and of those that the router and the audit worker add."""
     try:
         registry = Telemetry("site1", output=io.BytesIO(), level="info").registry
     finally:
         structlog.reset_defaults()
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
-    families = [*registry.collect(), *RESTORED.collect()]
+    audit = [AUDIT.refused, AUDIT.signed, AUDIT.witnessed]
+    families = [*registry.collect(), *RESTORED.collect(), *(each for metric in audit for each in metric.collect())]
     return {family.name + suffix for family in families for suffix in suffixes.get(family.type, ("",))}
 
 

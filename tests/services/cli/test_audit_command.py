@@ -130,3 +130,9 @@ def test_an_export_is_checked_by_the_script_that_it_names(command_line: CommandL
 def test_where_no_log_is_kept_the_error_says_how_one_is(command_line: CommandLine, state: Path) -> None:
     (state / "site1" / "audit" / "log.sqlite").unlink()
     assert "worker audit" in command_line.run("audit", "verify", expected=1)
+
+
+def test_what_is_to_be_decided_again_is_named_and_must_be_in_the_log(command_line: CommandLine) -> None:
+    assert "give the RID of a request, or --newest N" in command_line.run("replay", expected=2)
+    assert "give the RID of a request, or --newest N" in command_line.run("replay", "r1", "--newest", "2", expected=2)
+    assert "no answer r99" in command_line.run("replay", "r99", expected=1)
