@@ -12,9 +12,11 @@ import msgspec
 
 from tidegate.schemas.access import AccessKey, Asker, Role
 from tidegate.services.access.access_keys import PREFIX, AccessKeys
+from tidegate.services.cli.acts import log_act
 from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.access import open_access_keys
+from tidegate.services.fleet.audit_spool import act_event
 
 DAY_MS = 86_400_000
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -41,6 +43,8 @@ def issue(options: CommandOptions, role: Role, asker: str, expires_days: int, no
     settings = options.settings()
     tenant = options.tenant or settings.tenants[0]
     key, text = open_access_keys(settings).issue(tenant, role, expires_days * DAY_MS, asker=asker, note=note)
+    about, note = f"access {PREFIX}_{key.id} {role}", f"until {until(key)}"
+    log_act(options, settings.site, act_event("key_made", about, tenant=tenant, reason=note))
     lines = (text, f"{describe(key)}; it is not shown again", "send it as: Authorization: Bearer " + text[:17] + "…")
     print_result({"key": text, **shown(key)}, "\n".join(lines), options.as_json)
 
@@ -55,9 +59,12 @@ def issued(options: CommandOptions) -> None:
     print_result(rows, "\n".join(lines) or "no access key was issued", options.as_json)
 
 
-def revoke_access_key(options: CommandOptions, key_id: str) -> None:
+def revoke_access_key(options: CommandOptions, key_id: str, reason: str) -> None:
     """End an access key, and say so. Raises `NoSuchAccessKeyError`."""
-    key = open_access_keys(options.settings()).revoke(key_id)
+    settings = options.settings()
+    key = open_access_keys(settings).revoke(key_id)
+    event = act_event("key_revoked", f"access {PREFIX}_{key.id} {key.role}", tenant=key.tenant, reason=reason)
+    log_act(options, settings.site, event)
     print_result(shown(key), f"{describe(key)}, revoked", options.as_json)
 
 
@@ -79,9 +86,13 @@ def state_of(keys: AccessKeys, key: AccessKey) -> str:
     return "good" if keys.is_good(key) else "expired"
 
 
+def until(key: AccessKey) -> str:
+    """The day on which a key ends, UTC."""
+    return time.strftime("%Y-%m-%d", time.gmtime(key.expires_at_ms / 1000))
+
+
 def describe(key: AccessKey) -> str:
     """One line on a key."""
-    until = time.strftime("%Y-%m-%d", time.gmtime(key.expires_at_ms / 1000))
     whose = f"of {key.asker}" if key.asker else "of an application"
     note = f" ({key.note})" if key.note else ""
-    return f"{PREFIX}_{key.id}  {key.role:<8}  {key.tenant}  {whose}{note}, until {until}"
+    return f"{PREFIX}_{key.id}  {key.role:<8}  {key.tenant}  {whose}{note}, until {until(key)}"

@@ -181,7 +181,7 @@ def rotate_at_site(options: CommandOptions, site: str, role: KeyRole | None, giv
 def keys_revoke(options: CommandOptions, key_id: str, reason: str, **directories: Any) -> None:
     """Let the key whose id begins with KEY_ID sign nothing, or let nobody in, any more. This cannot be undone."""
     if is_access_key(key_id):
-        revoke_access_key(options, key_id)
+        revoke_access_key(options, key_id, reason)
         return
     places = places_of(options, directories)
     key = places.store.find(key_id)
