@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from tidegate.brokers.process.yaml_text import YamlError, compose_yaml, load_yaml
 from tidegate.schemas import TidegateError
 from tidegate.services.knowledge.ingest.read import MOST_BYTES, MOST_CHARACTERS
 from tidegate.services.packs.folder import make_readable
@@ -88,8 +87,8 @@ class PackFindings:
     def line_of(self, file: str, position: int) -> int:
         """The line of an item of a list that could be read. Only a file with findings pays for the second reading."""
         if file not in self._lines:
-            root = YAML(typ="safe", pure=True).compose((self.path / file).read_text("utf-8-sig"))
-            self._lines[file] = [node.start_mark.line + 1 for node in root.value]
+            root = compose_yaml((self.path / file).read_text("utf-8-sig"))
+            self._lines[file] = [node.start_mark.line + 1 for node in root.value] if root is not None else []
         return self._lines[file][position]
 
 
@@ -111,22 +110,9 @@ def read_text(file: Path, findings: PackFindings) -> str | None:
 
 
 def parse_yaml(name: str, text: str, findings: PackFindings) -> Any:
-    """YAML 1.2, in which `no` is a word; a key given twice is a fault. None if it cannot be read, or holds nothing."""
+    """What `load_yaml` reads. None if it cannot be read, is more than is read, or holds nothing."""
     try:
-        return _read_yaml(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        hint = error.context or "see https://yaml.org for the form"
-        findings.fault(name, error.problem or str(error), hint, line=line)
-    except YAMLError as error:
-        findings.fault(name, str(error), "see https://yaml.org for the form")
+        return load_yaml(text)
+    except YamlError as error:
+        findings.fault(name, error.reason, error.hint, line=error.line)
     return None
-
-
-def _read_yaml(text: str) -> Any:
-    """libyaml reads a large pack seven times as fast; the parser in Python says better, and of which line, what is
-    wrong with a faulty one."""
-    try:
-        return YAML(typ="safe").load(text)
-    except YAMLError:
-        return YAML(typ="safe", pure=True).load(text)

@@ -11,8 +11,8 @@ from functools import cache
 from importlib.resources import files
 
 import msgspec
-from ruamel.yaml import YAML
 
+from tidegate.brokers.process.yaml_text import load_yaml
 from tidegate.schemas.pack import PackReply
 
 FILE = "replies.yaml"
@@ -44,4 +44,4 @@ class ReplyTexts:
 def shipped_replies() -> tuple[PackReply, ...]:
     """The replies that every site has."""
     text = (files("tidegate.services.packs") / "defaults" / FILE).read_text("utf-8")
-    return msgspec.convert(YAML(typ="safe", pure=True).load(text), tuple[PackReply, ...])
+    return msgspec.convert(load_yaml(text), tuple[PackReply, ...])

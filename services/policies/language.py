@@ -9,11 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ruamel.yaml import YAML, tokens
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.reader import ReaderError
 
+from tidegate.brokers.process.yaml_text import YamlError, YamlLimits, compose_yaml
 from tidegate.schemas import TidegateError
 from tidegate.services.policies.policy import Policy, PolicyVerb, ScoreRule
 from tidegate.services.policies.registry import ALLOW, BLOCK, PARTS, THRESHOLDS, TRANSFORM, describe
@@ -30,20 +28,8 @@ ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SIGNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 EXAMPLES = {"an intent": "an_intent, assist", "a site": "hub, site1"}
 MAX_BYTES = 65_536
-MAX_DEPTH = 4
-OPENING = (
-    tokens.BlockMappingStartToken,
-    tokens.BlockSequenceStartToken,
-    tokens.FlowMappingStartToken,
-    tokens.FlowSequenceStartToken,
-)
-CLOSING = (tokens.BlockEndToken, tokens.FlowMappingEndToken, tokens.FlowSequenceEndToken)
-REFUSED = {
-    tokens.AnchorToken: "an anchor",
-    tokens.AliasToken: "an alias",
-    tokens.TagToken: "a tag",
-    tokens.DirectiveToken: "a directive",
-}
+LIMITS = YamlLimits(depth=4, is_plain=True)
+"""A policy has lists of words, and numbers; what it says is what is written there."""
 
 
 class PolicyError(TidegateError, ValueError):
@@ -110,7 +96,7 @@ class _PolicyReader:
 
     def read(self, data: bytes) -> Policy:
         """The policy, to be used only when there are no faults. Raises `PolicyError` for what is no YAML."""
-        fields = self._mapping(compose_yaml(self._path, data), "a policy")
+        fields = self._mapping(compose_policy(self._path, data), "a policy")
         for key, (node, _) in fields.items():
             if key not in KEYS:
                 self._fault(node, f"{key} is not a part of a policy", f"the parts are {', '.join(KEYS)}")
@@ -249,42 +235,19 @@ class _PolicyReader:
         self.faults.append(PolicyError(self._path, node.start_mark.line + 1 if node else 1, reason, hint))
 
 
-def compose_yaml(path: Path, data: bytes) -> Node:
+def compose_policy(path: Path, data: bytes) -> Node:
     """The root of the one YAML document in a file. Raises `PolicyError` for its first fault."""
     if len(data) > MAX_BYTES:
         raise PolicyError(path, 0, f"the file has {len(data)} bytes", f"at most {MAX_BYTES} are read")
     try:
-        text = data.decode()
-        _check_tokens(path, text)
-        root: Node | None = YAML(typ="safe", pure=True).compose(text)
+        root = compose_yaml(data.decode(), LIMITS)
     except UnicodeDecodeError as error:
         raise PolicyError(path, data[: error.start].count(b"\n") + 1, "the file is not UTF-8") from error
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise PolicyError(path, mark.line + 1 if mark else 0, f"not YAML: {error.problem}") from error
-    except ReaderError as error:
-        raise PolicyError(path, text[: error.position].count("\n") + 1, f"not YAML: {error.reason}") from error
-    except YAMLError as error:
-        raise PolicyError(path, 0, f"not YAML: {error}") from error
+    except YamlError as error:
+        raise PolicyError(path, error.line, error.reason, error.hint) from error
     if root is None:
         raise PolicyError(path, 1, "the file is empty", "policy_id: my-policy-v1")
     return root
-
-
-def _check_tokens(path: Path, text: str) -> None:
-    """Refuse what makes a short text long, deep or something else than it looks."""
-    depth = documents = 0
-    for token in YAML(typ="safe", pure=True).scan(text):
-        line = token.start_mark.line + 1
-        for kind, name in REFUSED.items():
-            if isinstance(token, kind):
-                raise PolicyError(path, line, f"{name} is not allowed", "write the value itself")
-        depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
-        documents += isinstance(token, tokens.DocumentStartToken)
-        if depth > MAX_DEPTH:
-            raise PolicyError(path, line, "nested too deeply", "a policy has lists of words, and numbers")
-        if documents > 1:
-            raise PolicyError(path, line, "a second document", "one policy is one file")
 
 
 def _with_verbs(thresholds: Mapping[str, float]) -> dict[str, tuple[PolicyVerb[ScoreRule], float]]:

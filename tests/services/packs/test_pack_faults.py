@@ -151,3 +151,23 @@ def test_few_utterances_are_a_warning_and_the_pack_can_be_used(tmp_path: Path) -
     [warning] = check_pack(pack).warnings
     assert (warning.file, warning.line) == ("intents.yaml", 1)
     assert "7 utterance(s)" in warning.reason
+
+
+BOMB = "\n".join(["- &a0 [" + "x," * 9 + "]", *(f"- &a{n} [" + f"*a{n - 1}," * 9 + "]" for n in range(1, 9))])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "stated"),
+    [
+        ("collections.yaml", BOMB, 6, "aliases repeat"),
+        ("thesaurus.yaml", "- " * 5_000, 1, "nested too deeply"),
+        ("calibration.yaml", "- text: 2026-02-30", 0, "day is out of range"),
+        ("policies/more.yaml", f"policy_id: p2\nallow:\n{BOMB}", 3, "an anchor is not allowed"),
+        ("documents/note.md", "---\nid: &a [*a]\n---\n\nNo.\n", 2, "stands within itself"),
+    ],
+)
+def test_yaml_that_is_made_to_be_endless_is_a_fault_like_any_other(
+    tmp_path: Path, name: str, text: str, line: int, stated: str
+) -> None:
+    found = [fault for fault in check_pack(pack_at(tmp_path, **{name: text})).faults if fault.file == name]
+    assert [(fault.line, stated in fault.reason) for fault in found] == [(line, True)]

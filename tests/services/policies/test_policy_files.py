@@ -23,7 +23,7 @@ from tidegate.services.policies.registry import PARTS, describe
         ("policy_id: a\nallow: [*x]\n", 2, "an alias"),
         ("policy_id: !!python/name:os.system a\n", 1, "a tag"),
         ("%YAML 1.1\n---\npolicy_id: a\n", 1, "a directive"),
-        ("policy_id: a\nallow: [grounded_claims]\n---\npolicy_id: b\n---\na: b\n", 5, "a second document"),
+        ("policy_id: a\nallow: [grounded_claims]\n---\npolicy_id: b\n---\na: b\n", 3, "a second document"),
         ("policy_id: a\nallow: [[[[[[x]]]]]]\n", 2, "nested too deeply"),
         ("policy_id: a\nallow: grounded_claims\n", 2, "allow is a list"),
         ("policy_id: a\nallow:\n", 2, "allow is a list"),
