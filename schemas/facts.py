@@ -147,11 +147,12 @@ class Verified(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Approved(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
-    """This answer passed every policy in force, in this form."""
+    """This answer passed every policy in force, in this form, and with these notices to the asker."""
 
     route: Where
     answer: Answer
     decisions: tuple[Decision, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -159,6 +160,7 @@ class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     `suggestions` come with an abstention only: passages that may be related, and for which nothing vouches.
     `fields` are those of an extraction, with what each rests on; an abstention's say what is missing or unsure.
+    `notices` are sentences that the policies oblige whoever shows the answer to show with it.
     """
 
     outcome: Outcome
@@ -170,7 +172,13 @@ class Published(Fact, frozen=True, kw_only=True, omit_defaults=True):
     confidence: float = 0.0
     suggestions: tuple[Suggestion, ...] = ()
     fields: tuple[ExtractedField, ...] = ()
+    notices: tuple[str, ...] = ()
     receipt: Receipt
+
+    @property
+    def closing(self) -> str:
+        """The notices as they follow the text; empty where that is JSON, which nothing may follow."""
+        return "" if self.format == "json" else "".join(f"\n\n{notice}" for notice in self.notices)
 
 
 PIPELINE: tuple[type[Message], ...] = (

@@ -25,17 +25,17 @@ class Artefact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     `epoch` counts what was published under its name, this version included; 0: it was not published, but configured.
     """
 
-    kind: Literal["model", "policy", "prompt", "document", "index", "config", "pack", "detector", "software"]
+    kind: Literal["model", "policy", "prompt", "document", "index", "config", "pack", "detector", "software", "tool"]
     id: str
     version: str
     epoch: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """One rule of the policy in force, and what it did to this answer."""
+    """One rule of the policy in force, and what it did to this answer; `oblige`: it passes with a notice."""
 
     rule: str
-    verb: Literal["allow", "transform", "block", "abstain"]
+    verb: Literal["allow", "transform", "block", "abstain", "oblige"]
     reason: str
 
 

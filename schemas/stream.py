@@ -23,7 +23,7 @@ class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """One side's answer so far, in whole sentences. Sent on the core plane, never stored.
 
     Each one begins with the text of those before it, so a lost one does no harm; `ids` are the tokens of that text.
-    `is_whole`: nothing more will come. `guess` is what the edge's text is; the cloud's is none.
+    `is_whole`: nothing more will come. `guess` is what the edge's text is; the cloud's is none. `notices` go with it.
     """
 
     source: Where
@@ -33,13 +33,14 @@ class Partial(Fact, frozen=True, kw_only=True, omit_defaults=True):
     ids: tuple[int, ...] = ()
     is_whole: bool = False
     guess: Guess | None = None
+    notices: tuple[str, ...] = ()
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a committed text rests on: the citations of its own sentences, and no others.
 
     `confidence` is that of the whole answer that the text begins. `lineage` names what contributed to it, `writing` how
-    a model's own words came to be in it.
+    a model's own words came to be in it; `notices` have to be shown with it.
     """
 
     citations: tuple[Citation, ...] = ()
@@ -47,6 +48,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confidence: Share = 0.0
     lineage: tuple[Artefact, ...] = ()
     writing: WritingReport | None = None
+    notices: tuple[str, ...] = ()
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):

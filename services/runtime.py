@@ -130,7 +130,8 @@ class EdgeRuntime:
             return await self._process(asked)
 
     async def serve(self, request: Asked) -> AsyncIterator[str]:
-        """The answer's text in pieces, each as soon as it is committed, with the asker's own values put back.
+        """The answer's text in pieces, each as soon as it is committed, with the asker's own values put back; notices
+        that the policies oblige to come last.
 
         Raises as `answer`. A consumer that leaves early (`aclose`) ends all work on the request here.
         """
@@ -152,6 +153,8 @@ class EdgeRuntime:
                 rest = published.text[cursor.committed :]
                 for piece in pieces_of(rest, value_of, is_json=published.format == "json"):
                     yield piece
+                if published.closing:
+                    yield published.closing
             finally:
                 processing.cancel()
                 await asyncio.gather(processing, return_exceptions=True)

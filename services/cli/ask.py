@@ -61,7 +61,7 @@ def ask(options: CommandOptions, text: str, asker: str, budget_ms: int) -> int:
 
 def show_answer(reply: Published) -> None:
     """The answer as a person reads it: text, where it was made, what it rests on, the request id."""
-    click.echo(reply.text)
+    click.echo(reply.text + reply.closing)
     took_ms = sum(line.waited_ms + line.worked_ms for line in reply.timings)
     why = f" ({reply.reason})" if reply.reason else ""
     why += ", cut" if reply.receipt.is_cut else ""

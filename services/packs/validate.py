@@ -13,7 +13,9 @@ from tidegate.services.knowledge.index.markdown import find_blocks
 from tidegate.services.packs.correctness import states
 from tidegate.services.packs.findings import PackFindings
 from tidegate.services.packs.replies import shipped_replies
+from tidegate.services.policies.boundaries import OTHERS
 from tidegate.services.policies.language import read_policy
+from tidegate.services.policies.policy import Policy
 
 FEWEST_UTTERANCES = 8
 SPOKEN = ("smalltalk", "distress")
@@ -24,6 +26,16 @@ ANSWERED = ("answerable", "paraphrased", "language", "personal", "hub")
 def normalise_wording(text: str) -> str:
     """What makes two questions the same one: their words, without case and punctuation."""
     return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def list_classes(policy: Policy) -> dict[str, Set[str]]:
+    """The intents and workloads that a policy names, by the key under which it does."""
+    return {
+        "no_suggestions": policy.no_suggestions,
+        **policy.writing,
+        "class_thresholds": policy.class_thresholds.keys(),
+        "residency": policy.boundaries.residency.keys() - {OTHERS},
+    }
 
 
 class PackRules:
@@ -68,10 +80,7 @@ class PackRules:
             for fault in faults:
                 self._findings.fault(name, fault.fault, fault.hint, line=fault.line)
             classes = {*get_args(Workload), *(intent.id for intent in self._pack.intents)}
-            listed: dict[str, Set[str]] = {}
-            if policy is not None:
-                listed = {"no_suggestions": policy.no_suggestions, **policy.writing}
-                listed["class_thresholds"] = policy.class_thresholds.keys()
+            listed = {} if policy is None else list_classes(policy)
             for key, unknown in sorted((key, each) for key, named in listed.items() for each in named - classes):
                 hint = f"{key} names intents of intents.yaml, or assist, classify, extract"
                 self._findings.fault(name, f"{unknown} is no intent and no workload", hint)

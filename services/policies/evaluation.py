@@ -6,49 +6,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import msgspec
 
-from tidegate.schemas import Answer, Artefact, Decision, Question
+from tidegate.schemas import Answer, Artefact, Decision
+from tidegate.services.policies.case import Case
+from tidegate.services.policies.crossings import explain_stay, find_crossings, name_refusal
 from tidegate.services.policies.evidence_only import RULE, keep_to_evidence
+from tidegate.services.policies.facts import ConditionFailedError
+from tidegate.services.policies.obligations import find_notices
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.sources import judge_sources
 from tidegate.services.policies.versions import explain_versions
 
-_VERBS: dict[str, Literal["allow", "abstain", "block"]] = {"": "allow", "abstained": "abstain", "policy_block": "block"}
+_VERBS: dict[str, Literal["allow", "abstain", "block"]] = {
+    "": "allow",
+    "abstained": "abstain",
+    "policy_block": "block",
+    "unsupported_language": "block",
+}
 
 
 @dataclass(frozen=True)
 class PolicyEvaluation:
-    """The answer as it may pass and the rules that acted; or, with a `refusal` (the reason's code), why it may not."""
+    """The answer as it may pass, the rules that acted, and what the asker has to be told; or, with a `refusal` (the
+    reason's code), why it may not."""
 
     answer: Answer
     policies: tuple[Artefact, ...]
     decisions: tuple[Decision, ...] = ()
     refusal: str = ""
+    notices: tuple[str, ...] = ()
 
 
-def evaluate(
-    question: Question,
-    answer: Answer,
-    *,
-    policies: Sequence[Policy],
-    find_personal: FindPersonal,
-    is_provisional: bool = False,
-    is_evidence_only: bool = False,
-) -> PolicyEvaluation:
+def evaluate(case: Case, policies: Sequence[Policy], find_personal: FindPersonal) -> PolicyEvaluation:
     """A block weighs more than an abstention; without a policy nothing passes. A provisional answer, which can be
-    taken back, need reach no threshold. `is_evidence_only`: nothing but quotations may be given.
+    taken back, need reach no threshold.
 
     Where versions of a policy were written apart, a decision says which of them is the stricter.
     """
-    asked = partial(_evaluate, question, policies=policies, find_personal=find_personal, is_provisional=is_provisional)
-    if not is_evidence_only:
-        found = asked(answer)
+    answer = case.answer
+    if not case.here.is_evidence_only:
+        found = _evaluate(case, policies, find_personal)
     elif (quoted := keep_to_evidence(answer)) is not None:
-        found = asked(quoted[0])
+        found = _evaluate(replace(case, answer=quoted[0]), policies, find_personal)
         found = replace(found, decisions=(quoted[1], *found.decisions))
     else:
         refused = Decision(RULE, "abstain", "only quotations may be given now, and it holds none")
@@ -62,36 +64,60 @@ def _artefacts_of(policies: Sequence[Policy]) -> tuple[Artefact, ...]:
     return tuple(Artefact("policy", policy.id, policy.version, policy.epoch) for policy in policies)
 
 
-def _evaluate(
-    question: Question,
-    answer: Answer,
-    *,
-    policies: Sequence[Policy],
-    find_personal: FindPersonal,
-    is_provisional: bool,
-) -> PolicyEvaluation:
-    versions = _artefacts_of(policies)
-    blocked = tuple(find_blocks(question, answer, policies, is_provisional=is_provisional))
+def _evaluate(case: Case, policies: Sequence[Policy], find_personal: FindPersonal) -> PolicyEvaluation:
+    versions, answer = _artefacts_of(policies), case.answer
+    blocked = (*find_crossings(case, policies), *find_blocks(case, policies))
     if blocked or not policies:
-        return PolicyEvaluation(answer, versions, blocked, "policy_block")
-    allowed, refused = find_permissions(question, answer, policies, is_provisional=is_provisional)
+        return PolicyEvaluation(answer, versions, blocked, name_refusal(blocked))
+    allowed, refused = find_permissions(case, policies)
     if refused:
         if answer.fields:  # they are shown with the abstention
             answer = name_unsure(answer, policies)
-            answer, _ = transform(answer, policies, find_personal, is_provisional=is_provisional)
+            answer, _ = transform(replace(case, answer=answer), policies, find_personal)
         return PolicyEvaluation(answer, versions, refused, "abstained")
-    passed, changes = transform(answer, policies, find_personal, is_provisional=is_provisional)
-    return PolicyEvaluation(passed, versions, (*allowed, *changes))
+    passed, changes = transform(case, policies, find_personal)
+    owed = tuple(find_notices(case, [(policy.id, each) for policy in policies for each in policy.obligations]))
+    decisions = (*allowed, *explain_stay(case, policies), *changes, *(decision for _, decision in owed))
+    notices = tuple(dict.fromkeys(notice for notice, _ in owed))
+    return PolicyEvaluation(passed, versions, decisions, notices=notices)
 
 
-def find_blocks(
-    question: Question, answer: Answer, policies: Sequence[Policy], *, is_provisional: bool = False
-) -> Iterator[Decision]:
-    """What forbids the answer."""
+def find_blocks(case: Case, policies: Sequence[Policy]) -> Iterator[Decision]:
+    """What forbids the answer, and what could not be found out: a condition that fails forbids it too."""
     for policy in policies:
+        yield from _find_failures(case, policy)
         for name, verb in policy.block.items():
-            if verb.applies(is_provisional) and (reason := verb.rule(question, answer)):
+            if not (verb.applies(case.here.is_provisional) and is_asked(case, policy, f"block/{name}")):
+                continue
+            if reason := verb.rule(case.question, case.answer):
                 yield Decision(f"{policy.id}/{name}", "block", reason)
+        for rule, failure in policy.stated_under("block").find_acting(case):
+            yield Decision(f"{policy.id}/{rule.name}", "block", _explain(failure) or rule.reason)
+
+
+def _find_failures(case: Case, policy: Policy) -> Iterator[Decision]:
+    """The conditions by which no rule acts that fail: those of our rules, and the policy's own of what passes."""
+    for name, condition in policy.when.items():
+        try:
+            condition.holds(case.bound)
+        except ConditionFailedError as error:
+            yield Decision(f"{policy.id}/{name.partition('/')[2]}", "block", _explain(error.reason))
+    for rule, failure in policy.stated_under("allow").find_acting(case):
+        if failure:
+            yield Decision(f"{policy.id}/{rule.name}", "block", _explain(failure))
+
+
+def _explain(failure: str) -> str:
+    return failure and f"its condition has failed: {failure}"
+
+
+def is_asked(case: Case, policy: Policy, name: str) -> bool:
+    """Whether one of our rules is asked about the case at all; a condition that fails has blocked it before."""
+    condition = policy.when.get(name)
+    try:
+        return condition is None or condition.holds(case.bound)
+    except ConditionFailedError:
+        return True
 
 
 def name_unsure(answer: Answer, policies: Sequence[Policy]) -> Answer:
@@ -105,44 +131,50 @@ def name_unsure(answer: Answer, policies: Sequence[Policy]) -> Answer:
     return msgspec.structs.replace(answer, fields=tuple(fields))
 
 
-def find_permissions(
-    question: Question, answer: Answer, policies: Sequence[Policy], *, is_provisional: bool = False
-) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
+def find_permissions(case: Case, policies: Sequence[Policy]) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
     """The decisions by which the answer passes, and those by which it falls short."""
-    if not answer.text.strip():
+    if not case.answer.text.strip():
         return (), (Decision("answer", "abstain", "there is no answer"),)
-    allowed: list[Decision] = []
-    refused: list[Decision] = []
+    found: list[Decision] = []
     for policy in policies:
-        for name, verb in policy.allow.items():
-            if not verb.applies(is_provisional):
+        found += _judge_permissions(case, policy)
+        for name, (threshold, least) in policy.thresholds_for(case.question).items():
+            if not threshold.applies(case.here.is_provisional):
                 continue
-            passed, reason = verb.rule(answer)
-            (allowed if passed else refused).append(
-                Decision(f"{policy.id}/{name}", "allow" if passed else "abstain", reason)
-            )
-        if policy.sources.rule and answer.citations:
-            passed, reason = judge_sources(policy.sources, answer.citations)
-            decision = Decision(f"{policy.id}/{policy.sources.rule}", "allow" if passed else "abstain", reason)
-            (allowed if passed else refused).append(decision)
-        for name, (threshold, least) in policy.thresholds_for(question).items():
-            if not threshold.applies(is_provisional):
-                continue
-            score = threshold.rule(answer)
+            score = threshold.rule(case.answer)
             if score is None or not score >= least:
                 finding = "was not measured" if score is None else f"{score:.3f} is below {least:g}"
-                refused.append(Decision(f"{policy.id}/{name}", "abstain", f"{name} {finding}"))
+                found.append(Decision(f"{policy.id}/{name}", "abstain", f"{name} {finding}"))
+    allowed, refused = ([each for each in found if each.verb == verb] for verb in ("allow", "abstain"))
     return tuple(allowed), tuple(refused)
 
 
+def _judge_permissions(case: Case, policy: Policy) -> Iterator[Decision]:
+    """What the `allow` rules and those of sources decide."""
+    for name, verb in policy.allow.items():
+        if verb.applies(case.here.is_provisional) and is_asked(case, policy, f"allow/{name}"):
+            yield _decide(f"{policy.id}/{name}", *verb.rule(case.answer))
+    stated = policy.stated_under("allow")
+    unmet = {rule.name for rule, _ in stated.find_acting(case)}
+    for rule in stated.rules:
+        is_met = rule.name not in unmet
+        yield _decide(f"{policy.id}/{rule.name}", is_met, "its condition holds" if is_met else rule.reason)
+    if policy.sources.rule and case.answer.citations:
+        yield _decide(f"{policy.id}/{policy.sources.rule}", *judge_sources(policy.sources, case.answer.citations))
+
+
+def _decide(rule: str, passed: bool, reason: str) -> Decision:
+    return Decision(rule, "allow" if passed else "abstain", reason)
+
+
 def transform(
-    answer: Answer, policies: Sequence[Policy], find_personal: FindPersonal, *, is_provisional: bool = False
+    case: Case, policies: Sequence[Policy], find_personal: FindPersonal
 ) -> tuple[Answer, tuple[Decision, ...]]:
     """The answer after every transform, and what each of them changed."""
-    changes: list[Decision] = []
+    answer, changes = case.answer, []
     for policy in policies:
         for name, verb in policy.transform.items():
-            if not verb.applies(is_provisional):
+            if not (verb.applies(case.here.is_provisional) and is_asked(case, policy, f"transform/{name}")):
                 continue
             answer, reason = verb.rule(answer, find_personal)
             if reason:

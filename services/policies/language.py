@@ -9,13 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import Node
 
 from tidegate.brokers.process.yaml_text import YamlError, YamlLimits, compose_yaml
-from tidegate.schemas import TidegateError
+from tidegate.services.policies.boundaries import BOUNDARIES, LANGUAGES, RESIDENCY, TOOLS, Boundaries
+from tidegate.services.policies.boundary_items import read_boundaries, read_obligations
+from tidegate.services.policies.node_reader import KeyedNode, NodeReader, PolicyError
+from tidegate.services.policies.obligations import OBLIGATIONS, Obligation
 from tidegate.services.policies.policy import Policy, PolicyVerb, ScoreRule
 from tidegate.services.policies.registry import ALLOW, BLOCK, PARTS, THRESHOLDS, TRANSFORM, describe
+from tidegate.services.policies.rule_items import STATED, RuleItems, read_rules
 from tidegate.services.policies.sources import REQUIRE_SIGNED, SOURCES, TRUSTED_SIGNERS, SourceRules
+from tidegate.services.policies.stated import StatedRules
 from tidegate.services.policies.version import canonical_policy, version_of
 from tidegate.services.policies.writing import WRITING
 
@@ -23,25 +28,14 @@ NO_SUGGESTIONS = "no_suggestions"
 CLASSES = (NO_SUGGESTIONS, *WRITING)
 """Keys that list intents and workloads."""
 CLASS_THRESHOLDS = "class_thresholds"
-KEYS = ("policy_id", *PARTS, CLASS_THRESHOLDS, *SOURCES, *CLASSES)
+LISTED = ("allow", "transform", "block")
+"""Keys that list rules."""
+KEYS = ("policy_id", *PARTS, CLASS_THRESHOLDS, *SOURCES, *CLASSES, *BOUNDARIES, OBLIGATIONS)
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SIGNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-EXAMPLES = {"an intent": "an_intent, assist", "a site": "hub, site1"}
 MAX_BYTES = 65_536
 LIMITS = YamlLimits(depth=4, is_plain=True)
 """A policy has lists of words, and numbers; what it says is what is written there."""
-
-
-class PolicyError(TidegateError, ValueError):
-    """A policy cannot be put in force. `line` counts from 1; 0 is the file as a whole."""
-
-    hint = "correct the file; `tidegate pack check` lists all of its faults"
-
-    def __init__(self, path: Path, line: int, reason: str, hint: str = "") -> None:
-        super().__init__(f"{path}{f':{line}' if line else ''}: {reason}", hint)
-        self.path = path
-        self.line = line
-        self.fault = reason
 
 
 def load_policies(paths: Iterable[Path]) -> tuple[Policy, ...]:
@@ -87,152 +81,102 @@ def read_policy(path: Path) -> tuple[Policy | None, list[PolicyError]]:
     return None, sorted(reader.faults, key=lambda fault: fault.line)
 
 
-class _PolicyReader:
-    """Reads one file and notes every fault with its line, beyond which it reads on as far as that makes sense."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.faults: list[PolicyError] = []
+class _PolicyReader(NodeReader):
+    """Reads one file."""
 
     def read(self, data: bytes) -> Policy:
         """The policy, to be used only when there are no faults. Raises `PolicyError` for what is no YAML."""
-        fields = self._mapping(compose_policy(self._path, data), "a policy")
+        fields = self.mapping(compose_policy(self.path, data), "a policy")
         for key, (node, _) in fields.items():
             if key not in KEYS:
-                self._fault(node, f"{key} is not a part of a policy", f"the parts are {', '.join(KEYS)}")
+                self.fault(node, f"{key} is not a part of a policy", f"the parts are {', '.join(KEYS)}")
         policy_id = self._policy_id(fields)
-        allow, transform, block = (self._verbs(fields.get(part), part) for part in ("allow", "transform", "block"))
+        rules = {part: read_rules(self, fields.get(part), part) for part in LISTED}
         thresholds = self._thresholds("abstain_thresholds", fields.get("abstain_thresholds"))
         of_classes = self._class_thresholds(fields.get(CLASS_THRESHOLDS))
-        classes = {key: self._names(key, fields.get(key), "an intent") for key in CLASSES}
+        classes = {key: self.names(fields.get(key), key, "an intent", "an_intent, assist") for key in CLASSES}
         sources = self._sources(fields)
-        if not self.faults and not (allow or transform or block or thresholds or of_classes or sources.rule):
-            self._fault(None, "the policy has no rules", f"it may {', '.join(PARTS)}")
-        if self.faults:
-            allow = transform = block = ()
-        stated = {
-            CLASS_THRESHOLDS: of_classes,
-            REQUIRE_SIGNED: sources.require_signed,
-            TRUSTED_SIGNERS: tuple(sources.trusted),
-            **classes,
-        }
-        canonical = canonical_policy(policy_id, allow, transform, block, thresholds, stated)
+        boundaries = read_boundaries(self, fields)
+        obligations = read_obligations(self, fields.get(OBLIGATIONS))
+        is_said = any(each.names for each in rules.values()) or thresholds or of_classes or sources.rule
+        if not self.faults and not (is_said or not boundaries.is_empty or obligations):
+            self.fault(None, "the policy has no rules", f"it may {', '.join(PARTS)}")
+        verbs = {part: tuple(rules[part].verbs) if not self.faults else () for part in LISTED}
+        signed = {REQUIRE_SIGNED: sources.require_signed, TRUSTED_SIGNERS: tuple(sources.trusted)}
+        new = {CLASS_THRESHOLDS: of_classes, **signed, **classes, **describe_rules(rules, boundaries, obligations)}
+        canonical = canonical_policy(policy_id, verbs, thresholds, new)
         return Policy(
             policy_id,
             version_of(canonical),
-            allow={verb: ALLOW[verb] for verb in allow},
-            transform={verb: TRANSFORM[verb] for verb in transform},
-            block={verb: BLOCK[verb] for verb in block},
+            allow={verb: ALLOW[verb] for verb in verbs["allow"]},
+            transform={verb: TRANSFORM[verb] for verb in verbs["transform"]},
+            block={verb: BLOCK[verb] for verb in verbs["block"]},
             abstain_thresholds=_with_verbs(thresholds),
             class_thresholds={name: _with_verbs(each) for name, each in of_classes.items()},
             no_suggestions=frozenset(classes[NO_SUGGESTIONS]),
             sources=sources,
             writing={key: frozenset(classes[key]) for key in WRITING},
+            when={f"{part}/{name}": each for part in LISTED for name, each in rules[part].when.items()},
+            stated={part: StatedRules.under(part, rules[part].stated) for part in STATED},
+            boundaries=boundaries,
+            obligations=obligations,
             canonical=canonical,
         )
 
-    def _policy_id(self, fields: Mapping[str, tuple[Node, Node]]) -> str:
+    def _policy_id(self, fields: Mapping[str, KeyedNode]) -> str:
         if "policy_id" not in fields:
-            self._fault(None, "policy_id is missing", "policy_id: my-policy-v1")
+            self.fault(None, "policy_id is missing", "policy_id: my-policy-v1")
             return ""
         node, value = fields["policy_id"]
-        found = self._text(value, "policy_id")
+        found = self.text(value, "policy_id")
         if found and not ID.fullmatch(found):
-            self._fault(node, f"{found!r} is not a policy_id", "lower case letters, digits, . _ -")
+            self.fault(node, f"{found!r} is not a policy_id", "lower case letters, digits, . _ -")
         return found
 
-    def _mapping(self, node: Node, what: str, at: Node | None = None) -> dict[str, tuple[Node, Node]]:
-        """Key → (its node, its value's node); a key that is there twice is a fault."""
-        fields: dict[str, tuple[Node, Node]] = {}
-        if not isinstance(node, MappingNode):
-            self._fault(at or node, f"{what} is a mapping", "key: value")
-            return fields
-        for key_node, value in node.value:
-            key = self._text(key_node, "a key")
-            if key in fields:
-                self._fault(key_node, f"{key} is there twice", "join the two")
-            elif key:
-                fields[key] = (key_node, value)
-        return fields
-
-    def _verbs(self, field: tuple[Node, Node] | None, part: str) -> tuple[str, ...]:
-        if field is None:
-            return ()
-        known = PARTS[part]
-        if not isinstance(field[1], SequenceNode):
-            self._fault(field[0], f"{part} is a list", f"{part}: [{next(iter(known))}]")
-            return ()
-        names: list[str] = []
-        for item in field[1].value:
-            name = self._text(item, f"an item of {part}")
-            if name and name not in known:
-                self._fault(item, f"{name} is nothing that a policy can {part}", f"there is {describe(part)}")
-            elif name in names:
-                self._fault(item, f"{name} is there twice", "once is enough")
-            else:
-                names.append(name)
-        return tuple(names)
-
-    def _names(self, key: str, field: tuple[Node, Node] | None, what: str) -> tuple[str, ...]:
-        """The names in a list: intents and workloads, or sites."""
-        if field is None:
-            return ()
-        if not isinstance(field[1], SequenceNode):
-            self._fault(field[0], f"{key} is a list", f"{key}: [{EXAMPLES[what]}]")
-            return ()
-        return tuple(dict.fromkeys(filter(None, (self._text(item, what) for item in field[1].value))))
-
-    def _sources(self, fields: Mapping[str, tuple[Node, Node]]) -> SourceRules:
+    def _sources(self, fields: Mapping[str, KeyedNode]) -> SourceRules:
         """Whose documents may be cited."""
-        trusted = self._names(TRUSTED_SIGNERS, fields.get(TRUSTED_SIGNERS), "a site")
+        trusted = self.names(fields.get(TRUSTED_SIGNERS), TRUSTED_SIGNERS, "a site", "hub, site1")
         for name in trusted:
             if not SIGNER.fullmatch(name):
-                self._fault(fields[TRUSTED_SIGNERS][0], f"{name} is no site", f"{TRUSTED_SIGNERS}: [hub, site1]")
+                self.fault(fields[TRUSTED_SIGNERS][0], f"{name} is no site", f"{TRUSTED_SIGNERS}: [hub, site1]")
         if TRUSTED_SIGNERS in fields and not trusted and not self.faults:
-            self._fault(fields[TRUSTED_SIGNERS][0], f"{TRUSTED_SIGNERS} names nobody", f"{TRUSTED_SIGNERS}: [hub]")
-        node, value = fields.get(REQUIRE_SIGNED, (None, None))
-        is_flag = isinstance(value, ScalarNode) and str(value.tag).endswith(":bool")
-        if value is not None and not is_flag:
-            self._fault(node, f"{REQUIRE_SIGNED} is true or false", f"{REQUIRE_SIGNED}: true")
-        require_signed = is_flag and isinstance(value, ScalarNode) and value.value.casefold() == "true"
-        return SourceRules(require_signed, frozenset(trusted))
+            self.fault(fields[TRUSTED_SIGNERS][0], f"{TRUSTED_SIGNERS} names nobody", f"{TRUSTED_SIGNERS}: [hub]")
+        return SourceRules(self.flag(fields.get(REQUIRE_SIGNED), REQUIRE_SIGNED), frozenset(trusted))
 
-    def _thresholds(self, what: str, field: tuple[Node, Node] | None) -> dict[str, float]:
+    def _thresholds(self, what: str, field: KeyedNode | None) -> dict[str, float]:
         thresholds: dict[str, float] = {}
-        for name, (node, value) in self._mapping(field[1], what, field[0]).items() if field else ():
+        for name, (node, value) in self.mapping(field[1], what, field[0]).items() if field else ():
             if name in THRESHOLDS:
-                thresholds[name] = self._share(value, name)
+                thresholds[name] = self.share(value, name, THRESHOLDS[name].parameter)
             else:
-                self._fault(node, f"{name} is no score", f"there is {describe('abstain_thresholds')}")
+                self.fault(node, f"{name} is no score", f"there is {describe('abstain_thresholds')}")
         return thresholds
 
-    def _class_thresholds(self, field: tuple[Node, Node] | None) -> dict[str, dict[str, float]]:
+    def _class_thresholds(self, field: KeyedNode | None) -> dict[str, dict[str, float]]:
         """For intents and workloads the thresholds of each."""
-        listed = self._mapping(field[1], CLASS_THRESHOLDS, field[0]) if field else {}
+        listed = self.mapping(field[1], CLASS_THRESHOLDS, field[0]) if field else {}
         return {name: self._thresholds(f"{CLASS_THRESHOLDS}: {name}", each) for name, each in listed.items()}
 
-    def _share(self, node: Node, what: str) -> float:
-        hint = f"{what} takes {THRESHOLDS[what].parameter}, such as 0.85"
-        if not isinstance(node, ScalarNode) or not str(node.tag).endswith((":float", ":int")):
-            self._fault(node, f"{what} is a number", hint)
-            return 0.0
-        try:
-            number = float(node.value)
-        except ValueError:
-            number = -1.0  # YAML has more spellings (.inf, 0x1) than a share needs
-        if not 0.0 <= number <= 1.0:
-            self._fault(node, f"{what}: {node.value} is not between 0 and 1", hint)
-        return number
 
-    def _text(self, node: Node, what: str) -> str:
-        """The text of a scalar; empty for anything else, which is a fault."""
-        if isinstance(node, ScalarNode) and str(node.tag).endswith(":str") and node.value:
-            return str(node.value)
-        self._fault(node, f"{what} is a text", "put it in quotes if it is meant as one")
-        return ""
-
-    def _fault(self, node: Node | None, reason: str, hint: str) -> None:
-        self.faults.append(PolicyError(self._path, node.start_mark.line + 1 if node else 1, reason, hint))
+def describe_rules(
+    rules: Mapping[str, RuleItems], boundaries: Boundaries, obligations: Iterable[Obligation]
+) -> dict[str, object]:
+    """What a policy says beyond the white paper's parts, as its version is reckoned from it."""
+    return {
+        "when": {f"{part}/{name}": each.source for part in LISTED for name, each in rules[part].when.items()},
+        "stated": {
+            f"{part}/{rule.name}": {"when": rule.condition.source, "reason": rule.reason}
+            for part in STATED
+            for rule in rules[part].stated
+        },
+        LANGUAGES: tuple(boundaries.languages),
+        RESIDENCY: dict(boundaries.residency),
+        TOOLS: {"allowed": sorted(boundaries.tools)} if boundaries.tools is not None else {},
+        OBLIGATIONS: {
+            each.name: {"notice": dict(each.notice), "when": each.when.source if each.when else ""}
+            for each in obligations
+        },
+    }
 
 
 def compose_policy(path: Path, data: bytes) -> Node:

@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from tidegate.schemas import Answer, Question
+from tidegate.services.policies.boundaries import Boundaries
+from tidegate.services.policies.conditions import Condition
+from tidegate.services.policies.obligations import Obligation
 from tidegate.services.policies.sources import SourceRules
+from tidegate.services.policies.stated import StatedRules
 from tidegate.services.privacy.dlp.finding import Finding
 
 FindPersonal = Callable[[str], Sequence[Finding]]
@@ -62,12 +66,24 @@ class Policy:
     """Whose documents an answer may rest on."""
     writing: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """For `grounded`, `free` and `egress` the intents and workloads that they are allowed for; see `writing`."""
+    when: Mapping[str, Condition] = field(default_factory=dict)
+    """For rules of the registry, as `block/legal_advice`, which cases they are asked about; others: about every one."""
+    stated: Mapping[str, StatedRules] = field(default_factory=dict)
+    """For `allow` and `block` the rules that the policy states itself."""
+    boundaries: Boundaries = field(default_factory=Boundaries)
+    """The languages of questions, how far these may go, and the tools that may help to answer them."""
+    obligations: tuple[Obligation, ...] = ()
+    """What has to be done with an answer that passes."""
     part: str = ""
     """The name under which it was published; empty where it is read from a pack."""
     epoch: int = 0
     """How many versions were published under that name, this one included; 0 where it is read from a pack."""
     canonical: str = ""
     """The canonical JSON that `version` is the digest of."""
+
+    def stated_under(self, part: str) -> StatedRules:
+        """The rules of its own under `allow` or `block`."""
+        return self.stated.get(part, StatedRules())
 
     def thresholds_for(self, question: Question) -> dict[str, tuple[PolicyVerb[ScoreRule], float]]:
         """What the scores of an answer to the question must reach; of an intent and a workload the higher one."""

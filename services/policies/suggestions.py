@@ -5,9 +5,13 @@ Pure. Promises that each is judged as an answer of its words would be. Next: ser
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from tidegate.schemas import Answer, Citation, Passage, Question, Suggestion
+from tidegate.services.policies.case import Case
+from tidegate.services.policies.crossings import find_crossings
 from tidegate.services.policies.evaluation import find_blocks, transform
+from tidegate.services.policies.facts import Circumstances
 from tidegate.services.policies.policy import FindPersonal, Policy
 
 MOST_SUGGESTIONS = 3
@@ -48,37 +52,47 @@ def order_suggestions(
 
 
 def allow_suggestions(
-    question: Question, candidates: Iterable[Suggestion], policies: Sequence[Policy], find_personal: FindPersonal
+    question: Question,
+    candidates: Iterable[Suggestion],
+    policies: Sequence[Policy],
+    find_personal: FindPersonal,
+    here: Circumstances,
 ) -> tuple[Suggestion, ...]:
     """The first `MOST_SUGGESTIONS` that pass; none without a policy, and none for a class that one switches off.
 
     A passage passes where no rule blocks its words and no transform would change them. It is no answer that rests on a
-    citation, so that personal data in it are not exempt for being quoted.
+    citation, so that personal data in them are not exempt for being quoted.
     """
     is_off = any({question.intent, question.workload} & policy.no_suggestions for policy in policies)
     if is_off or not policies:
         return ()
     found: list[Suggestion] = []
     for candidate in candidates:
-        if passes(question, candidate, policies, find_personal):
+        if passes(question, candidate, policies, find_personal, here):
             found.append(candidate)
             if len(found) == MOST_SUGGESTIONS:
                 break
     return tuple(found)
 
 
-def passes(question: Question, candidate: Suggestion, policies: Sequence[Policy], find_personal: FindPersonal) -> bool:
+def passes(
+    question: Question,
+    candidate: Suggestion,
+    policies: Sequence[Policy],
+    find_personal: FindPersonal,
+    here: Circumstances,
+) -> bool:
     """Whether it is of a source that all trust, and every word passes that would be shown: quote, title, heading."""
     if any(policy.sources.find_fault(candidate.signer) for policy in policies):
         return False
     texts = (candidate.quote, "\n".join(filter(None, (candidate.title, candidate.heading))))
-    return all(_is_allowed(question, text, policies, find_personal) for text in texts)
+    cases = [Case(question, Answer(text=text), here) for text in texts]
+    return all(_is_allowed(case, policies, find_personal) for case in cases)
 
 
-def _is_allowed(question: Question, text: str, policies: Sequence[Policy], find_personal: FindPersonal) -> bool:
-    answer = Answer(text=text)
-    blocks: Iterator[object] = find_blocks(question, answer, policies)
-    return next(blocks, None) is None and not transform(answer, policies, find_personal)[1]
+def _is_allowed(case: Case, policies: Sequence[Policy], find_personal: FindPersonal) -> bool:
+    blocks: Iterator[object] = chain(find_crossings(case, policies), find_blocks(case, policies))
+    return next(blocks, None) is None and not transform(case, policies, find_personal)[1]
 
 
 def _holds(suggestion: Suggestion, citation: Citation) -> bool:

@@ -16,21 +16,10 @@ def version_of(canonical: str) -> str:
 
 
 def canonical_policy(
-    id: str,
-    allow: tuple[str, ...],
-    transform: tuple[str, ...],
-    block: tuple[str, ...],
-    thresholds: Mapping[str, Any],
-    classes: Mapping[str, Any],
+    id: str, verbs: Mapping[str, tuple[str, ...]], thresholds: Mapping[str, Any], others: Mapping[str, Any]
 ) -> str:
-    """The policy's canonical JSON: sorted keys, no white space, all keys but those of `classes`, which are there where
+    """The policy's canonical JSON: sorted keys, no white space, all keys but those of `others`, which are there where
     they say something: what was written before them keeps its version."""
-    policy: dict[str, object] = {
-        "policy_id": id,
-        "allow": allow,
-        "transform": transform,
-        "block": block,
-        "abstain_thresholds": thresholds,
-    }
-    policy |= {key: sorted(each) if isinstance(each, tuple) else each for key, each in classes.items() if each}
+    policy: dict[str, object] = {"policy_id": id, **verbs, "abstain_thresholds": thresholds}
+    policy |= {key: sorted(each) if isinstance(each, tuple) else each for key, each in others.items() if each}
     return json.dumps(policy, sort_keys=True, separators=(",", ":"))

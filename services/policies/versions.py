@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from tidegate.schemas.clocks import Dot, VectorClock
+from tidegate.services.policies.measures import measure_boundaries, measure_conditions
 from tidegate.services.policies.policy import Policy
 from tidegate.services.policies.sources import REQUIRE_SIGNED, TRUSTED_SIGNERS, SourceRules
 from tidegate.sync.rules.strictness import PolicyVersion, resolve_policy
@@ -49,7 +50,7 @@ def explain_versions(policies: Sequence[Policy]) -> dict[str, str]:
 
 def measure_strictness(policy: Policy, versions: Sequence[Policy]) -> dict[str, int]:
     """How strict each rule of a policy is; of classes and signers those count that any of its versions names."""
-    rules = {f"{part}/{name}": 1 for part in ("allow", "transform", "block") for name in getattr(policy, part)}
+    rules = {**measure_conditions(policy, versions), **measure_boundaries(policy, versions)}
     rules |= {name: round(least * MICRO) for name, (_, least) in policy.abstain_thresholds.items()}
     for name in sorted({name for version in versions for name in version.class_thresholds}):
         own = {**policy.abstain_thresholds, **policy.class_thresholds.get(name, {})}

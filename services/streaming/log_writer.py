@@ -52,6 +52,7 @@ class AnswerLogWriter:
             confidence=answer.confidence,
             lineage=partial.lineage,
             writing=answer.writing,
+            notices=partial.notices,
         )
 
         def lines_of(log: AnswerLog) -> list[Delta]:
@@ -84,6 +85,7 @@ class AnswerLogWriter:
             confidence=published.confidence,
             lineage=receipt.lineage,
             writing=receipt.writing,
+            notices=published.notices,
         )
 
         def lines_of(log: AnswerLog) -> list[Delta]:

@@ -30,7 +30,7 @@ TOP = {
     ".ci", ".dockerignore", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "brokers", "docs",
     "infra", "loadtests", "pyproject.toml", "schemas", "services", "sync", "tests",
 }  # fmt: skip
-ENGINES = ("onnxruntime", "tantivy", "hnswlib", "vllm")
+ENGINES = ("onnxruntime", "tantivy", "hnswlib", "vllm", "cel_expr_python")
 VAGUE = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "shared"}
 UNIMPORTABLE = ("tidegate.infra.", "tidegate.services.llm.targets.vllm.")  # torch or vllm may not be installed
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 300, 40, 6

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tidegate.schemas import Degradation, Drafted, Suggestion, Verified
+from tidegate.schemas import Answer, Degradation, Drafted, Question, Suggestion, Verified
+from tidegate.services.policies.case import Case
+from tidegate.services.policies.circumstances import describe_circumstances
+from tidegate.services.policies.evaluation import PolicyEvaluation, evaluate
+from tidegate.services.policies.facts import Circumstances
 from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.suggestions import allow_suggestions
@@ -26,6 +30,20 @@ abstain_thresholds:
 """
 
 
+HERE = Circumstances(tenant="kiosk", site="site1")
+
+
+def judge_here(
+    question: Question,
+    answer: Answer,
+    policies: Sequence[Policy],
+    find_personal: FindPersonal = lambda _: (),
+    here: Circumstances = HERE,
+) -> PolicyEvaluation:
+    """What the policies say of an answer that the site gives."""
+    return evaluate(Case(question, answer, here), policies, find_personal)
+
+
 def policy(tmp_path: Path, text: str = WHITE_PAPER, name: str = "p.yaml") -> Policy:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
@@ -41,7 +59,8 @@ def ports(
 
     async def suggest(answered: Drafted | Verified) -> tuple[Suggestion, ...]:
         own = answered.suggestions if isinstance(answered, Verified) else ()
-        return allow_suggestions(answered.question, own, policies, find_personal)
+        here = describe_circumstances(answered, is_provisional=False)
+        return allow_suggestions(answered.question, own, policies, find_personal, here)
 
     return PolicyPorts(
         partial(evaluate_in_thread, JudgingRules(policies, find_personal)), required_degradation, suggest

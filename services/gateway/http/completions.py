@@ -114,10 +114,10 @@ class ChatReply:
         self._truncation = Truncation(chat.limits, counter)
 
     def whole(self, published: Published) -> ChatCompletion:
-        """The reply in one piece."""
+        """The reply in one piece. Notices follow the text, whatever its limits are, and are no tokens of it."""
         self._truncation.feed(published.text)
         self._truncation.finish()
-        text = self._truncation.text
+        text = self._truncation.text + published.closing
         is_refusal = self._chat.wants_json and published.format != "json"
         message = AssistantMessage(None, text) if is_refusal else AssistantMessage(text)
         choice = CompletionChoice(message, self._finish_reason(published))
@@ -135,7 +135,10 @@ class ChatReply:
     def ending(self, published: Published, id: str) -> bytes:
         """Every event after the text: the finish with the answer, the usage if it was asked for, the end."""
         rest = self._text_chunk(self._truncation.finish(), is_json=published.format == "json")
-        finish = self._chunk(ChunkChoice(ChunkDelta(), self._finish_reason(published)), published, id)
+        delta = ChunkDelta(
+            content=published.closing or UNSET
+        )  # in the last event, so that a resumed stream has it once
+        finish = self._chunk(ChunkChoice(delta, self._finish_reason(published)), published, id)
         usage = b""
         if self._chat.wants_usage:
             last = ChatCompletionChunk(self._id, self._created, self._chat.model, [], self._usage(published))

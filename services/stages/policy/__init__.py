@@ -27,7 +27,8 @@ from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.tenant_parts import TenantParts, open_tenant_parts
 from tidegate.services.packs.active import PackInForce
 from tidegate.services.planning.degradation import LatencyModel
-from tidegate.services.planning.standing import rung_of
+from tidegate.services.policies.case import Case
+from tidegate.services.policies.circumstances import describe_circumstances
 from tidegate.services.policies.evaluation import PolicyEvaluation, evaluate
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.suggestions import allow_suggestions, order_suggestions, suggest
@@ -99,12 +100,13 @@ class Judging:
         """See `PolicyPorts`: of the passages that were retrieved here, and of those that came from the hub."""
         retrieved = answered.followed_by(Retrieved, question=answered.question, plan=answered.plan)
         data = await self._bus.last(subjects.PIPE, subjects.subject_of(retrieved, self._site))
-        here = suggest(decode(data, Retrieved).passages) if data is not None else ()
+        nearest = suggest(decode(data, Retrieved).passages) if data is not None else ()
         at_hub = answered.suggestions if isinstance(answered, Verified) else ()
-        candidates = order_suggestions(answered.answer, here, at_hub)
+        candidates = order_suggestions(answered.answer, nearest, at_hub)
         own = await self._rules_for(answered)
+        here = describe_circumstances(answered, is_provisional=False)
         return await asyncio.to_thread(
-            allow_suggestions, answered.question, candidates, own.policies, own.find_personal
+            allow_suggestions, answered.question, candidates, own.policies, own.find_personal, here
         )
 
     async def _rules_for(self, fact: Fact) -> JudgingRules:
@@ -118,15 +120,8 @@ async def evaluate_in_thread(
 
     Where only quotations may be given, what is still being written is not shown: what it will become is not known.
     """
-    is_evidence_only = rung_of(answered.degradations) == "evidence-only"
-    if is_evidence_only and isinstance(answered, Partial):
+    here = describe_circumstances(answered, is_provisional=is_provisional)
+    if here.is_evidence_only and isinstance(answered, Partial):
         return PolicyEvaluation(answered.answer, (), (), "abstained")
-    return await asyncio.to_thread(
-        evaluate,
-        answered.question,
-        answered.answer,
-        policies=rules.policies,
-        find_personal=rules.find_personal,
-        is_provisional=is_provisional,
-        is_evidence_only=is_evidence_only,
-    )
+    case = Case(answered.question, answered.answer, here)
+    return await asyncio.to_thread(evaluate, case, rules.policies, rules.find_personal)

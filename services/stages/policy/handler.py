@@ -29,7 +29,8 @@ UNVOUCHED = frozenset({"abstained", "cloud_unreachable"})
 
 
 class Evaluation(Protocol):
-    """The answer as it may pass and the rules that acted; or, with a `refusal` (the reason's code), why it may not."""
+    """The answer as it may pass, the rules that acted, the notices it passes with; or, with a `refusal` (the reason's
+    code), why it may not."""
 
     @property
     def answer(self) -> Answer: ...
@@ -39,6 +40,8 @@ class Evaluation(Protocol):
     def decisions(self) -> tuple[Decision, ...]: ...
     @property
     def refusal(self) -> str: ...
+    @property
+    def notices(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approv
             route=route_of(answered),
             answer=evaluation.answer,
             decisions=evaluation.decisions,
+            notices=evaluation.notices,
         )
     ]
 
@@ -107,7 +111,8 @@ async def judge_partial(partial: Partial, ports: PolicyPorts) -> Partial | None:
     if evaluation.refusal:
         return None
     ids = partial.ids if evaluation.answer.text == partial.answer.text else ()
-    return replace(partial, answer=evaluation.answer, ids=ids, lineage=(*partial.lineage, *evaluation.policies))
+    lineage = (*partial.lineage, *evaluation.policies)
+    return replace(partial, answer=evaluation.answer, ids=ids, lineage=lineage, notices=evaluation.notices)
 
 
 def withhold(

@@ -166,6 +166,7 @@ def reconcile(published: Published, committed: Committed) -> Published:
         citations=evidence.citations,
         confidence=evidence.confidence,
         suggestions=(),
+        notices=evidence.notices,
         receipt=receipt,
     )
 
@@ -182,6 +183,7 @@ def publish_approved(settled: Approved, receipt: Receipt) -> Published:
         citations=answer.citations,
         confidence=answer.confidence,
         fields=answer.fields,
+        notices=settled.notices,
         receipt=receipt,
     )
 

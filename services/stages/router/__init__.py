@@ -26,6 +26,7 @@ from tidegate.services.planning.draft_ledger import drafts_pay
 from tidegate.services.planning.experience import PlannerState
 from tidegate.services.planning.planner import PlanRequest, make_plan, plan_degradations
 from tidegate.services.planning.standing import rung_of
+from tidegate.services.policies.crossings import find_reason_to_stay
 from tidegate.services.policies.policy import Policy
 from tidegate.services.policies.writing import choose_writing
 from tidegate.services.settings import Settings
@@ -95,7 +96,9 @@ def decide_by(
 ) -> tuple[Plan, tuple[Degradation, ...]]:
     """The plan for a question by the rules in force when it was screened, and what it gives up."""
     writing = choose_writing(screened.question, rules.policies)
-    return decide(signals, rules.config, without_idle_instructions(screened, writing), now_ms, writing)
+    kept_here = find_reason_to_stay(screened.question, rules.policies)
+    planned = without_idle_instructions(screened, writing)
+    return decide(signals, rules.config, planned, now_ms, writing=writing, kept_here=kept_here)
 
 
 def judge_drafts(collector: SignalCollector, config: PlannerConfig) -> PlannerState | None:
@@ -144,9 +147,16 @@ def without_idle_instructions(screened: Screened, writing: Writing) -> Screened:
 
 
 def decide(
-    signals: Signals, config: PlannerConfig, screened: Screened, now_ms: float, writing: Writing = "quote"
+    signals: Signals,
+    config: PlannerConfig,
+    screened: Screened,
+    now_ms: float,
+    *,
+    writing: Writing = "quote",
+    kept_here: str = "",
 ) -> tuple[Plan, tuple[Degradation, ...]]:
-    """The plan for a question whose answer may be written so, and what it gives up."""
+    """The plan for a question whose answer may be written so, and what it gives up. `kept_here` is why no
+    policy lets the cloud be asked; empty where all let it."""
     question, remaining_ms = screened.question, screened.deadline_at_ms - int(now_ms)
     request = PlanRequest(
         question,
@@ -156,7 +166,7 @@ def decide(
         can_retract=screened.can_retract,
         writing=writing,
         spent_ms=max(0.0, now_ms - screened.asked_at_ms),
-        kept_here=reason_to_keep(screened),
+        kept_here=reason_to_keep(screened) or kept_here,
     )
     plan = make_plan(request, signals, config)
     waited_ms = unaccounted_ms(screened, now_ms)

@@ -26,7 +26,7 @@ from tidegate.services.policies.version import canonical_policy, version_of
 
 SCRIPT = ROOT / "infra/audit/verify_export.py"
 WITNESSED, SIZE = 21, 40
-CANONICAL = canonical_policy("safe-answers-v3", ("grounded_claims",), (), (), {}, {})
+CANONICAL = canonical_policy("safe-answers-v3", {"allow": ("grounded_claims",), "transform": (), "block": ()}, {}, {})
 [POLICY] = [part.version for part in RECEIPT.lineage if part.kind == "policy"]
 Lines = list[dict[str, Any]]
 

@@ -136,3 +136,25 @@ def test_the_usage_of_a_resumed_stream_is_that_of_the_whole_answer() -> None:
     reply = reply_to(stream=True, stream_options={"include_usage": True})
     chunks = events(reply.piece("sharp.", is_json=False) + reply.ending(published("At nine sharp."), "0.14.14"))
     assert chunks[-1]["usage"]["completion_tokens"] == TOKENS.count("At nine sharp.")
+
+
+def test_notices_follow_the_text_once_and_are_no_tokens_of_it() -> None:
+    owed = published("At nine sharp.", notices=("Ask us first.", "It may change."))
+    text = "At nine sharp.\n\nAsk us first.\n\nIt may change."
+    found = whole(owed)
+    assert found["choices"][0]["message"]["content"] == text
+    assert found["usage"]["completion_tokens"] == TOKENS.count("At nine sharp.")
+    assert joined(stream(owed), "content") == text
+    resumed = events(reply_to(stream=True).piece("sharp.", is_json=False) + reply_to().ending(owed, "0.14.14"))
+    assert joined(resumed, "content").count("Ask us first.") == 1
+    cut = whole(owed, max_tokens=1)["choices"][0]
+    assert cut["message"]["content"].endswith("\n\nAsk us first.\n\nIt may change.")
+    assert cut["finish_reason"] == "length"
+
+
+def test_nothing_follows_json() -> None:
+    answer = published('{"who": "Ann"}', format="json", notices=("Ask us first.",))
+    found = whole(answer, response_format=SCHEMA)
+    assert found["choices"][0]["message"]["content"] == '{"who": "Ann"}'
+    assert found["tidegate"]["notices"] == ["Ask us first."]
+    assert joined(stream(answer, response_format=SCHEMA), "content") == '{"who": "Ann"}'

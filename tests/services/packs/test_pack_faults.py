@@ -45,6 +45,7 @@ FAULTS = [
         0,
     ),
     ("policies/safe.yaml", "policy_id: p1", "policy_id: p1\ngrounded: [assist, cach]", "cach is no intent", 0),
+    ("policies/safe.yaml", "policy_id: p1", "policy_id: p1\nresidency: {default: hub, cach: site}", "cach is no", 0),
     ("intents.yaml", "- example number 3", "- Example, number 2!", "stands in", 1),
     ("intents.yaml", "utterances", "utterance", "utterance", 1),
     ("questions.yaml", "[board]", "[nobody]", "cites nobody", 6),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.support.policy_files import policy
+from tests.support.policy_files import HERE, judge_here, policy
 from tidegate.schemas import Answer, Check, Citation, Question, WritingReport
-from tidegate.services.policies.evaluation import PolicyEvaluation, evaluate
+from tidegate.services.policies.evaluation import PolicyEvaluation
 
 QUESTION = Question(text="How late?", language="en", intent="hours", intent_confidence=0.9)
 FIRST, SECOND = "The lobby is open until 23:00.", "The counter closes at 16:30."
@@ -25,7 +26,7 @@ def cited(text: str, *quotes: str) -> Answer:
 
 def judged(tmp_path: Path, answer: Answer, *, is_evidence_only: bool = True) -> PolicyEvaluation:
     rules = (policy(tmp_path),)
-    return evaluate(QUESTION, answer, policies=rules, find_personal=lambda _: (), is_evidence_only=is_evidence_only)
+    return judge_here(QUESTION, answer, rules, here=replace(HERE, is_evidence_only=is_evidence_only))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ import msgspec
 import pytest
 
 from tests.support.message_parts import QUESTION
-from tests.support.policy_files import policy
+from tests.support.policy_files import judge_here, policy
 from tidegate.schemas import Answer, Check, ExtractedField
 from tidegate.services.gateway.ticket import reidentify_field
-from tidegate.services.policies.evaluation import evaluate
 from tidegate.services.policies.grounding import grounded_claims
 from tidegate.services.policies.redaction import REDACTED, redact_pii
 
@@ -73,13 +72,10 @@ def test_an_extraction_that_a_policy_finds_too_unsure_names_the_fields(
 ) -> None:
     names = ("quantity", "date")
     fields = tuple(ExtractedField(path=n, value=3, confidence=c) for n, c in zip(names, confidences, strict=True))
-    made = evaluate(
+    made = judge_here(
         QUESTION,
         answer(*fields, confidence=overall, checks=(Check("schema", True, 1.0),)),
-        policies=[
-            policy(tmp_path, "policy_id: p1\nallow: [grounded_claims]\nabstain_thresholds: {confidence: 0.66}\n")
-        ],
-        find_personal=lambda _: (),
+        [policy(tmp_path, "policy_id: p1\nallow: [grounded_claims]\nabstain_thresholds: {confidence: 0.66}\n")],
     )
     assert made.refusal == ("abstained" if unsure else "")
     assert [field.path for field in made.answer.fields if field.problem == "unsure"] == unsure

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.policy_files import WHITE_PAPER, policy
-from tidegate.services.policies.language import PolicyError, load_policies, read_policy
+from tidegate.services.policies.language import load_policies, read_policy
+from tidegate.services.policies.node_reader import PolicyError
 from tidegate.services.policies.registry import PARTS, describe
 
 

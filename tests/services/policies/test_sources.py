@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from tests.support.message_parts import CITATION, PASSAGE
-from tests.support.policy_files import policy
+from tests.support.policy_files import HERE, judge_here, policy
 from tidegate.schemas import Answer, Check, Citation, Question, replace
-from tidegate.services.policies.evaluation import evaluate
-from tidegate.services.policies.language import PolicyError, read_policy
+from tidegate.services.policies.language import read_policy
+from tidegate.services.policies.node_reader import PolicyError
 from tidegate.services.policies.policy import Policy
 from tidegate.services.policies.suggestions import allow_suggestions, suggest
 
@@ -26,7 +27,8 @@ def cited(name: str, signer: str) -> Citation:
 
 def judged(*citations: Citation, policies: tuple[Policy, ...], is_provisional: bool = False) -> tuple[str, list[str]]:
     answer = Answer(text=CITATION.quote, citations=citations, confidence=1.0)
-    found = evaluate(QUESTION, answer, policies=policies, find_personal=lambda _: (), is_provisional=is_provisional)
+    here = dataclasses.replace(HERE, is_provisional=is_provisional)
+    found = judge_here(QUESTION, answer, policies, here=here)
     return found.refusal, [f"{each.rule} {each.verb}: {each.reason}" for each in found.decisions]
 
 
@@ -73,7 +75,7 @@ def test_all_policies_hold_together(tmp_path: Path) -> None:
 
 def test_what_cites_nothing_rests_on_no_source(tmp_path: Path) -> None:
     answer = Answer(text='{"a": 1}', format="json", checks=(Check("schema", True, 1.0),), confidence=1.0)
-    found = evaluate(QUESTION, answer, policies=(policy(tmp_path, SIGNED),), find_personal=lambda _: ())
+    found = judge_here(QUESTION, answer, (policy(tmp_path, SIGNED),))
     assert found.refusal == ""
 
 
@@ -83,9 +85,9 @@ def test_what_is_near_is_offered_of_trusted_sources_only(tmp_path: Path) -> None
          (("a", f"hub/{KEY}"), ("b", ""), ("c", f"site2/{KEY}"))]
     )  # fmt: skip
     assert (near[0].signer, near[0].is_fresh) == (f"hub/{KEY}", False)
-    offered = allow_suggestions(QUESTION, near, [policy(tmp_path, TRUSTED)], lambda _: ())
+    offered = allow_suggestions(QUESTION, near, [policy(tmp_path, TRUSTED)], lambda _: (), HERE)
     assert [each.document_id for each in offered] == ["a"]
-    offered = allow_suggestions(QUESTION, near, [policy(tmp_path, SIGNED)], lambda _: ())
+    offered = allow_suggestions(QUESTION, near, [policy(tmp_path, SIGNED)], lambda _: (), HERE)
     assert [each.document_id for each in offered] == ["a", "c"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.escalation_site import fact, prepared
-from tests.support.policy_files import policy
+from tests.support.policy_files import HERE, policy
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import (
     Answer,
@@ -23,7 +23,8 @@ from tidegate.schemas import (
     replace,
 )
 from tidegate.schemas.refusal_texts import refusal_text, suggestions_text
-from tidegate.services.policies.language import PolicyError, read_policy
+from tidegate.services.policies.language import read_policy
+from tidegate.services.policies.node_reader import PolicyError
 from tidegate.services.policies.suggestions import allow_suggestions, order_suggestions, suggest
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
@@ -65,7 +66,7 @@ def names(found: tuple[Suggestion, ...]) -> list[str]:
 
 def test_the_three_nearest_are_offered_as_they_stand_in_the_document(tmp_path: Path) -> None:
     rules = policy(tmp_path, ALL)
-    found = allow_suggestions(QUESTION, suggest([COINS, NOTES, HOURS, FEES]), [rules], FIND)
+    found = allow_suggestions(QUESTION, suggest([COINS, NOTES, HOURS, FEES]), [rules], FIND, HERE)
     assert names(found) == ["coins", "notes", "hours"]
     assert found[0] == Suggestion(
         document_id="coins",
@@ -84,14 +85,14 @@ def test_the_three_nearest_are_offered_as_they_stand_in_the_document(tmp_path: P
 )
 def test_what_no_answer_might_say_is_dropped_and_the_rest_stays(tmp_path: Path, bad: Passage) -> None:
     rules = policy(tmp_path, ALL)
-    found = allow_suggestions(QUESTION, suggest([bad, NOTES, HOURS, FEES]), [rules], FIND)
+    found = allow_suggestions(QUESTION, suggest([bad, NOTES, HOURS, FEES]), [rules], FIND, HERE)
     assert names(found) == ["notes", "hours", "fees"]
 
 
 def test_a_rule_that_no_policy_has_drops_nothing_and_without_a_policy_nothing_passes(tmp_path: Path) -> None:
     grounded = policy(tmp_path, "policy_id: g\nallow: [grounded_claims]\n")
-    assert names(allow_suggestions(QUESTION, suggest([PROMISE]), [grounded], FIND)) == ["invest"]
-    assert allow_suggestions(QUESTION, suggest([COINS]), [], FIND) == ()
+    assert names(allow_suggestions(QUESTION, suggest([PROMISE]), [grounded], FIND, HERE)) == ["invest"]
+    assert allow_suggestions(QUESTION, suggest([COINS]), [], FIND, HERE) == ()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_a_rule_that_no_policy_has_drops_nothing_and_without_a_policy_nothing_pa
 def test_a_policy_switches_them_off_for_a_class(tmp_path: Path, classes: str, workload: str, is_offered: bool) -> None:
     other = policy(tmp_path, ALL)
     rules = policy(tmp_path, f"policy_id: off\nallow: [grounded_claims]\nno_suggestions: {classes}\n", "off.yaml")
-    found = allow_suggestions(replace(QUESTION, workload=workload), suggest([COINS]), [other, rules], FIND)
+    found = allow_suggestions(replace(QUESTION, workload=workload), suggest([COINS]), [other, rules], FIND, HERE)
     assert bool(found) is is_offered
 
 

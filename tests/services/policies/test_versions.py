@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.policy_files import judge_here
 from tidegate.schemas import Answer, Check, Citation, Question
-from tidegate.services.policies.evaluation import evaluate
-from tidegate.services.policies.language import PolicyError, load_policies, load_versions
+from tidegate.services.policies.language import load_policies, load_versions
+from tidegate.services.policies.node_reader import PolicyError
 from tidegate.services.policies.policy import Policy
 from tidegate.services.policies.registry import ALLOW, BLOCK, THRESHOLDS
 from tidegate.services.policies.versions import explain_versions
@@ -46,7 +47,7 @@ def test_the_stricter_version_acts_whichever_is_written_first_and_the_decision_s
 ) -> None:
     both = versions(tmp_path, {"hub": 3, "north": 1}, hub=HUB, north=NORTH)
     for policies in itertools.permutations(both):
-        found = evaluate(question(), answer(confidence), policies=policies, find_personal=lambda _: ())
+        found = judge_here(question(), answer(confidence), policies)
         assert found.refusal == refusal
         [note] = [each for each in found.decisions if each.rule == "branch/versions"]
         assert note.verb == ("abstain" if refusal else "allow")
@@ -62,7 +63,7 @@ def test_one_version_or_two_equal_ones_are_no_conflict(tmp_path: Path) -> None:
     other = versions(tmp_path / "other", {}, a=HUB, c=NORTH.replace("branch", "north"))
     for policies in (same, other):
         assert explain_versions(policies) == {}
-        assert evaluate(question(), answer(0.95), policies=policies, find_personal=lambda _: ()).refusal == ""
+        assert judge_here(question(), answer(0.95), policies).refusal == ""
     assert [(policy.part, policy.epoch) for policy in same] == [("a", 1), ("b", 4)]
 
 
@@ -107,7 +108,7 @@ def test_of_two_rules_on_signers_the_stricter_acts_and_is_named(
 ) -> None:
     both = versions(tmp_path, {}, hub=f"{SOURCED}{hub}\n", north=f"{SOURCED}{north}\n")
     for policies in itertools.permutations(both):
-        found = evaluate(question(), answer(0.9, signer=signer), policies=policies, find_personal=lambda _: ())
+        found = judge_here(question(), answer(0.9, signer=signer), policies)
         reasons = [each.reason for each in found.decisions if each.verb == "abstain"]
         assert bool(found.refusal) is bool(refused_by)
         assert not refused_by or any(refused_by in reason for reason in reasons)
@@ -147,7 +148,7 @@ def test_versions_together_refuse_whatever_any_one_of_them_refuses_and_nothing_e
     given_answer = answer(confidence, QUOTE if grounded else "You should sue your bank for it.", signer)
 
     def refused(chosen: tuple[Policy, ...]) -> bool:
-        return bool(evaluate(question(), given_answer, policies=chosen, find_personal=lambda _: ()).refusal)
+        return bool(judge_here(question(), given_answer, chosen).refusal)
 
     assert refused(policies) is any(refused((policy,)) for policy in policies)
     ways = [choose_writing(question(), (policy,)) for policy in policies]

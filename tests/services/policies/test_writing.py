@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.schemas import Question
-from tidegate.services.policies.language import PolicyError, load_policies
+from tidegate.services.policies.language import load_policies
+from tidegate.services.policies.node_reader import PolicyError
 from tidegate.services.policies.writing import choose_writing, may_be_written
 
 RULES = "allow: [grounded_claims]\n"

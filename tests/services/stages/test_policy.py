@@ -26,7 +26,7 @@ from tidegate.schemas import (
     Withheld,
 )
 from tidegate.schemas.refusal_texts import refusal_text
-from tidegate.services.policies.language import PolicyError
+from tidegate.services.policies.node_reader import PolicyError
 from tidegate.services.policies.policy import Policy
 from tidegate.services.policies.redaction import redact_pii
 from tidegate.services.privacy.dlp.detector import Detector

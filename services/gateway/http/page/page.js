@@ -130,6 +130,7 @@ function showAnswer() {
   byId("total").textContent = ms(total);
   showCitations(published);
   showSuggestions(published);
+  showNotices(published);
   showReceipt(published);
   announce(`${textOf(published.outcome)}, ${textOf(receipt.route)}, ${ms(total)}. ${text}`);
 }
@@ -174,6 +175,13 @@ function showSuggestions({ suggestions = [], language }) {
   }));
 }
 
+// What the policies oblige whoever shows the answer to show with it.
+function showNotices({ notices = [], language }) {
+  byId("notices").hidden = notices.length === 0;
+  byId("notices").lang = language || "";
+  byId("notices").textContent = notices.join("\n");
+}
+
 function showReceipt({ rid, reason, receipt }) {
   const { plan, is_cut } = receipt;
   const named = (list, of) => list?.map(of).join(", ");
@@ -197,7 +205,7 @@ function showReceipt({ rid, reason, receipt }) {
 
 function clear() {
   published = null;
-  for (const id of ["answer", "evidence", "related", "fault", "receipt", "retracted"]) byId(id).hidden = true;
+  for (const id of ["answer", "notices", "evidence", "related", "fault", "receipt", "retracted"]) byId(id).hidden = true;
   byId("receipt").open = false;
   for (const id of ["committed", "provisional", "outcome", "route", "confidence", "total", "record", "fault"]) {
     byId(id).textContent = "";
