@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay:replay_command", "Decide answers again by what was recorded of them."),
     "topology": ("topology:topology", "Compare streams and consumers with what is declared, or declare them."),
     "pack": ("pack:pack", "Make a pack of a folder of documents, check one, or calibrate one."),
+    "policy": ("policy:policy", "Check policies, test them, ask them, or say what past answers they would change."),
     "index": ("index:index", "Add, delete and count a site's documents."),
     "publish": ("publish:publish", "Publish a pack, documents, policies, prompts and weights at the hub."),
     "sync": ("sync:sync", "What sites hold and how old it is; compare, repair, decide conflicts."),

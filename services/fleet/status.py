@@ -34,6 +34,7 @@ from tidegate.services.knowledge.index.database import read_head_of
 from tidegate.services.packs.active import PackInForce
 from tidegate.services.packs.generations import GenerationStore
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS
+from tidegate.services.policies.files import list_policies
 from tidegate.services.policies.language import load_policies
 from tidegate.services.settings import Settings
 
@@ -263,7 +264,7 @@ def _read_policies(settings: Settings, problems: list[str]) -> dict[str, str]:
     if found:
         return found
     try:
-        policies = load_policies(sorted(StatePaths(settings).pack.glob("policies/*.y*ml")))
+        policies = load_policies(list_policies(StatePaths(settings).pack.glob("policies/*")))
     except (TidegateError, OSError) as error:
         problems.append(f"the policies of the pack cannot be read: {error}")
         return {}

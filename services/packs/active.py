@@ -34,6 +34,7 @@ from tidegate.services.packs.findings import PackFindings
 from tidegate.services.packs.generations import GenerationRecord, GenerationStore
 from tidegate.services.packs.load import load_replies
 from tidegate.services.packs.prompts import read_prompts
+from tidegate.services.policies.files import list_policies
 from tidegate.services.policies.language import load_policies, load_versions
 from tidegate.services.policies.policy import Policy
 from tidegate.services.privacy.dlp.published import PublishedText
@@ -98,9 +99,9 @@ class PackInForce:
     def policies(self) -> tuple[Policy, ...]:
         """All policies, of a generation with their epochs. Raises `PolicyError`."""
         folder = self.directory / "policies"
-        files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
         if not self.number:
-            return load_policies(files)
+            return load_policies(list_policies(folder.glob("*")))
+        files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])  # what was published is in force, however named
         epochs = {path.partition("/")[2]: epoch for path, epoch in self.epochs.items() if path.startswith("policy/")}
         return load_versions(files, epochs)
 

@@ -33,10 +33,13 @@ from tidegate.services.packs.collections import check_collections
 from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, name_passed_over, read_documents
 from tidegate.services.packs.findings import PackError, PackFault, PackFindings, parse_yaml, read_text
 from tidegate.services.packs.folder import list_files
+from tidegate.services.packs.policy_folder import FOLDER as POLICIES
+from tidegate.services.packs.policy_folder import check_policy_tests
 from tidegate.services.packs.prompts import FOLDER as PROMPTS
 from tidegate.services.packs.prompts import SUFFIX as PROMPT
 from tidegate.services.packs.prompts import read_prompts
 from tidegate.services.packs.validate import PackRules
+from tidegate.services.policies.files import list_policies, list_tests
 from tidegate.services.settings import Settings
 
 LISTS: dict[str, Any] = {
@@ -152,11 +155,13 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
     _check_folder(path)
     findings = PackFindings(path)
     files = _own_files(path)
-    languages = read_site_settings(findings).prefilter.languages
+    prefilter = read_site_settings(findings).prefilter
+    languages = prefilter.languages
     documents = find_documents(path, files)
     lists = {name: tuple(read_list(name, kind, findings)) for name, kind in LISTS.items()}
     collections = tuple(read_optional(COLLECTIONS, findings))
-    policies = [file for file in files if file.parent == path / "policies" and file.suffix in (".yaml", ".yml")]
+    beside = [file for file in files if file.parent == path / POLICIES]
+    policies = list_policies(beside)
     pack = Pack(
         name=path.resolve().name,
         version=_version(path, files),
@@ -171,11 +176,12 @@ def _read(path: Path) -> tuple[Pack, PackFindings]:
         collections=collections,
     )
     PackRules(pack, languages, findings).apply()
+    check_policy_tests(beside, prefilter.phone_regions, findings)
     check_collections(pack, findings)
     read_prompts(path, findings)
     _check_artefacts(path, findings)
     prompts = (path / PROMPTS).glob(f"*{PROMPT}")
-    _name_unread(path, {*files} - {*documents, *policies, *prompts}, findings)
+    _name_unread(path, {*files} - {*documents, *policies, *list_tests(beside), *prompts}, findings)
     return pack, findings
 
 

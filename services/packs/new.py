@@ -22,6 +22,7 @@ from tidegate.services.packs.documents import FOLDER, UNREAD, find_documents, na
 from tidegate.services.packs.findings import PackFault, PackFindings
 from tidegate.services.packs.folder import list_files, make_readable
 from tidegate.services.packs.load import PackReport, check_pack
+from tidegate.services.policies.files import list_policies
 
 _MOST_NAME = 240
 """Bytes of a link's name; file systems take 255, some of them less."""
@@ -145,8 +146,9 @@ def complete_pack(path: Path) -> NewPack:
     if not find_documents(path, list_files(path)):
         write(f"{FOLDER}/example.md", _default("example.md"))
     write("site.toml", _site_of(_documents(path, LANGUAGES)))
-    if not any((path / "policies").glob("*.y*ml")):
+    if not list_policies((path / "policies").glob("*")):
         write("policies/default.yaml", _default("policy.yaml"))
+        write("policies/default_test.yaml", _default("policy_test.yaml"))
     for name in ("intents.yaml", "questions.yaml"):
         write(name, _default(name))
     return NewPack(path=str(path), written=tuple(written), report=check_pack(path))

@@ -36,6 +36,7 @@ from tidegate.services.packs.load import (
 from tidegate.services.packs.prompts import FOLDER as PROMPTS
 from tidegate.services.packs.prompts import SUFFIX as PROMPT
 from tidegate.services.packs.prompts import read_prompts
+from tidegate.services.policies.files import is_test
 from tidegate.services.policies.language import read_policy
 
 SINGLE: dict[ArtefactKind, str] = {
@@ -189,6 +190,8 @@ def _name_part(file: str) -> tuple[ArtefactKind, str] | None:
     for kind, single in SINGLE.items():
         if file == single:
             return kind, path.stem
+    if path.parent.as_posix() == FOLDERS["policy"][0] and is_test(path):  # tests stay with their author
+        return None
     for kind, (folder, suffixes) in FOLDERS.items():
         if path.parent.as_posix() == folder and path.suffix in suffixes:
             return kind, path.stem if _NAME.fullmatch(path.stem) else make_slug(path.stem)

@@ -91,6 +91,7 @@ def test_a_folder_of_plain_markdown_becomes_a_pack_and_nothing_that_exists_is_to
         "intents.yaml",
         "questions.yaml",
         "policies/default.yaml",
+        "policies/default_test.yaml",
     }
     after = contents(tmp_path)
     assert {name: after[name] for name in before} == before

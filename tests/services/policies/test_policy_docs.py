@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.policy_files import policy
+from tidegate.services.packs.policy_folder import read_policies, run_policy_tests
 from tidegate.services.policies.facts import FACTS
 from tidegate.services.policies.language import KEYS
 
@@ -18,9 +19,18 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 TYPES = {"str": "string", "int": "int", "float": "double", "bool": "bool", "tuple[str, ...]": "list(string)"}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: each.split("\n")[0])
+@pytest.mark.parametrize(
+    "example", [each for each in EXAMPLES if "expect:" not in each], ids=lambda each: each.split("\n")[0]
+)
 def test_an_example_is_a_policy(tmp_path: Path, example: str) -> None:
     assert policy(tmp_path, example if "policy_id" in example else f"policy_id: p\n{example}").version
+
+
+def test_the_example_of_a_test_passes(tmp_path: Path) -> None:
+    [example] = [each for each in EXAMPLES if "expect:" in each]
+    (tmp_path / "p.yaml").write_text("policy_id: p\nblock: [speculative_financial_promises]\n")
+    (tmp_path / "p_test.yaml").write_text(example)
+    assert run_policy_tests(read_policies(tmp_path), ("GB",)).coverage == 1.0
 
 
 def test_every_key_is_explained() -> None:
