@@ -17,6 +17,7 @@ from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.index_entries import INDEX_ENTRIES
 from loadtests.bench.measure import Entry, Measurement, Target, interleaved
 from loadtests.bench.policy_push import POLICY_PUSH_ENTRIES
+from loadtests.bench.policy_vs_rego import POLICY_VS_REGO
 from loadtests.bench.race import RACE_ENTRIES
 from loadtests.bench.sync_entries import SYNC_ENTRIES
 from loadtests.load.asker import Asker
@@ -111,6 +112,7 @@ ENTRIES: tuple[Entry, ...] = (
     *CATCH_UP_ENTRIES,
     *SYNC_ENTRIES,
     *POLICY_PUSH_ENTRIES,
+    POLICY_VS_REGO,
     *RACE_ENTRIES,
     *FORECAST_ENTRIES,
     *INDEX_ENTRIES,

@@ -89,7 +89,7 @@ def compile_condition(source: str) -> Condition:
 
 @dataclass(frozen=True)
 class ConditionSet:
-    """Conditions that are asked together, `CHUNK` in one call: as a rule none of them holds."""
+    """Conditions that are asked together, `CHUNK` in one call: each is a bit of the number that the call gives."""
 
     conditions: tuple[Condition, ...] = ()
     _chunks: tuple[Any, ...] = field(default=(), repr=False, compare=False)
@@ -98,29 +98,52 @@ class ConditionSet:
     def of(cls, conditions: Sequence[Condition]) -> ConditionSet:
         """All of these, which were checked one by one."""
         groups = (conditions[at : at + CHUNK] for at in range(0, len(conditions), CHUNK))
-        joined = (" || ".join(f"({each.source}\n)" for each in group) for group in groups)
-        return cls(tuple(conditions), tuple(_compile(each) for each in joined))
+        return cls(tuple(conditions), tuple(_compile_chunk(group) for group in groups))
 
     def find(self, facts: BoundFacts) -> Iterator[tuple[int, str]]:
         """The positions of those that hold, each with an empty text, and of those that failed, with the reason."""
         for number, chunk in enumerate(self._chunks):
-            if self._is_quiet(chunk, facts):
-                continue
             first = number * CHUNK
-            for position, condition in enumerate(self.conditions[first : first + CHUNK], first):
-                try:
-                    if condition.holds(facts):
-                        yield position, ""
-                except ConditionFailedError as error:
-                    yield position, error.reason
+            group = self.conditions[first : first + CHUNK]
+            bits = None if chunk is None else _ask_bits(chunk, facts)
+            if bits is None:
+                yield from _ask_each(group, facts, first)
+            elif bits:
+                yield from ((first + bit, "") for bit in range(len(group)) if bits >> bit & 1)
 
-    @staticmethod
-    def _is_quiet(chunk: Any, facts: BoundFacts) -> bool:
-        """Whether none of them holds and none fails: an `||` of CEL is false only then."""
+
+def _compile_chunk(group: Sequence[Condition]) -> Any:
+    """None where they are too deep together, though none of them is alone."""
+    try:
+        return _compile(_sum([f"(({each.source}\n) ? {1 << bit} : 0)" for bit, each in enumerate(group)]))
+    except ConditionError:
+        return None
+
+
+def _sum(terms: Sequence[str]) -> str:
+    """Added in halves: the engine takes a chain of sums for as many levels."""
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return f"({_sum(terms[:half])} + {_sum(terms[half:])})"
+
+
+def _ask_bits(chunk: Any, facts: BoundFacts) -> int | None:
+    """Which of the conditions hold; None where one of them fails, for then the sum does."""
+    try:
+        value = chunk.eval(facts.activation)
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    return int(value.value()) if value.type().name() == "INT" else None
+
+
+def _ask_each(group: Sequence[Condition], facts: BoundFacts, first: int) -> Iterator[tuple[int, str]]:
+    for position, condition in enumerate(group, first):
         try:
-            return not _ask(chunk, facts)
-        except ConditionFailedError:
-            return False
+            if condition.holds(facts):
+                yield position, ""
+        except ConditionFailedError as error:
+            yield position, error.reason
 
 
 def _ask(compiled: Any, facts: BoundFacts) -> bool:

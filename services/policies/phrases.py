@@ -54,8 +54,11 @@ def normalise(text: str) -> str:
 
     A number has no point or comma in it, for those end clauses.
     """
-    plain = unicodedata.normalize("NFKD", INVISIBLE.sub("", text)).casefold().replace("’", "'")
-    bare = "".join(mark for mark in plain if not unicodedata.combining(mark))
+    if text.isascii():  # as most English answers are: nothing to decompose, and nothing invisible
+        bare = text.casefold()
+    else:
+        plain = unicodedata.normalize("NFKD", INVISIBLE.sub("", text)).casefold().replace("’", "'")
+        bare = "".join(mark for mark in plain if not unicodedata.combining(mark))
     return re.sub(r"(?<=\d)[.,](?=\d)", "", bare)
 
 

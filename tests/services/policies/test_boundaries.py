@@ -164,6 +164,11 @@ def test_each_part_counts_for_the_version(tmp_path: Path) -> None:
         ("tools: []", "tools: [rates]", "not tools/rates"),
         ("block: [legal_advice]", "block: [{rule: legal_advice, when: 'is_fresh'}]", "block/legal_advice"),
         ("block: [{name: a, when: 'is_fresh'}]", "allow: [grounded_claims]", "block/a when is_fresh"),
+        (
+            "block: [{rule: legal_advice, when: 'is_fresh'}]",
+            "block: [{rule: legal_advice, when: 'is_signed'}]",
+            "block/legal_advice when is_fresh",
+        ),
         (NOTICES[13:], "allow: [grounded_claims]", "oblige/no_advice when class == 'cards'"),
     ],
 )
