@@ -10,11 +10,10 @@ from ruamel.yaml.nodes import Node, ScalarNode
 from tidegate.services.policies.boundaries import LANGUAGES, OTHERS, RESIDENCES, RESIDENCY, TOOLS, Boundaries, Residence
 from tidegate.services.policies.node_reader import KeyedNode, NodeReader
 from tidegate.services.policies.obligations import OBLIGATIONS, Obligation
-from tidegate.services.policies.rule_items import NAME
+from tidegate.services.policies.rule_items import LANGUAGE, NAME
 
 MOST_OBLIGATIONS = 16
 MOST_NOTICE = 400
-LANGUAGE = re.compile(r"[a-z]{2,3}")
 TOOL = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _KEYS = ("name", "notice", "when")
 

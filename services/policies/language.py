@@ -34,8 +34,8 @@ KEYS = ("policy_id", *PARTS, CLASS_THRESHOLDS, *SOURCES, *CLASSES, *BOUNDARIES, 
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SIGNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 MAX_BYTES = 65_536
-LIMITS = YamlLimits(depth=4, is_plain=True)
-"""A policy has lists of words, and numbers; what it says is what is written there."""
+LIMITS = YamlLimits(depth=5, is_plain=True)
+"""What a policy says is what is written there; its deepest are phrases of a language of a rule."""
 
 
 def load_policies(paths: Iterable[Path]) -> tuple[Policy, ...]:
@@ -165,7 +165,7 @@ def describe_rules(
     return {
         "when": {f"{part}/{name}": each.source for part in LISTED for name, each in rules[part].when.items()},
         "stated": {
-            f"{part}/{rule.name}": {"when": rule.condition.source, "reason": rule.reason}
+            f"{part}/{rule.name}": {"when": rule.cases, "reason": rule.reason}
             for part in STATED
             for rule in rules[part].stated
         },

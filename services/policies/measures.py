@@ -21,7 +21,7 @@ def measure_conditions(policy: Policy, versions: Sequence[Policy]) -> dict[str, 
             rules |= {f"{part}/{name}": 1} if own is None else {}
             named = {each.source for version in versions if (each := version.when.get(f"{part}/{name}")) is not None}
             rules |= {f"{part}/{name} when {each}": 1 for each in sorted(named) if own is None or own.source == each}
-        rules |= {f"{part}/{rule.name} when {rule.condition.source}": 1 for rule in policy.stated_under(part).rules}
+        rules |= {f"{part}/{rule.name} when {rule.cases}": 1 for rule in policy.stated_under(part).rules}
     rules |= {f"oblige/{each.name} when {each.when.source if each.when else 'any'}": 1 for each in policy.obligations}
     return rules
 

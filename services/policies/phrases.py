@@ -24,6 +24,7 @@ INVISIBLE = re.compile(r"[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u20
 FAR = 120
 """Characters before a phrase that may hold its denial: a few words, so that a long text costs no more per phrase."""
 DOSES = [dose for language in LANGUAGES for dose in load_words(language).content.dose]
+WORD = re.compile(r"[\w'&+-]+")
 FEW = r"(?:\W+[\w'-]+){0,3}?\W+"
 GAP = r"[^\w.;:!?\n]+"
 """What lies between two words of a phrase: never the end of a sentence."""
@@ -36,6 +37,12 @@ def compile_phrases(rule: ContentRule, language: str) -> tuple[re.Pattern[str], 
     patterns = {f"{{{name}}}": f"(?:{'|'.join(alternatives)})" for name, alternatives in words.items()}
     patterns |= {"{few}": FEW, r"\W+": GAP}
     return tuple(re.compile(rf"(?<!\w)(?:{_insert(patterns, phrase)})(?!\w)") for phrase in content.phrases[rule])
+
+
+def compile_plain_phrases(phrases: Mapping[str, Iterable[str]]) -> re.Pattern[str]:
+    """Phrases of a tenant, of all languages: plain words with anything but the end of a sentence between them."""
+    listed = [list(WORD.findall(normalise(phrase))) for each in phrases.values() for phrase in each]
+    return re.compile(rf"(?<!\w)(?:{'|'.join(GAP.join(map(re.escape, words)) for words in listed if words)})(?!\w)")
 
 
 def _insert(patterns: Mapping[str, str], phrase: str) -> str:
