@@ -59,7 +59,7 @@ def policy_check(path: Path, as_json: bool) -> int:
         tests=len(found.tests),
         faults=tuple(f"{fault.reason} ({fault.hint})" for fault in found.faults),
     )
-    print_result(report, report, as_json)
+    show(report, report, as_json)
     return 1 if report.faults else 0
 
 
@@ -77,7 +77,7 @@ def policy_test(path: Path, cover: float, as_json: bool) -> int:
     from tidegate.services.packs.policy_folder import read_policies, run_policy_tests
 
     report = run_policy_tests(read_policies(path), find_regions(path))
-    print_result({**msgspec.to_builtins(report), "coverage": report.coverage}, report, as_json)
+    show({**msgspec.to_builtins(report), "coverage": report.coverage}, report, as_json)
     return 1 if report.failed or report.coverage < cover else 0
 
 
@@ -99,10 +99,10 @@ def policy_eval(path: Path, given: BinaryIO, as_json: bool) -> None:
     for each in read_inputs(given):
         record = record_decision(each, folder.policies, find_personal, at_s=time.time(), version=version("tidegate"))
         result = record.result
-        lines = [f"{result.verb}{f' ({result.reason})' if result.reason else ''}: {result.text or each.text!r}"]
+        lines = [f"{result.verb}{f' ({result.reason})' if result.reason else ''}: {(result.text or each.text)!r}"]
         lines += [f"  {made.verb:<9} {made.rule}: {made.reason}" for made in result.decisions]
         lines += [f"  notice    {notice}" for notice in result.notices]
-        print_result(record, "\n".join(lines), as_json)
+        show(record, "\n".join(lines), as_json)
 
 
 @policy.command("diff")
@@ -122,8 +122,15 @@ def policy_diff(options: CommandOptions, paths: tuple[Path, ...], since: str, li
 
     since_s = read_since(since, time.time())
     diff = run_diff(options, paths, since_s=since_s, most=limit, only=flags["only"])
-    print_result(diff, describe_diff(diff), options.as_json)
+    show(diff, describe_diff(diff), options.as_json)
     return 1 if flags["exit_code"] and diff.changed else 0
+
+
+def show(result: object, text: object, as_json: bool) -> None:
+    """Print it, without the control characters that an answer or the name of a file may hold."""
+    from tidegate.services.packs.folder import make_readable
+
+    print_result(result, "\n".join(map(make_readable, str(text).split("\n"))), as_json)
 
 
 def read_inputs(file: BinaryIO) -> Iterator[Any]:

@@ -47,10 +47,13 @@ class BoundFacts:
 
 
 def bind(facts: Facts) -> BoundFacts:
-    """Raises `EngineMissingError`."""
+    """Raises `ConditionFailedError` for facts that the engine does not take, `EngineMissingError`."""
     named = {each.name.rstrip("_"): getattr(facts, each.name) for each in fields(facts)}
     named = {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}
-    return BoundFacts(_environment()[0].Activation(named))
+    try:
+        return BoundFacts(_environment()[0].Activation(named))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConditionFailedError(_shorten(str(error))) from error
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,10 @@ def _evaluate(case: Case, policies: Sequence[Policy], find_personal: FindPersona
 
 
 def find_blocks(case: Case, policies: Sequence[Policy]) -> Iterator[Decision]:
-    """What forbids the answer, and what could not be found out: a condition that fails forbids it too."""
+    """What forbids the answer, and what could not be found out: a condition that fails forbids it too. No answer is not
+    forbidden: it is abstained from, and the nearest passages may be offered."""
+    if not case.answer.text.strip():
+        return
     for policy in policies:
         yield from _find_failures(case, policy)
         for name, verb in policy.block.items():

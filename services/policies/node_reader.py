@@ -15,6 +15,9 @@ KeyedNode = tuple[Node, Node]
 """The node of a key, and that of its value."""
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
 class PolicyError(TidegateError, ValueError):
     """A policy cannot be put in force. `line` counts from 1; 0 is the file as a whole."""
 
@@ -68,10 +71,13 @@ class NodeReader:
 
     def text(self, node: Node, what: str) -> str:
         """The text of a scalar; empty for anything else, which is a fault."""
-        if isinstance(node, ScalarNode) and str(node.tag).endswith(":str") and node.value:
-            return str(node.value)
-        self.fault(node, f"{what} is a text", "put it in quotes if it is meant as one")
-        return ""
+        if not (isinstance(node, ScalarNode) and str(node.tag).endswith(":str") and node.value):
+            self.fault(node, f"{what} is a text", "put it in quotes if it is meant as one")
+            return ""
+        if _CONTROL.search(node.value):  # it would act on the terminal or the log that it is shown in
+            self.fault(node, f"{what} holds a control character", "leave it out")
+            return ""
+        return str(node.value)
 
     def identifier(self, node: Node, what: str, form: re.Pattern[str], hint: str) -> str:
         """A text of a certain form; empty for anything else, which is a fault."""

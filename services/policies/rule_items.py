@@ -105,7 +105,7 @@ def _read_stated(
 def _name_cause(part: str, condition: Condition | None) -> str:
     if condition is None:
         return "it states one of the rule's phrases"
-    return f"its condition {'holds' if part == 'block' else 'does not hold'}: {condition.source.strip()}"
+    return f"its condition {'holds' if part == 'block' else 'does not hold'}: {' '.join(condition.source.split())}"
 
 
 def _read_phrases(reader: NodeReader, fields: dict[str, KeyedNode]) -> dict[str, tuple[str, ...]]:

@@ -123,6 +123,8 @@ def test_an_answer_that_rests_on_more_than_conditions_are_asked_about_is_blocked
         ("{name: Own, when: 'true'}", 3, "is not the name of a rule", ""),
         ("{rule: everything, when: 'true'}", 3, "is nothing that a policy can block", "legal_advice"),
         ("{name: own, when: 'true', reason: " + "x" * 301 + "}", 3, "301 characters", "300"),
+        ('{name: own, when: "true", reason: "a\\e[31mb"}', 3, "a reason holds a control character", ""),
+        ("{name: own, when: \"text == '\\u202e'\"}", 3, "a condition holds a control character", ""),
         ("name: own\n    when: |\n      true &&\n      fals", 6, "undeclared reference to 'fals'", ""),
         ("name: own\n    when: >\n      true &&\n      fals", 5, "undeclared reference to 'fals'", ""),
     ],
@@ -142,6 +144,19 @@ def test_a_part_has_no_more_rules_than_can_be_asked_in_time(tmp_path: Path) -> N
     with pytest.raises(PolicyError, match="block has 501 rules") as bad:
         policy(tmp_path, f"policy_id: p\nblock:\n{items}")
     assert bad.value.line == 503
+
+
+def test_where_there_is_no_answer_no_rule_is_asked_and_it_is_abstained_from(tmp_path: Path) -> None:
+    items = "[{name: own, when: 'citations == 0'}, {name: failing, when: \"checks['x'] > 0.1\"}]"
+    judged = policy(tmp_path, f"policy_id: p\nblock: {items}\n")
+    assert judge_here(QUESTION, Answer(text=" "), (judged,)).refusal == "abstained"
+    assert judge_here(QUESTION, Answer(text="Yes."), (judged,)).refusal == "policy_block"
+
+
+def test_a_text_that_is_no_unicode_is_blocked_and_not_asked_about(tmp_path: Path) -> None:
+    judged = policy(tmp_path, "policy_id: p\nblock: [{name: own, when: \"text == 'x'\"}]\n")
+    found = judge_here(QUESTION, msgspec.structs.replace(ANSWER, text="half \ud800"), (judged,))
+    assert (found.refusal, "its condition has failed" in found.decisions[0].reason) == ("policy_block", True)
 
 
 def test_conditions_and_reasons_count_for_the_version_of_a_policy_and_their_form_does_not(tmp_path: Path) -> None:

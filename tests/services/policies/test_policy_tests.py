@@ -14,6 +14,7 @@ from tests.support.paths import KIOSK
 from tests.support.small_pack import pack_at
 from tidegate.services.cli.policy import BadInputError
 from tidegate.services.cli.policy import policy as policy_command
+from tidegate.services.packs.active import MadeFiles, PackInForce
 from tidegate.services.packs.load import check_pack, load_pack
 from tidegate.services.packs.new import complete_pack
 from tidegate.services.packs.parts import parts_of
@@ -162,6 +163,12 @@ def test_decisions_come_in_the_fields_of_a_decision_log(form: str) -> None:
     assert "block     safe-answers-v3/speculative_financial_promises" in shown
 
 
+def test_control_characters_of_an_answer_do_not_reach_the_terminal() -> None:
+    given = {**ASKED, "text": "\x1b[2J\u009b1m", "language": "\x1b]0;x\x07"}
+    shown = command("eval", str(KIOSK), stdin=json.dumps(given).encode()).stdout
+    assert not [mark for mark in shown if not mark.isprintable() and mark != "\n"]
+
+
 def test_the_id_of_a_decision_is_that_of_its_input_and_policies(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(RULES)
     policies = read_policies(tmp_path).policies
@@ -181,3 +188,12 @@ def test_what_is_no_input_is_refused(data: bytes) -> None:
         assert isinstance(ran.exception, BadInputError)
     else:
         assert ran.stdout == ""
+
+
+def test_tests_are_no_policies_of_a_pack_and_what_was_published_is_one_however_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "a.yaml").write_text("policy_id: a\nallow: [grounded_claims]\n")
+    (tmp_path / "policies" / "b_test.yaml").write_text("policy_id: b\nblock: [legal_advice]\n")
+    made = MadeFiles(*[tmp_path / "none"] * 4)
+    assert [each.id for each in PackInForce("kiosk", tmp_path, made).policies] == ["a"]
+    assert [each.id for each in PackInForce("kiosk", tmp_path, made, number=1).policies] == ["a", "b"]
