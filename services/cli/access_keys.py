@@ -23,7 +23,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @click.command("issue")
-@with_options("state_dir", "tenant", "as_json")
+@with_options("tenant", "as_json")
 @click.option("--role", default="app", show_default=True, help="What it is for: app asks, operator and auditor look.")
 @click.option("--asker", default="", help="Whose it is; without, it is an application's, which names its users.")
 @click.option(
@@ -50,7 +50,7 @@ def issue(options: CommandOptions, role: Role, asker: str, expires_days: int, no
 
 
 @click.command("issued")
-@with_options("state_dir", "as_json")
+@with_options("as_json")
 def issued(options: CommandOptions) -> None:
     """List the access keys of this machine: whose they are, what for, and until when."""
     keys = open_access_keys(options.settings())
