@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c infra/constraints.txt
 
-.PHONY: demo test test-chaos test-training test-vllm image-test wheel-test check bench models lm vllm clean
+.PHONY: demo test test-system test-chaos test-training test-vllm image-test wheel-test check bench models lm vllm clean
 
 demo: .venv/.run models $(if $(filter --lm,$(ARGS)),lm)
 	@$(BIN)/tidegate demo $(ARGS)
@@ -11,6 +11,9 @@ demo: .venv/.run models $(if $(filter --lm,$(ARGS)),lm)
 test: .venv/.dev models
 	@infra/bin/browser
 	@infra/bin/test $(ARGS)
+
+test-system: .venv/.dev models
+	@infra/bin/test --suite=system $(ARGS)
 
 test-chaos: .venv/.dev models
 	@infra/bin/test --suite=chaos $(ARGS)
