@@ -24,7 +24,7 @@ class SyncSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """After so many deltas the hub writes a new snapshot of a collection, from which new sites begin."""
     forget_deleted_after_s: IntervalS = 2_592_000.0
     """For how long the hub waits for a site that it does not hear of, before it forgets what was deleted without it."""
-    forget_deleted_from: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    forget_deleted_from: Annotated[int, msgspec.Meta(ge=1, extra={"unit": "documents"})] = 1_000
     """So many deletions of a collection, and a quarter of all that it holds, are forgotten at once: it costs each site
     a snapshot."""
     forget_every_s: IntervalS = 86_400.0

@@ -86,7 +86,7 @@ def _unit_of(key: str, hint: Any) -> str:
 def _table(rows: Iterable[SettingReference]) -> str:
     lines = ["| key | type | default | unit | meaning |", "|---|---|---|---|---|"]
     for row in rows:
-        cells = (f"`{row.key.rsplit('.', 1)[-1]}`", row.type, f"`{row.default}`", row.unit, row.meaning)
+        cells = (f"`{row.key.partition('.')[2] or row.key}`", row.type, f"`{row.default}`", row.unit, row.meaning)
         lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     return "\n".join(lines)
 
