@@ -52,9 +52,9 @@ async def kept_in(
 
     async def keep_saving() -> None:
         while not stopped.is_set():
+            await save_now()
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), every_s)
-            await save_now()
 
     stopped = asyncio.Event()
     saving = asyncio.create_task(keep_saving())
@@ -63,3 +63,4 @@ async def kept_in(
     finally:  # the last save is awaited, so that no two of them write at once
         stopped.set()
         await saving
+        await save_now()  # what changed while the one before was written
