@@ -85,7 +85,7 @@ class HeadWitness:
 
         Raises `AuditFullError`, `AuditDamagedError`, and what signing raises.
         """
-        known = self._log.reader.heads().get(origin_of(site))
+        known = self._log.reader.head_of(origin_of(site))
         size = known.checkpoint.size if known else 0
         if not self._is_good_site(site):
             return HeadReply(
@@ -118,8 +118,8 @@ class HeadWitness:
 
     def _with_news(self, reply: HeadReply, site: str, hub_size: int) -> HeadReply:
         """The reply with the heads of the others, and the hub's own."""
-        reader, own = self._log.reader, {origin_of(site), origin_of(HUB)}
-        heads = tuple(str(note) for origin, note in reader.heads().items() if origin not in own)[:MOST_HEADS]
+        reader, own = self._log.reader, (f"{origin_of(site)}\n", f"{origin_of(HUB)}\n")
+        heads = tuple(note for note in reader.newest_heads(MOST_HEADS) if not note.startswith(own))
         signed = reader.newest_checkpoint()
         if signed is None or hub_size > signed.checkpoint.size:  # the site sees that the hub's log was cut
             return HeadReply(size=reply.size, cosigned=reply.cosigned, heads=heads, hub_head=str(signed or ""))
@@ -146,11 +146,11 @@ class HeadSubmitter:
 
         Raises `BadCheckpointError`, `AuditDamagedError`; `HeadRefusedError` where the hub has seen more than there is.
         """
-        reader, heads = self._log.reader, self._log.reader.heads()
+        reader = self._log.reader
         note = reader.newest_checkpoint()
         if note is None:
             return None
-        own, hub = heads.get(origin_of(self._site)), heads.get(origin_of(HUB))
+        own, hub = reader.head_of(origin_of(self._site)), reader.head_of(origin_of(HUB))
         old, size = (own.checkpoint.size if own else 0) if from_size is None else from_size, note.checkpoint.size
         if old > size:
             raise HeadRefusedError("truncated", f"the hub has witnessed {old} entries of this log, and it has {size}")
@@ -188,7 +188,7 @@ class HeadSubmitter:
         try:
             heard = parse_note(text)
             domain_of(heard.checkpoint.origin)
-            known = self._log.reader.heads().get(heard.checkpoint.origin)
+            known = self._log.reader.head_of(heard.checkpoint.origin)
             newer = choose_newer(known, heard, HUB, keys)
         except BadCheckpointError as error:
             return HeadRefusedError("unsigned", f"the hub passed on a head of another site: {error.reason}")
@@ -203,7 +203,7 @@ class HeadSubmitter:
     ) -> HeadRefusedError | None:
         if not reply.hub_head and not submission.hub_size:
             return None
-        known = self._log.reader.heads().get(origin_of(HUB))
+        known = self._log.reader.head_of(origin_of(HUB))
         try:
             note = parse_note(reply.hub_head)
             check_head(note, HUB, keys, known.checkpoint if known else None, reply.hub_proof, submission.hub_size)

@@ -54,6 +54,12 @@ class AuditMissingError(TidegateError, LookupError):
     hint = "`tidegate up` starts one in each domain that has keys; elsewhere `tidegate worker audit --site SITE`"
 
 
+class AuditClosedError(TidegateError):
+    """Whoever writes the audit log is ending: what was asked of it is not done."""
+
+    hint = "ask again once the audit worker of the domain runs again"
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Be the one writer of the log in a directory, until left. Raises `AuditBusyError`, `OSError`."""

@@ -121,6 +121,16 @@ class AuditReader:
         rows = self._connection.execute("SELECT origin, CAST(note AS TEXT) FROM heads ORDER BY origin").fetchall()
         return {origin: parse_note(note) for origin, note in rows}
 
+    def head_of(self, origin: str) -> SignedNote | None:
+        """The newest known head of one log. Raises `BadCheckpointError`."""
+        row = self._connection.execute("SELECT CAST(note AS TEXT) FROM heads WHERE origin = ?", (origin,)).fetchone()
+        return parse_note(row[0]) if row else None
+
+    def newest_heads(self, most: int) -> list[str]:
+        """The heads of logs that were seen last, as they are kept."""
+        query = "SELECT CAST(note AS TEXT) FROM heads ORDER BY seen_at_ms DESC, origin LIMIT ?"
+        return [note for (note,) in self._connection.execute(query, (most,))]
+
     def inclusion_proof(self, counter: int, size: int) -> list[bytes]:
         """That a log of `size` has the entry. Raises `ValueError`, `AuditDamagedError`."""
         return [self._hash(span) for span in inclusion_ranges(counter, size)]

@@ -24,6 +24,7 @@ from tidegate.schemas.subjects import ANSWERS, HUB, heads_of, site_of
 from tidegate.services.evidence.entries import FOLLOWED, draft_event, draft_of
 from tidegate.services.evidence.heads import HeadKeys, HeadSubmitter, HeadWitness
 from tidegate.services.evidence.log import NOWHERE, AuditLog, EntryDraft
+from tidegate.services.evidence.log_file import AuditClosedError
 from tidegate.services.evidence.metrics import METRICS
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.audit_status import FILE, AuditStatus
@@ -54,6 +55,7 @@ class AuditWorker:
         self._settings = settings
         self._log = log
         self._writing = asyncio.Lock()
+        self._is_closed = False
         self._spool = EventSpool(paths.audit_events)
         self._trusted_ms = open_trusted_time(settings)
         self._status_file = paths.audit / FILE
@@ -175,10 +177,22 @@ class AuditWorker:
             replace_file(self._status_file, msgspec.json.encode(status), PRIVATE)
             self._shown = status
 
-    async def _write(self, step: Callable[[], T]) -> T:
-        """A step with the log, in a thread; one at a time."""
+    async def close(self) -> None:
+        """Do nothing more with the log, which is closed next, once the step in hand has ended."""
         async with self._writing:
-            return await asyncio.to_thread(step)
+            self._is_closed = True
+
+    async def _write(self, step: Callable[[], T]) -> T:
+        """A step with the log, in a thread; one at a time. Raises `AuditClosedError`, and what the step raises."""
+        async with self._writing:
+            if self._is_closed:
+                raise AuditClosedError(f"the audit log of {self._settings.site} is closed")
+            doing = asyncio.ensure_future(asyncio.to_thread(step))
+            try:
+                return await asyncio.shield(doing)
+            except asyncio.CancelledError:
+                await asyncio.wait({doing})  # SQLite does not bear to be closed by one thread under another
+                raise
 
     def _now_ms(self) -> int:
         """The trusted time; where it cannot be had the log's own goes on, and the fault stands."""
@@ -207,8 +221,11 @@ async def open_audit_worker(settings: Settings, bus: Bus) -> AsyncIterator[Audit
         await worker.open()
         if settings.site == HUB:
             await bus.respond_by_subject(heads_of("*"), worker.answer)
-        async with running(worker.loops()):
-            yield worker
+        try:
+            async with running(worker.loops()):
+                yield worker
+        finally:
+            await worker.close()
 
 
 @asynccontextmanager

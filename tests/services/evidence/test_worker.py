@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -17,12 +19,13 @@ from tests.support.sync_parts import fast_directory
 from tidegate.brokers.jetstream.api import put_stream
 from tidegate.brokers.jetstream.repair import delete_stream
 from tidegate.brokers.topology.streams import site_streams
-from tidegate.schemas import encode
+from tidegate.schemas import HeadReply, decode, encode
 from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter
 from tidegate.schemas.subjects import ANSWERS, HUB
 from tidegate.services.evidence.entries import receipt_digest
 from tidegate.services.evidence.log_reader import AuditReader
 from tidegate.services.evidence.verification import Expectation, verify_log
+from tidegate.services.evidence.worker import open_audit_worker
 from tidegate.services.fleet.audit_spool import EventSpool, act_event
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.sync.trust.keys import KeyStore
@@ -138,7 +141,8 @@ async def test_the_hub_witnesses_and_passes_heads_on_and_a_cut_link_is_caught_up
                 async def has_heard() -> bool:
                     return {"site2", HUB} <= set(world.status("site1").heads) and "site1" in world.status("site2").heads
 
-                await publish(bus, "r4")
+                await publish(bus, "r4")  # a site whose log stands still asks once a minute only
+                EventSpool(StatePaths(world.settings("site2")).audit_events).report(act_event("erased", "vault"))
                 await until(has_heard)
                 assert not world.status(HUB).faults
         keys = KeyStore(path / "keys").published().keys
@@ -147,6 +151,23 @@ async def test_the_hub_witnesses_and_passes_heads_on_and_a_cut_link_is_caught_up
             report = verify_log(reader, Expectation(domain="site1", keys=keys, witnessed={"the hub": seen}))
         assert report.is_good
         assert report.witnessed >= 4
+
+
+async def test_a_worker_that_ends_finishes_the_step_in_hand_and_does_no_other(path: Path) -> None:
+    async with open_world(path) as world, world.bus(HUB) as bus:
+        ended: list[str] = []
+
+        def slow() -> None:
+            time.sleep(0.3)
+            ended.append(worker._log.reader.head().origin)
+
+        async with open_audit_worker(world.settings(HUB), bus) as worker:
+            step = asyncio.create_task(worker._write(slow))
+            await asyncio.sleep(0.1)
+            step.cancel()
+        assert ended == ["tidegate.audit/hub"]
+        reply = decode(await worker.answer("cloud.site1.heads", b""), HeadReply)
+        assert reply.fault == "unavailable"
 
 
 @pytest.mark.parametrize("fault", ["forked", "truncated"])
