@@ -72,7 +72,8 @@ class AuditedLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class AuditedAct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="act"):
     """Something that was done or refused. `about` names it (a key's id, a site, an artefact, a code of refusal), `by`
     who did it, as far as that is known; `count` is how many of the same it stands for, in one second; `rids` are some
-    of their requests.
+    of their requests. `policies` are those that came into force, as canonical JSON by version, for who judges by them
+    later.
     """
 
     about: Code = ""
@@ -82,6 +83,7 @@ class AuditedAct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     epoch: EntryCount = 0
     count: Annotated[int, msgspec.Meta(ge=1)] = 1
     rids: tuple[str, ...] = ()
+    policies: dict[str, str] = {}
 
 
 class AuditEvent(Message, frozen=True, kw_only=True, omit_defaults=True):

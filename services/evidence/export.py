@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.schemas.audit import AuditedAnswer, AuditEntry
+from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditEntry
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.trust import TrustedKey
 from tidegate.services.evidence.checkpoints import SignedNote
@@ -35,7 +35,8 @@ class NothingSignedError(TidegateError, LookupError):
 class ExportWish(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be disclosed: the entries of `tenant` and those of no tenant, or only those about the request `rid`.
 
-    `policies` are canonical policies by version, `witnessed` the newest head of the log that somebody else has kept.
+    `policies` are canonical policies by version beside those that the log has, `witnessed` is the newest head of the log
+    that somebody else has kept.
     """
 
     tenant: str
@@ -107,19 +108,21 @@ class _Writing:
         )
         yield from map(_key_line, wish.keys)
         yield from (_line("head", note=str(note)) for note in (signed, self._seen) if note is not None)
-        begin, shown, versions = 0, 0, set[str]()
+        begin, shown, versions, texts = 0, 0, set[str](), dict(wish.policies)
         for stored in self._reader.entries(0, size):
             if stored.counter % SHOWN_EVERY == 0:
                 show(stored.counter)
             entry = stored.entry
+            if entry.tenant == wish.tenant and isinstance(entry.body, AuditedAct):
+                texts |= entry.body.policies
             if wish.discloses(entry):
                 yield from self._hidden((begin, stored.counter))
                 yield _line("entry", counter=stored.counter, leaf=stored.leaf.decode())
                 versions.update(_policies_of(entry))
                 shown, begin = shown + 1, stored.counter + 1
         yield from self._hidden((begin, size))
-        known = sorted(versions & wish.policies.keys())
-        yield from (_line("policy", version=version, canonical=wish.policies[version]) for version in known)
+        known = sorted(versions & texts.keys())
+        yield from (_line("policy", version=version, canonical=texts[version]) for version in known)
         self.report = msgspec.structs.replace(
             self.report,
             size=size,

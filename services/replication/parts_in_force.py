@@ -19,6 +19,7 @@ from tidegate.services.fleet.apply import ArtefactFiles, apply_artefacts, remake
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
+from tidegate.services.packs.active import PackInForce
 from tidegate.services.packs.generations import GenerationRecord, GenerationStore
 from tidegate.services.settings import Settings
 
@@ -62,12 +63,17 @@ class PartsInForce:
             await self._step(partial(apply_step, self._settings, tenant, files))
             after = await asyncio.to_thread(self._in_force, tenant)
             if after is not None and (before is None or before.number != after.number):
-                await asyncio.to_thread(self._spool.report, generation_event(tenant, after))
+                await asyncio.to_thread(self._report, tenant, after)
 
     async def remake(self, tenant: str) -> None:
         """Make anew what is made of documents, where enough of them changed. Raises `PartsRefusedError`."""
         async with self._applying:
             await self._step(partial(remake_step, self._settings, tenant))
+
+    def _report(self, tenant: str, record: GenerationRecord) -> None:
+        store = GenerationStore(StatePaths(self._settings).active(tenant))
+        policies = PackInForce.of_generation(tenant, store.path(record.number), record).policies
+        self._spool.report(generation_event(tenant, record, {each.version: each.canonical for each in policies}))
 
     def _in_force(self, tenant: str) -> GenerationRecord | None:
         return GenerationStore(StatePaths(self._settings).active(tenant)).usable()
@@ -83,8 +89,9 @@ class PartsInForce:
             raise PartsRefusedError(refused[1], refused[2])
 
 
-def generation_event(tenant: str, record: GenerationRecord) -> AuditEvent:
-    """What the audit log has of a generation that came into force: its digest, and its policies with their epochs."""
+def generation_event(tenant: str, record: GenerationRecord, texts: Mapping[str, str]) -> AuditEvent:
+    """What the audit log has of a generation that came into force: its digest, and its policies, with their epochs and
+    `texts`."""
     policies = [
         f"{path.partition('/')[2]}@{epoch}" for path, epoch in record.epochs.items() if path.startswith("policy/")
     ]
@@ -93,6 +100,7 @@ def generation_event(tenant: str, record: GenerationRecord) -> AuditEvent:
         reason=", ".join(sorted(policies))[:500],
         digest=record.digest,
         epoch=record.number,
+        policies=dict(texts),
     )
     return AuditEvent(kind="in_force", tenant=tenant, act=act)
 

@@ -14,6 +14,7 @@ ACT = AuditedAct(
     epoch=7,
     count=3,
     rids=("Req_1-a", "r2"),
+    policies={"1c6f8d759d41": '{"allow":["grounded_claims"]}'},
 )
 NOTE = "tidegate.audit/site1\n3\nAAAA\n\n\N{EM DASH} tidegate.audit/site1 AAAAAAAA\n"
 

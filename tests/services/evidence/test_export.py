@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.support.audit_logs import HUB, SITE1, SITE2, LogKey, act, answer, attack, fill, rebuild
 from tests.support.message_parts import RECEIPT
 from tests.support.paths import ROOT
+from tidegate.schemas import Artefact
+from tidegate.schemas.audit import AuditedAct, AuditedAnswer
 from tidegate.services.evidence.export import ExportReport, ExportWish, NothingSignedError, export_log, full_subtrees
-from tidegate.services.evidence.log import AuditLog
+from tidegate.services.evidence.log import AuditLog, EntryDraft
 from tidegate.services.evidence.log_reader import AuditReader
 from tidegate.services.policies.version import canonical_policy, version_of
 
@@ -86,6 +89,27 @@ def test_a_policy_goes_by_its_digest(log_dir: Path, tmp_path: Path) -> None:
     assert version_of(CANONICAL) != POLICY, "the sample's policy has no text"
     assert export(log_dir, tmp_path / "a.jsonl", policies={POLICY: CANONICAL, "other": "{}"}).policies == 1
     assert "policy 1c6f8d759d41 was changed" in check(tmp_path / "a.jsonl").stderr
+
+
+def test_a_policy_that_was_logged_when_it_came_into_force_needs_nothing_else(log_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(log_dir, tmp_path / "log")
+    version = version_of(CANONICAL)
+    part = Artefact("policy", "safe-answers-v3", version, 3)
+    act = AuditedAct(about="generation 2", policies={version: CANONICAL})
+    drafts = [
+        EntryDraft(kind="in_force", tenant="kiosk", source="generation 2", body=act),
+        EntryDraft(kind="in_force", tenant="bank", source="b", body=AuditedAct(policies={POLICY: "the bank's"})),
+        answer(950),
+    ]
+    assert isinstance(drafts[2].body, AuditedAnswer)
+    judged = replace(drafts[2].body, receipt=replace(RECEIPT, lineage=(part,)))
+    with AuditLog.open(tmp_path / "log", "site1") as log:
+        log.append([*drafts[:2], replace(drafts[2], body=judged)], 9_000)
+        log.keep_checkpoint(SITE1.sign_head(log))
+    report = export(tmp_path / "log", tmp_path / "a.jsonl", rid="r950")
+    assert (report.policies, report.unknown_policies) == (1, 0)
+    assert check(tmp_path / "a.jsonl").returncode == 0
+    assert export(tmp_path / "log", tmp_path / "b.jsonl").unknown_policies == 1, "another tenant's is none of ours"
 
 
 def test_a_key_that_only_the_file_vouches_for_proves_nothing(log_dir: Path, tmp_path: Path) -> None:

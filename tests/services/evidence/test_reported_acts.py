@@ -73,9 +73,9 @@ def test_what_the_sync_worker_does_is_reported_by_digest_and_epoch() -> None:
     generation = GenerationRecord(
         number=4, digest="ab" * 32, epochs={"policy/safe": 3, "prompt/site": 9, "policy/fees": 1}, made_at_ms=1
     )
-    event = generation_event("kiosk", generation)
+    event = generation_event("kiosk", generation, {"0a": "{}"})
     assert (event.kind, event.tenant, event.act.epoch, event.act.digest) == ("in_force", "kiosk", 4, "ab" * 32)
-    assert event.act.reason == "fees@1, safe@3"
+    assert (event.act.reason, event.act.policies) == ("fees@1, safe@3", {"0a": "{}"})
     artefact = ArtefactPublished(tenant="kiosk", kind="policy", name="safe", epoch=3, digest="cd" * 32, size=1)
     event = publication_event(artefact)
     assert (event.kind, event.act.about, event.act.epoch, event.act.digest) == (
