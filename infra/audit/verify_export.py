@@ -65,9 +65,9 @@ def read_note(note, keys):
         raw = base64.b64decode(data)
         for owner, public in keys:
             named = "tidegate.audit/" + owner
-            plain, witness = (sha256(f"{named}\n".encode() + kind + public)[:4] for kind in (b"\1", b"\4"))
+            plain, witness = (sha256(f"{name}\n".encode() + kind + public)[:4] for kind in (b"\1", b"\4"))
             time = f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n"
-            if name == named and raw[:4] == plain and is_signed(public, raw[4:], text.encode()):
+            if name.split("@")[0] == named and raw[:4] == plain and is_signed(public, raw[4:], text.encode()):
                 signers.add(owner)
             if name == named and raw[:4] == witness and is_signed(public, raw[12:], (time + text).encode()):
                 signers.add(owner)
@@ -87,7 +87,7 @@ class Export:
             if self._tree.size in self._roots:
                 self._roots[self._tree.size] = self._tree.root()
         for origin, size, root, signers in self._notes:
-            if origin != "tidegate.audit/" + self.header["domain"] or self._roots[size] != root:
+            if origin.split("@")[0] != "tidegate.audit/" + self.header["domain"] or self._roots[size] != root:
                 raise Fault(f"the entries are not those of the head of {size} entries")
             if self.header["domain"] not in signers:
                 raise Fault(f"no key that you trust signed the head of {size} entries")

@@ -94,9 +94,9 @@ def audit_head(options: CommandOptions, out: Path | None) -> None:
     """Print the newest signed head: whoever keeps it can tell later whether the log was changed since."""
     settings = options.settings()
     with AuditReader.open(StatePaths(settings).audit) as reader:
-        own = reader.heads().get(origin_of(settings.site))
+        own = reader.head_of(reader.state().origin)
         signed = reader.newest_checkpoint()
-        others = {origin: note.checkpoint.size for origin, note in reader.heads().items() if note is not own}
+        others = {origin: note.checkpoint.size for origin, note in reader.heads().items() if note != own}
     witnessed = _witnessed(own, settings) if own else 0
     if out is not None and signed is not None:
         out.write_text(str(signed), "utf-8")

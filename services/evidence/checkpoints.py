@@ -22,6 +22,7 @@ ED25519, COSIGNED = b"\x01", b"\x04"
 """The types of a signature: of the log itself; of a witness, at a time."""
 COSIGNATURE = "cosignature/v1"
 DASH = "\N{EM DASH} "
+_ORIGIN = re.compile(r"tidegate\.audit/([a-z0-9][a-z0-9_-]{0,31})(?:@([2-9]|[1-9][0-9]{1,8}))?")
 LONGEST = 16_384
 """Characters of a note that is read."""
 Sign = Callable[[bytes], bytes]
@@ -81,17 +82,23 @@ class SignedNote(NamedTuple):
         return Checkpoint(lines[0], int(lines[1]), root)
 
 
-def origin_of(domain: str) -> str:
-    """How the log of a domain is called, and the key that signs its heads."""
-    return f"tidegate.audit/{domain}"
+def origin_of(domain: str, incarnation: int = 1) -> str:
+    """How the log of a domain is called, and the key that signs its heads. A site that was provisioned anew, because
+    its disk was lost, begins another log than the one that the hub knows."""
+    return f"tidegate.audit/{domain}" if incarnation <= 1 else f"tidegate.audit/{domain}@{incarnation}"
+
+
+def source_of(origin: str) -> tuple[str, int]:
+    """The domain whose log is called so, and its incarnation. Raises `BadCheckpointError`."""
+    found = _ORIGIN.fullmatch(origin)
+    if found is None:
+        raise BadCheckpointError(f"{origin[:64]!r} is no audit log of ours")
+    return found[1], int(found[2] or 1)
 
 
 def domain_of(origin: str) -> str:
     """The domain whose log is called so. Raises `BadCheckpointError`."""
-    domain = origin.removeprefix("tidegate.audit/")
-    if domain == origin or not domain:
-        raise BadCheckpointError(f"{origin[:64]!r} is no audit log of ours")
-    return domain
+    return source_of(origin)[0]
 
 
 def parse_note(note: str) -> SignedNote:

@@ -35,8 +35,8 @@ class NothingSignedError(TidegateError, LookupError):
 class ExportWish(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be disclosed: the entries of `tenant` and those of no tenant, or only those about the request `rid`.
 
-    `policies` are canonical policies by version beside those that the log has, `witnessed` is the newest head of the log
-    that somebody else has kept.
+    `policies` are canonical policies by version beside those that the log has; `witnessed` is the newest head of the
+    log that somebody else has kept.
     """
 
     tenant: str

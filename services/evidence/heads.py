@@ -25,6 +25,7 @@ from tidegate.services.evidence.checkpoints import (
     origin_of,
     parse_note,
     sign_checkpoint,
+    source_of,
     witnessed_at_s,
 )
 from tidegate.services.evidence.log import AuditLog, EntryDraft
@@ -74,29 +75,30 @@ class HeadKeys:
 class HeadWitness:
     """The hub's part: one head after another of each site's log, each continuing the one before."""
 
-    def __init__(self, log: AuditLog, keys: HeadKeys, faults: Faults, is_good_site: Callable[[str], bool]) -> None:
+    def __init__(self, log: AuditLog, keys: HeadKeys, faults: Faults, incarnation_of: Callable[[str], int]) -> None:
+        """`incarnation_of` says how often a site was provisioned; 0: it is none of the hub's, or was revoked."""
         self._log = log
         self._keys = keys
         self._faults = faults
-        self._is_good_site = is_good_site
+        self._incarnation_of = incarnation_of
 
     def answer(self, site: str, data: bytes, now_ms: int) -> HeadReply:
         """Witness the head that a site asks for, or say why not; what speaks against its log is logged here.
 
         Raises `AuditFullError`, `AuditDamagedError`, and what signing raises.
         """
-        known = self._log.reader.head_of(origin_of(site))
-        size = known.checkpoint.size if known else 0
-        if not self._is_good_site(site):
-            return HeadReply(
-                fault="unknown_site", reason=f"{site} is none of the hub's sites, or was revoked", size=size
-            )
+        incarnation, size = self._incarnation_of(site), 0
+        if not incarnation:
+            return HeadReply(fault="unknown_site", reason=f"{site} is none of the hub's sites, or was revoked")
         try:
             asked = decode(data, HeadSubmission)
             note = parse_note(asked.checkpoint)
-            head = check_head(
-                note, site, self._keys.good(site), known.checkpoint if known else None, asked.proof, asked.old_size
-            )
+            if source_of(note.checkpoint.origin)[1] > incarnation:
+                raise HeadRefusedError("foreign", f"{site} was provisioned {incarnation} times: it has no such log")
+            known = self._log.reader.head_of(note.checkpoint.origin)
+            before = known.checkpoint if known else None
+            size = before.size if before else 0
+            head = check_head(note, site, self._keys.good(site), before, asked.proof, asked.old_size)
         except (UnreadableError, BadCheckpointError) as error:
             return self._refuse(site, HeadRefusedError("unsigned", error.reason), data, now_ms, size)
         except HeadRefusedError as error:
@@ -118,7 +120,8 @@ class HeadWitness:
 
     def _with_news(self, reply: HeadReply, site: str, hub_size: int) -> HeadReply:
         """The reply with the heads of the others, and the hub's own."""
-        reader, own = self._log.reader, (f"{origin_of(site)}\n", f"{origin_of(HUB)}\n")
+        reader = self._log.reader
+        own = (f"{origin_of(site)}\n", f"{origin_of(site)}@", f"{origin_of(HUB)}\n")
         heads = tuple(note for note in reader.newest_heads(MOST_HEADS) if not note.startswith(own))
         signed = reader.newest_checkpoint()
         if signed is None or hub_size > signed.checkpoint.size:  # the site sees that the hub's log was cut
@@ -150,7 +153,7 @@ class HeadSubmitter:
         note = reader.newest_checkpoint()
         if note is None:
             return None
-        own, hub = reader.head_of(origin_of(self._site)), reader.head_of(origin_of(HUB))
+        own, hub = reader.head_of(reader.state().origin), reader.head_of(origin_of(HUB))
         old, size = (own.checkpoint.size if own else 0) if from_size is None else from_size, note.checkpoint.size
         if old > size:
             raise HeadRefusedError("truncated", f"the hub has witnessed {old} entries of this log, and it has {size}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tidegate.schemas import TidegateError
 from tidegate.schemas.trust import TrustedKey
-from tidegate.services.evidence.checkpoints import SignedNote, origin_of
+from tidegate.services.evidence.checkpoints import SignedNote
 from tidegate.services.evidence.log_file import LOG
 from tidegate.services.evidence.log_reader import AuditReader
 from tidegate.services.fleet.paths import StatePaths
@@ -36,12 +36,14 @@ def logs_below(settings: Settings) -> dict[str, Path]:
 def known_heads(settings: Settings) -> dict[str, SignedNote]:
     """The newest head of a domain's log that each log of this machine has kept, by whose log that is.
 
-    Raises `BadCheckpointError`, `AuditDamagedError`.
+    Raises `BadCheckpointError`, `AuditDamagedError`, `AuditMissingError`.
     """
-    origin, heads = origin_of(settings.site), dict[str, SignedNote]()
+    heads = dict[str, SignedNote]()
+    with AuditReader.open(StatePaths(settings).audit) as own:
+        origin = own.state().origin
     for domain, directory in logs_below(settings).items():
         with AuditReader.open(directory) as reader:
-            if (note := reader.heads().get(origin)) is not None:
+            if (note := reader.head_of(origin)) is not None:
                 heads["the hub, as the log itself has it" if domain == settings.site else f"the log of {domain}"] = note
     return heads
 

@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter, AuditEntry, EntryKind
 from tidegate.schemas.message import encode_json
@@ -50,8 +51,8 @@ class AuditLog:
 
     @classmethod
     @contextmanager
-    def open(cls, directory: Path, domain: str) -> Iterator[AuditLog]:
-        """The log in a directory, made where there is none.
+    def open(cls, directory: Path, domain: str, incarnation: int = 1) -> Iterator[AuditLog]:
+        """The log in a directory, made where there is none, then as that of this incarnation.
 
         Raises `AuditBusyError`; `AuditDamagedError` where it is another domain's, or not what its own tree says.
         """
@@ -59,7 +60,7 @@ class AuditLog:
             connection = open_writer(directory / LOG)
             try:
                 with naming_errors(directory / LOG):
-                    state = _load(connection, domain)
+                    state = _load(connection, domain, incarnation)
                 yield cls(connection, directory / LOG, state)
             finally:
                 connection.close()
@@ -104,7 +105,9 @@ class AuditLog:
             execute("INSERT INTO sources VALUES (?)", [(source,) for source in fresh])
             execute("INSERT INTO entries VALUES (?, ?, ?)", rows)
             execute("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
-            state = LogState(before.domain, *tree.edge, logged_at_ms, {**before.cursors, **cursors})
+            size, edge = tree.edge
+            known = {**before.cursors, **cursors}
+            state = replace(before, size=size, edge=edge, logged_at_ms=logged_at_ms, cursors=known)
             if fresh or state.cursors != before.cursors:
                 _store_state(self._connection, state)
         self._state = state
@@ -151,12 +154,12 @@ def _entry(draft: EntryDraft, domain: str, counter: int, logged_at_ms: int, salt
     )
 
 
-def _load(connection: sqlite3.Connection, domain: str) -> LogState:
+def _load(connection: sqlite3.Connection, domain: str, incarnation: int) -> LogState:
     """The state of the file, which has to be what its entries make. Raises `AuditDamagedError`."""
     last = connection.execute("SELECT coalesce(max(counter), -1) FROM entries").fetchone()[0]
     tables = ("own", "sources", "checkpoints")
     if last < 0 and not any(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables):
-        state = LogState(domain)
+        state = LogState(domain, incarnation=incarnation)
         _store_state(connection, state)
         return state
     reader = AuditReader(connection)

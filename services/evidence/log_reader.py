@@ -40,6 +40,13 @@ class LogState(msgspec.Struct, frozen=True):
     logged_at_ms: int = 0
     cursors: dict[str, int] = {}
     """The last sequence of each stream that was logged."""
+    incarnation: int = 1
+    """How many times the site had been provisioned when the log was begun."""
+
+    @property
+    def origin(self) -> str:
+        """How the log is called."""
+        return origin_of(self.domain, self.incarnation)
 
     @property
     def tree(self) -> Edge:
@@ -84,7 +91,7 @@ class AuditReader:
     def head(self) -> Checkpoint:
         """The head of the log as it is now, unsigned. Raises `AuditDamagedError`."""
         state = self.state()
-        return Checkpoint(origin_of(state.domain), state.size, state.tree.root)
+        return Checkpoint(state.origin, state.size, state.tree.root)
 
     def entries(self, begin: int = 0, end: int | None = None) -> Iterator[StoredEntry]:
         """The entries from `begin` to before `end`, in their order; those that are missing are left out."""

@@ -83,7 +83,7 @@ def verify_log(reader: AuditReader, expected: Expectation, show: Callable[[int],
     """
     check = _Check(expected)
     heads = list(check.own_heads(reader))
-    witnessed = list(check.others_heads())
+    witnessed = list(check.others_heads(reader))
     due = sorted({note.checkpoint.size for note in (*heads, *witnessed)})
     roots = check.read(reader, due, show)
     check.compare(heads, roots, "signed")
@@ -114,22 +114,26 @@ class _Check:
         for size, text in reader.checkpoints():
             try:
                 note = parse_note(text)
-                domain = domain_of(note.checkpoint.origin)
-                if domain == self._expected.domain:
+                origin = note.checkpoint.origin
+                if domain_of(origin) == self._expected.domain and origin == reader.state().origin:
                     find_signer(note, self._own_keys())
                     yield note
                 else:
-                    self._note("replaced", 0, size, f"a head of it is that of the log of {domain}")
+                    self._note("replaced", 0, size, f"a head of it is one of {origin}")
             except BadCheckpointError as error:
                 self._note("unsigned", 0, size, f"the head at {size} entries: {error.reason}")
 
-    def others_heads(self) -> Iterator[SignedNote]:
+    def others_heads(self, reader: AuditReader) -> Iterator[SignedNote]:
         """The heads of it that others have kept."""
         for who, note in self._expected.witnessed.items():
+            origin, size = note.checkpoint.origin, note.checkpoint.size
+            if origin != reader.state().origin:
+                self._note("replaced", 0, size, f"the head that {who} has kept is one of {origin}")
+                continue
             try:
                 find_signer(note, self._own_keys())
             except BadCheckpointError as error:
-                self._note("unsigned", 0, note.checkpoint.size, f"the head that {who} has kept: {error.reason}")
+                self._note("unsigned", 0, size, f"the head that {who} has kept: {error.reason}")
                 continue
             yield note
 

@@ -14,6 +14,7 @@ from tidegate.services.evidence.checkpoints import (
     BadCheckpointError,
     Checkpoint,
     SignedNote,
+    domain_of,
     find_signer,
     origin_of,
     witnessed_at_s,
@@ -65,7 +66,7 @@ def read_head(note: SignedNote, domain: str, keys: Iterable[TrustedKey]) -> Chec
     """The head of a domain's log that an author key of it signed. Raises `HeadRefusedError`: `foreign`, `unsigned`."""
     try:
         head = note.checkpoint
-        if head.origin != origin_of(domain):
+        if domain_of(head.origin) != domain:
             raise HeadRefusedError("foreign", f"this is a head of {head.origin[:64]!r}, not of the log of {domain}")
         find_signer(note, author_keys(keys, domain))
     except BadCheckpointError as error:

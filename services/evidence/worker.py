@@ -35,6 +35,7 @@ from tidegate.services.settings import Settings
 from tidegate.sync.shells.faults import Faults
 from tidegate.sync.shells.loops import Loop, running
 from tidegate.sync.trust.files import PRIVATE, replace_file
+from tidegate.sync.trust.identity import IdentityFile
 from tidegate.sync.trust.live_keys import LiveKeys
 from tidegate.sync.trust.site_records import SiteRecords
 from tidegate.sync.trust.standing import read_machine_clock
@@ -64,7 +65,7 @@ class AuditWorker:
         self._keys = HeadKeys(LiveKeys(paths.keys, settings.site, passphrase_in_environment), self._now_ms)
         self._submitter = HeadSubmitter(log, self._keys, settings.site, bus)
         self._records = SiteRecords(paths.site_records)
-        self._witness = HeadWitness(log, self._keys, self.faults, self._is_good_site)
+        self._witness = HeadWitness(log, self._keys, self.faults, self._incarnation_of)
         self._asked_at_ms = 0
         self._shown = AuditStatus(domain=settings.site)
 
@@ -164,7 +165,7 @@ class AuditWorker:
             domain=self._settings.site,
             size=self._log.size,
             signed=signed.checkpoint.size if signed else 0,
-            witnessed=heads.pop(self._settings.site, 0),
+            witnessed=heads.pop(reader.state().origin.rpartition("/")[2], 0),
             at_ms=read_machine_clock().wall_ms,
             heads=heads,
             faults=self.faults.all(),
@@ -204,11 +205,12 @@ class AuditWorker:
         self.faults.clear("clock")
         return now_ms
 
-    def _is_good_site(self, site: str) -> bool:
+    def _incarnation_of(self, site: str) -> int:
         try:
-            return not self._records.load(site).revoked_at_ms
-        except TidegateError:
-            return False
+            record = self._records.load(site)
+        except TidegateError:  # it is none of the hub's sites
+            return 0
+        return 0 if record.revoked_at_ms else record.incarnation
 
 
 @asynccontextmanager
@@ -216,7 +218,9 @@ async def open_audit_worker(settings: Settings, bus: Bus) -> AsyncIterator[Audit
     """The audit worker of a domain, until left. Raises `AuditBusyError`, `AuditDamagedError`, `OSError`."""
     assert isinstance(bus, JetStreamBus)  # there is nothing to follow in memory
     with ExitStack() as stack:
-        log = stack.enter_context(AuditLog.open(StatePaths(settings).audit, settings.site))
+        identity = IdentityFile(StatePaths(settings).trust)  # a site's; the hub has none
+        incarnation = identity.load().incarnation if identity.exists else 1
+        log = stack.enter_context(AuditLog.open(StatePaths(settings).audit, settings.site, incarnation))
         worker = AuditWorker(settings, bus, log)
         await worker.open()
         if settings.site == HUB:

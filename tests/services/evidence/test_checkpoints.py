@@ -21,6 +21,7 @@ from tidegate.services.evidence.checkpoints import (
     origin_of,
     parse_note,
     sign_checkpoint,
+    source_of,
     witnessed_at_s,
 )
 
@@ -112,6 +113,9 @@ def test_what_is_no_checkpoint_is_refused(note: str) -> None:
 
 def test_a_log_s_name_is_its_domain_s() -> None:
     assert domain_of(origin_of("site1")) == "site1"
-    for origin in ("tidegate.audit/", "example.org/log", "site1"):
+    assert source_of(origin_of("site1", 1)) == ("site1", 1)
+    assert source_of(origin_of("site1", 12)) == ("site1", 12)
+    assert origin_of("site1", 1) == origin_of("site1") != origin_of("site1", 2)
+    for origin in ("tidegate.audit/", "example.org/log", "site1", "tidegate.audit/site1@1", "tidegate.audit/a b"):
         with pytest.raises(BadCheckpointError):
             domain_of(origin)

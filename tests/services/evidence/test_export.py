@@ -78,6 +78,20 @@ def test_a_tenant_s_auditor_sees_its_entries_and_hashes_of_the_rest(log_dir: Pat
     assert f"head of {WITNESSED} entries, signed by hub, site1" in checked.stdout
 
 
+def test_the_log_of_a_site_that_was_provisioned_anew_is_proven_too(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path, "site1", 2) as log:
+        fill(log, 3)
+        log.keep_head(HUB.cosign(SITE1.sign_head(log)), 1)
+        fill(log, 2, 3, signed_every=5)
+        wish = ExportWish(
+            tenant="kiosk", keys=(SITE1.known, HUB.known), witnessed=log.reader.head_of("tidegate.audit/site1@2")
+        )
+        export_log(log.reader, wish, tmp_path / "a.jsonl")
+    checked = check(tmp_path / "a.jsonl")
+    assert checked.returncode == 0, checked.stderr
+    assert "head of 3 entries, signed by hub, site1" in checked.stdout
+
+
 def test_one_request_can_be_shown_alone(log_dir: Path, tmp_path: Path) -> None:
     report = export(log_dir, tmp_path / "r8.jsonl", rid="r8")
     assert (report.entries, report.hidden) == (1, SIZE - 1)

@@ -191,6 +191,19 @@ def test_two_histories_of_one_length_are_a_fork_though_either_is_good(tmp_path: 
     assert [fault.kind for fault in check(tmp_path / "a", seen).faults] == ["forked"]
 
 
+def test_the_log_of_another_incarnation_is_another_log(tmp_path: Path) -> None:
+    for name, incarnation in (("first", 1), ("second", 2)):
+        with AuditLog.open(tmp_path / name, "site1", incarnation) as log:
+            fill(log, 3, signed_every=3)
+        assert check(tmp_path / name).is_good
+    with AuditLog.open(tmp_path / "second", "site1", 3) as log:
+        assert log.reader.state().origin == "tidegate.audit/site1@2", "what was begun stays what it is"
+    with AuditReader.open(tmp_path / "first") as reader:
+        kept = reader.newest_checkpoint()
+    assert kept is not None
+    assert [fault.kind for fault in check(tmp_path / "second", kept).faults] == ["replaced"]
+
+
 def test_entries_behind_the_last_signed_head_are_not_counted_as_signed(tmp_path: Path) -> None:
     with AuditLog.open(tmp_path, "site1") as log:
         fill(log, 7, signed_every=5)

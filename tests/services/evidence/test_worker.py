@@ -28,7 +28,9 @@ from tidegate.services.evidence.verification import Expectation, verify_log
 from tidegate.services.evidence.worker import open_audit_worker
 from tidegate.services.fleet.audit_spool import EventSpool, act_event
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.sync.trust.identity import IdentityFile, SiteIdentity
 from tidegate.sync.trust.keys import KeyStore
+from tidegate.sync.trust.site_records import SiteRecords
 
 pytestmark = pytest.mark.anyio
 REFUSED = "tidegate_audit_heads_refused_total"
@@ -151,6 +153,30 @@ async def test_the_hub_witnesses_and_passes_heads_on_and_a_cut_link_is_caught_up
             report = verify_log(reader, Expectation(domain="site1", keys=keys, witnessed={"the hub": seen}))
         assert report.is_good
         assert report.witnessed >= 4
+
+
+async def test_a_site_that_was_provisioned_anew_begins_another_log_and_no_other_site_does(path: Path) -> None:
+    async with open_world(path) as world, world.bus("site1") as bus, world.worker(HUB):
+        async with world.worker("site1"):
+            await publish(bus, "r1", "r2")
+            await world.witnessed("site1", 3)
+        shutil.rmtree(world.directory("site1"))  # its disk is lost
+        paths = StatePaths(world.settings("site1"))
+        IdentityFile(paths.trust).store(SiteIdentity(site="site1", incarnation=2))
+        async with world.worker("site1"):
+            await world.faulty("site1", "foreign: site1 was provisioned 1 times")
+        records = SiteRecords(StatePaths(world.settings(HUB)).site_records)
+        records.provision("site1", 2, "11" * 32, ("kiosk",))
+        async with world.worker("site1"):
+            status = await world.witnessed("site1", 3)
+
+            async def is_good() -> bool:
+                return not world.status("site1").faults and not world.status(HUB).faults
+
+            await until(is_good)
+        assert status.size >= 3
+        with AuditReader.open(world.directory(HUB)) as hub:
+            assert {"tidegate.audit/site1", "tidegate.audit/site1@2"} == set(hub.heads())
 
 
 async def test_a_worker_that_ends_finishes_the_step_in_hand_and_does_no_other(path: Path) -> None:
