@@ -15,8 +15,8 @@ from tidegate.services.policies.facts import MOST_LISTED
 
 MOST_CHARACTERS = 1_000
 MOST_DEPTH = 12
-MOST_COST = 100_000
-"""Steps, of some tens of nanoseconds each."""
+MOST_COST, MOST_OF_A_POLICY = 100_000, 500_000
+"""Steps of a condition, and of all conditions of a policy together; the slowest take some 80 nanoseconds each."""
 LONG = {"text": 100, "folded_text": 100, "question": 30}
 """Facts of which a look takes as many steps as any other word does: they are texts."""
 LOOPS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
@@ -90,21 +90,45 @@ def _find_pattern_fault(tokens: Sequence[ConditionToken]) -> CostFault | None:
     return None
 
 
+def reckon_cost(source: str) -> int:
+    """The most steps that a condition can take: a word or sign counts once for every turn of the loops around it."""
+    return sum(_weigh(each) for each in _with_loops(list(scan_condition(source))))
+
+
 def _find_depth_fault(tokens: Sequence[ConditionToken]) -> CostFault | None:
     """Brackets within each other, and loops within loops with what is done in them."""
-    loops: list[bool] = []
     cost = 0
-    for at, each in enumerate(tokens):
-        if each.kind == "sign" and each.text in "([{":
-            called = at > 1 and tokens[at - 2].text == "." and tokens[at - 1].text in LOOPS
-            loops.append(called and each.text == "(")
-        elif each.kind == "sign" and each.text in ")]}" and loops:
-            loops.pop()
-        if len(loops) > MOST_DEPTH:
-            return CostFault(each.line, "brackets are nested too deeply", f"at most {MOST_DEPTH} within each other")
-        weight = LONG.get(each.text, 1) if each.kind == "name" else 1
-        cost += weight * MOST_LISTED ** sum(loops)
+    for each in _with_loops(tokens):
+        if each.brackets > MOST_DEPTH:
+            return CostFault(
+                each.token.line, "brackets are nested too deeply", f"at most {MOST_DEPTH} within each other"
+            )
+        cost += _weigh(each)
         if cost > MOST_COST:
             hint = f"it may take {MOST_COST} steps: fewer loops within each other, and no text within two"
-            return CostFault(each.line, "the condition could take too long", hint)
+            return CostFault(each.token.line, "the condition could take too long", hint)
     return None
+
+
+class _Inside(NamedTuple):
+    """A token, and how many brackets and loops it stands in."""
+
+    token: ConditionToken
+    brackets: int
+    loops: int
+
+
+def _with_loops(tokens: Sequence[ConditionToken]) -> Iterator[_Inside]:
+    around: list[bool] = []
+    for at, each in enumerate(tokens):
+        if each.kind == "sign" and each.text in "([{":
+            is_call = at > 1 and tokens[at - 2].text == "." and tokens[at - 1].text in LOOPS
+            around.append(is_call and each.text == "(")
+        elif each.kind == "sign" and each.text in ")]}" and around:
+            around.pop()
+        yield _Inside(each, len(around), sum(around))
+
+
+def _weigh(inside: _Inside) -> int:
+    weight = LONG.get(inside.token.text, 1) if inside.token.kind == "name" else 1
+    return int(weight * MOST_LISTED**inside.loops)

@@ -14,6 +14,7 @@ from ruamel.yaml.nodes import Node
 from tidegate.brokers.process.yaml_text import YamlError, YamlLimits, compose_yaml
 from tidegate.services.policies.boundaries import BOUNDARIES, LANGUAGES, RESIDENCY, TOOLS, Boundaries
 from tidegate.services.policies.boundary_items import read_boundaries, read_obligations
+from tidegate.services.policies.condition_cost import MOST_OF_A_POLICY, reckon_cost
 from tidegate.services.policies.node_reader import KeyedNode, NodeReader, PolicyError
 from tidegate.services.policies.obligations import OBLIGATIONS, Obligation
 from tidegate.services.policies.policy import Policy, PolicyVerb, ScoreRule
@@ -98,6 +99,7 @@ class _PolicyReader(NodeReader):
         sources = self._sources(fields)
         boundaries = read_boundaries(self, fields)
         obligations = read_obligations(self, fields.get(OBLIGATIONS))
+        self._check_cost(rules.values(), obligations)
         is_said = any(each.names for each in rules.values()) or thresholds or of_classes or sources.rule
         if not self.faults and not (is_said or not boundaries.is_empty or obligations):
             self.fault(None, "the policy has no rules", f"it may {', '.join(PARTS)}")
@@ -122,6 +124,15 @@ class _PolicyReader(NodeReader):
             obligations=obligations,
             canonical=canonical,
         )
+
+    def _check_cost(self, rules: Iterable[RuleItems], obligations: Iterable[Obligation]) -> None:
+        """All conditions of a policy are asked of every answer, whatever each may cost by itself."""
+        asked = [each for items in rules for each in (*items.when.values(), *(rule.condition for rule in items.stated))]
+        asked += [each.when for each in obligations]
+        cost = sum(reckon_cost(each.source) for each in asked if each is not None)
+        if cost > MOST_OF_A_POLICY:
+            hint = f"at most {MOST_OF_A_POLICY}: fewer loops, and fewer looks at text, question and folded_text"
+            self.fault(None, f"the conditions could take {cost} steps together", hint)
 
     def _policy_id(self, fields: Mapping[str, KeyedNode]) -> str:
         if "policy_id" not in fields:

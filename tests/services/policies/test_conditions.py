@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 from tests.support.paths import ROOT
 from tests.support.policy_files import HERE, judge_here, policy
 from tidegate.schemas import Answer, Check, Citation, Question
-from tidegate.services.policies.condition_cost import MOST_COST, find_cost_fault, scan_condition
+from tidegate.services.policies.condition_cost import (
+    MOST_COST,
+    MOST_OF_A_POLICY,
+    find_cost_fault,
+    reckon_cost,
+    scan_condition,
+)
 from tidegate.services.policies.conditions import (
     CHUNK,
     BoundFacts,
@@ -238,6 +244,16 @@ def test_loops_are_reckoned_with_the_longest_lists() -> None:
     fault = find_cost_fault(nested)
     assert fault is not None
     assert str(MOST_COST) in fault.hint
+
+
+def test_what_all_conditions_of_a_policy_may_cost_is_bounded(tmp_path: Path) -> None:
+    loops = "documents.all(a, signers.all(b, a != b && a != ''))"
+    one = reckon_cost(loops)
+    assert 20_000 < one < MOST_COST
+    for count, is_taken in ((MOST_OF_A_POLICY // one, True), (MOST_OF_A_POLICY // one + 1, False)):
+        text = "policy_id: p\nblock:\n" + "".join(f'  - {{name: r{n}, when: "{loops}"}}\n' for n in range(count))
+        with contextlib.nullcontext() if is_taken else pytest.raises(PolicyError, match="steps together"):
+            policy(tmp_path, text)
 
 
 def test_facts_differ_with_where_and_for_whom_it_is_judged(tmp_path: Path) -> None:

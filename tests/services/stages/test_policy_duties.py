@@ -3,9 +3,12 @@ from being published, and the publisher the notices with what is published."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.policy_files import policy, ports
@@ -27,6 +30,8 @@ from tidegate.schemas import (
     encode,
 )
 from tidegate.services.planning.config import PlannerConfig, Signals
+from tidegate.services.settings import Settings
+from tidegate.services.stages.policy import open as open_policy
 from tidegate.services.stages.policy.handler import judge, judge_partial
 from tidegate.services.stages.publisher.handler import PublisherPorts, publish
 from tidegate.services.stages.router import RoutingRules, decide_by
@@ -45,6 +50,8 @@ ANSWER = Answer(
     confidence=0.9,
 )
 ABOUT: dict[str, Any] = {**WHOSE, "question": QUESTION, "plan": RACE, "answer": ANSWER}
+NOW_MS = int(time.time() * 1000)
+LATER: dict[str, Any] = {"asked_at_ms": NOW_MS, "deadline_at_ms": NOW_MS + 600_000}
 STAYS = "policy_id: p\nallow: [grounded_claims]\nresidency: {cards: site}\n"
 OWES = "policy_id: p\nallow: [grounded_claims]\nobligations: [{name: note, notice: {en: Ask us first.}}]\n"
 
@@ -111,3 +118,23 @@ async def test_notices_go_with_what_is_published_also_where_only_a_part_was_show
         was_shown = writer is log_writer
         assert published.outcome == ("answered" if was_shown else "abstained")  # type: ignore[attr-defined]
         assert published.notices == (("Ask us first.",) if was_shown else ())  # type: ignore[attr-defined]
+
+
+async def test_answers_that_are_judged_at_once_are_each_judged_by_their_own_facts(tmp_path: Path) -> None:
+    conditions = "".join(f"  - {{name: r{n}, when: \"class == 'class{n}' && citations == 1\"}}\n" for n in range(120))
+    policy(make_folder(tmp_path), f"policy_id: p\nblock:\n{conditions}", "p.yaml")
+    settings = Settings(pack_dir=str(tmp_path), state_dir=str(tmp_path / "state"))
+    async with open_policy(settings, MemoryBus("site1")) as handler:
+
+        async def rule_for(number: int) -> str:
+            asked = msgspec.structs.replace(QUESTION, intent=f"class{number}")
+            [settled] = await handler(Drafted(**{**ABOUT, "rid": f"r{number}", "question": asked, **LATER}))
+            return settled.decisions[0].rule if isinstance(settled, Withheld) else "passed"
+
+        rules = await asyncio.gather(*(rule_for(number) for number in range(150)))
+    assert rules == [f"p/r{number}" if number < 120 else "passed" for number in range(150)]
+
+
+def make_folder(pack: Path) -> Path:
+    (pack / "policies").mkdir()
+    return pack / "policies"
