@@ -64,6 +64,7 @@ TOKENIZER = Path(__file__).parents[2] / "infra" / "models" / "weights" / "tokeni
 TOKENS = load_token_counter(TOKENIZER)
 DAY_MS = 86_400_000
 EMAIL = 'ada."the first"@example.org'
+NOTICE = "This is no advice."
 MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
 
 
@@ -133,7 +134,9 @@ class Site:
             text = "I would rather not say."
             return [fact.followed_by(Withheld, reason=reason, stage="policy", text=text, suggestions=related)]
         route: Any = "cloud" if isinstance(fact, Verified) else "edge"
-        return [fact.followed_by(Approved, question=fact.question, plan=PLAN, route=route, answer=fact.answer)]
+        notices = (NOTICE,) if behaviour == "notice" else ()
+        judged: dict[str, Any] = {"plan": PLAN, "route": route, "answer": fact.answer, "notices": notices}
+        return [fact.followed_by(Approved, question=fact.question, **judged)]
 
     async def publish(self, fact: Approved | Withheld) -> list[Message]:
         """The stand-in publisher."""
@@ -147,6 +150,7 @@ class Site:
                 outcome=outcome,
                 reason=fact.reason if isinstance(fact, Withheld) else "",
                 suggestions=fact.suggestions if isinstance(fact, Withheld) else (),
+                notices=fact.notices if isinstance(fact, Approved) else (),
                 text=answer.text,
                 format=answer.format,
                 language="en",

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from tests.support.gateway_site import Site
+from tests.support.gateway_site import NOTICE, Site
 from tests.support.message_parts import REPLICATED
 from tests.support.page_browser import ask, ask_and_hold, needs_browser, open_browser, opened, page_site, show
 from tidegate.services.gateway.http.site_info import choose_examples
@@ -102,6 +102,19 @@ async def test_what_is_related_is_offered_by_its_title_and_opened_by_keyboard(ru
         await ask(page, "When do you open?")
         await expect(page.locator("#outcome")).to_have_text("answered")
         await expect(page.locator("#related")).to_be_hidden()
+
+
+async def test_what_policies_oblige_to_say_stands_below_the_answer_and_is_read_aloud(
+    running: Site, browser: Any
+) -> None:
+    async with opened(running, browser) as page:
+        await ask(page, "notice the lobby")
+        await expect(page.locator("#notices")).to_have_text(NOTICE)
+        await expect(page.locator("[aria-live]").filter(has_text=NOTICE)).to_have_count(1)
+        assert await violations(page) == []
+        await ask(page, "When do you open?")
+        await expect(page.locator("#outcome")).to_have_text("answered")
+        await expect(page.locator("#notices")).to_be_hidden()
 
 
 async def violations(page: Page) -> list[str]:

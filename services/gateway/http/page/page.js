@@ -132,7 +132,7 @@ function showAnswer() {
   showSuggestions(published);
   showNotices(published);
   showReceipt(published);
-  announce(`${textOf(published.outcome)}, ${textOf(receipt.route)}, ${ms(total)}. ${text}`);
+  announce(`${textOf(published.outcome)}, ${textOf(receipt.route)}, ${ms(total)}. ${[text, ...(published.notices ?? [])].join(" ")}`);
 }
 
 function showCitations({ citations = [], text, language }) {
