@@ -12,6 +12,7 @@ from pathlib import Path
 from loadtests.bench import bare, chain, faststream_chain, ours, vllm_entries
 from loadtests.bench.audit_entries import AUDIT_ENTRIES
 from loadtests.bench.catch_up import CATCH_UP_ENTRIES
+from loadtests.bench.dlp_speed import DLP_ENTRIES
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.index_entries import INDEX_ENTRIES
@@ -117,5 +118,6 @@ ENTRIES: tuple[Entry, ...] = (
     *FORECAST_ENTRIES,
     *INDEX_ENTRIES,
     *AUDIT_ENTRIES,
+    *DLP_ENTRIES,
     *vllm_entries.ENTRIES,
 )

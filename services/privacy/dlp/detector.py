@@ -17,8 +17,9 @@ from tidegate.schemas import TidegateError
 from tidegate.services.languages.words import LANGUAGES, load_words
 from tidegate.services.privacy.dlp.context import find_birth_dates, find_numbers_in_context
 from tidegate.services.privacy.dlp.credentials import find_secrets
-from tidegate.services.privacy.dlp.finding import Finding, PersonalSpan, merge_spans
-from tidegate.services.privacy.dlp.folding import fold
+from tidegate.services.privacy.dlp.encoded import decode_blocks, decode_marks
+from tidegate.services.privacy.dlp.finding import KINDS, Finding, PersonalSpan, merge_spans
+from tidegate.services.privacy.dlp.folding import FoldedText, fold, squeeze
 from tidegate.services.privacy.dlp.names import find_names
 from tidegate.services.privacy.dlp.numbers import (
     find_cards,
@@ -30,6 +31,9 @@ from tidegate.services.privacy.dlp.numbers import (
 from tidegate.services.privacy.dlp.person_model import PersonModel
 from tidegate.services.privacy.dlp.phones import find_phones
 from tidegate.services.privacy.dlp.published import PublishedText
+
+DEPTH = 2
+"""How deep base64 in base64 is read."""
 
 
 class PhoneRegionError(TidegateError, ValueError):
@@ -72,23 +76,39 @@ class Detector:
 
     def find(self, text: str) -> list[Finding]:
         """The personal data in `text`: sorted, never overlapping, each with its value as it is written there."""
-        plain, offset_in_text = fold(text)
-        spans = [*self._spans(plain), *self._persons(plain)]
-        found = []
-        for span in merge_spans(spans):
-            start, end = offset_in_text(span.start), offset_in_text(span.end - 1) + 1
-            found.append(Finding(kind=span.kind, start=start, end=end, value=text[start:end]))
-        return found
+        folded = fold(text)
+        persons = (_in_original(folded, span) for span in self._persons(folded.text))
+        spans = merge_spans([*self._found_in(folded, DEPTH), *persons])
+        return [
+            Finding(kind=each.kind, start=each.start, end=each.end, value=text[each.start : each.end]) for each in spans
+        ]
 
-    def _spans(self, text: str) -> Iterator[PersonalSpan]:
-        digits = sum(map(text.count, "0123456789"))
+    def _found_in(self, view: FoldedText, depth: int) -> Iterator[PersonalSpan]:
+        """By rules: in the view, in the view decoded, and in what is hidden in base64, which counts as a whole."""
+        for reading in filter(None, (view, decode_marks(view))):
+            yield from (_in_original(reading, span) for span in self._by_words(reading.text))
+            numbers = squeeze(reading)
+            yield from (_in_original(numbers, span) for span in self._by_numbers(numbers.text))
+            for block in decode_blocks(reading.text) if depth else ():
+                found = merge_spans(self._found_in(fold(block.text), depth - 1))
+                if found:
+                    kind = min((span.kind for span in found), key=KINDS.index)
+                    yield _in_original(reading, PersonalSpan(kind, block.start, block.end))
+
+    def _by_words(self, text: str) -> Iterator[PersonalSpan]:
+        digits = count_digits(text)
         if "@" in text:
             yield from find_emails(text)
-        if digits >= 2:
-            yield from find_ibans(text)  # a bank code and an account may be letters
         if digits >= 3:
             yield from find_ip_addresses(text)
             yield from find_birth_dates(text)
+        yield from find_secrets(text)
+        yield from find_names(text)
+
+    def _by_numbers(self, text: str) -> Iterator[PersonalSpan]:
+        digits = count_digits(text)
+        if digits >= 2:
+            yield from find_ibans(text)  # a bank code and an account may be letters
         if digits >= 4:
             yield from find_numbers_in_context(text)
         if digits >= 6:
@@ -96,8 +116,6 @@ class Detector:
         if digits >= 7:
             yield from find_cards(text)
             yield from find_phones(text, self._regions)
-        yield from find_secrets(text)
-        yield from find_names(text)
 
     def _persons(self, text: str) -> Iterator[PersonalSpan]:
         if self._person_model is None:
@@ -105,3 +123,12 @@ class Detector:
         for span in self._person_model.find(text):
             if text[span.start : span.end] not in self._published:
                 yield span
+
+
+def count_digits(text: str) -> int:
+    """The digits of ASCII in the text: most rules need some."""
+    return sum(map(text.count, "0123456789"))
+
+
+def _in_original(view: FoldedText, span: PersonalSpan) -> PersonalSpan:
+    return PersonalSpan(span.kind, *view.locate(span.start, span.end))

@@ -1,51 +1,115 @@
-"""Undoes what hides characters from a pattern: full-width forms, other digits, odd spaces, invisible letters."""
+"""Views of a text in which nothing hides personal data from a pattern, with the way back to the text's own characters.
+
+Promises time linear in the text, and that every view's character knows the span of the original that it stands for.
+Next: encoded.py, which decodes; detector.py, which reads the views."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0")
 """Letters and marks that show nothing; format characters (bidirectional marks, joiners, tags) vanish too."""
 DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
+NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+SEPARATORS = r"(?:[\s./\-|\u00b7_\\~]{2,8}|[\n\r\t|\u00b7_\\~])"
+WIDE_GAP = re.compile(rf"(?<=[0-9]){SEPARATORS}(?=[0-9A-Z])|(?<=[A-Z]){SEPARATORS}(?=[0-9])")
+"""Between two groups of one number: several separators, a line's end, the bar of a table. A single blank, dot, hyphen
+or slash stays as it is, for by it a date is told from a number."""
 
 
-def fold(text: str) -> tuple[str, Callable[[int], int]]:
-    """The text as a pattern should see it, and a map from its offsets to the offsets of `text`.
+class FoldedText(NamedTuple):
+    """A text as a pattern should see it; character `n` stands for the original's `starts[n]` to `ends[n]`."""
 
-    One character stays one character; invisible ones vanish. ASCII comes back as it is.
-    """
+    text: str
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+    @classmethod
+    def of(cls, text: str) -> FoldedText:
+        """The text as it is."""
+        return cls(text, range(len(text)), range(1, len(text) + 1))
+
+    def locate(self, start: int, end: int) -> tuple[int, int]:
+        """The span of the original for characters `start` to `end` of the view, which are at least one."""
+        return self.starts[start], self.ends[end - 1]
+
+    def replaced(self, pieces: Iterable[tuple[int, int, str]]) -> FoldedText:
+        """With each (start, end, other) in place of those characters of this view; they are in order and apart.
+
+        Every character of `other` stands for the whole of what it replaces.
+        """
+        texts: list[str] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        done = 0
+        for start, end, other in pieces:
+            texts += self.text[done:start], other
+            first, last = self.locate(start, end)
+            starts += [*self.starts[done:start], *[first] * len(other)]
+            ends += [*self.ends[done:start], *[last] * len(other)]
+            done = end
+        if not texts:
+            return self
+        starts += self.starts[done:]
+        ends += self.ends[done:]
+        return FoldedText("".join((*texts, self.text[done:])), starts, ends)
+
+
+def fold(text: str) -> FoldedText:
+    """Without invisible and combining characters, and in compatible forms (NFKC, UAX 15): other digits, full-width and
+    styled letters, odd blanks and dashes as those of ASCII. A text in ASCII comes back as it is."""
     if text.isascii():
-        return text, lambda offset: offset
-    kept: list[str] = []
-    offsets: list[int] = []
-    for offset, character in enumerate(text):
-        if not _is_invisible(character):
-            kept.append(character if character < "\x80" else _plain(character))
-            offsets.append(offset)
-    offsets.append(len(text))
-    return "".join(kept), offsets.__getitem__
+        return FoldedText.of(text)
+    plain = {character: plain_form(character) for character in set(NOT_ASCII.findall(text))}
+    if all(len(form) == 1 for form in plain.values()):
+        return FoldedText(text.translate({ord(each): form for each, form in plain.items()}), *FoldedText.of(text)[1:])
+    odd = (found for found in NOT_ASCII.finditer(text) if plain[found.group()] != found.group())
+    view = FoldedText.of(text).replaced((found.start(), found.end(), plain[found.group()]) for found in odd)
+    return _with_marks(text, view)
 
 
-def _is_invisible(character: str) -> bool:
-    """Variation selectors are marks of no width, so they count as well."""
-    return character > "\x7f" and (
-        character in INVISIBLE
-        or unicodedata.category(character) == "Cf"
-        or "\ufe00" <= character <= "\ufe0f"
-        or "\U000e0100" <= character <= "\U000e01ef"
-    )
+def _with_marks(text: str, view: FoldedText) -> FoldedText:
+    """A letter stands for the combining marks behind it too, so that none of them is left over."""
+    following = [*view.starts[1:], len(text)]
+    ends = [_end_of_marks(text, end, limit) for end, limit in zip(view.ends, following, strict=True)]
+    return FoldedText(view.text, view.starts, ends)
 
 
-def _plain(character: str) -> str:
+def _end_of_marks(text: str, end: int, limit: int) -> int:
+    while end < limit and unicodedata.combining(text[end]):
+        end += 1
+    return end
+
+
+def squeeze(view: FoldedText) -> FoldedText:
+    """With one blank for each run of separators between the groups of a number, whatever they are."""
+    return view.replaced((found.start(), found.end(), " ") for found in WIDE_GAP.finditer(view.text))
+
+
+@lru_cache(maxsize=4096)
+def plain_form(character: str) -> str:
+    """The characters that a pattern should see in place of this one; none for what does not show."""
     if character in DASHES:
         return "-"
-    if character == "\u2019":
+    if character in "\u2019\u00b4":
         return "'"
     if character.isspace():
         return "\n" if character in "\u2028\u2029\x85" else " "
+    if _is_invisible(character):
+        return ""
     digit = unicodedata.decimal(character, None)
     if digit is not None:
         return str(digit)
-    compatible = unicodedata.normalize("NFKC", character)  # full-width, small and styled forms of a letter or a sign
-    return compatible if len(compatible) == 1 and compatible.isascii() else character
+    form = unicodedata.normalize("NFKC", character)
+    return character if form[0] == " " else form
+
+
+def _is_invisible(character: str) -> bool:
+    """Variation selectors are marks of no width, so they count as well, as do the marks that stand over a letter."""
+    return (
+        character in INVISIBLE or unicodedata.category(character) == "Cf" or unicodedata.category(character) in "Mn Me"
+    )

@@ -24,7 +24,8 @@ SIGNED = re.compile(
     re.IGNORECASE,
 )
 WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['-](?=[^\W\d_])){0,30}")
-GAP = re.compile(r"\.?[ \t]{1,2}|\.(?=[^\W\d_])")
+GAP = re.compile(r"\.?[\"'\u201c\u201d\u00bb)]?[ \t]{1,2}[\"'\u201c\u201d\u201e\u00ab(]?|\.(?=[^\W\d_])")
+"""Between the words of a name: a blank, the dot of an initial, the marks of a nickname."""
 LINE_END = re.compile(r"[ \t.!]{0,3}(?:\n|$)")
 PARTICLES = frozenset(word for each in LANGUAGES for word in load_words(each).personal.name_particles.split())
 NOT_A_NAME = frozenset(word for each in LANGUAGES for word in load_words(each).personal.no_names.split())

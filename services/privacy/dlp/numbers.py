@@ -17,9 +17,9 @@ LOCAL_PART = 64
 EMAIL_DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}", re.ASCII)
 EMAIL_DOMAIN_IDN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}")
 IBAN_START = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{2})\d{2}")
-IBAN_REST = re.compile(r"(?:[ -]?[A-Za-z0-9]){11,30}")
+IBAN_REST = re.compile(r"(?:[ ./-]?[A-Za-z0-9]){11,30}")
 IBAN_WORD = re.compile(r"iban[\s:#.=]{0,3}(?:is|ist|est|es|number|nummer)?[\s:]{0,3}$", re.IGNORECASE)
-DIGITS = re.compile(r"\d(?:[ .-]?\d)*")
+DIGITS = re.compile(r"\d(?:[ ./,-]?\d)*")
 NIR = re.compile(r"(?<!\d)[12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}(?!\d)")
 NIE = re.compile(r"(?<!\w)([XYZxyz]|\d)(?:[ .-]?\d){7}[ -]?([A-Za-z])(?!\w)")
 NINO = re.compile(
@@ -40,6 +40,9 @@ def find_emails(text: str) -> Iterator[PersonalSpan]:
         while start > 0 and at - start < LOCAL_PART and _is_local(text[start - 1]):
             start -= 1
         domain = EMAIL_DOMAIN.match(text, at + 1) or EMAIL_DOMAIN_IDN.match(text, at + 1)
+        if start == at and at and text[at - 1] == '"':  # RFC 5322: a local part in quotation marks may hold anything
+            quote = text.rfind('"', max(0, at - 1 - LOCAL_PART), at - 1)
+            start = quote if quote >= 0 else at
         if domain and start < at:
             yield PersonalSpan("EMAIL", start, domain.end())
         at = text.find("@", at + 1)
@@ -58,7 +61,7 @@ def find_ibans(text: str) -> Iterator[PersonalSpan]:
         end = _end_of(text, start.start(), _iban_length(start[1].upper()))
         if end is not None and end > rest.end():
             end = None
-        if end is not None and IBAN(text[start.start() : end].replace("-", ""), allow_invalid=True).is_valid:
+        if end is not None and IBAN(re.sub(r"[ ./-]", "", text[start.start() : end]), allow_invalid=True).is_valid:
             yield PersonalSpan("IBAN", start.start(), end)
         elif IBAN_WORD.search(text, max(0, start.start() - 24), start.start()):
             yield PersonalSpan("IBAN", start.start(), end or rest.end())

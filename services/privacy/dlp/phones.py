@@ -1,43 +1,82 @@
-"""Finds telephone numbers: a cheap pattern for what could be one, then the numbering plans; next: detector.py."""
+"""Finds telephone numbers by the numbering plans of ITU-T E.164; next: numbering_plans.py, detector.py.
+
+A run of digits is read in groups, and every stretch of groups is held against the plans: linear in the text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-
-from phonenumbers import Leniency, PhoneNumberMatcher
+from typing import NamedTuple
 
 from tidegate.services.privacy.dlp.context import DATE
 from tidegate.services.privacy.dlp.finding import PersonalSpan
+from tidegate.services.privacy.dlp.numbering_plans import is_grouped_as, is_international, is_national
 
-WINDOW = re.compile(r"[+(]?\d[\d ().\-/\u00b7]{5,60}\d")
-LEAST_DIGITS = 7
-CANDIDATES = 32
-"""Beyond so many in one text every candidate counts as a number: more is hidden than need be, never less."""
+WINDOW = re.compile(r"[+(]{0,2}\d[\d ().+\-/\u00b7]{5,}\d")
+GROUP = re.compile(r"([+(]{0,2})(\d+)")
+TRUNK = re.compile(r"\(0\)")
+STRONG_BREAK = re.compile(r".*(?:[/+(]|\s-|-\s|  )", re.DOTALL)
+"""Between two numbers rather than inside one."""
+LEAST_DIGITS, MOST_DIGITS = 7, 17
+
+
+class DigitGroup(NamedTuple):
+    """Digits with the sign before them: characters `start` to `end`; `is_first` where a number may begin."""
+
+    start: int
+    end: int
+    sign: str
+    digits: str
+    is_first: bool
 
 
 def find_phones(text: str, regions: Sequence[str]) -> Iterator[PersonalSpan]:
     """Numbers that are valid in one of the regions, or anywhere when written with their country code."""
-    tried = 0
     for window in WINDOW.finditer(text):
-        digits = [letter for letter in window.group() if letter.isdecimal()]
-        if len(digits) < LEAST_DIGITS or digits[-6:] == ["0"] * 6:
+        if len(window.group()) < LEAST_DIGITS or sum(map(str.isdecimal, window.group())) < LEAST_DIGITS:
             continue
-        tried += 1
-        if tried > CANDIDATES:
-            yield PersonalSpan("PHONE", window.start(), window.end())
-            continue
-        start, end = max(0, window.start() - 2), min(len(text), window.end() + 2)
-        for region in regions:
-            for match in PhoneNumberMatcher(text[start:end], region, Leniency.VALID, max_tries=8):
-                if _is_written_so(match.raw_string, region):
-                    yield PersonalSpan("PHONE", start + match.start, start + match.end)
+        before = window.start()
+        groups: list[DigitGroup] = []
+        for found in GROUP.finditer(text, window.start(), window.end()):
+            is_first = not groups or bool(found[1]) or STRONG_BREAK.match(text, before, found.start()) is not None
+            groups.append(DigitGroup(found.start(), found.end(), found[1], found[2], is_first))
+            before = found.end()
+        yield from _numbers_of(text, groups, regions)
 
 
-def _is_written_so(raw: str, region: str) -> bool:
-    """Dates and serial numbers can be valid too; what has no prefix of a number must at least be grouped like one."""
-    if DATE.fullmatch(raw):
+def _numbers_of(text: str, groups: Sequence[DigitGroup], regions: Sequence[str]) -> Iterator[PersonalSpan]:
+    """The longest number that begins at each group where one may begin."""
+    for first, group in enumerate(groups):
+        if not (group.is_first or (group.digits[0] == "0" and text[group.start - 1].isspace())):
+            continue
+        digits, ends = "", []
+        for last in range(first, len(groups)):
+            digits += groups[last].digits
+            if len(digits) > MOST_DIGITS:
+                break
+            if len(digits) >= LEAST_DIGITS:
+                ends.append(last)
+        for last in reversed(ends):
+            if _is_number(
+                text, groups[first : last + 1], regions, last + 1 == len(groups) or groups[last + 1].is_first
+            ):
+                yield PersonalSpan("PHONE", group.start, groups[last].end)
+                break
+
+
+def _is_number(text: str, groups: Sequence[DigitGroup], regions: Sequence[str], is_last: bool) -> bool:
+    """Whether the groups are one number. Dates and serial numbers can be valid too: what has no prefix of a number must
+    stand alone and be grouped like one."""
+    digits = "".join(group.digits for group in groups)
+    written = text[groups[0].start : groups[-1].end]
+    if digits.endswith("000000") or DATE.fullmatch(written):
         return False
-    if raw[0] in "+(0":
+    if "+" in groups[0].sign:
+        return is_international("".join(each.digits for each in groups if (each.sign, each.digits) != ("(", "0")))
+    if digits.startswith("00") and is_international(TRUNK.sub("", written)[2:]):
         return True
-    return any(PhoneNumberMatcher(raw, region, Leniency.STRICT_GROUPING, max_tries=8))
+    valid = [region for region in regions if is_national(digits, region)]
+    if not valid or digits[0] == "0" or "(" in groups[0].sign:
+        return bool(valid)
+    sizes = [len(group.digits) for group in groups]
+    return is_last and any(is_grouped_as(digits, sizes, region) for region in valid)

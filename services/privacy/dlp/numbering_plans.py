@@ -1,0 +1,96 @@
+"""Whether digits are a telephone number of a region, or of any: the plans of `phonenumbers` as one pattern a region.
+
+The library's own matcher takes 0.3 ms a candidate and region; the patterns take 2 µs. Next: phones.py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import accumulate
+
+from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, format_number
+from phonenumbers.phonenumberutil import COUNTRY_CODE_TO_REGION_CODE
+
+KINDS = (
+    "fixed_line",
+    "mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "personal_number",
+    "voip",
+    "pager",
+    "uan",
+    "voicemail",
+)
+
+
+class NumberingPlan:
+    """The valid national numbers of a region, and how a trunk prefix is taken off."""
+
+    def __init__(self, metadata: PhoneMetadata) -> None:
+        kinds = (getattr(metadata, kind) for kind in KINDS)
+        patterns = {each.national_number_pattern for each in kinds if each and each.national_number_pattern}
+        self._valid = re.compile("|".join(f"(?:{pattern})" for pattern in sorted(patterns)) or "(?!)")
+        prefix = metadata.national_prefix_for_parsing
+        self._prefix = re.compile(prefix) if prefix else None
+        self._rule = metadata.national_prefix_transform_rule or ""
+        self.country_code = int(metadata.country_code or 0)
+
+    def find(self, digits: str) -> str:
+        """The national number that `digits` are, with or without a trunk prefix; empty where they are none."""
+        return next((number for number in self._readings(digits) if self._valid.fullmatch(number)), "")
+
+    def _readings(self, digits: str) -> Iterator[str]:
+        yield digits
+        found = self._prefix.match(digits) if self._prefix else None
+        if found is None:
+            return
+        if self._rule and found.re.groups and found[found.re.groups]:
+            yield found.expand(re.sub(r"\$(\d)", r"\\\1", self._rule)) + digits[found.end() :]
+        else:
+            yield digits[found.end() :]
+
+
+@cache
+def plan_of(region: str) -> NumberingPlan:
+    """The plan of an ISO 3166-1 region. Raises `KeyError` where there is none."""
+    metadata = PhoneMetadata.metadata_for_region(region, None)
+    if metadata is None:
+        raise KeyError(region)
+    return NumberingPlan(metadata)
+
+
+@cache
+def _plans_of_code(code: int) -> tuple[NumberingPlan, ...]:
+    regions = COUNTRY_CODE_TO_REGION_CODE.get(code, ())
+    if regions == ("001",):
+        metadata = PhoneMetadata.metadata_for_nongeo_region(code, None)
+        return (NumberingPlan(metadata),) if metadata else ()
+    return tuple(plan_of(region) for region in regions)
+
+
+def is_national(digits: str, region: str) -> bool:
+    """Whether `digits`, which have no country code, are a number of the region."""
+    return bool(plan_of(region).find(digits))
+
+
+def is_international(written: str) -> bool:
+    """Whether it begins with a country code and goes on with a number of that country; signs do not count."""
+    digits = "".join(filter(str.isdecimal, written))
+    for length in (1, 2, 3):
+        for plan in _plans_of_code(int(digits[:length] or 0)):
+            if plan.find(digits[length:]):
+                return True
+    return False
+
+
+def is_grouped_as(digits: str, sizes: Sequence[int], region: str) -> bool:
+    """Whether groups of these sizes split nothing that the region writes together; `digits` are a number of it."""
+    plan = plan_of(region)
+    number = plan.find(digits)
+    prefix = len(digits) - len(number)
+    form = format_number(PhoneNumber(plan.country_code, int(number)), PhoneNumberFormat.RFC3966)
+    allowed = set(accumulate((len(group) for group in form.split("-")[1:]), initial=prefix))
+    return set(accumulate(sizes[:-1])) <= allowed
