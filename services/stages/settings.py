@@ -28,6 +28,8 @@ class PrefilterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """ISO 3166-1 regions in which a number without a country code is a telephone number."""
     name_model: bool = True
     """Whether a model looks for names and addresses that no rule finds, in some 7 ms for a question."""
+    health_data: bool = False
+    """Whether numbers of patients and insurances, and codes of diagnoses (ICD-10), are personal data."""
     unsafe_threshold: Share = 0.5
     """Probability of an unsafe intent from which a question is withheld."""
     distress_threshold: Share = 0.35

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
+from tidegate.services.languages.identity_words import list_identity_words
 from tidegate.services.languages.words import join_patterns, list_gates
 from tidegate.services.privacy.dlp.finding import PersonalSpan
+from tidegate.services.privacy.dlp.folding import fold
 
-LINK = re.compile(
-    rf"(?:[\s:#=.,°º()\"'-]{{1,3}}|(?:{join_patterns(lambda words: words.personal.links)})\b){{0,10}}", re.IGNORECASE
+LINK_WORDS = "|".join(
+    (join_patterns(lambda words: words.personal.links), *(fold(word).text for word in list_identity_words("LINK")))
 )
+LINK = re.compile(rf"(?:[\s:#=.,°º()\"'-]{{1,3}}|(?:{LINK_WORDS})(?:\b|(?<=[\u0900-\uffff]))){{0,10}}", re.IGNORECASE)
 MONTH = rf"(?:{join_patterns(lambda words: ' '.join(words.months).split())})[^\W\d_]{{0,8}}\.?"
 YEAR = r"(?:19|20)\d{2}"
 DATE = re.compile(
@@ -30,6 +33,10 @@ BIRTH_DATE = re.compile(
 """More than a date elsewhere: a year of two digits, a month without a day, no separators; a word of birth is near."""
 BIRTH = re.compile(rf"\b(?:{join_patterns(lambda words: words.personal.births)})(?!\w)", re.IGNORECASE)
 BEFORE, AFTER = 28, 48
+LETTERS = re.compile(r"[^\W\d_]+")
+LITERAL_START = re.compile(r"(?:[^\W_](?!\?))+")
+"""Of a pattern: the letters that any text that it matches begins with."""
+SHORT = 3
 
 
 NUMBER = re.compile(r"\d(?:[ ./-]?\d){3,21}")
@@ -50,13 +57,39 @@ class NumberRule:
     least_digits: int
     words: re.Pattern[str]
     gates: tuple[str, ...]
+    short_gates: frozenset[str] = frozenset()
+    """Whole words: so few letters stand inside many others."""
 
     @classmethod
     def of(cls, kind: str, value: re.Pattern[str], least_digits: int) -> NumberRule:
         """The rule for a kind, with the words for it in every language."""
-        words = join_patterns(lambda words: words.personal.numbers.get(kind, ()))
-        pattern = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE)
-        return cls(kind, value, least_digits, pattern, list_gates(kind))
+        words = [fold(word).text for word in list_identity_words(kind)]
+        spaced = "|".join(
+            (join_patterns(lambda words: words.personal.numbers.get(kind, ())), *filter(_has_spaces, words))
+        )
+        joined = "|".join(word for word in words if not _has_spaces(word)) or r"(?!)"
+        pattern = re.compile(rf"(?<![^\W_])(?:{spaced})(?![^\W_])|{joined}", re.IGNORECASE)
+        starts = {LITERAL_START.match(word)[0].lower() for word in words}  # type: ignore[index]
+        short = frozenset(start for start in starts if len(start) <= SHORT and _has_spaces(start))
+        return cls(kind, value, least_digits, pattern, (*list_gates(kind), *sorted(starts - short)), short)
+
+    def find(self, text: str, lower: str, words: Set[str]) -> Iterator[PersonalSpan]:
+        """The numbers after the rule's words; `lower` is the text in lower case, `words` are the words of that."""
+        if not any(gate in lower for gate in self.gates) and self.short_gates.isdisjoint(words):
+            return
+        for word in self.words.finditer(text):
+            link = LINK.match(text, word.end())
+            start = link.end() if link else word.end()
+            value = self.value.match(text, start) if start > word.end() or not _has_spaces(word.group()) else None
+            if value is None or sum(letter.isdecimal() for letter in value.group()) < self.least_digits:
+                continue
+            if self.kind != "PHONE" or not DATE.fullmatch(value.group()):
+                yield PersonalSpan(self.kind, value.start(), value.end())
+
+
+def _has_spaces(word: str) -> bool:
+    """Whether the word is of a script in which words stand apart; the others' stand next to letters."""
+    return word[0] < "\u0900"
 
 
 RULES = (
@@ -66,6 +99,7 @@ RULES = (
     NumberRule.of("CARD", NUMBER, 13),
     NumberRule.of("SSN", MIXED, 9),
     NumberRule.of("NATIONALID", MIXED, 7),
+    NumberRule.of("PHONE", NUMBER, 7),
 )
 
 
@@ -79,11 +113,6 @@ def find_birth_dates(text: str) -> Iterator[PersonalSpan]:
 def find_numbers_in_context(text: str) -> Iterator[PersonalSpan]:
     """The numbers that follow the words of `RULES`."""
     lower = text.lower()
+    words = frozenset(LETTERS.findall(lower))
     for rule in RULES:
-        if not any(gate in lower for gate in rule.gates):
-            continue
-        for word in rule.words.finditer(text):
-            link = LINK.match(text, word.end())
-            value = rule.value.match(text, link.end()) if link and link.end() > word.end() else None
-            if value and sum(letter.isdecimal() for letter in value.group()) >= rule.least_digits:
-                yield PersonalSpan(rule.kind, value.start(), value.end())
+        yield from rule.find(text, lower, words)

@@ -14,19 +14,22 @@ import phonenumbers
 import schwifty
 
 from tidegate.schemas import TidegateError
+from tidegate.services.languages import identity_words
+from tidegate.services.languages.identity_words import load_identity_words
 from tidegate.services.languages.words import LANGUAGES, load_words
 from tidegate.services.privacy.dlp.context import find_birth_dates, find_numbers_in_context
 from tidegate.services.privacy.dlp.credentials import find_secrets
 from tidegate.services.privacy.dlp.encoded import decode_blocks, decode_marks
 from tidegate.services.privacy.dlp.finding import KINDS, Finding, PersonalSpan, merge_spans
 from tidegate.services.privacy.dlp.folding import FoldedText, fold, squeeze
+from tidegate.services.privacy.dlp.health import find_health_data
 from tidegate.services.privacy.dlp.names import find_names
+from tidegate.services.privacy.dlp.national_ids import find_national_ids
 from tidegate.services.privacy.dlp.numbers import (
     find_cards,
     find_emails,
     find_ibans,
     find_ip_addresses,
-    find_national_ids,
 )
 from tidegate.services.privacy.dlp.person_model import PersonModel
 from tidegate.services.privacy.dlp.phones import find_phones
@@ -51,20 +54,26 @@ class Detector:
         phone_regions: Sequence[str],
         person_model: PersonModel | None = None,
         published: PublishedText | None = None,
+        *,
+        finds_health: bool = False,
     ) -> None:
         """`phone_regions`: ISO 3166-1 codes in which a number without a country code counts.
 
         `person_model` finds names and addresses that no rule introduces, save those that are `published`. It takes
-        some 7 ms for a question; without it rules alone look, in well under one. Raises `PhoneRegionError`.
+        some 7 ms for a question; without it rules alone look, in well under one. `finds_health` looks for numbers of
+        patients and insurances and codes of diagnoses too. Raises `PhoneRegionError`.
         """
         unknown = sorted(set(phone_regions) - phonenumbers.SUPPORTED_REGIONS)
         if unknown:
             raise PhoneRegionError(f"no telephone numbering plan for {', '.join(unknown)}")
         self._regions = tuple(phone_regions)
+        self._finds_health = finds_health
         self._person_model = person_model
         self._published = published or PublishedText()
         rules = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
         rules += b"".join(msgspec.json.encode((words.months, words.personal)) for words in map(load_words, LANGUAGES))
+        rules += b"".join(msgspec.json.encode(load_identity_words(each)) for each in identity_words.LANGUAGES)
+        rules += b"health" if finds_health else b""
         data = f"{phonenumbers.__version__} {schwifty.__version__} {' '.join(self._regions)}"
         data += f" {person_model.version}" if person_model else ""
         self.version = sha256(rules + data.encode()).hexdigest()[:12]
@@ -111,8 +120,10 @@ class Detector:
             yield from find_ibans(text)  # a bank code and an account may be letters
         if digits >= 4:
             yield from find_numbers_in_context(text)
-        if digits >= 6:
+        if digits >= 4:
             yield from find_national_ids(text)
+        if self._finds_health and digits >= 2:
+            yield from find_health_data(text)
         if digits >= 7:
             yield from find_cards(text)
             yield from find_phones(text, self._regions)

@@ -34,6 +34,8 @@ class DecodedBlock(NamedTuple):
 
 def decode_marks(view: FoldedText) -> FoldedText | None:
     """The view with percent signs, entities and escapes decoded, at most `ROUNDS` times; None where there are none."""
+    if not any(mark in view.text for mark in "%&\\"):
+        return None
     decoded = view
     for _ in range(ROUNDS):
         marks = [each for found in ENCODED.finditer(decoded.text) for each in _decode(found)]

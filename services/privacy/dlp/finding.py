@@ -17,6 +17,7 @@ KINDS = (
     "PASSPORT",
     "ACCOUNT",
     "CUSTOMER",
+    "HEALTH",
     "DOB",
     "PHONE",
     "NAME",

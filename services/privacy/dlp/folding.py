@@ -16,7 +16,7 @@ INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uf
 DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 SEPARATORS = r"(?:[\s./\-|\u00b7_\\~]{2,8}|[\n\r\t|\u00b7_\\~])"
-WIDE_GAP = re.compile(rf"(?<=[0-9]){SEPARATORS}(?=[0-9A-Z])|(?<=[A-Z]){SEPARATORS}(?=[0-9])")
+WIDE_GAP = re.compile(rf"[0-9A-Z]{SEPARATORS}(?=[0-9A-Z])")
 """Between two groups of one number: several separators, a line's end, the bar of a table. A single blank, dot, hyphen
 or slash stays as it is, for by it a date is told from a number."""
 
@@ -75,7 +75,7 @@ def fold(text: str) -> FoldedText:
 def _with_marks(text: str, view: FoldedText) -> FoldedText:
     """A letter stands for the combining marks behind it too, so that none of them is left over."""
     following = [*view.starts[1:], len(text)]
-    ends = [_end_of_marks(text, end, limit) for end, limit in zip(view.ends, following, strict=True)]
+    ends = [_end_of_marks(text, end, limit) for end, limit in zip(view.ends, following, strict=False)]
     return FoldedText(view.text, view.starts, ends)
 
 
@@ -87,7 +87,9 @@ def _end_of_marks(text: str, end: int, limit: int) -> int:
 
 def squeeze(view: FoldedText) -> FoldedText:
     """With one blank for each run of separators between the groups of a number, whatever they are."""
-    return view.replaced((found.start(), found.end(), " ") for found in WIDE_GAP.finditer(view.text))
+    text = view.text
+    gaps = ((found.start() + 1, found.end()) for found in WIDE_GAP.finditer(text))
+    return view.replaced((start, end, " ") for start, end in gaps if text[start - 1] <= "9" or text[end] <= "9")
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 
-from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, format_number
+from phonenumbers import NumberFormat, PhoneMetadata, PhoneNumber, PhoneNumberFormat, format_number
 from phonenumbers.phonenumberutil import COUNTRY_CODE_TO_REGION_CODE
 
 KINDS = (
@@ -36,11 +36,22 @@ class NumberingPlan:
         prefix = metadata.national_prefix_for_parsing
         self._prefix = re.compile(prefix) if prefix else None
         self._rule = metadata.national_prefix_transform_rule or ""
+        self._trunk = metadata.national_prefix or ""
+        self._formats = tuple(map(_format_of, metadata.number_format))
         self.country_code = int(metadata.country_code or 0)
 
-    def find(self, digits: str) -> str:
-        """The national number that `digits` are, with or without a trunk prefix; empty where they are none."""
-        return next((number for number in self._readings(digits) if self._valid.fullmatch(number)), "")
+    def find(self, digits: str, *, is_abroad: bool = False) -> str:
+        """The national number that `digits` are, with or without a trunk prefix; empty where they are none.
+
+        Without one only where the region writes it so, or where a country code stands before it (`is_abroad`).
+        """
+        found = (number for number in self._readings(digits) if self._valid.fullmatch(number))
+        return next((number for number in found if is_abroad or number != digits or not self._needs_prefix(number)), "")
+
+    def _needs_prefix(self, number: str) -> bool:
+        """Whether the region never writes the number without the trunk prefix."""
+        rules = (rule for start, form, rule in self._formats if start.match(number) and form.fullmatch(number))
+        return bool(self._trunk) and next(rules, "").lstrip("(").startswith(self._trunk)
 
     def _readings(self, digits: str) -> Iterator[str]:
         yield digits
@@ -51,6 +62,13 @@ class NumberingPlan:
             yield found.expand(re.sub(r"\$(\d)", r"\\\1", self._rule)) + digits[found.end() :]
         else:
             yield digits[found.end() :]
+
+
+def _format_of(each: NumberFormat) -> tuple[re.Pattern[str], re.Pattern[str], str]:
+    """What numbers of a format begin with, what they are, and the rule for their prefix where they must have one."""
+    rule = "" if each.national_prefix_optional_when_formatting else each.national_prefix_formatting_rule or ""
+    starts = each.leading_digits_pattern
+    return re.compile(starts[-1] if starts else ""), re.compile(each.pattern or ""), rule
 
 
 @cache
@@ -81,7 +99,7 @@ def is_international(written: str) -> bool:
     digits = "".join(filter(str.isdecimal, written))
     for length in (1, 2, 3):
         for plan in _plans_of_code(int(digits[:length] or 0)):
-            if plan.find(digits[length:]):
+            if plan.find(digits[length:], is_abroad=True):
                 return True
     return False
 

@@ -1,4 +1,4 @@
-"""Finds what a shape or a checksum proves: e-mail, IBAN, card, national id, IP address; next: context.py."""
+"""Finds what a shape or a checksum proves: e-mail, IBAN, card, IP address; next: national_ids.py."""
 
 from __future__ import annotations
 
@@ -20,16 +20,9 @@ IBAN_START = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{2})\d{2}")
 IBAN_REST = re.compile(r"(?:[ ./-]?[A-Za-z0-9]){11,30}")
 IBAN_WORD = re.compile(r"iban[\s:#.=]{0,3}(?:is|ist|est|es|number|nummer)?[\s:]{0,3}$", re.IGNORECASE)
 DIGITS = re.compile(r"\d(?:[ ./,-]?\d)*")
-NIR = re.compile(r"(?<!\d)[12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}(?!\d)")
-NIE = re.compile(r"(?<!\w)([XYZxyz]|\d)(?:[ .-]?\d){7}[ -]?([A-Za-z])(?!\w)")
-NINO = re.compile(
-    r"(?<!\w)(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"
-)
-SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}([- ])(?!00)\d{2}\1(?!0000)\d{4}(?![\d-])")
 IPV4 = re.compile(r"(?<![\d.])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{6,39}(?![\w:])")
 VERSION_WORD = re.compile(r"(?:\bv|version|release|build|firmware)[\s:]{0,3}$", re.IGNORECASE)
-DNI_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
 
 
 def find_emails(text: str) -> Iterator[PersonalSpan]:
@@ -132,23 +125,6 @@ def _is_card(values: list[int], sums: list[list[int]], first: int, last: int) ->
     if two in (30, 36, 38, 39):
         return length >= 14
     return (length == 16 and 22 <= two <= 27) or (values[first] in (5, 6) or two == 35)
-
-
-def find_national_ids(text: str) -> Iterator[PersonalSpan]:
-    """Spanish DNI and NIE (check letter), French NIR (key), British NINO (shape), US social security number (shape)."""
-    for nie in NIE.finditer(text):
-        digits = "".join(letter for letter in nie.group()[1:-1] if letter.isdecimal())
-        number = int({"X": "0", "Y": "1", "Z": "2"}.get(nie[1].upper(), nie[1]) + digits)
-        if DNI_LETTERS[number % 23] == nie[2].upper():
-            yield PersonalSpan("NATIONALID", nie.start(), nie.end())
-    for nir in NIR.finditer(text):
-        compact = nir.group().replace(" ", "").replace("2A", "19").replace("2B", "18")
-        if int(compact[:13]) % 97 == 97 - int(compact[13:]):
-            yield PersonalSpan("NATIONALID", nir.start(), nir.end())
-    for nino in NINO.finditer(text):
-        yield PersonalSpan("NATIONALID", nino.start(), nino.end())
-    for ssn in SSN.finditer(text):
-        yield PersonalSpan("SSN", ssn.start(), ssn.end())
 
 
 def find_ip_addresses(text: str) -> Iterator[PersonalSpan]:

@@ -87,7 +87,11 @@ def rules_of(reading: TenantReading | None, settings: Settings) -> EscalationRul
 def detector_of(readings: TenantParts[TenantReading], settings: Settings, tenant: str) -> Detector:
     """What a tenant's answers are searched with before they are kept."""
     current = readings.current(tenant)
-    return current.parts.detector if current else Detector(settings.prefilter.phone_regions)
+    return (
+        current.parts.detector
+        if current
+        else Detector(settings.prefilter.phone_regions, finds_health=settings.prefilter.health_data)
+    )
 
 
 def extracting(

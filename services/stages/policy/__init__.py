@@ -47,7 +47,8 @@ class JudgingRules:
     @classmethod
     def load(cls, running: Settings, pack: PackInForce) -> JudgingRules:
         """Raises `PolicyError`, `SettingsError`."""
-        return cls(pack.policies, Detector(with_live_settings(running, pack).prefilter.phone_regions).find)
+        prefilter = with_live_settings(running, pack).prefilter
+        return cls(pack.policies, Detector(prefilter.phone_regions, finds_health=prefilter.health_data).find)
 
 
 NO_RULES = JudgingRules()
