@@ -73,11 +73,14 @@ class NumberRule:
         short = frozenset(start for start in starts if len(start) <= SHORT and _has_spaces(start))
         return cls(kind, value, least_digits, pattern, (*list_gates(kind), *sorted(starts - short)), short)
 
+    def find_words(self, text: str, lower: str, words: Set[str], start: int = 0) -> Iterator[re.Match[str]]:
+        """The rule's words from `start` on; `lower` is the text from there in lower case, `words` the words of that."""
+        if any(gate in lower for gate in self.gates) or not self.short_gates.isdisjoint(words):
+            yield from self.words.finditer(text, start)
+
     def find(self, text: str, lower: str, words: Set[str]) -> Iterator[PersonalSpan]:
         """The numbers after the rule's words; `lower` is the text in lower case, `words` are the words of that."""
-        if not any(gate in lower for gate in self.gates) and self.short_gates.isdisjoint(words):
-            return
-        for word in self.words.finditer(text):
+        for word in self.find_words(text, lower, words):
             link = LINK.match(text, word.end())
             start = link.end() if link else word.end()
             value = self.value.match(text, start) if start > word.end() or not _has_spaces(word.group()) else None

@@ -10,7 +10,7 @@ from tidegate.services.privacy.dlp.context import LETTERS, NumberRule
 from tidegate.services.privacy.dlp.finding import PersonalSpan
 
 DIAGNOSIS = r"[A-TV-Z]\d[0-9AB](?:\.[0-9A-TV-Z]{1,4})?(?![^\W_])"
-CODE = r"[A-Za-z]{0,5}[-/ ]?\d(?:[-/ ]?[A-Za-z0-9]){2,18}"
+CODE = r"[A-Za-z]{0,5}[-/ ]?\d(?:[-/]?[A-Za-z0-9]){2,18}"
 RULE = NumberRule.of("HEALTH", re.compile(rf"{DIAGNOSIS}|{CODE}"), 2)
 DOTTED_DIAGNOSIS = re.compile(r"(?<![^\W_])[A-TV-Z]\d[0-9AB]\.[0-9A-TV-Z]{1,4}(?![^\W_])")
 """ICD-10 and ICD-10-CM; without its dot a code counts after a word only."""

@@ -58,10 +58,10 @@ LETTERED: tuple[tuple[str, re.Pattern[str], DigitsCheck], ...] = tuple(
 )
 ITALIAN = re.compile(
     r"[A-Z](?<![^\W_].)[A-Z]{2}[ ./-]?[A-Z]{3}[ ./-]?[\dLMNP-V]{2}[ ./-]?[A-EHLMPR-T][ ./-]?[\dLMNP-V]{2}[ ./-]?"
-    r"[A-Z][ ./-]?[\dLMNP-V]{3}[ ./-]?[A-Z](?![^\W_])",
-    re.IGNORECASE,
+    r"[A-Z][ ./-]?[\dLMNP-V]{3}[ ./-]?[A-Z](?![^\W_])"
+    r"|[a-z](?<![^\W_].)[a-z]{5}[\dl-v]{2}[a-t][\dl-v]{2}[a-z][\dl-v]{3}[a-z](?![^\W_])"
 )
-"""With the letters that stand for digits where two persons would have one code."""
+"""With the letters that stand for digits where two persons would have one code; in small letters without blanks."""
 NINO = re.compile(
     r"[A-CEGHJ-PR-TW-Z](?<!\w.)(?<!(?=BG|GB|NK|KN|TN|NT|ZZ).)[A-CEGHJ-NPR-TW-Z]"
     r"[ ./-]?\d{2}[ ./-]?\d{2}[ ./-]?\d{2}[ ./-]?[A-D](?!\w)"

@@ -34,11 +34,17 @@ def find_emails(text: str) -> Iterator[PersonalSpan]:
             start -= 1
         domain = EMAIL_DOMAIN.match(text, at + 1) or EMAIL_DOMAIN_IDN.match(text, at + 1)
         if start == at and at and text[at - 1] == '"':  # RFC 5322: a local part in quotation marks may hold anything
-            quote = text.rfind('"', max(0, at - 1 - LOCAL_PART), at - 1)
-            start = quote if quote >= 0 else at
+            start = _opening_quote(text, at)
         if domain and start < at:
             yield PersonalSpan("EMAIL", start, domain.end())
         at = text.find("@", at + 1)
+
+
+def _opening_quote(text: str, at: int) -> int:
+    """Where the quotation begins that ends before `at`; `at` where none does."""
+    quote = text.rfind('"', max(0, at - 1 - LOCAL_PART), at - 1)
+    is_opening = quote >= 0 and not (quote and text[quote - 1].isalnum()) and not text[quote + 1].isspace()
+    return quote if is_opening and "\n" not in text[quote:at] else at
 
 
 def _is_local(character: str) -> bool:
