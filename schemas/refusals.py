@@ -133,6 +133,17 @@ REFUSALS: dict[str, RefusalTerms] = {
     "headers_too_large": RefusalTerms(
         431, "the headers are larger than {limit} bytes", "send fewer or shorter headers"
     ),
+    "too_many_headers": RefusalTerms(431, "the request has more than {limit} headers", "send fewer headers"),
+    "head_too_slow": RefusalTerms(408, "the head did not arrive within {limit} seconds", "send it at once"),
+    "too_much_sent": RefusalTerms(
+        413, "far more was sent than a request may hold", "send one request of at most `gateway.max_body_bytes`"
+    ),
+    "too_many_connections": RefusalTerms(
+        503, "too many connections are open", "ask again in a second, and share connections", "any_id", 1
+    ),
+    "too_many_watchers": RefusalTerms(
+        429, "too many clients of this caller watch requests", "end one of them first", "any_id", 1
+    ),
     "unknown_session": RefusalTerms(
         404, "the hub has no verification session {session}, or not any more", "begin anew with the accepted prefix"
     ),

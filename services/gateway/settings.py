@@ -6,10 +6,37 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tidegate.brokers.settings import Port, Positive
+from tidegate.brokers.settings import Port, Positive, Seconds
 from tidegate.services.access.settings import OidcSettings
 
 Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s*?#]+)$", description="as a browser sends it")]
+
+
+class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much clients may take up of the HTTP endpoint. What goes beyond a limit is refused, or closed."""
+
+    max_connections: Positive = 1024
+    """Connections with a request in work, or with an open socket; one more is refused as `too_many_connections`."""
+    max_connections_per_peer: Positive = 256
+    """The same of one address. Behind a proxy all clients have its address: then set it to `max_connections`."""
+    max_silent_connections: Positive = 512
+    """Connections that have not sent a whole head, or wait between two requests. One more closes the one that waits
+    longest of the address that has most of them."""
+    head_timeout_s: Seconds = 5.0
+    """How long the head of a request may take, counted from its first byte, that of the first request from the
+    connection on."""
+    idle_timeout_s: Seconds = 10.0
+    """How long a connection is kept between two requests."""
+    write_timeout_s: Seconds = 30.0
+    """How long a client may read nothing of what is sent to it."""
+    max_head_bytes: Positive = 65_536
+    """The longest head of a request."""
+    max_headers: Positive = 100
+    """Headers of a request."""
+    max_watchers: Positive = 256
+    """Clients that watch the stages of requests, GET `/v1/requests/{rid}/events`."""
+    max_watchers_per_caller: Positive = 16
+    """The same of one credential."""
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,6 +49,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     says which."""
     max_body_bytes: Positive = 262_144
     """The longest body of a request; a longer one is refused."""
+    limits: GatewayLimits = GatewayLimits()
+    """How much clients may take up."""
     oidc: OidcSettings = OidcSettings()
     """The OpenID provider whose tokens let somebody in, beside access keys."""
     model_aliases: dict[str, Literal["tidegate"]] = {}

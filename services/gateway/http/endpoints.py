@@ -25,7 +25,7 @@ from tidegate.services.gateway.http.errors import Endpoint
 from tidegate.services.gateway.http.event_format import stream_response
 from tidegate.services.gateway.http.openapi import openapi_document
 from tidegate.services.gateway.http.operations import PAGE, Liveness, Readiness
-from tidegate.services.gateway.http.progress import RequestProgress
+from tidegate.services.gateway.http.progress import RequestProgress, WatchedRequest
 from tidegate.services.gateway.http.site_info import LinkProbe, ReplicaProbe, choose_examples, describe_site
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError, unreadable_name
@@ -49,7 +49,7 @@ class SiteEndpoints:
         self, ingress: Ingress, models: Iterable[str], metrics: Callable[[], bytes], heartbeat_s: float
     ) -> None:
         now = int(time.time())
-        self.progress = RequestProgress(ingress.bus, ingress.settings.site)
+        self.progress = RequestProgress(ingress.bus, ingress.settings.site, ingress.settings.gateway.limits)
         self._ingress = ingress
         self._models = {name: ModelInfo(name, now) for name in models}
         self._metrics = metrics
@@ -76,16 +76,17 @@ class SiteEndpoints:
             asked = msgspec.convert(named, Asked)
         except msgspec.ValidationError as error:
             raise unreadable_name(error) from error
-        asked = claim(asked, caller_of(request))
-        if self.progress.is_full:
-            raise RequestRefusedError(refusal("busy", asked.rid))
+        caller = caller_of(request)
+        asked = claim(asked, caller)
+        self.progress.check_room(caller.credential, asked.rid)
 
         async def is_own() -> bool | None:
             return await self._ingress.is_asker(asked.tenant, asked.rid, asked.asker)
 
         if await is_own() is False:
             raise RequestRefusedError(refusal("unknown_request", asked.rid))
-        return stream_response(self.progress.events(asked.tenant, asked.rid, self._heartbeat_s, is_own))
+        watched = WatchedRequest(asked.tenant, asked.rid, caller.credential)
+        return stream_response(self.progress.events(watched, self._heartbeat_s, is_own))
 
     async def site(self, request: Request) -> Response:
         return json_response(describe_site(self._ingress.settings, caller_of(request).tenant), headers=NOT_CACHED)

@@ -180,7 +180,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="The stages of a request as they are done: an event `stage` each, then `end`.",
         events=(StageProgress,),
         parameters=(RID, TENANT, ASKER),
-        refusals=(*CLAIM, "unreadable", "busy", "unknown_request"),
+        refusals=(*CLAIM, "unreadable", "busy", "too_many_watchers", "unknown_request"),
     ),
     Operation(
         id="site", roles=SEES_SITE, path="/v1/site", summary="The site, its stages and its neighbours.", reply=SiteInfo

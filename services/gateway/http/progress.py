@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
 from tidegate.brokers.base import Bus
 from tidegate.schemas import PIPELINE, Asked, Escalated, Fact, Message, Published, UnreadableError, decode
+from tidegate.schemas.refusals import refusal
 from tidegate.schemas.subjects import history_of, rid_of, token_of
 from tidegate.services.gateway.http.event_format import KEEP_ALIVE, format_event
+from tidegate.services.gateway.refusals import RequestRefusedError
+from tidegate.services.gateway.settings import GatewayLimits
 
-MAX_WATCHERS = 256
 PATIENCE_S = 120.0
 HOPS = tuple(token_of(kind) for kind in PIPELINE if kind not in (Asked, Escalated, Published))
 LIVE = ("asks.>", "pipe.>", "escalations.>", "verdicts.>", "answers.>")
@@ -31,55 +34,91 @@ class StageProgress(msgspec.Struct):
     spent: dict[str, float]
 
 
+class WatchedRequest(msgspec.Struct, frozen=True):
+    """Which request is watched, and with which credential."""
+
+    tenant: str
+    rid: str
+    caller: str
+
+
 class RequestProgress:
     """Follows facts as they are stored. It subscribes with the first watcher, so that nobody else pays for it."""
 
-    def __init__(self, bus: Bus, site: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, bus: Bus, site: str, limits: GatewayLimits, patience_s: float = PATIENCE_S) -> None:
         self._bus = bus
         self._site = site
+        self._limits = limits
         self._patience_s = patience_s
+        self._by_caller: Counter[str] = Counter()
         self._watchers: dict[str, set[asyncio.Queue[bytes]]] = {}
         self._is_closed = False
         self._subscribing: asyncio.Task[None] | None = None
 
-    @property
-    def is_full(self) -> bool:
-        """Whether one more watcher would be one too many."""
-        return sum(map(len, self._watchers.values())) >= MAX_WATCHERS
+    def check_room(self, caller: str, rid: str) -> None:
+        """Raises `RequestRefusedError` where one more watcher would be one too many, in all or of this credential."""
+        limits = self._limits
+        if self._by_caller.total() >= limits.max_watchers:
+            raise RequestRefusedError(refusal("busy", rid))
+        if self._by_caller[caller] >= limits.max_watchers_per_caller:
+            raise RequestRefusedError(refusal("too_many_watchers", rid))
 
     async def events(
-        self, tenant: str, rid: str, heartbeat_s: float, is_own: Callable[[], Awaitable[bool | None]]
+        self, watched: WatchedRequest, heartbeat_s: float, is_own: Callable[[], Awaitable[bool | None]]
     ) -> AsyncIterator[bytes]:
         """Server-sent events: `stage` with a `StageProgress` for each stage that is done, then one `end`.
 
-        Nothing is said of a request that turns out to be somebody else's: `is_own` is asked once there is one.
+        Nothing is said of a request that turns out to be somebody else's: `is_own` is asked once there is one. Where
+        watchers that were let in at the same time are too many, those that come last get their `end` at once.
         """
+        try:
+            self.check_room(watched.caller, watched.rid)
+        except RequestRefusedError:
+            yield format_event(b"{}", "end")
+            return
         queue: asyncio.Queue[bytes] = asyncio.Queue(256)
-        self._watchers.setdefault(rid, set()).add(queue)
-        seen: set[str] = set()
-        give_up = time.monotonic() + self._patience_s
+        self._by_caller[watched.caller] += 1
+        self._watchers.setdefault(watched.rid, set()).add(queue)
         try:
             yield b": watching\n\n"
-            await self._subscribe()
-            for data in await self._read_stored(tenant, rid):
-                queue.put_nowait(data)
-            while time.monotonic() < give_up and not self._is_closed:
-                try:
-                    fact = read_fact(await asyncio.wait_for(queue.get(), heartbeat_s), tenant)
-                except TimeoutError:
-                    yield KEEP_ALIVE
-                    continue
-                if fact and not seen and not await is_own():
-                    break
-                for stage in new_stages(fact, seen) if fact else ():
-                    yield format_event(msgspec.json.encode(stage), "stage")
-                if isinstance(fact, Published):
-                    break
+            async for event in self._follow(watched, queue, heartbeat_s, is_own):
+                yield event
             yield format_event(b"{}", "end")
         finally:
-            self._watchers[rid].discard(queue)
-            if not self._watchers[rid]:
-                del self._watchers[rid]
+            self._leave(watched, queue)
+
+    async def _follow(
+        self,
+        watched: WatchedRequest,
+        queue: asyncio.Queue[bytes],
+        heartbeat_s: float,
+        is_own: Callable[[], Awaitable[bool | None]],
+    ) -> AsyncIterator[bytes]:
+        seen: set[str] = set()
+        give_up = time.monotonic() + self._patience_s
+        await self._subscribe()
+        for data in await self._read_stored(watched.tenant, watched.rid):
+            queue.put_nowait(data)
+        while time.monotonic() < give_up and not self._is_closed:
+            try:
+                fact = read_fact(await asyncio.wait_for(queue.get(), heartbeat_s), watched.tenant)
+            except TimeoutError:
+                yield KEEP_ALIVE
+                continue
+            if fact and not seen and not await is_own():
+                return
+            for stage in new_stages(fact, seen) if fact else ():
+                yield format_event(msgspec.json.encode(stage), "stage")
+            if isinstance(fact, Published):
+                return
+
+    def _leave(self, watched: WatchedRequest, queue: asyncio.Queue[bytes]) -> None:
+        self._by_caller[watched.caller] -= 1
+        if not self._by_caller[watched.caller]:
+            del self._by_caller[watched.caller]
+        self._watchers[watched.rid].discard(queue)
+        if not self._watchers[watched.rid]:
+            del self._watchers[watched.rid]
 
     def close(self) -> None:
         """End every watcher's stream."""

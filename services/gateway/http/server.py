@@ -21,7 +21,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
 from tidegate.services.gateway.http.access import AccessGate
 from tidegate.services.gateway.http.body import DEFAULT_TIMES, HttpTimes
-from tidegate.services.gateway.http.protocol import JsonHttpProtocol, JsonWebSocketProtocol
+from tidegate.services.gateway.http.protocol import ServerConfig
 from tidegate.services.gateway.http.routes import application
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.sync.trust.files import PRIVATE
@@ -65,11 +65,10 @@ async def serve_http(
     operator_key = secrets.token_urlsafe(32)
     gate = AccessGate(callers, operator_key, settings.tenants[0])
     app = application(ingress, gate, metrics, times)
-    config = uvicorn.Config(
+    config = ServerConfig(
         app,
-        http=JsonHttpProtocol,
-        ws=JsonWebSocketProtocol,
-        ws_max_size=settings.gateway.max_body_bytes,
+        settings.gateway.limits,
+        settings.gateway.max_body_bytes,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -1,0 +1,53 @@
+"""Which connections stay open, whatever clients do: bounds hold, and a crowd makes room for the others."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.services.gateway.http.connections import ConnectionTable
+from tidegate.services.gateway.settings import GatewayLimits
+
+LIMITS = GatewayLimits(max_connections=4, max_connections_per_peer=2, max_silent_connections=5)
+STEPS = st.lists(st.tuples(st.sampled_from(["silent", "work", "gone"]), st.integers(0, 14)), max_size=80)
+
+
+def peer_of(number: int) -> str:
+    return f"peer{number % 3}"
+
+
+@given(STEPS)
+def test_no_order_of_events_goes_beyond_a_bound_or_forgets_a_connection(steps: list[tuple[str, int]]) -> None:
+    table = ConnectionTable(LIMITS)
+    silent: set[int] = set()
+    working: set[int] = set()
+    for what, number in steps:
+        if what == "silent":
+            working.discard(number)
+            silent.add(number)
+            table.fall_silent(number, peer_of(number), partial(silent.discard, number))
+        elif what == "work":
+            of_peer = [each for each in working if peer_of(each) == peer_of(number)]
+            has_room = number in working or (len(working) < 4 and len(of_peer) < 2)
+            assert table.begin_work(number, peer_of(number)) is has_room
+            if has_room:
+                silent.discard(number)
+                working.add(number)
+        else:
+            silent.discard(number)
+            working.discard(number)
+            table.forget(number)
+        assert len(silent) <= LIMITS.max_silent_connections
+        assert {number for number in range(15) if table.is_silent(number)} == silent
+        assert len(table) == len(silent) + len(working)
+
+
+def test_the_address_with_most_silent_connections_makes_room_and_the_longest_silence_ends() -> None:
+    table = ConnectionTable(LIMITS)
+    closed: list[str] = []
+    for name in ("other", "crowd1", "crowd2", "crowd3", "crowd4", "late"):
+        table.fall_silent(name, name.rstrip("1234"), partial(closed.append, name))
+    assert closed == ["crowd1"]
+    assert table.is_silent("other")
