@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,6 +30,8 @@ RANDOM_PORT = -1
 POLL_S = 0.005
 _HEALTH = "/healthz?js-enabled-only=true"
 _PR_SET_PDEATHSIG = 1
+Health = Literal["healthy", "unhealthy", "silent"]
+"""`unhealthy`: it answers, and some stream cannot be written, as after the disk was full."""
 
 
 class ServerMissingError(TidegateError, FileNotFoundError):
@@ -131,6 +133,14 @@ class Server:
             raise self._failure(f"answered {status} to {path}")
         answer: dict[str, Any] = json.loads(body)
         return answer
+
+    def health(self) -> Health:
+        """How the running server says that it is, within a second; a process that is stopped or stuck says nothing."""
+        try:
+            status, _ = self._get("/healthz")
+        except (OSError, http.client.HTTPException):
+            return "silent"
+        return "healthy" if status == http.HTTPStatus.OK else "unhealthy"
 
     async def __aenter__(self) -> Server:
         await self.start()

@@ -122,14 +122,16 @@ async def start_fleet(
 
 
 async def stay_up(deployment: Deployment, access_key: str = "", *, quiet: bool = False) -> None:
-    """Print where to ask, and with which key, then wait until cancelled; raises when a worker or a server cannot be
-    kept alive."""
+    """Print where to ask, with which key, and what could not be started, then wait until cancelled."""
     if not quiet:
         page = f"/#key={access_key}" if access_key else ""
         for site, url in deployment.endpoints.http.items():
             click.echo(f"{site}: page {url}{page}   NATS {deployment.endpoints.sites[site].url}")
         if access_key:
             click.echo(f"the API takes this key until Ctrl-C: -H 'Authorization: Bearer {access_key}'")
+        for child in deployment.supervisor.children.values():
+            if child.fault is not None:
+                click.echo(f"{child.fault.reason}; it is tried again and again ({child.fault.hint})", err=True)
         click.echo("Ctrl-C ends everything.")
     await deployment.watch()
 

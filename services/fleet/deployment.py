@@ -8,30 +8,29 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.tasks import end_tasks
-from tidegate.brokers.servers.fleet import Fleet, open_fleet
+from tidegate.brokers.servers.fleet import open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.author_keys import has_author_key
 from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_state, write_endpoints
+from tidegate.services.fleet.faults import FOLDER
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
-from tidegate.services.fleet.supervisor import Program, Supervisor
+from tidegate.services.fleet.server_guard import keep_servers
+from tidegate.services.fleet.supervisor import ChildFailedError, Program, Supervisor
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
-
-log = structlog.get_logger()
 
 GATEWAY = "gateway"
 ALL = "all"
@@ -39,7 +38,6 @@ SYNC = "sync"
 """The worker that keeps the replicas of a domain: a process of its own, of which there is one."""
 AUDIT = "audit"
 """The worker that writes the audit log of a domain: one, a part of `all` where that runs."""
-SERVER_POLL_S = 0.05
 Fill = Callable[[], Coroutine[Any, Any, None]]
 """What brings the sites what they answer from, once their sync workers run."""
 
@@ -51,10 +49,10 @@ class Deployment(msgspec.Struct, frozen=True):
     supervisor: Supervisor
     servers: dict[str, Server]
     guard: asyncio.Task[None]
-    """What starts a server again that has died."""
+    """What starts a server again that has died, or does not answer."""
 
     async def watch(self) -> None:
-        """Return never, but raise when a worker or a server cannot be kept alive."""
+        """Return never: what cannot be kept alive is tried again and again, and ends nothing else."""
         await asyncio.gather(self.guard, self.supervisor.watch())
 
 
@@ -106,6 +104,7 @@ def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) 
                 env={**build_environment(settings, site, url), "TIDEGATE_GATEWAY__PORT": str(port)},
                 log=paths.logs / f"{name}.log",
                 ready=paths.ready / name,
+                fault=paths.home / FOLDER / name,
             )
             for name in (*names, *own_keys)
         ]
@@ -119,13 +118,15 @@ async def deploy(
     """Start everything and yield when every worker is ready; on leaving, drain the workers, then stop the servers.
 
     The workers that sync are first; `fill` is awaited when they are ready, and when it has ended the others start: they
-    need what it publishes. Raises what it raises, `ChildFailedError` when a worker cannot start, `ServerFailedError`
-    when a server cannot.
+    need what it publishes. A site whose workers cannot start is left out of the endpoints, and tried on. Raises what
+    `fill` raises, `ChildFailedError` when a worker that syncs, one of the hub or those of all sites cannot start,
+    `ServerFailedError` when a server cannot.
     """
     async with open_fleet(Path(settings.state_dir), sites) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()))
-        guard = asyncio.create_task(keep_servers(servers))
-        urls = {HUB: servers.hub.url, **{name: server.url for name, server in servers.sites.items()}}
+        running = {HUB: servers.hub, **servers.sites}
+        guard = asyncio.create_task(keep_servers(running, Path(settings.state_dir)))
+        urls = {name: server.url for name, server in running.items()}
         try:
             children = plan_programs(settings, urls, per_stage=per_stage)
             syncing = [each for each in children if each.name.endswith(f"/{SYNC}")]
@@ -133,19 +134,29 @@ async def deploy(
                 if fill is not None:
                     write_endpoints(settings, list_servers(urls))
                     await supervisor.do(fill())
-                await supervisor.start([each for each in children if each not in syncing])
-                known = gather_endpoints(settings, urls)
+                faults = await supervisor.start([each for each in children if each not in syncing])
+                known = gather_endpoints(settings, urls, find_failed_sites(faults, sites))
                 write_endpoints(settings, known)
-                yield Deployment(known, supervisor, {HUB: servers.hub, **servers.sites}, guard)
+                yield Deployment(known, supervisor, running, guard)
         finally:
             StatePaths(settings).fleet.unlink(missing_ok=True)
             await end_tasks(guard)
 
 
-def gather_endpoints(settings: Settings, urls: dict[str, str]) -> Endpoints:
-    """Where everything listens, the gateways' chosen ports included."""
+def find_failed_sites(faults: Sequence[ChildFailedError], sites: Sequence[str]) -> set[str]:
+    """The sites of which a worker cannot start. Raises the fault where it is the hub's, or no site is left."""
+    failed = {fault.program.name.partition("/")[0]: fault for fault in faults}
+    if HUB in failed:
+        raise failed[HUB]
+    if faults and not set(sites) - failed.keys():
+        raise faults[0]
+    return set(failed)
+
+
+def gather_endpoints(settings: Settings, urls: dict[str, str], failed: Container[str] = ()) -> Endpoints:
+    """Where everything listens, the gateways' chosen ports included, but for those of the sites that have failed."""
     known = list_servers(urls)
-    paths = {site: StatePaths(replace(settings, site=site)) for site in known.sites}
+    paths = {site: StatePaths(replace(settings, site=site)) for site in known.sites if site not in failed}
     http = {site: decode_state(own.gateway, GatewayFile).url for site, own in paths.items()}
     return replace(known, http=http)
 
@@ -154,13 +165,3 @@ def list_servers(urls: dict[str, str]) -> Endpoints:
     """Where the servers listen, while no gateway does."""
     sites = {name: NatsSettings(url=url) for name, url in urls.items() if name != HUB}
     return Endpoints(pid=os.getpid(), hub=NatsSettings(url=urls[HUB]), sites=sites)
-
-
-async def keep_servers(servers: Fleet) -> None:
-    """Start a server again, on its ports and its store, when it has died."""
-    while True:
-        for server in (servers.hub, *servers.sites.values()):
-            if server.pid is None:
-                log.warning("server_restarted", server=server.name)
-                await server.start()
-        await asyncio.sleep(SERVER_POLL_S)

@@ -26,6 +26,7 @@ from tidegate.schemas import CloudState, ReplicaStatus, TidegateError, Unreadabl
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.audit_status import AuditStatus, find_audit_problems, read_audit_status
 from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile, decode_state, read_endpoints
+from tidegate.services.fleet.faults import read_faults
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.planner_status import PlannerStatus, read_planner
 from tidegate.services.fleet.readers import read_readers
@@ -186,6 +187,9 @@ async def _domain_status(settings: Settings, fleet: _Fleet, problems: list[str])
     problems += find_replica_problems(name, found.replica) if found.replica else []
     found.audit = read_audit_status(paths.audit)
     problems += find_audit_problems(name, found.audit) if found.audit else []
+    problems += [
+        f"{name}: {fault.name} cannot be kept up: {fault.reason} ({fault.hint})" for fault in read_faults(paths.home)
+    ]
     return found
 
 

@@ -1,6 +1,7 @@
 """Keeps child processes alive: starts them, waits until each is ready, restarts what dies, ends them all.
 
-Promises that no child outlives the supervisor. Next: deployment.py, which says what to run.
+Promises that no child outlives the supervisor, and that one which cannot be started ends no other. Next: deployment.py,
+which says what to run; faults.py.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import structlog
 
 from tidegate.brokers.process.tasks import end_tasks
 from tidegate.schemas import TidegateError
+from tidegate.services.fleet.faults import clear_fault, report_fault
 
 log = structlog.get_logger()
 
 STEADY_S = 10.0
 """A child that lived this long starts afresh with its back-off."""
 ATTEMPTS = 3
-"""So often a child may end before it is ready."""
+"""After so many ends before it is ready a child is at fault; it is tried on all the same."""
+LONGEST_BACK_OFF_S = 30.0
 
 
 class ChildFailedError(TidegateError, RuntimeError):
@@ -36,19 +39,22 @@ class ChildFailedError(TidegateError, RuntimeError):
     def __init__(self, program: Program, code: int) -> None:
         reason, hint = read_last_error(program.log)
         known = f"{hint}; " if hint else ""
+        self.program = program
         super().__init__(
             f"{program.name} ended with {code} before it was ready: {reason}", f"{known}its whole log is {program.log}"
         )
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """One child: what to run, where its output goes, and the file that exists while it is ready."""
+    """One child: what to run, where its output goes, the file that exists while it is ready, and the one that says why
+    it cannot be started."""
 
     name: str
     argv: tuple[str, ...]
     env: dict[str, str]
     log: Path
     ready: Path
+    fault: Path | None = None
 
 
 class Child:
@@ -57,7 +63,9 @@ class Child:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.restarts = 0
-        self.ready_once = asyncio.Event()
+        self.first_tried = asyncio.Event()
+        """Set when it was ready once, or is at fault."""
+        self.fault: ChildFailedError | None = None
         self.process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._changing = asyncio.Lock()
@@ -83,30 +91,44 @@ class Child:
     async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> bool:
         while process.returncode is None:
             if self.program.ready.exists():
-                self.ready_once.set()
+                self.fault = None
+                if self.program.fault is not None:
+                    clear_fault(self.program.fault)
+                self.first_tried.set()
                 return True
             await asyncio.sleep(0.02)
         return False
 
     async def keep(self) -> None:
-        """Run the program until `stop`; raises `ChildFailedError` when it never gets ready."""
+        """Run the program until `stop`, however often it ends; what cannot be started has its `fault` meanwhile."""
         failures = 0
         while True:
+            failed: OSError | None = None
             async with self._changing:
                 if self._stopping:
                     return
-                self.process = await self._spawn()
-            started = time.monotonic()
-            was_ready = await self._wait_until_ready(self.process)
-            code = await self.process.wait()
+                try:
+                    self.process = process = await self._spawn()
+                except OSError as error:  # no room for its log, or no process to be had
+                    self.process, failed = None, error
+            started, was_ready, code = time.monotonic(), False, 1
+            if failed is None:
+                was_ready = await self._wait_until_ready(process)
+                code = await process.wait()
             if self._stopping:
                 return
             failures = 0 if was_ready and time.monotonic() - started > STEADY_S else failures + 1
             if not was_ready and failures >= ATTEMPTS:
-                raise ChildFailedError(self.program, code)
+                self._report(code, failed)
             self.restarts += 1
             log.warning("child_restarted", child=self.program.name, code=code, restarts=self.restarts)
-            await asyncio.sleep(min(5.0, 0.05 * 2**failures))
+            await asyncio.sleep(min(LONGEST_BACK_OFF_S, 0.05 * 2 ** min(failures, 16)))
+
+    def _report(self, code: int, failed: OSError | None) -> None:
+        self.fault = ChildFailedError(self.program, code)
+        if self.program.fault is not None:
+            report_fault(self.program.fault, self.program.name, failed or self.fault)
+        self.first_tried.set()
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to end; after `grace_s` seconds, end it."""
@@ -124,7 +146,8 @@ class Child:
 
 
 class Supervisor:
-    """All children of one machine. Use as `async with Supervisor(programs) as supervisor`."""
+    """All children of one machine. Use as `async with Supervisor(programs) as supervisor`, which raises
+    `ChildFailedError` where one of these cannot be started."""
 
     def __init__(self, programs: Sequence[Program], *, grace_s: float) -> None:
         self.children: dict[str, Child] = {}
@@ -134,46 +157,42 @@ class Supervisor:
 
     async def __aenter__(self) -> Supervisor:
         try:
-            await self.start(self._first)
+            for fault in await self.start(self._first):
+                raise fault
         except BaseException:
             await self.__aexit__()
             raise
         return self
 
-    async def start(self, programs: Sequence[Program]) -> None:
-        """Keep these programs alive too, and return when each of them is ready. Raises `ChildFailedError`."""
+    async def start(self, programs: Sequence[Program]) -> list[ChildFailedError]:
+        """Keep these programs alive too, and return when each of them is ready or at fault; the faults."""
         children = {program.name: Child(program) for program in programs}
-        keeping = [asyncio.create_task(child.keep()) for child in children.values()]
         self.children |= children
-        self._tasks += keeping
-        await asyncio.gather(*map(wait_first_ready, children.values(), keeping))
+        self._tasks += [asyncio.create_task(child.keep()) for child in children.values()]
+        for child in children.values():
+            await child.first_tried.wait()
+        return [child.fault for child in children.values() if child.fault is not None]
 
     async def do(self, work: Coroutine[Any, Any, None]) -> None:
-        """Work that needs the children; it is ended where one of them cannot be kept alive. Raises what either does."""
+        """Work that needs the children; it is ended where one of them is at fault. Raises what either does."""
         working = asyncio.ensure_future(work)
         try:
-            done, _ = await asyncio.wait({working, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            while not working.done():
+                await asyncio.wait({working}, timeout=0.2)
+                for child in self.children.values():
+                    if child.fault is not None and not working.done():
+                        raise child.fault
+            working.result()
         finally:
             await end_tasks(working)
 
     async def watch(self) -> None:
-        """Return never, but raise when a child cannot be kept alive."""
+        """Return never."""
         await asyncio.gather(*self._tasks)
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(child.stop(self._grace_s) for child in self.children.values()))
         await end_tasks(*self._tasks)
-
-
-async def wait_first_ready(child: Child, keeping: asyncio.Task[None]) -> None:
-    """Return when the child was ready once; raise what keeping it raised before that."""
-    ready = asyncio.create_task(child.ready_once.wait())
-    await asyncio.wait({keeping, ready}, return_when=asyncio.FIRST_COMPLETED)
-    ready.cancel()
-    if keeping.done():
-        keeping.result()
 
 
 def read_last_error(log_file: Path) -> tuple[str, str]:

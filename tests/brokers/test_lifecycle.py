@@ -144,7 +144,7 @@ async def test_everything_opens_in_order_and_closes_in_reverse(tmp_path: Path) -
         "bus closes",
     ]
     actions = [json.loads(line)["action"] for line in running.log.getvalue().splitlines()]
-    assert actions == ["ready", "draining", "closed"]
+    assert actions == ["open_files", "ready", "draining", "closed"]
 
 
 async def test_the_ready_file_names_the_port_on_which_metrics_are_served(tmp_path: Path) -> None:

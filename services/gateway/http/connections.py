@@ -12,6 +12,20 @@ import msgspec
 
 from tidegate.services.gateway.settings import GatewayLimits
 
+RESERVED_FILES = 256
+"""What a worker needs beside its connections: indices, vault, logs, its own connection to the server."""
+
+
+def fit_to_files(limits: GatewayLimits, open_files: int) -> GatewayLimits:
+    """The limits, made smaller in proportion where a process that may have so many files open could not keep them: a
+    server without a file left takes no connection at all. -1: any number."""
+    wanted, room = limits.max_connections + limits.max_silent_connections, open_files - RESERVED_FILES
+    if open_files == -1 or wanted <= room:
+        return limits
+    connections = max(1, room * limits.max_connections // wanted)
+    silent = max(1, room * limits.max_silent_connections // wanted)
+    return msgspec.structs.replace(limits, max_connections=connections, max_silent_connections=silent)
+
 
 class _Silent(msgspec.Struct, frozen=True):
     """A connection that nothing is known of but its address, and how it is closed."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,6 +22,7 @@ from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
 from tidegate.services.gateway.http.access import AccessGate
 from tidegate.services.gateway.http.body import DEFAULT_TIMES, HttpTimes
+from tidegate.services.gateway.http.connections import fit_to_files
 from tidegate.services.gateway.http.protocol import ServerConfig
 from tidegate.services.gateway.http.routes import application
 from tidegate.services.gateway.ingress import Ingress
@@ -67,7 +69,7 @@ async def serve_http(
     app = application(ingress, gate, metrics, times)
     config = ServerConfig(
         app,
-        settings.gateway.limits,
+        fit_to_files(settings.gateway.limits, resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         settings.gateway.max_body_bytes,
         lifespan="off",
         log_config=None,
