@@ -35,6 +35,12 @@ class SequenceConflictError(TidegateError, RuntimeError):
     hint = "read the subject again and append after its last message"
 
 
+class StoreStuckError(TidegateError, TimeoutError):
+    """The server is up, and its stream stores nothing: its disk is full, or was."""
+
+    hint = "make room on the disk of the NATS server; one that `tidegate up` keeps is started again by itself then"
+
+
 class StoredMessage(msgspec.Struct, frozen=True):
     """One message as a stream stores it. `stored_at_s` is the Unix time at which this stream stored it."""
 

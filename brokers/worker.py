@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from tidegate.brokers.base import Broker, Delivery, Inbox
+from tidegate.brokers.room import once_there_is_room
 from tidegate.brokers.settings import GRACE_S
 from tidegate.brokers.stage import ACK_WAIT_S, Handler, Stage
 from tidegate.schemas import Message, RejectError, StageTiming, decode
@@ -47,11 +48,12 @@ async def settle(
         message = read(stage, delivery)
         with keep_alive(delivery):
             try:
-                outputs = await work(stage, handle, message)
+                outputs = await once_there_is_room(lambda: work(stage, handle, message))
             finally:
                 worked_s = time.monotonic() - began_s
             line = StageTiming(stage.name, round(waited_s * 1e3, 3), round(worked_s * 1e3, 3))
-            await store([with_timing(output, message, line) for output in outputs], stage, delivery, broker)
+            timed = [with_timing(output, message, line) for output in outputs]
+            await once_there_is_room(lambda: store(timed, stage, delivery, broker))
         await delivery.ack()  # last: every output is stored
         outcome = "done"
     except asyncio.CancelledError as error:  # the drain ran out of time: a peer gets it

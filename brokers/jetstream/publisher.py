@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 from nats.aio.msg import Msg
 
+from tidegate.brokers.base import StoreStuckError
 from tidegate.brokers.jetstream.connection import NO_RESPONDERS, Link
 from tidegate.schemas import TidegateError
 
@@ -23,6 +24,9 @@ RESEND_S = 2.0
 UNSERVED_RESEND_S = 0.25
 GIVE_UP_S = 30.0
 SWEEP_S = 0.25
+NO_ANSWER = "no answer"
+NO_ROOM = (10023, 10047, 10077)
+"""Errors of nats-server: JSInsufficientResourcesErr, JSStorageResourcesExceededErr, JSStreamStoreFailedF."""
 WRONG_LAST_SEQUENCE = 10071  # the subject holds a message already (nats-server, JSStreamWrongLastSequenceErrF)
 WRONG_LAST_ID = 10070  # another message is the last one of the stream (nats-server, JSStreamWrongLastMsgIDErrF)
 
@@ -41,6 +45,12 @@ class NotAcknowledgedError(TidegateError, TimeoutError):
     """The stream did not answer in time: the message may or may not be stored."""
 
     hint = "publish it again under the same id, which is stored once; see whether the server runs and has room"
+
+
+class NotStoringError(NotAcknowledgedError, StoreStuckError):
+    """The stream is there and stores nothing, and says so or says nothing at all, as after its disk was full."""
+
+    hint = StoreStuckError.hint
 
 
 class NoStreamError(NotStoredError):
@@ -89,7 +99,9 @@ class PendingPublish:
     sendings: int = 0
     resend_at_s: float = 0.0
     give_up_at_s: float = 0.0
-    last_fault: str = "no answer"
+    last_fault: str = NO_ANSWER
+    is_out_of_room: bool = True
+    """Whether, as far as is known, a store without room is the cause: nats-server does not answer at all then."""
 
     @property
     def token(self) -> str:
@@ -209,12 +221,12 @@ class Publisher:
             if not pending.waits_for_stream:
                 pending.acked.set_exception(NoStreamError(pending.subject))
                 return
-            pending.last_fault = "no stream holds this subject"
+            pending.last_fault, pending.is_out_of_room = "no stream holds this subject", False
             pending.resend_at_s = time.monotonic() + UNSERVED_RESEND_S  # as it is while the server reads its streams
             return
         ack = self._read(msg.data)
         if ack.error is not None and ack.error.is_transient:
-            pending.last_fault = ack.error.description
+            pending.last_fault, pending.is_out_of_room = ack.error.description, ack.error.err_code in NO_ROOM
             return
         pending.acked.set_result(ack)
 
@@ -234,7 +246,8 @@ class Publisher:
                     reason = (
                         f"{pending.subject} was not acknowledged within {pending.give_up_s:g} s: {pending.last_fault}"
                     )
-                    pending.acked.set_exception(NotAcknowledgedError(reason))
+                    is_stuck = pending.is_out_of_room and self._link.is_up
+                    pending.acked.set_exception((NotStoringError if is_stuck else NotAcknowledgedError)(reason))
                 elif now_s > pending.resend_at_s and self._link.is_up:
                     await self._send(pending)
 

@@ -21,6 +21,7 @@ from loadtests.bench.policy_push import POLICY_PUSH_ENTRIES
 from loadtests.bench.policy_vs_rego import POLICY_VS_REGO
 from loadtests.bench.race import RACE_ENTRIES
 from loadtests.bench.sync_entries import SYNC_ENTRIES
+from loadtests.bench.tenant_crowd import TENANT_CROWD_ENTRIES
 from loadtests.load.asker import Asker
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.nats_server import Server
@@ -119,5 +120,6 @@ ENTRIES: tuple[Entry, ...] = (
     *INDEX_ENTRIES,
     *AUDIT_ENTRIES,
     *DLP_ENTRIES,
+    *TENANT_CROWD_ENTRIES,
     *vllm_entries.ENTRIES,
 )

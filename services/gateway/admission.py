@@ -66,6 +66,11 @@ def admit(asked: Asked, settings: Settings, now_ms: int) -> Asked:
     )
 
 
+def caller_of_asker(asker: str) -> str:
+    """Whom the requests of an asker count for: an application, where it asks for its users, else the asker."""
+    return asker.partition("/")[0]
+
+
 def words_of(asked: Asked) -> tuple[object, ...]:
     """What the asker has said: two requests that differ in it are not the same one."""
     return asked.text, asked.schema, asked.history, asked.instructions

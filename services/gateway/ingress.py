@@ -9,21 +9,24 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
-from tidegate.brokers.base import Bus
+from tidegate.brokers.base import Bus, StoreStuckError
 from tidegate.brokers.process import trace
 from tidegate.schemas import Asked, Published, Refused, decode
 from tidegate.schemas.refusals import refusal
 from tidegate.schemas.subjects import LIVE_ANSWERS, LIVE_DEAD, rid_of
 from tidegate.services.answering.instructions import InstructionGate
-from tidegate.services.gateway.admission import admit, find_fault, words_of
+from tidegate.services.gateway.admission import admit, caller_of_asker, find_fault, words_of
 from tidegate.services.gateway.answer_store import AnswerStore, tenant_in
 from tidegate.services.gateway.client_stream import ClientStreams
-from tidegate.services.gateway.pending import PendingReplies, Reply
+from tidegate.services.gateway.pending import PendingReplies, Reply, WaitLimits
 from tidegate.services.gateway.refusals import RequestRefusedError
+from tidegate.services.gateway.room import StoreRoom
 from tidegate.services.gateway.ticket import PendingRequest
+from tidegate.services.gateway.turns import Turns
 from tidegate.services.pipeline import STAGES
 from tidegate.services.privacy.sealing import seal_request, unseal_request
 from tidegate.services.privacy.vault import Vault, asker_digest
@@ -34,10 +37,8 @@ STREAM_DRAIN_S = 1.0
 
 
 class IngressLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a gateway takes on at once."""
+    """How much a gateway takes on at once, beside what `gateway.limits` says."""
 
-    max_pending: int = 1024
-    """Requests that wait for an answer."""
     max_streams: int = 1024
     """Clients that follow an answer."""
     grace_s: float = 2.0
@@ -66,7 +67,12 @@ class Ingress:
         self.settings = settings
         self.bus = bus
         self.streams = ClientStreams(bus, limits.max_streams)
-        self.pending_replies = PendingReplies(limits.max_pending)
+        allowed = settings.gateway.limits
+        self.pending_replies = PendingReplies(
+            WaitLimits(allowed.max_waiting, allowed.max_waiting_per_tenant, allowed.max_waiting_per_caller)
+        )
+        self.turns = Turns(allowed, time.monotonic)
+        self.room = StoreRoom(Path(settings.state_dir), allowed.min_free_disk_mib)
         self.is_closing = False
         self._vault = vault
         self._key = key
@@ -84,6 +90,7 @@ class Ingress:
     async def close(self) -> None:
         """Accept nothing more; who waits gets an answer within `settings.grace_s` seconds, or a refusal then."""
         self.is_closing = True
+        self.turns.close()
         await self.pending_replies.drain(self.settings.grace_s, refusal("closing"))
         await self.streams.drain(STREAM_DRAIN_S)
 
@@ -103,13 +110,15 @@ class Ingress:
         now_ms = int(self._clock() * 1000)
         if (fault := find_fault(asked, self.settings, now_ms)) is not None:
             raise RequestRefusedError(fault)
+        caller = caller_of_asker(asked.asker)
+        self._check_room(asked.tenant, caller, asked.rid)  # before what costs time: a refusal is cheap
         if (fault := await self._instructions.find_fault(asked)) is not None:
             raise RequestRefusedError(fault, "instructions")
-        self._check_room(asked.rid)
+        self._check_room(asked.tenant, caller, asked.rid)
         is_known = bool(asked.rid)
         asked = seal_request(self._key, admit(asked, self.settings, now_ms))
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
-        reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s)
+        reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s, caller)
         try:
             await self._store_request(asked, is_known, trace.follow(traceparent))
         except BaseException as error:
@@ -130,7 +139,8 @@ class Ingress:
     async def _resume(self, tenant: str, rid: str, asker: str) -> PendingRequest:
         if tenant not in self.settings.tenants:
             raise RequestRefusedError(refusal("unknown_tenant", rid, tenant=tenant))
-        self._check_room(rid)
+        caller = caller_of_asker(asker)
+        self._check_room(tenant, caller, rid)
         try:
             earlier = await self._store.request(tenant, rid)
         except OSError as error:
@@ -140,7 +150,7 @@ class Ingress:
             raise RequestRefusedError(refusal("unknown_request", rid))
         wait_s = max(0.0, earlier.deadline_at_ms / 1000 - self._clock()) + self._grace_s
         # The wait is opened first: an answer may come while the store is read.
-        pending = self._pending(earlier, self.pending_replies.open(tenant, rid, wait_s))
+        pending = self._pending(earlier, self.pending_replies.open(tenant, rid, wait_s, caller))
         try:
             await pending.check_store()
             if not pending.is_over and await self._store.is_dead(tenant, rid):
@@ -168,10 +178,10 @@ class Ingress:
             error.tenant = tenant if tenant in self.settings.tenants else ""
             raise
 
-    def _check_room(self, rid: str) -> None:
+    def _check_room(self, tenant: str, caller: str, rid: str) -> None:
         if self.is_closing:
             raise RequestRefusedError(refusal("closing", rid))
-        if self.pending_replies.is_full:
+        if self.pending_replies.is_full(tenant, caller):
             raise RequestRefusedError(refusal("busy", rid))
 
     def _pending(self, asked: Asked, reply: asyncio.Future[Reply]) -> PendingRequest:
@@ -182,11 +192,40 @@ class Ingress:
         if earlier is None:
             # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
             key = f"{asked.tenant}.{asked.rid}"
-            if await self.bus.publish(asked, id=key, headers={"traceparent": traceparent}):
+            if not self.room.may_store():
+                raise RequestRefusedError(refusal("unavailable", asked.rid))
+            if await self._publish(asked, key, traceparent):
                 return
             earlier = await self._store.request(asked.tenant, asked.rid)
         if earlier is not None:
             await self._rejoin(asked, earlier)
+
+    async def _publish(self, asked: Asked, key: str, traceparent: str) -> bool:
+        await self._take_turn(asked)
+        try:
+            is_fresh = await self.bus.publish(asked, id=key, headers={"traceparent": traceparent})
+        except BaseException as error:
+            self.turns.end(asked.tenant, asked.rid)
+            if isinstance(error, StoreStuckError):
+                self.room.is_stuck()
+            raise
+        self.room.has_stored()
+        if not is_fresh:
+            self.turns.end(asked.tenant, asked.rid)
+        return is_fresh
+
+    async def _take_turn(self, asked: Asked) -> None:
+        """Wait until others have had their turn. Raises `RequestRefusedError` where that takes until the deadline: the
+        request is not stored then."""
+        left_s = max(0.0, asked.deadline_at_ms / 1000 - self._clock())
+        try:
+            async with asyncio.timeout(left_s):
+                await self.turns.take(asked.tenant, asked.rid, left_s + self._grace_s)
+        except TimeoutError as error:
+            raise RequestRefusedError(refusal("busy", asked.rid)) from error
+        if self.is_closing:
+            self.turns.end(asked.tenant, asked.rid)
+            raise RequestRefusedError(refusal("closing", asked.rid))
 
     async def _rejoin(self, asked: Asked, earlier: Asked) -> None:
         """End the wait at once where the request with this id is over; refuse it to a stranger."""
@@ -202,6 +241,7 @@ class Ingress:
 
     async def _on_answer(self, subject: str, data: bytes) -> None:
         tenant, rid = subject.split(".")[-2:]
+        self.turns.end(tenant, rid)
         if self.pending_replies.has_waiters(tenant, rid):
             self.pending_replies.resolve(tenant, rid, decode(data, Published))
 
@@ -214,4 +254,5 @@ class Ingress:
         owner = tenant_in(data) if waiting else ""
         for tenant in waiting:
             if owner in (tenant, ""):
+                self.turns.end(tenant, rid)
                 self.pending_replies.resolve(tenant, rid, refusal("dead", rid))

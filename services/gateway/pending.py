@@ -5,10 +5,21 @@ Nobody is forgotten: every wait ends with an answer, a refusal or its own timer.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+
+import msgspec
 
 from tidegate.schemas import Published, Refused
 
 Reply = Published | Refused | None
+
+
+class WaitLimits(msgspec.Struct, frozen=True):
+    """How many may wait: in all, of a tenant, of a caller."""
+
+    total: int
+    per_tenant: int
+    per_caller: int
 
 
 class PendingReplies:
@@ -17,28 +28,35 @@ class PendingReplies:
     A future leaves the table when it is done, however that came about.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limits: WaitLimits) -> None:
+        self._limits = limits
         self._count = 0
+        self._by_tenant: Counter[str] = Counter()
+        self._by_caller: Counter[tuple[str, str]] = Counter()
         self._futures: dict[tuple[str, str], set[asyncio.Future[Reply]]] = {}
 
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def is_full(self) -> bool:
-        return self._count >= self._limit
+    def is_full(self, tenant: str, caller: str) -> bool:
+        """Whether one more of this tenant and caller would be one too many. Nobody knows a caller without a name, so
+        that those are bounded by their tenant alone."""
+        return (
+            self._count >= self._limits.total
+            or self._by_tenant[tenant] >= self._limits.per_tenant
+            or (caller != "" and self._by_caller[(tenant, caller)] >= self._limits.per_caller)
+        )
 
-    def open(self, tenant: str, rid: str, wait_s: float) -> asyncio.Future[Reply]:
+    def open(self, tenant: str, rid: str, wait_s: float, caller: str = "") -> asyncio.Future[Reply]:
         """A future for the answer, for at most `wait_s` seconds. Ask `is_full` first."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         timer = future.get_loop().call_later(wait_s, _resolve, future, None)
         self._futures.setdefault((tenant, rid), set()).add(future)
-        self._count += 1
+        self._count_one(tenant, caller, 1)
 
         def leave(done: asyncio.Future[Reply]) -> None:
             timer.cancel()
-            self._count -= 1
+            self._count_one(tenant, caller, -1)
             waiters = self._futures[(tenant, rid)]
             waiters.discard(done)
             if not waiters:
@@ -46,6 +64,13 @@ class PendingReplies:
 
         future.add_done_callback(leave)
         return future
+
+    def _count_one(self, tenant: str, caller: str, change: int) -> None:
+        self._count += change
+        self._by_tenant[tenant] += change
+        self._by_caller[(tenant, caller)] += change
+        if not self._by_caller[(tenant, caller)]:
+            del self._by_caller[(tenant, caller)]  # askers are not a few, as tenants are
 
     def has_waiters(self, tenant: str, rid: str) -> bool:
         """Whether anybody waits for this answer; asked before it is decoded."""

@@ -33,6 +33,22 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The longest head of a request."""
     max_headers: Positive = 100
     """Headers of a request."""
+    max_waiting: Positive = 1024
+    """Requests that wait for an answer; one more is refused as `busy`."""
+    max_waiting_per_tenant: Positive = 512
+    """The same of one tenant."""
+    max_waiting_per_caller: Positive = 256
+    """The same of one credential; over NATS, of one asker."""
+    max_in_flight: Positive = 64
+    """Requests that are worked on at a time; the others wait until it is their turn, and are stored only then."""
+    crowd_from: Positive = 16
+    """A tenant with more requests than this, waiting or in work, is a crowd."""
+    max_in_flight_of_crowd: Positive = 1
+    """Requests of a crowd in work while another tenant asks too. More of it serves the crowd faster, and others
+    later: on one core a request takes as many times its own time as there are requests in front of it."""
+    min_free_disk_mib: Annotated[int, msgspec.Meta(ge=0)] = 64
+    """MiB that must be free below `state_dir`, so that what was accepted can be finished; with less, new requests are
+    refused as `unavailable`, and `/readyz` says `no_room`."""
     max_watchers: Positive = 256
     """Clients that watch the stages of requests, GET `/v1/requests/{rid}/events`."""
     max_watchers_per_caller: Positive = 16

@@ -22,6 +22,7 @@ from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
@@ -47,6 +48,7 @@ from tidegate.schemas.subjects import ASK
 from tidegate.services.evaluation.client import bearer
 from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.server_guard import ServerGuard
 from tidegate.services.gateway.composition import open_callers
 from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.server import all_metrics, serve_http
@@ -224,13 +226,23 @@ def take_fields(kind: type[Options], options: dict[str, Any]) -> Options:
 
 @asynccontextmanager
 async def on_server(state: Path, name: str) -> AsyncIterator[Bus]:
-    """A nats-server of its own with the site's topology."""
-    async with Server(name, state / "nats") as server:
+    """A nats-server of its own with the site's topology, kept up as `up` keeps one, with less patience."""
+    async with Server(name, state / "nats") as server, kept_up(server, state):
         client = await nats.connect(server.url)
         await declare_site(client, name, SITE_WORKERS)
         await client.close()
         async with JetStreamBus.open(NatsSettings(url=server.url), name) as bus:
             yield bus
+
+
+@asynccontextmanager
+async def kept_up(server: Server, state: Path) -> AsyncIterator[None]:
+    """The server is started again when it ends, freezes, or cannot store though it has room."""
+    keeping = asyncio.create_task(ServerGuard(server, state / "faults" / "nats-server", patience_s=2.0).keep())
+    try:
+        yield
+    finally:
+        await end_tasks(keeping)
 
 
 async def work(bus: Bus, stage: Stage, handle: Callable[[Any], Any]) -> None:

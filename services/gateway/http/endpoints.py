@@ -109,13 +109,19 @@ class SiteEndpoints:
         return json_response(Liveness(alive=True))
 
     async def readyz(self, _: Request) -> Response:
-        is_ready = not self._ingress.is_closing
+        readiness = await self._find_readiness()
+        return json_response(readiness, 200 if readiness.ready else 503)
+
+    async def _find_readiness(self) -> Readiness:
+        if self._ingress.is_closing:
+            return Readiness(False, "closing")
         try:
             async with asyncio.timeout(READY_WITHIN_S):
                 await self._ingress.bus.last(ANSWERS, "answers.ready.ready")
         except OSError:
-            is_ready = False
-        return json_response(Readiness(is_ready), 200 if is_ready else 503)
+            return Readiness(False, "unreachable")
+        fault = self._ingress.room.fault
+        return Readiness(not fault, fault)
 
     async def metrics(self, _: Request) -> Response:
         return Response(await asyncio.to_thread(self._metrics), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -35,9 +35,11 @@ class Liveness(msgspec.Struct):
 
 
 class Readiness(msgspec.Struct):
-    """Whether the site's store can be read now."""
+    """Whether the site takes requests now. `reason`, where it does not: `closing`; `unreachable`: its store cannot be
+    read; `no_room`: its disk is full, or nearly; `store_stuck`: its stream stores nothing."""
 
     ready: bool
+    reason: Literal["", "closing", "unreachable", "no_room", "store_stuck"] = ""
 
 
 class ApiParameter(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from tests.support.gateway_site import EMAIL, TOKENS, Site, at_rest, http_site, open_openai, site
 from tidegate.schemas import Published
+from tidegate.services.gateway.settings import GatewayLimits
 
 pytestmark = pytest.mark.anyio
 ANSWER = "Your question has 4 words, and this is the answer to it."
@@ -202,7 +203,7 @@ async def test_errors_map_to_the_openai_clients_exceptions_with_one_log_line(
 
 async def test_too_many_waiting_is_429_with_retry_after_and_late_is_504(tmp_path: Path) -> None:
     async with (
-        site(tmp_path, http=True, max_pending=1, grace_s=0.1) as running,
+        site(tmp_path, http=True, limits=GatewayLimits(max_waiting=1), grace_s=0.1) as running,
         open_openai(running) as client,
     ):
         budget = {"X-Tidegate-Budget-Ms": "600", "X-Request-Id": "r1"}

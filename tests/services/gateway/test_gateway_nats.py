@@ -15,6 +15,7 @@ from tests.support.gateway_site import Site, ask, asked, nats_site, site
 from tidegate.schemas import Asked, Published, Refused, decode, encode, encode_json
 from tidegate.schemas.subjects import ASK, ASKS
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
+from tidegate.services.gateway.settings import GatewayLimits
 from tidegate.services.privacy.vault import asker_digest
 
 pytestmark = pytest.mark.anyio
@@ -216,7 +217,7 @@ async def test_another_tenants_dead_letter_under_the_same_id_ends_nobody_elses_w
 
 
 async def test_the_number_of_waiting_requests_is_bounded(tmp_path: Path) -> None:
-    async with site(tmp_path, max_pending=2) as running:
+    async with site(tmp_path, limits=GatewayLimits(max_waiting=2)) as running:
         waiting = [asyncio.create_task(ask(running, asked("wait here"))) for _ in range(2)]
         for _ in waiting:
             await running.arrivals.get()
