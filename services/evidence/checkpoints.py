@@ -48,7 +48,7 @@ class Checkpoint(NamedTuple):
         return f"{self.origin}\n{self.size}\n{b64encode(self.root).decode()}\n"
 
 
-class Signature(NamedTuple):
+class NoteSignature(NamedTuple):
     """One line below a note."""
 
     name: str
@@ -65,7 +65,7 @@ class SignedNote(NamedTuple):
     """A text and who signed it."""
 
     text: str
-    signatures: tuple[Signature, ...]
+    signatures: tuple[NoteSignature, ...]
 
     def __str__(self) -> str:
         return self.text + "\n" + "".join(each.line for each in self.signatures)
@@ -111,14 +111,14 @@ def parse_note(note: str) -> SignedNote:
 
 def sign_checkpoint(head: Checkpoint, public: bytes, sign: Sign) -> SignedNote:
     """The head, signed by the key of its log. Raises what `sign` raises."""
-    signature = Signature(head.origin, key_hash(head.origin, ED25519, public), sign(head.text.encode()))
+    signature = NoteSignature(head.origin, key_hash(head.origin, ED25519, public), sign(head.text.encode()))
     return SignedNote(head.text, (signature,))
 
 
 def cosign(note: SignedNote, witness: str, public: bytes, sign: Sign, at_s: int) -> SignedNote:
     """The note with a witness's signature, which says when it saw it (Unix seconds). Raises what `sign` raises."""
     data = at_s.to_bytes(8, "big") + sign(_cosigned_bytes(note.text, at_s))
-    return SignedNote(note.text, (*note.signatures, Signature(witness, key_hash(witness, COSIGNED, public), data)))
+    return SignedNote(note.text, (*note.signatures, NoteSignature(witness, key_hash(witness, COSIGNED, public), data)))
 
 
 def key_hash(name: str, kind: bytes, public: bytes) -> bytes:
@@ -164,12 +164,12 @@ def _cosigned_bytes(text: str, at_s: int) -> bytes:
     return f"{COSIGNATURE}\ntime {at_s}\n{text}".encode()
 
 
-def _parse_line(line: str) -> Signature:
+def _parse_line(line: str) -> NoteSignature:
     name, space, encoded = line.removeprefix(DASH).partition(" ")
     data = _decode(encoded)
     if not line.startswith(DASH) or not space or not name or "+" in name or len(data) < 5:
         raise BadCheckpointError("a signature of this note is in no known form")
-    return Signature(name, data[:4], data[4:])
+    return NoteSignature(name, data[:4], data[4:])
 
 
 def _decode(encoded: str) -> bytes:

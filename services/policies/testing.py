@@ -21,7 +21,7 @@ MAX_BYTES = 1_000_000
 LIMITS = YamlLimits(characters=MAX_BYTES, depth=8, is_plain=True)
 
 
-class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ExpectedResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What has to come of an input: the verb and, where they are given, the code of the refusal, rules that have to
     act (with the policy's id, or without), the text, and the notices."""
 
@@ -37,7 +37,7 @@ class PolicyTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     input: PolicyInput
-    expect: Expectation
+    expect: ExpectedResult
     policies: tuple[str, ...] = ()
 
 
@@ -142,7 +142,7 @@ def run_tests(
     return PolicyTestReport(tests=tuple(outcomes), rules=tuple(RuleUse(*use) for use in acted.items()))
 
 
-def find_difference(expected: Expectation, result: PolicyResult) -> str:
+def find_difference(expected: ExpectedResult, result: PolicyResult) -> str:
     """How a result is other than expected; empty where it is not."""
     acting = {each.rule for each in result.decisions if each.verb != "allow"}
     acting |= {rule.partition("/")[2] for rule in acting}
