@@ -76,7 +76,7 @@ def policy_test(path: Path, cover: float, as_json: bool) -> int:
     """Run the tests (`*_test.yaml`) beside the policies in PATH, and say which rules never acted in one."""
     from tidegate.services.packs.policy_folder import read_policies, run_policy_tests
 
-    report = run_policy_tests(read_policies(path), find_regions(path))
+    report = run_policy_tests(read_policies(path, with_others=True), find_regions(path))
     show({**msgspec.to_builtins(report), "coverage": report.coverage}, report, as_json)
     return 1 if report.failed or report.coverage < cover else 0
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tidegate.schemas import TidegateError
 from tidegate.services.packs.findings import PackFindings
-from tidegate.services.policies.files import list_policies, list_tests
+from tidegate.services.policies.files import is_test, list_policies, list_tests
 from tidegate.services.policies.language import read_policy
 from tidegate.services.policies.node_reader import PolicyError
 from tidegate.services.policies.policy import FindPersonal, Policy
@@ -34,13 +34,16 @@ class PolicyFolder(NamedTuple):
     """How many files were read."""
 
 
-def read_policies(path: Path) -> PolicyFolder:
-    """The policies of a pack, of a folder, or of one file with its tests beside it. Raises `NoPoliciesError`."""
+def read_policies(path: Path, *, with_others: bool = False) -> PolicyFolder:
+    """The policies of a pack, of a folder, or of one file with its tests beside it; `with_others`: of a file, the other
+    policies of its folder too, with which it is in force and tested. Raises `NoPoliciesError`."""
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if folder.is_dir():
         found = read_policy_files(folder.iterdir())
     else:
-        found = read_policy_files([path, path.with_name(f"{path.stem}_test{path.suffix}")])
+        tests = path if is_test(path) else path.with_name(f"{path.stem}_test{path.suffix}")
+        others = list_policies(path.parent.iterdir()) if with_others else []
+        found = read_policy_files({path, tests, *others})
     if not found.files:
         raise NoPoliciesError(f"there is no policy in {path}")
     return found

@@ -138,6 +138,9 @@ def test_the_command_says_what_is_wrong_what_fails_and_what_is_not_covered(tmp_p
     (pack / "policies" / "branch.yaml").write_text("policy_id: b\nallow: [everything]\n")
     checked = command("check", str(pack))
     assert (checked.return_value, "branch.yaml:2: everything is nothing" in checked.stdout) == (1, True)
+    for named in ("branch.yaml", "branch_test.yaml"):  # under the other policies of the folder too, as in force
+        alone = json.loads(command("test", str(KIOSK / "policies" / named), "--json").stdout)
+        assert (len(alone["tests"]), len(alone["rules"]), alone["coverage"]) == (8, 7, 1.0)
     with pytest.raises(NoPoliciesError):
         read_policies(tmp_path)
 
