@@ -1,6 +1,6 @@
 """`tidegate audit`: reads, checks and hands out the audit log of a domain of this machine.
 
-Promises to change nothing, and that no control character of an entry reaches a terminal. Next: services/evidence."""
+Promises to change no entry, and that no control character of an entry reaches a terminal. Next: services/evidence."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import msgspec
 from tidegate.schemas.audit import ActKind, AuditedAct, AuditedAnswer, AuditEntry, EntryKind
 from tidegate.schemas.errors import UnreadableError
 from tidegate.schemas.subjects import HUB
+from tidegate.services.cli.acts import log_act
 from tidegate.services.cli.evidence import format_time
 from tidegate.services.cli.groups import CommandGroup, check_choice
+from tidegate.services.cli.keys import check_owner
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.evidence.checkpoints import SignedNote, origin_of, parse_note, witnessed_at_s
@@ -26,6 +28,7 @@ from tidegate.services.evidence.known_heads import known_heads, known_keys, know
 from tidegate.services.evidence.log_reader import AuditReader
 from tidegate.services.evidence.verification import Expectation, LogReport, verify_log
 from tidegate.services.evidence.witness import author_keys
+from tidegate.services.fleet.audit_spool import act_event
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 
@@ -141,6 +144,23 @@ def audit_export(options: CommandOptions, file: Path, rid: str) -> None:
     print_result(
         {**msgspec.to_builtins(report), "file": str(file), "trust": [key.key_id for key in keys]}, text, options.as_json
     )
+
+
+@audit.command("accept")
+@click.argument("domain")
+@with_options("site", "as_json")
+@click.option("--reason", required=True, help="Why; it is logged.")
+def audit_accept(options: CommandOptions, domain: str, reason: str) -> None:
+    """Take the log of DOMAIN for what it is now, though it is not what was witnessed: its disk was lost or put back.
+
+    Given at the hub (--site hub) for a site's log, at a site for the hub's. What was witnessed is known no longer, and
+    that is logged here, with who did it and why. First keep what the old head proves: `tidegate audit verify` there.
+    """
+    check_owner(domain)
+    settings = options.settings()
+    log_act(options, settings.site, act_event("head_accepted", domain, reason=reason))
+    text = f"{settings.site} takes the log of {domain} for what it is, when its audit worker runs"
+    print_result({"at": settings.site, "accepted": domain}, text, options.as_json)
 
 
 def describe_entry(entry: AuditEntry) -> str:

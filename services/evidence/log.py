@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter, AuditEntry, EntryKind
 from tidegate.schemas.message import encode_json
-from tidegate.services.evidence.checkpoints import BadCheckpointError, SignedNote
+from tidegate.services.evidence.checkpoints import BadCheckpointError, SignedNote, origin_of
 from tidegate.services.evidence.log_file import LOG, AuditDamagedError, locked, naming_errors, open_writer, writing
 from tidegate.services.evidence.log_reader import AuditReader, LogState
 from tidegate.services.evidence.merkle import TreeBuilder, leaf_hash
@@ -125,6 +125,12 @@ class AuditLog:
         with writing(self._connection, self._path):
             row = (note.checkpoint.origin, str(note), seen_at_ms)
             self._connection.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", row)
+
+    def forget_heads(self, domain: str) -> None:
+        """Know no head of a domain's logs any more: the next one is taken for the first. Raises as `append` does."""
+        with writing(self._connection, self._path):
+            names = (origin_of(domain), f"{origin_of(domain)}@")
+            self._connection.execute("DELETE FROM heads WHERE origin = ? OR instr(origin, ?) = 1", names)
 
     def _unknown(self, drafts: Sequence[EntryDraft]) -> dict[bytes, EntryDraft]:
         """Those whose source was never logged, by its digest."""

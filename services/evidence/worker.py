@@ -135,6 +135,10 @@ class AuditWorker:
         while events := await asyncio.to_thread(self._spool.waiting, PAGE):
             drafts = list(map(draft_event, events))
             await self._write(partial(self._append, drafts))
+            for event in (each.event for each in events):
+                if event is not None and event.kind == "head_accepted":  # it is logged: now it may be done
+                    await self._write(partial(self._log.forget_heads, event.act.about))
+                    self.faults.clear(event.act.about, "head")
             await asyncio.to_thread(self._spool.forget, events)
 
     async def _follow_stream(self, stream: StoredStream) -> None:

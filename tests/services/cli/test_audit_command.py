@@ -17,6 +17,7 @@ from tidegate.schemas.audit import AuditedAct
 from tidegate.schemas.subjects import HUB
 from tidegate.services.evidence.heads import HeadKeys
 from tidegate.services.evidence.log import AuditLog, EntryDraft
+from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 from tidegate.sync.trust.keys import KeyStore
@@ -136,3 +137,14 @@ def test_what_is_to_be_decided_again_is_named_and_must_be_in_the_log(command_lin
     assert "give the RID of a request, or --newest N" in command_line.run("replay", expected=2)
     assert "give the RID of a request, or --newest N" in command_line.run("replay", "r1", "--newest", "2", expected=2)
     assert "no answer r99" in command_line.run("replay", "r99", expected=1)
+
+
+def test_another_log_is_accepted_with_a_reason_and_reported_where_it_is_known(
+    command_line: CommandLine, state: Path
+) -> None:
+    assert "--reason" in command_line.run("audit", "accept", "site1", "--site", "hub", expected=2)
+    command_line.run("audit", "accept", "site1", "--site", "hub", "--reason", "its disk was lost")
+    [waiting] = EventSpool(state / "hub" / "audit" / "events").waiting(9)
+    assert waiting.event is not None
+    assert (waiting.event.kind, waiting.event.act.about) == ("head_accepted", "site1")
+    assert "no name of a site" in command_line.run("audit", "accept", "No Site", "--reason", "x", expected=2)

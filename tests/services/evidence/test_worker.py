@@ -179,6 +179,27 @@ async def test_a_site_that_was_provisioned_anew_begins_another_log_and_no_other_
             assert {"tidegate.audit/site1", "tidegate.audit/site1@2"} == set(hub.heads())
 
 
+async def test_a_person_can_accept_another_log_and_that_is_logged(path: Path) -> None:
+    async with open_world(path) as world, world.bus("site1") as bus, world.worker(HUB):
+        async with world.worker("site1"):
+            await publish(bus, "r1", "r2")
+            await world.witnessed("site1", 3)
+        shutil.rmtree(world.directory("site1"))
+        async with world.worker("site1"):
+            await world.faulty("site1", "forked")
+            spool = EventSpool(StatePaths(world.settings(HUB)).audit_events)
+            spool.report(act_event("head_accepted", "site1", reason="its disk was lost"))
+            await world.witnessed("site1", 3)
+
+            async def is_good() -> bool:
+                return not world.status("site1").faults and not world.status(HUB).faults
+
+            await until(is_good)
+    [accepted] = [entry for entry in world.entries(HUB) if entry.kind == "head_accepted"]
+    assert isinstance(accepted.body, AuditedAct)
+    assert (accepted.body.about, accepted.body.reason) == ("site1", "its disk was lost")
+
+
 async def test_a_worker_that_ends_finishes_the_step_in_hand_and_does_no_other(path: Path) -> None:
     async with open_world(path) as world, world.bus(HUB) as bus:
         ended: list[str] = []
