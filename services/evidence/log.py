@@ -1,7 +1,7 @@
 """The writer of an audit log: entries in batches, each in one transaction with the tree that it makes.
 
 Promises that what was appended is on the disk when `append` returns, once for each source, and numbered without a gap.
-Next: log_reader.py; writer.py, what is appended."""
+Next: log_reader.py; entries.py, what is appended."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ def test_status_shows_what_is_up_and_what_is_down(settings: Settings) -> None:
         endpoints = msgspec.json.decode(read_line(fleet))
         check_it_is_healthy(settings, endpoints)
         check_what_the_planner_learns_is_told(settings, endpoints)
+        check_what_was_answered_is_in_a_witnessed_log(settings)
         check_what_is_down_is_named(settings)
     finally:
         fleet.send_signal(signal.SIGTERM)
@@ -68,6 +69,19 @@ def check_it_is_healthy(settings: Settings, endpoints: dict[str, Any]) -> None:
     assert shown.returncode == 0
     assert endpoints["http"]["site1"] in shown.stdout
     assert "everything is healthy" in shown.stdout
+
+
+def check_what_was_answered_is_in_a_witnessed_log(settings: Settings) -> None:
+    """The site's audit log has the three answers under a head that the hub has seen, and they are derived again."""
+    until(lambda: domain(status(settings)[1], "site1")["audit"].get("witnessed", 0) >= 4)
+    state = ("--site", "site1", "--state", settings.state_dir)
+    verified = tidegate("audit", "verify", *state)
+    assert verified.returncode == 0, verified.stdout
+    listed = msgspec.json.decode(tidegate("audit", "list", "--json", *state).stdout)
+    assert listed[0]["kind"] == "log_opened"
+    assert sum(entry["kind"] in ("answered", "abstained") for entry in listed) == 3
+    replayed = tidegate("replay", "--newest", "3", *state)
+    assert (replayed.returncode, replayed.stdout.splitlines()[-1]) == (0, "3 identical, 0 differs, 0 not derived")
 
 
 def check_what_the_planner_learns_is_told(settings: Settings, endpoints: dict[str, Any]) -> None:
