@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tidegate.brokers.base import Bus
@@ -35,6 +35,7 @@ from tidegate.services.policies.suggestions import allow_suggestions, order_sugg
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 from tidegate.services.stages.policy.handler import PolicyPorts, judge, judge_partial
+from tidegate.services.stages.policy.holding import hold_back
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,15 @@ async def evaluate_in_thread(
 ) -> PolicyEvaluation:
     """The evaluation in a thread of its own: the rules take tens of milliseconds over a long answer.
 
-    Where only quotations may be given, what is still being written is not shown: what it will become is not known.
+    Where only quotations may be given, what is still being written is not shown: what it will become is not known. Of
+    other answers in the making that is held back which may become part of a personal value.
     """
     here = describe_circumstances(answered, is_provisional=is_provisional)
     if here.is_evidence_only and isinstance(answered, Partial):
         return PolicyEvaluation(answered.answer, (), (), "abstained")
     case = Case(answered.question, answered.answer, here)
-    return await asyncio.to_thread(evaluate, case, rules.policies, rules.find_personal)
+    evaluation = await asyncio.to_thread(evaluate, case, rules.policies, rules.find_personal)
+    if evaluation.refusal or not isinstance(answered, Partial) or answered.is_whole:
+        return evaluation
+    shown = hold_back(answered.answer, evaluation.answer, rules.policies, rules.find_personal)
+    return replace(evaluation, answer=shown, refusal="" if shown.text.strip() else "abstained")

@@ -83,6 +83,26 @@ async def test_what_is_shown_is_struck_out_as_in_an_answer_and_keeps_no_token_of
     assert shown.ids == ()
 
 
+@pytest.mark.parametrize("source", ["edge", "cloud"])
+async def test_what_may_become_part_of_a_value_is_held_until_the_next_sentence(tmp_path: Path, source: Where) -> None:
+    own = ports(policy(tmp_path), find_personal=FIND)
+    unjudged = partial(FINE, source)
+
+    async def shown(text: str, *, is_whole: bool = False) -> str:
+        answer = msgspec.structs.replace(unjudged.answer, text=text)
+        passed = await judge_partial(msgspec.structs.replace(unjudged, answer=answer, is_whole=is_whole), own)
+        return passed.answer.text if passed else ""
+
+    whole = f"{FINE} Your card is 4111 1111. 1111 1111, it ends there. It is blocked."
+    begun = whole[: whole.index(" 1111 1111, it")]
+    assert await shown(begun) == f"{FINE} Your card is "
+    assert await shown(whole) == f"{FINE} Your card is [redacted], it ends there. It is blocked."
+    assert await shown(begun, is_whole=True) == begun
+    assert await shown("Call 4111") == "Call "
+    assert await shown("4111") == ""
+    assert await shown(FINE) == FINE
+
+
 async def test_without_a_policy_nothing_is_shown() -> None:
     assert await judge_partial(partial(FINE, "edge"), ports()) is None
 
