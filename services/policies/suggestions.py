@@ -4,10 +4,12 @@ Pure. Promises that each is judged as an answer of its words would be. Next: ser
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from tidegate.schemas import Answer, Citation, Passage, Question, Suggestion
+from tidegate.services.languages.secret_requests import asks_for_secret
 from tidegate.services.policies.case import Case
 from tidegate.services.policies.crossings import find_crossings
 from tidegate.services.policies.evaluation import find_blocks, transform
@@ -15,6 +17,7 @@ from tidegate.services.policies.facts import Circumstances
 from tidegate.services.policies.policy import FindPersonal, Policy
 
 MOST_SUGGESTIONS = 3
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 
 
 def suggest(passages: Iterable[Passage]) -> tuple[Suggestion, ...]:
@@ -60,8 +63,8 @@ def allow_suggestions(
 ) -> tuple[Suggestion, ...]:
     """The first `MOST_SUGGESTIONS` that pass; none without a policy, and none for a class that one switches off.
 
-    A passage passes where no rule blocks its words and no transform would change them. It is no answer that rests on a
-    citation, so that personal data in them are not exempt for being quoted.
+    A passage passes where no rule blocks its words, no transform would change them, and no sentence asks for a secret.
+    It is no answer that rests on a citation, so that personal data in it are not exempt for being quoted.
     """
     is_off = any({question.intent, question.workload} & policy.no_suggestions for policy in policies)
     if is_off or not policies:
@@ -91,6 +94,8 @@ def passes(
 
 
 def _is_allowed(case: Case, policies: Sequence[Policy], find_personal: FindPersonal) -> bool:
+    if any(map(asks_for_secret, SENTENCE_END.split(case.answer.text))):
+        return False
     blocks: Iterator[object] = chain(find_crossings(case, policies), find_blocks(case, policies))
     return next(blocks, None) is None and not transform(case, policies, find_personal)[1]
 

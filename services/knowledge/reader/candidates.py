@@ -22,6 +22,7 @@ from tidegate.services.knowledge.reader.coverage import AskedTerms, find_stated
 from tidegate.services.knowledge.reader.ranking import BestUnit, RankingModel, UnitSignals
 from tidegate.services.knowledge.reader.validity import Validity
 from tidegate.services.knowledge.text_embedder import TextEmbedder, Vector
+from tidegate.services.languages.secret_requests import asks_for_secret
 
 OWN_LANGUAGE = 0.05
 """How much further another unit's score must be for it to stand before one in the asker's language."""
@@ -79,8 +80,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 def find_candidates(
     scorer: SpanScorer, passages: Sequence[Passage], index: HybridIndex, embedder: TextEmbedder
 ) -> list[Candidate]:
-    """Every unit of the passages, best first. Where the index no longer holds a passage's document, its units are found
-    in the passage itself and the likeliest few are embedded now."""
+    """Every unit of the passages that asks nobody for a secret, best first.
+
+    Where the index no longer holds a passage's document, its units are found in the passage itself and the likeliest
+    few are embedded now.
+    """
     found: list[Candidate] = []
     for rank, passage in enumerate(passages):
         held = index.units(passage.document_id, passage.document_version)
@@ -95,7 +99,7 @@ def find_candidates(
                 found.append(
                     msgspec.structs.replace(each, number=number, document=held.document, document_validity=validity)
                 )
-    unique = {candidate.span: candidate for candidate in reversed(found)}
+    unique = {each.span: each for each in reversed(found) if not asks_for_secret(each.statement)}
     return scorer.rank(list(unique.values()))
 
 
@@ -129,7 +133,8 @@ def find_entries(
         if unit.group == group and (passage.document_id, unit.start) not in known:
             alone = msgspec.structs.replace(passage, text=text[unit.start : unit.end], start=unit.start, end=unit.end)
             each = scorer.describe(alone, unit, text, float(vector @ scorer.vector))
-            added.append(msgspec.structs.replace(each, number=number, document=held.document))
+            if not asks_for_secret(each.statement):
+                added.append(msgspec.structs.replace(each, number=number, document=held.document))
     inside = [each for each in ranked if each.passage.document_id == passage.document_id and each.unit.group == group]
     return sorted((*inside, *scorer.rank_beside(added, ranked)), key=lambda each: each.unit.start)
 
