@@ -69,7 +69,8 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Characters `start` to `end` of a document, verbatim. They begin on page `page`, 0 where the document has none.
 
     `is_recognised`: they were recognised in a picture of the page, by OCR, so that single characters may be misread.
-    `collection`, `signer`, `known_at_ms` and `is_fresh` are those of the passage.
+    `collection`, `signer`, `known_at_ms` and `is_fresh` are those of the passage. `is_public_contact`: the document may
+    give the personal data in it to anybody.
     """
 
     document_id: str
@@ -83,6 +84,7 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signer: str = ""
     known_at_ms: int = 0
     is_fresh: bool = True
+    is_public_contact: bool = False
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -44,6 +44,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     Page n begins at character `page_starts[n - 1]`, where the document has pages; `date` is the day of its last change,
     ISO 8601, as its file states it. `valid_from` and `valid_until` are the first and the last day on which it holds,
     ISO 8601, where its front matter says so; `recognised` are the characters that were recognised in a picture, by OCR.
+    `is_public_contact`: the personal data in it, such as telephone numbers and addresses, may be given to anybody.
     """
 
     id: ItemId
@@ -58,6 +59,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     date: str = ""
     valid_from: IsoDay = ""
     valid_until: IsoDay = ""
+    is_public_contact: bool = False
 
     def page_at(self, position: int) -> int:
         """The page on which a character stands; 0 where the document has none."""
@@ -74,7 +76,10 @@ def is_held(scope: Scope, domain: Domain) -> bool:
 
 
 class CollectionRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A collection as a pack declares it; schemas/sync.py, `Collection`, says what each of these means."""
+    """A collection as a pack declares it; schemas/sync.py, `Collection`, says what each of these means.
+
+    `public_contact`: all its documents are (`Document.is_public_contact`).
+    """
 
     name: Name
     owner: Scope = "shared"
@@ -82,16 +87,23 @@ class CollectionRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     sites_write: bool = False
     merge: Literal["last-writer", "field-merge", "ask"] = "ask"
     fresh_within_s: Annotated[int, msgspec.Meta(ge=1)] = 600
+    public_contact: bool = False
 
 
 def version_of_document(
-    text: str, valid_from: str = "", valid_until: str = "", recognised: Iterable[CharacterSpan] = ()
+    text: str,
+    valid_from: str = "",
+    valid_until: str = "",
+    recognised: Iterable[CharacterSpan] = (),
+    *,
+    is_public_contact: bool = False,
 ) -> str:
-    """The first 12 hex digits of the sha256 of the text, the days on which it holds, and what of it was recognised in a
-    picture: an index that holds this version has all of them."""
+    """The first 12 hex digits of the sha256 of the text, the days on which it holds, what of it was recognised in a
+    picture, and whether it is public contact: an index that holds this version has all of them."""
     days = (valid_from, valid_until) if valid_from or valid_until else ()
     spans = (f"recognised {start}-{end}" for start, end in recognised)
-    return hashlib.sha256("\0".join((text, *days, *spans)).encode()).hexdigest()[:12]
+    marks = ("public contact",) if is_public_contact else ()
+    return hashlib.sha256("\0".join((text, *days, *spans, *marks)).encode()).hexdigest()[:12]
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

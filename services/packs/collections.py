@@ -22,7 +22,14 @@ _DEFAULTS = {name: CollectionRules(name=name, owner=scope) for scope, name in FO
 def collections_of(pack: Pack, tenant: str) -> tuple[Collection, ...]:
     """All collections of a tenant that has this pack, by name; whether there are documents for them or not."""
     rules = _DEFAULTS | {each.name: each for each in pack.collections}
-    return tuple(Collection(tenant=tenant, **msgspec.structs.asdict(rules[name])) for name in sorted(rules))
+    return tuple(_collection(tenant, rules[name]) for name in sorted(rules))
+
+
+def _collection(tenant: str, rules: CollectionRules) -> Collection:
+    """What its documents are is said of each of them, and of the collection no more."""
+    fields = msgspec.structs.asdict(rules)
+    del fields["public_contact"]
+    return Collection(tenant=tenant, **fields)
 
 
 def collection_of(document: Document) -> str:

@@ -35,9 +35,12 @@ SUFFIXES = (*MARKDOWN, *INGESTED)
 FOLDER = "documents"
 UNREAD = "this file is not read"
 """Begins the warning about a file that is left out."""
-KEYS = ("id", "title", "language", "scope", "valid_from", "valid_until")
+KEYS = ("id", "title", "language", "scope", "valid_from", "valid_until", "public_contact")
 _MOST_ID = 64
-_HINT = "an id is a-z, 0-9, - and _; a language two letters; a scope shared, site or hub; a day 2026-12-31"
+_HINT = (
+    "an id is a-z, 0-9, - and _; a language two letters; a scope shared, site or hub; a day 2026-12-31; "
+    "public_contact true or false"
+)
 
 
 class _RawDocument(NamedTuple):
@@ -172,10 +175,11 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
         findings.fault(raw.name, "the document is empty", "write its text below the front matter", line=1)
     title = str(raw.fields.get("title", find_first_heading(body) or raw.title or _title_from(raw.name)))
     language = str(raw.fields.get("language", "")).lower().partition("-")[0]
-    days = [str(raw.fields.get(key, "")) for key in ("valid_from", "valid_until")]
+    days = (str(raw.fields.get("valid_from", "")), str(raw.fields.get("valid_until", "")))
     try:
         for day in filter(None, days):
             date.fromisoformat(day)
+        is_public = msgspec.convert(raw.fields.get("public_contact", False), bool)
         return msgspec.convert(
             {
                 "id": raw.fields.get("id", default_id),
@@ -183,12 +187,13 @@ def _document(raw: _RawDocument, default_id: str, languages: Sequence[str], find
                 "language": language or detect_language(f"{title}\n{body}", languages),
                 "scope": raw.fields.get("scope", "shared"),
                 "text": body,
-                "version": version_of_document(body, days[0], days[1], raw.recognised),
+                "version": version_of_document(body, *days, raw.recognised, is_public_contact=is_public),
                 "valid_from": days[0],
                 "valid_until": days[1],
                 "page_starts": raw.page_starts,
                 "recognised": raw.recognised,
                 "date": str(raw.fields.get("date", "")),
+                "is_public_contact": is_public,
             },
             Document,
         )
@@ -208,7 +213,12 @@ def _assign(
         reason = f"the scope is {document.scope}, and the collection {declared.name} is of owner {declared.owner}"
         findings.fault(raw.name, reason, "leave the scope out, or move the file", line=1)
         return None
-    return msgspec.structs.replace(document, scope=declared.owner, collection=declared.name)
+    placed = msgspec.structs.replace(document, scope=declared.owner, collection=declared.name)
+    if not declared.public_contact or placed.is_public_contact:
+        return placed
+    days = (placed.valid_from, placed.valid_until)
+    version = version_of_document(placed.text, *days, placed.recognised, is_public_contact=True)
+    return msgspec.structs.replace(placed, version=version, is_public_contact=True)
 
 
 def _title_from(name: str) -> str:

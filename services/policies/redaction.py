@@ -1,4 +1,4 @@
-"""The transform rule that redacts personal values which an answer does not cite.
+"""The transform rule that redacts personal values which no document gives to everybody.
 
 Pure but for the detector that it is given; next: services/privacy/dlp/detector.py."""
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.schemas import Answer, ExtractedField
+from tidegate.schemas import Answer, Citation, ExtractedField
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.policies.policy import FindPersonal
 
@@ -19,18 +19,34 @@ REDACTED = "[redacted]"
 
 
 def redact_pii(answer: Answer, find_personal: FindPersonal) -> tuple[Answer, str]:
-    """Personal values become `[redacted]`, but for those verbatim in a citation (a branch's own telephone number);
-    vault tokens stay. JSON stays JSON.
+    """Personal values become `[redacted]` in the text and in what it quotes, but for those verbatim in a citation of a
+    document that is public contact (a branch's own telephone number); vault tokens stay. JSON stays JSON.
     """
-    quotes = tuple(citation.quote for citation in answer.citations)
+    quotes = public_quotes(answer)
     if answer.format == "json":
         text, count = _redact_json(answer.text, quotes, find_personal)
     else:
         text, count = _redact_text(answer.text, quotes, find_personal)
+    citations = tuple(_redact_citation(citation, quotes, find_personal) for citation in answer.citations)
+    count = count or sum(each != other for each, other in zip(citations, answer.citations, strict=True))
     if not count:
         return answer, ""
     fields = tuple(_redact_field(field, quotes, find_personal) for field in answer.fields)
-    return msgspec.structs.replace(answer, text=text, fields=fields), f"{count} personal value(s) redacted"
+    return msgspec.structs.replace(
+        answer, text=text, citations=citations, fields=fields
+    ), f"{count} personal value(s) redacted"
+
+
+def public_quotes(answer: Answer) -> tuple[str, ...]:
+    """What the answer quotes of documents that may give the personal data in them to anybody."""
+    return tuple(citation.quote for citation in answer.citations if citation.is_public_contact)
+
+
+def _redact_citation(citation: Citation, quotes: Sequence[str], find_personal: FindPersonal) -> Citation:
+    if citation.is_public_contact:
+        return citation
+    quote, count = _redact_text(citation.quote, quotes, find_personal)
+    return msgspec.structs.replace(citation, quote=quote) if count else citation
 
 
 def _redact_field(field: ExtractedField, quotes: Sequence[str], find_personal: FindPersonal) -> ExtractedField:

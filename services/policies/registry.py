@@ -24,7 +24,7 @@ ALLOW: Mapping[str, PolicyVerb[AllowRule]] = _by_name(
     PolicyVerb("grounded_claims", grounded_claims, "every claim rests on a citation, or the JSON fits its schema"),
 )
 TRANSFORM: Mapping[str, PolicyVerb[TransformRule]] = _by_name(
-    PolicyVerb("redact_pii", redact_pii, "personal values that the answer does not cite become [redacted]"),
+    PolicyVerb("redact_pii", redact_pii, "personal values become [redacted], but for public contacts"),
 )
 BLOCK: Mapping[str, PolicyVerb[BlockRule]] = _by_name(
     PolicyVerb("speculative_financial_promises", speculative_financial_promises, "the answer promises a gain of money"),

@@ -74,6 +74,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             signer=self.passage.signer,
             known_at_ms=self.passage.known_at_ms,
             is_fresh=self.passage.is_fresh,
+            is_public_contact=self.document is not None and self.document.is_public_contact,
         )
 
 

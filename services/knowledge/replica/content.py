@@ -48,6 +48,8 @@ def to_content(document: Document, vectors: Vectors | None = None) -> DocumentCo
     meta = {name: value for name in _PLAIN if (value := getattr(document, name))}
     if document.page_starts or document.recognised:
         meta["layout"] = _write_layout(document)
+    if document.is_public_contact:
+        meta["public_contact"] = "true"
     content = DocumentContent(
         title=document.title,
         language=document.language,
@@ -65,6 +67,7 @@ def to_document(document_id: str, content: DocumentContent) -> Document:
     meta = content.meta
     pages, recognised = _read_layout(meta.get("layout", ""), content.text)
     days = (meta.get("valid_from", ""), meta.get("valid_until", ""))
+    is_public = meta.get("public_contact") == "true"
     if not content.text.strip():
         raise ContentRefusedError(f"{document_id} has no text")
     try:
@@ -75,12 +78,13 @@ def to_document(document_id: str, content: DocumentContent) -> Document:
                 "language": content.language,
                 "scope": meta.get("scope", "site"),
                 "text": content.text,
-                "version": version_of_document(content.text, *days, recognised),
+                "version": version_of_document(content.text, *days, recognised, is_public_contact=is_public),
                 "page_starts": pages,
                 "recognised": recognised,
                 "date": meta.get("date", ""),
                 "valid_from": days[0],
                 "valid_until": days[1],
+                "is_public_contact": is_public,
             },
             Document,
         )

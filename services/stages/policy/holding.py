@@ -11,7 +11,7 @@ import msgspec
 
 from tidegate.schemas import Answer
 from tidegate.services.policies.policy import FindPersonal, Policy
-from tidegate.services.policies.redaction import REDACTED
+from tidegate.services.policies.redaction import REDACTED, public_quotes
 from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.transducer import StreamScreen
 
@@ -24,7 +24,7 @@ def hold_back(written: Answer, passed: Answer, policies: Sequence[Policy], find_
     """
     if written.format == "json" or not any("redact_pii" in policy.transform for policy in policies):
         return passed
-    quotes = [citation.quote for citation in written.citations]
+    quotes = public_quotes(written)
 
     def find(text: str) -> Sequence[Finding]:
         return [found for found in find_personal(text) if not any(found.value in quote for quote in quotes)]

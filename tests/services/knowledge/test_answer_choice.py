@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.corpus import document
@@ -108,7 +109,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reader, HybridIndex]
     units = UnitReader.load(Path(".models"))
     index = HybridIndex.open(tmp_path_factory.mktemp("index"), units.embedder)
     index.upsert([
-        *(document(name, text, title=name.capitalize()) for name, text in DOCUMENTS.items()),
+        *(
+            msgspec.structs.replace(document(name, text, title=name.capitalize()), is_public_contact=name == "bus")
+            for name, text in DOCUMENTS.items()
+        ),
         document("scheine", SCHEINE, title="Geldscheine", language="de"),
     ])  # fmt: skip
     return Reader(units, SHIPPED, today=lambda: date(2026, 11, 29)), index
@@ -156,6 +160,11 @@ def test_what_asks_for_a_secret_is_never_quoted(ask: Ask, question: str) -> None
     shown = " ".join((answer.text, *(citation.quote for citation in answer.citations)))
     assert "PIN to" not in shown
     assert "SYSTEM" not in shown
+
+
+def test_a_citation_says_whether_its_document_is_public_contact(ask: Ask) -> None:
+    assert [each.is_public_contact for each in ask("What does the night bus cost?").citations] == [True]
+    assert [each.is_public_contact for each in ask("What does the drill cost a day?").citations] == [False]
 
 
 def test_the_steps_under_a_question_come_whole(ask: Ask) -> None:

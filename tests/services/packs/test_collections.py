@@ -38,6 +38,15 @@ def test_a_document_is_in_the_collection_of_its_folder_or_in_that_for_its_scope(
     assert {each.id: each.scope for each in pack.documents}["monday"] == "site", "it is as its collection's owner says"
 
 
+def test_a_collection_may_be_public_contact_as_a_whole(tmp_path: Path) -> None:
+    declared = DECLARED.replace("fresh_within_s: 60", "public_contact: true")
+    pack = load_pack(pack_at(tmp_path / "a", **{"collections.yaml": declared, **FILES}))
+    assert [each.id for each in pack.documents if each.is_public_contact] == ["fees"]
+    plain = load_pack(pack_at(tmp_path / "b", **{"collections.yaml": DECLARED, **FILES}))
+    versions = [{each.id: each.version for each in every.documents}["fees"] for every in (pack, plain)]
+    assert versions[0] != versions[1]
+
+
 def test_every_tenant_has_three_collections_and_those_that_the_pack_declares(tmp_path: Path) -> None:
     plain = collections_of(load_pack(pack_at(tmp_path / "plain")), "kiosk")
     assert [(each.name, each.owner) for each in plain] == [

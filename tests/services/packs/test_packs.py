@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.services.privacy.personal_samples import DETECTOR
 from tests.support.paths import KIOSK
 from tests.support.small_pack import GOOD, changed, pack_at, read_document
 from tidegate.schemas.pack import LabelledQuestion, QuestionKind
@@ -176,3 +177,10 @@ def test_the_kiosk_keeps_a_confidence_that_was_fitted_on_its_questions_as_they_a
     kept = [Calibration.load(path) for path in sorted(KIOSK.glob("artefacts/*/confidence/*.json"))]
     assert len({calibration.made_from for calibration in kept}) == 2, "a site's and the hub's"
     assert {calibration.made_from.split("/")[0] for calibration in kept} == {digest_questions(pack)}
+
+
+def test_the_kiosk_says_of_every_document_with_personal_data_that_anybody_may_have_it() -> None:
+    marked = {each.id for each in load_pack(KIOSK).documents if each.is_public_contact}
+    found = {each.id for each in load_pack(KIOSK).documents if DETECTOR.find(each.text)}
+    assert found
+    assert found <= marked

@@ -31,3 +31,13 @@ def test_the_days_are_read_and_make_another_version(tmp_path: Path) -> None:
 def test_a_day_that_cannot_be_read_is_a_fault(tmp_path: Path, line: str) -> None:
     with pytest.raises(PackError):
         read_document(write(tmp_path / "a.md", line))
+
+
+def test_a_document_is_public_contact_where_it_says_so_and_that_is_another_version(tmp_path: Path) -> None:
+    plain = read_document(write(tmp_path / "a.md"))
+    public = read_document(write(tmp_path / "b.md", "public_contact: true"))
+    assert (plain.is_public_contact, public.is_public_contact) == (False, True)
+    assert plain.version != public.version
+    for wrong in ("public_contact: 1", "public_contact: everybody", "public_contacts: true"):
+        with pytest.raises(PackError):
+            read_document(write(tmp_path / "c.md", wrong))

@@ -44,7 +44,9 @@ VOUCHED = (Check("grounding", True, 1.0), Check("entailment", True, 1.0))
 
 
 def cited(quote: str) -> Citation:
-    return Citation(document_id="cards", document_version="v", start=0, end=len(quote), quote=quote)
+    """Of a document that anybody may have."""
+    fields = {"document_id": "cards", "document_version": "v", "start": 0, "end": len(quote), "quote": quote}
+    return msgspec.convert({**fields, "is_public_contact": True}, Citation)
 
 
 def answer(
@@ -226,6 +228,22 @@ async def test_personal_values_are_struck_out_unless_they_are_cited_or_tokens(
     assert settled.answer.text == after
     assert [d.verb for d in settled.decisions] == (["transform"] if after != text else [])
     assert all("@" not in d.reason for d in settled.decisions)
+
+
+async def test_what_a_document_says_of_persons_is_struck_out_unless_it_is_public_contact(tmp_path: Path) -> None:
+    rules = policy(tmp_path, "policy_id: pii\ntransform: [redact_pii]\n")
+    private = msgspec.structs.replace(cited(QUOTE), is_public_contact=False)
+    for text, changed in (("Call us on 020 7946 0958.", "Call us on [redacted]."), ("A lost card.", "A lost card.")):
+        settled = await judged(
+            msgspec.structs.replace(answer(text=text), citations=(private, cited("It is free."))), rules
+        )
+        assert isinstance(settled, Approved)
+        assert settled.answer.text == changed
+        assert [each.quote for each in settled.answer.citations] == [
+            "A lost card is blocked at once. Call us on [redacted].",
+            "It is free.",
+        ]
+        assert [each.reason for each in settled.decisions] == ["1 personal value(s) redacted"]
 
 
 async def test_json_stays_json_when_something_is_struck_out(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
     text, valid_from, valid_until = draw(texts), draw(days), draw(days)
+    is_public = draw(st.booleans())
     recognised = tuple(draw(st.lists(st.tuples(numbers, numbers), max_size=4)))
     return Document(
         id=draw(st.from_regex(r"[a-z0-9][a-z0-9_-]{0,63}", fullmatch=True)),
@@ -48,12 +49,13 @@ def documents(draw: st.DrawFn) -> Document:
         language=draw(st.sampled_from(["en", "de", "xx"])),
         scope=draw(st.sampled_from(["site", "hub"])),
         text=text,
-        version=version_of_document(text, valid_from, valid_until, recognised),
+        version=version_of_document(text, valid_from, valid_until, recognised, is_public_contact=is_public),
         page_starts=tuple(draw(st.lists(numbers, max_size=5))),
         recognised=recognised,
         date=draw(st.sampled_from(["", "2026-01-31", "; | , -"])),
         valid_from=valid_from,
         valid_until=valid_until,
+        is_public_contact=is_public,
     )
 
 
