@@ -168,9 +168,9 @@ class Supervisor:
         """Keep these programs alive too, and return when each of them is ready or at fault; the faults."""
         children = {program.name: Child(program) for program in programs}
         self.children |= children
-        self._tasks += [asyncio.create_task(child.keep()) for child in children.values()]
-        for child in children.values():
-            await child.first_tried.wait()
+        keeping = [asyncio.create_task(child.keep()) for child in children.values()]
+        self._tasks += keeping
+        await asyncio.gather(*map(wait_first_tried, children.values(), keeping))
         return [child.fault for child in children.values() if child.fault is not None]
 
     async def do(self, work: Coroutine[Any, Any, None]) -> None:
@@ -193,6 +193,15 @@ class Supervisor:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(child.stop(self._grace_s) for child in self.children.values()))
         await end_tasks(*self._tasks)
+
+
+async def wait_first_tried(child: Child, keeping: asyncio.Task[None]) -> None:
+    """Return when the child was ready once or is at fault; raise what keeping it has ended with before that."""
+    tried = asyncio.create_task(child.first_tried.wait())
+    await asyncio.wait({keeping, tried}, return_when=asyncio.FIRST_COMPLETED)
+    tried.cancel()
+    if keeping.done():
+        keeping.result()
 
 
 def read_last_error(log_file: Path) -> tuple[str, str]:

@@ -85,12 +85,10 @@ class Turns:
         return self._by_tenant[tenant] < max(1, self._limits.max_in_flight // (1 + len(others)))
 
     def _let_in(self) -> None:
-        while ready := [tenant for tenant in self._waiting if self._has_room(tenant)]:
-            tenant = min(ready, key=self._by_tenant.__getitem__)
-            turn, work_s, let_in = self._waiting[tenant].popleft()
-            behind = self._waiting.pop(tenant)
-            if behind:  # to the end: the next of those with as many at work is another tenant's
-                self._waiting[tenant] = behind
+        while ready := next((tenant for tenant in self._waiting if self._has_room(tenant)), None):
+            turn, work_s, let_in = self._waiting[ready].popleft()
+            if not self._waiting[ready]:
+                del self._waiting[ready]
             if not let_in.done():
                 self._begin(turn, work_s)
                 let_in.set_result(None)

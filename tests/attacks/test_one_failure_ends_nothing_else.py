@@ -10,16 +10,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nats
 import pytest
 
 from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.servers.running import is_alive
 from tidegate.brokers.settings import NatsSettings
 from tidegate.services.fleet.deployment import find_failed_sites
-from tidegate.services.fleet.faults import read_faults
+from tidegate.services.fleet.faults import clear_fault, read_faults, report_fault
 from tidegate.services.fleet.server_guard import ServerGuard, keep_servers
+from tidegate.services.fleet.status import gather_status
 from tidegate.services.fleet.supervisor import ChildFailedError, Program, Supervisor
+from tidegate.services.pipeline import SITE_WORKERS
+from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
 STEADY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
@@ -131,3 +136,21 @@ async def test_a_server_that_answers_is_left_alone(tmp_path: Path) -> None:
         keeping.cancel()
         assert (guard.restarts, keeping.done()) == (0, False)
         await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_status_says_what_cannot_be_kept_up_and_why_until_it_is_up_again(tmp_path: Path) -> None:
+    fault = tmp_path / "site1" / "faults" / "all"
+    error = ChildFailedError(program(tmp_path / "site1", "all", ""), 3)
+    async with Server("site1", tmp_path / "site1" / "nats") as server:
+        client = await nats.connect(server.url)
+        await declare_site(client, "site1", SITE_WORKERS)
+        await client.close()
+        settings = Settings(state_dir=str(tmp_path), site="site1", nats=NatsSettings(url=server.url))
+        report_fault(fault, "site1/all", error)
+        since_ms = read_faults(tmp_path / "site1")[0].since_ms
+        report_fault(fault, "site1/all", error)
+        assert [each.since_ms for each in read_faults(tmp_path / "site1")] == [since_ms]
+        named = [problem for problem in (await gather_status(settings)).problems if "kept up" in problem]
+        assert named == [f"site1: site1/all cannot be kept up: {error.reason} ({error.hint})"]
+        clear_fault(fault)
+        assert not [problem for problem in (await gather_status(settings)).problems if "kept up" in problem]

@@ -89,6 +89,22 @@ async def test_crowds_beside_each_other_share_what_there_is() -> None:
     await crowd.leave()
 
 
+async def test_those_who_give_up_are_no_part_of_a_crowd_any_more() -> None:
+    crowd = Crowd()
+    for n in range(20):
+        await crowd.ask("a", str(n))
+    await crowd.ask("b", "0")
+    for n in range(4):
+        await crowd.end("a", str(n))
+    assert len([name for name in crowd.order if name[0] == "a"]) == 6
+    for n in range(6, 19):
+        crowd.tasks[f"a{n}"].cancel()
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert crowd.order[-1] == "a19"
+    await crowd.leave()
+
+
 async def test_tenants_with_a_few_requests_each_never_wait_for_each_other() -> None:
     crowd = Crowd()
     for tenant in "abcdef":
