@@ -22,6 +22,7 @@ UNITS = {
     "_ms": "ms",
     "_kbps": "kbit/s",
     "_bytes": "bytes",
+    "_mib": "MiB",
     "_chars": "characters",
     "_tokens": "tokens",
     "_positions": "positions",

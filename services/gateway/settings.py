@@ -11,15 +11,20 @@ from tidegate.services.access.settings import OidcSettings
 
 Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s*?#]+)$", description="as a browser sends it")]
 
+Connections = Annotated[int, msgspec.Meta(ge=1, extra={"unit": "connections"})]
+Requests = Annotated[int, msgspec.Meta(ge=1, extra={"unit": "requests"})]
+Headers = Annotated[int, msgspec.Meta(ge=1, extra={"unit": "headers"})]
+Watchers = Annotated[int, msgspec.Meta(ge=1, extra={"unit": "clients"})]
+
 
 class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much clients may take up of the HTTP endpoint. What goes beyond a limit is refused, or closed."""
 
-    max_connections: Positive = 1024
+    max_connections: Connections = 1024
     """Connections with a request in work, or with an open socket; one more is refused as `too_many_connections`."""
-    max_connections_per_peer: Positive = 256
+    max_connections_per_peer: Connections = 256
     """The same of one address. Behind a proxy all clients have its address: then set it to `max_connections`."""
-    max_silent_connections: Positive = 512
+    max_silent_connections: Connections = 512
     """Connections that have not sent a whole head, or wait between two requests. One more closes the one that waits
     longest of the address that has most of them."""
     head_timeout_s: Seconds = 5.0
@@ -31,27 +36,27 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long a client may read nothing of what is sent to it."""
     max_head_bytes: Positive = 65_536
     """The longest head of a request."""
-    max_headers: Positive = 100
+    max_headers: Headers = 100
     """Headers of a request."""
-    max_waiting: Positive = 1024
+    max_waiting: Requests = 1024
     """Requests that wait for an answer; one more is refused as `busy`."""
-    max_waiting_per_tenant: Positive = 512
+    max_waiting_per_tenant: Requests = 512
     """The same of one tenant."""
-    max_waiting_per_caller: Positive = 256
+    max_waiting_per_caller: Requests = 256
     """The same of one credential; over NATS, of one asker."""
-    max_in_flight: Positive = 64
+    max_in_flight: Requests = 64
     """Requests that are worked on at a time; the others wait until it is their turn, and are stored only then."""
-    crowd_from: Positive = 16
+    crowd_from: Requests = 16
     """A tenant with more requests than this, waiting or in work, is a crowd."""
-    max_in_flight_of_crowd: Positive = 1
+    max_in_flight_of_crowd: Requests = 1
     """Requests of a crowd in work while another tenant asks too. More of it serves the crowd faster, and others
     later: on one core a request takes as many times its own time as there are requests in front of it."""
     min_free_disk_mib: Annotated[int, msgspec.Meta(ge=0)] = 64
     """MiB that must be free below `state_dir`, so that what was accepted can be finished; with less, new requests are
     refused as `unavailable`, and `/readyz` says `no_room`."""
-    max_watchers: Positive = 256
+    max_watchers: Watchers = 256
     """Clients that watch the stages of requests, GET `/v1/requests/{rid}/events`."""
-    max_watchers_per_caller: Positive = 16
+    max_watchers_per_caller: Watchers = 16
     """The same of one credential."""
 
 

@@ -77,7 +77,7 @@ def test_the_first_signal_drains_and_ends_well(tmp_path: Path, number: signal.Si
         process.send_signal(number)
         _, errors = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert [json.loads(line)["action"] for line in errors.splitlines()] == ["ready", "draining", "closed"]
+    assert [json.loads(line)["action"] for line in errors.splitlines()] == ["open_files", "ready", "draining", "closed"]
     assert not ready_file(Settings(state_dir=str(tmp_path)), "all").exists()
 
 

@@ -231,7 +231,7 @@ def test_a_type_from_the_future_is_unreadable_and_named(form: Any) -> None:
         (b"\x81", "truncated"),
         (b"[1]", "Expected `object`"),
         (b"\xff\xfe", "Expected `object`"),
-        (b'{"type": "asked"}', "tenant"),
+        (b'{"type": "asks"}', "asks"),
         (b'{"type": "asked", "tenant": "no such tenant"}', "$.tenant"),
         (b'{"type": "asked", "tenant": "kiosk", "budget_ms": 0}', "$.budget_ms"),
         (b'{"type": "asked", "tenant": "kiosk", "rid": "a.b"}', "$.rid"),

@@ -23,6 +23,9 @@ from tidegate.services.gateway.settings import GatewayLimits
 LEAST_SENT_BYTES = 1 << 20
 BODY_OVERHEAD = 8
 """What a message may take on the wire as a multiple of the longest body: pieces of one byte each are legal."""
+DRAINED = 8
+"""So many times as much is read, and dropped, of a body that was refused already: a client that sends all of it before
+it reads would lose the reply to a connection that is reset."""
 MAX_PIPELINED = 32
 """Requests that a client may have sent before the first of them is answered."""
 TOO_BIG = 1009
@@ -134,7 +137,7 @@ class JsonHttpProtocol(HttpToolsProtocol):
             if self._fed_bytes > self._limits.max_head_bytes:
                 self._fault = "headers_too_large"
                 self.send_400_response("")
-        elif self._sent_bytes > self._max_sent_bytes:
+        elif self._sent_bytes > self._max_sent_bytes * (DRAINED if self._is_answered else 1):
             self._fault = "too_much_sent"
             self.send_400_response("")
 
@@ -146,6 +149,10 @@ class JsonHttpProtocol(HttpToolsProtocol):
             return
         limit = self._limits.max_headers if self._fault == "too_many_headers" else self._limits.max_head_bytes
         refuse(self.transport, self._fault, limit)
+
+    @property
+    def _is_answered(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

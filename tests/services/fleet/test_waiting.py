@@ -124,8 +124,10 @@ class Worker:
         self._reading.start()
 
     def event(self) -> dict[str, object]:
-        """The next thing that it logs."""
-        found: dict[str, object] = json.loads(self._lines.get(timeout=60))
+        """The next thing that it logs of itself, after how many files it may open."""
+        found: dict[str, object] = {"action": "open_files"}
+        while found["action"] == "open_files":
+            found = json.loads(self._lines.get(timeout=60))
         return found
 
     def end(self) -> int:
