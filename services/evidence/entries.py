@@ -110,8 +110,9 @@ def _violation(stored: StoredMessage, tenant: str, reason: str) -> EntryDraft:
 
 
 def _source(stored: StoredMessage) -> str:
-    """The id under which it was stored, which stays the same in a stream that is made anew."""
-    return f"{stored.stream}:{stored.headers.get('Nats-Msg-Id') or stored.sequence}"[:LONGEST]
+    """Where it was stored and under which id, which stays the same in a stream that is made anew. An id alone would not
+    do: whoever may store anything could use another's before, which would then never be logged."""
+    return f"{stored.subject}#{stored.headers.get('Nats-Msg-Id') or stored.sequence}"[:LONGEST]
 
 
 def _at_ms(stored: StoredMessage) -> int:

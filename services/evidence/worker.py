@@ -43,7 +43,7 @@ from tidegate.sync.trust.standing import read_machine_clock
 RETRY_EVERY_S = 1.0
 HEAR_EVERY_MS = 60_000
 """A site whose log stands still asks all the same, for the heads of the others."""
-PAGE = 512
+PAGE = 256
 T = TypeVar("T")
 
 

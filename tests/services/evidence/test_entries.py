@@ -16,7 +16,7 @@ from tidegate.schemas import Published, Rewriting, decode, encode, encode_json
 from tidegate.schemas.audit import AuditedAct, AuditedAnswer, AuditedLetter, AuditEntry
 from tidegate.schemas.subjects import ANSWERS, DEAD
 from tidegate.services.evidence.entries import digest, draft_event, draft_of, is_about, redact
-from tidegate.services.evidence.log import EntryDraft
+from tidegate.services.evidence.log import AuditLog, EntryDraft
 from tidegate.services.fleet.audit_spool import EventSpool, act_event
 
 SECRET = "Zebrastreifen"
@@ -56,9 +56,18 @@ def test_no_quote_and_no_question_is_in_an_entry() -> None:
     assert entry.body.text_digest == digest(answer.text)
     assert entry.body.receipt == redact(receipt)
     assert entry.body.receipt.rewriting == Rewriting(by="rules", question=digest(f"Was kostet der {SECRET}?"))
-    assert (entry.at_ms, entry.source) == (1_500, "ANSWERS:7")
+    assert (entry.at_ms, entry.source) == (1_500, "answers.kiosk.r1#7")
     assert is_about(entry, "r1")
     assert not is_about(entry, "r2")
+
+
+def test_nobody_keeps_an_answer_out_of_the_log_by_using_its_id_first(tmp_path: Path) -> None:
+    taken = "kiosk.r1.prefilter.0.publisher.0"
+    forged = stored(DEAD, "dead.router.r9", b"x", Nats_Msg_Id=taken)
+    other = stored(ANSWERS, "answers.bank.r1", encode(published("r1", "bank")), Nats_Msg_Id=taken)
+    real = stored(ANSWERS, "answers.kiosk.r1", encode(published("r1")), Nats_Msg_Id=taken)
+    with AuditLog.open(tmp_path, "site1") as log:
+        assert [log.append([draft_of(each)], 1) for each in (forged, other, real, real)] == [1, 1, 1, 0]
 
 
 @pytest.mark.parametrize("outcome", ["answered", "withheld", "abstained"])
@@ -67,7 +76,7 @@ def test_an_answer_s_entry_is_of_its_outcome(outcome: str) -> None:
         {**msgspec.to_builtins(published("r1")), "outcome": outcome, "reason": "policy_block"}, Published
     )
     entry = entry_of(draft_of(stored(ANSWERS, "answers.kiosk.r1", encode(answer), Nats_Msg_Id="r1.publisher.0")))
-    assert (entry.kind, entry.source) == (outcome, "ANSWERS:r1.publisher.0")
+    assert (entry.kind, entry.source) == (outcome, "answers.kiosk.r1#r1.publisher.0")
 
 
 @pytest.mark.parametrize(
