@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -204,13 +205,16 @@ async def test_a_worker_that_ends_finishes_the_step_in_hand_and_does_no_other(pa
     async with open_world(path) as world, world.bus(HUB) as bus:
         ended: list[str] = []
 
+        begun = threading.Event()
+
         def slow() -> None:
+            begun.set()
             time.sleep(0.3)
             ended.append(worker._log.reader.head().origin)
 
         async with open_audit_worker(world.settings(HUB), bus) as worker:
             step = asyncio.create_task(worker._write(slow))
-            await asyncio.sleep(0.1)
+            await asyncio.to_thread(begun.wait)
             step.cancel()
         assert ended == ["tidegate.audit/hub"]
         reply = decode(await worker.answer("cloud.site1.heads", b""), HeadReply)
