@@ -24,11 +24,12 @@ from tidegate.services.cli.progress import show_progress
 from tidegate.services.evidence.checkpoints import SignedNote, origin_of, parse_note, witnessed_at_s
 from tidegate.services.evidence.entries import is_about, plain
 from tidegate.services.evidence.export import ExportWish, export_log
-from tidegate.services.evidence.known_heads import known_heads, known_keys, known_policies
+from tidegate.services.evidence.known_heads import known_heads, known_policies
 from tidegate.services.evidence.log_reader import AuditReader
 from tidegate.services.evidence.verification import Expectation, LogReport, verify_log
 from tidegate.services.evidence.witness import author_keys
 from tidegate.services.fleet.audit_spool import act_event
+from tidegate.services.fleet.author_keys import known_author_keys
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 
@@ -80,7 +81,7 @@ def audit_verify(options: CommandOptions, heads: tuple[Path, ...]) -> int:
     """
     settings = options.settings()
     witnessed = {**known_heads(settings), **{str(file): _read_head(file) for file in heads}}
-    expected = Expectation(domain=settings.site, keys=known_keys(settings), witnessed=witnessed)
+    expected = Expectation(domain=settings.site, keys=known_author_keys(settings), witnessed=witnessed)
     with show_progress() as progress, AuditReader.open(StatePaths(settings).audit) as reader:
         progress.start(f"checking the audit log of {settings.site}")
         report = verify_log(reader, expected, lambda count: progress.show(f"{count} entries"))
@@ -130,7 +131,7 @@ def audit_export(options: CommandOptions, file: Path, rid: str) -> None:
     settings = options.settings()
     tenant = options.tenant or settings.tenants[0]
     own = known_heads(settings).get("the hub, as the log itself has it")
-    keys = tuple(key for key in known_keys(settings) if key.owner in (settings.site, HUB))
+    keys = tuple(key for key in known_author_keys(settings) if key.owner in (settings.site, HUB))
     wish = ExportWish(tenant=tenant, rid=rid, keys=keys, policies=known_policies(settings, tenant), witnessed=own)
     with show_progress() as progress, AuditReader.open(StatePaths(settings).audit) as reader:
         progress.start(f"writing {file}")
@@ -205,7 +206,7 @@ def _newest_first(reader: AuditReader, unreadable: list[int]) -> Iterator[AuditE
 
 
 def _witnessed(note: SignedNote, settings: Settings) -> int:
-    return witnessed_at_s(note, origin_of(HUB), author_keys(known_keys(settings), HUB))
+    return witnessed_at_s(note, origin_of(HUB), author_keys(known_author_keys(settings), HUB))
 
 
 def _read_head(file: Path) -> SignedNote:

@@ -6,7 +6,7 @@ mended. Next: witness.py, the rules; worker.py, which calls it."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from tidegate.brokers.base import CoreClient
@@ -44,13 +44,16 @@ PASSING = ("unproven", "unknown_site", "unavailable")
 class HeadKeys:
     """The author key of a domain, and the keys of all of them as this machine knows them."""
 
-    def __init__(self, keys: LiveKeys, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, keys: LiveKeys, now_ms: Callable[[], int], known: Callable[[], Sequence[TrustedKey]] = tuple
+    ) -> None:
         self._keys = keys
         self._now_ms = now_ms
+        self._known = known
 
-    def known(self) -> list[TrustedKey]:
+    def known(self) -> Sequence[TrustedKey]:
         """All author keys, also those that are no longer good. Raises `KeysMissingError`, `UnreadableError`."""
-        return [key for key in self._keys.register().keys if key.role == "author"]
+        return self._known()
 
     def good(self, domain: str) -> list[TrustedKey]:
         """The keys that may sign for a domain now. Raises as `known` does."""
@@ -187,7 +190,7 @@ class HeadSubmitter:
         against = [self._hear(text, keys, now_ms) for text in reply.heads]
         return [each for each in (*against, self._hear_hub(reply, submission, keys, now_ms)) if each]
 
-    def _hear(self, text: str, keys: list[TrustedKey], now_ms: int) -> HeadRefusedError | None:
+    def _hear(self, text: str, keys: Sequence[TrustedKey], now_ms: int) -> HeadRefusedError | None:
         try:
             heard = parse_note(text)
             domain_of(heard.checkpoint.origin)
@@ -202,7 +205,7 @@ class HeadSubmitter:
         return None
 
     def _hear_hub(
-        self, reply: HeadReply, submission: HeadSubmission, keys: list[TrustedKey], now_ms: int
+        self, reply: HeadReply, submission: HeadSubmission, keys: Sequence[TrustedKey], now_ms: int
     ) -> HeadRefusedError | None:
         if not reply.hub_head and not submission.hub_size:
             return None

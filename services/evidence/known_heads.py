@@ -1,4 +1,4 @@
-"""What a log of this machine can be held against: keys, heads that others have kept, policies that receipts name.
+"""What a log of this machine can be held against: heads that others have kept, policies that receipts name.
 
 Promises to read only. Next: verification.py and export.py, which are given it."""
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tidegate.schemas import TidegateError
-from tidegate.schemas.trust import TrustedKey
 from tidegate.services.evidence.checkpoints import SignedNote
 from tidegate.services.evidence.log_file import LOG
 from tidegate.services.evidence.log_reader import AuditReader
@@ -18,13 +17,6 @@ from tidegate.services.packs.generations import GenerationStore
 from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.policy import Policy
 from tidegate.services.settings import Settings
-from tidegate.sync.trust.keys import KeyStore
-
-
-def known_keys(settings: Settings) -> tuple[TrustedKey, ...]:
-    """The author keys of all domains that this machine knows. Raises `KeysMissingError`, `UnreadableError`."""
-    register = KeyStore(StatePaths(settings).keys).register()
-    return tuple(key for key in register.keys if key.role == "author")
 
 
 def logs_below(settings: Settings) -> dict[str, Path]:

@@ -28,6 +28,7 @@ from tidegate.services.evidence.log_file import AuditClosedError
 from tidegate.services.evidence.metrics import METRICS
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.audit_status import FILE, AuditStatus
+from tidegate.services.fleet.author_keys import known_author_keys
 from tidegate.services.fleet.hub_keys import passphrase_in_environment
 from tidegate.services.fleet.machine_clock import open_trusted_time
 from tidegate.services.fleet.paths import StatePaths
@@ -62,7 +63,8 @@ class AuditWorker:
         self._status_file = paths.audit / FILE
         streams = [name for name in FOLLOWED if settings.site != HUB or name != ANSWERS]
         self._streams = [StoredStream(bus, name) for name in streams]
-        self._keys = HeadKeys(LiveKeys(paths.keys, settings.site, passphrase_in_environment), self._now_ms)
+        own = LiveKeys(paths.keys, settings.site, passphrase_in_environment)
+        self._keys = HeadKeys(own, self._now_ms, partial(known_author_keys, settings))
         self._submitter = HeadSubmitter(log, self._keys, settings.site, bus)
         self._records = SiteRecords(paths.site_records)
         self._witness = HeadWitness(log, self._keys, self.faults, self._incarnation_of)

@@ -5,12 +5,14 @@ Promises an error that says how keys are made where there are none. Next: servic
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
-from tidegate.schemas import TidegateError
+from tidegate.schemas import KeyRegister, TidegateError, TrustedKey, decode, encode_json
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
 from tidegate.sync.trust.authors import AuthorSigner, KeyringVerifier
+from tidegate.sync.trust.files import PRIVATE, replace_file
 from tidegate.sync.trust.keyring import Keyring
 from tidegate.sync.trust.keys import REGISTER, KeyStore
 
@@ -39,6 +41,29 @@ def open_author_signer(settings: Settings) -> AuthorSigner:
 def open_author_verifier(settings: Settings) -> KeyringVerifier:
     """What checks the documents of all authors, by the register of this machine as it is when it is asked."""
     return KeyringVerifier(RegisterKeyring(settings).read)
+
+
+def known_author_keys(settings: Settings) -> tuple[TrustedKey, ...]:
+    """The author keys of all domains: those in the register of this machine, and at a site those that the hub has
+    published since it was provisioned. What either calls revoked is. Raises `KeysMissingError`, `UnreadableError`.
+    """
+    paths = StatePaths(settings)
+    known = {key.key_id: key for key in KeyStore(paths.keys).register().keys}
+    if paths.known_keys.exists():
+        published = decode(paths.known_keys.read_bytes(), KeyRegister).keys
+        known |= {key.key_id: key for key in published if not _is_revoked(known.get(key.key_id))}
+    return tuple(key for key in known.values() if key.role == "author")
+
+
+def keep_known_keys(settings: Settings, keys: Sequence[TrustedKey]) -> None:
+    """At a site: keep what the hub has published, for processes that do not follow it. Raises `OSError`."""
+    file, data = StatePaths(settings).known_keys, encode_json(KeyRegister(keys=tuple(keys)))
+    if not file.exists() or file.read_bytes() != data:
+        replace_file(file, data, PRIVATE)
+
+
+def _is_revoked(key: TrustedKey | None) -> bool:
+    return key is not None and bool(key.revoked_at_ms)
 
 
 class RegisterKeyring:

@@ -35,6 +35,8 @@ class StatePaths:
         """The audit log, its lock, and what its worker says of itself."""
         self.audit_events = self.audit / "events"
         """What waits to be logged, one file for each event."""
+        self.known_keys = self.trust / "known_keys.json"
+        """At a site: the keys that the hub has published, as they were when its sync worker last looked."""
         self.site_records = self.home / "sites"
         """At the hub: what is known of each site."""
         self.allowed = self.home / "allowed.json"

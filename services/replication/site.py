@@ -18,6 +18,7 @@ from tidegate.schemas.message import replace
 from tidegate.schemas.replica import ReplicaStatus
 from tidegate.schemas.sync import SnapshotManifest
 from tidegate.services.fleet.apply import ArtefactFiles
+from tidegate.services.fleet.author_keys import keep_known_keys
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.trust_site import SiteTrust, SiteTrustPorts, open_site_trust
 from tidegate.services.policies.language import load_policies
@@ -33,6 +34,7 @@ from tidegate.sync.trust.holdings import Holdings
 from tidegate.sync.trust.standing import write_standing
 
 REMAKE_EVERY_S = 600.0
+KEYS_EVERY_S = 10.0
 
 
 @asynccontextmanager
@@ -96,7 +98,7 @@ class SiteWorker:
         """What runs beside the replicas."""
         assert self._indexes is not None  # `open_parts` came first
         self._loop = Loop("parts", self._remake, REMAKE_EVERY_S, faults)
-        return [self._indexes.loop(faults), self._loop]
+        return [self._indexes.loop(faults), self._loop, Loop("keys", self._keep_keys, KEYS_EVERY_S, faults)]
 
     def has_lease(self) -> bool:
         """See `site_shell.LeaseState`."""
@@ -122,6 +124,11 @@ class SiteWorker:
         assert self._parts is not None  # `open_parts` came first
         for tenant in self._settings.tenants:
             await self._parts.remake(tenant)
+
+    async def _keep_keys(self) -> None:
+        """Have other processes of the site know the keys that the hub has published."""
+        if self.trust is not None:
+            await asyncio.to_thread(keep_known_keys, self._settings, self.trust.artefacts.keyring.keys)
 
     async def _refresh(self) -> None:
         if self.trust is not None:

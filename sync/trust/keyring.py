@@ -55,6 +55,11 @@ class Keyring:
             public_key(key)
         return cls(register.keys)
 
+    @property
+    def keys(self) -> tuple[TrustedKey, ...]:
+        """All of them, by their ids."""
+        return tuple(self._keys[key_id] for key_id in sorted(self._keys))
+
     def find(self, key_id: str, role: KeyRole, owner: str, at_ms: int) -> TrustedKey:
         """The key of this id, which may sign as `role` for `owner` at `at_ms`, by the hub's time.
 

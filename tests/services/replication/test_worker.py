@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.nats_fleet import STAGES
@@ -19,10 +20,16 @@ from tests.support.sync_parts import fast_directory
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.ready import ready_file
 from tidegate.brokers.servers.fleet import open_fleet
-from tidegate.schemas import TidegateError, replace
+from tidegate.schemas import KeyRegister, TidegateError, decode, replace
 from tidegate.schemas.replica import CollectionRequest, ReplicaStatus
 from tidegate.schemas.subjects import HUB
-from tidegate.services.fleet.author_keys import AuthorKeyMissingError, has_author_key, open_author_signer
+from tidegate.services.fleet.author_keys import (
+    AuthorKeyMissingError,
+    has_author_key,
+    keep_known_keys,
+    known_author_keys,
+    open_author_signer,
+)
 from tidegate.services.fleet.deployment import plan_programs
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import provision_fleet
@@ -107,6 +114,7 @@ async def test_killed_workers_go_on_where_they_were(path: Path) -> None:
             await fleet.put(NOTICES)
             await fleet.write(HUB, {"a": "one"})
             await until_held(fleet, "site1", 1)
+            await until_known(settings)
             for process in (hub, site):
                 process.send_signal(signal.SIGKILL)
                 process.wait()
@@ -125,6 +133,29 @@ async def test_killed_workers_go_on_where_they_were(path: Path) -> None:
                 output = await asyncio.to_thread(second.communicate)
             assert f"process {site.pid} writes in".encode() in output[1]
             assert second.returncode == 1
+
+
+async def until_known(settings: Settings) -> None:
+    """Return when the other processes of the site know the author keys that the hub has published."""
+    file = StatePaths(replace(settings, site="site1")).known_keys
+    wanted = {(key.owner, key.key_id) for key in known_author_keys(settings)}
+    async with asyncio.timeout(30):
+        while True:
+            published = decode(file.read_bytes(), KeyRegister).keys if file.exists() else ()
+            if wanted <= {(key.owner, key.key_id) for key in published}:
+                return
+            await asyncio.sleep(0.05)
+
+
+def test_a_key_that_the_hub_has_published_since_is_known_and_a_revoked_one_is_revoked(path: Path) -> None:
+    settings = replace(provision(path, HUB, "site1"), site="site1")
+    [hub, own] = sorted(known_author_keys(settings), key=lambda key: key.owner)
+    newer = msgspec.structs.replace(hub, key_id="ab" * 32, created_at_ms=9)
+    device = msgspec.structs.replace(hub, key_id="cd" * 32, role="device")
+    KeyStore(path / "keys").revoke(hub.key_id, 7, "it was lost")
+    keep_known_keys(settings, [hub, newer, device, msgspec.structs.replace(own, revoked_at_ms=8)])
+    known = {key.key_id: key.revoked_at_ms for key in known_author_keys(settings)}
+    assert known == {hub.key_id: 7, own.key_id: 8, newer.key_id: 0}
 
 
 async def status(fleet: SyncFleet, domain: str) -> ReplicaStatus:
