@@ -19,6 +19,8 @@ LIVE: dict[str, tuple[str, ...]] = {
         "languages",
         "phone_regions",
         "name_model",
+        "health_data",
+        "patterns",
         "unsafe_threshold",
         "distress_threshold",
         "smalltalk_threshold",

@@ -56,6 +56,8 @@ class TenantReading:
     def load(cls, running: Settings, units: UnitReader, pack: PackInForce) -> TenantReading:
         """Raises `CalibrationMissingError`, `PackError`, `SettingsError`."""
         live = with_live_settings(running, pack)
-        detector = Detector(live.prefilter.phone_regions, finds_health=live.prefilter.health_data)
+        detector = Detector(
+            live.prefilter.phone_regions, finds_health=live.prefilter.health_data, patterns=live.prefilter.patterns
+        )
         effort = AT_HUB if running.site == HUB else AT_SITE
         return cls(pack.load_reader(units, effort), pack.thesaurus, detector, live)

@@ -40,6 +40,7 @@ from tidegate.services.packs.prompts import SUFFIX as PROMPT
 from tidegate.services.packs.prompts import read_prompts
 from tidegate.services.packs.validate import PackRules
 from tidegate.services.policies.files import list_policies, list_tests
+from tidegate.services.privacy.dlp.tenant_patterns import TenantPatternError, TenantPatterns
 from tidegate.services.settings import Settings
 
 LISTS: dict[str, Any] = {
@@ -138,12 +139,17 @@ def read_site_settings(findings: PackFindings) -> Settings:
     if not file.is_file():
         return Settings()
     try:
-        return load_settings(Settings, file, {}).settings
+        settings = load_settings(Settings, file, {}).settings
+        TenantPatterns(settings.prefilter.patterns)
+    except TenantPatternError as error:
+        findings.fault("site.toml", f"prefilter.patterns: {error}", error.hint)
+        return settings
     except SettingsError as error:
         for fault in error.faults:
             reason = f"{fault.key}: {fault.reason}" if fault.key else fault.reason
             findings.fault("site.toml", reason, fault.hint or "`tidegate config reference` prints the keys")
-    return Settings()
+        return Settings()
+    return settings
 
 
 def _own_files(path: Path) -> list[Path]:

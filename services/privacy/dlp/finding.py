@@ -18,6 +18,7 @@ KINDS = (
     "ACCOUNT",
     "CUSTOMER",
     "HEALTH",
+    "TENANT",
     "DOB",
     "PHONE",
     "NAME",

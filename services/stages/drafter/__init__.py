@@ -90,7 +90,11 @@ def detector_of(readings: TenantParts[TenantReading], settings: Settings, tenant
     return (
         current.parts.detector
         if current
-        else Detector(settings.prefilter.phone_regions, finds_health=settings.prefilter.health_data)
+        else Detector(
+            settings.prefilter.phone_regions,
+            finds_health=settings.prefilter.health_data,
+            patterns=settings.prefilter.patterns,
+        )
     )
 
 

@@ -49,7 +49,10 @@ class JudgingRules:
     def load(cls, running: Settings, pack: PackInForce) -> JudgingRules:
         """Raises `PolicyError`, `SettingsError`."""
         prefilter = with_live_settings(running, pack).prefilter
-        return cls(pack.policies, Detector(prefilter.phone_regions, finds_health=prefilter.health_data).find)
+        return cls(
+            pack.policies,
+            Detector(prefilter.phone_regions, finds_health=prefilter.health_data, patterns=prefilter.patterns).find,
+        )
 
 
 NO_RULES = JudgingRules()

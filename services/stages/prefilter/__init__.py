@@ -175,11 +175,13 @@ class ScreeningLoader:
 
     def _detectors(self, prefilter: PrefilterSettings, published: PublishedText) -> tuple[Detector, Detector]:
         """One of rules alone, and that which reads questions; a site that was never prepared has published nothing."""
-        rules_alone = Detector(prefilter.phone_regions, finds_health=prefilter.health_data)
+        rules_alone = Detector(prefilter.phone_regions, finds_health=prefilter.health_data, patterns=prefilter.patterns)
         if not prefilter.name_model:
             return rules_alone, rules_alone
         persons = self._models.persons
-        return rules_alone, Detector(prefilter.phone_regions, persons, published, finds_health=prefilter.health_data)
+        return rules_alone, Detector(
+            prefilter.phone_regions, persons, published, finds_health=prefilter.health_data, patterns=prefilter.patterns
+        )
 
     def _safety(self, language: LanguageModel, thresholds: ReplyThresholds) -> SafetyTier:
         return SafetyTier(self._models.safety, thresholds, language.detect, split_parts, spread)

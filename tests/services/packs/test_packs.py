@@ -184,3 +184,12 @@ def test_the_kiosk_says_of_every_document_with_personal_data_that_anybody_may_ha
     found = {each.id for each in load_pack(KIOSK).documents if DETECTOR.find(each.text)}
     assert found
     assert found <= marked
+
+
+def test_a_pattern_of_the_pack_that_is_none_is_a_fault(tmp_path: Path) -> None:
+    shutil.copytree(KIOSK, tmp_path / "kiosk")
+    with (tmp_path / "kiosk" / "site.toml").open("a") as file:
+        file.write('\n[prefilter.patterns]\nmeter = "MTR-[0-9]{4}"\nstaff = "(?=a)b"\n')
+    [fault] = check_pack(tmp_path / "kiosk").faults
+    assert "staff" in str(fault)
+    assert "perl operator" in str(fault)
