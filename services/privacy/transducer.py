@@ -52,8 +52,10 @@ def _screened(text: str, part: tuple[int, int], found: Sequence[Finding], hide: 
 class StreamScreen:
     """Takes a text piece by piece; what `feed` and `finish` return, put together, is `screen_text` of the whole.
 
-    What is held back is a word, a number or what an introduction announces, at most `settled.LONGEST_RUN` characters;
-    beside it a stretch of what was released is kept for the rules to look back at.
+    What is held back is a word, a number or what an introduction announces; beside it a stretch of what was released
+    is kept for the rules to look back at. Of a word longer than `settled.LONGEST_RUN` characters, and a number in
+    groups longer than `settled.LONGEST_NUMBER`, the first ones are released before its end; there alone the whole text
+    may give something else.
     """
 
     def __init__(self, find: Find, hide: Hide, restore: Restore = keep_tokens) -> None:

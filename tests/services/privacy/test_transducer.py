@@ -14,7 +14,7 @@ from tests.services.privacy.personal_samples import DETECTOR
 from tests.services.privacy.stream_texts import NOISE, PIECES, PLANTED, TOKEN, VALUE, cut, make_text
 from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.privacy.dlp.finding import Finding
-from tidegate.services.privacy.dlp.settled import LONGEST_NUMBER, settled_length
+from tidegate.services.privacy.dlp.settled import LONGEST_NUMBER, LONGEST_RUN, settled_length
 from tidegate.services.privacy.transducer import StreamScreen
 
 TEXTS = 10_000
@@ -142,9 +142,11 @@ def test_a_long_stream_is_not_kept_and_hold_back_is_bounded() -> None:
     assert out == reference(PROSE * 40 + PLANTED[0][1])
     assert len(screen._text) < 6000
     screen = StreamScreen(DETECTOR.find, hide)
+    out = ""
     for _ in range(30):
-        screen.feed("x" * 500)
-    assert len(screen.feed(" ")) == 15_001
+        out += screen.feed("x" * 500)
+        assert len(screen.held) <= LONGEST_RUN
+    assert out + screen.finish() == "x" * 15_000
     screen = StreamScreen(DETECTOR.find, hide)
     for _ in range(60):
         screen.feed("12 345 " * 8)
