@@ -51,7 +51,7 @@ async def readiness(running: Site) -> tuple[int, str]:
     async with running.client() as http:
         operator = {"Authorization": f"Bearer {running.access_keys['kiosk']}"}
         reply = await http.get("/readyz", headers=operator)
-        return reply.status_code, reply.json()["reason"]
+        return reply.status_code, reply.json().get("reason", "")
 
 
 async def until_ready(running: Site) -> None:

@@ -34,7 +34,7 @@ class Liveness(msgspec.Struct):
     alive: bool
 
 
-class Readiness(msgspec.Struct):
+class Readiness(msgspec.Struct, omit_defaults=True):
     """Whether the site takes requests now. `reason`, where it does not: `closing`; `unreachable`: its store cannot be
     read; `no_room`: its disk is full, or nearly; `store_stuck`: its stream stores nothing."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,10 @@ def test_an_address_that_cannot_be_had_is_named_with_a_hint(tmp_path: Path, host
     if not port:
         with pytest.raises(AddressUnavailableError):
             keep_port(host, tmp_path / "port")
+
+
+def test_what_is_written_to_a_connection_is_sent_at_once() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
