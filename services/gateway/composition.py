@@ -11,8 +11,9 @@ from tidegate.services.access.oidc import OidcTokens
 from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
-from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.gateway.nats import serve_nats
 from tidegate.services.gateway.refusal_counts import COUNTS, reporting
 from tidegate.services.privacy.vault import Vault, load_site_key
@@ -34,10 +35,11 @@ async def open(  # noqa: A001 a composition root is called `open` here
     paths = StatePaths(settings)
     key = load_site_key(paths.key)
     with closing(Vault.open(paths.vault, key)) as vault:
-        ingress = Ingress(settings, bus, vault, key)
+        limits = settings.gateway.limits
+        ingress = Ingress(settings, bus, vault, key, IngressLimits(max_streams=limits.max_streams))
         await ingress.open()
-        spool = EventSpool(paths.audit_events)
-        async with reporting(COUNTS, spool), serve_http(ingress, open_callers(settings), metrics):
+        times, spool = HttpTimes(body_timeout_s=limits.body_timeout_s), EventSpool(paths.audit_events)
+        async with reporting(COUNTS, spool), serve_http(ingress, open_callers(settings), metrics, times):
             await serve_nats(ingress)
             try:
                 yield ingress

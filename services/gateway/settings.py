@@ -30,6 +30,8 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     head_timeout_s: Seconds = 5.0
     """How long the head of a request may take, counted from its first byte, that of the first request from the
     connection on."""
+    body_timeout_s: Seconds = 10.0
+    """How long a body may take, and the first message of a socket."""
     idle_timeout_s: Seconds = 10.0
     """How long a connection is kept between two requests."""
     write_timeout_s: Seconds = 30.0
@@ -54,6 +56,8 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     min_free_disk_mib: Annotated[int, msgspec.Meta(ge=0)] = 64
     """MiB that must be free below `state_dir`, so that what was accepted can be finished; with less, new requests are
     refused as `unavailable`, and `/readyz` says `no_room`."""
+    max_streams: Watchers = 1024
+    """Clients that follow an answer, over HTTP, WebSocket and NATS; one more is refused as `busy`."""
     max_watchers: Watchers = 256
     """Clients that watch the stages of requests, GET `/v1/requests/{rid}/events`."""
     max_watchers_per_caller: Watchers = 16

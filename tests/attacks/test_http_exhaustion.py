@@ -9,14 +9,20 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.gateway_site import Site, at_rest, issue_key, site
 from tests.support.raw_http import UPGRADE, RawClient, connect, get
+from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.services.fleet.endpoints import GatewayFile, decode_state
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.gateway.composition import open as open_gateway
 from tidegate.services.gateway.http.protocol import MAX_PIPELINED
-from tidegate.services.gateway.settings import GatewayLimits
+from tidegate.services.gateway.settings import GatewayLimits, GatewaySettings
+from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
 HEAD_S = 0.3
@@ -227,3 +233,23 @@ async def test_one_caller_cannot_have_all_watchers(running: Site) -> None:
         assert "retry-after: 1" in refused.head
         three.send(get("/v1/requests/none/events", f"Authorization: Bearer {issue_key(running.settings, 'bank')}\r\n"))
         assert (await three.reply()).status == 200
+
+
+async def test_a_site_as_it_is_opened_keeps_to_its_settings(tmp_path: Path) -> None:
+    limits = GatewayLimits(body_timeout_s=0.2, max_streams=1, min_free_disk_mib=0)
+    settings = Settings(
+        state_dir=str(tmp_path), models_dir=str(tmp_path), grace_s=0.2, gateway=GatewaySettings(limits=limits)
+    )
+    key = f"Authorization: Bearer {issue_key(settings, 'kiosk', asker='ada')}\r\n"
+    headers = f"{key}Content-Type: application/json\r\n"
+    question = b'{"type":"asked","text":"When?","budget_ms":2000}'
+    whole = f"POST /v1/streams HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(question)}\r\n\r\n".encode()
+    async with open_gateway(settings, MemoryBus(settings.site)):
+        url = decode_state(StatePaths(settings).gateway, GatewayFile).url
+        async with connect(url) as slow, connect(url) as first, connect(url) as second:
+            slow.send(whole)
+            assert (await slow.reply()).code == "body_too_slow"
+            first.send(whole, question)
+            assert (await first.reply()).status == 200
+            second.send(whole, question)
+            assert (await second.reply()).code == "busy"
