@@ -8,7 +8,8 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,10 +18,15 @@ import pytest
 from tests.support.gateway_site import EMAIL, Site, site
 from tests.support.small_disk import SmallDisk, mounted
 from tidegate.brokers.base import StoreStuckError, UnreachableError
+from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.room import is_out_of_room, once_there_is_room
 from tidegate.brokers.servers.running import find_server_pid
+from tidegate.brokers.stage import Retry
+from tidegate.brokers.worker import settle
+from tidegate.schemas import Asked, Message, Question, Screened
 from tidegate.services.gateway.room import MIB, PROBE_EVERY_S, StoreRoom
 from tidegate.services.gateway.settings import GatewayLimits
+from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.vault import Vault
 
 pytestmark = pytest.mark.anyio
@@ -118,6 +124,45 @@ async def test_what_the_vault_has_no_room_for_is_kept_when_there_is_room(disk: S
     disk.make_room()
     tokens = await keeping
     assert vault.detokenise(tokens[-1], "kiosk", "ada") == values[-1][1]
+    vault.close()
+
+
+class StuckBus(MemoryBus):
+    """A store that has no room at first."""
+
+    stuck = 1
+
+    async def publish(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
+        if isinstance(message, Screened) and self.stuck:
+            self.stuck -= 1
+            raise StoreStuckError("nothing is stored")
+        return await super().publish(message, id=id, headers=headers)
+
+
+async def test_an_attempt_that_had_no_room_is_not_counted(disk: SmallDisk) -> None:
+    vault = Vault.open(disk.path / "vault.sqlite", bytes(32))
+    disk.fill()
+    bus, tries = StuckBus("site1"), 0
+    stage = replace(SITE_WORKERS[0], retry=Retry(attempts=1))
+
+    async def screen(asked: Asked) -> list[Message]:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            disk.make_room()
+        vault.put_all(asked.tenant, asked.asker, [("EMAIL", f"{n}{EMAIL}") for n in range(2_000)])
+        question = Question(text="When?", language="en", intent="hours", intent_confidence=0.9)
+        common = {name: getattr(asked, name) for name in ("rid", "tenant", "site", "asked_at_ms", "deadline_at_ms")}
+        return [Screened(**common, question=question)]
+
+    asked = Asked(tenant="kiosk", rid="r1", site="site1", text="When?", asker="ada")
+    async with bus.subscribe(stage) as inbox:
+        await bus.publish(asked, id="r1", headers={})
+        delivery = await inbox.next()
+        assert delivery is not None
+        await settle(stage, screen, delivery, bus)
+    assert (tries, bus.stuck) == (2, 0)
+    assert await bus.last("PIPE", "pipe.kiosk.screened.r1") is not None
     vault.close()
 
 
