@@ -38,7 +38,7 @@ def chat(**fields: Any) -> dict[str, Any]:
         ("site", "site2"),
         ("asked_at_ms", 1),
         ("sealed", base64.b64encode(b"a neighbour's words").decode()),
-        ("timings", [["prefilter", 0.0, 1.0]]),
+        ("timings", [{"stage": "prefilter", "waited_ms": 0.0, "worked_ms": 1.0}]),
     ],
 )
 async def test_what_only_the_gateway_says_is_never_taken_from_a_body(
@@ -46,9 +46,7 @@ async def test_what_only_the_gateway_says_is_never_taken_from_a_body(
 ) -> None:
     asked = {"type": "asked", "rid": f"forged-{field}", "text": "When do you open?", field: forged}
     reply = await http.post(STREAM, json=asked)
-    if reply.status_code == 400:
-        assert reply.json()["error"]["code"] == "unreadable"
-        return
+    assert reply.status_code == 200
     [stored] = [each for each in running.asked if each.rid == f"forged-{field}"]
     assert stored.site == running.settings.site
     assert stored.asked_at_ms > 1
