@@ -161,7 +161,8 @@ class Vault:
                     self._check(row)
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite has ended it itself where the disk is full
+                    self._connection.execute("ROLLBACK")
                 raise
         return [row[2] for row in rows]
 
