@@ -52,7 +52,25 @@ class ServerConfig(uvicorn.Config):
         )
 
 
-class JsonHttpProtocol(HttpToolsProtocol):
+class StallGuard(asyncio.Protocol):
+    """Ends a connection whose client reads nothing of what is sent to it; comes before the protocol that it guards."""
+
+    transport: asyncio.Transport
+    _limits: GatewayLimits
+    _stalled: Deadline
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is written to."""
+        super().pause_writing()
+        self._stalled.start(self._limits.write_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._stalled.stop()
+        super().resume_writing()
+
+
+class JsonHttpProtocol(StallGuard, HttpToolsProtocol):
     """Bounds heads, their time, silence and what is sent beside a request, none of which the parser does."""
 
     def __init__(self, config: ServerConfig, *args: Any, **kwargs: Any) -> None:
@@ -79,16 +97,6 @@ class JsonHttpProtocol(HttpToolsProtocol):
         self._stalled.stop()
         self._table.forget(self.transport)
         super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """The client does not read as fast as it is written to."""
-        super().pause_writing()
-        self._stalled.start(self._limits.write_timeout_s, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """The client has read."""
-        self._stalled.stop()
-        super().resume_writing()
 
     def on_message_begin(self) -> None:
         self._head_bytes, self._fed_bytes, self._sent_bytes, self._is_in_head = 0, 0, 0, True
@@ -176,7 +184,7 @@ class JsonHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-class JsonWebSocketProtocol(WSProtocol):
+class JsonWebSocketProtocol(StallGuard, WSProtocol):
     """Replies with an error object to a handshake that is none, and bounds what a client sends and leaves unread."""
 
     def __init__(self, config: ServerConfig, *args: Any, **kwargs: Any) -> None:
@@ -192,16 +200,6 @@ class JsonWebSocketProtocol(WSProtocol):
         self._stalled.stop()
         self._table.forget(self.transport)
         super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """The client does not read as fast as it is written to."""
-        super().pause_writing()
-        self._stalled.start(self._limits.write_timeout_s, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """The client has read."""
-        self._stalled.stop()
-        super().resume_writing()
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """All is said; a client that does not read the end of it is not waited for."""
