@@ -98,11 +98,6 @@ def is_italian(number: str) -> bool:
     return total % 26 == ord(number[15]) - 65
 
 
-def is_dutch(digits: str) -> bool:
-    """BSN: the eleven-test."""
-    return int(digits) > 0 and weighted(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
-
-
 def is_polish(digits: str) -> bool:
     """PESEL: the birth date, its century coded in the month, four digits and the check digit."""
     return is_date(digits[4:6], str(int(digits[2:4]) % 20)) and weighted(digits, PESEL_WEIGHTS) % 10 == 0
@@ -121,12 +116,6 @@ def is_swedish(digits: str) -> bool:
     short = digits[-10:]
     is_whole = len(digits) == 10 or digits[:2] in ("18", "19", "20")
     return is_whole and is_date(str(int(short[4:6]) % 60), short[2:4]) and is_luhn(short)
-
-
-def is_portuguese(digits: str) -> bool:
-    """NIF of a person: begins with 1, 2, 3 or 45, modulo 11."""
-    check = 11 - weighted(digits, range(9, 1, -1)) % 11
-    return (digits[0] in "123" or digits[:2] == "45") and int(digits[8]) == (check if check < 10 else 0)
 
 
 def is_belgian(digits: str) -> bool:

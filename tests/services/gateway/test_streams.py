@@ -9,7 +9,8 @@ import pytest
 
 from loadtests.load.stream_client import Client
 from loadtests.load.stream_site import StreamSite, stream_site
-from tests.support.stream_conformance import CASES, DRAFT, RETRACTED, Case, check, wait_until_accepted, wait_until_shown
+from tests.support.stream_conformance import CASES, Case, check, wait_until_accepted, wait_until_shown
+from tests.support.stream_scripts import DRAFT, RETRACTED
 
 pytestmark = pytest.mark.anyio
 
