@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
+from tidegate.brokers.memory.bus import MemoryBus
+from tidegate.brokers.stage import Handler
 from tidegate.schemas import Answer, Degradation, Drafted, Question, Suggestion, Verified
 from tidegate.services.policies.case import Case
 from tidegate.services.policies.circumstances import describe_circumstances
@@ -14,7 +17,9 @@ from tidegate.services.policies.facts import Circumstances
 from tidegate.services.policies.language import load_policies
 from tidegate.services.policies.policy import FindPersonal, Policy
 from tidegate.services.policies.suggestions import allow_suggestions
+from tidegate.services.settings import Settings
 from tidegate.services.stages.policy import JudgingRules, evaluate_in_thread
+from tidegate.services.stages.policy import open as open_policy
 from tidegate.services.stages.policy.handler import PolicyPorts
 
 WHITE_PAPER = """\
@@ -65,3 +70,8 @@ def ports(
     return PolicyPorts(
         partial(evaluate_in_thread, JudgingRules(policies, find_personal)), required_degradation, suggest
     )
+
+
+def open_stage(pack: Path) -> AbstractAsyncContextManager[Handler]:
+    """The stage with the policies of a pack's folder, in a state directory of its own: the usual one may be in use."""
+    return open_policy(Settings(pack_dir=str(pack), state_dir=str(pack / "state")), MemoryBus("site1"))

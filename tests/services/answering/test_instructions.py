@@ -37,7 +37,9 @@ async def gate_of(folder: Path, written: list[str], hub: Hub | None, **gateway: 
     (folder / "policies").mkdir(parents=True)
     for number, text in enumerate(written):
         (folder / "policies" / f"{number}.yaml").write_text(f"policy_id: p{number}\n{RULES}{text}\n")
-    settings = Settings(site="site1", pack_dir=str(folder), models_dir=str(MODELS), gateway=GatewaySettings(**gateway))
+    state, models = str(folder / "state"), str(MODELS)
+    limits = GatewaySettings(**gateway)
+    settings = Settings(site="site1", pack_dir=str(folder), state_dir=state, models_dir=models, gateway=limits)
     bus = MemoryBus("site1")
     if hub is not None:
         await bus.respond(ping("site1"), hub.reply)

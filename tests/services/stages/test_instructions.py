@@ -70,7 +70,7 @@ async def test_the_router_sends_what_the_policies_let_be_written(tmp_path: Path,
     asked = Screened(
         rid="r1", tenant="kiosk", site="site1", asked_at_ms=now_ms, deadline_at_ms=now_ms + 60_000, question=INSTRUCTED
     )
-    async with open_router(Settings(pack_dir=str(tmp_path)), bus) as handler:
+    async with open_router(Settings(pack_dir=str(tmp_path), state_dir=str(tmp_path / "state")), bus) as handler:
         [routed] = await handler(asked)
     assert routed.plan.where == where  # type: ignore[attr-defined]
     assert routed.question == INSTRUCTED  # type: ignore[attr-defined]

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.policy_files import WHITE_PAPER, policy, ports
-from tidegate.brokers.memory.bus import MemoryBus
+from tests.support.policy_files import WHITE_PAPER, open_stage, policy, ports
 from tidegate.schemas import (
     Answer,
     Approved,
@@ -31,8 +30,6 @@ from tidegate.services.policies.policy import Policy
 from tidegate.services.policies.redaction import redact_pii
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.privacy.dlp.finding import Finding
-from tidegate.services.settings import Settings
-from tidegate.services.stages.policy import open as open_policy
 from tidegate.services.stages.policy.handler import judge
 
 pytestmark = pytest.mark.anyio
@@ -274,11 +271,11 @@ def test_a_personal_value_between_spaces_never_survives(around: str, value: str)
 async def test_the_opened_policy_has_every_policy_of_the_pack_in_force(tmp_path: Path) -> None:
     (tmp_path / "policies").mkdir()
     with pytest.raises(PolicyError, match="no policy is in force"):
-        async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryBus("site1")):
+        async with open_stage(tmp_path):
             pass
     policy(tmp_path / "policies", WHITE_PAPER, "a.yaml")
     policy(tmp_path / "policies", "policy_id: b\nabstain_thresholds: {confidence: 1}\n", "b.yml")
-    async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryBus("site1")) as handler:
+    async with open_stage(tmp_path) as handler:
         [settled] = await handler(drafted(answer()))
         assert isinstance(settled, Withheld)
         assert [part.id for part in settled.lineage] == ["safe-answers-v3", "b"]
@@ -290,7 +287,7 @@ async def test_an_opened_policy_abstains_from_a_draft_that_comes_too_late_and_no
     (tmp_path / "policies").mkdir()
     policy(tmp_path / "policies", WHITE_PAPER, "a.yaml")
     plan = msgspec.structs.replace(PLAN, shares_ms={"policy": 50.0, "publisher": 50.0})
-    async with open_policy(Settings(pack_dir=str(tmp_path)), MemoryBus("site1")) as handler:
+    async with open_stage(tmp_path) as handler:
         for kind, reason in ((Drafted, "deadline"), (Verified, "")):
             late = msgspec.structs.replace(drafted(answer(), kind=kind), plan=plan)
             [settled] = await handler(late)
