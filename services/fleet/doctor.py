@@ -6,9 +6,9 @@ says so. Next: cli/site.py, which prints it."""
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -18,6 +18,7 @@ from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import plan_hub, plan_site
 from tidegate.brokers.jetstream.repair import read_mirror
+from tidegate.brokers.process.disk import disk_usage
 from tidegate.brokers.topology.streams import DOWN
 from tidegate.schemas import TidegateError, decode, encode
 from tidegate.schemas.replica import CollectionRequest, ReplicaFault, ReplicaStatus
@@ -193,7 +194,7 @@ async def check_mirrors(settings: Settings) -> tuple[CheckResult, ...]:
 
 async def check_disk(settings: Settings) -> tuple[CheckResult, ...]:
     """Whether there is room for what is to come."""
-    usage = await asyncio.to_thread(shutil.disk_usage, settings.state_dir)
+    usage = await asyncio.to_thread(disk_usage, Path(settings.state_dir))
     free = f"{usage.free / (1 << 30):.1f} GiB of {usage.total / (1 << 30):.1f} are free"
     if usage.free < LEAST_FREE_BYTES and usage.free < usage.total * LEAST_FREE:
         return (fault("disk", free, "make room: a full stream refuses what comes"),)

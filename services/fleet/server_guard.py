@@ -6,12 +6,12 @@ Next: deployment.py; brokers/servers/nats_server.py."""
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from pathlib import Path
 
 import structlog
 
+from tidegate.brokers.process.disk import disk_usage
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas import TidegateError
 from tidegate.services.fleet.faults import FOLDER, clear_fault, report_fault
@@ -66,7 +66,7 @@ class ServerGuard:
                     healthy_at = time.monotonic()
 
     def _has_room(self, health: str) -> bool:
-        if health == "silent" or shutil.disk_usage(self._server.directory).free >= LEAST_FREE_BYTES:
+        if health == "silent" or disk_usage(self._server.directory).free >= LEAST_FREE_BYTES:
             return True
         if not self._is_faulty:
             self._report(NoRoomError(f"{self._server.name} cannot store: the disk of {self._server.directory} is full"))

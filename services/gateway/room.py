@@ -4,11 +4,12 @@ Promises a refusal within milliseconds while there is none, and that it ends by 
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+
+from tidegate.brokers.process.disk import disk_usage
 
 PROBE_EVERY_S = 2.0
 """While the stream stores nothing, so often one request is let through to see whether it does again."""
@@ -28,7 +29,7 @@ class StoreRoom:
     @property
     def fault(self) -> RoomFault:
         """Why nothing more is stored; empty where it is."""
-        if shutil.disk_usage(self._state_dir).free < self._min_free_mib * MIB:
+        if disk_usage(self._state_dir).free < self._min_free_mib * MIB:
             return "no_room"
         return "store_stuck" if self._stuck_until_s is not None else ""
 

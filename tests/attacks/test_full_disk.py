@@ -204,3 +204,13 @@ def test_less_than_what_must_be_free_is_no_room(disk: SmallDisk) -> None:
     assert StoreRoom(disk.path, 8).fault == ""
     (disk.path / "big").write_bytes(bytes(26 * MIB))
     assert StoreRoom(disk.path, 8).fault == "no_room"
+
+
+def test_a_state_directory_that_is_not_made_yet_has_the_room_of_its_disk(
+    disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(disk.path)
+    places = (disk.path / "not" / "made", Path(".tidegate"))
+    assert [StoreRoom(place, 8).fault for place in places] == ["", ""]
+    (disk.path / "big").write_bytes(bytes(26 * MIB))
+    assert [StoreRoom(place, 8).fault for place in places] == ["no_room", "no_room"]
