@@ -16,13 +16,13 @@ class DiskUsage(NamedTuple):
 
 def disk_usage(path: Path) -> DiskUsage:
     """What the disk of `path`, or of its nearest parent that exists, holds. Raises `OSError`."""
-    place = path.absolute()
+    nearest = path.absolute()
     while True:
         try:
-            usage = shutil.disk_usage(place)
+            usage = shutil.disk_usage(nearest)
         except FileNotFoundError:
-            if place == place.parent:
+            if nearest == nearest.parent:
                 raise
-            place = place.parent
+            nearest = nearest.parent
         else:
             return DiskUsage(usage.total, usage.free)

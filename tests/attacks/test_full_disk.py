@@ -210,7 +210,7 @@ def test_a_state_directory_that_is_not_made_yet_has_the_room_of_its_disk(
     disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(disk.path)
-    places = (disk.path / "not" / "made", Path(".tidegate"))
-    assert [StoreRoom(place, 8).fault for place in places] == ["", ""]
+    paths = (disk.path / "not" / "made", Path(".tidegate"))
+    assert [StoreRoom(path, 8).fault for path in paths] == ["", ""]
     (disk.path / "big").write_bytes(bytes(26 * MIB))
-    assert [StoreRoom(place, 8).fault for place in places] == ["no_room", "no_room"]
+    assert [StoreRoom(path, 8).fault for path in paths] == ["no_room", "no_room"]

@@ -99,7 +99,9 @@ async def test_the_mirror_of_a_stream_that_was_rolled_back_is_what_the_hub_has_n
 
 
 def ends_in(granted: Path) -> dict[int, int]:
-    """Where CORPUS ended when the hub was told of it."""
+    """Where CORPUS ended when the hub was told of it; nowhere, until it was told."""
+    if not granted.exists():
+        return {}
     return msgspec.msgpack.decode(granted.read_bytes(), type=downlink_link.KnownGrants).ends.get(CORPUS, {})
 
 
