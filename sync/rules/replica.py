@@ -65,7 +65,7 @@ snapshot-verified | lagging install  | lagging install plan | lagging install | 
 snapshot-refused  | - alarm          | - alarm @            | - alarm         | - alarm         | - alarm         | - alarm
 delta-next        | lagging apply    | -                    | - apply         | - apply         | - apply         | -
 delta-duplicate   | -                | -                    | -               | -               | -               | -
-hole-found        | restoring @      | -                    | lagging tail    | - tail          | - tail          | -
+hole-found        | - plan           | -                    | lagging tail    | - tail          | - tail          | -
 fell-behind       | - plan           | -                    | lagging tail    | - tail          | -               | -
 caught-up         | following        | -                    | -               | following       | -               | -
 epoch-begun       | restoring @      | restoring @          | restoring @     | restoring @     | restoring @     | restoring @

@@ -63,6 +63,15 @@ def test_readers_get_nothing_of_a_replica_before_it_was_whole(hub: Hub, tmp_path
     assert len(site.texts()) == 5
 
 
+def test_a_replica_that_meets_the_log_in_its_middle_reads_it_from_its_beginning(hub: Hub, tmp_path: Path) -> None:
+    publish(hub, 5)  # so few that the hub has made no snapshot of them
+    site = make_site(tmp_path, "site1", hub)
+    with pytest.raises(HoleError):
+        site.follower.receive("notices", hub.log.deltas["notices"][3:])
+    assert asyncio.run(site.follower.follow("notices")) == LogPosition(1, 5)
+    assert len(site.texts()) == 5
+
+
 @pytest.mark.parametrize("cut", range(0, 10, 3))
 def test_a_snapshot_that_was_cut_goes_on_behind_its_last_chunk(hub: Hub, tmp_path: Path, cut: int) -> None:
     publish(hub, 60)
