@@ -91,7 +91,13 @@ class HubWorker:
         indexes = self._indexes = FollowedIndexes(self._settings, stores, lambda _tenant: self._wake())
         self._parts = PartsInForce(self._settings, indexes.is_current, self._files)
         answers: dict[str, Callable[[bytes], Awaitable[Message]]] = {"publish": self._publish}
-        return DomainParts(on_changed=indexes.changed, legs=indexes, extend_status=self._extend, answers=answers)
+        return DomainParts(
+            on_changed=indexes.changed,
+            on_taken=indexes.standing.took,
+            legs=indexes,
+            extend_status=self._extend,
+            answers=answers,
+        )
 
     def loops(self, faults: Faults) -> list[Loop]:
         """What runs beside the replicas."""

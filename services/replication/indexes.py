@@ -16,6 +16,7 @@ from tidegate.services.knowledge.lazy_embedder import LazyEmbedder
 from tidegate.services.knowledge.replica.index_follower import IndexFollower
 from tidegate.services.knowledge.replica.index_verifier import IndexReport, IndexVerifier
 from tidegate.services.knowledge.replica.opening import open_followed_index
+from tidegate.services.replication.stand_back import StandBack
 from tidegate.services.settings import Settings
 from tidegate.sync.rules.ownership import may_hold
 from tidegate.sync.shells.faults import Faults
@@ -28,7 +29,8 @@ SOURCE = "index"
 
 class FollowedIndexes:
     """One index for each tenant; see `domain.IndexLegs` and `domain.OnChanged`. `on_followed` hears of each tenant of
-    which all is indexed that is held. Indexes are opened when the first document comes."""
+    which all is indexed that is held. Indexes are opened when the first document comes.
+    `standing` is told how much is taken in at once, and has the indexing stand back meanwhile."""
 
     def __init__(
         self, settings: Settings, stores: Mapping[str, ReplicaStore], on_followed: Callable[[str], None]
@@ -39,6 +41,7 @@ class FollowedIndexes:
         self._stores = stores
         self._embedder = LazyEmbedder(self._paths.models)
         self._on_followed = on_followed
+        self.standing = StandBack()
         self._followers: dict[str, IndexFollower] = {}
         self._opening = threading.Lock()
         self._started: set[tuple[str, str]] = set()
@@ -82,6 +85,7 @@ class FollowedIndexes:
 
     def close(self) -> None:
         """Close the indexes."""
+        self.standing.end()
         for follower in self._followers.values():
             follower.index.close()
 
@@ -93,7 +97,9 @@ class FollowedIndexes:
             if tenant not in self._followers:
                 exact_below = self._settings.retriever.exact_below
                 index = open_followed_index(self._paths.index(tenant), self._embedder, exact_below=exact_below)
-                self._followers[tenant] = IndexFollower(self._stores[tenant], index, version("tidegate"))
+                self._followers[tenant] = IndexFollower(
+                    self._stores[tenant], index, version("tidegate"), self.standing.wait
+                )
             return self._followers[tenant]
 
     async def _follow_waiting(self) -> None:

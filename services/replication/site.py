@@ -91,7 +91,11 @@ class SiteWorker:
         indexes = self._indexes = FollowedIndexes(self._settings, stores, self._followed)
         self._parts = PartsInForce(self._settings, indexes.is_current, self._files)
         return DomainParts(
-            on_changed=indexes.changed, legs=indexes, extend_status=self._extend, refresh_trust=self._refresh
+            on_changed=indexes.changed,
+            on_taken=indexes.standing.took,
+            legs=indexes,
+            extend_status=self._extend,
+            refresh_trust=self._refresh,
         )
 
     def loops(self, faults: Faults) -> list[Loop]:

@@ -92,6 +92,7 @@ class HubSync:
         }
         self._journals = {name: LocalJournal(bus, name, store) for name, store in opening.stores.items()}
         self._changes = ChangeWatch(opening.parts.on_changed)
+        self._on_taken = opening.parts.on_taken
         self._grants = ports.grants
         self.endpoints = HubEndpoints(self._tenants, self, opening.clock, ports.admission)
         self.local = LocalEndpoints(self, opening.parts)
@@ -112,7 +113,7 @@ class HubSync:
     def loops(self) -> list[Loop]:
         """All that runs."""
         edits = EditsIntake(self._bus, self._tenants, self._clock, self.faults, self._relayed)
-        intake = StreamIntake(self._bus, EDITS, edits.settle)
+        intake = StreamIntake(self._bus, EDITS, edits.settle, self._on_taken)
         recovery = Loop("recovery", self._recover_again, RECOVER_EVERY_S, self.faults, RECOVER_EVERY_S)
         taking = Loop("edits", intake.run, 0.0, self.faults)
         trimming = Loop("trimming", self._trim, TRIM_EVERY_S, self.faults, TRIM_EVERY_S)

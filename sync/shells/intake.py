@@ -17,12 +17,22 @@ WAIT_S = 5.0
 
 
 class StreamIntake:
-    """Hands on what a domain's `sync` consumer of a stream delivers; `handle` settles every delivery of its batch."""
+    """Hands on what a domain's `sync` consumer of a stream delivers; `handle` settles every delivery of its batch.
 
-    def __init__(self, bus: JetStreamBus, stream: str, handle: Callable[[Sequence[Delivery]], Awaitable[None]]) -> None:
+    `on_taken` hears how many a batch has, before and after it is settled; it must not wait.
+    """
+
+    def __init__(
+        self,
+        bus: JetStreamBus,
+        stream: str,
+        handle: Callable[[Sequence[Delivery]], Awaitable[None]],
+        on_taken: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._bus = bus
         self._stream = stream
         self._handle = handle
+        self._on_taken = on_taken
 
     async def run(self) -> None:
         """Take, until something fails: to be called again. Raises `UnreachableError`, `TopologyMissingError` where the
@@ -31,7 +41,9 @@ class StreamIntake:
         async with self._bus.open_inbox(self._stream, SYNC_CONSUMER, BATCH) as inbox:
             while True:
                 if batch := await _take(inbox):
+                    self._on_taken(len(batch))
                     await self._handle(batch)
+                    self._on_taken(len(batch))
 
 
 async def _take(inbox: JetStreamInbox) -> list[Delivery]:

@@ -63,6 +63,7 @@ class SiteSync:
         self._hub = HubRequests(bus, bus.domain)
         self._mirror = StoredStream(bus, CORPUS)
         self._changes = ChangeWatch(opening.parts.on_changed)
+        self._on_taken = opening.parts.on_taken
         self._comparing = Loop("compare", self._compare, settings.compare_every_s, self.faults, FIRST_COMPARISON_S)
         self._tenants = {name: self._open_tenant(name, opening, snapshots) for name in opening.stores}
         self._journals = {name: LocalJournal(bus, name, store) for name, store in opening.stores.items()}
@@ -80,7 +81,8 @@ class SiteSync:
     def loops(self) -> list[Loop]:
         """All that runs."""
         arrivals = Arrivals(self._tenants, self.faults, self.polling.wake)
-        arriving = Loop("arriving", StreamIntake(self._bus, CORPUS, arrivals.take).run, 0.0, self.faults)
+        intake = StreamIntake(self._bus, CORPUS, arrivals.take, self._on_taken)
+        arriving = Loop("arriving", intake.run, 0.0, self.faults)
         learning = Loop("learning", StreamIntake(self._bus, ARTEFACTS, self._learn).run, 0.0, self.faults)
         scrub_every_s = self._settings.scrub_every_s
         scrubbing = Loop("scrub", self._scrub, scrub_every_s, self.faults, scrub_every_s)

@@ -57,13 +57,21 @@ class IndexFollower:
     one before it.
 
     Raises `IndexLockedError` where another process writes the index, `IndexUnusableError`, `OtherModelError`, and what
-    the store raises; nothing is lost then: the next call goes on where this one was.
+    the store raises; nothing is lost then: the next call goes on where this one was. `stand_back` is called before each
+    batch of documents, and returns when there is time for it.
     """
 
-    def __init__(self, store: ReplicaStore, index: HybridIndex, code_version: str = "") -> None:
+    def __init__(
+        self,
+        store: ReplicaStore,
+        index: HybridIndex,
+        code_version: str = "",
+        stand_back: Callable[[], None] = lambda: None,
+    ) -> None:
         self.store = store
         self.index = index
         self.code_version = code_version
+        self._stand_back = stand_back
         self._model = name_model(index.embedder_version)
         self._writing = threading.RLock()
 
@@ -180,6 +188,8 @@ class IndexFollower:
         left, put, removed, damaged = list(document_ids), 0, 0, list[str]()
         while left or (before != after and not damaged):
             batch, left = left[:BATCH], left[BATCH:]
+            if batch:
+                self._stand_back()
             with self.store.reading() as reader:
                 planned = ChangePlanner(reader, self.index, collection, is_dropped=is_dropped).plan(batch)
             damaged += planned.damaged
