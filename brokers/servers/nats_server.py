@@ -16,12 +16,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from tidegate.brokers.servers import conf
+from tidegate.brokers.servers.monitoring import Health, ask_health, ask_monitor
 from tidegate.brokers.servers.ports import choose_port, is_free
 from tidegate.schemas import TidegateError
 
@@ -30,8 +31,6 @@ RANDOM_PORT = -1
 POLL_S = 0.005
 _HEALTH = "/healthz?js-enabled-only=true"
 _PR_SET_PDEATHSIG = 1
-Health = Literal["healthy", "unhealthy", "silent"]
-"""`unhealthy`: it answers, and some stream cannot be written, as after the disk was full."""
 
 
 class ServerMissingError(TidegateError, FileNotFoundError):
@@ -126,7 +125,7 @@ class Server:
     def monitor(self, path: str) -> dict[str, Any]:
         """The server's own account of itself: `/varz`, `/leafz`, `/jsz`, … Raises `ServerFailedError`."""
         try:
-            status, body = self._get(path)
+            status, body = ask_monitor(self._monitor, path)
         except (OSError, http.client.HTTPException) as error:
             raise self._failure(f"did not answer {path}") from error
         if status != http.HTTPStatus.OK:
@@ -136,11 +135,7 @@ class Server:
 
     def health(self) -> Health:
         """How the running server says that it is, within a second; a process that is stopped or stuck says nothing."""
-        try:
-            status, _ = self._get("/healthz")
-        except (OSError, http.client.HTTPException):
-            return "silent"
-        return "healthy" if status == http.HTTPStatus.OK else "unhealthy"
+        return ask_health(self._monitor)
 
     async def __aenter__(self) -> Server:
         await self.start()
@@ -152,7 +147,7 @@ class Server:
     def _spawn(self) -> None:
         if self.pid is not None:
             raise ServerFailedError(f"{self.name} runs already, as process {self.pid}")
-        binary = _binary()
+        binary = find_server()
         self.directory.mkdir(parents=True, exist_ok=True)
         for stale in self.directory.glob("nats-server_*.ports"):
             stale.unlink()
@@ -166,7 +161,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, no lock, no import
+                preexec_fn=end_with_parent(),  # noqa: PLW1509 - one system call, no lock, no import
             )
 
     def _is_ready(self, deadline: float) -> bool:
@@ -181,7 +176,7 @@ class Server:
         try:
             reported = json.loads((self.directory / f"nats-server_{process.pid}.ports").read_bytes())
             self._monitor = reported["monitoring"][0]
-            if self._get(_HEALTH)[0] != http.HTTPStatus.OK:
+            if ask_monitor(self._monitor, _HEALTH)[0] != http.HTTPStatus.OK:
                 return False
         except (OSError, ValueError, http.client.HTTPException):  # not written yet, half written, not listening yet
             return False
@@ -223,24 +218,13 @@ class Server:
         path.touch(mode=0o600)
         path.write_text(conf.render(full))
 
-    def _get(self, path: str) -> tuple[int, bytes]:
-        """Plain HTTP to the loopback; urllib would go through a proxy that the environment names."""
-        address = urlsplit(self._monitor)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=1.0)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
     def _failure(self, what: str) -> ServerFailedError:
         tail = self.log.read_text(errors="replace").splitlines()[-15:] if self.log.exists() else []
         return ServerFailedError("\n  ".join([f"nats-server {self.name} {what}; the end of {self.log}:", *tail]))
 
 
-def _binary() -> str:
-    """The server beside this interpreter, else on PATH."""
+def find_server() -> str:
+    """The server beside this interpreter, else on PATH. Raises `ServerMissingError`."""
     beside = Path(sys.executable).parent / "nats-server"
     found = str(beside) if beside.is_file() else shutil.which("nats-server")
     if found is None:
@@ -248,7 +232,7 @@ def _binary() -> str:
     return found
 
 
-def _end_with_parent() -> Callable[[], None] | None:
+def end_with_parent() -> Callable[[], None] | None:
     """What the child does before it becomes nats-server: ask the kernel for SIGTERM at its parent's end (prctl(2))."""
     if sys.platform != "linux":
         return None

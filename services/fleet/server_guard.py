@@ -1,18 +1,20 @@
 """Keeps nats-servers up by their health: one that has died, does not answer, or cannot store is started again.
 
 Promises that a server which cannot be started ends nothing else: it is tried again, and its fault is kept meanwhile.
-Next: deployment.py; brokers/servers/nats_server.py."""
+Next: deployment.py; services/cli/server.py; brokers/servers/kept_server.py."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from tidegate.brokers.process.disk import disk_usage
-from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.servers.monitoring import Health
 from tidegate.schemas import TidegateError
 from tidegate.services.fleet.faults import FOLDER, clear_fault, report_fault
 
@@ -35,10 +37,34 @@ class NoRoomError(TidegateError, RuntimeError):
     hint = "make room on the disk; the server is started again by itself then"
 
 
+class GuardedServer(Protocol):
+    """One nats-server that this process has started; see `nats_server.Server`. `directory` is on the disk of its
+    store."""
+
+    name: str
+    directory: Path
+
+    @property
+    def pid(self) -> int | None:
+        """The process, while it runs."""
+
+    async def start(self) -> None:
+        """Start it, and return when it is ready. Raises `TidegateError`, `OSError`; it does not run then."""
+
+    def stop(self) -> None:
+        """End it in good order."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def health(self) -> Health:
+        """How it says that it is."""
+
+
 class ServerGuard:
     """One server. `fault` is the file of what is wrong with it."""
 
-    def __init__(self, server: Server, fault: Path, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, server: GuardedServer, fault: Path, patience_s: float = PATIENCE_S) -> None:
         self.restarts = 0
         self._server = server
         self._fault = fault
@@ -97,7 +123,7 @@ class ServerGuard:
             self._is_faulty = False
 
 
-async def keep_servers(servers: dict[str, Server], state: Path) -> None:
+async def keep_servers(servers: Mapping[str, GuardedServer], state: Path) -> None:
     """Keep the servers of these domains up, each by itself, until cancelled."""
     guards = [ServerGuard(server, state / name / FOLDER / "nats-server") for name, server in servers.items()]
     await asyncio.gather(*(guard.keep() for guard in guards))

@@ -1,0 +1,126 @@
+"""A nats-server of an operator's configuration file as a child process, as it runs under systemd or in a container.
+
+Promises that the file is only read, and that the server ends with this process.
+Next: services/fleet/server_guard.py."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tidegate.brokers.servers.monitoring import Health, ask_health, ask_monitor
+from tidegate.brokers.servers.nats_server import ServerFailedError, end_with_parent, find_server
+
+POLL_S = 0.05
+START_WITHIN_S = 600.0
+"""A store of some hundred gigabytes is read through first."""
+_READY = "/healthz?js-enabled-only=true"
+
+
+class NoMonitorError(ServerFailedError):
+    """The server has no monitoring port, so that nobody can ask how it is."""
+
+    hint = 'add `http: "127.0.0.1:8222"` to its configuration'
+
+
+class KeptServer:
+    """One nats-server with its own configuration; it writes to this process's output. `directory` is the disk of its
+    streams, once it was ready; before that, the directory of its file."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        self.name = name
+        self.file = file.absolute()
+        self.directory = self.file.parent
+        self._monitor = ""
+        self._health = "/healthz"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ports = tempfile.TemporaryDirectory(prefix="nats-ports-")
+        """Where it writes what it listens to, and removes it at its end."""
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    async def start(self, timeout_s: float = START_WITHIN_S) -> None:
+        """Start and return when JetStream is enabled. Raises `ServerMissingError`, `ServerFailedError`,
+        `NoMonitorError`; the server does not run then."""
+        self._spawn()
+        try:
+            await self._wait_until_ready(time.monotonic() + timeout_s)
+            await asyncio.to_thread(self._learn)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self, grace_s: float = 35.0) -> None:
+        """SIGTERM, then SIGKILL after `grace_s`, which is longer than a lame duck takes."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL; nothing when it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def reload(self) -> None:
+        """Have it read its file again."""
+        if self.pid is not None and self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
+    def health(self) -> Health:
+        """How it says that it is, within a second."""
+        return ask_health(self._monitor, self._health)
+
+    def _spawn(self) -> None:
+        self._process = subprocess.Popen(
+            [find_server(), "-c", str(self.file), "--ports_file_dir", self._ports.name],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a signal to the group reaches this process alone, which passes it on
+            preexec_fn=end_with_parent(),  # noqa: PLW1509 - one system call, no lock, no import
+        )
+
+    async def _wait_until_ready(self, deadline: float) -> None:
+        while not await asyncio.to_thread(self._is_ready):
+            if self.pid is None:
+                raise ServerFailedError(f"nats-server {self.name} ended; its output has the cause")
+            if time.monotonic() > deadline:
+                raise ServerFailedError(f"nats-server {self.name} was not ready in time")
+            await asyncio.sleep(POLL_S)
+
+    def _is_ready(self) -> bool:
+        try:
+            [file] = Path(self._ports.name).glob(f"*_{self.pid}.ports")
+            reported = json.loads(file.read_bytes())
+        except ValueError:  # not written yet, or half written
+            return False
+        if not reported.get("monitoring"):
+            raise NoMonitorError(f"nats-server {self.name} answers no question about itself: {self.file}")
+        self._monitor = reported["monitoring"][0]
+        try:
+            return ask_monitor(self._monitor, _READY)[0] == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def _learn(self) -> None:
+        """Where its streams are, and what its health is: that of one in a cluster depends on the others, whom a restart
+        of this one does not help."""
+        try:
+            about = json.loads(ask_monitor(self._monitor, "/varz")[1])
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise ServerFailedError(f"nats-server {self.name} was ready, and does not answer: {error}") from error
+        store = about.get("jetstream", {}).get("config", {}).get("store_dir")
+        self.directory = Path(store) if store else self.directory
+        self._health = _READY if about.get("cluster", {}).get("name") else "/healthz"

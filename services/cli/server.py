@@ -1,0 +1,74 @@
+"""`tidegate server`: a nats-server under systemd or in a container, kept up by its health and not by its process alone.
+
+Next: services/fleet/server_guard.py, which judges; brokers/servers/kept_server.py."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import click
+
+from tidegate.brokers.process.tasks import end_tasks
+from tidegate.brokers.servers.kept_server import KeptServer
+from tidegate.schemas import replace
+from tidegate.services.cli.groups import CommandGroup
+from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.cli.run import run_until_stopped
+from tidegate.services.fleet.faults import FOLDER
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.server_guard import PATIENCE_S, ServerGuard
+from tidegate.services.fleet.service_notices import ServiceNotices
+
+
+@click.group(cls=CommandGroup)
+def server() -> None:
+    """Run the nats-server of a site, or of the hub, where `tidegate up` does not."""
+
+
+@server.command("run")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--site", required=True, help="The site whose server it is, or `hub`.")
+@with_options()
+@click.option(
+    "--patience",
+    "patience_s",
+    default=PATIENCE_S,
+    show_default=True,
+    type=click.FloatRange(1.0),
+    help="Seconds for which it may answer nothing, or be unable to store.",
+)
+def run_command(options: CommandOptions, file: Path, site: str, patience_s: float) -> int:
+    """Run nats-server by the configuration FILE until SIGTERM, and start it again when it has ended, is frozen, or
+    cannot store though its disk has room.
+
+    It asks the monitoring port that FILE names, and tells systemd when the server is ready and that itself is alive.
+    SIGHUP has the server read FILE again. What keeps it down is shown by `tidegate status`.
+    """
+    settings = replace(options.load().settings, site=site)  # a server runs before its site is provisioned
+    fault = StatePaths(settings).home / FOLDER / "nats-server"
+    return run_until_stopped(keep_up(KeptServer(settings.site, file), fault, patience_s))
+
+
+async def keep_up(kept: KeptServer, fault: Path, patience_s: float) -> int:
+    """Keep the server up until cancelled, and stop it then. Raises what its first start raises, and
+    `NotifySocketError`."""
+    notices = ServiceNotices.from_environment(os.environ)
+    guard = ServerGuard(kept, fault, patience_s)
+    telling = asyncio.create_task(notices.keep_telling())
+    try:
+        await kept.start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, kept.reload)
+        notices.tell("READY=1")
+        keeping = asyncio.create_task(guard.keep())
+        try:
+            await asyncio.gather(keeping, telling)
+        finally:
+            await end_tasks(keeping)
+    finally:
+        await end_tasks(telling)
+        notices.tell("STOPPING=1")
+        await asyncio.to_thread(kept.stop)
+    return 0
