@@ -131,6 +131,11 @@ def history_of(rid: str, tenant: str, site: str) -> tuple[Source, ...]:
     )
 
 
+def answers_of(tenant: str) -> str:
+    """All answers of a tenant, as they are stored."""
+    return f"answers.{tenant}.*"
+
+
 def live_answer(tenant: str, rid: str) -> str:
     """The core subject on which the answer is republished the moment it is stored."""
     return f"live.answers.{tenant}.{rid}"

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -70,6 +70,16 @@ async def first_messages(nc: Client, stream: str, subject: str, after: int, most
     """The first `most` of `messages`, whose errors it raises."""
     async with _replies(nc) as replies:
         body = {"seq": after + 1, "batch": most, "next_by_subj": subject}
+        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=replies.subject)
+        return await _page(replies, stream)
+
+
+async def first_since(nc: Client, stream: str, subject: str, since_s: float) -> list[StoredMessage]:
+    """The first page of what was stored since that Unix time; with its last sequence `first_messages` goes on. Raises
+    as `messages` does."""
+    async with _replies(nc) as replies:
+        start = datetime.fromtimestamp(since_s, UTC).isoformat().replace("+00:00", "Z")
+        body = {"start_time": start, "batch": PAGE, "next_by_subj": subject}
         await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=replies.subject)
         return await _page(replies, stream)
 

@@ -1,12 +1,13 @@
 """Derives the decision on an answer anew from what was recorded of it, and says whether it is the one that was given.
 
 Promises no side effect: nothing is stored, asked of a model or sent. Time is that of the record: what was given up for
-want of it then is given up now. Next: services/stages/policy/handler.py, which decides, then as now."""
+want of it then is given up now. Next: services/stages/policy/handler.py, which decides, then as now;
+screening_replay.py, the prefilter's part."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +22,7 @@ from tidegate.schemas import (
     Partial,
     Published,
     Replied,
+    Screened,
     Suggestion,
     TidegateError,
     UnreadableError,
@@ -29,21 +31,40 @@ from tidegate.schemas import (
     decode,
 )
 from tidegate.schemas.audit import AuditedAnswer
-from tidegate.services.evidence.entries import receipt_digest
+from tidegate.services.evidence.difference import find_difference
+from tidegate.services.evidence.entries import plain, receipt_digest
+from tidegate.services.evidence.screening_replay import (
+    STAGE,
+    ReplayVerdict,
+    ScreenAgain,
+    ScreeningReplay,
+    find_first,
+    replay_screening,
+)
 from tidegate.services.policies.evaluation import PolicyEvaluation
 from tidegate.services.stages.policy import JudgingRules, evaluate_in_thread
 from tidegate.services.stages.policy.handler import PolicyPorts, judge
 
 F = TypeVar("F", bound=Fact)
-ReplayVerdict = Literal["identical", "differs", "not_derived"]
 LoadRules = Callable[[str, int], Awaitable[JudgingRules]]
 """The policies of a tenant that a generation has. Raises `GenerationGoneError`, `PolicyError`, and as they are read."""
 
 
+MARKS = {"identical": "=", "differs": "!", "not_derived": "?"}
+
+
+class Deciders(NamedTuple):
+    """By what requests are decided again; without `screen` the prefilter's part is left out."""
+
+    load_rules: LoadRules
+    screen: ScreenAgain | None = None
+
+
 class ReplayOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one request when it was decided again. `difference` is the first field that is not as it was,
-    with both values; `reason` says why there was nothing to decide again. `is_logged`: the receipt is the one in the
-    audit log; None where that was not asked."""
+    with both values; `reason` says why there was nothing to decide again. `screening` is the verdict on what the
+    prefilter decided, empty where that was not asked. `is_logged`: the receipt is the one in the audit log; None where
+    that was not asked."""
 
     rid: str
     verdict: ReplayVerdict
@@ -51,15 +72,38 @@ class ReplayOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     outcome: str = ""
     difference: str = ""
     reason: str = ""
+    screening: ReplayVerdict | Literal[""] = ""
     is_logged: bool | None = None
 
 
-async def replay(rid: str, stored: Sequence[StoredMessage], load_rules: LoadRules) -> ReplayOutcome:
-    """Decide a request again by all that is stored of it. Raises `UnreadableError` for what is no fact."""
+async def replay(
+    rid: str, stored: Sequence[StoredMessage], load_rules: LoadRules, screen: ScreenAgain | None = None
+) -> ReplayOutcome:
+    """Decide a request again by all that is stored of it; the prefilter's part too, where there is who screens. Raises
+    `UnreadableError` for what is no fact."""
     facts = [fact for fact in (_read(message) for message in stored) if fact is not None]
     published = _last(facts, Published)
     if published is None:
         return ReplayOutcome(rid=rid, verdict="not_derived", reason="no answer of it is stored here")
+    screening = None if screen is None else await replay_screening(facts, screen)
+    first = find_first(facts)
+    if screening is not None and first is not None and not isinstance(first, Screened):
+        return _outcome(
+            rid,
+            published,
+            verdict=screening.verdict,
+            by=STAGE,
+            difference=screening.difference or _unlike(published, first),
+            reason=screening.reason,
+            screening=screening.verdict,
+        )
+    outcome = await _replay_policy(rid, facts, published, load_rules)
+    return outcome if screening is None else _joined(outcome, screening)
+
+
+async def _replay_policy(
+    rid: str, facts: Sequence[Message], published: Published, load_rules: LoadRules
+) -> ReplayOutcome:
     settled = _settled(facts, published)
     if settled is None:
         return _not_derived(rid, published, facts)
@@ -75,16 +119,20 @@ async def replay(rid: str, stored: Sequence[StoredMessage], load_rules: LoadRule
     return _outcome(rid, published, verdict="differs" if difference else "identical", difference=difference)
 
 
-def find_difference(recorded: Approved | Withheld, again: Approved | Withheld) -> str:
-    """The first field of a decision that is not as it was recorded; empty: all are."""
-    if type(recorded) is not type(again):
-        names = (type(recorded).__name__.lower(), type(again).__name__.lower())
-        return f"it was {names[0]}, and would be {names[1]}: {_reasons(again)}"
-    for field in msgspec.structs.fields(type(recorded)):
-        before, now = getattr(recorded, field.name), getattr(again, field.name)
-        if field.name not in ("timings", "speculation") and before != now:
-            return f"{field.name}: {before!r}"[:250] + f" then, {now!r}"[:250] + " now"
-    return ""
+def _joined(outcome: ReplayOutcome, screening: ScreeningReplay) -> ReplayOutcome:
+    """The verdict on both stages: what differs in either does, and it is the first of them that is named."""
+    outcome = msgspec.structs.replace(outcome, screening=screening.verdict)
+    if screening.verdict != "differs":
+        return outcome
+    return msgspec.structs.replace(outcome, verdict="differs", difference=f"{STAGE}: {screening.difference}")
+
+
+def describe_outcome(outcome: ReplayOutcome) -> str:
+    """One line, and the difference below it."""
+    line = f"{MARKS[outcome.verdict]} {outcome.rid}  {outcome.outcome or '-'}  {outcome.verdict.replace('_', ' ')}"
+    line += f"  {plain(outcome.reason)}" if outcome.reason else ""
+    line += "  NOT the receipt that was logged" if outcome.is_logged is False else ""
+    return f"{line}\n    {plain(outcome.difference)}" if outcome.difference else line
 
 
 def with_entry(outcome: ReplayOutcome, published: Published | None, logged: AuditedAnswer | None) -> ReplayOutcome:
@@ -142,14 +190,26 @@ def _outcome(
     by: str = "policy",
     difference: str = "",
     reason: str = "",
+    screening: ReplayVerdict | Literal[""] = "",
 ) -> ReplayOutcome:
     return ReplayOutcome(
-        rid=rid, verdict=verdict, decided_by=by, outcome=published.outcome, difference=difference, reason=reason
+        rid=rid,
+        verdict="differs" if difference else verdict,
+        decided_by=by,
+        outcome=published.outcome,
+        difference=difference,
+        reason=reason,
+        screening=screening,
     )
 
 
-def _reasons(fact: Approved | Withheld) -> str:
-    return ", ".join(f"{decision.rule}: {decision.reason}" for decision in fact.decisions)[:250]
+def _unlike(published: Published, first: Withheld | Replied) -> str:
+    """Where what was published is not what the prefilter has left: nothing else decides then."""
+    if (published.text, published.reason) == (first.text, first.reason):
+        return ""
+    return (
+        f"published: {first.reason}: {first.text!r} was decided, {published.reason}: {published.text!r} was published"
+    )
 
 
 def _last(facts: Sequence[Message], kind: type[F]) -> F | None:

@@ -91,6 +91,10 @@ class GenerationStore:
         except (OSError, msgspec.DecodeError) as error:
             raise GenerationDamagedError(f"{path}: {error}") from error
 
+    def held(self) -> list[GenerationRecord]:
+        """All generations that are here, oldest first. Raises `GenerationDamagedError`."""
+        return [self.record(number) for number in self._numbers()] if self.directory.is_dir() else []
+
     def path(self, number: int) -> Path:
         """The directory of a generation."""
         return self.directory / str(number)

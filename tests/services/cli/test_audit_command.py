@@ -134,9 +134,14 @@ def test_where_no_log_is_kept_the_error_says_how_one_is(command_line: CommandLin
 
 
 def test_what_is_to_be_decided_again_is_named_and_must_be_in_the_log(command_line: CommandLine) -> None:
-    assert "give the RID of a request, or --newest N" in command_line.run("replay", expected=2)
-    assert "give the RID of a request, or --newest N" in command_line.run("replay", "r1", "--newest", "2", expected=2)
+    assert "give the RID of a request, --newest N, or --from TIME" in command_line.run("replay", expected=2)
+    assert "give the RID of a request, --newest N, or --from TIME" in command_line.run(
+        "replay", "r1", "--newest", "2", expected=2
+    )
     assert "no answer r99" in command_line.run("replay", "r99", expected=1)
+    assert "need --from" in command_line.run("replay", "r1", "--to", "1h", expected=2)
+    assert "is not before" in command_line.run("replay", "--from", "1h", "--to", "2h", expected=1)
+    assert "is no time" in command_line.run("replay", "--from", "soon", expected=1)
 
 
 def test_another_log_is_accepted_with_a_reason_and_reported_where_it_is_known(
