@@ -106,8 +106,12 @@ class Broker(Protocol):
         """Store the message once under its subject and return when it is stored.
 
         The same `id` again, or a second message under a subject that holds one for ever, stores nothing and returns
-        False. Resends under the same id until it is stored; raises `TimeoutError` when that takes too long.
+        False. Resends under the same id until it is stored; raises `TimeoutError` when that takes too long. What is
+        stored has an id that is made of `id` by the domain's key, see message_ids.py.
         """
+
+    async def publish_again(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
+        """As `publish`, of a message that was stored elsewhere, under the very id that it has there."""
 
     async def append(self, message: Message, *, after: int) -> int:
         """Store the message if `after` is the sequence of the last one under its subject (0: there is none).

@@ -29,6 +29,7 @@ from tidegate.brokers.jetstream.acknowledged import read_acknowledged
 from tidegate.brokers.jetstream.connection import DurableSubscription, Link, MessageHandler
 from tidegate.brokers.jetstream.consumer import JetStreamInbox, consumer_info
 from tidegate.brokers.jetstream.publisher import WRONG_LAST_SEQUENCE, NoStreamError, NotStoredError, Publisher
+from tidegate.brokers.message_ids import NAMES, MessageIds
 from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
@@ -45,23 +46,27 @@ IN_USE = 10058  # such a stream exists with another configuration (nats-server, 
 class JetStreamBus:
     """JetStream and core NATS of one domain, over one connection that recovers by itself.
 
-    `link` and `publisher` are for those who look after the streams themselves.
+    `link`, `publisher` and `ids` are for those who look after the streams themselves.
     """
 
-    def __init__(self, domain: str, link: Link, publisher: Publisher) -> None:
+    def __init__(self, domain: str, link: Link, publisher: Publisher, ids: MessageIds = NAMES) -> None:
         self.domain = domain
         self.link = link
         self.publisher = publisher
+        self.ids = ids
         self._subscriptions: list[DurableSubscription] = []
         self._answering: set[asyncio.Task[None]] = set()
         self._pending: dict[str, tuple[float, int]] = {}
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, nats: NatsSettings, domain: str) -> AsyncIterator[JetStreamBus]:
-        """Connect to the domain's server. Raises `UnreachableError` when it is not there within ten seconds."""
+    async def open(cls, nats: NatsSettings, domain: str, ids: MessageIds = NAMES) -> AsyncIterator[JetStreamBus]:
+        """Connect to the domain's server. What stores facts is given the `ids` of the domain.
+
+        Raises `UnreachableError` when the server is not there within ten seconds.
+        """
         async with Link.open(nats, subjects.inbox_of(domain)) as link, Publisher.open(link) as publisher:
-            bus = cls(domain, link, publisher)
+            bus = cls(domain, link, publisher, ids)
             try:
                 yield bus
             finally:
@@ -69,6 +74,10 @@ class JetStreamBus:
 
     async def publish(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
         """See `Broker`. Raises `NotStoredError` when the stream refuses it, `NotAcknowledgedError` after 30 seconds."""
+        return await self.publish_again(message, id=self.ids.of(id), headers=headers)
+
+    async def publish_again(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
+        """See `Broker`. Raises as `publish` does."""
         subject = subjects.subject_of(message, self.domain)
         outgoing = {"Nats-Msg-Id": id, **headers}
         if subjects.is_answered_once(subject):
@@ -100,6 +109,7 @@ class JetStreamBus:
     async def dead_letter(self, delivery: Delivery, stage: str, error: BaseException) -> None:
         """See `Broker`. Raises `NotStoredError` or `NotAcknowledgedError`; the delivery is then not ended."""
         headers = dead_letter_headers(delivery, stage, self.domain, error)
+        headers["Nats-Msg-Id"] = self.ids.of(headers["Nats-Msg-Id"])
         subject = subjects.dead_letter(stage, subjects.rid_of(delivery.subject))
         await self.publisher.publish(subject, delivery.data, headers)
         await delivery.term(headers["Dead-Reason"])

@@ -81,6 +81,10 @@ class MemoryBus:
         subject = subjects.subject_of(message, self.domain)
         return self._store(subject, encode(message), {"Nats-Msg-Id": id, **headers})
 
+    async def publish_again(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
+        """See `Broker`; here an id is its name."""
+        return await self.publish(message, id=id, headers=headers)
+
     async def append(self, message: Message, *, after: int) -> int:
         """See `Broker`; never raises `TimeoutError`."""
         subject = subjects.subject_of(message, self.domain)

@@ -24,6 +24,7 @@ from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.fleet.author_keys import has_author_key, open_author_signer
 from tidegate.services.fleet.deployment import ALL, AUDIT, GATEWAY, SYNC
+from tidegate.services.fleet.message_ids import load_message_ids
 from tidegate.services.fleet.models import check_models, use_boxed_model
 from tidegate.services.fleet.waiting import wait_until_in_force
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
@@ -166,7 +167,7 @@ def serve_audit(settings: Settings, parent: int | None) -> None:
 
 def open_bus(settings: Settings) -> Any:
     """This worker's own domain, over its own server."""
-    return JetStreamBus.open(settings.nats, settings.site)
+    return JetStreamBus.open(settings.nats, settings.site, load_message_ids(settings))
 
 
 def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:

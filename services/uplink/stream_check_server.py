@@ -64,4 +64,4 @@ class PingServer:
             raise RejectError(f"{site} sent an escalation of {lost.escalated.site}")
         headers = {"Tidegate-Cause": lost.cause, "traceparent": lost.traceparent}
         present = {name: value for name, value in headers.items() if value}
-        await self._bus.publish(lost.escalated, id=lost.id, headers=present)
+        await self._bus.publish_again(lost.escalated, id=lost.id, headers=present)

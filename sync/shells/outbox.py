@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from tidegate.brokers.jetstream.publisher import Publisher
+from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.schemas.errors import RejectError
 from tidegate.schemas.following import MOST_OPERATIONS, SendOperations
 from tidegate.schemas.message import encode
@@ -33,12 +33,12 @@ class SiteOutbox:
     """Sends the shared edits of one tenant from a site. `on_hole` is called where the hub lacks what it once had."""
 
     def __init__(
-        self, site: str, tenant: str, store: ReplicaStore, publisher: Publisher, hub: HubRequests, faults: Faults
+        self, site: str, tenant: str, store: ReplicaStore, bus: JetStreamBus, hub: HubRequests, faults: Faults
     ) -> None:
         self._site = site
         self._tenant = tenant
         self._store = store
-        self._publisher = publisher
+        self._bus = bus
         self._hub = hub
         self._faults = faults
         self._published = 0
@@ -102,8 +102,9 @@ class SiteOutbox:
     async def _publish_one(self, entry: Pending) -> None:
         operation = version_of(entry.operation).operation
         subject = edits_of(self._site, self._tenant, entry.collection, operation.document_id)
-        id = f"{self._tenant}.{operation.dot}"  # noqa: A001 - as the header is called
-        await self._publisher.store(subject, encode(entry.operation), {"Nats-Msg-Id": id})
+        # By the site's key: at the hub the edits of all sites are in one stream, and none may keep out another's.
+        id = self._bus.ids.of(f"{self._tenant}.{operation.dot}")  # noqa: A001 - as the header is called
+        await self._bus.publisher.store(subject, encode(entry.operation), {"Nats-Msg-Id": id})
 
 
 def _fitting(entries: Sequence[Pending]) -> Sequence[Pending]:

@@ -150,7 +150,7 @@ class SiteSync:
     def _open_tenant(self, name: str, opening: SyncOpening, snapshots: SnapshotSource | None) -> SiteTenant:
         store = opening.stores[name]
         hub = LeafHubClient(name, self._hub, CorpusLog(self._mirror, name), snapshots)
-        outbox = SiteOutbox(self.domain, name, store, self._bus.publisher, self._hub, self.faults)
+        outbox = SiteOutbox(self.domain, name, store, self._bus, self._hub, self.faults)
         signing = (opening.signer, opening.verifier)
         tenant = SiteTenant(name, store, hub, signing, outbox, opening.code_version)
         tenant.look = lambda: self._changes.look(name, store)
