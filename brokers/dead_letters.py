@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tidegate.brokers.base import Delivery
 from tidegate.schemas import RejectError, RetryLaterError, UnreadableError
+from tidegate.schemas.subject_claims import TRACEPARENT
 
 MAX_REASON_CHARS = 500
 
@@ -25,7 +26,7 @@ def dead_letter_headers(delivery: Delivery, stage: str, site: str, error: BaseEx
         "Dead-Id": delivery.id,
         "Dead-Stored-At": f"{delivery.stored_at_s:.3f}",
     }
-    if traceparent := delivery.headers.get("traceparent"):
+    if TRACEPARENT.match(traceparent := delivery.headers.get("traceparent", "")):
         headers["traceparent"] = traceparent
     return headers
 

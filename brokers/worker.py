@@ -15,6 +15,7 @@ from tidegate.brokers.room import once_there_is_room
 from tidegate.brokers.settings import GRACE_S
 from tidegate.brokers.stage import ACK_WAIT_S, Handler, Stage
 from tidegate.schemas import Message, RejectError, StageTiming, decode
+from tidegate.schemas.subject_claims import TRACEPARENT, belongs_under
 
 DeliveryOutcome = Literal["done", "retried", "dead_lettered", "handed_back"]
 KEEP_ALIVE_S = ACK_WAIT_S / 3
@@ -109,10 +110,15 @@ async def take(
 
 
 def read(stage: Stage, delivery: Delivery) -> Message:
-    """The message. Raises `UnreadableError`, and `RejectError` where every attempt ended without an acknowledgement."""
+    """The message. Raises `UnreadableError`, and `RejectError` where every attempt ended without an acknowledgement, or
+    where the message is not of the subject that it came under: the server has checked who may publish there."""
     if delivery.attempt > stage.retry.attempts:
         raise RejectError("attempts exhausted without an acknowledgement: it may have taken its process down")
     message: Message = decode(delivery.data, *stage.accepts)
+    if not belongs_under(message, delivery.subject):
+        raise RejectError(
+            "its tenant, request, type or site is another one than that of the subject under which it came"
+        )
     return message
 
 
@@ -144,7 +150,7 @@ def with_timing(output: Message, cause: Message, timing: StageTiming) -> Message
 async def store(outputs: Iterable[Message], stage: Stage, delivery: Delivery, broker: Broker) -> None:
     """Publish the outputs, all at once, under ids that are the same at every try."""
     headers = {"Tidegate-Cause": delivery.position}
-    if traceparent := delivery.headers.get("traceparent"):
+    if TRACEPARENT.match(traceparent := delivery.headers.get("traceparent", "")):
         headers["traceparent"] = traceparent
     publishing = [
         broker.publish(output, id=f"{delivery.id}.{stage.name}.{n}", headers=headers)

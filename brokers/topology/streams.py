@@ -122,7 +122,7 @@ def hub_streams(sites: Iterable[str]) -> dict[str, Config]:
     sites = sorted(set(sites))
     return {
         ESCALATIONS: _stream(ESCALATIONS, ["escalations.>"], sources=_sources(ESCALATIONS, sites)),
-        EDITS: _stream(EDITS, ["edits.>"], max_age=0, sources=list(map(_named_by_origin, _sources(EDITS, sites)))),
+        EDITS: _stream(EDITS, ["edits.>"], max_age=0, sources=_sources(EDITS, sites)),
         LOCAL: _stream(LOCAL, ["local.>"], max_age=0),
         DEAD: _stream(DEAD, ["dead.>"], max_age=0, republish=_live("dead.>")),
         **_hub_written(),
@@ -226,14 +226,16 @@ def _hub_written() -> dict[str, Config]:
 
 
 def _sources(stream: str, sites: Iterable[str]) -> list[Config]:
-    return [_sourced_stream(stream, site, UP_CONSUMER, source_up(site, stream)) for site in sites]
-
-
-def _named_by_origin(source: Config) -> Config:
-    """An edit takes the name of the site that it came from, whatever subject the site had stored it under: a site
-    writes its own stream as it likes, and what it wrote in another's name must not pass for that one's."""
-    site = source["external"]["api"].split(".")[1]
-    return {**source, "subject_transforms": [{"src": "edits.*.>", "dest": f"edits.{site}.>"}]}
+    """What comes up takes the name of the site that it came from, whatever subject the site had stored it under: a site
+    writes its own streams as it likes, and what it wrote in another's name must not pass for that one's."""
+    first = stream.lower()
+    return [
+        {
+            **_sourced_stream(stream, site, UP_CONSUMER, source_up(site, stream)),
+            "subject_transforms": [{"src": f"{first}.*.>", "dest": f"{first}.{site}.>"}],
+        }
+        for site in sites
+    ]
 
 
 def _live(subject: str) -> Config:

@@ -31,6 +31,7 @@ from tidegate.brokers.worker import run
 from tidegate.schemas import Asked, Message, Published, RejectError, RetryLaterError, Withheld, decode, encode
 
 pytestmark = pytest.mark.anyio
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
@@ -58,13 +59,13 @@ class TestStoring:
 
     async def test_an_output_names_its_cause_and_keeps_the_trace(self, open_rig: OpenRig) -> None:
         async with open_rig(STAGE) as rig, working(STAGE, Script(), rig.bus):
-            await rig.bus.publish(asked("a"), id="q1", headers={"traceparent": "00-1-2-01"})
+            await rig.bus.publish(asked("a"), id="q1", headers={"traceparent": PARENT})
             await holds(rig, "PIPE", 1)
             [output] = await rig.stored("PIPE")
             assert output.subject == "pipe.kiosk.withheld.a"
             assert output.headers["Nats-Msg-Id"] == "q1.prefilter.0"
             assert output.headers["Tidegate-Cause"] == "ASKS:1"
-            assert output.headers["traceparent"] == "00-1-2-01"
+            assert output.headers["traceparent"] == PARENT
 
     async def test_all_outputs_of_a_message_are_stored_under_their_own_ids(self, open_rig: OpenRig) -> None:
         async def twice(question: Asked) -> list[Message]:
@@ -101,7 +102,7 @@ class TestOutcomes:
     ) -> None:
         script = Script(bad=raising(RejectError("never\nwill — it")))
         async with open_rig(STAGE) as rig, working(STAGE, script, rig.bus):
-            await rig.bus.publish(asked("r7", "bad"), id="q1", headers={"traceparent": "00-1-2-01"})
+            await rig.bus.publish(asked("r7", "bad"), id="q1", headers={"traceparent": PARENT})
             await holds(rig, "DEAD", 1)
             await no_more_pending(rig, STAGE)
             [letter] = await rig.stored("DEAD")

@@ -27,6 +27,7 @@ from tidegate.schemas import Asked, RejectError
 from tidegate.services.pipeline import WORKERS
 
 pytestmark = pytest.mark.anyio
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 PREFILTER = WORKERS["prefilter"]
 
@@ -43,9 +44,7 @@ async def bus(tmp_path: Path) -> AsyncIterator[JetStreamBus]:
 
 
 async def ask(bus: JetStreamBus, rid: str) -> None:
-    await bus.publish(
-        Asked(tenant="kiosk", rid=rid, sealed=b"\x00sealed"), id=rid, headers={"traceparent": "00-a-b-01"}
-    )
+    await bus.publish(Asked(tenant="kiosk", rid=rid, sealed=b"\x00sealed"), id=rid, headers={"traceparent": PARENT})
 
 
 async def taken(bus: JetStreamBus, stage: Stage) -> Delivery:
@@ -81,7 +80,7 @@ async def test_a_dead_letter_states_who_where_why_and_holds_the_original_bytes(b
     assert (letter.data, letter.size_bytes) == (delivery.data, len(delivery.data))
     assert letter.stored_at_s == pytest.approx(delivery.stored_at_s, abs=0.001)
     assert began_s - 1 < letter.stored_at_s <= letter.dead_at_s + 0.001 <= time.time() + 1
-    assert letter.traceparent == "00-a-b-01"
+    assert letter.traceparent == PARENT
 
 
 async def test_letters_are_listed_oldest_first_over_every_page_and_by_stage(bus: JetStreamBus) -> None:
@@ -108,7 +107,7 @@ async def test_a_replayed_letter_is_delivered_again_as_a_message_of_its_own(bus:
     again = await taken(bus, PREFILTER)
     assert (again.data, again.subject, again.attempt) == (dead.data, dead.subject, 1)
     assert again.id == f"{dead.id}.replay.{letter.seq}"
-    assert again.headers["traceparent"] == "00-a-b-01"
+    assert again.headers["traceparent"] == PARENT
     assert again.headers["Tidegate-Cause"] == f"DEAD:{letter.seq}"
     assert await list_dead_letters(nc) == [letter]
 

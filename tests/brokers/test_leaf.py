@@ -74,6 +74,15 @@ async def test_escalations_of_every_site_reach_the_hub_and_a_verdict_its_own_sit
             assert [message.subject for message in mirrored] == [f"verdicts.{site}.kiosk.{rid}"]
 
 
+async def test_an_escalation_in_the_name_of_another_site_arrives_in_the_name_of_its_own(tmp_path: Path) -> None:
+    async with linked(tmp_path, ["site1"]) as all_:
+        await publish(all_.sites["site1"], "escalations.site2.kiosk.forged")
+        await publish(all_.sites["site1"], "escalations.site1.kiosk.own")
+        await arrived(all_.hub, "ESCALATIONS", 2)
+        found = [stored.subject for stored in await messages(all_.hub, "ESCALATIONS", "escalations.>")]
+        assert found == ["escalations.site1.kiosk.forged", "escalations.site1.kiosk.own"]
+
+
 async def test_the_fast_lane_answers_and_without_a_worker_fails_at_once(tmp_path: Path) -> None:
     async with linked(tmp_path) as all_:
         site = all_.sites["site1"]

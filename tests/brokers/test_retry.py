@@ -13,6 +13,8 @@ from tidegate.brokers.memory.consumer import matches
 from tidegate.brokers.stage import Retry
 from tidegate.schemas import RejectError, RetryLaterError, UnreadableError
 
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 
 def highest(_low: float, high: float) -> float:
     return high
@@ -92,7 +94,7 @@ def test_the_same_delivery_dead_lettered_again_has_the_same_id() -> None:
         position="ASKS:42",
         attempt=3,
         stored_at_s=1.5,
-        headers={"traceparent": "00-1"},
+        headers={"traceparent": PARENT},
     )
     assert dead_letter_headers(delivery, "router", "site1", RejectError("no")) == {
         "Nats-Msg-Id": "q1.router.dead.42",
@@ -103,7 +105,7 @@ def test_the_same_delivery_dead_lettered_again_has_the_same_id() -> None:
         "Dead-Attempt": "3",
         "Dead-Id": "q1",
         "Dead-Stored-At": "1.500",
-        "traceparent": "00-1",
+        "traceparent": PARENT,
     }
 
 
