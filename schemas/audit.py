@@ -73,9 +73,9 @@ class AuditedLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 class AuditedAct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="act"):
     """Something that was done or refused. `about` names it (a key's id, a site, an artefact, a code of refusal), `by`
-    who did it, as far as that is known; `count` is how many of the same it stands for, in one second; `rids` are some
-    of their requests. `policies` are those that came into force, as canonical JSON by version, for who judges by them
-    later.
+    who did it, as far as that is known; `count` is how many of the same it stands for since the last entry of them;
+    `rids` are some of their requests. `policies` are those that came into force, as canonical JSON by version, for who
+    judges by them later.
     """
 
     about: Code = ""

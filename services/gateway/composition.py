@@ -11,11 +11,11 @@ from tidegate.services.access.oidc import OidcTokens
 from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.refusal_counts import COUNTS, reporting
 from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.gateway.nats import serve_nats
-from tidegate.services.gateway.refusal_counts import COUNTS, reporting
 from tidegate.services.privacy.vault import Vault, load_site_key
 from tidegate.services.settings import Settings
 

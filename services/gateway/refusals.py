@@ -11,8 +11,9 @@ import uuid
 import structlog
 
 from tidegate.schemas import Refused, TidegateError
+from tidegate.schemas.access import Caller
 from tidegate.schemas.refusals import refusal
-from tidegate.services.gateway.refusal_counts import COUNTS, RefusalKind
+from tidegate.services.fleet.refusal_counts import COUNTS, RefusalKind
 
 log = structlog.get_logger()
 
@@ -70,25 +71,32 @@ def _find_field(fault: str) -> str | None:
     return path[1] if path else None
 
 
-def log_refusal(refused: Refused, transport: str, tenant: str = "") -> Refused:
+def log_refusal(refused: Refused, transport: str, tenant: str = "", caller: Caller | None = None) -> Refused:
     """Write the one log line of a refused request, which holds no word of it, count it, and hand the refusal on."""
     log.info("ask_refused", transport=transport, code=refused.code, rid=refused.rid)
-    COUNTS.add(RefusalKind(tenant, refused.code, transport), refused.rid)
+    count_refusal(refused.code, transport, tenant, caller, refused.rid)
     return refused
 
 
-def refusal_from_exception(error: Exception, transport: str, rid: str = "") -> Refused:
+def count_refusal(code: str, transport: str, tenant: str = "", caller: Caller | None = None, rid: str = "") -> None:
+    """Have a refusal be in the audit log: by the tenant that is served, else the caller's, and by the caller's
+    credential, as far as they are known."""
+    by = f"{transport} {caller.credential}" if caller is not None else transport
+    COUNTS.add(RefusalKind(tenant or (caller.tenant if caller is not None else ""), code, by), rid)
+
+
+def refusal_from_exception(error: Exception, transport: str, rid: str = "", caller: Caller | None = None) -> Refused:
     """Why a request fails, in one log line and in words for the client.
 
     An error that nobody foresaw has an id that both share. The log has its type and where it was raised, not its
     message: that may quote the request.
     """
     if isinstance(error, RequestRefusedError):
-        return log_refusal(error.refused, transport, error.tenant)
+        return log_refusal(error.refused, transport, error.tenant, caller)
     error_id = uuid.uuid4().hex[:12]
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames[-4:]]
     facts = {"error_id": error_id, "error": type(error).__name__, "where": where, "rid": rid}
     log.error("ask_failed", action="ask_failed", transport=transport, **facts)
-    COUNTS.add(RefusalKind("", "internal", transport))
+    count_refusal("internal", transport, caller=caller)
     return refusal("internal", rid, error_id=error_id)

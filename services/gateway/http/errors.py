@@ -13,8 +13,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tidegate.schemas import Refused
+from tidegate.schemas.access import Caller
 from tidegate.schemas.refusals import REFUSALS, refusal
-from tidegate.services.gateway.refusals import RequestRefusedError, log_refusal, refusal_from_exception
+from tidegate.services.gateway.refusals import (
+    RequestRefusedError,
+    count_refusal,
+    log_refusal,
+    refusal_from_exception,
+)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -68,22 +74,30 @@ def handle_errors(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except RequestRefusedError as error:
-            return error_response(log_refusal(error.refused, "http", error.tenant), error.param)
+            refused = log_refusal(error.refused, "http", error.tenant, _known_caller(request))
+            return error_response(refused, error.param)
         except ClientDisconnect:
             return Response(status_code=408)  # nobody is left to read it
         except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
-            return error_response(refusal_from_exception(error, "http"))
+            return error_response(refusal_from_exception(error, "http", caller=_known_caller(request)))
 
     return handle
 
 
+def _known_caller(request: Request) -> Caller | None:
+    """Whom the gate has let in, if it has."""
+    return getattr(request.state, "caller", None)
+
+
 async def no_such_path(_: Request, __: Exception) -> Response:
     """404, as an error object."""
+    count_refusal("no_such_path", "http")
     return error_response(refusal("no_such_path"))
 
 
 async def method_not_allowed(request: Request, error: Exception) -> Response:
     """405, as an error object, with the methods that are allowed in `Allow`."""
+    count_refusal("method_not_allowed", "http")
     allowed = ", ".join(sorted(getattr(error, "headers", {}).get("Allow", "").split(", ")))
     response = error_response(refusal("method_not_allowed", method=request.method[:16], allowed=allowed))
     response.headers["allow"] = allowed

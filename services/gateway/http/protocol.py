@@ -18,6 +18,7 @@ from wsproto.utilities import RemoteProtocolError
 from tidegate.schemas.refusals import REFUSALS, refusal
 from tidegate.services.gateway.http.connections import ConnectionTable, Deadline
 from tidegate.services.gateway.http.errors import error_body
+from tidegate.services.gateway.refusals import count_refusal
 from tidegate.services.gateway.settings import GatewayLimits
 
 LEAST_SENT_BYTES = 1 << 20
@@ -232,6 +233,7 @@ class JsonWebSocketProtocol(StallGuard, WSProtocol):
     def handle_message(self, event: TextMessage | BytesMessage) -> None:
         """A part of a message; one that is too long is not kept, and the client is told so."""
         if self.buffer.length + len(event.data) > self.buffer.max_length:
+            count_refusal("body_too_large", "ws")
             self._begin_close(TOO_BIG, f"a message has at most {self.buffer.max_length} bytes")
         else:
             super().handle_message(event)
@@ -252,12 +254,14 @@ class JsonWebSocketProtocol(StallGuard, WSProtocol):
 
     def _close_flooded(self) -> None:
         if not self.close_sent and not self.transport.is_closing():
+            count_refusal("too_much_sent", "ws")
             self._begin_close(TOO_BIG, "too much was sent")
         self.transport.close()
 
 
 def refuse(transport: asyncio.Transport, code: str, limit: float = 0, headers: str = "") -> None:
     """Reply with an error object, and close."""
+    count_refusal(code, "http")
     terms = REFUSALS[code]
     status = HTTPStatus(terms.status)
     body = error_body(refusal(code, limit=limit))

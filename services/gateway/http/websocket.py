@@ -65,7 +65,7 @@ class WebSocketEndpoint:
         except (ClientDisconnect, WebSocketDisconnect):
             return
         except Exception as error:  # noqa: BLE001 whatever happens, the request is answered or refused
-            await self._end(socket, failed_event(refusal_from_exception(error, "ws")))
+            await self._end(socket, failed_event(refusal_from_exception(error, "ws", caller=caller)))
 
     async def _read_request(self, socket: WebSocket, caller: Caller) -> AdmittedClient:
         patience_s = self._times.body_timeout_s

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.command_line import CommandLine
 from tests.support.gateway_site import Site, ask, asked, nats_site
@@ -17,8 +20,9 @@ from tidegate.schemas.replica import ArtefactPublished, RepairOutcome
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.gateway.refusal_counts import (
+from tidegate.services.fleet.refusal_counts import (
     COUNTS,
+    LONGEST_WAIT_S,
     MOST_KINDS,
     MOST_RIDS,
     RefusalCounts,
@@ -98,10 +102,10 @@ def test_what_the_sync_worker_does_is_reported_by_digest_and_epoch() -> None:
 
 @pytest.mark.anyio
 async def test_refusals_are_counted_by_tenant_and_code_and_one_of_nobody_names_no_request(running: Site) -> None:
-    COUNTS.take()
+    COUNTS.take(is_last=True)
     for data in (b"noise", encode(asked(text=" ", rid="r1")), encode(replace(asked(rid="r2"), tenant="nobody"))):
         assert isinstance(await ask(running, data), Refused)
-    found = {(event.tenant, event.act.about): event.act for event in COUNTS.take()}
+    found = {(event.tenant, event.act.about): event.act for event in COUNTS.take(is_last=True)}
     assert found.keys() == {("", "unreadable"), ("kiosk", "empty_text"), ("", "unknown_tenant")}
     assert found["kiosk", "empty_text"].rids == ("r1",)
     assert found["", "unknown_tenant"].rids == ()
@@ -119,6 +123,69 @@ def test_a_flood_is_one_event_for_each_kind() -> None:
     assert (kiosk.act.count, len(kiosk.act.rids)) == (1_000, MOST_RIDS)
     assert sum(event.act.count for event in events) == 2_000
     assert counts.take() == []
+
+
+class Clock:
+    """Seconds, as a test lets them pass."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 900)), max_size=60))
+def test_nothing_that_was_refused_is_lost_or_counted_twice_however_long_it_waits(steps: list[tuple[int, int]]) -> None:
+    clock = Clock()
+    counts = RefusalCounts(clock)
+    kinds = [replace_code(code) for code in ("busy", "late", "unreadable")]
+    reported: Counter[RefusalKind] = Counter()
+    added: Counter[RefusalKind] = Counter()
+    for number, (kind, passed_s) in enumerate(steps):
+        counts.add(kinds[kind])
+        added[kinds[kind]] += 1
+        clock.now_s += passed_s
+        for event in counts.take(is_last=number == len(steps) - 1):
+            reported[RefusalKind(event.tenant, event.act.about, event.act.by)] += event.act.count
+    assert reported == added
+
+
+def replace_code(code: str) -> RefusalKind:
+    return KIOSK._replace(code=code)
+
+
+def test_a_flood_that_goes_on_for_a_day_is_a_few_hundred_entries_and_its_first_one_comes_at_once() -> None:
+    clock = Clock()
+    counts = RefusalCounts(clock)
+    entries: list[AuditEvent] = []
+    for second in range(86_400):
+        clock.now_s = float(second)
+        counts.add(KIOSK, count=1_000)
+        entries += counts.take()
+        if second == 0:
+            assert len(entries) == 1
+    entries += counts.take(is_last=True)
+    assert len(entries) < 310
+    assert sum(event.act.count for event in entries) == 86_400_000
+    clock.now_s += 2 * LONGEST_WAIT_S
+    assert counts.take() == []
+    counts.add(KIOSK)
+    assert len(counts.take()) == 1, "what was quiet for long is news"
+
+
+def test_what_nobody_honest_does_is_called_so() -> None:
+    counts = RefusalCounts()
+    counts.add(RefusalKind("kiosk", "wrong_site", "site:site2", "violated"), "r1")
+    [event] = counts.take()
+    assert (event.kind, event.act.about, event.act.by, event.act.rids) == (
+        "violated",
+        "wrong_site",
+        "site:site2",
+        ("r1",),
+    )
+    counts.put_back(event)
+    assert [each.kind for each in counts.take(is_last=True)] == ["violated"]
 
 
 @contextmanager
