@@ -10,13 +10,16 @@ import msgspec
 
 from tidegate.schemas.clocks import Counter
 from tidegate.schemas.message import Message, Millis, Name, Rid
+from tidegate.schemas.switch import Switch
 from tidegate.schemas.sync import BootId, Bytes, Digest, SnapshotChunk
 
 ArtefactKind = Literal[
     "policy", "prompt", "intents", "calibration", "thesaurus", "site-settings", "replies", "confidence",
-    "model", "adapter",
+    "model", "adapter", "switch",
 ]  # fmt: skip
-"""What an artefact is: a part of a pack; or, the last two, weights."""
+"""What an artefact is: a part of a pack; or, the last three, weights, and a switch to evidence-only."""
+NO_PARTS: frozenset[ArtefactKind] = frozenset({"model", "adapter", "switch"})
+"""The kinds that are no part of a pack."""
 Rung = Literal["full", "local-only", "evidence-only", "closed"]
 Epoch = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -43,7 +46,8 @@ class StalenessBudget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 class ArtefactDescriptor(Message, frozen=True, kw_only=True, omit_defaults=True):
     """One version of an artefact: the `epoch`-th under its name. `is_critical`: all sites activate it in two phases.
 
-    `base_digests` are the models that an adapter fits; empty: it needs none.
+    `base_digests` are the models that an adapter fits; empty: it needs none. `switch` is what the bytes of one say, so
+    that whoever believes the descriptor need not read them.
     """
 
     tenant: Name
@@ -56,6 +60,7 @@ class ArtefactDescriptor(Message, frozen=True, kw_only=True, omit_defaults=True)
     is_critical: bool = False
     base_digests: tuple[Digest, ...] = ()
     published_at_ms: Millis = 0
+    switch: Switch | None = None
 
 
 class ArtefactManifest(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -56,6 +56,7 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     `unclear`: the question goes on from a conversation in a way that could not be resolved, and `text` asks back.
     `closed`: what is in force at the site is too old to answer by, or there is nothing in force.
+    `evidence_only`: only passages may be quoted now, and the answer quoted none.
     `question` is there once the question was screened. `suggestions` are the nearest passages that the policy let pass.
     `fields` are those of an extraction that could not be vouched for. `speculation` is what an answer took that a model
     gave and that may not be said.
@@ -72,6 +73,7 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
         "cloud_unreachable",
         "deadline",
         "closed",
+        "evidence_only",
     ]
     stage: str
     language: str = ""

@@ -25,7 +25,9 @@ class Artefact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     `epoch` counts what was published under its name, this version included; 0: it was not published, but configured.
     """
 
-    kind: Literal["model", "policy", "prompt", "document", "index", "config", "pack", "detector", "software", "tool"]
+    kind: Literal[
+        "model", "policy", "prompt", "document", "index", "config", "pack", "detector", "software", "tool", "switch"
+    ]
     id: str
     version: str
     epoch: Annotated[int, msgspec.Meta(ge=0)] = 0

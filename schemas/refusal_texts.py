@@ -72,6 +72,16 @@ REFUSAL_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "personnel.",
         "Lo siento, no puedo responder hasta que me actualicen. Consulte, por favor, con un miembro del personal.",
     ),
+    "evidence_only": (
+        "Sorry, I may only quote our documents at the moment, and none of them says this. Please speak to a member of "
+        "staff.",
+        "Ich darf im Moment nur aus unseren Unterlagen zitieren, und darin steht dazu leider nichts. Bitte sprechen "
+        "Sie mit jemandem vom Personal.",
+        "Désolé, je ne peux que citer nos documents en ce moment, et aucun ne répond à cela. Veuillez vous adresser à "
+        "un membre du personnel.",
+        "Lo siento, por ahora solo puedo citar nuestros documentos y ninguno responde a esto. Consulte, por favor, con "
+        "un miembro del personal.",
+    ),
 }
 
 SUGGESTIONS_TEXT = (

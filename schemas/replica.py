@@ -12,6 +12,7 @@ from tidegate.schemas.artefact import Epoch, Rung
 from tidegate.schemas.clocks import Dot
 from tidegate.schemas.message import Message, Millis, Name
 from tidegate.schemas.pack import ItemId
+from tidegate.schemas.switch import SwitchStatus
 from tidegate.schemas.sync import Bytes, Collection, Digest, DocumentContent, LogIndex, Owner
 
 ReplicaVerb = Literal[
@@ -201,7 +202,10 @@ class ArtefactStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class ReplicaStatus(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """What a domain knows, how old it is, and what it may do with it: see `tidegate sync status`."""
+    """What a domain knows, how old it is, and what it may do with it: see `tidegate sync status`.
+
+    `switches` are those to evidence-only: at the hub all that were ever published, at a site those that are on.
+    """
 
     domain: Name
     boot_id: str = ""
@@ -209,6 +213,7 @@ class ReplicaStatus(Message, frozen=True, kw_only=True, omit_defaults=True):
     is_fenced: bool = False
     collections: tuple[CollectionStatus, ...] = ()
     artefacts: tuple[ArtefactStatus, ...] = ()
+    switches: tuple[SwitchStatus, ...] = ()
     rung: Rung = "full"
     rung_reason: str = ""
     lease_until_ms: Millis = 0

@@ -15,6 +15,7 @@ from tidegate.services.stages.settings import (
     CloudVerifierSettings,
     DrafterSettings,
     PrefilterSettings,
+    PublisherSettings,
     RetrieverSettings,
     RouterSettings,
 )
@@ -36,5 +37,6 @@ class Settings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields
     retriever: RetrieverSettings = RetrieverSettings()
     drafter: DrafterSettings = DrafterSettings()
     cloud_verifier: CloudVerifierSettings = CloudVerifierSettings()
+    publisher: PublisherSettings = PublisherSettings()
     sync: SyncSettings = SyncSettings()
     audit: AuditSettings = AuditSettings()

@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policy": ("policy:policy", "Check policies, test them, ask them, or say what past answers they would change."),
     "index": ("index:index", "Add, delete and count a site's documents."),
     "publish": ("publish:publish", "Publish a pack, documents, policies, prompts and weights at the hub."),
+    "evidence-only": (
+        "evidence_only:evidence_only",
+        "Have sites quote documents and write nothing, by one signed switch for each scope.",
+    ),
     "sync": ("sync:sync", "What sites hold and how old it is; compare, repair, decide conflicts."),
     "vault": ("vault:vault", "Erase the personal values that a site keeps of one asker."),
     "keys": (

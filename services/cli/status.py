@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.options import CommandOptions, with_options
-from tidegate.services.cli.sync_tables import open_console, print_collections, print_domains
+from tidegate.services.cli.sync_tables import open_console, print_collections, print_domains, print_switches
 from tidegate.services.cli.tables import make_table
 from tidegate.services.fleet.planner_status import DraftStatus, ForecastStatus
 from tidegate.services.fleet.replica_status import summarise
@@ -41,6 +41,7 @@ def print_status(found: FleetStatus) -> None:
     console.print(make_table("domains", columns, map(_domain_row, found.domains), left=len(columns)))
     replicas = {each.name: summarise(each.replica) for each in found.domains}
     print_domains(console, replicas)
+    print_switches(console, replicas)
     print_collections(console, replicas)
     print_audit_logs(console, found)
     processes = [

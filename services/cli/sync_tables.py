@@ -40,6 +40,7 @@ def print_replicas(known: Sequence[ReplicaStatus], problems: Iterable[str]) -> N
     console = open_console()
     summaries = {status.domain: summarise(status) for status in known}
     print_domains(console, summaries)
+    print_switches(console, summaries)
     print_collections(console, summaries)
     artefacts = [artefact_row(status.domain, each) for status in known for each in status.artefacts]
     if artefacts:
@@ -58,6 +59,15 @@ def print_domains(console: Console, summaries: dict[str, ReplicaSummary]) -> Non
     rows = [domain_row(name, each) for name, each in summaries.items()]
     columns = ("", "rung", "lease", "assurance", "policy epochs", "conflicts", "why")
     console.print(make_table("sync", columns, rows, left=len(columns)))
+
+
+def print_switches(console: Console, summaries: dict[str, ReplicaSummary]) -> None:
+    """A line for each switch to evidence-only that is on in a domain; nothing where none is."""
+    rows = [
+        (name, each.scope, each.raised_by, each.why) for name, known in summaries.items() for each in known.switches
+    ]
+    if rows:
+        console.print(make_table("evidence-only is on", ("", "for", "by", "why"), rows, left=4))
 
 
 def print_collections(console: Console, summaries: dict[str, ReplicaSummary]) -> None:

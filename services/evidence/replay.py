@@ -178,6 +178,9 @@ def _not_derived(rid: str, published: Published, facts: Sequence[Message]) -> Re
     by = next((fact.stage for fact in reversed(facts) if isinstance(fact, (Withheld, Replied))), "")
     if by and by != "policy":
         return _outcome(rid, published, verdict="not_derived", by=by, reason=f"the {by} decided it, by its models")
+    if published.reason == "evidence_only":
+        reason = "the switch to evidence-only decided it, which the receipt names"
+        return _outcome(rid, published, verdict="not_derived", by="publisher", reason=reason)
     reason = "what was judged is no longer stored: the streams of the pipeline keep three days"
     return _outcome(rid, published, verdict="not_derived", reason=reason)
 

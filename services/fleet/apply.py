@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from tidegate.schemas.artefact import ArtefactKind
+from tidegate.schemas.artefact import NO_PARTS, ArtefactKind
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.paths import StatePaths
@@ -22,8 +22,6 @@ from tidegate.services.packs.generations import GenerationRecord, GenerationStor
 from tidegate.services.packs.parts import PackPart, digest_parts, parts_of
 from tidegate.services.settings import Settings
 
-WEIGHTS: tuple[ArtefactKind, ...] = ("model", "adapter")
-"""The kinds that are no part of a pack."""
 ArtefactFiles = Mapping[tuple[str, str], tuple[Path, int]]
 """By kind and name the file with an artefact's bytes, verified, and its epoch."""
 _READ, _READ_AT_SITES = ("policies", "prompts", "replies", "thesaurus"), ("intent_head", "published")
@@ -32,13 +30,13 @@ _READ, _READ_AT_SITES = ("policies", "prompts", "replies", "thesaurus"), ("inten
 
 def apply_artefacts(paths: StatePaths, tenant: str, files: ArtefactFiles, load_units: LoadUnits | None = None) -> int:
     """Bring just these artefacts of a tenant into force; the number of the generation. The same ones again, under the
-    same models, change nothing. Weights are passed over.
+    same models, change nothing. What is no part of a pack is passed over.
 
     Takes milliseconds where a policy changed; where intents or calibration questions did, as long as `prepare` does.
     Raises `PackError` with every fault of the set, `PartNameError`, `PartUnreadableError`, what `prepare_active` and
     the stages raise of what cannot be used, and `OSError`; what was in force stays then.
     """
-    kinds = {kind: kind for kind in get_args(ArtefactKind) if kind not in WEIGHTS}
+    kinds = {kind: kind for kind in get_args(ArtefactKind) if kind not in NO_PARTS}
     given = {
         PackPart(kinds[kind], name, file.read_bytes()): epoch
         for (kind, name), (file, epoch) in files.items()

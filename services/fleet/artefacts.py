@@ -17,6 +17,7 @@ import msgspec
 
 from tidegate.schemas import ArtefactPublished, PublishArtefact, TidegateError
 from tidegate.schemas.artefact import ArtefactKind, Rung
+from tidegate.schemas.switch import Switch
 from tidegate.services.fleet.models import ProgressReporter
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.packs.documents import make_slug
@@ -80,6 +81,13 @@ class PartPublisher:
         path = str(await asyncio.to_thread(file.resolve))
         request = PublishArtefact(tenant=self._tenant, kind=kind, name=name, path=path, **msgspec.structs.asdict(terms))
         return await self._client.publish(request)
+
+    async def publish_switch(self, switch: Switch) -> ArtefactPublished:
+        """Publish a switch to evidence-only as the next epoch of its scope. Raises as `publish_file` does."""
+        async with self._scratch() as scratch:
+            file = scratch / f"{switch.name}.json"
+            await asyncio.to_thread(file.write_bytes, msgspec.json.encode(switch))
+            return await self.publish_file("switch", switch.name, file, ArtefactTerms())
 
     async def publish_weights(
         self, kind: ArtefactKind, name: str, directory: Path, terms: ArtefactTerms

@@ -45,6 +45,14 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
     offered: int
 
 
+class SwitchSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A switch to evidence-only that is on: for what, why, and whether the hub or an incident at the site put it on."""
+
+    scope: str
+    why: str
+    raised_by: str
+
+
 class ReplicaSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A domain's replicas. `is_known`: its sync worker answers; all else is empty where not. `lease_s` is what is left
     of the lease, None: there is none, as at the hub, which needs none."""
@@ -57,6 +65,7 @@ class ReplicaSummary(msgspec.Struct, frozen=True, kw_only=True):
     is_fenced: bool = False
     collections: tuple[CollectionSummary, ...] = ()
     policies: tuple[PolicySummary, ...] = ()
+    switches: tuple[SwitchSummary, ...] = ()
     faults: tuple[str, ...] = ()
 
 
@@ -82,6 +91,11 @@ def summarise(status: ReplicaStatus | None) -> ReplicaSummary:
         is_fenced=status.is_fenced,
         collections=tuple(_collection(each, status.trusted_ms) for each in status.collections),
         policies=tuple(map(_policy, filter(is_policy, status.artefacts))),
+        switches=tuple(
+            SwitchSummary(scope=each.switch.scope, why=each.switch.why, raised_by=each.raised_by)
+            for each in status.switches
+            if each.switch.is_on
+        ),
         faults=status.faults,
     )
 

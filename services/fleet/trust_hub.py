@@ -18,6 +18,7 @@ from tidegate.schemas.artefact import ActivationVote
 from tidegate.schemas.message import Message, decode
 from tidegate.schemas.replica import ArtefactPublished, ArtefactStatus, PublishArtefact
 from tidegate.schemas.subjects import BUCKETS, HUB, activation_vote, lease_of
+from tidegate.schemas.switch import SwitchStatus
 from tidegate.schemas.sync import Collection
 from tidegate.services.fleet.hub_keys import passphrase_in_environment
 from tidegate.services.fleet.paths import StatePaths
@@ -99,6 +100,10 @@ class HubTrust:
     def artefacts(self) -> tuple[ArtefactStatus, ...]:
         """What is published. Raises as `Repository.state` does."""
         return self._publisher.status()
+
+    def switches(self) -> tuple[SwitchStatus, ...]:
+        """The newest switch of each scope, on or off. Raises as `Repository.state` does."""
+        return self._publisher.switches()
 
     def faults(self) -> tuple[str, ...]:
         """What does not work now, and is tried again."""

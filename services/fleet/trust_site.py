@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from tidegate.sync.shells.key_rotation import RotationPorts, SiteKeyRotation
 from tidegate.sync.shells.machine import Measures, running_code, wall_ms
 from tidegate.sync.shells.repository_link import ObjectSource, Stores
 from tidegate.sync.shells.snapshot_link import TargetSnapshots
+from tidegate.sync.shells.switch_sync import SwitchPorts, SwitchSync
 from tidegate.sync.trust.allowed import CODE, CONFIGURATION, MODELS, measurement_of
 from tidegate.sync.trust.authors import KeyringVerifier
 from tidegate.sync.trust.client import RepositoryClient
@@ -39,6 +41,7 @@ from tidegate.sync.trust.identity import IdentityFile
 from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.live_keys import LiveAuthor, LiveKeys
 from tidegate.sync.trust.standing import read_machine_clock
+from tidegate.sync.trust.switches import write_switches
 
 MEASURED_SETTINGS = ("tenants", "prefilter", "router", "retriever", "drafter", "cloud_verifier")
 """The sections of the settings that decide answers."""
@@ -76,6 +79,7 @@ class SiteTrust:
         self.client = RepositoryClient(paths.trust, self._source)
         self._holdings = Holdings(paths.trust, self.client.blobs, lambda: [self._measures.digest(self._models)])
         self.artefacts = ArtefactSync(self._artefact_ports(stores, ports), keys.keyring())
+        self.switches = SwitchSync(self._switch_ports(stores, paths.trust))
         self.verifier = KeyringVerifier(lambda: self.artefacts.keyring)
         self.attester = SiteAttester(self._attestation_ports(bus, file, keys, ports))
         self.rotation = SiteKeyRotation(self._rotation_ports(bus, file, keys), self.attester.renew_soon)
@@ -112,7 +116,8 @@ class SiteTrust:
         """What does not work now, and is tried again."""
         named = [f"{path}: {why}" for path, why in sorted(self.artefacts.faults.items())]
         lease = self.attester.report.reason if self.attester.report.code else ""
-        return tuple(fault for fault in (self.artefacts.fault, self.downlink.fault, lease, *named) if fault)
+        switches = self.switches.fault if self.switches.fault != self.artefacts.fault else ""
+        return tuple(fault for fault in (self.artefacts.fault, switches, self.downlink.fault, lease, *named) if fault)
 
     async def answer_attest(self, _: bytes) -> bytes:
         """What answers `replica.attest`: a `LeaseReport`."""
@@ -139,6 +144,16 @@ class SiteTrust:
             write_standing=ports.write_standing,
             now=read_machine_clock,
             activated=self._on_activated,
+        )
+
+    def _switch_ports(self, stores: Stores, directory: Path) -> SwitchPorts:
+        return SwitchPorts(
+            client=self.client,
+            holdings=self._holdings,
+            stores=stores,
+            tenants=self._settings.tenants,
+            write=partial(write_switches, directory),
+            now=read_machine_clock,
         )
 
     def _participant_ports(self, bus: JetStreamBus, directory: Path, check: CheckArtefact) -> ParticipantPorts:
@@ -201,6 +216,7 @@ async def open_site_trust(settings: Settings, bus: JetStreamBus, ports: SiteTrus
     await bus.respond(replica_request("rotate"), trust.rotation.answer)
     loops = (
         trust.artefacts.keep(),
+        trust.switches.keep(),
         trust.attester.keep(),
         trust.downlink.keep(),
         trust.feed.keep(),

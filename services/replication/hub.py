@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
-from tidegate.schemas.artefact import ArtefactManifest
+from tidegate.schemas.artefact import NO_PARTS, ArtefactManifest
 from tidegate.schemas.audit import AuditedAct, AuditEvent
 from tidegate.schemas.message import Message, decode, replace
 from tidegate.schemas.replica import ArtefactPublished, PublishArtefact, ReplicaStatus
@@ -119,14 +119,16 @@ class HubWorker:
 
     async def _extend(self, status: ReplicaStatus) -> ReplicaStatus:
         artefacts = await asyncio.to_thread(self._trust.artefacts)
-        return replace(status, artefacts=artefacts, faults=(*status.faults, *self._trust.faults()))
+        switches = await asyncio.to_thread(self._trust.switches)
+        faults = (*status.faults, *self._trust.faults())
+        return replace(status, artefacts=artefacts, switches=switches, faults=faults)
 
     async def _apply_all(self) -> None:
         """Fetch from the repository what is published, and bring it into force here."""
         assert self._parts is not None  # `open_parts` came first
         state = await asyncio.to_thread(self._trust.repository.repository.state)
         for path, artefact in artefacts_in(state.targets.targets).items():
-            if path == artefact_path(artefact) and artefact.kind not in ("model", "adapter"):
+            if path == artefact_path(artefact) and artefact.kind not in NO_PARTS:
                 manifest: ArtefactManifest = await asyncio.to_thread(self._trust.repository.manifest, path)
                 await download(self._source, manifest.chunks, self._blobs / artefact.digest, artefact.digest)
         for tenant in self._settings.tenants:
@@ -141,6 +143,7 @@ class HubWorker:
             for path, artefact in artefacts_in(targets).items()
             if path == artefact_path(artefact)
             and artefact.tenant == tenant
+            and artefact.kind not in NO_PARTS
             and (self._blobs / artefact.digest).is_file()
         }
 

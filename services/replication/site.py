@@ -13,13 +13,14 @@ from pathlib import Path
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.jetstream.bus import JetStreamBus
-from tidegate.schemas.artefact import ArtefactDescriptor
+from tidegate.schemas.artefact import NO_PARTS, ArtefactDescriptor
 from tidegate.schemas.message import replace
 from tidegate.schemas.replica import ReplicaStatus
 from tidegate.schemas.sync import SnapshotManifest
 from tidegate.services.fleet.apply import ArtefactFiles
 from tidegate.services.fleet.author_keys import keep_known_keys
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.switches import SiteSwitches
 from tidegate.services.fleet.trust_site import SiteTrust, SiteTrustPorts, open_site_trust
 from tidegate.services.policies.language import load_policies
 from tidegate.services.replication.composition import ReplicationParts, TenantStores, open_replication
@@ -75,6 +76,7 @@ class SiteWorker:
         self._settings = settings
         self._paths = StatePaths(settings)
         self._holdings = Holdings(self._paths.trust, self._paths.trust / "blobs")
+        self._switches = SiteSwitches(settings)
         self._indexes: FollowedIndexes | None = None
         self._parts: PartsInForce | None = None
         self._loop: Loop | None = None
@@ -140,7 +142,7 @@ class SiteWorker:
 
     def _files(self, tenant: str) -> ArtefactFiles:
         held = [each.artefact for each in self._holdings.activated().values() if each.artefact.tenant == tenant]
-        wanted = [each for each in held if each.kind not in ("model", "adapter")]
+        wanted = [each for each in held if each.kind not in NO_PARTS]
         return {(each.kind, each.name): (self._holdings.verified(each), each.epoch) for each in wanted}
 
     async def _extend(self, status: ReplicaStatus) -> ReplicaStatus:
@@ -152,6 +154,7 @@ class SiteWorker:
         return replace(
             status,
             artefacts=await asyncio.to_thread(trust.status),
+            switches=await asyncio.to_thread(self._switches.status),
             rung=standing.rung,
             rung_reason="; ".join(standing.because),
             assurance=report.assurance,

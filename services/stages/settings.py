@@ -122,3 +122,18 @@ class CloudVerifierSettings(OpenAICompatibleSettings, frozen=True, kw_only=True,
     """For `embedded` and `vllm`: whether a question about passages is answered by quoting them to the letter, and in no
     other way. Unset: by the shipped model yes, by another one (`model`) no.
     """
+
+
+class PublisherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a site goes to evidence-only by itself; `tidegate evidence-only off` at the hub ends that, nothing else."""
+
+    incident_share: Share = 0.0
+    """Share of the answers of one tenant and class that policies block, from which the site gives quotations only; 0:
+    it never does so by itself."""
+    incident_from: Annotated[int, msgspec.Meta(ge=1, extra={"unit": "answers"})] = 5
+    """So many have to be blocked at least."""
+    incident_window_s: Seconds = 600.0
+    """The time within which they are counted."""
+    p1_rules: tuple[str, ...] = ()
+    """Rules of policies, as receipts name them (`safe-answers-v3/competitor`), one block by which is enough: then for
+    all classes of the tenant."""

@@ -13,10 +13,12 @@ import msgspec
 from tidegate.schemas.artefact import ArtefactDescriptor, ArtefactKind, Rung
 from tidegate.schemas.errors import TidegateError, UnreadableError
 from tidegate.schemas.replica import ArtefactPublished, ArtefactStatus, PublishArtefact
+from tidegate.schemas.switch import Switch, SwitchStatus
 from tidegate.sync.shells.activation_hub import ActivationCoordinators
 from tidegate.sync.shells.hub_repository import HubRepository
 from tidegate.sync.trust.allowed import AllowedDigests, measurement_of
 from tidegate.sync.trust.chunks import digest_of_file
+from tidegate.sync.trust.switches import switches_in
 from tidegate.sync.trust.targets import artefact_path, artefacts_in, prepared_path
 
 KINDS: tuple[ArtefactKind, ...] = get_args(ArtefactKind)
@@ -28,6 +30,12 @@ class UnknownArtefactKindError(TidegateError, ValueError):
     """There is no such kind of artefact, or it cannot be activated in two phases."""
 
     hint = f"kinds are {', '.join(KINDS)}; critical can be: {', '.join(sorted(CRITICAL))}"
+
+
+class SwitchUnusableError(TidegateError, ValueError):
+    """The file is no switch to evidence-only, or one of another tenant or scope than it is published as."""
+
+    hint = "use `tidegate evidence-only on|off`, which writes and publishes it"
 
 
 class ActivationAbortedError(TidegateError):
@@ -78,8 +86,8 @@ class ArtefactPublisher:
     ) -> ArtefactPublished:
         """Publish a file; returns when it is in the stores, and, where it is critical, in force.
 
-        Raises `UnknownArtefactKindError`, `ActivationAbortedError`, `ActivationBusyError`, `ArtefactChangedError`, what
-        signing and storing raise, `OSError`.
+        Raises `UnknownArtefactKindError`, `SwitchUnusableError`, `ActivationAbortedError`, `ActivationBusyError`,
+        `ArtefactChangedError`, what signing and storing raise, `OSError`.
         """
         draft = await asyncio.to_thread(_describe, (tenant, kind, name), path, options or PublishOptions())
         target = artefact_path(draft)
@@ -121,6 +129,11 @@ class ArtefactPublisher:
             for path, artefact in sorted(newest.items())
         )
 
+    def switches(self) -> tuple[SwitchStatus, ...]:
+        """The newest switch of each scope. Raises as `Repository.state` does."""
+        known = artefacts_in(self._repository.repository.state().targets.targets)
+        return tuple(SwitchStatus(switch=each.switch, epoch=each.epoch) for each in switches_in(known.values()))
+
     def _number(self, draft: ArtefactDescriptor, known: list[ArtefactDescriptor | None]) -> ArtefactDescriptor:
         """The artefact with the epoch after every one that was ever published or proposed."""
         epochs = [each.epoch for each in known if each is not None]
@@ -131,11 +144,23 @@ class ArtefactPublisher:
         )
 
 
+def read_switch(path: Path, tenant: str, name: str) -> Switch:
+    """The switch of a file (JSON). Raises `SwitchUnusableError`, `OSError`."""
+    try:
+        switch = msgspec.json.decode(path.read_bytes(), type=Switch)
+    except msgspec.DecodeError as error:
+        raise SwitchUnusableError(f"{path}: {error}") from error
+    if (switch.tenant, switch.name) != (tenant, name):
+        raise SwitchUnusableError(f"{path} is {switch.name} of {switch.tenant}, not {name} of {tenant}")
+    return switch
+
+
 def _describe(which: tuple[str, str, str], path: Path, options: PublishOptions) -> ArtefactDescriptor:
     """The file as the first epoch of an artefact."""
     tenant, kind, name = which
     if kind not in KINDS or (options.is_critical and kind not in CRITICAL):
         raise UnknownArtefactKindError(f"{kind!r} is no kind of {'critical ' if options.is_critical else ''}artefact")
+    switch = read_switch(path, tenant, name) if kind == "switch" else None
     described = {
         "tenant": tenant,
         "kind": kind,
@@ -146,6 +171,7 @@ def _describe(which: tuple[str, str, str], path: Path, options: PublishOptions) 
         "budget": {"soft_s": options.soft_s, "hard_s": options.hard_s, "at_hard": options.at_hard},
         "is_critical": options.is_critical,
         "base_digests": options.base_digests,
+        "switch": switch and msgspec.to_builtins(switch),
         "type": "artefactdescriptor",
     }
     try:

@@ -164,7 +164,7 @@ class ArtefactSync:
 
     async def _apply(self) -> None:
         """Have readers get what is in force; of a tenant of which nothing is, there is nothing to get."""
-        held = {each.artefact.tenant for each in self._held().values()}
+        held = {each.artefact.tenant for each in self._held().values() if each.artefact.switch is None}
         for tenant in sorted(self._unapplied):
             try:
                 if tenant in held:
@@ -212,11 +212,11 @@ class ArtefactSync:
         self._soon.clear()
 
     def _pending(self, held: dict[str, ActivatedArtefact]) -> list[tuple[str, ArtefactDescriptor]]:
-        """What is published and not in force, the most urgent first."""
+        """What is published and not in force, the most urgent first. Switches are taken over by switch_sync.py."""
         pending = [
             (path, artefact)
             for path, artefact in self._offered()
-            if path not in held or held[path].artefact.epoch < artefact.epoch
+            if artefact.switch is None and (path not in held or held[path].artefact.epoch < artefact.epoch)
         ]
         return sorted(pending, key=lambda each: (ORDER.index(class_of(each[0])), each[0]))
 

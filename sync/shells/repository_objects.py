@@ -17,6 +17,7 @@ from tidegate.sync.trust.targets import KEYS
 
 CLASS_OF: dict[ArtefactKind, TransferClass] = {
     "policy": "policy",
+    "switch": "policy",
     "prompt": "prompt",
     "intents": "prompt",
     "calibration": "prompt",

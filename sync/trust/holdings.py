@@ -5,6 +5,7 @@ fetches; sync/rules/staleness.py, what an age allows; sync/rules/activation.py, 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Holdings:
         self._path = directory / "activated.msgpack"
         self._blobs = blobs
         self._installed = installed
+        self._writing = threading.Lock()  # switches are activated beside all else
 
     def activated(self) -> dict[str, ActivatedArtefact]:
         """What is in force, by target. Raises `UnreadableError`."""
@@ -73,6 +75,10 @@ class Holdings:
         artefact = generation.artefacts.get(path)
         if artefact is None:
             raise UnknownTargetError(f"the repository has no artefact under {path}")
+        with self._writing:
+            return self._activate(path, artefact, generation.hub_time_ms)
+
+    def _activate(self, path: str, artefact: ArtefactDescriptor, hub_time_ms: int) -> ActivatedArtefact:
         activated = self.activated()
         held = activated.get(path)
         if held and artefact.epoch <= held.artefact.epoch and artefact.digest != held.artefact.digest:
@@ -81,7 +87,7 @@ class Holdings:
             wanted = ", ".join(each[:12] for each in artefact.base_digests)
             raise BaseModelMissingError(f"{path} fits the models {wanted}, and none of them is in force")
         self.verified(artefact)
-        activated[path] = ActivatedArtefact(artefact, generation.hub_time_ms)
+        activated[path] = ActivatedArtefact(artefact, hub_time_ms)
         if artefact.kind == "model":
             installed = tuple(self._installed())
             beside = tuple(activated.values())
@@ -92,6 +98,10 @@ class Holdings:
     def confirm(self, generation: Generation) -> None:
         """The hub vouches for this generation: what is in force and in it is current as of its time. What the hub has
         replaced since goes on ageing until its successor is activated. Raises `UnreadableError`, `OSError`."""
+        with self._writing:
+            self._confirm(generation)
+
+    def _confirm(self, generation: Generation) -> None:
         activated, current = self.activated(), generation.artefacts
         confirmed = {
             path: ActivatedArtefact(held.artefact, max(held.current_at_ms, generation.hub_time_ms))
@@ -103,10 +113,12 @@ class Holdings:
             self._store(confirmed)
 
     def held(self) -> tuple[HeldArtefact, ...]:
-        """What is in force, for `standing`: budgets, and since when each is no longer known to be current."""
+        """What is in force, for `standing`: budgets, and since when each is no longer known to be current. A switch is
+        in force until it is put off, however old it is."""
         return tuple(
             HeldArtefact(name=path, budget=held.artefact.budget, current_at_ms=held.current_at_ms)
             for path, held in sorted(self.activated().items())
+            if held.artefact.switch is None
         )
 
     def file(self, path: str) -> Path:

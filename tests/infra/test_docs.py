@@ -95,7 +95,7 @@ def test_a_page_shows_only_commands_and_modules_that_there_are(page: Path) -> No
     text = page.read_text(encoding="utf-8")
     shown = [
         tuple(words.split())
-        for words in re.findall(r"(?<!from )tidegate ([a-z]+(?: [a-z]+(?:\\?\|[a-z]+)*)?)", code_in(text))
+        for words in re.findall(r"(?<!from )tidegate ([a-z]+(?:-[a-z]+)*(?: [a-z]+(?:\\?\|[a-z]+)*)?)", code_in(text))
     ]
     for name, *rest in shown:
         command = cli.get_command(click.Context(cli), name)

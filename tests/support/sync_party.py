@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tests.support.sync_parts import NOW, DirectClient, Hub, MemoryBlobs, MemoryLog, Site
 from tests.support.sync_party_messages import TENANT, conflicts_of, published_as
 from tests.support.trust_hub import TrustHub, publish_bytes
@@ -42,6 +44,7 @@ from tidegate.schemas import (
     encode,
     subjects,
 )
+from tidegate.schemas.switch import Switch, SwitchStatus
 from tidegate.sync.rules.ownership import may_hold
 from tidegate.sync.shells.file_import import FileImport
 from tidegate.sync.trust.standing import read_machine_clock
@@ -127,6 +130,13 @@ class SyncParty:
             lease_until_ms=0 if isinstance(self.member, Hub) else NOW + LEASE_MS,
             assurance="software",
             trusted_ms=NOW,
+            switches=tuple(
+                SwitchStatus(switch=each.switch, epoch=each.epoch)
+                for each in (
+                    self._descriptors() if self.trust else self.followed._descriptors() if self.followed else ()
+                )
+                if each.switch
+            ),
         )
 
     async def conflicts(self, request: CollectionRequest) -> Message:
@@ -193,6 +203,7 @@ class SyncParty:
             budget=StalenessBudget(soft_s=request.soft_s, hard_s=request.hard_s, at_hard=request.at_hard),
             is_critical=request.is_critical,
             base_digests=request.base_digests,
+            switch=msgspec.json.decode(data, type=Switch) if request.kind == "switch" else None,
         )
         publish_bytes(self.trust.repository, artefact, data, self.trust.signers(), NOW)
         return published_as(artefact)

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+import structlog
+
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Approved, Artefact, ForecastOutcome, Message, Published, Replied, Withheld
+from tidegate.schemas import Approved, Artefact, ForecastOutcome, Message, Partial, Published, Replied, Withheld, decode
 from tidegate.schemas.subjects import PARTIAL_APPROVED
+from tidegate.schemas.switch import Switch
+from tidegate.services.fleet.audit_spool import EventSpool, act_event
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.switches import SiteSwitches
 from tidegate.services.fleet.tenant_parts import open_tenant_parts
 from tidegate.services.packs.active import PackInForce
 from tidegate.services.packs.load import identify_pack
+from tidegate.services.planning.answer_class import name_class
 from tidegate.services.planning.experience import outcome_of
+from tidegate.services.policies.evidence_only import keep_to_evidence
 from tidegate.services.settings import Settings
 from tidegate.services.stages.publisher.handler import PublisherPorts, publish
+from tidegate.services.stages.publisher.incidents import IncidentRule
 from tidegate.services.stages.publisher.metrics import FreshnessMetrics
+from tidegate.services.stages.publisher.switched import enforce
 from tidegate.services.streaming.log_writer import AnswerLogWriter
 
 METRICS = FreshnessMetrics()
+log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -30,8 +43,20 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     """
     software = Artefact("software", "tidegate", version("tidegate"))
     writer = AnswerLogWriter(bus)
-    await bus.listen(PARTIAL_APPROVED, writer.on_partial)
-    ports = PublisherPorts(writer.committed_part, writer.close, forecast_outcome)
+    switches = SiteSwitches(settings)
+
+    async def on_partial(subject: str, data: bytes) -> None:
+        held = switches.find(*scope_of(decode(data, Partial)))
+        if held is None:  # else nothing is shown: what it will become is not known
+            await writer.on_partial(subject, data)
+
+    def enforce_switches(approved: Approved) -> Approved | Withheld:
+        held = switches.find(*scope_of(approved))
+        return approved if held is None else enforce(approved, held, keep_to_evidence)
+
+    await bus.listen(PARTIAL_APPROVED, on_partial)
+    ports = PublisherPorts(writer.committed_part, writer.close, forecast_outcome, enforce_switches)
+    watch = IncidentWatch(settings, switches)
     async with open_tenant_parts(settings, name_pack) as packs:
 
         async def handler(settled: Approved | Withheld | Replied) -> list[Message]:
@@ -40,9 +65,35 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
             for each in published:
                 if isinstance(each, Published):
                     METRICS.count(each)
+            if not isinstance(settled, Replied):
+                await watch.see(settled)
             return published
 
         yield handler
+
+
+class IncidentWatch:
+    """Puts the site to evidence-only where the answers that policies judge call for it, and has that audited."""
+
+    def __init__(self, settings: Settings, switches: SiteSwitches) -> None:
+        self._rule = IncidentRule(settings.publisher, settings.site)
+        self._switches = switches
+        self._spool = EventSpool(StatePaths(settings).audit_events)
+
+    async def see(self, settled: Approved | Withheld) -> None:
+        """Count one more answer, once it is settled. Raises as `SiteSwitches.raise_here` does, and `OSError`."""
+        reason = settled.reason if isinstance(settled, Withheld) else ""
+        if settled.question is None or (isinstance(settled, Withheld) and settled.stage != "policy"):
+            return
+        class_name = name_class(settled.question)
+        switch = self._rule.observe(settled.tenant, class_name, reason, settled.decisions, time.time())
+        if switch is not None:
+            await asyncio.to_thread(self._raise, switch)
+
+    def _raise(self, switch: Switch) -> None:
+        if self._switches.raise_here(switch):
+            log.warning("evidence_only", scope=switch.scope, reason=switch.why)
+            self._spool.report(act_event("evidence_only", switch.name, tenant=switch.tenant, reason=switch.why))
 
 
 def name_pack(pack: PackInForce) -> Artefact:
@@ -53,6 +104,11 @@ def name_pack(pack: PackInForce) -> Artefact:
     if pack.number:
         return Artefact("pack", pack.tenant, pack.digest[:12], pack.number)
     return Artefact("pack", *identify_pack(pack.directory))
+
+
+def scope_of(answered: Approved | Partial) -> tuple[str, str]:
+    """Whose answer it is, and the class of its question."""
+    return answered.tenant, name_class(answered.question)
 
 
 def forecast_outcome(settled: Approved | Withheld) -> ForecastOutcome | None:

@@ -53,6 +53,8 @@ class PublisherPorts:
     """Closes the log of what was shown over the answer's text; None when more had been committed in between."""
     forecast_outcome: Callable[[Approved | Withheld], ForecastOutcome | None]
     """When the answer was expected and when it was judged; None where nothing was forecast."""
+    enforce: Callable[[Approved], Approved | Withheld] = lambda approved: approved
+    """The answer as it may be published under the switches that are on now; as it is where there can be none."""
 
 
 async def publish(
@@ -65,6 +67,8 @@ async def publish(
     """
     if isinstance(settled, Replied):
         return [publish_reply(settled, versions)]
+    if isinstance(settled, Approved):
+        settled = ports.enforce(settled)
     answer = settled.answer if isinstance(settled, Approved) else Answer(text="")
     receipt = Receipt(
         site=settled.site,

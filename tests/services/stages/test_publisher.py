@@ -148,6 +148,7 @@ async def test_an_approved_answer_is_published_as_it_stands_with_its_whole_recei
 
 OUTCOMES: dict[str, Outcome] = {
     "unsupported_language": "withheld",
+    "evidence_only": "withheld",
     "unsafe": "withheld",
     "unscreenable": "withheld",
     "forged_token": "withheld",

@@ -18,9 +18,10 @@ export function drawReplicas(summary) {
 export const rungText = (summary) => textOf(`rung_${summary.rung}`);
 
 function standingOf(summary) {
-  const { lease_s: lease, policies, rung_reason: reason } = summary;
+  const { lease_s: lease, policies, rung_reason: reason, switches } = summary;
   return {
     rung: rungText(summary) + (reason ? `: ${reason}` : "") + (summary.is_fenced ? `, ${textOf("fenced")}` : ""),
+    quotes_only: switches.map(({ scope, why }) => `${scope}: ${why}`).join(", "),
     lease: lease === null ? "" : lease > 0 ? duration(lease) : textOf("ended"),
     policies: policies.map(({ name, epoch, offered }) =>
       `${name} ${epoch}${offered > epoch ? ` (${textOf("offered", { epoch: offered })})` : ""}`).join(", "),
