@@ -1,4 +1,4 @@
-"""The words for national numbers, telephones and health records, in more languages than the product speaks.
+"""The words for national numbers, telephones, births and health records, in more languages than the product speaks.
 
 Promises that every language's words count in every text: a hint at the language weakens nothing. Next: words.py."""
 
@@ -11,8 +11,9 @@ from typing import Literal
 
 import msgspec
 
-IdentityKind = Literal["NATIONALID", "PHONE", "HEALTH", "LINK"]
-"""`LINK` words stand between the word for a number and the number."""
+IdentityKind = Literal["NATIONALID", "PHONE", "HEALTH", "LINK", "BIRTH", "MONTH"]
+"""`LINK` words stand between the word for a number and the number; a date is of birth near a `BIRTH` word, and `MONTH`
+has the beginnings of months that no language of the product shares."""
 KINDS: tuple[IdentityKind, ...] = ("NATIONALID", "PHONE", "HEALTH")
 LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pl", "pt", "sv", "zh", "hi")
 
@@ -28,7 +29,7 @@ def load_identity_words(language: str) -> dict[IdentityKind, tuple[str, ...]]:
 
 
 def list_identity_words(kind: str) -> list[str]:
-    """The words for a kind in all languages, longest first; none for a kind that is not one of `KINDS`."""
+    """The words for a kind in all languages, longest first; none for one that no language has."""
     found = {
         word
         for language in LANGUAGES

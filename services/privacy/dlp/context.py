@@ -15,24 +15,35 @@ LINK_WORDS = "|".join(
     (join_patterns(lambda words: words.personal.links), *(fold(word).text for word in list_identity_words("LINK")))
 )
 LINK = re.compile(rf"(?:[\s:#=.,°º()\"'-]{{1,3}}|(?:{LINK_WORDS})(?:\b|(?<=[\u0900-\uffff]))){{0,10}}", re.IGNORECASE)
-MONTH = rf"(?:{join_patterns(lambda words: ' '.join(words.months).split())})[^\W\d_]{{0,8}}\.?"
+MONTH_STARTS = "|".join(
+    (
+        join_patterns(lambda words: " ".join(words.months).split()),
+        *(fold(each).text for each in list_identity_words("MONTH")),
+    )
+)
+MONTH = rf"(?:{MONTH_STARTS})[^\W\d_]{{0,8}}\.?"
 YEAR = r"(?:19|20)\d{2}"
+OF = r"(?:\s{1,3}(?:of|del?))?"
 DATE = re.compile(
-    rf"(?<![\d.])(?:\d{{1,2}}[./ -]{{1,2}}\d{{1,2}}[./ -]{{1,2}}(?:{YEAR}|\d{{2}})|{YEAR}[./-]\d{{1,2}}[./-]\d{{1,2}}|"
-    rf"\d{{1,2}}(?:st|nd|rd|th|er|\.)?(?: of| de)? {{0,2}}{MONTH}(?: de| del)?,? {{0,2}}{YEAR}|"
-    rf"{MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? {YEAR})(?!\d)",
+    rf"(?<![\d.])(?:\d{{1,2}}[./\s-]{{1,2}}\d{{1,2}}[./\s-]{{1,2}}(?:{YEAR}|\d{{2}})|{YEAR}[./-]\d{{1,2}}[./-]\d{{1,2}}|"
+    rf"\d{{1,2}}(?:st|nd|rd|th|er|º|\.)?{OF}\s{{0,2}}{MONTH}{OF},?\s{{0,2}}{YEAR}|"
+    rf"{MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?,?\s{YEAR})(?!\d)",
     re.IGNORECASE,
 )
 DAY_DIGITS, MONTH_DIGITS = r"(?:0[1-9]|[12]\d|3[01])", r"(?:0[1-9]|1[0-2])"
 BIRTH_DATE = re.compile(
-    rf"{DATE.pattern}|(?<![\d.])(?:\d{{1,2}}(?:st|nd|rd|th|er|\.)?[ -]{{0,2}}(?:of |de )?"
-    rf"{MONTH}(?: de| del)?[,' -]{{1,3}}(?:{YEAR}|\d{{2}})|{MONTH}[ -]{YEAR}|"
+    rf"{DATE.pattern}|(?<![\d.])(?:\d{{1,2}}(?:st|nd|rd|th|er|\.)?[\s-]{{0,2}}(?:(?:of|de)\s)?"
+    rf"{MONTH}{OF}[,'\s-]{{1,3}}(?:{YEAR}|\d{{2}})|{MONTH}[\s-]{YEAR}|"
     rf"{DAY_DIGITS}{MONTH_DIGITS}{YEAR}|{YEAR}{MONTH_DIGITS}{DAY_DIGITS})(?!\d)",
     re.IGNORECASE,
 )
 """More than a date elsewhere: a year of two digits, a month without a day, no separators; a word of birth is near."""
-BIRTH = re.compile(rf"\b(?:{join_patterns(lambda words: words.personal.births)})(?!\w)", re.IGNORECASE)
+BIRTH_WORDS = "|".join(
+    (join_patterns(lambda words: words.personal.births), *(fold(each).text for each in list_identity_words("BIRTH")))
+)
+BIRTH = re.compile(rf"\b(?:{BIRTH_WORDS})(?!\w)", re.IGNORECASE)
 BEFORE, AFTER = 28, 48
+LONGEST_DATE = 32
 LETTERS = re.compile(r"[^\W\d_]+")
 LITERAL_START = re.compile(r"(?:[^\W_](?!\?))+")
 """Of a pattern: the letters that any text that it matches begins with."""
@@ -109,8 +120,10 @@ RULES = (
 def find_birth_dates(text: str) -> Iterator[PersonalSpan]:
     """A date near a word of birth, before it or after it."""
     for word in BIRTH.finditer(text):
-        for date in BIRTH_DATE.finditer(text, max(0, word.start() - BEFORE), min(len(text), word.end() + AFTER)):
-            yield PersonalSpan("DOB", date.start(), date.end())
+        nearest = word.start() - BEFORE
+        for date in BIRTH_DATE.finditer(text, max(0, nearest - LONGEST_DATE), min(len(text), word.end() + AFTER)):
+            if date.end() > nearest:
+                yield PersonalSpan("DOB", date.start(), date.end())
 
 
 def find_numbers_in_context(text: str) -> Iterator[PersonalSpan]:

@@ -16,7 +16,7 @@ INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uf
 DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 SEPARATORS = r"(?:[\s./\-|\u00b7_\\~]{2,8}|[\n\r\t|\u00b7_\\~])"
-WIDE_GAP = re.compile(rf"[0-9A-Z]{SEPARATORS}(?=[0-9A-Z])")
+WIDE_GAP = re.compile(rf"[0-9A-Z]{SEPARATORS}(?=[0-9A-Z]|\(\d)")
 """Between two groups of one number: several separators, a line's end, the bar of a table. A single blank, dot, hyphen
 or slash stays as it is, for by it a date is told from a number."""
 
