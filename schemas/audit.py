@@ -35,14 +35,18 @@ ActKind = Literal[
     "site_revoked",
     "site_fenced",
     "erased",
+    "exported",
+    "vault_accepted",
     "violated",
     "head_refused",
     "head_accepted",
     "evidence_only",
 ]
 """What was done or refused, beside answers and dead letters. `violated`: somebody tried what is not theirs.
-`head_accepted`: a person takes the log of a domain for what it is now, though it is not what was witnessed.
-`evidence_only`: an incident has put a site to it; what is put on or off by hand is `published`."""
+`evidence_only`: an incident has put a site to it; what is put on or off by hand is `published`.
+`head_accepted`: a person takes the log of a domain for what it is now, though it is not what was witnessed;
+`vault_accepted`: the same of a vault. `erased`, `exported`: what was held of one asker, not whose it was; the digest of
+an erasure is that of its certificate."""
 EntryKind = Literal["answered", "withheld", "abstained", "dead_lettered"] | ActKind
 HeadFault = Literal["", "forked", "truncated", "unproven", "unsigned", "foreign", "unknown_site", "unavailable"]
 """Why a head is not witnessed: it contradicts one of the same size; it is smaller than one that was witnessed; it does

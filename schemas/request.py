@@ -22,8 +22,11 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     Over HTTP the tenant and the asker are the credential's: another tenant is refused, and `asker` is what an
     application calls its user.
 
-    `text` is in clear between the client and the gateway only; what is stored has it in `sealed`, under the site's key.
+    `text` is in clear between the client and the gateway only; what is stored has it in `sealed`, under a key of the
+    asker's.
     `asker` says for whom vault tokens may be re-identified; the gateway replaces it by a digest under the site's key.
+    `session` is what the client calls the conversation: in one session of an asker a value has one vault token, in
+    another it has another, and so has each request without a session. The gateway replaces it by a digest, too.
     `schema` is the JSON schema that an `extract` must fill. `budget_ms` is what the asker is willing to wait.
     `can_retract` says that the client can retract text that it has shown; others get committed text only.
     `history` is what was said before, oldest first, so that a follow-up is understood; it is sealed with the text.
@@ -47,6 +50,7 @@ class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
     can_retract: bool = False
     history: Annotated[tuple[Turn, ...], msgspec.Meta(max_length=MAX_TURNS)] = ()
     instructions: Annotated[str, msgspec.Meta(max_length=MAX_INSTRUCTIONS)] = ""
+    session: Annotated[str, msgspec.Meta(max_length=128)] = ""
 
 
 class Refused(Message, frozen=True, kw_only=True, omit_defaults=True):

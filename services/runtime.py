@@ -36,10 +36,9 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.subjects import LIVE_TOKENS
 from tidegate.services.answering.instructions import InstructionGate, InstructionsRefusedError
-from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.sealing import seal_request
-from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
 from tidegate.services.streaming.events import pending_steps
 from tidegate.services.streaming.log import AnswerLog
@@ -80,9 +79,7 @@ class EdgeRuntime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        paths = StatePaths(settings)
-        self._key = load_site_key(paths.key)
-        self._vault = Vault.open(paths.vault, self._key)
+        self._vault = open_vault(settings)
         self._stack = AsyncExitStack()
         self._handlers: dict[type[Message], tuple[Stage, Handler]] = {}
         self._running: dict[str, Lines] = {}
@@ -136,8 +133,9 @@ class EdgeRuntime:
         Raises as `answer`. A consumer that leaves early (`aclose`) ends all work on the request here.
         """
         asked = await self._admit(replace(request, can_retract=False))
-        digest = asker_digest(self._key, asked.tenant, asked.asker, asked.rid)
-        value_of = partial(self._vault.detokenise, tenant=asked.tenant, asker=digest)
+        digest = self._vault.digest_of_asker(asked.tenant, asked.asker, asked.rid)
+        session = self._vault.digest_of_session(asked.tenant, asked.asker, asked.session, asked.rid)
+        value_of = partial(self._vault.detokenise, tenant=asked.tenant, asker=digest, purpose="answer", session=session)
         log, cursor = AnswerLog(asked.rid, asked.tenant), Cursor()
         with self._tracked(asked.rid) as lines:
             processing = asyncio.create_task(self._process(asked))
@@ -207,7 +205,7 @@ class EdgeRuntime:
 
     async def _process(self, asked: Asked) -> Published:
         """One stage after the other, until the answer is published on the bus."""
-        fact: Message = seal_request(self._key, asked)
+        fact: Message = await asyncio.to_thread(seal_request, self._vault, asked)
         while not isinstance(fact, Published):
             stage, handler = self._handlers[type(fact)]
             began_s = time.perf_counter()

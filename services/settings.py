@@ -11,6 +11,7 @@ from tidegate.brokers.settings import Directory, ProcessSettings
 from tidegate.schemas.message import Name
 from tidegate.services.evidence.settings import AuditSettings
 from tidegate.services.gateway.settings import GatewaySettings
+from tidegate.services.privacy.settings import PrivacySettings
 from tidegate.services.stages.settings import (
     CloudVerifierSettings,
     DrafterSettings,
@@ -40,3 +41,4 @@ class Settings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields
     publisher: PublisherSettings = PublisherSettings()
     sync: SyncSettings = SyncSettings()
     audit: AuditSettings = AuditSettings()
+    privacy: PrivacySettings = PrivacySettings()

@@ -22,12 +22,11 @@ from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Asked, Message, Plan, Published, Receipt, Refused, decode
-from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError
 from tidegate.services.gateway.turns import BESIDE_S
 from tidegate.services.pipeline import SITE_WORKERS
-from tidegate.services.privacy.vault import Vault, load_site_key
 from tidegate.services.settings import Settings
 
 SCRATCH = Path(".tidegate")
@@ -136,15 +135,14 @@ async def crowded_site() -> AsyncIterator[CrowdedSite]:
     await asyncio.to_thread(SCRATCH.mkdir, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=SCRATCH) as state:
         settings = Settings(state_dir=state, tenants=(CROWD, QUIET), models_dir=f"{state}/models")
-        key = load_site_key(StatePaths(settings).key)
         async with contextlib.AsyncExitStack() as stack:
-            vault = stack.enter_context(contextlib.closing(Vault.open(StatePaths(settings).vault, key)))
+            vault = stack.enter_context(contextlib.closing(open_vault(settings)))
             server = await stack.enter_async_context(Server(settings.site, Path(state) / "nats"))
             client = await nats.connect(server.url)
             await declare_site(client, settings.site, SITE_WORKERS)
             await client.close()
             bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), settings.site))
-            ingress = Ingress(settings, bus, vault, key)
+            ingress = Ingress(settings, bus, vault)
             await ingress.open()
             site = CrowdedSite(ingress, bus)
             await stack.enter_async_context(running(site.work()))

@@ -23,10 +23,11 @@ from tidegate.schemas.subjects import ASKS, TOKENS, tokens
 from tidegate.services.fleet.access import temporary_key
 from tidegate.services.fleet.endpoints import GatewayFile, decode_state
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.gateway import composition as gateway
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.pipeline import SITE_WORKERS
-from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
+from tidegate.services.privacy.vault import Vault
 from tidegate.services.settings import Settings
 from tidegate.services.streaming.log import NO_EVIDENCE, AnswerLog, with_evidence
 
@@ -79,7 +80,6 @@ class StreamSite:
     server: Server
     bus: JetStreamBus
     vault: Vault
-    key: bytes
     access_key: str
     transports: list[Transport] = field(default_factory=list)
     ingress: Ingress | None = None
@@ -107,9 +107,10 @@ class StreamSite:
 
     def written(self, script: Script, asked: Asked) -> tuple[str, str]:
         """Answer and draft as they are stored: with the asker's own vault token."""
-        digest = asker_digest(self.key, asked.tenant, asked.asker, asked.rid)
+        digest = self.vault.digest_of_asker(asked.tenant, asked.asker, asked.rid)
+        session = self.vault.digest_of_session(asked.tenant, asked.asker, asked.session, asked.rid)
         token = (
-            self.vault.put_all(asked.tenant, digest, [("EMAIL", EMAIL)])[0]
+            self.vault.put_all(asked.tenant, digest, [("EMAIL", EMAIL)], session)[0]
             if "{email}" in script.answer + script.draft
             else ""
         )
@@ -197,16 +198,15 @@ class StreamSite:
 async def stream_site(state: Path) -> AsyncIterator[StreamSite]:
     """A site with its topology and an open gateway, and nothing else."""
     settings = Settings(state_dir=str(state), tenants=(TENANT,), grace_s=0.2)
-    key = load_site_key(StatePaths(settings).key)
     async with AsyncExitStack() as stack:
-        vault = Vault.open(StatePaths(settings).vault, key)
+        vault = open_vault(settings)
         stack.callback(vault.close)
         server = await stack.enter_async_context(Server(settings.site, state / "nats"))
         async with jetstream_api.connect(NatsSettings(url=server.url), settings.site) as nc:
             await declare_site(nc, settings.site, SITE_WORKERS)
         bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), settings.site))
         access_key = stack.enter_context(temporary_key(settings, "streams", asker=ASKER))
-        site = StreamSite(settings, server, bus, vault, key, access_key)
+        site = StreamSite(settings, server, bus, vault, access_key)
         stack.push_async_callback(site.close_gateway)
         await site.open_gateway()
         yield site

@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Have sites quote documents and write nothing, by one signed switch for each scope.",
     ),
     "sync": ("sync:sync", "What sites hold and how old it is; compare, repair, decide conflicts."),
-    "vault": ("vault:vault", "Erase the personal values that a site keeps of one asker."),
+    "privacy": ("privacy:privacy", "What a site holds of a person: export it, erase it; the keys of the vault."),
     "keys": (
         "keys:keys",
         "Issue keys to use a site with; make, exchange and revoke those that a hub and its sites sign with.",

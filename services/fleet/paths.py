@@ -18,6 +18,10 @@ class StatePaths:
         self.pack = Path(settings.pack_dir)
         self.key = self.state / "keys" / f"{settings.site}.key"
         self.vault = self.home / "vault.sqlite"
+        self.vault_keys = self.state / "keys" / f"{settings.site}.vault.keys"
+        """The keys of the tenants, without which no copy of the vault opens."""
+        self.vault_mark = self.state / "keys" / f"{settings.site}.vault.mark"
+        """How often the vault was changed: by it an older file is known."""
         self.intent_head = self.home / "intent.safetensors"
         self.published = self.home / "published.txt"
         self.calibration = self.home / "calibration.json"

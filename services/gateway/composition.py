@@ -6,17 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
 from tidegate.brokers.base import Bus
+from tidegate.brokers.jetstream.bus import JetStreamBus
+from tidegate.brokers.process.background import running
 from tidegate.services.access.callers import Callers
 from tidegate.services.access.oidc import OidcTokens
 from tidegate.services.fleet.access import open_access_keys
+from tidegate.services.fleet.asked_index import keep_noting
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.refusal_counts import COUNTS, reporting
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.server import Metrics, all_metrics, serve_http
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.gateway.nats import serve_nats
-from tidegate.services.privacy.vault import Vault, load_site_key
 from tidegate.services.settings import Settings
 
 
@@ -29,17 +32,20 @@ async def open(  # noqa: A001 a composition root is called `open` here
     On leaving, nothing more is accepted, and those who wait get their answers for `settings.grace_s` seconds: leave
     before the stages and the bus do. `metrics` gives what GET /metrics answers, and is called in a thread.
 
-    Raises `AddressUnavailableError` when the HTTP address cannot be had, `OidcSettingsError`, and `ValueError` when
-    the site's key is not one.
+    Raises `AddressUnavailableError` when the HTTP address cannot be had, `OidcSettingsError`, and as `open_vault`.
     """
     paths = StatePaths(settings)
-    key = load_site_key(paths.key)
-    with closing(Vault.open(paths.vault, key)) as vault:
+    with closing(open_vault(settings)) as vault:
         limits = settings.gateway.limits
-        ingress = Ingress(settings, bus, vault, key, IngressLimits(max_streams=limits.max_streams))
+        ingress = Ingress(settings, bus, vault, IngressLimits(max_streams=limits.max_streams))
         await ingress.open()
         times, spool = HttpTimes(body_timeout_s=limits.body_timeout_s), EventSpool(paths.audit_events)
-        async with reporting(COUNTS, spool), serve_http(ingress, open_callers(settings), metrics, times):
+        loops = [keep_noting(lambda: bus.link.client, vault)] if isinstance(bus, JetStreamBus) else []
+        async with (
+            running(*loops),
+            reporting(COUNTS, spool),
+            serve_http(ingress, open_callers(settings), metrics, times),
+        ):
             await serve_nats(ingress)
             try:
                 yield ingress

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,8 +29,9 @@ from tidegate.services.gateway.room import StoreRoom
 from tidegate.services.gateway.ticket import PendingRequest
 from tidegate.services.gateway.turns import Turns
 from tidegate.services.pipeline import STAGES
+from tidegate.services.privacy.faults import ErasedError
 from tidegate.services.privacy.sealing import seal_request, unseal_request
-from tidegate.services.privacy.vault import Vault, asker_digest
+from tidegate.services.privacy.vault import Vault
 from tidegate.services.settings import Settings
 
 STREAM_DRAIN_S = 1.0
@@ -60,7 +62,6 @@ class Ingress:
         settings: Settings,
         bus: Bus,
         vault: Vault,
-        key: bytes,
         limits: IngressLimits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -75,7 +76,6 @@ class Ingress:
         self.room = StoreRoom(Path(settings.state_dir), allowed.min_free_disk_mib)
         self.is_closing = False
         self._vault = vault
-        self._key = key
         self._clock = clock
         self._grace_s = limits.grace_s
         self._store = AnswerStore(bus)
@@ -116,17 +116,17 @@ class Ingress:
             raise RequestRefusedError(fault, "instructions")
         self._check_room(asked.tenant, caller, asked.rid)
         is_known = bool(asked.rid)
-        asked = seal_request(self._key, admit(asked, self.settings, now_ms))
+        asked = await self._seal(admit(asked, self.settings, now_ms))
         wait_s = (asked.deadline_at_ms - now_ms) / 1000 + self._grace_s
         reply = self.pending_replies.open(asked.tenant, asked.rid, wait_s, caller)
         try:
-            await self._store_request(asked, is_known, trace.follow(traceparent))
+            stored = await self._store_request(asked, is_known, trace.follow(traceparent))
         except BaseException as error:
             reply.cancel()
             if isinstance(error, OSError):
                 raise RequestRefusedError(refusal("unavailable", asked.rid)) from error
             raise
-        return self._pending(asked, reply)
+        return self._pending(stored, reply)
 
     async def resume(self, tenant: str, rid: str, asker: str) -> PendingRequest:
         """The right to the answer of a request that was accepted before, for the asker of it; stores nothing.
@@ -145,7 +145,7 @@ class Ingress:
             earlier = await self._store.request(tenant, rid)
         except OSError as error:
             raise RequestRefusedError(refusal("unavailable", rid)) from error
-        digest = asker_digest(self._key, tenant, asker, rid)
+        digest = self._vault.digest_of_asker(tenant, asker, rid)
         if earlier is None or not secrets.compare_digest(earlier.asker, digest):
             raise RequestRefusedError(refusal("unknown_request", rid))
         wait_s = max(0.0, earlier.deadline_at_ms / 1000 - self._clock()) + self._grace_s
@@ -167,7 +167,7 @@ class Ingress:
             raise RequestRefusedError(refusal("unavailable", rid)) from error
         if earlier is None:
             return None
-        return secrets.compare_digest(earlier.asker, asker_digest(self._key, tenant, asker, rid))
+        return secrets.compare_digest(earlier.asker, self._vault.digest_of_asker(tenant, asker, rid))
 
     @contextmanager
     def _naming(self, tenant: str) -> Iterator[None]:
@@ -187,7 +187,18 @@ class Ingress:
     def _pending(self, asked: Asked, reply: asyncio.Future[Reply]) -> PendingRequest:
         return PendingRequest(asked, reply, self._store, self.pending_replies, self._vault)
 
-    async def _store_request(self, asked: Asked, may_exist: bool, traceparent: str) -> None:
+    async def _seal(self, asked: Asked) -> Asked:
+        """The request as it is stored. Raises `RequestRefusedError` where the vault cannot keep a key for its asker."""
+        try:
+            # Who has a key costs a read of the vault; a key that is made waits for the disk.
+            if self._vault.has_key(asked.tenant, asked.asker):
+                return seal_request(self._vault, asked)
+            return await asyncio.to_thread(seal_request, self._vault, asked)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise RequestRefusedError(refusal("unavailable", asked.rid)) from error
+
+    async def _store_request(self, asked: Asked, may_exist: bool, traceparent: str) -> Asked:
+        """Store a request, or find it stored by the same asker; as it is stored."""
         earlier = await self._store.request(asked.tenant, asked.rid) if may_exist else None
         if earlier is None:
             # The tenant is part of the id: two tenants may choose the same request id and never notice each other.
@@ -195,10 +206,11 @@ class Ingress:
             if not self.room.may_store():
                 raise RequestRefusedError(refusal("unavailable", asked.rid))
             if await self._publish(asked, key, traceparent):
-                return
+                return asked
             earlier = await self._store.request(asked.tenant, asked.rid)
         if earlier is not None:
             await self._rejoin(asked, earlier)
+        return earlier or asked
 
     async def _publish(self, asked: Asked, key: str, traceparent: str) -> bool:
         await self._take_turn(asked)
@@ -229,15 +241,22 @@ class Ingress:
 
     async def _rejoin(self, asked: Asked, earlier: Asked) -> None:
         """End the wait at once where the request with this id is over; refuse it to a stranger."""
-        old, new = unseal_request(self._key, earlier), unseal_request(self._key, asked)
         is_same = secrets.compare_digest(earlier.asker, asked.asker)
-        if not is_same or words_of(old) != words_of(new):
+        if not is_same or not self._says_the_same(earlier, asked):
             raise RequestRefusedError(refusal("rid_taken", asked.rid))
         answer = await self._store.answer(asked.tenant, asked.rid)
         if answer is not None:
             self.pending_replies.resolve(asked.tenant, asked.rid, answer)
         elif await self._store.is_dead(asked.tenant, asked.rid):
             raise RequestRefusedError(refusal("dead", asked.rid))
+
+    def _says_the_same(self, earlier: Asked, asked: Asked) -> bool:
+        """Whether two requests of one asker have the same words; those of one that was erased are no one's."""
+        try:
+            old, new = unseal_request(self._vault, earlier), unseal_request(self._vault, asked)
+        except ErasedError:
+            return False
+        return words_of(old) == words_of(new)
 
     async def _on_answer(self, subject: str, data: bytes) -> None:
         tenant, rid = subject.split(".")[-2:]

@@ -42,7 +42,7 @@ class PendingRequest:
         self, asked: Asked, reply: asyncio.Future[Reply], store: AnswerStore, replies: PendingReplies, vault: Vault
     ) -> None:
         self.asked = asked
-        """The request as it is stored: its words sealed, a digest for its asker."""
+        """The request as it is stored: its words sealed, digests for its asker and its session."""
         self.rid = asked.rid
         self._reply = reply
         self._store = store
@@ -70,8 +70,8 @@ class PendingRequest:
         return reidentify(published, self.value_of)
 
     def value_of(self, token: str) -> str:
-        """What a vault token stands for, or the token where it is not this asker's."""
-        return self._vault.detokenise(token, self.asked.tenant, self.asked.asker)
+        """What a vault token stands for that was made for this request or its session; any other stays a token."""
+        return self._vault.detokenise(token, self.asked.tenant, self.asked.asker, "answer", self.asked.session)
 
     @property
     def is_over(self) -> bool:

@@ -1,4 +1,4 @@
-"""A request as it may be stored: its words encrypted under the site's key, the asker replaced by a digest.
+"""A request as it may be stored: its words encrypted under the asker's key, asker and session replaced by digests.
 
 Next: services/gateway/ingress.py, which seals; services/stages/prefilter, which unseals."""
 
@@ -7,17 +7,24 @@ from __future__ import annotations
 import msgspec
 
 from tidegate.schemas import Asked, Turn
-from tidegate.services.privacy.vault import TamperedError, asker_digest, seal, unseal
+from tidegate.services.privacy.faults import TamperedError
+from tidegate.services.privacy.vault import NOBODY, Vault
 
 _MOST_LENGTHS = 3
 
 
-def seal_request(key: bytes, asked: Asked) -> Asked:
-    """`asked` without any text in clear: its words sealed together, the asker replaced by a digest."""
+def seal_request(vault: Vault, asked: Asked) -> Asked:
+    """`asked` without any text in clear: its words sealed together, asker and session replaced by digests.
+
+    Writes to the vault where the asker has no key there. Raises `sqlite3.Error`, `OSError`.
+    """
+    tenant, rid = asked.tenant, asked.rid
+    asker = vault.digest_of_asker(tenant, asked.asker, rid)
     return msgspec.structs.replace(
         asked,
-        sealed=seal(key, _join(asked), asked.tenant, asked.rid),
-        asker=asker_digest(key, asked.tenant, asked.asker, asked.rid),
+        sealed=vault.seal(tenant, asker if asked.asker else NOBODY, rid, _join(asked)),
+        asker=asker,
+        session=vault.digest_of_session(tenant, asked.asker, asked.session, rid),
         text="",
         schema="",
         history=(),
@@ -25,14 +32,15 @@ def seal_request(key: bytes, asked: Asked) -> Asked:
     )
 
 
-def unseal_request(key: bytes, asked: Asked) -> Asked:
-    """`asked` with its text, schema, history and instructions in clear; the digest stays. Raises `TamperedError`.
+def unseal_request(vault: Vault, asked: Asked) -> Asked:
+    """`asked` with its text, schema, history and instructions in clear; the digests stay. Raises `TamperedError`,
+    `ErasedError` where the asker's key is gone.
 
     A request that was never sealed comes back as it is.
     """
     if not asked.sealed:
         return asked
-    header, colon, content = unseal(key, asked.sealed, asked.tenant, asked.rid).partition(":")
+    header, colon, content = vault.unseal(asked.tenant, asked.asker, asked.rid, asked.sealed).partition(":")
     lengths = header.split(",")
     if not (colon and len(lengths) <= _MOST_LENGTHS and all(map(str.isdecimal, lengths))):
         raise TamperedError("the sealed request")

@@ -1,228 +1,280 @@
-"""The vault: personal data stays on the premises, encrypted under the site's key; tokens travel in its place.
+"""The vault: personal data stays on the premises, encrypted under keys of its owner; tokens travel in its place.
 
-Next: schemas/vault_token.py, the grammar; services/privacy/sealing.py, requests as they are stored."""
+The site's key wraps the keys of tenants, a tenant's key those of its askers, and an asker's key seals values, makes
+their tokens and seals requests: without it none of them says anything, not even whether a guess is right. Next:
+schemas/vault_token.py, the grammar; sealing.py, requests as they are stored; vault_file.py, the rows."""
 
 from __future__ import annotations
 
 import hmac
 import os
-import secrets
-import sqlite3
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from prometheus_client import Counter
 
-from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.vault_token import VAULT_TOKEN, vault_token
+from tidegate.services.privacy.asker_keys import AskerKeys
+from tidegate.services.privacy.faults import ErasedError, TamperedError
+from tidegate.services.privacy.key_file import TenantKeys
+from tidegate.services.privacy.site_key import asker_digest, derive_key, frame, session_digest
+from tidegate.services.privacy.vault_file import HELD, KEYS, RowChanges, VaultFile
+from tidegate.services.privacy.vault_upgrade import OldValue, read_old_values
 
-KEY_BYTES = 32
 NONCE_BYTES = 12
-SEALED_V1 = b"\x01"
-BUSY_S = 10.0
+SEALED_V1, SEALED_FOR_ASKER, SEALED_FOR_NOBODY = b"\x01", b"\x02", b"\x03"
+"""Under the site's own key, as older versions did; under the asker's; under that of a tenant's requests without one."""
+NOBODY = ""
+TTL_S = 30 * 24 * 3600
+REFRESH_BELOW = 0.9
+"""A value that is put again is kept for its whole time once less than this part of it is left."""
+Purpose = Literal["answer", "export"]
+"""What a value is restored for: the answer to the asker at the last hop, or what a person is given of their own."""
+RESTORED = Counter("tidegate_vault_restored", "Values that were put back in place of their tokens.", ["purpose"])
 
 
-class TamperedError(TidegateError, ValueError):
-    """Encrypted data cannot be decrypted: it was altered, moved to another owner, or is under another key."""
+class Erased(NamedTuple):
+    """What an erasure destroyed: values, the id of the asker's key (empty: there was none), and the epoch of the
+    tenant's keys that no earlier copy of the vault opens under."""
 
-    hint = "restore it from its source; if nothing can be decrypted, the site's key was replaced"
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} cannot be decrypted under this site's key for this owner")
-
-
-class VaultDamagedError(TidegateError, ValueError):
-    """The vault's file is no vault, or cannot be opened."""
-
-    hint = "restore it from its backup; without one move it away: what earlier answers hold as tokens stays tokens"
+    values: int
+    key_id: str
+    epoch: int
 
 
-class SiteKeyError(TidegateError, ValueError):
-    """The site's key is not 32 bytes long."""
+class HeldValue(NamedTuple):
+    """A value that is held for an asker; `expires_s` is Unix time."""
 
-    hint = "restore the key file from its backup; a new key cannot read what the old one encrypted"
-
-
-def load_site_key(path: Path) -> bytes:
-    """The site's 32 secret bytes; created on first use, readable by this user only, the same for all processes.
-
-    Raises `SiteKeyError` when the file holds anything else.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(fresh, path)  # fails where a peer was first, and never shows half a key
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    key = path.read_bytes()
-    if len(key) != KEY_BYTES:
-        raise SiteKeyError(f"{path} holds {len(key)} bytes, a site key has {KEY_BYTES}")
-    return key
+    token: str
+    value: str
+    expires_s: int
 
 
-def derive_key(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
-    """A separate key for each purpose (HKDF, RFC 5869). Raises `SiteKeyError`."""
-    if len(key) != KEY_BYTES:
-        raise SiteKeyError(f"a site key has {KEY_BYTES} bytes, not {len(key)}")
-    return HKDF(hashes.SHA256(), length, salt=None, info=b"tidegate/1/" + purpose.encode()).derive(key)
+class VaultPaths(NamedTuple):
+    """Where a vault lies. The file of keys and the mark are kept apart from it: a copy of the vault alone opens
+    nothing, and an older copy is seen."""
 
+    rows: Path
+    keys: Path
+    mark: Path
 
-def frame(*parts: str) -> bytes:
-    """The parts as one byte string that no other list of parts gives: each is preceded by its length."""
-    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
-
-
-def seal(key: bytes, text: str, tenant: str, rid: str) -> bytes:
-    """`text` encrypted for this tenant and request (AES-256-GCM-SIV, RFC 8452; random nonce)."""
-    nonce = os.urandom(NONCE_BYTES)
-    cipher = AESGCMSIV(derive_key(key, "seal"))
-    return SEALED_V1 + nonce + cipher.encrypt(nonce, text.encode("utf-8", "surrogatepass"), frame(tenant, rid))
-
-
-def unseal(key: bytes, data: bytes, tenant: str, rid: str) -> str:
-    """The text that `seal` was given. Raises `TamperedError` for anything else, another tenant's or request's too."""
-    start = len(SEALED_V1) + NONCE_BYTES
-    if data[: len(SEALED_V1)] != SEALED_V1 or len(data) < start + 16:
-        raise TamperedError("the sealed text")
-    try:
-        text = AESGCMSIV(derive_key(key, "seal")).decrypt(data[1:start], data[start:], frame(tenant, rid))
-    except InvalidTag as error:
-        raise TamperedError("the sealed text") from error
-    return text.decode("utf-8", "surrogatepass")
-
-
-def asker_digest(key: bytes, tenant: str, asker: str, rid: str) -> str:
-    """The owner of tokens as 32 hex digits that reveal no name; without an asker, the owner is this one request."""
-    owner = ("asker", asker) if asker else ("rid", rid)
-    return hmac.new(derive_key(key, "asker"), frame(tenant, *owner), sha256).hexdigest()[:32]
+    @classmethod
+    def beside(cls, path: Path) -> VaultPaths:
+        """All in one directory."""
+        return cls(path, path.with_suffix(".keys"), path.with_suffix(".mark"))
 
 
 class Vault:
     """Values under tokens, in one SQLite file that the site's processes share. Safe to use from several threads.
 
-    A value is encrypted with AES-SIV (RFC 5297), bound to its tenant, its asker and its token; `asker` is the digest
-    that `asker_digest` gives. A value is on disk before `put_all` returns.
+    A value is encrypted with AES-SIV (RFC 5297), bound to its tenant, its asker, its session and its token; `asker` and
+    `session` are the digests that `digest_of_asker` and `digest_of_session` give. A value is on disk before `put_all`
+    returns, and gone `ttl_s` seconds after it was put last.
     """
 
-    def __init__(self, connection: sqlite3.Connection, key: bytes) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
-        self._token_key = derive_key(key, "vault-token")
-        self._cipher = AESSIV(derive_key(key, "vault-value", 64))
+    def __init__(self, file: VaultFile, keys: AskerKeys, site_key: bytes, ttl_s: float) -> None:
+        self._file = file
+        self._keys = keys
+        self._site_key = site_key
+        self._ttl_s = int(ttl_s)
+        self.clock: Callable[[], float] = time.time
 
     @classmethod
-    def open(cls, path: Path, key: bytes) -> Vault:
-        """The vault in `path`, made when there is none. Raises `VaultDamagedError` when it is not a vault."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            _prepare(connection)
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise VaultDamagedError(f"{path} cannot be used: {error}") from error
-        except BaseException:
-            connection.close()
-            raise
-        return cls(connection, key)
+    def open(cls, paths: Path | VaultPaths, key: bytes, ttl_s: float = TTL_S, *, accept: bool = False) -> Vault:
+        """The vault in `paths`, made when there is none; `accept` takes one that is not as it was left.
+
+        Raises `VaultDamagedError` when it is not a vault, `VaultRolledBackError` for an older file.
+        """
+        paths = VaultPaths.beside(paths) if isinstance(paths, Path) else paths
+        old = read_old_values(paths.rows, key)
+        file = VaultFile.open(paths.rows, paths.mark, derive_key(key, "vault-state"), accept=accept)
+        keys = AskerKeys(file, TenantKeys(paths.keys, key), ttl_s)
+        keys.finish_rotations()
+        opened = cls(file, keys, key, ttl_s)
+        if old:
+            opened._take_over(old)
+        return opened
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        """No more of it."""
+        self._file.close()
 
-    def put_all(self, tenant: str, asker: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    @property
+    def sequence(self) -> int:
+        """How often the vault was changed."""
+        return self._file.sequence
+
+    def has_key(self, tenant: str, asker: str) -> bool:
+        """Whether a request of this asker, by name (empty: nobody), is sealed without writing anything."""
+        owner = self.digest_of_asker(tenant, asker, "") if asker else NOBODY
+        return self._keys.is_ready(tenant, owner, int(self.clock()))
+
+    def digest_of_asker(self, tenant: str, asker: str, rid: str) -> str:
+        """The owner of tokens; see `asker_digest`."""
+        return asker_digest(self._site_key, tenant, asker, rid)
+
+    def digest_of_session(self, tenant: str, asker: str, session: str, rid: str) -> str:
+        """The scope of tokens; see `session_digest`."""
+        return session_digest(self._site_key, tenant, asker, session, rid)
+
+    def put_all(self, tenant: str, asker: str, pairs: Sequence[tuple[str, str]], session: str = "") -> list[str]:
         """Store all (kind, value) pairs, or none, and return their tokens in order.
 
-        A token is always the same for the same tenant, asker, kind and value.
+        A token is always the same for the same tenant, asker, session, kind and value, until the asker is erased.
         """
-        rows = [self._row(tenant, asker, kind, value) for kind, value in pairs]
-        if not rows:
+        if not pairs:
             return []
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany("INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?)", rows)
-                for row in rows:
-                    self._check(row)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # SQLite has ended it itself where the disk is full
-                    self._connection.execute("ROLLBACK")
-                raise
-        return [row[2] for row in rows]
+        now_s = int(self.clock())
+        with self._file.changing() as changes:
+            changes.delete(HELD, "expires_s <= ?", now_s)
+            key = self._keys.ensure(changes, tenant, asker, now_s)
+            return [self._put(changes, key, (tenant, asker, session), pair, now_s + self._ttl_s) for pair in pairs]
 
-    def detokenise(self, text: str, tenant: str, asker: str) -> str:
-        """`text` with the values of this tenant's and asker's tokens; any other token stays as it is.
+    def detokenise(self, text: str, tenant: str, asker: str, purpose: Purpose, session: str = "") -> str:
+        """`text` with the values of the tokens that were made for this tenant, asker and session; any other token stays
+        as it is, whoever wrote it.
 
         Raises `TamperedError` when a stored value cannot be decrypted.
         """
-        return VAULT_TOKEN.sub(lambda match: self._value(match.group(), tenant, asker), text)
+        if "<" not in text:
+            return text
+        return VAULT_TOKEN.sub(lambda match: self._value(match.group(), (tenant, asker, session), purpose), text)
 
-    def forget(self, tenant: str, asker: str) -> int:
-        """Erase everything stored for this asker, on disk too; returns the number of values."""
-        with self._lock:
-            erased = self._connection.execute("DELETE FROM held WHERE tenant = ? AND asker = ?", (tenant, asker))
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return erased.rowcount
+    def seal(self, tenant: str, asker: str, rid: str, text: str) -> bytes:
+        """`text` encrypted for this asker (`NOBODY`: for requests of the tenant without one) and this request
+        (AES-256-GCM-SIV, RFC 8452; random nonce)."""
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = AESGCMSIV(derive_key(self._keys.for_sealing(tenant, asker, int(self.clock())), "seal")).encrypt(
+            nonce, text.encode("utf-8", "surrogatepass"), frame(tenant, asker, rid)
+        )
+        return (SEALED_FOR_ASKER if asker else SEALED_FOR_NOBODY) + nonce + sealed
 
-    def _row(self, tenant: str, asker: str, kind: str, value: str) -> tuple[str, str, str, bytes]:
-        digest = hmac.new(self._token_key, frame(tenant, asker, kind, value), sha256).hexdigest()
-        token = vault_token(kind, digest)
-        owner = [frame(tenant), frame(asker), frame(token)]
-        return tenant, asker, token, self._cipher.encrypt(value.encode("utf-8", "surrogatepass"), owner)
+    def unseal(self, tenant: str, asker: str, rid: str, data: bytes) -> str:
+        """The text that `seal` was given. Raises `TamperedError` for anything else, `ErasedError` where the key is
+        gone."""
+        version, nonce, sealed = data[:1], data[1 : 1 + NONCE_BYTES], data[1 + NONCE_BYTES :]
+        owner = {SEALED_FOR_ASKER: asker, SEALED_FOR_NOBODY: NOBODY}.get(version, "")
+        if version not in (SEALED_V1, SEALED_FOR_ASKER, SEALED_FOR_NOBODY) or len(sealed) < 16:
+            raise TamperedError("the sealed text")
+        if version == SEALED_V1:
+            key, about = self._site_key, frame(tenant, rid)
+        else:
+            key, about = self._keys.open(tenant, owner, int(self.clock())), frame(tenant, owner, rid)
+        try:
+            text = AESGCMSIV(derive_key(key, "seal")).decrypt(nonce, sealed, about)
+        except InvalidTag as error:
+            raise TamperedError("the sealed text") from error
+        return text.decode("utf-8", "surrogatepass")
 
-    def _check(self, row: tuple[str, str, str, bytes]) -> None:
-        """Encryption is deterministic: two values that share a token (odds 2^-48 a pair) show as two cipher texts."""
-        if self._sealed(*row[:3]) != row[3]:
-            raise TamperedError(f"the value under {row[2]}")
+    def held(self, tenant: str, asker: str) -> list[HeldValue]:
+        """Every value of an asker, for an export. Raises `TamperedError`."""
+        query = "SELECT token, session, expires_s FROM held WHERE tenant = ? AND asker = ? AND expires_s > ?"
+        rows = self._file.rows(query, tenant, asker, int(self.clock()))
+        values = [self._value(token, (tenant, asker, session), "export") for token, session, _ in rows]
+        return [HeldValue(row[0], value, row[2]) for row, value in zip(rows, values, strict=True)]
 
-    def _sealed(self, tenant: str, asker: str, token: str) -> bytes | None:
-        found: tuple[bytes] | None = self._connection.execute(
-            "SELECT sealed FROM held WHERE tenant = ? AND asker = ? AND token = ?", (tenant, asker, token)
-        ).fetchone()
-        return found[0] if found else None
+    def erase(self, tenant: str, asker: str) -> Erased:
+        """Destroy everything of this asker: the values, the key, and the tenant's key that wrapped it, so that no copy
+        of the vault that was made before opens any more. All others are wrapped anew. Raises `OSError`."""
+        with self._file.changing() as changes:
+            wrapped = changes.find("SELECT wrapped FROM keys WHERE tenant = ? AND asker = ?", tenant, asker)
+            values = changes.delete(HELD, "tenant = ? AND asker = ?", tenant, asker)
+            changes.delete(KEYS, "tenant = ? AND asker = ?", tenant, asker)
+            changes.note("DELETE FROM asked WHERE tenant = ? AND asker = ?", tenant, asker)
+            epoch = self._keys.rewrap(changes, tenant)
+        self._file.overwrite_deleted()
+        self._keys.destroy_older(tenant)
+        return Erased(values, sha256(wrapped[0][0]).hexdigest()[:16] if wrapped else "", epoch)
 
-    def _value(self, token: str, tenant: str, asker: str) -> str:
-        with self._lock:
-            sealed = self._sealed(tenant, asker, token)
-        if sealed is None:
+    def rotate(self, tenant: str) -> int:
+        """Wrap all keys of a tenant under a new one and destroy the old one, while others use the vault; the new
+        epoch. Raises `OSError`."""
+        with self._file.changing() as changes:
+            epoch = self._keys.rewrap(changes, tenant)
+        self._file.overwrite_deleted()
+        self._keys.destroy_older(tenant)
+        return epoch
+
+    def expire(self) -> int:
+        """Delete what is past its time; how many values and keys."""
+        now_s = int(self.clock())
+        with self._file.changing() as changes:
+            gone = changes.delete(HELD, "expires_s <= ?", now_s) + changes.delete(KEYS, "expires_s <= ?", now_s)
+        if gone:
+            self._file.overwrite_deleted()
+        return gone
+
+    def note_asked(self, asked: Sequence[tuple[str, str, str]], stream: str, sequence: int) -> None:
+        """Keep which (tenant, asker, request id) there are, up to a sequence of a stream."""
+        with self._file.changing() as changes:
+            for row in asked:
+                changes.note("INSERT OR IGNORE INTO asked VALUES (?, ?, ?)", *row)
+            changes.note("INSERT OR REPLACE INTO read_up_to VALUES (?, ?)", stream, sequence)
+
+    def noted_up_to(self, stream: str) -> int:
+        """The sequence that `note_asked` was told last; 0 before."""
+        rows = self._file.rows("SELECT sequence FROM read_up_to WHERE stream = ?", stream)
+        return rows[0][0] if rows else 0
+
+    def requests_of(self, tenant: str, asker: str) -> list[str]:
+        """The ids of an asker's requests, as far as they were noted."""
+        rows = self._file.rows("SELECT rid FROM asked WHERE tenant = ? AND asker = ?", tenant, asker)
+        return [rid for (rid,) in rows]
+
+    def _take_over(self, old: Sequence[OldValue]) -> None:
+        """Values of the first version keep their tokens, which have no session."""
+        now_s = int(self.clock())
+        with self._file.changing() as changes:
+            for tenant, asker, token, value in old:
+                key = self._keys.ensure(changes, tenant, asker, now_s)
+                sealed = _cipher(key).encrypt(
+                    value.encode("utf-8", "surrogatepass"), _about((tenant, asker, ""), token)
+                )
+                if not changes.find(
+                    "SELECT 1 FROM held WHERE tenant = ? AND asker = ? AND token = ?", tenant, asker, token
+                ):
+                    changes.put(HELD, (tenant, asker, token, "", sealed, now_s + self._ttl_s))
+
+    def _put(
+        self, changes: RowChanges, key: bytes, owner: tuple[str, str, str], pair: tuple[str, str], expires_s: int
+    ) -> str:
+        tenant, asker, session = owner
+        digest = hmac.new(derive_key(key, "token"), frame(session, *pair), sha256).hexdigest()
+        token = vault_token(pair[0], digest)
+        sealed = _cipher(key).encrypt(pair[1].encode("utf-8", "surrogatepass"), _about(owner, token))
+        query = "SELECT * FROM held WHERE tenant = ? AND asker = ? AND token = ?"
+        found = changes.find(query, tenant, asker, token)
+        if found and found[0][4] != sealed:  # encryption is deterministic: two values share a token (2^-48 a pair)
+            raise TamperedError(f"the value under {token}")
+        if not found or found[0][5] - expires_s + self._ttl_s < REFRESH_BELOW * self._ttl_s:
+            row = (tenant, asker, token, session, sealed, expires_s)
+            changes.put(HELD, row, found[0] if found else None)
+        return token
+
+    def _value(self, token: str, owner: tuple[str, str, str], purpose: Purpose) -> str:
+        query = "SELECT sealed FROM held WHERE tenant = ? AND asker = ? AND session = ? AND token = ? AND expires_s > ?"
+        now_s = int(self.clock())
+        found = self._file.rows(query, *owner, token, now_s)
+        if not found:
             return token
         try:
-            text = self._cipher.decrypt(sealed, [frame(tenant), frame(asker), frame(token)])
+            text = _cipher(self._keys.open(owner[0], owner[1], now_s)).decrypt(found[0][0], _about(owner, token))
+        except ErasedError:  # between the two reads
+            return token
         except InvalidTag as error:
             raise TamperedError(f"the value under {token}") from error
+        RESTORED.labels(purpose).inc()
         return text.decode("utf-8", "surrogatepass")
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Switch to WAL and create the table. SQLite does not wait for a peer that switches at the same time: we do."""
-    give_up_at_s = time.monotonic() + BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS held (tenant TEXT, asker TEXT, token TEXT, sealed BLOB NOT NULL,"
-                " PRIMARY KEY (tenant, asker, token)) WITHOUT ROWID"
-            )
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at_s:
-                raise
-            time.sleep(0.01)
+def _cipher(key: bytes) -> AESSIV:
+    return AESSIV(derive_key(key, "value", 64))
+
+
+def _about(owner: tuple[str, str, str], token: str) -> list[bytes]:
+    return [frame(part) for part in (*owner, token)]

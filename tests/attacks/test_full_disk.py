@@ -123,7 +123,7 @@ async def test_what_the_vault_has_no_room_for_is_kept_when_there_is_room(disk: S
     assert not keeping.done()
     disk.make_room()
     tokens = await keeping
-    assert vault.detokenise(tokens[-1], "kiosk", "ada") == values[-1][1]
+    assert vault.detokenise(tokens[-1], "kiosk", "ada", "answer") == values[-1][1]
     vault.close()
 
 

@@ -47,8 +47,8 @@ from tidegate.schemas import (
 from tidegate.schemas.subjects import ASK
 from tidegate.services.evaluation.client import bearer
 from tidegate.services.fleet.access import open_access_keys
-from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.server_guard import ServerGuard
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.gateway.composition import open_callers
 from tidegate.services.gateway.http.body import HttpTimes
 from tidegate.services.gateway.http.server import all_metrics, serve_http
@@ -58,7 +58,7 @@ from tidegate.services.gateway.settings import GatewaySettings
 from tidegate.services.llm.text.token_counter import load_token_counter
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.sealing import unseal_request
-from tidegate.services.privacy.vault import Vault, load_site_key
+from tidegate.services.privacy.vault import Vault
 from tidegate.services.settings import Settings
 
 Options = TypeVar("Options", bound=msgspec.Struct)
@@ -77,7 +77,6 @@ class Site:
     settings: Settings
     bus: Bus
     vault: Vault
-    key: bytes
     ingress: Ingress
     url: str = ""
     access_keys: dict[str, str] = field(default_factory=dict)
@@ -98,7 +97,7 @@ class Site:
         """The stand-in prefilter, which already writes the answer where the question would be."""
         self.asked.append(asked)
         self.arrivals.put_nowait(asked)
-        text = unseal_request(self.key, asked).text
+        text = unseal_request(self.vault, asked).text
         behaviour = text.split()[0]
         if behaviour == "die":
             raise RejectError("this question kills")
@@ -108,7 +107,7 @@ class Site:
             await self.may_answer.wait()
         answer = f"Your question has {len(text.split())} words, and this is the answer to it."
         if behaviour in ("personal", "json"):
-            token = self.vault.put_all(asked.tenant, asked.asker, [("EMAIL", EMAIL)])[0]
+            token = self.vault.put_all(asked.tenant, asked.asker, [("EMAIL", EMAIL)], asked.session)[0]
             answer = f"We write to {token} today, and to {token} tomorrow."
             if behaviour == "json":
                 answer = msgspec.json.encode({"email": token, "n": 1}).decode()
@@ -185,14 +184,13 @@ async def site(state: Path, http: bool = False, server: bool = False, **options:
     settings = Settings(
         state_dir=str(state), tenants=("kiosk", "bank"), grace_s=1.0, gateway=gateway, models_dir=str(models)
     )
-    key = load_site_key(StatePaths(settings).key)
-    vault = Vault.open(StatePaths(settings).vault, key)
+    vault = open_vault(settings)
     async with AsyncExitStack() as stack:
         stack.callback(vault.close)
         bus: Bus = MemoryBus(settings.site)
         if server:
             bus = await stack.enter_async_context(on_server(state, settings.site))
-        running = Site(settings, bus, vault, key, Ingress(settings, bus, vault, key, IngressLimits(**options)))
+        running = Site(settings, bus, vault, Ingress(settings, bus, vault, IngressLimits(**options)))
         running.access_keys = {tenant: issue_key(settings, tenant, asker="ada") for tenant in settings.tenants}
         await running.ingress.open()
         await serve_nats(running.ingress)

@@ -90,6 +90,7 @@ ASKED_HEADERS = {
     "deadline_at_ms": ApiParameter("X-Tidegate-Deadline-At-Ms", "header", Millis, "Unix time in milliseconds"),
     "workload": ApiParameter("X-Tidegate-Workload", "header", Workload),
     "language": ApiParameter("X-Tidegate-Language", "header", str, "ISO 639-1"),
+    "session": ApiParameter("X-Tidegate-Session", "header", str, "the conversation; a value has one vault token in it"),
 }
 """What a client may say beside the OpenAI fields: by the field of `Asked` that it fills."""
 BODY = ("unreadable", "not_json", "body_encoded", "body_too_large", "body_too_slow")

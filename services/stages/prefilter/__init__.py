@@ -18,6 +18,7 @@ from tidegate.schemas.vault_token import VAULT_TOKEN
 from tidegate.services.fleet.live_settings import with_live_settings
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.tenant_parts import SiteStanding, TenantParts, open_tenant_parts
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.knowledge.embedding import MODEL, Embedder
 from tidegate.services.knowledge.intent_classifier import IntentHead, IntentHeadMissingError
 from tidegate.services.knowledge.safety_head import SafetyHead
@@ -31,7 +32,7 @@ from tidegate.services.privacy.dlp.finding import Finding
 from tidegate.services.privacy.dlp.person_model import PersonModel
 from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.privacy.sealing import unseal_request
-from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
+from tidegate.services.privacy.vault import Vault
 from tidegate.services.settings import Settings
 from tidegate.services.stages.prefilter.admission import Admission
 from tidegate.services.stages.prefilter.handler import (
@@ -67,11 +68,10 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     never prepared.
     """
     paths = StatePaths(settings)
-    key = await asyncio.to_thread(load_site_key, paths.key)
-    vault = await asyncio.to_thread(Vault.open, paths.vault, key)
+    vault = await asyncio.to_thread(open_vault, settings)
     try:
         models = await asyncio.to_thread(ScreeningModels, paths.models, finds_names=settings.prefilter.name_model)
-        loader = ScreeningLoader(settings, models, key, vault)
+        loader = ScreeningLoader(settings, models, vault)
         await asyncio.to_thread(loader.warm_up)
         async with open_tenant_parts(settings, loader.load) as screenings:
             yield partial(screen_by, screenings, SiteStanding(settings))
@@ -116,10 +116,9 @@ class Screening(NamedTuple):
 class ScreeningLoader:
     """Makes what screens out of what is in force; what depends on parts that did not change is not made again."""
 
-    def __init__(self, settings: Settings, models: ScreeningModels, key: bytes, vault: Vault) -> None:
+    def __init__(self, settings: Settings, models: ScreeningModels, vault: Vault) -> None:
         self._settings = settings
         self._models = models
-        self._key = key
         self._vault = vault
         self._made: LRUCache[tuple[str, str, int], Screening] = LRUCache(2 * len(settings.tenants))
         self._language = lru_cache(maxsize=8)(LanguageModel)
@@ -154,10 +153,10 @@ class ScreeningLoader:
         )
         safety = self._safety(language, thresholds)
         ports = PrefilterPorts(
-            unseal=partial(unseal_request, self._key),
+            unseal=partial(unseal_request, self._vault),
             find_personal=partial(find_personal, detector),
             find_in_schema=partial(find_personal, rules_alone),
-            tokenise=partial(tokenise, self._vault, self._key),
+            tokenise=partial(tokenise, self._vault),
             detect_language=language.detect,
             classify=partial(safety.classify, partial(classify, embedder, head)),
             resolve=resolve_followup,
@@ -193,11 +192,14 @@ async def find_personal(detector: Detector, text: str) -> list[Finding]:
     return detector.find(text) if is_quick else await asyncio.to_thread(detector.find, text)
 
 
-async def tokenise(vault: Vault, key: bytes, asked: Asked, findings: Sequence[PersonalData]) -> list[str]:
-    """A vault token for each finding, kept for this asker. The gateway has replaced the asker by a digest."""
-    asker = asked.asker if asked.sealed and asked.asker else asker_digest(key, asked.tenant, asked.asker, asked.rid)
+async def tokenise(vault: Vault, asked: Asked, findings: Sequence[PersonalData]) -> list[str]:
+    """A vault token for each finding, kept for this asker in this session. The gateway has replaced both by digests."""
+    asker, session = asked.asker, asked.session
+    if not (asked.sealed and asker):
+        asker = vault.digest_of_asker(asked.tenant, asked.asker, asked.rid)
+        session = vault.digest_of_session(asked.tenant, asked.asker, asked.session, asked.rid)
     pairs = [(finding.kind, finding.value) for finding in findings]
-    return await asyncio.to_thread(vault.put_all, asked.tenant, asker, pairs)
+    return await asyncio.to_thread(vault.put_all, asked.tenant, asker, pairs, session)
 
 
 async def classify(embedder: Embedder, head: IntentHead, text: str) -> IntentEstimate:

@@ -79,7 +79,7 @@ CALLS = {
     "site that is a path, by environment": Call("index status", 1, "../x", environ=(("TIDEGATE_SITE", "../x"),)),
     "site that is no name": Call("ask hello --site Site1", 1, "'Site1'", "--site"),
     "questions to the hub": Call("ask hello --site hub", 1, "the hub takes no questions", "tidegate status"),
-    "nothing to forget": Call("vault forget ann", 1, "site1 has no vault", "--site"),
+    "nothing to forget": Call("privacy erase --asker ann", 1, "site1 has no vault", "--site"),
     "unknown tenant": Call("ask hello --tenant nobody", 1, "'nobody'", "site.toml"),
     "tenant that is a path": Call("index add good.md --tenant ../x", 1, "'../x'", "site.toml"),
     "tenant that is a path, delete": Call("index delete a --tenant ../x", 1, "'../x'", "site.toml"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.schemas import Asked, Turn, encode
@@ -17,8 +18,10 @@ from tidegate.services.gateway.http.openai import ChatRequest, read_chat, read_q
 from tidegate.services.gateway.ingress import Ingress
 from tidegate.services.gateway.refusals import RequestRefusedError
 from tidegate.services.llm.text.token_counter import TokenCounter
+from tidegate.services.privacy.faults import ErasedError, TamperedError
 from tidegate.services.privacy.sealing import seal_request, unseal_request
-from tidegate.services.privacy.vault import TamperedError, Vault
+from tidegate.services.privacy.site_key import derive_key, frame
+from tidegate.services.privacy.vault import Vault
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +34,13 @@ SAID = (
     Turn("user", "Since when is that?"),
     Turn("assistant", "Since May."),
 )
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Iterator[Vault]:
+    opened = Vault.open(tmp_path / "vault.sqlite", KEY)
+    yield opened
+    opened.close()
 
 
 def chat(*messages: tuple[str, Any]) -> ChatRequest:
@@ -79,32 +89,44 @@ def test_instructions_are_read_in_their_order_with_the_path_of_the_first() -> No
 
 @pytest.mark.parametrize("history", [(), SAID])
 @pytest.mark.parametrize("schema", ["", '{"a": 1}'])
-def test_instructions_are_stored_sealed_and_open_to_what_they_were(schema: str, history: Any) -> None:
+def test_instructions_are_stored_sealed_and_open_to_what_they_were(vault: Vault, schema: str, history: Any) -> None:
     instructed = Asked(
         tenant="kiosk", text="And, 3:before?", schema=schema, rid="r1", history=history, instructions="9,9: Be kind."
     )
-    stored = seal_request(KEY, instructed)
+    stored = seal_request(vault, instructed)
     assert b"kind" not in encode(stored)
-    again = unseal_request(KEY, stored)
+    again = unseal_request(vault, stored)
     assert words_of(again) == words_of(instructed)
 
 
-def test_a_conversation_is_stored_sealed_and_opens_to_what_was_said() -> None:
+def test_a_conversation_is_stored_sealed_and_opens_to_what_was_said(vault: Vault) -> None:
     asked = Asked(tenant="kiosk", text="And before?", schema='{"a": 1}', rid="r1", history=SAID)
-    stored = seal_request(KEY, asked)
+    stored = seal_request(vault, asked)
     assert b"rate" not in encode(stored)
     assert stored.history == ()
-    again = unseal_request(KEY, stored)
+    again = unseal_request(vault, stored)
     assert (again.text, again.schema, again.history) == (asked.text, asked.schema, SAID)
     with pytest.raises(TamperedError):
-        unseal_request(bytes(32), stored)
+        unseal_request(vault, msgspec.structs.replace(stored, rid="r2"))
 
 
-def test_a_request_that_was_sealed_without_a_conversation_still_opens() -> None:
-    from tidegate.services.privacy.vault import seal
+def test_what_an_erased_asker_has_asked_opens_no_more(vault: Vault) -> None:
+    ann, ben = (seal_request(vault, Asked(tenant="kiosk", text="And?", rid="r1", asker=who)) for who in ("ann", "ben"))
+    assert unseal_request(vault, ann).text == "And?"
+    vault.erase("kiosk", ann.asker)
+    with pytest.raises(ErasedError):
+        unseal_request(vault, ann)
+    assert unseal_request(vault, ben).text == "And?"
+    seal_request(vault, Asked(tenant="kiosk", text="Again?", rid="r2", asker="ann"))
+    with pytest.raises(TamperedError):
+        unseal_request(vault, ann)
 
-    stored = Asked(tenant="kiosk", rid="r1", sealed=seal(KEY, "3:abc{}", "kiosk", "r1"))
-    assert (unseal_request(KEY, stored).text, unseal_request(KEY, stored).schema) == ("abc", "{}")
+
+def test_a_request_that_an_older_version_has_sealed_still_opens(vault: Vault) -> None:
+    nonce = bytes(12)
+    sealed = AESGCMSIV(derive_key(KEY, "seal")).encrypt(nonce, b"3:abc{}", frame("kiosk", "r1"))
+    stored = Asked(tenant="kiosk", rid="r1", sealed=b"\x01" + nonce + sealed)
+    assert (unseal_request(vault, stored).text, unseal_request(vault, stored).schema) == ("abc", "{}")
 
 
 def test_an_earlier_turn_may_hold_no_token_and_the_oldest_are_dropped() -> None:
@@ -119,13 +141,11 @@ def test_an_earlier_turn_may_hold_no_token_and_the_oldest_are_dropped() -> None:
 
 
 @pytest.fixture
-async def ingress(tmp_path: Path) -> AsyncIterator[Ingress]:
-    vault = Vault.open(tmp_path / "vault.sqlite", KEY)
-    door = Ingress(Settings(site="site1"), MemoryBus("site1"), vault, KEY)
+async def ingress(vault: Vault) -> AsyncIterator[Ingress]:
+    door = Ingress(Settings(site="site1"), MemoryBus("site1"), vault)
     await door.open()
     yield door
     await door.close()
-    vault.close()
 
 
 async def test_the_same_words_after_another_conversation_are_another_request(ingress: Ingress) -> None:

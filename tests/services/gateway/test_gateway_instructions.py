@@ -63,7 +63,7 @@ async def complete(running: Site, messages: Any = MESSAGES, **more: Any) -> None
 
 def read(running: Site) -> Asked:
     """What the prefilter gets to read of the last request."""
-    return unseal_request(running.key, running.asked[-1])
+    return unseal_request(running.vault, running.asked[-1])
 
 
 async def test_all_system_and_developer_messages_go_on_sealed_as_the_instructions(writing: Site) -> None:

@@ -16,7 +16,6 @@ from tidegate.schemas import Asked, Published, Refused, decode, encode, encode_j
 from tidegate.schemas.subjects import ASK, ASKS
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
 from tidegate.services.gateway.settings import GatewayLimits
-from tidegate.services.privacy.vault import asker_digest
 
 pytestmark = pytest.mark.anyio
 running = pytest.fixture(nats_site)
@@ -127,7 +126,7 @@ async def test_what_is_stored_has_neither_the_text_nor_the_asker_in_clear(runnin
     assert b"ada" not in stored
     kept = decode(stored, Asked)
     assert (kept.text, kept.site) == ("", "site1")
-    assert kept.asker == asker_digest(running.key, "kiosk", "ada", "r1")
+    assert kept.asker == running.vault.digest_of_asker("kiosk", "ada", "r1")
     assert kept.sealed != b"mine"
 
 
@@ -190,7 +189,7 @@ async def test_an_answer_that_does_not_come_is_late_and_can_be_fetched_under_the
 
 
 async def test_an_answer_that_was_stored_but_not_heard_is_found_at_the_deadline(running: Site) -> None:
-    deaf = Ingress(running.settings, running.bus, running.vault, running.key, IngressLimits(grace_s=0.1))
+    deaf = Ingress(running.settings, running.bus, running.vault, IngressLimits(grace_s=0.1))
     published = await deaf.submit(asked(rid="r1", budget_ms=100))
     assert isinstance(published, Published)
 

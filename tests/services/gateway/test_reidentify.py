@@ -25,7 +25,7 @@ running = pytest.fixture(nats_site)
 
 
 def values_of(vault: Vault, asker: str) -> ValueOf:
-    return lambda token: vault.detokenise(token, "kiosk", asker)
+    return lambda token: vault.detokenise(token, "kiosk", asker, "answer")
 
 
 @pytest.mark.parametrize("form", [encode, encode_json])

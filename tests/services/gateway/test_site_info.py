@@ -140,7 +140,7 @@ async def test_a_pack_that_cannot_be_read_is_an_error_and_not_an_empty_list(runn
     pack = tmp_path / "pack"
     pack.mkdir()
     (pack / "questions.yaml").write_text("- nonsense: 1\n")
-    ingress = Ingress(Settings(pack_dir=str(pack)), running.bus, running.vault, running.key)
+    ingress = Ingress(Settings(pack_dir=str(pack)), running.bus, running.vault)
     endpoints = SiteEndpoints(ingress, (), lambda: b"", heartbeat_s=1.0)
     request = Request({"type": "http", "query_string": b"", "headers": []})
     with pytest.raises(PackError, match=r"questions\.yaml"):
@@ -149,9 +149,7 @@ async def test_a_pack_that_cannot_be_read_is_an_error_and_not_an_empty_list(runn
 
 async def test_a_site_without_the_folder_of_its_pack_has_no_questions_to_show(running: Site, tmp_path: Path) -> None:
     settings = Settings(pack_dir=str(tmp_path / "nothing"))
-    endpoints = SiteEndpoints(
-        Ingress(settings, running.bus, running.vault, running.key), (), lambda: b"", heartbeat_s=1.0
-    )
+    endpoints = SiteEndpoints(Ingress(settings, running.bus, running.vault), (), lambda: b"", heartbeat_s=1.0)
     reply = await endpoints.questions(Request({"type": "http", "query_string": b"language=de", "headers": []}))
     assert json.loads(bytes(reply.body))["questions"] == []
 

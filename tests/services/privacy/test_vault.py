@@ -16,15 +16,9 @@ from hypothesis import strategies as st
 
 from tests.support.paths import ROOT
 from tidegate.schemas.vault_token import VAULT_TOKEN, tokens_in
-from tidegate.services.privacy.vault import (
-    TamperedError,
-    Vault,
-    VaultDamagedError,
-    asker_digest,
-    load_site_key,
-    seal,
-    unseal,
-)
+from tidegate.services.privacy.faults import ErasedError, TamperedError, VaultDamagedError
+from tidegate.services.privacy.site_key import asker_digest, load_site_key, session_digest
+from tidegate.services.privacy.vault import Vault
 
 KEY = bytes(range(32))
 ANN = asker_digest(KEY, "kiosk", "ann", "r1")
@@ -42,7 +36,10 @@ def test_a_token_names_the_kind_and_restores_to_the_value(vault: Vault) -> None:
     token = vault.put_all("kiosk", ANN, [("EMAIL", "ann@example.org")])[0]
     assert VAULT_TOKEN.fullmatch(token)
     assert token.startswith("<EMAIL_")
-    assert vault.detokenise(f"Mail {token}, or {token}.", "kiosk", ANN) == "Mail ann@example.org, or ann@example.org."
+    assert (
+        vault.detokenise(f"Mail {token}, or {token}.", "kiosk", ANN, "answer")
+        == "Mail ann@example.org, or ann@example.org."
+    )
 
 
 @pytest.mark.parametrize("damaged", [b"garbage{" * 100, b"SQLite format 3\0" + b"\xff" * 200])
@@ -75,23 +72,26 @@ def test_the_same_value_has_the_same_token_after_reopening_and_no_other_value_ha
 def test_tokens_of_another_asker_tenant_or_of_nobody_stay_tokens(vault: Vault) -> None:
     token = vault.put_all("kiosk", ANN, [("NAME", "Ann")])[0]
     for tenant, asker in (("kiosk", BEN), ("shop", ANN), ("kiosk", "")):
-        assert vault.detokenise(token, tenant, asker) == token
+        assert vault.detokenise(token, tenant, asker, "answer") == token
     forged = "<NAME_0123456789ab> <NAME_XYZ> <name_0123456789ab>"
-    assert vault.detokenise(forged, "kiosk", ANN) == forged
+    assert vault.detokenise(forged, "kiosk", ANN, "answer") == forged
 
 
 def test_a_row_moved_to_another_owner_or_altered_does_not_open(vault: Vault, tmp_path: Path) -> None:
     token = vault.put_all("kiosk", ANN, [("NAME", "Ann")])[0]
+    vault.put_all("kiosk", BEN, [("NAME", "Ben")])
     raw = sqlite3.connect(tmp_path / "site" / "vault.sqlite")
-    raw.execute("INSERT INTO held SELECT tenant, ?, token, sealed FROM held", (BEN,))
+    raw.execute(
+        "INSERT INTO held SELECT tenant, ?, token, session, sealed, expires_s FROM held WHERE asker = ?", (BEN, ANN)
+    )
     raw.commit()
     with pytest.raises(TamperedError, match="cannot be decrypted"):
-        vault.detokenise(token, "kiosk", BEN)
+        vault.detokenise(token, "kiosk", BEN, "answer")
     raw.execute("UPDATE held SET sealed = CAST(x'00' || substr(sealed, 2) AS BLOB) WHERE asker = ?", (ANN,))
     raw.commit()
     raw.close()
     with pytest.raises(TamperedError):
-        vault.detokenise(token, "kiosk", ANN)
+        vault.detokenise(token, "kiosk", ANN, "answer")
     with pytest.raises(TamperedError):
         vault.put_all("kiosk", ANN, [("NAME", "Ann")])
 
@@ -111,9 +111,9 @@ def test_nothing_that_was_put_is_on_disk_in_clear(vault: Vault, tmp_path: Path) 
 
 def test_what_is_forgotten_is_gone_from_the_files_too(vault: Vault, tmp_path: Path) -> None:
     mine, other = vault.put_all("kiosk", ANN, [("NAME", "Ann")])[0], vault.put_all("kiosk", BEN, [("NAME", "Ben")])[0]
-    assert vault.forget("kiosk", ANN) == 1
-    assert vault.detokenise(mine + other, "kiosk", ANN) == mine + other
-    assert vault.detokenise(other, "kiosk", BEN) == "Ben"
+    assert vault.erase("kiosk", ANN).values == 1
+    assert vault.detokenise(mine + other, "kiosk", ANN, "answer") == mine + other
+    assert vault.detokenise(other, "kiosk", BEN, "answer") == "Ben"
     data = b"".join(file.read_bytes() for file in (tmp_path / "site").iterdir())
     assert mine.encode() not in data
     assert other.encode() in data
@@ -123,7 +123,7 @@ def test_a_batch_is_kept_whole_or_not_at_all(vault: Vault) -> None:
     with pytest.raises(ValueError, match="not a kind"):
         vault.put_all("kiosk", ANN, [("NAME", "Ann"), ("no kind", "x")])
     token = vault.put_all("kiosk", BEN, [("NAME", "Ann")])[0]
-    assert vault.detokenise(token, "kiosk", ANN) == token
+    assert vault.detokenise(token, "kiosk", ANN, "answer") == token
     assert vault.put_all("kiosk", ANN, []) == []
 
 
@@ -139,12 +139,13 @@ def test_threads_share_one_vault(vault: Vault) -> None:
     for thread in threads:
         thread.join()
     assert found == [found[0]] * 4
-    assert vault.detokenise(found[0][7], "kiosk", ANN) == "Person 7"
+    assert vault.detokenise(found[0][7], "kiosk", ANN, "answer") == "Person 7"
 
 
 def test_processes_that_open_a_new_vault_at_once_all_succeed_and_agree(tmp_path: Path) -> None:
     script = (
-        "import sys\nfrom pathlib import Path\nfrom tidegate.services.privacy.vault import Vault, load_site_key\n"
+        "import sys\nfrom pathlib import Path\nfrom tidegate.services.privacy.site_key import load_site_key\n"
+        "from tidegate.services.privacy.vault import Vault\n"
         "sys.stdin.readline()\n"
         "home = Path(sys.argv[1])\n"
         "vault = Vault.open(home / 'v' / 'vault.sqlite', load_site_key(home / 'k' / 'site.key'))\n"
@@ -218,29 +219,36 @@ def test_half_a_key_is_refused(tmp_path: Path) -> None:
         load_site_key(tmp_path / "bad.key")
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(text=st.text(max_size=200))
-def test_what_is_sealed_opens_for_its_request_alone(text: str) -> None:
-    data = seal(KEY, text, "kiosk", "r1")
-    assert unseal(KEY, data, "kiosk", "r1") == text
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None, derandomize=True)
+@given(text=st.text(max_size=200), asker=st.sampled_from([ANN, ""]))
+def test_what_is_sealed_opens_for_its_request_alone(vault: Vault, text: str, asker: str) -> None:
+    data = vault.seal("kiosk", asker, "r1", text)
+    vault.seal("kios", asker, "kr1", text)
+    assert vault.unseal("kiosk", asker, "r1", data) == text
     for tenant, rid in (("kiosk", "r2"), ("shop", "r1"), ("kiosr", "1"), ("kios", "kr1")):
         with pytest.raises(TamperedError):
-            unseal(KEY, data, tenant, rid)
+            vault.unseal(tenant, asker, rid, data)
+
+
+def test_what_is_sealed_for_an_asker_opens_for_no_other(vault: Vault) -> None:
+    vault.seal("kiosk", BEN, "r1", "x")
     with pytest.raises(TamperedError):
-        unseal(bytes(32), data, "kiosk", "r1")
+        vault.unseal("kiosk", BEN, "r1", vault.seal("kiosk", ANN, "r1", "Ann"))
+    with pytest.raises(ErasedError):
+        vault.unseal("shop", ANN, "r1", vault.seal("kiosk", ANN, "r1", "Ann"))
 
 
-def test_every_altered_byte_of_a_sealed_text_is_noticed() -> None:
-    data = seal(KEY, "Ann, 12", "kiosk", "r1")
-    assert data != seal(KEY, "Ann, 12", "kiosk", "r1"), "a nonce of its own"
+def test_every_altered_byte_of_a_sealed_text_is_noticed(vault: Vault) -> None:
+    data = vault.seal("kiosk", ANN, "r1", "Ann, 12")
+    assert data != vault.seal("kiosk", ANN, "r1", "Ann, 12"), "a nonce of its own"
     assert b"Ann" not in data
     for at in range(len(data)):
         altered = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
         with pytest.raises(TamperedError):
-            unseal(KEY, altered, "kiosk", "r1")
+            vault.unseal("kiosk", ANN, "r1", altered)
     for length in range(len(data)):
         with pytest.raises(TamperedError):
-            unseal(KEY, data[:length], "kiosk", "r1")
+            vault.unseal("kiosk", ANN, "r1", data[:length])
 
 
 def test_an_asker_is_the_same_over_requests_and_nobody_is_each_request_its_own() -> None:
@@ -252,6 +260,19 @@ def test_an_asker_is_the_same_over_requests_and_nobody_is_each_request_its_own()
     assert all(len(digest) == 32 and int(digest, 16) >= 0 for digest in different)
 
 
+def test_a_session_is_one_askers_and_without_one_each_request_is_its_own() -> None:
+    def of(asker: str, session: str, rid: str, tenant: str = "kiosk") -> str:
+        return session_digest(KEY, tenant, asker, session, rid)
+
+    assert of("ann", "loan", "r1") == of("ann", "loan", "r2")
+    digests = {
+        *(of("ann", "loan", "r1"), of("ann", "rent", "r1"), of("ben", "loan", "r1"), of("ann", "loan", "r1", "shop")),
+        *(of("ann", "", "r1"), of("ann", "", "r2"), of("ann", "r1", "r3")),
+    }
+    assert len(digests) == 7
+    assert of("", "loan", "r1") != of("", "loan", "r2"), "nobody has no session"
+
+
 def test_tokens_are_listed_once_in_order() -> None:
     first, second = "<NAME_0123456789ab>", "<EMAIL_ba9876543210>"
     assert tokens_in(f"{first} {second} {first} <EMAIL_short> <EMAIL_0123456789AB>") == (first, second)
@@ -261,4 +282,4 @@ def test_tokens_are_listed_once_in_order() -> None:
 @given(values=st.lists(st.text(min_size=1, max_size=40), max_size=6), glue=st.text(alphabet="<>_aE \n", max_size=5))
 def test_any_text_of_tokens_is_restored_to_its_values(vault: Vault, values: list[str], glue: str) -> None:
     tokens = vault.put_all("kiosk", ANN, [("NAME", value) for value in values])
-    assert vault.detokenise(glue.join(tokens), "kiosk", ANN) == glue.join(values)
+    assert vault.detokenise(glue.join(tokens), "kiosk", ANN, "answer") == glue.join(values)

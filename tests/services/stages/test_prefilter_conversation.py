@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from tidegate.schemas.pack import Pack
 from tidegate.schemas.refusal_texts import refusal_text
 from tidegate.schemas.vault_token import tokens_in
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.knowledge import intent_classifier as intent
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.languages.followups import resolve_followup
 from tidegate.services.privacy.sealing import seal_request
-from tidegate.services.privacy.vault import load_site_key
 from tidegate.services.settings import Settings
 from tidegate.services.stages import prefilter
 from tidegate.services.stages.prefilter.conversation import resolve_screened, text_for_language
@@ -41,8 +42,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 async def screen(prepared: Settings) -> AsyncIterator[Any]:
     bus: Any = None
-    async with prefilter.open(prepared, bus) as handler:
-        yield lambda asked: handler(seal_request(load_site_key(StatePaths(prepared).key), asked))
+    with closing(open_vault(prepared)) as vault:
+        async with prefilter.open(prepared, bus) as handler:
+            yield lambda asked: handler(seal_request(vault, asked))
 
 
 def asked(*turns: str, **fields: Any) -> Asked:

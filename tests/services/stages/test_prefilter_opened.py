@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from tests.support.paths import MODELS
 from tidegate.schemas import Asked, Screened, encode, replace
 from tidegate.schemas.pack import Pack
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.knowledge import intent_classifier as intent
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.privacy.sealing import seal_request
-from tidegate.services.privacy.vault import Vault, asker_digest, load_site_key
 from tidegate.services.settings import Settings
 from tidegate.services.stages import prefilter
 
@@ -47,7 +48,8 @@ async def real(prepared: Settings) -> AsyncIterator[Any]:
 def sealed(settings: Settings, text: str, asker: str = "") -> Asked:
     """A request as the gateway stores it."""
     asked = Asked(text=text, rid="r1", tenant="kiosk", site="site1", asked_at_ms=5, deadline_at_ms=4005, asker=asker)
-    return seal_request(load_site_key(StatePaths(settings).key), asked)
+    with closing(open_vault(settings)) as vault:
+        return seal_request(vault, asked)
 
 
 async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_asker_alone(
@@ -63,14 +65,11 @@ async def test_the_real_parts_together_hide_a_person_and_give_them_back_to_the_a
     assert len(found.question.vault_tokens) == 3
     for private in (b"Ann", b"Hathaway", b"example.org", b"7946"):
         assert private not in encode(found)
-    key = load_site_key(StatePaths(prepared).key)
-    vault = Vault.open(StatePaths(prepared).vault, key)
-    try:
-        mine, other = (asker_digest(key, "kiosk", asker, "r1") for asker in ("ann", "ben"))
-        assert vault.detokenise(found.question.text, "kiosk", mine) == text
-        assert vault.detokenise(found.question.text, "kiosk", other) == found.question.text
-    finally:
-        vault.close()
+    with closing(open_vault(prepared)) as vault:
+        mine, other = (vault.digest_of_asker("kiosk", asker, "r1") for asker in ("ann", "ben"))
+        assert vault.detokenise(found.question.text, "kiosk", mine, "answer", request.session) == text
+        assert vault.detokenise(found.question.text, "kiosk", mine, "answer") == found.question.text
+        assert vault.detokenise(found.question.text, "kiosk", other, "answer", request.session) == found.question.text
 
 
 async def test_a_name_that_nothing_introduces_is_hidden_and_one_that_the_site_publishes_is_not(
@@ -100,7 +99,8 @@ def seal_again(settings: Settings, schema: str) -> Asked:
     asked = Asked(
         text="What are your opening hours?", schema=schema, rid="r3", tenant="kiosk", site="site1", asked_at_ms=5
     )
-    return seal_request(load_site_key(StatePaths(settings).key), asked)
+    with closing(open_vault(settings)) as vault:
+        return seal_request(vault, asked)
 
 
 @pytest.mark.parametrize(

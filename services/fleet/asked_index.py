@@ -1,0 +1,73 @@
+"""Keeps which requests are whose, for longer than the requests themselves: answers name no asker.
+
+Next: services/gateway/composition.py, which keeps it up to date; erasing.py and personal_export.py, which ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tidegate.brokers.base import UnreachableError
+from tidegate.brokers.jetstream import api
+from tidegate.brokers.jetstream.history import first_messages
+from tidegate.schemas import Asked, UnreadableError, decode
+from tidegate.schemas.subjects import ASKS
+from tidegate.services.privacy.vault import Vault
+
+EVERY_S = 60.0
+"""How often: far more often than requests expire."""
+PAGE = 256
+
+
+async def note_requests(client: Any, vault: Vault) -> int:
+    """Take in what was asked since the last time; how many requests.
+
+    Raises `JetStreamApiError`, `TopologyMissingError`, `UnreachableError`, `sqlite3.Error`.
+    """
+    state = (await api.call(client, f"STREAM.INFO.{ASKS}"))["state"]
+    after, noted = vault.noted_up_to(ASKS), 0
+    if state["last_seq"] < after:  # the stream was lost, and begins again
+        after = 0
+    while page := await first_messages(client, ASKS, "asks.>", after, PAGE):
+        after = page[-1].sequence
+        found = [row for stored in page if (row := _row_of(stored.data)) is not None]
+        await asyncio.to_thread(vault.note_asked, found, ASKS, after)
+        noted += len(found)
+    return noted
+
+
+async def keep_noting(client: Callable[[], Any], vault: Vault, every_s: float = EVERY_S) -> None:
+    """Take in what is asked and delete what is past its time, for ever. `client` gives the connection as it is now."""
+    while True:
+        # No server, no such stream, or no room on the disk: the next round begins where this one ended.
+        with contextlib.suppress(UnreachableError, api.JetStreamApiError, sqlite3.OperationalError):
+            await note_requests(client(), vault)
+            await asyncio.to_thread(vault.expire)
+        await asyncio.sleep(every_s)
+
+
+def _row_of(data: bytes) -> tuple[str, str, str] | None:
+    try:
+        asked = decode(data, Asked)
+    except UnreadableError:  # the prefilter buries it, and it is nobody's
+        return None
+    return (asked.tenant, asked.asker, asked.rid) if asked.sealed else None
+
+
+class AskersRequests(msgspec.Struct, frozen=True):
+    """Which requests are an asker's, and the digest by which they are known."""
+
+    asker: str
+    rids: tuple[str, ...]
+
+
+async def requests_of(client: Any, vault: Vault, tenant: str, asker: str) -> AskersRequests:
+    """The requests of an asker by name, also those of this minute. Raises as `note_requests`."""
+    await note_requests(client, vault)
+    digest = vault.digest_of_asker(tenant, asker, "")
+    return AskersRequests(digest, tuple(vault.requests_of(tenant, digest)))

@@ -1,0 +1,142 @@
+"""Erases one asker from a site: every message about their requests, their values, and the key of both.
+
+Promises that what a certificate says is gone was looked for again after it was erased. Next: services/privacy/vault.py,
+which destroys the key; services/cli/privacy.py, which logs the certificate."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import msgspec
+
+from tidegate.brokers.base import StoredMessage, TopologyMissingError, UnreachableError
+from tidegate.brokers.jetstream.api import connect
+from tidegate.brokers.jetstream.erasing import erase_messages
+from tidegate.brokers.jetstream.history import messages
+from tidegate.brokers.topology.streams import KEPT_FOR_S
+from tidegate.schemas import Asked, TidegateError, decode
+from tidegate.schemas.privacy import ErasureCertificate
+from tidegate.schemas.subjects import ASKS, DEAD, HUB, TOKENS, VERDICTS, Source, dead_letter, history_of, tokens
+from tidegate.services.fleet.asked_index import AskersRequests, requests_of
+from tidegate.services.fleet.endpoints import FleetNotRunningError, find_server, read_endpoints
+from tidegate.services.fleet.vault import open_vault
+from tidegate.services.privacy.faults import TamperedError
+from tidegate.services.privacy.sealing import unseal_request
+from tidegate.services.privacy.vault import Vault
+from tidegate.services.settings import Settings
+
+
+class NotErasedError(TidegateError, RuntimeError):
+    """Something of the asker was still there after it was erased."""
+
+    hint = "erase again; if it stays, look for what writes it"
+
+
+async def erase_asker(settings: Settings, tenant: str, asker: str) -> ErasureCertificate:
+    """Erase everything of an asker at `settings.site`, and at the hub where it is on this machine.
+
+    Raises `FleetNotRunningError`, `UnreachableError`, `JetStreamApiError`, `NotErasedError`, and as `open_vault`.
+    """
+    with closing(open_vault(settings)) as vault:
+        async with connect(find_server(settings), settings.site) as site:
+            held = await requests_of(site, vault, tenant, asker)
+            sealed = await _sealed_requests(site, tenant, held.rids)
+            erased = vault.erase(tenant, held.asker)
+            deleted, left = await _erase_messages(settings, site, tenant, held.rids)
+            await _check_gone(settings, site, tenant, held)
+        if any(_opens(vault, asked) for asked in sealed):
+            raise NotErasedError("a sealed request of the asker still opens")
+    return ErasureCertificate(
+        site=settings.site,
+        tenant=tenant,
+        asker=held.asker,
+        at_ms=time.time_ns() // 1_000_000,
+        values=erased.values,
+        key_id=erased.key_id,
+        key_epoch=erased.epoch,
+        requests=held.rids,
+        deleted=deleted,
+        unreadable=len(sealed),
+        left=left,
+    )
+
+
+async def _sealed_requests(site: Any, tenant: str, rids: Sequence[str]) -> list[Asked]:
+    found = [stored for rid in rids for stored in await messages(site, ASKS, f"asks.{tenant}.{rid}")]
+    return [decode(stored.data, Asked) for stored in found]
+
+
+def _opens(vault: Vault, asked: Asked) -> bool:
+    try:
+        unseal_request(vault, asked)
+    except TamperedError:
+        return False
+    return True
+
+
+def sources_at(site: str, tenant: str, rid: str) -> tuple[Source, ...]:
+    """Where a site, or the hub, may hold anything about a request; dead letters are of any tenant."""
+    more = (Source(TOKENS, tokens(tenant, rid)), Source(DEAD, dead_letter("*", rid)))
+    return (*history_of(rid, tenant, site), *more)
+
+
+def is_of(stored: StoredMessage, tenant: str) -> bool:
+    """Whether a message is of the tenant; a dead letter says under which subject it died."""
+    return stored.stream != DEAD or tenant in stored.headers.get("Dead-Subject", tenant).split(".")
+
+
+async def _erase_messages(
+    settings: Settings, site: Any, tenant: str, rids: Sequence[str]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """What was deleted, and what could not be.
+
+    Escalations go here first, verdicts at the hub: each side stores again what it takes for lost over the link.
+    """
+    deleted: Counter[str] = Counter()
+    left: dict[str, int] = {}
+    for rid in rids:
+        here = [source for source in sources_at(settings.site, tenant, rid) if source.stream != VERDICTS]
+        deleted += await _erase_in(site, settings.site, here, tenant)
+    try:
+        async with connect(read_endpoints(settings).hub, HUB) as hub:
+            for rid in rids:
+                deleted += await _erase_in(hub, HUB, sources_at(settings.site, tenant, rid), tenant)
+    except (FleetNotRunningError, UnreachableError):
+        if deleted[f"{settings.site}/ESCALATIONS"]:
+            left[HUB] = int((time.time() + KEPT_FOR_S) * 1000)
+    for rid in rids:
+        verdicts = [source for source in sources_at(settings.site, tenant, rid) if source.stream == VERDICTS]
+        deleted += await _erase_in(site, settings.site, verdicts, tenant)
+    return dict(sorted(deleted.items())), left
+
+
+async def _erase_in(client: Any, domain: str, sources: Sequence[Source], tenant: str) -> Counter[str]:
+    erased: Counter[str] = Counter()
+    for source in sources:
+        try:
+            count = await erase_messages(client, source.stream, source.filter, lambda stored: is_of(stored, tenant))
+        except TopologyMissingError:  # the hub has neither ASKS nor PIPE nor ANSWERS
+            continue
+        if count:
+            erased[f"{domain}/{source.stream}"] += count
+    return erased
+
+
+async def _check_gone(settings: Settings, site: Any, tenant: str, held: AskersRequests) -> None:
+    for rid in held.rids:
+        for source in sources_at(settings.site, tenant, rid):
+            try:
+                found = await messages(site, source.stream, source.filter)
+            except TopologyMissingError:
+                continue
+            if any(is_of(stored, tenant) for stored in found):
+                raise NotErasedError(f"{source.stream} still holds {source.filter}")
+
+
+def certificate_bytes(certificate: ErasureCertificate) -> bytes:
+    """The certificate as it is handed out, and as its digest is taken."""
+    return msgspec.json.encode(certificate, order="sorted")

@@ -1,0 +1,238 @@
+"""Who is erased from a site is in no byte of what it has written; the others are; and what is held is handed out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.gateway_site import EMAIL, Site, ask, asked, site
+from tests.support.nats_fleet import STAGES
+from tidegate.brokers.jetstream.api import connect
+from tidegate.brokers.jetstream.declare import declare_hub
+from tidegate.brokers.jetstream.history import messages
+from tidegate.brokers.process.background import running
+from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.settings import NatsSettings
+from tidegate.schemas import Published, Refused, replace
+from tidegate.schemas.privacy import ErasureCertificate, PersonalExport
+from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, PIPE, TOKENS, VERDICTS
+from tidegate.services.cli import main
+from tidegate.services.fleet.asked_index import keep_noting, note_requests
+from tidegate.services.fleet.audit_spool import EventSpool
+from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
+from tidegate.services.fleet.erasing import erase_asker
+from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.vault import open_vault
+from tidegate.services.settings import Settings
+
+pytestmark = pytest.mark.anyio
+SHOWN = b"We write to"
+"""What the stand-in stages make of a question with personal data: text, with a vault token behind it."""
+
+
+@dataclass
+class World:
+    """A site that answers and a hub that holds what came from it, below one state directory."""
+
+    site: Site
+    hub: Any
+    state: Path
+
+    @property
+    def settings(self) -> Settings:
+        return self.site.settings
+
+    @property
+    def client(self) -> Any:
+        bus: Any = self.site.bus
+        return bus.link.client
+
+    async def ask(
+        self, asker: str, rid: str, text: str = "personal data", tenant: str = "kiosk", **fields: Any
+    ) -> Published:
+        request = replace(asked(text, asker=asker, rid=rid, **fields), tenant=tenant)
+        published = await ask(self.site, request)
+        assert isinstance(published, Published)
+        return published
+
+    async def command(self, *arguments: str) -> int:
+        """The exit code of `tidegate privacy`."""
+
+        def run() -> int:
+            with pytest.raises(SystemExit) as ended:
+                main(["privacy", *arguments, "--state", str(self.state), "--json"])
+            return int(ended.value.code or 0)
+
+        return await asyncio.to_thread(run)
+
+    def files_with(self, words: bytes) -> set[str]:
+        found = (file for file in self.state.rglob("*") if file.is_file() and words in file.read_bytes())
+        return {str(file.relative_to(self.state)) for file in found}
+
+    async def stored(self, rid: str) -> set[str]:
+        """The streams of the site that hold anything about a request."""
+        subjects = {
+            ASKS: f"asks.kiosk.{rid}",
+            PIPE: f"pipe.kiosk.*.{rid}",
+            ANSWERS: f"answers.kiosk.{rid}",
+            TOKENS: f"tokens.kiosk.{rid}",
+            DEAD: f"dead.*.{rid}",
+            ESCALATIONS: f"escalations.*.kiosk.{rid}",
+        }
+        return {stream for stream, subject in subjects.items() if await messages(self.client, stream, subject)}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    state = tmp_path / "state"
+    async with site(state, server=True, grace_s=0.2) as open_site, Server("hub", state / "hub") as server:
+        bus: Any = open_site.bus
+        url = bus.link.client.connected_url.geturl()
+        hub = NatsSettings(url=server.url)
+        write_endpoints(open_site.settings, Endpoints(pid=1, hub=hub, sites={"site1": NatsSettings(url=url)}))
+        async with connect(hub, "hub") as client:
+            await declare_hub(client, ["site1"], STAGES)
+            yield World(open_site, client, state)
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    def read(kind: type[Any]) -> Any:
+        lines = capsys.readouterr().out.splitlines()  # what a stage logs comes before
+        first = next(at for at, line in enumerate(lines) if line.startswith("{"))
+        return msgspec.json.decode("\n".join(lines[first:]), type=kind)
+
+    return read
+
+
+async def test_who_is_erased_is_in_no_byte_any_more_and_the_others_are(world: World, printed: Any) -> None:
+    for rid in ("r1", "r2"):
+        await world.ask("ann", rid)
+    assert (await world.ask("ben", "r3")).text.count(EMAIL) == 2
+    refused = await ask(world.site, asked("die of it", asker="ann", rid="r4"))
+    assert isinstance(refused, Refused)
+    for subject in ("escalations.site1.kiosk.r1", "verdicts.site1.kiosk.r1"):  # as they come over the leaf
+        await world.hub.request(subject, SHOWN + b" Ann's street")
+    assert world.files_with(b"Ann's street")
+    assert await world.stored("r4") == {ASKS, DEAD}
+    backup = [stored.data for rid in ("r1", "r4") for stored in await messages(world.client, ASKS, f"asks.kiosk.{rid}")]
+
+    out = world.state.parent / "certificate.json"
+    assert await world.command("erase", "--asker", "ann", "--site", "site1", "--out", str(out)) == 0
+    certificate = printed(ErasureCertificate)
+    assert (certificate.values, certificate.unreadable, certificate.left) == (2, 3, {})
+    assert set(certificate.requests) == {"r1", "r2", "r4"}
+    hub = {f"hub/{stream}": 1 for stream in (ESCALATIONS, VERDICTS)}
+    here = {"site1/ASKS": 3, "site1/DEAD": 1, "site1/ANSWERS": 2}
+    assert {**hub, **here}.items() <= certificate.deleted.items()
+    assert world.files_with(b"Ann's street") == set()
+    for rid in ("r1", "r2", "r4"):
+        assert await world.stored(rid) == set()
+    digest = certificate.asker.encode()
+    await world.site.ingress.bus.request("ask", b"", timeout_s=2.0)  # the server has written what it was told
+    assert not {name for name in world.files_with(digest) if "audit" not in name}, "a digest is of somebody, too"
+    assert {ANSWERS, ASKS, PIPE} <= await world.stored("r3")
+    assert (await world.ask("ben", "r3")).text.count(EMAIL) == 2
+
+    [event] = EventSpool(StatePaths(world.settings).audit_events).waiting(9)
+    assert event.event is not None
+    assert (event.event.kind, event.event.tenant) == ("erased", "kiosk")
+    assert event.event.act.digest == sha256(out.read_bytes()).hexdigest()
+    assert event.event.act.epoch == certificate.key_epoch
+    assert "ann" not in event.event.act.reason
+    with closing(open_vault(world.settings)) as vault:
+        for data in backup:
+            kept = msgspec.msgpack.decode(data)
+            with pytest.raises(ValueError, match="cannot be decrypted"):
+                vault.unseal("kiosk", certificate.asker, kept["rid"], kept["sealed"])
+
+
+async def test_answers_are_found_when_their_requests_have_expired_and_when_the_stream_began_anew(world: World) -> None:
+    await world.ask("ann", "r1")
+    with closing(open_vault(world.settings)) as vault:
+        async with running(keep_noting(lambda: world.client, vault, every_s=0.01)), asyncio.timeout(10):
+            while not vault.noted_up_to(ASKS):  # noqa: ASYNC110 another task writes it
+                await asyncio.sleep(0.01)
+        await world.client.request("$JS.API.STREAM.PURGE.ASKS", b"")
+        vault.note_asked([], ASKS, 1_000)
+        await world.ask("ann", "r2")
+        await note_requests(world.client, vault)
+    certificate = await erase_asker(world.settings, "kiosk", "ann")
+    assert set(certificate.requests) == {"r1", "r2"}
+    assert await world.stored("r1") == set()
+
+
+async def test_what_is_at_a_hub_that_is_elsewhere_is_named(world: World) -> None:
+    await world.ask("ann", "r1", text="escalate it")
+    elsewhere = replace(world.settings, nats=NatsSettings(url=world.client.connected_url.geturl()))
+    StatePaths(world.settings).fleet.unlink()
+    certificate = await erase_asker(elsewhere, "kiosk", "ann")
+    assert certificate.deleted["site1/ESCALATIONS"] == 1
+    assert certificate.left["hub"] > certificate.at_ms
+
+
+async def test_another_tenants_request_of_the_same_id_stays(world: World) -> None:
+    await world.ask("ann", "r1")
+    await world.ask("ann", "r1", tenant="bank")
+    for tenant in ("kiosk", "bank"):
+        await ask(world.site, replace(asked("die of it", asker="ann", rid="r9"), tenant=tenant))
+    await erase_asker(world.settings, "kiosk", "ann")
+    assert await world.stored("r1") == set()
+    left = await messages(world.client, DEAD, "dead.*.r9")
+    assert [letter.headers["Dead-Subject"] for letter in left] == ["asks.bank.r9"]
+    assert (await world.ask("ann", "r1", tenant="bank")).text.count(EMAIL) == 2
+
+
+async def test_a_person_is_given_what_is_held_of_them(world: World, printed: Any) -> None:
+    await world.ask("ann", "r1", text="personal data of mine", session="loan")
+    await world.ask("ann", "r2", text="json please", instructions="Be brief.")
+    await world.ask("ben", "r3")
+    assert await world.command("export", "--asker", "ann") == 0
+    exported = printed(PersonalExport)
+    assert {(value.kind, value.value) for value in exported.values} == {("EMAIL", EMAIL)}
+    first, second = exported.requests
+    assert (first.rid, first.text, first.outcome) == ("r1", "personal data of mine", "answered")
+    assert first.answer == f"We write to {EMAIL} today, and to {EMAIL} tomorrow."
+    assert first.held_in[ANSWERS] == 1
+    assert (second.instructions, msgspec.json.decode(second.answer)["email"]) == ("Be brief.", EMAIL)
+    [event] = EventSpool(StatePaths(world.settings).audit_events).waiting(9)
+    assert event.event is not None
+    assert (event.event.kind, event.event.act.reason) == ("exported", "2 values and 2 requests of one asker")
+
+    out = world.state.parent / "export.json"
+    assert await world.command("export", "--asker", "ann", "--out", str(out)) == 0
+    assert msgspec.json.decode(out.read_bytes(), type=PersonalExport).requests == exported.requests
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert await world.command("erase", "--asker", "ann") == 0
+    assert (await asyncio.to_thread(out.exists)) is True
+    assert await world.command("export", "--asker", "nobody") == 0
+
+
+async def test_keys_are_exchanged_and_a_restored_vault_taken_by_command(world: World, printed: Any) -> None:
+    await world.ask("ann", "r1")
+    assert await world.command("rotate") == 0
+    assert printed(dict) == {"tenant": "kiosk", "epoch": 2}
+    assert (await world.ask("ann", "r1")).text.count(EMAIL) == 2
+    mark = StatePaths(world.settings).vault_mark
+    mark.write_text("0" * 20)
+    assert await world.command("rotate") == 1
+    assert await world.command("accept", "--reason", "restored from the backup of Monday") == 0
+    assert await world.command("rotate") == 0
+    kinds = [
+        event.event.kind for event in EventSpool(StatePaths(world.settings).audit_events).waiting(9) if event.event
+    ]
+    assert kinds == ["key_rotated", "vault_accepted", "key_rotated"]
+
+
+async def test_a_site_that_was_never_asked_has_nothing_to_erase(world: World, printed: Any) -> None:
+    StatePaths(world.settings).vault.unlink()
+    assert await world.command("erase", "--asker", "ann") == 1
+    assert printed(dict)["error"]["code"] == "vault_missing"
