@@ -84,6 +84,8 @@ class Site:
     asked: list[Asked] = field(default_factory=list)
     arrivals: asyncio.Queue[Asked] = field(default_factory=asyncio.Queue)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    quoted: str = ""
+    """What the answer to "quote ..." is: the words of a document."""
 
     def headers(self, tenant: str = "kiosk") -> dict[str, str]:
         """What a client of this tenant shows."""
@@ -111,7 +113,7 @@ class Site:
             answer = f"We write to {token} today, and to {token} tomorrow."
             if behaviour == "json":
                 answer = msgspec.json.encode({"email": token, "n": 1}).decode()
-        answer = {"markup": MARKUP, "long": "x" * 400}.get(behaviour, answer)
+        answer = {"markup": MARKUP, "long": "x" * 400, "quote": self.quoted}.get(behaviour, answer)
         question = Question(text=answer, language="en", intent=behaviour, intent_confidence=0.9)
         common = {name: getattr(asked, name) for name in ("rid", "tenant", "site", "asked_at_ms", "deadline_at_ms")}
         return [Screened(**common, question=question)]
