@@ -36,6 +36,7 @@ from tidegate.brokers.settings import ProcessSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.worker import WorkerObserver
 from tidegate.schemas import RejectError, RetryLaterError, TidegateError
+from tidegate.schemas.readable import readable_json
 from tidegate.schemas.subjects import rid_of
 
 HANDLE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -197,7 +198,7 @@ class Telemetry(WorkerObserver):
             structlog.processors.EventRenamer("action"),
             describe_error,
             withhold,
-            structlog.processors.JSONRenderer(serializer=lambda line, **_: _encoder.encode(line)),
+            structlog.processors.JSONRenderer(serializer=lambda line, **_: readable_json(_encoder.encode(line))),
         ]
 
     def _add_site(self, _: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

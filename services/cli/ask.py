@@ -12,6 +12,7 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.schemas import Asked, Citation, Published, Refused, Suggestion, TidegateError, decode, encode, encode_json
 from tidegate.schemas.subjects import ASK, HUB
 from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.knowledge.index.markdown import strip_markup
 from tidegate.services.languages.words import say_recognised, say_source
@@ -51,9 +52,9 @@ def ask(options: CommandOptions, text: str, asker: str, budget_ms: int) -> int:
 
     reply: Published | Refused = decode(asyncio.run(go()), Published, Refused)
     if options.as_json:
-        click.echo(encode_json(reply))
+        echo(encode_json(reply))
     elif isinstance(reply, Refused):
-        click.echo(f"error: refused ({reply.code}): {reply.reason}\nhint: {reply.hint}", err=True)
+        echo(f"error: refused ({reply.code}): {reply.reason}\nhint: {reply.hint}", err=True)
     else:
         show_answer(reply)
     return 1 if isinstance(reply, Refused) else 0
@@ -61,27 +62,27 @@ def ask(options: CommandOptions, text: str, asker: str, budget_ms: int) -> int:
 
 def show_answer(reply: Published) -> None:
     """The answer as a person reads it: text, where it was made, what it rests on, the request id."""
-    click.echo(reply.text + reply.closing)
+    echo(reply.text + reply.closing)
     took_ms = sum(line.waited_ms + line.worked_ms for line in reply.timings)
     why = f" ({reply.reason})" if reply.reason else ""
     why += ", cut" if reply.receipt.is_cut else ""
-    click.echo(f"\n{reply.outcome}{why} at the {reply.receipt.route} in {took_ms:.0f} ms · request {reply.rid}")
+    echo(f"\n{reply.outcome}{why} at the {reply.receipt.route} in {took_ms:.0f} ms · request {reply.rid}")
     for citation in reply.citations:
         where = f"page {citation.page}" if citation.page else f"{citation.start}-{citation.end}"
         notes = "".join(f", {each}" for each in describe_source(citation, reply.language))
-        click.echo(f"  [{citation.document_id}@{citation.document_version}] {where}{notes}")
+        echo(f"  [{citation.document_id}@{citation.document_version}] {where}{notes}")
     judged_by = [
         f"{part.id} (epoch {part.epoch})" for part in reply.receipt.lineage if part.kind == "policy" and part.epoch
     ]
     if judged_by:
-        click.echo(f"  judged by {', '.join(judged_by)}")
+        echo(f"  judged by {', '.join(judged_by)}")
     for made in reply.receipt.degradations:
         if made.stage == STANDING:
-            click.echo(f"  {made.reason}")
+            echo(f"  {made.reason}")
     if reply.receipt.rewriting is not None:
-        click.echo(f"  understood as: {reply.receipt.rewriting.question} (by {reply.receipt.rewriting.by})")
+        echo(f"  understood as: {reply.receipt.rewriting.question} (by {reply.receipt.rewriting.by})")
     if reply.suggestions:
-        click.echo("\nRelated, not vouched for:")
+        echo("\nRelated, not vouched for:")
     for suggestion in reply.suggestions:
         show_suggestion(suggestion, reply.language)
 
@@ -99,6 +100,6 @@ def show_suggestion(suggestion: Suggestion, language: str) -> None:
     title = heading if suggestion.title in heading else " › ".join(filter(None, (suggestion.title, heading)))
     where = f", page {suggestion.page}" if suggestion.page else ""
     where += "".join(f", {each}" for each in describe_source(suggestion, language))
-    click.echo(f"  {title}{where} [{suggestion.document_id}] {suggestion.score:.2f}")
+    echo(f"  {title}{where} [{suggestion.document_id}] {suggestion.score:.2f}")
     words = " ".join(strip_markup(suggestion.quote).split())
-    click.echo(textwrap.fill(words, 110, initial_indent="    ", subsequent_indent="    "))
+    echo(textwrap.fill(words, 110, initial_indent="    ", subsequent_indent="    "))

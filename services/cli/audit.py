@@ -21,6 +21,7 @@ from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.keys import check_owner
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
+from tidegate.services.cli.terminal import echo
 from tidegate.services.evidence.checkpoints import SignedNote, origin_of, parse_note, witnessed_at_s
 from tidegate.services.evidence.entries import is_about, plain
 from tidegate.services.evidence.export import ExportWish, export_log
@@ -62,7 +63,7 @@ def audit_list(options: CommandOptions, kind: str | None, rid: str, limit: int) 
         unreadable: list[int] = []
         found = list(itertools.islice(filter(is_wanted, _newest_first(reader, unreadable)), limit))[::-1]
     if unreadable:
-        click.echo(f"warning: {len(unreadable)} entries cannot be read: see `tidegate audit verify`", err=True)
+        echo(f"warning: {len(unreadable)} entries cannot be read: see `tidegate audit verify`", err=True)
     lines = list(map(describe_entry, found))
     lines.append(f"{len(found)} entries of the audit log of {settings.site}")
     print_result(found, "\n".join(lines), options.as_json)

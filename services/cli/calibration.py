@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import msgspec
 from rich.console import Console
 
@@ -17,6 +16,7 @@ from tidegate.brokers.servers.fleet import check_free
 from tidegate.services.cli.options import CommandOptions
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.tables import make_table
+from tidegate.services.cli.terminal import ReadableConsole, echo
 from tidegate.services.fleet.calibrate import CalibrationJob, DomainRisk, PackCalibration, TuningReport, calibrate_pack
 from tidegate.services.fleet.models import check_models
 from tidegate.services.knowledge.reader.risk import SHARES, RiskRow
@@ -55,14 +55,16 @@ def run_calibrate(
             "written": written,
             "notes": notes,
         }
-        click.echo(msgspec.json.encode({**msgspec.to_builtins(found), **more}))
+        echo(msgspec.json.encode({**msgspec.to_builtins(found), **more}))
     else:
         _print(found, thresholds, written, notes)
     return 0
 
 
 def _print(found: PackCalibration, thresholds: Thresholds, written: tuple[str, ...], notes: tuple[str, ...]) -> None:
-    console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+    console = ReadableConsole(
+        highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH
+    )
     if found.tuning is not None:
         _print_tuning(console, found.tuning, found.tenant)
     if found.ignored:

@@ -14,6 +14,7 @@ from tidegate.brokers.process.config import SettingsError, explain
 from tidegate.brokers.process.config_reference import describe_sections, describe_settings, write_markdown
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.services.cli.terminal import echo
 from tidegate.services.settings import Settings
 
 PAGE = "docs/configuration.md"
@@ -52,7 +53,7 @@ def config_reference(as_json: bool, page: Path | None) -> None:
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(reference_markdown(), encoding="utf-8")
-        click.echo(str(page))
+        echo(str(page))
         return
     rows = describe_settings(Settings)
     lines = [
@@ -76,7 +77,7 @@ def config_check(options: CommandOptions) -> int:
     except SettingsError as error:
         if not options.as_json:
             raise
-        click.echo(msgspec.json.encode({"ok": False, "faults": error.faults}))
+        echo(msgspec.json.encode({"ok": False, "faults": error.faults}))
         return 1
     print_result({"ok": True, "faults": []}, "the settings are good", options.as_json)
     return 0

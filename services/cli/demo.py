@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import click
 import msgspec
 
 from tidegate.brokers.jetstream.bus import JetStreamBus
@@ -23,6 +22,7 @@ from tidegate.schemas.pack import Pack
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.tables import describe_sync, print_report
+from tidegate.services.cli.terminal import echo
 from tidegate.services.evaluation.client import SiteClient, ask_all, find_personal_values, read_facts
 from tidegate.services.evaluation.report import ClientRun, RunReport, summarise_runs
 from tidegate.services.fleet.access import open_access_keys, temporary_key
@@ -67,13 +67,13 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
             async with open_showing(job.settings, deployment.servers) as showing:
                 report = replace(report, sync=await showing.show(filled[0], progress))
         if job.as_json:
-            click.echo(msgspec.json.encode(report))
+            echo(msgspec.json.encode(report))
         elif pack.questions:
             print_report(report)
         else:
-            click.echo(f"{len(pack.documents)} documents; the pack has no questions of its own to ask")
+            echo(f"{len(pack.documents)} documents; the pack has no questions of its own to ask")
         if report.sync is not None and not job.as_json:
-            click.echo("\n".join(describe_sync(report.sync)))
+            echo("\n".join(describe_sync(report.sync)))
         if stay:
             await stay_up(deployment, access_key)
     return 0 if report.is_clean else 1
@@ -86,9 +86,9 @@ async def run_up(job: Job) -> int:
         with show_progress() as progress:
             deployment = await stack.enter_async_context(start_fleet(job, progress))
         if job.as_json:
-            click.echo(msgspec.json.encode(deployment.endpoints))
+            echo(msgspec.json.encode(deployment.endpoints))
         elif not any(map(open_access_keys(job.settings).is_good, open_access_keys(job.settings).all())):
-            click.echo("no access key is good: `tidegate keys issue` makes one")
+            echo("no access key is good: `tidegate keys issue` makes one")
         await stay_up(deployment, quiet=job.as_json)
     return 0
 
@@ -126,13 +126,13 @@ async def stay_up(deployment: Deployment, access_key: str = "", *, quiet: bool =
     if not quiet:
         page = f"/#key={access_key}" if access_key else ""
         for site, url in deployment.endpoints.http.items():
-            click.echo(f"{site}: page {url}{page}   NATS {deployment.endpoints.sites[site].url}")
+            echo(f"{site}: page {url}{page}   NATS {deployment.endpoints.sites[site].url}")
         if access_key:
-            click.echo(f"the API takes this key until Ctrl-C: -H 'Authorization: Bearer {access_key}'")
+            echo(f"the API takes this key until Ctrl-C: -H 'Authorization: Bearer {access_key}'")
         for child in deployment.supervisor.children.values():
             if child.fault is not None:
-                click.echo(f"{child.fault.reason}; it is tried again and again ({child.fault.hint})", err=True)
-        click.echo("Ctrl-C ends everything.")
+                echo(f"{child.fault.reason}; it is tried again and again ({child.fault.hint})", err=True)
+        echo("Ctrl-C ends everything.")
     await deployment.watch()
 
 

@@ -19,6 +19,7 @@ import click
 import msgspec
 
 from tidegate.schemas import TidegateError
+from tidegate.services.cli.terminal import echo
 
 HINTS = {
     errno.EACCES: "check who may read and write there, or name another directory",
@@ -59,9 +60,9 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     with suppress(OSError):  # there is nowhere to print it
         code, reason, hint = (_make_printable(each) for each in (described.code, described.reason, described.hint))
         if "--json" in arguments:
-            click.echo(msgspec.json.encode({"error": {"code": code, "reason": reason, "hint": hint}}))
+            echo(msgspec.json.encode({"error": {"code": code, "reason": reason, "hint": hint}}))
         else:
-            click.echo(f"error: {reason}\nhint: {hint}", err=True)
+            echo(f"error: {reason}\nhint: {hint}", err=True)
     return described.exit_code
 
 

@@ -16,6 +16,7 @@ from tidegate.schemas import Published, Screened, TidegateError, UnreadableError
 from tidegate.schemas.message import M
 from tidegate.services.cli.evidence import format_time, query_site
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.services.cli.terminal import echo
 from tidegate.services.evaluation.open_questions import (
     Embed,
     OpenQuestion,
@@ -94,7 +95,7 @@ def load_embed(settings: Settings) -> Embed | None:
     try:
         return Embedder.load(StatePaths(settings).models).embed
     except EmbeddingModelMissingError:
-        click.echo("note: no embedding model here, so that questions are grouped by their wording alone", err=True)
+        echo("note: no embedding model here, so that questions are grouped by their wording alone", err=True)
         return None
 
 

@@ -19,6 +19,7 @@ from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.keys import read_passphrase
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
+from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.models import ProgressReporter, check_models
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.site_documents import (
@@ -89,7 +90,7 @@ def index_add(options: CommandOptions, paths: tuple[Path, ...], collection: str)
         for document in documents
     ]
     if not options.as_json:
-        click.echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
+        echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
         warn_of_delay(changed)
     lines = "\n".join(f"{row['id']}@{row['version']}" for row in rows)
     result = {"documents": rows, "notes": notes}
@@ -116,7 +117,7 @@ def index_delete(options: CommandOptions, ids: tuple[str, ...], collection: str)
     if options.as_json:
         deleted = [each for each in names if each in found]
         result = {"deleted": deleted, "unknown": missing}
-        click.echo(msgspec.json.encode(result if changed is None else {**result, "elsewhere": elsewhere}))
+        echo(msgspec.json.encode(result if changed is None else {**result, "elsewhere": elsewhere}))
     else:
         warn_of_delay(changed)
         reasons = [f"not in the index: {', '.join(missing)}"] if missing else []
@@ -167,7 +168,7 @@ def change_replica(
 def warn_of_delay(changed: DocumentsChanged | None) -> None:
     """Say where the index does not follow as soon as it should."""
     if changed is not None and changed.is_by_worker and not changed.is_indexed:
-        click.echo("warning: it is stored, and not searchable yet: `tidegate sync status` says how far it is", err=True)
+        echo("warning: it is stored, and not searchable yet: `tidegate sync status` says how far it is", err=True)
 
 
 @index.command("status")

@@ -17,6 +17,7 @@ import msgspec
 
 from tidegate.brokers.process.config import Loaded, load
 from tidegate.schemas import replace
+from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.endpoints import check_site, check_tenant
 from tidegate.services.settings import Settings
 
@@ -99,7 +100,7 @@ def with_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 def print_result(result: object, text: object, as_json: bool) -> None:
     """Print the result of a command: as JSON where `--json` was given, else as `text`."""
-    click.echo(msgspec.json.encode(result) if as_json else str(text))
+    echo(msgspec.json.encode(result) if as_json else str(text))
 
 
 def find_default_pack() -> Path:

@@ -127,10 +127,8 @@ def policy_diff(options: CommandOptions, paths: tuple[Path, ...], since: str, li
 
 
 def show(result: object, text: object, as_json: bool) -> None:
-    """Print it, without the control characters that an answer or the name of a file may hold."""
-    from tidegate.services.packs.folder import make_readable
-
-    print_result(result, "\n".join(map(make_readable, str(text).split("\n"))), as_json)
+    """Print it."""
+    print_result(result, str(text), as_json)
 
 
 def read_inputs(file: BinaryIO) -> Iterator[Any]:

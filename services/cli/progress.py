@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
 from rich import progress as bars
 from rich.console import Console
 
+from tidegate.schemas.readable import readable
+from tidegate.services.cli.terminal import ReadableConsole, echo
 from tidegate.services.fleet.models import ProgressReporter
 
 
@@ -20,7 +21,7 @@ class LineProgress:
     """Not a terminal: one line per piece of work on stderr."""
 
     def start(self, what: str, total: int | None = None) -> None:
-        click.echo(what if total in (None, 1) else f"{what} ({total})", err=True)
+        echo(what if total in (None, 1) else f"{what} ({total})", err=True)
 
     def step(self, detail: str = "") -> None:
         """Nothing per step."""
@@ -44,16 +45,16 @@ class BarProgress:
 
     def start(self, what: str, total: int | None = None) -> None:
         self.finish()
-        self._task = self._progress.add_task(what, total=total, detail="")
+        self._task = self._progress.add_task(readable(what), total=total, detail="")
 
     def step(self, detail: str = "") -> None:
         if self._task is not None:
-            self._progress.update(self._task, advance=1, detail=detail[:48])
+            self._progress.update(self._task, advance=1, detail=readable(detail[:48]))
 
     def show(self, detail: str) -> None:
         """What is being worked on within a step."""
         if self._task is not None:
-            self._progress.update(self._task, detail=detail[:48])
+            self._progress.update(self._task, detail=readable(detail[:48]))
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def show_progress() -> Iterator[ProgressReporter]:
     if not sys.stderr.isatty():
         yield LineProgress()
         return
-    with make_bars(Console(stderr=True)) as shown:
+    with make_bars(ReadableConsole(stderr=True)) as shown:
         reporter = BarProgress(shown)
         yield reporter
         reporter.finish()

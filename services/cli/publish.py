@@ -20,6 +20,7 @@ from tidegate.services.cli.index import is_unread, read_paths
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.run import run_until_stopped
+from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.arrival import expect_state, wait_for_sites
 from tidegate.services.fleet.artefacts import (
     ArtefactTerms,
@@ -151,7 +152,7 @@ def publish_document(
         return replace(await publish_documents(client, wanted, progress), at_sites_only=kept_back)
 
     if not options.as_json:
-        click.echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
+        echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
     code = run(options, work, Waiting(wait, within_s))
     return code or int(bool(kept_back) or any(is_unread(note) for note in notes))
 

@@ -22,6 +22,7 @@ from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
+from tidegate.services.cli.terminal import echo, log_readably
 from tidegate.services.fleet.author_keys import has_author_key, open_author_signer
 from tidegate.services.fleet.deployment import ALL, AUDIT, GATEWAY, SYNC
 from tidegate.services.fleet.message_ids import load_message_ids
@@ -84,7 +85,7 @@ def with_documents(options: CommandOptions) -> CommandOptions:
     with show_progress() as progress:
         progress.start(f"reading {make_readable(str(options.docs))}")
         notes = pack_of_documents(options.docs, pack, progress.step, progress.show)
-    click.echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
+    echo("".join(f"warning: {note}\n" for note in notes), nl=False, err=True)
     return replace(options, pack_dir=pack)
 
 
@@ -172,7 +173,7 @@ def open_bus(settings: Settings) -> Any:
 
 def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:
     """Run `work`; Ctrl-C and SIGTERM cancel it once, so that it ends what it started, and are then its exit code."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is for results
+    log_readably(sys.stderr)  # stdout is for results
 
     async def guard() -> int:
         loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)

@@ -12,6 +12,7 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.sync_tables import open_console, print_collections, print_domains, print_switches
 from tidegate.services.cli.tables import make_table
+from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.planner_status import DraftStatus, ForecastStatus
 from tidegate.services.fleet.replica_status import summarise
 from tidegate.services.fleet.status import DomainStatus, FleetStatus, GatewayStatus, gather_status
@@ -26,7 +27,7 @@ def status(options: CommandOptions) -> int:
     """
     found = asyncio.run(gather_status(options.load().settings))
     if options.as_json:
-        click.echo(msgspec.json.encode({"is_healthy": found.is_healthy, **msgspec.to_builtins(found)}))
+        echo(msgspec.json.encode({"is_healthy": found.is_healthy, **msgspec.to_builtins(found)}))
     else:
         print_status(found)
     return 0 if found.is_healthy else 1

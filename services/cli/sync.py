@@ -21,6 +21,7 @@ from tidegate.services.cli.sync_tables import (
     describe_outcome,
     print_replicas,
 )
+from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.endpoints import UnknownSiteError
 from tidegate.services.fleet.replicas import list_domains, open_replica_client
 from tidegate.services.settings import Settings
@@ -73,7 +74,7 @@ def sync_status(options: CommandOptions, collection: str) -> int:
         if missing and not known:
             raise missing[0]
         if options.as_json:
-            click.echo(msgspec.json.encode({"domains": known, "problems": [each.reason for each in missing]}))
+            echo(msgspec.json.encode({"domains": known, "problems": [each.reason for each in missing]}))
         else:
             print_replicas(known, [each.reason for each in missing])
         return 0

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tidegate.schemas import ArtefactStatus, DocumentConflict, RepairOutcome, ReplicaStatus, SiblingVersion
 from tidegate.services.cli.tables import make_table
+from tidegate.services.cli.terminal import ReadableConsole
 from tidegate.services.fleet.replica_status import CollectionSummary, ReplicaSummary, summarise
 
 WIDTH = 140
@@ -32,7 +33,7 @@ CAUSES = {
 
 def open_console() -> Console:
     """A console whose tables are as wide as the terminal, and of a width of their own where there is none."""
-    return Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+    return ReadableConsole(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def print_replicas(known: Sequence[ReplicaStatus], problems: Iterable[str]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from tidegate.schemas.readable import readable
+from tidegate.services.cli.terminal import ReadableConsole
 from tidegate.services.evaluation.report import RunReport
 from tidegate.services.evaluation.sync_report import SyncDemonstration
 
@@ -31,7 +32,7 @@ def print_report(report: RunReport) -> None:
         **report.stages,
     }
     times = [(name, f"{spread.p50:.1f}", f"{spread.p95:.1f}") for name, spread in spreads.items()]
-    console = Console(width=110)
+    console = ReadableConsole(width=110)
     console.print(make_table("questions", (*COUNTS, "leaked"), [(*counts, str(report.personal_values_found))], left=0))
     console.print(make_table("correct, by kind of question", ("kind", "asked", "correct", "share"), kinds))
     console.print(make_table("milliseconds", ("", "p50", "p95"), times))
@@ -39,11 +40,11 @@ def print_report(report: RunReport) -> None:
 
 def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
     """A table whose first `left` columns hold words; the others hold numbers, which end on one line."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    table = Table(title=readable(title), title_justify="left", box=box.SIMPLE)
     for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number < left else "right", overflow="fold")
+        table.add_column(readable(name), justify="left" if number < left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(readable, row))
     return table
 
 
