@@ -1,20 +1,21 @@
 """The prefilter of a site as it is on its disk, to screen recorded questions again.
 
-Promises that nothing is stored: a question is read under the site's key in memory, and vault tokens, which follow from
-that key, are made in a vault that is thrown away. Next: screening_replay.py."""
+Promises that nothing is stored: a question is read under its asker's key in memory, and the tokens that follow from
+that key are made and not kept. Next: screening_replay.py."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import closing, contextmanager
 
 from tidegate.schemas import Asked, Message, Replied, Screened, TidegateError, Withheld
 from tidegate.services.evidence.screening_replay import First
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.tenant_parts import TenantParts
-from tidegate.services.privacy.vault import Vault, load_site_key
+from tidegate.services.fleet.vault import open_vault
+from tidegate.services.privacy.faults import ErasedError, TamperedError
+from tidegate.services.privacy.sealing import unseal_request
+from tidegate.services.privacy.vault import Vault
 from tidegate.services.settings import Settings
 from tidegate.services.stages.prefilter import Screening, ScreeningLoader, ScreeningModels
 from tidegate.services.stages.prefilter.admission import Admission
@@ -30,28 +31,26 @@ class NoSiteKeyError(TidegateError, FileNotFoundError):
 class Rescreening:
     """Screens by the generations that are held in the site's directory."""
 
-    def __init__(self, screenings: TenantParts[Screening]) -> None:
+    def __init__(self, screenings: TenantParts[Screening], vault: Vault) -> None:
         self._screenings = screenings
+        self._vault = vault
 
     @classmethod
     @contextmanager
     def open(cls, settings: Settings) -> Iterator[Rescreening]:
-        """The models are loaded when this is entered. Raises `NoSiteKeyError`, `SiteKeyError`,
-        `EmbeddingModelMissingError`, `NameModelMissingError`."""
+        """The models are loaded when this is entered. Raises `NoSiteKeyError`, `EmbeddingModelMissingError`,
+        `NameModelMissingError`, and what `open_vault` raises."""
         paths = StatePaths(settings)
         if not paths.key.exists():
             raise NoSiteKeyError(f"there is no key of {settings.site} in {paths.key.parent}")
-        key = load_site_key(paths.key)
-        with tempfile.TemporaryDirectory(prefix="tidegate-replay-") as directory:
-            vault = Vault.open(Path(directory) / "vault.sqlite", key)
-            try:
-                models = ScreeningModels(paths.models, finds_names=settings.prefilter.name_model)
-                yield cls(TenantParts(settings, ScreeningLoader(settings, models, key, vault).load))
-            finally:
-                vault.close()
+        with closing(open_vault(settings)) as vault:
+            models = ScreeningModels(paths.models, finds_names=settings.prefilter.name_model)
+            yield cls(TenantParts(settings, ScreeningLoader(settings, models, vault, stores_values=False).load), vault)
 
     async def screen(self, asked: Asked, recorded: First) -> First:
-        """See `ScreenAgain`. Raises `GenerationGoneError`, and what its parts raise as they are read."""
+        """See `ScreenAgain`. Raises `GenerationGoneError`, `ErasedError` where its asker was erased since, and what its
+        parts raise as they are read."""
+        _check_not_erased(self._vault, asked)
         admission = Admission(recorded.generation, recorded.degradations)
         await self._screenings.refresh(asked.tenant)
         own = await self._screenings.at(asked.tenant, recorded.generation)
@@ -59,6 +58,15 @@ class Rescreening:
             return _checked(refuse_closed(asked, admission))
         [fact] = await screen(asked, own.ports, own.rules, admission)
         return _checked(fact)
+
+
+def _check_not_erased(vault: Vault, asked: Asked) -> None:
+    try:
+        unseal_request(vault, asked)
+    except ErasedError:
+        raise
+    except TamperedError:  # that is what the prefilter decided on then, too
+        pass
 
 
 def _checked(fact: Message) -> First:

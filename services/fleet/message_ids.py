@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from tidegate.brokers.message_ids import MessageIds
 from tidegate.services.fleet.paths import StatePaths
-from tidegate.services.privacy.vault import derive_key, load_site_key
+from tidegate.services.privacy.site_key import derive_key, load_site_key
 from tidegate.services.settings import Settings
 
 

@@ -135,6 +135,11 @@ class Vault:
             key = self._keys.ensure(changes, tenant, asker, now_s)
             return [self._put(changes, key, (tenant, asker, session), pair, now_s + self._ttl_s) for pair in pairs]
 
+    def tokens_of(self, tenant: str, asker: str, pairs: Sequence[tuple[str, str]], session: str = "") -> list[str]:
+        """The tokens that `put_all` gives for the same, with nothing stored. Raises `ErasedError`, `TamperedError`."""
+        key = self._keys.open(tenant, asker, int(self.clock())) if pairs else b""
+        return [_token_of(key, session, pair) for pair in pairs]
+
     def detokenise(self, text: str, tenant: str, asker: str, purpose: Purpose, session: str = "") -> str:
         """`text` with the values of the tokens that were made for this tenant, asker and session; any other token stays
         as it is, whoever wrote it.
@@ -244,8 +249,7 @@ class Vault:
         self, changes: RowChanges, key: bytes, owner: tuple[str, str, str], pair: tuple[str, str], expires_s: int
     ) -> str:
         tenant, asker, session = owner
-        digest = hmac.new(derive_key(key, "token"), frame(session, *pair), sha256).hexdigest()
-        token = vault_token(pair[0], digest)
+        token = _token_of(key, session, pair)
         sealed = _cipher(key).encrypt(pair[1].encode("utf-8", "surrogatepass"), _about(owner, token))
         query = "SELECT * FROM held WHERE tenant = ? AND asker = ? AND token = ?"
         found = changes.find(query, tenant, asker, token)
@@ -270,6 +274,11 @@ class Vault:
             raise TamperedError(f"the value under {token}") from error
         RESTORED.labels(purpose).inc()
         return text.decode("utf-8", "surrogatepass")
+
+
+def _token_of(key: bytes, session: str, pair: tuple[str, str]) -> str:
+    digest = hmac.new(derive_key(key, "token"), frame(session, *pair), sha256).hexdigest()
+    return vault_token(pair[0], digest)
 
 
 def _cipher(key: bytes) -> AESSIV:

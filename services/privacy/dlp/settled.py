@@ -23,6 +23,8 @@ TOKEN = re.compile(r"\S+")
 LAST_TOKEN = re.compile(r"\S*\Z")
 FILLER = frozenset({"of", "de", "del"})
 SHORT_CAPITALS = re.compile(r"\W*(?:[A-Z]{1,5}|[A-Za-z])\W*")
+CAPITALS_AT_END = re.compile(r"(?<![^\W_])(?:[A-Z]{1,5}|[A-Za-z])\W*\Z")
+"""The letters that a number may begin with, behind a word and a mark without a blank: `Krakow,AB 12 34 56 C`."""
 MONTH = re.compile(context.MONTH, re.IGNORECASE)
 BIRTH_WORD_REACH = context.BEFORE + 32
 """How far behind a date a word of birth may end that makes it a birth date."""
@@ -81,7 +83,8 @@ def _number_start(text: str, unfinished: int) -> int:
         if any(map(str.isdecimal, word)) or SHORT_CAPITALS.fullmatch(word) or MONTH.search(word):
             start = token.start()
         elif word.lower() not in FILLER and any(map(str.isalpha, word)):
-            break
+            letters = CAPITALS_AT_END.search(word)
+            return token.start() + letters.start() if letters else start
     return start
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -57,6 +57,10 @@ SCREENED_BY = (INTENT_HEAD, PUBLISHED, "site.toml", REPLIES)
 """The files of a generation by which it screens."""
 PART_WORDS = 18
 """About 24 word pieces in the site's languages, so that a part seldom loses its end to the 32 that are read."""
+
+
+MakeTokens = Callable[[str, str, Sequence[tuple[str, str]], str], list[str]]
+"""A token for each kind and value of a tenant's asker in a session: `Vault.put_all`, or what stores nothing."""
 
 
 @asynccontextmanager
@@ -116,8 +120,11 @@ class Screening(NamedTuple):
 class ScreeningLoader:
     """Makes what screens out of what is in force; what depends on parts that did not change is not made again."""
 
-    def __init__(self, settings: Settings, models: ScreeningModels, vault: Vault) -> None:
+    def __init__(
+        self, settings: Settings, models: ScreeningModels, vault: Vault, *, stores_values: bool = True
+    ) -> None:
         self._settings = settings
+        self._put = vault.put_all if stores_values else vault.tokens_of
         self._models = models
         self._vault = vault
         self._made: LRUCache[tuple[str, str, int], Screening] = LRUCache(2 * len(settings.tenants))
@@ -156,7 +163,7 @@ class ScreeningLoader:
             unseal=partial(unseal_request, self._vault),
             find_personal=partial(find_personal, detector),
             find_in_schema=partial(find_personal, rules_alone),
-            tokenise=partial(tokenise, self._vault),
+            tokenise=partial(tokenise, self._vault, self._put),
             detect_language=language.detect,
             classify=partial(safety.classify, partial(classify, embedder, head)),
             resolve=resolve_followup,
@@ -192,14 +199,14 @@ async def find_personal(detector: Detector, text: str) -> list[Finding]:
     return detector.find(text) if is_quick else await asyncio.to_thread(detector.find, text)
 
 
-async def tokenise(vault: Vault, asked: Asked, findings: Sequence[PersonalData]) -> list[str]:
+async def tokenise(vault: Vault, put: MakeTokens, asked: Asked, findings: Sequence[PersonalData]) -> list[str]:
     """A vault token for each finding, kept for this asker in this session. The gateway has replaced both by digests."""
     asker, session = asked.asker, asked.session
     if not (asked.sealed and asker):
         asker = vault.digest_of_asker(asked.tenant, asked.asker, asked.rid)
         session = vault.digest_of_session(asked.tenant, asked.asker, asked.session, asked.rid)
     pairs = [(finding.kind, finding.value) for finding in findings]
-    return await asyncio.to_thread(vault.put_all, asked.tenant, asker, pairs, session)
+    return await asyncio.to_thread(put, asked.tenant, asker, pairs, session)
 
 
 async def classify(embedder: Embedder, head: IntentHead, text: str) -> IntentEstimate:

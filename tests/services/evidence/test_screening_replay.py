@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,10 @@ from tidegate.services.evidence.replay import replay
 from tidegate.services.evidence.rescreening import NoSiteKeyError, Rescreening
 from tidegate.services.evidence.screening_replay import NEAR, First, replay_screening
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.knowledge import intent_classifier as intent
 from tidegate.services.knowledge.embedding import Embedder
 from tidegate.services.privacy.sealing import seal_request
-from tidegate.services.privacy.vault import load_site_key
 from tidegate.services.settings import Settings
 from tidegate.services.stages import prefilter
 from tidegate.services.stages.policy import NO_RULES, JudgingRules
@@ -58,7 +61,8 @@ async def records(prepared: Settings) -> dict[str, tuple[Message, ...]]:
     async with prefilter.open(prepared, bus) as handler:
         for number, (name, text) in enumerate(QUESTIONS.items()):
             asked = Asked(text=text, rid=f"r{number}", tenant="kiosk", site="site1", asked_at_ms=5, asker="ann")
-            sealed = seal_request(load_site_key(StatePaths(prepared).key), asked)
+            with closing(open_vault(prepared)) as vault:
+                sealed = seal_request(vault, asked)
             found[name] = (sealed, *await handler(sealed))
     return found
 
@@ -78,8 +82,9 @@ def first_of(facts: Sequence[Message]) -> First:
 async def test_every_decision_of_the_prefilter_is_made_again_and_the_site_is_as_it_was(
     prepared: Settings, records: dict[str, tuple[Message, ...]]
 ) -> None:
-    for file in StatePaths(prepared).home.glob("vault.sqlite*"):  # so that a value that is put into it is seen
-        file.unlink()
+    with closing(open_vault(prepared)) as vault:
+        vault.clock = lambda: time.time() + prepared.privacy.vault_ttl_s + 1
+        assert vault.expire() == 2  # so that a value that is put into it is seen
     before = files_of(prepared)
     with Rescreening.open(prepared) as again:
         outcomes = {name: await replay_screening(facts, again.screen) for name, facts in records.items()}
@@ -151,16 +156,24 @@ async def test_a_request_that_the_prefilter_has_ended_is_replayed_whole(
 
 
 async def test_without_the_key_of_the_site_nothing_is_read_and_no_key_is_made(
-    prepared: Settings, records: dict[str, tuple[Message, ...]], tmp_path: Path
+    prepared: Settings, tmp_path: Path
 ) -> None:
     elsewhere = replace(prepared, state_dir=str(tmp_path / "none"))
     with pytest.raises(NoSiteKeyError), Rescreening.open(elsewhere):
         pass
     assert not (tmp_path / "none").exists()
-    other = tmp_path / "other"
-    (other / "keys").mkdir(parents=True)
-    (other / "keys" / "site1.key").write_bytes(bytes(32))
-    (other / "site1").symlink_to(StatePaths(prepared).home)
-    with Rescreening.open(replace(prepared, state_dir=str(other))) as again:
+
+
+async def test_of_an_asker_who_was_erased_nothing_is_screened_again(
+    prepared: Settings, records: dict[str, tuple[Message, ...]], tmp_path: Path
+) -> None:
+    shutil.copytree(prepared.state_dir, tmp_path / "state")
+    erased = replace(prepared, state_dir=str(tmp_path / "state"))
+    asked = records["personal"][0]
+    assert isinstance(asked, Asked)
+    with closing(open_vault(erased)) as vault:
+        vault.erase("kiosk", asked.asker)
+    with Rescreening.open(erased) as again:
         outcome = await replay_screening(records["personal"], again.screen)
-    assert outcome.difference == "it was screened, and would be withheld: unscreenable"
+    assert outcome.verdict == "not_derived"
+    assert "erased" in outcome.reason or "asker" in outcome.reason

@@ -112,6 +112,7 @@ def test_no_byte_of_a_planted_value_is_released_one_character_at_a_time(value: s
         "my name is ada lovelace of nowhere",
         "Regards, Jane Doe and others say so",
         "pay 4111\n1111 | 1111\t1111 now and later",
+        "in Krakow,AB 12 34 56 C and no more",
         "rss mra 85t10 a562 s, RSS MRA 85T10 A562S and more",
     ],
 )
