@@ -95,10 +95,14 @@ class AuditedAct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class AuditEvent(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """What a process reports to the audit worker of its domain, which puts it into the log. `at_ms` is Unix time."""
+    """What a process reports to the audit worker of its domain, which puts it into the log. `at_ms` is Unix time.
 
-    kind: ActKind
-    act: AuditedAct
+    `answer` is one that was given in process, where no stream holds it; there is no act then.
+    """
+
+    kind: EntryKind
+    act: AuditedAct = AuditedAct()
+    answer: AuditedAnswer | None = None
     tenant: OwnTenant = ""
     at_ms: Millis = 0
 

@@ -36,6 +36,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.subjects import LIVE_TOKENS
 from tidegate.services.answering.instructions import InstructionGate, InstructionsRefusedError
+from tidegate.services.evidence.runtime_log import RuntimeLog, open_runtime_log
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.pipeline import SITE_WORKERS
 from tidegate.services.privacy.sealing import seal_request
@@ -74,7 +75,8 @@ class EdgeRuntime:
     """A site in one object: `await EdgeRuntime.init(models, policies, indices)`, then `serve` requests, then `close`.
 
     Without a hub it abstains from what it cannot vouch for; with one it asks the hub, within the deadline, and abstains
-    where that does not answer. Vault tokens are re-identified for the asker, as at the gateway.
+    where that does not answer. Vault tokens are re-identified for the asker, as at the gateway. Answers of a site that
+    has an author key are entries of its audit log.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -87,6 +89,7 @@ class EdgeRuntime:
         self._bus: EdgeBus
         """Opened by `init`."""
         self._instructions: InstructionGate
+        self._log: RuntimeLog | None = None
 
     @classmethod
     async def init(
@@ -166,6 +169,7 @@ class EdgeRuntime:
         self._bus = await self._stack.enter_async_context(EdgeBus.open(self.settings.site, hub))
         await self._bus.listen(LIVE_TOKENS, self._on_line)
         self._instructions = InstructionGate(self.settings, self._bus if hub is not None else None)
+        self._log = await self._stack.enter_async_context(open_runtime_log(self.settings))
         bus: Bus = self._bus
         for stage in SITE_WORKERS:
             handler = await self._stack.enter_async_context(resolve(stage)(self.settings, bus))
@@ -217,6 +221,8 @@ class EdgeRuntime:
             timing = StageTiming(stage.name, 0.0, round((time.perf_counter() - began_s) * 1000, 3))
             fact = with_timing(output, fact, timing)
             await self._bus.publish(fact, id=f"{asked.rid}.{stage.name}", headers={})
+        if self._log is not None:
+            await self._log.keep(fact)
         return fact
 
 

@@ -41,7 +41,20 @@ def draft_event(spooled: SpooledEvent) -> EntryDraft:
     if event is None:
         act = AuditedAct(about=plain(spooled.name), reason=plain(spooled.fault))
         return EntryDraft(kind="violated", body=act, source=source)
-    return EntryDraft(kind=event.kind, body=event.act, source=source, tenant=event.tenant, at_ms=event.at_ms)
+    body = event.act if event.answer is None else event.answer
+    return EntryDraft(kind=event.kind, body=body, source=source, tenant=event.tenant, at_ms=event.at_ms)
+
+
+def audited(published: Published) -> AuditedAnswer:
+    """What an entry has of an answer."""
+    return AuditedAnswer(
+        rid=published.rid,
+        outcome=published.outcome,
+        reason=plain(published.reason),
+        text_digest=digest(published.text),
+        receipt_digest=receipt_digest(published.receipt),
+        receipt=redact(published.receipt),
+    )
 
 
 def redact(receipt: Receipt) -> Receipt:
@@ -77,15 +90,8 @@ def _draft_answer(stored: StoredMessage) -> EntryDraft:
             raise UnreadableError("it is stored under another tenant or request than its own")
     except UnreadableError as error:
         return _violation(stored, tenant, error.reason)
-    body = AuditedAnswer(
-        rid=rid,
-        outcome=published.outcome,
-        reason=plain(published.reason),
-        text_digest=digest(published.text),
-        receipt_digest=receipt_digest(published.receipt),
-        receipt=redact(published.receipt),
-    )
-    return EntryDraft(kind=published.outcome, body=body, source=_source(stored), tenant=tenant, at_ms=_at_ms(stored))
+    source, at_ms = _source(stored), _at_ms(stored)
+    return EntryDraft(kind=published.outcome, body=audited(published), source=source, tenant=tenant, at_ms=at_ms)
 
 
 def _draft_letter(stored: StoredMessage) -> EntryDraft:

@@ -7,15 +7,25 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.edge_runtime import AT_THE_EDGE, AT_THE_HUB, asked, open_runtime, serve
+from tests.support.nats_fleet import until
 from tidegate import EdgeRuntime
+from tidegate.schemas.audit import AuditedAnswer
+from tidegate.services.evidence.entries import receipt_digest
+from tidegate.services.evidence.log_reader import AuditReader
+from tidegate.services.fleet.audit_spool import EventSpool
+from tidegate.services.fleet.author_keys import has_author_key
+from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.runtime import RequestInProgressError
 from tidegate.services.settings import Settings
+from tidegate.sync.trust.keys import KeyStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 
 @pytest.fixture(scope="module")
 async def runtime(site: Settings) -> AsyncIterator[EdgeRuntime]:
+    if not has_author_key(site):
+        KeyStore(StatePaths(site).keys).generate("author", site.site, 1)
     async with open_runtime(site) as alone:
         yield alone
 
@@ -32,6 +42,19 @@ async def test_its_receipt_names_the_route_the_parts_and_every_stage(runtime: Ed
     assert {part.kind for part in published.lineage} >= {"detector", "model", "index", "document", "policy"}
     stages = [line.stage for line in published.timings]
     assert stages == ["prefilter", "router", "retriever", "drafter", "policy", "publisher"]
+
+
+async def test_its_answers_are_entries_of_the_audit_log_of_the_site(site: Settings, runtime: EdgeRuntime) -> None:
+    published = await runtime.answer(asked(AT_THE_EDGE))
+
+    async def is_taken() -> bool:
+        return not EventSpool(StatePaths(site).audit_events).waiting(1)
+
+    await until(is_taken)
+    with AuditReader.open(StatePaths(site).audit) as reader:
+        logged = [stored.entry.body for stored in reader.entries()]
+    digests = [body.receipt_digest for body in logged if isinstance(body, AuditedAnswer) and body.rid == published.rid]
+    assert digests == [receipt_digest(published.receipt)]
 
 
 async def test_without_a_link_it_abstains_from_what_only_the_hub_knows(runtime: EdgeRuntime) -> None:
