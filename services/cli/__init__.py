@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("audit:audit", "Read, check and hand out the audit log of a site or of the hub."),
     "replay": ("replay:replay_command", "Decide answers again by what was recorded of them."),
     "server": ("server:server", "Run a nats-server under systemd or in a container, and keep it up by its health."),
+    "bisect": ("bisect:bisect_command", "Name the artefact whose change altered an answer."),
     "topology": ("topology:topology", "Compare streams and consumers with what is declared, or declare them."),
     "pack": ("pack:pack", "Make a pack of a folder of documents, check one, or calibrate one."),
     "policy": ("policy:policy", "Check policies, test them, ask them, or say what past answers they would change."),

@@ -50,10 +50,13 @@ class Rescreening:
     async def screen(self, asked: Asked, recorded: First) -> First:
         """See `ScreenAgain`. Raises `GenerationGoneError`, `ErasedError` where its asker was erased since, and what its
         parts raise as they are read."""
+        return await self.screen_under(asked, Admission(recorded.generation, recorded.degradations))
+
+    async def screen_under(self, asked: Asked, admission: Admission) -> First:
+        """The first fact of a request that is admitted so. Raises as `screen`."""
         _check_not_erased(self._vault, asked)
-        admission = Admission(recorded.generation, recorded.degradations)
         await self._screenings.refresh(asked.tenant)
-        own = await self._screenings.at(asked.tenant, recorded.generation)
+        own = await self._screenings.at(asked.tenant, admission.generation)
         if own is None:
             return _checked(refuse_closed(asked, admission))
         [fact] = await screen(asked, own.ports, own.rules, admission)
