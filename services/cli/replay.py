@@ -89,7 +89,7 @@ def replay_command(
 def run_answers(options: CommandOptions, deciding: OpenDeciders, rid: str | None, newest: int | None) -> int:
     """Decide answers of the audit log again. Raises `NothingLoggedError`, and what reading the record raises."""
     settings = options.settings()
-    logged = find_answers(settings, rid, newest)
+    logged = find_answers(settings, rid, newest, options.tenant)
     if not logged:
         raise NothingLoggedError(f"the audit log of {settings.site} has no answer {rid or ''}".rstrip())
     with show_progress() as progress, deciding() as deciders:
@@ -144,18 +144,23 @@ async def refuse_to_screen(error: TidegateError, _asked: Asked, _recorded: First
     raise error
 
 
-def find_answers(settings: Settings, rid: str | None, newest: int | None) -> dict[str, tuple[str, AuditedAnswer]]:
-    """The answers of the audit log that are wanted, by request, with the tenant. Raises `AuditMissingError`,
-    `AuditDamagedError`, `UnreadableError`."""
+def find_answers(
+    settings: Settings, rid: str | None, newest: int | None, tenant: str | None = None
+) -> dict[str, tuple[str, AuditedAnswer]]:
+    """The answers of the audit log that are wanted, of one tenant or of all, by request, with the tenant.
+
+    Raises `AuditMissingError`, `AuditDamagedError`, `UnreadableError`.
+    """
 
     def answers(reader: AuditReader) -> Iterator[tuple[str, AuditedAnswer]]:
         for stored in reader.newest_first():
             entry = stored.entry
-            if isinstance(entry.body, AuditedAnswer) and rid in (None, entry.body.rid):
+            is_wanted = tenant in (None, entry.tenant)
+            if is_wanted and isinstance(entry.body, AuditedAnswer) and rid in (None, entry.body.rid):
                 yield entry.tenant, entry.body
 
     with AuditReader.open(StatePaths(settings).audit) as reader:
-        return {answer.rid: (tenant, answer) for tenant, answer in itertools.islice(answers(reader), newest or 1)}
+        return {answer.rid: (owner, answer) for owner, answer in itertools.islice(answers(reader), newest or 1)}
 
 
 async def replay_all(

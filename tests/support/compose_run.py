@@ -26,7 +26,6 @@ from tidegate.brokers.servers.ports import choose_port
 PROGRAMS: Mapping[str, Sequence[str]] = {
     "tidegate": (sys.executable, "-m", "tidegate.services.cli"),
     "python": (sys.executable,),
-    "nats-server": (str(Path(sys.executable).parent / "nats-server"),),
     "test": ("test",),
 }
 OF_IMAGE = {"/opt/tidegate/models": str(MODELS), "/opt/tidegate/configure.py": f"{ROOT}/infra/containers/configure.py"}

@@ -15,6 +15,7 @@ from tests.support.paths import ROOT
 from tidegate.schemas import replace
 from tidegate.schemas.audit import AuditedAct
 from tidegate.schemas.subjects import HUB
+from tidegate.services.cli.replay import find_answers
 from tidegate.services.evidence.heads import HeadKeys
 from tidegate.services.evidence.log import AuditLog, EntryDraft
 from tidegate.services.fleet.audit_spool import EventSpool
@@ -142,6 +143,13 @@ def test_what_is_to_be_decided_again_is_named_and_must_be_in_the_log(command_lin
     assert "need --from" in command_line.run("replay", "r1", "--to", "1h", expected=2)
     assert "is not before" in command_line.run("replay", "--from", "1h", "--to", "2h", expected=1)
     assert "is no time" in command_line.run("replay", "--from", "soon", expected=1)
+
+
+def test_the_newest_answers_are_those_of_the_tenant_that_is_named(state: Path) -> None:
+    settings = Settings(state_dir=str(state), site="site1")
+    assert list(find_answers(settings, None, 2)) == ["r4", "r2"]
+    assert list(find_answers(settings, None, 2, "kiosk")) == ["r2", "r1"]
+    assert list(find_answers(settings, None, 2, "bank")) == ["r4"]
 
 
 def test_another_log_is_accepted_with_a_reason_and_reported_where_it_is_known(
