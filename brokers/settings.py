@@ -38,6 +38,50 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return mask_password(self.url)
 
 
+DAY_S = 24 * 3600
+Kept = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "s"})]
+SHORTEST_KEPT_S = 3600
+"""Longer than any request takes, and than ids are remembered by which nothing is stored twice."""
+
+
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long each stream keeps what is stored in it; 0: for ever. `tidegate topology apply` makes it so. A time that
+    is shorter than a stream has deletes what is older, and is refused without `--delete-older`."""
+
+    asks_s: Kept = 3 * DAY_S
+    """Requests, sealed."""
+    pipe_s: Kept = 3 * DAY_S
+    """What stages store of a request on its way: text with vault tokens in it. It is what `trace` and `replay` read."""
+    escalations_s: Kept = 3 * DAY_S
+    """What a site sends to the hub, at both."""
+    verdicts_s: Kept = 3 * DAY_S
+    """What the hub answers, at both."""
+    answers_s: Kept = 0
+    """Answers with their receipts. For as long as one is kept, its request id gets no second one."""
+    dead_s: Kept = 0
+    """Dead letters: requests are sealed in them, all else has vault tokens."""
+    tokens_s: Kept = 900
+    """What was shown of answers in the making, in memory; a client that comes back later gets the answer."""
+    edits_s: Kept = 0
+    """Edits of shared documents on their way to the hub."""
+    local_s: Kept = 0
+    """Edits of documents that stay in their domain: their only log."""
+    corpus_s: Kept = 30 * DAY_S
+    """Changes of shared documents, from the hub. A site that was away for longer takes a snapshot."""
+    artefacts_s: Kept = 0
+    """Descriptions of what the hub has published. What is older is not found by a new site."""
+    objects_s: Kept = 0
+    """Snapshots and weights. What is older is not fetched by a new site."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            kept_s, shortest_s = getattr(self, name), 60 if name == "tokens_s" else SHORTEST_KEPT_S
+            if 0 < kept_s < shortest_s:
+                raise ValueError(
+                    f"{name} is {kept_s} s; a stream keeps things for {shortest_s} s at least, or for ever (0)"
+                )
+
+
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every process reads. Paths are relative to the working directory."""
 
@@ -55,3 +99,4 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The port on which metrics are served; where a process of this machine has it, the next one gets a port from the
     system. `tidegate status` lists them. 0: none are served."""
     nats: NatsSettings = NatsSettings()
+    retention: RetentionSettings = RetentionSettings()

@@ -31,9 +31,9 @@ from tidegate.brokers.jetstream.consumer import JetStreamInbox, consumer_info
 from tidegate.brokers.jetstream.publisher import WRONG_LAST_SEQUENCE, NoStreamError, NotStoredError, Publisher
 from tidegate.brokers.message_ids import NAMES, MessageIds
 from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
-from tidegate.brokers.settings import NatsSettings
+from tidegate.brokers.settings import NatsSettings, RetentionSettings
 from tidegate.brokers.stage import Stage
-from tidegate.brokers.topology.streams import tokens_stream
+from tidegate.brokers.topology.streams import DEFAULT, tokens_stream
 from tidegate.schemas import Message, encode, subjects
 
 QUEUE = "tidegate"
@@ -49,24 +49,35 @@ class JetStreamBus:
     `link`, `publisher` and `ids` are for those who look after the streams themselves.
     """
 
-    def __init__(self, domain: str, link: Link, publisher: Publisher, ids: MessageIds = NAMES) -> None:
+    def __init__(
+        self,
+        domain: str,
+        link: Link,
+        publisher: Publisher,
+        ids: MessageIds = NAMES,
+        retention: RetentionSettings = DEFAULT,
+    ) -> None:
         self.domain = domain
         self.link = link
         self.publisher = publisher
         self.ids = ids
+        self.retention = retention
         self._subscriptions: list[DurableSubscription] = []
         self._answering: set[asyncio.Task[None]] = set()
         self._pending: dict[str, tuple[float, int]] = {}
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, nats: NatsSettings, domain: str, ids: MessageIds = NAMES) -> AsyncIterator[JetStreamBus]:
-        """Connect to the domain's server. What stores facts is given the `ids` of the domain.
+    async def open(
+        cls, nats: NatsSettings, domain: str, ids: MessageIds = NAMES, retention: RetentionSettings = DEFAULT
+    ) -> AsyncIterator[JetStreamBus]:
+        """Connect to the domain's server. What stores facts is given the `ids` of the domain; streams that were lost
+        are made again with this retention.
 
         Raises `UnreachableError` when the server is not there within ten seconds.
         """
         async with Link.open(nats, subjects.inbox_of(domain)) as link, Publisher.open(link) as publisher:
-            bus = cls(domain, link, publisher, ids)
+            bus = cls(domain, link, publisher, ids, retention)
             try:
                 yield bus
             finally:
@@ -220,7 +231,7 @@ class JetStreamBus:
             return await self.publisher.append(subject, data, headers, APPEND_WITHIN_S)
 
     async def _redeclare_tokens(self) -> None:
-        declared = json.dumps(tokens_stream()).encode()
+        declared = json.dumps(tokens_stream(self.retention)).encode()
         reply = await self.link.request(f"$JS.API.STREAM.CREATE.{subjects.TOKENS}", declared)
         fault = json.loads(reply.data).get("error")
         if fault and fault.get("err_code") != IN_USE:

@@ -10,11 +10,11 @@ from nats.aio.client import Client
 
 from tidegate.brokers.jetstream import api
 from tidegate.brokers.servers.fleet import Fleet
-from tidegate.brokers.settings import NatsSettings
+from tidegate.brokers.settings import NatsSettings, RetentionSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.brokers.topology.plan import Topology, TopologyPlan, downlinks_of, hub_topology, plan, site_topology
-from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, Config, down_consumer, sourcing_consumers
+from tidegate.brokers.topology.streams import DEFAULT, DOWN, UP, UP_CONSUMER, Config, down_consumer, sourcing_consumers
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import ESCALATIONS, HUB
 
@@ -22,7 +22,10 @@ from tidegate.schemas.subjects import ESCALATIONS, HUB
 class DataLossError(TidegateError, RuntimeError):
     """The plan tightens a limit, which would delete what is stored beyond it."""
 
-    hint = "declare the larger limit, or delete what lies beyond it first"
+    hint = (
+        "declare the larger limit, or delete what lies beyond it first; `tidegate topology apply --delete-older` makes"
+        " retention shorter, and deletes what is older"
+    )
 
 
 async def read_topology(nc: Client) -> Topology:
@@ -50,41 +53,72 @@ async def apply(nc: Client, todo: TopologyPlan) -> None:
             await api.put_consumer(nc, change.name.split("/")[0], change.config, is_new=is_new)
 
 
-async def plan_site(nc: Client, site: str, stages: Iterable[Stage]) -> TopologyPlan:
+async def delete_older(nc: Client, todo: TopologyPlan) -> tuple[str, ...]:
+    """Have streams that keep things for longer than they are to give up what is older; the streams."""
+    shorter = {
+        change.name: difference.declared
+        for change in todo.steps
+        for difference in change.differences
+        if difference.field == "max_age" and difference.loses
+    }
+    for stream, max_age in shorter.items():
+        config = (await api.call(nc, f"STREAM.INFO.{stream}"))["config"]
+        await api.put_stream(nc, {**config, "max_age": max_age}, is_new=False)
+    return tuple(shorter)
+
+
+async def plan_site(
+    nc: Client, site: str, stages: Iterable[Stage], retention: RetentionSettings = DEFAULT
+) -> TopologyPlan:
     """What `declare_site` would do."""
-    return plan(site, site_topology(site, stages), await read_topology(nc))
+    return plan(site, site_topology(site, stages, retention), await read_topology(nc))
 
 
 async def plan_hub(
-    nc: Client, sites: Iterable[str], stages: Iterable[Stage], downlinks: Mapping[str, Downlink] | None = None
+    nc: Client,
+    sites: Iterable[str],
+    stages: Iterable[Stage],
+    downlinks: Mapping[str, Downlink] | None = None,
+    retention: RetentionSettings = DEFAULT,
 ) -> TopologyPlan:
     """What `declare_hub` would do."""
     actual = await read_topology(nc)
-    return plan(HUB, hub_topology(sites, stages, {**downlinks_of(actual), **(downlinks or {})}), actual)
+    return plan(HUB, hub_topology(sites, stages, {**downlinks_of(actual), **(downlinks or {})}, retention), actual)
 
 
-async def declare_site(nc: Client, site: str, stages: Iterable[Stage]) -> TopologyPlan:
+async def declare_site(
+    nc: Client, site: str, stages: Iterable[Stage], retention: RetentionSettings = DEFAULT
+) -> TopologyPlan:
     """Give a site its streams and consumers, linked or not. Returns what was done."""
-    todo = await plan_site(nc, site, stages)
+    todo = await plan_site(nc, site, stages, retention)
     await apply(nc, todo)
     return todo
 
 
 async def declare_hub(
-    nc: Client, sites: Iterable[str], stages: Iterable[Stage], downlinks: Mapping[str, Downlink] | None = None
+    nc: Client,
+    sites: Iterable[str],
+    stages: Iterable[Stage],
+    downlinks: Mapping[str, Downlink] | None = None,
+    retention: RetentionSettings = DEFAULT,
 ) -> TopologyPlan:
     """Give the hub its streams and consumers for exactly these sites. Returns what was done.
 
     A site that `downlinks` does not name keeps the downlink that it has. One that is granted more is told of what is
     new only: see granting.py.
     """
-    todo = await plan_hub(nc, sites, stages, downlinks)
+    todo = await plan_hub(nc, sites, stages, downlinks, retention)
     await apply(nc, todo)
     return todo
 
 
 async def connect_site_to_hub(
-    hub: Client, site: Client, name: str, stages: Sequence[Stage], downlink: Downlink | None = None
+    hub: Client,
+    site: Client,
+    name: str,
+    stages: Sequence[Stage],
+    downlink: Downlink | None = None,
+    retention: RetentionSettings = DEFAULT,
 ) -> tuple[TopologyPlan, ...]:
     """Declare a site and make the hub serve it beside those that it serves already. Returns what was done.
 
@@ -95,7 +129,7 @@ async def connect_site_to_hub(
     actual = await read_topology(hub)
     known = {stream: _sites_of(actual, stream) for stream in UP}
     downlinks = {name: Downlink(), **downlinks_of(actual), **({name: downlink} if downlink else {})}
-    declared = hub_topology(known[ESCALATIONS], stages, downlinks)
+    declared = hub_topology(known[ESCALATIONS], stages, downlinks, retention)
     carrying = sourcing_consumers(HUB, {name: downlinks[name]})
     streams = {stream: _without_new_sources(config, known) for stream, config in declared.streams.items()}
     first = plan(HUB, Topology(streams, {**declared.consumers, **carrying}), actual)
@@ -104,23 +138,26 @@ async def connect_site_to_hub(
     for stream in DOWN:
         if stream not in mirrored:
             await api.rewind(hub, stream, down_consumer(name), 1)
-    second = await declare_site(site, name, stages)
+    second = await declare_site(site, name, stages, retention)
     for stream in UP:
         if name not in known[stream]:
             await api.rewind(site, stream, UP_CONSUMER, 1)
-    return first, second, await declare_hub(hub, {*known[ESCALATIONS], name}, stages, downlinks)
+    return first, second, await declare_hub(hub, {*known[ESCALATIONS], name}, stages, downlinks, retention)
 
 
 async def declare_fleet(
-    servers: Fleet, stages: Sequence[Stage], downlinks: Mapping[str, Downlink] | None = None
+    servers: Fleet,
+    stages: Sequence[Stage],
+    downlinks: Mapping[str, Downlink] | None = None,
+    retention: RetentionSettings = DEFAULT,
 ) -> tuple[TopologyPlan, ...]:
     """Declare the hub and every site of a running fleet, and connect them. Returns what was done."""
     done = []
     async with api.connect(NatsSettings(url=servers.hub.url), HUB) as hub:
-        done.append(await declare_hub(hub, _sites_of(await read_topology(hub), ESCALATIONS), stages))
+        done.append(await declare_hub(hub, _sites_of(await read_topology(hub), ESCALATIONS), stages, None, retention))
         for name, server in servers.sites.items():
             async with api.connect(NatsSettings(url=server.url), name) as site:
-                done.extend(await connect_site_to_hub(hub, site, name, stages, (downlinks or {}).get(name)))
+                done.extend(await connect_site_to_hub(hub, site, name, stages, (downlinks or {}).get(name), retention))
     return tuple(done)
 
 

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 
 from tidegate.brokers.jetstream import api, history
 from tidegate.brokers.jetstream.repair import NO_STREAM, delete_stream, read_origin
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.brokers.topology.downlink import Downlink, downlink_of, is_granted
 from tidegate.brokers.topology.faults import MirrorFacts, StreamFault, find_fault
 from tidegate.brokers.topology.streams import (
@@ -124,9 +125,9 @@ async def delete_mirror(site: Client, stream: str) -> None:
     await delete_stream(site, stream)
 
 
-async def make_mirror(site: Client, name: str, stream: str) -> None:
+async def make_mirror(site: Client, name: str, stream: str, retention: RetentionSettings) -> None:
     """At a site: make a mirror anew, once its carrier was rewound."""
-    await api.put_stream(site, site_streams(name)[stream], is_new=True)
+    await api.put_stream(site, site_streams(name, retention)[stream], is_new=True)
 
 
 async def purge_ungranted(site: Client, stream: str, downlink: Downlink) -> int:

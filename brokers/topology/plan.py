@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from tidegate.brokers.settings import DAY_S, RetentionSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.downlink import Downlink, downlink_of
 from tidegate.brokers.topology.streams import (
+    DEFAULT,
     DOWN,
+    SECOND_NS,
     Config,
     down_consumer,
     filters_of,
@@ -55,6 +58,17 @@ class Change(msgspec.Struct, frozen=True):
     config: Config
     differences: tuple[Difference, ...] = ()
 
+    @property
+    def kept(self) -> str:
+        """How long a stream keeps what is stored in it, in words; empty for a consumer."""
+        if self.kind == "consumer":
+            return ""
+        kept_s = (self.config.get("max_age") or 0) / SECOND_NS
+        for unit, length_s in (("days", DAY_S), ("hours", 3600), ("minutes", 60)):
+            if kept_s >= length_s:
+                return f" (kept for {kept_s / length_s:g} {unit})"
+        return f" (kept for {kept_s:g} s)" if kept_s else " (kept for ever)"
+
 
 class TopologyPlan(msgspec.Struct, frozen=True):
     """What it takes to make one domain as declared."""
@@ -70,26 +84,29 @@ class TopologyPlan(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         lines = [f"{self.domain}: {len(self.steps)} to change, of {len(self.changes)}"]
         for change in self.changes:
-            lines.append(f"  {SIGNS[change.verb]} {change.verb} {change.kind} {change.name}")
+            lines.append(f"  {SIGNS[change.verb]} {change.verb} {change.kind} {change.name}{change.kept}")
             for difference in change.differences:
                 loses = "  (deletes what is stored beyond it)" if difference.loses else ""
                 lines.append(f"      {difference.field}: {difference.actual!r} -> {difference.declared!r}{loses}")
         return "\n".join(lines)
 
 
-def site_topology(site: str, stages: Iterable[Stage]) -> Topology:
+def site_topology(site: str, stages: Iterable[Stage], retention: RetentionSettings = DEFAULT) -> Topology:
     """What a site must have."""
     consumers = {**stage_consumers(stages, site), **sourcing_consumers(site, {}), **sync_consumers(site)}
-    return Topology(site_streams(site), consumers)
+    return Topology(site_streams(site, retention), consumers)
 
 
 def hub_topology(
-    sites: Iterable[str], stages: Iterable[Stage], downlinks: Mapping[str, Downlink] | None = None
+    sites: Iterable[str],
+    stages: Iterable[Stage],
+    downlinks: Mapping[str, Downlink] | None = None,
+    retention: RetentionSettings = DEFAULT,
 ) -> Topology:
     """What the hub must have, to serve `sites`; one without a downlink is granted nothing but its verdicts."""
     granted = {site: (downlinks or {}).get(site, Downlink()) for site in sorted(set(sites))}
     consumers = {**stage_consumers(stages, HUB), **sourcing_consumers(HUB, granted), **sync_consumers(HUB)}
-    return Topology(hub_streams(granted), consumers)
+    return Topology(hub_streams(granted, retention), consumers)
 
 
 def downlinks_of(hub: Topology) -> dict[str, Downlink]:

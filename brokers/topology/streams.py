@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.brokers.stage import ACK_WAIT_S, Stage
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas.subjects import (
@@ -35,9 +36,10 @@ from tidegate.schemas.subjects import (
 # refuse. TOKENS lets the oldest go too and is the one stream in memory: what was shown of an answer can be sent again
 # from the answer, so that it costs no flush, and a restart of the server costs a client one retraction at most.
 #
-# What sync stores is not given up by age, where it may be the only copy: an edit that waits for a link, a document that
-# stays at home, an artefact. CORPUS is the exception: a replica that was away for longer than its log takes a snapshot,
-# and is told so. ARTEFACTS keeps the last versions under each name.
+# How long a stream keeps what it has is a setting. By default what sync stores is not given up by age, where it may be
+# the only copy: an edit that waits for a link, a document that stays at home, an artefact. CORPUS is the exception: a
+# replica that was away for longer than its log takes a snapshot, and is told so. ARTEFACTS keeps the last versions
+# under each name.
 Config = dict[str, Any]
 
 UP = (ESCALATIONS, EDITS)
@@ -50,9 +52,9 @@ UP_CONSUMER = f"to-{HUB}"
 SYNC_CONSUMER = "sync"
 """The consumer of a domain's sync worker: edits at the hub, the log and collections at a site, as they arrive."""
 
+DEFAULT = RetentionSettings()
 GIB = 1 << 30
 SECOND_NS = 1_000_000_000
-KEPT_FOR_S = 3 * 24 * 3600
 DUPLICATE_WINDOW_S = 600
 MAX_ACK_PENDING = 512
 SYNC_ACK_WAIT_S = 30
@@ -71,12 +73,8 @@ MAX_BYTES: Mapping[str, int] = {
     ARTEFACTS: GIB >> 2,
     **dict(zip(OBJECTS, (GIB >> 2, GIB >> 2, 2 * GIB, 8 * GIB, 8 * GIB), strict=True)),
 }
-LOG_KEPT_FOR_S = 30 * 24 * 3600
-"""How long a site may be away and still catch up by the deltas alone."""
 VERSIONS_KEPT = 64
 """Of each artefact, by name."""
-SHOWN_FOR_S = 900
-"""How long a client may go on with a stream by its log; afterwards it gets the answer."""
 
 
 def down_consumer(site: str) -> str:
@@ -84,8 +82,13 @@ def down_consumer(site: str) -> str:
     return f"to-{site}"
 
 
-def site_streams(site: str) -> dict[str, Config]:
+def site_streams(site: str, retention: RetentionSettings = DEFAULT) -> dict[str, Config]:
     """The streams of a site, by name."""
+    streams = _site_streams(site)
+    return {name: _kept(config, retention) for name, config in streams.items()}
+
+
+def _site_streams(site: str) -> dict[str, Config]:
     return {
         ASKS: _stream(ASKS, ["asks.>"]),
         PIPE: _stream(PIPE, ["pipe.>"], discard="old"),
@@ -95,38 +98,45 @@ def site_streams(site: str) -> dict[str, Config]:
             for stream, config in _hub_written().items()
             for carried in (source_down(site, stream),)
         },
-        EDITS: _stream(EDITS, [f"edits.{site}.>"], max_age=0),
-        LOCAL: _stream(LOCAL, ["local.>"], max_age=0),
-        ANSWERS: _stream(ANSWERS, ["answers.>"], max_age=0, republish=_live("answers.>")),
-        DEAD: _stream(DEAD, ["dead.>"], max_age=0, republish=_live("dead.>")),
+        EDITS: _stream(EDITS, [f"edits.{site}.>"]),
+        LOCAL: _stream(LOCAL, ["local.>"]),
+        ANSWERS: _stream(ANSWERS, ["answers.>"], republish=_live("answers.>")),
+        DEAD: _stream(DEAD, ["dead.>"], republish=_live("dead.>")),
         TOKENS: tokens_stream(),
     }
 
 
-def tokens_stream() -> Config:
+def tokens_stream(retention: RetentionSettings = DEFAULT) -> Config:
     """The log of what was shown: a server that was restarted has lost it, with its configuration."""
-    return _stream(
+    config = _stream(
         TOKENS,
         ["tokens.>"],
         storage="memory",
         discard="old",
-        max_age=SHOWN_FOR_S * SECOND_NS,
         duplicate_window=60 * SECOND_NS,
         republish=_live("tokens.>"),
     )
+    return _kept(config, retention)
 
 
-def hub_streams(sites: Iterable[str]) -> dict[str, Config]:
+def hub_streams(sites: Iterable[str], retention: RetentionSettings = DEFAULT) -> dict[str, Config]:
     """The streams of the hub, by name. ESCALATIONS and EDITS have subjects of their own too: there is stored again what
     died, or what the link lost."""
     sites = sorted(set(sites))
-    return {
+    streams = {
         ESCALATIONS: _stream(ESCALATIONS, ["escalations.>"], sources=_sources(ESCALATIONS, sites)),
-        EDITS: _stream(EDITS, ["edits.>"], max_age=0, sources=_sources(EDITS, sites)),
-        LOCAL: _stream(LOCAL, ["local.>"], max_age=0),
-        DEAD: _stream(DEAD, ["dead.>"], max_age=0, republish=_live("dead.>")),
+        EDITS: _stream(EDITS, ["edits.>"], sources=_sources(EDITS, sites)),
+        LOCAL: _stream(LOCAL, ["local.>"]),
+        DEAD: _stream(DEAD, ["dead.>"], republish=_live("dead.>")),
         **_hub_written(),
     }
+    return {name: _kept(config, retention) for name, config in streams.items()}
+
+
+def kept_for_s(stream: str, retention: RetentionSettings) -> int:
+    """How long a stream keeps what is stored in it, in seconds; 0: for ever."""
+    name = "objects" if stream in OBJECTS else stream.lower()
+    return int(getattr(retention, f"{name}_s"))
 
 
 def stage_consumers(stages: Iterable[Stage], domain: str) -> dict[str, Config]:
@@ -201,7 +211,6 @@ def _stream(name: str, subjects: list[str] | None = None, **more: Any) -> Config
         "retention": "limits",
         "storage": "file",
         "discard": "new",
-        "max_age": KEPT_FOR_S * SECOND_NS,
         "max_bytes": MAX_BYTES[name],
         "duplicate_window": DUPLICATE_WINDOW_S * SECOND_NS,
         "allow_direct": True,
@@ -209,18 +218,22 @@ def _stream(name: str, subjects: list[str] | None = None, **more: Any) -> Config
     }
 
 
+def _kept(config: Config, retention: RetentionSettings) -> Config:
+    return {**config, "max_age": kept_for_s(config["name"], retention) * SECOND_NS}
+
+
 def _hub_written() -> dict[str, Config]:
     """The streams that only the hub writes, and that sites mirror."""
     buckets = {
         object_stream(bucket): _stream(
-            object_stream(bucket), [f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"], max_age=0, allow_rollup_hdrs=True
+            object_stream(bucket), [f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"], allow_rollup_hdrs=True
         )
         for bucket in BUCKETS
     }
     return {
         VERDICTS: _stream(VERDICTS, ["verdicts.>"]),
-        CORPUS: _stream(CORPUS, ["corpus.>"], max_age=LOG_KEPT_FOR_S * SECOND_NS),
-        ARTEFACTS: _stream(ARTEFACTS, ["artefacts.>"], max_age=0, max_msgs_per_subject=VERSIONS_KEPT),
+        CORPUS: _stream(CORPUS, ["corpus.>"]),
+        ARTEFACTS: _stream(ARTEFACTS, ["artefacts.>"], max_msgs_per_subject=VERSIONS_KEPT),
         **buckets,
     }
 

@@ -168,7 +168,7 @@ def serve_audit(settings: Settings, parent: int | None) -> None:
 
 def open_bus(settings: Settings) -> Any:
     """This worker's own domain, over its own server."""
-    return JetStreamBus.open(settings.nats, settings.site, load_message_ids(settings))
+    return JetStreamBus.open(settings.nats, settings.site, load_message_ids(settings), settings.retention)
 
 
 def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 import click
 
+from tidegate.brokers.jetstream import declare
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub, plan_hub, plan_site
 from tidegate.brokers.topology.plan import TopologyPlan
@@ -36,10 +37,24 @@ def topology_plan(options: CommandOptions) -> int:
 
 
 @topology.command("apply")
+@click.option("--delete-older", is_flag=True, help="Where a stream's retention is shorter now, delete what is older.")
 @with_options("site", "as_json")
-def topology_apply(options: CommandOptions) -> None:
+def topology_apply(options: CommandOptions, delete_older: bool) -> None:
     """Declare the streams and consumers of the site (or of the hub); a second time changes nothing."""
-    show_plans(asyncio.run(make_plans(options.settings(), applying=True)), options)
+    settings = options.settings()
+    if delete_older:
+        asyncio.run(shorten(settings))
+    show_plans(asyncio.run(make_plans(settings, applying=True)), options)
+
+
+async def shorten(settings: Settings) -> None:
+    """Have the streams of the site, and of the hub that it is declared at, give up what their retention says."""
+    stages, kept = tuple(WORKERS.values()), settings.retention
+    async with connect(read_endpoints(settings).hub, HUB) as hub:
+        await declare.delete_older(hub, await plan_hub(hub, (), stages, None, kept))
+    if settings.site != HUB:
+        async with connect(find_server(settings), settings.site) as here:
+            await declare.delete_older(here, await plan_site(here, settings.site, stages, kept))
 
 
 async def make_plans(settings: Settings, *, applying: bool) -> tuple[TopologyPlan, ...]:
@@ -47,17 +62,17 @@ async def make_plans(settings: Settings, *, applying: bool) -> tuple[TopologyPla
 
     A site is declared at both ends: the hub sources from it and carries verdicts to it.
     """
-    stages = tuple(WORKERS.values())
+    stages, kept = tuple(WORKERS.values()), settings.retention
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(connect(find_server(settings), settings.site))
         if settings.site == HUB:
             sites = tuple(read_endpoints(settings).sites)
-            return (await (declare_hub if applying else plan_hub)(here, sites, stages),)
+            return (await (declare_hub if applying else plan_hub)(here, sites, stages, None, kept),)
         if applying:
             hub = await stack.enter_async_context(connect(read_endpoints(settings).hub, HUB))
-            plans: tuple[TopologyPlan, ...] = await connect_site_to_hub(hub, here, settings.site, stages)
+            plans: tuple[TopologyPlan, ...] = await connect_site_to_hub(hub, here, settings.site, stages, None, kept)
             return plans
-        return (await plan_site(here, settings.site, stages),)
+        return (await plan_site(here, settings.site, stages, kept),)
 
 
 def show_plans(plans: tuple[TopologyPlan, ...], options: CommandOptions) -> None:

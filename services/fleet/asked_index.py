@@ -15,6 +15,7 @@ import msgspec
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream import api
 from tidegate.brokers.jetstream.history import first_messages
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.schemas import Asked, UnreadableError, decode
 from tidegate.schemas.subjects import ASKS
 from tidegate.services.privacy.vault import Vault
@@ -41,22 +42,27 @@ async def note_requests(client: Any, vault: Vault) -> int:
     return noted
 
 
-async def keep_noting(client: Callable[[], Any], vault: Vault, every_s: float = EVERY_S) -> None:
-    """Take in what is asked and delete what is past its time, for ever. `client` gives the connection as it is now."""
+async def keep_noting(
+    client: Callable[[], Any], vault: Vault, retention: RetentionSettings, every_s: float = EVERY_S
+) -> None:
+    """Take in what is asked and delete what is past its time, for ever. `client` gives the connection as it is now.
+    What was asked is noted for as long as answers are kept."""
     while True:
         # No server, no such stream, or no room on the disk: the next round begins where this one ended.
         with contextlib.suppress(UnreachableError, api.JetStreamApiError, sqlite3.OperationalError):
             await note_requests(client(), vault)
             await asyncio.to_thread(vault.expire)
+            if retention.answers_s:
+                await asyncio.to_thread(vault.forget_asked, vault.clock() - retention.answers_s)
         await asyncio.sleep(every_s)
 
 
-def _row_of(data: bytes) -> tuple[str, str, str] | None:
+def _row_of(data: bytes) -> tuple[str, str, str, int] | None:
     try:
         asked = decode(data, Asked)
     except UnreadableError:  # the prefilter buries it, and it is nobody's
         return None
-    return (asked.tenant, asked.asker, asked.rid) if asked.sealed else None
+    return (asked.tenant, asked.asker, asked.rid, asked.asked_at_ms // 1000) if asked.sealed else None
 
 
 class AskersRequests(msgspec.Struct, frozen=True):

@@ -123,7 +123,7 @@ async def deploy(
     `ServerFailedError` when a server cannot.
     """
     async with open_fleet(Path(settings.state_dir), sites) as servers:
-        await declare_fleet(servers, tuple(WORKERS.values()))
+        await declare_fleet(servers, tuple(WORKERS.values()), retention=settings.retention)
         running = {HUB: servers.hub, **servers.sites}
         guard = asyncio.create_task(keep_servers(running, Path(settings.state_dir)))
         urls = {name: server.url for name, server in running.items()}

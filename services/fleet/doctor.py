@@ -91,9 +91,9 @@ async def check_server(settings: Settings) -> tuple[CheckResult, ...]:
         reached = ok("server", f"answers within {(time.perf_counter() - started_s) * 1000:.0f} ms")
         stages = tuple(WORKERS.values())
         if settings.site == HUB:
-            plan = await plan_hub(client, tuple(read_endpoints(settings).sites), stages)
+            plan = await plan_hub(client, tuple(read_endpoints(settings).sites), stages, None, settings.retention)
         else:
-            plan = await plan_site(client, settings.site, stages)
+            plan = await plan_site(client, settings.site, stages, settings.retention)
     if plan.steps:
         names = ", ".join(step.name for step in plan.steps[:5])
         wrong = f"{len(plan.steps)} are not as declared: {names}"

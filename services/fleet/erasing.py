@@ -17,7 +17,6 @@ from tidegate.brokers.base import StoredMessage, TopologyMissingError, Unreachab
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.erasing import erase_messages
 from tidegate.brokers.jetstream.history import messages
-from tidegate.brokers.topology.streams import KEPT_FOR_S
 from tidegate.schemas import Asked, TidegateError, decode
 from tidegate.schemas.privacy import ErasureCertificate
 from tidegate.schemas.subjects import ASKS, DEAD, HUB, TOKENS, VERDICTS, Source, dead_letter, history_of, tokens
@@ -107,7 +106,9 @@ async def _erase_messages(
                 deleted += await _erase_in(hub, HUB, sources_at(settings.site, tenant, rid), tenant)
     except (FleetNotRunningError, UnreachableError):
         if deleted[f"{settings.site}/ESCALATIONS"]:
-            left[HUB] = int((time.time() + KEPT_FOR_S) * 1000)
+            kept = settings.retention
+            kept_s = 0 if 0 in (kept.escalations_s, kept.verdicts_s) else max(kept.escalations_s, kept.verdicts_s)
+            left[HUB] = int((time.time() + kept_s) * 1000) if kept_s else 0
     for rid in rids:
         verdicts = [source for source in sources_at(settings.site, tenant, rid) if source.stream == VERDICTS]
         deleted += await _erase_in(site, settings.site, verdicts, tenant)

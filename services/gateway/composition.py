@@ -40,7 +40,9 @@ async def open(  # noqa: A001 a composition root is called `open` here
         ingress = Ingress(settings, bus, vault, IngressLimits(max_streams=limits.max_streams))
         await ingress.open()
         times, spool = HttpTimes(body_timeout_s=limits.body_timeout_s), EventSpool(paths.audit_events)
-        loops = [keep_noting(lambda: bus.link.client, vault)] if isinstance(bus, JetStreamBus) else []
+        loops = (
+            [keep_noting(lambda: bus.link.client, vault, settings.retention)] if isinstance(bus, JetStreamBus) else []
+        )
         async with (
             running(*loops),
             reporting(COUNTS, spool),

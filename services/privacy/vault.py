@@ -214,17 +214,22 @@ class Vault:
             self._file.overwrite_deleted()
         return gone
 
-    def note_asked(self, asked: Sequence[tuple[str, str, str]], stream: str, sequence: int) -> None:
-        """Keep which (tenant, asker, request id) there are, up to a sequence of a stream."""
+    def note_asked(self, asked: Sequence[tuple[str, str, str, int]], stream: str, sequence: int) -> None:
+        """Keep which (tenant, asker, request id, Unix time) there are, up to a sequence of a stream."""
         with self._file.changing() as changes:
             for row in asked:
-                changes.note("INSERT OR IGNORE INTO asked VALUES (?, ?, ?)", *row)
+                changes.note("INSERT OR IGNORE INTO asked VALUES (?, ?, ?, ?)", *row)
             changes.note("INSERT OR REPLACE INTO read_up_to VALUES (?, ?)", stream, sequence)
 
     def noted_up_to(self, stream: str) -> int:
         """The sequence that `note_asked` was told last; 0 before."""
         rows = self._file.rows("SELECT sequence FROM read_up_to WHERE stream = ?", stream)
         return rows[0][0] if rows else 0
+
+    def forget_asked(self, before_s: float) -> None:
+        """Keep nothing of requests from before, Unix time."""
+        with self._file.changing() as changes:
+            changes.note("DELETE FROM asked WHERE at_s < ?", int(before_s))
 
     def requests_of(self, tenant: str, asker: str) -> list[str]:
         """The ids of an asker's requests, as far as they were noted."""

@@ -34,8 +34,8 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS held (tenant TEXT, asker TEXT, token TEXT, session TEXT NOT NULL, sealed BLOB NOT NULL,"
     " expires_s INTEGER NOT NULL, PRIMARY KEY (tenant, asker, token)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS held_by_end ON held (expires_s)",
-    "CREATE TABLE IF NOT EXISTS asked (tenant TEXT, asker TEXT, rid TEXT, PRIMARY KEY (tenant, asker, rid))"
-    " WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS asked (tenant TEXT, asker TEXT, rid TEXT, at_s INTEGER NOT NULL,"
+    " PRIMARY KEY (tenant, asker, rid)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS read_up_to (stream TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS state (sequence INTEGER NOT NULL, total BLOB NOT NULL, mac BLOB NOT NULL)",
 )

@@ -120,7 +120,7 @@ class DownlinkFollower:
             await delete_mirror(site, stream)
         reply = await self._ask(known, remade=known.remaking)
         for stream in known.remaking:
-            await make_mirror(site, self._bus.domain, stream)
+            await make_mirror(site, self._bus.domain, stream, self._bus.retention)
         kept = {stream: ends for stream, ends in known.ends.items() if stream not in known.remaking}
         self._store(msgspec.structs.replace(known, remaking=(), ends=kept))
         log.info("mirrors_made_anew", streams=known.remaking)

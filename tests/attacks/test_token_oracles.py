@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_site import EMAIL, Site, ask, asked, nats_site
-from tidegate.schemas import Cursor, Published, Refused, Turn, decode, replace
+from tidegate.schemas import Cursor, Published, Refused, Turn, decode
 from tidegate.schemas.subjects import ANSWERS
 from tidegate.schemas.vault_token import tokens_in
 from tidegate.services.gateway.client_stream import AdmittedClient
@@ -79,13 +79,14 @@ async def test_a_client_that_sends_a_token_is_refused_and_gives_nothing_to_guess
     refusals = []
     for at, token in enumerate((real, INVENTED)):
         schema = json.dumps({"type": "object", "title": token})
-        for field, value in (
+        forged: tuple[tuple[str, Any], ...] = (
             ("text", f"Who is {token}?"),
             ("history", (Turn("user", token),)),
             ("instructions", f"Say {token}."),
             ("schema", schema),
-        ):
-            refused = await ask(running, replace(asked(rid=f"x{at}{field}", session="loan"), **{field: value}))
+        )
+        for field, value in forged:
+            refused = await ask(running, asked(rid=f"x{at}{field}", session="loan", **{field: value}))
             assert isinstance(refused, Refused)
             refusals.append((field, refused.code, refused.reason, refused.hint))
     assert {code for _, code, _, _ in refusals} == {"forged_token"}

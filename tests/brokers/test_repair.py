@@ -22,6 +22,7 @@ from tidegate.brokers.jetstream.granting import (
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.jetstream.repair import read_mirror
 from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.brokers.topology.faults import MirrorFacts, OriginFacts, find_fault
 
@@ -83,7 +84,7 @@ async def fault_between(site: Client, hub: Client) -> str | None:
 async def mirror_again(site: Client, hub: Client) -> None:
     await delete_mirror(site, "CORPUS")
     await rewind_carrier(hub, "site1", "CORPUS")
-    await make_mirror(site, "site1", "CORPUS")
+    await make_mirror(site, "site1", "CORPUS", RetentionSettings())
 
 
 async def test_a_site_with_a_new_disk_is_found_and_gets_everything_again(tmp_path: Path) -> None:

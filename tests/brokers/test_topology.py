@@ -15,11 +15,20 @@ from nats.aio.client import Client
 
 from tests.support.nats_fleet import STAGES, client_of
 from tidegate.brokers.jetstream import api as jetstream_api
-from tidegate.brokers.jetstream.declare import DataLossError, apply, declare_hub, declare_site, plan_site, read_topology
+from tidegate.brokers.jetstream.declare import (
+    DataLossError,
+    apply,
+    declare_hub,
+    declare_site,
+    delete_older,
+    plan_site,
+    read_topology,
+)
 from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.brokers.stage import Retry, Stage
 from tidegate.brokers.topology.plan import Topology, hub_topology, plan, site_topology
-from tidegate.brokers.topology.streams import DOWN, OBJECTS, filters_of, stage_consumers
+from tidegate.brokers.topology.streams import DOWN, OBJECTS, SECOND_NS, filters_of, stage_consumers
 from tidegate.schemas import Drafted, Escalated, Verified
 from tidegate.schemas.subjects import (
     ANSWERS,
@@ -139,7 +148,7 @@ async def test_drift_is_printed_and_mended(nc: Client) -> None:
     todo = await plan_site(nc, "site1", STAGES)
     printed = str(todo)
     assert "site1: 2 to change, of 28" in printed
-    assert "~ update stream ASKS\n      subjects: ['asks.>', 'x'] -> ['asks.>']\n" in printed
+    assert "~ update stream ASKS (kept for 3 days)\n      subjects: ['asks.>', 'x'] -> ['asks.>']\n" in printed
     assert "discard: 'old' -> 'new'" in printed
     assert "~ update consumer PIPE/router\n      max_deliver: 99 -> -1" in printed
     assert [change.name for change in todo.steps] == ["ASKS", "PIPE/router"]
@@ -181,6 +190,47 @@ async def test_a_limit_that_deletes_is_not_tightened_and_nothing_else_is_done(nc
     with pytest.raises(DataLossError, match="PIPE: a tighter limit"):
         await apply(nc, todo)
     assert "description" not in (await read_topology(nc)).streams[ASKS]
+
+
+HOUR = 3600
+
+
+@pytest.mark.parametrize("name", RetentionSettings.__struct_fields__)
+def test_the_retention_of_each_stream_is_a_setting_of_its_own(name: str) -> None:
+    def ages(**kept: int) -> dict[str, int]:
+        retention = RetentionSettings(**kept)
+        site = site_topology("site1", STAGES, retention).streams
+        hub = hub_topology(["site1"], STAGES, None, retention).streams
+        assert site[VERDICTS]["max_age"] == hub[VERDICTS]["max_age"]
+        return {stream: config["max_age"] for stream, config in {**hub, **site}.items()}
+
+    before, after = ages(), ages(**{name: 7 * HOUR})
+    changed = {stream for stream, age in after.items() if age != before[stream]}
+    assert changed == (set(OBJECTS) if name == "objects_s" else {name.removesuffix("_s").upper()})
+    assert {after[stream] for stream in changed} == {7 * HOUR * SECOND_NS}
+
+
+@pytest.mark.parametrize(("name", "shortest_s"), [("asks_s", 3600), ("tokens_s", 60)])
+def test_what_is_too_short_for_a_request_is_no_retention(name: str, shortest_s: int) -> None:
+    RetentionSettings(**{name: shortest_s})
+    RetentionSettings(**{name: 0})
+    with pytest.raises(ValueError, match=name):
+        RetentionSettings(**{name: shortest_s - 1})
+
+
+async def test_a_shorter_retention_is_applied_when_a_person_says_so(nc: Client) -> None:
+    await declare_site(nc, "site1", STAGES)
+    shorter = RetentionSettings(answers_s=30 * 24 * HOUR, pipe_s=6 * 24 * HOUR, tokens_s=90)
+    with pytest.raises(DataLossError, match="ANSWERS, TOKENS: a tighter limit") as refused:
+        await declare_site(nc, "site1", STAGES, shorter)
+    assert "--delete-older" in refused.value.hint
+    todo = await plan_site(nc, "site1", STAGES, shorter)
+    assert "~ update stream ANSWERS (kept for 30 days)" in str(todo)
+    assert "stream DEAD (kept for ever)" in str(todo)
+    assert "stream TOKENS (kept for 1.5 minutes)" in str(todo)
+    assert set(await delete_older(nc, todo)) == {ANSWERS, TOKENS}
+    await declare_site(nc, "site1", STAGES, shorter)
+    assert (await plan_site(nc, "site1", STAGES, shorter)).steps == ()
 
 
 async def test_a_full_site_refuses_new_requests_and_lets_accepted_ones_pass(nc: Client) -> None:

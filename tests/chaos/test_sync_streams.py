@@ -18,6 +18,7 @@ from tests.support.nats_fleet import acknowledged, arrived, client_of, count, li
 from tidegate.brokers.jetstream.granting import delete_mirror, make_mirror, rewind_carrier
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.servers.nats_server import Server
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.brokers.topology.streams import UP_CONSUMER
 
@@ -75,7 +76,7 @@ async def test_what_either_end_stores_is_at_the_other_once_and_in_order_whatever
                 print("deltas were acknowledged and lost (decision 0025)")
                 await delete_mirror(at_site, "CORPUS")
                 await rewind_carrier(at_hub, "site1", "CORPUS")
-                await make_mirror(at_site, "site1", "CORPUS")
+                await make_mirror(at_site, "site1", "CORPUS", RetentionSettings())
                 await arrived(at_site, "CORPUS", len(down.subjects))
             assert [stored.subject for stored in await messages(at_site, "CORPUS", ">")] == down.subjects
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from tidegate.brokers.jetstream.declare import declare_hub
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
+from tidegate.brokers.settings import NatsSettings, RetentionSettings
 from tidegate.schemas import Published, Refused, replace
 from tidegate.schemas.privacy import ErasureCertificate, PersonalExport
 from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, PIPE, TOKENS, VERDICTS
@@ -158,7 +160,10 @@ async def test_who_is_erased_is_in_no_byte_any_more_and_the_others_are(world: Wo
 async def test_answers_are_found_when_their_requests_have_expired_and_when_the_stream_began_anew(world: World) -> None:
     await world.ask("ann", "r1")
     with closing(open_vault(world.settings)) as vault:
-        async with running(keep_noting(lambda: world.client, vault, every_s=0.01)), asyncio.timeout(10):
+        async with (
+            running(keep_noting(lambda: world.client, vault, RetentionSettings(), every_s=0.01)),
+            asyncio.timeout(10),
+        ):
             while not vault.noted_up_to(ASKS):  # noqa: ASYNC110 another task writes it
                 await asyncio.sleep(0.01)
         await world.client.request("$JS.API.STREAM.PURGE.ASKS", b"")
@@ -168,6 +173,20 @@ async def test_answers_are_found_when_their_requests_have_expired_and_when_the_s
     certificate = await erase_asker(world.settings, "kiosk", "ann")
     assert set(certificate.requests) == {"r1", "r2"}
     assert await world.stored("r1") == set()
+
+
+async def test_whose_a_request_was_is_kept_for_as_long_as_its_answer(world: World) -> None:
+    await world.ask("ann", "r1")
+    with closing(open_vault(world.settings)) as vault:
+        await note_requests(world.client, vault)
+        ann = vault.digest_of_asker("kiosk", "ann", "")
+        assert vault.requests_of("kiosk", ann) == ["r1"]
+        for after_s, left in ((3000, ["r1"]), (4000, [])):
+            vault.clock = itertools.repeat(time.time() + after_s).__next__
+            keeping = keep_noting(lambda: world.client, vault, RetentionSettings(answers_s=3600), every_s=0.01)
+            async with running(keeping):
+                await asyncio.sleep(0.3)
+            assert vault.requests_of("kiosk", ann) == left
 
 
 async def test_what_is_at_a_hub_that_is_elsewhere_is_named(world: World) -> None:
