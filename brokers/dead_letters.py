@@ -7,14 +7,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from tidegate.brokers.base import Delivery
+from tidegate.brokers.stage import ForbiddenMessageError
 from tidegate.schemas import RejectError, RetryLaterError, UnreadableError
 from tidegate.schemas.subject_claims import TRACEPARENT
 
 MAX_REASON_CHARS = 500
 
 
+def is_kept(error: BaseException) -> bool:
+    """Whether the bytes of what was given up for this may be kept."""
+    return not isinstance(error, ForbiddenMessageError)
+
+
 def dead_letter_headers(delivery: Delivery, stage: str, site: str, error: BaseException) -> dict[str, str]:
-    """The headers of a dead letter; its id is the same whenever the same stage gives up the same delivery again."""
+    """The headers of a dead letter; its id is the same whenever the same stage gives up the same delivery again.
+
+    An id that somebody else has chosen is not repeated where nothing of the message may be kept.
+    """
     sequence = delivery.position.rsplit(":", 1)[-1]
     headers = {
         "Nats-Msg-Id": f"{delivery.id}.{stage}.dead.{sequence}",
@@ -23,7 +32,7 @@ def dead_letter_headers(delivery: Delivery, stage: str, site: str, error: BaseEx
         "Dead-Reason": describe_reason(error),
         "Dead-Subject": delivery.subject,
         "Dead-Attempt": str(delivery.attempt),
-        "Dead-Id": delivery.id,
+        "Dead-Id": delivery.id if is_kept(error) else "",
         "Dead-Stored-At": f"{delivery.stored_at_s:.3f}",
     }
     if TRACEPARENT.match(traceparent := delivery.headers.get("traceparent", "")):

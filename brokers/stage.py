@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,35 @@ from tidegate.schemas import Message, RejectError, RetryLaterError, UnreadableEr
 from tidegate.schemas.subjects import Source, sources_of
 
 Handler = Callable[[Any], Awaitable[Iterable[Message]]]
+Screen = Callable[[str, Mapping[str, str], bytes], Awaitable[Message]]
+"""From the subject, the headers and the bytes of a delivery to its message. Raises `ForbiddenMessageError`."""
 Side = Literal["site", "hub"]
+
+
+class ForbiddenMessageError(RejectError):
+    """This message may not even be kept: its dead letter has no body, and it is erased where it is stored.
+
+    The reason quotes nothing of it; `instead` goes on in its place, so that nobody waits for what follows from it.
+    """
+
+    hint = "the reason says what was wrong with it; nothing else of it is left"
+
+    def __init__(self, reason: str, hint: str = "", instead: tuple[Message, ...] = ()) -> None:
+        super().__init__(reason, hint)
+        self.instead = instead
+
+
+@dataclass(frozen=True)
+class ScreenedHandler:
+    """A handler of what comes from another domain: `screen` reads each delivery, in the place of plain decoding."""
+
+    screen: Screen
+    handle: Handler
+
+    async def __call__(self, message: Message) -> Iterable[Message]:
+        """See `Handler`."""
+        return await self.handle(message)
+
 
 ACK_WAIT_S = 5.0
 """How long a delivery may stay unacknowledged before a peer gets it: what a request waits when its worker is killed."""

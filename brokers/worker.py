@@ -13,7 +13,7 @@ import msgspec
 from tidegate.brokers.base import Broker, Delivery, Inbox
 from tidegate.brokers.room import once_there_is_room
 from tidegate.brokers.settings import GRACE_S
-from tidegate.brokers.stage import ACK_WAIT_S, Handler, Stage
+from tidegate.brokers.stage import ACK_WAIT_S, ForbiddenMessageError, Handler, ScreenedHandler, Stage
 from tidegate.schemas import Message, RejectError, StageTiming, decode
 from tidegate.schemas.subject_claims import TRACEPARENT, belongs_under
 
@@ -46,7 +46,7 @@ async def settle(
     outcome: DeliveryOutcome
     failure: BaseException | None = None
     try:
-        message = read(stage, delivery)
+        message = await read(stage, handle, delivery)
         with keep_alive(delivery):
             try:
                 outputs = await once_there_is_room(lambda: work(stage, handle, message))
@@ -65,7 +65,7 @@ async def settle(
         failure, delay_s = error, stage.retry.delay_s(error, delivery.attempt)
         if delay_s is None:
             outcome = "dead_lettered"
-            await broker.dead_letter(delivery, stage.name, error)
+            await bury(stage, delivery, broker, error)
         else:
             outcome = "retried"
             await delivery.retry(delay_s)
@@ -109,17 +109,28 @@ async def take(
         )
 
 
-def read(stage: Stage, delivery: Delivery) -> Message:
+async def read(stage: Stage, handle: Handler, delivery: Delivery) -> Message:
     """The message. Raises `UnreadableError`, and `RejectError` where every attempt ended without an acknowledgement, or
-    where the message is not of the subject that it came under: the server has checked who may publish there."""
+    where the message is not of the subject that it came under: the server has checked who may publish there; and what
+    a `ScreenedHandler` raises."""
     if delivery.attempt > stage.retry.attempts:
         raise RejectError("attempts exhausted without an acknowledgement: it may have taken its process down")
+    if isinstance(handle, ScreenedHandler):
+        return await handle.screen(delivery.subject, delivery.headers, delivery.data)
     message: Message = decode(delivery.data, *stage.accepts)
     if not belongs_under(message, delivery.subject):
         raise RejectError(
             "its tenant, request, type or site is another one than that of the subject under which it came"
         )
     return message
+
+
+async def bury(stage: Stage, delivery: Delivery, broker: Broker, error: Exception) -> None:
+    """Keep the delivery as a dead letter; what goes on in the place of one that is forbidden is stored before that."""
+    instead = error.instead if isinstance(error, ForbiddenMessageError) else ()
+    if instead:
+        await once_there_is_room(lambda: store(instead, stage, delivery, broker))
+    await broker.dead_letter(delivery, stage.name, error)
 
 
 async def work(stage: Stage, handle: Handler, message: Message) -> Iterable[Message]:

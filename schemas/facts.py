@@ -55,8 +55,9 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """No answer will be given; `reason` is a code, `text` the sentence for the asker.
 
     `unclear`: the question goes on from a conversation in a way that could not be resolved, and `text` asks back.
-    `closed`: what is in force at the site is too old to answer by, or there is nothing in force.
-    `evidence_only`: only passages may be quoted now, and the answer quoted none.
+    `closed`: what is in force at the site is too old to answer by, or there is nothing in force. `hub_refused`: the hub
+    took the escalation for one that may not come up. `evidence_only`: only passages may be quoted now, and the answer
+    quoted none.
     `question` is there once the question was screened. `suggestions` are the nearest passages that the policy let pass.
     `fields` are those of an extraction that could not be vouched for. `speculation` is what an answer took that a model
     gave and that may not be said.
@@ -74,6 +75,7 @@ class Withheld(Fact, frozen=True, kw_only=True, omit_defaults=True):
         "deadline",
         "closed",
         "evidence_only",
+        "hub_refused",
     ]
     stage: str
     language: str = ""
@@ -141,11 +143,14 @@ class Escalated(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
 class Verified(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
     """The cloud's answer; an empty text with confidence 0 means that the cloud has none either.
 
-    `suggestions` are the passages of the hub's own documents that are nearest, where its answer is not sure.
+    `suggestions` are the passages of the hub's own documents that are nearest, where its answer is not sure. With a
+    `refusal` the hub did not look at the question, and says only why, as a code: the site takes question and plan from
+    what it has itself.
     """
 
     answer: Answer
     suggestions: tuple[Suggestion, ...] = ()
+    refusal: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Approved(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):

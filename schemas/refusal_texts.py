@@ -51,6 +51,15 @@ REFUSAL_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Désolé, je n'ai pas de réponse dont je puisse répondre. Veuillez vous adresser à un membre du personnel.",
         "Lo siento, no tengo una respuesta que pueda garantizar. Consulte, por favor, con un miembro del personal.",
     ),
+    "hub_refused": (
+        "Sorry, I may not pass this question on, and cannot answer it by myself. Please speak to a member of staff.",
+        "Diese Frage darf ich leider nicht weitergeben und kann sie allein nicht beantworten. Bitte sprechen Sie mit "
+        "jemandem vom Personal.",
+        "Désolé, je ne peux ni transmettre cette question ni y répondre seul. Veuillez vous adresser à un membre du "
+        "personnel.",
+        "Lo siento, no puedo transmitir esta pregunta ni responderla por mí mismo. Consulte, por favor, con un miembro "
+        "del personal.",
+    ),
     "cloud_unreachable": (
         "Sorry, what I would need to answer this cannot be reached now. Please try again later.",
         "Was ich für diese Antwort bräuchte, ist gerade leider nicht erreichbar. Bitte versuchen Sie es später noch "

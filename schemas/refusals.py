@@ -150,6 +150,9 @@ REFUSALS: dict[str, RefusalTerms] = {
     "out_of_step": RefusalTerms(
         409, "{known} tokens are accepted, not {position}", "begin anew with the accepted prefix"
     ),
+    "refused_at_hub": RefusalTerms(
+        403, "the hub does not take this: {fault}", "the hub's audit log and dead letters have the code {named}"
+    ),
     "unable": RefusalTerms(501, "{fault}", "the durable lane answers"),
     "wrong_tokenizer": RefusalTerms(
         409,

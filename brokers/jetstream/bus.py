@@ -23,11 +23,12 @@ from tidegate.brokers.base import (
     UnreachableError,
     report,
 )
-from tidegate.brokers.dead_letters import dead_letter_headers
+from tidegate.brokers.dead_letters import dead_letter_headers, is_kept
 from tidegate.brokers.jetstream import history
 from tidegate.brokers.jetstream.acknowledged import read_acknowledged
 from tidegate.brokers.jetstream.connection import DurableSubscription, Link, MessageHandler
 from tidegate.brokers.jetstream.consumer import JetStreamInbox, consumer_info
+from tidegate.brokers.jetstream.erasing import erase
 from tidegate.brokers.jetstream.publisher import WRONG_LAST_SEQUENCE, NoStreamError, NotStoredError, Publisher
 from tidegate.brokers.message_ids import NAMES, MessageIds
 from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
@@ -118,11 +119,14 @@ class JetStreamBus:
         raise SequenceConflictError(f"{subject} does not end at {after}")
 
     async def dead_letter(self, delivery: Delivery, stage: str, error: BaseException) -> None:
-        """See `Broker`. Raises `NotStoredError` or `NotAcknowledgedError`; the delivery is then not ended."""
+        """See `Broker`. Raises `NotStoredError`, `NotAcknowledgedError`, and what erasing raises; then the delivery is
+        not ended."""
         headers = dead_letter_headers(delivery, stage, self.domain, error)
         headers["Nats-Msg-Id"] = self.ids.of(headers["Nats-Msg-Id"])
         subject = subjects.dead_letter(stage, subjects.rid_of(delivery.subject))
-        await self.publisher.publish(subject, delivery.data, headers)
+        await self.publisher.publish(subject, delivery.data if is_kept(error) else b"", headers)
+        if not is_kept(error):
+            await erase(self.link.client, delivery.position)
         await delivery.term(headers["Dead-Reason"])
 
     def subscribe(self, stage: Stage) -> AbstractAsyncContextManager[JetStreamInbox]:

@@ -24,7 +24,7 @@ from tidegate.brokers.base import (
     UnreachableError,
     report,
 )
-from tidegate.brokers.dead_letters import dead_letter_headers
+from tidegate.brokers.dead_letters import dead_letter_headers, is_kept
 from tidegate.brokers.memory.consumer import Consumer, MemoryInbox, matches
 from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
 from tidegate.brokers.stage import ACK_WAIT_S, Stage
@@ -98,7 +98,11 @@ class MemoryBus:
     async def dead_letter(self, delivery: Delivery, stage: str, error: BaseException) -> None:
         """See `Broker`."""
         headers = dead_letter_headers(delivery, stage, self.domain, error)
-        self._store(subjects.dead_letter(stage, subjects.rid_of(delivery.subject)), delivery.data, headers)
+        data = delivery.data if is_kept(error) else b""
+        self._store(subjects.dead_letter(stage, subjects.rid_of(delivery.subject)), data, headers)
+        if not is_kept(error):
+            stream = subjects.stream_of(delivery.subject)
+            self._streams[stream] = [kept for kept in self.stored(stream) if kept.position != delivery.position]
         await delivery.term(headers["Dead-Reason"])
 
     @contextlib.asynccontextmanager

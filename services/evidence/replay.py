@@ -17,6 +17,7 @@ from tidegate.schemas import (
     Approved,
     Degradation,
     Drafted,
+    Escalated,
     Fact,
     Message,
     Partial,
@@ -114,7 +115,7 @@ async def _replay_policy(
         rules = await load_rules(answered.tenant, answered.generation)
     except TidegateError as error:
         return _outcome(rid, published, verdict="not_derived", reason=f"its policies are not held here: {error.reason}")
-    [again] = await judge(answered, _ports_of(settled, rules))
+    [again] = await judge(answered, _ports_of(settled, rules, _last(facts, Escalated)))
     difference = find_difference(settled, again)
     return _outcome(rid, published, verdict="differs" if difference else "identical", difference=difference)
 
@@ -148,7 +149,7 @@ def published_of(stored: Sequence[StoredMessage]) -> Published | None:
     return _last([fact for fact in (_read(message) for message in stored) if fact is not None], Published)
 
 
-def _ports_of(settled: Approved | Withheld, rules: JudgingRules) -> PolicyPorts:
+def _ports_of(settled: Approved | Withheld, rules: JudgingRules, escalated: Escalated | None) -> PolicyPorts:
     """What the policy calls, by the record: its clock has given up what it gave up then, and it offers the same."""
     given_up = next((each for each in settled.degradations if each.stage == "policy"), None)
     suggestions: tuple[Suggestion, ...] = settled.suggestions if isinstance(settled, Withheld) else ()
@@ -162,7 +163,10 @@ def _ports_of(settled: Approved | Withheld, rules: JudgingRules) -> PolicyPorts:
     async def evaluate(answered: Drafted | Verified | Partial, is_provisional: bool) -> PolicyEvaluation:
         return await evaluate_in_thread(rules, answered, is_provisional)
 
-    return PolicyPorts(evaluate, required_degradation, suggest)
+    async def own_escalation(_: Verified) -> Escalated | None:
+        return escalated
+
+    return PolicyPorts(evaluate, required_degradation, suggest, own_escalation)
 
 
 def _settled(facts: Sequence[Message], published: Published) -> Approved | Withheld | None:

@@ -15,12 +15,9 @@ from tidegate.schemas import (
     Refused,
     RetryLaterError,
     StageTiming,
-    UnreadableError,
-    decode,
-    encode,
+    Verified,
     replace,
 )
-from tidegate.schemas.refusals import refusal
 
 Verify = Callable[[Escalated], Awaitable[Iterable[Message]]]
 RequestKey: TypeAlias = tuple[str, str, str, Question]
@@ -63,18 +60,16 @@ class SingleFlight:
             self._verdicts.move_to_end(key)
         return await asyncio.shield(task)  # one lane's time limit does not end the other's work
 
-    async def reply(self, data: bytes) -> bytes:
-        """The fast lane: bytes of an Escalated in; of a Verified, or of a Refused with the reason, out."""
+    async def reply(self, escalated: Escalated) -> Verified | Refused:
+        """The fast lane: the verdict, or why there is none now."""
         try:
-            escalated = decode(data, Escalated)
             timed = await self._timed_verdict(escalated)
-            (verified,) = timed.verdict
-        except UnreadableError as error:
-            return encode(refusal("unreadable", fault=error.reason, hint=error.hint))
         except (RetryLaterError, ConnectionError, TimeoutError) as error:
-            return encode(Refused(code="unavailable", reason=str(error)))
+            return Refused(code="unavailable", reason=str(error))
+        (verified,) = timed.verdict
+        assert isinstance(verified, Verified)  # as of every verdict
         timing = StageTiming(STAGE, 0.0, timed.worked_ms)  # the durable lane's is added by its worker
-        return encode(replace(verified, timings=(*escalated.timings, timing)))
+        return replace(verified, timings=(*escalated.timings, timing))
 
     async def close(self) -> None:
         """End what is still being computed."""

@@ -12,27 +12,31 @@ from tidegate.schemas import (
     CloudState,
     LostEscalation,
     LostVerdict,
-    RejectError,
+    Message,
     StreamCheck,
     StreamReport,
     UnreadableError,
     decode,
     encode,
 )
+from tidegate.schemas.subject_claims import TRACEPARENT
 from tidegate.schemas.subjects import ESCALATIONS, VERDICTS, Source, escalations_of, key_of, site_of, verdicts_of
 from tidegate.schemas.uplink import MOST_CHECKED
+from tidegate.services.uplink.intake import HubIntake, IntakeRefusedError
+from tidegate.services.uplink.single_flight import STAGE
 
 
 class PingServer:
     """Answers what sites send under the subjects of their pings; a ping itself by the hub's `state`."""
 
-    def __init__(self, bus: Bus, state: Callable[[], CloudState]) -> None:
+    def __init__(self, bus: Bus, state: Callable[[], CloudState], intake: HubIntake) -> None:
         self._bus = bus
         self._state = state
+        self._intake = intake
 
     async def answer(self, subject: str, data: bytes) -> bytes:
-        """The reply. Raises `RejectError` for an escalation of another site, `UnreachableError`, and what storing
-        raises; the bus reports it, and the site asks again."""
+        """The reply; `Refused` to an escalation that may not come up, whose request ends as in the stream. Raises
+        `RetryLaterError`, `UnreachableError`, and what storing raises; the bus reports it, and the site asks again."""
         try:
             asked = decode(data, StreamCheck, LostEscalation, LostVerdict) if data else None
         except UnreadableError:
@@ -42,8 +46,7 @@ class PingServer:
             case StreamCheck():
                 return encode(await self._report(site, asked))
             case LostEscalation():
-                await self._store(site, asked)
-                return encode(StreamReport())
+                return encode(await self._store(subject, asked))
             case LostVerdict(key=key):
                 return await self._bus.last(VERDICTS, verdicts_of(site, key)) or encode(StreamReport())
         return encode(self._state())
@@ -59,9 +62,15 @@ class PingServer:
         verdicts = tuple(key_of(message.subject) for message in sent.messages)
         return StreamReport(missing=missing, verdicts=verdicts, verdicts_to=sent.upto)
 
-    async def _store(self, site: str, lost: LostEscalation) -> None:
-        if lost.escalated.site != site:
-            raise RejectError(f"{site} sent an escalation of {lost.escalated.site}")
-        headers = {"Tidegate-Cause": lost.cause, "traceparent": lost.traceparent}
+    async def _store(self, subject: str, lost: LostEscalation) -> Message:
+        try:
+            escalated = await self._intake.read_again(subject, lost.escalated)
+        except IntakeRefusedError as error:
+            for verdict in error.instead:  # as the stage does with what came by the stream, and under the same id
+                await self._bus.publish(verdict, id=f"{lost.id}.{STAGE}.0", headers={})
+            return error.refused
+        traceparent = lost.traceparent if TRACEPARENT.match(lost.traceparent) else ""
+        headers = {"Tidegate-Cause": lost.cause, "traceparent": traceparent}
         present = {name: value for name, value in headers.items() if value}
-        await self._bus.publish_again(lost.escalated, id=lost.id, headers=present)
+        await self._bus.publish_again(escalated, id=lost.id, headers=present)
+        return StreamReport()

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
@@ -40,6 +41,7 @@ from tidegate.services.llm.errors import ContextOverflowError, TargetClosedError
 from tidegate.services.llm.targets.base import VerifyingTarget
 from tidegate.services.uplink.single_flight import STAGE
 
+CheckOwner = Callable[[str], None]
 MOST_SESSIONS = 64
 """Sessions that a worker keeps at once; each holds the keys and values of one prompt and answer."""
 IDLE_S = 10.0
@@ -100,9 +102,10 @@ class VerificationSessions:
         """Bytes of a `Begin` in; of `Accepted`, `Verified` or `Refused` out."""
         return await self._reply(self._begin, data)
 
-    async def go_on(self, data: bytes) -> bytes:
-        """Bytes of a `Propose` in; of `Accepted`, `Verified` or `Refused` out."""
-        return await self._reply(self._go_on, data)
+    async def go_on(self, data: bytes, check_owner: CheckOwner = lambda _: None) -> bytes:
+        """Bytes of a `Propose` in; of `Accepted`, `Verified` or `Refused` out. `check_owner` is given the site that
+        began the session, before anything is done with it; raises what that raises."""
+        return await self._reply(partial(self._go_on, check_owner), data)
 
     def close(self) -> None:
         """Forget all of them."""
@@ -144,9 +147,12 @@ class VerificationSessions:
         sent = len(msgspec.msgpack.encode((asked.prefix, asked.ids)))
         return await self._step(session, (*asked.prefix, *asked.ids), sent, known=len(asked.prefix))
 
-    async def _go_on(self, data: bytes) -> Message:
+    async def _go_on(self, check_owner: CheckOwner, data: bytes) -> Message:
         proposed = decode(data, Propose)
         self._check(proposed.ids)
+        kept = self._kept.get(proposed.session)
+        if kept is not None:
+            check_owner(kept.escalated.site)
         session = self._take(proposed.session)  # one request at a time: a second one finds no session
         if session is None:
             raise SessionRefusedError(refusal("unknown_session", session=proposed.session))
@@ -194,11 +200,6 @@ class VerificationSessions:
         if session is not None and session.expiry is not None:
             session.expiry.cancel()
         return session
-
-
-async def refuse_session(_: bytes) -> bytes:
-    """The reply of a hub whose backend cannot verify round by round."""
-    return encode(refusal("unable", fault="the hub's backend verifies no drafts"))
 
 
 def _verdict(escalated: Escalated, answer: Answer, parts: tuple[Artefact, ...], worked_ms: float) -> Verified:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Answer, Degradation, Drafted, Question, Suggestion, Verified
+from tidegate.schemas import Answer, Degradation, Drafted, Escalated, Question, Suggestion, Verified
 from tidegate.services.policies.case import Case
 from tidegate.services.policies.circumstances import describe_circumstances
 from tidegate.services.policies.evaluation import PolicyEvaluation, evaluate
@@ -59,6 +59,7 @@ def ports(
     *policies: Policy,
     find_personal: FindPersonal = lambda _: (),
     required_degradation: Callable[[Drafted], Degradation | None] = lambda _: None,
+    escalated: Escalated | None = None,
 ) -> PolicyPorts:
     """The policy stage's ports over these policies, evaluated as in the product."""
 
@@ -67,8 +68,14 @@ def ports(
         here = describe_circumstances(answered, is_provisional=False)
         return allow_suggestions(answered.question, own, policies, find_personal, here)
 
+    async def own_escalation(_: Verified) -> Escalated | None:
+        return escalated
+
     return PolicyPorts(
-        partial(evaluate_in_thread, JudgingRules(policies, find_personal)), required_degradation, suggest
+        partial(evaluate_in_thread, JudgingRules(policies, find_personal)),
+        required_degradation,
+        suggest,
+        own_escalation,
     )
 
 

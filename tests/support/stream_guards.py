@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from prometheus_client import REGISTRY
 
 from tests.support.escalation_site import fact
+from tests.support.hub_intakes import hub_intake
 from tests.support.nats_fleet import Linked, client_of
 from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.bus import JetStreamBus
@@ -80,7 +81,7 @@ async def guarded(fleet: Linked) -> AsyncIterator[Guarded]:
         JetStreamBus.open(NatsSettings(url=hub_url), HUB) as hub,
         JetStreamBus.open(NatsSettings(url=site_url), SITE) as site,
     ):
-        await hub.respond_by_subject(ping("*"), PingServer(hub, CloudState).answer)
+        await hub.respond_by_subject(ping("*"), PingServer(hub, CloudState, hub_intake()).answer)
         yield Guarded(StreamGuard(site, SITE), hub, site)
 
 

@@ -9,9 +9,9 @@ from functools import partial
 import msgspec
 
 from tests.support.escalation_site import at_hub, escalated, plan
+from tests.support.hub_intakes import hub_intake
 from tidegate.brokers.base import Bus
-from tidegate.schemas import Artefact, Escalated, Partial, Plan, Speculation
-from tidegate.schemas.subjects import verification_session
+from tidegate.schemas import Artefact, Escalated, Message, Partial, Plan, Speculation
 from tidegate.services.answering.answerer import AnswerStream, GroundedAnswerer
 from tidegate.services.answering.prompt_context import PromptContext
 from tidegate.services.answering.sentence_stream import SentenceStream
@@ -26,6 +26,8 @@ from tidegate.services.llm.targets.embedded import EmbeddedTarget
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
 from tidegate.services.stages.threads import in_thread
+from tidegate.services.uplink.lanes import HubLanes
+from tidegate.services.uplink.single_flight import SingleFlight
 from tidegate.services.uplink.verification_server import VerificationSessions
 
 WHO = "Who is the chief executive of the bank?"
@@ -106,8 +108,11 @@ async def cloud(
     if isinstance(answerer, Patient):
         answerer.streams = []
     sessions = VerificationSessions(answerer, target, **bounds)  # type: ignore[arg-type]
-    await bus.respond(verification_session("*"), sessions.begin)
-    await bus.respond(verification_session("*", sessions.worker), sessions.go_on)
+
+    async def never(_: Escalated) -> list[Message]:
+        raise AssertionError("only sessions are begun here")
+
+    await HubLanes(hub_intake(tenants=("kiosk", "stranger")), SingleFlight(never), sessions).serve(bus)
     yield Cloud(target, answerer, sessions, counted, diverged)
     sessions.close()
     await target.close()

@@ -8,27 +8,31 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from tidegate.brokers.base import Bus
-from tidegate.brokers.stage import Handler
+from tidegate.brokers.stage import Handler, ScreenedHandler
 from tidegate.schemas import Escalated, Message, Partial, RetryLaterError, encode
-from tidegate.schemas.subjects import cloud_partial, fast_lane, ping, verification_session
+from tidegate.schemas.subjects import cloud_partial, ping
+from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.machine_clock import open_freshness
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.readers import TenantReading
+from tidegate.services.fleet.refusal_counts import RefusalCounts, reporting
 from tidegate.services.fleet.tenant_parts import TenantParts, open_tenant_parts
 from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.index.thesaurus import Thesaurus
 from tidegate.services.knowledge.reader.reader import Reader
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
+from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 from tidegate.services.stages.cloud_verifier.backends import open_backend
 from tidegate.services.stages.cloud_verifier.handler import verify
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
 from tidegate.services.stages.threads import in_thread
+from tidegate.services.uplink.intake import HubIntake
+from tidegate.services.uplink.lanes import EVERY_SITE, HubLanes
 from tidegate.services.uplink.single_flight import SingleFlight
+from tidegate.services.uplink.site_binding import SiteBinding
 from tidegate.services.uplink.stream_check_server import PingServer
-from tidegate.services.uplink.verification_server import refuse_session
-
-EVERY_SITE = "*"
+from tidegate.sync.trust.site_records import SiteRecords
 
 
 @asynccontextmanager
@@ -48,7 +52,6 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         readings = HubReadings(await stack.enter_async_context(open_tenant_parts(settings, load)))
         corpus = HubCorpus(indexes, open_freshness(settings), readings.words_of)
         backend = await open_backend(settings, corpus, readings.reader_of, partial(publish_partial, bus), stack)
-        sessions = backend.sessions
         suggest = in_thread(corpus.suggest)
 
         async def judge(escalated: Escalated) -> list[Message]:
@@ -59,12 +62,20 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
         flight = SingleFlight(judge)
         stack.push_async_callback(flight.close)
-        await bus.respond(fast_lane(EVERY_SITE), flight.reply)
-        await bus.respond(verification_session(EVERY_SITE), sessions.begin if sessions is not None else refuse_session)
-        if sessions is not None:
-            await bus.respond(verification_session(EVERY_SITE, sessions.worker), sessions.go_on)
-        await bus.respond_by_subject(ping(EVERY_SITE), PingServer(bus, backend.state).answer)
-        yield flight.verdict
+        intake = await stack.enter_async_context(open_intake(settings))
+        await HubLanes(intake, flight, backend.sessions).serve(bus)
+        await bus.respond_by_subject(ping(EVERY_SITE), PingServer(bus, backend.state, intake).answer)
+        yield ScreenedHandler(intake.read_stored, flight.verdict)
+
+
+@asynccontextmanager
+async def open_intake(settings: Settings) -> AsyncIterator[HubIntake]:
+    """What judges all that comes up from sites, and reports what it refuses until it is left."""
+    paths, counts = StatePaths(settings), RefusalCounts()
+    detector = Detector(settings.prefilter.phone_regions, finds_health=settings.prefilter.health_data)
+    binding = SiteBinding(settings.tenants, SiteRecords(paths.site_records))
+    async with reporting(counts, EventSpool(paths.audit_events)):
+        yield HubIntake(binding, detector.find, counts)
 
 
 class HubReadings:

@@ -34,8 +34,11 @@ from tidegate.services.knowledge.index.tenant_indexes import TenantIndexes
 from tidegate.services.knowledge.reader.reader import answer_for_tenant
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.settings import Settings
-from tidegate.services.stages.fast_lane.handler import FastLanePorts, ask_in_time
+from tidegate.services.stages.fast_lane.handler import EscalationRefusedError, FastLanePorts, ask_in_time
 from tidegate.services.streaming.log import AnswerLog, CorruptLogError
+
+REFUSED = "refused_at_hub"
+"""The code under which a hub does not take a question."""
 
 
 @asynccontextmanager
@@ -72,6 +75,8 @@ async def ask_hub(settings: Settings, bus: Bus, escalated: Escalated, left_s: fl
     if isinstance(reply, Refused):
         if may_retry(reply):
             raise ConnectionError(reply.reason)
+        if reply.code == REFUSED:
+            raise EscalationRefusedError(reply.reason, reply.hint)
         raise RejectError(f"the hub refused: {reply.reason}", reply.hint)
     verified: Verified = reply
     return verified

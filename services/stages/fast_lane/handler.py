@@ -18,8 +18,10 @@ from tidegate.schemas import (
     Escalated,
     Message,
     Question,
+    RejectError,
     RetryLaterError,
     Verified,
+    Where,
     Withheld,
     replace,
 )
@@ -30,12 +32,19 @@ LAST_TRY_S = 0.05
 _TRIES = 8
 
 
+class EscalationRefusedError(RejectError):
+    """The hub does not take this question from this site: it is never answered there."""
+
+    hint = "the hub's audit log says why"
+
+
 @dataclass(frozen=True)
 class FastLanePorts:
     """What the fast lane may call."""
 
     ask_hub: Callable[[Escalated, float], Awaitable[Verified]]
-    """Asks within so many seconds; raises `ConnectionError` when nobody answers, `RejectError` when the hub refuses."""
+    """Asks within so many seconds; raises `ConnectionError` when nobody answers, `EscalationRefusedError` when the hub
+    does not take the question, `RejectError` when it refuses for another reason."""
     answer_alone: Callable[[Escalated], Awaitable[tuple[Answer, tuple[Artefact, ...]]]]
     """The edge's own answer, as it was when it was escalated; an empty one where there is none any more."""
     committed_part: Callable[[Escalated], Awaitable[Committed]]
@@ -60,6 +69,8 @@ async def ask_in_time(
     left_s = due_s - ports.clock()
     try:
         return [await ports.ask_hub(escalated, max(LAST_TRY_S, min(left_s, 1.0), left_s / 2))]
+    except EscalationRefusedError:
+        return [withhold(escalated, "hub_refused", "cloud")]
     except ConnectionError as error:
         left_s = due_s - ports.clock()
         if left_s > 0:
@@ -93,14 +104,19 @@ def finish_at_edge(
         used = parts if vouched is not None else tuple(part for part in parts if part.kind != "document")
         fields = {"question": escalated.question, "plan": escalated.plan, "answer": vouched or answer}
         return escalated.followed_by(Drafted, *used, degradations=(given_up,), **fields)
+    return withhold(escalated, "cloud_unreachable", "edge", given_up)
+
+
+def withhold(escalated: Escalated, reason: str, route: Where, *given_up: Degradation) -> Withheld:
+    """No answer; the publisher has the sentence for the asker."""
     return escalated.followed_by(
         Withheld,
-        reason="cloud_unreachable",
+        reason=reason,
         stage="fast-lane",
         language=escalated.question.language,
         plan=escalated.plan,
-        route="edge",
-        degradations=(given_up,),
+        route=route,
+        degradations=given_up,
         question=escalated.question,
     )
 

@@ -13,6 +13,7 @@ from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
 from tidegate.schemas import (
     Drafted,
+    Escalated,
     Fact,
     Message,
     Partial,
@@ -69,7 +70,9 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     latency = LatencyModel("policy", {"full": 0.0}, time.time)
     async with open_tenant_parts(settings, partial(JudgingRules.load, settings)) as rules:
         judging = Judging(settings.site, bus, rules)
-        ports = PolicyPorts(judging.evaluate, latency.required_degradation, judging.find_suggestions)
+        ports = PolicyPorts(
+            judging.evaluate, latency.required_degradation, judging.find_suggestions, judging.find_escalation
+        )
 
         async def forward(_: str, data: bytes) -> None:
             passed = await judge_partial(decode(data, Partial), ports)
@@ -113,6 +116,12 @@ class Judging:
         return await asyncio.to_thread(
             allow_suggestions, answered.question, candidates, own.policies, own.find_personal, here
         )
+
+    async def find_escalation(self, refused: Verified) -> Escalated | None:
+        """See `PolicyPorts`."""
+        stored_under = subjects.escalations_of(self._site, f"{refused.tenant}.{refused.rid}")
+        data = await self._bus.last(subjects.ESCALATIONS, stored_under)
+        return None if data is None else decode(data, Escalated)
 
     async def _rules_for(self, fact: Fact) -> JudgingRules:
         return await self._rules.at(fact.tenant, fact.generation) or NO_RULES

@@ -15,6 +15,7 @@ from tidegate.schemas import (
     Decision,
     Degradation,
     Drafted,
+    Escalated,
     Partial,
     Suggestion,
     Verified,
@@ -55,6 +56,8 @@ class PolicyPorts:
     """What has to be given up for want of time; None where there is enough, or where it was given up before."""
     suggest: Callable[[Drafted | Verified], Awaitable[tuple[Suggestion, ...]]]
     """The nearest passages that all policies let pass, best first."""
+    own_escalation: Callable[[Verified], Awaitable[Escalated | None]]
+    """What the site itself had escalated; None where that is no longer stored."""
 
 
 async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approved | Withheld]:
@@ -71,6 +74,8 @@ async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approv
         if abstained is not None:
             reason = "cloud_unreachable" if abstained.stage == "fast-lane" else "deadline"
             return [await with_suggestions(withhold(answered, reason), answered, ports)]
+    if isinstance(answered, Verified) and answered.refusal:
+        return [withhold(await as_escalated(answered, ports), "hub_refused")]
     evaluation = await ports.evaluate(answered, False)
     if evaluation.refusal:
         withheld = withhold(answered, evaluation.refusal, *evaluation.policies, decisions=evaluation.decisions)
@@ -89,6 +94,16 @@ async def judge(answered: Drafted | Verified, ports: PolicyPorts) -> list[Approv
             notices=evaluation.notices,
         )
     ]
+
+
+async def as_escalated(refused: Verified, ports: PolicyPorts) -> Verified:
+    """A verdict without a look at the question, as one to what the site had asked: the hub repeats nothing of that."""
+    own = await ports.own_escalation(refused)
+    if own is None:
+        return refused
+    return own.followed_by(
+        Verified, question=own.question, plan=own.plan, answer=refused.answer, refusal=refused.refusal
+    )
 
 
 async def with_suggestions(withheld: Withheld, answered: Drafted | Verified, ports: PolicyPorts) -> Withheld:

@@ -30,7 +30,7 @@ from tidegate.schemas import (
 )
 from tidegate.schemas.refusal_texts import refusal_text
 
-ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline", "unclear"})
+ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline", "unclear", "hub_refused"})
 """Reasons for which there is no answer, as opposed to those for which there must be none."""
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from hashlib import sha256
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,10 +44,10 @@ from tidegate.services.evidence.bisect import (
 from tidegate.services.evidence.generation_view import DOCUMENTS, GenerationNotHeldError, open_view
 from tidegate.services.evidence.reanswering import RecordedQuestion
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.vault import open_vault
 from tidegate.services.knowledge.index import packing
 from tidegate.services.knowledge.reader.unit_reader import UnitReader
 from tidegate.services.privacy.sealing import seal_request
-from tidegate.services.privacy.vault import load_site_key
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -138,7 +139,8 @@ def read_facts(settings: Settings, bus: MemoryBus, published: Published, request
     stored = [each for stream in (subjects.PIPE, subjects.ANSWERS) for each in bus.stored(stream)]
     facts: list[Message] = [decode(each.data, *PIPELINE) for each in stored]
     full = replace(request, rid=published.rid, site=settings.site, asked_at_ms=published.asked_at_ms)
-    sealed = seal_request(load_site_key(StatePaths(settings).key), full)
+    with closing(open_vault(settings)) as vault:
+        sealed = seal_request(vault, full)
     return (sealed, *[fact for fact in facts if getattr(fact, "rid", "") == published.rid])
 
 

@@ -98,12 +98,12 @@ class TestEveryBackend:
             else:
                 assert state == CloudState(writes=("grounded", "free") if backend == "openai" else None)
             refused = decode(await bus.request(fast_lane("site7"), b"\x81garbage", timeout_s=1.0), Refused)
-            assert refused.code == "unreadable"
+            assert refused.code == "refused_at_hub"
 
     async def test_verifies_round_by_round_if_it_says_so_and_else_refuses(self, backend: str) -> None:
         async with hub(backend) as (_, bus, _):
             state = decode(await bus.request(ping("site7"), b"", timeout_s=1.0), CloudState)
-            begin = encode(Begin(escalated=escalated(WHO), tokenizer=TOKENS.digest))
+            begin = encode(Begin(escalated=escalated(WHO, site="site7"), tokenizer=TOKENS.digest))
             reply = decode(
                 await bus.request(verification_session("site7"), begin, timeout_s=30.0), Accepted, Verified, Refused
             )

@@ -156,6 +156,7 @@ OUTCOMES: dict[str, Outcome] = {
     "closed": "withheld",
     "abstained": "abstained",
     "cloud_unreachable": "abstained",
+    "hub_refused": "abstained",
     "unclear": "abstained",
     "deadline": "abstained",
 }

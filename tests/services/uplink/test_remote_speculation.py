@@ -226,9 +226,10 @@ async def test_what_makes_no_sense_is_refused_in_words_and_the_session_goes_on(b
             (Begin(escalated=asked(), tokenizer="of another"), "wrong_tokenizer"),
             (Begin(escalated=asked(), tokenizer=digest, ids=(lm.vocabulary,)), "out_of_range"),
             (Begin(escalated=asked(), tokenizer=digest, prefix=(1 << 30,)), "out_of_range"),
-            (Begin(escalated=asked(), tokenizer=digest, ids=(-1,)), "unreadable"),
-            (Begin(escalated=asked(), tokenizer=digest, ids=(9,) * (MOST_PROPOSED + 1)), "unreadable"),
-            (Begin(escalated=asked(), tokenizer=digest, prefix=(9,) * 513), "unreadable"),
+            (Begin(escalated=asked(), tokenizer=digest, ids=(-1,)), "refused_at_hub"),
+            (Begin(escalated=asked(), tokenizer=digest, ids=(9,) * (MOST_PROPOSED + 1)), "refused_at_hub"),
+            (Begin(escalated=asked(), tokenizer=digest, prefix=(9,) * 513), "refused_at_hub"),
+            (Begin(escalated=asked(site="site2"), tokenizer=digest), "refused_at_hub"),
         ):
             refused = await put(bus, "any", begin)
             assert isinstance(refused, Refused)
@@ -245,11 +246,15 @@ async def test_what_makes_no_sense_is_refused_in_words_and_the_session_goes_on(b
             assert isinstance(refused, Refused)
             assert (refused.code, bool(refused.reason)) == (code, True)
         assert isinstance(await put(bus, opened.worker, Propose(session=opened.session, position=1)), Accepted)
+        theirs = encode(Propose(session=opened.session, position=1))
+        stolen = await bus.request(verification_session("site2", opened.worker), theirs, timeout_s=5.0)
+        assert decode(stolen, Refused).code == "refused_at_hub"
+        assert "another site" in decode(stolen, Refused).reason
         refused = await put(bus, opened.worker, Propose(session=opened.session, position=1))
         assert getattr(refused, "code", "") == "out_of_step"
         for garbage in (b"", b"\x81garbage", encode(asked())):
             reply = await bus.request(verification_session("site1"), garbage, timeout_s=5.0)
-            assert decode(reply, Refused).code == "unreadable"
+            assert decode(reply, Refused).code == "refused_at_hub"
 
 
 async def test_a_question_that_the_hub_has_nothing_for_takes_no_pass(bus: MemoryBus, lm: CausalLM) -> None:

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.escalation_site import fact
+from tests.support.hub_intakes import hub_intake
 from tests.support.nats_fleet import arrived, linked, until
 from tests.support.stream_guards import (
     SITE,
@@ -27,7 +28,7 @@ from tidegate.schemas import (
     CloudState,
     Escalated,
     LostEscalation,
-    RejectError,
+    Refused,
     StreamCheck,
     StreamReport,
     UnreadableError,
@@ -153,10 +154,10 @@ async def is_acknowledged(ends: Guarded, count: int) -> bool:
 
 async def test_the_hub_stores_no_escalation_under_the_name_of_another_site() -> None:
     bus = MemoryBus(HUB)
-    server = PingServer(bus, CloudState)
+    server = PingServer(bus, CloudState, hub_intake())
     foreign = fact(Escalated, "Whose?", site="site2", reason="low_confidence")
-    with pytest.raises(RejectError, match="site1 sent an escalation of site2"):
-        await server.answer(ping("site1"), encode(LostEscalation(escalated=foreign, id="e1")))
+    refused = await server.answer(ping("site1"), encode(LostEscalation(escalated=foreign, id="e1")))
+    assert decode(refused, Refused).code == "refused_at_hub"
     assert bus.stored(ESCALATIONS) == ()
     await server.answer(ping("site2"), encode(LostEscalation(escalated=foreign, id="e1")))
     assert [message.subject for message in bus.stored(ESCALATIONS)] == ["escalations.site2.kiosk.r1"]
@@ -164,7 +165,7 @@ async def test_the_hub_stores_no_escalation_under_the_name_of_another_site() -> 
 
 @pytest.mark.parametrize("data", [b"", b"here", b"\xc1", encode(CloudState())])
 async def test_whatever_else_comes_under_the_subject_is_a_ping(data: bytes) -> None:
-    server = PingServer(MemoryBus(HUB), lambda: CloudState(queue=7))
+    server = PingServer(MemoryBus(HUB), lambda: CloudState(queue=7), hub_intake())
     assert decode(await server.answer(ping("site1"), data), CloudState).queue == 7
 
 
@@ -173,7 +174,7 @@ async def test_an_older_hub_is_named_and_asked_again_when_it_may_have_been_updat
     replies = [encode(CloudState())]
 
     async def reply(data: bytes) -> bytes:
-        return replies[-1] if replies else await PingServer(bus, CloudState).answer(ping(SITE), data)
+        return replies[-1] if replies else await PingServer(bus, CloudState, hub_intake()).answer(ping(SITE), data)
 
     await bus.respond(ping(SITE), reply)
     guard = StreamGuard(bus, SITE)

@@ -1,0 +1,165 @@
+"""What comes up from a site is judged before anything is done with it: whose it is, its form, its size, its words.
+
+The site is the subject's, which the server has checked; the body is only held against it. What may not come up is
+refused with a code and counted for the audit log, and nothing of it is repeated. Next: escalation_checks.py,
+site_binding.py; brokers/stage.py, `ForbiddenMessageError`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tidegate.brokers.stage import ForbiddenMessageError
+from tidegate.schemas import Answer, Begin, Escalated, Message, Plan, Question, Refused, Verified, encode, replace
+from tidegate.schemas.errors import UnreadableError
+from tidegate.schemas.message import M
+from tidegate.schemas.refusals import refusal
+from tidegate.schemas.strictness import UnknownFieldError, decode_strictly
+from tidegate.schemas.subject_claims import TRACEPARENT, EscalationClaim, claim_of
+from tidegate.schemas.subjects import escalations_of, site_of
+from tidegate.services.fleet.refusal_counts import RefusalCounts, RefusalKind
+from tidegate.services.uplink.escalation_checks import (
+    FAULTS,
+    MOST_BYTES,
+    FindByRules,
+    fault_of_claim,
+    fault_of_sizes,
+    fault_of_words,
+    holds_personal,
+)
+from tidegate.services.uplink.site_binding import SiteBinding
+
+INLINE_CHARS = 500
+"""A text up to this long is searched in less time than a thread takes to start."""
+NOTHING_ASKED = Question(text="", language="", intent="", intent_confidence=0.0)
+NOTHING_PLANNED = Plan(
+    where="cloud", may_escalate=False, k=0, model="", shares_ms={}, config_version="", reason="", mode="cloud_stream"
+)
+
+
+class IntakeRefusedError(ForbiddenMessageError):
+    """The hub does not take this message of a site; `fault` is one of `FAULTS`."""
+
+    hint = "see the site that sent it: no version of ours sends such a message"
+
+    def __init__(self, fault: str, instead: tuple[Message, ...] = ()) -> None:
+        super().__init__(f"{fault}: {FAULTS[fault]}", instead=instead)
+        self.fault = fault
+
+    @property
+    def refused(self) -> Refused:
+        """What the site is told."""
+        return refusal("refused_at_hub", fault=FAULTS[self.fault], named=self.fault)
+
+
+class _Sender(NamedTuple):
+    """From whom a message came, as far as its subject says."""
+
+    site: str
+    tenant: str = ""
+    rid: str = ""
+
+
+class HubIntake:
+    """Judges what sites send to one hub. `find_personal` finds by rules alone; `counts` reports to the audit log."""
+
+    def __init__(self, binding: SiteBinding, find_personal: FindByRules, counts: RefusalCounts) -> None:
+        self._binding = binding
+        self._find = find_personal
+        self._counts = counts
+
+    async def read_stored(self, subject: str, headers: Mapping[str, str], data: bytes) -> Escalated:
+        """An escalation of the stream. Raises `IntakeRefusedError`, with the verdict that ends its request where the
+        subject says which that is, and `RetryLaterError`."""
+        claim = claim_of(subject)
+        if claim is None:
+            raise self._refuse(_Sender(subject.split(".")[1]), "bad_subject")
+        sender = _Sender(claim.site, claim.tenant, claim.rid)
+        try:
+            self._check(sender, self._binding.fault_of(claim.site, claim.tenant))
+            escalated = self._read(sender, data, Escalated)
+            self._check(sender, fault_of_claim(escalated, claim))
+            traceparent = headers.get("traceparent")
+            is_traced = traceparent is None or TRACEPARENT.match(traceparent)
+            self._check(sender, "" if is_traced else "bad_traceparent")
+            return await self._screened(sender, escalated)
+        except IntakeRefusedError as error:
+            raise IntakeRefusedError(error.fault, (verdict_of_refusal(claim, error.fault),)) from error
+
+    async def read_again(self, subject: str, escalated: Escalated) -> Escalated:
+        """An escalation that a site sends past the stream, which has lost it. Raises as `read_stored` does."""
+        stored_under = escalations_of(site_of(subject), f"{escalated.tenant}.{escalated.rid}")
+        return await self.read_stored(stored_under, {}, encode(escalated))
+
+    async def read_asked(self, subject: str, data: bytes) -> Escalated:
+        """An escalation that is asked about at once. Raises `IntakeRefusedError`, `RetryLaterError`."""
+        sender = _Sender(site_of(subject))
+        return await self._take(sender, self._read(sender, data, Escalated))
+
+    async def read_begin(self, subject: str, data: bytes) -> Begin:
+        """The beginning of a verification session. Raises as `read_asked` does."""
+        sender = _Sender(site_of(subject))
+        begin = self._read(sender, data, Begin)
+        return replace(begin, escalated=await self._take(sender, begin.escalated))
+
+    def check_session(self, subject: str, owner: str) -> None:
+        """Whether the site that asks is the one that began the session. Raises `IntakeRefusedError`."""
+        site = site_of(subject)
+        self._check(_Sender(site), "" if site == owner else "foreign_session")
+
+    async def _take(self, sender: _Sender, escalated: Escalated) -> Escalated:
+        """The tenant of what is asked directly is the body's: the site has to serve it."""
+        sender = sender._replace(tenant=escalated.tenant, rid=escalated.rid)
+        self._check(sender, "" if escalated.site == sender.site else "wrong_site")
+        self._check(sender, self._binding.fault_of(sender.site, escalated.tenant))
+        return await self._screened(sender, escalated)
+
+    def _read(self, sender: _Sender, data: bytes, kind: type[M]) -> M:
+        self._check(sender, "too_large" if len(data) > MOST_BYTES else "")
+        try:
+            return decode_strictly(data, kind)
+        except UnknownFieldError as error:
+            raise self._refuse(sender, "unknown_field") from error
+        except UnreadableError as error:
+            raise self._refuse(sender, "unreadable") from error
+
+    async def _screened(self, sender: _Sender, escalated: Escalated) -> Escalated:
+        """The escalation, without a draft that may quote somebody: a draft may always be missing, and what it quotes
+        of the site's own documents is not known here to be public."""
+        self._check(sender, fault_of_sizes(escalated))
+        draft = escalated.draft
+        size = len(escalated.question.text) + len(escalated.question.instructions) + len(draft.text if draft else "")
+        is_quick = size <= INLINE_CHARS
+        fault, is_clean = self._judge(escalated) if is_quick else await asyncio.to_thread(self._judge, escalated)
+        self._check(sender, fault)
+        return escalated if is_clean else replace(escalated, draft=None)
+
+    def _judge(self, escalated: Escalated) -> tuple[str, bool]:
+        draft = escalated.draft
+        is_clean = draft is None or not holds_personal(draft.text, self._find)
+        return fault_of_words(escalated.question, self._find), is_clean
+
+    def _check(self, sender: _Sender, fault: str) -> None:
+        if fault:
+            raise self._refuse(sender, fault)
+
+    def _refuse(self, sender: _Sender, fault: str) -> IntakeRefusedError:
+        kind = RefusalKind(self._binding.named(sender.tenant), fault, f"site:{sender.site[:32]}", "violated")
+        self._counts.add(kind, sender.rid)
+        return IntakeRefusedError(fault)
+
+
+def verdict_of_refusal(claim: EscalationClaim, fault: str) -> Verified:
+    """What ends the request at the site: no answer, and why. Nothing in it is of the body."""
+    return Verified(
+        rid=claim.rid,
+        tenant=claim.tenant,
+        site=claim.site,
+        asked_at_ms=0,
+        deadline_at_ms=0,
+        question=NOTHING_ASKED,
+        plan=NOTHING_PLANNED,
+        answer=Answer(text=""),
+        refusal=fault,
+    )

@@ -1,0 +1,22 @@
+"""A hub's intake for tests: of any sites, or of those that a test has provisioned, with its refusals at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tidegate.services.fleet.refusal_counts import RefusalCounts
+from tidegate.services.privacy.dlp.detector import Detector
+from tidegate.services.uplink.intake import HubIntake
+from tidegate.services.uplink.site_binding import SiteBinding
+from tidegate.sync.trust.site_records import SiteRecords
+
+NOWHERE = Path("no-records")
+REGIONS = ("GB", "DE", "FR", "ES", "US")
+
+
+def hub_intake(
+    directory: Path = NOWHERE, *, counts: RefusalCounts | None = None, tenants: tuple[str, ...] = ("kiosk",)
+) -> HubIntake:
+    """The intake of a hub with these tenants, whose records of sites are in the directory."""
+    binding = SiteBinding(tenants, SiteRecords(directory))
+    return HubIntake(binding, Detector(REGIONS).find, counts or RefusalCounts())
