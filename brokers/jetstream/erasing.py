@@ -39,9 +39,7 @@ async def erase(nc: Client, position: str) -> bool:
     except api.JetStreamApiError as error:
         if error.err_code in GONE and error.description == NOT_FOUND:
             return False
-        raise NotErasedError(
-            f"{position} is not erased: {error.description} (NATS error {error.err_code})"
-        ) from error
+        raise NotErasedError(f"{position} is not erased: {error.description} (NATS error {error.err_code})") from error
     return True
 
 

@@ -108,7 +108,7 @@ class Reanswering:
         if isinstance(made, Escalated):
             if verified is None:
                 return _answered(made)
-            fields = {"answer": verified.answer, "suggestions": verified.suggestions}
+            fields = {"answer": verified.answer, "suggestions": verified.suggestions, "refusal": verified.refusal}
             own = made.followed_by(Verified, question=made.question, plan=made.plan, **fields)
             made = replace(own, lineage=tuple(dict.fromkeys((*own.lineage, *verified.lineage))))
         assert isinstance(made, (Drafted, Verified))
@@ -121,7 +121,7 @@ class Reanswering:
         async def evaluate(answer: Drafted | Verified | Partial, is_provisional: bool) -> PolicyEvaluation:
             return await evaluate_in_thread(rules, answer, is_provisional)
 
-        [settled] = await judge(answered, PolicyPorts(evaluate, _no_hurry, _no_suggestions))
+        [settled] = await judge(answered, PolicyPorts(evaluate, _no_hurry, _no_suggestions, _as_it_is))
         return _answered(settled)
 
 
@@ -135,6 +135,10 @@ async def open_reanswering(settings: Settings) -> AsyncIterator[Reanswering]:
 
 
 def _no_hurry(_: Drafted) -> Degradation | None:
+    return None
+
+
+async def _as_it_is(_: Verified) -> Escalated | None:
     return None
 
 

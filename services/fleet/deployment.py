@@ -27,7 +27,7 @@ from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_sta
 from tidegate.services.fleet.faults import FOLDER
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
-from tidegate.services.fleet.server_guard import keep_servers
+from tidegate.services.fleet.server_violations import look_after_servers
 from tidegate.services.fleet.supervisor import ChildFailedError, Program, Supervisor
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
@@ -49,7 +49,7 @@ class Deployment(msgspec.Struct, frozen=True):
     supervisor: Supervisor
     servers: dict[str, Server]
     guard: asyncio.Task[None]
-    """What starts a server again that has died, or does not answer."""
+    """What starts a server again that has died, or does not answer, and tells what servers refuse."""
 
     async def watch(self) -> None:
         """Return never: what cannot be kept alive is tried again and again, and ends nothing else."""
@@ -125,7 +125,7 @@ async def deploy(
     async with open_fleet(Path(settings.state_dir), sites) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()), retention=settings.retention)
         running = {HUB: servers.hub, **servers.sites}
-        guard = asyncio.create_task(keep_servers(running, Path(settings.state_dir)))
+        guard = asyncio.create_task(look_after_servers(running, settings))
         urls = {name: server.url for name, server in running.items()}
         try:
             children = plan_programs(settings, urls, per_stage=per_stage)

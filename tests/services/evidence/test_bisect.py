@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Coroutine, Sequence
+from contextlib import closing
 from functools import partial
 from hashlib import sha256
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
