@@ -81,7 +81,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     the side that began was lost before the end of its answer, and the rest is missing. `committed_chars` of the text
     were shown as final before the answer was whole; `retractions` is how often shown text was retracted (at most once).
     `guess` is what was shown as provisional, where anything was. `stale_citations` are so many of the citations that
-    were of a collection which was not known to be current any more.
+    were of a collection which was not known to be current any more. `withdrawn_chars` of what was shown as final may
+    not stand, and were taken back: clients that cannot do so were sent nothing more.
     """
 
     site: str
@@ -103,3 +104,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     forecast: ForecastOutcome | None = None
     instructions: InstructionsReport | None = None
     stale_citations: int = 0
+    withdrawn_chars: Annotated[int, msgspec.Meta(ge=0)] = 0

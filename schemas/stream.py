@@ -15,7 +15,7 @@ from tidegate.schemas.plan import Guess, Plan, Where
 from tidegate.schemas.question import Question
 from tidegate.schemas.receipt import Artefact
 
-State = Literal["provisional", "committed", "retracted"]
+State = Literal["provisional", "committed", "retracted", "withdrawn"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -54,13 +54,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
     """The final part of an answer. `is_whole`: its side has finished generating; `is_closed`: no more can come.
 
-    What is closed and not whole was cut.
+    What is closed and not whole was cut. `withdrawn` characters that were committed before were taken back.
     """
 
     text: str = ""
     evidence: Evidence = Evidence()
     is_whole: bool = False
     is_closed: bool = False
+    withdrawn: Count = 0
 
     @property
     def is_over(self) -> bool:
@@ -74,7 +75,9 @@ class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
     `provisional`: `text` is shown from character `offset` on, and may be retracted; only in epoch 0. `committed`: the
     characters from `offset` on are `text`, finally; what was shown there as provisional is the same text. `retracted`:
     epoch 1 begins, and of the shown text the first `offset` characters are left; at most once, and never below what is
-    committed. `is_last`: the text is whole; `offset` plus the length of `text` is its length.
+    committed. `withdrawn`: epoch 2 and the end: what was shown may not stand, whatever was committed; `text` is in its
+    stead, `reason` says why, and `withdrawn` characters were committed before. `is_last`: the text is whole; `offset`
+    plus the length of `text` is its length.
     `ids` are the tokens of `text`, `position` is the number of tokens before them. Vault tokens stay as they are.
     `guess` says what provisional text is; `format` is the answer's. On a committed line, `evidence` is what the whole
     committed text rests on, and `is_whole` means that its side has finished generating; a last line without it ends
@@ -84,7 +87,7 @@ class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
     rid: Rid
     tenant: Name
     state: State
-    epoch: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
     position: Count = 0
     ids: tuple[int, ...] = ()
     offset: Count = 0
@@ -94,6 +97,8 @@ class Delta(Message, frozen=True, kw_only=True, omit_defaults=True):
     evidence: Evidence | None = None
     is_whole: bool = False
     guess: Guess | None = None
+    reason: str = ""
+    withdrawn: Count = 0
 
 
 class Cursor(msgspec.Struct, frozen=True, order=True):
@@ -116,7 +121,7 @@ class Cursor(msgspec.Struct, frozen=True, order=True):
         if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts):
             raise ValueError(f"{text[:64]!r} is no cursor: epoch.shown.committed is expected")
         cursor = cls(*map(int, parts))
-        if str(cursor) != text or cursor.epoch > 1 or cursor.committed > cursor.shown:
+        if str(cursor) != text or cursor.epoch > 2 or cursor.committed > cursor.shown:
             raise ValueError(f"{text[:64]!r} is no cursor that any event of a stream has had")
         return cursor
 

@@ -71,6 +71,12 @@ class RequestInProgressError(TidegateError, RuntimeError):
     hint = "leave `rid` out, so that each request gets its own"
 
 
+class AnswerWithdrawnError(TidegateError):
+    """The answer was stopped, and what was yielded of it is to be taken back; the hint is what may be shown instead."""
+
+    hint = "show what the published answer says"
+
+
 class EdgeRuntime:
     """A site in one object: `await EdgeRuntime.init(models, policies, indices)`, then `serve` requests, then `close`.
 
@@ -133,7 +139,8 @@ class EdgeRuntime:
         """The answer's text in pieces, each as soon as it is committed, with the asker's own values put back; notices
         that the policies oblige to come last.
 
-        Raises as `answer`. A consumer that leaves early (`aclose`) ends all work on the request here.
+        Raises as `answer`, and `AnswerWithdrawnError`. A consumer that leaves early (`aclose`) ends all work on the
+        request here.
         """
         asked = await self._admit(replace(request, can_retract=False))
         digest = self._vault.digest_of_asker(asked.tenant, asked.asker, asked.rid)
@@ -151,6 +158,10 @@ class EdgeRuntime:
                         for piece in pieces_of(step.text, value_of, is_json=log.format == "json"):
                             yield piece
                 published = await processing
+                if published.receipt.withdrawn_chars and cursor.committed:
+                    raise AnswerWithdrawnError(
+                        f"what was yielded of it may not stand: {published.reason}", published.text
+                    )
                 rest = published.text[cursor.committed :]
                 for piece in pieces_of(rest, value_of, is_json=published.format == "json"):
                     yield piece

@@ -21,6 +21,7 @@ class Client:
     states: set[str] = field(default_factory=set)
     published: Published | None = None
     failed: ErrorEvent | None = None
+    withdrawn: str = ""
 
     @property
     def is_done(self) -> bool:
@@ -42,13 +43,26 @@ class Client:
 
     def resumed(self) -> Client:
         """The same client after a break: it keeps what it shows."""
-        return Client(self.text, self.id, self.epoch, self.committed, self.retractions, self.beats, self.states)
+        return Client(
+            self.text,
+            self.id,
+            self.epoch,
+            self.committed,
+            self.retractions,
+            self.beats,
+            self.states,
+            withdrawn=self.withdrawn,
+        )
 
     def _show(self, event: DeltaEvent) -> None:
         assert event.offset <= len(self.text), "a gap"
         assert event.epoch >= self.epoch
         self.epoch = event.epoch
         self.states.add(event.state)
+        if event.state == "withdrawn":
+            self.text, self.withdrawn = self.text[: event.offset] + event.text, event.reason
+            self.committed = [self.text]
+            return
         rest = self.text[event.offset + len(event.text) :]
         self.text = self.text[: event.offset] + event.text
         if event.state == "retracted":

@@ -41,9 +41,13 @@ class SiteSwitches:
             self._seen = seen
         return self._on
 
-    def find(self, tenant: str, class_name: str) -> HeldSwitch | None:
-        """The first that is on here for this tenant and class of questions. Raises as `on` does."""
-        return next((each for each in self.on() if each.switch.covers(tenant, self._site, class_name)), None)
+    def find(self, tenant: str, class_name: str | None) -> HeldSwitch | None:
+        """The first that is on here for this tenant and class of questions, for any class where that is not known.
+        Raises as `on` does."""
+        for each in self.on():
+            if each.switch.covers(tenant, self._site, each.switch.class_name if class_name is None else class_name):
+                return each
+        return None
 
     def raise_here(self, switch: Switch) -> bool:
         """Put one on by ourselves: until the hub signs the next epoch of its scope. False where one of this scope is

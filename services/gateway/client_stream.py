@@ -153,7 +153,8 @@ class _ClientStream:
             rest: StreamStep | None = step
             while rest is not None:
                 piece, rest = events.split_step(rest, self._pacer.size)
-                event = events.render_event(piece, self._log.text, self._value_of, is_json=self._is_json)
+                log = self._log
+                event = events.render_event(piece, log.text, self._value_of, is_json=self._is_json, reason=log.reason)
                 self._pacer.sent(len(event.text.encode("utf-8", "surrogatepass")), time.monotonic())
                 yield event
                 self._pacer.drained(time.monotonic())
@@ -161,7 +162,7 @@ class _ClientStream:
 
     async def _waited_for_more(self, steps: list[StreamStep]) -> bool:
         """Whether it was worth while to wait for more before these steps are sent; then look again."""
-        if not steps or any(step.state == "retracted" for step in steps):
+        if not steps or any(step.state in ("retracted", "withdrawn") for step in steps):
             return False
         ready = sum(len(step.text.encode("utf-8", "surrogatepass")) for step in steps)
         wait_s = self._pacer.wait_s(time.monotonic(), ready, is_whole=self._log.is_closed)
@@ -197,6 +198,10 @@ class _ClientStream:
     def _close_log(self, published: Published) -> None:
         """From here on the answer is what the log says, whatever became of the log. Raises `CommitConflictError`."""
         self._format = published.format
+        if published.receipt.withdrawn_chars:
+            for line in self._log.withdraw(published.text, published.reason):
+                self._log = self._log.with_line(line)
+            return
         if self._log.is_empty:
             self._log = events.log_of_answer(published.text, self.at)
         for line in self._log.close(published.text):

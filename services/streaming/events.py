@@ -11,7 +11,7 @@ import msgspec
 
 from tidegate.schemas import Cursor, Format, Published, State, TidegateError
 from tidegate.schemas.vault_token import complete_length, next_boundary
-from tidegate.services.streaming.log import AnswerLog
+from tidegate.services.streaming.log import WITHDRAWN, AnswerLog
 from tidegate.services.streaming.reidentify import ValueOf, reidentify_text
 
 LONGEST_WORD_BYTES = 256
@@ -19,7 +19,8 @@ _WORD = re.compile(r"\s*\S+\s*|\s+")
 
 
 class DeltaEvent(msgspec.Struct, frozen=True, tag="delta", tag_field="event", omit_defaults=True):
-    """A part of the text. `offset` counts what the client shows, values put back; `id` counts vault tokens as such."""
+    """A part of the text. `offset` counts what the client shows, values put back; `id` counts vault tokens as such.
+    `reason` is the code for which text was withdrawn."""
 
     id: str
     state: State
@@ -27,10 +28,12 @@ class DeltaEvent(msgspec.Struct, frozen=True, tag="delta", tag_field="event", om
     text: str = ""
     epoch: int = 0
     format: Format = "text"
+    reason: str = ""
 
 
 class EndEvent(msgspec.Struct, frozen=True, tag="end", tag_field="event"):
-    """The whole answer with its receipt; its text is what the client shows."""
+    """The whole answer with its receipt; its text is what the client shows, unless that was withdrawn from a client
+    that can take nothing back: then `withdrawn_chars` of the receipt are not 0, and it was sent nothing more."""
 
     id: str
     published: Published
@@ -53,8 +56,9 @@ class HeartbeatEvent(msgspec.Struct, frozen=True, tag="heartbeat", tag_field="ev
 
 Event = DeltaEvent | EndEvent | ErrorEvent | HeartbeatEvent
 """A client keeps a text and a cursor, the `id` of the last event that it took in. It does with each `delta` event:
-`provisional` and `committed`: write `text` from character `offset` on; `retracted`: cut the text at `offset`. In epoch
-1 a `committed` event ends the text. The `text`s of the committed events, one after the other, are the answer, also for
+`provisional` and `committed`: write `text` from character `offset` on; `retracted`: cut the text at `offset`;
+`withdrawn`: cut it there, whatever was committed, and write `text`. From epoch 1 on a `committed` event ends the text.
+Where nothing was withdrawn, the `text`s of the committed events, one after the other, are the answer, also for
 a client that ignores all others. After `end` the stream is over; after `error` it is over too, and may be resumed where
 `is_resumable`. Characters are Unicode code points.
 """
@@ -83,7 +87,7 @@ class StreamStep:
     @property
     def epoch(self) -> int:
         """The epoch of the step, or the one that it begins."""
-        return 1 if self.state == "retracted" else self.before.epoch
+        return {"retracted": 1, "withdrawn": WITHDRAWN}.get(self.state, self.before.epoch)
 
     @property
     def cursor(self) -> Cursor:
@@ -91,6 +95,8 @@ class StreamStep:
         match self.state:
             case "retracted":
                 return Cursor(1, self.offset, self.before.committed)
+            case "withdrawn":
+                return Cursor(WITHDRAWN, self.end, self.end)
             case "provisional":
                 return Cursor(0, self.end, self.before.committed)
         shown = self.end if self.before.epoch else max(self.before.shown, self.end)
@@ -103,6 +109,12 @@ def pending_steps(log: AnswerLog, cursor: Cursor, *, can_retract: bool = True) -
     A client that cannot retract receives what is committed, and nothing else. Raises `CursorAheadError` when the log
     ends before the cursor.
     """
+    if log.epoch == WITHDRAWN:
+        return _withdrawal(log, cursor, can_retract=can_retract)
+    if cursor.epoch == WITHDRAWN:
+        if log.is_closed:
+            raise CursorAheadError("nothing of the answer was withdrawn")
+        return []
     committed = len(log.text) if log.is_closed else complete_length(log.text[: log.committed])
     if cursor.committed > committed:
         if log.is_closed:
@@ -135,8 +147,10 @@ def log_of_answer(text: str, cursor: Cursor) -> AnswerLog:
     )
 
 
-def render_event(step: StreamStep, text: str, value_of: ValueOf, *, is_json: bool = False) -> DeltaEvent:
-    """The event for `step` of a log that shows `text`, with the values that the asker may see."""
+def render_event(
+    step: StreamStep, text: str, value_of: ValueOf, *, is_json: bool = False, reason: str = ""
+) -> DeltaEvent:
+    """The event for `step` of a log that shows `text`, with the values that the asker may see; `reason`: the log's."""
     return DeltaEvent(
         id=str(step.cursor),
         state=step.state,
@@ -144,6 +158,7 @@ def render_event(step: StreamStep, text: str, value_of: ValueOf, *, is_json: boo
         text=reidentify_text(step.text, value_of, is_json=is_json),
         epoch=step.epoch,
         format="json" if is_json else "text",
+        reason=reason if step.state == "withdrawn" else "",
     )
 
 
@@ -172,6 +187,17 @@ def _retraction(log: AnswerLog, cursor: Cursor) -> tuple[list[StreamStep], Curso
         return [], Cursor(1, cursor.shown, cursor.committed)
     step = StreamStep("retracted", cursor, keep)
     return [step], step.cursor
+
+
+def _withdrawal(log: AnswerLog, cursor: Cursor, *, can_retract: bool) -> list[StreamStep]:
+    """What stands in the stead of all that was shown; nothing more for a client that shows some and cannot retract."""
+    if cursor.epoch == WITHDRAWN or not (cursor.shown or cursor.committed):
+        at = Cursor(WITHDRAWN, cursor.committed, cursor.committed)
+        if at.committed > len(log.text):
+            raise CursorAheadError(f"the answer has {len(log.text)} characters, not {at.committed}")
+        rest = log.text[at.committed :]
+        return [StreamStep("committed", at, at.committed, rest)] if rest else []
+    return [StreamStep("withdrawn", cursor, 0, log.text)] if can_retract else []
 
 
 def _words_end(text: str, limit_bytes: int) -> int:

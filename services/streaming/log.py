@@ -1,4 +1,4 @@
-"""The log of what was shown of one answer: provisional text, commits, at most one retraction, an end. Pure.
+"""The log of what was shown of one answer: provisional text, commits, a retraction, an end or a withdrawal. Pure.
 
 Next: services/streaming/log_writer.py, which stores its lines; events.py, which turns it into a client's events."""
 
@@ -12,7 +12,13 @@ from typing import NamedTuple
 from tidegate.schemas import Committed, Delta, Evidence, Format, Guess, State, TidegateError, replace
 
 RUN_AHEAD_CHARS = 600
+WITHDRAWN = 2
+"""The epoch of a log that was withdrawn."""
 NO_EVIDENCE = Evidence()
+
+
+WITHDRAWAL = "evidence_only"
+"""The reason where it is no refusal that stands in the stead of what was shown, but quotations."""
 
 
 class CommitConflictError(TidegateError, ValueError):
@@ -35,10 +41,10 @@ class AnswerLog:
     None of them changes the log, so that a writer that is overtaken can read it again and ask again.
 
     `text` is what is shown; its first `committed` characters are final. In epoch 1 nothing provisional is shown any
-    more; `kept` characters of epoch 0 were right. At most `run_ahead_chars` are shown beyond what is committed. Lines
-    carry token ids where those are known to be exactly the tokens of their text. `evidence` is what the committed text
-    rests on, as far as it is known; `is_whole`: whoever generates it has finished. `guess` is what was shown as
-    provisional first.
+    more; `kept` characters of epoch 0 were right. In epoch 2 all was withdrawn, for `reason`; `text` is in its stead.
+    At most `run_ahead_chars` are shown beyond what is committed. Lines carry token ids where those are known to be
+    exactly the tokens of their text. `evidence` is what the committed text rests on, as far as it is known; `is_whole`:
+    whoever generates it has finished. `guess` is what was shown as provisional first.
     """
 
     rid: str
@@ -55,6 +61,8 @@ class AnswerLog:
     committed_ids: int | None = 0
     drafted_ids: int | None = 0
     guess: Guess | None = None
+    reason: str = ""
+    withdrawn: int = 0
 
     @classmethod
     def from_lines(
@@ -75,7 +83,13 @@ class AnswerLog:
     def committed_part(self) -> Committed:
         """The committed text and what it rests on."""
         text = self.text[: self.committed]
-        return Committed(text=text, evidence=self.evidence, is_whole=self.is_whole, is_closed=self.is_closed)
+        return Committed(
+            text=text,
+            evidence=self.evidence,
+            is_whole=self.is_whole,
+            is_closed=self.is_closed,
+            withdrawn=self.withdrawn,
+        )
 
     def show_provisional(self, text: str, ids: Sequence[int] = (), guess: Guess | None = None) -> list[Delta]:
         """Lines that show as much of `text`, a draft so far, as continues what is shown and may run ahead."""
@@ -101,6 +115,17 @@ class AnswerLog:
         """As `commit`, for the last text: nothing follows. No lines when the log ends with this text already."""
         return self._commit_lines(text, (), is_last=True)
 
+    def withdraw(self, text: str, reason: str) -> list[Delta]:
+        """The line that takes back all that was shown, committed or not, and ends the log with `text`, even a closed
+        one; none where it ends so already. Raises `CommitConflictError` where it was withdrawn for another text."""
+        if self.epoch == WITHDRAWN:
+            if text == self.text:
+                return []
+            raise CommitConflictError(f"{self._position} was withdrawn already")
+        line = self._line("withdrawn", 0, text, (), None)
+        why = reason or WITHDRAWAL
+        return [replace(line, epoch=WITHDRAWN, is_last=True, reason=why, withdrawn=self.committed)]
+
     def restart(self) -> list[Delta]:
         """The first line of a log whose predecessor was lost with its stream. Nobody knows whether what clients show
         is right, so all but what is committed is retracted and nothing provisional follows. No line in epoch 1.
@@ -109,7 +134,8 @@ class AnswerLog:
 
     def with_line(self, line: Delta) -> AnswerLog:
         """The log with `line` stored. Raises `CorruptLogError` when it cannot be the next one."""
-        if self.is_closed or (line.rid, line.tenant) != (self.rid, self.tenant):
+        is_over = self.epoch == WITHDRAWN if line.state == "withdrawn" else self.is_closed
+        if is_over or (line.rid, line.tenant) != (self.rid, self.tenant):
             raise CorruptLogError(f"the log has ended, or the {line.state} line is of another request")
         match line.state:
             case "provisional" if line.epoch == self.epoch == 0 and line.offset == len(self.text) and line.text:
@@ -120,6 +146,8 @@ class AnswerLog:
                 return dataclasses.replace(self, text=self.text[: line.offset], epoch=1, kept=line.offset)
             case "committed" if line.epoch == self.epoch and line.offset == self.committed:
                 return self._after_commit(line)
+            case "withdrawn" if (line.epoch, line.offset, line.is_last) == (WITHDRAWN, 0, True):
+                return self._after_withdrawal(line)
         raise CorruptLogError(f"a {line.state} line at {line.epoch}.{line.offset} does not follow {self._position}")
 
     def _after_commit(self, line: Delta) -> AnswerLog:
@@ -141,6 +169,23 @@ class AnswerLog:
             evidence=line.evidence or self.evidence,
             committed_ids=_tokens_after(line, self.committed_ids),
             drafted_ids=self.drafted_ids if beyond else None,
+        )
+
+    def _after_withdrawal(self, line: Delta) -> AnswerLog:
+        return dataclasses.replace(
+            self,
+            text=line.text,
+            committed=len(line.text),
+            epoch=WITHDRAWN,
+            kept=0,
+            is_closed=True,
+            is_whole=line.is_whole,
+            format=line.format,
+            evidence=line.evidence or NO_EVIDENCE,
+            committed_ids=None,
+            drafted_ids=None,
+            reason=line.reason,
+            withdrawn=line.withdrawn,
         )
 
     def _commit_lines(self, text: str, ids: Sequence[int], *, is_last: bool) -> list[Delta]:
@@ -185,10 +230,12 @@ class AnswerLog:
 
 
 class LogClosure(NamedTuple):
-    """What was shown before a log was closed: how often text was retracted, and what was shown as provisional."""
+    """What was shown before a log was closed: how often text was retracted, what was shown as provisional, and how many
+    characters that were committed were withdrawn."""
 
     retractions: int
     guess: Guess | None
+    withdrawn: int = 0
 
 
 def with_evidence(
@@ -197,7 +244,7 @@ def with_evidence(
     """The lines with their evidence: what the committed ones rest on, and whether the answer is whole."""
     return [
         replace(line, format=format, evidence=evidence, is_whole=is_whole)
-        if line.state == "committed"
+        if line.state in ("committed", "withdrawn")
         else replace(line, format=format)
         for line in lines
     ]

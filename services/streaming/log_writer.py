@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from tidegate.brokers.base import Bus, SequenceConflictError
 from tidegate.schemas import Committed, Delta, Evidence, Partial, Published, TidegateError, decode
 from tidegate.schemas.subjects import TOKENS, tokens
-from tidegate.services.streaming.log import AnswerLog, CommitConflictError, LogClosure, with_evidence
+from tidegate.services.streaming.log import WITHDRAWN, AnswerLog, CommitConflictError, LogClosure, with_evidence
 
 MAX_LOGS = 1024
 MAX_ATTEMPTS = 16
@@ -78,6 +78,20 @@ class AnswerLogWriter:
 
         None, and nothing is closed, where more was committed in the meantime than the text continues.
         """
+        return await self._end(published, lambda log: log.close(published.text))
+
+    async def withdraw(self, published: Published, reason: str) -> LogClosure | None:
+        """Take back all that was shown, for a reason (a code), and close the log with the answer's text; returns what
+        was shown before. None where the log has been closed otherwise: its answer may be published."""
+
+        def lines_of(log: AnswerLog) -> list[Delta]:
+            if log.is_closed and log.epoch != WITHDRAWN:
+                raise CommitConflictError(f"the log of {log.rid} has ended")
+            return log.withdraw(published.text, reason)
+
+        return await self._end(published, lines_of)
+
+    async def _end(self, published: Published, lines_of_end: LinesOf) -> LogClosure | None:
         receipt, is_whole = published.receipt, not published.receipt.is_cut
         evidence = Evidence(
             citations=published.citations,
@@ -89,14 +103,14 @@ class AnswerLogWriter:
         )
 
         def lines_of(log: AnswerLog) -> list[Delta]:
-            return with_evidence(log.close(published.text), evidence, published.format, is_whole=is_whole)
+            return with_evidence(lines_of_end(log), evidence, published.format, is_whole=is_whole)
 
         try:
             log = await self._write(published.tenant, published.rid, lines_of)
         except CommitConflictError:
             self._logs.pop((published.tenant, published.rid), None)
             return None
-        return LogClosure(log.epoch, log.guess)
+        return LogClosure(min(log.epoch, 1), log.guess, log.withdrawn)
 
     async def _write(self, tenant: str, rid: str, lines_of: LinesOf) -> AnswerLog:
         """Store the lines that follow; returns the log with them.

@@ -66,6 +66,8 @@ TOKENIZER = Path(__file__).parents[2] / "infra" / "models" / "weights" / "tokeni
 TOKENS = load_token_counter(TOKENIZER)
 DAY_MS = 86_400_000
 EMAIL = 'ada."the first"@example.org'
+STOPPED = "I had better stop here."
+"""What an answer of which 18 characters were shown gives way to."""
 NOTICE = "This is no advice."
 MARKUP = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> is text.'
 
@@ -105,7 +107,7 @@ class Site:
             raise RejectError("this question kills")
         if behaviour == "vanish":
             return []
-        if behaviour == "wait":
+        if behaviour in ("wait", "stop"):
             await self.may_answer.wait()
         answer = f"Your question has {len(text.split())} words, and this is the answer to it."
         if behaviour in ("personal", "json"):
@@ -131,10 +133,10 @@ class Site:
         behaviour = fact.question.intent
         if behaviour == "hold":
             await self.may_answer.wait()
-        reasons = {"withhold": "policy_block", "abstain": "abstained"}
+        reasons = {"withhold": "policy_block", "stop": "policy_block", "abstain": "abstained"}
         if reason := reasons.get(behaviour):
             related = RELATED if behaviour == "abstain" else ()
-            text = "I would rather not say."
+            text = STOPPED if behaviour == "stop" else "I would rather not say."
             return [fact.followed_by(Withheld, reason=reason, stage="policy", text=text, suggestions=related)]
         route: Any = "cloud" if isinstance(fact, Verified) else "edge"
         notices = (NOTICE,) if behaviour == "notice" else ()
@@ -167,6 +169,7 @@ class Site:
                     citations=answer.citations,
                     decisions=(),
                     degradations=fact.degradations,
+                    withdrawn_chars=18 if answer.text == STOPPED else 0,
                 ),
             )
         ]

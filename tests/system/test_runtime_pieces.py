@@ -12,6 +12,7 @@ from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas import Question
 from tidegate.schemas.answer import Answer
 from tidegate.schemas.vault_token import tokens_in
+from tidegate.services.runtime import AnswerWithdrawnError
 from tidegate.services.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
@@ -63,3 +64,29 @@ async def test_no_piece_is_yielded_that_the_policy_of_the_site_has_not_passed(si
         text = await serve(runtime, asked("Who founded the wine club?"))
         assert "The desk is open." in text
         assert "7946" not in text
+
+
+async def test_an_answer_that_is_blocked_after_its_first_sentence_is_stopped_and_whoever_has_it_is_told(
+    site: Settings, tmp_path: Path
+) -> None:
+    first = "It was founded in 1999."
+
+    def answer_to(_: Question) -> tuple[Answer, int]:
+        return vouched(f"{first} The fund has guaranteed returns.", first), len(first)
+
+    async with (
+        Server("hub", tmp_path / "nats") as server,
+        scripted_hub(server.url, answer_to),
+        open_runtime(site, server.url) as runtime,
+    ):
+        pieces: list[str] = []
+
+        async def receive() -> None:
+            async for piece in runtime.serve(asked(AT_THE_HUB)):
+                pieces.append(piece)  # noqa: PERF401 - what was yielded before it was stopped
+
+        with pytest.raises(AnswerWithdrawnError) as stopped:
+            await receive()
+        assert "".join(pieces) == "It was founded in "  # what may become part of a value is held back
+        assert "policy_block" in stopped.value.reason
+        assert "may not give an answer" in stopped.value.hint

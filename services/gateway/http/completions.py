@@ -133,12 +133,14 @@ class ChatReply:
         return self._text_chunk(self._truncation.feed(text), is_json=is_json, id="" if self._chat.limits else id)
 
     def ending(self, published: Published, id: str) -> bytes:
-        """Every event after the text: the finish with the answer, the usage if it was asked for, the end."""
+        """Every event after the text: the finish with the answer, the usage if it was asked for, the end. Where what
+        was sent was withdrawn, nothing is sent in its stead: the finish reason says that it may not stand."""
         rest = self._text_chunk(self._truncation.finish(), is_json=published.format == "json")
         delta = ChunkDelta(
             content=published.closing or UNSET
         )  # in the last event, so that a resumed stream has it once
-        finish = self._chunk(ChunkChoice(delta, self._finish_reason(published)), published, id)
+        reason = "content_filter" if published.receipt.withdrawn_chars else self._finish_reason(published)
+        finish = self._chunk(ChunkChoice(delta, reason), published, id)
         usage = b""
         if self._chat.wants_usage:
             last = ChatCompletionChunk(self._id, self._created, self._chat.model, [], self._usage(published))

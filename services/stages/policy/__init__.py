@@ -37,6 +37,9 @@ from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 from tidegate.services.stages.policy.handler import PolicyPorts, judge, judge_partial
 from tidegate.services.stages.policy.holding import hold_back
+from tidegate.services.stages.policy.metrics import HoldBackMetrics
+
+METRICS = HoldBackMetrics()
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,9 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
         )
 
         async def forward(_: str, data: bytes) -> None:
-            passed = await judge_partial(decode(data, Partial), ports)
+            partial_answer, began_s = decode(data, Partial), time.perf_counter()
+            passed = await judge_partial(partial_answer, ports)
+            METRICS.observe(partial_answer, passed, time.perf_counter() - began_s)
             if passed is not None:
                 await bus.publish_core(subjects.partial(True, passed.tenant, passed.rid), encode(passed))
 

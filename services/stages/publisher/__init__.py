@@ -12,7 +12,19 @@ import structlog
 
 from tidegate.brokers.base import Bus
 from tidegate.brokers.stage import Handler
-from tidegate.schemas import Approved, Artefact, ForecastOutcome, Message, Partial, Published, Replied, Withheld, decode
+from tidegate.schemas import (
+    Answer,
+    Approved,
+    Artefact,
+    Committed,
+    ForecastOutcome,
+    Message,
+    Partial,
+    Published,
+    Replied,
+    Withheld,
+    decode,
+)
 from tidegate.schemas.subjects import PARTIAL_APPROVED
 from tidegate.schemas.switch import Switch
 from tidegate.services.fleet.audit_spool import EventSpool, act_event
@@ -44,18 +56,21 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     software = Artefact("software", "tidegate", version("tidegate"))
     writer = AnswerLogWriter(bus)
     switches = SiteSwitches(settings)
+    switched = SwitchedPublishing(switches)
 
     async def on_partial(subject: str, data: bytes) -> None:
-        held = switches.find(*scope_of(decode(data, Partial)))
-        if held is None:  # else nothing is shown: what it will become is not known
+        if switched.may_show(decode(data, Partial)):
             await writer.on_partial(subject, data)
 
-    def enforce_switches(approved: Approved) -> Approved | Withheld:
-        held = switches.find(*scope_of(approved))
-        return approved if held is None else enforce(approved, held, keep_to_evidence)
-
     await bus.listen(PARTIAL_APPROVED, on_partial)
-    ports = PublisherPorts(writer.committed_part, writer.close, forecast_outcome, enforce_switches)
+    ports = PublisherPorts(
+        writer.committed_part,
+        writer.close,
+        forecast_outcome,
+        switched.enforce,
+        switched.may_stand,
+        writer.withdraw,
+    )
     watch = IncidentWatch(settings, switches)
     async with open_tenant_parts(settings, name_pack) as packs:
 
@@ -70,6 +85,32 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
             return published
 
         yield handler
+
+
+class SwitchedPublishing:
+    """What may be published and shown under the switches that are on at this moment. Its methods raise as
+    `SiteSwitches.find` does."""
+
+    def __init__(self, switches: SiteSwitches) -> None:
+        self._switches = switches
+
+    def may_show(self, made: Partial) -> bool:
+        """Whether an answer in the making may be shown: under a switch it may not, for what it will become is not
+        known."""
+        return self._switches.find(made.tenant, name_class(made.question)) is None
+
+    def enforce(self, approved: Approved) -> Approved | Withheld:
+        """See `PublisherPorts`."""
+        held = self._switches.find(approved.tenant, name_class(approved.question))
+        return approved if held is None else enforce(approved, held, keep_to_evidence)
+
+    def may_stand(self, settled: Approved | Withheld, committed: Committed) -> bool:
+        """See `PublisherPorts`."""
+        class_name = None if settled.question is None else name_class(settled.question)
+        if self._switches.find(settled.tenant, class_name) is None:
+            return True
+        kept = keep_to_evidence(Answer(text=committed.text, citations=committed.evidence.citations))
+        return kept is not None and kept[0].text == committed.text
 
 
 class IncidentWatch:
@@ -104,11 +145,6 @@ def name_pack(pack: PackInForce) -> Artefact:
     if pack.number:
         return Artefact("pack", pack.tenant, pack.digest[:12], pack.number)
     return Artefact("pack", *identify_pack(pack.directory))
-
-
-def scope_of(answered: Approved | Partial) -> tuple[str, str]:
-    """Whose answer it is, and the class of its question."""
-    return answered.tenant, name_class(answered.question)
 
 
 def forecast_outcome(settled: Approved | Withheld) -> ForecastOutcome | None:

@@ -34,13 +34,21 @@ ABSTENTIONS = frozenset({"abstained", "cloud_unreachable", "deadline", "unclear"
 """Reasons for which there is no answer, as opposed to those for which there must be none."""
 
 
+EVIDENCE_ONLY = "evidence_only"
+FORBIDDEN = frozenset({"policy_block", "unsupported_language", EVIDENCE_ONLY})
+"""Reasons for which what was shown of the answer may not stand either."""
+
+
 class ClosedLog(Protocol):
-    """What was shown before the log was closed: how often text was retracted, and what was provisional first."""
+    """What was shown before the log was closed: how often text was retracted, what was provisional first, and how many
+    committed characters were withdrawn."""
 
     @property
     def retractions(self) -> int: ...
     @property
     def guess(self) -> Guess | None: ...
+    @property
+    def withdrawn(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,11 @@ class PublisherPorts:
     """When the answer was expected and when it was judged; None where nothing was forecast."""
     enforce: Callable[[Approved], Approved | Withheld] = lambda approved: approved
     """The answer as it may be published under the switches that are on now; as it is where there can be none."""
+    may_stand: Callable[[Approved | Withheld, Committed], bool] = lambda _settled, _committed: True
+    """Whether what was committed may go on being shown under the switches that are on now."""
+    withdraw: Callable[[Published, str], Awaitable[ClosedLog | None]] | None = None
+    """Takes back all that was shown, for a reason, and closes the log over the answer's text; None when it was closed
+    otherwise in between. Without it what was committed stands, whatever came."""
 
 
 async def publish(
@@ -89,14 +102,41 @@ async def publish(
     published = (
         publish_approved(settled, receipt) if isinstance(settled, Approved) else publish_refusal(settled, receipt)
     )
-    if not was_shown(settled):
-        return [published]
+    return [await end_log(published, settled, ports) if was_shown(settled) else published]
+
+
+async def end_log(published: Published, settled: Approved | Withheld, ports: PublisherPorts) -> Published:
+    """The answer once the log of what was shown ends with it, and the receipt says what was taken back for it."""
     while True:
-        reconciled = reconcile(published, await ports.committed_part(published))
-        closed = await ports.close(reconciled)
+        committed = await ports.committed_part(published)
+        reason = find_withdrawal(committed, settled, ports) if ports.withdraw is not None else ""
+        if (
+            reason and committed.is_closed and not committed.withdrawn
+        ):  # its answer may be published; this one is not then
+            return replace(published, receipt=replace(published.receipt, withdrawn_chars=len(committed.text)))
+        if reason and ports.withdraw is not None:
+            reconciled, closed = published, await ports.withdraw(published, reason)
+        else:
+            reconciled = reconcile(published, committed)
+            closed = await ports.close(reconciled)
         if closed is not None:
-            receipt = replace(reconciled.receipt, retractions=closed.retractions, guess=closed.guess)
-            return [replace(reconciled, receipt=receipt)]
+            receipt = replace(
+                reconciled.receipt,
+                retractions=closed.retractions,
+                guess=closed.guess,
+                withdrawn_chars=closed.withdrawn,
+            )
+            return replace(reconciled, receipt=receipt)
+
+
+def find_withdrawal(committed: Committed, settled: Approved | Withheld, ports: PublisherPorts) -> str:
+    """Why what was committed has to be withdrawn: the whole of it was judged and may not be said, or a switch that came
+    since lets only quotations stand; empty: it stands. A side that was lost forbids nothing: its sentences passed."""
+    if not committed.text:
+        return ""
+    if isinstance(settled, Withheld) and settled.route == "cloud" and settled.reason in FORBIDDEN:
+        return settled.reason
+    return EVIDENCE_ONLY if committed.withdrawn or not ports.may_stand(settled, committed) else ""
 
 
 def count_stale(citations: Sequence[Citation]) -> int:

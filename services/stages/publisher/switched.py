@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from tidegate.schemas import Answer, Approved, Artefact, Decision, Withheld, replace
 from tidegate.schemas.refusal_texts import refusal_text
+from tidegate.services.stages.publisher.handler import EVIDENCE_ONLY
 from tidegate.sync.trust.switches import HeldSwitch
 
 RULE = "switch/evidence_only"
-REASON = "evidence_only"
 KeepToEvidence = Callable[[Answer], tuple[Answer, Decision] | None]
 """The quotations that an answer rests on, and how that was decided; None where it holds none."""
 
@@ -30,10 +30,10 @@ def enforce(approved: Approved, held: HeldSwitch, keep_to_evidence: KeepToEviden
     return approved.followed_by(
         Withheld,
         part,
-        reason=REASON,
+        reason=EVIDENCE_ONLY,
         stage="publisher",
         language=language,
-        text=refusal_text(REASON, language),
+        text=refusal_text(EVIDENCE_ONLY, language),
         plan=approved.plan,
         route=approved.route,
         decisions=(*approved.decisions, Decision(RULE, "block", f"it quotes nothing; {why}")),

@@ -50,6 +50,13 @@ def test_the_finish_reason_tells_whether_something_was_withheld(outcome: str, fi
     assert (found["choices"][0]["message"]["content"], found["choices"][0]["message"]["refusal"]) == ("At nine.", None)
 
 
+def test_a_stream_of_which_something_was_withdrawn_says_so_though_there_is_an_answer() -> None:
+    answer = published()
+    receipt = msgspec.structs.replace(answer.receipt, withdrawn_chars=9)
+    for each, finish in ((answer, "stop"), (msgspec.structs.replace(answer, receipt=receipt), "content_filter")):
+        assert stream(each)[-1]["choices"][0]["finish_reason"] == finish
+
+
 @pytest.mark.parametrize("outcome", ["abstained", "withheld"])
 def test_where_json_was_asked_for_words_are_a_refusal_and_no_content(outcome: str) -> None:
     answer = published("I do not know.", outcome=outcome)

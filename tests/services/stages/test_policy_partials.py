@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.support.paths import KIOSK
 from tests.support.policy_files import policy, ports
@@ -16,6 +17,7 @@ from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 from tidegate.services.stages.policy import open as open_policy
 from tidegate.services.stages.policy.handler import judge_partial
+from tidegate.services.stages.policy.metrics import HoldBackMetrics, count_held
 
 pytestmark = pytest.mark.anyio
 
@@ -129,3 +131,31 @@ async def test_the_opened_policy_stands_between_both_sides_and_the_publisher() -
     assert sorted((each.source, each.answer.text) for each in heard) == [("cloud", FINE), ("edge", FINE)]
     assert passed.empty()
     assert msgspec.structs.replace(heard[0], source="edge") == msgspec.structs.replace(heard[1], source="edge")
+
+
+def shortened(written: Partial, characters: int) -> Partial:
+    answer = msgspec.structs.replace(written.answer, text=written.answer.text[:characters])
+    return msgspec.structs.replace(written, answer=answer)
+
+
+@pytest.mark.parametrize(
+    ("ids", "shown", "held"),
+    [((), 31, 0), ((), 0, 7), ((), 23, 2), (tuple(range(10)), 31, 0), (tuple(range(10)), 15, 6), ((), 99, 0)],
+)
+def test_what_is_held_back_is_counted_in_tokens(ids: tuple[int, ...], shown: int, held: int) -> None:
+    written = msgspec.structs.replace(partial(FINE, "cloud"), ids=ids)
+    assert count_held(written, shortened(written, shown)) == held
+    assert count_held(written, None) == (len(ids) or 7)
+
+
+def test_what_judging_costs_a_watcher_is_measured_by_side() -> None:
+    registry = CollectorRegistry()
+    metrics, written = HoldBackMetrics(registry), partial(FINE, "cloud")
+    metrics.observe(written, written, 0.25)
+    metrics.observe(written, None, 0.5)
+
+    def value(name: str) -> float | None:
+        return registry.get_sample_value(f"tidegate_partial_{name}", {"source": "cloud"})
+
+    assert (value("judging_seconds_sum"), value("judging_seconds_count")) == (0.75, 2)
+    assert (value("held_tokens_sum"), value("stopped_total")) == (2, 1)

@@ -239,3 +239,43 @@ def test_events_are_told_apart_by_their_name_and_carry_their_cursor() -> None:
     [event] = events_of(log_of("One", 3), pending_steps(log_of("One", 3), Cursor()), 1, is_json=False)
     assert msgspec.json.encode(event) == b'{"event":"delta","id":"0.3.3","state":"committed","text":"One"}'
     assert msgspec.json.decode(msgspec.json.encode(event), type=Event) == event
+
+
+@given(data=st.data(), answer=TEXT, draft=TEXT, agreed=st.integers(0, 60), instead=TEXT)
+def test_what_is_withdrawn_is_taken_back_by_whoever_can_and_followed_by_nothing_for_others(
+    data: st.DataObject, answer: str, draft: str, agreed: int, instead: str
+) -> None:
+    writes = data.draw(st.lists(st.tuples(st.booleans(), st.integers(0, 80)), max_size=8))
+    can_retract = data.draw(st.booleans())
+    logs = history(answer, answer[:agreed] + draft, writes, closes=data.draw(st.booleans()))
+    [line] = logs[-1].withdraw(instead, "policy_block")
+    client, before = Client(), ""
+    for log in (*logs, logs[-1].with_line(line), logs[-1].with_line(line)):
+        at = Cursor.read(client.id or "0.0.0")
+        steps = pending_steps(log, at, can_retract=can_retract)
+        events = events_of(log, steps, data.draw(st.integers(1, 40)), False)
+        before = client.text if at.epoch < 2 else before
+        is_last = log.epoch == 2 and client.epoch == 2
+        for event in events if is_last else events[: data.draw(st.integers(0, 9))]:
+            client.take(event)
+    for event in events_of(
+        log, pending_steps(log, Cursor.read(client.id or "0.0.0"), can_retract=can_retract), 9, False
+    ):
+        client.take(event)
+    has_seen = not can_retract and before != ""
+    assert client.text == (before if has_seen else reidentify_text(instead, value, is_json=False))
+    assert can_retract or "withdrawn" not in client.states
+    assert (log.reason, log.withdrawn) == ("policy_block", logs[-1].committed)
+
+
+def test_a_withdrawal_says_why() -> None:
+    log = log_of("One two", 3)
+    [line] = log.withdraw("Sorry.", "policy_block")
+    log = log.with_line(line)
+    [step] = pending_steps(log, Cursor.read("0.7.3"))
+    assert summary([step]) == [("withdrawn", 2, 0, "Sorry.", "2.6.6")]
+    assert render_event(step, log.text, value, reason=log.reason).reason == "policy_block"
+    assert pending_steps(log, Cursor.read("0.3.3"), can_retract=False) == []
+    assert summary(pending_steps(log, Cursor(), can_retract=False)) == [("committed", 2, 0, "Sorry.", "2.6.6")]
+    with pytest.raises(CursorAheadError):
+        pending_steps(log, Cursor.read("2.9.9"))

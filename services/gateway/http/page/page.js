@@ -109,10 +109,11 @@ function showDelta(shown, delta) {
   const state = shown.provisional ? "provisional" : "committed";
   chip("outcome", state, textOf(state));
   if (shown.provisional && !wasProvisional) announce(textOf("is_provisional"));
-  if (delta.state === "retracted" && shown.retracted) {
+  const isTakenBack = delta.state === "retracted" || delta.state === "withdrawn";
+  if (isTakenBack && shown.retracted) {
     byId("retracted").hidden = false;
     byId("retracted").querySelector("del").textContent = shown.retracted;
-    announce(textOf("was_taken_back"));
+    announce(textOf(delta.state === "withdrawn" ? "was_withdrawn" : "was_taken_back"));
   }
 }
 

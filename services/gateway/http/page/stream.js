@@ -13,16 +13,20 @@ export class ShownText {
   points = [];
   committedCount = 0;
   retracted = "";
+  epoch = 0;
 
   // Takes a `delta` event: writes or cuts the text at its offset. Later epochs show nothing beyond what is committed.
   take({ state, offset = 0, text = "", epoch = 0 }) {
     const written = [...text];
     const end = offset + written.length;
     const beyond = this.points.slice(end);
-    if (state === "retracted") this.retracted = this.points.slice(offset).join("");
+    if (state === "retracted" || (state === "withdrawn" && epoch > this.epoch)) {
+      this.retracted = this.points.slice(offset).join("");
+    }
+    this.epoch = epoch;
     const kept = state === "retracted" || epoch > 0 ? [] : beyond;
     this.points = [...this.points.slice(0, offset), ...written, ...kept];
-    if (state === "committed") this.committedCount = end;
+    if (state === "committed" || state === "withdrawn") this.committedCount = end;
   }
 
   get committed() {
