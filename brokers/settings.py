@@ -100,3 +100,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     system. `tidegate status` lists them. 0: none are served."""
     nats: NatsSettings = NatsSettings()
     retention: RetentionSettings = RetentionSettings()
+    egress: dict[str, str] = {}
+    """What may be sent to hosts that are not this machine, as `"llm.example:443" = "inference documents"`; all else is
+    refused. Purposes: `inference`, `telemetry`; data: `metadata`, `questions`, `documents`, each with those
+    before it."""

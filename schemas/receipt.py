@@ -26,7 +26,18 @@ class Artefact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """
 
     kind: Literal[
-        "model", "policy", "prompt", "document", "index", "config", "pack", "detector", "software", "tool", "switch"
+        "model",
+        "policy",
+        "prompt",
+        "document",
+        "index",
+        "config",
+        "pack",
+        "detector",
+        "software",
+        "tool",
+        "switch",
+        "egress",
     ]
     id: str
     version: str

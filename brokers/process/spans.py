@@ -1,5 +1,5 @@
 """One OpenTelemetry span per delivery, exported to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` names; without that
-variable nothing is sent anywhere. Next: telemetry.py, which records them."""
+variable nothing is sent anywhere, nor without a permit. Next: telemetry.py, which records them; brokers/egress.py."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ import structlog
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
 from tidegate.brokers.base import Delivery
+from tidegate.brokers.egress import EgressGate
 from tidegate.brokers.process import trace
 from tidegate.brokers.stage import Stage
 from tidegate.schemas.subjects import rid_of
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+"""Where it is set, spans go there instead."""
 TIMEOUT = "OTEL_EXPORTER_OTLP_TIMEOUT"
 DEFAULT_TIMEOUT_S = "2"
 """Shorter than OpenTelemetry's own 10 s: the end of a process waits as long for a collector that is away."""
 
 
 @contextmanager
-def open_tracer(site: str) -> Iterator[Tracer | None]:
+def open_tracer(site: str, gate: EgressGate) -> Iterator[Tracer | None]:
     """A tracer that exports over OTLP/HTTP, sends what is left on leaving; None where no collector is named.
 
     All other `OTEL_` variables of the specification count too. A collector that cannot be reached holds no delivery up.
+    Raises `EgressDeniedError` for one that is not of this machine and for which there is no permit.
     """
     if not os.environ.get(ENDPOINT):
         yield None
         return
+    gate.check(os.environ.get(TRACES_ENDPOINT) or os.environ[ENDPOINT], "telemetry", "metadata")
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource

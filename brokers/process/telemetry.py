@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 
 from tidegate.brokers.base import Delivery
 from tidegate.brokers.dead_letters import line_of
+from tidegate.brokers.egress import EgressGate
 from tidegate.brokers.process import trace
 from tidegate.brokers.process.spans import open_tracer, record_span
 from tidegate.brokers.settings import ProcessSettings
@@ -221,7 +222,7 @@ def open_telemetry(settings: ProcessSettings, *, log_file: Path | None = None) -
         if output is not None:
             stack.enter_context(output)
         stack.callback(structlog.reset_defaults)
-        telemetry.tracer = stack.enter_context(open_tracer(settings.site))
+        telemetry.tracer = stack.enter_context(open_tracer(settings.site, EgressGate.of(settings.egress)))
         if settings.metrics_port:
             telemetry.metrics_port = stack.enter_context(_serve_metrics(settings, telemetry.registry))
         yield telemetry

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from tidegate.brokers.egress import EgressGate
 from tidegate.schemas import Answer, Artefact, Escalated
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.answering.answerer import GroundedAnswerer, ReadCorpus
@@ -31,7 +32,6 @@ from tidegate.services.stages.cloud_verifier.handler import Backend
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus, ReaderOf
 from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
 from tidegate.services.stages.cloud_verifier.targets import cloud_state, open_target
-from tidegate.services.stages.settings import CloudVerifierSettings
 from tidegate.services.stages.threads import in_thread
 from tidegate.services.uplink.verification_server import VerificationSessions
 
@@ -60,19 +60,32 @@ async def open_backend(
     if chosen.backend == "extractive":
         return OpenedBackend(in_thread(partial(corpus.read, reader_of)), extract)
     if chosen.backend == "openai":
-        client = _open_client(chosen, stack)
+        client = _open_client(settings, stack)
         writer = GroundedWriter(ServerWriter(client), read_corpus, publish)
         state = partial(CloudState, writes=("grounded", "free"))
-        return OpenedBackend(writer.answer, ChatExtraction(client, fields).extract, state)
+        extracted = ChatExtraction(client, fields).extract
+        return OpenedBackend(name_permits(client, writer.answer), name_permits(client, extracted), state)
     target = await stack.enter_async_context(open_target(settings))
     if isinstance(target, OpenAICompatibleTarget):
-        return _use_server(target, _open_client(chosen, stack), extract, read_corpus, publish)
+        return _use_server(target, _open_client(settings, stack), extract, read_corpus, publish)
     return _use_target(target, extract, read_corpus, publish, stack)
 
 
-def _open_client(chosen: CloudVerifierSettings, stack: AsyncExitStack) -> CompletionsClient:
-    """A client that writes: there is no other way to ask for that. Raises `ModelServerUnnamedError`."""
-    client = CompletionsClient(chosen, os.environ.get(chosen.api_key_env, ""), is_only_way=True)
+def name_permits(client: CompletionsClient, backend: Backend) -> Backend:
+    """The backend, whose answers name the permit by which its prompts left."""
+
+    async def answer(escalated: Escalated) -> tuple[Answer, tuple[Artefact, ...]]:
+        found, parts = await backend(escalated)
+        return found, (*parts, *client.permits)
+
+    return answer
+
+
+def _open_client(settings: Settings, stack: AsyncExitStack) -> CompletionsClient:
+    """A client that writes: there is no other way to ask for that. Raises `ModelServerUnnamedError`,
+    `EgressDeniedError`, `EgressPermitError`."""
+    chosen, gate = settings.cloud_verifier, EgressGate.of(settings.egress)
+    client = CompletionsClient(chosen, os.environ.get(chosen.api_key_env, ""), is_only_way=True, gate=gate)
     stack.push_async_callback(client.close)
     return client
 
@@ -93,7 +106,7 @@ def _use_server(
         may_write = bool(target.text_path) and escalated.plan.writing != "quote"
         return await (writer.answer if may_write else answerer.answer)(escalated)
 
-    return OpenedBackend(answer, extract, partial(cloud_state, target))
+    return OpenedBackend(name_permits(client, answer), extract, partial(cloud_state, target))
 
 
 def _use_target(

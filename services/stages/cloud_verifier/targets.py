@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from tidegate.brokers.egress import EgressGate
 from tidegate.schemas import Writing
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.answering.shipped_drafts import name_model
@@ -30,7 +31,7 @@ async def open_target(settings: Settings) -> AsyncIterator[Target]:
     in vLLM's engine, in this process. Of both the shipped target may only quote, unless `quotes` is set otherwise.
     `completions`: a server with vLLM's or OpenAI's completions, by the best capability that it is found to have.
     Raises `ModelRefusedError`, `ProviderUnavailableError`, `ModelServerUnnamedError` for a server without a base URL
-    or a model, `VllmUnsuitableError` without the extra `cloud`.
+    or a model, `EgressDeniedError` for one that no permit names, `VllmUnsuitableError` without the extra `cloud`.
     """
     chosen = settings.cloud_verifier
     directory = StatePaths(settings).models / "lm" / "target"
@@ -39,7 +40,7 @@ async def open_target(settings: Settings) -> AsyncIterator[Target]:
         target: Target = await VllmTarget.open(chosen.model or str(directory), settings=EngineSettings(quotes=quotes))
     elif chosen.backend == "completions":
         tokenizer = await asyncio.to_thread(TokenText.load, directory / "tokenizer.json")
-        target = await open_openai_compatible(chosen, tokenizer)
+        target = await open_openai_compatible(chosen, tokenizer, EgressGate.of(settings.egress))
     else:
         load = partial(
             EmbeddedTarget.load,

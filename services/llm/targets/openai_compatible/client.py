@@ -12,12 +12,16 @@ from typing import Any, NoReturn, TypeVar
 import httpx
 import msgspec
 
-from tidegate.schemas import RetryLaterError, TidegateError
+from tidegate.brokers.egress import NOTHING_LEAVES, DataClass, EgressGate, EgressPurpose
+from tidegate.schemas import Artefact, RetryLaterError, TidegateError
 from tidegate.services.llm.targets.openai_compatible.circuit_breaker import CircuitBreaker
 from tidegate.services.llm.targets.openai_compatible.parameters import accepted_parameters
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
 
 RETRY_AFTER_S = 2.0
+PURPOSE: EgressPurpose = "inference"
+DATA: DataClass = "documents"
+"""A prompt holds passages of documents."""
 _BUSY = frozenset((408, 425, 429, 502, 503, 504))
 _REFUSED = frozenset((400, 422))
 T = TypeVar("T")
@@ -107,17 +111,24 @@ class CompletionsClient:
         breaker: CircuitBreaker | None = None,
         *,
         is_only_way: bool = False,
+        gate: EgressGate = NOTHING_LEAVES,
     ) -> None:
+        """Raises `ModelServerUnnamedError`; `EgressDeniedError` where no permit lets prompts go to that server."""
         if not settings.base_url or not settings.model:
             raise ModelServerUnnamedError("this backend needs cloud_verifier.base_url and cloud_verifier.model")
         self.model = settings.model
         self._url = settings.base_url.rstrip("/") + "/"
+        self._gate = gate
+        permit = gate.check(self._url, PURPOSE, DATA)
+        self.permits: tuple[Artefact, ...] = (permit.artefact,) if permit else ()
+        """What lets prompts go to the server, for the receipts of its answers; nothing for one of this machine."""
         self._breaker = breaker or CircuitBreaker()
         self._is_only_way = is_only_way
         self._client = httpx.AsyncClient(
             base_url=self._url,
             headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=settings.timeout_s,
+            follow_redirects=False,  # the permit is for this host, not for whoever it names
         )
 
     async def complete(self, prompts: Sequence[Sequence[int]], **options: object) -> list[ServedChoice]:
@@ -181,6 +192,7 @@ class CompletionsClient:
         while True:
             sent = accepted.adapt(body)
             request = self._client.build_request("POST", path, content=msgspec.json.encode(sent))
+            self._gate.check(str(request.url), PURPOSE, DATA)  # at each try: another host than the first may be next
             response = await self._client.send(request, stream=True)
             if response.status_code == 200:
                 return response

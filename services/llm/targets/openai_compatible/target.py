@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from tidegate.brokers.egress import NOTHING_LEAVES, EgressGate
 from tidegate.schemas import Artefact, RetryLaterError, Speculation
 from tidegate.services.llm.decoding.speculative import Generated
 from tidegate.services.llm.errors import ContextOverflowError, TargetClosedError
@@ -181,9 +182,11 @@ class OpenAICompatibleTarget:
         return run.ids == ids and run.alignment.drafted > 0
 
 
-async def open_openai_compatible(settings: OpenAICompatibleSettings, tokens: TokenText) -> OpenAICompatibleTarget:
+async def open_openai_compatible(
+    settings: OpenAICompatibleSettings, tokens: TokenText, gate: EgressGate = NOTHING_LEAVES
+) -> OpenAICompatibleTarget:
     """The server that the settings name. Raises `RetryLaterError`, `CapabilityError`."""
-    client = CompletionsClient(settings, os.environ.get(settings.api_key_env, ""))
+    client = CompletionsClient(settings, os.environ.get(settings.api_key_env, ""), gate=gate)
     try:
         return await OpenAICompatibleTarget.open(client, tokens)
     except BaseException:
