@@ -48,16 +48,8 @@ SITE_STREAMS = (ASKS, PIPE, ESCALATIONS, VERDICTS, ANSWERS, DEAD, EDITS, LOCAL, 
 BUCKETS = ("policy", "prompt", "adapter", "index", "weights")
 """The object stores of the hub, most urgent first: one for each class of transfer, so that each has its own rate."""
 
-SITE_ONLY = (
-    ASK,
-    STREAM,
-    RESUME,
-    "live.>",
-    "partial.>",
-    "tokens.>",
-    "replica.>",
-    *(f"{stream.lower()}.>" for stream in SITE_STREAMS),
-)
+_UNSTORED = ("live.>", "partial.>", "tokens.>", "replica.>")
+SITE_ONLY = (ASK, STREAM, RESUME, *_UNSTORED, *(f"{stream.lower()}.>" for stream in SITE_STREAMS))
 """Subjects that no leaf may carry; what is sourced or mirrored crosses it under `sync.` instead."""
 
 

@@ -19,7 +19,7 @@ JSStreamMsgDeleteFailedF, which stands for others too."""
 NOT_FOUND = "no message found"
 
 
-class NotErasedError(TidegateError, RuntimeError):
+class MessageKeptError(TidegateError, RuntimeError):
     """The stream keeps the message."""
 
     hint = "see whether the stream denies deletes; the message is tried to be erased again"
@@ -31,7 +31,7 @@ def every_message(_: StoredMessage) -> bool:
 
 
 async def erase(nc: Client, position: str) -> bool:
-    """Erase the message at `<stream>:<sequence>`; False where it is gone already. Raises `NotErasedError`,
+    """Erase the message at `<stream>:<sequence>`; False where it is gone already. Raises `MessageKeptError`,
     `UnreachableError`."""
     stream, _, sequence = position.rpartition(":")
     try:
@@ -39,7 +39,9 @@ async def erase(nc: Client, position: str) -> bool:
     except api.JetStreamApiError as error:
         if error.err_code in GONE and error.description == NOT_FOUND:
             return False
-        raise NotErasedError(f"{position} is not erased: {error.description} (NATS error {error.err_code})") from error
+        raise MessageKeptError(
+            f"{position} is not erased: {error.description} (NATS error {error.err_code})"
+        ) from error
     return True
 
 
@@ -48,7 +50,7 @@ async def erase_messages(
 ) -> int:
     """Erase what is stored under `subject` (wildcards allowed) and meant; how many there were.
 
-    Raises `TopologyMissingError` where there is no such stream, `NotErasedError`, `UnreachableError`.
+    Raises `TopologyMissingError` where there is no such stream, `MessageKeptError`, `UnreachableError`.
     """
     found = [stored for stored in await messages(nc, stream, subject) if is_meant(stored)]
     return sum([await erase(nc, f"{stream}:{stored.sequence}") for stored in found])

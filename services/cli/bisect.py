@@ -38,7 +38,7 @@ class NothingRecordedError(TidegateError, LookupError):
     hint = "the streams of a site keep questions for three days; name the site with --site, or give --question"
 
 
-class Case(NamedTuple):
+class BisectCase(NamedTuple):
     """What is looked into: the question, the answer that was given and by which generation; None and 0 for a question
     that was never asked."""
 
@@ -73,15 +73,15 @@ def bisect_command(options: CommandOptions, rid: str | None, question: str, firs
     return 0 if report.verdict == "same" else 1
 
 
-def new_case(options: CommandOptions, text: str) -> Case:
+def new_case(options: CommandOptions, text: str) -> BisectCase:
     """A question that nobody asked."""
     settings, now_ms = options.settings(), int(time.time() * 1000)
     tenant = options.tenant or settings.tenants[0]
     asked = Asked(text=text, rid=secrets.token_hex(8), tenant=tenant, site=settings.site, asked_at_ms=now_ms)
-    return Case(tenant, RecordedQuestion(asked, is_new=True))
+    return BisectCase(tenant, RecordedQuestion(asked, is_new=True))
 
 
-def recorded_case(options: CommandOptions, rid: str) -> Case:
+def recorded_case(options: CommandOptions, rid: str) -> BisectCase:
     """The request RID as the streams of the site have it. Raises `NothingRecordedError`, and as `history` does."""
     settings = options.settings()
     stored = query_site(options, lambda client: history(client, rid, options.tenant or "*", settings.site))
@@ -92,11 +92,11 @@ def recorded_case(options: CommandOptions, rid: str) -> Case:
         raise NothingRecordedError(f"{settings.site} has no question, or no answer, of request {rid}")
     given = Answered(outcome_of(published), published.receipt.lineage)
     generation = max(fact.generation for fact in facts if isinstance(fact, Fact))
-    return Case(published.tenant, question, given, generation)
+    return BisectCase(published.tenant, question, given, generation)
 
 
 async def run_bisect(
-    settings: Settings, case: Case, wanted: tuple[int | None, int | None], progress: ProgressReporter
+    settings: Settings, case: BisectCase, wanted: tuple[int | None, int | None], progress: ProgressReporter
 ) -> BisectReport:
     """Look into a case between two generations. Raises `GenerationNotHeldError`, and what the stages raise."""
     with open_view(settings, case.tenant) as view:

@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.schemas import Approved, Artefact, Message, Published, Replied, Screened, Withheld
 
-Verdict = Literal["same", "found", "elsewhere"]
+BisectVerdict = Literal["same", "found", "elsewhere"]
 
 
 class AnswerOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,7 +51,7 @@ class BisectReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     to it now in another version than then: documents, models, the software. `answers` is how many were made.
     """
 
-    verdict: Verdict
+    verdict: BisectVerdict
     first: AnswerOutcome
     last: AnswerOutcome
     before: int = 0

@@ -89,15 +89,11 @@ async def replay(
     screening = None if screen is None else await replay_screening(facts, screen)
     first = find_first(facts)
     if screening is not None and first is not None and not isinstance(first, Screened):
-        return _outcome(
-            rid,
-            published,
-            verdict=screening.verdict,
-            by=STAGE,
-            difference=screening.difference or _unlike(published, first),
-            reason=screening.reason,
-            screening=screening.verdict,
+        difference = screening.difference or _unlike(published, first)
+        outcome = _outcome(
+            rid, published, verdict=screening.verdict, by=STAGE, difference=difference, reason=screening.reason
         )
+        return msgspec.structs.replace(outcome, screening=screening.verdict)
     outcome = await _replay_policy(rid, facts, published, load_rules)
     return outcome if screening is None else _joined(outcome, screening)
 
@@ -197,7 +193,6 @@ def _outcome(
     by: str = "policy",
     difference: str = "",
     reason: str = "",
-    screening: ReplayVerdict | Literal[""] = "",
 ) -> ReplayOutcome:
     return ReplayOutcome(
         rid=rid,
@@ -206,7 +201,6 @@ def _outcome(
         outcome=published.outcome,
         difference=difference,
         reason=reason,
-        screening=screening,
     )
 
 
