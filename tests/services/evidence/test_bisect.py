@@ -29,7 +29,7 @@ from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas import PIPELINE, Artefact, Asked, Message, Published, decode, encode, replace, subjects
 from tidegate.schemas.pack import Pack
-from tidegate.services.cli.bisect import Case, NothingRecordedError, bisect_command, describe_report, run_bisect
+from tidegate.services.cli.bisect import BisectCase, NothingRecordedError, bisect_command, describe_report, run_bisect
 from tidegate.services.cli.progress import LineProgress
 from tidegate.services.evidence.bisect import (
     Answered,
@@ -126,12 +126,12 @@ class Site(NamedTuple):
     published: Published
 
     @property
-    def case(self) -> Case:
+    def case(self) -> BisectCase:
         """What is known of the request by its facts."""
         question = RecordedQuestion.of(self.facts)
         assert question is not None
         given = Answered(outcome_of(self.published), self.published.receipt.lineage)
-        return Case("kiosk", question, given, self.published.generation)
+        return BisectCase("kiosk", question, given, self.published.generation)
 
 
 def read_facts(settings: Settings, bus: MemoryBus, published: Published, request: Asked) -> tuple[Message, ...]:
