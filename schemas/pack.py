@@ -120,7 +120,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class PackReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is said where an intent of verdict `smalltalk` or `distress` was found, by language.
+    """What is said where an intent of verdict `smalltalk` or `distress` was found, by language; or, as `unsafe`, to
+    whatever is refused as that.
 
     `intent` is the intent's id, or the verdict, for all its intents that have no reply of their own. `{emergency}` and
     `{helpline}` stand for the site's numbers; a sentence with `{helpline}` is left out where the site has none.

@@ -1,6 +1,6 @@
-"""The site's own words for small talk and for people in distress: the pack's, else the shipped ones.
+"""The site's own words for small talk, for people in distress, for what is unsafe: the pack's, else the shipped ones.
 
-Promises a text for every intent and language. Next: defaults/replies.yaml.
+Promises a text for every intent of the first two, and every language. Next: defaults/replies.yaml.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tidegate.schemas.pack import PackReply
 
 FILE = "replies.yaml"
 FALLBACK_LANGUAGE = "en"
-_SENTENCE = re.compile(r"[^.!?]*\{helpline\}[^.!?]*[.!?]+\s*")
+_SENTENCE = re.compile(r"[^.!?。।]*\{helpline\}[^.!?。।]*[.!?。।]+\s*")
 
 
 class ReplyTexts:
@@ -29,8 +29,11 @@ class ReplyTexts:
         self._helpline = helpline
 
     def find(self, intent: str, verdict: str, language: str) -> str:
-        """The pack's text for the intent, or for its verdict; else the shipped one. In `language`, else in English."""
+        """The pack's text for the intent, or for its verdict; else the shipped one; empty where there is neither. In
+        `language`, else in English."""
         found = [texts[key] for texts in self._texts for key in (intent, verdict) if key in texts]
+        if not found:
+            return ""
         text = next(
             (each[spoken] for spoken in (language, FALLBACK_LANGUAGE) for each in found if spoken in each),
             next(iter(found[0].values())),

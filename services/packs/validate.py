@@ -118,10 +118,10 @@ class PackRules:
     def _check_replies(self) -> None:
         """A reply that no intent leads to is never said."""
         spoken = {intent.id for intent in self._pack.intents if intent.verdict in SPOKEN}
-        known = {*SPOKEN, *spoken, *(reply.intent for reply in shipped_replies())}
+        known = {"unsafe", *SPOKEN, *spoken, *(reply.intent for reply in shipped_replies())}
         for reply in self._pack.replies:
             if reply.intent not in known:
-                hint = f"name a verdict ({', '.join(SPOKEN)}) or an intent with one of them"
+                hint = f"name a verdict ({', '.join(SPOKEN)}) or an intent with one of them, or `unsafe`"
                 self._findings.fault_of(reply, f"the reply {reply.intent} is for no such intent", hint)
 
     def _check_language(self, question: LabelledQuestion) -> None:

@@ -37,6 +37,7 @@ from tidegate.services.stages.prefilter.replies import (
     find_distress,
     find_pleasantry,
     find_smalltalk,
+    may_be_distress,
 )
 
 STAGE = "prefilter"
@@ -161,7 +162,7 @@ async def _judge(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules, *, 
         parts = (versions.detector, versions.language)
         return withhold(asked, "unsupported_language", *parts, language=language.code, languages=rules.languages)
     if not estimate.unsafe < rules.thresholds.unsafe:  # a probability that is not a number is unsafe too
-        return withhold(asked, "unsafe", *versions, language=language.code)
+        return refuse_unsafe(asked, understood, ports, rules)
     smalltalk = find_pleasantry(followed.text, language.code, rules.languages) or find_smalltalk(
         estimate.smalltalk, rules.thresholds, language.code
     )
@@ -244,6 +245,18 @@ def withhold(
     known = language if language in LANGUAGES else asked.language[:2].lower()
     text = refusal_text(reason, known, languages)
     return first_fact(asked, parts).followed_by(Withheld, reason=reason, stage=STAGE, language=language, text=text)
+
+
+def refuse_unsafe(asked: Asked, understood: Understood, ports: PrefilterPorts, rules: ScreeningRules) -> Withheld:
+    """`Withheld` as unsafe: in the pack's words for such requests where it has some, and with the help for people in
+    distress where that may be somebody who asks."""
+    language, estimate, _ = understood
+    if may_be_distress(estimate.distress, rules.thresholds):
+        text = ports.find_reply(estimate.distress.intent, "distress", language.code)
+    else:
+        text = ports.find_reply("unsafe", "unsafe", language.code)
+    withheld = withhold(asked, "unsafe", *rules.versions, language=language.code)
+    return replace(withheld, text=text) if text else withheld
 
 
 def reply(asked: Asked, occasion: Occasion, ports: PrefilterPorts, parts: Sequence[Artefact]) -> Replied:

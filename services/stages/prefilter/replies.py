@@ -11,7 +11,9 @@ from typing import Literal, NamedTuple
 from tidegate.services.languages.pleasantries import take_pleasantries
 
 FindReply = Callable[[str, str, str], str]
-"""From an intent, its verdict and a language to the site's own text."""
+"""From an intent, its verdict and a language to the site's own text; empty where it has none."""
+MAY_BE = 0.25
+"""Of the threshold of distress: from there on it is not ruled out."""
 
 
 class VerdictEstimate(NamedTuple):
@@ -48,6 +50,12 @@ def find_distress(
     ):
         return Occasion("distress", distress.intent, distress.probability, language)
     return None
+
+
+def may_be_distress(distress: VerdictEstimate, thresholds: ReplyThresholds) -> bool:
+    """Whether a text that is refused as unsafe may be of a person in distress: then the help is what it is refused
+    with. Being wrong costs a sentence of help too many."""
+    return bool(distress.intent) and distress.probability >= thresholds.distress * MAY_BE
 
 
 def find_pleasantry(text: str, language: str, languages: Sequence[str]) -> Occasion | None:

@@ -10,6 +10,7 @@ import pytest
 from tests.support.paths import KIOSK
 from tests.support.small_pack import pack_at
 from tidegate.schemas.pack import PackReply
+from tidegate.services.languages.identity_words import LANGUAGES
 from tidegate.services.languages.prose import PROSE_LANGUAGES
 from tidegate.services.packs.findings import PackError
 from tidegate.services.packs.load import load_pack, load_replies
@@ -39,6 +40,17 @@ def test_every_shipped_reply_is_there_in_every_language(language: str) -> None:
     assert not re.search(r"[.!?][^\W\d_]", bare)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_help_is_there_in_every_language_in_which_a_name_is_found(language: str) -> None:
+    texts = {each: ReplyTexts((), "112", "116 123").find("self_harm", "distress", each) for each in LANGUAGES}
+    assert len(set(texts.values())) == len(LANGUAGES)
+    assert {"112", "116 123"} <= set(re.findall(r"11[\d ]*\d", texts[language]))
+    bare = ReplyTexts((), "112", "").find("self_harm", "distress", language)
+    assert "116" not in bare
+    assert "112" in bare
+    assert bare.endswith((".", "。", "।"))
+
+
 @pytest.mark.parametrize(
     ("intent", "verdict", "language", "reply"),
     [
@@ -48,6 +60,7 @@ def test_every_shipped_reply_is_there_in_every_language(language: str) -> None:
         ("thanks", "smalltalk", "en", "You are welcome. Is there anything else?"),
         ("greeting", "smalltalk", "de", "Guten Tag! Was möchten Sie wissen?"),
         ("praise", "smalltalk", "fr", ReplyTexts((), "", "").find("smalltalk", "smalltalk", "fr")),
+        ("unsafe", "unsafe", "en", ""),
         ("self_harm", "distress", "tr", "Call 999. Or talk at 116 123."),
     ],
 )

@@ -81,7 +81,7 @@ async def screened_by(
         "tokenise": one_token,
         "detect_language": detect,
         "classify": classify,
-        "find_reply": lambda *parts: "/".join(parts),
+        "find_reply": lambda *parts: "" if "unsafe" in parts else "/".join(parts),
     }
     rules = ScreeningRules(PARTS, LANGUAGES, ReplyThresholds(distress=0.4, unsafe=0.5, smalltalk=0.8), max_chars)
     [message] = await screen(request, PrefilterPorts(**(known | ports)), rules)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.services.stages.test_prefilter import SERVE, asked, screened_by
 from tidegate.schemas import Replied, Screened, Withheld
+from tidegate.schemas.refusal_texts import refusal_text
 from tidegate.services.stages.prefilter.handler import DetectedLanguage, IntentEstimate
 from tidegate.services.stages.prefilter.replies import VerdictEstimate
 
@@ -59,6 +60,22 @@ async def test_where_danger_is_likely_the_likelier_kind_of_it_decides(
 ) -> None:
     estimate = IntentEstimate("x", 0.5, unsafe, "assist", distress=VerdictEstimate("self_harm", distress))
     assert isinstance(await screened_by(asked("Ann is here"), estimate), kind)
+
+
+@pytest.mark.parametrize(("distress", "is_helped"), [(0.3, True), (0.1, True), (0.09, False), (0.0, False)])
+async def test_who_is_refused_and_may_be_in_distress_gets_the_help_and_not_a_bare_refusal(
+    distress: float, is_helped: bool
+) -> None:
+    estimate = IntentEstimate("x", 0.5, 0.8, "assist", distress=VerdictEstimate("self_harm", distress))
+    found = await screened_by(asked("how many pills are too many"), estimate)
+    assert isinstance(found, Withheld)
+    assert (found.reason, found.language) == ("unsafe", "en")
+    assert found.text == ("self_harm/distress/en" if is_helped else refusal_text("unsafe", "en"))
+
+
+async def test_a_pack_says_in_its_own_words_what_is_unsafe() -> None:
+    own = await screened_by(asked("a bomb"), SERVE._replace(unsafe=0.9), find_reply=lambda *parts: "/".join(parts))
+    assert (own.reason, own.text) == ("unsafe", "unsafe/unsafe/en")
 
 
 async def test_a_person_in_distress_is_helped_in_a_language_that_the_site_does_not_speak() -> None:
