@@ -1,7 +1,8 @@
 """Has the indexing of documents wait while the sync worker is behind with taking them in: both need the same cores.
 
-Promises that it waits for no few messages, and never longer than `LONGEST_S` in one backlog, however long that is.
-Next: indexes.py, who waits; sync/shells/intake.py, who says what was taken."""
+Promises that it waits for no few messages, that it gets on at least once in `EACH_S`, and that a backlog which has
+lasted `WHOLE_S` holds nothing up any more. Next: indexes.py, who waits; sync/shells/intake.py, who says what was
+taken."""
 
 from __future__ import annotations
 
@@ -13,8 +14,10 @@ MANY = 64
 """So many messages at once are a backlog: what people write comes in ones and twos, and is indexed at once."""
 QUIET_S = 1.0
 """A backlog has ended when so long no batch of `MANY` was taken; taking one takes half a second."""
-LONGEST_S = 20.0
-"""What was written is quoted at most so much later. 6 000 deltas are taken in half of it."""
+EACH_S = 10.0
+"""So long one batch of documents is held up: 6 000 deltas are taken in that time."""
+WHOLE_S = 60.0
+"""What was written is quoted at most so much later, by this."""
 
 
 class StandBack:
@@ -24,6 +27,7 @@ class StandBack:
         self._clock = clock
         self._backlog: tuple[float, float] | None = None
         """When it began, and when its last batch was taken: one value, as two threads use it."""
+        self._went_on = clock()
         self._ended = threading.Event()
 
     def took(self, messages: int) -> None:
@@ -38,13 +42,15 @@ class StandBack:
         """How long to wait before looking again; 0: go on."""
         if self._backlog is None:
             return 0.0
-        (began, last), now = self._backlog, self._clock()
-        return max(0.0, min(last + QUIET_S, began + LONGEST_S) - now)
+        began, last = self._backlog
+        until = min(last + QUIET_S, max(began, self._went_on) + EACH_S, began + WHOLE_S)
+        return max(0.0, until - self._clock())
 
     def wait(self) -> None:
-        """Return once there is no backlog, or it has lasted `LONGEST_S`, or at the end. Blocks the thread."""
+        """Return when the next batch of documents may be indexed, or at the end. Blocks the thread."""
         while (delay := self.delay_s()) > 0 and not self._ended.wait(delay):
             pass
+        self._went_on = self._clock()
 
     def end(self) -> None:
         """Nobody waits any more, so that the worker can end."""
