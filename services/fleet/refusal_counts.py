@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from tidegate.brokers.process.background import running
 from tidegate.schemas.audit import AuditedAct, AuditEvent
@@ -24,6 +24,10 @@ MOST_KINDS = 256
 MANY = "many"
 
 
+RefusalAct = Literal["refused", "violated", "site_fenced"]
+ACTS: tuple[RefusalAct, ...] = get_args(RefusalAct)
+
+
 class RefusalKind(NamedTuple):
     """What refusals have in common that are reported as one; without a tenant where it is not known, or none is. `by`
     is the door, and the caller where one is known; `act`: `violated` is what no honest caller does."""
@@ -31,7 +35,7 @@ class RefusalKind(NamedTuple):
     tenant: str
     code: str
     by: str
-    act: Literal["refused", "violated"] = "refused"
+    act: RefusalAct = "refused"
 
 
 class _Interval(NamedTuple):
@@ -68,7 +72,7 @@ class RefusalCounts:
 
     def put_back(self, event: AuditEvent) -> None:
         """It could not be reported now: it counts with the next ones."""
-        act: Literal["refused", "violated"] = "violated" if event.kind == "violated" else "refused"
+        act = next(each for each in ACTS if each == event.kind)
         self.add(RefusalKind(event.tenant, event.act.about, event.act.by, act), count=event.act.count)
 
     def forget(self) -> None:

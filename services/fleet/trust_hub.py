@@ -30,6 +30,7 @@ from tidegate.sync.shells.hub_repository import HubRepository
 from tidegate.sync.shells.lease_link import LeasePorts, LeaseServer, RecordedLeases
 from tidegate.sync.shells.lease_requests import refusing
 from tidegate.sync.shells.machine import running_code, wall_ms
+from tidegate.sync.shells.refused_sites import OnRefused, tell_nobody
 from tidegate.sync.shells.repository_link import RepositoryUploader, Stores
 from tidegate.sync.shells.site_grants import GrantPorts, SiteGrants
 from tidegate.sync.shells.snapshot_link import RepositorySnapshots
@@ -47,6 +48,8 @@ class HubTrustPorts(msgspec.Struct, frozen=True, kw_only=True):
     collections: Callable[[], Sequence[Collection]] = tuple
     activation_timeout_ms: int = 30_000
     """How long a critical policy waits for the sites with a live lease."""
+    on_refused: OnRefused = tell_nobody
+    """Hears what a site is refused."""
 
 
 class HubTrust:
@@ -78,6 +81,7 @@ class HubTrust:
                 now_ms=wall_ms,
                 publish_register=self.repository.publish_register,
                 lasts_s=settings.sync.lease_lasts_s,
+                on_refused=ports.on_refused,
             ),
             self.grants.answer,
         )

@@ -18,6 +18,8 @@ from tidegate.schemas.sync import Collection
 from tidegate.services.fleet.apply import ArtefactFiles
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.refusal_counts import RefusalCounts, reporting
+from tidegate.services.fleet.refused_sites import RefusedSites
 from tidegate.services.fleet.trust_hub import HubTrust, HubTrustPorts, open_hub_trust
 from tidegate.services.replication.composition import ReplicationParts, TenantStores, open_replication
 from tidegate.services.replication.indexes import FollowedIndexes
@@ -46,7 +48,10 @@ async def open_hub_worker(settings: Settings, bus: Bus) -> AsyncIterator[HubSync
     def list_collections() -> list[Collection]:
         return [rule for store in stores.get("", {}).values() for rule in _collections(store)]
 
-    async with open_hub_trust(settings, bus, HubTrustPorts(collections=list_collections)) as trust:
+    counts, spool = RefusalCounts(), EventSpool(StatePaths(settings).audit_events)
+    on_refused = RefusedSites(counts).on_refused
+    trusted = HubTrustPorts(collections=list_collections, on_refused=on_refused)
+    async with reporting(counts, spool), open_hub_trust(settings, bus, trusted) as trust:
         worker = HubWorker(settings, trust)
 
         def make_parts(opened: TenantStores) -> DomainParts:
@@ -62,6 +67,7 @@ async def open_hub_worker(settings: Settings, bus: Bus) -> AsyncIterator[HubSync
                 admission=RecordedSites(SiteRecords(StatePaths(settings).site_records), settings.tenants),
                 grants=trust.grants,
                 gate=trust.gate,
+                on_refused=on_refused,
             ),
         )
         try:

@@ -31,6 +31,7 @@ from tidegate.sync.records import DocumentDamagedError
 from tidegate.sync.rules.ownership import NotOwnedError, check_read, may_hold
 from tidegate.sync.shells.grants import SiteSelection
 from tidegate.sync.shells.hub_tenant import HubTenant
+from tidegate.sync.shells.refused_sites import OnRefused, tell_nobody
 from tidegate.sync.shells.wire_faults import fault_of
 
 MOST_BYTES = (1 << 20) - 4096
@@ -61,7 +62,7 @@ class SiteWatcher(Protocol):
 
 
 class HubEndpoints:
-    """Answers every site. `admission`: None answers all that the server lets ask."""
+    """Answers every site. `admission`: None answers all that the server lets ask; `on_refused` hears of what is not."""
 
     def __init__(
         self,
@@ -69,11 +70,13 @@ class HubEndpoints:
         watcher: SiteWatcher,
         clock: Callable[[], int],
         admission: SiteAdmission | None = None,
+        on_refused: OnRefused = tell_nobody,
     ) -> None:
         self._tenants = tenants
         self._watcher = watcher
         self._clock = clock
         self._admission = admission
+        self._on_refused = on_refused
         self._answers: dict[type[Message], Callable[[str, Any], Awaitable[Message]]] = {
             FollowRequest: self._follow,
             HeadRequest: self._head,
@@ -96,6 +99,8 @@ class HubEndpoints:
             if len(reply) > MOST_BYTES:
                 raise ReplyTooLargeError(f"the reply to a {type(request).__name__} takes {len(reply)} bytes")
         except (TidegateError, OSError) as error:
+            if isinstance(error, TidegateError):
+                self._on_refused(site_of(subject), error)
             return encode(fault_of(error))
         except Exception as error:  # noqa: BLE001 - whoever asks is to know that it failed, and so are we
             report(error, "a site's request was not answered")

@@ -34,6 +34,7 @@ from tidegate.sync.shells.intake import StreamIntake
 from tidegate.sync.shells.local_endpoints import LocalEndpoints
 from tidegate.sync.shells.local_journal import LocalJournal
 from tidegate.sync.shells.loops import Loop, running
+from tidegate.sync.shells.refused_sites import OnRefused, tell_nobody
 from tidegate.sync.snapshots import BlobWriter
 
 OWN_EVERY_S = 2.0
@@ -61,12 +62,14 @@ class HubPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What a hub is given by those who know of trust. `blobs` takes the snapshots of a tenant; None: none are written.
     `admission` says which sites are answered; None: all that the server lets in. `grants` says what each is sent; None:
     what its carriers were declared with. `gate` knows who has a lease; None: nobody gets what is sensitive.
+    `on_refused` hears what a site is refused.
     """
 
     blobs: Callable[[str], BlobWriter] | None = None
     admission: SiteAdmission | None = None
     grants: Granting | None = None
     gate: LeaseGate | None = None
+    on_refused: OnRefused = tell_nobody
 
 
 class HubSync:
@@ -94,7 +97,7 @@ class HubSync:
         self._changes = ChangeWatch(opening.parts.on_changed)
         self._on_taken = opening.parts.on_taken
         self._grants = ports.grants
-        self.endpoints = HubEndpoints(self._tenants, self, opening.clock, ports.admission)
+        self.endpoints = HubEndpoints(self._tenants, self, opening.clock, ports.admission, ports.on_refused)
         self.local = LocalEndpoints(self, opening.parts)
         self._own = Loop("own", self._relay_own, OWN_EVERY_S, self.faults)
         self._snapshots = Loop("snapshots", self._write_snapshots, SNAPSHOTS_EVERY_S, self.faults)

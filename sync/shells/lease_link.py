@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
+from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.lease import AttestationRequest, DownlinkReply, DownlinkRequest, NonceReply, NonceRequest
 from tidegate.schemas.message import Message, decode
 from tidegate.schemas.subjects import site_of
 from tidegate.schemas.trust import SucceedKey
+from tidegate.sync.shells.refused_sites import OnRefused, tell_nobody
 from tidegate.sync.trust.allowed import CONFIGURATION, MODELS, AllowedDigests
 from tidegate.sync.trust.attestation import Assurance, verify_statement
 from tidegate.sync.trust.leases import AttestationPolicy, LeaseAuthority, WrongLeaseError
@@ -26,7 +28,7 @@ AnswerDownlink = Callable[[str, DownlinkRequest], Awaitable[DownlinkReply]]
 
 class LeasePorts(msgspec.Struct, frozen=True, kw_only=True):
     """What the hub's end stands on. `epochs` are the critical artefacts in force, as `<tenant>/<name>`;
-    `publish_register` has all sites know which keys are trusted."""
+    `publish_register` has all sites know which keys are trusted; `on_refused` hears what a site is refused."""
 
     keys: LiveKeys
     records: SiteRecords
@@ -36,6 +38,7 @@ class LeasePorts(msgspec.Struct, frozen=True, kw_only=True):
     publish_register: Callable[[], Awaitable[None]]
     lasts_s: int = 300
     assurance: tuple[Assurance, ...] = ("software", "tpm")
+    on_refused: OnRefused = tell_nobody
 
 
 class RecordedLeases:
@@ -81,7 +84,14 @@ class LeaseServer:
     async def answer(self, subject: str, data: bytes) -> Message:
         """The reply to a site. Raises what `LeaseAuthority.challenge` and `grant`, `accept_succession` and
         publishing raise, `UnreadableError`, and what reading and changing the hub's consumers raises."""
-        site, now_ms = site_of(subject), self._ports.now_ms()
+        try:
+            return await self._answer(site_of(subject), data)
+        except TidegateError as error:
+            self._ports.on_refused(site_of(subject), error)
+            raise
+
+    async def _answer(self, site: str, data: bytes) -> Message:
+        now_ms = self._ports.now_ms()
         asked = decode(data, NonceRequest, AttestationRequest, DownlinkRequest, SucceedKey)
         match asked:
             case NonceRequest():
