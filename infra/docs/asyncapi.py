@@ -154,7 +154,7 @@ def core_channels() -> dict[str, Channel]:
         "eventReplies": Channel(None, "the reply subject of `stream` and `resume`", EVENTS),
         "verdictReply": Channel(None, "the reply subject of `verify`", (Verified, Refused)),
         "sessionReply": Channel(None, "the reply subject of a session", (Accepted, Verified, Refused)),
-        "pingReply": Channel(None, "the reply subject of `ping`", (CloudState, StreamReport, Verified)),
+        "pingReply": Channel(None, "the reply subject of `ping`", (CloudState, StreamReport, Verified, Refused)),
     }
 
 
