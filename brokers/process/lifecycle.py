@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 import uvloop
 
 from tidegate.brokers.base import Bus
+from tidegate.brokers.process.core_dumps import forbid_core_dumps
 from tidegate.brokers.process.open_files import raise_open_files
 from tidegate.brokers.process.ready import mark_ready, ready_file
 from tidegate.brokers.process.tasks import end_tasks
@@ -81,6 +82,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
         stack.enter_context(_log_unhandled(telemetry))
+        forbid_core_dumps()
         files = raise_open_files()
         telemetry.log.info("open_files", limit=files.now, hard_limit=files.hard, raised_from=files.before)
         if process.parent is not None:

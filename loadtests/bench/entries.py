@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loadtests.bench import bare, chain, faststream_chain, ours, vllm_entries
 from loadtests.bench.audit_entries import AUDIT_ENTRIES
+from loadtests.bench.byte_scan import BYTE_SCAN_ENTRIES
 from loadtests.bench.catch_up import CATCH_UP_ENTRIES
 from loadtests.bench.dlp_speed import DLP_ENTRIES
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
@@ -120,6 +121,7 @@ ENTRIES: tuple[Entry, ...] = (
     *INDEX_ENTRIES,
     *AUDIT_ENTRIES,
     *DLP_ENTRIES,
+    *BYTE_SCAN_ENTRIES,
     *TENANT_CROWD_ENTRIES,
     *vllm_entries.ENTRIES,
 )

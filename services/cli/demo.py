@@ -23,7 +23,8 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.tables import describe_sync, print_report
 from tidegate.services.cli.terminal import echo
-from tidegate.services.evaluation.client import SiteClient, ask_all, find_personal_values, read_facts
+from tidegate.services.evaluation.byte_scan import find_values
+from tidegate.services.evaluation.client import SiteClient, ask_all, read_facts
 from tidegate.services.evaluation.report import ClientRun, RunReport, summarise_runs
 from tidegate.services.fleet.access import open_access_keys, temporary_key
 from tidegate.services.fleet.deployment import Deployment, deploy
@@ -158,7 +159,7 @@ async def ask_and_count(settings: Settings, pack: Pack, asking: Asking, progress
         await read_all_facts(runs, buses, settings.tenants[0], progress)
         dead = await count_dead_letters(buses, began_s)
     values = [value for question in questions for value in question.personal]
-    leaked = await asyncio.to_thread(find_personal_values, Path(settings.state_dir), values)
+    leaked = await asyncio.to_thread(find_values, Path(settings.state_dir), values)
     return summarise_runs(runs, dead=dead, personal_values_found=len(leaked))
 
 

@@ -10,7 +10,6 @@ import itertools
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -191,17 +190,3 @@ async def read_facts(run: ClientRun, bus: JetStreamBus, tenant: str) -> None:
     if isinstance(reply, Published):
         cited = [citation.document_id for citation in reply.citations]
         run.correct = judge(run.question, reply.outcome, reply.text, cited)
-
-
-def find_personal_values(root: Path, values: Sequence[str]) -> dict[str, list[str]]:
-    """Which of the raw `values` lie in which files below `root`: a scan of every byte of every file."""
-    needles = {value: value.encode() for value in values if value}
-    found: dict[str, list[str]] = {}
-    for path in root.rglob("*"):
-        if not path.is_file() or path.is_symlink():
-            continue
-        data = path.read_bytes()
-        for value, needle in needles.items():
-            if needle in data:
-                found.setdefault(value, []).append(str(path))
-    return found

@@ -22,7 +22,8 @@ from tidegate.schemas import Published, Refused, Screened, decode
 from tidegate.schemas.refusals import REFUSALS
 from tidegate.schemas.subjects import ASK
 from tidegate.schemas.vault_token import VAULT_TOKEN
-from tidegate.services.evaluation.client import bearer, find_personal_values, parse_gateway_reply
+from tidegate.services.evaluation.byte_scan import find_values
+from tidegate.services.evaluation.client import bearer, parse_gateway_reply
 from tidegate.services.fleet.access import temporary_key
 from tidegate.services.fleet.deployment import deploy
 from tidegate.services.settings import Settings
@@ -254,4 +255,4 @@ async def test_after_all_of_it_both_transports_answer_and_nothing_of_it_was_kept
         assert "90 minutes" in reply.text
     assert await list_dead_letters(site.bus.link.client) == []
     assert {"ask_failed", "dead_lettered"}.isdisjoint(msgspec.json.decode(line)["action"] for line in site.log)
-    assert find_personal_values(site.state, [PERSONAL, ANNS, "x" * 1000]) == {}
+    assert find_values(site.state, [PERSONAL, ANNS, "x" * 1000]) == {}

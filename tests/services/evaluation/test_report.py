@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.schemas import Outcome, Published, Receipt, Refused, StageTiming
 from tidegate.schemas.pack import LabelledQuestion
-from tidegate.services.evaluation.client import find_personal_values
+from tidegate.services.evaluation.byte_scan import find_values
 from tidegate.services.evaluation.report import ClientRun, RunReport, measure_spread, summarise_runs
 
 QUESTION = LabelledQuestion(id="q", text="?", kind="answerable", documents=("d",))
@@ -71,4 +71,4 @@ def test_the_scan_finds_a_planted_value_in_any_file_below(tmp_path: Path) -> Non
     deep = tmp_path / "site1" / "nats" / "1.blk"
     deep.parent.mkdir(parents=True)
     deep.write_bytes(b"\x00\xffAsked ann@b.example\x00")
-    assert find_personal_values(tmp_path, ["ann@b.example", "ben@b.example"]) == {"ann@b.example": [str(deep)]}
+    assert find_values(tmp_path, ["ann@b.example", "ben@b.example"]) == {"ann@b.example": [str(deep)]}
