@@ -19,11 +19,13 @@ from tidegate.services.privacy.transducer import StreamScreen
 def hold_back(written: Answer, passed: Answer, policies: Sequence[Policy], find_personal: FindPersonal) -> Answer:
     """Of `passed`, what the policies left of the sentences `written` so far, as much as no further one can change.
 
-    The sentences are whole, so their last word is. What a citation holds anyway is not held, nor is a JSON document,
-    whose values are whole where they stand in it.
+    The sentences are whole, so their last word is. What a citation holds anyway is not held. Of a JSON document nothing
+    is shown before its end: a later key may say what an earlier value is, and half a document is of no use.
     """
-    if written.format == "json" or not any("redact_pii" in policy.transform for policy in policies):
+    if not any("redact_pii" in policy.transform for policy in policies):
         return passed
+    if written.format == "json":
+        return passed if _is_document(written.text) else msgspec.structs.replace(passed, text="")
     quotes = public_quotes(written)
 
     def find(text: str) -> Sequence[Finding]:
@@ -35,3 +37,14 @@ def hold_back(written: Answer, passed: Answer, policies: Sequence[Policy], find_
     if not passed.text.startswith(settled) or any(held in quote for quote in quotes if held) or not held:
         return passed
     return msgspec.structs.replace(passed, text=settled)
+
+
+def _is_document(text: str) -> bool:
+    """Whether a JSON object or list has come to its end; what is neither may go on."""
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return False
+    return True
