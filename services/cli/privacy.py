@@ -15,6 +15,8 @@ import msgspec
 
 from tidegate.schemas import TidegateError, replace
 from tidegate.schemas.audit import ActKind, AuditedAct, AuditEvent
+from tidegate.schemas.privacy import ErasureCertificate
+from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.acts import log_act
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
@@ -33,6 +35,12 @@ class VaultMissingError(TidegateError, LookupError):
     """The site has no vault, because nothing was ever asked there."""
 
     hint = "name the site that was asked with --site; --state names another directory"
+
+
+class NoCertificateError(TidegateError, ValueError):
+    """The file is no certificate of an erasure."""
+
+    hint = "give the file that `tidegate privacy erase --out FILE` has written at the site"
 
 
 @click.group(cls=CommandGroup)
@@ -64,16 +72,20 @@ def privacy_export(options: CommandOptions, asker: str, out: Path | None) -> Non
 @privacy.command("erase")
 @ASKER
 @OUT
+@click.option("--vault-only", is_flag=True, help="Where no server runs: destroy the key and the values, nothing else.")
 @with_options("site", "tenant", "as_json")
-def privacy_erase(options: CommandOptions, asker: str, out: Path | None) -> None:
+def privacy_erase(options: CommandOptions, asker: str, out: Path | None, vault_only: bool) -> None:
     """Erase a person from a site: values, requests, answers, and the key, so that no copy of the vault opens any more.
 
     Prints a certificate, whose digest the audit log has. It names what is still at the hub, where that is elsewhere.
     """
     settings, tenant = read_site(options)
-    from tidegate.services.fleet.erasing import certificate_bytes, erase_asker
+    from tidegate.services.fleet.erasing import certificate_bytes, erase_asker, erase_from_vault
 
-    certificate = asyncio.run(erase_asker(settings, tenant, asker))
+    if vault_only:
+        certificate = erase_from_vault(settings, tenant, asker)
+    else:
+        certificate = asyncio.run(erase_asker(settings, tenant, asker))
     written = certificate_bytes(certificate)
     if out is not None:
         replace_file(out, written, PRIVATE)
@@ -81,8 +93,27 @@ def privacy_erase(options: CommandOptions, asker: str, out: Path | None) -> None
     reason = f"{certificate.values} values, {len(certificate.requests)} requests, {messages} messages of one asker"
     act = AuditedAct(about="privacy", reason=reason, digest=sha256(written).hexdigest(), epoch=certificate.key_epoch)
     log(options, settings, "erased", act, tenant)
-    left = "".join(f"\nleft at {domain}, until its streams give it up" for domain in certificate.left)
+    left = "".join(f"\nmessages are left at {domain}" for domain in certificate.left)
     print_result(certificate, f"{reason} erased; certificate {act.digest}{left}", options.as_json)
+
+
+@privacy.command("erase-at-hub")
+@click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@with_options("as_json")
+def privacy_erase_at_hub(options: CommandOptions, certificate: Path) -> None:
+    """At the hub: erase what it holds of the requests that a site's CERTIFICATE names."""
+    try:
+        read = msgspec.json.decode(certificate.read_bytes(), type=ErasureCertificate)
+    except msgspec.DecodeError as error:
+        raise NoCertificateError(f"{certificate}: {error}") from error
+    from tidegate.services.fleet.erasing import erase_at_hub
+
+    settings = replace(options.settings(), site=HUB)
+    deleted = asyncio.run(erase_at_hub(settings, read))
+    reason = f"{sum(deleted.values())} messages about {len(read.requests)} requests of one asker of {read.site}"
+    act = AuditedAct(about="privacy", reason=reason, digest=sha256(certificate.read_bytes()).hexdigest())
+    log(options, settings, "erased", act, read.tenant)
+    print_result({"deleted": deleted}, f"{reason} erased", options.as_json)
 
 
 @privacy.command("rotate")

@@ -17,7 +17,7 @@ from tidegate.brokers.base import StoredMessage, TopologyMissingError, Unreachab
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.erasing import erase_messages
 from tidegate.brokers.jetstream.history import messages
-from tidegate.schemas import Asked, TidegateError, decode
+from tidegate.schemas import Asked, TidegateError, decode, replace
 from tidegate.schemas.privacy import ErasureCertificate
 from tidegate.schemas.subjects import ASKS, DEAD, HUB, TOKENS, VERDICTS, Source, dead_letter, history_of, tokens
 from tidegate.services.fleet.asked_index import AskersRequests, requests_of
@@ -25,7 +25,7 @@ from tidegate.services.fleet.endpoints import FleetNotRunningError, find_server,
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.privacy.faults import TamperedError
 from tidegate.services.privacy.sealing import unseal_request
-from tidegate.services.privacy.vault import Vault
+from tidegate.services.privacy.vault import Erased, Vault
 from tidegate.services.settings import Settings
 
 
@@ -49,6 +49,35 @@ async def erase_asker(settings: Settings, tenant: str, asker: str) -> ErasureCer
             await _check_gone(settings, site, tenant, held)
         if any(_opens(vault, asked) for asked in sealed):
             raise NotErasedError("a sealed request of the asker still opens")
+        vault.forget_requests(tenant, held.asker)  # last: who is cut before begins again, and finds them
+    certificate = _certificate(settings, tenant, held, erased)
+    return replace(certificate, deleted=deleted, unreadable=len(sealed), left=left)
+
+
+def erase_from_vault(settings: Settings, tenant: str, asker: str) -> ErasureCertificate:
+    """Destroy the values and the key of an asker where no server runs: what was sealed is unreadable from now on, and
+    the messages are left to be erased when one does. Raises as `open_vault`."""
+    with closing(open_vault(settings)) as vault:
+        digest = vault.digest_of_asker(tenant, asker, "")
+        held = AskersRequests(digest, tuple(vault.requests_of(tenant, digest)))
+        erased = vault.erase(tenant, digest)
+    return replace(_certificate(settings, tenant, held, erased), left={settings.site: 0})
+
+
+async def erase_at_hub(settings: Settings, certificate: ErasureCertificate) -> dict[str, int]:
+    """At the hub: erase the messages about the requests of a certificate of a site; how many, by stream.
+
+    Raises `FleetNotRunningError`, `UnreachableError`, `JetStreamApiError`.
+    """
+    deleted: Counter[str] = Counter()
+    async with connect(find_server(replace(settings, site=HUB)), HUB) as hub:
+        for rid in certificate.requests:
+            sources = sources_at(certificate.site, certificate.tenant, rid)
+            deleted += await _erase_in(hub, HUB, sources, certificate.tenant)
+    return dict(sorted(deleted.items()))
+
+
+def _certificate(settings: Settings, tenant: str, held: AskersRequests, erased: Erased) -> ErasureCertificate:
     return ErasureCertificate(
         site=settings.site,
         tenant=tenant,
@@ -58,9 +87,6 @@ async def erase_asker(settings: Settings, tenant: str, asker: str) -> ErasureCer
         key_id=erased.key_id,
         key_epoch=erased.epoch,
         requests=held.rids,
-        deleted=deleted,
-        unreadable=len(sealed),
-        left=left,
     )
 
 

@@ -185,12 +185,12 @@ class Vault:
 
     def erase(self, tenant: str, asker: str) -> Erased:
         """Destroy everything of this asker: the values, the key, and the tenant's key that wrapped it, so that no copy
-        of the vault that was made before opens any more. All others are wrapped anew. Raises `OSError`."""
+        of the vault that was made before opens any more. All others are wrapped anew. Which requests were the asker's
+        is kept until `forget_requests`, for who has still to delete them. Raises `OSError`."""
         with self._file.changing() as changes:
             wrapped = changes.find("SELECT wrapped FROM keys WHERE tenant = ? AND asker = ?", tenant, asker)
             values = changes.delete(HELD, "tenant = ? AND asker = ?", tenant, asker)
             changes.delete(KEYS, "tenant = ? AND asker = ?", tenant, asker)
-            changes.note("DELETE FROM asked WHERE tenant = ? AND asker = ?", tenant, asker)
             epoch = self._keys.rewrap(changes, tenant)
         self._file.overwrite_deleted()
         self._keys.destroy_older(tenant)
@@ -230,6 +230,12 @@ class Vault:
         """Keep nothing of requests from before, Unix time."""
         with self._file.changing() as changes:
             changes.note("DELETE FROM asked WHERE at_s < ?", int(before_s))
+
+    def forget_requests(self, tenant: str, asker: str) -> None:
+        """Keep no more which requests were an asker's. Raises `sqlite3.OperationalError` where it stays on the disk."""
+        with self._file.changing() as changes:
+            changes.note("DELETE FROM asked WHERE tenant = ? AND asker = ?", tenant, asker)
+        self._file.overwrite_deleted()
 
     def requests_of(self, tenant: str, asker: str) -> list[str]:
         """The ids of an asker's requests, as far as they were noted."""

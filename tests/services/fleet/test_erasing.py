@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.gateway_site import EMAIL, Site, ask, asked, site
 from tests.support.nats_fleet import STAGES
+from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import declare_hub
 from tidegate.brokers.jetstream.history import messages
@@ -30,7 +31,7 @@ from tidegate.services.cli import main
 from tidegate.services.fleet.asked_index import keep_noting, note_requests
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
-from tidegate.services.fleet.erasing import erase_asker
+from tidegate.services.fleet.erasing import certificate_bytes, erase_asker
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.settings import Settings
@@ -196,6 +197,60 @@ async def test_what_is_at_a_hub_that_is_elsewhere_is_named(world: World) -> None
     certificate = await erase_asker(elsewhere, "kiosk", "ann")
     assert certificate.deleted["site1/ESCALATIONS"] == 1
     assert certificate.left["hub"] > certificate.at_ms
+
+
+async def test_the_hub_erases_by_the_certificate_of_a_site(world: World, printed: Any, tmp_path: Path) -> None:
+    await world.ask("ann", "r1", text="escalate it")
+    for subject in ("escalations.site1.kiosk.r1", "verdicts.site1.kiosk.r1", "verdicts.site1.kiosk.r2"):
+        await world.hub.request(subject, SHOWN + b" Ann's street")
+    elsewhere = replace(world.settings, nats=NatsSettings(url=world.client.connected_url.geturl()))
+    endpoints = StatePaths(world.settings).fleet.rename(tmp_path / "fleet.json")
+    certificate = await erase_asker(elsewhere, "kiosk", "ann")
+    endpoints.rename(StatePaths(world.settings).fleet)
+    file = tmp_path / "certificate.json"
+    file.write_bytes(certificate_bytes(certificate))
+    assert await world.command("erase-at-hub", str(file)) == 0
+    assert printed(dict) == {"deleted": {"hub/ESCALATIONS": 1, "hub/VERDICTS": 1}}
+    assert await messages(world.hub, VERDICTS, "verdicts.site1.kiosk.r2"), "somebody else's"
+    [event] = EventSpool(StatePaths(replace(world.settings, site="hub")).audit_events).waiting(9)
+    assert event.event is not None
+    assert event.event.act.digest == sha256(file.read_bytes()).hexdigest()
+    file.write_text("{}")
+    assert await world.command("erase-at-hub", str(file)) == 1
+    assert printed(dict)["error"]["code"] == "no_certificate"
+
+
+async def test_an_erasure_that_is_cut_in_the_middle_is_ended_by_the_next(world: World) -> None:
+    await world.ask("ann", "r1")
+    with closing(open_vault(world.settings)) as vault:
+        await note_requests(world.client, vault)
+    await world.client.request("$JS.API.STREAM.PURGE.ASKS", b"")
+    cut = replace(world.settings, nats=NatsSettings(url="nats://127.0.0.1:1"))
+    with pytest.raises(UnreachableError):
+        await erase_asker(cut, "kiosk", "ann")
+    with closing(open_vault(world.settings)) as vault:
+        vault.erase("kiosk", vault.digest_of_asker("kiosk", "ann", ""))  # and here it ends
+    certificate = await erase_asker(world.settings, "kiosk", "ann")
+    assert certificate.requests == ("r1",)
+    assert await messages(world.client, ANSWERS, "answers.kiosk.r1") == []
+    assert (await erase_asker(world.settings, "kiosk", "ann")).requests == ()
+
+
+async def test_without_a_server_the_key_is_destroyed_and_the_messages_are_erased_later(
+    world: World, printed: Any
+) -> None:
+    await world.ask("ann", "r1")
+    with closing(open_vault(world.settings)) as vault:
+        await note_requests(world.client, vault)
+    assert await world.command("erase", "--asker", "ann", "--vault-only") == 0
+    certificate = printed(ErasureCertificate)
+    assert (certificate.values, certificate.requests, certificate.left) == (1, ("r1",), {"site1": 0})
+    assert ANSWERS in await world.stored("r1")
+    with closing(open_vault(world.settings)) as vault:
+        assert vault.held("kiosk", certificate.asker) == []
+    again = await erase_asker(world.settings, "kiosk", "ann")
+    assert (again.values, again.requests, again.unreadable) == (0, ("r1",), 1)
+    assert await world.stored("r1") == set()
 
 
 async def test_another_tenants_request_of_the_same_id_stays(world: World) -> None:
