@@ -30,7 +30,7 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     url: str = "nats://127.0.0.1:4222"
     """The address of the server of this domain."""
     nkey_seed_file: str = ""
-    """The file with the nkey seed that the process logs in with. Empty: the server admits local clients without one."""
+    """The file with the nkey seed that the process logs in with. Empty: none, and no server of ours lets it in."""
 
     @property
     def public_url(self) -> str:

@@ -19,6 +19,8 @@ from tidegate.schemas.subject_claims import TRACEPARENT, belongs_under
 
 DeliveryOutcome = Literal["done", "retried", "dead_lettered", "handed_back"]
 KEEP_ALIVE_S = ACK_WAIT_S / 3
+COPIED = "Nats-Stream"
+"""The header of what a server sends of a stream; a message that is stored with it was not published by a worker."""
 
 
 class WorkerObserver:
@@ -113,6 +115,8 @@ async def read(stage: Stage, handle: Handler, delivery: Delivery) -> Message:
     """The message. Raises `UnreadableError`, and `RejectError` where every attempt ended without an acknowledgement, or
     where the message is not of the subject that it came under: the server has checked who may publish there; and what
     a `ScreenedHandler` raises."""
+    if COPIED in delivery.headers:
+        raise RejectError("a copy of a stored message, which somebody had the server publish here")
     if delivery.attempt > stage.retry.attempts:
         raise RejectError("attempts exhausted without an acknowledgement: it may have taken its process down")
     if isinstance(handle, ScreenedHandler):

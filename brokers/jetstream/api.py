@@ -15,7 +15,7 @@ from nats.aio.client import Client
 
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.connection import NO_SERVER_HINT
-from tidegate.brokers.servers.credentials import check_seed_file
+from tidegate.brokers.servers.credentials import own_inbox
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import Config
 from tidegate.schemas import TidegateError
@@ -38,7 +38,7 @@ class JetStreamApiError(TidegateError, RuntimeError):
 @asynccontextmanager
 async def connect(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
     """A plain connection to the domain's server, for one piece of work. Raises `UnreachableError`, `NkeySeedError`."""
-    check_seed_file(settings.nkey_seed_file)
+    inbox_prefix = own_inbox(inbox_of(domain), settings.nkey_seed_file)
     errors: list[Exception] = []
 
     async def note(error: Exception) -> None:
@@ -47,7 +47,7 @@ async def connect(settings: NatsSettings, domain: str) -> AsyncIterator[Client]:
     try:
         nc = await nats.connect(
             settings.url,
-            inbox_prefix=inbox_of(domain),
+            inbox_prefix=inbox_prefix,
             nkeys_seed=settings.nkey_seed_file or None,
             allow_reconnect=False,
             max_reconnect_attempts=2,

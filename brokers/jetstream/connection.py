@@ -16,7 +16,7 @@ from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
 
 from tidegate.brokers.base import UnreachableError, report
-from tidegate.brokers.servers.credentials import NkeySeedError, check_seed_file
+from tidegate.brokers.servers.credentials import NkeySeedError, own_inbox
 from tidegate.brokers.settings import NatsSettings
 
 PING_S = 2
@@ -85,9 +85,9 @@ class Link:
     def __init__(self, settings: NatsSettings, inbox_prefix: str) -> None:
         self.on_reconnect: list[ReconnectHook] = []
         self._settings = settings
+        self._inbox_prefix = inbox_prefix
         self._options: dict[str, Any] = {
             "servers": settings.url,
-            "inbox_prefix": inbox_prefix,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": RECONNECT_S,
             "ping_interval": PING_S,
@@ -199,11 +199,11 @@ class Link:
             await self.client.publish(subject, data)
 
     async def _connect(self) -> Client:
-        check_seed_file(self._settings.nkey_seed_file)
+        inbox_prefix = own_inbox(self._inbox_prefix, self._settings.nkey_seed_file)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 client = OrderedClient()
-                await client.connect(**self._options)
+                await client.connect(**self._options, inbox_prefix=inbox_prefix)
                 return client
         except (TimeoutError, nats.errors.Error) as error:
             cause = self._last_error or error

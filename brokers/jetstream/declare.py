@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from tidegate.brokers.jetstream import api
 from tidegate.brokers.servers.fleet import Fleet
-from tidegate.brokers.settings import NatsSettings, RetentionSettings
+from tidegate.brokers.settings import RetentionSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.brokers.topology.plan import Topology, TopologyPlan, downlinks_of, hub_topology, plan, site_topology
@@ -153,10 +153,10 @@ async def declare_fleet(
 ) -> tuple[TopologyPlan, ...]:
     """Declare the hub and every site of a running fleet, and connect them. Returns what was done."""
     done = []
-    async with api.connect(NatsSettings(url=servers.hub.url), HUB) as hub:
+    async with api.connect(servers.hub.nats, HUB) as hub:
         done.append(await declare_hub(hub, _sites_of(await read_topology(hub), ESCALATIONS), stages, None, retention))
         for name, server in servers.sites.items():
-            async with api.connect(NatsSettings(url=server.url), name) as site:
+            async with api.connect(server.nats, name) as site:
                 done.extend(await connect_site_to_hub(hub, site, name, stages, (downlinks or {}).get(name), retention))
     return tuple(done)
 

@@ -12,6 +12,8 @@ from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, down_consum
 from tidegate.schemas import subjects
 
 Conf = dict[str, Any]
+Permissions = dict[str, dict[str, list[str]]]
+"""What a user may `publish` to and `subscribe` to, each with the subjects to `allow`."""
 
 ACCOUNT = "TIDEGATE"
 SERVICE_CONTROL = "$SRV.>"
@@ -20,7 +22,8 @@ GIB = 1 << 30
 
 
 def plain(domain: str) -> Conf:
-    """A server of its own: JetStream under `domain`, everyone on this machine may come in.
+    """What every server of ours has, and JetStream under `domain`. It names no users: alone, for tests of the broker
+    on one machine, it asks nobody who they are.
 
     `sync_interval: always` because an acknowledged request must survive a power cut. Acks in the old form, because the
     new one ends the read loop of nats-py's ordered consumers.
@@ -36,16 +39,17 @@ def plain(domain: str) -> Conf:
     }
 
 
-def hub(local: str, sites: Mapping[str, str]) -> Conf:
-    """The hub: `local` is the public nkey of its own clients, `sites` maps each site to the public nkey of its leaf."""
+def hub(operator: str, sites: Mapping[str, str], users: Sequence[Conf] = ()) -> Conf:
+    """The hub: `operator` is the public nkey of who may do everything, `sites` maps each site to the public nkey of its
+    leaf, `users` are the others, as `user` makes them."""
     return {
         **plain(subjects.HUB),
         "leafnodes": {"no_advertise": True, "isolate_leafnode_interest": True, "compression": "s2_auto"},
-        **_account([_client(local), *(_leaf(site, public) for site, public in sorted(sites.items()))], local),
+        **_account([user(operator), *users, *(_leaf(site, public) for site, public in sorted(sites.items()))]),
     }
 
 
-def site(name: str, local: str, hub_url: str, leaf_seed: str) -> Conf:
+def site(name: str, operator: str, hub_url: str, leaf_seed: str, users: Sequence[Conf] = ()) -> Conf:
     """A site: complete in itself, and a leaf of the hub whenever there is a link."""
     kept = [SERVICE_CONTROL, *subjects.SITE_ONLY, "_INBOX.>", "$O.>", "$KV.>", "$JS.API.>"]
     remote = {
@@ -59,11 +63,11 @@ def site(name: str, local: str, hub_url: str, leaf_seed: str) -> Conf:
     return {
         **plain(name),
         "leafnodes": {"reconnect": "100ms", "remotes": [remote]},
-        **_account([_client(local)], local),
+        **_account([user(operator), *users]),
     }
 
 
-def leaf_permissions(site: str) -> dict[str, dict[str, list[str]]]:
+def leaf_permissions(site: str) -> Permissions:
     """What the hub lets a site's leaf send (`publish`) and receive (`subscribe`); nothing else crosses.
 
     Every JetStream subject is spelt out: a wildcard inside one stops replication without an error (nats-server #4832).
@@ -103,13 +107,14 @@ def render(conf: Mapping[str, Any], indent: str = "") -> str:
     return "".join(lines)
 
 
-def _account(users: Sequence[Conf], local: str) -> Conf:
-    return {"accounts": {ACCOUNT: {"jetstream": "enabled", "users": list(users)}}, "no_auth_user": local}
+def user(public: str, permissions: Permissions | None = None) -> Conf:
+    """A client, and never a leaf, that shows the nkey `public`; without permissions it may do everything."""
+    allowed = {"permissions": permissions} if permissions is not None else {}
+    return {"nkey": public, "allowed_connection_types": ["STANDARD", "WEBSOCKET"], **allowed}
 
 
-def _client(public: str) -> Conf:
-    """Clients only: a leaf that shows no credential does not become this user."""
-    return {"nkey": public, "allowed_connection_types": ["STANDARD", "WEBSOCKET"]}
+def _account(users: Sequence[Conf]) -> Conf:
+    return {"accounts": {ACCOUNT: {"jetstream": "enabled", "users": list(users)}}}
 
 
 def _leaf(site: str, public: str) -> Conf:

@@ -12,6 +12,7 @@ import nkeys
 
 from tidegate.schemas import TidegateError
 
+OPERATOR, LEAF = "operator", "leaf"
 SETTING_HINT = "let the setting nats.nkey_seed_file name the file with the seed (SU…) of a user of the server"
 
 
@@ -33,6 +34,28 @@ class Credential:
         return self.seed_file.read_text().strip()
 
 
+def seed_file_of(state_dir: Path, domain: str, role: str = OPERATOR) -> Path:
+    """Where a machine keeps the seed of a domain's user with this role. The only place that spells the path."""
+    return state_dir / "keys" / f"{domain}.{role}.nk"
+
+
+def own_inbox(prefix: str, seed_file: str) -> str:
+    """The prefix of the inboxes of the user with this seed, where no other user of its account may listen: below
+    `prefix`, or `prefix` itself where there is no file. Raises `NkeySeedError` where the file holds no user's seed."""
+    return f"{prefix}.{public_key_of(seed_file)}" if seed_file else prefix
+
+
+def public_key_of(seed_file: str) -> str:
+    """The public half of the seed in the file. Raises `NkeySeedError`, also where the file cannot be read."""
+    path = Path(seed_file)
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise NkeySeedError(f"{seed_file} cannot be read: {reason}", SETTING_HINT) from error
+    return _public_of(text, path, SETTING_HINT)
+
+
 def load_credential(seed_file: Path) -> Credential:
     """The credential kept in `seed_file`, made now (mode 0600) when there is none yet. Raises `NkeySeedError`."""
     try:
@@ -40,19 +63,6 @@ def load_credential(seed_file: Path) -> Credential:
     except FileNotFoundError:
         text = _create(seed_file)
     return Credential(seed_file, _public_of(text, seed_file))
-
-
-def check_seed_file(seed_file: str) -> None:
-    """Raises `NkeySeedError` where the file cannot be read or does not hold a user's seed; an empty name is no file."""
-    if not seed_file:
-        return
-    path = Path(seed_file)
-    try:
-        text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise NkeySeedError(f"{seed_file} cannot be read: {reason}", SETTING_HINT) from error
-    _public_of(text, path, SETTING_HINT)
 
 
 def _public_of(seed: str, seed_file: Path, hint: str = "") -> str:

@@ -9,14 +9,18 @@ import contextlib
 import fcntl
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tidegate.brokers.servers import conf
-from tidegate.brokers.servers.credentials import Credential, load_credential
+from tidegate.brokers.servers.credentials import LEAF, Credential, load_credential, seed_file_of
 from tidegate.brokers.servers.nats_server import POLL_S, Server
+from tidegate.brokers.servers.permissions import UserRole
+from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
+
+RolesOf = Callable[[str, Sequence[str]], Sequence[UserRole]]
 
 
 class FleetBusyError(TidegateError, RuntimeError):
@@ -37,35 +41,60 @@ class NotLinkedError(TidegateError, TimeoutError):
     hint = "nats.log in the `nats` directory of each of them, and of the hub, has the cause"
 
 
+def no_roles(_: str, __: Sequence[str]) -> Sequence[UserRole]:
+    """A domain in which its operator is the only user."""
+    return ()
+
+
 class Fleet:
     """The servers of a hub and its sites; `hub.url` and `sites[name].url` are where their clients connect.
 
-    Clients on this machine need no credentials. A leaf does: its nkey lies in `<state_dir>/keys/<site>.leaf.nk`, mode
-    0600, and is worth what `conf.leaf_permissions` says and nothing else.
+    Nobody comes in without an nkey. Their seeds lie in `<state_dir>/keys/<domain>.<role>.nk`, mode 0600: whoever may
+    read them is the operator of this machine. A leaf's is worth what `conf.leaf_permissions` says and nothing else.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, roles: RolesOf = no_roles) -> None:
+        """`roles` says which users a domain has beside its operator, at the hub for which sites."""
         self.state_dir = state_dir
+        self._roles = roles
         self.sites: dict[str, Server] = {}
-        self.hub = Server(HUB, self._home(HUB), self._hub_conf(()), admits_leaves=True)
+        seed = seed_file_of(state_dir, HUB)
+        self.hub = Server(HUB, self._home(HUB), self.hub_conf(()), admits_leaves=True, operator_seed=seed)
 
     def leaf_credential(self, site: str) -> Credential:
         """What the hub knows the site's leaf by."""
-        return load_credential(self.state_dir / "keys" / f"{site}.leaf.nk")
+        return load_credential(seed_file_of(self.state_dir, site, LEAF))
 
-    def local_credential(self, domain: str) -> Credential:
-        """The user that a domain's own clients become; a client may also show it."""
-        return load_credential(self.state_dir / "keys" / f"{domain}.client.nk")
+    def operator_credential(self, domain: str) -> Credential:
+        """The user of a domain who may do everything."""
+        return load_credential(seed_file_of(self.state_dir, domain))
+
+    def nats_of(self, domain: str, role: str) -> NatsSettings:
+        """How a domain's user with this role connects, once its server was ready."""
+        server = self.hub if domain == HUB else self.sites[domain]
+        return NatsSettings(url=server.url, nkey_seed_file=str(seed_file_of(self.state_dir, domain, role)))
 
     async def start(self, sites: Sequence[str]) -> None:
         """Start the hub, then the sites, and return when every site is linked."""
         for site in sites:
             check_site_name(site)
-        self.hub.settings = self._hub_conf(sites)
+        self.hub.settings = self.hub_conf(sites)
         await self.hub.start()
         for site in sites:
-            await self._start_site(site)
+            await self.make_site(site, self.hub.leaf_url).start()
         await self.wait_until_linked()
+
+    def hub_conf(self, sites: Sequence[str]) -> conf.Conf:
+        """The hub's configuration, with a leaf for each of these sites."""
+        known: Mapping[str, str] = {site: self.leaf_credential(site).public for site in sites}
+        return conf.hub(self.operator_credential(HUB).public, known, self._users(HUB, sites))
+
+    def make_site(self, site: str, hub_url: str) -> Server:
+        """The server of a site, which is not started yet, and finds the hub at `hub_url`."""
+        operator, leaf = self.operator_credential(site), self.leaf_credential(site)
+        settings = conf.site(site, operator.public, hub_url, leaf.seed(), self._users(site))
+        self.sites[site] = Server(site, self._home(site), settings, operator_seed=operator.seed_file)
+        return self.sites[site]
 
     async def wait_until_linked(self, timeout_s: float = 10.0) -> None:
         """Return when the hub has a leaf of every site. Raises `NotLinkedError` with the sites it waits for."""
@@ -80,31 +109,25 @@ class Fleet:
         for server in (*self.sites.values(), self.hub):
             server.stop()
 
-    async def _start_site(self, site: str) -> None:
-        local, leaf = self.local_credential(site), self.leaf_credential(site)
-        settings = conf.site(site, local.public, self.hub.leaf_url, leaf.seed())
-        self.sites[site] = server = Server(site, self._home(site), settings)
-        await server.start()
-
     def _leaves(self) -> set[str]:
         return {leaf["name"] for leaf in self.hub.monitor("/leafz").get("leafs") or ()}
 
-    def _hub_conf(self, sites: Sequence[str]) -> conf.Conf:
-        known: Mapping[str, str] = {site: self.leaf_credential(site).public for site in sites}
-        return conf.hub(self.local_credential(HUB).public, known)
+    def _users(self, domain: str, sites: Sequence[str] = ()) -> list[conf.Conf]:
+        found = [(role, seed_file_of(self.state_dir, domain, role.name)) for role in self._roles(domain, sites)]
+        return [role.user(domain, load_credential(seed_file).public) for role, seed_file in found]
 
     def _home(self, domain: str) -> Path:
         return self.state_dir / domain / "nats"
 
 
 @contextlib.asynccontextmanager
-async def open_fleet(state_dir: Path, sites: Sequence[str]) -> AsyncIterator[Fleet]:
+async def open_fleet(state_dir: Path, sites: Sequence[str], roles: RolesOf = no_roles) -> AsyncIterator[Fleet]:
     """A linked fleet under `state_dir`, ended on leaving; the same directory again is the same fleet, data and all.
 
     Raises `FleetBusyError` while another process has one there, and what `Server.start` raises.
     """
     with _lock(state_dir):
-        servers = Fleet(state_dir)
+        servers = Fleet(state_dir, roles)
         try:
             await servers.start(sites)
             yield servers

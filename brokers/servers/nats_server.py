@@ -24,6 +24,7 @@ import msgspec
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.monitoring import Health, ask_health, ask_monitor
 from tidegate.brokers.servers.ports import choose_port, is_free
+from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import TidegateError
 
 HOST = "127.0.0.1"
@@ -54,9 +55,16 @@ class Server:
     """
 
     def __init__(
-        self, name: str, directory: Path, settings: conf.Conf | None = None, *, admits_leaves: bool = False
+        self,
+        name: str,
+        directory: Path,
+        settings: conf.Conf | None = None,
+        *,
+        admits_leaves: bool = False,
+        operator_seed: Path | None = None,
     ) -> None:
-        """`settings` as `servers.conf` makes them, `conf.plain(name)` when left out."""
+        """`settings` as `servers.conf` makes them; when left out `conf.plain(name)`, which asks nobody who they are.
+        `operator_seed` is the file by which the operator logs in."""
         self.name = name
         self.directory = directory.absolute()
         self.settings = conf.plain(name) if settings is None else settings
@@ -65,11 +73,17 @@ class Server:
         self._was_ready = False
         self._monitor = ""
         self._process: subprocess.Popen[bytes] | None = None
+        self._operator_seed = operator_seed
 
     @property
     def url(self) -> str:
         """Where clients connect, once it was ready."""
         return f"nats://{HOST}:{self._ports['client']}"
+
+    @property
+    def nats(self) -> NatsSettings:
+        """How the operator connects, once it was ready."""
+        return NatsSettings(url=self.url, nkey_seed_file=str(self._operator_seed or ""))
 
     @property
     def leaf_url(self) -> str:

@@ -2,16 +2,17 @@
 
     configure.py --out /etc/tidegate --state /var/lib/tidegate site1 site2
 
-makes, and at a second time keeps, `<domain>/client.nk`, and in the hub's state directory the seeds of leaves, which
-`tidegate site add` hands to sites (all mode 0600); and writes `<domain>/nats.conf` and `fleet.json`. Clients must show
-their nkey. The leaf connection is not encrypted: between machines, add a `tls` block to both ends or lay it in a
-tunnel.
+makes, and at a second time keeps, `<domain>/<role>.nk` for its operator and each of its workers, and in the hub's state
+directory the seeds of leaves, which `tidegate site add` hands to sites (all mode 0600); and writes `<domain>/nats.conf`
+and `fleet.json`, by which the operator's commands log in. The leaf connection is not encrypted: between machines, add a
+`tls` block to both ends or lay it in a tunnel.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.errors import report
 from tidegate.services.fleet.endpoints import Endpoints
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.roles import roles_of
 from tidegate.services.settings import Settings
 
 CLIENT_PORT, LEAF_PORT, MONITOR_PORT = 4222, 7422, 8222
@@ -38,26 +40,33 @@ def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-
     """
     for site in sites:
         check_site_name(site)
-    clients = {domain: load_credential(out / domain / "client.nk") for domain in (HUB, *sites)}
+    operators = {domain: load_credential(out / domain / "operator.nk") for domain in (HUB, *sites)}
     paths = StatePaths(Settings(state_dir=str(state)))
     leaves = {site: load_credential(paths.leaf_seed(site)) for site in sites}
-    hub = conf.hub(clients[HUB].public, {site: leaf.public for site, leaf in leaves.items()})
+    public = {site: leaf.public for site, leaf in leaves.items()}
+    hub = conf.hub(operators[HUB].public, public, users(out, HUB, sites))
     hub["leafnodes"] = {"listen": f"0.0.0.0:{LEAF_PORT}", **hub["leafnodes"]}
     write(out / HUB / "nats.conf", HUB, hub)
     hub_url = f"nats-leaf://{hub_host}:{LEAF_PORT}"
     for site, leaf in leaves.items():
-        write(out / site / "nats.conf", site, conf.site(site, clients[site].public, hub_url, leaf.seed()))
+        settings = conf.site(site, operators[site].public, hub_url, leaf.seed(), users(out, site))
+        write(out / site / "nats.conf", site, settings)
     endpoints = {
         domain: NatsSettings(url=f"nats://{domain}-nats:{CLIENT_PORT}", nkey_seed_file=str(client.seed_file))
-        for domain, client in clients.items()
+        for domain, client in operators.items()
     }
     fleet = Endpoints(pid=0, hub=endpoints.pop(HUB), sites=endpoints)
     (out / "fleet.json").write_bytes(msgspec.json.encode(fleet))
 
 
+def users(out: Path, domain: str, sites: Sequence[str] = ()) -> list[conf.Conf]:
+    """The workers of a domain, each with the nkey of its role."""
+    roles = roles_of(domain, sites)
+    return [role.user(domain, load_credential(out / domain / f"{role.name}.nk").public) for role in roles]
+
+
 def write(path: Path, domain: str, settings: conf.Conf) -> None:
-    """One server's configuration, mode 0600: a site's holds the seed of its leaf. Nobody comes in without an nkey."""
-    settings = {key: value for key, value in settings.items() if key != "no_auth_user"}
+    """One server's configuration, mode 0600: a site's holds the seed of its leaf."""
     full = {
         "server_name": domain,
         "listen": f"0.0.0.0:{CLIENT_PORT}",

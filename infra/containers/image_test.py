@@ -87,7 +87,7 @@ def environment_of(domain: str) -> dict[str, str]:
     return {
         "TIDEGATE_SITE": domain,
         "TIDEGATE_NATS__URL": f"nats://{domain}-nats:4222",
-        "TIDEGATE_NATS__NKEY_SEED_FILE": f"/etc/tidegate/{domain}/client.nk",
+        "TIDEGATE_NATS__NKEY_SEED_FILE": f"/etc/tidegate/{domain}/operator.nk",
     }
 
 

@@ -23,7 +23,6 @@ from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.fleet import Fleet
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.brokers.topology.streams import hub_streams, site_streams
 from tidegate.schemas.subjects import CORPUS, EDITS, HUB, corpus, edits_of
@@ -39,8 +38,8 @@ AFTER_HUB, AFTER_SITE = "hub killed", "site killed"
 class PermissiveFleet(Fleet):
     """Servers whose leaf may do anything, as mirrors without declared consumers need it."""
 
-    def _hub_conf(self, sites: Sequence[str]) -> conf.Conf:
-        settings = super()._hub_conf(sites)
+    def hub_conf(self, sites: Sequence[str]) -> conf.Conf:
+        settings = super().hub_conf(sites)
         for user in settings["accounts"][conf.ACCOUNT]["users"]:
             user.pop("permissions", None)
         return settings
@@ -93,7 +92,7 @@ class CaughtUp:
     async def store(self, server: Server, stream: str, messages: int) -> None:
         """Store so many more, pipelined."""
         first = self.stored[stream]
-        async with JetStreamBus.open(NatsSettings(url=server.url), server.name) as bus:
+        async with JetStreamBus.open(server.nats, server.name) as bus:
             for start in range(first, first + messages, 500):
                 numbers = range(start, min(start + 500, first + messages))
                 await asyncio.gather(*(self._publish(bus, stream, number) for number in numbers))
@@ -110,7 +109,7 @@ class CaughtUp:
 @contextlib.asynccontextmanager
 async def client_of(server: Server) -> AsyncIterator[Client]:
     """A client of the server's domain."""
-    async with api.connect(NatsSettings(url=server.url), server.name) as client:
+    async with api.connect(server.nats, server.name) as client:
         yield client
 
 

@@ -23,7 +23,7 @@ from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.jetstream.granting import Carrier, read_carriers
 from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.fleet import Fleet
-from tidegate.brokers.settings import NatsSettings
+from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas import Collection, replace
 from tidegate.schemas.subjects import HUB
@@ -63,8 +63,8 @@ class Pusher:
         """Have the trust of both run until left."""
         hub_server, site_server = self.fleet.hub, self.fleet.sites[SITE]
         async with contextlib.AsyncExitStack() as stack:
-            self.hub_bus = await stack.enter_async_context(bus_of(hub_server.url, HUB))
-            self.site_bus = await stack.enter_async_context(bus_of(site_server.url, SITE))
+            self.hub_bus = await stack.enter_async_context(bus_of(hub_server, HUB))
+            self.site_bus = await stack.enter_async_context(bus_of(site_server, SITE))
             collections = [Collection(tenant=TENANT, name=COLLECTION)]
             ports = HubTrustPorts(collections=lambda: collections)
             hub_settings = replace(self.settings, site=HUB)
@@ -133,9 +133,9 @@ class Pusher:
             self.in_force.set()
 
 
-def bus_of(url: str, domain: str) -> contextlib.AbstractAsyncContextManager[JetStreamBus]:
+def bus_of(server: Server, domain: str) -> contextlib.AbstractAsyncContextManager[JetStreamBus]:
     """A bus of the domain."""
-    return JetStreamBus.open(NatsSettings(url=url), domain)
+    return JetStreamBus.open(server.nats, domain)
 
 
 async def policy_push_blocks(repeats: int) -> AsyncIterator[Measurement]:

@@ -11,11 +11,10 @@ import msgspec
 
 from loadtests.link.link import HOST, Link, linked
 from tidegate.brokers.jetstream.declare import declare_fleet
-from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.fleet import Fleet
-from tidegate.brokers.servers.nats_server import Server
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.deployment import gather_endpoints, plan_programs
+from tidegate.services.fleet.roles import roles_of
 from tidegate.services.fleet.supervisor import Program, Supervisor
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
@@ -36,9 +35,8 @@ async def linked_servers(
     state_dir: Path, sites: Sequence[str], *, seed: int = 0
 ) -> AsyncIterator[tuple[Fleet, dict[str, Link]]]:
     """The servers, declared nowhere yet; each site knows the hub by its link's port only, and the link starts ideal."""
-    servers = Fleet(state_dir)
-    public = {site: servers.leaf_credential(site).public for site in sites}
-    servers.hub.settings = conf.hub(servers.local_credential(HUB).public, public)
+    servers = Fleet(state_dir, roles_of)
+    servers.hub.settings = servers.hub_conf(sites)
     links: dict[str, Link] = {}
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(servers.stop)
@@ -46,10 +44,7 @@ async def linked_servers(
         port = urlsplit(servers.hub.leaf_url).port or 0
         for number, site in enumerate(sites):
             links[site] = await stack.enter_async_context(linked(HOST, port, seed=seed + number))
-            leaf, local = servers.leaf_credential(site).seed(), servers.local_credential(site).public
-            settings = conf.site(site, local, f"nats-leaf://{HOST}:{links[site].port}", leaf)
-            servers.sites[site] = server = Server(site, state_dir / site / "nats", settings)
-            await server.start()
+            await servers.make_site(site, f"nats-leaf://{HOST}:{links[site].port}").start()
         await servers.wait_until_linked(START_WITHIN_S)
         yield servers, links
 

@@ -15,11 +15,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import nats
 import numpy as np
 from nats.aio.client import Client
 
 from loadtests.bench.measure import Measurement, MeasurementError, Sampled, interleaved
+from loadtests.load.asker import connect_as_operator
 from loadtests.sync.documents import LazyModel, document
 from loadtests.sync.domains import Domains, running_domains, until
 from loadtests.sync.worker import TENANT
@@ -111,7 +111,7 @@ async def publish_blocks(repeats: int, *, documents: int, directory: Path) -> As
             index = domains.plans[SITE].paths.index(TENANT)
             await until(lambda: any(index.glob("*")) and domains.is_level(NOTICES.name, HUB, SITE))
             ours = Published(domains)
-            hub, site = [await nats.connect(domains.server(each).url) for each in (HUB, SITE)]
+            hub, site = [await connect_as_operator(domains.server(each).nats) for each in (HUB, SITE)]
             try:
                 peer = BareMessages(hub, site)
                 await peer.listen()

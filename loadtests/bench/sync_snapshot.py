@@ -18,13 +18,13 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
-import nats
 from nats.aio.client import Client
 from nats.js.object_store import ObjectStore
 
 from loadtests.bench.measure import Measurement, MeasurementError, Sampled, interleaved
 from loadtests.bench.race_sites import linked_servers
 from loadtests.link.link import Link
+from loadtests.load.asker import connect_as_operator
 from loadtests.sync.documents import document
 from loadtests.sync.domains import Domains, open_domains, until
 from loadtests.sync.filling import fill_hub
@@ -218,7 +218,7 @@ async def snapshot_blocks(
             steps = await CutSnapshot(domains, links[SITE]).measure(documents)
             reading = MirrorReading(domains, megabytes, peer_megabytes)
             await reading.prepare()
-            client = await nats.connect(domains.server(SITE).url)
+            client = await connect_as_operator(domains.server(SITE).nats)
             store = await reading.peer_store(client)
             async for each in interleaved(repeats, reading.ours, lambda: reading.peer(store), is_warm=True):
                 if each.side == "ours":

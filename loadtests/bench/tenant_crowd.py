@@ -20,7 +20,6 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Asked, Message, Plan, Published, Receipt, Refused, decode
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.gateway.ingress import Ingress
@@ -141,7 +140,7 @@ async def crowded_site() -> AsyncIterator[CrowdedSite]:
             client = await nats.connect(server.url)
             await declare_site(client, settings.site, SITE_WORKERS)
             await client.close()
-            bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), settings.site))
+            bus = await stack.enter_async_context(JetStreamBus.open(server.nats, settings.site))
             ingress = Ingress(settings, bus, vault)
             await ingress.open()
             site = CrowdedSite(ingress, bus)

@@ -13,10 +13,16 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import rid_of
 
 PATIENCE_S = 30.0
 _numbers = itertools.count()
+
+
+async def connect_as_operator(settings: NatsSettings) -> Client:
+    """A plain connection. Raises as `nats.connect`."""
+    return await nats.connect(settings.url, nkeys_seed=settings.nkey_seed_file or None, max_reconnect_attempts=0)
 
 
 class Asker:

@@ -16,7 +16,6 @@ import msgspec
 from loadtests.bench.race_sites import linked_sites
 from loadtests.prepared import prepare_all
 from tidegate.brokers.jetstream.bus import JetStreamBus
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.pack import LabelledQuestion, Pack
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.demo import BUDGET_MS
@@ -41,7 +40,7 @@ async def counted(backend: str, settings: Settings, questions: Sequence[Labelled
     environment = {HUB: {"TIDEGATE_CLOUD_VERIFIER__BACKEND": backend}, SITE: {}}
     async with AsyncExitStack() as stack:
         race = await stack.enter_async_context(linked_sites(settings, environment))
-        nats = NatsSettings(url=race.servers.sites[SITE].url)
+        nats = race.servers.sites[SITE].nats
         access_key = stack.enter_context(temporary_key(settings, "correctness"))
         bus = await stack.enter_async_context(JetStreamBus.open(nats, SITE))
         runs = await ask_all(

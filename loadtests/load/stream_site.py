@@ -17,7 +17,6 @@ from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Asked, Delta, Format, Published, Receipt, decode
 from tidegate.schemas.subjects import ASKS, TOKENS, tokens
 from tidegate.services.fleet.access import temporary_key
@@ -86,9 +85,7 @@ class StreamSite:
     _gateway: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def open_gateway(self) -> None:
-        bus = await self._gateway.enter_async_context(
-            JetStreamBus.open(NatsSettings(url=self.server.url), self.settings.site)
-        )
+        bus = await self._gateway.enter_async_context(JetStreamBus.open(self.server.nats, self.settings.site))
         self.ingress = await self._gateway.enter_async_context(gateway.open(self.settings, bus, lambda: b""))
         await bus.link.client.flush()
         address = decode_state(StatePaths(self.settings).gateway, GatewayFile)
@@ -189,7 +186,7 @@ class StreamSite:
 
     async def lose_tokens(self) -> None:
         """As a restart of the server does."""
-        async with jetstream_api.connect(NatsSettings(url=self.server.url), self.settings.site) as nc:
+        async with jetstream_api.connect(self.server.nats, self.settings.site) as nc:
             if TOKENS in await jetstream_api.streams(nc):
                 await jetstream_api.call(nc, "STREAM.DELETE.TOKENS")
 
@@ -202,9 +199,9 @@ async def stream_site(state: Path) -> AsyncIterator[StreamSite]:
         vault = open_vault(settings)
         stack.callback(vault.close)
         server = await stack.enter_async_context(Server(settings.site, state / "nats"))
-        async with jetstream_api.connect(NatsSettings(url=server.url), settings.site) as nc:
+        async with jetstream_api.connect(server.nats, settings.site) as nc:
             await declare_site(nc, settings.site, SITE_WORKERS)
-        bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), settings.site))
+        bus = await stack.enter_async_context(JetStreamBus.open(server.nats, settings.site))
         access_key = stack.enter_context(temporary_key(settings, "streams", asker=ASKER))
         site = StreamSite(settings, server, bus, vault, access_key)
         stack.push_async_callback(site.close_gateway)

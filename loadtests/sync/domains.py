@@ -19,7 +19,6 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
 from tidegate.schemas.sync import Collection
 from tidegate.services.fleet.provision import provision_fleet
@@ -69,7 +68,7 @@ class Domains:
     async def bus(self, domain: str) -> JetStreamBus:
         """A client of the domain's server, which outlives servers and workers."""
         if domain not in self._buses:
-            opened = JetStreamBus.open(NatsSettings(url=self.server(domain).url), domain)
+            opened = JetStreamBus.open(self.server(domain).nats, domain)
             self._buses[domain] = await self._stack.enter_async_context(opened)
         return self._buses[domain]
 
@@ -165,13 +164,18 @@ async def open_domains(
 ) -> AsyncIterator[Domains]:
     """The workers of a running fleet, none of them started yet; its topology is declared, and the sites provisioned."""
     await declare_fleet(servers, ())
-    urls = {HUB: servers.hub.url, **{site: server.url for site, server in servers.sites.items()}}
+    known = {HUB: servers.hub, **servers.sites}
     models = await asyncio.to_thread(_link_model, directory)
     plans = {
         domain: WorkerPlan(
-            domain=domain, url=url, state=str(directory), models=str(models), sync=sync, is_indexing=is_indexing
+            domain=domain,
+            nats=server.nats,
+            state=str(directory),
+            models=str(models),
+            sync=sync,
+            is_indexing=is_indexing,
         )
-        for domain, url in urls.items()
+        for domain, server in known.items()
     }
     await asyncio.to_thread(provision_fleet, plans[HUB].settings, tuple(servers.sites))
     async with contextlib.AsyncExitStack() as stack:

@@ -50,7 +50,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is: of which domain, with which server, below which state directory."""
 
     domain: str
-    url: str
+    nats: NatsSettings
     state: str
     models: str
     sync: SyncSettings = SyncSettings()
@@ -65,7 +65,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
             state_dir=self.state,
             models_dir=self.models,
             tenants=(TENANT,),
-            nats=NatsSettings(url=self.url),
+            nats=self.nats,
             sync=self.sync,
         )
 
@@ -79,7 +79,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
 async def open_worker(plan: WorkerPlan) -> AsyncIterator[HubSync | SiteSync]:
     """The worker, until left. Raises what its parts raise when they are opened."""
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=plan.url), plan.domain))
+        bus = await stack.enter_async_context(JetStreamBus.open(plan.nats, plan.domain))
         opened: Any = open_hub_worker if plan.domain == HUB else open_site_worker
         worker = await stack.enter_async_context((opened if plan.is_indexing else open_unindexed)(plan.settings, bus))
 

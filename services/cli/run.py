@@ -24,9 +24,9 @@ from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.terminal import echo, log_readably
 from tidegate.services.fleet.author_keys import has_author_key, open_author_signer
-from tidegate.services.fleet.deployment import ALL, AUDIT, GATEWAY, SYNC
 from tidegate.services.fleet.message_ids import load_message_ids
 from tidegate.services.fleet.models import check_models, use_boxed_model
+from tidegate.services.fleet.roles import ALL, AUDIT, GATEWAY, SYNC
 from tidegate.services.fleet.waiting import wait_until_in_force
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings

@@ -17,6 +17,7 @@ import msgspec
 
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.tasks import end_tasks
+from tidegate.brokers.servers.credentials import seed_file_of
 from tidegate.brokers.servers.fleet import open_fleet
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
@@ -27,17 +28,12 @@ from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_sta
 from tidegate.services.fleet.faults import FOLDER
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
+from tidegate.services.fleet.roles import ALL, AUDIT, GATEWAY, SYNC, roles_of
 from tidegate.services.fleet.server_violations import look_after_servers
 from tidegate.services.fleet.supervisor import ChildFailedError, Program, Supervisor
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 
-GATEWAY = "gateway"
-ALL = "all"
-SYNC = "sync"
-"""The worker that keeps the replicas of a domain: a process of its own, of which there is one."""
-AUDIT = "audit"
-"""The worker that writes the audit log of a domain: one, a part of `all` where that runs."""
 Fill = Callable[[], Coroutine[Any, Any, None]]
 """What brings the sites what they answer from, once their sync workers run."""
 
@@ -73,6 +69,12 @@ def build_environment(settings: Settings, site: str, url: str) -> dict[str, str]
     }
 
 
+def show_credential(settings: Settings, site: str, role: str) -> dict[str, str]:
+    """The setting by which a worker logs in as what it is; none on a machine that has no such user."""
+    seed_file = seed_file_of(Path(settings.state_dir).resolve(), site, role)
+    return {"TIDEGATE_NATS__NKEY_SEED_FILE": str(seed_file)} if seed_file.exists() else {}
+
+
 def choose_gateway_port(settings: Settings, number: int) -> int:
     """A port that a gateway keeps when it is started again: the configured one and its successors, or a free one, of
     which the next run makes use again. Raises `AddressUnavailableError` where the configured one is taken."""
@@ -101,7 +103,11 @@ def plan_programs(settings: Settings, urls: dict[str, str], *, per_stage: bool) 
             Program(
                 name=f"{site}/{name}",
                 argv=(sys.executable, "-m", "tidegate.services.cli", "worker", name, "--site", site, *guard),
-                env={**build_environment(settings, site, url), "TIDEGATE_GATEWAY__PORT": str(port)},
+                env={
+                    **build_environment(settings, site, url),
+                    **show_credential(settings, site, name),
+                    "TIDEGATE_GATEWAY__PORT": str(port),
+                },
                 log=paths.logs / f"{name}.log",
                 ready=paths.ready / name,
                 fault=paths.home / FOLDER / name,
@@ -122,7 +128,7 @@ async def deploy(
     `fill` raises, `ChildFailedError` when a worker that syncs, one of the hub or those of all sites cannot start,
     `ServerFailedError` when a server cannot.
     """
-    async with open_fleet(Path(settings.state_dir), sites) as servers:
+    async with open_fleet(Path(settings.state_dir), sites, roles_of) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()), retention=settings.retention)
         running = {HUB: servers.hub, **servers.sites}
         guard = asyncio.create_task(look_after_servers(running, settings))
@@ -132,7 +138,7 @@ async def deploy(
             syncing = [each for each in children if each.name.endswith(f"/{SYNC}")]
             async with Supervisor(syncing, grace_s=settings.grace_s + 5.0) as supervisor:
                 if fill is not None:
-                    write_endpoints(settings, list_servers(urls))
+                    write_endpoints(settings, list_servers(settings, urls))
                     await supervisor.do(fill())
                 faults = await supervisor.start([each for each in children if each not in syncing])
                 known = gather_endpoints(settings, urls, find_failed_sites(faults, sites))
@@ -155,13 +161,14 @@ def find_failed_sites(faults: Sequence[ChildFailedError], sites: Sequence[str]) 
 
 def gather_endpoints(settings: Settings, urls: dict[str, str], failed: Container[str] = ()) -> Endpoints:
     """Where everything listens, the gateways' chosen ports included, but for those of the sites that have failed."""
-    known = list_servers(urls)
+    known = list_servers(settings, urls)
     paths = {site: StatePaths(replace(settings, site=site)) for site in known.sites if site not in failed}
     http = {site: decode_state(own.gateway, GatewayFile).url for site, own in paths.items()}
     return replace(known, http=http)
 
 
-def list_servers(urls: dict[str, str]) -> Endpoints:
-    """Where the servers listen, while no gateway does."""
-    sites = {name: NatsSettings(url=url) for name, url in urls.items() if name != HUB}
-    return Endpoints(pid=os.getpid(), hub=NatsSettings(url=urls[HUB]), sites=sites)
+def list_servers(settings: Settings, urls: dict[str, str]) -> Endpoints:
+    """Where the servers listen, while no gateway does, and how the operator of this machine logs in."""
+    state = Path(settings.state_dir).resolve()
+    known = {name: NatsSettings(url=url, nkey_seed_file=str(seed_file_of(state, name))) for name, url in urls.items()}
+    return Endpoints(pid=os.getpid(), hub=known.pop(HUB), sites=known)

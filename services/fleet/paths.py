@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tidegate.brokers.servers.credentials import LEAF, seed_file_of
 from tidegate.services.settings import Settings
 
 
@@ -65,7 +66,7 @@ class StatePaths:
 
     def leaf_seed(self, site: str) -> Path:
         """The seed by which the hub knows a site's leaf."""
-        return self.keys / f"{site}.leaf.nk"
+        return seed_file_of(self.state, site, LEAF)
 
     def prepared_sites(self) -> tuple[str, ...]:
         """The domains, hub included, that were prepared or filled below the state directory."""

@@ -17,7 +17,6 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.servers.running import is_alive
-from tidegate.brokers.settings import NatsSettings
 from tidegate.services.fleet.deployment import find_failed_sites
 from tidegate.services.fleet.faults import clear_fault, read_faults, report_fault
 from tidegate.services.fleet.server_guard import ServerGuard, keep_servers
@@ -110,7 +109,7 @@ async def test_a_frozen_server_is_killed_and_started_again_with_what_it_had_acce
     guard = ServerGuard(server, tmp_path / "faults" / "nats-server", patience_s=1.0)
     keeping = asyncio.create_task(guard.keep())
     try:
-        async with JetStreamBus.open(NatsSettings(url=server.url), "site1") as bus:
+        async with JetStreamBus.open(server.nats, "site1") as bus:
             stream = bus.link.client.jetstream()
             await stream.add_stream(name="KEPT", subjects=["kept.>"], allow_direct=True)
             await stream.publish("kept.1", b"accepted")
@@ -145,7 +144,7 @@ async def test_status_says_what_cannot_be_kept_up_and_why_until_it_is_up_again(t
         client = await nats.connect(server.url)
         await declare_site(client, "site1", SITE_WORKERS)
         await client.close()
-        settings = Settings(state_dir=str(tmp_path), site="site1", nats=NatsSettings(url=server.url))
+        settings = Settings(state_dir=str(tmp_path), site="site1", nats=server.nats)
         report_fault(fault, "site1/all", error)
         since_ms = read_faults(tmp_path / "site1")[0].since_ms
         report_fault(fault, "site1/all", error)

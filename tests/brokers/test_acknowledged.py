@@ -13,7 +13,6 @@ from tidegate.brokers.base import Acknowledged, StoredMessage, TopologyMissingEr
 from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.acknowledged import LOOK_BACK, start_after, up_to_floor
 from tidegate.brokers.jetstream.bus import JetStreamBus
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import UP_CONSUMER
 from tidegate.schemas.subjects import ESCALATIONS, Source
 
@@ -71,27 +70,29 @@ def test_whatever_is_acknowledged_is_read_once_in_order_and_nothing_else(
 
 @pytest.mark.anyio
 async def test_of_a_real_consumer_what_is_acknowledged_and_after_a_rewind_all_of_it_again(tmp_path: Path) -> None:
-    async with linked(tmp_path, ["site1"]) as fleet, client_of(fleet.fleet.sites["site1"]) as client:
-        url = fleet.fleet.sites["site1"].url
-        async with JetStreamBus.open(NatsSettings(url=url), "site1") as bus:
+    async with (
+        linked(tmp_path, ["site1"]) as fleet,
+        client_of(fleet.fleet.sites["site1"]) as client,
+        JetStreamBus.open(fleet.fleet.sites["site1"].nats, "site1") as bus,
+    ):
 
-            async def read(after: int | None, most: int = 64) -> tuple[list[int], int, int]:
-                found = await bus.acknowledged(SITES_OWN, UP_CONSUMER, after, most)
-                return [each.sequence for each in found.messages], found.after, found.upto
+        async def read(after: int | None, most: int = 64) -> tuple[list[int], int, int]:
+            found = await bus.acknowledged(SITES_OWN, UP_CONSUMER, after, most)
+            return [each.sequence for each in found.messages], found.after, found.upto
 
-            async def all_acknowledged() -> bool:
-                return (await read(None))[2] == 5
+        async def all_acknowledged() -> bool:
+            return (await read(None))[2] == 5
 
-            assert await read(None) == ([], 0, 0)
-            for n in range(1, 6):
-                await client.jetstream().publish(f"escalations.site1.kiosk.r{n}", b"x")
-            await until(all_acknowledged)
-            assert await read(None) == ([1, 2, 3, 4, 5], 0, 5)
-            assert await read(None, most=2) == ([1, 2], 0, 2)
-            assert await read(2, most=3) == ([3, 4, 5], 2, 5)
-            assert await read(5) == ([], 5, 5)
-            fleet.fleet.hub.kill()  # so that what is rewound is not acknowledged again
-            await jetstream_api.rewind(client, ESCALATIONS, UP_CONSUMER, 4)
-            assert await read(5) == ([1, 2, 3], 0, 3)
-            with pytest.raises(TopologyMissingError):
-                await bus.acknowledged(SITES_OWN, "to-nowhere", None, 64)
+        assert await read(None) == ([], 0, 0)
+        for n in range(1, 6):
+            await client.jetstream().publish(f"escalations.site1.kiosk.r{n}", b"x")
+        await until(all_acknowledged)
+        assert await read(None) == ([1, 2, 3, 4, 5], 0, 5)
+        assert await read(None, most=2) == ([1, 2], 0, 2)
+        assert await read(2, most=3) == ([3, 4, 5], 2, 5)
+        assert await read(5) == ([], 5, 5)
+        fleet.fleet.hub.kill()  # so that what is rewound is not acknowledged again
+        await jetstream_api.rewind(client, ESCALATIONS, UP_CONSUMER, 4)
+        assert await read(5) == ([1, 2, 3], 0, 3)
+        with pytest.raises(TopologyMissingError):
+            await bus.acknowledged(SITES_OWN, "to-nowhere", None, 64)

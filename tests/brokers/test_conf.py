@@ -86,7 +86,7 @@ def environments(directory: Path, leaf_port: int) -> dict[str, dict[str, str]]:
             "TLS_CA": str(ca_cert),
             "STORE_DIR": str(directory / domain),
             "HUB_NKEY": load_credential(directory / "hub.nk").public,
-            "CLIENT_NKEY": load_credential(directory / "site1.nk").public,
+            "OPERATOR_NKEY": load_credential(directory / "site1.nk").public,
             "SYSTEM_NKEY": load_credential(directory / "system.nk").public,
             "SITE1_NKEY": leaf.public,
             "LEAF_SEED": leaf.seed(),

@@ -21,7 +21,6 @@ from tidegate.brokers.jetstream.dead_letters import (
 from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.schemas import Asked, RejectError
 from tidegate.services.pipeline import WORKERS
@@ -37,7 +36,7 @@ async def bus(tmp_path: Path) -> AsyncIterator[JetStreamBus]:
     """A declared site."""
     async with (
         Server("site1", tmp_path) as server,
-        JetStreamBus.open(NatsSettings(url=server.url), "site1") as opened,
+        JetStreamBus.open(server.nats, "site1") as opened,
     ):
         await declare_site(opened.link.client, "site1", STAGES)
         yield opened
@@ -144,6 +143,6 @@ async def test_a_dead_letter_that_is_not_there_is_an_error(bus: JetStreamBus, se
 
 
 async def test_a_domain_without_the_stream_of_dead_letters_is_an_error(tmp_path: Path) -> None:
-    async with Server("site1", tmp_path) as server, JetStreamBus.open(NatsSettings(url=server.url), "site1") as bare:
+    async with Server("site1", tmp_path) as server, JetStreamBus.open(server.nats, "site1") as bare:
         with pytest.raises(TopologyMissingError, match="no stream DEAD"):
             await list_dead_letters(bare.link.client)

@@ -61,7 +61,7 @@ async def test_what_is_listened_for_before_the_hub_is_there_is_received_and_so_i
     tmp_path: Path,
 ) -> None:
     async with Server("hub", tmp_path) as server:
-        hub = NatsSettings(url=server.url)  # a server keeps its port
+        hub = server.nats  # a server keeps its port
     received: list[bytes] = []
 
     async def receive(_: str, data: bytes) -> None:

@@ -251,10 +251,10 @@ async def test_a_site_serves_itself_while_there_is_no_hub(tmp_path: Path) -> Non
 
 async def add_site(fleet: Fleet, name: str) -> Server:
     """One more site, while the hub and the others run."""
-    fleet.hub.settings = fleet._hub_conf((*fleet.sites, name))
+    fleet.hub.settings = fleet.hub_conf((*fleet.sites, name))
     fleet.hub._write_conf()
     os.kill(fleet.hub.pid or 0, signal.SIGHUP)
-    await fleet._start_site(name)
+    await fleet.make_site(name, fleet.hub.leaf_url).start()
     await fleet.wait_until_linked()
     return fleet.sites[name]
 

@@ -17,7 +17,6 @@ from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.jetstream.objects import JetStreamObjectStore
 from tidegate.brokers.objects import ObjectDamagedError, ObjectIncompleteError, ObjectInfo, ObjectNotFoundError
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas.subjects import object_description
 
@@ -31,7 +30,7 @@ SLOW = Downlink(tenants=("kiosk",), rates={"weights": 16_000_000})
 
 @contextlib.asynccontextmanager
 async def store_at(server: Server, bucket: str = "index") -> AsyncIterator[JetStreamObjectStore]:
-    async with JetStreamBus.open(NatsSettings(url=server.url), server.name) as bus:
+    async with JetStreamBus.open(server.nats, server.name) as bus:
         yield JetStreamObjectStore(bus.link, bus.publisher, bucket, chunk_bytes=CHUNK)
 
 

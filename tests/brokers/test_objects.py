@@ -25,7 +25,6 @@ from tidegate.brokers.objects import (
 )
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import hub_streams
 
 pytestmark = pytest.mark.anyio
@@ -50,9 +49,9 @@ async def on_a_server(directory: Path) -> AsyncIterator[ObjectStore]:
     settings = conf.plain(SITE)
     del settings["jetstream"]["sync_interval"]
     async with Server(SITE, directory, settings) as server:
-        async with connect(NatsSettings(url=server.url), SITE) as client:
+        async with connect(server.nats, SITE) as client:
             await put_stream(client, hub_streams(())["OBJ_index"], is_new=True)
-        async with JetStreamBus.open(NatsSettings(url=server.url), SITE) as bus:
+        async with JetStreamBus.open(server.nats, SITE) as bus:
             yield JetStreamObjectStore(bus.link, bus.publisher, "index", chunk_bytes=CHUNK)
 
 

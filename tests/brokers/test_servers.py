@@ -192,7 +192,7 @@ async def test_a_second_fleet_on_a_directory_in_use_is_refused(tmp_path: Path) -
 
 async def test_a_fleet_that_cannot_start_leaves_no_server(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "site2.client.nk").write_text("no seed")
+    (tmp_path / "keys" / "site2.operator.nk").write_text("no seed")
     with pytest.raises(NkeySeedError):
         async with open_fleet(tmp_path, ["site1", "site2"]):
             pass

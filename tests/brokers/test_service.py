@@ -21,7 +21,6 @@ from tests.support.nats_fleet import linked
 from tidegate.brokers.base import Bus, UnreachableError
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.service import EndpointReply, MicroService, RunningService, ServiceEndpoint
-from tidegate.brokers.settings import NatsSettings
 
 pytestmark = pytest.mark.anyio
 READERS: dict[str, Any] = {"PING": ServicePing, "INFO": ServiceInfo, "STATS": ServiceStats}
@@ -205,9 +204,8 @@ async def test_a_service_is_found_again_after_its_server_was_restarted(open_serv
 
 async def test_no_service_of_another_site_or_of_the_hub_is_found(tmp_path: Path) -> None:
     async with linked(tmp_path) as fleet, AsyncExitStack() as stack:
-        urls = {"hub": fleet.fleet.hub.url, **{name: server.url for name, server in fleet.fleet.sites.items()}}
-        for domain, url in urls.items():
-            bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=url), domain))
+        for domain, server in {"hub": fleet.fleet.hub, **fleet.fleet.sites}.items():
+            bus = await stack.enter_async_context(JetStreamBus.open(server.nats, domain))
             service = MicroService("shouter", "1.2.3", "", SERVICE.endpoints, {"site": domain})
             await bus.serve(service)
             await ask_control(bus, "PING")

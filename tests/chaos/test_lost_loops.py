@@ -23,13 +23,11 @@ from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.lifecycle import resolve
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import run
 from tidegate.schemas import Escalated, Published, Retrieved, Suggestion, Verified, decode
 from tidegate.schemas.subjects import (
     ANSWERS,
     ESCALATIONS,
-    HUB,
     PIPE,
     VERDICTS,
     all_verification_sessions,
@@ -108,13 +106,12 @@ async def whole(tmp_path: Path, models: Path, *, in_process: tuple[str, ...]) ->
     async with AsyncExitStack() as stack:
         servers, links = await stack.enter_async_context(linked_servers(tmp_path, ["site1"]))
         await declare_fleet(servers, tuple(WORKERS.values()))
-        urls = {"site1": servers.sites["site1"].url, HUB: servers.hub.url}
         site, hub = [
-            await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=url), name))
-            for name, url in urls.items()
+            await stack.enter_async_context(JetStreamBus.open(server.nats, server.name))
+            for server in (servers.sites["site1"], servers.hub)
         ]
         made = await stack.enter_async_context(cloud(hub, CausalLM(models / "lm" / "target")))
-        settings = msgspec.structs.replace(settings, nats=NatsSettings(url=urls["site1"]))
+        settings = msgspec.structs.replace(settings, nats=servers.sites["site1"].nats)
         all_ = Whole(settings, site, hub, made, links["site1"])
         await patiently(partial(site.request, verification_session("site1"), b"", timeout_s=5.0))
         await hub.listen(all_verification_sessions("site1"), all_.hear)
@@ -215,6 +212,8 @@ async def test_a_drafter_that_is_killed_in_mid_loop_is_followed_by_one_that_answ
         urls = {"site1": all_.settings.nats.url}
         found = plan_programs(all_.settings, urls, per_stage=True)
         (program,) = [each for each in found if each.name == "site1/drafter"]
+        seed = {"TIDEGATE_NATS__NKEY_SEED_FILE": str(tmp_path / "keys" / "site1.drafter.nk")}
+        program = msgspec.structs.replace(program, env={**program.env, **seed})
         async with Supervisor([program], grace_s=15.0) as supervisor:
 
             async def kill() -> None:

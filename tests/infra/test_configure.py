@@ -24,6 +24,7 @@ from tidegate.brokers.jetstream.declare import connect_site_to_hub, declare_hub
 from tidegate.brokers.servers.credentials import load_credential
 from tidegate.services.fleet.endpoints import find_server
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.roles import roles_of
 from tidegate.services.fleet.site_bundle import provision_disk
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.settings import Settings
@@ -116,7 +117,7 @@ async def test_a_hub_and_a_site_link_up_and_let_nobody_else_in(tmp_path: Path) -
 
 
 async def connect(out: Path, port: int, seed_of: str | None) -> Client:
-    seed = {"nkeys_seed": str(out / seed_of / "client.nk")} if seed_of else {}
+    seed = {"nkeys_seed": str(out / seed_of / "operator.nk")} if seed_of else {}
 
     async def quiet(_: Exception) -> None:
         """The refusal is raised too."""
@@ -130,8 +131,8 @@ def test_keys_are_kept_and_seen_by_their_owner_only(tmp_path: Path) -> None:
     configure(tmp_path)
 
     assert {path.relative_to(tmp_path).as_posix() for path in first} == {
-        "hub/client.nk",
-        *(f"{site}/client.nk" for site in ("site1", "site2")),
+        *(f"{domain}/operator.nk" for domain in ("hub", "site1", "site2")),
+        *(f"{domain}/{role.name}.nk" for domain in ("hub", "site1", "site2") for role in roles_of(domain)),
         *(f"hub-state/keys/{site}.leaf.nk" for site in ("site1", "site2")),
     }
     assert {path: path.read_bytes() for path in first} == first
@@ -178,4 +179,4 @@ def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> N
 
     for site, server in found.items():
         assert server.url == f"nats://{site}-nats:4222"
-        assert Path(server.nkey_seed_file) == tmp_path / site / "client.nk"
+        assert Path(server.nkey_seed_file) == tmp_path / site / "operator.nk"

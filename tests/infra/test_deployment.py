@@ -20,7 +20,7 @@ from tidegate.brokers.process.telemetry import Telemetry
 from tidegate.brokers.worker import DeliveryOutcome
 from tidegate.services.cli import COMMANDS, cli
 from tidegate.services.evidence.metrics import METRICS as AUDIT
-from tidegate.services.fleet.deployment import SYNC
+from tidegate.services.fleet.roles import SYNC
 from tidegate.services.pipeline import HUB_WORKERS, SITE_WORKERS, WORKERS
 from tidegate.services.settings import Settings
 from tidegate.services.uplink.stream_check import RESTORED

@@ -22,7 +22,6 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.dead_letters import list_dead_letters
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.lifecycle import resolve
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.worker import run
 from tidegate.schemas import Approved, Committed, Delta, Escalated, Plan, Published, Routed, Verified, decode
@@ -88,10 +87,10 @@ async def scene(state: Path, settings: Settings) -> AsyncIterator[Scene]:
         model = CompletionsServer(CausalLM(Path(".models/lm/target")), offers={"chat"})
         await stack.enter_async_context(model.serving())
         cloud = CloudVerifierSettings(backend="completions", base_url=model.url, model="m")
-        hub = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=servers.hub.url), HUB))
+        hub = await stack.enter_async_context(JetStreamBus.open(servers.hub.nats, HUB))
         at_hub = msgspec.structs.replace(settings, site=HUB, cloud_verifier=cloud)
         await stack.enter_async_context(at_work(HUB_WORKERS, at_hub, hub))
-        site = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=servers.sites[SITE].url), SITE))
+        site = await stack.enter_async_context(JetStreamBus.open(servers.sites[SITE].nats, SITE))
         own = [stage for stage in SITE_WORKERS if stage.name not in {"prefilter", "router"}]
         await stack.enter_async_context(at_work(own, settings, site))
         yield Scene(site, links[SITE], model)

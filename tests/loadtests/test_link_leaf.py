@@ -17,7 +17,6 @@ from loadtests.bench.race_sites import linked_servers
 from loadtests.link.link import Link
 from tests.support.link_ends import BOTH_LOOPS, PATIENCE_S, until
 from tidegate.brokers.jetstream.api import connect
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import subjects
 
 pytestmark = pytest.mark.anyio
@@ -60,8 +59,8 @@ async def test_a_leaf_is_as_far_from_its_hub_as_the_link_and_comes_back_after_ei
 
     async with (
         linked_servers(tmp_path, ["site1"]) as (servers, links),
-        connect(NatsSettings(url=servers.hub.url), subjects.HUB) as hub,
-        connect(NatsSettings(url=servers.sites["site1"].url), "site1") as site,
+        connect(servers.hub.nats, subjects.HUB) as hub,
+        connect(servers.sites["site1"].nats, "site1") as site,
     ):
         link = links["site1"]
         await hub.subscribe(subjects.ping("*"), cb=pong)

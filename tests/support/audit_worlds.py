@@ -12,7 +12,6 @@ from tests.support.nats_fleet import STAGES, until
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Published, replace
 from tidegate.schemas.audit import AuditEntry
 from tidegate.schemas.subjects import HUB, dead_letter
@@ -21,6 +20,7 @@ from tidegate.services.evidence.settings import AuditSettings
 from tidegate.services.evidence.worker import AuditWorker, open_audit_worker
 from tidegate.services.fleet.audit_status import AuditStatus, read_audit_status
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.roles import roles_of
 from tidegate.services.settings import Settings
 from tidegate.sync.trust.keys import KeyStore
 from tidegate.sync.trust.site_records import SiteRecords
@@ -41,13 +41,17 @@ class AuditWorld:
     async def bus(self, domain: str) -> AsyncIterator[JetStreamBus]:
         """A bus of the domain."""
         server = self.fleet.hub if domain == HUB else self.fleet.sites[domain]
-        async with JetStreamBus.open(NatsSettings(url=server.url), domain) as bus:
+        async with JetStreamBus.open(server.nats, domain) as bus:
             yield bus
 
     @contextlib.asynccontextmanager
     async def worker(self, domain: str) -> AsyncIterator[AuditWorker]:
         """The audit worker of the domain."""
-        async with self.bus(domain) as bus, open_audit_worker(self.settings(domain), bus) as worker:
+        login = self.fleet.nats_of(domain, "audit")
+        async with (
+            JetStreamBus.open(login, domain) as bus,
+            open_audit_worker(self.settings(domain), bus) as worker,
+        ):
             yield worker
 
     def entries(self, domain: str) -> list[AuditEntry]:
@@ -100,7 +104,7 @@ async def open_world(path: Path, sites: Sequence[str] = ("site1",)) -> AsyncIter
         keys.generate("author", domain, time.time_ns() // 1_000_000)
     for site in sites:
         records.provision(site, 1, "00" * 32, settings.tenants)
-    async with open_fleet(path, sites) as fleet:
+    async with open_fleet(path, sites, roles_of) as fleet:
         await declare_fleet(fleet, STAGES)
         yield AuditWorld(settings, fleet)
 

@@ -17,7 +17,6 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.servers import conf
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.plan import plan, site_topology
 
@@ -62,7 +61,7 @@ class JetStreamRig:
 
     @contextlib.asynccontextmanager
     async def peer(self) -> AsyncIterator[Bus]:
-        async with JetStreamBus.open(NatsSettings(url=self.server.url), SITE) as bus:
+        async with JetStreamBus.open(self.server.nats, SITE) as bus:
             yield bus
 
     async def put(self, subject: str, data: bytes, id: str) -> None:
@@ -105,7 +104,7 @@ async def on_jetstream(directory: Path, *stages: Stage, ack_wait_s: float = 30.0
     try:
         client = await nats.connect(server.url, reconnect_time_wait=0.05, max_reconnect_attempts=-1)
         await declare(client, stages, ack_wait_s)
-        async with JetStreamBus.open(NatsSettings(url=server.url), SITE) as bus:
+        async with JetStreamBus.open(server.nats, SITE) as bus:
             yield JetStreamRig(server, bus, client)
         await client.close()
     finally:

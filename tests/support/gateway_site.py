@@ -24,7 +24,6 @@ from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.process.tasks import end_tasks
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.worker import settle
 from tidegate.schemas import (
@@ -234,7 +233,7 @@ async def on_server(state: Path, name: str) -> AsyncIterator[Bus]:
         client = await nats.connect(server.url)
         await declare_site(client, name, SITE_WORKERS)
         await client.close()
-        async with JetStreamBus.open(NatsSettings(url=server.url), name) as bus:
+        async with JetStreamBus.open(server.nats, name) as bus:
             yield bus
 
 

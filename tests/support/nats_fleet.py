@@ -16,9 +16,9 @@ from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas.subjects import HUB
+from tidegate.services.fleet.roles import roles_of
 from tidegate.services.pipeline import WORKERS
 
 STAGES = tuple(WORKERS.values())
@@ -84,7 +84,7 @@ async def linked(
 ) -> AsyncIterator[Linked]:
     """A fleet with its topology and clients."""
     async with contextlib.AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(open_fleet(state_dir, sites))
+        servers = await stack.enter_async_context(open_fleet(state_dir, sites, roles_of))
         await declare_fleet(servers, STAGES, downlinks)
         hub = await stack.enter_async_context(client_of(servers.hub))
         clients = {name: await stack.enter_async_context(client_of(server)) for name, server in servers.sites.items()}
@@ -95,5 +95,5 @@ async def linked(
 async def client_of(server: Server) -> AsyncIterator[Client]:
     """A client of the server's domain."""
     domain = HUB if server.name == HUB else server.name
-    async with connect(NatsSettings(url=server.url), domain) as client:
+    async with connect(server.nats, domain) as client:
         yield client

@@ -16,7 +16,6 @@ from tidegate.brokers.jetstream import api as jetstream_api
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.process.tasks import end_tasks
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import UP_CONSUMER, down_consumer
 from tidegate.schemas import Answer, CloudState, Escalated, Verified
 from tidegate.schemas.subjects import ESCALATIONS, HUB, VERDICTS, ping
@@ -76,13 +75,15 @@ async def rids_in(bus: JetStreamBus, stream: str, subject: str) -> list[str]:
 @contextlib.asynccontextmanager
 async def guarded(fleet: Linked) -> AsyncIterator[Guarded]:
     """Buses that outlive their servers, the hub's with what its worker answers under the pings."""
-    hub_url, site_url = fleet.fleet.hub.url, fleet.fleet.sites[SITE].url
+    servers = fleet.fleet
     async with (
-        JetStreamBus.open(NatsSettings(url=hub_url), HUB) as hub,
-        JetStreamBus.open(NatsSettings(url=site_url), SITE) as site,
+        JetStreamBus.open(servers.hub.nats, HUB) as hub,
+        JetStreamBus.open(servers.sites[SITE].nats, SITE) as site,
+        JetStreamBus.open(servers.nats_of(HUB, "cloud-verifier"), HUB) as verifier,
+        JetStreamBus.open(servers.nats_of(SITE, "router"), SITE) as router,
     ):
-        await hub.respond_by_subject(ping("*"), PingServer(hub, CloudState, hub_intake()).answer)
-        yield Guarded(StreamGuard(site, SITE), hub, site)
+        await verifier.respond_by_subject(ping("*"), PingServer(verifier, CloudState, hub_intake()).answer)
+        yield Guarded(StreamGuard(router, SITE), hub, site)
 
 
 async def acknowledge_to_the_site(fleet: Linked, sequence: int) -> None:

@@ -22,11 +22,11 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Collection, DocumentContent, Message, decode, encode
 from tidegate.schemas.audit import AuditEvent
 from tidegate.schemas.replica import DocumentsWritten, Done, PutCollection, ReplicaFault, WriteDocuments
 from tidegate.schemas.subjects import HUB, replica_request
+from tidegate.services.fleet.roles import roles_of
 from tidegate.sync.changes import read_changes
 from tidegate.sync.settings import SyncSettings
 from tidegate.sync.shells.domain import DomainParts, SyncOpening
@@ -77,7 +77,7 @@ class SyncFleet:
         """A client of the domain's server, which outlives workers and servers."""
         if domain not in self.buses:
             server = self.servers.hub if domain == HUB else self.servers.sites[domain]
-            opened = JetStreamBus.open(NatsSettings(url=server.url), domain)
+            opened = JetStreamBus.open(server.nats, domain)
             self.buses[domain] = await self.stack.enter_async_context(opened)
         return self.buses[domain]
 
@@ -85,8 +85,8 @@ class SyncFleet:
         """Start the workers of domains, on what their disks hold."""
         for domain in domains:
             stack = self._closing[domain] = contextlib.AsyncExitStack()
-            server = self.servers.hub if domain == HUB else self.servers.sites[domain]
-            bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=server.url), domain))
+            login = self.servers.nats_of(domain, "sync")
+            bus = await stack.enter_async_context(JetStreamBus.open(login, domain))
             directory = self.path / domain / "replicas"
             directory.mkdir(parents=True, exist_ok=True)
             stores = {
@@ -219,7 +219,7 @@ async def sync_fleet(
 ) -> AsyncIterator[SyncFleet]:
     """A hub and sites, with `notices` put at the hub and all workers started, where `start`."""
     async with contextlib.AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(open_fleet(path, sites))
+        servers = await stack.enter_async_context(open_fleet(path, sites, roles_of))
         await declare_fleet(servers, STAGES)
         fleet = SyncFleet(path, servers, stack, **more)
         try:

@@ -68,10 +68,11 @@ class SyncProcesses:
 
     async def _spawn(self, domain: str) -> asyncio.subprocess.Process:
         settings = self.fleet.settings_of(domain)
-        servers = {HUB: self.fleet.all_.fleet.hub, **self.fleet.all_.fleet.sites}
+        login = self.fleet.all_.fleet.nats_of(domain, "sync")
         environment = {
             **QUICK,
-            "TIDEGATE_NATS__URL": servers[domain].url,
+            "TIDEGATE_NATS__URL": login.url,
+            "TIDEGATE_NATS__NKEY_SEED_FILE": login.nkey_seed_file,
             "TIDEGATE_STATE_DIR": settings.state_dir,
             "TIDEGATE_MODELS_DIR": settings.models_dir,
         }

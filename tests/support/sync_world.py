@@ -19,7 +19,6 @@ from tests.support.sync_party import hub_party, site_party
 from tests.support.trust_hub import TrustHub
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
@@ -71,7 +70,7 @@ class SyncWorld(CommandLine):
             servers = {}
             for name, party in self.parties.items():
                 server = await stack.enter_async_context(Server(name, self.paths[name].nats))
-                servers[name] = NatsSettings(url=server.url)
+                servers[name] = server.nats
                 self._workers[name] = worker = await stack.enter_async_context(AsyncExitStack())
                 worker.callback(party.close)
                 await party.serve(await worker.enter_async_context(JetStreamBus.open(servers[name], name)))

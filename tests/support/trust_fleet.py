@@ -16,7 +16,6 @@ from tests.support.nats_fleet import STAGES, Linked, client_of, linked
 from tests.support.trust_link import bus_of
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas import Collection, replace
 from tidegate.schemas.subjects import HUB
@@ -54,8 +53,8 @@ class TrustFleet:
 
     def make_known(self) -> None:
         """Have commands find the servers."""
-        sites = {name: NatsSettings(url=server.url) for name, server in self.all_.fleet.sites.items()}
-        hub = NatsSettings(url=self.all_.fleet.hub.url)
+        sites = {name: server.nats for name, server in self.all_.fleet.sites.items()}
+        hub = self.all_.fleet.hub.nats
         write_endpoints(self.settings, Endpoints(pid=os.getpid(), hub=hub, sites=sites))
 
     def settings_of(self, domain: str) -> Settings:

@@ -13,7 +13,6 @@ from tests.support.trust_hub import TrustHub
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.objects import JetStreamObjectStore
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.downlink import Downlink
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.subjects import BUCKETS
@@ -47,7 +46,7 @@ def stores_of(bus: JetStreamBus) -> Stores:
 @contextlib.asynccontextmanager
 async def bus_of(server: Server) -> AsyncIterator[JetStreamBus]:
     """A bus of the server's domain."""
-    async with JetStreamBus.open(NatsSettings(url=server.url), server.name) as bus:
+    async with JetStreamBus.open(server.nats, server.name) as bus:
         yield bus
 
 

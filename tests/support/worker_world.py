@@ -25,7 +25,6 @@ from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.process.background import running
 from tidegate.brokers.servers.fleet import open_fleet
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import replace
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
@@ -128,9 +127,7 @@ class WorkerWorld(CommandLine):
             servers = await stack.enter_async_context(open_fleet(state, SITES))
             await declare_fleet(servers, STAGES)
             island = await stack.enter_async_context(Server(ISLAND, self.paths[ISLAND].nats))
-            urls = {HUB: servers.hub.url, ISLAND: island.url}
-            urls |= {name: server.url for name, server in servers.sites.items()}
-            self.nats = {name: NatsSettings(url=url) for name, url in urls.items()}
+            self.nats = {each.name: each.nats for each in (servers.hub, island, *servers.sites.values())}
             for name in self.domains:
                 await self._open(name)
             sites = {name: self.nats[name] for name in (*SITES, ISLAND)}

@@ -12,7 +12,6 @@ from tests.support.sync_party import SyncParty, hub_party
 from tests.support.sync_party_messages import TENANT
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Collection, Dot, WriteDocuments
 from tidegate.sync.author import DocumentTooLargeError
 from tidegate.sync.shells.replica_client import (
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.anyio
 async def bus(tmp_path: Path) -> AsyncIterator[JetStreamBus]:
     async with (
         Server("hub", tmp_path / "nats") as server,
-        JetStreamBus.open(NatsSettings(url=server.url), "hub") as bus,
+        JetStreamBus.open(server.nats, "hub") as bus,
     ):
         yield bus
 

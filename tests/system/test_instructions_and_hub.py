@@ -15,7 +15,6 @@ from tests.support.edge_runtime import AT_THE_EDGE, AT_THE_HUB, asked, open_runt
 from tidegate import EdgeRuntime
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.services.answering.instructions import InstructionsRefusedError
 from tidegate.services.settings import Settings
 from tidegate.services.stages import cloud_verifier
@@ -40,7 +39,7 @@ async def open_linked(site: Settings, directory: Path, **cloud: str) -> AsyncIte
         chosen = CloudVerifierSettings(**{"backend": "openai", "base_url": model.url, "model": "echo", **cloud})  # type: ignore[arg-type]
         hub = msgspec.structs.replace(site, site="hub", cloud_verifier=chosen)
         async with (
-            JetStreamBus.open(NatsSettings(url=server.url), "hub") as bus,
+            JetStreamBus.open(server.nats, "hub") as bus,
             cloud_verifier.open(hub, bus),
             open_runtime(site, server.url) as runtime,
         ):

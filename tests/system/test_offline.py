@@ -23,13 +23,13 @@ from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.jetstream.history import history
 from tidegate.brokers.servers.fleet import Fleet as Servers
 from tidegate.brokers.servers.fleet import open_fleet
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import UP_CONSUMER
 from tidegate.schemas import Asked, Published, Where
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, HUB, PIPE, VERDICTS
 from tidegate.services.evaluation.client import ask_over_nats
 from tidegate.services.fleet.deployment import plan_programs
+from tidegate.services.fleet.roles import roles_of
 from tidegate.services.fleet.supervisor import Supervisor
 from tidegate.services.packs.correctness import judge
 from tidegate.services.packs.load import load_pack
@@ -85,12 +85,12 @@ class Site:
 @asynccontextmanager
 async def unguarded(settings: Settings) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(open_fleet(Path(settings.state_dir), ["site1"]))
+        servers = await stack.enter_async_context(open_fleet(Path(settings.state_dir), ["site1"], roles_of))
         await declare_fleet(servers, tuple(WORKERS.values()))
         url = servers.sites["site1"].url
         children = plan_programs(settings, {HUB: servers.hub.url, "site1": url}, per_stage=False)
         supervisor = await stack.enter_async_context(Supervisor(children, grace_s=5.0))
-        bus = await stack.enter_async_context(JetStreamBus.open(NatsSettings(url=url), "site1"))
+        bus = await stack.enter_async_context(JetStreamBus.open(servers.sites["site1"].nats, "site1"))
         yield Site(servers, supervisor, bus)
 
 

@@ -45,7 +45,7 @@ class HubBus(JetStreamBus):
 @asynccontextmanager
 async def open_hub(server: Server, site: Settings) -> AsyncIterator[asyncio.Event]:
     """A hub as it is deployed, but for its line; the event says that the line is free."""
-    async with HubBus.open(NatsSettings(url=server.url), "hub") as bus:
+    async with HubBus.open(server.nats, "hub") as bus:
         assert isinstance(bus, HubBus)
         bus.line_is_free = asyncio.Event()
         async with cloud_verifier.open(msgspec.structs.replace(site, site="hub"), bus):

@@ -60,7 +60,11 @@ def check_it_is_healthy(settings: Settings, endpoints: dict[str, Any]) -> None:
     assert all("tidegate_" in httpx.get(url, trust_env=False).text for url in urls)
     fleet = Path(settings.state_dir) / "fleet.json"
     fleet.rename(fleet.with_suffix(".away"))  # as in a container, where the settings name the server
-    environ = {"TIDEGATE_NATS__URL": site["server"]["url"], "TIDEGATE_SITE": "site1"}
+    environ = {
+        "TIDEGATE_NATS__URL": site["server"]["url"],
+        "TIDEGATE_NATS__NKEY_SEED_FILE": endpoints["sites"]["site1"]["nkey_seed_file"],
+        "TIDEGATE_SITE": "site1",
+    }
     alone = msgspec.json.decode(tidegate("status", "--json", "--state", settings.state_dir, environ=environ).stdout)
     fleet.with_suffix(".away").rename(fleet)
     assert (alone["is_healthy"], [each["name"] for each in alone["domains"]]) == (True, ["site1"])

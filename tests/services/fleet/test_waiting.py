@@ -22,6 +22,7 @@ from tests.support.nats_fleet import linked
 from tests.support.paths import MODELS
 from tests.support.small_pack import pack_at
 from tidegate.brokers.process.ready import ready_file
+from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import provision_fleet
@@ -107,13 +108,14 @@ async def test_a_prepared_folder_is_answered_from_as_it_is(tmp_path: Path) -> No
 class Worker:
     """`tidegate worker policy` as a process, and the lines that it logs."""
 
-    def __init__(self, settings: Settings, url: str) -> None:
+    def __init__(self, settings: Settings, login: NatsSettings) -> None:
         self.ready = ready_file(settings, "policy")
         environment = {
             "TIDEGATE_STATE_DIR": settings.state_dir,
             "TIDEGATE_MODELS_DIR": settings.models_dir,
             "TIDEGATE_PACK_DIR": settings.pack_dir,
-            "TIDEGATE_NATS__URL": url,
+            "TIDEGATE_NATS__URL": login.url,
+            "TIDEGATE_NATS__NKEY_SEED_FILE": login.nkey_seed_file,
         }
         command = [sys.executable, "-m", "tidegate.services.cli", "worker", "policy", "--site", settings.site]
         self.process = subprocess.Popen(
@@ -144,8 +146,8 @@ class Worker:
 
 
 @contextmanager
-def running(settings: Settings, url: str) -> Iterator[Worker]:
-    worker = Worker(settings, url)
+def running(settings: Settings, login: NatsSettings) -> Iterator[Worker]:
+    worker = Worker(settings, login)
     try:
         yield worker
     finally:
@@ -159,8 +161,8 @@ async def test_a_worker_is_ready_when_the_first_pack_comes_and_at_once_where_the
     settings = settings_at(tmp_path)
     provision_fleet(settings, ["site1"])
     async with linked(tmp_path / "servers", ["site1"]) as fleet:
-        url = fleet.fleet.sites["site1"].url
-        with running(settings, url) as worker:  # ended while it waits
+        login = fleet.fleet.nats_of("site1", "policy")
+        with running(settings, login) as worker:  # ended while it waits
             logged = worker.event()
             assert (logged["action"], logged["reason"]) == (
                 "waiting_for_pack",
@@ -168,12 +170,12 @@ async def test_a_worker_is_ready_when_the_first_pack_comes_and_at_once_where_the
             )
             assert not worker.ready.exists()
             assert worker.end() == 0
-        with running(settings, url) as worker:
+        with running(settings, login) as worker:
             assert worker.event()["action"] == "waiting_for_pack"
             bring_into_force(settings, pack_at(tmp_path))
             assert worker.event()["action"] == "pack_in_force"
             until(worker.ready.exists, seconds=60)
             assert worker.end() == 0
-        with running(settings, url) as worker:  # neither a hub nor a sync worker is asked
+        with running(settings, login) as worker:  # neither a hub nor a sync worker is asked
             assert worker.event()["action"] == "ready"
             assert worker.end() == 0

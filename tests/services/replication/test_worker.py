@@ -33,6 +33,7 @@ from tidegate.services.fleet.author_keys import (
 from tidegate.services.fleet.deployment import plan_programs
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.provision import provision_fleet
+from tidegate.services.fleet.roles import roles_of
 from tidegate.services.settings import Settings
 from tidegate.sync.shells.lock import ReplicasBusyError, lock_replicas
 from tidegate.sync.trust.keys import KeyStore
@@ -79,7 +80,7 @@ async def until_ready(settings: Settings, site: str, process: subprocess.Popen[b
 
 @asynccontextmanager
 async def servers_with(path: Path) -> AsyncIterator[SyncFleet]:
-    async with open_fleet(path, ["site1"]) as servers:
+    async with open_fleet(path, ["site1"], roles_of) as servers:
         await declare_fleet(servers, STAGES)
         async with AsyncExitStack() as stack:
             yield SyncFleet(path, servers, stack)

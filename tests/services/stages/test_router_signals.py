@@ -13,7 +13,6 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_fleet
 from tidegate.brokers.memory.bus import MemoryBus
 from tidegate.brokers.servers.fleet import open_fleet
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Plan, Published, Question, Receipt, Screened, Speculation, encode
 from tidegate.schemas.uplink import CloudState
 from tidegate.services.pipeline import WORKERS
@@ -187,9 +186,9 @@ async def test_over_a_real_leaf_the_lookout_sees_cloud_link_and_drafts_and_the_l
     async with open_fleet(tmp_path, ["site1", "site2"]) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()))
         async with (
-            JetStreamBus.open(NatsSettings(url=servers.hub.url), "hub") as hub,
-            JetStreamBus.open(NatsSettings(url=servers.sites["site1"].url), "site1") as bus,
-            JetStreamBus.open(NatsSettings(url=servers.sites["site2"].url), "site2") as other,
+            JetStreamBus.open(servers.hub.nats, "hub") as hub,
+            JetStreamBus.open(servers.sites["site1"].nats, "site1") as bus,
+            JetStreamBus.open(servers.sites["site2"].nats, "site2") as other,
         ):
             collector = SignalCollector(bus, "site1", [WORKERS["router"]], ("kiosk",))
             await collector.learn_from_answers()

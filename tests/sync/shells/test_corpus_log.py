@@ -17,7 +17,6 @@ from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.declare import declare_hub
 from tidegate.brokers.jetstream.stored import StoredStream
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import CollectionDelta, LogPosition
 from tidegate.schemas.subjects import CORPUS
 from tidegate.sync.author import Author
@@ -39,7 +38,7 @@ class Lab:
         self._author = Author(self._store, Keys("hub"))
 
     async def log(self, stream: type[StoredStream] = StoredStream) -> CorpusLog:
-        bus = await self._stack.enter_async_context(JetStreamBus.open(NatsSettings(url=self.server.url), "hub"))
+        bus = await self._stack.enter_async_context(JetStreamBus.open(self.server.nats, "hub"))
         self.stream = stream(bus, CORPUS)
         return CorpusLog(self.stream, "kiosk")
 
