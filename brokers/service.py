@@ -40,7 +40,8 @@ class ServiceEndpoint:
 
     name: str
     subject: str
-    answer: Callable[[bytes], AsyncGenerator[EndpointReply, None]]
+    answer: Callable[[str, bytes], AsyncGenerator[EndpointReply, None]]
+    """Called with the subject of the request, which may be one of many where the endpoint's has wildcards."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,12 @@ class RunningService:
         self._started = datetime.now(UTC)
         self._counts = {endpoint.name: EndpointCounts() for endpoint in service.endpoints}
 
-    async def answer(self, endpoint: ServiceEndpoint, data: bytes) -> AsyncGenerator[EndpointReply, None]:
+    async def answer(self, endpoint: ServiceEndpoint, subject: str, data: bytes) -> AsyncGenerator[EndpointReply, None]:
         """The endpoint's replies, counted. Raises what the endpoint raises."""
         counts, began_ns, error = self._counts[endpoint.name], time.perf_counter_ns(), ""
         counts.num_requests += 1
         try:
-            async with aclosing(endpoint.answer(data)) as replies:
+            async with aclosing(endpoint.answer(subject, data)) as replies:
                 async for reply in replies:
                     error = f"{reply.error_code}:{reply.error}" if reply.error_code else error
                     yield reply

@@ -98,6 +98,9 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     metrics_port: Port = 0
     """The port on which metrics are served; where a process of this machine has it, the next one gets a port from the
     system. `tidegate status` lists them. 0: none are served."""
+    applications_file: str = ""
+    """The file with the accounts of access keys that ask over NATS, where a server that `tidegate up` does not keep
+    includes it. Empty: `keys/applications.conf` below `state_dir`."""
     nats: NatsSettings = NatsSettings()
     retention: RetentionSettings = RetentionSettings()
     egress: dict[str, str] = {}

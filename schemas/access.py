@@ -20,7 +20,7 @@ class AccessKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An access key: `digest` is the sha256 of its secret, in hex; the secret is nowhere.
 
     A key with an `asker` is that person's. One without is an application's, which speaks for its own users: they are
-    told apart by what it calls them, and are never another key's.
+    told apart by what it calls them, and are never another key's. `nkey` is the public nkey by which it asks over NATS.
     """
 
     id: AccessKeyId
@@ -30,6 +30,7 @@ class AccessKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     issued_at_ms: Millis
     expires_at_ms: Millis
     asker: Asker = ""
+    nkey: Annotated[str, msgspec.Meta(pattern=r"^(U[A-Z2-7]{55})?$")] = ""
     note: Annotated[str, msgspec.Meta(max_length=80)] = ""
     revoked_at_ms: Millis = 0
 

@@ -17,10 +17,10 @@ MAX_INSTRUCTIONS = 32_768
 
 
 class Asked(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """A request. Only `text` is needed, over NATS `tenant` too; the gateway fills in the rest.
+    """A request. Only `text` is needed; the gateway fills in the rest.
 
-    Over HTTP the tenant and the asker are the credential's: another tenant is refused, and `asker` is what an
-    application calls its user.
+    The tenant and the asker are the credential's: another tenant is refused, and `asker` is what an application calls
+    its user.
 
     `text` is in clear between the client and the gateway only; what is stored has it in `sealed`, under a key of the
     asker's.

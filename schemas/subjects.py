@@ -1,6 +1,6 @@
 """The only module with subject strings: which fact is in which stream, under which subject.
 
-ask                                        core    the entry point of a site: Asked in, Published or Refused out
+<ask|stream|resume>.<tenant>.<credential>  core    the entries of a site; see schemas/entries.py
 asks.<tenant>.<rid>                        ASKS    Asked, sealed
 pipe.<tenant>.<fact>.<rid>                 PIPE    the facts in between; Verified too, when it came by the fast lane
 escalations.<site>.<tenant>.<rid>          ESCALATIONS   at the site; sourced into the hub's
@@ -12,7 +12,6 @@ cloud.<site>.session.<any|worker>          core    Begin and Propose: a draft ve
 cloud.<site>.partial.<tenant>.<rid>        core    Partial of the hub, down the leaf
 partial.<drafted|approved>.<tenant>.<rid>  core    Partial of the edge; of both sides once approved
 tokens.<tenant>.<rid>                      TOKENS  Delta: the log of what was shown; live copy on live.tokens.>
-stream | resume                            core    entry points of clients that read a stream; see services.gateway
 sync.<site>.<up|down>.<stream>             core    a stream on its way over the leaf
 edits.<site>.<tenant>.<collection>.<id>    EDITS   SignedOperation of a site, in what is shared; sourced into the hub's
 local.<tenant>.<collection>.<id>           LOCAL   SignedOperation of what never leaves the domain
@@ -49,7 +48,8 @@ BUCKETS = ("policy", "prompt", "adapter", "index", "weights")
 """The object stores of the hub, most urgent first: one for each class of transfer, so that each has its own rate."""
 
 _UNSTORED = ("live.>", "partial.>", "tokens.>", "replica.>")
-SITE_ONLY = (ASK, STREAM, RESUME, *_UNSTORED, *(f"{stream.lower()}.>" for stream in SITE_STREAMS))
+_DOORS = tuple(f"{name}.>" for name in (ASK, STREAM, RESUME))
+SITE_ONLY = (*_DOORS, *_UNSTORED, *(f"{stream.lower()}.>" for stream in SITE_STREAMS))
 """Subjects that no leaf may carry; what is sourced or mirrored crosses it under `sync.` instead."""
 
 

@@ -170,7 +170,7 @@ class JetStreamBus:
         running = RunningService(service, QUEUE)
 
         async def reply_to(endpoint: ServiceEndpoint, msg: Msg) -> None:
-            async with contextlib.aclosing(running.answer(endpoint, msg.data)) as replies:
+            async with contextlib.aclosing(running.answer(endpoint, msg.subject, msg.data)) as replies:
                 async for reply in replies:
                     await self._reply(msg, reply.data, reply.headers)
 

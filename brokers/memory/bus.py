@@ -210,8 +210,8 @@ class MemoryBus:
         return await no_answer
 
 
-async def _first_reply(running: RunningService, endpoint: ServiceEndpoint, _: str, data: bytes) -> bytes:
-    async with aclosing(running.answer(endpoint, data)) as replies:
+async def _first_reply(running: RunningService, endpoint: ServiceEndpoint, subject: str, data: bytes) -> bytes:
+    async with aclosing(running.answer(endpoint, subject, data)) as replies:
         return (await anext(replies)).data
 
 

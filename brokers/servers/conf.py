@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, down_consumer
 from tidegate.schemas import subjects
@@ -16,9 +16,20 @@ Permissions = dict[str, dict[str, list[str]]]
 """What a user may `publish` to and `subscribe` to, each with the subjects to `allow`."""
 
 ACCOUNT = "TIDEGATE"
+INCLUDE = "include"
+"""The key under which a configuration names a file, relative to its own, that belongs in its place."""
 SERVICE_CONTROL = "$SRV.>"
 """Where instances of a micro service are asked about themselves: a site's own business, so no leaf carries it."""
 GIB = 1 << 30
+
+
+class SiteAccount(NamedTuple):
+    """What a site's account has beside its operator: users, what other accounts may import, and the file with those
+    accounts, relative to the configuration."""
+
+    users: Sequence[Conf] = ()
+    exports: Sequence[Conf] = ()
+    included: str = ""
 
 
 def plain(domain: str) -> Conf:
@@ -49,8 +60,9 @@ def hub(operator: str, sites: Mapping[str, str], users: Sequence[Conf] = ()) -> 
     }
 
 
-def site(name: str, operator: str, hub_url: str, leaf_seed: str, users: Sequence[Conf] = ()) -> Conf:
+def site(name: str, operator: str, hub_url: str, leaf_seed: str, offers: SiteAccount | None = None) -> Conf:
     """A site: complete in itself, and a leaf of the hub whenever there is a link."""
+    offers = offers or SiteAccount()
     kept = [SERVICE_CONTROL, *subjects.SITE_ONLY, "_INBOX.>", "$O.>", "$KV.>", "$JS.API.>"]
     remote = {
         "urls": [hub_url],
@@ -63,7 +75,7 @@ def site(name: str, operator: str, hub_url: str, leaf_seed: str, users: Sequence
     return {
         **plain(name),
         "leafnodes": {"reconnect": "100ms", "remotes": [remote]},
-        **_account([user(operator), *users]),
+        **_account([user(operator), *offers.users], offers),
     }
 
 
@@ -100,7 +112,9 @@ def render(conf: Mapping[str, Any], indent: str = "") -> str:
     """The text that nats-server reads."""
     lines = []
     for key, value in conf.items():
-        if isinstance(value, Mapping):
+        if key == INCLUDE:
+            lines.append(f"{indent}{INCLUDE} {json.dumps(value)}\n")
+        elif isinstance(value, Mapping):
             lines.append(f"{indent}{key} {{\n{render(value, indent + '  ')}{indent}}}\n")
         else:
             lines.append(f"{indent}{key}: {json.dumps(value)}\n")
@@ -113,8 +127,10 @@ def user(public: str, permissions: Permissions | None = None) -> Conf:
     return {"nkey": public, "allowed_connection_types": ["STANDARD", "WEBSOCKET"], **allowed}
 
 
-def _account(users: Sequence[Conf]) -> Conf:
-    return {"accounts": {ACCOUNT: {"jetstream": "enabled", "users": list(users)}}}
+def _account(users: Sequence[Conf], offers: SiteAccount | None = None) -> Conf:
+    exports = {"exports": list(offers.exports)} if offers and offers.exports else {}
+    others = {INCLUDE: offers.included} if offers and offers.included else {}
+    return {"accounts": {ACCOUNT: {"jetstream": "enabled", "users": list(users), **exports}, **others}}
 
 
 def _leaf(site: str, public: str) -> Conf:

@@ -39,6 +39,11 @@ def seed_file_of(state_dir: Path, domain: str, role: str = OPERATOR) -> Path:
     return state_dir / "keys" / f"{domain}.{role}.nk"
 
 
+def applications_file_of(state_dir: Path) -> Path:
+    """Where the accounts of a machine's applications are, which the servers of its sites include."""
+    return state_dir / "keys" / "applications.conf"
+
+
 def own_inbox(prefix: str, seed_file: str) -> str:
     """The prefix of the inboxes of the user with this seed, where no other user of its account may listen: below
     `prefix`, or `prefix` itself where there is no file. Raises `NkeySeedError` where the file holds no user's seed."""

@@ -7,13 +7,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tidegate.brokers.servers import conf
-from tidegate.brokers.servers.credentials import LEAF, Credential, load_credential, seed_file_of
+from tidegate.brokers.servers.applications import exports
+from tidegate.brokers.servers.credentials import (
+    LEAF,
+    Credential,
+    applications_file_of,
+    load_credential,
+    seed_file_of,
+)
 from tidegate.brokers.servers.nats_server import POLL_S, Server
 from tidegate.brokers.servers.permissions import UserRole
 from tidegate.brokers.settings import NatsSettings
@@ -92,7 +100,11 @@ class Fleet:
     def make_site(self, site: str, hub_url: str) -> Server:
         """The server of a site, which is not started yet, and finds the hub at `hub_url`."""
         operator, leaf = self.operator_credential(site), self.leaf_credential(site)
-        settings = conf.site(site, operator.public, hub_url, leaf.seed(), self._users(site))
+        applications = applications_file_of(self.state_dir)
+        applications.touch(mode=0o600)  # the server reads it, whether there are any or not
+        included = os.path.relpath(applications, self._home(site))
+        offers = conf.SiteAccount(self._users(site), exports(), included)
+        settings = conf.site(site, operator.public, hub_url, leaf.seed(), offers)
         self.sites[site] = Server(site, self._home(site), settings, operator_seed=operator.seed_file)
         return self.sites[site]
 

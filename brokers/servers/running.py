@@ -4,9 +4,58 @@ Next: nats_server.py, which starts one."""
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import signal
 import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tidegate.schemas import TidegateError
+
+RELOADED_WITHIN_S = 10.0
+
+
+class ServerNotReloadedError(TidegateError, TimeoutError):
+    """A server did not take up its configuration in time, or refused it."""
+
+    hint = "nats.log in its directory has the cause; what was written counts once it is started again"
+
+
+def reload_server(directory: Path) -> None:
+    """Have the server whose directory this is take up its configuration, and return when it has.
+
+    Twice: what an account that is new imports is bound by the reload after the one that brings the account (seen on
+    nats-server 2.15.1). Raises `ServerNotReloadedError`.
+    """
+    for _ in range(2):
+        pid = find_server_pid(directory)
+        before = _loaded_at(directory, pid)
+        if pid is not None:
+            os.kill(pid, signal.SIGHUP)
+        deadline = time.monotonic() + RELOADED_WITHIN_S
+        while (now := _loaded_at(directory, pid)) == before or not now:
+            if time.monotonic() > deadline:
+                raise ServerNotReloadedError(f"the server of {directory} did not take up its configuration")
+            time.sleep(0.005)
+
+
+def _loaded_at(directory: Path, pid: int | None) -> str:
+    """When the server has read its configuration, as it says; empty where it does not."""
+    try:
+        reported = json.loads((directory / f"nats-server_{pid}.ports").read_bytes())
+        address = urlsplit(reported["monitoring"][0])
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=1.0)
+        try:
+            connection.request("GET", "/varz")
+            known: dict[str, Any] = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException):
+        return ""
+    return str(known.get("config_load_time", ""))
 
 
 def find_server_pid(directory: Path) -> int | None:

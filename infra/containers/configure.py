@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.brokers.servers import conf
+from tidegate.brokers.servers.applications import exports
 from tidegate.brokers.servers.credentials import load_credential
 from tidegate.brokers.servers.fleet import check_site_name
 from tidegate.brokers.settings import NatsSettings
@@ -31,6 +32,8 @@ from tidegate.services.settings import Settings
 
 CLIENT_PORT, LEAF_PORT, MONITOR_PORT = 4222, 7422, 8222
 STORE = "/var/lib/nats"
+APPLICATIONS = "applications.conf"
+"""Beside a site's configuration: the accounts of access keys that ask over NATS, which `tidegate keys issue` writes."""
 
 
 def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-nats") -> None:
@@ -49,7 +52,9 @@ def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-
     write(out / HUB / "nats.conf", HUB, hub)
     hub_url = f"nats-leaf://{hub_host}:{LEAF_PORT}"
     for site, leaf in leaves.items():
-        settings = conf.site(site, operators[site].public, hub_url, leaf.seed(), users(out, site))
+        offers = conf.SiteAccount(users(out, site), exports(), APPLICATIONS)
+        settings = conf.site(site, operators[site].public, hub_url, leaf.seed(), offers)
+        (out / site / APPLICATIONS).touch(mode=0o600)
         write(out / site / "nats.conf", site, settings)
     endpoints = {
         domain: NatsSettings(url=f"nats://{domain}-nats:{CLIENT_PORT}", nkey_seed_file=str(client.seed_file))

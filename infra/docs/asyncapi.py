@@ -46,10 +46,13 @@ from tidegate.schemas import (
     Verified,
     subjects,
 )
+from tidegate.schemas.entries import entry
 from tidegate.services.pipeline import WORKERS
 from tidegate.services.streaming.events import Event
 
+KEY = "{key}"
 PARAMETERS = {
+    "key": "the id of the access key whose account it came from; there the subject is the first word alone",
     "site": "the name of a site",
     "tenant": "the name of a tenant",
     "rid": "the id of a request",
@@ -133,9 +136,11 @@ def pipeline_channels() -> dict[str, Channel]:
 def core_channels() -> dict[str, Channel]:
     """What is asked, heard and logged beside the pipeline."""
     return {
-        "ask": Channel(subjects.ASK, "a question; one reply", (Asked,)),
-        "stream": Channel(subjects.STREAM, "a question; a reply per event, until `end` or `error`", (Asked,)),
-        "resume": Channel(subjects.RESUME, "goes on with a stream from a cursor", (Resume,)),
+        "ask": Channel(entry(subjects.ASK, TENANT, KEY), "a question; one reply", (Asked,)),
+        "stream": Channel(
+            entry(subjects.STREAM, TENANT, KEY), "a question; a reply per event, until `end` or `error`", (Asked,)
+        ),
+        "resume": Channel(entry(subjects.RESUME, TENANT, KEY), "goes on with a stream from a cursor", (Resume,)),
         "tokens": Channel(subjects.tokens(TENANT, RID), f"stream {subjects.TOKENS}: what was shown", (Delta,)),
         "liveTokens": Channel(subjects.live_tokens(TENANT, RID), "the same, as it is stored", (Delta,)),
         "liveAnswers": Channel(subjects.live_answer(TENANT, RID), "an answer, as it is stored", (Published,)),

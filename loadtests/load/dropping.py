@@ -16,6 +16,7 @@ from loadtests.load.stream_client import Client
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.connection import Link
 from tidegate.schemas import Asked, Resume, encode_json
+from tidegate.schemas.entries import entry
 from tidegate.schemas.subjects import RESUME, STREAM
 from tidegate.services.streaming.events import Event
 
@@ -172,24 +173,29 @@ def raise_denied(denial: list[RejectConnection | RejectData]) -> None:
 
 
 class Nats:
-    """NATS requests with many answers; the budget counts messages."""
+    """NATS requests with many answers; the budget counts messages.
+
+    What an application publishes arrives at a site with its tenant and key in the subject: so it is published here.
+    """
 
     name = "nats"
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, tenant: str, access_key: str) -> None:
         self._link = link
+        self._tenant = tenant
+        self._key_id = access_key.split("_")[1] if access_key.count("_") > 1 else access_key
 
-    def with_key(self, access_key: str) -> Transport:  # noqa: ARG002
-        return self
+    def with_key(self, access_key: str) -> Transport:
+        return Nats(self._link, self._tenant, access_key)
 
     async def ask(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
         if client.id:
             return await self.resume(asked, client, budget)
-        return await self._read(STREAM, encode_json(asked), client, budget)
+        return await self._read(entry(STREAM, self._tenant, self._key_id), encode_json(asked), client, budget)
 
     async def resume(self, asked: Asked, client: Client, budget: int = WHOLE) -> int:
         request = Resume(rid=asked.rid, tenant=asked.tenant, asker=asked.asker, cursor=client.id)
-        return await self._read(RESUME, encode_json(request), client, budget)
+        return await self._read(entry(RESUME, self._tenant, self._key_id), encode_json(request), client, budget)
 
     async def _read(self, subject: str, data: bytes, client: Client, budget: int) -> int:
         for _ in range(TRIES):

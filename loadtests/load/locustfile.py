@@ -47,6 +47,7 @@ def _options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--tenant", default="kiosk", help="The tenant to ask as.")
     parser.add_argument("--budget-ms", type=int, default=4000, help="What an asker is willing to wait.")
     parser.add_argument("--nats-url", default=NATS_URL, help="The site's server, for NatsSiteUser.")
+    parser.add_argument("--nats-nkey", default="", help="The file with the nkey by which NatsSiteUser asks there.")
     parser.add_argument("--questions", default="", help="A file with one question a line [default: the kiosk pack's].")
     parser.add_argument(
         "--rate", type=float, default=0.0, help="Open loop: requests per second in all, whatever the answers do."
@@ -164,7 +165,9 @@ class NatsSiteUser(SiteUser):
     protocol = "NATS"
 
     async def open(self) -> None:
-        self.client = await nats.connect(self.options.nats_url, max_reconnect_attempts=-1)
+        self.client = await nats.connect(
+            self.options.nats_url, nkeys_seed=self.options.nats_nkey or None, max_reconnect_attempts=-1
+        )
 
     async def close(self) -> None:
         await self.client.close()

@@ -71,6 +71,10 @@ class Script:
         return self.answer.replace("{email}", value)
 
 
+NKEY = f"U{'A' * 55}"
+"""Of nobody: this server asks nobody for one, and the gateway asks only whether a key has one."""
+
+
 @dataclass
 class StreamSite:
     """What runs. The gateway is open at first; close and open it again with `close_gateway` and `open_gateway`."""
@@ -92,7 +96,7 @@ class StreamSite:
         url = urlsplit(address.url)
         host, port = url.hostname or "", url.port or 0
         key = self.access_key
-        self.transports = [Sse(host, port, key), Ws(host, port, key), Nats(self.bus.link)]
+        self.transports = [Sse(host, port, key), Ws(host, port, key), Nats(self.bus.link, TENANT, key)]
 
     @property
     def streams(self) -> int:
@@ -202,7 +206,7 @@ async def stream_site(state: Path) -> AsyncIterator[StreamSite]:
         async with jetstream_api.connect(server.nats, settings.site) as nc:
             await declare_site(nc, settings.site, SITE_WORKERS)
         bus = await stack.enter_async_context(JetStreamBus.open(server.nats, settings.site))
-        access_key = stack.enter_context(temporary_key(settings, "streams", asker=ASKER))
+        access_key = stack.enter_context(temporary_key(settings, "streams", asker=ASKER, nkey=NKEY))
         site = StreamSite(settings, server, bus, vault, access_key)
         stack.push_async_callback(site.close_gateway)
         await site.open_gateway()

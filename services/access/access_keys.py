@@ -36,7 +36,7 @@ class AccessKeys:
         self._by_id: dict[str, AccessKey] = {}
 
     def issue(
-        self, tenant: str, role: Role, lasts_ms: int, *, asker: str = "", note: str = ""
+        self, tenant: str, role: Role, lasts_ms: int, *, asker: str = "", note: str = "", nkey: str = ""
     ) -> tuple[AccessKey, str]:
         """A new key, and its text, which is nowhere else and cannot be had again. Raises `AccessRegisterError`,
         `OSError`."""
@@ -48,6 +48,7 @@ class AccessKeys:
             role=role,
             asker=asker,
             note=note,
+            nkey=nkey,
             issued_at_ms=now_ms,
             expires_at_ms=now_ms + lasts_ms,
         )
@@ -88,13 +89,17 @@ class AccessKeys:
         is_same = secrets.compare_digest(digest, key.digest if key else _NOBODY)
         if key is None or not is_same or not self.is_good(key):
             raise CredentialRefusedError(NOT_VALID)
-        return Caller(
-            tenant=key.tenant,
-            role=key.role,
-            asker=key.asker or f"key:{key.id}",
-            speaks_for_others=not key.asker,
-            credential=f"key {key.id}",
-        )
+        return _caller(key)
+
+    def holder(self, key_id: str) -> Caller:
+        """The caller that the key with this id stands for, where a server has seen the proof already: its nkey.
+
+        Raises `CredentialRefusedError`, `AccessRegisterError`.
+        """
+        key = self._find(key_id)
+        if key is None or not key.nkey or not self.is_good(key):
+            raise CredentialRefusedError(NOT_VALID)
+        return _caller(key)
 
     def _find(self, key_id: str) -> AccessKey | None:
         try:
@@ -126,3 +131,13 @@ class AccessKeys:
         with open(self._path.with_name(f".{self._path.name}.lock"), "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield self._read()
+
+
+def _caller(key: AccessKey) -> Caller:
+    return Caller(
+        tenant=key.tenant,
+        role=key.role,
+        asker=key.asker or f"key:{key.id}",
+        speaks_for_others=not key.asker,
+        credential=f"key {key.id}",
+    )

@@ -18,6 +18,10 @@ class Callers:
         self._keys = keys
         self._tokens = tokens
 
+    def holder(self, key_id: str) -> Caller:
+        """Whose access key this is. Raises `CredentialRefusedError`, `AccessRegisterError`."""
+        return self._keys.holder(key_id)
+
     def check(self, credential: str) -> Caller:
         """The caller. Raises `CredentialRefusedError`, `AccessRegisterError`."""
         if not credential:

@@ -5,6 +5,7 @@ Promises that a key is printed once, when it is made, and is nowhere else. Next:
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -17,8 +18,11 @@ from tidegate.services.cli.groups import check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.audit_spool import act_event
+from tidegate.services.fleet.nats_users import make_seed
+from tidegate.services.settings import Settings
 
 DAY_MS = 86_400_000
+SEED_FILE = click.Path(dir_okay=False, path_type=Path)
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -30,9 +34,17 @@ ROLES: tuple[Role, ...] = get_args(Role)
     "--expires", "expires_days", default=90, show_default=True, type=click.IntRange(1, 3650), help="In so many days."
 )
 @click.option("--note", default="", help="What it is for, in words; `issued` shows them.")
-def issue(options: CommandOptions, role: Role, asker: str, expires_days: int, note: str) -> None:
-    """Make an access key for a tenant, and print it; it is kept as a digest, and cannot be shown again."""
+@click.option("--nats", "seed_file", type=SEED_FILE, help="Let it ask over NATS, too, by an nkey whose seed goes here.")
+def issue(
+    options: CommandOptions, role: Role, asker: str, expires_days: int, note: str, seed_file: Path | None
+) -> None:
+    """Make an access key for a tenant, and print it; it is kept as a digest, and cannot be shown again.
+
+    With --nats FILE the sites' servers that run on this machine take it up at once, others when they reload.
+    """
     check_choice("there is no role", role, ROLES)
+    if seed_file is not None and role != "app":
+        raise click.UsageError(f"--nats is for keys that ask, and a key of the role {role} does not")
     try:
         msgspec.convert(asker, Asker)
         msgspec.convert(note, str)
@@ -42,10 +54,14 @@ def issue(options: CommandOptions, role: Role, asker: str, expires_days: int, no
         raise click.UsageError("a note has at most 80 characters")
     settings = options.settings()
     tenant = options.tenant or settings.tenants[0]
-    key, text = open_access_keys(settings).issue(tenant, role, expires_days * DAY_MS, asker=asker, note=note)
+    nkey = make_seed(seed_file) if seed_file is not None else ""
+    keys = open_access_keys(settings)
+    key, text = keys.issue(tenant, role, expires_days * DAY_MS, asker=asker, note=note, nkey=nkey)
     about, note = f"access {PREFIX}_{key.id} {role}", f"until {until(key)}"
     log_act(options, settings.site, act_event("key_made", about, tenant=tenant, reason=note))
-    lines = (text, f"{describe(key)}; it is not shown again", "send it as: Authorization: Bearer " + text[:17] + "…")
+    lines = [text, f"{describe(key)}; it is not shown again", "send it as: Authorization: Bearer " + text[:17] + "…"]
+    if seed_file is not None:
+        lines.append(f'over NATS: nats --nkey {seed_file} request ask \'{{"text":"…"}}\'; {take_up(settings)}')
     print_result({"key": text, **shown(key)}, "\n".join(lines), options.as_json)
 
 
@@ -65,7 +81,17 @@ def revoke_access_key(options: CommandOptions, key_id: str, reason: str) -> None
     key = open_access_keys(settings).revoke(key_id)
     event = act_event("key_revoked", f"access {PREFIX}_{key.id} {key.role}", tenant=key.tenant, reason=reason)
     log_act(options, settings.site, event)
-    print_result(shown(key), f"{describe(key)}, revoked", options.as_json)
+    ended = f"; {take_up(settings)}" if key.nkey else ""
+    print_result(shown(key), f"{describe(key)}, revoked{ended}", options.as_json)
+
+
+def take_up(settings: Settings) -> str:
+    """Have the servers of this machine know the keys that ask over NATS; says which do. Raises
+    `ServerNotReloadedError`."""
+    from tidegate.services.fleet.nats_users import take_up_applications
+
+    sites = take_up_applications(settings)
+    return f"the server{'s' * (len(sites) > 1)} of {', '.join(sites)} knows" if sites else "no server runs here now"
 
 
 def is_access_key(key_id: str) -> bool:

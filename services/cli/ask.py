@@ -1,4 +1,6 @@
-"""`tidegate ask`: one question to a running site, with nothing but NATS. Next: services/gateway/nats.py."""
+"""`tidegate ask`: one question to a running site, with nothing but NATS, as the operator of its server.
+
+Next: services/gateway/nats.py."""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import click
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.schemas import Asked, Citation, Published, Refused, Suggestion, TidegateError, decode, encode, encode_json
+from tidegate.schemas.entries import OPERATOR, entry
 from tidegate.schemas.subjects import ASK, HUB
 from tidegate.services.cli.options import CommandOptions, with_options
 from tidegate.services.cli.terminal import echo
@@ -48,7 +51,9 @@ def ask(options: CommandOptions, text: str, asker: str, budget_ms: int) -> int:
         async with connect(server, settings.site):  # fails at once where nothing listens; a bus would go on trying
             pass
         async with JetStreamBus.open(server, settings.site) as bus:
-            return await bus.request(ASK, encode(asked), timeout_s=budget_ms / 1000 + 3.0)
+            return await bus.request(
+                entry(ASK, asked.tenant, OPERATOR), encode(asked), timeout_s=budget_ms / 1000 + 3.0
+            )
 
     reply: Published | Refused = decode(asyncio.run(go()), Published, Refused)
     if options.as_json:

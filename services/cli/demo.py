@@ -16,26 +16,29 @@ import msgspec
 
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.dead_letters import list_dead_letters
+from tidegate.brokers.jetstream.requester import NatsRequester
 from tidegate.brokers.servers.fleet import check_free
 from tidegate.schemas import replace
 from tidegate.schemas.pack import Pack
-from tidegate.schemas.subjects import HUB
+from tidegate.schemas.subjects import ASK, HUB
 from tidegate.services.cli.progress import show_progress
 from tidegate.services.cli.tables import describe_sync, print_report
 from tidegate.services.cli.terminal import echo
 from tidegate.services.evaluation.byte_scan import find_values
 from tidegate.services.evaluation.client import SiteClient, ask_all, read_facts
 from tidegate.services.evaluation.report import ClientRun, RunReport, summarise_runs
-from tidegate.services.fleet.access import open_access_keys, temporary_key
+from tidegate.services.fleet.access import open_access_keys
 from tidegate.services.fleet.deployment import Deployment, deploy
 from tidegate.services.fleet.filling import FilledSites, fill_sites
 from tidegate.services.fleet.models import ProgressReporter, build_models
+from tidegate.services.fleet.nats_users import replace_seed, temporary_application
 from tidegate.services.fleet.provision import provision_fleet
 from tidegate.services.fleet.showing import open_showing
 from tidegate.services.packs.load import load_pack
 from tidegate.services.settings import Settings
 
 BUDGET_MS = 8000
+EXAMPLE = '{"text":"What does a coin roll cost?"}'
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +51,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asking(NamedTuple):
-    """Where the questions of a pack are asked, with which access key, and how many of them; None: all."""
+    """Where the questions of a pack are asked, by which application, and how many of them; None: all.
+
+    `seed_file` is that of the access key's nkey.
+    """
 
     deployment: Deployment
     access_key: str
+    seed_file: Path
     limit: int | None
 
 
@@ -62,8 +69,8 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
         with show_progress() as progress:
             filled: list[FilledSites] = []
             deployment = await stack.enter_async_context(start_fleet(job, progress, filled.append))
-            access_key = stack.enter_context(temporary_key(job.settings, "tidegate demo"))
-            asking = Asking(deployment, access_key, limit)
+            access_key, seed_file = stack.enter_context(temporary_application(job.settings, "tidegate demo"))
+            asking = Asking(deployment, access_key, seed_file, limit)
             report = await ask_and_count(job.settings, pack, asking, progress)
             async with open_showing(job.settings, deployment.servers) as showing:
                 report = replace(report, sync=await showing.show(filled[0], progress))
@@ -76,7 +83,7 @@ async def run_demo(job: Job, limit: int | None, *, stay: bool) -> int:
         if report.sync is not None and not job.as_json:
             echo("\n".join(describe_sync(report.sync)))
         if stay:
-            await stay_up(deployment, access_key)
+            await stay_up(deployment, asking)
     return 0 if report.is_clean else 1
 
 
@@ -89,7 +96,7 @@ async def run_up(job: Job) -> int:
         if job.as_json:
             echo(msgspec.json.encode(deployment.endpoints))
         elif not any(map(open_access_keys(job.settings).is_good, open_access_keys(job.settings).all())):
-            echo("no access key is good: `tidegate keys issue` makes one")
+            echo("no access key is good: `tidegate keys issue` makes one, with --nats FILE also for NATS")
         await stay_up(deployment, quiet=job.as_json)
     return 0
 
@@ -122,14 +129,16 @@ async def start_fleet(
         yield deployment
 
 
-async def stay_up(deployment: Deployment, access_key: str = "", *, quiet: bool = False) -> None:
+async def stay_up(deployment: Deployment, asking: Asking | None = None, *, quiet: bool = False) -> None:
     """Print where to ask, with which key, and what could not be started, then wait until cancelled."""
     if not quiet:
-        page = f"/#key={access_key}" if access_key else ""
+        page = f"/#key={asking.access_key}" if asking else ""
         for site, url in deployment.endpoints.http.items():
             echo(f"{site}: page {url}{page}   NATS {deployment.endpoints.sites[site].url}")
-        if access_key:
-            echo(f"the API takes this key until Ctrl-C: -H 'Authorization: Bearer {access_key}'")
+        if asking:
+            echo(f"the API takes this key until Ctrl-C: -H 'Authorization: Bearer {asking.access_key}'")
+            server = next(iter(deployment.endpoints.sites.values())).url
+            echo(f"NATS takes its nkey: nats --server {server} --nkey {asking.seed_file} request ask '{EXAMPLE}'")
         for child in deployment.supervisor.children.values():
             if child.fault is not None:
                 echo(f"{child.fault.reason}; it is tried again and again ({child.fault.hint})", err=True)
@@ -147,7 +156,15 @@ async def ask_and_count(settings: Settings, pack: Pack, asking: Asking, progress
             domain: await stack.enter_async_context(JetStreamBus.open(nats, domain))
             for domain, nats in {HUB: endpoints.hub, **endpoints.sites}.items()
         }
-        clients = {site: SiteClient(buses[site], endpoints.http[site], asking.access_key) for site in endpoints.sites}
+        clients = {
+            site: SiteClient(
+                await stack.enter_async_context(NatsRequester.open(replace_seed(nats, asking.seed_file))),
+                endpoints.http[site],
+                asking.access_key,
+                ask_at=ASK,
+            )
+            for site, nats in endpoints.sites.items()
+        }
         progress.start("asking", len(questions))
         runs = await ask_all(
             questions,

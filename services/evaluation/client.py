@@ -10,15 +10,16 @@ import itertools
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import msgspec
 
-from tidegate.brokers.base import CoreClient, UnreachableError
+from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.history import history
 from tidegate.schemas import Asked, Published, Refused, UnreadableError, decode, encode, encode_json
+from tidegate.schemas.entries import OPERATOR, entry
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.refusals import may_retry
 from tidegate.schemas.subjects import ANSWERS, ASK, ESCALATIONS
@@ -28,12 +29,24 @@ from tidegate.services.packs.correctness import judge
 TRANSPORTS = ("nats-json", "nats-msgpack", "http", "http-stream")
 
 
-class SiteClient(msgspec.Struct, frozen=True):
-    """How a client reaches one site: its NATS server, its HTTP address, and the access key that it uses there."""
+class Requester(Protocol):
+    """Whoever can send a request over NATS."""
 
-    client: CoreClient
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """See `CoreClient`."""
+
+
+class SiteClient(msgspec.Struct, frozen=True):
+    """How a client reaches one site: its NATS server, its HTTP address, and the access key that it uses there.
+
+    `ask_at` is the subject of a question over NATS: `ask` for an application; empty for the operator, who names the
+    tenant in the subject.
+    """
+
+    client: Requester
     http_url: str
     access_key: str
+    ask_at: str = ""
 
 
 async def ask_all(
@@ -61,7 +74,7 @@ async def ask_all(
         headers = bearer(known.access_key)
         async with httpx.AsyncClient(base_url=known.http_url, timeout=patience_s, headers=headers) as http:
             for run in [run for run in runs if run.site == site]:
-                await ask_with_retry(run, known.client, http, tenant, budget_ms, patience_s)
+                await ask_with_retry(run, known, http, tenant, budget_ms, patience_s)
                 on_answer(run)
 
     async with asyncio.TaskGroup() as group:
@@ -76,7 +89,7 @@ def bearer(access_key: str) -> dict[str, str]:
 
 
 async def ask_with_retry(
-    run: ClientRun, client: CoreClient, http: httpx.AsyncClient, tenant: str, budget_ms: int, patience_s: float
+    run: ClientRun, site: SiteClient, http: httpx.AsyncClient, tenant: str, budget_ms: int, patience_s: float
 ) -> None:
     """Fill in `run`; leaves `reply` None when nobody answered for `patience_s` seconds."""
     question = run.question
@@ -96,7 +109,8 @@ async def ask_with_retry(
             if run.transport.startswith("http"):
                 reply = await ask_over_http(asked, http, run, streaming=run.transport == "http-stream")
             else:
-                reply = await ask_over_nats(asked, client, as_json=run.transport == "nats-json")
+                as_json = run.transport == "nats-json"
+                reply = await ask_over_nats(asked, site.client, as_json=as_json, ask_at=site.ask_at)
         except (UnreachableError, httpx.TransportError, UnreadableError):
             await asyncio.sleep(0.1)
             continue
@@ -109,10 +123,11 @@ async def ask_with_retry(
         return
 
 
-async def ask_over_nats(asked: Asked, client: CoreClient, *, as_json: bool) -> Published | Refused:
-    """Ask with nothing but a NATS request."""
+async def ask_over_nats(asked: Asked, client: Requester, *, as_json: bool, ask_at: str = "") -> Published | Refused:
+    """Ask with nothing but a NATS request; as the operator where it is not said at which subject."""
     data = encode_json(asked) if as_json else encode(asked)
-    data = await client.request(ASK, data, timeout_s=asked.budget_ms / 1000 + 3.0)
+    subject = ask_at or entry(ASK, asked.tenant, OPERATOR)
+    data = await client.request(subject, data, timeout_s=asked.budget_ms / 1000 + 3.0)
     reply: Published | Refused = decode(data, Published, Refused)
     return reply
 

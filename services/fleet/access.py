@@ -22,10 +22,10 @@ def open_access_keys(settings: Settings) -> AccessKeys:
 
 
 @contextmanager
-def temporary_key(settings: Settings, note: str, *, asker: str = "") -> Iterator[str]:
+def temporary_key(settings: Settings, note: str, *, asker: str = "", nkey: str = "") -> Iterator[str]:
     """A key to ask with, for the first tenant; it is revoked on leaving. Raises as `AccessKeys.issue`."""
     keys = open_access_keys(settings)
-    key, text = keys.issue(settings.tenants[0], "app", TEMPORARY_MS, asker=asker, note=note)
+    key, text = keys.issue(settings.tenants[0], "app", TEMPORARY_MS, asker=asker, note=note, nkey=nkey)
     try:
         yield text
     finally:

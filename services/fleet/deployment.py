@@ -26,6 +26,7 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.author_keys import has_author_key
 from tidegate.services.fleet.endpoints import Endpoints, GatewayFile, decode_state, write_endpoints
 from tidegate.services.fleet.faults import FOLDER
+from tidegate.services.fleet.nats_users import write_applications
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.ports import keep_port, listen
 from tidegate.services.fleet.roles import ALL, AUDIT, GATEWAY, SYNC, roles_of
@@ -128,6 +129,7 @@ async def deploy(
     `fill` raises, `ChildFailedError` when a worker that syncs, one of the hub or those of all sites cannot start,
     `ServerFailedError` when a server cannot.
     """
+    write_applications(settings)
     async with open_fleet(Path(settings.state_dir), sites, roles_of) as servers:
         await declare_fleet(servers, tuple(WORKERS.values()), retention=settings.retention)
         running = {HUB: servers.hub, **servers.sites}

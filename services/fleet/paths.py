@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tidegate.brokers.servers.credentials import LEAF, seed_file_of
+from tidegate.brokers.servers.credentials import LEAF, applications_file_of, seed_file_of
 from tidegate.services.settings import Settings
 
 
@@ -51,6 +51,9 @@ class StatePaths:
         self.keys = self.state / "keys"
         self.access_keys = self.keys / "access.json"
         """The access keys of this machine's sites, as digests."""
+        named = settings.applications_file
+        self.applications = Path(named) if named else applications_file_of(self.state)
+        """The accounts of those that ask over NATS, which the servers of this machine's sites include."""
 
     def index(self, tenant: str) -> Path:
         """The tenant's own index directory; tenants never share one."""

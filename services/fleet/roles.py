@@ -13,6 +13,7 @@ from tidegate.brokers.servers import permissions as may
 from tidegate.brokers.servers.permissions import UserRole, stage_role
 from tidegate.brokers.topology.streams import DOWN, SYNC_CONSUMER, UP_CONSUMER
 from tidegate.schemas import Asked, Escalated, Verified, subjects
+from tidegate.schemas.entries import ENTRIES, entry
 from tidegate.schemas.subjects import (
     ANSWERS,
     ARTEFACTS,
@@ -103,9 +104,7 @@ def _gateway(site: str) -> UserRole:
             *may.replies_to([site]),
         ),
         (
-            subjects.ASK,
-            subjects.STREAM,
-            subjects.RESUME,
+            *map(entry, ENTRIES),
             "$SRV.>",
             subjects.LIVE_ANSWERS,
             subjects.LIVE_DEAD,

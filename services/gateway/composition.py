@@ -39,6 +39,7 @@ async def open(  # noqa: A001 a composition root is called `open` here
         limits = settings.gateway.limits
         ingress = Ingress(settings, bus, vault, IngressLimits(max_streams=limits.max_streams))
         await ingress.open()
+        callers = open_callers(settings)
         times, spool = HttpTimes(body_timeout_s=limits.body_timeout_s), EventSpool(paths.audit_events)
         loops = (
             [keep_noting(lambda: bus.link.client, vault, settings.retention)] if isinstance(bus, JetStreamBus) else []
@@ -46,9 +47,9 @@ async def open(  # noqa: A001 a composition root is called `open` here
         async with (
             running(*loops),
             reporting(COUNTS, spool),
-            serve_http(ingress, open_callers(settings), metrics, times),
+            serve_http(ingress, callers, metrics, times),
         ):
-            await serve_nats(ingress)
+            await serve_nats(ingress, callers)
             try:
                 yield ingress
             finally:

@@ -34,21 +34,20 @@ async def admit_client(
     ingress: Ingress,
     data: bytes,
     *kinds: type[Asked | Resume],
-    caller: Caller | None = None,
+    caller: Caller,
     cursor: str = "",
     traceparent: str = "",
 ) -> AdmittedClient:
     """Read one of `kinds` and do what it asks for: accept a request, the same one once more, or find it again.
 
-    It is `caller`'s; without one, as over NATS, whoever may publish there is believed. `cursor` and `traceparent` go
-    with an `Asked`, which has none itself. Raises `RequestRefusedError`.
+    It is `caller`'s. `cursor` and `traceparent` go with an `Asked`, which has none itself. Raises
+    `RequestRefusedError`.
     """
     try:
         request = decode(data, *kinds)
     except UnreadableError as error:
         raise unreadable(error.reason, error.hint) from error
-    if caller is not None:
-        request = claim(request, caller)
+    request = claim(request, caller)
     if isinstance(request, Resume):
         return await resume_stream(ingress, request)
     at = read_cursor(cursor, request.rid)

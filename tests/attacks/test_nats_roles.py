@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,8 +9,8 @@ from pathlib import Path
 import nats
 import nats.errors
 import pytest
-from nats.aio.client import Client
 
+from tests.support.intruders import intruder
 from tests.support.message_samples import SAMPLES
 from tests.support.nats_fleet import Linked, arrived, count, linked
 from tidegate.brokers.jetstream.bus import JetStreamBus
@@ -40,6 +38,7 @@ FACTS = {
 MAKERS = {"gateway": {"asked"}, "router": {"routed", "verified"}, "auditor": set(), "sync": set(), "audit": set()}
 """Who makes which facts beside the table of the pipeline: the router stores again what the link lost."""
 MAKES = {stage.name: {kind.__name__.lower() for kind in stage.emits} for stage in SITE_WORKERS} | MAKERS
+INBOXES = inbox_of("site1")
 FORGED = next(sample for sample in SAMPLES if isinstance(sample, Withheld))
 ROLES = [role for role in roles_of("site1") if role.name != ALL]
 
@@ -48,40 +47,6 @@ ROLES = [role for role in roles_of("site1") if role.name != ALL]
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Linked]:
     async with linked(tmp_path_factory.mktemp("fleet"), ["site1"]) as all_:
         yield all_
-
-
-class Intruder:
-    """A client with the credential of a role, and what the server has refused it."""
-
-    def __init__(self, client: Client, refused: list[str]) -> None:
-        self.client = client
-        self._refused = refused
-
-    async def refusals(self, expected: int) -> list[str]:
-        """What was refused since the last call, when that is as much as is expected, or five seconds have gone by."""
-        await self.client.flush()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5.0):
-                while len(self._refused) < expected:  # noqa: ASYNC110 - the client calls back, and tells nobody else
-                    await asyncio.sleep(0.002)
-        found, self._refused[:] = list(self._refused), []
-        return found
-
-
-@contextlib.asynccontextmanager
-async def intruder(login: NatsSettings, domain: str = "site1") -> AsyncIterator[Intruder]:
-    refused: list[str] = []
-
-    async def note(error: Exception) -> None:
-        refused.append(str(error))
-
-    inbox = own_inbox(inbox_of(domain), login.nkey_seed_file)
-    seed = login.nkey_seed_file or None
-    client = await nats.connect(login.url, nkeys_seed=seed, inbox_prefix=inbox, error_cb=note, allow_reconnect=False)
-    try:
-        yield Intruder(client, refused)
-    finally:
-        await client.close()
 
 
 @pytest.mark.parametrize("domain", [HUB, "site1"])
@@ -98,7 +63,7 @@ async def test_nobody_comes_in_without_a_credential_of_this_domain(
     }
     login = NatsSettings(url=fleet.fleet.nats_of(domain, "operator").url, nkey_seed_file=seeds[shows])
     with pytest.raises(nats.errors.Error, match=r"(?i)authorization violation|authentication|nats: no servers"):
-        async with intruder(login, domain):
+        async with intruder(login, inbox_of(domain)):
             pass
 
 
@@ -116,11 +81,8 @@ async def test_what_a_role_does_not_make_is_refused_by_the_server(fleet: Linked,
     site = fleet.sites["site1"]
     before = [await count(site, stream) for stream in (ASKS, PIPE, ESCALATIONS, ANSWERS)]
     forged = [subject for fact, subject in FACTS.items() if fact not in MAKES[role.name]]
-    async with intruder(fleet.fleet.nats_of("site1", role.name)) as attacker:
-        for subject in forged:
-            await attacker.client.publish(subject, b"forged")
-        refused = await attacker.refusals(len(forged))
-    assert [each for each in forged if f'publish to "{each}"' not in " ".join(refused)] == []
+    async with intruder(fleet.fleet.nats_of("site1", role.name), INBOXES) as attacker:
+        assert await attacker.not_refused(*forged) == []
     assert [await count(site, stream) for stream in (ASKS, PIPE, ESCALATIONS, ANSWERS)] == before
 
 
@@ -136,16 +98,13 @@ DESTRUCTION = [
 
 @pytest.mark.parametrize("role", roles_of("site1"), ids=lambda role: role.name)
 async def test_no_role_but_the_operator_purges_deletes_or_changes_what_is_stored(fleet: Linked, role: UserRole) -> None:
-    async with intruder(fleet.fleet.nats_of("site1", role.name)) as attacker:
-        for subject in DESTRUCTION:
-            await attacker.client.publish(subject, b"{}")
-        refused = " ".join(await attacker.refusals(len(DESTRUCTION)))
-    assert [each for each in DESTRUCTION if f'publish to "{each.lower()}"' not in refused.lower()] == []
+    async with intruder(fleet.fleet.nats_of("site1", role.name), INBOXES) as attacker:
+        assert await attacker.not_refused(*DESTRUCTION) == []
 
 
 async def test_an_auditor_reads_answers_and_hears_and_says_nothing_else(fleet: Linked) -> None:
     await fleet.sites["site1"].jetstream().publish("answers.kiosk.seen", b"an answer")
-    async with intruder(fleet.fleet.nats_of("site1", "auditor")) as auditor:
+    async with intruder(fleet.fleet.nats_of("site1", "auditor"), INBOXES) as auditor:
         read = await auditor.client.request("$JS.API.DIRECT.GET.ANSWERS.answers.kiosk.seen", timeout=5.0)
         assert read.data == b"an answer"
         for subject in ("pipe.>", "live.answers.>", "asks.>", "ask", ">"):
@@ -156,7 +115,7 @@ async def test_an_auditor_reads_answers_and_hears_and_says_nothing_else(fleet: L
 
 async def test_nobody_listens_to_the_inbox_of_another(fleet: Linked) -> None:
     gateway = own_inbox(inbox_of("site1"), fleet.fleet.nats_of("site1", "gateway").nkey_seed_file)
-    async with intruder(fleet.fleet.nats_of("site1", "policy")) as attacker:
+    async with intruder(fleet.fleet.nats_of("site1", "policy"), INBOXES) as attacker:
         for subject in (f"{gateway}.>", f"{inbox_of('site1')}.>", "_INBOX.>"):
             await attacker.client.subscribe(subject)
         assert len(await attacker.refusals(3)) == 3
@@ -166,7 +125,7 @@ async def test_a_fact_that_the_server_was_made_to_copy_is_buried_and_not_believe
     """A worker stores what it may, and asks for it with the subject of another's fact as its reply subject."""
     site, stage = fleet.sites["site1"], WORKERS["publisher"]
     before = await count(site, PIPE)
-    async with intruder(fleet.fleet.nats_of("site1", "fast-lane")) as attacker:
+    async with intruder(fleet.fleet.nats_of("site1", "fast-lane"), INBOXES) as attacker:
         await attacker.client.publish("pipe.kiosk.verified.forged", encode(FORGED))
         await arrived(site, PIPE, before + 1)
         last = {"last_by_subj": "pipe.kiosk.verified.forged"}

@@ -27,13 +27,13 @@ READERS: dict[str, Any] = {"PING": ServicePing, "INFO": ServiceInfo, "STATS": Se
 """How nats-py's own implementation of the protocol reads each answer."""
 
 
-async def shout(data: bytes) -> AsyncGenerator[EndpointReply, None]:
+async def shout(_: str, data: bytes) -> AsyncGenerator[EndpointReply, None]:
     if data == b"fault":
         raise ValueError("my card is 4111 1111")
     yield EndpointReply(data.upper()) if data else EndpointReply(b"say something", 400, "nothing_to_shout")
 
 
-async def count(data: bytes) -> AsyncGenerator[EndpointReply, None]:
+async def count(_: str, data: bytes) -> AsyncGenerator[EndpointReply, None]:
     for n in range(int(data)):
         await asyncio.sleep(0)
         yield EndpointReply(str(n).encode())
@@ -105,7 +105,7 @@ async def test_requests_replies_and_errors_are_counted_and_a_stream_is_one_reque
 async def test_a_stream_is_counted_from_its_beginning_and_timed_at_its_end(open_server_rig: OpenRig) -> None:
     go_on = asyncio.Event()
 
-    async def hold(_: bytes) -> AsyncGenerator[EndpointReply, None]:
+    async def hold(_: str, __: bytes) -> AsyncGenerator[EndpointReply, None]:
         yield EndpointReply(b"1")
         await go_on.wait()
         yield EndpointReply(b"2")
@@ -129,7 +129,7 @@ async def test_a_stream_is_counted_from_its_beginning_and_timed_at_its_end(open_
 async def test_requests_are_answered_side_by_side(open_rig: OpenRig) -> None:
     together = asyncio.Barrier(4)
 
-    async def meet(data: bytes) -> AsyncGenerator[EndpointReply, None]:
+    async def meet(_: str, data: bytes) -> AsyncGenerator[EndpointReply, None]:
         await together.wait()
         yield EndpointReply(data)
 

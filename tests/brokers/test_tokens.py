@@ -109,7 +109,7 @@ class TestCoreNats:
         async def receive(_: str, data: bytes) -> None:
             received.append(data)
 
-        async def count(data: bytes) -> AsyncGenerator[EndpointReply, None]:
+        async def count(_: str, data: bytes) -> AsyncGenerator[EndpointReply, None]:
             for n in range(int(data)):
                 yield EndpointReply(str(n).encode())
 

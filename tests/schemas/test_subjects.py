@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.support.message_samples import SAMPLES
 from tidegate.brokers.memory.consumer import matches
 from tidegate.schemas import PIPELINE, Delta, Message, Partial, Published, Refused, Verified, subjects
+from tidegate.schemas.entries import ENTRIES, OPERATOR, entry
 
 FACTS = tuple(sample for sample in SAMPLES if isinstance(sample, PIPELINE))
 [PARTIAL] = (sample for sample in SAMPLES if isinstance(sample, Partial))
@@ -83,7 +84,12 @@ def test_an_answer_in_the_making_is_heard_where_it_is_listened_for_and_leaves_no
     subject = subjects.partial(approved, "kiosk", "r1")
     found = [pattern for pattern in (subjects.PARTIAL_DRAFTED, subjects.PARTIAL_APPROVED) if matches(pattern, subject)]
     assert found == [subjects.PARTIAL_APPROVED if approved else subjects.PARTIAL_DRAFTED]
-    for stays in (subject, subjects.STREAM, subjects.RESUME, subjects.tokens("kiosk", "r1")):
+    for stays in (
+        subject,
+        *map(entry, ENTRIES),
+        entry(subjects.ASK, "kiosk", OPERATOR),
+        subjects.tokens("kiosk", "r1"),
+    ):
         assert any(matches(pattern, stays) for pattern in subjects.SITE_ONLY)
     assert not any(matches(pattern, subjects.cloud_partial("site1", "kiosk", "r1")) for pattern in subjects.SITE_ONLY)
 

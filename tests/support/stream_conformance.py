@@ -10,14 +10,12 @@ import msgspec
 
 from loadtests.load.dropping import WHOLE, Transport
 from loadtests.load.stream_client import Client
-from loadtests.load.stream_site import ASKER, Script, StreamSite
+from loadtests.load.stream_site import ASKER, NKEY, Script, StreamSite
 from tests.support.stream_scripts import ANSWER, CONFIRMED, DRAFT, JSON, PERSONAL, PLAIN, RETRACTED, SCRIPTS
 from tidegate.schemas import Asked
 from tidegate.services.fleet.access import temporary_key
 
 Case = Callable[[StreamSite, Transport], Awaitable[None]]
-
-UNKNOWN_TENANT = {"nats": "unknown_tenant", "sse": "not_your_tenant", "ws": "not_your_tenant"}
 
 
 def check(script: Script, client: Client) -> None:
@@ -194,19 +192,18 @@ async def a_log_that_restarts_goes_on(site: StreamSite, transport: Transport) ->
 
 async def nobody_else_may_go_on_with_a_stream(site: StreamSite, transport: Transport) -> None:
     asked = await answer_unread(site, transport, PERSONAL)
-    is_keyed = transport.name != "nats"
-    with temporary_key(site.settings, "a stranger", asker="bob") as key:
+    with temporary_key(site.settings, "a stranger", asker="bob", nkey=NKEY) as key:
         bob = transport.with_key(key)
         for way, stranger, code in (
             (bob, {"asker": "bob"}, "unknown_request"),
-            (bob, {"asker": ASKER}, "not_your_asker" if is_keyed else ""),
-            (transport, {"asker": "bob"}, "not_your_asker" if is_keyed else "unknown_request"),
+            (bob, {"asker": ASKER}, "not_your_asker"),
+            (transport, {"asker": "bob"}, "not_your_asker"),
             (transport, {"rid": "never-asked"}, "unknown_request"),
-            (transport, {"tenant": "bank"}, UNKNOWN_TENANT[transport.name]),
-            (transport.with_key("none"), {}, "unauthenticated" if is_keyed else ""),
+            (transport, {"tenant": "bank"}, "not_your_tenant"),
+            (transport.with_key("none"), {}, "unauthenticated"),
         ):
             changed = msgspec.structs.replace(asked, **stranger)
-            assert not code or await refusal_code(way, changed) == code
+            assert await refusal_code(way, changed) == code
     check(PERSONAL, await finish(transport, asked, Client()))
 
 
@@ -232,7 +229,7 @@ async def a_bad_request_is_refused(site: StreamSite, transport: Transport) -> No
     asked = PLAIN.asked()
     for code, bad in {
         "empty_text": msgspec.structs.replace(asked, text=" "),
-        UNKNOWN_TENANT[transport.name]: msgspec.structs.replace(asked, tenant="stranger"),
+        "not_your_tenant": msgspec.structs.replace(asked, tenant="stranger"),
         "forged_token": msgspec.structs.replace(asked, text="<IBAN_0a1b2c3d4e5f>"),
         "deadline_past": msgspec.structs.replace(asked, deadline_at_ms=1),
     }.items():

@@ -18,7 +18,8 @@ from tests.support.prepared_state import settings_for
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.dead_letters import list_dead_letters
 from tidegate.brokers.jetstream.history import messages
-from tidegate.schemas import Published, Refused, Screened, decode
+from tidegate.schemas import Asked, Published, Refused, Screened, UnreadableError, decode
+from tidegate.schemas.entries import OPERATOR, entry
 from tidegate.schemas.refusals import REFUSALS
 from tidegate.schemas.subjects import ASK
 from tidegate.schemas.vault_token import VAULT_TOKEN
@@ -77,7 +78,9 @@ async def site(settings: Settings) -> AsyncIterator[RunningSite]:
         http = httpx.AsyncClient(base_url=deployment.endpoints.http["site1"], timeout=20.0, headers=headers)
         await stack.enter_async_context(http)
         known = asked(text=ANNS_TEXT, asker="ann", rid=TAKEN)
-        assert isinstance(decode(await bus.request(ASK, known, timeout_s=20.0), Published, Refused), Published)
+        assert isinstance(
+            decode(await bus.request(entrance_of(known), known, timeout_s=20.0), Published, Refused), Published
+        )
         [screened] = await messages(bus.link.client, "PIPE", f"pipe.kiosk.screened.{TAKEN}")
         [token] = decode(screened.data, Screened).question.vault_tokens
         assert VAULT_TOKEN.fullmatch(token)
@@ -153,8 +156,17 @@ OVER_HTTP: dict[str, tuple[bytes, dict[str, str], str]] = {
 }
 
 
+def entrance_of(data: bytes) -> str:
+    """Where the operator asks this for the tenant that it names, if it can be read and names one."""
+    try:
+        tenant = decode(data, Asked).tenant
+    except UnreadableError:
+        tenant = ""
+    return entry(ASK, tenant or "kiosk", OPERATOR)
+
+
 async def refused_over_nats(site: RunningSite, data: bytes) -> tuple[Refused, str]:
-    reply_bytes = await site.bus.request(ASK, data, timeout_s=10.0)
+    reply_bytes = await site.bus.request(entrance_of(data), data, timeout_s=10.0)
     reply = decode(reply_bytes, Published, Refused)
     assert isinstance(reply, Refused), "a bad request was answered"
     return reply, reply_bytes.decode(errors="replace")
@@ -231,13 +243,13 @@ async def test_ten_megabytes_of_unknown_length_are_refused_over_http_before_they
 async def test_ten_megabytes_do_not_leave_a_nats_client(site: RunningSite) -> None:
     before = site.log
     with pytest.raises(nats.errors.MaxPayloadError):
-        await site.bus.request(ASK, asked(text=PERSONAL + "x" * TEN_MB), timeout_s=10.0)
+        await site.bus.request(entry(ASK, "kiosk", OPERATOR), asked(text=PERSONAL + "x" * TEN_MB), timeout_s=10.0)
     assert site.log == before
 
 
 async def test_a_publish_that_names_nowhere_to_answer_costs_nothing(site: RunningSite) -> None:
     before = site.log
-    assert await site.bus.link.send(ASK, asked(tenant="nobody"))
+    assert await site.bus.link.send(entry(ASK, "nobody", OPERATOR), asked(tenant="nobody"))
     refused, text = await refused_over_nats(site, asked(text=""))
     assert refused.code == "empty_text", text
     fresh = [msgspec.json.decode(line) for line in site.log[len(before) :]]
@@ -245,7 +257,9 @@ async def test_a_publish_that_names_nowhere_to_answer_costs_nothing(site: Runnin
 
 
 async def test_after_all_of_it_both_transports_answer_and_nothing_of_it_was_kept(site: RunningSite) -> None:
-    over_nats = decode(await site.bus.request(ASK, asked(text=GOOD), timeout_s=20.0), Published, Refused)
+    over_nats = decode(
+        await site.bus.request(entry(ASK, "kiosk", OPERATOR), asked(text=GOOD), timeout_s=20.0), Published, Refused
+    )
     answered = await site.http.post(
         "/v1/chat/completions", content=chat(GOOD), headers={"Content-Type": "application/json"}
     )

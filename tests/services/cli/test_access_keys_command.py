@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tidegate.brokers.servers.credentials import load_credential
 from tidegate.services.access.faults import CredentialRefusedError
 from tidegate.services.cli import main
 from tidegate.services.fleet.access import open_access_keys
@@ -58,6 +60,31 @@ def test_a_key_is_shown_once_and_works_until_it_is_revoked(keys: Keys) -> None:
 def test_the_key_stands_alone_in_the_first_line_for_whoever_copies_it(keys: Keys) -> None:
     first = keys.run("issue").splitlines()[0]
     assert open_access_keys(keys.settings).check(first).role == "app"
+
+
+def test_a_key_for_nats_has_an_account_while_it_is_good_and_the_seed_is_its_owner_s_alone(
+    keys: Keys, tmp_path: Path
+) -> None:
+    seed = tmp_path / "app.nk"
+    made = keys.json("issue", "--tenant", "kiosk", "--nats", str(seed))
+    accounts, public = StatePaths(keys.settings).applications, load_credential(seed).public
+    assert stat.S_IMODE(seed.stat().st_mode) == stat.S_IMODE(accounts.stat().st_mode) == 0o600
+    assert made["nkey"] == public
+    key_id = made["id"].removeprefix("tgk_")
+    assert f"TENANT_kiosk_{key_id}" in accounts.read_text()
+    assert public in accounts.read_text()
+    assert f"ask.kiosk.{key_id}" in accounts.read_text()
+    keys.run("issue", "--tenant", "kiosk")
+    assert "no server runs here now" in keys.run("revoke", made["id"])
+    assert accounts.read_text() == ""
+
+
+def test_a_seed_is_never_written_over_and_only_a_key_that_asks_gets_one(keys: Keys, tmp_path: Path) -> None:
+    seed = tmp_path / "app.nk"
+    seed.write_text("in use")
+    assert "is there already" in keys.run("issue", "--nats", str(seed), expected=1)
+    assert "does not" in keys.run("issue", "--role", "auditor", "--nats", str(tmp_path / "other.nk"), expected=2)
+    assert (seed.read_text(), keys.json("issued")) == ("in use", [])
 
 
 def test_issuing_and_revoking_are_reported_to_the_audit_log_without_the_secret(keys: Keys) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.gateway_site import Site, ask, asked, nats_site, site
+from tests.support.gateway_site import Site, ask, asked, entrance, nats_site, site
 from tidegate.schemas import Asked, Published, Refused, decode, encode, encode_json
 from tidegate.schemas.subjects import ASK, ASKS
 from tidegate.services.gateway.ingress import Ingress, IngressLimits
@@ -23,7 +23,7 @@ running = pytest.fixture(nats_site)
 
 @pytest.mark.parametrize("form", [encode, encode_json])
 async def test_a_request_is_answered_in_the_form_in_which_it_came(running: Site, form: Any) -> None:
-    reply = await running.bus.request(ASK, form(asked()), timeout_s=5.0)
+    reply = await running.bus.request(entrance(running, ASK, asked()), form(asked()), timeout_s=5.0)
     published = decode(reply, Published)
     assert reply == form(published)
     assert published.outcome == "answered"
@@ -45,7 +45,6 @@ BAD = {
     "unknown workload": b'{"tenant":"kiosk","text":"x","workload":"sing"}',
     "negative budget": b'{"tenant":"kiosk","text":"x","budget_ms":-1}',
     "negative deadline": b'{"tenant":"kiosk","text":"x","deadline_at_ms":-1}',
-    "missing tenant": b'{"text":"x"}',
     "tenant that is a wildcard": b'{"tenant":"*","text":"x"}',
     "rid with a dot": b'{"tenant":"kiosk","text":"x","rid":"a.b"}',
 }
@@ -82,13 +81,13 @@ async def test_what_cannot_be_read_is_refused_with_a_hint_and_one_log_line(runni
     ],
 )
 async def test_a_refusal_to_what_is_no_message_pack_is_text(running: Site, data: bytes) -> None:
-    reply = await running.bus.request(ASK, data, timeout_s=5.0)
+    reply = await running.bus.request(entrance(running, ASK), data, timeout_s=5.0)
     assert msgspec.json.decode(reply)["code"] == "unreadable"
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 20])
 async def test_a_refusal_to_message_pack_that_is_cut_off_is_message_pack(running: Site, size: int) -> None:
-    reply = await running.bus.request(ASK, encode(asked())[:size], timeout_s=5.0)
+    reply = await running.bus.request(entrance(running, ASK), encode(asked())[:size], timeout_s=5.0)
     assert msgspec.msgpack.decode(reply)["code"] == "unreadable"
 
 

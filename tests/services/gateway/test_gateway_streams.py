@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from loadtests.load.dropping import WHOLE, Sse, SseParser, Ws
 from loadtests.load.many_replies import request_many
 from loadtests.load.stream_client import Client
-from tests.support.gateway_site import EMAIL, Site, ask, asked, at_rest, open_openai, served_site, site
+from tests.support.gateway_site import EMAIL, Site, ask, asked, at_rest, entrance, open_openai, served_site, site
 from tidegate.schemas import Asked, Delta, Published, Resume, encode, encode_json
 from tidegate.schemas.subjects import RESUME, STREAM
 from tidegate.services.streaming.events import EndEvent, ErrorEvent, Event
@@ -163,7 +163,8 @@ async def test_over_nats_the_events_come_in_the_form_of_the_request(running: Sit
     client = Client()
     request = asked(rid=f"form{form is encode}")
     resume = Resume(rid=request.rid, tenant="kiosk", asker="ada")
-    for subject, data in ((STREAM, form(request)), (RESUME, form(resume))):
+    ways = {entrance(running, STREAM, request): form(request), entrance(running, RESUME, resume): form(resume)}
+    for subject, data in ways.items():
         client = Client()
         async with request_many(running.bus.link, subject, data) as answers:  # type: ignore[attr-defined]
             while not client.is_done:
@@ -171,13 +172,13 @@ async def test_over_nats_the_events_come_in_the_form_of_the_request(running: Sit
         assert client.text == "Your question has 4 words, and this is the answer to it."
 
 
-@pytest.mark.parametrize("subject", [STREAM, RESUME])
+@pytest.mark.parametrize("name", [STREAM, RESUME])
 @pytest.mark.parametrize(
     "data", [b"", b"hello", b" {", b"[", b"{", b"\xc1", b'{"tenant":5}', b'{"tenant":"*","rid":"a","text":"x"}']
 )
-async def test_what_cannot_be_read_is_an_error_event_and_one_log_line(running: Site, subject: str, data: bytes) -> None:
+async def test_what_cannot_be_read_is_an_error_event_and_one_log_line(running: Site, name: str, data: bytes) -> None:
     with capture_logs() as lines:
-        async with request_many(running.bus.link, subject, data) as answers:  # type: ignore[attr-defined]
+        async with request_many(running.bus.link, entrance(running, name), data) as answers:  # type: ignore[attr-defined]
             event = msgspec.json.decode(await answers.next(), type=Event)
     assert isinstance(event, ErrorEvent)
     assert (event.code, event.is_resumable) == ("unreadable", False)
@@ -260,8 +261,8 @@ async def test_what_is_refused_at_once_has_its_http_status(
 async def test_a_request_that_died_says_so_to_who_comes_back(running: Site) -> None:
     await ask(running, asked("die", rid="dead1"))
     client = Client()
-    resume = encode(Resume(rid="dead1", tenant="kiosk", asker="ada"))
-    async with request_many(running.bus.link, RESUME, resume) as answers:  # type: ignore[attr-defined]
+    resume = Resume(rid="dead1", tenant="kiosk", asker="ada")
+    async with request_many(running.bus.link, entrance(running, RESUME, resume), encode(resume)) as answers:  # type: ignore[attr-defined]
         client.take(msgspec.msgpack.decode(await answers.next(), type=Event))
     assert client.failed is not None
     assert (client.failed.code, client.failed.is_resumable) == ("dead", False)
