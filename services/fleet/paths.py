@@ -51,9 +51,12 @@ class StatePaths:
         self.keys = self.state / "keys"
         self.access_keys = self.keys / "access.json"
         """The access keys of this machine's sites, as digests."""
-        named = settings.applications_file
-        self.applications = Path(named) if named else applications_file_of(self.state)
+        self._applications = settings.applications_file
+
+    @property
+    def applications(self) -> Path:
         """The accounts of those that ask over NATS, which the servers of this machine's sites include."""
+        return Path(self._applications) if self._applications else applications_file_of(self.state)
 
     def index(self, tenant: str) -> Path:
         """The tenant's own index directory; tenants never share one."""

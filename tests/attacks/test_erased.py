@@ -15,7 +15,6 @@ from tidegate.brokers.jetstream.declare import declare_hub
 from tidegate.brokers.jetstream.erasing import erase
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.stage import ScreenedHandler
 from tidegate.brokers.worker import settle
 from tidegate.schemas import Message, Verified, decode, encode, replace
@@ -40,7 +39,7 @@ async def test_an_escalation_with_personal_data_leaves_nothing_at_the_hub(tmp_pa
     async with Server(HUB, tmp_path) as server:
         async with client_of(server) as client:
             await declare_hub(client, ["site1"], STAGES)
-        async with JetStreamBus.open(NatsSettings(url=server.url), HUB) as bus:
+        async with JetStreamBus.open(server.nats, HUB) as bus:
             await bus.publisher.publish(SUBJECT, encode(asked), {"Nats-Msg-Id": "e1"})
             assert files_with(tmp_path, ADDRESS.encode())
             async with bus.subscribe(STAGE) as inbox:

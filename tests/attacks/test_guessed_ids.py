@@ -18,7 +18,6 @@ from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.message_ids import NAMES, MessageIds
 from tidegate.brokers.servers.nats_server import Server
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import settle
 from tidegate.schemas import Escalated, Withheld, decode
 from tidegate.schemas.subjects import ESCALATIONS, PIPE
@@ -35,7 +34,7 @@ async def one_delivery(directory: Path, ids: MessageIds) -> AsyncIterator[tuple[
     async with Server("site1", directory) as server:
         async with client_of(server) as client:
             await declare_site(client, "site1", (STAGE, AFTER))
-        async with JetStreamBus.open(NatsSettings(url=server.url), "site1", ids) as bus:
+        async with JetStreamBus.open(server.nats, "site1", ids) as bus:
             await bus.publish(asked("r1"), id="kiosk.r1", headers={})
             async with bus.subscribe(STAGE) as inbox:
                 delivery = await inbox.next(wait_s=10.0)
@@ -89,7 +88,7 @@ async def test_a_site_cannot_keep_the_escalation_of_another_one_out_of_the_hub(t
     guessed = [f"kiosk.r1.drafter.{n}" for n in range(3)]
     async with linked(tmp_path) as fleet:
         for name, server in fleet.fleet.sites.items():
-            async with JetStreamBus.open(NatsSettings(url=server.url), name, ids[name]) as bus:
+            async with JetStreamBus.open(server.nats, name, ids[name]) as bus:
                 if name == "site1":
                     forged = [*guessed, *map(ids["site1"].of, guessed)]
                     for number, each in enumerate(forged):

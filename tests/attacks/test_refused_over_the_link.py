@@ -16,7 +16,6 @@ from tests.support.taking_hub import serve_lanes
 from tidegate.brokers.jetstream.bus import JetStreamBus
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.message_ids import MessageIds
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import run
 from tidegate.schemas import Escalated, Verified, decode, replace
 from tidegate.schemas.subjects import DEAD, ESCALATIONS, HUB, VERDICTS
@@ -34,7 +33,7 @@ LEAKING = replace(GOOD, rid="leak", question=replace(GOOD.question, text=f"Write
 async def working_hub(fleet: Linked, calls: list[Escalated]) -> AsyncIterator[JetStreamBus]:
     """The hub's worker, and a bus of the site."""
     stop = asyncio.Event()
-    urls = NatsSettings(url=fleet.fleet.hub.url), NatsSettings(url=fleet.fleet.sites["site1"].url)
+    urls = fleet.fleet.hub.nats, fleet.fleet.sites["site1"].nats
     async with (
         JetStreamBus.open(urls[0], HUB, MessageIds(b"h" * 32)) as hub,
         JetStreamBus.open(urls[1], "site1", MessageIds(b"s" * 32)) as site,

@@ -11,7 +11,6 @@ import pytest
 from tests.support.nats_fleet import STAGES, client_of
 from tidegate.brokers.jetstream.declare import declare_fleet, read_topology
 from tidegate.brokers.servers.fleet import Fleet, open_fleet
-from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.topology.streams import SECOND_NS
 from tidegate.schemas.subjects import ANSWERS, ESCALATIONS, VERDICTS
 from tidegate.services.cli import main
@@ -26,8 +25,8 @@ HOURS = 5
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     async with open_fleet(tmp_path, ("site1",)) as servers:
         await declare_fleet(servers, STAGES)
-        sites = {name: NatsSettings(url=server.url) for name, server in servers.sites.items()}
-        endpoints = Endpoints(pid=1, hub=NatsSettings(url=servers.hub.url), sites=sites)
+        sites = {name: server.nats for name, server in servers.sites.items()}
+        endpoints = Endpoints(pid=1, hub=servers.hub.nats, sites=sites)
         write_endpoints(Settings(state_dir=str(tmp_path)), endpoints)
         yield servers
 

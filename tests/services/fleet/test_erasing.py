@@ -99,7 +99,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with site(state, server=True, grace_s=0.2) as open_site, Server("hub", state / "hub") as server:
         bus: Any = open_site.bus
         url = bus.link.client.connected_url.geturl()
-        hub = NatsSettings(url=server.url)
+        hub = server.nats
         write_endpoints(open_site.settings, Endpoints(pid=1, hub=hub, sites={"site1": NatsSettings(url=url)}))
         async with connect(hub, "hub") as client:
             await declare_hub(client, ["site1"], STAGES)
