@@ -20,6 +20,7 @@ from tidegate.services.cli.publish import WAITING, Waiting, find_hub, with_all
 from tidegate.services.cli.run import run_until_stopped
 from tidegate.services.cli.sync_tables import open_console
 from tidegate.services.cli.tables import make_table
+from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.arrival import expect_state, wait_for_sites
 from tidegate.services.fleet.artefacts import PartPublisher
 from tidegate.services.fleet.paths import StatePaths
@@ -89,7 +90,7 @@ def print_switches(switches: Sequence[SwitchStatus], *, as_json: bool) -> None:
         for each in switches
     ]
     if as_json:
-        click.echo(msgspec.json.encode({"switches": switches}))
+        echo(msgspec.json.encode({"switches": switches}))
     else:
         open_console().print(make_table("evidence-only", ("for", "is", "epoch", "by", "why"), rows, left=2))
 

@@ -20,6 +20,7 @@ from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.acts import log_act
 from tidegate.services.cli.groups import CommandGroup
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
+from tidegate.services.cli.terminal import echo
 from tidegate.services.fleet.audit_spool import act_event
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.settings import Settings
@@ -63,7 +64,7 @@ def privacy_export(options: CommandOptions, asker: str, out: Path | None) -> Non
     log(options, settings, "exported", AuditedAct(about="privacy", reason=reason), tenant)
     written = msgspec.json.format(msgspec.json.encode(exported))
     if out is None:
-        click.echo(written)
+        echo(written)
         return
     replace_file(out, written + b"\n", PRIVATE)
     print_result({"held": count, "out": str(out)}, f"{reason}: {out}", options.as_json)

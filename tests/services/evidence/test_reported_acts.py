@@ -106,9 +106,9 @@ async def test_refusals_are_counted_by_tenant_and_code_and_one_of_nobody_names_n
     for data in (b"noise", encode(asked(text=" ", rid="r1")), encode(replace(asked(rid="r2"), tenant="nobody"))):
         assert isinstance(await ask(running, data), Refused)
     found = {(event.tenant, event.act.about): event.act for event in COUNTS.take(is_last=True)}
-    assert found.keys() == {("", "unreadable"), ("kiosk", "empty_text"), ("", "unknown_tenant")}
+    assert found.keys() == {("", "unreadable"), ("kiosk", "empty_text"), ("", "not_your_tenant")}
     assert found["kiosk", "empty_text"].rids == ("r1",)
-    assert found["", "unknown_tenant"].rids == ()
+    assert found["", "not_your_tenant"].rids == ()
     assert {act.by for act in found.values()} == {"nats"}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.gateway_site import EMAIL, Site, ask, asked, site
+from tests.support.gateway_site import EMAIL, Site, ask, asked, entrance, site
 from tests.support.nats_fleet import STAGES
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.api import connect
@@ -26,7 +26,7 @@ from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings, RetentionSettings
 from tidegate.schemas import Published, Refused, replace
 from tidegate.schemas.privacy import ErasureCertificate, PersonalExport
-from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, PIPE, TOKENS, VERDICTS
+from tidegate.schemas.subjects import ANSWERS, ASK, ASKS, DEAD, ESCALATIONS, PIPE, TOKENS, VERDICTS
 from tidegate.services.cli import main
 from tidegate.services.fleet.asked_index import keep_noting, note_requests
 from tidegate.services.fleet.audit_spool import EventSpool
@@ -37,6 +37,8 @@ from tidegate.services.fleet.vault import open_vault
 from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
+ANN = "operator/ann"
+"""Who ann is to the site: the operator asks in her name."""
 SHOWN = b"We write to"
 """What the stand-in stages make of a question with personal data: text, with a vault token behind it."""
 
@@ -129,7 +131,7 @@ async def test_who_is_erased_is_in_no_byte_any_more_and_the_others_are(world: Wo
     backup = [stored.data for rid in ("r1", "r4") for stored in await messages(world.client, ASKS, f"asks.kiosk.{rid}")]
 
     out = world.state.parent / "certificate.json"
-    assert await world.command("erase", "--asker", "ann", "--site", "site1", "--out", str(out)) == 0
+    assert await world.command("erase", "--asker", ANN, "--site", "site1", "--out", str(out)) == 0
     certificate = printed(ErasureCertificate)
     assert (certificate.values, certificate.unreadable, certificate.left) == (2, 3, {})
     assert set(certificate.requests) == {"r1", "r2", "r4"}
@@ -140,7 +142,9 @@ async def test_who_is_erased_is_in_no_byte_any_more_and_the_others_are(world: Wo
     for rid in ("r1", "r2", "r4"):
         assert await world.stored(rid) == set()
     digest = certificate.asker.encode()
-    await world.site.ingress.bus.request("ask", b"", timeout_s=2.0)  # the server has written what it was told
+    await world.site.ingress.bus.request(
+        entrance(world.site, ASK), b"", timeout_s=2.0
+    )  # the server has written what it was told
     assert not {name for name in world.files_with(digest) if "audit" not in name}, "a digest is of somebody, too"
     assert {ANSWERS, ASKS, PIPE} <= await world.stored("r3")
     assert (await world.ask("ben", "r3")).text.count(EMAIL) == 2
@@ -171,7 +175,7 @@ async def test_answers_are_found_when_their_requests_have_expired_and_when_the_s
         vault.note_asked([], ASKS, 1_000)
         await world.ask("ann", "r2")
         await note_requests(world.client, vault)
-    certificate = await erase_asker(world.settings, "kiosk", "ann")
+    certificate = await erase_asker(world.settings, "kiosk", ANN)
     assert set(certificate.requests) == {"r1", "r2"}
     assert await world.stored("r1") == set()
 
@@ -180,7 +184,7 @@ async def test_whose_a_request_was_is_kept_for_as_long_as_its_answer(world: Worl
     await world.ask("ann", "r1")
     with closing(open_vault(world.settings)) as vault:
         await note_requests(world.client, vault)
-        ann = vault.digest_of_asker("kiosk", "ann", "")
+        ann = vault.digest_of_asker("kiosk", ANN, "")
         assert vault.requests_of("kiosk", ann) == ["r1"]
         for after_s, left in ((3000, ["r1"]), (4000, [])):
             vault.clock = itertools.repeat(time.time() + after_s).__next__
@@ -194,7 +198,7 @@ async def test_what_is_at_a_hub_that_is_elsewhere_is_named(world: World) -> None
     await world.ask("ann", "r1", text="escalate it")
     elsewhere = replace(world.settings, nats=NatsSettings(url=world.client.connected_url.geturl()))
     StatePaths(world.settings).fleet.unlink()
-    certificate = await erase_asker(elsewhere, "kiosk", "ann")
+    certificate = await erase_asker(elsewhere, "kiosk", ANN)
     assert certificate.deleted["site1/ESCALATIONS"] == 1
     assert certificate.left["hub"] > certificate.at_ms
 
@@ -205,7 +209,7 @@ async def test_the_hub_erases_by_the_certificate_of_a_site(world: World, printed
         await world.hub.request(subject, SHOWN + b" Ann's street")
     elsewhere = replace(world.settings, nats=NatsSettings(url=world.client.connected_url.geturl()))
     endpoints = StatePaths(world.settings).fleet.rename(tmp_path / "fleet.json")
-    certificate = await erase_asker(elsewhere, "kiosk", "ann")
+    certificate = await erase_asker(elsewhere, "kiosk", ANN)
     endpoints.rename(StatePaths(world.settings).fleet)
     file = tmp_path / "certificate.json"
     file.write_bytes(certificate_bytes(certificate))
@@ -227,13 +231,13 @@ async def test_an_erasure_that_is_cut_in_the_middle_is_ended_by_the_next(world: 
     await world.client.request("$JS.API.STREAM.PURGE.ASKS", b"")
     cut = replace(world.settings, nats=NatsSettings(url="nats://127.0.0.1:1"))
     with pytest.raises(UnreachableError):
-        await erase_asker(cut, "kiosk", "ann")
+        await erase_asker(cut, "kiosk", ANN)
     with closing(open_vault(world.settings)) as vault:
-        vault.erase("kiosk", vault.digest_of_asker("kiosk", "ann", ""))  # and here it ends
-    certificate = await erase_asker(world.settings, "kiosk", "ann")
+        vault.erase("kiosk", vault.digest_of_asker("kiosk", ANN, ""))  # and here it ends
+    certificate = await erase_asker(world.settings, "kiosk", ANN)
     assert certificate.requests == ("r1",)
     assert await messages(world.client, ANSWERS, "answers.kiosk.r1") == []
-    assert (await erase_asker(world.settings, "kiosk", "ann")).requests == ()
+    assert (await erase_asker(world.settings, "kiosk", ANN)).requests == ()
 
 
 async def test_without_a_server_the_key_is_destroyed_and_the_messages_are_erased_later(
@@ -242,13 +246,13 @@ async def test_without_a_server_the_key_is_destroyed_and_the_messages_are_erased
     await world.ask("ann", "r1")
     with closing(open_vault(world.settings)) as vault:
         await note_requests(world.client, vault)
-    assert await world.command("erase", "--asker", "ann", "--vault-only") == 0
+    assert await world.command("erase", "--asker", ANN, "--vault-only") == 0
     certificate = printed(ErasureCertificate)
     assert (certificate.values, certificate.requests, certificate.left) == (1, ("r1",), {"site1": 0})
     assert ANSWERS in await world.stored("r1")
     with closing(open_vault(world.settings)) as vault:
         assert vault.held("kiosk", certificate.asker) == []
-    again = await erase_asker(world.settings, "kiosk", "ann")
+    again = await erase_asker(world.settings, "kiosk", ANN)
     assert (again.values, again.requests, again.unreadable) == (0, ("r1",), 1)
     assert await world.stored("r1") == set()
 
@@ -258,7 +262,7 @@ async def test_another_tenants_request_of_the_same_id_stays(world: World) -> Non
     await world.ask("ann", "r1", tenant="bank")
     for tenant in ("kiosk", "bank"):
         await ask(world.site, replace(asked("die of it", asker="ann", rid="r9"), tenant=tenant))
-    await erase_asker(world.settings, "kiosk", "ann")
+    await erase_asker(world.settings, "kiosk", ANN)
     assert await world.stored("r1") == set()
     left = await messages(world.client, DEAD, "dead.*.r9")
     assert [letter.headers["Dead-Subject"] for letter in left] == ["asks.bank.r9"]
@@ -269,7 +273,7 @@ async def test_a_person_is_given_what_is_held_of_them(world: World, printed: Any
     await world.ask("ann", "r1", text="personal data of mine", session="loan")
     await world.ask("ann", "r2", text="json please", instructions="Be brief.")
     await world.ask("ben", "r3")
-    assert await world.command("export", "--asker", "ann") == 0
+    assert await world.command("export", "--asker", ANN) == 0
     exported = printed(PersonalExport)
     assert {(value.kind, value.value) for value in exported.values} == {("EMAIL", EMAIL)}
     first, second = exported.requests
@@ -282,10 +286,10 @@ async def test_a_person_is_given_what_is_held_of_them(world: World, printed: Any
     assert (event.event.kind, event.event.act.reason) == ("exported", "2 values and 2 requests of one asker")
 
     out = world.state.parent / "export.json"
-    assert await world.command("export", "--asker", "ann", "--out", str(out)) == 0
+    assert await world.command("export", "--asker", ANN, "--out", str(out)) == 0
     assert msgspec.json.decode(out.read_bytes(), type=PersonalExport).requests == exported.requests
     assert out.stat().st_mode & 0o777 == 0o600
-    assert await world.command("erase", "--asker", "ann") == 0
+    assert await world.command("erase", "--asker", ANN) == 0
     assert (await asyncio.to_thread(out.exists)) is True
     assert await world.command("export", "--asker", "nobody") == 0
 
@@ -308,5 +312,5 @@ async def test_keys_are_exchanged_and_a_restored_vault_taken_by_command(world: W
 
 async def test_a_site_that_was_never_asked_has_nothing_to_erase(world: World, printed: Any) -> None:
     StatePaths(world.settings).vault.unlink()
-    assert await world.command("erase", "--asker", "ann") == 1
+    assert await world.command("erase", "--asker", ANN) == 1
     assert printed(dict)["error"]["code"] == "vault_missing"
