@@ -148,7 +148,8 @@ class WritingReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A text and what it rests on. `confidence` is calibrated: of answers at 0.8, four in five are right.
 
-    `fields` are those of the schema that an extraction was to fill.
+    `fields` are those of the schema that an extraction was to fill. `not_run` names the checks of the site's verifier
+    for which there was no time, or no need after another had failed.
     """
 
     text: str
@@ -159,3 +160,4 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     speculation: Speculation | None = None
     fields: tuple[ExtractedField, ...] = ()
     writing: WritingReport | None = None
+    not_run: tuple[str, ...] = ()

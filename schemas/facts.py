@@ -133,6 +133,9 @@ class Escalated(PlannedFact, frozen=True, kw_only=True, omit_defaults=True):
 
     It has no field for an asker, a passage of the site or a value from the vault. `draft` is the edge's draft of the
     answer, made from the question and the documents: personal data in it has become vault tokens too.
+
+    `reason` is a code: `planned` for the cloud; `no_answer` or `low_confidence` of the edge; or the check of the site's
+    verifier that its draft failed: `schema`, `entailment`, `policy`.
     """
 
     reason: str

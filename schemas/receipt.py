@@ -93,7 +93,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     were shown as final before the answer was whole; `retractions` is how often shown text was retracted (at most once).
     `guess` is what was shown as provisional, where anything was. `stale_citations` are so many of the citations that
     were of a collection which was not known to be current any more. `withdrawn_chars` of what was shown as final may
-    not stand, and were taken back: clients that cannot do so were sent nothing more.
+    not stand, and were taken back: clients that cannot do so were sent nothing more. `checks_not_run` are those of the
+    site's verifier that were left out.
     """
 
     site: str
@@ -116,3 +117,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     instructions: InstructionsReport | None = None
     stale_citations: int = 0
     withdrawn_chars: Annotated[int, msgspec.Meta(ge=0)] = 0
+    checks_not_run: tuple[str, ...] = ()

@@ -36,6 +36,17 @@ class Spread(msgspec.Struct, frozen=True):
     p95: float
 
 
+class AbstentionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether it was right not to answer. `due` are the questions that no document answers, `made` the abstentions, and
+    `right` those that were due. `precision` is right of made, `recall` right of due; 1 of nothing."""
+
+    due: int = 0
+    made: int = 0
+    right: int = 0
+    precision: float = 1.0
+    recall: float = 1.0
+
+
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """The last line of `tidegate demo --json`; `lost` had no reply or no stored answer, `duplicates` more than one."""
 
@@ -57,6 +68,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     ttft_edge_ms: Spread
     e2e_ms: Spread
     stages: dict[str, Spread]
+    abstention: AbstentionReport = AbstentionReport()
     sync: SyncDemonstration | None = None
 
     @property
@@ -106,6 +118,21 @@ def summarise_runs(runs: Sequence[ClientRun], *, dead: int, personal_values_foun
         ttft_edge_ms=measure_spread(run.ttft_ms for run, reply in answered if reply.receipt.route == "edge"),
         e2e_ms=measure_spread(run.e2e_ms for run, _ in published),
         stages={name: measure_spread(times) for name, times in worked.items()},
+        abstention=judge_abstentions(published),
+    )
+
+
+def judge_abstentions(published: Iterable[tuple[ClientRun, Published]]) -> AbstentionReport:
+    """Abstention correctness over what was published."""
+    seen = [(run.question.kind == "out_of_scope", reply.outcome == "abstained") for run, reply in published]
+    due, made = sum(is_due for is_due, _ in seen), sum(is_made for _, is_made in seen)
+    right = sum(is_due and is_made for is_due, is_made in seen)
+    return AbstentionReport(
+        due=due,
+        made=made,
+        right=right,
+        precision=round(right / made, 4) if made else 1.0,
+        recall=round(right / due, 4) if due else 1.0,
     )
 
 

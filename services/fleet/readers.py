@@ -17,6 +17,7 @@ from tidegate.services.knowledge.reader.reader import AT_HUB, AT_SITE, Reader
 from tidegate.services.knowledge.reader.tuning import find_tuning, tuned_tenants
 from tidegate.services.knowledge.reader.unit_reader import UnitReader, read_version
 from tidegate.services.packs.active import PackInForce
+from tidegate.services.policies.policy import Policy
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.settings import Settings
 
@@ -45,19 +46,20 @@ def read_readers(settings: Settings) -> tuple[dict[str, str], list[str]]:
 @dataclass(frozen=True)
 class TenantReading:
     """How a site, or the hub, reads for a tenant by its pack in force: into which words it puts a question, what it
-    takes for personal data that may not leave the site, and by which settings."""
+    takes for personal data that may not leave the site, by which settings, and what its policies are."""
 
     reader: Reader
     thesaurus: Thesaurus | None
     detector: Detector
     settings: Settings
+    policies: tuple[Policy, ...] = ()
 
     @classmethod
     def load(cls, running: Settings, units: UnitReader, pack: PackInForce) -> TenantReading:
-        """Raises `CalibrationMissingError`, `PackError`, `SettingsError`."""
+        """Raises `CalibrationMissingError`, `PackError`, `PolicyError`, `SettingsError`."""
         live = with_live_settings(running, pack)
         detector = Detector(
             live.prefilter.phone_regions, finds_health=live.prefilter.health_data, patterns=live.prefilter.patterns
         )
         effort = AT_HUB if running.site == HUB else AT_SITE
-        return cls(pack.load_reader(units, effort), pack.thesaurus, detector, live)
+        return cls(pack.load_reader(units, effort), pack.thesaurus, detector, live, pack.policies)

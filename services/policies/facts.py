@@ -76,6 +76,7 @@ class Facts:
     stale_citations: int
     tools: tuple[str, ...]
     degradations: tuple[str, ...]
+    checks_not_run: tuple[str, ...]
 
 
 FACTS = {each.name.rstrip("_"): str(each.type) for each in fields(Facts)}
@@ -113,6 +114,7 @@ def gather_facts(question: Question, answer: Answer, here: Circumstances) -> Fac
         stale_citations=stale,
         tools=_list("tools", here.tools),
         degradations=_list("degradations", here.degradations),
+        checks_not_run=_list("checks_not_run", answer.not_run),
     )
 
 

@@ -33,6 +33,7 @@ from tidegate.services.stages.drafter.answer_cache_writer import AnswerCacheWrit
 from tidegate.services.stages.drafter.handler import DrafterPorts, EscalationRules, draft
 from tidegate.services.stages.drafter.interactive import InteractiveVerifier
 from tidegate.services.stages.drafter.latency import DrafterLatency, Stopwatch
+from tidegate.services.stages.drafter.verifying import DraftVerifier
 from tidegate.services.stages.threads import in_thread
 
 Reading = tuple[Answer, tuple[Artefact, ...], Draft | None]
@@ -49,7 +50,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
     indexes = TenantIndexes(settings.tenants, paths.index, units.embedder, exact_below=settings.retriever.exact_below)
     for tenant in settings.tenants:
         await asyncio.to_thread(indexes.index, tenant)
-    latency = DrafterLatency()
+    latency, drafts = DrafterLatency(), DraftVerifier()
     async with open_tenant_parts(settings, partial(TenantReading.load, settings, units)) as readings:
         cache = await open_answer_cache(settings, bus, partial(detector_of, readings, settings), tokens)
 
@@ -64,6 +65,7 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
                 verify_interactively=watch.exclude(verifier.verify),
                 cached_answer=cache.find,
                 forecast=with_evidence,
+                verify=partial(drafts.verify, reading.policies if reading else ()),
             )
             [made] = await draft(retrieved, ports, rules_of(reading, settings))
             latency.observe(retrieved, made, watch.ms)

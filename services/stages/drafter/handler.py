@@ -37,6 +37,15 @@ VerifyInteractively = Callable[[Escalated], Awaitable[Verified | Degradation]]
 """Drafts the cloud's answer for the cloud to verify, to the end; or what was given up because the session was lost."""
 
 
+VerifyDraft = Callable[[Retrieved, Answer], Awaitable[tuple[Answer, str]]]
+"""The answer with the checks that were made, and the code of the one that failed; empty: none did."""
+
+
+async def unverified(_: Retrieved, answer: Answer) -> tuple[Answer, str]:
+    """There is no verifier."""
+    return answer, ""
+
+
 @dataclass(frozen=True)
 class DrafterPorts:
     """What the drafter may call."""
@@ -55,6 +64,8 @@ class DrafterPorts:
     """The cloud's answer to the same question before, and its tokens; None where it was not asked."""
     forecast: Callable[[Plan, float], Plan]
     """The plan with what the cloud is expected to take of a question of whose answer the edge is so sure."""
+    verify: VerifyDraft = unverified
+    """What the site's verifier finds wrong with an answer of the edge."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,9 @@ class EscalationRules:
 async def draft(
     retrieved: Retrieved, ports: DrafterPorts, rules: EscalationRules
 ) -> list[Drafted | Escalated | Verified]:
-    """Drafted, or Escalated where the plan sends the question to the cloud or the edge is not sure enough and may ask;
-    Verified where the plan is to draft for the cloud and that came to its end.
+    """Drafted, or Escalated where the plan sends the question to the cloud, or the edge is not sure enough or its draft
+    fails the verifier, and it may ask: where it may not, the policy has the last word. Verified where the plan is to
+    draft for the cloud and that came to its end.
 
     For a hopeless question the edge's draft stays, with the confidence it has, for the policy to abstain from. Where
     the plan says so the edge's draft goes along with the question; in a race it is published at once, as provisional.
@@ -89,9 +101,12 @@ async def draft(
     answer, parts, own_draft = await ports.read(retrieved)
     is_hopeless = question.intent in rules.hopeless and question.intent_confidence >= rules.hopeless_from
     may_ask = plan.may_escalate and "edge_only" not in given_up and not is_hopeless
-    if not is_planned and not (may_ask and answer.confidence < rules.least_confidence(question)):
-        return [drafted(retrieved, answer, *parts)]
     reason = "planned" if is_planned else "low_confidence" if answer.text else "no_answer"
+    if not is_planned and not (may_ask and answer.confidence < rules.least_confidence(question)):
+        answer, failed = await ports.verify(retrieved, answer) if answer.text else (answer, "")
+        if not (may_ask and failed):
+            return [drafted(retrieved, answer, *parts)]
+        reason = failed
     shipped = await draft_to_ship(retrieved, answer, own_draft, ports)
     foreseen = replace(retrieved, plan=ports.forecast(retrieved.plan, answer.confidence))
     asked = escalate(foreseen, reason, answer, parts, shipped)

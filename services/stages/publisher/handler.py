@@ -91,6 +91,7 @@ async def publish(
         citations=answer.citations,
         decisions=settled.decisions,
         checks=answer.checks,
+        checks_not_run=answer.not_run,
         degradations=settled.degradations,
         speculation=answer.speculation if isinstance(settled, Approved) else settled.speculation,
         writing=answer.writing,

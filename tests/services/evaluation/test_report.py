@@ -61,6 +61,33 @@ def test_outcomes_and_correctness_are_counted_by_kind() -> None:
 
 
 @pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ((), (0, 0, 0, 1.0, 1.0)),
+        ((("out_of_scope", "abstained"),), (1, 1, 1, 1.0, 1.0)),
+        ((("out_of_scope", "answered"), ("answerable", "answered")), (1, 0, 0, 1.0, 0.0)),
+        (
+            (
+                ("out_of_scope", "abstained"),
+                ("out_of_scope", "abstained"),
+                ("out_of_scope", "withheld"),
+                ("answerable", "abstained"),
+            ),
+            (3, 3, 2, 0.6667, 0.6667),
+        ),
+    ],
+)
+def test_it_is_told_how_often_it_was_right_not_to_answer(
+    outcomes: tuple[tuple[Any, Outcome], ...], expected: tuple[Any, ...]
+) -> None:
+    runs = [client_run(outcome) for _, outcome in outcomes]
+    for run, (kind, _) in zip(runs, outcomes, strict=True):
+        run.question = LabelledQuestion(id="q", text="?", kind=kind, documents=("d",) if kind == "answerable" else ())
+    found = counted(*runs).abstention
+    assert (found.due, found.made, found.right, found.precision, found.recall) == expected
+
+
+@pytest.mark.parametrize(
     ("values", "p50", "p95"), [([], 0.0, 0.0), ([3.0], 3.0, 3.0), (list(range(1, 101)), 50.5, 95.0)]
 )
 def test_a_spread_is_the_median_and_the_nearest_rank(values: list[float], p50: float, p95: float) -> None:

@@ -49,6 +49,7 @@ def test_help_is_there_in_every_language_in_which_a_name_is_found(language: str)
     assert "116" not in bare
     assert "112" in bare
     assert bare.endswith((".", "。", "।"))
+    assert len(texts[language]) - len(bare) > len("at 116 123."), "the whole sentence is left out"
 
 
 @pytest.mark.parametrize(

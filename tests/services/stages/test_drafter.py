@@ -11,6 +11,7 @@ from tests.support.escalation_site import plan, retrieved
 from tidegate.schemas import (
     Answer,
     Artefact,
+    Check,
     Citation,
     Degradation,
     DegradationLevel,
@@ -58,6 +59,8 @@ async def decide(
     guess: Draft | None = GUESS,
     verify: VerifyInteractively = no_session,
     cached: tuple[Answer, Draft] | None = None,
+    failing: str = "",
+    verified: list[Answer] | None = None,
 ) -> Drafted | Escalated | Verified:
     async def read(_: Retrieved) -> tuple[Answer, tuple[Artefact, ...], Draft | None]:
         cited = Citation(document_id="fees", document_version="v1", start=0, end=1, quote="x")
@@ -69,7 +72,14 @@ async def decide(
     async def extract(_: Retrieved) -> Answer:
         return Answer(text="{}", format="json")
 
-    ports = DrafterPorts(read, extract, publish_partial, lambda *_: None, verify, lambda _: cached, with_evidence)
+    async def verify_draft(_: Retrieved, answer: Answer) -> tuple[Answer, str]:
+        (verified if verified is not None else []).append(answer)
+        checked = (Check(failing, False, 0.0),) if failing else ()
+        return msgspec.structs.replace(answer, checks=checked), failing
+
+    ports = DrafterPorts(
+        read, extract, publish_partial, lambda *_: None, verify, lambda _: cached, with_evidence, verify_draft
+    )
     asks = DrafterSettings(escalate_below=0.6, escalate_below_for={"fees": 0.8, "hours": 0.3})
     (outcome,) = await draft(fact, ports, EscalationRules(asks.least_confidence, frozenset({"weather"})))
     return outcome
@@ -102,6 +112,31 @@ async def test_the_edge_escalates_only_what_it_is_unsure_of_and_may(
     outcome = await decide(confidence, fact)
     assert type(outcome) is kind
     assert getattr(outcome, "reason", "") == reason
+
+
+@pytest.mark.parametrize("failing", ["entailment", "policy"])
+@pytest.mark.parametrize(
+    ("confidence", "fact", "reason"),
+    [
+        (0.9, retrieved("q"), "failing"),
+        (0.3, retrieved("q"), "low_confidence"),
+        (0.9, retrieved("q", plan_=plan(where="cloud")), "planned"),
+        (0.9, retrieved("q", plan_=plan(may_escalate=False)), ""),
+        (0.9, retrieved("q", **WEATHER), ""),
+    ],
+)
+async def test_a_draft_that_fails_the_verifier_is_escalated_with_the_code_or_left_to_the_policy_with_the_check(
+    confidence: float, fact: Retrieved, reason: str, failing: str
+) -> None:
+    verified: list[Answer] = []
+    outcome = await decide(confidence, fact, failing=failing, verified=verified)
+    assert len(verified) == (reason in ("", "failing")), "what is not the edge's to answer is not verified here"
+    if reason:
+        assert isinstance(outcome, Escalated)
+        assert outcome.reason == (failing if reason == "failing" else reason)
+    else:
+        assert isinstance(outcome, Drafted)
+        assert outcome.answer.checks == (Check(failing, False, 0.0),)
 
 
 async def test_what_goes_up_names_the_model_and_no_document_or_passage_of_the_site() -> None:

@@ -62,6 +62,8 @@ async def test_a_site_answers_what_its_documents_say_and_asks_the_hub_what_only_
         assert isinstance(drafted, Drafted)
         assert "£12" in drafted.answer.text
         assert [part.kind for part in drafted.lineage] == ["index", "model", "document"]
+        named = {*(check.name for check in drafted.answer.checks), *drafted.answer.not_run}
+        assert named >= {"grounding", "entailment", "policy"}, "the verifier has looked at it, or says that it has not"
 
 
 async def test_nothing_is_read_by_the_cross_encoder_where_the_time_for_it_was_given_up(

@@ -1,0 +1,63 @@
+"""What the site's verifier asks of a draft: whether its passages agree, and whether the policies would let it pass.
+
+The time for it is what the plan leaves the drafter. Next: services/answering/verifier.py, the order and the budget;
+handler.py, which escalates what fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from tidegate.schemas import Answer, Retrieved
+from tidegate.services.answering.contradictions import find_contradictions
+from tidegate.services.answering.verifier import CheckCosts, CheckName, CheckOutcome, VerifierCheck, verify, with_report
+from tidegate.services.planning.degradation import allowance_ms
+from tidegate.services.policies.case import Case
+from tidegate.services.policies.evaluation import find_blocks
+from tidegate.services.policies.facts import Circumstances
+from tidegate.services.policies.policy import Policy
+
+
+class DraftVerifier:
+    """The verifier of one process, which learns what its checks take. `clock_s` is Unix time."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.time) -> None:
+        self._costs = CheckCosts()
+        self._clock_s = clock_s
+
+    async def verify(
+        self, policies: Sequence[Policy], retrieved: Retrieved, answer: Answer
+    ) -> tuple[Answer, CheckName | Literal[""]]:
+        """See `DrafterPorts`."""
+        checks = checks_of(policies, retrieved, answer)
+        report = await asyncio.to_thread(verify, checks, self._budget_ms(retrieved), self._costs, _clock_ms)
+        return with_report(answer, report), report.failed
+
+    def _budget_ms(self, retrieved: Retrieved) -> float:
+        left_ms = retrieved.deadline_at_ms - self._clock_s() * 1000
+        return allowance_ms("drafter", retrieved.plan.shares_ms, retrieved.timings, left_ms)
+
+
+def checks_of(policies: Sequence[Policy], retrieved: Retrieved, answer: Answer) -> tuple[VerifierCheck, ...]:
+    """The checks of a text; JSON is checked by its schema as it is made."""
+
+    def entailment() -> CheckOutcome:
+        found = find_contradictions(answer.citations, retrieved.passages)
+        cited = max(1, len({citation.quote for citation in answer.citations}))
+        contradicted = min(cited, len({one for one, _ in found}))
+        return CheckOutcome(not found, 1.0 - contradicted / cited)
+
+    def policy() -> CheckOutcome:
+        given_up = tuple(dict.fromkeys(made.level for made in retrieved.degradations))
+        here = Circumstances(tenant=retrieved.tenant, site=retrieved.site, degradations=given_up)
+        case = Case(retrieved.question, answer, here)
+        is_blocked = any(decision.verb == "block" for decision in find_blocks(case, policies))
+        return CheckOutcome(not is_blocked, float(not is_blocked))
+
+    return (VerifierCheck("entailment", entailment), VerifierCheck("policy", policy))
+
+
+def _clock_ms() -> float:
+    return time.perf_counter() * 1000
