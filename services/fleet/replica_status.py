@@ -48,6 +48,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
 class SwitchSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A switch to evidence-only that is on: for what, why, and whether the hub or an incident at the site put it on."""
 
+    tenant: str
     scope: str
     why: str
     raised_by: str
@@ -92,7 +93,9 @@ def summarise(status: ReplicaStatus | None) -> ReplicaSummary:
         collections=tuple(_collection(each, status.trusted_ms) for each in status.collections),
         policies=tuple(map(_policy, filter(is_policy, status.artefacts))),
         switches=tuple(
-            SwitchSummary(scope=each.switch.scope, why=each.switch.why, raised_by=each.raised_by)
+            SwitchSummary(
+                tenant=each.switch.tenant, scope=each.switch.scope, why=each.switch.why, raised_by=each.raised_by
+            )
             for each in status.switches
             if each.switch.is_on
         ),

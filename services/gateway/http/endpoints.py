@@ -94,8 +94,11 @@ class SiteEndpoints:
     async def link(self, _: Request) -> Response:
         return json_response(await self._link.measure(), headers=NOT_CACHED)
 
-    async def replicas(self, _: Request) -> Response:
-        return json_response(await self._replicas.summary(), headers=NOT_CACHED)
+    async def replicas(self, request: Request) -> Response:
+        """Of switches to evidence-only those of the caller's tenant: why one is on is said to nobody else."""
+        summary, tenant = await self._replicas.summary(), caller_of(request).tenant
+        own = tuple(each for each in summary.switches if each.tenant == tenant)
+        return json_response(msgspec.structs.replace(summary, switches=own), headers=NOT_CACHED)
 
     async def questions(self, request: Request) -> Response:
         """Some questions in `?language=`; none at a site without the folder of its pack: no site needs them, so they

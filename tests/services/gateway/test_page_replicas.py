@@ -14,6 +14,7 @@ from tests.support.gateway_site import Site, site
 from tests.support.page_browser import needs_browser, open_browser, opened
 from tests.support.replica_samples import REPLICA_SAMPLES
 from tidegate.schemas import ReplicaStatus, encode, subjects
+from tidegate.schemas.switch import Switch, SwitchStatus
 
 pytestmark = needs_browser
 browser = pytest.fixture(scope="module")(open_browser)
@@ -51,6 +52,9 @@ async def test_a_page_shows_what_its_site_knows_and_announces_what_it_may_no_lon
             "generation 412 · documents 812 · behind by 10 · conflicts 1 · not sent yet 2"
         )
         await expect(page.locator("#standing")).to_have_text("LevelfullPolicy epochsdefault 12 (13 offered)")
+        switch = SwitchStatus(switch=Switch(tenant="kiosk", class_name="fees", is_on=True, why="a wrong list"), epoch=2)
+        worker.status = msgspec.structs.replace(FULL, switches=(switch,))
+        await expect(page.locator("#standing")).to_contain_text("Quotations onlykiosk for fees: a wrong list")
         worker.status = STATUS
         await expect(page.locator("#standing dd").first).to_have_text(
             "evidence only: the policy default is 2 days old, fenced"

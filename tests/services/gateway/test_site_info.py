@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from starlette.requests import Request
 
@@ -19,6 +20,7 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import CloudState, CollectionRequest, ReplicaFault, ReplicaStatus, decode, encode
 from tidegate.schemas.pack import LabelledQuestion
 from tidegate.schemas.subjects import ping, replica_request, token_of
+from tidegate.schemas.switch import Switch, SwitchStatus
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.gateway.http.endpoints import SiteEndpoints
 from tidegate.services.gateway.http.site_info import (
@@ -159,7 +161,7 @@ async def test_what_a_site_knows_is_asked_once_for_many_pages_and_is_empty_where
 ) -> None:
     assert (await http.get("/v1/site/replicas")).json() == {
         "is_known": False, "rung": "full", "rung_reason": "", "lease_s": None, "assurance": "", "is_fenced": False,
-        "collections": [], "policies": [], "faults": [],
+        "collections": [], "policies": [], "switches": [], "faults": [],
     }  # fmt: skip
     asked, now = list[CollectionRequest](), 0.0
 
@@ -178,6 +180,23 @@ async def test_what_a_site_knows_is_asked_once_for_many_pages_and_is_empty_where
     now = REPLICAS_FRESH_S * 1.1
     await probe.summary()
     assert len(asked) == 2
+
+
+async def test_why_a_tenant_is_at_evidence_only_is_said_to_that_tenant_alone(
+    running: Site, http: httpx.AsyncClient
+) -> None:
+    switches = tuple(
+        SwitchStatus(switch=Switch(tenant=tenant, is_on=is_on, why=f"{tenant}'s reason"), epoch=1)
+        for tenant, is_on in (("kiosk", True), ("bank", True), ("kiosk", False))
+    )
+
+    async def answer(_: bytes) -> bytes:
+        return encode(msgspec.structs.replace(REPLICA_STATUS, switches=switches))
+
+    await running.bus.respond(replica_request("status"), answer)
+    reply = await http.get("/v1/site/replicas")
+    assert [(each["tenant"], each["why"]) for each in reply.json()["switches"]] == [("kiosk", "kiosk's reason")]
+    assert "bank's" not in reply.text
 
 
 @pytest.mark.parametrize("reply", [encode(ReplicaFault(code="busy", reason="busy")), encode(CloudState()), b"?"])
