@@ -26,6 +26,7 @@ from tests.support.message_parts import (
 )
 from tests.support.message_samples import SAMPLES
 from tidegate.schemas import (
+    ArtefactDescriptor,
     CloudState,
     Degradation,
     Delta,
@@ -39,6 +40,7 @@ from tidegate.schemas import (
     Message,
     Partial,
     Published,
+    ReplicaStatus,
     Replied,
     Retrieved,
     Rewriting,
@@ -50,6 +52,11 @@ from tidegate.schemas import (
     Withheld,
 )
 from tidegate.schemas.lease import MirrorState
+from tidegate.schemas.switch import Switch, SwitchStatus
+
+SWITCH = Switch(
+    tenant="kiosk", site="site1", class_name="fees", is_on=True, why="a wrong list", at_ms=1_700_000_000_000
+)
 
 MORE_SAMPLES: tuple[Message, ...] = (
     msgspec.structs.replace(SAMPLES[0], can_retract=True),
@@ -169,9 +176,29 @@ MORE_SAMPLES: tuple[Message, ...] = (
         if isinstance(sample, Partial | Delta)
     ),
     *(
-        msgspec.structs.replace(sample, receipt=msgspec.structs.replace(RECEIPT, guess="draft"))
+        msgspec.structs.replace(
+            sample,
+            receipt=msgspec.structs.replace(RECEIPT, guess="draft", withdrawn_chars=12, checks_not_run=("entailment",)),
+        )
         for sample in SAMPLES
         if isinstance(sample, Published)
+    ),
+    *(
+        msgspec.structs.replace(
+            sample, state="withdrawn", epoch=2, offset=0, ids=(), position=0, reason="policy_block", withdrawn=12
+        )
+        for sample in SAMPLES
+        if isinstance(sample, Delta)
+    ),
+    *(
+        msgspec.structs.replace(sample, switches=(SwitchStatus(switch=SWITCH, epoch=3, raised_by="incident"),))
+        for sample in SAMPLES
+        if isinstance(sample, ReplicaStatus)
+    ),
+    *(
+        msgspec.structs.replace(sample, kind="switch", name=SWITCH.name, switch=SWITCH)
+        for sample in SAMPLES
+        if isinstance(sample, ArtefactDescriptor)
     ),
 )
 """Fields and values that the golden files do not have."""
