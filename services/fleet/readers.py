@@ -46,7 +46,7 @@ def read_readers(settings: Settings) -> tuple[dict[str, str], list[str]]:
 @dataclass(frozen=True)
 class TenantReading:
     """How a site, or the hub, reads for a tenant by its pack in force: into which words it puts a question, what it
-    takes for personal data that may not leave the site, by which settings, and what its policies are."""
+    takes for personal data that may not leave the site, by which settings; and the policies of a site."""
 
     reader: Reader
     thesaurus: Thesaurus | None
@@ -61,5 +61,8 @@ class TenantReading:
         detector = Detector(
             live.prefilter.phone_regions, finds_health=live.prefilter.health_data, patterns=live.prefilter.patterns
         )
-        effort = AT_HUB if running.site == HUB else AT_SITE
-        return cls(pack.load_reader(units, effort), pack.thesaurus, detector, live, pack.policies)
+        is_hub = running.site == HUB
+        # The hub judges nothing; without any policy the policy stage lets nothing pass, and there is nothing to ask.
+        policies = () if is_hub or not (pack.directory / "policies").is_dir() else pack.policies
+        reader = pack.load_reader(units, AT_HUB if is_hub else AT_SITE)
+        return cls(reader, pack.thesaurus, detector, live, policies)

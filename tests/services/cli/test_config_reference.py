@@ -29,6 +29,7 @@ WITHOUT_UNIT = {
     "drafter.escalate_below",
     "drafter.escalate_below_for",
     "router.economy",
+    "publisher.incident_share",
 }
 """Numbers that are no quantity: ports, probabilities and ratios."""
 
