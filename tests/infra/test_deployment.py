@@ -6,6 +6,7 @@ import configparser
 import io
 import re
 import shlex
+from inspect import signature
 from typing import Any, get_args
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.compose import compose, interpolate
 from tests.support.paths import ROOT
 from tidegate.brokers.process.config import load
 from tidegate.brokers.process.telemetry import Telemetry
+from tidegate.brokers.servers.kept_server import START_WITHIN_S, KeptServer
 from tidegate.brokers.worker import DeliveryOutcome
 from tidegate.services.cli import COMMANDS, cli
 from tidegate.services.evidence.metrics import METRICS as AUDIT
@@ -113,6 +115,24 @@ def test_a_service_is_on_its_own_network_and_only_servers_meet_those_of_other_do
             continue
         domain, _, role = name.partition("-")
         assert set(service["networks"]) == {domain} | meeting.get(role, set()), name
+
+
+def test_every_nats_server_that_is_deployed_is_kept_up_by_its_health() -> None:
+    servers = {name: each for name, each in compose()["services"].items() if name.endswith("-nats")}
+    assert set(servers) == {"hub-nats", "site1-nats", "site2-nats"}
+    for name, service in servers.items():
+        domain = name.removesuffix("-nats")
+        assert service["command"] == ["server", "run", f"/etc/tidegate/{domain}/nats.conf", "--site", domain]
+        assert "entrypoint" not in service
+    settings = unit("tidegate-nats.service")
+    assert settings["ExecStart"] == [
+        "/opt/tidegate/venv/bin/tidegate server run /etc/tidegate/nats.conf --site ${SITE}"
+    ]
+    assert (settings["Type"], settings["NotifyAccess"]) == (["notify"], ["main"]), "it says when it is ready"
+    assert settings["WatchdogSec"] == ["30"]
+    [start], [stop] = settings["TimeoutStartSec"], settings["TimeoutStopSec"]
+    assert float(start) > START_WITHIN_S
+    assert float(stop) > signature(KeptServer.stop).parameters["grace_s"].default
 
 
 def settings_of_compose() -> list[dict[str, str]]:
