@@ -4,8 +4,7 @@
 
 KEY is the hexadecimal public key, or its id, of the site and of the hub, as its owner has told it: a key that only the
 file vouches for proves nothing. Exit code 0: all entries shown are in the log whose head these keys signed, unchanged
-and in this order, and the policies are those that the receipts name. 1: not, with the reason.
-"""
+and in this order, and the policies are those that the receipts name. 1: not, with the reason."""
 
 import argparse
 import base64
@@ -127,20 +126,23 @@ class Export:
 def main():
     parser = argparse.ArgumentParser(description="Check a file of `tidegate audit export`.")
     parser.add_argument("file")
-    parser.add_argument(
-        "--trust", action="append", required=True, help="A public key in hexadecimal digits, or its id."
-    )
+    parser.add_argument("--trust", action="append", required=True, help="A public key (hexadecimal), or its id.")
     given = parser.parse_args()
     export = Export(set(given.trust))
     try:
         with open(given.file, encoding="ascii") as file:
             export.read(map(json.loads, file))
     except (Fault, ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
-        sys.exit(f"NOT GOOD: {fault if isinstance(fault, Fault) else 'the file is damaged: ' + repr(fault)}")
-    print("good: {} of {size} entries of {domain} for {tenant}".format(len(export.entries), **export.header))
+        sys.exit(plain(f"NOT GOOD: {fault if isinstance(fault, Fault) else 'the file is damaged: ' + repr(fault)}"))
+    print(plain("good: {} of {size} entries of {domain} for {tenant}".format(len(export.entries), **export.header)))
     for size, signers in export.heads:
-        print(f"  head of {size} entries, signed by {', '.join(sorted(signers))}")
+        print(plain(f"  head of {size} entries, signed by {', '.join(sorted(signers))}"))
     print(f"  {len(export.policies)} policies have the digests by which receipts name them")
+
+
+def plain(text):
+    """One line of printable ASCII: what the file quotes clears no screen, and is no second line that says `good`."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)
 
 
 if __name__ == "__main__":

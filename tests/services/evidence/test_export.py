@@ -221,6 +221,24 @@ def test_whatever_is_changed_in_the_file_is_noticed(name: str, log_dir: Path, tm
     assert checked.stderr.startswith("NOT GOOD: "), checked.stderr
 
 
+@pytest.mark.parametrize("field", ["version", "tenant", "domain"])
+def test_what_the_file_quotes_does_not_act_on_the_auditor_s_terminal(field: str, log_dir: Path, tmp_path: Path) -> None:
+    file, attack_text = tmp_path / "kiosk.jsonl", "\x1b[2K\rgood: all\n\x9b31mgood: all"
+    export(log_dir, file, policies={POLICY: CANONICAL})
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    kind = "policy" if field == "version" else "header"
+    [number] = [
+        number for number, line in enumerate(lines) if field in line and (kind == "header" or "canonical" in line)
+    ]
+    lines[number][field] = attack_text
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    checked = check(file)
+    assert checked.returncode == 1
+    assert (checked.stdout, len(checked.stderr.splitlines())) == ("", 1)
+    assert checked.stderr.startswith("NOT GOOD")
+    assert all(" " <= char <= "~" or char == "\n" for char in checked.stderr)
+
+
 def test_a_hash_stands_for_a_full_subtree_where_one_can_be(log_dir: Path, tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     export(log_dir, file)
