@@ -47,6 +47,8 @@ MOST_PARTS = 512
 """Of any list or map."""
 
 FindByRules = Callable[[str], Sequence[Finding]]
+RulesOf = Callable[[str], FindByRules]
+"""The rules of a tenant: what its sites take for personal data, but for what only a model finds."""
 
 
 def fault_of_claim(escalated: Escalated, claim: EscalationClaim) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from tidegate.brokers.stage import ForbiddenMessageError
@@ -23,6 +24,7 @@ from tidegate.services.uplink.escalation_checks import (
     FAULTS,
     MOST_BYTES,
     FindByRules,
+    RulesOf,
     fault_of_claim,
     fault_of_sizes,
     fault_of_words,
@@ -62,11 +64,11 @@ class _Sender(NamedTuple):
 
 
 class HubIntake:
-    """Judges what sites send to one hub. `find_personal` finds by rules alone; `counts` reports to the audit log."""
+    """Judges what sites send to one hub. `rules_of` finds personal data; `counts` reports to the audit log."""
 
-    def __init__(self, binding: SiteBinding, find_personal: FindByRules, counts: RefusalCounts) -> None:
+    def __init__(self, binding: SiteBinding, rules_of: RulesOf, counts: RefusalCounts) -> None:
         self._binding = binding
-        self._find = find_personal
+        self._rules_of = rules_of
         self._counts = counts
 
     async def read_stored(self, subject: str, headers: Mapping[str, str], data: bytes) -> Escalated:
@@ -131,14 +133,15 @@ class HubIntake:
         draft = escalated.draft
         size = len(escalated.question.text) + len(escalated.question.instructions) + len(draft.text if draft else "")
         is_quick = size <= INLINE_CHARS
-        fault, is_clean = self._judge(escalated) if is_quick else await asyncio.to_thread(self._judge, escalated)
+        judge = partial(self._judge, escalated, self._rules_of(escalated.tenant))
+        fault, is_clean = judge() if is_quick else await asyncio.to_thread(judge)
         self._check(sender, fault)
         return escalated if is_clean else replace(escalated, draft=None)
 
-    def _judge(self, escalated: Escalated) -> tuple[str, bool]:
+    def _judge(self, escalated: Escalated, find: FindByRules) -> tuple[str, bool]:
         draft = escalated.draft
-        is_clean = draft is None or not holds_personal(draft.text, self._find)
-        return fault_of_words(escalated.question, self._find), is_clean
+        is_clean = draft is None or not holds_personal(draft.text, find)
+        return fault_of_words(escalated.question, find), is_clean
 
     def _check(self, sender: _Sender, fault: str) -> None:
         if fault:

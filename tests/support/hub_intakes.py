@@ -12,6 +12,7 @@ from tidegate.sync.trust.site_records import SiteRecords
 
 NOWHERE = Path("no-records")
 REGIONS = ("GB", "DE", "FR", "ES", "US")
+FIND = Detector(REGIONS).find
 
 
 def hub_intake(
@@ -19,4 +20,4 @@ def hub_intake(
 ) -> HubIntake:
     """The intake of a hub with these tenants, whose records of sites are in the directory."""
     binding = SiteBinding(tenants, SiteRecords(directory))
-    return HubIntake(binding, Detector(REGIONS).find, counts or RefusalCounts())
+    return HubIntake(binding, lambda _: FIND, counts or RefusalCounts())

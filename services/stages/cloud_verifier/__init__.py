@@ -27,6 +27,7 @@ from tidegate.services.stages.cloud_verifier.backends import open_backend
 from tidegate.services.stages.cloud_verifier.handler import verify
 from tidegate.services.stages.cloud_verifier.hub_corpus import HubCorpus
 from tidegate.services.stages.threads import in_thread
+from tidegate.services.uplink.escalation_checks import FindByRules
 from tidegate.services.uplink.intake import HubIntake
 from tidegate.services.uplink.lanes import EVERY_SITE, HubLanes
 from tidegate.services.uplink.single_flight import SingleFlight
@@ -62,20 +63,24 @@ async def open(settings: Settings, bus: Bus) -> AsyncIterator[Handler]:  # noqa:
 
         flight = SingleFlight(judge)
         stack.push_async_callback(flight.close)
-        intake = await stack.enter_async_context(open_intake(settings))
+        intake = await stack.enter_async_context(open_intake(settings, readings))
         await HubLanes(intake, flight, backend.sessions).serve(bus)
         await bus.respond_by_subject(ping(EVERY_SITE), PingServer(bus, backend.state, intake).answer)
         yield ScreenedHandler(intake.read_stored, flight.verdict)
 
 
 @asynccontextmanager
-async def open_intake(settings: Settings) -> AsyncIterator[HubIntake]:
-    """What judges all that comes up from sites, and reports what it refuses until it is left."""
+async def open_intake(settings: Settings, readings: HubReadings) -> AsyncIterator[HubIntake]:
+    """What judges all that comes up from sites, by what is in force of each tenant; it reports what it refuses."""
     paths, counts = StatePaths(settings), RefusalCounts()
-    detector = Detector(settings.prefilter.phone_regions, finds_health=settings.prefilter.health_data)
+    own = Detector(settings.prefilter.phone_regions, finds_health=settings.prefilter.health_data)
     binding = SiteBinding(settings.tenants, SiteRecords(paths.site_records))
+
+    def rules_of(tenant: str) -> FindByRules:
+        return (readings.detector_of(tenant) or own).find
+
     async with reporting(counts, EventSpool(paths.audit_events)):
-        yield HubIntake(binding, detector.find, counts)
+        yield HubIntake(binding, rules_of, counts)
 
 
 class HubReadings:
@@ -94,6 +99,11 @@ class HubReadings:
     def reader_of(self, tenant: str) -> Reader:
         """As `of`, the reader alone."""
         return self.of(tenant).reader
+
+    def detector_of(self, tenant: str) -> Detector | None:
+        """What finds personal data of the tenant by rules; None while nothing is in force here."""
+        current = self._readings.current(tenant)
+        return current.parts.detector if current is not None else None
 
     def words_of(self, tenant: str) -> Thesaurus | None:
         """As `of`, the words into which questions are put."""

@@ -33,10 +33,11 @@ from tidegate.services.knowledge.extraction.field_reader import FieldReader
 from tidegate.services.llm.text.tokenizer import TokenText
 from tidegate.services.stages import cloud_verifier
 from tidegate.services.stages.cloud_verifier.metrics import TargetMetrics
-from tidegate.services.stages.settings import CloudVerifierSettings
+from tidegate.services.stages.settings import CloudVerifierSettings, PrefilterSettings
 
 pytestmark = pytest.mark.anyio
 
+OWN_PATTERN = PrefilterSettings(patterns={"badge": r"BADGE-\d{6}"})
 TOKENS = TokenText.load(Path(".models/lm/target/tokenizer.json"))
 
 
@@ -109,6 +110,15 @@ class TestEveryBackend:
             )
             assert isinstance(reply, (Accepted, Verified)) is state.keeps_sessions
             assert state.keeps_sessions or reply.code == "unable"
+
+
+async def test_what_a_tenant_calls_personal_may_not_come_up() -> None:
+    bus = MemoryBus("hub")
+    settings = replace(at_hub(CloudVerifierSettings(backend="extractive")), prefilter=OWN_PATTERN)
+    async with cloud_verifier.open(settings, bus):
+        for text, is_refused in (("Who is BADGE-778812?", True), (WHO, False)):
+            data = await bus.request(fast_lane("site1"), encode(escalated(text)), timeout_s=30.0)
+            assert isinstance(decode(data, Verified, Refused), Refused) is is_refused
 
 
 async def test_the_key_from_the_environment_and_temperature_zero_go_with_every_request(
