@@ -30,6 +30,7 @@ from tidegate.sync.shells.attestation_link import AttestationPorts, SiteAttester
 from tidegate.sync.shells.downlink_link import DownlinkFollower
 from tidegate.sync.shells.key_rotation import RotationPorts, SiteKeyRotation
 from tidegate.sync.shells.machine import Measures, running_code, wall_ms
+from tidegate.sync.shells.refused_sites import OnRefused, tell_nobody
 from tidegate.sync.shells.repository_link import ObjectSource, Stores
 from tidegate.sync.shells.snapshot_link import TargetSnapshots
 from tidegate.sync.shells.switch_sync import SwitchPorts, SwitchSync
@@ -53,12 +54,14 @@ async def apply_nothing(tenant: str) -> None:
 
 class SiteTrustPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What a site's trust hands on. `activate` has readers get what is in force of a tenant, `write_standing` keeps for
-    them how old it is; `check` refuses an artefact that this site could not use."""
+    them how old it is; `check` refuses an artefact that this site could not use; `on_refused` hears what is
+    refused."""
 
     boot_id: str
     activate: Callable[[str], Awaitable[None]] = apply_nothing
     write_standing: Callable[[tuple[HeldArtefact, ...], TimeJudgement], None] = lambda _held, _time: None
     check: CheckArtefact = lambda _artefact, _file: None
+    on_refused: OnRefused = tell_nobody
 
 
 class SiteTrust:
@@ -144,6 +147,7 @@ class SiteTrust:
             write_standing=ports.write_standing,
             now=read_machine_clock,
             activated=self._on_activated,
+            on_refused=ports.on_refused,
         )
 
     def _switch_ports(self, stores: Stores, directory: Path) -> SwitchPorts:

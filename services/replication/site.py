@@ -18,8 +18,11 @@ from tidegate.schemas.message import replace
 from tidegate.schemas.replica import ReplicaStatus
 from tidegate.schemas.sync import SnapshotManifest
 from tidegate.services.fleet.apply import ArtefactFiles
+from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.author_keys import keep_known_keys
 from tidegate.services.fleet.paths import StatePaths
+from tidegate.services.fleet.refusal_counts import RefusalCounts, reporting
+from tidegate.services.fleet.refused_sites import RefusedArtefacts
 from tidegate.services.fleet.switches import SiteSwitches
 from tidegate.services.fleet.trust_site import SiteTrust, SiteTrustPorts, open_site_trust
 from tidegate.services.policies.language import load_policies
@@ -42,8 +45,8 @@ KEYS_EVERY_S = 10.0
 async def open_site_worker(settings: Settings, bus: Bus) -> AsyncIterator[SiteSync]:
     """A site's sync worker, until left. Raises what `open_site_trust` and `open_replication` raise."""
     assert isinstance(bus, JetStreamBus)  # replicas follow streams: there is nothing to follow in memory
-    worker = SiteWorker(settings)
-    async with open_site_trust(settings, bus, worker.ports) as trust:
+    worker, spool = SiteWorker(settings), EventSpool(StatePaths(settings).audit_events)
+    async with reporting(worker.refusals, spool), open_site_trust(settings, bus, worker.ports) as trust:
         worker.trust = trust
         parts = ReplicationParts(
             domain=worker.open_parts,
@@ -75,6 +78,7 @@ class SiteWorker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._paths = StatePaths(settings)
+        self.refusals = RefusalCounts()
         self._holdings = Holdings(self._paths.trust, self._paths.trust / "blobs")
         self._switches = SiteSwitches(settings)
         self._indexes: FollowedIndexes | None = None
@@ -86,6 +90,7 @@ class SiteWorker:
             activate=self._activate,
             write_standing=partial(write_standing, self._paths.trust),
             check=check_policy,
+            on_refused=RefusedArtefacts(self.refusals).on_refused,
         )
 
     def open_parts(self, stores: TenantStores) -> DomainParts:

@@ -17,6 +17,7 @@ from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.replica import ArtefactStatus
 from tidegate.sync.rules.staleness import HeldArtefact, Now, TimeJudgement
 from tidegate.sync.rules.transfers import ORDER
+from tidegate.sync.shells.refused_sites import OnRefused, tell_nobody
 from tidegate.sync.shells.repository_link import Stores
 from tidegate.sync.shells.repository_objects import METADATA_CLASS, class_of, locate_metadata
 from tidegate.sync.trust.client import NotProvisionedError, RepositoryClient
@@ -31,6 +32,8 @@ RETRY_S = 2.0
 STANDING_EVERY_S = 5.0
 CHECKPOINT_EVERY_S = 60.0
 PUBLISHED = "artefacts/"
+REPOSITORY = "repository"
+"""What is refused where it is no single artefact."""
 Activate = Callable[[str], Awaitable[None]]
 """Has readers get what is in force of a tenant, all at once. Raises a `TidegateError` where that cannot be."""
 WriteStanding = Callable[[tuple[HeldArtefact, ...], TimeJudgement], None]
@@ -39,7 +42,8 @@ log = structlog.get_logger()
 
 
 class ArtefactPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a site's artefacts are kept with; `activated` hears which of them came into force."""
+    """What a site's artefacts are kept with; `activated` hears which of them came into force, `on_refused` what is not
+    believed or cannot be used, as often as it is tried."""
 
     client: RepositoryClient
     holdings: Holdings
@@ -49,6 +53,7 @@ class ArtefactPorts(msgspec.Struct, frozen=True, kw_only=True):
     write_standing: WriteStanding
     now: Callable[[], Now]
     activated: Callable[[ArtefactDescriptor], None] = lambda _: None
+    on_refused: OnRefused = tell_nobody
 
 
 class ArtefactSync:
@@ -158,6 +163,7 @@ class ArtefactSync:
             if self.faults.get(path) != str(error):
                 log.warning("artefact_refused", target=path, reason=str(error))
             self.faults[path] = str(error)
+            self._tell(path, error)
             return False
         self.faults.pop(path, None)
         return True
@@ -170,6 +176,7 @@ class ArtefactSync:
                 if tenant in held:
                     await self._ports.activate(tenant)
             except TidegateError as error:
+                self._tell(f"tenant {tenant}", error)
                 self.faults[f"tenant {tenant}"] = error.reason
                 log.warning("artefacts_not_applied", tenant=tenant, reason=error.reason)
                 continue
@@ -184,6 +191,7 @@ class ArtefactSync:
             if str(error) != self.fault:
                 log.warning("repository_refused", reason=str(error))
             self.fault = str(error)
+            self._tell(REPOSITORY, error)
             await self._apply()  # what a process that was killed has left needs no hub
 
     async def _read_keyring(self) -> None:
@@ -192,6 +200,11 @@ class ArtefactSync:
             self.faults.pop("keys", None)
         except (TidegateError, OSError) as error:
             self.faults["keys"] = str(error)
+            self._tell("keys", error)
+
+    def _tell(self, about: str, error: TidegateError | OSError) -> None:
+        if isinstance(error, TidegateError):
+            self._ports.on_refused(about, error)
 
     async def _has_changed(self) -> bool:
         """Whether the mirror has another timestamp than the one that was looked at last."""

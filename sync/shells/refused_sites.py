@@ -7,7 +7,8 @@ from collections.abc import Callable
 from tidegate.schemas.errors import TidegateError
 
 OnRefused = Callable[[str, TidegateError], None]
-"""Is given the site, by the subject under which it asked, and the error that it is told."""
+"""Is given the site, by the subject under which it asked, and the error that it is told; at a site what was offered to
+it, and why nothing of it was applied."""
 
 
 def tell_nobody(_: str, __: TidegateError) -> None:
