@@ -9,9 +9,12 @@ from pathlib import Path
 from tidegate.brokers.base import Delivery
 from tidegate.brokers.stage import ForbiddenMessageError
 from tidegate.schemas import RejectError, RetryLaterError, UnreadableError
-from tidegate.schemas.subject_claims import TRACEPARENT
+from tidegate.schemas.subject_claims import TRACEPARENT, claim_of
+from tidegate.schemas.subjects import dead_letter, rid_of
 
 MAX_REASON_CHARS = 500
+NO_REQUEST = "none"
+"""In the place of a request id, where a message that may not be kept names none."""
 
 
 def is_kept(error: BaseException) -> bool:
@@ -19,10 +22,18 @@ def is_kept(error: BaseException) -> bool:
     return not isinstance(error, ForbiddenMessageError)
 
 
+def dead_letter_subject(delivery: Delivery, stage: str, error: BaseException) -> str:
+    """Where the dead letter is stored."""
+    claim = claim_of(delivery.subject)
+    rid = rid_of(delivery.subject) if is_kept(error) else claim.rid if claim is not None else NO_REQUEST
+    return dead_letter(stage, rid)
+
+
 def dead_letter_headers(delivery: Delivery, stage: str, site: str, error: BaseException) -> dict[str, str]:
     """The headers of a dead letter; its id is the same whenever the same stage gives up the same delivery again.
 
-    An id that somebody else has chosen is not repeated where nothing of the message may be kept.
+    Where nothing of the message may be kept, neither is an id that somebody else has chosen, nor a subject that is not
+    of the fixed form.
     """
     sequence = delivery.position.rsplit(":", 1)[-1]
     headers = {
@@ -30,7 +41,7 @@ def dead_letter_headers(delivery: Delivery, stage: str, site: str, error: BaseEx
         "Dead-Stage": stage,
         "Dead-Site": site,
         "Dead-Reason": describe_reason(error),
-        "Dead-Subject": delivery.subject,
+        "Dead-Subject": delivery.subject if is_kept(error) or claim_of(delivery.subject) is not None else "",
         "Dead-Attempt": str(delivery.attempt),
         "Dead-Id": delivery.id if is_kept(error) else "",
         "Dead-Stored-At": f"{delivery.stored_at_s:.3f}",

@@ -23,7 +23,7 @@ from tidegate.brokers.base import (
     UnreachableError,
     report,
 )
-from tidegate.brokers.dead_letters import dead_letter_headers, is_kept
+from tidegate.brokers.dead_letters import dead_letter_headers, dead_letter_subject, is_kept
 from tidegate.brokers.jetstream import history
 from tidegate.brokers.jetstream.acknowledged import read_acknowledged
 from tidegate.brokers.jetstream.connection import DurableSubscription, Link, MessageHandler
@@ -123,7 +123,7 @@ class JetStreamBus:
         not ended."""
         headers = dead_letter_headers(delivery, stage, self.domain, error)
         headers["Nats-Msg-Id"] = self.ids.of(headers["Nats-Msg-Id"])
-        subject = subjects.dead_letter(stage, subjects.rid_of(delivery.subject))
+        subject = dead_letter_subject(delivery, stage, error)
         await self.publisher.publish(subject, delivery.data if is_kept(error) else b"", headers)
         if not is_kept(error):
             await erase(self.link.client, delivery.position)

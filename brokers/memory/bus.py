@@ -24,7 +24,7 @@ from tidegate.brokers.base import (
     UnreachableError,
     report,
 )
-from tidegate.brokers.dead_letters import dead_letter_headers, is_kept
+from tidegate.brokers.dead_letters import dead_letter_headers, dead_letter_subject, is_kept
 from tidegate.brokers.memory.consumer import Consumer, MemoryInbox, matches
 from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoint
 from tidegate.brokers.stage import ACK_WAIT_S, Stage
@@ -99,7 +99,7 @@ class MemoryBus:
         """See `Broker`."""
         headers = dead_letter_headers(delivery, stage, self.domain, error)
         data = delivery.data if is_kept(error) else b""
-        self._store(subjects.dead_letter(stage, subjects.rid_of(delivery.subject)), data, headers)
+        self._store(dead_letter_subject(delivery, stage, error), data, headers)
         if not is_kept(error):
             stream = subjects.stream_of(delivery.subject)
             self._streams[stream] = [kept for kept in self.stored(stream) if kept.position != delivery.position]

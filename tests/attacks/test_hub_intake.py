@@ -77,6 +77,7 @@ async def test_the_fast_lane_and_sessions_take_nothing_that_may_not_come_up(atte
         ({}, "escalations.site1.kiosk", "bad_subject"),
         ({}, "escalations.site1.kiosk.r1.r2", "bad_subject"),
         ({}, "escalations.site1.KIOSK.r1", "bad_subject"),
+        ({}, f"escalations.site1.kiosk.{SECRET}", "bad_subject"),
     ],
 )
 async def test_headers_and_subjects_have_their_fixed_form(headers: dict[str, str], subject: str, code: str) -> None:
@@ -85,6 +86,10 @@ async def test_headers_and_subjects_have_their_fixed_form(headers: dict[str, str
     [letter] = hub.bus.stored(DEAD)
     assert code in letter.headers["Dead-Reason"]
     assert "traceparent" not in letter.headers
+    assert draft_of(letter).kind == "dead_lettered"
+    is_named = code == "bad_traceparent"
+    assert letter.subject == f"dead.cloud-verifier.{'r1' if is_named else 'none'}"
+    assert letter.headers["Dead-Subject"] == (subject if is_named else "")
     assert len(hub.bus.stored(VERDICTS)) == (code == "bad_traceparent")
     assert hub.calls == []
     check_entry(hub.counts, code, "kiosk" if code == "bad_traceparent" else "")
