@@ -5,16 +5,15 @@ Next: services/gateway/composition.py, which keeps it up to date; erasing.py and
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import structlog
 
-from tidegate.brokers.base import UnreachableError
-from tidegate.brokers.jetstream import api
-from tidegate.brokers.jetstream.history import first_messages
+from tidegate.brokers.base import TopologyMissingError, UnreachableError
+from tidegate.brokers.jetstream.history import first_messages, last_message
 from tidegate.brokers.settings import RetentionSettings
 from tidegate.schemas import Asked, UnreadableError, decode
 from tidegate.schemas.subjects import ASKS
@@ -23,16 +22,17 @@ from tidegate.services.privacy.vault import Vault
 EVERY_S = 60.0
 """How often: far more often than requests expire."""
 PAGE = 256
+_log = structlog.get_logger()
 
 
 async def note_requests(client: Any, vault: Vault) -> int:
     """Take in what was asked since the last time; how many requests.
 
-    Raises `JetStreamApiError`, `TopologyMissingError`, `UnreachableError`, `sqlite3.Error`.
+    Raises `TopologyMissingError`, `UnreachableError`, `sqlite3.Error`.
     """
-    state = (await api.call(client, f"STREAM.INFO.{ASKS}"))["state"]
+    newest = await last_message(client, ASKS, "asks.>")
     after, noted = vault.noted_up_to(ASKS), 0
-    if state["last_seq"] < after:  # the stream was lost, and begins again
+    if newest is not None and newest.sequence < after:  # the stream was lost, and begins again
         after = 0
     while page := await first_messages(client, ASKS, "asks.>", after, PAGE):
         after = page[-1].sequence
@@ -47,13 +47,19 @@ async def keep_noting(
 ) -> None:
     """Take in what is asked and delete what is past its time, for ever. `client` gives the connection as it is now.
     What was asked is noted for as long as answers are kept."""
+    last_fault = ""
     while True:
-        # No server, no such stream, or no room on the disk: the next round begins where this one ended.
-        with contextlib.suppress(UnreachableError, api.JetStreamApiError, sqlite3.OperationalError):
+        try:
             await note_requests(client(), vault)
             await asyncio.to_thread(vault.expire)
             if retention.answers_s:
                 await asyncio.to_thread(vault.forget_asked, vault.clock() - retention.answers_s)
+            last_fault = ""
+        except (UnreachableError, TopologyMissingError, sqlite3.OperationalError) as error:
+            # No server, no such stream, or no room on the disk: the next round begins where this one ended.
+            if repr(error) != last_fault:
+                _log.warning("requests_not_noted", exc_info=error)
+            last_fault = repr(error)
         await asyncio.sleep(every_s)
 
 
