@@ -19,6 +19,7 @@ LIVE: dict[str, tuple[str, ...]] = {
         "languages",
         "phone_regions",
         "name_model",
+        "name_budget_ms",
         "health_data",
         "patterns",
         "unsafe_threshold",

@@ -11,9 +11,9 @@ from typing import Literal
 
 import msgspec
 
-IdentityKind = Literal["NATIONALID", "PHONE", "HEALTH", "LINK", "BIRTH", "MONTH"]
+IdentityKind = Literal["NATIONALID", "PHONE", "HEALTH", "LINK", "BIRTH", "MONTH", "TITLE"]
 """`LINK` words stand between the word for a number and the number; a date is of birth near a `BIRTH` word, and `MONTH`
-has the beginnings of months that no language of the product shares."""
+has the beginnings of months that no language of the product shares. `TITLE` words are no patterns; a name follows."""
 KINDS: tuple[IdentityKind, ...] = ("NATIONALID", "PHONE", "HEALTH")
 LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pl", "pt", "sv", "zh", "hi")
 

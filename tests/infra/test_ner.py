@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import MODELS
+from tidegate.infra.models.data.person_names import list_names, list_words, read_names
 from tidegate.infra.models.export import ner
 from tidegate.infra.models.export.building import sha256
 
@@ -42,3 +43,14 @@ def test_what_is_built_is_named_by_its_manifest_with_licence_and_author() -> Non
     assert "Attribution 4.0 International" in (built / "LICENSE").read_text()
     pinned = next(each for each in ner.PINNED if each.member.endswith(".onnx"))
     assert manifest["built"]["model.onnx"] == pinned.sha256
+
+
+def test_names_are_taken_from_the_pinned_package_alone_in_plain_form_and_without_words(tmp_path: Path) -> None:
+    path = tmp_path / "mimesis-22.2.0-py3-none-any.whl"
+    path.write_bytes(b"another")
+    with pytest.raises(SystemExit, match="not the wheel of mimesis"):
+        read_names(path)
+    assert list(list_names({"male": ["José María", "O'Neill"], "female": ["Łucja", "Анна", "Bo"]})) == [
+        "jose", "maria", "neill", "lucja",
+    ]  # fmt: skip
+    assert list_words(["Mark will mark it, and Will will too.", "a mark"]) == {"will", "mark"}

@@ -64,7 +64,8 @@ ITALIAN = re.compile(
 """With the letters that stand for digits where two persons would have one code; in small letters without blanks."""
 NINO = re.compile(
     r"[A-CEGHJ-PR-TW-Z](?<!\w.)(?<!(?=BG|GB|NK|KN|TN|NT|ZZ).)[A-CEGHJ-NPR-TW-Z]"
-    r"[ ./-]?\d{2}[ ./-]?\d{2}[ ./-]?\d{2}[ ./-]?[A-D](?!\w)"
+    r"[ ./-]?\d{2}[ ./-]?\d{2}[ ./-]?\d{2}[ ./-]?[A-D](?!\w)",
+    re.IGNORECASE,
 )
 PAN = re.compile(r"[A-Z](?<!\w.)[A-Z]{2}[PH][A-Z]\d{4}[A-Z](?!\w)")
 """India's tax number of a person or a family: a shape, no check digit; in capitals."""

@@ -26,6 +26,16 @@ KINDS = (
 )
 
 
+DIALLED_ALIKE = (frozenset({"US", "CA"}),)
+"""Regions whose people dial each other as at home: who writes a number of the other adds no country code."""
+
+
+def with_neighbours(regions: Sequence[str]) -> tuple[str, ...]:
+    """The regions, and those that are dialled alike from one of them."""
+    more = {other for group in DIALLED_ALIKE if group & set(regions) for other in group}
+    return (*regions, *sorted(more - set(regions)))
+
+
 class NumberingPlan:
     """The valid national numbers of a region, and how a trunk prefix is taken off."""
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -19,13 +20,15 @@ from tokenizers import Tokenizer
 from tidegate.schemas import TidegateError
 from tidegate.services.inference import OnnxSession, read_built
 from tidegate.services.privacy.dlp.finding import PersonalSpan
+from tidegate.services.privacy.dlp.person_filter import SpanFilter
 from tidegate.services.privacy.dlp.person_words import (
-    BUCKETS,
     FloatArray,
     ScoredWord,
     average_pieces,
     describe,
     find_candidates,
+    follows_title,
+    split_words,
 )
 
 FILES = ("model.onnx", "tokenizer.json", "labels.json", "filter.safetensors")
@@ -33,6 +36,8 @@ WINDOW = 128
 """Pieces read in one run; a longer text is read in windows, which keeps time linear in its length."""
 OVERLAP = 32
 STEP = WINDOW - OVERLAP
+UNSURE = (-2.25, 1.25)
+"""Between these scores of a group of words, above the threshold of the filter without the model, the model is asked."""
 
 
 class NameModelMissingError(TidegateError, FileNotFoundError):
@@ -44,15 +49,13 @@ class NameModelMissingError(TidegateError, FileNotFoundError):
         super().__init__(f"no model for names in {directory}: {reason} ({self.hint})")
 
 
-class SpanFilter(NamedTuple):
-    """A logistic model over the features of `person_words.describe`: which candidates are names or addresses."""
+class UnfinishedScreeningError(TidegateError, TimeoutError):
+    """A text was not read to its end in the time that screening may take: what was not read must not pass."""
 
-    dense: FloatArray
-    hashed: FloatArray
-    threshold: float
+    hint = "ask with a shorter text, or raise TIDEGATE_PREFILTER__NAME_BUDGET_MS"
 
-    def accept(self, dense: FloatArray, buckets: Sequence[int]) -> bool:
-        return float(dense @ self.dense + self.hashed[list(buckets)].sum()) >= self.threshold
+    def __init__(self, read: int, pieces: int) -> None:
+        super().__init__(f"{read} of {pieces} pieces of the text were read for names in time ({self.hint})")
 
 
 class PersonModel:
@@ -64,37 +67,53 @@ class PersonModel:
             data = read_built(directory, FILES)
             weights = safetensors.numpy.load(data["filter.safetensors"])
             self._labels: list[str] = json.loads(data["labels.json"])
-            self._filter = SpanFilter(weights["dense"], weights["hashed"], float(weights["threshold"][0]))
+            self._filter = SpanFilter.of(weights, "read")
+            self._words = SpanFilter.of(weights, "words")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NameModelMissingError(directory, str(error)) from error
-        if self._filter.hashed.shape != (BUCKETS,):
-            raise NameModelMissingError(directory, "its filter was made for other features")
         self.version = hashlib.sha256(b"".join(data.values())).hexdigest()[:12]
         self._tokenizer = Tokenizer.from_buffer(data["tokenizer.json"])
         self._first, self._last = self._tokenizer.encode("").ids
         self._session = OnnxSession(data["model.onnx"])
         self.columns = cache(self._columns_of)
+        self.labels = len(self._labels)
 
     @classmethod
     def load(cls, models_dir: Path) -> PersonModel:
         """The model in `models_dir/ner`. Raises `NameModelMissingError`."""
         return cls(models_dir / "ner")
 
-    def find(self, text: str) -> Iterator[PersonalSpan]:
-        """Spans of the kinds NAME and ADDRESS, whole words each."""
-        words = self.read(text)
-        for candidate in find_candidates(text, words, self.columns):
-            if self._filter.accept(*describe(text, words, candidate, self.columns)):
-                yield PersonalSpan(candidate.kind, words[candidate.first].start, words[candidate.last].end)
+    def find(self, text: str, until_s: float = math.inf) -> list[PersonalSpan]:
+        """Spans of the kinds NAME and ADDRESS, whole words each.
 
-    def read(self, text: str) -> list[ScoredWord]:
-        """The words of the text with their probabilities by label."""
+        Lists of names and neighbouring words are asked first; the model reads the text where they leave a doubt.
+        Raises `UnfinishedScreeningError` where the monotonic clock passes `until_s` before the text is read to its end.
+        """
+        judged = list(self._judge(text, split_words(text, self.labels), self._words))
+        if any(UNSURE[0] < score < UNSURE[1] for score, _ in judged):
+            judged = list(self._judge(text, self.read(text, until_s), self._filter))
+        return [span for score, span in judged if score >= 0]
+
+    def _judge(self, text: str, words: list[ScoredWord], judge: SpanFilter) -> Iterator[tuple[float, PersonalSpan]]:
+        """Each group of words with its score above the filter's threshold."""
+        for candidate in find_candidates(text, words, self.columns):
+            score = judge.score(*describe(text, words, candidate, self.columns)) - judge.threshold
+            if follows_title(text, words, candidate):
+                score = max(score, UNSURE[1])
+            yield score, PersonalSpan(candidate.kind, words[candidate.first].start, words[candidate.last].end)
+
+    def read(self, text: str, until_s: float = math.inf) -> list[ScoredWord]:
+        """The words of the text with their probabilities by label. Raises `UnfinishedScreeningError`."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         ids, offsets = encoding.ids, encoding.offsets
         if not ids:
             return []
-        shares = np.concatenate([self._shares(ids, start) for start in range(0, len(ids), STEP)])
-        return average_pieces(text, offsets, shares)
+        shares = []
+        for start in range(0, len(ids), STEP):
+            if time.monotonic() > until_s:
+                raise UnfinishedScreeningError(start, len(ids))
+            shares.append(self._shares(ids, start))
+        return average_pieces(text, offsets, np.concatenate(shares))
 
     def _shares(self, ids: Sequence[int], start: int) -> FloatArray:
         """The probabilities of the pieces from `start` to where the next window's begin; each sees both sides."""

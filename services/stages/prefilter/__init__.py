@@ -29,7 +29,7 @@ from tidegate.services.packs.replies import ReplyTexts
 from tidegate.services.planning.standing import NOTHING_IN_FORCE, degradations_of
 from tidegate.services.privacy.dlp.detector import Detector
 from tidegate.services.privacy.dlp.finding import Finding
-from tidegate.services.privacy.dlp.person_model import PersonModel
+from tidegate.services.privacy.dlp.person_model import PersonModel, UnfinishedScreeningError
 from tidegate.services.privacy.dlp.published import PublishedText
 from tidegate.services.privacy.sealing import unseal_request
 from tidegate.services.privacy.vault import Vault
@@ -41,6 +41,7 @@ from tidegate.services.stages.prefilter.handler import (
     PrefilterPorts,
     ScreeningRules,
     ScreeningVersions,
+    UnscreenableError,
     refuse_closed,
     screen,
 )
@@ -186,7 +187,12 @@ class ScreeningLoader:
             return rules_alone, rules_alone
         persons = self._models.persons
         return rules_alone, Detector(
-            prefilter.phone_regions, persons, published, finds_health=prefilter.health_data, patterns=prefilter.patterns
+            prefilter.phone_regions,
+            persons,
+            published,
+            finds_health=prefilter.health_data,
+            patterns=prefilter.patterns,
+            budget_s=prefilter.name_budget_ms / 1000,
         )
 
     def _safety(self, language: LanguageModel, thresholds: ReplyThresholds) -> SafetyTier:
@@ -194,9 +200,15 @@ class ScreeningLoader:
 
 
 async def find_personal(detector: Detector, text: str) -> list[Finding]:
-    """The personal data in `text`; a long one, or one that a model reads, is searched in a thread."""
+    """The personal data in `text`; a long one, or one that a model reads, is searched in a thread.
+
+    Raises `UnscreenableError` where that was not done in time.
+    """
     is_quick = len(text) <= INLINE_CHARS and not detector.has_model
-    return detector.find(text) if is_quick else await asyncio.to_thread(detector.find, text)
+    try:
+        return detector.find(text) if is_quick else await asyncio.to_thread(detector.find, text)
+    except UnfinishedScreeningError as error:
+        raise UnscreenableError(str(error)) from error
 
 
 async def tokenise(vault: Vault, put: MakeTokens, asked: Asked, findings: Sequence[PersonalData]) -> list[str]:

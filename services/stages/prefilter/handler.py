@@ -20,6 +20,7 @@ from tidegate.schemas import (
     RejectError,
     Replied,
     Screened,
+    TidegateError,
     Withheld,
     Workload,
     digest_of,
@@ -41,6 +42,12 @@ from tidegate.services.stages.prefilter.replies import (
 )
 
 STAGE = "prefilter"
+
+
+class UnscreenableError(TidegateError, ValueError):
+    """What a text holds could not be found out in time, so that none of it may pass."""
+
+    hint = "ask with a shorter text"
 
 
 class PersonalData(Protocol):
@@ -92,6 +99,7 @@ class PrefilterPorts:
     unseal: Callable[[Asked], Asked]
     """The request in clear; raises `ValueError` for one that does not open."""
     find_personal: Callable[[str], Awaitable[Sequence[PersonalData]]]
+    """Raises `UnscreenableError` where the text could not be searched to its end."""
     find_in_schema: Callable[[str], Awaitable[Sequence[PersonalData]]]
     """By rules alone: what a model takes for a name may be a field of a form."""
     tokenise: Callable[[Asked, Sequence[PersonalData]], Awaitable[Sequence[str]]]
@@ -123,7 +131,11 @@ async def screen(
     closed, too. Raises `RejectError` for a request that did not come through the gateway.
     """
     _check_admitted(asked)
-    return [admission.stamp(await _judge(asked, ports, rules, is_closed=admission.is_closed))]
+    try:
+        fact = await _judge(asked, ports, rules, is_closed=admission.is_closed)
+    except UnscreenableError:
+        fact = withhold(asked, "unscreenable", rules.versions.detector)
+    return [admission.stamp(fact)]
 
 
 def refuse_closed(asked: Asked, admission: Admission) -> Fact:

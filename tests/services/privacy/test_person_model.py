@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 from tests.support.paths import MODELS
 from tidegate.services.privacy.dlp.detector import Detector
-from tidegate.services.privacy.dlp.person_model import STEP, NameModelMissingError, PersonModel
+from tidegate.services.privacy.dlp.person_model import (
+    STEP,
+    NameModelMissingError,
+    PersonModel,
+    UnfinishedScreeningError,
+)
+from tidegate.services.privacy.dlp.person_words import ScoredWord
 from tidegate.services.privacy.dlp.published import PublishedText
 
 REGIONS = ("GB", "DE", "FR", "ES", "US")
@@ -77,6 +84,61 @@ def test_a_name_far_into_a_text_is_found(detector: Detector) -> None:
         start = opening[:length].rsplit(" ", 1)[0]
         found = detector.find(f"{start} I spoke to Margaret Okafor about it. Bye.")
         assert [each.value for each in found] == ["Margaret Okafor"], length
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is it true that Svenja L\u00fcdtke left the firm?",
+        "Is%20it%20true%20that%20Svenja%20L%C3%BCdtke%20left%20the%20firm%3F",
+        "Is it true that Svenja&#32;L&uuml;dtke left the firm?",
+        "Is it true\tthat Svenja\nL\u00fcdtke left the firm?",
+        "is it true that svenja l\u00fcdtke left the firm?",
+        f"log: {b64encode('Is it true that Svenja Lüdtke left the firm?'.encode()).decode()}",
+    ],
+)
+def test_no_layout_and_no_encoding_hides_a_name(detector: Detector, text: str) -> None:
+    [found] = detector.find(text)
+    assert found.kind == "NAME"
+    assert not any(each in text.replace(found.value, "").lower() for each in ("svenja", "dtke", "u3zlb"))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("La signora Ferraboschi non mi ha richiamato.", "Ferraboschi"),
+        ("Mevrouw Kerstholt heeft nooit teruggebeld.", "Kerstholt"),
+        ("Pani Wieczorkowska nie oddzwoniła.", "Wieczorkowska"),
+        ("A senhora da Mota nunca me ligou.", "da Mota"),
+        ("Fru Hedenskog ringde aldrig.", "Hedenskog"),
+    ],
+)
+def test_a_title_of_any_language_announces_a_name(detector: Detector, text: str, name: str) -> None:
+    assert any(name in each.value for each in detector.find(text))
+
+
+def test_a_text_that_is_not_read_to_its_end_in_time_gives_no_findings(model: PersonModel) -> None:
+    long = " ".join(text for text, _ in NAMED)
+    assert Detector(REGIONS, model).find(long)
+    with pytest.raises(UnfinishedScreeningError, match=r"0 of \d+ pieces .* shorter text"):
+        Detector(REGIONS, model, budget_s=0).find(long)
+
+
+def test_where_the_lists_of_names_leave_no_doubt_the_model_is_not_asked(
+    model: PersonModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def note(text: str, _: float) -> list[ScoredWord]:
+        read.append(text)
+        return []
+
+    monkeypatch.setattr(model, "read", note)
+    for text in HARMLESS[:2]:
+        assert list(model.find(text)) == []
+    assert read == []
+    model.find("The payment to Kwame Mensah was sent twice")
+    assert len(read) == 1
 
 
 def test_what_the_site_publishes_is_no_secret_and_what_a_rule_finds_still_is(model: PersonModel) -> None:

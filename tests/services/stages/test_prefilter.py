@@ -19,6 +19,7 @@ from tidegate.services.stages.prefilter.handler import (
     PrefilterPorts,
     ScreeningRules,
     ScreeningVersions,
+    UnscreenableError,
     screen,
 )
 from tidegate.services.stages.prefilter.replies import ReplyThresholds
@@ -122,12 +123,17 @@ def refuses(_: Asked) -> str:
     raise ValueError("Ann does not open")
 
 
+async def out_of_time(_: str) -> list[Any]:
+    raise UnscreenableError("read half of Ann's text in time")
+
+
 WITHHELD: tuple[tuple[str, str, Asked, dict[str, Any]], ...] = (
     ("an empty text", "unscreenable", asked(""), {}),
     ("white space", "unscreenable", asked(" \n\t"), {}),
     ("a text that is too long", "unscreenable", asked("x" * 11), {"max_chars": 10}),
     ("a text that does not open", "unscreenable", asked(), {"unseal": refuses}),
     ("half a character", "unscreenable", asked(), {"unseal": lambda _: asked("Ann \ud83d")}),
+    ("a text that is not searched to its end", "unscreenable", asked("Ann"), {"find_personal": out_of_time}),
     ("a NUL", "unscreenable", asked("a\x00b"), {}),
     ("a token in the text", "forged_token", asked(f"Who is {TOKEN}, Ann?"), {}),
     ("a token in the schema", "forged_token", asked(schema=json.dumps({"title": TOKEN})), {}),
