@@ -49,9 +49,12 @@ class StatePaths:
         self.repository = self.state / "repository"
         """At the hub: the TUF repository."""
         self.keys = self.state / "keys"
-        self.access_keys = self.keys / "access.json"
-        """The access keys of this machine's sites, as digests."""
         self._applications = settings.applications_file
+
+    @property
+    def access_keys(self) -> Path:
+        """The access keys of this machine's sites, as digests."""
+        return self.keys / "access.json"
 
     @property
     def applications(self) -> Path:

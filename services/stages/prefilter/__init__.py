@@ -37,7 +37,6 @@ from tidegate.services.settings import Settings
 from tidegate.services.stages.prefilter.admission import Admission
 from tidegate.services.stages.prefilter.handler import (
     IntentEstimate,
-    PersonalData,
     PrefilterPorts,
     ScreeningRules,
     ScreeningVersions,
@@ -48,6 +47,7 @@ from tidegate.services.stages.prefilter.handler import (
 from tidegate.services.stages.prefilter.language import LanguageModel
 from tidegate.services.stages.prefilter.replies import ReplyThresholds, VerdictEstimate
 from tidegate.services.stages.prefilter.safety import SafetyTier
+from tidegate.services.stages.prefilter.screened_text import PersonalData
 from tidegate.services.stages.settings import PrefilterSettings
 
 INLINE_CHARS = 500

@@ -4,11 +4,10 @@ Promises that what cannot be screened never passes. Next: prefilter/__init__.py,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from tidegate.schemas import (
     Artefact,
@@ -40,6 +39,7 @@ from tidegate.services.stages.prefilter.replies import (
     find_smalltalk,
     may_be_distress,
 )
+from tidegate.services.stages.prefilter.screened_text import PersonalData, readable_text, redact, spellings_of
 
 STAGE = "prefilter"
 
@@ -48,19 +48,6 @@ class UnscreenableError(TidegateError, ValueError):
     """What a text holds could not be found out in time, so that none of it may pass."""
 
     hint = "ask with a shorter text"
-
-
-class PersonalData(Protocol):
-    """A piece of personal data: characters `start` to `end` of the text."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def value(self) -> str: ...
 
 
 class DetectedLanguage(NamedTuple):
@@ -153,8 +140,8 @@ async def _judge(asked: Asked, ports: PrefilterPorts, rules: ScreeningRules, *, 
     versions = rules.versions
     try:
         asked = ports.unseal(asked)
-        text = _readable(asked.text, rules.max_chars)
-        schemas = _spellings(asked.schema)
+        text = readable_text(asked.text, rules.max_chars)
+        schemas = spellings_of(asked.schema)
         asked.instructions.encode()
     except (ValueError, RecursionError):
         return withhold(asked, "unscreenable")
@@ -240,16 +227,6 @@ def worse(estimate: IntentEstimate, other: IntentEstimate) -> IntentEstimate:
     return estimate._replace(unsafe=unsafe, distress=distress, smalltalk=VerdictEstimate())
 
 
-def redact(text: str, findings: Sequence[PersonalData], tokens: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """`text` with a token instead of each finding, and the tokens, each once. Raises if one finding has no token."""
-    kept: list[str] = []
-    end = 0
-    for finding, token in zip(findings, tokens, strict=True):
-        kept += (text[end : finding.start], token)
-        end = finding.end
-    return "".join((*kept, text[end:])), tuple(dict.fromkeys(tokens))
-
-
 def withhold(
     asked: Asked, reason: str, *parts: Artefact, language: str = "", languages: Sequence[str] = ()
 ) -> Withheld:
@@ -298,15 +275,3 @@ def first_fact(asked: Asked, parts: Sequence[Artefact]) -> Fact:
         lineage=tuple(parts),
         can_retract=asked.can_retract,
     )
-
-
-def _readable(text: str, max_chars: int) -> str:
-    if not text.strip() or len(text) > max_chars or "\x00" in text:
-        raise ValueError("empty, too long or not text")
-    text.encode()  # half a surrogate pair is no character, and could not be stored
-    return text
-
-
-def _spellings(schema: str) -> tuple[str, ...]:
-    """The schema as it stands and with its escapes resolved, so that nothing hides; `ValueError` if it is not JSON."""
-    return (schema, json.dumps(json.loads(schema), ensure_ascii=False)) if schema else ()
