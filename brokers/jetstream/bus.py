@@ -35,7 +35,7 @@ from tidegate.brokers.service import MicroService, RunningService, ServiceEndpoi
 from tidegate.brokers.settings import NatsSettings, RetentionSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.streams import DEFAULT, tokens_stream
-from tidegate.schemas import Message, encode, subjects
+from tidegate.schemas import Message, RejectError, encode, subjects
 
 QUEUE = "tidegate"
 PENDING_FRESH_S = 0.25
@@ -255,8 +255,11 @@ class JetStreamBus:
         await self._subscribe(subject, receive, QUEUE)
 
     async def _reply(self, msg: Msg, data: bytes, headers: Mapping[str, str] | None = None) -> None:
-        if msg.reply:
-            await self.link.send(msg.reply, data, headers=headers)
+        if not msg.reply:
+            return
+        if not may_answer_at(msg.subject, msg.reply, self.domain):
+            raise RejectError(f"{msg.subject} is not answered at {msg.reply}: another site's, or no inbox")
+        await self.link.send(msg.reply, data, headers=headers)
 
     def _on_answered(self, task: asyncio.Task[None]) -> None:
         self._answering.discard(task)
@@ -269,3 +272,11 @@ class JetStreamBus:
         for task in self._answering:
             task.cancel()
         await asyncio.gather(*self._answering, return_exceptions=True)
+
+
+def may_answer_at(subject: str, reply: str, domain: str) -> bool:
+    """Whether `domain` sends the answer to a request there: what a site asks the hub is answered to that site alone,
+    since no server looks at the reply subject of a request. Pure."""
+    if not subjects.is_at_hub(subject):
+        return True
+    return any(reply.startswith(f"{subjects.inbox_of(each)}.") for each in (domain, subjects.site_of(subject)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,18 +10,19 @@ from pathlib import Path
 import nats
 import nats.errors
 import pytest
+from nats.aio.client import Client
 
 from tests.support.intruders import intruder
 from tests.support.message_samples import SAMPLES
-from tests.support.nats_fleet import Linked, arrived, count, linked
-from tidegate.brokers.jetstream.bus import JetStreamBus
+from tests.support.nats_fleet import Linked, arrived, count, linked, until
+from tidegate.brokers.jetstream.bus import JetStreamBus, may_answer_at
 from tidegate.brokers.memory.consumer import matches
 from tidegate.brokers.servers.credentials import load_credential, own_inbox
 from tidegate.brokers.servers.permissions import UserRole
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import settle
 from tidegate.schemas import Message, Withheld, encode
-from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, inbox_of
+from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, inbox_of, ping
 from tidegate.services.fleet.roles import ALL, roles_of
 from tidegate.services.pipeline import SITE_WORKERS, WORKERS
 
@@ -148,3 +150,55 @@ async def test_a_fact_that_the_server_was_made_to_copy_is_buried_and_not_believe
     assert believed == []
     dead = await site.jetstream().get_last_msg(DEAD, "dead.publisher.forged")
     assert "a copy of a stored message" in (dead.headers or {})["Dead-Reason"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "reply", "is_sent"),
+    [
+        ("cloud.site1.ping", "_INBOX_site1.UA.x", True),
+        ("cloud.site1.ping", "_INBOX_hub.UA.x", True),
+        ("cloud.site1.ping", "_INBOX_site2.UA.x", False),
+        ("cloud.site1.ping", "_INBOX_site11.UA.x", False),
+        ("cloud.site1.lease", "_INBOX_site1", False),
+        ("cloud.site1.lease", "_INBOX.x", False),
+        ("cloud.site1.session.any", "verdicts.site1.kiosk.r1", False),
+        ("cloud.site1.verify", "$JS.API.STREAM.PURGE.VERDICTS", False),
+        ("ask.kiosk.0123456789ab", "_R_.x.y", True),
+    ],
+)
+def test_a_site_is_answered_at_its_own_inboxes(subject: str, reply: str, is_sent: bool) -> None:
+    assert may_answer_at(subject, reply, HUB) is is_sent
+
+
+async def test_a_site_has_nothing_of_the_hub_s_sent_to_another_site(tmp_path: Path) -> None:
+    async with linked(tmp_path) as all_, JetStreamBus.open(all_.fleet.nats_of(HUB, "cloud-verifier"), HUB) as hub:
+        asked: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def answer(_: str, data: bytes) -> bytes:
+            asked.put_nowait(data)
+            return data
+
+        await hub.respond_by_subject(ping("*"), answer)
+        attacker, victim = all_.sites["site1"], all_.sites["site2"]
+        heard = await victim.subscribe(victim.new_inbox())
+        await victim.flush()
+        await until(lambda: answers(attacker, "site1"))
+        await until(lambda: answers(victim, "site2"))
+        while not asked.empty():
+            asked.get_nowait()
+        reported: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: reported.append(str(fault["exception"])))
+        await attacker.publish(ping("site1"), b"forged", reply=heard.subject)
+        assert await asyncio.wait_for(asked.get(), 5.0) == b"forged"
+        with pytest.raises(nats.errors.TimeoutError):
+            await heard.next_msg(timeout=0.5)
+        assert await answers(victim, "site2")
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert reported == [f"cloud.site1.ping is not answered at {heard.subject}: another site's, or no inbox"]
+
+
+async def answers(client: Client, site: str) -> bool:
+    try:
+        return (await client.request(ping(site), b"?", timeout=0.5)).data == b"?"
+    except nats.errors.Error:
+        return False
