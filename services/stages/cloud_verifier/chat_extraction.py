@@ -12,6 +12,7 @@ from tidegate.schemas import Answer, Artefact, Escalated, Question
 from tidegate.services.answering.model_writers import PATH
 from tidegate.services.answering.writing_prompts import extraction_messages
 from tidegate.services.knowledge.extraction.field_reader import FieldReader
+from tidegate.services.llm.constraints.json_prefix import JsonPrefix
 from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
 from tidegate.services.stages.cloud_verifier.extraction import extract_at_hub
 
@@ -30,7 +31,8 @@ class ChatExtraction:
         return await extract_at_hub(escalated, self._client.model, self._write_json, self._reader)
 
     async def _write_json(self, question: Question) -> tuple[str, str]:
-        """What the model fills the schema with. Raises `RetryLaterError`, `CapabilityError` for what it cannot do."""
+        """What the model fills the schema with; nothing once what it writes can be no object. Raises `RetryLaterError`,
+        `CapabilityError` for what it cannot do."""
         schema = {"name": "fields", "schema": json.loads(question.schema)}
         body: dict[str, object] = {
             "temperature": 0,
@@ -39,8 +41,12 @@ class ChatExtraction:
             "response_format": {"type": "json_schema", "json_schema": schema},
         }
         text = version = ""
+        prefix = JsonPrefix()
         async with aclosing(self._client.stream(PATH, **body)) as pieces:
             async for piece in pieces:
                 version = piece.model or version
-                text += "".join(choice.content for choice in piece.choices[:1])
+                more = "".join(choice.content for choice in piece.choices[:1])
+                if not prefix.feed(more):  # leaving the stream has the server stop
+                    return "", version
+                text += more
         return text, version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.support.escalation_site import escalated
 from tidegate.schemas import Answer, Artefact, Escalated, Suggestion, Verified
 from tidegate.services.knowledge.extraction.agreement import read_again, surer
 from tidegate.services.knowledge.extraction.extraction import extract
-from tidegate.services.llm.targets.openai_compatible.client import CompletionsClient
+from tidegate.services.llm.targets.openai_compatible.client import CompletionResponse, CompletionsClient, ServedChoice
 from tidegate.services.llm.targets.openai_compatible.settings import OpenAICompatibleSettings
 from tidegate.services.stages.cloud_verifier.chat_extraction import ChatExtraction
 from tidegate.services.stages.cloud_verifier.handler import verify
@@ -95,3 +96,29 @@ async def test_the_hub_asks_its_model_for_json_under_the_schema_and_checks_it() 
         assert isinstance(verified, Verified)
         assert verified.answer.format == "json"
         await client.close()
+
+
+class Pieces:
+    """A server that writes a text character by character, and knows how much of it was read."""
+
+    model = "echo"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.read = 0
+
+    async def stream(self, _: str, **__: object) -> AsyncIterator[CompletionResponse]:
+        for char in self.text:
+            self.read += 1
+            yield CompletionResponse([ServedChoice(text=char)])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("written", "read"), [("Sure: {}", 1), ('{"total": 36} I hope', 15), ('{"total": 36}', 13)])
+async def test_what_can_be_no_json_is_stopped_and_the_reader_s_answer_stays(written: str, read: int) -> None:
+    pieces = Pieces(written)
+    found, _ = await ChatExtraction(pieces).extract(ASKED)  # type: ignore[arg-type]
+    assert pieces.read == read
+    [total] = [field for field in found.fields if field.path == "total"]
+    [alone] = [field for field in extract(TEXT, json.dumps(SCHEMA), "en").fields if field.path == "total"]
+    assert (total.confidence > alone.confidence) is (read == len(written))
