@@ -22,7 +22,8 @@ from tidegate.sync.trust.publication import TIMESTAMP
 from tidegate.sync.trust.switches import HeldSwitch, switches_in
 
 LOOK_EVERY_S = 0.2
-RETRY_S = 1.0
+RETRY_S = 2.0
+"""As artefact_sync.py: an offline site whose metadata have expired tries for as long as it is offline."""
 PUBLISHED = "artefacts/"
 log = structlog.get_logger()
 
