@@ -77,7 +77,8 @@ def _around(text: str, street: re.Match[str], *, is_lower: bool) -> tuple[int, i
     if street["before"]:
         return _named_after(text, street, near, is_lower=is_lower)
     if street["joined"]:
-        return _joined(text, street, near)
+        is_name = is_lower or street["joined"][0].isupper()
+        return _joined(text, street, near) if is_name else None
     lead = FLAT_THEN_NAME.search(near) or (LOWER_BEFORE if is_lower else PROPER_BEFORE).search(near)
     if lead is None:
         house = HOUSE_AFTER.match(text, end)

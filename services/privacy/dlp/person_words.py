@@ -105,9 +105,12 @@ def average_pieces(text: str, offsets: Sequence[tuple[int, int]], shares: FloatA
 
 def find_candidates(text: str, words: Sequence[ScoredWord], columns: Columns) -> Iterator[PersonCandidate]:
     """Runs of neighbouring words of each kind."""
+    if not words:
+        return
+    table = np.stack([word.shares for word in words])
     for kind, labels in LABELS.items():
         wanted = [column for label in labels for column in columns(label)]
-        masses = [float(word.shares[wanted].sum()) for word in words]
+        masses: list[float] = table[:, wanted].sum(axis=1).tolist()
         if kind == "NAME":
             _raise_known(text, words, masses)
         for first, last in _runs(text, words, masses, kind):

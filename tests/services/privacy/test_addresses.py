@@ -41,6 +41,7 @@ LEFT_ALONE = (
     "The rate is 3.25 % from 12 May 2024, article 4711-08 costs 129.95.",
     "Le forfait coûte 14,90 euros par mois, voie 12, de 8 h à 19 h 30.",
     "Which postcodes do you serve?",
+    "Wat betekent storing 208 op de vulmachine?",
     "Numer 20-100 i 12-345 to artykuły.",
     "The bill of 10000 dollars is due in 30 days.",
 )
