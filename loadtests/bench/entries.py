@@ -14,6 +14,7 @@ from loadtests.bench.audit_entries import AUDIT_ENTRIES
 from loadtests.bench.byte_scan import BYTE_SCAN_ENTRIES
 from loadtests.bench.catch_up import CATCH_UP_ENTRIES
 from loadtests.bench.dlp_speed import DLP_ENTRIES
+from loadtests.bench.dlp_vs_presidio import PRESIDIO_ENTRIES
 from loadtests.bench.drafts_forecast import FORECAST_ENTRIES
 from loadtests.bench.edge_lm import EDGE_LM_ENTRIES
 from loadtests.bench.index_entries import INDEX_ENTRIES
@@ -122,6 +123,7 @@ ENTRIES: tuple[Entry, ...] = (
     *AUDIT_ENTRIES,
     *DLP_ENTRIES,
     *BYTE_SCAN_ENTRIES,
+    *PRESIDIO_ENTRIES,
     *TENANT_CROWD_ENTRIES,
     *vllm_entries.ENTRIES,
 )
