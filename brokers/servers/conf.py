@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tidegate.brokers.topology.streams import DOWN, UP, UP_CONSUMER, down_consumer
@@ -21,6 +22,15 @@ INCLUDE = "include"
 SERVICE_CONTROL = "$SRV.>"
 """Where instances of a micro service are asked about themselves: a site's own business, so no leaf carries it."""
 GIB = 1 << 30
+
+
+class TlsFiles(NamedTuple):
+    """PEM files of one side of a connection: its certificate, the private key of that, and the authority that it
+    believes."""
+
+    certificate: Path
+    key: Path
+    authority: Path
 
 
 class SiteAccount(NamedTuple):
@@ -50,18 +60,26 @@ def plain(domain: str) -> Conf:
     }
 
 
-def hub(operator: str, sites: Mapping[str, str], users: Sequence[Conf] = ()) -> Conf:
+def hub(operator: str, sites: Mapping[str, str], users: Sequence[Conf] = (), leaf_tls: TlsFiles | None = None) -> Conf:
     """The hub: `operator` is the public nkey of who may do everything, `sites` maps each site to the public nkey of its
-    leaf, `users` are the others, as `user` makes them."""
+    leaf, `users` are the others, as `user` makes them. With `leaf_tls` a leaf shows a certificate, then its nkey."""
+    listener = {"tls": {**_tls(leaf_tls), "verify": True, "timeout": 5}} if leaf_tls else {}
     return {
         **plain(subjects.HUB),
-        "leafnodes": {"no_advertise": True, "isolate_leafnode_interest": True, "compression": "s2_auto"},
+        "leafnodes": {"no_advertise": True, "isolate_leafnode_interest": True, "compression": "s2_auto", **listener},
         **_account([user(operator), *users, *(_leaf(site, public) for site, public in sorted(sites.items()))]),
     }
 
 
-def site(name: str, operator: str, hub_url: str, leaf_seed: str, offers: SiteAccount | None = None) -> Conf:
-    """A site: complete in itself, and a leaf of the hub whenever there is a link."""
+def site(
+    name: str,
+    operator: str,
+    hub_url: str,
+    leaf_seed: str,
+    offers: SiteAccount | None = None,
+    leaf_tls: TlsFiles | None = None,
+) -> Conf:
+    """A site: complete in itself, and a leaf of the hub whenever there is a link; encrypted with `leaf_tls`."""
     offers = offers or SiteAccount()
     kept = [SERVICE_CONTROL, *subjects.SITE_ONLY, "_INBOX.>", "$O.>", "$KV.>", "$JS.API.>"]
     remote = {
@@ -71,6 +89,7 @@ def site(name: str, operator: str, hub_url: str, leaf_seed: str, offers: SiteAcc
         "first_info_timeout": "3s",
         "deny_exports": kept,
         "deny_imports": kept,
+        **({"tls": {**_tls(leaf_tls), "timeout": 5}} if leaf_tls else {}),
     }
     return {
         **plain(name),
@@ -125,6 +144,12 @@ def user(public: str, permissions: Permissions | None = None) -> Conf:
     """A client, and never a leaf, that shows the nkey `public`; without permissions it may do everything."""
     allowed = {"permissions": permissions} if permissions is not None else {}
     return {"nkey": public, "allowed_connection_types": ["STANDARD", "WEBSOCKET"], **allowed}
+
+
+def _tls(files: TlsFiles) -> Conf:
+    """Both ends begin with the handshake: nothing is told in clear."""
+    named = {"cert_file": str(files.certificate), "key_file": str(files.key), "ca_file": str(files.authority)}
+    return {**named, "handshake_first": True, "min_version": "1.3"}
 
 
 def _account(users: Sequence[Conf], offers: SiteAccount | None = None) -> Conf:

@@ -4,8 +4,9 @@
 
 makes, and at a second time keeps, `<domain>/<role>.nk` for its operator and each of its workers, and in the hub's state
 directory the seeds of leaves, which `tidegate site add` hands to sites (all mode 0600); and writes `<domain>/nats.conf`
-and `fleet.json`, by which the operator's commands log in. The leaf connection is not encrypted: between machines, add a
-`tls` block to both ends or lay it in a tunnel.
+and `fleet.json`, by which the operator's commands log in. Leaf connections are encrypted, and both ends show
+certificates of the authority in the hub's state directory (`keys/tls`), made here where there is none; `--etc` says
+where the files of a domain will be when its server runs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import TidegateError
 from tidegate.schemas.subjects import HUB
 from tidegate.services.cli.errors import report
+from tidegate.services.fleet.certificates import CertificateAuthority
 from tidegate.services.fleet.endpoints import Endpoints
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.roles import roles_of
@@ -36,10 +38,11 @@ APPLICATIONS = "applications.conf"
 """Beside a site's configuration: the accounts of access keys that ask over NATS, which `tidegate keys issue` writes."""
 
 
-def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-nats") -> None:
-    """Write everything below `out`; `state` is the hub's state directory, `hub_host` where sites find its server.
+def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-nats", etc: str = "") -> None:
+    """Write everything below `out`; `state` is the hub's state directory, `hub_host` where sites find its server, `etc`
+    where the files of each domain will be (empty: where they are written).
 
-    Raises `BadSiteNameError` before anything is written.
+    Raises `BadSiteNameError` before anything is written, `CertificateError`.
     """
     for site in sites:
         check_site_name(site)
@@ -47,13 +50,14 @@ def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-
     paths = StatePaths(Settings(state_dir=str(state)))
     leaves = {site: load_credential(paths.leaf_seed(site)) for site in sites}
     public = {site: leaf.public for site, leaf in leaves.items()}
-    hub = conf.hub(operators[HUB].public, public, users(out, HUB, sites))
+    tls = certificates(out, CertificateAuthority(paths.tls), {HUB: hub_host, **{site: site for site in sites}}, etc)
+    hub = conf.hub(operators[HUB].public, public, users(out, HUB, sites), tls[HUB])
     hub["leafnodes"] = {"listen": f"0.0.0.0:{LEAF_PORT}", **hub["leafnodes"]}
     write(out / HUB / "nats.conf", HUB, hub)
-    hub_url = f"nats-leaf://{hub_host}:{LEAF_PORT}"
+    hub_url = f"tls://{hub_host}:{LEAF_PORT}"
     for site, leaf in leaves.items():
         offers = conf.SiteAccount(users(out, site), exports(), APPLICATIONS)
-        settings = conf.site(site, operators[site].public, hub_url, leaf.seed(), offers)
+        settings = conf.site(site, operators[site].public, hub_url, leaf.seed(), offers, tls[site])
         (out / site / APPLICATIONS).touch(mode=0o600)
         write(out / site / "nats.conf", site, settings)
     endpoints = {
@@ -62,6 +66,17 @@ def configure(out: Path, state: Path, sites: list[str], hub_host: str = f"{HUB}-
     }
     fleet = Endpoints(pid=0, hub=endpoints.pop(HUB), sites=endpoints)
     (out / "fleet.json").write_bytes(msgspec.json.encode(fleet))
+
+
+def certificates(
+    out: Path, authority: CertificateAuthority, hosts: dict[str, str], etc: str
+) -> dict[str, conf.TlsFiles]:
+    """The files of each domain's server, by the names that its configuration has for them."""
+    found = {}
+    for domain, host in hosts.items():
+        made = authority.issue((out / domain).absolute(), [host])
+        found[domain] = conf.TlsFiles(*(Path(etc) / file.name if etc else file for file in made))
+    return found
 
 
 def users(out: Path, domain: str, sites: Sequence[str] = ()) -> list[conf.Conf]:
@@ -88,10 +103,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True, help="the hub's state directory")
     parser.add_argument("--hub", default=f"{HUB}-nats", metavar="HOST", help="where sites find the hub's server")
+    parser.add_argument("--etc", default="", metavar="DIR", help="where a domain's files will be")
     parser.add_argument("sites", nargs="+", metavar="SITE")
     arguments = parser.parse_args()
     try:
-        configure(arguments.out, arguments.state, arguments.sites, arguments.hub)
+        configure(arguments.out, arguments.state, arguments.sites, arguments.hub, arguments.etc)
     except (TidegateError, OSError) as error:
         sys.exit(report(error, ()))
 

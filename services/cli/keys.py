@@ -21,6 +21,7 @@ from tidegate.schemas.message import Name, replace
 from tidegate.schemas.trust import SITE_ROLES, KeyRole, RotateKeys, SiteRole, TrustedKey
 from tidegate.services.cli.access_keys import is_access_key, issue, issued, revoke_access_key
 from tidegate.services.cli.acts import log_act
+from tidegate.services.cli.certificate import certificate
 from tidegate.services.cli.groups import CommandGroup, check_choice
 from tidegate.services.cli.options import CommandOptions, print_result, with_options
 from tidegate.services.fleet.audit_spool import act_event
@@ -71,6 +72,7 @@ def keys() -> None:
 
 keys.add_command(issue)
 keys.add_command(issued)
+keys.add_command(certificate)
 
 
 @keys.command("init")

@@ -58,12 +58,14 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
 class GatewayFile(msgspec.Struct, frozen=True):
     """Where a site's HTTP server listens, and which process keeps it; what `gateway.json` holds.
 
-    `operator_key` lets whoever can read the file see how the site is, for as long as the process lives.
+    `operator_key` lets whoever can read the file see how the site is, for as long as the process lives. `certificate`
+    is the file with the one that it shows; empty where the connection is not encrypted.
     """
 
     url: str
     pid: int
     operator_key: str = ""
+    certificate: str = ""
 
 
 def write_endpoints(settings: Settings, endpoints: Endpoints) -> None:

@@ -73,6 +73,11 @@ class StatePaths:
         """The parts of the tenant's pack that are in force: one directory for each generation, and which it is."""
         return self.home / "active" / tenant
 
+    @property
+    def tls(self) -> Path:
+        """At the hub: the authority that signs the certificates of the fleet's servers."""
+        return self.keys / "tls"
+
     def leaf_seed(self, site: str) -> Path:
         """The seed by which the hub knows a site's leaf."""
         return seed_file_of(self.state, site, LEAF)

@@ -132,6 +132,7 @@ def _site_sync(site: str) -> UserRole:
     return UserRole(
         SYNC,
         (
+            subjects.dead_letter(SYNC, "*"),
             *may.inspects(*streams),
             *may.looks_up(*streams),
             *may.keeps_mirrors(),
@@ -166,6 +167,7 @@ def _hub_sync(sites: tuple[str, ...]) -> UserRole:
     return UserRole(
         SYNC,
         (
+            subjects.dead_letter(SYNC, "*"),
             *may.inspects(*streams),
             *may.looks_up(*streams),
             *may.carries_to_sites(),

@@ -25,6 +25,7 @@ from tidegate.brokers.topology.streams import stage_consumers
 from tidegate.schemas import CloudState, ReplicaStatus, TidegateError, UnreadableError, decode, replace, subjects
 from tidegate.schemas.subjects import HUB
 from tidegate.services.fleet.audit_status import AuditStatus, find_audit_problems, read_audit_status
+from tidegate.services.fleet.certificates import trust_only
 from tidegate.services.fleet.endpoints import FleetNotRunningError, GatewayFile, decode_state, read_endpoints
 from tidegate.services.fleet.faults import read_faults
 from tidegate.services.fleet.paths import StatePaths
@@ -217,11 +218,15 @@ async def _measure_link(bus: JetStreamBus, site: str) -> LinkStatus:
 
 async def _check_gateway(url: str, paths: StatePaths) -> GatewayStatus:
     found = GatewayStatus(url=url)
-    key = ""
+    known = GatewayFile(url, 0)
     with suppress(FileNotFoundError):  # it is being started again
-        key = decode_state(paths.gateway, GatewayFile).operator_key
+        known = decode_state(paths.gateway, GatewayFile)
+    key = known.operator_key
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False, headers=headers) as http:
+    verify = trust_only(known.certificate) if known.certificate else True
+    async with httpx.AsyncClient(
+        base_url=url, timeout=TIMEOUT_S, trust_env=False, headers=headers, verify=verify
+    ) as http:
         with suppress(httpx.HTTPError):
             found.is_up = (await http.get("/healthz")).is_success
             found.is_ready = (await http.get("/readyz")).is_success

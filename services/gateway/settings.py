@@ -64,6 +64,16 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The same of one credential."""
 
 
+class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The certificate that the HTTP endpoint shows; without one it is not encrypted. `tidegate keys certificate` makes
+    some, and any other will do."""
+
+    certificate: str = ""
+    """A PEM file with the certificate, and those between it and its authority."""
+    key: str = ""
+    """A PEM file with its private key."""
+
+
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The HTTP endpoint of a site."""
 
@@ -74,6 +84,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     says which."""
     max_body_bytes: Positive = 262_144
     """The longest body of a request; a longer one is refused."""
+    tls: TlsSettings = TlsSettings()
+    """Whether and how connections are encrypted."""
     limits: GatewayLimits = GatewayLimits()
     """How much clients may take up."""
     oidc: OidcSettings = OidcSettings()

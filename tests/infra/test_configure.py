@@ -128,6 +128,7 @@ async def connect(out: Path, port: int, seed_of: str | None) -> Client:
 def test_keys_are_kept_and_seen_by_their_owner_only(tmp_path: Path) -> None:
     configure(tmp_path)
     first = {path: path.read_bytes() for path in tmp_path.rglob("*.nk")}
+    signed = {path: path.read_bytes() for path in (*tmp_path.rglob("*.pem"), *tmp_path.rglob("*.key"))}
     configure(tmp_path)
 
     assert {path.relative_to(tmp_path).as_posix() for path in first} == {
@@ -136,8 +137,9 @@ def test_keys_are_kept_and_seen_by_their_owner_only(tmp_path: Path) -> None:
         *(f"hub-state/keys/{site}.leaf.nk" for site in ("site1", "site2")),
     }
     assert {path: path.read_bytes() for path in first} == first
+    assert {path: path.read_bytes() for path in signed} == signed
     assert len(set(first.values())) == len(first)
-    secret = [*first, *tmp_path.rglob("nats.conf")]
+    secret = [*first, *tmp_path.rglob("nats.conf"), *tmp_path.rglob("*.key"), *tmp_path.rglob("applications.conf")]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in secret)
 
 
@@ -168,7 +170,7 @@ def test_a_hub_on_another_machine_is_found_where_it_is(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "infra/containers/configure.py"), "--out", str(tmp_path)]
     subprocess.run([*command, "--state", str(tmp_path), "--hub", "hub.example.org", "site1"], check=True, timeout=30)
 
-    assert "nats-leaf://hub.example.org:7422" in (tmp_path / "site1" / "nats.conf").read_text()
+    assert "tls://hub.example.org:7422" in (tmp_path / "site1" / "nats.conf").read_text()
 
 
 def test_the_commands_find_every_server_by_what_was_written(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ import os
 import resource
 import secrets
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import uvicorn
 from prometheus_client import REGISTRY, generate_latest
 
+from tidegate.schemas import TidegateError
 from tidegate.services.access.callers import Callers
 from tidegate.services.fleet.endpoints import GatewayFile, StateFileDamagedError, decode_state, write_state
 from tidegate.services.fleet.paths import StatePaths
@@ -26,9 +28,16 @@ from tidegate.services.gateway.http.connections import fit_to_files
 from tidegate.services.gateway.http.protocol import ServerConfig
 from tidegate.services.gateway.http.routes import application
 from tidegate.services.gateway.ingress import Ingress
+from tidegate.services.gateway.settings import GatewaySettings, TlsSettings
 from tidegate.sync.trust.files import PRIVATE
 
 Metrics = Callable[[], bytes]
+
+
+class TlsSettingsError(TidegateError, ValueError):
+    """The HTTP endpoint cannot be encrypted as it is configured."""
+
+    hint = "see `gateway.tls`; `tidegate keys certificate --host NAME --into DIR` makes both files"
 
 
 def all_metrics() -> bytes:
@@ -59,10 +68,10 @@ async def serve_http(
 ) -> AsyncIterator[GatewayFile]:
     """Serve until left; then let what is in flight finish for at most `settings.grace_s` seconds.
 
-    Yields when requests are taken and `StatePaths.gateway` says where. Raises `AddressUnavailableError`.
+    Yields when requests are taken, and `gateway.json` says where. Raises `AddressUnavailableError`, `TlsSettingsError`.
     """
     settings, paths = ingress.settings, StatePaths(ingress.settings)
-    host = settings.gateway.host
+    host, tls = settings.gateway.host, tls_options(settings.gateway.tls)
     listener = listen(host, settings.gateway.port or keep_port(host, paths.gateway_port))
     operator_key = secrets.token_urlsafe(32)
     gate = AccessGate(callers, operator_key, settings.tenants[0])
@@ -76,11 +85,12 @@ async def serve_http(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.grace_s)),
+        **tls,
     )
     server = HttpServer(config)
     serving = asyncio.create_task(server.serve([listener]), name="http-server")
     ready = asyncio.create_task(server.ready.wait())
-    address = GatewayFile(url_of(listener, host), os.getpid(), operator_key)
+    address = address_of(listener, settings.gateway, operator_key)
     try:
         await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
@@ -95,11 +105,32 @@ async def serve_http(
         await serving
 
 
-def url_of(listener: socket.socket, host: str) -> str:
+def address_of(listener: socket.socket, gateway: GatewaySettings, operator_key: str) -> GatewayFile:
+    """What others of this machine are told of the server."""
+    certificate = os.path.abspath(gateway.tls.certificate) if gateway.tls.certificate else ""
+    url = url_of(listener, gateway.host, "https" if certificate else "http")
+    return GatewayFile(url, os.getpid(), operator_key, certificate)
+
+
+def tls_options(tls: TlsSettings) -> dict[str, str]:
+    """What uvicorn is told of the certificate. Raises `TlsSettingsError` where the two files are no pair."""
+    if not tls.certificate and not tls.key:
+        return {}
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or str(error)
+        raise TlsSettingsError(
+            f"{tls.certificate!r} and {tls.key!r} are no certificate and its key: {reason}"
+        ) from error
+    return {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+
+
+def url_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
     """An address at which a client on this machine reaches the socket."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     name = f"[{reachable}]" if ":" in reachable else reachable
-    return f"http://{name}:{listener.getsockname()[1]}"
+    return f"{scheme}://{name}:{listener.getsockname()[1]}"
 
 
 def remove_address(path: Path, address: GatewayFile) -> None:
