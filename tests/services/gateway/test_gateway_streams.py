@@ -107,34 +107,6 @@ async def test_a_chat_is_never_shown_what_may_be_taken_back(running: Site, http:
     assert "".join(text for _, text in contents(text)) == "Your question has 2 words, and this is the answer to it."
 
 
-async def test_what_may_not_stand_is_taken_back_and_a_chat_is_told_so_in_its_finish_reason(
-    running: Site, http: httpx.AsyncClient
-) -> None:
-    text, client = "", Client()
-
-    async def read(reply: httpx.Response) -> None:
-        nonlocal text
-        async for piece in reply.aiter_text():
-            text += piece
-
-    async with http.stream("POST", CHAT, json=chat("stop here"), headers={"X-Request-Id": "chat5"}) as reply:
-        reading = asyncio.create_task(read(reply))
-        await running.arrivals.get()
-        again = asked("stop here", can_retract=True, rid="chat5")
-        showing = asyncio.create_task(Sse(*way_to(running)).ask(again, client))
-        last = await line(running, "chat5", "You will be rich. ", 0)
-        async with asyncio.timeout(10):
-            while not (contents(text) and client.text):  # noqa: ASYNC110 - two clients, each at its own pace
-                await asyncio.sleep(0.01)
-        about: dict[str, Any] = {"epoch": 2, "is_last": True, "reason": "policy_block", "withdrawn": 18}
-        await line(running, "chat5", "I had better stop here.", last, state="withdrawn", **about)
-        running.may_answer.set()
-        await asyncio.gather(reading, showing)
-    assert (client.text, client.withdrawn) == ("I had better stop here.", "policy_block")
-    assert "".join(text for _, text in contents(text)) == "You will be rich. "
-    assert '"finish_reason":"content_filter"' in text
-
-
 def ends(got: list[tuple[str, str]]) -> list[int]:
     return [len("".join(text for _, text in got[: n + 1])) for n in range(len(got))]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.support.escalation_site import retrieved
+from tests.services.stages.test_drafter import WEATHER, decide
+from tests.support.escalation_site import plan, retrieved
 from tests.support.policy_files import judge_here, policy
-from tidegate.schemas import Answer, Approved, Check, Citation, Passage, Published, Retrieved
+from tidegate.schemas import Answer, Approved, Check, Citation, Drafted, Escalated, Passage, Published, Retrieved
 from tidegate.services.stages.drafter.verifying import DraftVerifier
 from tidegate.services.stages.publisher.handler import PublisherPorts, publish
 
@@ -75,3 +76,28 @@ async def test_a_policy_can_refuse_what_was_not_verified(tmp_path: Path) -> None
     for not_run, refusal in (((), ""), (("entailment",), "policy_block")):
         judged = msgspec.structs.replace(answer(), not_run=not_run)
         assert judge_here(given.question, judged, (policy(tmp_path, rule),)).refusal == refusal
+
+
+@pytest.mark.parametrize("failing", ["entailment", "policy"])
+@pytest.mark.parametrize(
+    ("confidence", "fact", "reason"),
+    [
+        (0.9, retrieved("q"), "failing"),
+        (0.3, retrieved("q"), "low_confidence"),
+        (0.9, retrieved("q", plan_=plan(where="cloud")), "planned"),
+        (0.9, retrieved("q", plan_=plan(may_escalate=False)), ""),
+        (0.9, retrieved("q", **WEATHER), ""),
+    ],
+)
+async def test_a_draft_that_fails_the_verifier_is_escalated_with_the_code_or_left_to_the_policy_with_the_check(
+    confidence: float, fact: Retrieved, reason: str, failing: str
+) -> None:
+    verified: list[Answer] = []
+    outcome = await decide(confidence, fact, failing=failing, verified=verified)
+    assert len(verified) == (reason in ("", "failing")), "what is not the edge's to answer is not verified here"
+    if reason:
+        assert isinstance(outcome, Escalated)
+        assert outcome.reason == (failing if reason == "failing" else reason)
+    else:
+        assert isinstance(outcome, Drafted)
+        assert outcome.answer.checks == (Check(failing, False, 0.0),)

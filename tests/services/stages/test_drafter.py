@@ -114,31 +114,6 @@ async def test_the_edge_escalates_only_what_it_is_unsure_of_and_may(
     assert getattr(outcome, "reason", "") == reason
 
 
-@pytest.mark.parametrize("failing", ["entailment", "policy"])
-@pytest.mark.parametrize(
-    ("confidence", "fact", "reason"),
-    [
-        (0.9, retrieved("q"), "failing"),
-        (0.3, retrieved("q"), "low_confidence"),
-        (0.9, retrieved("q", plan_=plan(where="cloud")), "planned"),
-        (0.9, retrieved("q", plan_=plan(may_escalate=False)), ""),
-        (0.9, retrieved("q", **WEATHER), ""),
-    ],
-)
-async def test_a_draft_that_fails_the_verifier_is_escalated_with_the_code_or_left_to_the_policy_with_the_check(
-    confidence: float, fact: Retrieved, reason: str, failing: str
-) -> None:
-    verified: list[Answer] = []
-    outcome = await decide(confidence, fact, failing=failing, verified=verified)
-    assert len(verified) == (reason in ("", "failing")), "what is not the edge's to answer is not verified here"
-    if reason:
-        assert isinstance(outcome, Escalated)
-        assert outcome.reason == (failing if reason == "failing" else reason)
-    else:
-        assert isinstance(outcome, Drafted)
-        assert outcome.answer.checks == (Check(failing, False, 0.0),)
-
-
 async def test_what_goes_up_names_the_model_and_no_document_or_passage_of_the_site() -> None:
     outcome = await decide(0.3, retrieved("q"))
     assert isinstance(outcome, Escalated)
