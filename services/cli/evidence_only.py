@@ -65,14 +65,18 @@ def put_on(options: CommandOptions, **given: Any) -> int:
 @with_options("tenant", "as_json")
 @with_all(*SCOPE, *WAITING)
 def put_off(options: CommandOptions, **given: Any) -> int:
-    """Put the switch of just this scope off, at the hub; also where an incident at the site has put it on."""
+    """Put the switch of this scope off, at the hub.
+
+    Just of this scope; also where an incident at the site has put it on."""
     return publish_switch(options, given, is_on=False)
 
 
 @evidence_only.command("list")
 @with_options("site", "as_json")
 def list_switches(options: CommandOptions) -> int:
-    """List what was ever put on or off by the hub; with --site, what is on at a site."""
+    """List what is on, and what was.
+
+    Without --site, what the hub has ever put on or off; with it, what is on at that site."""
     settings = options.settings() if options.site else find_hub(options)[0]
 
     async def go() -> int:
