@@ -158,6 +158,7 @@ class SiteTrust:
             tenants=self._settings.tenants,
             write=partial(write_switches, directory),
             now=read_machine_clock,
+            refreshed=self.artefacts.read_keyring,
         )
 
     def _participant_ports(self, bus: JetStreamBus, directory: Path, check: CheckArtefact) -> ParticipantPorts:

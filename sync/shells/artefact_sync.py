@@ -91,7 +91,7 @@ class ArtefactSync:
         is wrong with a single artefact is in `faults`."""
         ports = self._ports
         self._generation = await ports.client.refresh(ports.now)
-        await self._read_keyring()
+        await self.read_keyring()
         ports.holdings.confirm(self._generation)
         held = self._held()
         pending = self._pending(held)
@@ -194,7 +194,8 @@ class ArtefactSync:
             self._tell(REPOSITORY, error)
             await self._apply()  # what a process that was killed has left needs no hub
 
-    async def _read_keyring(self) -> None:
+    async def read_keyring(self) -> None:
+        """Check by the keys of the generation that was read last, whoever read it."""
         try:
             self._keyring = await self._ports.client.keyring()
             self.faults.pop("keys", None)

@@ -6,7 +6,7 @@ seconds. What was held goes on without the hub. Next: artefact_sync.py, all else
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import structlog
@@ -29,7 +29,8 @@ log = structlog.get_logger()
 
 
 class SwitchPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a site's switches are kept with; `write` has other processes of the site read them."""
+    """What a site's switches are kept with; `write` has other processes of the site read them, `refreshed` hears that
+    the repository was read: what it says of keys holds from then on."""
 
     client: RepositoryClient
     holdings: Holdings
@@ -37,6 +38,7 @@ class SwitchPorts(msgspec.Struct, frozen=True, kw_only=True):
     tenants: Sequence[str]
     write: Callable[[tuple[HeldSwitch, ...]], None]
     now: Callable[[], Now]
+    refreshed: Callable[[], Awaitable[None]]
 
 
 class SwitchSync:
@@ -53,6 +55,7 @@ class SwitchSync:
         one that cannot be had keeps no other one back."""
         await self._write()  # what a process that was killed has left
         generation = await self._ports.client.refresh(self._ports.now)
+        await self._ports.refreshed()
         failed: Exception | None = None
         for path, artefact in generation.artefacts.items():
             if not self._is_new(path, artefact):
