@@ -59,7 +59,7 @@ def describe_sync(shown: SyncDemonstration) -> list[str]:
         "sync",
         f"  the sites {'began empty and ' if shown.began_empty else ''}caught up in {shown.caught_up_s:g} s",
         f"  a document changed at the hub was quoted: {quoted}",
-        f"  two sites edited one document apart: {shown.healed_s:g} s after the link was back all of "
+        f"  one document was edited at two ends of a link that was down: {shown.healed_s:g} s after it was back all of "
         f"{', '.join(shown.checksums)} hold the same {shown.siblings} versions and their merge ({checksum})",
         f"  the policy {shown.policy} was pushed: answers name its epoch {shown.epoch}: {named}",
     ]

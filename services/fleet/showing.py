@@ -61,7 +61,7 @@ class Showing:
         """All steps, each when the one before is seen. Raises `NotShownError`, and what the workers refuse with."""
         progress.start("sync: a document changes at the hub", 3)
         quoted = await self._change_a_document()
-        progress.step("two sites edit one document apart")
+        progress.step("one document is edited at two ends of a link that is down")
         versions, checksums, healed_s = await self._edit_apart()
         progress.step("a policy is pushed")
         policy, epoch, epoch_after = await self._push_a_policy(progress)
@@ -94,7 +94,8 @@ class Showing:
     async def _edit_apart(self) -> tuple[DocumentConflict, dict[str, str], float]:
         rules = Collection(tenant=self._tenant, name=WRITTEN_APART, sites_write=True, merge="field-merge")
         await self._clients[HUB].put_collection(rules)
-        first, second = self._sites[0], self._sites[-1]
+        first = self._sites[0]
+        second = self._sites[-1] if len(self._sites) > 1 else HUB
         await self._write(HUB, WRITTEN_APART, APART, "Demonstration list", "Bread.\n")
         await _until(self._agree, time.monotonic(), "all hold the list")
         await self._servers[first].set_link(is_up=False)
