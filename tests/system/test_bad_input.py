@@ -115,7 +115,6 @@ OVER_NATS: dict[str, tuple[bytes, str]] = {
     "negative budget": (asked(budget_ms=-1), "unreadable"),
     "negative deadline": (asked("msgpack", deadline_at_ms=-1), "unreadable"),
     "past deadline": (asked(deadline_at_ms=1), "deadline_past"),
-    "missing tenant": (asked(tenant=None), "unreadable"),
     "unknown tenant": (asked("msgpack", tenant="nobody"), "unknown_tenant"),
     "tenant that is no name": (asked(tenant=PERSONAL), "unreadable"),
     "forged token": (asked(text=f"{PERSONAL}: who is <EMAIL_0123456789ab>?"), "forged_token"),
