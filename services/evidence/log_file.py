@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from tidegate.brokers.process.private_files import make_private_file
 from tidegate.schemas.errors import TidegateError
 from tidegate.sync.trust.files import PRIVATE
 
@@ -77,7 +78,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 def open_writer(path: Path) -> sqlite3.Connection:
     """The connection that writes; it makes the file where there is none. Raises `AuditDamagedError`, `OSError`."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))  # SQLite would have it readable by all
+    make_private_file(path)  # SQLite would have it readable by all
     with naming_errors(path):
         # One thread at a time uses it, though not always the same one.
         connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hmac
 import operator
-import os
 import sqlite3
 import threading
 import time
@@ -20,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from tidegate.brokers.process.private_files import make_private_file
 from tidegate.services.privacy.faults import VaultDamagedError, VaultRolledBackError
 from tidegate.services.privacy.state_mark import StateMark
 
@@ -58,7 +58,7 @@ class VaultFile:
         Raises `VaultDamagedError`, `VaultRolledBackError`.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        make_private_file(path)
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection)

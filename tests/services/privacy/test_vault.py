@@ -142,6 +142,28 @@ def test_threads_share_one_vault(vault: Vault) -> None:
     assert vault.detokenise(found[0][7], "kiosk", ANN, "answer") == "Person 7"
 
 
+def test_what_is_put_beside_a_vault_that_was_closed_is_seen_by_other_processes(tmp_path: Path) -> None:
+    """Two parts of one process hold a vault, and one of them ends: SQLite's locks must outlive it."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tidegate.services.privacy.vault import Vault\n"
+        "vault = Vault.open(Path(sys.argv[1]), bytes.fromhex(sys.argv[2]))\n"
+        "vault.seal('kiosk', sys.argv[3], 'r1', 'words')\n"
+        "print('open', flush=True)\n"
+        "token = sys.stdin.readline().strip()\n"
+        "print(vault.detokenise(token, 'kiosk', sys.argv[3], 'answer'))\n"
+    )
+    path = tmp_path / "vault.sqlite"
+    staying = Vault.open(path, KEY)
+    Vault.open(path, KEY).close()
+    command = [sys.executable, "-c", script, str(path), KEY.hex(), ANN]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as peer:
+        assert peer.stdout is not None
+        assert peer.stdout.readline() == "open\n"
+        [token] = staying.put_all("kiosk", ANN, [("NAME", "Ada")])
+        assert peer.communicate(f"{token}\n", timeout=60)[0] == "Ada\n"
+    staying.close()
+
+
 def test_processes_that_open_a_new_vault_at_once_all_succeed_and_agree(tmp_path: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom tidegate.services.privacy.site_key import load_site_key\n"
