@@ -68,6 +68,11 @@ def looks_up(*streams: str) -> tuple[str, ...]:
     )
 
 
+def erases(stream: str) -> str:
+    """To publish: what it takes to have single messages overwritten."""
+    return f"$JS.API.STREAM.MSG.DELETE.{stream}"
+
+
 def inspects(*streams: str) -> tuple[str, ...]:
     """To publish: what it takes to see how streams and their consumers are."""
     verbs = ("STREAM.INFO.{}", "CONSUMER.LIST.{}", "CONSUMER.INFO.{}.*")

@@ -73,13 +73,16 @@ def _beside(stage: str, site: str) -> UserRole:
             ),
             ("live.answers.>",),
         ),
-        "drafter": shows,
+        "drafter": shows
+        | UserRole(
+            stage, (subjects.all_verification_sessions(site), *may.looks_up(PIPE))
+        ),  # a draft verified in rounds
         "fast-lane": UserRole(
             stage, (subjects.fast_lane(site), subjects.all_verification_sessions(site), *may.looks_up(PIPE, TOKENS))
         ),
         "policy": UserRole(
             stage,
-            (subjects.partial(True, "*", "*"), *may.looks_up(PIPE)),
+            (subjects.partial(True, "*", "*"), *may.looks_up(PIPE, ESCALATIONS)),
             (subjects.PARTIAL_DRAFTED, subjects.cloud_partial(site)),
         ),
         "publisher": UserRole(
@@ -156,6 +159,7 @@ def _cloud_verifier(sites: tuple[str, ...]) -> UserRole:
             may.written_as(Escalated, HUB),  # what the link lost
             *may.inspects(VERDICTS, ESCALATIONS),
             *may.looks_up(VERDICTS, ESCALATIONS),
+            may.erases(ESCALATIONS),  # what may not be kept
             *may.replies_to([HUB, *sites]),
         ),
         (subjects.fast_lane("*"), subjects.all_verification_sessions("*"), subjects.ping("*")),

@@ -22,7 +22,7 @@ from tidegate.brokers.servers.permissions import UserRole
 from tidegate.brokers.settings import NatsSettings
 from tidegate.brokers.worker import settle
 from tidegate.schemas import Message, Withheld, encode
-from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, inbox_of, ping
+from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, HUB, PIPE, inbox_of, ping, verification_session
 from tidegate.services.fleet.roles import ALL, roles_of
 from tidegate.services.pipeline import SITE_WORKERS, WORKERS
 
@@ -102,6 +102,27 @@ DESTRUCTION = [
 async def test_no_role_but_the_operator_purges_deletes_or_changes_what_is_stored(fleet: Linked, role: UserRole) -> None:
     async with intruder(fleet.fleet.nats_of("site1", role.name), INBOXES) as attacker:
         assert await attacker.not_refused(*DESTRUCTION) == []
+
+
+NEEDS = [
+    ("site1", "drafter", "$JS.API.DIRECT.GET.PIPE.pipe.kiosk.retrieved.r1"),
+    ("site1", "drafter", verification_session("site1")),
+    ("site1", "drafter", verification_session("site1", "w1")),
+    ("site1", "policy", "$JS.API.DIRECT.GET.PIPE.pipe.kiosk.retrieved.r1"),
+    ("site1", "policy", "$JS.API.DIRECT.GET.ESCALATIONS.escalations.site1.kiosk.r1"),
+    ("site1", "gateway", "$JS.API.DIRECT.GET.ASKS"),
+    (HUB, "cloud-verifier", "$JS.API.STREAM.MSG.DELETE.ESCALATIONS"),
+    (HUB, "cloud-verifier", "dead.cloud-verifier.r1"),
+]
+
+
+@pytest.mark.parametrize(("domain", "role", "subject"), NEEDS, ids=str)
+async def test_a_role_may_ask_for_what_its_worker_asks_for(fleet: Linked, domain: str, role: str, subject: str) -> None:
+    async with intruder(fleet.fleet.nats_of(domain, role), inbox_of(domain)) as worker:
+        await worker.client.publish(subject, b"{}")
+        await worker.client.publish("nobody.may", b"")  # refused, so that a refusal of the other has come before it
+        [refused] = await worker.refusals(1)
+        assert "nobody.may" in refused
 
 
 async def test_an_auditor_reads_answers_and_hears_and_says_nothing_else(fleet: Linked) -> None:
