@@ -7,7 +7,6 @@ import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,97 +14,28 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.gateway_site import EMAIL, Site, ask, asked, entrance, site
-from tests.support.nats_fleet import STAGES
+from tests.support.erasing_world import ANN, SHOWN, World, erasing_world
+from tests.support.gateway_site import EMAIL, ask, asked, entrance
 from tidegate.brokers.base import UnreachableError
-from tidegate.brokers.jetstream.api import connect
-from tidegate.brokers.jetstream.declare import declare_hub
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.process.background import running
-from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings, RetentionSettings
-from tidegate.schemas import Published, Refused, replace
+from tidegate.schemas import Refused, replace
 from tidegate.schemas.privacy import ErasureCertificate, PersonalExport
-from tidegate.schemas.subjects import ANSWERS, ASK, ASKS, DEAD, ESCALATIONS, PIPE, TOKENS, VERDICTS
-from tidegate.services.cli import main
+from tidegate.schemas.subjects import ANSWERS, ASK, ASKS, DEAD, ESCALATIONS, PIPE, VERDICTS
 from tidegate.services.fleet.asked_index import keep_noting, note_requests
 from tidegate.services.fleet.audit_spool import EventSpool
-from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.fleet.erasing import certificate_bytes, erase_asker
 from tidegate.services.fleet.paths import StatePaths
 from tidegate.services.fleet.vault import open_vault
-from tidegate.services.settings import Settings
 
 pytestmark = pytest.mark.anyio
-ANN = "operator/ann"
-"""Who ann is to the site: the operator asks in her name."""
-SHOWN = b"We write to"
-"""What the stand-in stages make of a question with personal data: text, with a vault token behind it."""
-
-
-@dataclass
-class World:
-    """A site that answers and a hub that holds what came from it, below one state directory."""
-
-    site: Site
-    hub: Any
-    state: Path
-
-    @property
-    def settings(self) -> Settings:
-        return self.site.settings
-
-    @property
-    def client(self) -> Any:
-        bus: Any = self.site.bus
-        return bus.link.client
-
-    async def ask(
-        self, asker: str, rid: str, text: str = "personal data", tenant: str = "kiosk", **fields: Any
-    ) -> Published:
-        request = replace(asked(text, asker=asker, rid=rid, **fields), tenant=tenant)
-        published = await ask(self.site, request)
-        assert isinstance(published, Published)
-        return published
-
-    async def command(self, *arguments: str) -> int:
-        """The exit code of `tidegate privacy`."""
-
-        def run() -> int:
-            with pytest.raises(SystemExit) as ended:
-                main(["privacy", *arguments, "--state", str(self.state), "--json"])
-            return int(ended.value.code or 0)
-
-        return await asyncio.to_thread(run)
-
-    def files_with(self, words: bytes) -> set[str]:
-        found = (file for file in self.state.rglob("*") if file.is_file() and words in file.read_bytes())
-        return {str(file.relative_to(self.state)) for file in found}
-
-    async def stored(self, rid: str) -> set[str]:
-        """The streams of the site that hold anything about a request."""
-        subjects = {
-            ASKS: f"asks.kiosk.{rid}",
-            PIPE: f"pipe.kiosk.*.{rid}",
-            ANSWERS: f"answers.kiosk.{rid}",
-            TOKENS: f"tokens.kiosk.{rid}",
-            DEAD: f"dead.*.{rid}",
-            ESCALATIONS: f"escalations.*.kiosk.{rid}",
-        }
-        return {stream for stream, subject in subjects.items() if await messages(self.client, stream, subject)}
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    state = tmp_path / "state"
-    async with site(state, server=True, grace_s=0.2) as open_site, Server("hub", state / "hub") as server:
-        bus: Any = open_site.bus
-        url = bus.link.client.connected_url.geturl()
-        hub = server.nats
-        write_endpoints(open_site.settings, Endpoints(pid=1, hub=hub, sites={"site1": NatsSettings(url=url)}))
-        async with connect(hub, "hub") as client:
-            await declare_hub(client, ["site1"], STAGES)
-            yield World(open_site, client, state)
+    async with erasing_world(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
