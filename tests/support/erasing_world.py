@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway_site import Site, ask, asked, site
+from tests.support.gateway_site import Site, ask, asked, entrance, site
 from tests.support.nats_fleet import STAGES
 from tidegate.brokers.jetstream.api import connect
 from tidegate.brokers.jetstream.declare import declare_hub
@@ -19,7 +19,7 @@ from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.settings import NatsSettings
 from tidegate.schemas import Published, replace
-from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, PIPE, TOKENS
+from tidegate.schemas.subjects import ANSWERS, ASK, ASKS, DEAD, ESCALATIONS, PIPE, TOKENS
 from tidegate.services.cli import main
 from tidegate.services.fleet.endpoints import Endpoints, write_endpoints
 from tidegate.services.settings import Settings
@@ -64,6 +64,10 @@ class World:
             return int(ended.value.code or 0)
 
         return await asyncio.to_thread(run)
+
+    async def is_written(self) -> None:
+        """Return when the site's server has written what it was told."""
+        await self.site.ingress.bus.request(entrance(self.site, ASK), b"", timeout_s=2.0)
 
     def files_with(self, words: bytes) -> set[str]:
         found = (file for file in self.state.rglob("*") if file.is_file() and words in file.read_bytes())

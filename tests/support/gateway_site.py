@@ -12,18 +12,14 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
-import nats
 import openai
 import pytest
 
 from tests.support.gateway_stages import PLAN, answer_from_cloud, draft, retrieve, route
+from tests.support.kept_server import on_server
 from tests.support.table_passages import RELATED
 from tidegate.brokers.base import Bus
-from tidegate.brokers.jetstream.bus import JetStreamBus
-from tidegate.brokers.jetstream.declare import declare_site
 from tidegate.brokers.memory.bus import MemoryBus
-from tidegate.brokers.process.tasks import end_tasks
-from tidegate.brokers.servers.nats_server import Server
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.worker import settle
 from tidegate.schemas import (
@@ -48,7 +44,6 @@ from tidegate.schemas.entries import OPERATOR, entry
 from tidegate.schemas.subjects import ASK
 from tidegate.services.evaluation.client import bearer
 from tidegate.services.fleet.access import open_access_keys
-from tidegate.services.fleet.server_guard import ServerGuard
 from tidegate.services.fleet.vault import open_vault
 from tidegate.services.gateway.composition import open_callers
 from tidegate.services.gateway.http.body import HttpTimes
@@ -228,27 +223,6 @@ def issue_key(settings: Settings, tenant: str, **options: Any) -> str:
 def take_fields(kind: type[Options], options: dict[str, Any]) -> Options:
     """A `kind` of those options that are its fields, which are removed."""
     return kind(**{name: options.pop(name) for name in kind.__struct_fields__ if name in options})
-
-
-@asynccontextmanager
-async def on_server(state: Path, name: str) -> AsyncIterator[Bus]:
-    """A nats-server of its own with the site's topology, kept up as `up` keeps one, with less patience."""
-    async with Server(name, state / "nats") as server, kept_up(server, state):
-        client = await nats.connect(server.url)
-        await declare_site(client, name, SITE_WORKERS)
-        await client.close()
-        async with JetStreamBus.open(server.nats, name) as bus:
-            yield bus
-
-
-@asynccontextmanager
-async def kept_up(server: Server, state: Path) -> AsyncIterator[None]:
-    """The server is started again when it ends, freezes, or cannot store though it has room."""
-    keeping = asyncio.create_task(ServerGuard(server, state / "faults" / "nats-server", patience_s=2.0).keep())
-    try:
-        yield
-    finally:
-        await end_tasks(keeping)
 
 
 async def work(bus: Bus, stage: Stage, handle: Callable[[Any], Any]) -> None:

@@ -15,14 +15,14 @@ import msgspec
 import pytest
 
 from tests.support.erasing_world import ANN, SHOWN, World, erasing_world
-from tests.support.gateway_site import EMAIL, ask, asked, entrance
+from tests.support.gateway_site import EMAIL, ask, asked
 from tidegate.brokers.base import UnreachableError
 from tidegate.brokers.jetstream.history import messages
 from tidegate.brokers.process.background import running
 from tidegate.brokers.settings import NatsSettings, RetentionSettings
 from tidegate.schemas import Refused, replace
 from tidegate.schemas.privacy import ErasureCertificate, PersonalExport
-from tidegate.schemas.subjects import ANSWERS, ASK, ASKS, DEAD, ESCALATIONS, PIPE, VERDICTS
+from tidegate.schemas.subjects import ANSWERS, ASKS, DEAD, ESCALATIONS, PIPE, VERDICTS
 from tidegate.services.fleet.asked_index import keep_noting, note_requests
 from tidegate.services.fleet.audit_spool import EventSpool
 from tidegate.services.fleet.erasing import certificate_bytes, erase_asker
@@ -72,9 +72,7 @@ async def test_who_is_erased_is_in_no_byte_any_more_and_the_others_are(world: Wo
     for rid in ("r1", "r2", "r4"):
         assert await world.stored(rid) == set()
     digest = certificate.asker.encode()
-    await world.site.ingress.bus.request(
-        entrance(world.site, ASK), b"", timeout_s=2.0
-    )  # the server has written what it was told
+    await world.is_written()
     assert not {name for name in world.files_with(digest) if "audit" not in name}, "a digest is of somebody, too"
     assert {ANSWERS, ASKS, PIPE} <= await world.stored("r3")
     assert (await world.ask("ben", "r3")).text.count(EMAIL) == 2
