@@ -16,6 +16,9 @@ from tidegate.brokers.stage import Stage
 from tidegate.schemas import Message, TidegateError
 from tidegate.schemas.subjects import Source
 
+COPIED = "Nats-Stream"
+"""The header of what a server sends of a stream; a message that is stored with it was not published by a worker."""
+
 
 class UnreachableError(TidegateError, ConnectionError):
     """Nobody answered on the other side: no responder, no link, or not in time."""
@@ -39,6 +42,20 @@ class StoreStuckError(TidegateError, TimeoutError):
     """The server is up, and its stream stores nothing: its disk is full, or was."""
 
     hint = "make room on the disk of the NATS server; one that `tidegate up` keeps is started again by itself then"
+
+
+class DeliveryWithdrawnError(TidegateError, RuntimeError):
+    """What was handed over before it was stored was not stored: there is nothing to settle, and it is made again."""
+
+    hint = "nothing is to be done: what it follows from is delivered again"
+
+
+class StoreOutcome(msgspec.Struct, frozen=True):
+    """What became of a message that was to be stored once: whether it is new, and if so, where it is stored, as
+    `<stream>:<sequence>`. One that is not new may differ from the one that is stored."""
+
+    is_new: bool
+    position: str = ""
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -70,7 +87,6 @@ class Delivery(Protocol):
 
     id: str
     subject: str
-    data: bytes
     headers: Mapping[str, str]
     attempt: int
     """1 on the first delivery."""
@@ -78,6 +94,15 @@ class Delivery(Protocol):
     """Unix time at which the stream stored it."""
     position: str
     """Where it is stored: `<stream>:<sequence>`."""
+
+    @property
+    def data(self) -> bytes: ...
+
+    async def stored(self) -> str:
+        """Wait until it is stored, which what was delivered by a stream is, and return its position.
+
+        Raises `DeliveryWithdrawnError` where it is not stored after all.
+        """
 
     async def ack(self) -> None:
         """Acknowledge it: everything that follows from it is stored."""
@@ -96,6 +121,9 @@ class Inbox(Protocol):
     async def next(self, wait_s: float = 0.2) -> Delivery | None:
         """The next delivery, or None when none came in time."""
 
+    def put(self, delivery: Delivery) -> None:
+        """Have `next` return this one, too, in turn with what comes by itself."""
+
 
 class Broker(Protocol):
     """Durable messaging in one domain: a site's, or the hub's."""
@@ -109,6 +137,12 @@ class Broker(Protocol):
         False. Resends under the same id until it is stored; raises `TimeoutError` when that takes too long. What is
         stored has an id that is made of `id` by the domain's key, see message_ids.py.
         """
+
+    async def store(self, message: Message, *, id: str, headers: Mapping[str, str]) -> StoreOutcome:
+        """As `publish`, and where it is stored. Raises as `publish` does."""
+
+    def id_of(self, name: str) -> str:
+        """The id under which `publish` stores what is given `name` as its id."""
 
     async def publish_again(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
         """As `publish`, of a message that was stored elsewhere, under the very id that it has there."""

@@ -10,7 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from tidegate.brokers.base import Broker, Delivery, Inbox
+from tidegate.brokers.base import COPIED, Broker, Delivery, DeliveryWithdrawnError, Inbox
+from tidegate.brokers.handed import HandedDelivery
+from tidegate.brokers.handover import HandOver
 from tidegate.brokers.room import once_there_is_room
 from tidegate.brokers.settings import GRACE_S
 from tidegate.brokers.stage import ACK_WAIT_S, ForbiddenMessageError, Handler, ScreenedHandler, Stage
@@ -19,8 +21,6 @@ from tidegate.schemas.subject_claims import TRACEPARENT, belongs_under
 
 DeliveryOutcome = Literal["done", "retried", "dead_lettered", "handed_back"]
 KEEP_ALIVE_S = ACK_WAIT_S / 3
-COPIED = "Nats-Stream"
-"""The header of what a server sends of a stream; a message that is stored with it was not published by a worker."""
 
 
 class WorkerObserver:
@@ -64,13 +64,7 @@ async def settle(
         observer.on_outcome(stage, delivery, "handed_back", worked_s, error)
         raise
     except Exception as error:  # noqa: BLE001 - whatever a handler or its data did, the delivery needs an outcome
-        failure, delay_s = error, stage.retry.delay_s(error, delivery.attempt)
-        if delay_s is None:
-            outcome = "dead_lettered"
-            await bury(stage, delivery, broker, error)
-        else:
-            outcome = "retried"
-            await delivery.retry(delay_s)
+        failure, outcome = error, await end_failed(stage, delivery, broker, error)
     observer.on_outcome(stage, delivery, outcome, worked_s, failure)
 
 
@@ -121,12 +115,29 @@ async def read(stage: Stage, handle: Handler, delivery: Delivery) -> Message:
         raise RejectError("attempts exhausted without an acknowledgement: it may have taken its process down")
     if isinstance(handle, ScreenedHandler):
         return await handle.screen(delivery.subject, delivery.headers, delivery.data)
+    if isinstance(delivery, HandedDelivery):
+        return delivery.message
     message: Message = decode(delivery.data, *stage.accepts)
     if not belongs_under(message, delivery.subject):
         raise RejectError(
             "its tenant, request, type or site is another one than that of the subject under which it came"
         )
     return message
+
+
+async def end_failed(stage: Stage, delivery: Delivery, broker: Broker, error: Exception) -> DeliveryOutcome:
+    """Hand the delivery back for another try, or bury it where there is none. What was handed over and never stored is
+    neither: it is made again."""
+    try:
+        await delivery.stored()
+    except DeliveryWithdrawnError:
+        return "handed_back"
+    delay_s = stage.retry.delay_s(error, delivery.attempt)
+    if delay_s is None:
+        await bury(stage, delivery, broker, error)
+        return "dead_lettered"
+    await delivery.retry(delay_s)
+    return "retried"
 
 
 async def bury(stage: Stage, delivery: Delivery, broker: Broker, error: Exception) -> None:
@@ -163,13 +174,17 @@ def with_timing(output: Message, cause: Message, timing: StageTiming) -> Message
 
 
 async def store(outputs: Iterable[Message], stage: Stage, delivery: Delivery, broker: Broker) -> None:
-    """Publish the outputs, all at once, under ids that are the same at every try."""
-    headers = {"Tidegate-Cause": delivery.position}
+    """Publish the outputs, all at once, under ids that are the same at every try, once what they follow from is stored.
+
+    They are handed over at the first try only: a message that takes its process down does so as a delivery of its own
+    stage from then on, whose attempts are counted.
+    """
+    headers = {"Tidegate-Cause": await delivery.stored()}
     if TRACEPARENT.match(traceparent := delivery.headers.get("traceparent", "")):
         headers["traceparent"] = traceparent
+    publish = broker.hand_over if isinstance(broker, HandOver) and delivery.attempt == 1 else broker.publish
     publishing = [
-        broker.publish(output, id=f"{delivery.id}.{stage.name}.{n}", headers=headers)
-        for n, output in enumerate(outputs)
+        publish(output, id=f"{delivery.id}.{stage.name}.{n}", headers=headers) for n, output in enumerate(outputs)
     ]
     if len(publishing) == 1:  # by far the most frequent case needs no task
         await publishing[0]

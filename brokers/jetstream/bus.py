@@ -19,6 +19,7 @@ from tidegate.brokers.base import (
     Acknowledged,
     Delivery,
     SequenceConflictError,
+    StoreOutcome,
     TopologyMissingError,
     UnreachableError,
     report,
@@ -86,20 +87,19 @@ class JetStreamBus:
 
     async def publish(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
         """See `Broker`. Raises `NotStoredError` when the stream refuses it, `NotAcknowledgedError` after 30 seconds."""
-        return await self.publish_again(message, id=self.ids.of(id), headers=headers)
+        return (await self.store(message, id=id, headers=headers)).is_new
+
+    async def store(self, message: Message, *, id: str, headers: Mapping[str, str]) -> StoreOutcome:
+        """See `Broker`. Raises as `publish` does."""
+        return await self._store(message, self.id_of(id), headers)
+
+    def id_of(self, name: str) -> str:
+        """See `Broker`."""
+        return self.ids.of(name)
 
     async def publish_again(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
         """See `Broker`. Raises as `publish` does."""
-        subject = subjects.subject_of(message, self.domain)
-        outgoing = {"Nats-Msg-Id": id, **headers}
-        if subjects.is_answered_once(subject):
-            outgoing["Nats-Expected-Last-Subject-Sequence"] = "0"
-        try:
-            return await self.publisher.publish(subject, encode(message), outgoing)
-        except NotStoredError as error:
-            if error.err_code == WRONG_LAST_SEQUENCE:  # answered already: by whom does not matter
-                return False
-            raise
+        return (await self._store(message, id, headers)).is_new
 
     async def append(self, message: Message, *, after: int) -> int:
         """See `Broker`. Declares TOKENS anew where a restarted server has lost it.
@@ -223,6 +223,18 @@ class JetStreamBus:
 
     def _streams_of(self, stage: Stage) -> tuple[str, ...]:
         return tuple(dict.fromkeys(source.stream for source in stage.sources(self.domain)))
+
+    async def _store(self, message: Message, id: str, headers: Mapping[str, str]) -> StoreOutcome:
+        subject = subjects.subject_of(message, self.domain)
+        outgoing = {"Nats-Msg-Id": id, **headers}
+        if subjects.is_answered_once(subject):
+            outgoing["Nats-Expected-Last-Subject-Sequence"] = "0"
+        try:
+            return await self.publisher.publish_once(subject, encode(message), outgoing)
+        except NotStoredError as error:
+            if error.err_code == WRONG_LAST_SEQUENCE:  # answered already: by whom does not matter
+                return StoreOutcome(is_new=False)
+            raise
 
     async def _append(self, subject: str, data: bytes, sending: str, after: int) -> int:
         headers = {"Nats-Msg-Id": sending, "Nats-Expected-Last-Subject-Sequence": str(after)}

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 import msgspec
 from nats.aio.msg import Msg
 
-from tidegate.brokers.base import TopologyMissingError, UnreachableError
+from tidegate.brokers.base import Delivery, TopologyMissingError, UnreachableError
 from tidegate.brokers.jetstream.connection import NO_RESPONDERS, Link
 from tidegate.brokers.jetstream.publisher import JetStreamFault
 
@@ -80,6 +80,9 @@ class JetStreamDelivery:
         self.stored_at_s = int(stored_at_ns) / NANOSECONDS
         self.position = f"{stream}:{sequence}"
         self.id = self.headers.get("Nats-Msg-Id", self.position)
+
+    async def stored(self) -> str:
+        return self.position
 
     async def ack(self) -> None:
         self._link.send_soon(self._reply, b"+ACK")
@@ -200,10 +203,12 @@ class StandingPull:
 
 
 class JetStreamInbox:
-    """The deliveries of a stage from all its streams, one from each in turn."""
+    """The deliveries of a stage from all its streams, one from each in turn, and what is put beside them."""
 
     def __init__(self) -> None:
         self._pulls: deque[StandingPull] = deque()
+        self._put: deque[Delivery] = deque()
+        self._is_puts_turn = True
         self._waiter: asyncio.Future[None] | None = None
 
     @classmethod
@@ -218,12 +223,23 @@ class JetStreamInbox:
             for stream in streams:
                 pull = StandingPull(link, stream, durable, batch, inbox._wake)
                 inbox._pulls.append(await stack.enter_async_context(pull.open()))
+            stack.push_async_callback(inbox._hand_back)
             yield inbox
 
-    async def next(self, wait_s: float = 0.2) -> JetStreamDelivery | None:
+    def put(self, delivery: Delivery) -> None:
+        """See `Inbox`."""
+        self._put.append(delivery)
+        self._wake()
+
+    async def next(self, wait_s: float = 0.2) -> Delivery | None:
         """The next delivery, or None. Raises `TopologyMissingError` when a consumer was deleted."""
-        if not any(pull.ready or pull.missing for pull in self._pulls):
+        has_ready = any(pull.ready or pull.missing for pull in self._pulls)
+        if not has_ready and not self._put:
             await self._wait(wait_s)
+        if self._put and (self._is_puts_turn or not has_ready):
+            self._is_puts_turn = False
+            return self._put.popleft()
+        self._is_puts_turn = True
         for _ in range(len(self._pulls)):
             pull = self._pulls[0]
             self._pulls.rotate(-1)
@@ -233,6 +249,10 @@ class JetStreamInbox:
                 await pull.top_up(taking=1)  # before taking: who is cancelled here has taken nothing
                 return pull.ready.popleft()
         return None
+
+    async def _hand_back(self) -> None:
+        while self._put:
+            await self._put.popleft().retry(0.0)
 
     async def _wait(self, wait_s: float) -> None:
         loop = asyncio.get_running_loop()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 from nats.aio.msg import Msg
 
-from tidegate.brokers.base import StoreStuckError
+from tidegate.brokers.base import StoreOutcome, StoreStuckError
 from tidegate.brokers.jetstream.connection import NO_RESPONDERS, Link
 from tidegate.schemas import TidegateError
 
@@ -152,9 +152,14 @@ class Publisher:
 
         Raises `NotStoredError`; `NotAcknowledgedError` after 30 seconds without an answer.
         """
+        return (await self.publish_once(subject, data, headers)).is_new
+
+    async def publish_once(self, subject: str, data: bytes, headers: Mapping[str, str]) -> StoreOutcome:
+        """As `publish`, and where the message is stored."""
         pending = PendingPublish(subject, data, headers, self._new_reply(), GIVE_UP_S)
         ack = await self._await_ack(pending)
-        return not ack.duplicate or pending.sendings > 1  # the duplicate of a resent message is its own first sending
+        is_new = not ack.duplicate or pending.sendings > 1  # the duplicate of a resent message is its own first sending
+        return StoreOutcome(is_new, f"{ack.stream}:{ack.seq}" if is_new else "")
 
     async def store(self, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
         """Return the sequence under which the message is stored, now or under its `Nats-Msg-Id` before.

@@ -21,6 +21,7 @@ from tidegate.brokers.base import (
     Delivery,
     SequenceConflictError,
     StoredMessage,
+    StoreOutcome,
     UnreachableError,
     report,
 )
@@ -78,8 +79,17 @@ class MemoryBus:
 
     async def publish(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
         """See `Broker`; never raises `TimeoutError`."""
+        return (await self.store(message, id=id, headers=headers)).is_new
+
+    async def store(self, message: Message, *, id: str, headers: Mapping[str, str]) -> StoreOutcome:
+        """See `Broker`; never raises `TimeoutError`."""
         subject = subjects.subject_of(message, self.domain)
-        return self._store(subject, encode(message), {"Nats-Msg-Id": id, **headers})
+        is_new = self._store(subject, encode(message), {"Nats-Msg-Id": id, **headers})
+        return StoreOutcome(is_new, self._streams[subjects.stream_of(subject)][-1].position if is_new else "")
+
+    def id_of(self, name: str) -> str:
+        """See `Broker`; here an id is its name."""
+        return name
 
     async def publish_again(self, message: Message, *, id: str, headers: Mapping[str, str]) -> bool:
         """See `Broker`; here an id is its name."""
@@ -108,7 +118,11 @@ class MemoryBus:
     @contextlib.asynccontextmanager
     async def subscribe(self, stage: Stage) -> AsyncIterator[MemoryInbox]:
         """See `Broker`; never raises `TopologyMissingError`."""
-        yield MemoryInbox(self._consumer(stage))
+        inbox = MemoryInbox(self._consumer(stage))
+        try:
+            yield inbox
+        finally:
+            await inbox.hand_back()
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """See `CoreClient`."""

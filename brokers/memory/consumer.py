@@ -5,8 +5,10 @@ Next: bus.py."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import deque
 
-from tidegate.brokers.base import StoredMessage
+from tidegate.brokers.base import Delivery, StoredMessage
 from tidegate.brokers.stage import Stage
 
 
@@ -23,6 +25,9 @@ class MemoryDelivery:
         self.id = stored.headers.get("Nats-Msg-Id", self.position)
         self._consumer = consumer
         self._stored = stored
+
+    async def stored(self) -> str:
+        return self.position
 
     async def ack(self) -> None:
         self._consumer.end(self.position)
@@ -48,7 +53,9 @@ class Consumer:
     def __init__(self, stage: Stage, domain: str, ack_wait_s: float) -> None:
         self.sources = stage.sources(domain)
         self.ack_wait_s = ack_wait_s
-        self.queue: asyncio.Queue[MemoryDelivery] = asyncio.Queue()
+        self.queue: deque[MemoryDelivery] = deque()
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        """The inboxes that wait for a delivery, the one first that has waited longest."""
         self.current: dict[str, int] = {}
         """Position of every message that has no end yet → the attempt that is under way."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -59,7 +66,15 @@ class Consumer:
     def deliver(self, stored: StoredMessage, attempt: int) -> None:
         delivery = MemoryDelivery(self, stored, attempt)
         self.current[delivery.position] = attempt
-        self.queue.put_nowait(delivery)
+        self.queue.append(delivery)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have one of those that wait look into the queue."""
+        while self.waiting:
+            if not (waiter := self.waiting.popleft()).done():
+                waiter.set_result(None)
+                return
 
     def deliver_again(self, stored: StoredMessage, after_s: float) -> None:
         """Unless it came to its end; an acknowledgement of an earlier attempt counts too, as on the server."""
@@ -83,20 +98,60 @@ class Consumer:
 
 
 class MemoryInbox:
-    """A stage's deliveries; nothing is taken in advance."""
+    """A stage's deliveries, none of them taken in advance, and what is put beside them."""
 
     def __init__(self, consumer: Consumer) -> None:
-        self._queue = consumer.queue
+        self._consumer = consumer
+        self._put: deque[Delivery] = deque()
+        self._waiter: asyncio.Future[None] | None = None
 
-    async def next(self, wait_s: float = 0.2) -> MemoryDelivery | None:
+    def put(self, delivery: Delivery) -> None:
+        """See `Inbox`; what was put comes first."""
+        self._put.append(delivery)
+        if self._waiter is not None:
+            _wake_up(self._waiter)
+
+    async def next(self, wait_s: float = 0.2) -> Delivery | None:
         """The next delivery, or None."""
-        if self._queue.empty():
-            try:
-                async with asyncio.timeout(wait_s):
-                    return (await self._queue.get()).start_ack_wait()
-            except TimeoutError:
+        queue = self._consumer.queue
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + wait_s
+        while not self._put and not queue:
+            if (left_s := ends_s - loop.time()) <= 0:
                 return None
-        return self._queue.get_nowait().start_ack_wait()
+            await self._wait(left_s)
+        if not self._put:
+            return queue.popleft().start_ack_wait()
+        if queue:  # this one may have been woken for it
+            self._consumer.wake()
+        return self._put.popleft()
+
+    async def hand_back(self) -> None:
+        """Give up what was put and not taken."""
+        while self._put:
+            await self._put.popleft().retry(0.0)
+
+    async def _wait(self, wait_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiter = waiter = loop.create_future()
+        self._consumer.waiting.append(waiter)
+        timer = loop.call_later(wait_s, _wake_up, waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():  # it was woken for a delivery that a peer can have
+                self._consumer.wake()
+            raise
+        finally:
+            timer.cancel()
+            self._waiter = None
+            with contextlib.suppress(ValueError):
+                self._consumer.waiting.remove(waiter)
+
+
+def _wake_up(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 import uvloop
 
 from tidegate.brokers.base import Bus
+from tidegate.brokers.handover import HandOver
 from tidegate.brokers.process.core_dumps import forbid_core_dumps
 from tidegate.brokers.process.open_files import raise_open_files
 from tidegate.brokers.process.ready import mark_ready, ready_file
@@ -94,10 +95,10 @@ async def serve(
         learn_types()  # all is imported by now, and no thread reads anything yet
         bus = await stack.enter_async_context(process.open_bus(settings))
         handlers = [await stack.enter_async_context(root(settings, bus)) for root in roots]
-        drain = asyncio.Event()
+        drain, together = asyncio.Event(), HandOver(bus)
         async with asyncio.TaskGroup() as running:
             for stage, handler in zip(process.stages, handlers, strict=True):
-                running.create_task(run(stage, handler, bus, drain, settings.grace_s, telemetry), name=stage.name)
+                running.create_task(run(stage, handler, together, drain, settings.grace_s, telemetry), name=stage.name)
             async with AsyncExitStack() as services:
                 for open_service in process.services:
                     await services.enter_async_context(open_service(settings, bus))

@@ -41,6 +41,9 @@ class Held:
     stored_at_s: float = 100.0
     position: str = "ASKS:7"
 
+    async def stored(self) -> str:
+        return self.position
+
     async def ack(self) -> None: ...
 
     async def retry(self, after_s: float) -> None: ...
