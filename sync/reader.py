@@ -189,6 +189,11 @@ class StoreReader:
             for sequence, stream, collection, operation in rows
         )
 
+    def count_sent(self, stream: OperationStream) -> int:
+        """How many operations for a stream are not known to be in the hub's log."""
+        row = self._sql.execute("SELECT count(*) FROM outbox WHERE stream = ?", (stream,)).fetchone()
+        return int(row[0])
+
     def count_pending(self, collection: str) -> int:
         """How many operations on a collection are not known to be in the hub's log."""
         row = self._sql.execute(

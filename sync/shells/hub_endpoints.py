@@ -57,6 +57,10 @@ class SiteWatcher(Protocol):
     async def follow(self, site: str, request: FollowRequest) -> None:
         """A site asked what it may hold, and told how far it is."""
 
+    def taking(self, tenant: str, operations: int) -> None:
+        """So many operations of a site, or documents, came past the stream: told before they are relayed, and when
+        they are in the log."""
+
     def damaged(self, tenant: str, collection: str) -> None:
         """A document that was asked for is damaged on the hub's own disk."""
 
@@ -163,13 +167,17 @@ class HubEndpoints:
         tenant = self._tenant(site, offered.tenant)
         check_read(tenant.store.record(offered.collection).collection, site)
         await tenant.relay.absorb(offered, self._clock())
+        self._watcher.taking(offered.tenant, len(offered.documents))
         return Done()
 
     async def _take(self, site: str, sent: SendOperations) -> RelayReceipt:
         tenant = self._tenant(site, sent.tenant)
         _check_actor(site, sent.actor)
         if sent.operations:
-            return await tenant.take(site, sent.operations, self._clock())
+            self._watcher.taking(sent.tenant, len(sent.operations))
+            receipt = await tenant.take(site, sent.operations, self._clock())
+            self._watcher.taking(sent.tenant, len(sent.operations))
+            return receipt
         with tenant.store.reading() as reader:
             fence = reader.fence(sent.actor)
         mark = tenant.relay.mark_of(sent.actor)

@@ -7,7 +7,14 @@ from __future__ import annotations
 from typing import TypeVar
 
 from tidegate.brokers.base import CoreClient
-from tidegate.schemas.following import MOST_DELTAS, DeltasRequest, FollowRequest, HeadRequest
+from tidegate.schemas.following import (
+    MOST_DELTAS,
+    MOST_OPERATIONS,
+    DeltasRequest,
+    FollowRequest,
+    HeadRequest,
+    SendOperations,
+)
 from tidegate.schemas.message import Message, decode, encode
 from tidegate.schemas.replica import ReplicaFault
 from tidegate.schemas.subjects import comparison
@@ -18,18 +25,21 @@ TIMEOUT_S = 10.0
 SHORT_TIMEOUT_S = 2.0
 """What waits for a reply that is lost with its link is to ask again soon."""
 SHORT = (FollowRequest, HeadRequest)
-"""Requests whose replies are short."""
+"""Requests whose replies are short, and which are short themselves."""
 M = TypeVar("M", bound=Message)
 
 
 def timeout_of(request: Message) -> float:
-    """How long to wait for the reply, in seconds: of fewer deltas it is shorter, and soon asked for again."""
+    """How long to wait for the reply, in seconds: of what is less it is shorter, and soon asked for again."""
     if isinstance(request, SHORT):
         return SHORT_TIMEOUT_S
     if isinstance(request, DeltasRequest):
         share = min(1.0, (request.last - request.first + 1) / MOST_DELTAS)
-        return SHORT_TIMEOUT_S + (TIMEOUT_S - SHORT_TIMEOUT_S) * share
-    return TIMEOUT_S
+    elif isinstance(request, SendOperations):
+        share = len(request.operations) / MOST_OPERATIONS
+    else:
+        share = 1.0
+    return SHORT_TIMEOUT_S + (TIMEOUT_S - SHORT_TIMEOUT_S) * share
 
 
 class HubRequests:

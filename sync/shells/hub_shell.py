@@ -180,6 +180,11 @@ class HubSync:
                 await self._compare_position(site, tenant, name, position)
         tenant.seen.hear(site, request, self._clock())
 
+    def taking(self, tenant: str, operations: int) -> None:
+        """See `SiteWatcher`."""
+        self._on_taken(operations)
+        self._relayed(tenant)
+
     def damaged(self, tenant: str, collection: str) -> None:
         """See `SiteWatcher`."""
         self.faults.note(f"{tenant}/{collection}", RetryLaterError("a document is damaged on the disk", 0.0), "disk")

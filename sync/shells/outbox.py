@@ -25,7 +25,7 @@ from tidegate.sync.store import ReplicaStore
 
 BATCH = 500
 RESEND_AFTER_S = 2.0
-"""So long a receipt may take before what it is for is sent again: the stream and the link need milliseconds."""
+"""So long no receipt may come before what waits is sent again: the stream and the link need milliseconds."""
 MOST_SENT_BYTES = 900_000
 
 
@@ -42,7 +42,8 @@ class SiteOutbox:
         self._hub = hub
         self._faults = faults
         self._published = 0
-        self._published_at_s = 0.0
+        self._first = 0
+        self._waits_since_s = 0.0
         self.on_hole: Callable[[], None] = lambda: None
 
     async def publish(self) -> int:
@@ -56,7 +57,6 @@ class SiteOutbox:
                 entries = reader.pending(BATCH, ("EDITS",), after=self._published)
             if not entries:
                 return published
-            self._published_at_s = time.monotonic()  # also where it fails: it is sent past the stream then
             await asyncio.gather(*(self._publish_one(entry) for entry in entries))
             self._published = entries[-1].sequence
             published += len(entries)
@@ -64,30 +64,61 @@ class SiteOutbox:
     def settle(self, mark: AuthorMark | None) -> int:
         """Take out of the outbox what the hub's log has, by its mark of this author; how many operations are left."""
         with self._store.writing() as writer:
-            entries = writer.pending(-1, ("EDITS",))
-            if mark is not None:
+            after = 0
+            while mark is not None and (entries := writer.pending(BATCH, ("EDITS",), after)):
                 known = [each for each in entries if judge(mark, version_of(each.operation)) == "duplicate"]
                 writer.clear_pending(known)
-                return len(entries) - len(known)
-        return len(entries)
+                if not known:
+                    break
+                after = entries[-1].sequence
+            return writer.count_sent("EDITS")
 
     async def send_again(self) -> None:
-        """Send to the hub, past the stream, what has had no receipt for too long. Raises what the hub raises, and
-        `UnreachableError`; what became of it is a fault where it did not come into the log."""
-        while time.monotonic() - self._published_at_s > RESEND_AFTER_S:
-            with self._store.reading() as reader:
-                actor, entries = reader.own().actor, _fitting(reader.pending(MOST_OPERATIONS, ("EDITS",)))
-            if not entries:
-                break
-            request = SendOperations(
-                tenant=self._tenant, actor=actor, operations=tuple(entry.operation for entry in entries)
-            )
-            receipt = await self._hub.ask(request, RelayReceipt)
-            with self._store.writing() as writer:
-                writer.clear_pending(entries[: receipt.taken])
-            if not self._judge(receipt, len(entries)):
-                return
-        self._faults.clear(f"{self._tenant}", "outbox")
+        """Send to the hub, past the stream, what waits while no receipt comes; leave it to the stream where that is
+        ahead. Raises what the hub raises, and `UnreachableError`; what did not come into the log is a fault.
+
+        The mark is asked for first: that costs little while nobody answers, so that it is asked often. A server begins
+        to take a stream from another one up to ten seconds after that is back, and the hub answers before that.
+        """
+        if self._waits_in_vain():
+            asked = SendOperations(tenant=self._tenant, actor=self._own_actor())
+            self.settle((await self._hub.ask(asked, RelayReceipt)).mark)
+        while self._waits_in_vain():
+            if not await self._send_batch():
+                self._waits_since_s = time.monotonic()
+        if not self._first:
+            self._faults.clear(f"{self._tenant}", "outbox")
+
+    async def _send_batch(self) -> bool:
+        """Send what waits longest; whether the hub took all of it, and the stream had not brought it already."""
+        actor, entries = self._own_actor(), self._waiting(MOST_OPERATIONS)
+        operations = tuple(entry.operation for entry in _fitting(entries))
+        request = SendOperations(tenant=self._tenant, actor=actor, operations=operations)
+        receipt = await self._hub.ask(request, RelayReceipt)
+        with self._store.writing() as writer:
+            writer.clear_pending(entries[: receipt.taken])
+        self._first = self._head()  # it moved by our own hand, which says nothing of the stream
+        return self._judge(receipt, len(operations)) and receipt.outcome == "relayed"
+
+    def _waits_in_vain(self) -> bool:
+        """Whether something waits, and what waited before it went too long ago."""
+        first = self._head()
+        if first != self._first:
+            self._first, self._waits_since_s = first, time.monotonic()
+        return bool(first) and time.monotonic() - self._waits_since_s > RESEND_AFTER_S
+
+    def _head(self) -> int:
+        """The number of what waits longest; 0: nothing does."""
+        entries = self._waiting(1)
+        return entries[0].sequence if entries else 0
+
+    def _waiting(self, most: int) -> Sequence[Pending]:
+        with self._store.reading() as reader:
+            return reader.pending(most, ("EDITS",))
+
+    def _own_actor(self) -> str:
+        with self._store.reading() as reader:
+            return reader.own().actor
 
     def _judge(self, receipt: RelayReceipt, sent: int) -> bool:
         """Whether the hub took all of it; else a fault says what it did."""

@@ -37,6 +37,9 @@ from tidegate.sync.shells.outbox import SiteOutbox
 from tidegate.sync.shells.site_tenant import SiteTenant
 
 SEND_EVERY_S = 1.0
+RECEIPTS_EVERY_S = 0.25
+SLOWEST_RECEIPTS_S = 0.5
+"""However long the hub was away: asking where nobody answers costs one short message to the site's own server."""
 FIRST_COMPARISON_S = 5.0
 
 
@@ -70,7 +73,7 @@ class SiteSync:
         self.local = LocalEndpoints(self, opening.parts)
         self.polling = Loop("hub", self._poll, settings.head_every_s, self.faults, slowest_s=settings.head_every_s)
         self._sending = Loop("outbox", self._send, SEND_EVERY_S, self.faults)
-        self._receipts = Loop("receipts", self._send_again, SEND_EVERY_S, self.faults)
+        self._receipts = Loop("receipts", self._send_again, RECEIPTS_EVERY_S, self.faults, slowest_s=SLOWEST_RECEIPTS_S)
 
     @property
     def tenants(self) -> Mapping[str, SiteTenant]:

@@ -66,7 +66,7 @@ class SiteTenant:
         """What the hub is told when it is asked what there is to hold."""
         with self.store.reading() as reader:
             records = [reader.record(name) for name in reader.collections()]
-            actor, pending = reader.own().actor, len(reader.pending(-1, ("EDITS",)))
+            actor, pending = reader.own().actor, reader.count_sent("EDITS")
         positions = {each.collection.name: each.replica.position for each in records if _is_shared(each.collection)}
         return FollowRequest(tenant=self.name, actor=actor, positions=positions, pending=pending)
 

@@ -66,8 +66,10 @@ async def test_an_edit_that_the_stream_lost_is_sent_again_past_it(tmp_path: Path
         bus = await fleet.bus("site1")
         # What the site stores from here on goes nowhere, though it is acknowledged: the link loses it.
         await api.call(bus.link.client, f"CONSUMER.DELETE.{EDITS}.to-hub")
+        fleet.changed.clear()
         await fleet.write("site1", {"b": "two", "c": "three"})
         await fleet.agree({"a": "one", "b": "two", "c": "three"})
+        assert (HUB, "kiosk", "notices") in fleet.changed, "its index follows at once"
         await until(lambda: not fleet.site("site1").tenants["kiosk"].outbox.settle(None))
 
 
