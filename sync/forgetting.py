@@ -12,7 +12,7 @@ import msgspec
 from tidegate.schemas.clocks import VectorClock
 from tidegate.schemas.following import FollowRequest
 from tidegate.schemas.sync import SignedOperation
-from tidegate.sync.reader import CollectionUnknownError, StoreReader
+from tidegate.sync.reader import StoreReader
 from tidegate.sync.records import NOT_HELD, held_of
 from tidegate.sync.rules.clock import clock_from, covers, merge
 from tidegate.sync.rules.forgetting import SeenClock, is_forgetting_due, needs_tombstone, stable_clock
@@ -92,23 +92,25 @@ def edits_of_forgotten(
     the latest time of its edits, Unix time in ms: they have to be deleted again before the operations are taken."""
     found: dict[str, dict[str, int]] = {}
     made: set[tuple[str, str]] = set()
+    records = {name: reader.record(name) for name in reader.collections()}
     for signed in operations:
         operation = version_of(signed).operation
         name, document_id = operation.collection, operation.document_id
         if operation.is_new:
             made.add((name, document_id))
-        try:
-            check_signature(verifier, operation, signed, now_ms)
-            record = reader.record(name)
-            check_relay(record.collection, operation, site)
-        except (UntrustedOperationError, NotOwnedError, CollectionUnknownError):
-            continue  # the relay refuses it, and says why
-        if (name, document_id) in made or covers(record.floor, operation.dot):
+        record = records.get(name)
+        if record is None or (name, document_id) in made or covers(record.floor, operation.dot):
             continue
         is_held = reader.digest_of(name, document_id) is not None
-        if not is_held and needs_tombstone(operation, record.floor):
-            times = found.setdefault(name, {})
-            times[document_id] = max(operation.time.ms, times.get(document_id, 0))
+        if is_held or not needs_tombstone(operation, record.floor):
+            continue
+        try:
+            check_signature(verifier, operation, signed, now_ms)  # last: it costs more than all before it
+            check_relay(record.collection, operation, site)
+        except (UntrustedOperationError, NotOwnedError):
+            continue  # the relay refuses it, and says why
+        times = found.setdefault(name, {})
+        times[document_id] = max(operation.time.ms, times.get(document_id, 0))
     return found
 
 

@@ -5,8 +5,11 @@ its own time, never the time that the operation states: its author may choose th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from hashlib import sha256
 
+from cachetools import LRUCache
 from securesystemslib.signer import CryptoSigner
 
 from tidegate.schemas.sync import SignedOperation
@@ -14,6 +17,8 @@ from tidegate.sync.trust.faults import TrustError
 from tidegate.sync.trust.keyring import Keyring, sign_bytes
 
 PURPOSE = b"tidegate/document-operation/v1"
+MOST_PROVEN = 8192
+"""So many good signatures are remembered: of those that are on their way at once, in some MB."""
 
 
 class AuthorSigner:
@@ -29,17 +34,30 @@ class AuthorSigner:
 
 
 class KeyringVerifier:
-    """Checks by the register that `keyring` returns when it is asked; see `signing.SignatureVerifier`."""
+    """Checks by the register that `keyring` returns when it is asked; see `signing.SignatureVerifier`.
+
+    Whether a key may sign is asked each time. That it did sign these bytes never changes, and is computed once: the hub
+    looks at an operation when it comes, on whichever way, when it is judged, and when it is applied.
+    """
 
     def __init__(self, keyring: Callable[[], Keyring]) -> None:
         self._keyring = keyring
+        self._proven: LRUCache[tuple[bytes, bytes, bytes], bool] = LRUCache(MOST_PROVEN)
+        self._lock = threading.Lock()  # followers check in threads
 
     def is_signed(self, author: str, key_id: str, signed: SignedOperation, at_ms: int) -> bool:
         """Whether an author key of `author` signed it, which was good at `at_ms`; at 0: which ever was."""
         ring = self._keyring()
         try:
             key = ring.find(key_id, "author", author, at_ms)
-            ring.check(key, PURPOSE, signed.payload, signed.signature)
+            # By the bytes of the key, not its id, and with the signature apart: no two checks have one entry.
+            proof = (key.public, signed.signature, sha256(signed.payload).digest())
+            with self._lock:
+                is_proven = self._proven.get(proof, False)
+            if not is_proven:
+                ring.check(key, PURPOSE, signed.payload, signed.signature)
+                with self._lock:
+                    self._proven[proof] = True
         except TrustError:
             return False
         return True

@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+from securesystemslib.signer import CryptoSigner
 
 from tests.support.sync_samples import OPERATION
 from tidegate.schemas import SignedOperation, encode, replace
+from tidegate.schemas.trust import TrustedKey
 from tidegate.sync.trust.authors import PURPOSE, AuthorSigner, KeyringVerifier
 from tidegate.sync.trust.keyring import Keyring, sign_bytes
 from tidegate.sync.trust.keys import KeyStore
@@ -76,3 +81,43 @@ def test_a_signature_for_another_purpose_is_none(store: KeyStore) -> None:
     for purpose in (b"", b"tidegate/lease/v1", PURPOSE + b"2"):
         signature = sign_bytes(store.signer(key.key_id, NOW), purpose, payload)
         assert not is_site1s(store, key.key_id, SignedOperation(payload=payload, signature=signature))
+
+
+class CountedKeyring(Keyring):
+    """Counts the signatures that it computes."""
+
+    computed = 0
+
+    def check(self, key: TrustedKey, purpose: bytes, payload: bytes, signature: bytes) -> None:
+        CountedKeyring.computed += 1
+        super().check(key, purpose, payload, signature)
+
+
+def test_a_signature_is_computed_once_and_its_key_is_judged_each_time(store: KeyStore) -> None:
+    verifier = KeyringVerifier(lambda: CountedKeyring.of(store.register()))
+    (key,) = store.good("author", "site1", NOW)
+    signed, before = signed_by_site1(store), CountedKeyring.computed
+    assert all(verifier.is_signed("site1", key.key_id, signed, NOW) for _ in range(3))
+    assert CountedKeyring.computed == before + 1
+    assert not verifier.is_signed("site2", key.key_id, signed, NOW), "another's"
+    store.revoke(key.key_id, NOW + 1000, "left the firm")
+    assert not verifier.is_signed("site1", key.key_id, signed, NOW + 1000)
+
+
+@given(at=st.integers(min_value=0), bit=st.integers(0, 7), is_payload=st.booleans(), cut=st.integers(0, 8))
+def test_what_was_good_once_makes_nothing_else_good(at: int, bit: int, is_payload: bool, cut: int) -> None:
+    private = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    signer = CryptoSigner(private)
+    public = private.public_key().public_bytes_raw()
+    key = TrustedKey(key_id=signer.public_key.keyid, role="author", owner="site1", public=public, created_at_ms=NOW)
+    verifier = KeyringVerifier(lambda: Keyring((key,)))
+    payload = b"what its author signed"
+    signed = SignedOperation(payload=payload, signature=AuthorSigner(signer).sign(payload))
+    assert verifier.is_signed("site1", key.key_id, signed, NOW)
+    forged = bytearray(payload if is_payload else signed.signature)
+    forged[at % len(forged)] ^= 1 << bit
+    changed = replace(signed, **{"payload" if is_payload else "signature": bytes(forged)})
+    moved = SignedOperation(payload=signed.signature[64 - cut :] + payload, signature=signed.signature[: 64 - cut])
+    for each in (changed, moved) if cut else (changed,):
+        assert not verifier.is_signed("site1", key.key_id, each, NOW)
+        assert not verifier.is_signed("site1", key.key_id, each, NOW), "nor when it is asked again"
