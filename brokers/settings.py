@@ -44,9 +44,53 @@ SHORTEST_KEPT_S = 3600
 """Longer than any request takes, and than ids are remembered by which nothing is stored twice."""
 
 
+Mebibytes = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class StreamSizes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much each stream holds. One that is full refuses what comes, so that nothing that was accepted makes room
+    for what was not, and the gateway refuses new requests before it is; but for `pipe_mib` and `tokens_mib`. A limit
+    that somebody set on the server by hand is kept until the setting changes."""
+
+    asks_mib: Mebibytes = 4096
+    """Requests: 2 million of them of 2 kB, more than three days of seven a second."""
+    pipe_mib: Mebibytes = 8192
+    """The hops of requests: about 10 kB of each. The oldest make room: all of them follow from a request that the
+    gateway lets in only while the others can be finished."""
+    escalations_mib: Mebibytes = 2048
+    """What goes to the hub: 200 000 requests with their passages, for as long as the link is down."""
+    verdicts_mib: Mebibytes = 2048
+    """What the hub answers, at both."""
+    answers_mib: Mebibytes = 8192
+    """Answers with their receipts: about 2.6 million."""
+    dead_mib: Mebibytes = 1024
+    """Dead letters, of which there should be few."""
+    tokens_mib: Mebibytes = 256
+    """What was shown of answers, in memory: 15 minutes of it. The oldest makes room; the answer can be sent instead."""
+    edits_mib: Mebibytes = 2048
+    """Edits of shared documents that wait for the link."""
+    local_mib: Mebibytes = 4096
+    """Edits of documents that stay in their domain."""
+    corpus_mib: Mebibytes = 4096
+    """Changes of shared documents, of 30 days."""
+    artefacts_mib: Mebibytes = 256
+    """Descriptions of what the hub has published: 64 versions of each."""
+    obj_policy_mib: Mebibytes = 256
+    """Policies and all that is as small and as urgent."""
+    obj_prompt_mib: Mebibytes = 256
+    """Prompts."""
+    obj_adapter_mib: Mebibytes = 2048
+    """Adapters of models: about ten of 200 MB."""
+    obj_index_mib: Mebibytes = 8192
+    """Snapshots of collections."""
+    obj_weights_mib: Mebibytes = 8192
+    """Weights of models."""
+
+
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long each stream keeps what is stored in it; 0: for ever. `tidegate topology apply` makes it so. A time that
-    is shorter than a stream has deletes what is older, and is refused without `--delete-older`."""
+    """How long each stream keeps what is stored in it (0: for ever), and how much. `tidegate topology apply` makes it
+    so. A time that is shorter than a stream has deletes what is older, and is refused without `--delete-older`; a start
+    leaves the stream as it is then."""
 
     asks_s: Kept = 3 * DAY_S
     """Requests, sealed."""
@@ -72,9 +116,13 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Descriptions of what the hub has published. What is older is not found by a new site."""
     objects_s: Kept = 0
     """Snapshots and weights. What is older is not fetched by a new site."""
+    oldest_make_room: tuple[Literal["PIPE", "DEAD"], ...] = ("PIPE",)
+    """Which of these give up the oldest when they are full, instead of refusing. `DEAD` here: a flood of dead letters
+    costs old ones, not the work on new requests. Without `PIPE` no hop is ever given up for room, and stages wait."""
+    sizes: StreamSizes = StreamSizes()
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name in (name for name in self.__struct_fields__ if name.endswith("_s")):
             kept_s, shortest_s = getattr(self, name), 60 if name == "tokens_s" else SHORTEST_KEPT_S
             if 0 < kept_s < shortest_s:
                 raise ValueError(

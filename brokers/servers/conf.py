@@ -22,6 +22,9 @@ INCLUDE = "include"
 SERVICE_CONTROL = "$SRV.>"
 """Where instances of a micro service are asked about themselves: a site's own business, so no leaf carries it."""
 GIB = 1 << 30
+MAX_FILE = 1 << 40
+"""More than the sizes of all streams together, however an operator enlarges them: nats-server refuses the one that goes
+beyond. What bounds a site is its disk, which the gateway watches."""
 
 
 class TlsFiles(NamedTuple):
@@ -56,7 +59,7 @@ def plain(domain: str) -> Conf:
         "lame_duck_duration": "30s",
         "lame_duck_grace_period": "1s",
         "feature_flags": {"js_ack_fc_v2": False},
-        "jetstream": {"domain": domain, "max_mem": GIB, "max_file": 64 * GIB, "sync_interval": "always"},
+        "jetstream": {"domain": domain, "max_mem": GIB, "max_file": MAX_FILE, "sync_interval": "always"},
     }
 
 

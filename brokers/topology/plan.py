@@ -13,13 +13,17 @@ from tidegate.brokers.settings import DAY_S, RetentionSettings
 from tidegate.brokers.stage import Stage
 from tidegate.brokers.topology.downlink import Downlink, downlink_of
 from tidegate.brokers.topology.streams import (
+    DECLARED_AS,
     DEFAULT,
     DOWN,
+    HELD_LIMITS,
     SECOND_NS,
     Config,
     down_consumer,
     filters_of,
     hub_streams,
+    kept_for_s,
+    most_bytes,
     site_streams,
     sourcing_consumers,
     stage_consumers,
@@ -27,9 +31,11 @@ from tidegate.brokers.topology.streams import (
 )
 from tidegate.schemas.subjects import HUB
 
-Verb = Literal["create", "update", "unchanged", "foreign"]
+Verb = Literal["create", "update", "unchanged", "kept", "foreign"]
 LIMITS = ("max_bytes", "max_age", "max_msgs", "max_msgs_per_subject")
-SIGNS: Mapping[Verb, str] = {"create": "+", "update": "~", "unchanged": " ", "foreign": "?"}
+SIGNS: Mapping[Verb, str] = {"create": "+", "update": "~", "unchanged": " ", "kept": "=", "foreign": "?"}
+BY_HAND = "  (set on the server by hand, and kept; write it into `retention` to declare it)"
+DELETES = "  (deletes what is stored beyond it)"
 
 
 class Topology(msgspec.Struct, frozen=True):
@@ -47,10 +53,13 @@ class Difference(msgspec.Struct, frozen=True):
     declared: Any
     loses: bool = False
     """Whether making it so deletes what is stored."""
+    is_kept: bool = False
+    """Whether it stays as it is: somebody has set it on the server, and the setting has not changed since."""
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What is to be done about one stream or consumer. Something foreign is not declared here, and is left alone."""
+    """What is to be done about one stream or consumer. Something foreign is not declared here, and is left alone; of
+    what is kept, only limits differ that somebody has set by hand."""
 
     verb: Verb
     kind: Literal["stream", "consumer"]
@@ -86,9 +95,16 @@ class TopologyPlan(msgspec.Struct, frozen=True):
         for change in self.changes:
             lines.append(f"  {SIGNS[change.verb]} {change.verb} {change.kind} {change.name}{change.kept}")
             for difference in change.differences:
-                loses = "  (deletes what is stored beyond it)" if difference.loses else ""
-                lines.append(f"      {difference.field}: {difference.actual!r} -> {difference.declared!r}{loses}")
+                note = BY_HAND if difference.is_kept else DELETES if difference.loses else ""
+                lines.append(f"      {difference.field}: {difference.actual!r} -> {difference.declared!r}{note}")
         return "\n".join(lines)
+
+    @property
+    def by_hand(self) -> tuple[str, ...]:
+        """The limits that somebody has set on the server, as `STREAM.limit`."""
+        return tuple(
+            f"{change.name}.{each.field}" for change in self.changes for each in change.differences if each.is_kept
+        )
 
 
 def site_topology(site: str, stages: Iterable[Stage], retention: RetentionSettings = DEFAULT) -> Topology:
@@ -139,10 +155,14 @@ def _changes(
             yield Change("create", kind, name, config)
             continue
         there = filters_with(actual[name]) if kind == "consumer" else actual[name]
-        if differences := _differences(config, there):
-            yield Change("update", kind, name, {**there, **config}, differences)
+        differences = _differences(name, config, there)
+        kept = {each.field: each.actual for each in differences if each.is_kept}
+        if len(differences) > len(kept):
+            metadata = {**(there.get("metadata") or {}), **(config.get("metadata") or {})}
+            with_metadata = {"metadata": metadata} if metadata else {}
+            yield Change("update", kind, name, {**there, **config, **kept, **with_metadata}, differences)
         else:
-            yield Change("unchanged", kind, name, config)
+            yield Change("kept" if kept else "unchanged", kind, name, config, differences)
     for name in sorted(actual.keys() - declared.keys()):
         yield Change("foreign", kind, name, actual[name])
 
@@ -153,12 +173,49 @@ def filters_with(consumer: Config) -> Config:
     return {**others, "filter_subjects": filters_of(consumer)}
 
 
-def _differences(declared: Config, actual: Config) -> tuple[Difference, ...]:
+def without_losses(change: Change) -> Change | None:
+    """The change without what deletes something, which stays as it was declared last; None where that is all of it."""
+    losing = {each.field: each.actual for each in change.differences if each.loses and not each.is_kept}
+    if not losing:
+        return change
+    left = [each for each in change.differences if each.field not in losing and not each.is_kept]
+    if all(each.field == "metadata" for each in left):
+        return None
+    metadata, known = dict(change.config.get("metadata") or {}), _metadata_there(change)
+    for field in losing:
+        metadata[f"{DECLARED_AS}{field}"] = known.get(f"{DECLARED_AS}{field}", str(losing[field]))
+    return msgspec.structs.replace(change, config={**change.config, **losing, "metadata": metadata})
+
+
+def _metadata_there(change: Change) -> Config:
+    return next((each.actual or {} for each in change.differences if each.field == "metadata"), {})
+
+
+def _differences(name: str, declared: Config, actual: Config) -> tuple[Difference, ...]:
     return tuple(
-        Difference(field, actual.get(field), wanted, field in LIMITS and _is_tighter(wanted, actual.get(field) or 0))
+        Difference(field, there, wanted, _loses(field, declared, there), _is_by_hand(name, field, wanted, actual))
         for field, wanted in declared.items()
-        if not _agrees(wanted, actual.get(field))
+        if not _agrees(wanted, there := actual.get(field))
     )
+
+
+def _loses(field: str, declared: Config, there: Any) -> bool:
+    """Whether a tighter limit deletes. A stream that refuses when it is full keeps all that it has when it shrinks."""
+    if field not in LIMITS or (field == "max_bytes" and declared.get("discard") == "new"):
+        return False
+    return _is_tighter(declared[field], there or 0)
+
+
+def _is_by_hand(name: str, field: str, wanted: Any, actual: Config) -> bool:
+    """Whether the limit is neither what was declared last nor changed by a setting since: then an operator has set it.
+
+    A stream of a time when that was not written down was declared with the defaults.
+    """
+    if field not in HELD_LIMITS:
+        return False
+    defaults = {"max_bytes": most_bytes, "max_age": lambda *given: kept_for_s(*given) * SECOND_NS}
+    written = (actual.get("metadata") or {}).get(f"{DECLARED_AS}{field}")
+    return str(wanted) == (written or str(defaults[field](name, DEFAULT)))
 
 
 def _is_tighter(wanted: int, actual: int) -> bool:

@@ -31,15 +31,17 @@ from tidegate.schemas.subjects import (
 )
 
 # Every stream keeps by limits, so that it replays, and on files. A full stream refuses (`discard: new`): what was
-# accepted is never thrown away to make room. PIPE lets the oldest go: everything in it follows from a request that ASKS
-# still holds, and refusing a hop in mid-pipeline would strand a request that was accepted; the gateway is where to
-# refuse. TOKENS lets the oldest go too and is the one stream in memory: what was shown of an answer can be sent again
-# from the answer, so that it costs no flush, and a restart of the server costs a client one retraction at most.
+# accepted is never thrown away to make room. PIPE lets the oldest go where nothing else is set: everything in it
+# follows from a request that ASKS still holds, and refusing a hop in mid-pipeline would make a request that was
+# accepted wait; the gateway is where to refuse. TOKENS lets the oldest go too and is the one stream in memory: what
+# was shown of an answer can be sent again from the answer, so that it costs no flush, and a restart of the server
+# costs a client one retraction at most.
 #
-# How long a stream keeps what it has is a setting. By default what sync stores is not given up by age, where it may be
-# the only copy: an edit that waits for a link, a document that stays at home, an artefact. CORPUS is the exception: a
-# replica that was away for longer than its log takes a snapshot, and is told so. ARTEFACTS keeps the last versions
-# under each name.
+# How long a stream keeps what it has, and how much, are settings. What was declared is written into the metadata of
+# the stream, so that a limit which an operator has set by hand is told from a setting that was changed. By default
+# what sync stores is not given up by age, where it may be the only copy: an edit that waits for a link, a document
+# that stays at home, an artefact. CORPUS is the exception: a replica that was away for longer than its log takes a
+# snapshot, and is told so. ARTEFACTS keeps the last versions under each name.
 Config = dict[str, Any]
 
 UP = (ESCALATIONS, EDITS)
@@ -53,26 +55,16 @@ SYNC_CONSUMER = "sync"
 """The consumer of a domain's sync worker: edits at the hub, the log and collections at a site, as they arrive."""
 
 DEFAULT = RetentionSettings()
-GIB = 1 << 30
+MIB = 1 << 20
 SECOND_NS = 1_000_000_000
 DUPLICATE_WINDOW_S = 600
 MAX_ACK_PENDING = 512
 SYNC_ACK_WAIT_S = 30
 """A worker that is killed with a batch in hand has applied it or not; its successor reads the log itself first."""
-MAX_BYTES: Mapping[str, int] = {
-    ASKS: 4 * GIB,
-    PIPE: 8 * GIB,
-    ESCALATIONS: 2 * GIB,
-    VERDICTS: 2 * GIB,
-    ANSWERS: 8 * GIB,
-    DEAD: GIB,
-    TOKENS: GIB >> 2,
-    EDITS: 2 * GIB,
-    LOCAL: 4 * GIB,
-    CORPUS: 4 * GIB,
-    ARTEFACTS: GIB >> 2,
-    **dict(zip(OBJECTS, (GIB >> 2, GIB >> 2, 2 * GIB, 8 * GIB, 8 * GIB), strict=True)),
-}
+HELD_LIMITS = ("max_bytes", "max_age")
+"""The limits that are settings, and that an operator may set on the server instead."""
+DECLARED_AS = "tidegate."
+"""What stands before the name of a limit in the metadata of a stream, which say what was declared last."""
 VERSIONS_KEPT = 64
 """Of each artefact, by name."""
 
@@ -91,7 +83,7 @@ def site_streams(site: str, retention: RetentionSettings = DEFAULT) -> dict[str,
 def _site_streams(site: str) -> dict[str, Config]:
     return {
         ASKS: _stream(ASKS, ["asks.>"]),
-        PIPE: _stream(PIPE, ["pipe.>"], discard="old"),
+        PIPE: _stream(PIPE, ["pipe.>"]),
         ESCALATIONS: _stream(ESCALATIONS, ["escalations.>"]),
         **{
             stream: {**config, "subjects": [], "mirror": _sourced_stream(stream, HUB, down_consumer(site), carried)}
@@ -137,6 +129,11 @@ def kept_for_s(stream: str, retention: RetentionSettings) -> int:
     """How long a stream keeps what is stored in it, in seconds; 0: for ever."""
     name = "objects" if stream in OBJECTS else stream.lower()
     return int(getattr(retention, f"{name}_s"))
+
+
+def most_bytes(stream: str, retention: RetentionSettings) -> int:
+    """How much a stream holds, in bytes."""
+    return int(getattr(retention.sizes, f"{stream.lower()}_mib")) * MIB
 
 
 def stage_consumers(stages: Iterable[Stage], domain: str) -> dict[str, Config]:
@@ -211,7 +208,6 @@ def _stream(name: str, subjects: list[str] | None = None, **more: Any) -> Config
         "retention": "limits",
         "storage": "file",
         "discard": "new",
-        "max_bytes": MAX_BYTES[name],
         "duplicate_window": DUPLICATE_WINDOW_S * SECOND_NS,
         "allow_direct": True,
         **more,
@@ -219,7 +215,11 @@ def _stream(name: str, subjects: list[str] | None = None, **more: Any) -> Config
 
 
 def _kept(config: Config, retention: RetentionSettings) -> Config:
-    return {**config, "max_age": kept_for_s(config["name"], retention) * SECOND_NS}
+    name = config["name"]
+    limits = {"max_bytes": most_bytes(name, retention), "max_age": kept_for_s(name, retention) * SECOND_NS}
+    written = {f"{DECLARED_AS}{limit}": str(limits[limit]) for limit in HELD_LIMITS}
+    discard = {"discard": "old" if name in retention.oldest_make_room else "new"} if name in (PIPE, DEAD) else {}
+    return {**config, **limits, **discard, "metadata": written}
 
 
 def _hub_written() -> dict[str, Config]:

@@ -98,7 +98,8 @@ async def check_server(settings: Settings) -> tuple[CheckResult, ...]:
         names = ", ".join(step.name for step in plan.steps[:5])
         wrong = f"{len(plan.steps)} are not as declared: {names}"
         return reached, fault("streams", wrong, "run `tidegate topology apply`")
-    return reached, ok("streams", f"{len(plan.changes)} are as declared")
+    by_hand = f", but for {', '.join(plan.by_hand)}, which were set by hand" if plan.by_hand else ""
+    return reached, ok("streams", f"{len(plan.changes)} are as declared{by_hand}")
 
 
 async def check_identity(settings: Settings) -> tuple[CheckResult, ...]:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nats.js.errors
 import pytest
 from hypothesis import given, settings
@@ -195,9 +196,12 @@ async def test_a_limit_that_deletes_is_not_tightened_and_nothing_else_is_done(nc
 HOUR = 3600
 
 
-@pytest.mark.parametrize("name", RetentionSettings.__struct_fields__)
+AGES = tuple(name for name in RetentionSettings.__struct_fields__ if name.endswith("_s"))
+
+
+@pytest.mark.parametrize("name", AGES)
 def test_the_retention_of_each_stream_is_a_setting_of_its_own(name: str) -> None:
-    def ages(**kept: int) -> dict[str, int]:
+    def ages(**kept: Any) -> dict[str, int]:
         retention = RetentionSettings(**kept)
         site = site_topology("site1", STAGES, retention).streams
         hub = hub_topology(["site1"], STAGES, None, retention).streams
@@ -212,10 +216,13 @@ def test_the_retention_of_each_stream_is_a_setting_of_its_own(name: str) -> None
 
 @pytest.mark.parametrize(("name", "shortest_s"), [("asks_s", 3600), ("tokens_s", 60)])
 def test_what_is_too_short_for_a_request_is_no_retention(name: str, shortest_s: int) -> None:
-    RetentionSettings(**{name: shortest_s})
-    RetentionSettings(**{name: 0})
+    def keep(kept_s: int) -> RetentionSettings:
+        return msgspec.structs.replace(RetentionSettings(), **{name: kept_s})
+
+    keep(shortest_s)
+    keep(0)
     with pytest.raises(ValueError, match=name):
-        RetentionSettings(**{name: shortest_s - 1})
+        keep(shortest_s - 1)
 
 
 async def test_a_shorter_retention_is_applied_when_a_person_says_so(nc: Client) -> None:
